@@ -1,0 +1,39 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let package = Package(
+    name: "lyra",
+    products: [
+        // For Swift programs: `import Lyra`.
+        .library(name: "Lyra", targets: ["Lyra"]),
+        // liblyra.so, the C ABI of include/lyra.h. bindings/c/build.sh makes the self-contained release build.
+        .library(name: "lyra", type: .dynamic, targets: ["LyraC"]),
+        .executable(name: "lyra-cli", targets: ["LyraCLI"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+    ],
+    targets: [
+        .systemLibrary(name: "CLyra", path: "include"),
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CSndfile", pkgConfig: "sndfile", providers: [.apt(["libsndfile1-dev"])]),
+        .target(name: "CKernels", dependencies: ["COpenBLAS"]),
+        .target(name: "LyraTensor", dependencies: ["CKernels"]),
+        .target(name: "LyraFormats", dependencies: ["LyraTensor"]),
+        .target(name: "LyraText", dependencies: ["LyraTensor"]),
+        .target(name: "LyraMedia", dependencies: ["LyraTensor", "CSndfile"]),
+        .target(name: "LyraModel", dependencies: ["LyraFormats", "LyraText", "LyraMedia"]),
+        .target(name: "Lyra", dependencies: ["LyraModel"]),
+        .target(name: "LyraC", dependencies: ["Lyra", "CLyra"]),
+        .executableTarget(
+            name: "LyraCLI",
+            dependencies: ["Lyra", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+        .testTarget(name: "LyraTensorTests", dependencies: ["LyraTensor"]),
+        .testTarget(name: "LyraFormatsTests", dependencies: ["LyraFormats"]),
+        .testTarget(name: "LyraTextTests", dependencies: ["LyraText"]),
+        .testTarget(name: "LyraMediaTests", dependencies: ["LyraMedia"]),
+        .testTarget(name: "LyraModelTests", dependencies: ["LyraModel"]),
+        .testTarget(name: "LyraTests", dependencies: ["Lyra"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
