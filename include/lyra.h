@@ -1,0 +1,345 @@
+/* lyra: text and speech in; text and speech out, together and streamed.
+ *
+ * A complete program (without its error checks; examples/c/speak.c has them):
+ *
+ *     #include <lyra.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void) {
+ *         lyra_model *model = NULL;
+ *         lyra_session *session = NULL;
+ *         lyra_model_open("Lyra_Mini_3B", NULL, &model);
+ *         lyra_session_create(model, NULL, &session);
+ *         lyra_feed_audio_file(session, "question.wav");
+ *         lyra_feed_text(session, "What is said?", 13);
+ *         lyra_end_turn(session);
+ *
+ *         uint32_t events = 0;
+ *         while (!(events & LYRA_EVENT_END) && lyra_step(session, &events) == LYRA_OK) {
+ *             char text[256];
+ *             size_t bytes;
+ *             while (lyra_read_text(session, text, sizeof text, &bytes) == LYRA_OK && bytes > 0)
+ *                 fwrite(text, 1, bytes, stdout);
+ *             float audio[4096];
+ *             size_t samples;
+ *             while (lyra_read_audio(session, audio, 4096, &samples) == LYRA_OK && samples > 0)
+ *                 play(audio, samples);
+ *         }
+ *         lyra_session_destroy(session);
+ *         lyra_model_close(model);
+ *     }
+ *
+ * Threads. A model is immutable: any number of sessions on any threads share it. A session belongs to one thread at a
+ * time; only lyra_stop and lyra_cancel may be called from another while a call is in progress. A call on a session that
+ * another thread is inside of is refused with LYRA_E_STATE.
+ *
+ * Errors. Every call that can fail returns a lyra_status. After one that is not LYRA_OK, lyra_last_error() has a
+ * sentence for a person: what was wrong, where, and what to do. Out parameters are then left as they were, and the
+ * object is as it was before the call unless the function's comment says otherwise. Nothing here throws, aborts, exits,
+ * or prints. A null pointer where one is not allowed is LYRA_E_ARGUMENT; a handle that was closed, or never was one,
+ * is LYRA_E_CLOSED.
+ *
+ * Structs. Option, info and reader structs begin with their own size, which tells the library what the caller was
+ * compiled against: a program built with an older, shorter struct keeps working, and fields it does not know read as 0.
+ * Call the init function (which takes the size through a macro), then set what matters; a field of 0 or NULL means its
+ * default. Strings that a struct or a call takes are UTF-8, are copied, and need not outlive the call.
+ */
+#ifndef LYRA_H
+#define LYRA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------------------------------------ versions, errors */
+
+/* The version of this header. The library's own is lyra_version(). */
+#define LYRA_VERSION "0.1.0"
+
+typedef int32_t lyra_status;
+enum {
+    LYRA_OK = 0,
+    LYRA_E_ARGUMENT = 1,    /* something that cannot be was passed: a null pointer, a negative size, an unknown name */
+    LYRA_E_IO = 2,          /* the system refused: a file cannot be opened, read or written; a reader failed */
+    LYRA_E_FORMAT = 3,      /* bytes are not what they should be: damaged, truncated, of a wrong shape or type */
+    LYRA_E_MISSING = 4,     /* something needed is not there: a tower, an adapter, a tensor, the vocoder */
+    LYRA_E_UNSUPPORTED = 5, /* well-formed, but nothing that lyra runs */
+    LYRA_E_MEMORY = 6,      /* memory, or a limit that the caller set, does not suffice */
+    LYRA_E_STATE = 7,       /* the call does not fit what the object is doing now */
+    LYRA_E_CLOSED = 8       /* the handle was closed, or never was one */
+};
+
+/* The library's version, "major.minor.patch". Static; never freed. Any thread. */
+const char *lyra_version(void);
+
+/* The name of a status, such as "LYRA_E_IO"; "LYRA_E_UNKNOWN" for any other number. Static. Any thread. */
+const char *lyra_status_name(lyra_status status);
+
+/* What went wrong in this thread's most recent call that failed; "" before the first. Belongs to the library and
+ * stays valid until the next failing call of the same thread. Never NULL. */
+const char *lyra_last_error(void);
+
+/* ------------------------------------------------------------------------------------------------------------ model */
+
+typedef struct lyra_model lyra_model;
+
+typedef int32_t lyra_log_level;
+enum { LYRA_LOG_INFO = 1, LYRA_LOG_WARNING = 2 };
+
+/* Gets messages for a person (an adapter that is missing, a part that was found elsewhere). `message` is valid during
+ * the call only. Called on the thread that is inside lyra; must not call lyra. */
+typedef void (*lyra_log_callback)(void *user, lyra_log_level level, const char *message);
+
+/* Told how far the opening of a model is: `done` of `total` tensors. Return 0 to go on, anything else to give up: the
+ * open then fails with LYRA_E_STATE. Called on the thread that opens; must not call lyra. */
+typedef int32_t (*lyra_open_callback)(void *user, size_t done, size_t total);
+
+typedef struct lyra_model_options {
+    size_t size;            /* set by lyra_model_options_init */
+    const char *towers_dir; /* where towers and vocoder are looked for after the places that the checkpoint names;
+                               default: nowhere else */
+    const char *vocoder;    /* the vocoder's file or its directory; default: found beside the towers (a file g_… with a
+                               config.json, anywhere below towers_dir or the checkpoint's parents' model_zoo) */
+    int32_t threads;        /* threads that the process computes with; default: the number of processors it may use.
+                               One pool serves all models: the last open decides its size. OpenBLAS is set to one thread
+                               per caller, since the pool already splits the work */
+    lyra_log_callback log;  /* default: no messages */
+    lyra_open_callback progress; /* default: not told */
+    void *user;             /* handed to both callbacks */
+} lyra_model_options;
+
+/* Fills `options` with the defaults. `size` is sizeof(lyra_model_options) as the caller knows it. */
+lyra_status lyra_model_options_init_size(lyra_model_options *options, size_t size);
+#define lyra_model_options_init(options) lyra_model_options_init_size((options), sizeof(lyra_model_options))
+
+/* Opens the checkpoint directory `path` (config.json, safetensors, vocabulary, adapters) and its towers. Weights are
+ * mapped, not copied. `options` may be NULL. The caller owns *out and closes it with lyra_model_close.
+ * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING, LYRA_E_UNSUPPORTED, LYRA_E_MEMORY. Any thread. */
+lyra_status lyra_model_open(const char *path, const lyra_model_options *options, lyra_model **out);
+
+/* Closes a model. Sessions that still use it go on working, and its memory is given back with the last of them.
+ * NULL is allowed and does nothing. Any thread. */
+lyra_status lyra_model_close(lyra_model *model);
+
+typedef struct lyra_model_info {
+    size_t size;               /* set by lyra_model_info_init */
+    int64_t parameters;        /* of all parts that were opened */
+    int64_t weight_bytes;      /* as stored */
+    int32_t layers;            /* of the language model */
+    int32_t hidden_size;
+    int32_t vocabulary_size;
+    int32_t context_length;    /* positions that it was trained for */
+    int32_t hears_speech;      /* 1 if speech can be fed, else 0 */
+    int32_t speaks;            /* 1 if spoken answers can be made, else 0 */
+    int32_t speech_sample_rate;     /* Hz that recordings are resampled to before they are encoded */
+    int32_t speech_window_samples;  /* samples in one encoded window, at that rate */
+    int32_t speech_window_tokens;   /* tokens that one window takes in the prompt */
+    int32_t audio_sample_rate;      /* Hz of what lyra_read_audio gives; 0 if the model does not speak */
+    int32_t audio_lookahead_samples; /* a sample is final once the vocoder has seen this many samples' worth of units after
+                                       it; what bounds how early audio can come */
+} lyra_model_info;
+
+lyra_status lyra_model_info_init_size(lyra_model_info *info, size_t size);
+#define lyra_model_info_init(info) lyra_model_info_init_size((info), sizeof(lyra_model_info))
+
+/* Fills `info`, whose size must have been set. Any thread. */
+lyra_status lyra_model_get_info(lyra_model *model, lyra_model_info *info);
+
+/* ---------------------------------------------------------------------------------------------------------- session */
+
+typedef struct lyra_session lyra_session;
+
+typedef int32_t lyra_sampling;
+enum {
+    LYRA_SAMPLING_DEFAULT = 0, /* as the checkpoint's generation_config.json says */
+    LYRA_SAMPLING_GREEDY = 1,  /* the most likely token, always; reproducible */
+    LYRA_SAMPLING_RANDOM = 2   /* drawn, with the fields below */
+};
+
+typedef struct lyra_session_options {
+    size_t size;               /* set by lyra_session_options_init */
+    lyra_sampling sampling;
+    float temperature;         /* > 0; default: the checkpoint's, else 1 */
+    int32_t top_k;             /* keep the k most likely; default: the checkpoint's, else all */
+    float top_p;               /* keep the most likely that together reach p; default: the checkpoint's, else 1 */
+    float min_p;               /* drop those less likely than p times the most likely; default: none */
+    float repetition_penalty;  /* > 0; logits of tokens already in the conversation are divided by it when positive and
+                                  multiplied when negative; default: the checkpoint's, else 1 */
+    uint64_t seed;             /* the same seed and inputs give the same answer; default: from the system's entropy */
+    int32_t max_new_tokens;    /* of one answer; default: 1024 */
+    int32_t max_context_tokens; /* of the whole conversation; more is refused with LYRA_E_MEMORY; default: no limit */
+    int32_t speak;             /* 1: answers are spoken as well; default: text only */
+    const char *adapter;       /* "auto" (default): none until speech is heard, then "speech" while each recording fits one
+                                  window, then "long_speech", never back; "none"; or an adapter's name, kept throughout */
+    const char *system_prompt; /* default: "You are a helpful assistant." */
+} lyra_session_options;
+
+lyra_status lyra_session_options_init_size(lyra_session_options *options, size_t size);
+#define lyra_session_options_init(options) lyra_session_options_init_size((options), sizeof(lyra_session_options))
+
+/* Begins a conversation. `options` may be NULL. The caller owns *out. Errors: LYRA_E_ARGUMENT for an option out of its
+ * range or an unknown adapter, LYRA_E_MISSING if `speak` is set and the model cannot. Any thread. */
+lyra_status lyra_session_create(lyra_model *model, const lyra_session_options *options, lyra_session **out);
+
+/* Ends a conversation and frees all it holds. NULL is allowed and does nothing. A session that another thread is inside
+ * of is not destroyed: LYRA_E_STATE. */
+lyra_status lyra_session_destroy(lyra_session *session);
+
+/* Forgets the whole conversation, whatever the session is doing; options and system prompt stay, and the seed starts
+ * over. After an error that ended a turn the session is usable without this. */
+lyra_status lyra_reset(lyra_session *session);
+
+/* Replaces the system prompt. LYRA_E_STATE once a turn has ended: reset first. */
+lyra_status lyra_set_system_prompt(lyra_session *session, const char *utf8, size_t bytes);
+
+/* ------------------------------------------------------------------------------------------------------------- feed
+ * What is fed becomes the user's turn, in the order of feeding, until lyra_end_turn. Between two pieces of text nothing is
+ * inserted; a recording that is followed by text gets a line break after it, as the model was trained. Feeding while an
+ * answer is being made is LYRA_E_STATE.
+ *
+ * Feeding a recording reads no more than its header; it is decoded, averaged to mono, resampled and encoded window by
+ * window in lyra_step, so its length does not matter. Formats: what libsndfile reads (WAV, FLAC, OGG, Opus, MP3, …). */
+
+/* Adds typed text: `bytes` bytes of UTF-8 (invalid sequences become U+FFFD). Names of special tokens, such as
+ * "<|im_end|>", are read as those tokens, as in the reference. LYRA_E_ARGUMENT if it is over 64 MiB. */
+lyra_status lyra_feed_text(lyra_session *session, const char *utf8, size_t bytes);
+
+/* Adds a recording of speech from a file. The file must stay in place until the turn's end event.
+ * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model does not hear. */
+lyra_status lyra_feed_audio_file(lyra_session *session, const char *path);
+
+/* The same from a file's bytes in memory, which are copied. */
+lyra_status lyra_feed_audio_bytes(lyra_session *session, const void *data, size_t bytes);
+
+/* Where a file can be, the caller's own source can be. The functions are called on the thread that is inside lyra, in a
+ * feed or a step, and must not call lyra. */
+typedef struct lyra_reader {
+    size_t size;    /* sizeof(lyra_reader) */
+    void *user;     /* handed to each function */
+    int64_t (*read)(void *user, void *buffer, size_t bytes); /* up to `bytes` bytes at the current offset; how many were
+                                                                read, 0 at the end, negative on failure */
+    int64_t (*seek)(void *user, int64_t offset);  /* to an offset from the start; the new offset, negative on failure */
+    int64_t (*length)(void *user);                /* bytes in all; negative on failure */
+    void (*close)(void *user); /* called once, when lyra needs the reader no more (also when the feed fails); may be NULL */
+} lyra_reader;
+
+/* The same from a reader. The struct is copied; what it points to must live until `close`. */
+lyra_status lyra_feed_audio_reader(lyra_session *session, const lyra_reader *reader);
+
+/* Adds samples of speech: `frames` frames of `channels` interleaved floats in -1…1 at `sample_rate` Hz; copied.
+ * Consecutive calls with the same rate and channels continue one recording; any other feed, lyra_feed_audio_end, or the
+ * end of the turn finishes it. LYRA_E_ARGUMENT if the rate or channels change within one, are out of range (1 to
+ * 1,000,000 Hz, 1 to 1,024 channels), or a sample is NaN or infinite. 0 frames are allowed. */
+lyra_status lyra_feed_audio_pcm(lyra_session *session, const float *samples, size_t frames, int32_t channels,
+                                int32_t sample_rate);
+
+/* Finishes the recording that lyra_feed_audio_pcm began, so that the next call begins another. Nothing to finish is
+ * no error. */
+lyra_status lyra_feed_audio_end(lyra_session *session);
+
+/* -------------------------------------------------------------------------------------------------------------- run */
+
+/* Ends the user's turn: the answer is made by the lyra_step calls that follow. LYRA_E_STATE if nothing was fed or an
+ * answer is being made already. */
+lyra_status lyra_end_turn(lyra_session *session);
+
+/* Bits of *events. A step can set several. */
+enum {
+    LYRA_EVENT_PROGRESS = 1, /* something was encoded or prefilled: see lyra_get_progress */
+    LYRA_EVENT_TEXT = 2,     /* lyra_read_text has something new */
+    LYRA_EVENT_AUDIO = 4,    /* lyra_read_audio has something new */
+    LYRA_EVENT_END = 8       /* the turn is over; set exactly once for each turn */
+};
+
+/* Does one short piece of work: one window of audio, one chunk of prefill, one token, or one piece of waveform.
+ * LYRA_E_STATE if no turn is in progress. Any other error (a file that turned out damaged, memory, a limit) takes the
+ * whole turn back: the conversation is as it was before the turn's first feed, LYRA_EVENT_END is set, and the session
+ * can be used further. A cancelled or stopped turn is no error. */
+lyra_status lyra_step(lyra_session *session, uint32_t *events);
+
+/* Asks the turn in progress to end, keeping what was said: the next step drops audio not yet read and sets
+ * LYRA_EVENT_END; text not yet read stays readable, and the words so far are part of the conversation. Before the first
+ * word it works like lyra_cancel. From any thread, also while a step runs. Nothing in progress is no error. */
+lyra_status lyra_stop(lyra_session *session);
+
+/* Asks for the turn in progress to be taken back: the next step drops text and audio not yet read and sets
+ * LYRA_EVENT_END; the conversation is as if the turn had never been. A turn that is still being fed is dropped without an
+ * event. From any thread, also while a step runs. Nothing in progress is no error. */
+lyra_status lyra_cancel(lyra_session *session);
+
+/* ------------------------------------------------------------------------------------------------------------- read
+ * Everything read once is gone from the queue; what is left stays readable until the next lyra_end_turn or reset. */
+
+/* Copies up to `capacity` bytes of the answer's text into `buffer` and sets *bytes. Whole UTF-8 characters only; not
+ * terminated. LYRA_E_ARGUMENT if the next character does not fit (a capacity of 4 always suffices). */
+lyra_status lyra_read_text(lyra_session *session, char *buffer, size_t capacity, size_t *bytes);
+
+/* Copies up to `capacity` samples (mono floats in -1…1 at lyra_model_info.audio_sample_rate) and sets *samples. Read in
+ * any pieces it is the same waveform, sample for sample. */
+lyra_status lyra_read_audio(lyra_session *session, float *buffer, size_t capacity, size_t *samples);
+
+/* Copies up to `capacity` ids of the answer's tokens, the stop token included, and sets *count. */
+lyra_status lyra_read_tokens(lyra_session *session, int32_t *buffer, size_t capacity, size_t *count);
+
+/* Copies up to `capacity` speech units of the answer and sets *count. */
+lyra_status lyra_read_units(lyra_session *session, int32_t *buffer, size_t capacity, size_t *count);
+
+typedef int32_t lyra_phase;
+enum { LYRA_PHASE_IDLE = 0, LYRA_PHASE_ENCODE = 1, LYRA_PHASE_PREFILL = 2, LYRA_PHASE_ANSWER = 3 };
+
+typedef struct lyra_progress {
+    size_t size;        /* set by lyra_progress_init */
+    lyra_phase phase;
+    int64_t done;       /* ENCODE: windows encoded; PREFILL: token-layers computed; ANSWER: tokens said */
+    int64_t total;      /* of the same; 0 if not known yet */
+} lyra_progress;
+
+lyra_status lyra_progress_init_size(lyra_progress *progress, size_t size);
+#define lyra_progress_init(progress) lyra_progress_init_size((progress), sizeof(lyra_progress))
+
+/* How far the turn is. */
+lyra_status lyra_get_progress(lyra_session *session, lyra_progress *progress);
+
+typedef int32_t lyra_stop_reason;
+enum {
+    LYRA_STOP_NONE = 0,      /* the turn is not over, or there was none */
+    LYRA_STOP_EOS = 1,       /* the model ended its answer */
+    LYRA_STOP_LENGTH = 2,    /* max_new_tokens was reached */
+    LYRA_STOP_STOPPED = 3,   /* lyra_stop */
+    LYRA_STOP_CANCELLED = 4, /* lyra_cancel */
+    LYRA_STOP_ERROR = 5      /* a step failed */
+};
+
+typedef struct lyra_usage {
+    size_t size;               /* set by lyra_usage_init */
+    lyra_stop_reason stop;     /* why the last turn ended */
+    int64_t prompt_tokens;     /* this turn's tokens that were prefilled, media among them */
+    int64_t media_tokens;      /* of those, tokens that stand for media */
+    int64_t cached_tokens;     /* tokens of earlier turns that were kept and not computed again */
+    int64_t generated_tokens;  /* of the answer, the stop token included */
+    int64_t units;             /* speech units of the answer */
+    int64_t audio_samples;     /* of the answer's waveform made so far */
+    double encode_ms;          /* time inside lyra_step for each kind of work */
+    double prefill_ms;
+    double decode_ms;
+    double speech_ms;          /* speech generator and vocoder */
+    double first_token_ms;     /* from lyra_end_turn to the first token; 0 if there was none */
+    double first_audio_ms;     /* from lyra_end_turn to the first samples; 0 if there were none */
+    double total_ms;           /* from lyra_end_turn to the end event, or to now */
+    char adapter[64];          /* the adapter in use, or "none"; terminated */
+} lyra_usage;
+
+lyra_status lyra_usage_init_size(lyra_usage *usage, size_t size);
+#define lyra_usage_init(usage) lyra_usage_init_size((usage), sizeof(lyra_usage))
+
+/* What the turn cost so far, or the last turn in all. */
+lyra_status lyra_get_usage(lyra_session *session, lyra_usage *usage);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
