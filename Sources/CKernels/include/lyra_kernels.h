@@ -1,0 +1,109 @@
+/* Matrix and vector kernels, and the thread pool they run on.
+ *
+ * All matrices are row-major. `ld…` is the distance between rows in elements. Pointers need the alignment of their
+ * element type only, and weights not even that. Functions that can run out of memory return LK_OK or LK_NO_MEMORY and
+ * leave their output undefined in the second case. Callers have checked all sizes; matrix dimensions fit an int.
+ */
+#ifndef LYRA_KERNELS_H
+#define LYRA_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LK_OK = 0, LK_NO_MEMORY = 1 };
+
+/* ------------------------------------------------------------------------------------------------ instruction sets */
+
+typedef enum lk_isa { LK_ISA_GENERIC = 0, LK_ISA_AVX2 = 1, LK_ISA_AVX512 = 2 } lk_isa;
+
+/* The set in use: the widest that this processor has, unless LYRA_ISA (generic, avx2, avx512) names a narrower one. */
+lk_isa lk_current_isa(void);
+const char *lk_isa_name(lk_isa isa);
+/* Uses `isa` from now on; 0 if this processor lacks it. For tests: not while kernels run. */
+int lk_force_isa(lk_isa isa);
+
+/* ------------------------------------------------------------------------------------------------------ thread pool */
+
+/* Threads that share the work, the calling one among them. At least 1; capped at 256. */
+void lk_set_threads(int threads);
+int lk_threads(void);
+
+/* Calls task(context, i) for every i below `count`, on the pool's threads and the caller's; returns when all are done.
+ * If the pool is busy with another caller's work, or this is a task itself, the caller does it all alone. */
+void lk_parallel(size_t count, void (*task)(void *context, size_t index), void *context);
+
+/* ----------------------------------------------------------------------------------------------------------- linear */
+
+typedef enum lk_type { LK_F32 = 0, LK_F16 = 1, LK_BF16 = 2 } lk_type;
+
+/* dst[i] = src[i], widened to float. */
+void lk_widen(float *dst, const void *src, lk_type type, size_t count);
+
+/* y[m, n] = x[m, k] · w[n, k]ᵀ + bias[n]. `bias` may be null. With `accumulate`, y's old values are added instead of a
+ * bias. */
+int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
+              size_t n, const float *bias, int accumulate);
+
+/* -------------------------------------------------------------------------------------------------------- attention */
+
+/* Softmax attention with grouped key/value heads, tiled: no more than one tile of scores is held per thread.
+ * Keys and values lie in pages of `page_rows` rows: row r, head h of the keys is at
+ * k_pages[r / page_rows] + (r % page_rows) * kv_row_stride + h * dim. */
+typedef struct lk_attention_shape {
+    size_t rows;          /* queries */
+    size_t kv_rows;       /* keys and values */
+    size_t heads, kv_heads, dim;
+    size_t q_row_stride;  /* of q, whose head h starts at h * dim */
+    size_t out_row_stride;
+    size_t kv_row_stride;
+    size_t page_rows;
+    int causal;           /* query r sees keys 0 … kv_rows - rows + r; otherwise all */
+    float scale;          /* of the scores */
+} lk_attention_shape;
+
+int lk_attention(float *out, const float *q, const float *const *k_pages, const float *const *v_pages,
+                 const lk_attention_shape *shape);
+
+/* ------------------------------------------------------------------------------------------------- row by row, fused */
+
+/* y = x / rms(x) * weight; x, y: [rows, columns]. */
+void lk_rms_norm(float *y, const float *x, const float *weight, size_t rows, size_t columns, float epsilon);
+/* y = (x - mean) / sqrt(var + epsilon) * weight + bias. */
+void lk_layer_norm(float *y, const float *x, const float *weight, const float *bias, size_t rows, size_t columns,
+                   float epsilon);
+/* y[r, i] = silu(gate_up[r, i]) * gate_up[r, columns + i]; y: [rows, columns], gate_up: [rows, 2 columns]. */
+void lk_silu_mul(float *y, const float *gate_up, size_t rows, size_t columns);
+/* In place, exact (erf) GELU. */
+void lk_gelu(float *x, size_t count);
+/* In place, max(x, slope * x): 0 gives ReLU. */
+void lk_leaky_relu(float *x, size_t count, float slope);
+void lk_tanh(float *x, size_t count);
+/* y += x. */
+void lk_add(float *y, const float *x, size_t count);
+/* y *= factor. */
+void lk_scale(float *y, size_t count, float factor);
+/* In place: each head's halves (a, b) become (a cos - b sin, b cos + a sin). x: [rows, heads, dim] with `row_stride`
+ * between rows, cos and sin: [rows, dim / 2]. */
+void lk_rope(float *x, size_t row_stride, const float *cos, const float *sin, size_t rows, size_t heads, size_t dim);
+/* The index of the largest value, the first of equals; NaN counts as the smallest. */
+size_t lk_argmax(const float *x, size_t count);
+
+/* ------------------------------------------------------------------------------------------------------ convolution */
+
+/* y[co, t] = bias[co] + Σ_ci,j w[co, ci, j] · x[ci, t + j · dilation], 0 ≤ t < out_columns. x needs
+ * out_columns + (kernel - 1) · dilation columns. Each value is summed in the same order wherever it stands in a row, so
+ * a signal convolved in pieces equals the whole bit for bit. `packed` is w as lk_conv1d_pack wrote it. */
+void lk_conv1d(float *y, size_t ldy, const float *x, size_t ldx, size_t out_columns, const float *packed,
+               const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
+/* Floats that the packed form takes. */
+size_t lk_conv1d_packed_count(size_t in_channels, size_t out_channels, size_t kernel);
+/* w: [out_channels, in_channels, kernel]. */
+void lk_conv1d_pack(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel);
+
+/* ----------------------------------------------------------------------------------------------------- measurements */
+
+/* Sums `bytes` bytes with every thread of the pool: what reading memory can reach. Returns the sum, so that it is not
+ * optimised away. */
+float lk_read_all(const void *data, size_t bytes);
+
+#endif

@@ -1,0 +1,10 @@
+#if defined(__x86_64__)
+#include "table.h"
+#include <math.h>
+#include <string.h>
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#define LK_WIDTH 8
+#define LK_TABLE lk_table_avx2
+#include "kernels_isa.h"
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,87 @@
+/* y = x · wᵀ. Few rows: dot products that stream the stored weights once. Many rows: blocks of the weight are widened to
+ * float and handed to OpenBLAS, each on one thread; the pool splits the output columns. */
+#include "table.h"
+#include <cblas.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    FEW_ROWS = 12,      /* up to here streaming the weights beats widening them */
+    DOT_COLUMNS = 64,   /* output columns of one task, streamed */
+    BLOCK_COLUMNS = 256, /* output columns of one task, widened */
+    BLOCK_DEPTH = 1024  /* of k that is widened at once: 1 MB of floats, which stays in cache */
+};
+
+typedef struct linear_job {
+    float *y;
+    const float *x, *bias;
+    const char *w;
+    lk_type type;
+    size_t ldy, ldx, m, k, n;
+    int accumulate;
+    atomic_int failed;
+} linear_job;
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static void add_bias(const linear_job *j, size_t first, size_t columns) {
+    for (size_t r = 0; j->bias && r < j->m; r++)
+        for (size_t c = first; c < first + columns; c++) j->y[r * j->ldy + c] += j->bias[c];
+}
+
+static void few_rows(void *context, size_t index) {
+    linear_job *j = context;
+    size_t first = index * DOT_COLUMNS, columns = smaller(DOT_COLUMNS, j->n - first);
+    const char *w = j->w + first * j->k * (j->type == LK_F32 ? 4 : 2);
+    if (!j->accumulate) {
+        lk_kernels()->dot_rows(j->y + first, j->ldy, j->x, j->ldx, j->m, j->k, w, j->type, columns);
+        add_bias(j, first, columns);
+        return;
+    }
+    float sums[FEW_ROWS * DOT_COLUMNS];
+    lk_kernels()->dot_rows(sums, DOT_COLUMNS, j->x, j->ldx, j->m, j->k, w, j->type, columns);
+    for (size_t r = 0; r < j->m; r++)
+        lk_kernels()->add(j->y + r * j->ldy + first, sums + r * DOT_COLUMNS, columns);
+}
+
+static void gemm(const linear_job *j, size_t first, size_t columns, size_t k0, size_t depth, const float *w, size_t ldw) {
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)j->m, (int)columns, (int)depth, 1, j->x + k0, (int)j->ldx,
+                w, (int)ldw, j->accumulate || k0 > 0 ? 1 : 0, j->y + first, (int)j->ldy);
+}
+
+static void many_rows(void *context, size_t index) {
+    linear_job *j = context;
+    size_t first = index * BLOCK_COLUMNS, columns = smaller(BLOCK_COLUMNS, j->n - first);
+    if (j->type == LK_F32 && (uintptr_t)j->w % 4 == 0) {
+        gemm(j, first, columns, 0, j->k, (const float *)(const void *)j->w + first * j->k, j->k);
+    } else {
+        float *wide = lk_scratch(0, BLOCK_COLUMNS * BLOCK_DEPTH);
+        if (!wide) {
+            atomic_store(&j->failed, 1);
+            return;
+        }
+        size_t size = j->type == LK_F32 ? 4 : 2;
+        for (size_t k0 = 0; k0 < j->k; k0 += BLOCK_DEPTH) {
+            size_t depth = smaller(BLOCK_DEPTH, j->k - k0);
+            for (size_t c = 0; c < columns; c++)
+                lk_kernels()->widen(wide + c * depth, j->w + ((first + c) * j->k + k0) * size, j->type, depth);
+            gemm(j, first, columns, k0, depth, wide, depth);
+        }
+    }
+    if (!j->accumulate) add_bias(j, first, columns);
+}
+
+static void one_blas_thread(void) { openblas_set_num_threads(1); }
+
+int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
+              size_t n, const float *bias, int accumulate) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, one_blas_thread);
+    linear_job job = {y, x, bias, w, type, ldy, ldx, m, k, n, accumulate, 0};
+    if (m == 0 || n == 0) return LK_OK;
+    if (m <= FEW_ROWS) lk_parallel((n + DOT_COLUMNS - 1) / DOT_COLUMNS, few_rows, &job);
+    else lk_parallel((n + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, many_rows, &job);
+    return job.failed ? LK_NO_MEMORY : LK_OK;
+}
+
+void lk_widen(float *dst, const void *src, lk_type type, size_t count) { lk_kernels()->widen(dst, src, type, count); }

@@ -1,0 +1,126 @@
+/* Row-wise functions: large ones are cut into pieces for the pool. */
+#include "table.h"
+#include <math.h>
+
+/* Elements below which one thread is faster than waking others. */
+enum { PIECE = 32768 };
+
+typedef struct rows_job {
+    float *y;
+    const float *x, *weight, *bias;
+    size_t rows, columns, rows_each;
+    float number;
+} rows_job;
+
+static size_t rows_of(const rows_job *j, size_t index) {
+    size_t first = index * j->rows_each;
+    return j->rows - first < j->rows_each ? j->rows - first : j->rows_each;
+}
+
+static void run(rows_job *j, size_t columns_read, void (*task)(void *, size_t)) {
+    if (j->rows == 0 || columns_read == 0) return;
+    j->rows_each = PIECE / columns_read > 0 ? PIECE / columns_read : 1;
+    lk_parallel((j->rows + j->rows_each - 1) / j->rows_each, task, j);
+}
+
+static void rms_norm_task(void *context, size_t i) {
+    rows_job *j = context;
+    size_t at = i * j->rows_each * j->columns;
+    lk_kernels()->rms_norm(j->y + at, j->x + at, j->weight, rows_of(j, i), j->columns, j->number);
+}
+
+void lk_rms_norm(float *y, const float *x, const float *weight, size_t rows, size_t columns, float epsilon) {
+    rows_job j = {y, x, weight, NULL, rows, columns, 0, epsilon};
+    run(&j, columns, rms_norm_task);
+}
+
+static void layer_norm_task(void *context, size_t i) {
+    rows_job *j = context;
+    size_t at = i * j->rows_each * j->columns;
+    lk_kernels()->layer_norm(j->y + at, j->x + at, j->weight, j->bias, rows_of(j, i), j->columns, j->number);
+}
+
+void lk_layer_norm(float *y, const float *x, const float *weight, const float *bias, size_t rows, size_t columns,
+                   float epsilon) {
+    rows_job j = {y, x, weight, bias, rows, columns, 0, epsilon};
+    run(&j, columns, layer_norm_task);
+}
+
+static void silu_mul_task(void *context, size_t i) {
+    rows_job *j = context;
+    size_t first = i * j->rows_each;
+    for (size_t r = first; r < first + rows_of(j, i); r++) {
+        const float *gate = j->x + 2 * r * j->columns;
+        lk_kernels()->silu_mul(j->y + r * j->columns, gate, gate + j->columns, j->columns);
+    }
+}
+
+void lk_silu_mul(float *y, const float *gate_up, size_t rows, size_t columns) {
+    rows_job j = {y, gate_up, NULL, NULL, rows, columns, 0, 0};
+    run(&j, 2 * columns, silu_mul_task);
+}
+
+/* The functions on plain arrays see them as rows of one piece each; the last is shorter. */
+static size_t piece(const rows_job *j, size_t i) {
+    return j->columns - i * PIECE < PIECE ? j->columns - i * PIECE : PIECE;
+}
+
+static void gelu_task(void *context, size_t i) {
+    rows_job *j = context;
+    lk_kernels()->gelu(j->y + i * PIECE, piece(j, i));
+}
+
+void lk_gelu(float *x, size_t count) {
+    rows_job j = {.y = x, .columns = count};
+    lk_parallel((count + PIECE - 1) / PIECE, gelu_task, &j);
+}
+
+static void add_task(void *context, size_t i) {
+    rows_job *j = context;
+    lk_kernels()->add(j->y + i * PIECE, j->x + i * PIECE, piece(j, i));
+}
+
+void lk_add(float *y, const float *x, size_t count) {
+    rows_job j = {.y = y, .x = x, .columns = count};
+    lk_parallel((count + PIECE - 1) / PIECE, add_task, &j);
+}
+
+void lk_leaky_relu(float *x, size_t count, float slope) { lk_kernels()->leaky_relu(x, count, slope); }
+void lk_tanh(float *x, size_t count) { lk_kernels()->tanh_(x, count); }
+void lk_scale(float *y, size_t count, float factor) { lk_kernels()->scale(y, count, factor); }
+
+void lk_rope(float *x, size_t row_stride, const float *cos, const float *sin, size_t rows, size_t heads, size_t dim) {
+    lk_kernels()->rope(x, row_stride, cos, sin, rows, heads, dim);
+}
+
+size_t lk_argmax(const float *x, size_t count) {
+    size_t best = 0;
+    float top = -INFINITY;
+    for (size_t i = 0; i < count; i++)
+        if (x[i] > top) top = x[i], best = i;
+    return best;
+}
+
+/* 4 MiB: long enough that starting a piece costs nothing. */
+enum { READ_PIECE = 1 << 20 };
+
+typedef struct read_job {
+    const float *x;
+    size_t count;
+    float *sums;
+} read_job;
+
+static void read_task(void *context, size_t i) {
+    read_job *j = context;
+    size_t left = j->count - i * READ_PIECE;
+    float total = lk_kernels()->sum(j->x + i * READ_PIECE, left < READ_PIECE ? left : READ_PIECE);
+    j->sums[i % 64] = total;
+}
+
+float lk_read_all(const void *data, size_t bytes) {
+    float sums[64] = {0}, total = 0;
+    read_job j = {data, bytes / sizeof(float), sums};
+    lk_parallel((j.count + READ_PIECE - 1) / READ_PIECE, read_task, &j);
+    for (int i = 0; i < 64; i++) total += sums[i];
+    return total;
+}

@@ -1,0 +1,93 @@
+/* Vectors of LK_WIDTH floats and the few functions on them that the kernels need. Included by each isa_*.c. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef float vf __attribute__((vector_size(LK_WIDTH * 4)));
+typedef int32_t vi __attribute__((vector_size(LK_WIDTH * 4)));
+typedef uint32_t vu __attribute__((vector_size(LK_WIDTH * 4)));
+typedef uint16_t vh __attribute__((vector_size(LK_WIDTH * 2)));
+
+#define LK_INLINE static inline __attribute__((always_inline))
+
+LK_INLINE vf vf_load(const void *p) {
+    vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+LK_INLINE void vf_store(void *p, vf v) { memcpy(p, &v, sizeof v); }
+LK_INLINE vf vf_set(float x) { return x - (vf){0}; }
+LK_INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+LK_INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
+LK_INLINE vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
+
+/* Halving, so that the order of the sum is the same for every use. */
+LK_INLINE float vf_sum(vf v) {
+    float lanes[LK_WIDTH];
+    memcpy(lanes, &v, sizeof v);
+    for (int half = LK_WIDTH / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+LK_INLINE float vf_largest(vf v) {
+    float best = v[0];
+    for (int i = 1; i < LK_WIDTH; i++) best = v[i] > best ? v[i] : best;
+    return best;
+}
+
+LK_INLINE vf vf_from_bf16(const void *p) {
+    vh h;
+    memcpy(&h, p, sizeof h);
+    return (vf)(__builtin_convertvector(h, vu) << 16);
+}
+
+/* Exponent and mantissa move into place, a multiplication corrects the bias (subnormals too); infinities and NaN keep
+ * their exponent of ones. */
+LK_INLINE vf vf_from_f16(const void *p) {
+    vh h;
+    memcpy(&h, p, sizeof h);
+    vu u = __builtin_convertvector(h, vu), magnitude = (u & 0x7fff) << 13;
+    vf scaled = (vf)magnitude * vf_set(0x1p112f);
+    vu special = (vu)(((vi)(u & 0x7c00)) == 0x7c00) & 0x7f800000u;
+    return (vf)((vu)scaled | special | ((u & 0x8000) << 16));
+}
+
+/* `type` is a constant wherever this is inlined. */
+LK_INLINE vf vf_load_as(const void *base, lk_type type, size_t index) {
+    if (type == LK_BF16) return vf_from_bf16((const char *)base + 2 * index);
+    if (type == LK_F16) return vf_from_f16((const char *)base + 2 * index);
+    return vf_load((const char *)base + 4 * index);
+}
+
+/* e^x with a relative error below 2e-7; 0 below -87.3, e^88.37 above. Range reduction by ln 2 in two parts, then a
+ * degree-6 polynomial for e^r on [-ln2/2, ln2/2]. */
+LK_INLINE vf vf_exp(vf x) {
+    vf clamped = vf_min(vf_max(x, vf_set(-87.33654f)), vf_set(88.37f));
+    vf shifted = clamped * vf_set(1.44269504f) + vf_set(12582912.0f);
+    vi n = (vi)shifted - (vi)vf_set(12582912.0f);
+    vf whole = shifted - vf_set(12582912.0f);
+    vf r = clamped - whole * vf_set(0.693145752f);
+    r = r - whole * vf_set(1.42860677e-6f);
+    vf p = vf_set(1.0f / 720);
+    p = p * r + vf_set(1.0f / 120);
+    p = p * r + vf_set(1.0f / 24);
+    p = p * r + vf_set(1.0f / 6);
+    p = p * r + vf_set(0.5f);
+    p = p * r + vf_set(1.0f);
+    p = p * r + vf_set(1.0f);
+    vf y = (vf)((vi)p + (n << 23));
+    return vf_select(x < vf_set(-87.33654f), vf_set(0), y);
+}
+
+/* erf by Abramowitz and Stegun 7.1.26: absolute error below 3e-7 in float. */
+LK_INLINE vf vf_erf(vf x) {
+    vf a = vf_max(x, -x);
+    vf t = vf_set(1.0f) / (vf_set(1.0f) + vf_set(0.3275911f) * a);
+    vf p = vf_set(1.061405429f);
+    p = p * t + vf_set(-1.453152027f);
+    p = p * t + vf_set(1.421413741f);
+    p = p * t + vf_set(-0.284496736f);
+    p = p * t + vf_set(0.254829592f);
+    vf y = vf_set(1.0f) - p * t * vf_exp(-a * a);
+    return vf_select(x < vf_set(0), -y, y);
+}

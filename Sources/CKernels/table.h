@@ -1,0 +1,44 @@
+/* One row of function pointers for each instruction set; dispatch.c chooses the row once. */
+#ifndef LYRA_KERNELS_TABLE_H
+#define LYRA_KERNELS_TABLE_H
+
+#include "include/lyra_kernels.h"
+
+typedef struct lk_table {
+    void (*widen)(float *dst, const void *src, lk_type type, size_t count);
+    /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x; weights are read once, straight from their stored type. */
+    void (*dot_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
+                     size_t n);
+    /* One tile of scores s[rows, columns] (ld lds) becomes exp(scale · s - max), where max covers this tile and earlier
+     * ones (row_max). row_sum is updated; row_keep is what earlier sums were multiplied by. */
+    void (*softmax_tile)(float *s, size_t lds, size_t rows, const size_t *columns, size_t padded, float scale,
+                         float *row_max, float *row_sum, float *row_keep);
+    void (*rms_norm)(float *y, const float *x, const float *weight, size_t rows, size_t columns, float epsilon);
+    void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, size_t rows, size_t columns,
+                       float epsilon);
+    void (*silu_mul)(float *y, const float *gate, const float *up, size_t count);
+    void (*gelu)(float *x, size_t count);
+    void (*leaky_relu)(float *x, size_t count, float slope);
+    void (*tanh_)(float *x, size_t count);
+    void (*add)(float *y, const float *x, size_t count);
+    void (*scale)(float *y, size_t count, float factor);
+    void (*rope)(float *x, size_t row_stride, const float *cos, const float *sin, size_t rows, size_t heads, size_t dim);
+    float (*sum)(const float *x, size_t count);
+    void (*conv1d)(float *y, size_t ldy, const float *x, size_t ldx, size_t out_columns, const float *packed,
+                   const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
+} lk_table;
+
+extern const lk_table lk_table_generic;
+#if defined(__x86_64__)
+extern const lk_table lk_table_avx2;
+extern const lk_table lk_table_avx512;
+#endif
+
+/* The row in use. */
+const lk_table *lk_kernels(void);
+
+/* At least `floats` floats that belong to the calling thread until its next call with the same slot (0 or 1); null if
+ * there is no memory. */
+float *lk_scratch(int slot, size_t floats);
+
+#endif

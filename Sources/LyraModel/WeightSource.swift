@@ -1,0 +1,34 @@
+import LyraTensor
+
+/// Where a network's weights come from: the files of a checkpoint, or random numbers in memory.
+///
+/// Networks ask for each tensor by its checkpoint name and the shape that their configuration implies.
+public protocol WeightSource {
+    /// What the source is, for messages: a file or directory.
+    var origin: String { get }
+    func contains(_ name: String) -> Bool
+    /// - Throws: `LyraError.missing` if there is no such tensor, `LyraError.format` if its shape differs.
+    func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor
+}
+
+extension WeightSource {
+    /// A matrix `[outputs, inputs…]` that stays where it is stored.
+    func weight(_ name: String, _ shape: [Int]) throws -> Weight { try Weight(tensor(name, shape)) }
+
+    /// A small tensor (a norm's weight, a bias) copied out as floats.
+    func floats(_ name: String, _ shape: [Int]) throws -> [Float] { try tensor(name, shape).floats() }
+}
+
+/// A source under a prefix: `blocks.0.` before every name.
+struct PrefixedSource: WeightSource {
+    let base: any WeightSource
+    let prefix: String
+
+    var origin: String { base.origin }
+    func contains(_ name: String) -> Bool { base.contains(prefix + name) }
+    func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor { try base.tensor(prefix + name, shape) }
+}
+
+extension WeightSource {
+    func under(_ prefix: String) -> PrefixedSource { PrefixedSource(base: self, prefix: prefix) }
+}

@@ -1,0 +1,80 @@
+/// A contiguous, row-major tensor of floats.
+///
+/// A value: operations make new tensors, and nothing writes into one that someone else holds. Rows of a tensor are a
+/// view of it, without a copy.
+public struct Tensor: @unchecked Sendable {
+    public let shape: [Int]
+    private var storage: FloatStorage
+    private let offset: Int
+
+    /// Makes a tensor of `shape` and lets `fill` write all of it.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room for it, and what `fill` throws.
+    public init(_ shape: [Int], fill: (UnsafeMutablePointer<Float>) throws -> Void) throws {
+        let storage = try FloatStorage(count: FloatStorage.count(of: shape))
+        try fill(storage.base)
+        self.init(shape, storage: storage, offset: 0)
+    }
+
+    public init(zeros shape: [Int]) throws {
+        let count = try FloatStorage.count(of: shape)
+        try self.init(shape) { $0.update(repeating: 0, count: count) }
+    }
+
+    /// - Throws: `LyraError.argument` if there are not as many values as `shape` says.
+    public init(_ shape: [Int], _ values: [Float]) throws {
+        guard try FloatStorage.count(of: shape) == values.count else {
+            throw LyraError(.argument, "\(values.count) values do not make a tensor of shape \(shape)")
+        }
+        try self.init(shape) { destination in
+            values.withUnsafeBufferPointer { if let base = $0.baseAddress { destination.update(from: base, count: $0.count) } }
+        }
+    }
+
+    private init(_ shape: [Int], storage: FloatStorage, offset: Int) {
+        self.shape = shape
+        self.storage = storage
+        self.offset = offset
+    }
+
+    /// Length of the first axis.
+    public var rows: Int { shape.first ?? 1 }
+    /// Elements of one row.
+    public var columns: Int { shape.dropFirst().reduce(1, *) }
+    public var count: Int { shape.reduce(1, *) }
+
+    /// Rows `range` as a tensor that shares this one's memory. The range is cut to what there is.
+    public func rows(_ range: Range<Int>) -> Tensor {
+        let range = range.clamped(to: 0..<rows)
+        return Tensor([range.count] + shape.dropFirst(), storage: storage, offset: offset + range.lowerBound * columns)
+    }
+
+    /// The same values under another shape of as many elements.
+    ///
+    /// - Throws: `LyraError.argument` if the counts differ.
+    public func reshaped(_ shape: [Int]) throws -> Tensor {
+        guard shape.reduce(1, *) == count else {
+            throw LyraError(.argument, "a tensor of shape \(self.shape) cannot be seen as \(shape)")
+        }
+        return Tensor(shape, storage: storage, offset: offset)
+    }
+
+    /// Reads all values; the pointer is valid during the call.
+    public func withValues<R>(_ body: (UnsafePointer<Float>) throws -> R) rethrows -> R {
+        defer { withExtendedLifetime(storage) {} }
+        return try body(UnsafePointer(storage.base + offset))
+    }
+
+    /// Writes values: into this memory if nobody else holds it, otherwise into a copy.
+    public mutating func withMutableValues<R>(_ body: (UnsafeMutablePointer<Float>) throws -> R) throws -> R {
+        if !isKnownUniquelyReferenced(&storage) {
+            self = try Tensor(shape) { copy in withValues { copy.update(from: $0, count: count) } }
+        }
+        defer { withExtendedLifetime(storage) {} }
+        return try body(storage.base + offset)
+    }
+
+    public var values: [Float] {
+        withValues { Array(UnsafeBufferPointer(start: $0, count: count)) }
+    }
+}
