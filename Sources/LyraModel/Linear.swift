@@ -1,0 +1,47 @@
+import CKernels
+import LyraTensor
+
+/// A matrix, an optional bias, and the low-rank adapters that can be switched on beside it.
+public struct Linear: Sendable {
+    let weight: Weight
+    let bias: [Float]?
+    /// One for each adapter of the checkpoint, in its order; nil where an adapter leaves this layer alone.
+    var adapters: [LowRank?] = []
+
+    var outputs: Int { weight.outputs }
+
+    /// - Parameter bias: whether there is one; nil takes it if the source has it.
+    init(_ source: any WeightSource, _ name: String, _ outputs: Int, _ inputs: Int, bias hasBias: Bool) throws {
+        weight = try source.weight(name + ".weight", [outputs, inputs])
+        bias = hasBias ? try source.floats(name + ".bias", [outputs]) : nil
+    }
+
+    /// x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ. [rows, inputs] → [rows, outputs]
+    func callAsFunction(_ x: Tensor, adapter: Int? = nil) throws -> Tensor {
+        try Tensor([x.rows, outputs]) { try apply(x, into: $0, rowStride: outputs, adapter: adapter) }
+    }
+
+    /// The same into memory whose rows are `rowStride` floats apart; with `accumulate` added to what is there.
+    func apply(
+        _ x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, adapter: Int?, accumulate: Bool = false
+    ) throws {
+        try weight.multiply(x, into: y, rowStride: rowStride, bias: bias, accumulate: accumulate)
+        if let adapter, adapters.indices.contains(adapter), let lowRank = adapters[adapter] {
+            try lowRank.add(x, to: y, rowStride: rowStride)
+        }
+    }
+}
+
+/// One adapter's pair for one matrix (LoRA, arXiv 2106.09685), kept beside it so that switching costs nothing.
+struct LowRank: Sendable {
+    let a: Weight
+    let b: Weight
+    let scale: Float
+
+    func add(_ x: Tensor, to y: UnsafeMutablePointer<Float>, rowStride: Int) throws {
+        var low = try a.multiply(x)  // [rows, rank]
+        let count = low.count
+        try low.withMutableValues { lk_scale($0, count, scale) }
+        try b.multiply(low, into: y, rowStride: rowStride, accumulate: true)
+    }
+}

@@ -1,0 +1,31 @@
+import LyraTensor
+
+/// Turns encoder positions into tokens (`simple_mlp`): k positions side by side, Linear, ReLU, Linear; positions past a
+/// multiple of k are dropped. With `speech_norm` each token then gets length 1.
+public struct SpeechProjector: Sendable {
+    /// Width of the hidden layer in every published checkpoint.
+    static let inner = 2048
+
+    private let linear1: Linear
+    private let linear2: Linear
+    private let group: Int
+    private let normalizes: Bool
+
+    /// - Parameters:
+    ///   - source: holds `linear1` and `linear2`
+    ///   - width: of the encoder
+    init(_ source: any WeightSource, width: Int, configuration: LyraConfiguration) throws {
+        group = configuration.speechDownsampling
+        normalizes = configuration.normalizesSpeech
+        linear1 = try Linear(source, "linear1", Self.inner, width * group, bias: true)
+        linear2 = try Linear(source, "linear2", configuration.language.hiddenSize, Self.inner, bias: true)
+    }
+
+    /// [positions, width] → [positions / k, hidden]
+    func callAsFunction(_ encoded: Tensor) throws -> Tensor {
+        let tokens = encoded.rows / group
+        let grouped = try encoded.rows(0..<tokens * group).reshaped([tokens, group * encoded.columns])
+        let projected = try linear2(linear1(grouped).relu())
+        return normalizes ? try projected.unitRows() : projected
+    }
+}

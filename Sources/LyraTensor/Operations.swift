@@ -1,0 +1,79 @@
+import CKernels
+
+extension Tensor {
+    /// self / rms(self) · weight over the last axis. [rows, columns]
+    public func rmsNormalized(weight: [Float], epsilon: Float) throws -> Tensor {
+        try checkColumns(weight.count, "an RMS norm")
+        return try Tensor(shape) { y in
+            withValues { lk_rms_norm(y, $0, weight, rows, columns, epsilon) }
+        }
+    }
+
+    /// (self − mean) / √(variance + ε) · weight + bias over the last axis. [rows, columns]
+    public func layerNormalized(weight: [Float], bias: [Float], epsilon: Float) throws -> Tensor {
+        try checkColumns(weight.count, "a layer norm")
+        try checkColumns(bias.count, "a layer norm's bias")
+        return try Tensor(shape) { y in
+            withValues { lk_layer_norm(y, $0, weight, bias, rows, columns, epsilon) }
+        }
+    }
+
+    /// silu(first half) · second half of every row. [rows, 2 n] → [rows, n]
+    public func siluGated() throws -> Tensor {
+        let half = columns / 2
+        return try Tensor([rows, half]) { y in withValues { lk_silu_mul(y, $0, rows, half) } }
+    }
+
+    /// x · ½(1 + erf(x / √2)), in place where nobody else holds the values.
+    public consuming func gelu() throws -> Tensor {
+        var result = self
+        let count = result.count
+        try result.withMutableValues { lk_gelu($0, count) }
+        return result
+    }
+
+    /// max(0, x).
+    public consuming func relu() throws -> Tensor {
+        var result = self
+        let count = result.count
+        try result.withMutableValues { lk_leaky_relu($0, count, 0) }
+        return result
+    }
+
+    /// self + other, of the same shape.
+    public consuming func adding(_ other: Tensor) throws -> Tensor {
+        guard shape == other.shape else {
+            throw LyraError(.format, "tensors of shapes \(shape) and \(other.shape) cannot be added")
+        }
+        var result = self
+        let count = result.count
+        try result.withMutableValues { sum in other.withValues { lk_add(sum, $0, count) } }
+        return result
+    }
+
+    /// Every row divided by its Euclidean length (at least 1e-12).
+    public consuming func unitRows() throws -> Tensor {
+        var result = self
+        let (rows, columns) = (result.rows, result.columns)
+        try result.withMutableValues { values in
+            for row in 0..<rows {
+                let base = values + row * columns
+                var squares = 0.0
+                for i in 0..<columns { squares += Double(base[i]) * Double(base[i]) }
+                lk_scale(base, columns, Float(1 / max(squares.squareRoot(), 1e-12)))
+            }
+        }
+        return result
+    }
+
+    private func checkColumns(_ expected: Int, _ what: String) throws {
+        guard columns == expected else {
+            throw LyraError(.format, "\(what) of \(expected) values does not take rows of \(columns)")
+        }
+    }
+}
+
+extension UnsafeBufferPointer<Float> {
+    /// The index of the largest value, the first of equals; 0 if there is none.
+    public func indexOfLargest() -> Int { baseAddress.map { lk_argmax($0, count) } ?? 0 }
+}
