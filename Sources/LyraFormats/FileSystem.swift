@@ -1,0 +1,65 @@
+import Glibc
+import LyraTensor
+
+/// The few questions about paths that loading a checkpoint asks.
+public enum FileSystem {
+    /// Whether `path` is a regular file, or a link to one.
+    public static func isFile(_ path: String) -> Bool {
+        mode(of: path).map { $0 & S_IFMT == S_IFREG } ?? false
+    }
+
+    /// Whether `path` is a directory, or a link to one.
+    public static func isDirectory(_ path: String) -> Bool {
+        mode(of: path).map { $0 & S_IFMT == S_IFDIR } ?? false
+    }
+
+    /// `directory` and `name` with exactly one slash between them.
+    public static func join(_ directory: String, _ name: String) -> String {
+        directory.isEmpty ? name : directory.hasSuffix("/") ? directory + name : directory + "/" + name
+    }
+
+    private static func mode(of path: String) -> mode_t? {
+        var info = stat()
+        guard !path.utf8.contains(0), stat(path, &info) == 0 else { return nil }
+        return info.st_mode
+    }
+
+    /// Opens a regular file for reading.
+    ///
+    /// Does not block on a pipe, and does not leak the descriptor into child processes.
+    /// - Returns: A descriptor that the caller closes, and the size in bytes.
+    /// - Throws: `.argument` for a path with a zero byte; `.missing` when there is no such file; `.io` when it is not a
+    ///   regular file or the system refuses.
+    static func openForReading(_ path: String) throws -> (descriptor: Int32, size: Int) {
+        guard !path.isEmpty, !path.utf8.contains(0) else {
+            throw LyraError(.argument, "\(shown(path)) is not a path: it is empty or contains a zero byte")
+        }
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            throw LyraError(errno == ENOENT ? .missing : .io, "\(path): cannot open: \(systemMessage())")
+        }
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else {
+            let reason = systemMessage()
+            close(descriptor)
+            throw LyraError(.io, "\(path): cannot read its size: \(reason)")
+        }
+        guard info.st_mode & S_IFMT == S_IFREG, let size = Int(exactly: info.st_size), size >= 0 else {
+            close(descriptor)
+            throw LyraError(.io, "\(path): not a regular file")
+        }
+        return (descriptor, size)
+    }
+}
+
+/// What the last failed system call says, in words.
+func systemMessage(_ code: Int32 = errno) -> String {
+    String(cString: strerror(code))
+}
+
+/// Text from a file as it may stand in a message: quoted, control characters escaped, at most 120 characters.
+func shown(_ text: String) -> String {
+    text.unicodeScalars.count <= 120
+        ? text.debugDescription
+        : String(String.UnicodeScalarView(text.unicodeScalars.prefix(120))).debugDescription + "…"
+}

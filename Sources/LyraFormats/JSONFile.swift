@@ -1,0 +1,68 @@
+import FoundationEssentials
+import LyraTensor
+
+/// Reads JSON configuration files, with errors that name the file and the place in it.
+public enum JSONFile {
+    /// The longest JSON file that is read. The largest in use, a tokenizer.json, has about 11 MB.
+    public static let sizeLimit = 64 << 20
+
+    /// Decodes the JSON file at `path`.
+    ///
+    /// - Throws: `.missing` when there is no such file; `.io` when it cannot be read; `.format`, with the file and the path
+    ///   of keys, when it is too long, not UTF-8, not JSON, or lacks a key or has one of another type.
+    public static func decode<T: Decodable>(_ type: T.Type, path: String) throws -> T {
+        let bytes = try MappedFile.contents(path: path, limit: sizeLimit)
+        return try bytes.withUnsafeBytes { try decode(type, from: $0, source: path) }
+    }
+
+    /// Decodes JSON text in memory; `source` names it in errors.
+    static func decode<T: Decodable>(_ type: T.Type, from text: UnsafeRawBufferPointer, source: String) throws -> T {
+        // A zero byte never stands in JSON text, but makes the decoder guess at UTF-16.
+        guard String(validating: text, as: UTF8.self) != nil, !text.contains(0) else {
+            throw LyraError(.format, "\(source): not JSON: it is not UTF-8 text")
+        }
+        do {
+            return try JSONDecoder().decode(type, from: Data(text))
+        } catch let error as DecodingError {
+            throw LyraError(.format, "\(source): \(describe(error))")
+        } catch let error as LyraError {
+            throw error
+        } catch {
+            throw LyraError(.format, "\(source): not readable as JSON: \(shown(String(describing: error)))")
+        }
+    }
+
+    private static func describe(_ error: DecodingError) -> String {
+        switch error {
+        case .keyNotFound(let key, let context):
+            "\(place(context.codingPath)): the key \(shown(key.stringValue)) is missing"
+        case .valueNotFound(let type, let context):
+            "\(place(context.codingPath)): null where a value of type \(type) is needed"
+        case .typeMismatch(let type, let context):
+            "\(place(context.codingPath)): not a value of type \(type)"
+        case .dataCorrupted(let context):
+            context.codingPath.isEmpty
+                ? "not valid JSON: \(reason(context))" : "\(place(context.codingPath)): \(reason(context))"
+        @unknown default:
+            "not valid JSON"
+        }
+    }
+
+    private static func reason(_ context: DecodingError.Context) -> String {
+        context.underlyingError.map { shown(String(describing: $0)) } ?? shown(context.debugDescription)
+    }
+
+    /// The keys that lead to a value, in the manner of `layers[3].size`.
+    private static func place(_ path: [any CodingKey]) -> String {
+        guard !path.isEmpty else { return "at the top level" }
+        var text = ""
+        for key in path {
+            if let index = key.intValue {
+                text += "[\(index)]"
+            } else {
+                text += (text.isEmpty ? "" : ".") + key.stringValue
+            }
+        }
+        return "at " + shown(text)
+    }
+}

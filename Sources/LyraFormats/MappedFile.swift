@@ -1,0 +1,64 @@
+import Glibc
+import LyraTensor
+
+/// A regular file, mapped read-only: its bytes cost memory only where they are read, and the system may drop them again.
+///
+/// Someone who shortens the file while it is mapped makes reads beyond its new end fatal (SIGBUS); replace a checkpoint
+/// by renaming, not by writing into it.
+public final class MappedFile: @unchecked Sendable {
+    public let path: String
+    /// The whole file; empty for an empty file. Valid as long as this object lives.
+    public let bytes: UnsafeRawBufferPointer
+
+    /// Maps the file at `path`.
+    ///
+    /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or mapped or is not a regular file;
+    ///   `.argument` for an empty path or one with a zero byte.
+    public init(path: String) throws {
+        let (descriptor, size) = try FileSystem.openForReading(path)
+        defer { close(descriptor) }
+        self.path = path
+        guard size > 0 else {
+            bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+            return
+        }
+        guard let start = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED else {
+            throw LyraError(.io, "\(path): cannot map \(size) bytes: \(systemMessage())")
+        }
+        bytes = UnsafeRawBufferPointer(start: start, count: size)
+    }
+
+    deinit {
+        if let start = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: start), bytes.count) }
+    }
+
+    /// Gives the pages that were read back to the system; a later read brings them in from the file again.
+    public func dropResidentPages() {
+        if let start = bytes.baseAddress {
+            madvise(UnsafeMutableRawPointer(mutating: start), bytes.count, MADV_DONTNEED)
+        }
+    }
+
+    /// Reads a whole small file into memory.
+    ///
+    /// - Parameter limit: The most bytes that the file may have.
+    /// - Throws: As `init(path:)`; `.format` when the file is longer than `limit`.
+    public static func contents(path: String, limit: Int) throws -> [UInt8] {
+        let (descriptor, size) = try FileSystem.openForReading(path)
+        defer { close(descriptor) }
+        guard size <= limit else {
+            throw LyraError(.format, "\(path): \(size) bytes, more than the \(limit) that such a file may have")
+        }
+        return try [UInt8](unsafeUninitializedCapacity: size) { buffer, filled in
+            while filled < size {
+                let got = read(descriptor, buffer.baseAddress.map { $0 + filled }, size - filled)
+                if got == 0 { break }
+                if got > 0 {
+                    filled += got
+                } else if errno != EINTR {
+                    throw LyraError(.io, "\(path): cannot read at byte \(filled): \(systemMessage())")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import FoundationEssentials
+import LyraTensor
+
+/// Writes a safetensors file whose tensors are announced first and then come one at a time.
+///
+/// The file appears under its name only with `finish()`; a writer that fails or is let go before leaves nothing behind.
+public final class SafetensorsWriter {
+    private let output: OutputFile
+    private var layout: TensorLayout
+    /// Where each announced tensor begins in the file.
+    private var offsets: [Int]
+
+    /// Creates the file and writes its header.
+    ///
+    /// - Parameters:
+    ///   - tensors: All tensors that will be written.
+    ///   - metadata: Strings for `__metadata__`; readers of PyTorch expect `format` to be `pt`.
+    /// - Throws: `.io` when the file cannot be created or written; `.argument` when a name is there twice or reserved, or a
+    ///   shape has no size.
+    public init(path: String, tensors: [TensorSpec], metadata: [String: String] = ["format": "pt"]) throws {
+        layout = try TensorLayout(tensors, path: path)
+        offsets = Array(repeating: 0, count: tensors.count)
+        // Large elements first, so each tensor begins at a multiple of its element's size, as mapping readers like it.
+        let order = tensors.indices.sorted { (-tensors[$0].type.size, $0) < (-tensors[$1].type.size, $1) }
+        var fields: [String] = []
+        if !metadata.isEmpty { fields.append("\"__metadata__\":" + (try Self.json(metadata))) }
+        var end = 0
+        for index in order {
+            let spec = tensors[index]
+            guard spec.name != "__metadata__" else {
+                throw LyraError(.argument, "\(path): a tensor named __metadata__")
+            }
+            let (next, overflow) = end.addingReportingOverflow(layout.byteCount(spec.name))
+            guard !overflow else { throw LyraError(.argument, "\(path): the tensors are too large for a file") }
+            fields.append(
+                "\(try Self.json(spec.name)):{\"dtype\":\"\(spec.type.rawValue)\",\"shape\":\(try Self.json(spec.shape)),"
+                    + "\"data_offsets\":[\(end),\(next)]}")
+            offsets[index] = end
+            end = next
+        }
+        var header = Array("{\(fields.joined(separator: ","))}".utf8)
+        header += Array(repeating: UInt8(ascii: " "), count: (8 - header.count % 8) % 8)
+        guard end <= Int.max - 8 - header.count else {
+            throw LyraError(.argument, "\(path): the tensors are too large for a file")
+        }
+        for index in offsets.indices { offsets[index] += 8 + header.count }
+
+        output = try OutputFile(path: path)
+        try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try output.write($0, at: 0) }
+        try header.withUnsafeBytes { try output.write($0, at: 8) }
+    }
+
+    /// Writes the bytes of one announced tensor; the order does not matter.
+    ///
+    /// - Throws: `.argument` when it was not announced, is written twice, or has another size; `.io` when the system refuses,
+    ///   for example on a full disk.
+    public func write(_ name: String, _ bytes: UnsafeRawBufferPointer) throws {
+        let index = try layout.take(name, byteCount: bytes.count)
+        try output.write(bytes, at: offsets[index])
+    }
+
+    /// Completes the file and gives it its name.
+    ///
+    /// - Throws: `.state` when a tensor is still to come; `.io` when the system refuses.
+    public func finish() throws {
+        try layout.checkComplete()
+        try output.commit()
+    }
+
+    private static func json(_ value: some Encodable) throws -> String {
+        String(decoding: try JSONEncoder().encode(value), as: UTF8.self)
+    }
+}

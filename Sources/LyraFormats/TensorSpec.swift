@@ -1,0 +1,37 @@
+import LyraTensor
+
+/// What a writer must know of a tensor before its bytes: name, element type and shape.
+public struct TensorSpec: Sendable, Equatable {
+    public let name: String
+    public let type: ElementType
+    public let shape: [Int]
+
+    public init(name: String, type: ElementType, shape: [Int]) {
+        self.name = name
+        self.type = type
+        self.shape = shape
+    }
+}
+
+extension ElementType {
+    /// Number of elements of a tensor of this shape; nil when a dimension is negative or the product does not fit.
+    static func count(of shape: [Int]) -> Int? {
+        if shape.contains(where: { $0 < 0 }) { return nil }
+        // A zero anywhere makes the tensor empty, however large the other dimensions claim to be.
+        if shape.contains(0) { return 0 }
+        var count = 1
+        for dimension in shape {
+            let (product, overflow) = count.multipliedReportingOverflow(by: dimension)
+            if overflow { return nil }
+            count = product
+        }
+        return count
+    }
+
+    /// Number of bytes of a tensor of this type and shape; nil when a dimension is negative or the product does not fit.
+    func byteCount(of shape: [Int]) -> Int? {
+        guard let count = Self.count(of: shape) else { return nil }
+        let (bytes, overflow) = count.multipliedReportingOverflow(by: size)
+        return overflow ? nil : bytes
+    }
+}
