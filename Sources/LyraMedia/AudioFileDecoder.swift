@@ -1,0 +1,112 @@
+import CSndfile
+import Glibc
+import LyraTensor
+
+/// Decodes a sound file, wherever its bytes are, to mono samples: WAV, FLAC, OGG (Vorbis, Opus), MP3 and whatever else the
+/// installed libsndfile knows. Channels are averaged.
+///
+/// It holds one block of samples, however long the recording. A file that stops early gives what could be decoded; what
+/// the decoder itself calls an error is thrown, and thrown again by every later read.
+public final class AudioFileDecoder: SampleSource {
+    public let name: String
+    /// Samples a second, in Hz.
+    public let sampleRate: Int
+    /// Channels of the file, before they are averaged.
+    public let channels: Int
+    public private(set) var isAtEnd = false
+
+    private let file: VirtualFile
+    private let handle: OpaquePointer
+    /// [frames, channels] of one block.
+    private var block: [Float]
+    private var framesRead: Int64 = 0
+    private var failure: LyraError?
+
+    /// Opens a regular file.
+    /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is not audio that libsndfile understands.
+    public convenience init(path: String) throws {
+        try self.init(reader: FileByteReader(path: path), name: path)
+    }
+
+    /// Opens an encoded file that lies in memory.
+    /// - Throws: `LyraError(.format)` if it is not audio that libsndfile understands.
+    public convenience init(bytes: [UInt8], name: String = "audio in memory") throws {
+        try self.init(reader: MemoryByteReader(bytes: bytes), name: name)
+    }
+
+    /// Opens an encoded file behind a caller's reader, which is kept as long as the decoder is.
+    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is not audio that libsndfile understands.
+    public init(reader: any ByteReader, name: String) throws {
+        self.name = name
+        file = try VirtualFile(reader: reader, name: name)
+        var callbacks = VirtualFile.callbacks()
+        var info = SF_INFO()
+        let opened = sf_open_virtual(&callbacks, Int32(SFM_READ), &info, Unmanaged.passUnretained(file).toOpaque())
+        guard let opened else {
+            if let failure = file.failure { throw failure }
+            let reason = Self.reason(of: nil)
+            throw LyraError(.format, "\(name): cannot be opened as audio: \(reason)")
+        }
+        do {
+            if let failure = file.failure { throw failure }
+            try AudioLimits.check(
+                sampleRate: Int(info.samplerate), channels: Int(info.channels), name: name, code: .format)
+        } catch {
+            sf_close(opened)
+            throw error
+        }
+        handle = opened
+        sampleRate = Int(info.samplerate)
+        channels = Int(info.channels)
+        block = [Float](repeating: 0, count: max(1, AudioLimits.samplesPerBlock / channels) * channels)
+    }
+
+    // The callbacks may still be called by sf_close: `file` outlives it, being a stored property.
+    deinit { sf_close(handle) }
+
+    /// Reads at most `buffer.count` mono samples; 0 at the end.
+    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if they cannot be decoded, or if a sample is NaN,
+    ///   infinite or absurd.
+    public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
+        if let failure { throw failure }
+        guard let target = buffer.baseAddress, !isAtEnd else { return 0 }
+        var filled = 0
+        do {
+            while filled < buffer.count {
+                let count = try readBlock(into: target + filled, atMost: buffer.count - filled)
+                if count == 0 { break }
+                filled += count
+            }
+        } catch let error as LyraError {
+            failure = error
+            throw error
+        }
+        isAtEnd = filled < buffer.count
+        return filled
+    }
+
+    private func readBlock(into target: UnsafeMutablePointer<Float>, atMost wanted: Int) throws -> Int {
+        try block.withUnsafeMutableBufferPointer { block in
+            guard let base = block.baseAddress else { return 0 }
+            let frames = min(wanted, block.count / channels)
+            // The number of frames in the header is not believed; libsndfile says 0 at the end.
+            let count = Int(sf_readf_float(handle, base, sf_count_t(frames)))
+            if let failure = file.failure { throw failure }
+            guard sf_error(handle) == SF_ERR_NO_ERROR, count >= 0, count <= frames else {
+                let place = "after sample \(framesRead)"
+                throw LyraError(.format, "\(name): cannot be decoded \(place): \(Self.reason(of: handle))")
+            }
+            try AudioLimits.checkFinite(
+                UnsafeBufferPointer(start: base, count: count * channels),
+                channels: channels, firstFrame: framesRead, name: name)
+            AudioLimits.downmix(base, frames: count, channels: channels, into: target)
+            framesRead += Int64(count)
+            return count
+        }
+    }
+
+    private static func reason(of handle: OpaquePointer?) -> String {
+        guard let text = sf_strerror(handle) else { return "no reason given" }
+        return String(cString: text)
+    }
+}

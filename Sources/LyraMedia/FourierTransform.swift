@@ -1,0 +1,173 @@
+import Glibc
+
+/// The discrete Fourier transform of any length, of several complex signals at once: each lane of a vector is a signal.
+///
+/// A self-sorting (Stockham) transform with one stage for each factor of the length: 4, 2, 3, 5, then larger primes, which
+/// cost their square.
+struct FourierTransform: Sendable {
+    typealias Lanes = SIMD4<Double>
+
+    private struct Stage: Sendable {
+        let radix: Int
+        /// Signals of `radix · groups` values are left to transform, `stride` of them interleaved.
+        let groups: Int
+        let stride: Int
+        /// exp(−2πi · group · k / (radix · groups)): [groups, radix].
+        let twiddles: [(re: Double, im: Double)]
+        /// exp(−2πi · k / radix): [radix].
+        let roots: [(re: Double, im: Double)]
+    }
+
+    let count: Int
+    private let stages: [Stage]
+
+    /// - Parameter count: The length, at least 1.
+    init(count: Int) {
+        self.count = count
+        var stages: [Stage] = []
+        var rest = count
+        var stride = 1
+        while rest > 1 {
+            let radix = Self.factor(of: rest)
+            let groups = rest / radix
+            let twiddles = (0..<rest).map { Self.root($0 / radix * ($0 % radix), of: rest) }
+            let roots = (0..<radix).map { Self.root($0, of: radix) }
+            stages.append(Stage(radix: radix, groups: groups, stride: stride, twiddles: twiddles, roots: roots))
+            stride *= radix
+            rest = groups
+        }
+        self.stages = stages
+    }
+
+    private static func factor(of count: Int) -> Int {
+        for small in [4, 2, 3, 5] where count % small == 0 { return small }
+        var candidate = 7
+        while candidate * candidate <= count {
+            if count % candidate == 0 { return candidate }
+            candidate += 2
+        }
+        return count
+    }
+
+    private static func root(_ power: Int, of count: Int) -> (re: Double, im: Double) {
+        let angle = -2 * Double.pi * Double(power % count) / Double(count)
+        return (cos(angle), sin(angle))
+    }
+
+    /// A complex signal for each lane, `count` values of real and imaginary part.
+    struct Signal {
+        let re: UnsafeMutablePointer<Lanes>
+        let im: UnsafeMutablePointer<Lanes>
+    }
+
+    /// Transforms `signal`, using `scratch`; both are overwritten.
+    /// - Returns: The one of the two that holds the spectrum.
+    func transform(_ signal: Signal, scratch: Signal) -> Signal {
+        var (source, target) = (signal, scratch)
+        for stage in stages {
+            stage.twiddles.withUnsafeBufferPointer { twiddles in
+                guard let twiddles = twiddles.baseAddress else { return }
+                switch stage.radix {
+                case 4: Self.radix4(stage, twiddles, source, target)
+                case 5: Self.radix5(stage, twiddles, source, target)
+                default: Self.radixAny(stage, twiddles, source, target)
+                }
+            }
+            (source, target) = (target, source)
+        }
+        return source
+    }
+
+    private typealias Twiddles = UnsafePointer<(re: Double, im: Double)>
+
+    @inline(__always)
+    private static func store(
+        _ re: Lanes, _ im: Lanes, times twiddle: (re: Double, im: Double), to target: Signal, at index: Int
+    ) {
+        target.re[index] = re * twiddle.re - im * twiddle.im
+        target.im[index] = re * twiddle.im + im * twiddle.re
+    }
+
+    private static func radix4(_ stage: Stage, _ twiddles: Twiddles, _ x: Signal, _ y: Signal) {
+        let (groups, stride) = (stage.groups, stage.stride)
+        let jump = groups &* stride
+        for group in 0..<groups {
+            let w = twiddles + 4 &* group
+            for lane in 0..<stride {
+                let i = stride &* group &+ lane
+                let o = 4 &* stride &* group &+ lane
+                let (re0, im0) = (x.re[i], x.im[i])
+                let (re1, im1) = (x.re[i &+ jump], x.im[i &+ jump])
+                let (re2, im2) = (x.re[i &+ 2 &* jump], x.im[i &+ 2 &* jump])
+                let (re3, im3) = (x.re[i &+ 3 &* jump], x.im[i &+ 3 &* jump])
+                let (evenRe, evenIm) = (re0 + re2, im0 + im2)
+                let (oddRe, oddIm) = (re1 + re3, im1 + im3)
+                let (differenceRe, differenceIm) = (re0 - re2, im0 - im2)
+                let (crossRe, crossIm) = (im1 - im3, re3 - re1)
+                y.re[o] = evenRe + oddRe
+                y.im[o] = evenIm + oddIm
+                store(differenceRe + crossRe, differenceIm + crossIm, times: w[1], to: y, at: o &+ stride)
+                store(evenRe - oddRe, evenIm - oddIm, times: w[2], to: y, at: o &+ 2 &* stride)
+                store(differenceRe - crossRe, differenceIm - crossIm, times: w[3], to: y, at: o &+ 3 &* stride)
+            }
+        }
+    }
+
+    private static func radix5(_ stage: Stage, _ twiddles: Twiddles, _ x: Signal, _ y: Signal) {
+        let (groups, stride) = (stage.groups, stage.stride)
+        let jump = groups &* stride
+        let (c1, c2) = (cos(2 * Double.pi / 5), cos(4 * Double.pi / 5))
+        let (s1, s2) = (sin(2 * Double.pi / 5), sin(4 * Double.pi / 5))
+        for group in 0..<groups {
+            let w = twiddles + 5 &* group
+            for lane in 0..<stride {
+                let i = stride &* group &+ lane
+                let o = 5 &* stride &* group &+ lane
+                let (re0, im0) = (x.re[i], x.im[i])
+                let (re1, im1) = (x.re[i &+ jump], x.im[i &+ jump])
+                let (re2, im2) = (x.re[i &+ 2 &* jump], x.im[i &+ 2 &* jump])
+                let (re3, im3) = (x.re[i &+ 3 &* jump], x.im[i &+ 3 &* jump])
+                let (re4, im4) = (x.re[i &+ 4 &* jump], x.im[i &+ 4 &* jump])
+                let (sum1Re, sum1Im, sum2Re, sum2Im) = (re1 + re4, im1 + im4, re2 + re3, im2 + im3)
+                let (turn1Re, turn1Im) = (im1 - im4, re4 - re1)
+                let (turn2Re, turn2Im) = (im2 - im3, re3 - re2)
+                let (a1Re, a1Im) = (re0 + sum1Re * c1 + sum2Re * c2, im0 + sum1Im * c1 + sum2Im * c2)
+                let (a2Re, a2Im) = (re0 + sum1Re * c2 + sum2Re * c1, im0 + sum1Im * c2 + sum2Im * c1)
+                let (b1Re, b1Im) = (turn1Re * s1 + turn2Re * s2, turn1Im * s1 + turn2Im * s2)
+                let (b2Re, b2Im) = (turn1Re * s2 - turn2Re * s1, turn1Im * s2 - turn2Im * s1)
+                y.re[o] = re0 + sum1Re + sum2Re
+                y.im[o] = im0 + sum1Im + sum2Im
+                store(a1Re + b1Re, a1Im + b1Im, times: w[1], to: y, at: o &+ stride)
+                store(a2Re + b2Re, a2Im + b2Im, times: w[2], to: y, at: o &+ 2 &* stride)
+                store(a2Re - b2Re, a2Im - b2Im, times: w[3], to: y, at: o &+ 3 &* stride)
+                store(a1Re - b1Re, a1Im - b1Im, times: w[4], to: y, at: o &+ 4 &* stride)
+            }
+        }
+    }
+
+    private static func radixAny(_ stage: Stage, _ twiddles: Twiddles, _ x: Signal, _ y: Signal) {
+        let (radix, groups, stride) = (stage.radix, stage.groups, stage.stride)
+        let jump = groups &* stride
+        stage.roots.withUnsafeBufferPointer { roots in
+            for group in 0..<groups {
+                for lane in 0..<stride {
+                    let i = stride &* group &+ lane
+                    let o = radix &* stride &* group &+ lane
+                    for k in 0..<radix {
+                        var (re, im) = (Lanes(), Lanes())
+                        var power = 0
+                        for j in 0..<radix {
+                            let root = roots[power]
+                            let (inRe, inIm) = (x.re[i &+ j &* jump], x.im[i &+ j &* jump])
+                            re += inRe * root.re - inIm * root.im
+                            im += inRe * root.im + inIm * root.re
+                            power &+= k
+                            if power >= radix { power &-= radix }
+                        }
+                        store(re, im, times: twiddles[radix &* group &+ k], to: y, at: o &+ k &* stride)
+                    }
+                }
+            }
+        }
+    }
+}

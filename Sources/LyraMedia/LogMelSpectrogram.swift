@@ -1,0 +1,179 @@
+import Glibc
+import LyraTensor
+
+/// Whisper's input features: the logarithm of a mel spectrogram, of one window of audio at a time.
+///
+/// The numbers are those of transformers' WhisperFeatureExtractor: the window is padded with silence to its full length; a
+/// Hann window (periodic), centred frames, reflection at both ends; squared magnitudes through Slaney's mel filters; log10,
+/// not below −10 nor below the window's maximum less 8; (x + 4) / 4. It is immutable, so threads may share one.
+public struct LogMelSpectrogram: Sendable {
+    public let configuration: MelConfiguration
+
+    private typealias Lanes = FourierTransform.Lanes
+    /// Two real frames fit in each complex lane of the transform.
+    private static let framesPerGroup = 2 * Lanes.scalarCount
+    /// log10 of the smallest power that is told from silence.
+    private static let floor: Float = -10
+    private static let dynamicRange: Float = 8
+
+    private let window: [Double]
+    private let transform: FourierTransform
+    private let filters: MelFilterBank
+
+    public init(_ configuration: MelConfiguration) {
+        self.configuration = configuration
+        let length = configuration.fftLength
+        window = (0..<length).map { 0.5 - 0.5 * cos(2 * Double.pi * Double($0) / Double(length)) }
+        transform = FourierTransform(count: length)
+        filters = MelFilterBank(
+            melCount: configuration.melCount, bins: length / 2 + 1, sampleRate: configuration.sampleRate)
+    }
+
+    /// Number of values in the features of one window.
+    public var outputCount: Int { configuration.melCount * configuration.frameCount }
+
+    /// - Parameter pcm: Samples at the configuration's rate: at most a window; fewer are followed by silence.
+    /// - Returns: [mels, frames], row-major.
+    /// - Throws: As the other form does.
+    public func callAsFunction(_ pcm: UnsafeBufferPointer<Float>) throws -> [Float] {
+        var features = [Float](repeating: 0, count: outputCount)
+        try features.withUnsafeMutableBufferPointer { try self(pcm, into: $0) }
+        return features
+    }
+
+    /// - Parameters:
+    ///   - pcm: Samples at the configuration's rate: at most a window; fewer are followed by silence.
+    ///   - features: Room for `outputCount` values: [mels, frames], row-major.
+    /// - Throws: `LyraError(.argument)` if there are more samples than a window has or the room has another size; `.format` if
+    ///   a sample is NaN, infinite or absurd.
+    public func callAsFunction(
+        _ pcm: UnsafeBufferPointer<Float>, into features: UnsafeMutableBufferPointer<Float>
+    ) throws {
+        guard pcm.count <= configuration.sampleCount else {
+            throw LyraError(
+                .argument, "mel features: \(pcm.count) samples, but a window has \(configuration.sampleCount)")
+        }
+        guard features.count == outputCount, let output = features.baseAddress else {
+            throw LyraError(.argument, "mel features: room for \(features.count) values, but there are \(outputCount)")
+        }
+        try AudioLimits.checkFinite(pcm, channels: 1, firstFrame: 0, name: "mel features")
+        let largest = logarithms(of: pcm, into: output)
+        let least = max(largest, Self.floor) - Self.dynamicRange
+        for index in 0..<features.count { output[index] = (max(output[index], least) + 4) * 0.25 }
+    }
+
+    // MARK: Frames
+
+    /// Writes log10 of the mel powers, [mels, frames], and returns the largest.
+    private func logarithms(of pcm: UnsafeBufferPointer<Float>, into output: UnsafeMutablePointer<Float>) -> Float {
+        let length = configuration.fftLength
+        let bins = length / 2 + 1
+        let frames = configuration.frameCount
+        var largest = Self.floor
+        let room = UnsafeMutablePointer<Lanes>.allocate(capacity: 4 * length + 2 * bins)
+        room.initialize(repeating: Lanes(), count: 4 * length + 2 * bins)
+        defer { room.deallocate() }
+        let signal = FourierTransform.Signal(re: room, im: room + length)
+        let scratch = FourierTransform.Signal(re: room + 2 * length, im: room + 3 * length)
+        let powers = room + 4 * length
+
+        for first in stride(from: 0, to: frames, by: Self.framesPerGroup) {
+            let count = min(Self.framesPerGroup, frames - first)
+            if isSilent(frames: first..<first + count, sampleCount: pcm.count) {
+                for mel in 0..<configuration.melCount {
+                    (output + mel * frames + first).update(repeating: Self.floor, count: count)
+                }
+                continue
+            }
+            load(pcm, frames: first..<first + count, into: signal)
+            measure(transform.transform(signal, scratch: scratch), into: powers)
+            largest = max(largest, writeBands(powers, count: count, into: output + first))
+        }
+        return largest
+    }
+
+    /// Whether frames see nothing but the silence after the last sample, also by reflection at the window's end.
+    private func isSilent(frames: Range<Int>, sampleCount: Int) -> Bool {
+        let half = configuration.fftLength / 2
+        let start = frames.lowerBound * configuration.hopLength - half
+        let end = (frames.upperBound - 1) * configuration.hopLength - half + configuration.fftLength
+        let reflected = 2 * (configuration.sampleCount - 1) - (end - 1)
+        return sampleCount == 0 || (start >= sampleCount && reflected >= sampleCount)
+    }
+
+    /// Windows frames into the lanes: the first half of a group as real parts, the second as imaginary parts.
+    private func load(_ pcm: UnsafeBufferPointer<Float>, frames: Range<Int>, into signal: FourierTransform.Signal) {
+        let length = configuration.fftLength
+        let lanes = Lanes.scalarCount
+        for slot in 0..<Self.framesPerGroup {
+            let part = slot < lanes ? signal.re : signal.im
+            let target = UnsafeMutableRawPointer(part).assumingMemoryBound(to: Double.self) + slot % lanes
+            guard slot < frames.count else {
+                for index in 0..<length { target[index &* lanes] = 0 }
+                continue
+            }
+            let start = (frames.lowerBound + slot) * configuration.hopLength - length / 2
+            if start >= 0, start + length <= pcm.count, let samples = pcm.baseAddress {
+                window.withUnsafeBufferPointer { window in
+                    for index in 0..<length {
+                        target[index &* lanes] = Double(samples[start &+ index]) * window[index]
+                    }
+                }
+            } else {
+                for index in 0..<length {
+                    target[index * lanes] = Double(sample(at: start + index, of: pcm)) * window[index]
+                }
+            }
+        }
+    }
+
+    /// The padded window's sample at `index`, which reaches half a frame beyond both ends.
+    private func sample(at index: Int, of pcm: UnsafeBufferPointer<Float>) -> Float {
+        let last = configuration.sampleCount - 1
+        let inside = index < 0 ? -index : index > last ? 2 * last - index : index
+        return inside < pcm.count ? pcm[inside] : 0
+    }
+
+    // MARK: Powers
+
+    /// Takes the spectra of the two real frames in each lane apart, and writes their squared magnitudes:
+    /// `bins` of the first frames, then `bins` of the second.
+    private func measure(_ spectrum: FourierTransform.Signal, into powers: UnsafeMutablePointer<Lanes>) {
+        let length = configuration.fftLength
+        let bins = length / 2 + 1
+        for bin in 0..<bins {
+            let mirror = bin == 0 ? 0 : length &- bin
+            let (re, im) = (spectrum.re[bin], spectrum.im[bin])
+            let (mirrorRe, mirrorIm) = (spectrum.re[mirror], spectrum.im[mirror])
+            let (firstRe, firstIm) = (re + mirrorRe, im - mirrorIm)
+            let (secondRe, secondIm) = (im + mirrorIm, mirrorRe - re)
+            powers[bin] = (firstRe * firstRe + firstIm * firstIm) * 0.25
+            powers[bins &+ bin] = (secondRe * secondRe + secondIm * secondIm) * 0.25
+        }
+    }
+
+    /// Writes log10 of the mel bands of one group's frames, and returns the largest.
+    private func writeBands(
+        _ powers: UnsafeMutablePointer<Lanes>, count: Int, into output: UnsafeMutablePointer<Float>
+    ) -> Float {
+        let bins = configuration.fftLength / 2 + 1
+        let lanes = Lanes.scalarCount
+        var largest = Self.floor
+        for (mel, band) in filters.bands.enumerated() {
+            let row = output + mel * configuration.frameCount
+            for half in 0..<2 where half * lanes < count {
+                let source = powers + half * bins + band.firstBin
+                var sum = Lanes()
+                band.weights.withUnsafeBufferPointer { weights in
+                    for index in 0..<weights.count { sum += source[index] * weights[index] }
+                }
+                for lane in 0..<min(lanes, count - half * lanes) {
+                    let value = max(Float(log10(sum[lane])), Self.floor)
+                    row[half * lanes + lane] = value
+                    largest = max(largest, value)
+                }
+            }
+        }
+        return largest
+    }
+}

@@ -1,0 +1,50 @@
+import Glibc
+
+/// Triangular filters from frequency bins to mel bands, on Slaney's mel scale and with his area normalisation
+/// (Auditory Toolbox, 1998; the numbers are those of transformers' `mel_filter_bank`).
+struct MelFilterBank: Sendable {
+    /// One band: the weights of neighbouring bins.
+    struct Band: Sendable {
+        let firstBin: Int
+        let weights: [Double]
+    }
+
+    let bands: [Band]
+
+    /// WhisperFeatureExtractor's filters reach from 0 to 8000 Hz at any sample rate.
+    private static let highestFrequency = 8000.0
+
+    /// - Parameters:
+    ///   - bins: Frequency bins, from 0 Hz to half the sample rate; at least 2.
+    ///   - sampleRate: In Hz.
+    init(melCount: Int, bins: Int, sampleRate: Int) {
+        let highestMel = Self.mel(hertz: Self.highestFrequency)
+        let edges = (0..<melCount + 2).map { Self.hertz(mel: highestMel * Double($0) / Double(melCount + 1)) }
+        let spacing = Double(sampleRate / 2) / Double(bins - 1)
+        bands = (0..<melCount).map { band in
+            let (low, centre, high) = (edges[band], edges[band + 1], edges[band + 2])
+            let height = 2 / (high - low)
+            var firstBin = 0
+            var weights: [Double] = []
+            for bin in 0..<bins {
+                let frequency = Double(bin) * spacing
+                let weight = min((frequency - low) / (centre - low), (high - frequency) / (high - centre))
+                guard weight > 0 else { continue }
+                if weights.isEmpty { firstBin = bin }
+                weights.append(weight * height)
+            }
+            return Band(firstBin: firstBin, weights: weights)
+        }
+    }
+
+    // Linear to 1000 Hz (15 mel), logarithmic above: 27 mel for each factor of 6.4.
+    private static let melsPerLog = 27 / log(6.4)
+
+    private static func mel(hertz: Double) -> Double {
+        hertz < 1000 ? hertz * 3 / 200 : 15 + log(hertz / 1000) * melsPerLog
+    }
+
+    private static func hertz(mel: Double) -> Double {
+        mel < 15 ? mel * 200 / 3 : 1000 * exp((mel - 15) / melsPerLog)
+    }
+}

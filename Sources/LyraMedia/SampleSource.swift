@@ -1,0 +1,74 @@
+import LyraTensor
+
+/// Mono samples at some rate, read piece by piece: a decoder, or PCM that a caller appends.
+public protocol SampleSource: AnyObject {
+    /// What error messages call it: a path, or words.
+    var name: String { get }
+
+    /// Samples a second, in Hz: 1 … 1,000,000.
+    var sampleRate: Int { get }
+
+    /// True once every sample has been read and none can follow.
+    var isAtEnd: Bool { get }
+
+    /// Reads at most `buffer.count` samples and moves past them.
+    /// - Returns: The number of samples read. 0 means that there are none now; none will come either if `isAtEnd`.
+    func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int
+}
+
+/// What is taken for audio, and what for damage.
+enum AudioLimits {
+    static let sampleRates = 1...1_000_000
+    static let channels = 1...1024
+
+    /// A sample above this is no sound (full scale is 1), and would overflow Float in a filter's sums.
+    static let largestSample: Float = 1e30
+
+    /// Frames that are decoded or converted at a time are such that they have at most this many samples.
+    static let samplesPerBlock = 1 << 16
+
+    static func check(sampleRate: Int, channels: Int, name: String, code: LyraError.Code) throws {
+        guard sampleRates.contains(sampleRate) else {
+            throw LyraError(
+                code, "\(name): a sample rate of \(sampleRate) Hz; it must be 1 … \(sampleRates.upperBound) Hz")
+        }
+        guard self.channels.contains(channels) else {
+            throw LyraError(code, "\(name): \(channels) channels; there must be 1 … \(self.channels.upperBound)")
+        }
+    }
+
+    /// Refuses NaN, infinite and absurdly large samples.
+    /// - Parameters:
+    ///   - samples: Interleaved, [frames, channels].
+    ///   - firstFrame: The index in the recording of the first of them, for the message.
+    static func checkFinite(
+        _ samples: UnsafeBufferPointer<Float>, channels: Int, firstFrame: Int64, name: String
+    ) throws {
+        // The bits of a Float without its sign order like its magnitude, with infinity and NaN on top: an integer maximum
+        // sees them all, and vectorises.
+        var largest: UInt32 = 0
+        for sample in samples { largest = max(largest, sample.bitPattern & 0x7fff_ffff) }
+        guard largest > largestSample.bitPattern else { return }
+        for (index, sample) in samples.enumerated() where !(sample.magnitude <= largestSample) {
+            let frame = firstFrame + Int64(index / channels)
+            let place = channels == 1 ? "sample \(frame)" : "sample \(frame) of channel \(index % channels)"
+            throw LyraError(.format, "\(name): \(place) is \(sample), which is no sound")
+        }
+    }
+
+    /// Averages the channels: `frames` interleaved frames of `channels` samples into `frames` samples.
+    static func downmix(
+        _ interleaved: UnsafePointer<Float>, frames: Int, channels: Int, into mono: UnsafeMutablePointer<Float>
+    ) {
+        if channels == 1 {
+            mono.update(from: interleaved, count: frames)
+            return
+        }
+        let share = 1 / Double(channels)
+        for frame in 0..<frames {
+            var sum = 0.0
+            for channel in 0..<channels { sum += Double(interleaved[frame &* channels &+ channel]) }
+            mono[frame] = Float(sum * share)
+        }
+    }
+}
