@@ -1,0 +1,213 @@
+import LyraTensor
+
+/// A pull parser for JSON, made for vocabulary files: a hundred thousand members pass through one reused buffer, strings
+/// are bytes (so that canonically equivalent keys stay distinct), and every error names the file and the byte offset.
+struct JSONScanner {
+    private let bytes: [UInt8]
+    private let source: String
+    private(set) var position = 0
+
+    /// Values nested deeper than this are refused, so that hostile input cannot exhaust the stack.
+    private static let depthLimit = 64
+    private var depth = 0
+
+    init(_ file: NamedBytes) {
+        bytes = file.bytes
+        source = file.name
+    }
+
+    func error(_ reason: String) -> LyraError {
+        LyraError(.format, "\(source): \(reason) (at byte \(position))")
+    }
+
+    /// The next byte that is not white space, not consumed.
+    mutating func peek() throws -> UInt8 {
+        while position < bytes.count {
+            switch bytes[position] {
+            case 0x20, 0x09, 0x0A, 0x0D: position += 1
+            default: return bytes[position]
+            }
+        }
+        throw error("the JSON text ends too early; the file may be truncated")
+    }
+
+    /// Fails unless only white space is left.
+    mutating func end() throws {
+        while position < bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(bytes[position]) { position += 1 }
+        guard position == bytes.count else { throw error("something follows the end of the JSON value") }
+    }
+
+    private mutating func expect(_ byte: UInt8) throws {
+        guard try peek() == byte else {
+            throw error("expected '\(Character(Unicode.Scalar(byte)))'")
+        }
+        position += 1
+    }
+
+    /// Reads an object; `member` must consume exactly the member's value.
+    mutating func object(_ member: (inout JSONScanner, _ key: [UInt8]) throws -> Void) throws {
+        var key: [UInt8] = []
+        try list(open: UInt8(ascii: "{"), close: UInt8(ascii: "}")) { scanner in
+            try scanner.string(into: &key)
+            try scanner.expect(UInt8(ascii: ":"))
+            try member(&scanner, key)
+        }
+    }
+
+    /// Reads an array; `element` must consume exactly one value.
+    mutating func array(_ element: (inout JSONScanner) throws -> Void) throws {
+        try list(open: UInt8(ascii: "["), close: UInt8(ascii: "]"), element)
+    }
+
+    private mutating func list(
+        open: UInt8, close: UInt8, _ element: (inout JSONScanner) throws -> Void
+    ) throws {
+        try expect(open)
+        guard depth < Self.depthLimit else { throw error("values are nested deeper than \(Self.depthLimit)") }
+        depth += 1
+        defer { depth -= 1 }
+        if try peek() == close {
+            position += 1
+            return
+        }
+        while true {
+            try element(&self)
+            let byte = try peek()
+            guard byte == close || byte == UInt8(ascii: ",") else {
+                throw error("expected ',' or '\(Character(Unicode.Scalar(close)))'")
+            }
+            position += 1
+            if byte == close { return }
+        }
+    }
+
+    /// Reads an integer without fraction or exponent.
+    mutating func integer() throws -> Int {
+        let negative = try peek() == UInt8(ascii: "-")
+        if negative { position += 1 }
+        let start = position
+        var value = 0
+        while position < bytes.count, (0x30...0x39).contains(bytes[position]) {
+            let (product, overflow) = value.multipliedReportingOverflow(by: 10)
+            let (sum, carry) = product.addingReportingOverflow(Int(bytes[position] - 0x30))
+            guard !overflow, !carry else { throw error("the number is too large") }
+            value = sum
+            position += 1
+        }
+        guard position > start else { throw error("expected a whole number") }
+        if position < bytes.count, [0x2E, 0x45, 0x65].contains(bytes[position]) {
+            throw error("expected a whole number")
+        }
+        return negative ? -value : value
+    }
+
+    /// Reads `true` or `false`.
+    mutating func boolean() throws -> Bool {
+        if try literal("true") { return true }
+        if try literal("false") { return false }
+        throw error("expected true or false")
+    }
+
+    /// Consumes `null` if it comes next.
+    mutating func null() throws -> Bool { try literal("null") }
+
+    private mutating func literal(_ word: StaticString) throws -> Bool {
+        _ = try peek()
+        guard bytes.count - position >= word.utf8CodeUnitCount else { return false }
+        for offset in 0..<word.utf8CodeUnitCount where bytes[position + offset] != word.utf8Start[offset] {
+            return false
+        }
+        position += word.utf8CodeUnitCount
+        return true
+    }
+
+    /// Consumes one value of any kind.
+    mutating func skip() throws {
+        switch try peek() {
+        case UInt8(ascii: "{"): try object { scanner, _ in try scanner.skip() }
+        case UInt8(ascii: "["): try array { scanner in try scanner.skip() }
+        case UInt8(ascii: "\""):
+            var ignored: [UInt8] = []
+            try string(into: &ignored)
+        case UInt8(ascii: "t"), UInt8(ascii: "f"): _ = try boolean()
+        case UInt8(ascii: "n"):
+            guard try null() else { throw error("expected null") }
+        default:
+            let start = position
+            while position < bytes.count, Self.numberBytes.contains(bytes[position]) { position += 1 }
+            guard position > start else { throw error("expected a JSON value") }
+        }
+    }
+
+    private static let numberBytes = [UInt8]("+-.0123456789Ee".utf8)
+
+    /// Reads a string as its own array of bytes.
+    mutating func string() throws -> [UInt8] {
+        var result: [UInt8] = []
+        try string(into: &result)
+        return result
+    }
+
+    /// Reads a string into `output`, replacing what it held. The bytes are UTF-8 if the file's are.
+    mutating func string(into output: inout [UInt8]) throws {
+        try expect(UInt8(ascii: "\""))
+        output.removeAll(keepingCapacity: true)
+        while position < bytes.count {
+            let byte = bytes[position]
+            switch byte {
+            case UInt8(ascii: "\""):
+                position += 1
+                return
+            case UInt8(ascii: "\\"): try escape(into: &output)
+            case 0..<0x20: throw error("a string holds a bare control character")
+            default:
+                output.append(byte)
+                position += 1
+            }
+        }
+        throw error("a string does not end; the file may be truncated")
+    }
+
+    private mutating func escape(into output: inout [UInt8]) throws {
+        guard position + 1 < bytes.count else { throw error("a string does not end; the file may be truncated") }
+        let letter = bytes[position + 1]
+        position += 2
+        switch letter {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): output.append(letter)
+        case UInt8(ascii: "b"): output.append(0x08)
+        case UInt8(ascii: "f"): output.append(0x0C)
+        case UInt8(ascii: "n"): output.append(0x0A)
+        case UInt8(ascii: "r"): output.append(0x0D)
+        case UInt8(ascii: "t"): output.append(0x09)
+        case UInt8(ascii: "u"):
+            var value = try hexadecimal()
+            if (0xD800..<0xDC00).contains(value) {
+                guard bytes.count - position >= 2, bytes[position] == UInt8(ascii: "\\"),
+                    bytes[position + 1] == UInt8(ascii: "u")
+                else { throw error("half a surrogate pair") }
+                position += 2
+                let low = try hexadecimal()
+                guard (0xDC00..<0xE000).contains(low) else { throw error("half a surrogate pair") }
+                value = 0x10000 + (value - 0xD800) << 10 + (low - 0xDC00)
+            }
+            guard let scalar = Unicode.Scalar(value) else { throw error("half a surrogate pair") }
+            output.append(contentsOf: scalar.utf8)
+        default: throw error("unknown escape in a string")
+        }
+    }
+
+    private mutating func hexadecimal() throws -> UInt32 {
+        guard bytes.count - position >= 4 else {
+            throw error("a string does not end; the file may be truncated")
+        }
+        var value: UInt32 = 0
+        for byte in bytes[position..<position + 4] {
+            guard let digit = Character(Unicode.Scalar(byte)).hexDigitValue else {
+                throw error("expected four hexadecimal digits")
+            }
+            value = value << 4 | UInt32(digit)
+        }
+        position += 4
+        return value
+    }
+}
