@@ -29,6 +29,23 @@ public struct WhisperConfiguration: Decodable, Sendable {
         self.positions = positions
     }
 
+    /// What the shapes of an encoder's tensors say, for a tower without a config.json. Every published Whisper has heads
+    /// of 64.
+    ///
+    /// - Throws: `LyraError.missing` if the shapes do not tell.
+    init(shapesOf tower: TensorTable) throws {
+        func shape(_ name: String) -> [Int] { tower.shape(of: name) ?? [] }
+        let (conv, table, fc1) = (shape("conv1.weight"), shape("embed_positions.weight"), shape("layers.0.fc1.weight"))
+        guard conv.count == 3, table.count == 2, fc1.count == 2, conv[0] % 64 == 0 else {
+            throw LyraError(
+                .missing, "\(tower.origin): the speech tower's config.json was not found, and its shapes do not tell what it is")
+        }
+        let layers = (0..<1024).first { tower.shape(of: "layers.\($0).fc1.weight") == nil } ?? 1024
+        self.init(
+            width: conv[0], layers: layers, heads: conv[0] / 64, inner: fc1[0], mels: conv[1], positions: table[0])
+        try validate(tower.origin)
+    }
+
     func validate(_ source: String) throws {
         let bounds = Bounds(source)
         try bounds.check("d_model", width, 1...1 << 16)

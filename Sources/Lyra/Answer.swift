@@ -1,0 +1,127 @@
+import LyraModel
+import LyraTensor
+import LyraText
+
+/// An answer while it is made: text token by token, and beside it units and waveform.
+struct Answer {
+    private let checkpoint: Checkpoint
+    private let endTokens: Set<Int32>
+    private let maxTokens: Int
+    /// The final-norm hidden row that predicts the next token; nil once the last was said.
+    private var row: Tensor?
+    /// The newest token, which is not in the caches yet.
+    private var newest: Int32?
+    private var detokenizer: Detokenizer
+    private(set) var tokens: [Int32] = []
+    private(set) var stop = StopReason.none
+    private var speech: SpokenAnswer?
+
+    init(_ checkpoint: Checkpoint, firstRow: Tensor, options: SessionOptions, maxTokens: Int) throws {
+        self.checkpoint = checkpoint
+        self.maxTokens = maxTokens
+        row = firstRow
+        endTokens = checkpoint.endTokens
+        detokenizer = Detokenizer(checkpoint.tokenizer)
+        speech = options.speaks ? try SpokenAnswer(checkpoint) : nil
+    }
+
+    var isDone: Bool { isSaid && (speech?.isDone ?? true) }
+    private var isSaid: Bool { stop != .none }
+
+    /// Whether the next step is speech: it comes before the next word, so that audio is early.
+    var hasSpeechToMake: Bool { speech.map { $0.hasWork } ?? false }
+
+    /// One token: the newest goes through the decoder, the next is chosen. → the text that became whole
+    mutating func sayToken(_ conversation: inout Conversation) throws -> String {
+        guard !isSaid else { return "" }
+        if let newest {
+            row = try checkpoint.decoder.decode(
+                newest, position: Position(conversation.nextPosition), caches: conversation.caches,
+                adapter: conversation.adapter)
+            conversation.nextPosition += 1
+        }
+        guard let row else { return "" }
+        let logits = try checkpoint.decoder.logits(row)
+        let seen = conversation.sampler.repetitionPenalty == 1 ? [] : Set(conversation.tokens)
+        let token = conversation.sampler.next(logits, seen: seen)
+        tokens.append(token)
+        conversation.tokens.append(token)
+        newest = token
+        speech?.heard(row)
+        if endTokens.contains(token) { stop = .endOfAnswer } else if tokens.count >= maxTokens { stop = .length }
+        if isSaid { speech?.finish() }
+        return stop == .endOfAnswer
+            ? detokenizer.finish() : detokenizer.append(token) + (isSaid ? detokenizer.finish() : "")
+    }
+
+    /// One piece of speech: the units of a token, or a piece of waveform.
+    mutating func makeSpeech() throws -> (units: [Int32], audio: [Float]) {
+        try speech?.step() ?? ([], [])
+    }
+
+    /// Writes down how the answer stands in the conversation, so that a further turn can follow it.
+    func conclude(_ conversation: inout Conversation) {
+        conversation.answerEnded = stop == .endOfAnswer
+        if stop == .endOfAnswer {
+            // Whichever token ended it, the template closes a turn with this one.
+            conversation.uncomputed = checkpoint.turnEnd.map { [$0] } ?? []
+        } else {
+            conversation.uncomputed = newest.map { [$0] } ?? []
+        }
+    }
+}
+
+/// The spoken side of an answer.
+private struct SpokenAnswer {
+    private let generator: SpeechGenerator
+    private var state: SpeechGenerator.State
+    private var waveform: VocoderStream
+    /// Hidden rows that the generator has not taken yet.
+    private var rows: [Tensor] = []
+    private var isFinished = false
+    private var wasFlushed = false
+
+    /// - Throws: `LyraError.missing` if the model does not speak.
+    init(_ checkpoint: Checkpoint) throws {
+        let vocoder = try checkpoint.vocoder.get()
+        guard let generator = checkpoint.generator else {
+            throw LyraError(.missing, "this model has no speech generator")
+        }
+        self.generator = generator
+        state = generator.makeState()
+        waveform = VocoderStream(vocoder)
+    }
+
+    var hasWork: Bool { !rows.isEmpty || waveform.hasWork || (isFinished && !wasFlushed) }
+    var isDone: Bool { isFinished && !hasWork }
+
+    mutating func heard(_ row: Tensor) { rows.append(row) }
+    mutating func finish() { isFinished = true }
+
+    mutating func step() throws -> (units: [Int32], audio: [Float]) {
+        if waveform.hasWork { return ([], try waveform.produce()) }
+        if let row = rows.first {
+            rows.removeFirst()
+            let units = try generator.append(row, to: &state)
+            try waveform.append(units)
+            return (units, [])
+        }
+        if isFinished && !wasFlushed {
+            wasFlushed = true
+            waveform.finish()
+        }
+        return ([], [])
+    }
+}
+
+extension Checkpoint {
+    /// `<|im_end|>`, which closes a turn in the template.
+    var turnEnd: Int32? { tokenizer.id(ofSpecial: ChatTemplate.turnEnd) }
+
+    /// Tokens that end an answer: generation_config.json's, else config.json's, and the template's own.
+    var endTokens: Set<Int32> {
+        let configured = generationDefaults.endTokens.isEmpty ? configuration.endTokens : generationDefaults.endTokens
+        let template = [ChatTemplate.turnEnd, ChatTemplate.endOfText].compactMap { tokenizer.id(ofSpecial: $0) }
+        return Set(configured + template)
+    }
+}

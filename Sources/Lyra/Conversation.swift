@@ -1,0 +1,34 @@
+import LyraModel
+import LyraTensor
+
+/// What the language model remembers: the caches of all layers, and what belongs after them.
+struct Conversation {
+    let caches: [KeyValueCache]
+    /// Where the next token stands.
+    var nextPosition: Int32 = 0
+    /// Tokens of the conversation that are not in the caches yet: the last that was said, and what closes the answer.
+    var uncomputed: [Int32] = []
+    /// How the last answer ended; nil before the first.
+    var answerEnded: Bool?
+    /// Index of the adapter in use; nil for none.
+    var adapter: Int?
+    /// All text tokens so far, for the repetition penalty.
+    var tokens: [Int32] = []
+    var sampler: Sampler
+
+    /// Tokens in the caches.
+    var length: Int { caches.first?.rows ?? 0 }
+
+    /// Everything that a turn changes, so that it can be taken back. The caches only grow at their end.
+    struct Mark {
+        fileprivate let length: Int
+        fileprivate let rest: Conversation
+    }
+
+    func mark() -> Mark { Mark(length: length, rest: self) }
+
+    mutating func restore(_ mark: Mark) {
+        self = mark.rest
+        for cache in caches { cache.truncate(to: mark.length) }
+    }
+}

@@ -1,0 +1,47 @@
+@_exported import protocol LyraMedia.ByteReader
+@_exported import protocol LyraMedia.SampleSource
+@_exported import struct LyraTensor.LyraError
+
+import CKernels
+import LyraModel
+import LyraTensor
+
+/// How to open a model.
+public struct ModelOptions {
+    /// Where towers and the vocoder are looked for after the places that the checkpoint names.
+    public var towersDirectory: String?
+    /// The vocoder's file or its directory; nil finds it beside the towers.
+    public var vocoder: String?
+    /// Threads that the process computes with; nil is the number of processors it may use. One pool serves all models.
+    public var threads: Int?
+    /// Gets sentences for a person: a part that is absent, a value that was assumed.
+    public var log: (String) -> Void = { _ in }
+    /// Told how many parts of how many are read; throw to give up.
+    public var progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
+
+    public init() {}
+}
+
+/// The weights of a Lyra checkpoint. Immutable: any number of sessions on any threads share it.
+public final class Model: Sendable {
+    public let checkpoint: Checkpoint
+
+    /// Opens a checkpoint directory and its towers. Weights are mapped, not copied.
+    ///
+    /// - Throws: `LyraError` that names the file and what is wrong with it.
+    public init(path: String, options: ModelOptions = ModelOptions()) throws {
+        if let threads = options.threads { lk_set_threads(Int32(clamping: threads)) }
+        var opening = CheckpointOptions()
+        opening.towers = options.towersDirectory
+        opening.vocoder = options.vocoder
+        opening.note = options.log
+        opening.progress = options.progress
+        checkpoint = try Checkpoint.open(path, options: opening)
+    }
+
+    /// Takes parts that were put together in memory.
+    public init(checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+
+    public var hearsSpeech: Bool { checkpoint.speechInput.isPresent }
+    public var speaks: Bool { checkpoint.generator != nil && checkpoint.vocoder.isPresent }
+}

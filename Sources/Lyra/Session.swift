@@ -1,0 +1,424 @@
+import Glibc
+import LyraMedia
+import LyraModel
+import LyraTensor
+import LyraText
+
+/// A conversation with a model: feed a turn, end it, step until the end event, read.
+///
+/// Not for concurrent use; only `control` may be used from other threads.
+public final class Session {
+    public let model: Model
+    /// Stops or cancels the turn, from any thread.
+    public let control = TurnControl()
+    public private(set) var systemPrompt: String
+    /// What the turn in progress cost so far, or the last one in all.
+    public var usage: Usage { currentUsage() }
+    public private(set) var progress = SessionProgress()
+
+    private let options: SessionOptions
+    private var conversation: Conversation
+    private var items: [TurnItem] = []
+    private var openRecording: PCMQueue?
+    private var phase = Phase.feeding
+    private var beforeTurn: Conversation.Mark?
+    private var spent = Usage()
+    private var turnStart = 0.0
+
+    private var text = OutputQueue<UInt8>()
+    private var audio = OutputQueue<Float>()
+    private var tokens = OutputQueue<Int32>()
+    private var units = OutputQueue<Int32>()
+
+    private enum Phase {
+        case feeding
+        case encoding(Prompt)
+        case prefilling(Prefill)
+        case answering(Answer)
+
+        var isFeeding: Bool { if case .feeding = self { true } else { false } }
+    }
+
+    /// - Throws: `LyraError.argument` for an option out of its range or an unknown adapter, `LyraError.missing` if answers
+    ///   are to be spoken and the model cannot.
+    public init(_ model: Model, options: SessionOptions = SessionOptions()) throws {
+        self.model = model
+        self.options = options
+        systemPrompt = options.systemPrompt
+        conversation = try Session.newConversation(model, options)
+        guard (options.maxNewTokens ?? 1) > 0, (options.maxContextTokens ?? 1) > 0 else {
+            throw LyraError(.argument, "limits of tokens must be above 0")
+        }
+        if options.speaks {
+            guard model.checkpoint.generator != nil else {
+                throw LyraError(.missing, "this model does not speak: it has no speech generator")
+            }
+            _ = try model.checkpoint.vocoder.get()
+        }
+    }
+
+    private static func newConversation(_ model: Model, _ options: SessionOptions) throws -> Conversation {
+        let checkpoint = model.checkpoint
+        var conversation = Conversation(
+            caches: checkpoint.decoder.makeCaches(), sampler: try options.sampler(checkpoint.generationDefaults))
+        if case .named(let name) = options.adapter {
+            guard let index = checkpoint.adapterIndex(name) else {
+                throw LyraError(
+                    .argument,
+                    "there is no adapter \"\(name)\"; this model has \(checkpoint.adapters.joined(separator: ", "))")
+            }
+            conversation.adapter = index
+        }
+        return conversation
+    }
+
+    /// Forgets the conversation, whatever the session is doing; options and system prompt stay.
+    public func reset() throws {
+        conversation = try Session.newConversation(model, options)
+        dropTurn()
+        clearOutput()
+        spent = Usage()
+    }
+
+    /// - Throws: `LyraError.state` once a turn has ended.
+    public func setSystemPrompt(_ prompt: String) throws {
+        guard conversation.answerEnded == nil, phase.isFeeding else {
+            throw LyraError(.state, "the system prompt cannot change within a conversation; reset it first")
+        }
+        systemPrompt = prompt
+    }
+
+    /// Whether a turn has ended whose answer has not.
+    public var isAnswering: Bool { !phase.isFeeding }
+
+    // MARK: Feeding
+
+    /// Adds typed text, in UTF-8.
+    public func feed(text: some Sequence<UInt8>) throws {
+        try beginFeeding()
+        endRecording()
+        items.append(.text(Array(text)))
+    }
+
+    public func feed(text: String) throws { try feed(text: text.utf8) }
+
+    /// Adds a recording of speech: a file, bytes in memory, a reader, or whatever gives samples.
+    ///
+    /// - Throws: `LyraError.missing` if the model does not hear.
+    public func feed(speech source: any SampleSource) throws {
+        try beginFeeding()
+        let encoding = try SpeechEncoding(source, model.checkpoint.speechInput.get())
+        endRecording()
+        items.append(.speech(encoding))
+    }
+
+    public func feed(speechFile path: String) throws {
+        _ = try model.checkpoint.speechInput.get()
+        try feed(speech: AudioFileDecoder(path: path))
+    }
+
+    /// Adds a recording that `reader` gives the bytes of.
+    public func feed(speechReader reader: any ByteReader) throws {
+        _ = try model.checkpoint.speechInput.get()
+        try feed(speech: AudioFileDecoder(reader: reader, name: "audio from a reader"))
+    }
+
+    /// Adds a recording from a file's bytes, which are copied.
+    public func feed(speechBytes bytes: UnsafeRawBufferPointer) throws {
+        _ = try model.checkpoint.speechInput.get()
+        try feed(speech: AudioFileDecoder(bytes: Array(bytes)))
+    }
+
+    /// Adds samples of speech. Consecutive calls continue one recording, until `endRecording` or another feed.
+    ///
+    /// - Parameter samples: interleaved floats in -1…1
+    public func feed(pcm samples: UnsafeBufferPointer<Float>, channels: Int, sampleRate: Int) throws {
+        try beginFeeding()
+        if let openRecording {
+            try openRecording.append(samples, sampleRate: sampleRate, channels: channels)
+            return
+        }
+        let queue = try PCMQueue(sampleRate: sampleRate, channels: channels)
+        try queue.append(samples, sampleRate: sampleRate, channels: channels)
+        let encoding = try SpeechEncoding(queue, model.checkpoint.speechInput.get())
+        items.append(.speech(encoding))
+        openRecording = queue
+    }
+
+    /// Finishes the recording that `feed(pcm:)` began.
+    public func endRecording() {
+        openRecording?.finish()
+        openRecording = nil
+    }
+
+    private func beginFeeding() throws {
+        guard phase.isFeeding else {
+            throw LyraError(.state, "an answer is being made; step to its end, stop it or cancel it before feeding more")
+        }
+        if control.isRequested { dropTurn() }
+        control.begin()
+    }
+
+    // MARK: Running
+
+    /// Ends the user's turn; `step` then makes the answer.
+    ///
+    /// - Throws: `LyraError.state` if nothing was fed or an answer is being made already.
+    public func endTurn() throws {
+        guard phase.isFeeding else { throw LyraError(.state, "the turn has ended already; step to the end of its answer") }
+        if control.isRequested { dropTurn() }
+        endRecording()
+        guard !items.isEmpty else { throw LyraError(.state, "there is nothing to answer: feed text or audio first") }
+        control.begin()
+        beforeTurn = conversation.mark()
+        clearOutput()
+        turnStart = milliseconds()
+        spent = Usage()
+        spent.cachedTokens = conversation.length
+        let prompt = Prompt(
+            items, conversation: conversation, systemPrompt: systemPrompt, tokenizer: model.checkpoint.tokenizer)
+        items = []
+        progress = SessionProgress(phase: .encode)
+        phase = .encoding(prompt)
+    }
+
+    /// Does one short piece of work.
+    ///
+    /// - Throws: `LyraError.state` if no turn is in progress; any other error takes the turn back and ends it.
+    public func step() throws -> SessionEvents {
+        guard !phase.isFeeding else { throw LyraError(.state, "no turn is in progress: feed something and end the turn") }
+        if let events = obeyRequest() { return events }
+        do {
+            return try work()
+        } catch {
+            takeBack(.failed)
+            throw error
+        }
+    }
+
+    /// Ends the turn if another thread asked for it.
+    private func obeyRequest() -> SessionEvents? {
+        switch control.current {
+        case .idle, .active:
+            return nil
+        case .stopRequested:
+            audio.removeAll()
+            guard case .answering(let answer) = phase, !answer.tokens.isEmpty else {
+                takeBack(.stopped)
+                return .end
+            }
+            answer.conclude(&conversation)
+            finishTurn(.stopped)
+            return .end
+        case .cancelRequested:
+            clearOutput()
+            takeBack(.cancelled)
+            return .end
+        }
+    }
+
+    private func work() throws -> SessionEvents {
+        let start = milliseconds()
+        switch phase {
+        case .feeding:
+            return []
+        case .encoding(let prompt):
+            defer { spent.timings.encode += milliseconds() - start }
+            try encodeStep(prompt)
+            return .progress
+        case .prefilling(var prefill):
+            defer { spent.timings.prefill += milliseconds() - start }
+            phase = .feeding  // the prefill is held once while it works, so that it changes in place
+            defer { if phase.isFeeding { phase = .prefilling(prefill) } }
+            try prefillStep(&prefill)
+            return .progress
+        case .answering(var answer):
+            phase = .feeding
+            defer { if phase.isFeeding, beforeTurn != nil { phase = .answering(answer) } }
+            if answer.hasSpeechToMake {
+                defer { spent.timings.speech += milliseconds() - start }
+                return try speechStep(&answer)
+            }
+            defer { spent.timings.decode += milliseconds() - start }
+            return try tokenStep(&answer)
+        }
+    }
+
+    private func encodeStep(_ prompt: Prompt) throws {
+        let recordings = prompt.recordings
+        if options.adapter == .automatic {
+            for recording in recordings { try recording.readFirstWindow() }
+            try chooseAdapter(recordings)
+        }
+        if let recording = recordings.first(where: { !$0.isDone }) {
+            if try recording.step(adapter: conversation.adapter) {
+                progress.done += 1
+                try checkContext(prompt.textTokens.count + prompt.mediaTokens)
+            }
+            return
+        }
+        let ids = prompt.textTokens
+        let count = ids.count + prompt.mediaTokens
+        try checkContext(count)
+        let first = conversation.nextPosition
+        let positions = (0..<Int32(count)).map { Position(first + $0) }
+        let prefill = try Prefill(
+            model.checkpoint.decoder, embeddings: prompt.embed(model.checkpoint.decoder), positions: positions)
+        conversation.nextPosition += Int32(count)
+        conversation.tokens += ids
+        spent.promptTokens = count
+        spent.mediaTokens = prompt.mediaTokens
+        progress = SessionProgress(phase: .prefill, done: 0, total: prefill.progress.total)
+        phase = .prefilling(prefill)
+    }
+
+    /// `auto`: up from none to speech to long_speech with what this turn brings, never back.
+    private func chooseAdapter(_ recordings: [SpeechEncoding]) throws {
+        guard !recordings.isEmpty else { return }
+        let long = model.checkpoint.adapterIndex("long_speech")
+        if let long, conversation.adapter == long { return }
+        let name = recordings.contains { $0.hasSeveralWindows } ? "long_speech" : "speech"
+        guard let index = model.checkpoint.adapterIndex(name) else {
+            throw LyraError(
+                .missing, "the checkpoint has no adapter \(name)_lora for this recording; fix the session's adapter to use another")
+        }
+        conversation.adapter = index
+    }
+
+    private func checkContext(_ turnTokens: Int) throws {
+        let (total, overflow) = conversation.length.addingReportingOverflow(turnTokens)
+        let limit = min(options.maxContextTokens ?? .max, Int(Int32.max) / 2)
+        guard !overflow, total <= limit else {
+            throw LyraError(.memory, "the conversation would have \(total) tokens, over the limit of \(limit)")
+        }
+    }
+
+    private func prefillStep(_ prefill: inout Prefill) throws {
+        let decoder = model.checkpoint.decoder
+        try prefill.step(decoder, caches: conversation.caches, adapter: conversation.adapter)
+        progress.done = prefill.progress.done
+        guard prefill.isDone else { return }
+        conversation.uncomputed = []
+        let room = (options.maxContextTokens ?? .max) - conversation.length
+        guard room > 0 else {
+            throw LyraError(.memory, "the prompt fills the limit of \(conversation.length) tokens; there is no room for an answer")
+        }
+        let maxTokens = min(options.maxNewTokens ?? 1024, room)
+        progress = SessionProgress(phase: .answer, done: 0, total: maxTokens)
+        phase = .answering(
+            try Answer(model.checkpoint, firstRow: prefill.lastRow(decoder), options: options, maxTokens: maxTokens))
+    }
+
+    private func tokenStep(_ answer: inout Answer) throws -> SessionEvents {
+        var events = SessionEvents()
+        let new = try answer.sayToken(&conversation)
+        if let token = answer.tokens.last, answer.tokens.count > spent.generatedTokens {
+            if spent.generatedTokens == 0 { spent.timings.firstToken = milliseconds() - turnStart }
+            spent.generatedTokens = answer.tokens.count
+            progress.done = answer.tokens.count
+            tokens.append([token])
+        }
+        if !new.isEmpty {
+            text.append(new.utf8)
+            events.insert(.text)
+        }
+        return events.union(endIfDone(answer))
+    }
+
+    private func speechStep(_ answer: inout Answer) throws -> SessionEvents {
+        var events = SessionEvents()
+        let (newUnits, samples) = try answer.makeSpeech()
+        units.append(newUnits)
+        spent.units += newUnits.count
+        if !samples.isEmpty {
+            if spent.audioSamples == 0 { spent.timings.firstAudio = milliseconds() - turnStart }
+            spent.audioSamples += samples.count
+            audio.append(samples)
+            events.insert(.audio)
+        }
+        return events.union(endIfDone(answer))
+    }
+
+    private func endIfDone(_ answer: Answer) -> SessionEvents {
+        guard answer.isDone else { return [] }
+        answer.conclude(&conversation)
+        finishTurn(answer.stop)
+        return .end
+    }
+
+    // MARK: Ending
+
+    private func finishTurn(_ reason: StopReason) {
+        spent.stop = reason
+        spent.timings.total = milliseconds() - turnStart
+        spent.adapter = adapterName
+        dropTurn()
+    }
+
+    /// The conversation is as it was before the turn's first feed.
+    private func takeBack(_ reason: StopReason) {
+        if let beforeTurn { conversation.restore(beforeTurn) }
+        if reason == .failed { clearOutput() }
+        finishTurn(reason)
+    }
+
+    private func dropTurn() {
+        items = []
+        openRecording = nil
+        beforeTurn = nil
+        phase = .feeding
+        progress = SessionProgress()
+        control.end()
+    }
+
+    private func clearOutput() {
+        text.removeAll()
+        audio.removeAll()
+        tokens.removeAll()
+        units.removeAll()
+    }
+
+    private var adapterName: String? { conversation.adapter.map { model.checkpoint.adapters[$0] } }
+
+    private func currentUsage() -> Usage {
+        var usage = spent
+        if beforeTurn != nil {
+            usage.timings.total = milliseconds() - turnStart
+            usage.adapter = adapterName
+        }
+        return usage
+    }
+
+    // MARK: Reading
+
+    /// Takes up to `limit` bytes of text, whole UTF-8 characters only.
+    public func readText(limit: Int = .max) -> [UInt8] {
+        var result: [UInt8] = []
+        _ = text.take { all in
+            var end = min(limit, all.count)
+            // Back to the start of a character: continuation bytes are 10xxxxxx.
+            while end > 0, end < all.count, all[end] & 0xc0 == 0x80 { end -= 1 }
+            result = Array(all[..<end])
+            return end
+        }
+        return result
+    }
+
+    public var hasText: Bool { !text.isEmpty }
+
+    /// Takes up to `limit` samples, mono at the vocoder's rate.
+    public func readAudio(limit: Int = .max) -> [Float] { audio.read(limit) }
+
+    /// Takes ids of the answer's tokens, the stop token included.
+    public func readTokens(limit: Int = .max) -> [Int32] { tokens.read(limit) }
+
+    /// Takes speech units of the answer.
+    public func readUnits(limit: Int = .max) -> [Int32] { units.read(limit) }
+}
+
+/// A monotonic clock, in milliseconds.
+func milliseconds() -> Double {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return Double(now.tv_sec) * 1e3 + Double(now.tv_nsec) / 1e6
+}

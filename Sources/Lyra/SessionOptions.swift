@@ -1,0 +1,72 @@
+import LyraModel
+import LyraText
+
+/// How a conversation is held. What is nil is left to the checkpoint's generation_config.json, or to the default named.
+public struct SessionOptions: Sendable {
+    public enum Sampling: Sendable {
+        /// The most likely token, always.
+        case greedy
+        /// Drawn at random with the options below.
+        case random
+    }
+
+    /// Which adapter the language model runs with.
+    public enum AdapterChoice: Equatable, Sendable {
+        /// None until speech is heard, then `speech` while each recording fits one window, then `long_speech`; never back.
+        case automatic
+        case none
+        case named(String)
+
+        /// "auto", "none", or an adapter's name.
+        public init(_ name: String) {
+            self = name == "auto" ? .automatic : name == "none" ? .none : .named(name)
+        }
+    }
+
+    public var sampling: Sampling?
+    /// Above 0.
+    public var temperature: Float?
+    /// Keep the k most likely; 0 keeps all.
+    public var topK: Int?
+    /// Keep the most likely that together reach p, in 0…1.
+    public var topP: Float?
+    /// Drop those less likely than this times the most likely, in 0…1. Default: 0, none.
+    public var minP: Float?
+    /// Above 0; 1 changes nothing.
+    public var repetitionPenalty: Float?
+    /// The same seed and inputs give the same answer. Default: from the system's entropy.
+    public var seed: UInt64?
+    /// Tokens of one answer. Default: 1024.
+    public var maxNewTokens: Int?
+    /// Tokens of the whole conversation. Default: no limit.
+    public var maxContextTokens: Int?
+    /// Whether answers are spoken as well.
+    public var speaks = false
+    public var adapter = AdapterChoice.automatic
+    public var systemPrompt = ChatTemplate.defaultSystemPrompt
+
+    public init() {}
+}
+
+extension SessionOptions {
+    /// The sampler that these options and the checkpoint's defaults give.
+    ///
+    /// - Throws: `LyraError.argument` for a number out of its range.
+    func sampler(_ defaults: GenerationDefaults) throws -> Sampler {
+        func require(_ condition: Bool, _ message: String) throws {
+            guard condition else { throw LyraError(.argument, message) }
+        }
+        let temperature = temperature ?? (defaults.temperature > 0 ? defaults.temperature : 1)
+        let (topK, topP, minP) = (topK ?? defaults.topK, topP ?? defaults.topP, minP ?? 0)
+        let penalty = repetitionPenalty ?? defaults.repetitionPenalty
+        try require(temperature > 0 && temperature.isFinite, "temperature must be a number above 0; greedy is a sampling")
+        try require(topK >= 0, "top_k must be at least 0")
+        try require(topP >= 0 && topP <= 1, "top_p must be in 0…1")
+        try require(minP >= 0 && minP <= 1, "min_p must be in 0…1")
+        try require(penalty > 0 && penalty.isFinite, "repetition_penalty must be a number above 0")
+        let isGreedy = sampling.map { $0 == .greedy } ?? (!defaults.samples || defaults.temperature == 0)
+        return Sampler(
+            isGreedy: isGreedy, temperature: temperature, topK: topK, topP: topP, minP: minP, repetitionPenalty: penalty,
+            random: SplitMix64(seed: seed ?? UInt64.random(in: .min ... .max)))
+    }
+}

@@ -1,0 +1,59 @@
+import CLyra
+import Glibc
+import Lyra
+
+/// The sentence of this thread's most recent failure.
+enum LastError {
+    private static let key: pthread_key_t? = {
+        var key = pthread_key_t()
+        return pthread_key_create(&key, { free($0) }) == 0 ? key : nil
+    }()
+
+    nonisolated(unsafe) private static let empty: UnsafePointer<CChar> = {
+        let buffer = UnsafeMutablePointer<CChar>.allocate(capacity: 1)
+        buffer.pointee = 0
+        return UnsafePointer(buffer)
+    }()
+
+    static var message: UnsafePointer<CChar> {
+        guard let key, let value = pthread_getspecific(key) else { return empty }
+        return UnsafePointer(value.assumingMemoryBound(to: CChar.self))
+    }
+
+    static func set(_ message: String) {
+        guard let key else { return }
+        // A sentence may quote a file's bytes; a zero among them would end it.
+        let copy = message.utf8.contains(0) ? strdup(message.split(separator: "\0").joined()) : strdup(message)
+        let old = pthread_getspecific(key)
+        if pthread_setspecific(key, copy) == 0 { free(old) } else { free(copy) }
+    }
+}
+
+/// Runs the body of an exported function: an error becomes a status and a sentence.
+func status(_ body: () throws -> Void) -> lyra_status {
+    do {
+        try body()
+        return lyra_status(LYRA_OK)
+    } catch let error as LyraError {
+        LastError.set(error.message)
+        return error.code.rawValue
+    } catch {
+        LastError.set("\(error)")
+        return lyra_status(LYRA_E_FORMAT)
+    }
+}
+
+/// What a caller passed where a pointer is needed.
+func required<T>(_ pointer: T?, _ name: String) throws -> T {
+    guard let pointer else { throw LyraError(.argument, "\(name) is null") }
+    return pointer
+}
+
+/// A caller's string; nil for null.
+///
+/// - Throws: `LyraError.argument` if it is not UTF-8.
+func text(_ pointer: UnsafePointer<CChar>?, _ name: String) throws -> String? {
+    guard let pointer else { return nil }
+    guard let string = String(validatingCString: pointer) else { throw LyraError(.argument, "\(name) is not UTF-8") }
+    return string
+}

@@ -1,0 +1,97 @@
+import CLyra
+import Lyra
+
+// Written once, before anyone can read them.
+nonisolated(unsafe) private let version: UnsafePointer<CChar> = staticString(LYRA_VERSION)
+
+nonisolated(unsafe) private let statusNames: [UnsafePointer<CChar>] = [
+    "LYRA_OK", "LYRA_E_ARGUMENT", "LYRA_E_IO", "LYRA_E_FORMAT", "LYRA_E_MISSING", "LYRA_E_UNSUPPORTED", "LYRA_E_MEMORY",
+    "LYRA_E_STATE", "LYRA_E_CLOSED", "LYRA_E_UNKNOWN",
+].map(staticString)
+
+/// A C string that lives as long as the process.
+private func staticString(_ string: String) -> UnsafePointer<CChar> {
+    let copy = UnsafeMutableBufferPointer<CChar>.allocate(capacity: string.utf8.count + 1)
+    _ = copy.initialize(from: string.utf8.map { CChar(bitPattern: $0) } + [0])
+    return UnsafePointer(copy.baseAddress ?? UnsafeMutablePointer<CChar>.allocate(capacity: 1))
+}
+
+@c @implementation public func lyra_version() -> UnsafePointer<CChar>! { version }
+
+@c @implementation public func lyra_status_name(_ status: lyra_status) -> UnsafePointer<CChar>! {
+    let unknown = statusNames.count - 1
+    return statusNames[(0..<unknown).contains(Int(status)) ? Int(status) : unknown]
+}
+
+@c @implementation public func lyra_last_error() -> UnsafePointer<CChar>! { LastError.message }
+
+@c @implementation public func lyra_model_options_init_size(
+    _ options: UnsafeMutablePointer<lyra_model_options>!, _ size: Int
+) -> lyra_status { lyra_model_options.initialize(options, size) }
+
+@c @implementation public func lyra_model_info_init_size(
+    _ info: UnsafeMutablePointer<lyra_model_info>!, _ size: Int
+) -> lyra_status { lyra_model_info.initialize(info, size) }
+
+@c @implementation public func lyra_model_open(
+    _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<lyra_model_options>!,
+    _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> lyra_status {
+    status {
+        let out = try required(out, "out")
+        let path = try required(text(path, "path"), "path")
+        let given = try options.map { try lyra_model_options(from: $0) } ?? lyra_model_options()
+        out.pointee = try models.insert(Model(path: path, options: modelOptions(given)))
+    }
+}
+
+private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
+    guard given.threads >= 0 else { throw LyraError(.argument, "threads is \(given.threads)") }
+    var options = ModelOptions()
+    options.towersDirectory = try text(given.towers_dir, "towers_dir")
+    options.vocoder = try text(given.vocoder, "vocoder")
+    options.threads = given.threads > 0 ? Int(given.threads) : nil
+    if let log = given.log {
+        options.log = { message in message.withCString { log(given.user, lyra_log_level(LYRA_LOG_WARNING), $0) } }
+    }
+    if let progress = given.progress {
+        options.progress = { done, total in
+            guard progress(given.user, done, total) == 0 else {
+                throw LyraError(.state, "the opening of the model was given up by the progress callback")
+            }
+        }
+    }
+    return options
+}
+
+@c @implementation public func lyra_model_close(_ model: OpaquePointer!) -> lyra_status {
+    status { if let model { try models.remove(model) } }
+}
+
+@c @implementation public func lyra_model_get_info(
+    _ model: OpaquePointer!, _ info: UnsafeMutablePointer<lyra_model_info>!
+) -> lyra_status {
+    status {
+        let checkpoint = try models.object(model).checkpoint
+        let language = checkpoint.configuration.language
+        var result = lyra_model_info()
+        result.parameters = Int64(checkpoint.inventory.reduce(0) { $0 + $1.parameters })
+        result.weight_bytes = Int64(checkpoint.inventory.reduce(0) { $0 + $1.bytes })
+        result.layers = Int32(clamping: language.layers)
+        result.hidden_size = Int32(clamping: language.hiddenSize)
+        result.vocabulary_size = Int32(clamping: language.vocabularySize)
+        result.context_length = Int32(clamping: language.contextLength)
+        if case .present(let speech) = checkpoint.speechInput {
+            result.hears_speech = 1
+            result.speech_sample_rate = Int32(clamping: speech.sampleRate)
+            result.speech_window_samples = Int32(clamping: speech.windowSamples)
+            result.speech_window_tokens = Int32(clamping: speech.windowTokens)
+        }
+        if checkpoint.generator != nil, case .present(let vocoder) = checkpoint.vocoder {
+            result.speaks = 1
+            result.audio_sample_rate = Int32(clamping: vocoder.sampleRate)
+            result.audio_lookahead_samples = Int32(clamping: vocoder.lookaheadSamples)
+        }
+        try result.copy(to: required(info, "info"))
+    }
+}

@@ -1,0 +1,85 @@
+import CLyra
+import Lyra
+
+@c @implementation public func lyra_read_text(
+    _ session: OpaquePointer!, _ buffer: UnsafeMutablePointer<CChar>!, _ capacity: Int,
+    _ bytes: UnsafeMutablePointer<Int>!
+) -> lyra_status {
+    with(session) { session in
+        let (buffer, bytes) = (try required(buffer, "buffer"), try required(bytes, "bytes"))
+        let taken = session.readText(limit: max(capacity, 0))
+        guard !taken.isEmpty || !session.hasText else {
+            throw LyraError(.argument, "the next character does not fit into \(capacity) bytes; 4 always suffice")
+        }
+        for (index, byte) in taken.enumerated() { buffer[index] = CChar(bitPattern: byte) }
+        bytes.pointee = taken.count
+    }
+}
+
+/// Copies what `read` takes into a caller's buffer.
+private func copy<Element>(
+    _ session: OpaquePointer?, _ buffer: UnsafeMutablePointer<Element>?, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>?, _ read: (Session, Int) -> [Element]
+) -> lyra_status {
+    with(session) { session in
+        let (buffer, count) = (try required(buffer, "buffer"), try required(count, "the count"))
+        guard capacity >= 0 else { throw LyraError(.argument, "a buffer cannot have room for \(capacity)") }
+        let taken = read(session, capacity)
+        taken.withUnsafeBufferPointer { if let base = $0.baseAddress { buffer.update(from: base, count: $0.count) } }
+        count.pointee = taken.count
+    }
+}
+
+@c @implementation public func lyra_read_audio(
+    _ session: OpaquePointer!, _ buffer: UnsafeMutablePointer<Float>!, _ capacity: Int,
+    _ samples: UnsafeMutablePointer<Int>!
+) -> lyra_status { copy(session, buffer, capacity, samples) { $0.readAudio(limit: $1) } }
+
+@c @implementation public func lyra_read_tokens(
+    _ session: OpaquePointer!, _ buffer: UnsafeMutablePointer<Int32>!, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>!
+) -> lyra_status { copy(session, buffer, capacity, count) { $0.readTokens(limit: $1) } }
+
+@c @implementation public func lyra_read_units(
+    _ session: OpaquePointer!, _ buffer: UnsafeMutablePointer<Int32>!, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>!
+) -> lyra_status { copy(session, buffer, capacity, count) { $0.readUnits(limit: $1) } }
+
+@c @implementation public func lyra_get_progress(
+    _ session: OpaquePointer!, _ progress: UnsafeMutablePointer<lyra_progress>!
+) -> lyra_status {
+    with(session) { session in
+        var result = lyra_progress()
+        result.phase = session.progress.phase.rawValue
+        result.done = Int64(session.progress.done)
+        result.total = Int64(session.progress.total)
+        try result.copy(to: required(progress, "progress"))
+    }
+}
+
+@c @implementation public func lyra_get_usage(
+    _ session: OpaquePointer!, _ usage: UnsafeMutablePointer<lyra_usage>!
+) -> lyra_status {
+    with(session) { session in
+        let spent = session.usage
+        var result = lyra_usage()
+        result.stop = spent.stop.rawValue
+        result.prompt_tokens = Int64(spent.promptTokens)
+        result.media_tokens = Int64(spent.mediaTokens)
+        result.cached_tokens = Int64(spent.cachedTokens)
+        result.generated_tokens = Int64(spent.generatedTokens)
+        result.units = Int64(spent.units)
+        result.audio_samples = Int64(spent.audioSamples)
+        result.encode_ms = spent.timings.encode
+        result.prefill_ms = spent.timings.prefill
+        result.decode_ms = spent.timings.decode
+        result.speech_ms = spent.timings.speech
+        result.first_token_ms = spent.timings.firstToken
+        result.first_audio_ms = spent.timings.firstAudio
+        result.total_ms = spent.timings.total
+        withUnsafeMutableBytes(of: &result.adapter) { name in
+            name.copyBytes(from: (spent.adapter ?? "none").utf8.prefix(name.count - 1))
+        }
+        try result.copy(to: required(usage, "usage"))
+    }
+}

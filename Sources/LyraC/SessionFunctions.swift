@@ -1,0 +1,151 @@
+import CLyra
+import Glibc
+import Lyra
+
+@c @implementation public func lyra_session_options_init_size(
+    _ options: UnsafeMutablePointer<lyra_session_options>!, _ size: Int
+) -> lyra_status { lyra_session_options.initialize(options, size) }
+
+@c @implementation public func lyra_progress_init_size(
+    _ progress: UnsafeMutablePointer<lyra_progress>!, _ size: Int
+) -> lyra_status { lyra_progress.initialize(progress, size) }
+
+@c @implementation public func lyra_usage_init_size(
+    _ usage: UnsafeMutablePointer<lyra_usage>!, _ size: Int
+) -> lyra_status { lyra_usage.initialize(usage, size) }
+
+@c @implementation public func lyra_session_create(
+    _ model: OpaquePointer!, _ options: UnsafePointer<lyra_session_options>!,
+    _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> lyra_status {
+    status {
+        let out = try required(out, "out")
+        let given = try options.map { try lyra_session_options(from: $0) } ?? lyra_session_options()
+        let session = try Session(models.object(model), options: sessionOptions(given))
+        out.pointee = try sessions.insert(SessionBox(session))
+    }
+}
+
+private func sessionOptions(_ given: lyra_session_options) throws -> SessionOptions {
+    var options = SessionOptions()
+    switch Int(given.sampling) {
+    case Int(LYRA_SAMPLING_DEFAULT): break
+    case Int(LYRA_SAMPLING_GREEDY): options.sampling = .greedy
+    case Int(LYRA_SAMPLING_RANDOM): options.sampling = .random
+    default: throw LyraError(.argument, "there is no sampling \(given.sampling)")
+    }
+    guard given.top_k >= 0, given.max_new_tokens >= 0, given.max_context_tokens >= 0 else {
+        throw LyraError(.argument, "top_k, max_new_tokens and max_context_tokens must be at least 0")
+    }
+    options.temperature = given.temperature == 0 ? nil : given.temperature
+    options.topK = given.top_k == 0 ? nil : Int(given.top_k)
+    options.topP = given.top_p == 0 ? nil : given.top_p
+    options.minP = given.min_p == 0 ? nil : given.min_p
+    options.repetitionPenalty = given.repetition_penalty == 0 ? nil : given.repetition_penalty
+    options.seed = given.seed == 0 ? nil : given.seed
+    options.maxNewTokens = given.max_new_tokens == 0 ? nil : Int(given.max_new_tokens)
+    options.maxContextTokens = given.max_context_tokens == 0 ? nil : Int(given.max_context_tokens)
+    options.speaks = given.speak != 0
+    if let adapter = try text(given.adapter, "adapter") { options.adapter = SessionOptions.AdapterChoice(adapter) }
+    if let prompt = try text(given.system_prompt, "system_prompt") { options.systemPrompt = prompt }
+    return options
+}
+
+@c @implementation public func lyra_session_destroy(_ session: OpaquePointer!) -> lyra_status {
+    status {
+        guard let session else { return }
+        // The session stays marked as in use, so that a call that comes at the same moment does not get inside.
+        try sessions.object(session).use { _ in try sessions.remove(session) }
+    }
+}
+
+@c @implementation public func lyra_reset(_ session: OpaquePointer!) -> lyra_status {
+    with(session) { try $0.reset() }
+}
+
+@c @implementation public func lyra_set_system_prompt(
+    _ session: OpaquePointer!, _ utf8: UnsafePointer<CChar>!, _ bytes: Int
+) -> lyra_status {
+    with(session) { try $0.setSystemPrompt(String(decoding: textBytes(utf8, bytes), as: UTF8.self)) }
+}
+
+/// A caller's text by pointer and length.
+private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
+    guard bytes >= 0, bytes <= 64 << 20 else { throw LyraError(.argument, "a text may have 64 MiB at most") }
+    return UnsafeRawBufferPointer(start: bytes == 0 ? nil : try required(utf8, "utf8"), count: bytes)
+}
+
+@c @implementation public func lyra_feed_text(
+    _ session: OpaquePointer!, _ utf8: UnsafePointer<CChar>!, _ bytes: Int
+) -> lyra_status {
+    with(session) { try $0.feed(text: textBytes(utf8, bytes)) }
+}
+
+@c @implementation public func lyra_feed_audio_file(
+    _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
+) -> lyra_status {
+    with(session) { try $0.feed(speechFile: required(text(path, "path"), "path")) }
+}
+
+@c @implementation public func lyra_feed_audio_bytes(
+    _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
+) -> lyra_status {
+    with(session) { session in
+        guard bytes >= 0 else { throw LyraError(.argument, "a buffer cannot have \(bytes) bytes") }
+        try session.feed(speechBytes: UnsafeRawBufferPointer(start: required(data, "data"), count: bytes))
+    }
+}
+
+@c @implementation public func lyra_feed_audio_reader(
+    _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!
+) -> lyra_status {
+    status {
+        let reader = try CallerReader(lyra_reader(from: required(reader, "reader")))
+        try sessions.object(session).use { try $0.feed(speechReader: reader) }
+    }
+}
+
+@c @implementation public func lyra_feed_audio_pcm(
+    _ session: OpaquePointer!, _ samples: UnsafePointer<Float>!, _ frames: Int, _ channels: Int32, _ sampleRate: Int32
+) -> lyra_status {
+    with(session) { session in
+        let (count, overflow) = frames.multipliedReportingOverflow(by: Int(channels))
+        guard frames >= 0, channels > 0, !overflow, count <= Int.max / 4 else {
+            throw LyraError(.argument, "\(frames) frames of \(channels) channels cannot be")
+        }
+        let samples = UnsafeBufferPointer(start: frames == 0 ? nil : try required(samples, "samples"), count: count)
+        try session.feed(pcm: samples, channels: Int(channels), sampleRate: Int(sampleRate))
+    }
+}
+
+@c @implementation public func lyra_feed_audio_end(_ session: OpaquePointer!) -> lyra_status {
+    with(session) { $0.endRecording() }
+}
+
+@c @implementation public func lyra_end_turn(_ session: OpaquePointer!) -> lyra_status {
+    with(session) { try $0.endTurn() }
+}
+
+@c @implementation public func lyra_step(
+    _ session: OpaquePointer!, _ events: UnsafeMutablePointer<UInt32>!
+) -> lyra_status {
+    with(session) { session in
+        let events = try required(events, "events")
+        let wasRunning = session.isAnswering
+        do {
+            events.pointee = try session.step().rawValue
+        } catch {
+            // A step that failed ended the turn; a call without a turn did not.
+            if wasRunning { events.pointee = UInt32(LYRA_EVENT_END) }
+            throw error
+        }
+    }
+}
+
+@c @implementation public func lyra_stop(_ session: OpaquePointer!) -> lyra_status {
+    status { try sessions.object(session).control.stop() }
+}
+
+@c @implementation public func lyra_cancel(_ session: OpaquePointer!) -> lyra_status {
+    status { try sessions.object(session).control.cancel() }
+}

@@ -1,0 +1,57 @@
+import CLyra
+import Glibc
+import Lyra
+
+/// A struct of the header whose first member is its size, which says how much of it the caller knows.
+protocol SizedStruct {
+    init()
+    var size: Int { get set }
+}
+
+extension lyra_model_options: SizedStruct {}
+extension lyra_model_info: SizedStruct {}
+extension lyra_session_options: SizedStruct {}
+extension lyra_progress: SizedStruct {}
+extension lyra_usage: SizedStruct {}
+extension lyra_reader: SizedStruct {}
+
+extension SizedStruct {
+    /// The caller's struct as far as the caller knows it; what it does not know is zero.
+    ///
+    /// - Throws: `LyraError.argument` for a size that no version of the struct had.
+    init(from pointer: UnsafePointer<Self>) throws {
+        self.init()
+        // The size is the one thing that can be read before it is known how much there is.
+        let size = UnsafeRawPointer(pointer).load(as: Int.self)
+        try Self.check(size)
+        withUnsafeMutableBytes(of: &self) { $0.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: min(size, $0.count))) }
+    }
+
+    /// Writes as much as the caller knows, and leaves its size as it is.
+    func copy(to pointer: UnsafeMutablePointer<Self>) throws {
+        let size = UnsafeRawPointer(pointer).load(as: Int.self)
+        try Self.check(size)
+        var copy = self
+        copy.size = size
+        withUnsafeBytes(of: copy) {
+            UnsafeMutableRawBufferPointer(start: pointer, count: min(size, $0.count))
+                .copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[..<min(size, $0.count)]))
+        }
+    }
+
+    /// Fills the caller's struct with zeros, which are the defaults, and its size.
+    static func initialize(_ pointer: UnsafeMutablePointer<Self>?, _ size: Int) -> lyra_status {
+        status {
+            let pointer = try required(pointer, "the struct to initialise")
+            try check(size)
+            memset(pointer, 0, size)
+            UnsafeMutableRawPointer(pointer).storeBytes(of: size, as: Int.self)
+        }
+    }
+
+    private static func check(_ size: Int) throws {
+        guard size >= MemoryLayout<Int>.size, size <= 4096 else {
+            throw LyraError(.argument, "a struct's size is \(size): call its init function first")
+        }
+    }
+}

@@ -1,0 +1,60 @@
+import LyraFormats
+import LyraTensor
+
+/// Looks for the directories that a checkpoint names but does not hold: towers and the vocoder.
+struct TowerFinder {
+    /// The checkpoint's directory and up to three of its parents.
+    private let bases: [String]
+    private let extra: String?
+
+    /// - Parameter extra: where to look after the places that the checkpoint implies
+    init(checkpoint: String, extra: String?) {
+        var bases = [checkpoint], base = checkpoint
+        for _ in 0..<3 {
+            base = FileSystem.join(base, "..")
+            bases.append(base)
+        }
+        self.bases = bases
+        self.extra = extra
+    }
+
+    /// Where `name` could be, most direct first: as given, beside the checkpoint and its parents, and in the extra
+    /// directory, there also without `name`'s leading parts.
+    func candidates(_ name: String) -> [String] {
+        let parts = name.split(separator: "/")
+        let shortened = parts.indices.map { parts[$0...].joined(separator: "/") }
+        return [name] + bases.map { FileSystem.join($0, name) }
+            + (extra.map { extra in shortened.map { FileSystem.join(extra, $0) } } ?? [])
+    }
+
+    /// The first candidate that is a directory.
+    func directory(_ name: String) -> String? { candidates(name).first { FileSystem.isDirectory($0) } }
+
+    /// The vocoder's file: `given` (a file, or a directory that holds one), or else the first `g_…` file beside a
+    /// config.json in the checkpoint, a model_zoo beside it or its parents, or the extra directory.
+    func vocoder(_ given: String?) -> String? {
+        if let given {
+            return FileSystem.isDirectory(given) ? search(given, depth: 0) : FileSystem.isFile(given) ? given : nil
+        }
+        let roots = [bases[0]] + bases.map { FileSystem.join($0, "model_zoo") } + (extra.map { [$0] } ?? [])
+        for root in roots where FileSystem.isDirectory(root) {
+            if let found = search(root, depth: 4) { return found }
+        }
+        return nil
+    }
+
+    private func search(_ directory: String, depth: Int) -> String? {
+        let entries = FileSystem.entries(of: directory)
+        if FileSystem.isFile(FileSystem.join(directory, "config.json")),
+            let file = entries.first(where: { $0.hasPrefix("g_") && FileSystem.isFile(FileSystem.join(directory, $0)) })
+        {
+            return FileSystem.join(directory, file)
+        }
+        guard depth > 0 else { return nil }
+        for entry in entries where !entry.hasPrefix(".") {
+            let path = FileSystem.join(directory, entry)
+            if FileSystem.isDirectory(path), let found = search(path, depth: depth - 1) { return found }
+        }
+        return nil
+    }
+}
