@@ -43,5 +43,9 @@ public final class Model: Sendable {
     public init(checkpoint: Checkpoint) { self.checkpoint = checkpoint }
 
     public var hearsSpeech: Bool { checkpoint.speechInput.isPresent }
+    /// Hz of spoken answers; nil if the model does not speak.
+    public var audioSampleRate: Int? {
+        if speaks, case .present(let vocoder) = checkpoint.vocoder { vocoder.sampleRate } else { nil }
+    }
     public var speaks: Bool { checkpoint.generator != nil && checkpoint.vocoder.isPresent }
 }

@@ -277,7 +277,7 @@ public final class Session {
         guard !recordings.isEmpty else { return }
         let long = model.checkpoint.adapterIndex("long_speech")
         if let long, conversation.adapter == long { return }
-        let name = recordings.contains { $0.hasSeveralWindows } ? "long_speech" : "speech"
+        let name = recordings.contains { $0.hasSeveralWindows ?? false } ? "long_speech" : "speech"
         guard let index = model.checkpoint.adapterIndex(name) else {
             throw LyraError(
                 .missing, "the checkpoint has no adapter \(name)_lora for this recording; fix the session's adapter to use another")

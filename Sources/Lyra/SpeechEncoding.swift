@@ -25,15 +25,17 @@ final class SpeechEncoding {
 
     var isDone: Bool { sawLastWindow && run == nil }
 
-    /// Reads the first window. Afterwards `hasSeveralWindows` is known.
-    func readFirstWindow() throws { if filled == nil { try readWindow() } }
+    /// Whether there is more than one window; nil before the first was read.
+    private(set) var hasSeveralWindows: Bool?
 
-    /// Whether there is more than one window; false before the first was read.
-    var hasSeveralWindows: Bool { windowsDone > 0 || filled == input.windowSamples }
+    /// Reads the first window, so that `hasSeveralWindows` is known.
+    func readFirstWindow() throws { if hasSeveralWindows == nil { try readWindow() } }
 
     private func readWindow() throws {
         if window.isEmpty { window = [Float](repeating: 0, count: input.windowSamples) }
-        filled = try window.withUnsafeMutableBufferPointer { try stream.read(into: $0) }
+        let count = try window.withUnsafeMutableBufferPointer { try stream.read(into: $0) }
+        filled = count
+        if hasSeveralWindows == nil { hasSeveralWindows = count == window.count }
     }
 
     /// One short piece: a window's features, or one layer of the encoder.

@@ -1,0 +1,101 @@
+import ArgumentParser
+import Glibc
+import Lyra
+import LyraModel
+
+struct InspectCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "inspect", abstract: "Says what a checkpoint is made of, and what it lacks.")
+
+    @Argument(help: "The checkpoint's directory.")
+    var model: String
+
+    @Option(help: "A directory in which towers and the vocoder are looked for, after the places the checkpoint names.")
+    var towers: String?
+
+    @Option(help: "The vocoder's file or its directory.")
+    var vocoder: String?
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func run() throws {
+        var options = CheckpointOptions()
+        options.towers = towers
+        options.vocoder = vocoder
+        let checkpoint = try Checkpoint.open(model, options: options)
+        write((json ? report(checkpoint).text : table(checkpoint)) + "\n", to: STDOUT_FILENO)
+    }
+
+    /// What the checkpoint's configuration speaks of and is not there.
+    private func missing(_ checkpoint: Checkpoint) -> [String] {
+        var reasons: [String] = []
+        if case .absent(let reason) = checkpoint.speechInput { reasons.append(reason.message) }
+        if case .absent(let reason) = checkpoint.vocoder { reasons.append(reason.message) }
+        for name in ["speech", "long_speech"] where checkpoint.adapterIndex(name) == nil {
+            reasons.append("there is no adapter \(name)_lora, which automatic choice needs for speech")
+        }
+        return reasons
+    }
+
+    private func facts(_ checkpoint: Checkpoint) -> [(String, JSONValue)] {
+        let language = checkpoint.configuration.language
+        var facts: [(String, JSONValue)] = [
+            ("layers", .number(Double(language.layers))), ("hidden_size", .number(Double(language.hiddenSize))),
+            ("heads", .number(Double(language.heads))), ("kv_heads", .number(Double(language.kvHeads))),
+            ("vocabulary_size", .number(Double(language.vocabularySize))),
+            ("context_length", .number(Double(language.contextLength))),
+        ]
+        if case .present(let speech) = checkpoint.speechInput {
+            facts.append(("speech_window_seconds", .number(Double(speech.windowSamples) / Double(speech.sampleRate))))
+            facts.append(("speech_window_tokens", .number(Double(speech.windowTokens))))
+        }
+        if case .present(let vocoder) = checkpoint.vocoder {
+            facts.append(("audio_sample_rate", .number(Double(vocoder.sampleRate))))
+            facts.append(("audio_lookahead_samples", .number(Double(vocoder.lookaheadSamples))))
+        }
+        return facts
+    }
+
+    private func report(_ checkpoint: Checkpoint) -> JSONValue {
+        .object([
+            ("model", .string(model)),
+            ("facts", .object(facts(checkpoint))),
+            (
+                "parts",
+                .array(
+                    checkpoint.inventory.map { part in
+                        .object([
+                            ("name", .string(part.name)), ("source", .string(part.source)),
+                            ("parameters", .number(Double(part.parameters))), ("bytes", .number(Double(part.bytes))),
+                            ("types", .object(part.types.map { ($0.type.rawValue, .number(Double($0.tensors))) })),
+                        ])
+                    })
+            ),
+            ("adapters", .array(checkpoint.adapters.map { .string($0) })),
+            ("missing", .array(missing(checkpoint).map { .string($0) })),
+        ])
+    }
+
+    private func table(_ checkpoint: Checkpoint) -> String {
+        var lines = facts(checkpoint).map { padded($0.0, 26) + $0.1.text }
+        lines += ["", padded("part", 34) + padded("parameters", 14) + padded("MB", 10) + "types, from"]
+        for part in checkpoint.inventory {
+            let types = part.types.map { "\($0.type.rawValue) × \($0.tensors)" }.joined(separator: ", ")
+            lines.append(
+                padded(part.name, 34) + padded("\(part.parameters)", 14) + padded(megabytes(part.bytes), 10)
+                    + types + ", " + part.source)
+        }
+        lines += ["", "adapters: " + (checkpoint.adapters.isEmpty ? "none" : checkpoint.adapters.joined(separator: ", "))]
+        let missing = missing(checkpoint)
+        lines += missing.isEmpty ? ["nothing is missing"] : missing.map { "missing: " + $0 }
+        return lines.joined(separator: "\n")
+    }
+
+    private func megabytes(_ bytes: Int) -> String { "\(Double(bytes / 10_000) / 100)" }
+}
+
+/// `text` with spaces after it, to `width` characters and at least one space.
+func padded(_ text: String, _ width: Int) -> String {
+    text + String(repeating: " ", count: max(width - text.count, 1))
+}
