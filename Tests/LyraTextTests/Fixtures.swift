@@ -41,7 +41,7 @@ enum Fixtures {
     }
 }
 
-/// Qwen2's vocabulary: the 256 bytes in the order of their letters in the byte alphabet, then the result of each merge.
+/// Qwen2's vocabulary: the tokens of the 256 bytes in the order of their letters in the byte alphabet, then the result of each merge.
 struct Qwen2Vocabulary {
     var tokens: [[UInt8]]
     var merges: [(left: [UInt8], right: [UInt8])] = []

@@ -80,11 +80,16 @@ extension ReferenceTokenizer {
 
     @Sendable private static func isLetter(_ scalar: Unicode.Scalar) -> Bool {
         [.uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter]
-            .contains(scalar.properties.generalCategory)
+            .contains(scalar.properties.generalCategory) && isInUnicode16(scalar)
+    }
+
+    private static func isInUnicode16(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.properties.age.map { $0.major <= 16 } ?? false
     }
 
     @Sendable private static func isNumber(_ scalar: Unicode.Scalar) -> Bool {
         [.decimalNumber, .letterNumber, .otherNumber].contains(scalar.properties.generalCategory)
+            && isInUnicode16(scalar)
     }
 
     @Sendable private static func isSpace(_ scalar: Unicode.Scalar) -> Bool { scalar.properties.isWhitespace }
