@@ -124,15 +124,17 @@ private struct MinimumQueue {
     }
 
     private mutating func sink(_ start: Int) {
-        let entry = heap[start]
-        var index = start
-        while 2 * index + 1 < heap.count {
-            var child = 2 * index + 1
-            if child + 1 < heap.count, heap[child + 1] < heap[child] { child += 1 }
-            guard heap[child] < entry else { break }
-            heap[index] = heap[child]
-            index = child
+        heap.withUnsafeMutableBufferPointer { heap in
+            let entry = heap[start]
+            var index = start
+            while 2 * index + 1 < heap.count {
+                var child = 2 * index + 1
+                if child + 1 < heap.count, heap[child + 1] < heap[child] { child += 1 }
+                guard heap[child] < entry else { break }
+                heap[index] = heap[child]
+                index = child
+            }
+            heap[index] = entry
         }
-        heap[index] = entry
     }
 }

@@ -1,7 +1,8 @@
 /// The classes into which the pre-tokenizer's pattern divides Unicode scalars.
 ///
-/// `\s` is the property White_Space, `\p{L}` and `\p{N}` are general categories, all from the Swift runtime's Unicode
-/// data. A scalar assigned in a later Unicode version than a peer's data knows may therefore fall into another class there.
+/// `\s` is the property White_Space, `\p{L}` and `\p{N}` are general categories. Letters and numbers assigned after
+/// Unicode 16 count as unassigned, as in the regular expressions of Hugging Face tokenizers 0.23, so that a newer Swift
+/// runtime does not change how text is cut.
 enum ScalarClass: UInt8 {
     /// Everything else: punctuation, symbols, marks, controls, unassigned.
     case other
@@ -14,10 +15,15 @@ enum ScalarClass: UInt8 {
     /// `[\r\n]`
     case lineBreak
 
+    /// The major version of Unicode up to which letters and numbers are known.
+    private static let unicodeVersion = 16
+
     init(_ scalar: Unicode.Scalar) {
+        var isKnown: Bool { (scalar.properties.age?.major ?? .max) <= Self.unicodeVersion }
         switch scalar.properties.generalCategory {
-        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: self = .letter
-        case .decimalNumber, .letterNumber, .otherNumber: self = .number
+        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter:
+            self = isKnown ? .letter : .other
+        case .decimalNumber, .letterNumber, .otherNumber: self = isKnown ? .number : .other
         default:
             if scalar == "\r" || scalar == "\n" {
                 self = .lineBreak
