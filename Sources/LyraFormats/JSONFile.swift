@@ -23,6 +23,11 @@ public enum JSONFile {
         }
         do {
             return try JSONDecoder().decode(type, from: Data(text))
+        } catch DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty {
+            // The decoder says the same of text that does not parse and of a number that the type cannot hold.
+            let parses = (try? JSONDecoder().decode(Anything.self, from: Data(text))) != nil
+            let reason = parses ? "a number in it is too large, or has a fraction where none may be" : "not valid JSON"
+            throw LyraError(.format, "\(source): \(reason)")
         } catch let error as DecodingError {
             throw LyraError(.format, "\(source): \(describe(error))")
         } catch let error as LyraError {
@@ -30,6 +35,11 @@ public enum JSONFile {
         } catch {
             throw LyraError(.format, "\(source): not readable as JSON: \(shown(String(describing: error)))")
         }
+    }
+
+    /// Takes any JSON text that parses.
+    private struct Anything: Decodable {
+        init(from decoder: any Decoder) {}
     }
 
     private static func describe(_ error: DecodingError) -> String {
@@ -41,15 +51,10 @@ public enum JSONFile {
         case .typeMismatch(let type, let context):
             "\(place(context.codingPath)): not a value of type \(type)"
         case .dataCorrupted(let context):
-            context.codingPath.isEmpty
-                ? "not valid JSON: \(reason(context))" : "\(place(context.codingPath)): \(reason(context))"
+            "\(place(context.codingPath)): \(shown(context.debugDescription))"
         @unknown default:
             "not valid JSON"
         }
-    }
-
-    private static func reason(_ context: DecodingError.Context) -> String {
-        context.underlyingError.map { shown(String(describing: $0)) } ?? shown(context.debugDescription)
     }
 
     /// The keys that lead to a value, in the manner of `layers[3].size`.
