@@ -63,6 +63,17 @@ import Testing
         #expect(try readAll(try AudioFileDecoder(bytes: fixture("hi.mp3")), piece: 77) == samples)
     }
 
+    /// A recording cut out of a stream: it begins in the middle of a frame. Python's soundfile reads 86,976 samples of the whole
+    /// (151 frames of 576), and at most the frame that was cut and those that refer back to it differ.
+    @Test func anMP3ThatBeginsInsideAFrameIsRead() throws {
+        let whole = try readAll(try AudioFileDecoder(bytes: fixture("hi.mp3")))
+        let cut = try readAll(try AudioFileDecoder(bytes: Array(fixture("hi.mp3")[100...]), name: "cut.mp3"))
+        #expect(cut.count == 86_976 - 576)
+        #expect(largestDifference(cut.suffix(80_000), whole.suffix(80_000)) < 1e-6)
+        let noMusic = noise(30_000, seed: 7).map { UInt8(($0 + 0.5) * 255) }
+        #expect(MP3Sync.firstFrame(in: noMusic) == nil)
+    }
+
     @Test func channelsAreAveraged() throws {
         let left = noise(5_000, seed: 1)
         let right = noise(5_000, seed: 2)

@@ -41,7 +41,7 @@ func noise(_ count: Int, seed: UInt64) -> [Float] {
     return (0..<count).map { _ in Float.random(in: -0.5...0.5, using: &generator) }
 }
 
-func largestDifference(_ a: [Float], _ b: [Float]) -> Float {
+func largestDifference(_ a: some Sequence<Float>, _ b: some Sequence<Float>) -> Float {
     zip(a, b).map { abs($0 - $1) }.max() ?? 0
 }
 
