@@ -106,4 +106,8 @@ void lk_conv1d_pack(float *packed, const float *w, size_t in_channels, size_t ou
  * optimised away. */
 float lk_read_all(const void *data, size_t bytes);
 
+/* c = a · bᵀ, all [size, size], with OpenBLAS on as many threads as the pool has: what sgemm can reach. Not while other
+ * kernels run. */
+void lk_sgemm_square(float *c, const float *a, const float *b, size_t size);
+
 #endif
