@@ -27,7 +27,10 @@ let package = Package(
         .target(name: "LyraC", dependencies: ["Lyra", "CLyra"]),
         .executableTarget(
             name: "LyraCLI",
-            dependencies: ["Lyra", "LyraModel", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: [
+                "Lyra", "LyraModel", "LyraFormats", "LyraTensor", "CKernels",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
         .testTarget(name: "LyraTensorTests", dependencies: ["LyraTensor"]),
         .testTarget(name: "LyraFormatsTests", dependencies: ["LyraFormats"]),
         .testTarget(name: "LyraTextTests", dependencies: ["LyraText"]),

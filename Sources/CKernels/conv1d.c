@@ -1,8 +1,15 @@
+/* Convolution along time: packing, and sharing the work between threads. */
 #include "table.h"
 #include <string.h>
 
-/* Output channels are packed in groups of this many, so that one load feeds a whole group. */
-enum { GROUP = 4 };
+enum {
+    GROUP = LK_CONV_GROUP,
+    WIDEST_VECTOR = 16,        /* floats */
+    COLUMN_STEP = 96,          /* a multiple of every instruction set's tile */
+    BLOCK_BYTES = 192 << 10,   /* of x in one task, so that it stays in a core's own cache */
+    SMALLEST_TASK = 1 << 18,   /* multiplications below which another task does not pay */
+    TASKS_PER_THREAD = 4,
+};
 
 size_t lk_conv1d_packed_count(size_t in_channels, size_t out_channels, size_t kernel) {
     return (out_channels + GROUP - 1) / GROUP * GROUP * in_channels * kernel;
@@ -17,7 +24,64 @@ void lk_conv1d_pack(float *packed, const float *w, size_t in_channels, size_t ou
                     w[(co * in_channels + ci) * kernel + j];
 }
 
-void lk_conv1d(float *y, size_t ldy, const float *x, size_t ldx, size_t out_columns, const float *packed,
-               const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation) {
-    lk_kernels()->conv1d(y, ldy, x, ldx, out_columns, packed, bias, in_channels, out_channels, kernel, dilation);
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+static size_t divided_up(size_t a, size_t b) { return (a + b - 1) / b; }
+
+/* How a job is cut: blocks of `columns` columns, the last taking the rest too, so that none is short; and within them
+ * runs of `groups` output groups. */
+typedef struct split {
+    const lk_conv1d_job *job;
+    size_t columns, blocks, groups, group_runs;
+} split;
+
+static void run_task(void *context, size_t index) {
+    const split *s = context;
+    const lk_conv1d_job *job = s->job;
+    size_t block = index / s->group_runs, group = index % s->group_runs * s->groups;
+    size_t groups = divided_up(job->out_channels, GROUP);
+    lk_kernels()->conv1d(job, group, smaller(group + s->groups, groups), block * s->columns,
+                         block + 1 == s->blocks ? job->out_columns : (block + 1) * s->columns);
+}
+
+static void run(const lk_conv1d_job *job) {
+    size_t groups = divided_up(job->out_channels, GROUP);
+    size_t work = job->out_columns * job->in_channels * job->out_channels * job->kernel;
+    size_t tasks = smaller(work / SMALLEST_TASK + 1, lk_threads() == 1 ? 1 : (size_t)lk_threads() * TASKS_PER_THREAD);
+    size_t cached = BLOCK_BYTES / sizeof(float) / job->in_channels;
+    size_t columns = smaller(divided_up(job->out_columns, tasks), cached);
+    columns = divided_up(columns ? columns : 1, COLUMN_STEP) * COLUMN_STEP;
+    size_t blocks = job->out_columns < columns ? 1 : job->out_columns / columns;
+    split s = {job, columns, blocks, divided_up(groups, smaller(groups, divided_up(tasks, blocks))), 0};
+    s.group_runs = divided_up(groups, s.groups);
+    lk_parallel(blocks * s.group_runs, run_task, &s);
+}
+
+int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns, const float *packed,
+                   const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation) {
+    if (!out_columns || !out_channels) return LK_OK;
+    lk_conv1d_job job = {*output, x, ldx, out_columns, packed, bias, in_channels, out_channels, kernel, dilation};
+    if (out_columns < WIDEST_VECTOR) { /* a copy of x from which whole vectors can be read */
+        size_t used = out_columns + (kernel - 1) * dilation, padded = WIDEST_VECTOR + (kernel - 1) * dilation;
+        float *copy = lk_scratch(0, in_channels * padded);
+        if (!copy) return LK_NO_MEMORY;
+        for (size_t ci = 0; ci < in_channels; ci++) {
+            memcpy(copy + ci * padded, x + ci * ldx, used * sizeof(float));
+            memset(copy + ci * padded + used, 0, (padded - used) * sizeof(float));
+        }
+        job.x = copy;
+        job.ldx = padded;
+    }
+    run(&job);
+    return LK_OK;
+}
+
+int lk_conv1d(float *y, size_t ldy, const float *x, size_t ldx, size_t out_columns, const float *packed,
+              const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation) {
+    lk_conv1d_output output = {.y = y, .ldy = ldy};
+    return lk_conv1d_into(&output, x, ldx, out_columns, packed, bias, in_channels, out_channels, kernel, dilation);
+}
+
+void lk_spread(float *y, size_t ldy, size_t step, const float *x, size_t ldx, size_t channels, size_t columns) {
+    for (size_t c = 0; c < channels; c++)
+        for (size_t t = 0; t < columns; t++) y[c * ldy + t * step] = x[c * ldx + t];
 }

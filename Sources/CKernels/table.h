@@ -4,6 +4,17 @@
 
 #include "include/lyra_kernels.h"
 
+/* Output channels are packed in groups of this many, so that one load of x feeds a whole group. */
+enum { LK_CONV_GROUP = 4 };
+
+typedef struct lk_conv1d_job {
+    lk_conv1d_output output;
+    const float *x;
+    size_t ldx, out_columns;
+    const float *packed, *bias;
+    size_t in_channels, out_channels, kernel, dilation;
+} lk_conv1d_job;
+
 typedef struct lk_table {
     void (*widen)(float *dst, const void *src, lk_type type, size_t count);
     /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x; weights are read once, straight from their stored type. */
@@ -24,8 +35,9 @@ typedef struct lk_table {
     void (*scale)(float *y, size_t count, float factor);
     void (*rope)(float *x, size_t row_stride, const float *cos, const float *sin, size_t rows, size_t heads, size_t dim);
     float (*sum)(const float *x, size_t count);
-    void (*conv1d)(float *y, size_t ldy, const float *x, size_t ldx, size_t out_columns, const float *packed,
-                   const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
+    /* Output channels 4 · first_group … 4 · last_group, columns first_column … last_column of a convolution. */
+    void (*conv1d)(const lk_conv1d_job *job, size_t first_group, size_t last_group, size_t first_column,
+                   size_t last_column);
 } lk_table;
 
 extern const lk_table lk_table_generic;

@@ -75,7 +75,7 @@ struct Answer {
 private struct SpokenAnswer {
     private let generator: SpeechGenerator
     private var state: SpeechGenerator.State
-    private var waveform: VocoderStream
+    private let waveform: VocoderStream
     /// Hidden rows that the generator has not taken yet.
     private var rows: [Tensor] = []
     private var isFinished = false

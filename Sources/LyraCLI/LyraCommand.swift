@@ -8,7 +8,7 @@ struct LyraCommand: ParsableCommand {
         commandName: "lyra",
         abstract: "Runs Lyra models: text and speech in, text and speech out.",
         version: "0.1.0",
-        subcommands: [GenerateCommand.self, InspectCommand.self])
+        subcommands: [GenerateCommand.self, InspectCommand.self, MakeTinyCommand.self, BenchCommand.self])
 
     /// A failure is one line on stderr and exit code 1; wrong usage is 64.
     static func main() {

@@ -13,6 +13,11 @@ public enum FileSystem {
         mode(of: path).map { $0 & S_IFMT == S_IFDIR } ?? false
     }
 
+    /// Whether something is at `path` that is neither a regular file nor a directory: a device, a pipe.
+    static func isSpecial(_ path: String) -> Bool {
+        mode(of: path).map { $0 & S_IFMT != S_IFREG && $0 & S_IFMT != S_IFDIR } ?? false
+    }
+
     /// `directory` and `name` with exactly one slash between them.
     public static func join(_ directory: String, _ name: String) -> String {
         directory.isEmpty ? name : directory.hasSuffix("/") ? directory + name : directory + "/" + name

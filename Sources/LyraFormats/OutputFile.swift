@@ -2,17 +2,24 @@ import Glibc
 import LyraTensor
 
 /// A file that appears under its name only when it is complete: written beside it under another name, then renamed.
-final class OutputFile {
-    let path: String
+public final class OutputFile {
+    public let path: String
     private let temporary: String?
     private var descriptor: Int32
 
-    /// Creates the temporary file, in the directory of `path`.
+    /// Creates the temporary file, in the directory of `path`. What is there and is no regular file, a device, is written
+    /// itself.
     ///
     /// - Throws: `.io` when it cannot be created; `.argument` for an empty path or one with a zero byte.
-    convenience init(path: String) throws {
+    public convenience init(path: String) throws {
         guard !path.isEmpty, !path.utf8.contains(0) else {
             throw LyraError(.argument, "\(shown(path)) is not a path: it is empty or contains a zero byte")
+        }
+        if FileSystem.isSpecial(path) {
+            let descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK)
+            guard descriptor >= 0 else { throw LyraError(.io, "\(path): cannot write to it: \(systemMessage())") }
+            self.init(path: path, temporary: nil, descriptor: descriptor)
+            return
         }
         let temporary = "\(path).\(getpid())-\(UInt32.random(in: 0 ... .max)).partial"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
@@ -34,7 +41,7 @@ final class OutputFile {
     /// Writes all of `bytes` at `offset`; what is skipped reads as zeros.
     ///
     /// - Throws: `.io`, for example on a full disk; the temporary file is then gone. `.state` after `commit` or `discard`.
-    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws {
+    public func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws {
         guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
         var done = 0
         while done < bytes.count {
@@ -53,7 +60,7 @@ final class OutputFile {
     /// Closes the file and gives it its name.
     ///
     /// - Throws: `.io` when either fails; the temporary file is then gone. `.state` after `commit` or `discard`.
-    func commit() throws {
+    public func commit() throws {
         guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
         let closed = close(descriptor)
         descriptor = -1
@@ -65,7 +72,7 @@ final class OutputFile {
     }
 
     /// Removes what was written; does nothing after `commit`.
-    func discard() {
+    public func discard() {
         guard descriptor >= 0 else { return }
         close(descriptor)
         descriptor = -1

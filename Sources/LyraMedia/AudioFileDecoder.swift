@@ -39,14 +39,7 @@ public final class AudioFileDecoder: SampleSource {
     public init(reader: any ByteReader, name: String) throws {
         self.name = name
         file = try VirtualFile(reader: reader, name: name)
-        var callbacks = VirtualFile.callbacks()
-        var info = SF_INFO()
-        let opened = sf_open_virtual(&callbacks, Int32(SFM_READ), &info, Unmanaged.passUnretained(file).toOpaque())
-        guard let opened else {
-            if let failure = file.failure { throw failure }
-            let reason = Self.reason(of: nil)
-            throw LyraError(.format, "\(name): cannot be opened as audio: \(reason)")
-        }
+        let (opened, info) = try Self.open(file, name: name)
         do {
             if let failure = file.failure { throw failure }
             try AudioLimits.check(
@@ -59,6 +52,20 @@ public final class AudioFileDecoder: SampleSource {
         sampleRate = Int(info.samplerate)
         channels = Int(info.channels)
         block = [Float](repeating: 0, count: max(1, AudioLimits.samplesPerBlock / channels) * channels)
+    }
+
+    private static func open(_ file: VirtualFile, name: String) throws -> (OpaquePointer, SF_INFO) {
+        var callbacks = VirtualFile.callbacks()
+        let data = Unmanaged.passUnretained(file).toOpaque()
+        var info = SF_INFO()
+        if let opened = sf_open_virtual(&callbacks, Int32(SFM_READ), &info, data) { return (opened, info) }
+        let reason = reason(of: nil)
+        if file.failure == nil, let start = MP3Sync.firstFrame(in: file.beginning(MP3Sync.searchLength)), start > 0 {
+            file.skip(start)
+            info = SF_INFO()
+            if let opened = sf_open_virtual(&callbacks, Int32(SFM_READ), &info, data) { return (opened, info) }
+        }
+        throw file.failure ?? LyraError(.format, "\(name): cannot be opened as audio: \(reason)")
     }
 
     // The callbacks may still be called by sf_close: `file` outlives it, being a stored property.

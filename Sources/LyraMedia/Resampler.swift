@@ -31,8 +31,10 @@ public final class Resampler {
     private var historyCount: Int
     /// Where in `history` the next output's first tap lies.
     private var next = 0
-    /// The next output lies phase / to of a sample after sample `next + left`.
+    /// The next output's number modulo `to`.
     private var phase = 0
+    /// The next output lies fraction / to of a sample after sample `next + left`.
+    private var fraction = 0
     /// Samples at or after the next output's: negative or 0 when all outputs are out.
     private var pending: Int64 = 0
 
@@ -134,16 +136,18 @@ public final class Resampler {
             history.withUnsafeBufferPointer { history in
                 guard let kernels = kernels.baseAddress, let history = history.baseAddress else { return }
                 while produced < output.count, next &+ taps <= historyCount, pending > 0 {
-                    if !hasTable { fillKernel(kernels, phase: phase) }
+                    if !hasTable { fillExactKernel(kernels, fraction: fraction) }
                     let kernel = hasTable ? kernels + phase &* taps : kernels
                     output[produced] = Self.dot(history + next, kernel, count: taps)
                     produced &+= 1
                     var step = whole
-                    phase &+= part
-                    if phase >= to {
-                        phase &-= to
+                    fraction &+= part
+                    if fraction >= to {
+                        fraction &-= to
                         step &+= 1
                     }
+                    phase &+= 1
+                    if phase == to { phase = 0 }
                     next &+= step
                     pending &-= Int64(step)
                 }
@@ -173,20 +177,33 @@ public final class Resampler {
 
     // MARK: Kernels
 
+    /// Writes the taps of every phase, in float32 and with the roundings that torchaudio's have: with reduced rates of some
+    /// thousands they move the taps by 1e-4 and more, and its numbers are what is promised.
     private func fillTable() {
-        kernels.withUnsafeMutableBufferPointer { kernels in
-            guard let base = kernels.baseAddress else { return }
-            for phase in 0..<to { fillKernel(base + phase * taps, phase: phase) }
+        let cutoff = Self.rolloff * Double(min(from, to))
+        let scale = Float(cutoff / Double(from))
+        let crossings = Float(Self.zeroCrossings)
+        for phase in 0..<to {
+            let first = phase * from / to - left
+            let start = -Float(phase) / Float(to)
+            for tap in 0..<taps {
+                let t = (start + Float(first + tap) / Float(from)) * Float(cutoff)
+                guard t.magnitude < crossings else { continue }
+                let cosine = cos(t * Float.pi / crossings / 2)
+                let angle = t * Float.pi
+                kernels[phase * taps + tap] = (t == 0 ? 1 : sin(angle) / angle) * (cosine * cosine * scale)
+            }
         }
     }
 
-    /// Writes the taps for outputs that lie `phase / to` of a sample after an input sample.
+    /// Writes the taps for outputs that lie `fraction / to` of a sample after an input sample, for rates whose table
+    /// would be too large (torchaudio's would be 10 GB and more).
     ///
-    /// Tap k weighs the sample at a distance of k − left − phase / to input samples; in zero crossings that is t, and the
-    /// weight is scale · sinc(t) · cos²(πt / 12).
-    private func fillKernel(_ kernel: UnsafeMutablePointer<Float>, phase: Int) {
+    /// Tap k weighs the sample at a distance of k − left − fraction / to input samples; in zero crossings that is t, and
+    /// the weight is scale · sinc(t) · cos²(πt / 12).
+    private func fillExactKernel(_ kernel: UnsafeMutablePointer<Float>, fraction: Int) {
         let scale = Self.rolloff * Double(min(from, to)) / Double(from)
-        let start = -Double(phase) / Double(to) * scale
+        let start = -Double(fraction) / Double(to) * scale
         // sin(πt) and cos(πt / 6) at equal steps by rotation. It runs outwards from the centre, so its error grows only as
         // 1 / t shrinks.
         fillSide(kernel + left, step: 1, count: taps - left, start: start, spacing: scale)

@@ -11,8 +11,10 @@ final class VirtualFile {
 
     private let reader: any ByteReader
     private let name: String
-    private let size: Int64
-    /// Where libsndfile is; the reader is moved only when it is read from.
+    /// Bytes of the reader that libsndfile does not see.
+    private var skipped: Int64 = 0
+    private var size: Int64
+    /// Where libsndfile is, counted from `skipped`; the reader is moved only when it is read from.
     private var position: Int64 = 0
     private var readerPosition: Int64?
     private(set) var failure: LyraError?
@@ -26,6 +28,23 @@ final class VirtualFile {
         guard size >= 0 else { throw LyraError(.io, "\(name): the reader says its size is \(size) bytes") }
         guard size > 0 else { throw LyraError(.format, "\(name): empty: 0 bytes, no audio in them") }
         self.size = min(size, Self.largestSize)
+    }
+
+    /// Reads at most `count` bytes from the beginning, and goes back there.
+    func beginning(_ count: Int) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        position = 0
+        let filled = bytes.withUnsafeMutableBytes { read(into: $0.baseAddress, count: Int64(count)) }
+        position = 0
+        return Array(bytes[..<Int(filled)])
+    }
+
+    /// Makes the file begin `count` bytes later.
+    func skip(_ count: Int) {
+        skipped += Int64(count)
+        size = max(size - Int64(count), 0)
+        position = 0
+        readerPosition = nil
     }
 
     /// The functions for `sf_open_virtual`; their last argument is a `VirtualFile`, not retained.
@@ -62,7 +81,7 @@ final class VirtualFile {
         var filled = 0
         do {
             if readerPosition != position {
-                try reader.seek(to: position)
+                try reader.seek(to: skipped + position)
                 readerPosition = position
             }
             while filled < buffer.count {
@@ -75,7 +94,7 @@ final class VirtualFile {
                 filled += got
             }
         } catch {
-            failure = Self.wrap(error, name: name, doing: "reading at byte \(position)")
+            failure = Self.wrap(error, name: name, doing: "reading at byte \(skipped + position)")
             readerPosition = nil
         }
         position = min(position + Int64(filled), Self.largestSize)

@@ -32,6 +32,9 @@ public struct Decoder: Sendable {
         blocks.map { _ in KeyValueCache(columns: configuration.kvHeads * configuration.headDim) }
     }
 
+    /// Bytes of weights that decoding one token reads: every matrix once, the embedding's row left out.
+    public var bytesPerToken: Int { head.byteCount + blocks.reduce(0) { $0 + $1.byteCount } }
+
     /// Rows of the embedding matrix. → [ids, hidden]
     ///
     /// - Throws: `LyraError.argument` for an id outside the vocabulary.

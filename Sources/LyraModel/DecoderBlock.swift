@@ -49,6 +49,9 @@ struct DecoderBlock: Sendable {
         ]
     }
 
+    /// Bytes of its matrices as stored.
+    var byteCount: Int { Self.adaptable.reduce(0) { $0 + self[keyPath: $1.path].weight.byteCount } }
+
     /// Runs the layer over new positions and appends their keys and values to `cache`.
     ///
     /// - Parameters:

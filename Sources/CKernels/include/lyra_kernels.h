@@ -92,18 +92,41 @@ size_t lk_argmax(const float *x, size_t count);
 
 /* y[co, t] = bias[co] + Σ_ci,j w[co, ci, j] · x[ci, t + j · dilation], 0 ≤ t < out_columns. x needs
  * out_columns + (kernel - 1) · dilation columns. Each value is summed in the same order wherever it stands in a row, so
- * a signal convolved in pieces equals the whole bit for bit. `packed` is w as lk_conv1d_pack wrote it. */
-void lk_conv1d(float *y, size_t ldy, const float *x, size_t ldx, size_t out_columns, const float *packed,
-               const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
+ * a signal convolved in pieces equals the whole bit for bit. `packed` is w as lk_conv1d_pack wrote it; `bias` may be
+ * null. Only rows shorter than a vector need memory. */
+int lk_conv1d(float *y, size_t ldy, const float *x, size_t ldx, size_t out_columns, const float *packed,
+              const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
 /* Floats that the packed form takes. */
 size_t lk_conv1d_packed_count(size_t in_channels, size_t out_channels, size_t kernel);
 /* w: [out_channels, in_channels, kernel]. */
 void lk_conv1d_pack(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel);
+
+/* What becomes of a convolution's values v. Neither x nor `add` may overlap what is written. */
+typedef struct lk_conv1d_output {
+    const float *add;   /* v += add[co, t] first; may be null */
+    size_t ld_add;
+    float *y;           /* y[co, t] = v; may be null */
+    size_t ldy;
+    float *activated;   /* activated[co, t] = max(v, slope · v); may be null */
+    size_t ld_activated;
+    float slope;
+} lk_conv1d_output;
+
+/* lk_conv1d with a residual and an activation on the way out. */
+int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns, const float *packed,
+                   const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
+
+/* y[c, t · step] = x[c, t]: one phase of an upsampled signal. */
+void lk_spread(float *y, size_t ldy, size_t step, const float *x, size_t ldx, size_t channels, size_t columns);
 
 /* ----------------------------------------------------------------------------------------------------- measurements */
 
 /* Sums `bytes` bytes with every thread of the pool: what reading memory can reach. Returns the sum, so that it is not
  * optimised away. */
 float lk_read_all(const void *data, size_t bytes);
+
+/* c = a · bᵀ, all [size, size], with OpenBLAS on as many threads as the pool has: what sgemm can reach. Not while other
+ * kernels run. */
+void lk_sgemm_square(float *c, const float *a, const float *b, size_t size);
 
 #endif

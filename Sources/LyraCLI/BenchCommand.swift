@@ -1,0 +1,130 @@
+import ArgumentParser
+import CKernels
+import Glibc
+import Lyra
+import LyraModel
+import LyraTensor
+
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Times each part on random weights of a published size, beside what the machine can do.")
+
+    @Option(help: "tiny, mini or base.")
+    var preset = PresetName.mini
+
+    @Option(help: "How the weights are stored: bf16, f16 or f32.")
+    var dtype = WeightType.bf16
+
+    @Option(help: "Threads to compute with (default: the processors that may be used).")
+    var threads: Int?
+
+    @Option(help: "Times each measurement is made; the median is shown.")
+    var repetitions = 3
+
+    @Option(help: "Tokens of the prompt.")
+    var promptTokens = 512
+
+    @Option(help: "Tokens that are decoded after a prompt of 128.")
+    var decodeTokens = 16
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    enum WeightType: String, ExpressibleByArgument, CaseIterable {
+        case bf16, f16, f32
+
+        var element: ElementType {
+            switch self {
+            case .bf16: .bfloat16
+            case .f16: .float16
+            case .f32: .float32
+            }
+        }
+    }
+
+    func validate() throws {
+        for (name, value) in [
+            ("--threads", threads ?? 1), ("--repetitions", repetitions), ("--prompt-tokens", promptTokens),
+            ("--decode-tokens", decodeTokens),
+        ] where value < 1 || value > 1 << 20 {
+            throw ValidationError("\(name) must be in 1…\(1 << 20)")
+        }
+    }
+
+    func run() throws {
+        if let threads { lk_set_threads(Int32(clamping: threads)) }
+        let bar = ProgressBar()
+        bar.show("making random weights", 0, 0)
+        let checkpoint = try Checkpoint.random(preset.preset, type: dtype.element)
+        let bench = try Benchmarks(
+            checkpoint, preset: preset.preset, repetitions: repetitions, promptTokens: promptTokens,
+            decodeTokens: decodeTokens)
+        var rows: [BenchmarkRow] = []
+        for (name, measure) in bench.all {
+            bar.show(name, 0, 0)
+            rows.append(try measure())
+        }
+        bar.clear()
+        write((json ? report(rows).text : table(rows)) + "\n", to: STDOUT_FILENO)
+    }
+
+    private var machine: String {
+        "\(processorName()), \(lk_threads()) threads, \(String(cString: lk_isa_name(lk_current_isa())))"
+    }
+
+    private func table(_ rows: [BenchmarkRow]) -> String {
+        let title = "\(preset.rawValue), \(dtype.rawValue), random weights; \(machine); median of \(repetitions)"
+        let header = "| part | what | result | of the machine's |\n|---|---|--:|--:|"
+        return ([title, "", header] + rows.map(\.line)).joined(separator: "\n")
+    }
+
+    private func report(_ rows: [BenchmarkRow]) -> JSONValue {
+        .object([
+            ("preset", .string(preset.rawValue)), ("dtype", .string(dtype.rawValue)), ("machine", .string(machine)),
+            ("threads", .number(Double(lk_threads()))), ("repetitions", .number(Double(repetitions))),
+            ("results", .array(rows.map(\.json))),
+        ])
+    }
+
+    private func processorName() -> String {
+        guard let file = fopen("/proc/cpuinfo", "r") else { return "unknown processor" }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 512)
+        while fgets(&line, Int32(line.count), file) != nil {
+            let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            if text.hasPrefix("model name"), let name = text.split(separator: ":").last {
+                return name.drop { $0 == " " }.filter { $0 != "\n" }
+            }
+        }
+        return "unknown processor"
+    }
+}
+
+/// One line of the table.
+struct BenchmarkRow {
+    var part: String
+    var what: String
+    var value: Double
+    var unit: String
+    /// Part of a limit that was measured in the same run: its name and the share.
+    var share: (of: String, Double)?
+
+    var line: String {
+        let share = share.map { "\(Int(($0.1 * 100).rounded())) % of \($0.of)" } ?? ""
+        return "| \(part) | \(what) | \(Self.rounded(value)) \(unit) | \(share) |"
+    }
+
+    var json: JSONValue {
+        var members: [(String, JSONValue)] = [
+            ("part", .string(part)), ("what", .string(what)), ("value", .number(value)), ("unit", .string(unit)),
+        ]
+        if let share { members += [("share", .number(share.1)), ("share_of", .string(share.of))] }
+        return .object(members)
+    }
+
+    /// Three digits that count.
+    private static func rounded(_ value: Double) -> String {
+        value >= 100 ? "\(Int(value.rounded()))" : value >= 10 ? "\((value * 10).rounded() / 10)" : "\((value * 100).rounded() / 100)"
+    }
+}

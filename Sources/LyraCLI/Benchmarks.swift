@@ -1,0 +1,166 @@
+import CKernels
+import Lyra
+import LyraModel
+import LyraTensor
+
+/// The measurements of `bench`, each beside the machine's limit that it runs against.
+final class Benchmarks {
+    private let checkpoint: Checkpoint
+    private let preset: ModelPreset
+    private let repetitions: Int
+    private let promptTokens: Int
+    private let decodeTokens: Int
+    /// Bytes a second that a plain loop reads, and floating-point operations a second of OpenBLAS's sgemm.
+    private var bandwidth = 0.0
+    private var sgemm = 0.0
+
+    init(
+        _ checkpoint: Checkpoint, preset: ModelPreset, repetitions: Int, promptTokens: Int, decodeTokens: Int
+    ) throws {
+        self.checkpoint = checkpoint
+        self.preset = preset
+        self.repetitions = repetitions
+        self.promptTokens = promptTokens
+        self.decodeTokens = decodeTokens
+    }
+
+    var all: [(name: String, measure: () throws -> BenchmarkRow)] {
+        [
+            ("reading memory", readMemory), ("sgemm", multiply), ("prefill", prefill), ("decode", decode),
+            ("speech encoder", encode), ("speech generator", generate), ("vocoder", vocode),
+        ]
+    }
+
+    /// Seconds of the median run.
+    private func median(_ body: () throws -> Void) rethrows -> Double {
+        try (0..<repetitions).map { _ in
+            let start = now()
+            try body()
+            return now() - start
+        }.sorted()[repetitions / 2]
+    }
+
+    private func readMemory() throws -> BenchmarkRow {
+        let count = 1 << 28
+        let memory = try FloatStorage(count: count)
+        memory.base.update(repeating: 1, count: count)
+        var sum: Float = 0
+        let seconds = median { sum += lk_read_all(memory.base, count * 4) }
+        bandwidth = Double(count * 4) / seconds
+        return BenchmarkRow(
+            part: "memory", what: "1 GB, read", value: bandwidth / 1e9, unit: sum.isNaN ? "" : "GB/s", share: nil)
+    }
+
+    private func multiply() throws -> BenchmarkRow {
+        let size = 2048
+        let matrices = try (0..<3).map { _ in try Tensor(zeros: [size, size]) }
+        var product = matrices[0]
+        let seconds = try median {
+            try product.withMutableValues { c in
+                matrices[1].withValues { a in matrices[2].withValues { b in lk_sgemm_square(c, a, b, size) } }
+            }
+        }
+        sgemm = 2 * Double(size * size * size) / seconds
+        return BenchmarkRow(
+            part: "OpenBLAS", what: "sgemm \(size)³", value: sgemm / 1e9, unit: "GFLOP/s", share: nil)
+    }
+
+    /// Multiplications and additions of the language model's matrices for one token, its head left out.
+    private var languageFlops: Double {
+        let language = preset.language, hidden = language.hiddenSize
+        let attention = hidden * (2 * hidden + 2 * language.kvHeads * language.headDim)
+        return 2 * Double(language.layers * (attention + 3 * hidden * language.intermediateSize))
+    }
+
+    private func prompt(_ count: Int) -> [Int32] { (0..<count).map { Int32($0 * 7919 % preset.language.vocabularySize) } }
+
+    private func runPrompt(_ count: Int, _ caches: [KeyValueCache]) throws -> Tensor {
+        let decoder = checkpoint.decoder
+        var prefill = try Prefill(
+            decoder, embeddings: decoder.embed(prompt(count)), positions: (0..<Int32(count)).map { Position($0) })
+        while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: nil) }
+        return try prefill.lastRow(decoder)
+    }
+
+    private func prefill() throws -> BenchmarkRow {
+        let seconds = try median { _ = try runPrompt(promptTokens, checkpoint.decoder.makeCaches()) }
+        let rate = Double(promptTokens) / seconds
+        return BenchmarkRow(
+            part: "language model", what: "prefill \(promptTokens)", value: rate, unit: "tokens/s",
+            share: ("sgemm", rate * languageFlops / sgemm))
+    }
+
+    private func decode() throws -> BenchmarkRow {
+        let decoder = checkpoint.decoder
+        let caches = decoder.makeCaches()
+        var row = try runPrompt(128, caches)
+        var position: Int32 = 128
+        let seconds = try median {
+            for _ in 0..<decodeTokens {
+                let logits = try decoder.logits(row)
+                let id = logits.withValues { UnsafeBufferPointer(start: $0, count: logits.count).indexOfLargest() }
+                row = try decoder.decode(Int32(id), position: Position(position), caches: caches, adapter: nil)
+                position += 1
+            }
+        }
+        let rate = Double(decodeTokens) / seconds
+        return BenchmarkRow(
+            part: "language model", what: "decode after 128", value: rate, unit: "tokens/s",
+            share: ("reading", rate * Double(decoder.bytesPerToken) / bandwidth))
+    }
+
+    private func encode() throws -> BenchmarkRow {
+        let speech = try checkpoint.speechInput.get()
+        let samples = (0..<speech.windowSamples).map { Float($0 % 160) / 320 - 0.25 }
+        let seconds = try median {
+            let features = speech.mel.configuration
+            let mel = try Tensor(
+                [features.melCount, features.frameCount], samples.withUnsafeBufferPointer { try speech.mel($0) })
+            var run = try speech.encoder.begin(mel: mel)
+            while true {
+                if let encoded = try speech.encoder.step(&run) {
+                    _ = try speech.project(encoded, adapter: nil)
+                    break
+                }
+            }
+        }
+        let whisper = preset.whisper, t = Double(whisper.positions), d = Double(whisper.width)
+        let layer = 2 * t * (4 * d * d + 2 * d * Double(whisper.inner)) + 4 * t * t * d
+        let flops = Double(whisper.layers) * layer + 2 * t * 3 * d * (2 * Double(whisper.mels) + d)
+        let length = Double(speech.windowSamples) / Double(speech.sampleRate)
+        return BenchmarkRow(
+            part: "speech encoder", what: "one window of \(Int(length)) s", value: seconds, unit: "s",
+            share: ("sgemm", flops / seconds / sgemm))
+    }
+
+    private func generate() throws -> BenchmarkRow {
+        guard let generator = checkpoint.generator else { throw LyraError(.missing, "there is no speech generator") }
+        let row = try runPrompt(8, checkpoint.decoder.makeCaches())
+        var state = generator.makeState()
+        let seconds = try median { for _ in 0..<4 { _ = try generator.append(row, to: &state) } } / 4
+        let g = generator.configuration
+        // The first layer's q, k and v are computed once for all positions of a token.
+        let perPosition = g.layers * (4 * g.dim * g.dim + 3 * g.dim * g.inner) - 3 * g.dim * g.dim
+        let flops = 2 * Double(g.upsampling * perPosition)
+        return BenchmarkRow(
+            part: "speech generator", what: "one token", value: seconds * 1e3, unit: "ms",
+            share: ("sgemm", flops / seconds / sgemm))
+    }
+
+    private func vocode() throws -> BenchmarkRow {
+        let vocoder = try checkpoint.vocoder.get()
+        let units = (0..<100).map { Int32($0 * 37 % preset.generator.units) }
+        var samples = 0
+        let seconds = try median {
+            let stream = VocoderStream(vocoder)
+            try stream.append(units)
+            stream.finish()
+            samples = 0
+            while stream.hasWork { samples += try stream.produce().count }
+        }
+        let audio = Double(samples) / Double(vocoder.sampleRate)
+        return BenchmarkRow(
+            part: "vocoder", what: "\((audio * 10).rounded() / 10) s of speech", value: audio / seconds,
+            unit: "× real time", share: nil)
+    }
+}

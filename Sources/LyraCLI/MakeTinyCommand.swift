@@ -1,0 +1,37 @@
+import ArgumentParser
+import Lyra
+import LyraModel
+
+struct MakeTinyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "make-tiny",
+        abstract: "Writes a small checkpoint of random weights in the published layout.",
+        discussion: "It runs like a real one, but what it says means nothing: for tests, examples and measurements.")
+
+    @Argument(help: "A directory that is empty or not there yet.")
+    var directory: String
+
+    @Option(help: "The same seed gives the same files.")
+    var seed: UInt64 = 1
+
+    @Option(help: "tiny (a few MB), or the published sizes: mini (6 GB), base (19 GB).")
+    var preset = PresetName.tiny
+
+    func run() throws {
+        try CheckpointWriter(directory: directory, preset: preset.preset, seed: seed).write()
+        printError("wrote \(directory); its weights are random")
+    }
+}
+
+/// The presets by name, as an option takes them.
+enum PresetName: String, ExpressibleByArgument, CaseIterable {
+    case tiny, mini, base
+
+    var preset: ModelPreset {
+        switch self {
+        case .tiny: .tiny
+        case .mini: .mini
+        case .base: .base
+        }
+    }
+}

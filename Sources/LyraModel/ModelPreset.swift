@@ -1,0 +1,106 @@
+import LyraMedia
+import LyraTensor
+import LyraText
+
+/// The sizes of a whole model, without its weights.
+public struct ModelPreset: Sendable {
+    public var name: String
+    public var language: DecoderConfiguration
+    public var whisper: WhisperConfiguration
+    public var downsampling: Int
+    public var generator: SpeechGeneratorConfiguration
+    public var vocoder: VocoderConfiguration
+    /// Rank and alpha of the adapters `speech` and `long_speech`.
+    public var adapters: [(name: String, rank: Int, alpha: Int)]
+
+    /// Lyra_Mini_3B: Qwen2-VL 2B's language model, Whisper large-v3-turbo.
+    public static let mini = ModelPreset(
+        name: "mini",
+        language: DecoderConfiguration(
+            hiddenSize: 1536, layers: 28, heads: 12, kvHeads: 2, intermediateSize: 8960, vocabularySize: 151_936,
+            mropeSections: [16, 24, 24], tiesEmbeddings: true),
+        whisper: .large, downsampling: 5, generator: .published, vocoder: VocoderConfiguration(),
+        adapters: [("speech", 64, 16), ("long_speech", 128, 256)])
+
+    /// Lyra_Base_9B: Qwen2-VL 7B's language model, Whisper large-v3.
+    public static let base = ModelPreset(
+        name: "base",
+        language: DecoderConfiguration(
+            hiddenSize: 3584, layers: 28, heads: 28, kvHeads: 4, intermediateSize: 18_944, vocabularySize: 152_064,
+            mropeSections: [16, 24, 24], tiesEmbeddings: false),
+        whisper: .large, downsampling: 5, generator: .published, vocoder: VocoderConfiguration(),
+        adapters: [("speech", 64, 16), ("long_speech", 128, 256)])
+
+    /// Every part at toy size: a few megabytes in all.
+    public static let tiny = ModelPreset(
+        name: "tiny",
+        language: DecoderConfiguration(
+            hiddenSize: 64, layers: 4, heads: 4, kvHeads: 2, intermediateSize: 128, vocabularySize: 512,
+            mropeSections: [2, 3, 3], tiesEmbeddings: true),
+        whisper: WhisperConfiguration(width: 48, layers: 2, heads: 3, inner: 96, mels: 80, positions: 1500),
+        downsampling: 5, generator: SpeechGeneratorConfiguration(layers: 2, dim: 32, heads: 2, inner: 64, units: 100),
+        vocoder: VocoderConfiguration(units: 100, initialChannels: 32, embeddingDim: 16),
+        adapters: [("speech", 8, 16), ("long_speech", 16, 32)])
+
+    public static let all = [tiny, mini, base]
+
+    var configuration: LyraConfiguration {
+        LyraConfiguration(
+            language: language, speechTower: "model_zoo/audio/whisper", speechDownsampling: downsampling,
+            normalizesSpeech: false, generator: generator, endTokens: [])
+    }
+}
+
+extension WhisperConfiguration {
+    /// The encoder of Whisper large-v3 and of its turbo form.
+    static let large = WhisperConfiguration(
+        width: 1280, layers: 32, heads: 20, inner: 5120, mels: 128, positions: 1500)
+}
+
+extension SpeechGeneratorConfiguration {
+    /// `ctc_decoder_config` of the published checkpoints.
+    static let published = SpeechGeneratorConfiguration(layers: 2, dim: 4096, heads: 32, inner: 11_008)
+}
+
+extension Checkpoint {
+    /// A model of random weights in memory, without adapters.
+    ///
+    /// - Parameter type: how the weights are stored: F32, F16 or BF16. The vocoder's are F32, as published.
+    public static func random(_ preset: ModelPreset, type: ElementType, seed: UInt64 = 1) throws -> Checkpoint {
+        try RandomModel(preset, RandomWeights(seed: seed, type: type), RandomWeights(seed: seed, type: .float32))
+            .checkpoint()
+    }
+}
+
+/// Builds the networks of a preset over random weights, each group from its own source.
+struct RandomModel {
+    let preset: ModelPreset
+    let main: any WeightSource
+    let tower: any WeightSource
+    let vocoder: any WeightSource
+
+    init(_ preset: ModelPreset, _ main: any WeightSource, tower: (any WeightSource)? = nil, _ vocoder: any WeightSource) {
+        self.preset = preset
+        self.main = main
+        self.tower = tower ?? main
+        self.vocoder = vocoder
+    }
+
+    func checkpoint() throws -> Checkpoint {
+        let configuration = preset.configuration
+        let decoder = try Decoder(main, configuration.language, progress: {})
+        let projector = try SpeechProjector(
+            main.under("model.mm_speech_projector."), width: preset.whisper.width, configuration: configuration)
+        let speech = SpeechInput(
+            mel: LogMelSpectrogram(try MelConfiguration(melCount: preset.whisper.mels)),
+            encoder: try WhisperEncoder(tower.under("encoder."), preset.whisper, progress: {}), projector: projector,
+            adapterProjectors: [], downsampling: preset.downsampling)
+        let generator = try SpeechGenerator(
+            main.under("speech_generator."), preset.generator, language: configuration.language, progress: {})
+        return Checkpoint(
+            configuration: configuration, decoder: decoder, tokenizer: try TinyVocabulary().tokenizer(),
+            generationDefaults: GenerationDefaults(), adapters: [], speechInput: .present(speech),
+            generator: generator, vocoder: .present(try Vocoder(configuration: preset.vocoder, weights: vocoder)),
+            inventory: [])
+    }
+}

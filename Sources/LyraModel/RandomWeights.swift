@@ -1,0 +1,87 @@
+import Glibc
+import LyraTensor
+
+/// Random numbers in place of a file's tensors: whatever a network asks for is there, in the shape it asks for.
+///
+/// Deviations follow the usual initialisations, so that signals neither vanish nor grow through many layers; attention is
+/// sharpened, so that an answer depends on what was heard. For benchmarks, and for checkpoints without a meaning.
+public final class RandomWeights: WeightSource {
+    public let origin = "random weights"
+    private let seed: UInt64
+    private let type: ElementType
+    /// Everything that was asked for, in order; nil if it is not kept.
+    private(set) var made: [StoredTensor] = []
+    private let keeps: Bool
+
+    /// - Parameters:
+    ///   - type: F32, F16 or BF16
+    ///   - keeps: whether `made` lists the tensors
+    public init(seed: UInt64, type: ElementType, keeps: Bool = false) {
+        self.seed = seed
+        self.type = type
+        self.keeps = keeps
+    }
+
+    /// Weight norm is folded already, so its parts are not there.
+    public func contains(_ name: String) -> Bool { !name.hasSuffix("weight_g") && !name.hasSuffix("weight_v") }
+
+    public func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+        let count = try FloatStorage.count(of: shape)
+        let storage = try FloatStorage(count: (count * type.size + 3) / 4)
+        fill(UnsafeMutableRawPointer(storage.base), count, name, shape)
+        let bytes = UnsafeRawBufferPointer(start: storage.base, count: count * type.size)
+        let tensor = StoredTensor(name: name, type: type, shape: shape, bytes: bytes, owner: storage, source: origin)
+        if keeps { made.append(tensor) }
+        return tensor
+    }
+
+    /// Numbers of one tensor repeat after this many; making billions would take longer than running them.
+    private static let period = 1 << 16
+
+    private func fill(_ memory: UnsafeMutableRawPointer, _ count: Int, _ name: String, _ shape: [Int]) {
+        let (mean, deviation) = RandomWeights.distribution(name, shape)
+        var state = name.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        let first = min(count, Self.period)
+        for i in 0..<first {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            // Uniform with the wanted deviation: the width of a uniform distribution is √12 deviations.
+            let uniform = Float(Int32(truncatingIfNeeded: state >> 32)) * Float(0x1p-32)
+            store(mean + uniform * 3.464_101_6 * deviation, memory, i)
+        }
+        for start in stride(from: first, to: count, by: max(first, 1)) {
+            (memory + start * type.size).copyMemory(from: memory, byteCount: min(first, count - start) * type.size)
+        }
+    }
+
+    private func store(_ value: Float, _ memory: UnsafeMutableRawPointer, _ index: Int) {
+        switch type {
+        case .bfloat16:
+            // Round to nearest: half of the last place that stays is added before the rest is cut off.
+            let half = UInt16(truncatingIfNeeded: (value.bitPattern &+ 0x8000) >> 16)
+            memory.storeBytes(of: half, toByteOffset: index * 2, as: UInt16.self)
+        case .float16:
+            memory.storeBytes(of: Float16(value), toByteOffset: index * 2, as: Float16.self)
+        default:
+            memory.storeBytes(of: value, toByteOffset: index * 4, as: Float.self)
+        }
+    }
+
+    /// Mean and deviation by what a tensor is called.
+    private static func distribution(_ name: String, _ shape: [Int]) -> (Float, Float) {
+        let fan = Float(max(shape.dropFirst().reduce(1, *), 1))
+        if name.hasSuffix("dur_predictor.proj.bias") { return (1.1, 0) }
+        if shape.count == 1 { return (name.hasSuffix("bias") ? 0 : 1, 0.1) }
+        if name.hasSuffix("embed_tokens.weight") { return (0, 0.15) }
+        if name.hasSuffix("embed_positions.weight") { return (0, 0.1) }
+        if name.hasSuffix("dict.weight") { return (0, 1) }
+        if name.hasSuffix("dur_predictor.proj.weight") { return (0, 0.15) }
+        if name.hasSuffix("lora_B.weight") { return (0, 0.3 / fan.squareRoot()) }
+        // A transposed convolution of stride s sums a share 1 / s of its taps; HiFi-GAN's kernels are about twice s.
+        if name.hasPrefix("ups.") { return (0, (0.6 * 2 / Float(shape[0] * 2)).squareRoot() / 1.4) }
+        if name.hasPrefix("resblocks.") || name.hasPrefix("conv_p") { return (0, (0.6 / fan).squareRoot()) }
+        if name.hasSuffix("q_proj.weight") || name.hasSuffix("k_proj.weight") { return (0, 2.5 / fan.squareRoot()) }
+        if name.hasSuffix("output_proj.weight") { return (0, 2 / fan.squareRoot()) }
+        if name.hasSuffix("linear2.weight") { return (0, (2 / fan).squareRoot()) }
+        return (0, 1 / fan.squareRoot())
+    }
+}

@@ -1,0 +1,36 @@
+import CSndfile
+import Foundation
+
+/// A sound file written by libsndfile, as bytes. nil if the installed libsndfile cannot write that format.
+func soundFile(_ samples: [Float], format: Int, sampleRate: Int = 16_000, channels: Int = 1) throws -> [UInt8]? {
+    let path = FileManager.default.temporaryDirectory.appending(path: "lyra-\(UUID().uuidString)").path
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    var info = SF_INFO()
+    info.samplerate = Int32(sampleRate)
+    info.channels = Int32(channels)
+    info.format = Int32(format)
+    guard sf_format_check(&info) != 0, let file = sf_open(path, Int32(SFM_WRITE), &info) else { return nil }
+    // In pieces: the Vorbis encoder of libsndfile keeps a whole write on the stack.
+    var done = 0
+    while done < samples.count {
+        let count = min(4096 / channels * channels, samples.count - done)
+        samples[done..<done + count].withUnsafeBufferPointer {
+            _ = sf_write_float(file, $0.baseAddress, sf_count_t(count))
+        }
+        done += count
+    }
+    sf_close(file)
+    return try [UInt8](Data(contentsOf: URL(filePath: path)))
+}
+
+/// A mono WAV of 32-bit floats, byte for byte as given: also NaN and infinity.
+func floatWAV(_ samples: [Float], sampleRate: Int = 16_000, channels: Int = 1) -> [UInt8] {
+    func little<T: FixedWidthInteger>(_ value: T) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
+    let size = UInt32(samples.count * 4)
+    var bytes = Array("RIFF".utf8) + little(36 + size) + Array("WAVEfmt ".utf8) + little(UInt32(16))
+    bytes += little(UInt16(3)) + little(UInt16(channels)) + little(UInt32(sampleRate))
+    bytes += little(UInt32(sampleRate * channels * 4)) + little(UInt16(channels * 4)) + little(UInt16(32))
+    bytes += Array("data".utf8) + little(size)
+    for sample in samples { bytes += little(sample.bitPattern) }
+    return bytes
+}
