@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: setup-debian.sh PACKAGE…
-# Installs those of the Debian packages that are missing, as root or with sudo; without either it prints the one line that
-# does, and fails. Says nothing when there is nothing to install.
+# Installs those of the Debian packages that are missing, as root or with sudo; without either it prints the one line
+# that does, and fails. Says nothing when there is nothing to install.
 set -euo pipefail
 
 missing=()

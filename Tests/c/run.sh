@@ -147,9 +147,9 @@ check_examples() {
 
 check_valgrind() {
     # Its processor has no AVX-512, whatever the machine's has, so that the library takes another path there.
-    try "valgrind finds no error and no leak in the C example" timeout 900 valgrind --error-exitcode=9 --leak-check=full \
-        --errors-for-leak-kinds=definite --show-leak-kinds=definite --fair-sched=yes "$work/c/speak" --greedy \
-        --max-tokens 3 "$model" "$recording" "What is said?" "$work/valgrind.wav"
+    try "valgrind finds no error and no leak in the C example" timeout 900 valgrind --error-exitcode=9 \
+        --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --fair-sched=yes \
+        "$work/c/speak" --greedy --max-tokens 3 "$model" "$recording" "What is said?" "$work/valgrind.wav"
 }
 
 # ------------------------------------------------------------------------------------------------ without a toolchain

@@ -42,12 +42,9 @@ major=${version%%.*}
 rest=${version#*.}
 minor=${rest%%.*}
 
-# lld, because gold lets a thread-local symbol of libdispatch slip past the version script. Never unloaded (nodelete),
-# because the Swift runtime and the compute threads cannot be.
+# lld, because gold lets a thread-local symbol of libdispatch slip past the version script.
 scratch=$root/.build-shared${sanitizer:+-$sanitizer}
-flags=(-c release --package-path "$root" --scratch-path "$scratch" -Xswiftc -use-ld=lld
-    -Xlinker "--version-script=$root/bindings/c/lyra.map" -Xlinker "-soname=liblyra.so.$major"
-    -Xlinker -z -Xlinker nodelete)
+flags=(-c release --package-path "$root" --scratch-path "$scratch" -Xswiftc -use-ld=lld)
 if [ -n "$sanitizer" ]; then
     flags+=(--sanitize "$sanitizer")
 else
@@ -60,9 +57,9 @@ else
     flags+=(-Xswiftc -static-stdlib -Xlinker "-L${resources}_static/linux")
 fi
 
-swift build "${flags[@]}" --product lyra
-# The tool is built with the same flags, of which the last three mean nothing to it: other flags would make SwiftPM link
-# the library anew each time.
+# Never unloaded (nodelete), because the Swift runtime and the compute threads cannot be.
+swift build "${flags[@]}" --product lyra -Xlinker "--version-script=$root/bindings/c/lyra.map" \
+    -Xlinker "-soname=liblyra.so.$major" -Xlinker -z -Xlinker nodelete
 if [ -n "$cli" ]; then swift build "${flags[@]}" --product lyra-cli; fi
 built=$(swift build "${flags[@]}" --show-bin-path)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64
+from ctypes import c_void_p
 
 SAMPLING = {"default": 0, "greedy": 1, "random": 2}
 LOG_LEVELS = {1: "info", 2: "warning"}

@@ -52,8 +52,8 @@ class Samples:
 class FileReader:
     """A seekable binary file object as a ``lyra_reader``.
 
-    The library calls it until ``closed`` is set. An exception of the file object is kept in ``failure``, and the library
-    is told that the function failed.
+    The library calls it until ``closed`` is set. An exception of the file object is kept in ``failure``, and the
+    library is told that the function failed.
     """
 
     def __init__(self, file: BinaryIO):

@@ -63,8 +63,8 @@ class Session:
             more: Samples only: the next call goes on with the same recording.
 
         Raises:
-            LyraError: IO, FORMAT, or MISSING if the model does not hear; ARGUMENT for samples that are NaN or infinite or
-                a rate or channel count that cannot be; STATE while an answer is being made.
+            LyraError: IO, FORMAT, or MISSING if the model does not hear; ARGUMENT for samples that are NaN or infinite
+                or a rate or channel count that cannot be; STATE while an answer is being made.
             TypeError, ValueError: A source that is none of these.
         """
         if rate is not None:
@@ -131,7 +131,7 @@ class Session:
                 self._stop_now()
 
     def _news(self, events: int) -> Generator[Event, None, None]:
-        """What a step that set ``events`` brought; the last step of a turn may leave text and audio without saying so."""
+        """What a step that set ``events`` brought; a turn's last step may leave text and audio without saying so."""
         if events & _abi.EVENT_PROGRESS:
             yield self.progress
         if events & (_abi.EVENT_TEXT | _abi.EVENT_END):
