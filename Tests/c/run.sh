@@ -201,13 +201,16 @@ check_tool() {
 # ---------------------------------------------------------------------------------------------------------------- all
 
 check_sanitized() {
-    local instrumented=$root/.build/lyra-$sanitizer name
+    local instrumented=$root/.build/lyra-$sanitizer name runtime
+    # The toolchain's ThreadSanitizer runtime, which becomes part of the program, needs its libdispatch.
+    runtime=$(swift -print-target-info | sed -n 's/.*"runtimeResourcePath": "\(.*\)".*/\1/p')/linux
     try "the library builds for the $sanitizer sanitizer" \
         "$root/bindings/c/build.sh" --sanitize "$sanitizer" --prefix "$instrumented"
     for name in turn sources threads; do
         try "$name.c compiles for the $sanitizer sanitizer" clang "${strict[@]}" -g -O1 "-fsanitize=$sanitizer" \
             "-I$root/include" "$here/$name.c" -o "$work/$name" -pthread "-L$instrumented/lib" -llyra -lm \
-            "-Wl,-rpath,$instrumented/lib"
+            "-Wl,-rpath,$instrumented/lib" -Wl,--no-as-needed "-L$runtime" -ldispatch -lBlocksRuntime \
+            "-Wl,-rpath,$runtime"
         TSAN_OPTIONS=exitcode=66 run_checks "$name under the $sanitizer sanitizer" "$work/$name" "$model" "$recording"
     done
 }

@@ -125,6 +125,7 @@ static void reading(lyra_model *model, const char *recording, answer **whole) {
     check((*whole)->ends == 1, "one end event");
     check(((*whole)->events_seen & LYRA_EVENT_PROGRESS) != 0, "progress is told of");
     check((*whole)->token_count > 0 && (*whole)->token_count <= ANSWER_TOKENS, "there is an answer, not too long");
+    check((*whole)->unit_count > 0 && (*whole)->samples > 0, "the answer is spoken");
     check(usage.generated_tokens == (int64_t)(*whole)->token_count, "usage counts the tokens that were read");
     check(usage.units == (int64_t)(*whole)->unit_count, "usage counts the units that were read");
     check(usage.audio_samples == (int64_t)(*whole)->samples, "usage counts the samples that were read");
