@@ -18,7 +18,11 @@ step "building the library and the tool (minutes the first time)"
 
 step "a tiny checkpoint with random weights, and a recording of made-up vowels, in $work"
 mkdir -p "$work"
-if [ ! -f "$work/tiny/lyra/config.json" ]; then "$lyra" make-tiny "$work/tiny" --seed 1; fi
+if [ ! -d "$work/tiny" ]; then
+    rm -rf "$work/tiny.new"
+    "$lyra" make-tiny "$work/tiny.new" --seed 1
+    mv "$work/tiny.new" "$work/tiny"
+fi
 if [ ! -f "$work/question.wav" ]; then python3 "$root/examples/python/make_recording.py" "$work/question.wav"; fi
 
 step "lyra generate"

@@ -187,7 +187,10 @@ check_tool() {
     ldd "$prefix/bin/lyra" > "$log" 2>&1 && ! grep -qiE 'swift|foundation|dispatch|liblyra|not found' "$log"
     result $? "the tool needs no Swift library"
     check_refused "$work/no/such/folder/out.wav" "the tool names an output in a folder that is not there"
-    check_refused /dev/full "the tool names an output for which the disk is full"
+    # By a link, never by its own name: as root, a tool that writes a file beside its output and renames it would replace
+    # the device for the whole machine.
+    ln -s /dev/full "$work/full.wav"
+    check_refused "$work/full.wav" "the tool names an output for which the disk is full"
     if [ "$(id -u)" -eq 0 ] && mkdir "$work/disk" && mount -t tmpfs -o size=4k tmpfs "$work/disk" 2> /dev/null; then
         check_refused "$work/disk/out.wav" "the tool names an output that a small disk cannot hold"
         mount -o remount,ro "$work/disk"
