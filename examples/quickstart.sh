@@ -26,7 +26,7 @@ fi
 if [ ! -f "$work/question.wav" ]; then python3 "$root/examples/python/make_recording.py" "$work/question.wav"; fi
 
 step "lyra generate"
-"$lyra" generate --model "$work/tiny/lyra" --audio "$work/question.wav" --prompt "What is said?" --temperature 0 \
+"$lyra" generate --model "$work/tiny" --audio "$work/question.wav" --prompt "What is said?" --temperature 0 \
     --max-tokens 24 --speak "$work/answer.wav"
 cat <<TEXT
 

@@ -46,7 +46,7 @@ run_checks() {
 strict=(-std=c99 -Wall -Wextra -pedantic -Werror)
 link=(-pthread "-L$prefix/lib" -llyra -lm "-Wl,-rpath,$prefix/lib")
 recording=$work/recording.wav
-model=$work/tiny/lyra
+model=$work/tiny
 
 make_inputs() {
     python3 "$root/examples/python/make_recording.py" "$recording" > "$log" 2>&1 &&
@@ -170,7 +170,7 @@ check_bare_root() {
     fi
     try "with nothing of Swift in its root directory, a C program answers" \
         "${enter[@]}" env -i LD_LIBRARY_PATH=/lyra/lib "$(PATH=$PATH:/usr/sbin command -v chroot)" "$bare" \
-        /lyra/speak --greedy --max-tokens 3 /lyra/tiny/lyra /lyra/recording.wav hello /tmp/out.wav
+        /lyra/speak --greedy --max-tokens 3 /lyra/tiny /lyra/recording.wav hello /tmp/out.wav
 }
 
 # ------------------------------------------------------------------------------------------------------------ the tool
