@@ -1,7 +1,7 @@
 import LyraTensor
 
 /// The config.json beside a unit HiFi-GAN (fairseq's CodeHiFiGAN): sizes of its layers.
-public struct VocoderConfiguration: Decodable, Sendable {
+public struct VocoderConfiguration: Codable, Sendable {
     /// The residual block's kind; lyra runs "1", with two convolutions for each dilation.
     public var resblock: String
     /// Factor by which each stage lengthens the signal.
@@ -25,7 +25,7 @@ public struct VocoderConfiguration: Decodable, Sendable {
     public var durationPredictor: DurationPredictor
 
     /// Two convolutions that tell how many frames a unit lasts.
-    public struct DurationPredictor: Decodable, Sendable {
+    public struct DurationPredictor: Codable, Sendable {
         public var inputDim: Int
         public var hiddenDim: Int
         public var kernelSize: Int

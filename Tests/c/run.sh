@@ -1,0 +1,235 @@
+#!/usr/bin/env bash
+# usage: Tests/c/run.sh [--sanitize thread|address] PREFIX
+# The C interface as a C program meets it: PREFIX is where bindings/c/build.sh has installed the library and the tool.
+# Prints a line for each check, and at the end "C: N passed, M failed". With --sanitize it runs only the programs that
+# work a session, against an instrumented library, which it builds first.
+set -uo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$root/Tests/c
+sanitizer=
+if [ "${1:-}" = --sanitize ]; then sanitizer=$2; shift 2; fi
+prefix=$(cd "${1:?usage: Tests/c/run.sh [--sanitize thread|address] PREFIX}" && pwd) || exit 1
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+log=$work/log passed=0 failed=0
+
+# result STATUS PROMISE: one check that the shell has made; what it said is shown if it failed.
+result() {
+    if [ "$1" -eq 0 ]; then
+        passed=$((passed + 1)); echo "ok - $2"
+    else
+        failed=$((failed + 1)); echo "not ok - $2"; sed 's/^/# /' "$log" | tail -20
+    fi
+}
+
+# try PROMISE COMMAND…: the command must succeed.
+try() {
+    local promise=$1; shift
+    "$@" > "$log" 2>&1 < /dev/null
+    result $? "$promise"
+}
+
+# run_checks NAME COMMAND…: a program that prints "ok" and "not ok" lines.
+run_checks() {
+    local name=$1 status; shift
+    timeout 600 "$@" > "$work/out" 2> "$log" < /dev/null
+    status=$?
+    sed "s/^\(ok\|not ok\) -/\1 - $name:/" "$work/out"
+    passed=$((passed + $(grep -c '^ok ' "$work/out"))) failed=$((failed + $(grep -c '^not ok ' "$work/out")))
+    # 1 is what a program says of its own "not ok" lines; anything else is a crash or a time-out.
+    if [ $status -gt 1 ] || { [ $status -eq 1 ] && ! grep -q '^not ok ' "$work/out"; }; then
+        result 1 "$name: exit status $status"
+    fi
+}
+
+strict=(-std=c99 -Wall -Wextra -pedantic -Werror)
+link=(-pthread "-L$prefix/lib" -llyra -lm "-Wl,-rpath,$prefix/lib")
+recording=$work/recording.wav
+model=$work/tiny
+
+make_inputs() {
+    python3 "$root/examples/python/make_recording.py" "$recording" > "$log" 2>&1 &&
+        "$prefix/bin/lyra" make-tiny "$work/tiny" --seed 1 >> "$log" 2>&1 && [ -f "$model/config.json" ]
+}
+
+# ------------------------------------------------------------------------------------------------- header and library
+
+# Every function that the header declares, from what the compiler sees of it.
+header_functions() {
+    gcc -E -P "$root/include/lyra.h" | tr '\n' ' ' | grep -oE '\blyra_[a-z_0-9]+ *\([^*(]' | sed 's/ *(.*//' | sort -u
+}
+
+check_header() {
+    echo '#include <lyra.h>' > "$work/alone.c"
+    cp "$work/alone.c" "$work/alone.cpp"
+    echo '#include <lyra.hpp>' > "$work/wrapper.cpp"
+    local cpp=(-std=c++17 -Wall -Wextra -pedantic -Werror -fsyntax-only "-I$prefix/include")
+    try "gcc accepts the header alone" gcc "${strict[@]}" -fsyntax-only "-I$prefix/include" "$work/alone.c"
+    try "g++ accepts the header alone" g++ "${cpp[@]}" "$work/alone.cpp"
+    try "clang accepts the header alone" clang "${strict[@]}" -fsyntax-only "-I$prefix/include" "$work/alone.c"
+    try "clang++ accepts the header alone" clang++ "${cpp[@]}" "$work/alone.cpp"
+    try "g++ accepts the C++ header alone" g++ "${cpp[@]}" "$work/wrapper.cpp"
+    try "clang++ accepts the C++ header alone" clang++ "${cpp[@]}" "$work/wrapper.cpp"
+    try "the installed header is include/lyra.h" cmp "$root/include/lyra.h" "$prefix/include/lyra.h"
+    [ "$(wc -l < "$root/include/lyra.h")" -lt 500 ]
+    result $? "the header is under 500 lines"
+}
+
+check_library() {
+    local library=$prefix/lib/liblyra.so
+    header_functions > "$work/declared"
+    [ "$(wc -l < "$work/declared")" -ge 30 ]
+    result $? "the header's functions are found"
+    sed -n 's/^ *\(lyra_[a-z_0-9]*\);$/\1/p' "$root/bindings/c/lyra.map" | sort -u > "$work/listed"
+    try "the export list is the header's functions" diff "$work/declared" "$work/listed"
+    nm -D --defined-only "$library" 2> "$log" | awk '{print $3}' | sort -u > "$work/exported"
+    try "the library exports the header's functions and nothing else" diff "$work/declared" "$work/exported"
+    ldd "$library" > "$log" 2>&1 && ! grep -qiE 'swift|foundation|dispatch|not found' "$log"
+    result $? "the library needs no Swift library, and everything that it needs is there"
+    readelf -d "$library" > "$log" 2>&1 && grep -q 'SONAME.*\[liblyra\.so\.0\]' "$log"
+    result $? "the library's SONAME is liblyra.so.0"
+    readelf -S "$library" > "$log" 2>&1 && ! grep -qE '\.symtab|\.debug_info' "$log"
+    result $? "the library is stripped"
+}
+
+# ---------------------------------------------------------------------------------------------------------- programs
+
+check_programs() {
+    local name
+    for name in arguments turn sources threads; do
+        try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" "${link[@]}"
+        run_checks "$name" "$work/$name" "$model" "$recording"
+    done
+}
+
+# A header of the past: without comments, and each struct that begins with its size without its last field.
+check_old_client() {
+    mkdir -p "$work/old"
+    gcc -fpreprocessed -dD -E -P "$root/include/lyra.h" | awk '
+        /^} lyra_[a-z_]+;/ && sized { last = "" }
+        NR > 1 && last != "" { print last }
+        /^typedef struct .*{/ { sized = 0 }
+        /^ *size_t size;/ { sized = 1 }
+        { last = $0 }
+        END { print last }' > "$work/old/lyra.h"
+    ! grep -E 'system_prompt;|total;|adapter\[64\];|audio_lookahead_samples;|\(\*close\)' "$work/old/lyra.h" \
+        > "$log" 2>&1 &&
+        gcc -fsyntax-only "$work/old/lyra.h" > "$log" 2>&1
+    result $? "the old header lacks the last fields"
+    try "old_client.c compiles" gcc "${strict[@]}" "-I$work/old" "$here/old_client.c" -o "$work/old_client" "${link[@]}"
+    run_checks old_client "$work/old_client" "$model" "$recording"
+}
+
+# check_speech NAME COMMAND…: an example, which must print text and write a WAV file.
+check_speech() {
+    local name=$1 out=$work/$1.wav; shift
+    try "$name answers" "$@" --greedy --max-tokens 8 "$model" "$recording" "What is said?" "$out"
+    [ "$(head -c 4 "$out" 2>> "$log")" = RIFF ] && [ "$(stat -c %s "$out")" -gt 44 ]
+    result $? "$name writes speech"
+}
+
+check_examples() {
+    export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+    cp -r "$root/examples/c" "$root/examples/cpp" "$work/"
+    try "the C example builds by its Makefile and pkg-config" make -C "$work/c" CFLAGS="-O1 -g ${strict[*]}"
+    check_speech speak-c "$work/c/speak"
+    try "the C++ example builds by its CMakeLists.txt" sh -c \
+        'cmake -S "$1" -B "$1/build" -DCMAKE_PREFIX_PATH="$2" && cmake --build "$1/build"' sh "$work/cpp" "$prefix"
+    check_speech speak-cpp "$work/cpp/build/speak"
+    cmp -s "$work/speak-c.wav" "$work/speak-cpp.wav"
+    result $? "the C and the C++ example write the same speech"
+    "$work/c/speak" > "$log" 2>&1; [ $? -eq 64 ]
+    result $? "the C example tells of wrong usage"
+    ! "$work/c/speak" "$model" /nowhere.wav hello "$work/none.wav" > "$log" 2>&1 && grep -q /nowhere.wav "$log"
+    result $? "the C example names a recording that is not there"
+}
+
+check_valgrind() {
+    # Its processor has no AVX-512, whatever the machine's has, so that the library takes another path there.
+    try "valgrind finds no error and no leak in the C example" timeout 900 valgrind --error-exitcode=9 \
+        --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --fair-sched=yes \
+        "$work/c/speak" --greedy --max-tokens 3 "$model" "$recording" "What is said?" "$work/valgrind.wav"
+}
+
+# ------------------------------------------------------------------------------------------------ without a toolchain
+
+# A root directory with the example, the library, what ldd names for them, and nothing else.
+check_bare_root() {
+    local bare=$work/bare enter=() file
+    mkdir -p "$bare"/{dev,proc,tmp,lyra/lib}
+    cp -r "$work/c/speak" "$recording" "$work/tiny" "$bare/lyra/"
+    cp -a "$prefix/lib"/liblyra.so* "$bare/lyra/lib/"
+    for file in $(ldd "$work/c/speak" "$prefix/lib/liblyra.so" | grep -oE '/[^ ]+\.so[^ :]*' | sort -u); do
+        case $file in */liblyra.so*) ;; *) cp -L --parents "$file" "$bare" ;; esac
+    done
+    if [ "$(id -u)" -ne 0 ]; then enter=(unshare --user --map-root-user); fi
+    if ! "${enter[@]}" true 2> /dev/null; then
+        echo "# skipped: a bare root directory (neither root nor user namespaces)"
+        return
+    fi
+    try "with nothing of Swift in its root directory, a C program answers" \
+        "${enter[@]}" env -i LD_LIBRARY_PATH=/lyra/lib "$(PATH=$PATH:/usr/sbin command -v chroot)" "$bare" \
+        /lyra/speak --greedy --max-tokens 3 /lyra/tiny /lyra/recording.wav hello /tmp/out.wav
+}
+
+# ------------------------------------------------------------------------------------------------------------ the tool
+
+# check_refused OUT PROMISE: the tool must fail to write there, with status 1 and a last line that names the file.
+check_refused() {
+    "$prefix/bin/lyra" generate --model "$model" --audio "$recording" --prompt hello --temperature 0 --max-tokens 8 \
+        --speak "$1" > "$work/out" 2> "$log" < /dev/null
+    [ $? -eq 1 ] && tail -1 "$log" | grep -qF "$1"
+    result $? "$2"
+}
+
+check_tool() {
+    ldd "$prefix/bin/lyra" > "$log" 2>&1 && ! grep -qiE 'swift|foundation|dispatch|liblyra|not found' "$log"
+    result $? "the tool needs no Swift library"
+    check_refused "$work/no/such/folder/out.wav" "the tool names an output in a folder that is not there"
+    # By a link, never by its own name: as root, a tool that writes a file beside its output and renames it would replace
+    # the device for the whole machine.
+    ln -s /dev/full "$work/full.wav"
+    check_refused "$work/full.wav" "the tool names an output for which the disk is full"
+    if [ "$(id -u)" -eq 0 ] && mkdir "$work/disk" && mount -t tmpfs -o size=4k tmpfs "$work/disk" 2> /dev/null; then
+        check_refused "$work/disk/out.wav" "the tool names an output that a small disk cannot hold"
+        mount -o remount,ro "$work/disk"
+        check_refused "$work/disk/other.wav" "the tool names an output on a read-only disk"
+        umount "$work/disk"
+    else
+        echo "# skipped: a small and a read-only disk (mounting needs root)"
+    fi
+}
+
+# ---------------------------------------------------------------------------------------------------------------- all
+
+check_sanitized() {
+    local instrumented=$root/.build/lyra-$sanitizer name runtime
+    # The toolchain's ThreadSanitizer runtime, which becomes part of the program, needs its libdispatch.
+    runtime=$(swift -print-target-info | sed -n 's/.*"runtimeResourcePath": "\(.*\)".*/\1/p')/linux
+    try "the library builds for the $sanitizer sanitizer" \
+        "$root/bindings/c/build.sh" --sanitize "$sanitizer" --prefix "$instrumented"
+    for name in turn sources threads; do
+        try "$name.c compiles for the $sanitizer sanitizer" clang "${strict[@]}" -g -O1 "-fsanitize=$sanitizer" \
+            "-I$root/include" "$here/$name.c" -o "$work/$name" -pthread "-L$instrumented/lib" -llyra -lm \
+            "-Wl,-rpath,$instrumented/lib" -Wl,--no-as-needed "-L$runtime" -ldispatch -lBlocksRuntime \
+            "-Wl,-rpath,$runtime"
+        TSAN_OPTIONS=exitcode=66 run_checks "$name under the $sanitizer sanitizer" "$work/$name" "$model" "$recording"
+    done
+}
+
+try "a tiny checkpoint and a recording are made" make_inputs
+if [ -n "$sanitizer" ]; then
+    check_sanitized
+else
+    check_header
+    check_library
+    check_programs
+    check_old_client
+    check_examples
+    check_valgrind
+    check_bare_root
+    check_tool
+fi
+echo "C: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]

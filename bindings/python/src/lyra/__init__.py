@@ -1,0 +1,43 @@
+"""lyra: text and speech in; text and speech out, together and streamed.
+
+    import lyra
+
+    with lyra.Model("Lyra_Mini_3B") as model, model.session(speak=True) as session:
+        session.feed_audio("question.wav")
+        session.feed_text("What is said?")
+        for event in session.answer():
+            if isinstance(event, lyra.Text):
+                print(event.text, end="", flush=True)
+            elif isinstance(event, lyra.Audio):
+                play(event.samples, event.sample_rate)
+
+A thin layer over liblyra.so, which is looked for in the environment variable LYRA_LIBRARY (the file), in this package's
+directory, and where the system looks for libraries, in this order. numpy is not needed; its arrays can be fed, and
+``numpy.asarray(event.samples)`` makes one without a copy.
+
+Threads: a Model may be shared by any threads. A Session belongs to one thread at a time, and only ``stop`` and
+``cancel`` may be called from another. Other Python threads run while the library computes.
+"""
+
+from ._library import version
+from .errors import LyraError, Status
+from .events import Audio, End, Event, Phase, Progress, StopReason, Text, Usage
+from .model import Model, ModelInfo
+from .session import Session
+
+__all__ = [
+    "Audio",
+    "End",
+    "Event",
+    "LyraError",
+    "Model",
+    "ModelInfo",
+    "Phase",
+    "Progress",
+    "Session",
+    "Status",
+    "StopReason",
+    "Text",
+    "Usage",
+    "version",
+]

@@ -1,0 +1,169 @@
+"""include/lyra.h in ctypes: its structs and the types of its functions, in its order."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64
+from ctypes import c_void_p
+
+SAMPLING = {"default": 0, "greedy": 1, "random": 2}
+LOG_LEVELS = {1: "info", 2: "warning"}
+EVENT_PROGRESS, EVENT_TEXT, EVENT_AUDIO, EVENT_END = 1, 2, 4, 8
+
+LogCallback = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
+OpenCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, c_size_t, c_size_t)
+ReadFunction = ctypes.CFUNCTYPE(c_int64, c_void_p, c_void_p, c_size_t)
+SeekFunction = ctypes.CFUNCTYPE(c_int64, c_void_p, c_int64)
+LengthFunction = ctypes.CFUNCTYPE(c_int64, c_void_p)
+CloseFunction = ctypes.CFUNCTYPE(None, c_void_p)
+
+
+class ModelOptions(ctypes.Structure):
+    """lyra_model_options"""
+
+    _fields_ = [
+        ("size", c_size_t),
+        ("towers_dir", c_char_p),
+        ("vocoder", c_char_p),
+        ("threads", c_int32),
+        ("log", LogCallback),
+        ("progress", OpenCallback),
+        ("user", c_void_p),
+    ]
+
+
+class ModelInfo(ctypes.Structure):
+    """lyra_model_info"""
+
+    _fields_ = [
+        ("size", c_size_t),
+        ("parameters", c_int64),
+        ("weight_bytes", c_int64),
+        ("layers", c_int32),
+        ("hidden_size", c_int32),
+        ("vocabulary_size", c_int32),
+        ("context_length", c_int32),
+        ("hears_speech", c_int32),
+        ("speaks", c_int32),
+        ("speech_sample_rate", c_int32),
+        ("speech_window_samples", c_int32),
+        ("speech_window_tokens", c_int32),
+        ("audio_sample_rate", c_int32),
+        ("audio_lookahead_samples", c_int32),
+    ]
+
+
+class SessionOptions(ctypes.Structure):
+    """lyra_session_options"""
+
+    _fields_ = [
+        ("size", c_size_t),
+        ("sampling", c_int32),
+        ("temperature", c_float),
+        ("top_k", c_int32),
+        ("top_p", c_float),
+        ("min_p", c_float),
+        ("repetition_penalty", c_float),
+        ("seed", c_uint64),
+        ("max_new_tokens", c_int32),
+        ("max_context_tokens", c_int32),
+        ("speak", c_int32),
+        ("adapter", c_char_p),
+        ("system_prompt", c_char_p),
+    ]
+
+
+class Reader(ctypes.Structure):
+    """lyra_reader"""
+
+    _fields_ = [
+        ("size", c_size_t),
+        ("user", c_void_p),
+        ("read", ReadFunction),
+        ("seek", SeekFunction),
+        ("length", LengthFunction),
+        ("close", CloseFunction),
+    ]
+
+
+class Progress(ctypes.Structure):
+    """lyra_progress"""
+
+    _fields_ = [("size", c_size_t), ("phase", c_int32), ("done", c_int64), ("total", c_int64)]
+
+
+class Usage(ctypes.Structure):
+    """lyra_usage"""
+
+    _fields_ = [
+        ("size", c_size_t),
+        ("stop", c_int32),
+        ("prompt_tokens", c_int64),
+        ("media_tokens", c_int64),
+        ("cached_tokens", c_int64),
+        ("generated_tokens", c_int64),
+        ("units", c_int64),
+        ("audio_samples", c_int64),
+        ("encode_ms", c_double),
+        ("prefill_ms", c_double),
+        ("decode_ms", c_double),
+        ("speech_ms", c_double),
+        ("first_token_ms", c_double),
+        ("first_audio_ms", c_double),
+        ("total_ms", c_double),
+        ("adapter", c_char * 64),
+    ]
+
+
+#: Each struct that begins with its size, by its name in the header.
+STRUCTS = {
+    "lyra_model_options": ModelOptions,
+    "lyra_model_info": ModelInfo,
+    "lyra_session_options": SessionOptions,
+    "lyra_reader": Reader,
+    "lyra_progress": Progress,
+    "lyra_usage": Usage,
+}
+
+# A handle is a plain address: the library itself tells those that are open from those that are not.
+_HANDLE = c_void_p
+_COUNT = POINTER(c_size_t)
+
+#: The functions that return a lyra_status, and what they take.
+STATUS_FUNCTIONS = {
+    "lyra_model_options_init_size": [POINTER(ModelOptions), c_size_t],
+    "lyra_model_open": [c_char_p, POINTER(ModelOptions), POINTER(_HANDLE)],
+    "lyra_model_close": [_HANDLE],
+    "lyra_model_info_init_size": [POINTER(ModelInfo), c_size_t],
+    "lyra_model_get_info": [_HANDLE, POINTER(ModelInfo)],
+    "lyra_session_options_init_size": [POINTER(SessionOptions), c_size_t],
+    "lyra_session_create": [_HANDLE, POINTER(SessionOptions), POINTER(_HANDLE)],
+    "lyra_session_destroy": [_HANDLE],
+    "lyra_reset": [_HANDLE],
+    "lyra_set_system_prompt": [_HANDLE, c_char_p, c_size_t],
+    "lyra_feed_text": [_HANDLE, c_char_p, c_size_t],
+    "lyra_feed_audio_file": [_HANDLE, c_char_p],
+    "lyra_feed_audio_bytes": [_HANDLE, c_char_p, c_size_t],
+    "lyra_feed_audio_reader": [_HANDLE, POINTER(Reader)],
+    "lyra_feed_audio_pcm": [_HANDLE, POINTER(c_float), c_size_t, c_int32, c_int32],
+    "lyra_feed_audio_end": [_HANDLE],
+    "lyra_end_turn": [_HANDLE],
+    "lyra_step": [_HANDLE, POINTER(c_uint32)],
+    "lyra_stop": [_HANDLE],
+    "lyra_cancel": [_HANDLE],
+    "lyra_read_text": [_HANDLE, POINTER(c_char), c_size_t, _COUNT],
+    "lyra_read_audio": [_HANDLE, POINTER(c_float), c_size_t, _COUNT],
+    "lyra_read_tokens": [_HANDLE, POINTER(c_int32), c_size_t, _COUNT],
+    "lyra_read_units": [_HANDLE, POINTER(c_int32), c_size_t, _COUNT],
+    "lyra_progress_init_size": [POINTER(Progress), c_size_t],
+    "lyra_get_progress": [_HANDLE, POINTER(Progress)],
+    "lyra_usage_init_size": [POINTER(Usage), c_size_t],
+    "lyra_get_usage": [_HANDLE, POINTER(Usage)],
+}
+
+#: The functions that return a string, and what they take.
+STRING_FUNCTIONS = {
+    "lyra_version": [],
+    "lyra_status_name": [c_int32],
+    "lyra_last_error": [],
+}

@@ -1,0 +1,194 @@
+"""An open checkpoint."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Callable, Optional, Union
+
+from . import _abi
+from ._library import call, initialized
+from .errors import LyraError, Status
+from .session import Session
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Sizes, rates and abilities of a model; the numbers are those of ``lyra_model_info`` in lyra.h."""
+
+    parameters: int
+    weight_bytes: int
+    layers: int
+    hidden_size: int
+    vocabulary_size: int
+    context_length: int
+    #: Whether speech can be fed.
+    hears_speech: bool
+    #: Whether spoken answers can be made.
+    speaks: bool
+    speech_sample_rate: int
+    speech_window_samples: int
+    speech_window_tokens: int
+    #: Hz of the spoken answers; 0 if the model does not speak.
+    audio_sample_rate: int
+    audio_lookahead_samples: int
+
+
+class Model:
+    """An open checkpoint: immutable, and shared by any number of sessions and threads.
+
+    Close it with ``close`` or ``with``. Sessions that still use it go on working.
+    """
+
+    def __init__(
+        self,
+        path: Union[str, os.PathLike[str]],
+        *,
+        towers: Union[str, os.PathLike[str], None] = None,
+        vocoder: Union[str, os.PathLike[str], None] = None,
+        threads: int = 0,
+        log: Optional[Callable[[str, str], None]] = None,
+        progress: Optional[Callable[[int, int], Optional[bool]]] = None,
+    ):
+        """Opens the checkpoint directory ``path``.
+
+        Args:
+            path: The directory with config.json and the weights.
+            towers: A directory in which towers and vocoder are looked for as well.
+            vocoder: The vocoder's file or directory, if it is not found beside the towers.
+            threads: How many threads the process computes with; 0: one for each processor.
+            log: Called with "info" or "warning" and a message for a person.
+            progress: Called with the number of tensors that are open and of all; returning False gives up. What it
+                raises is raised here.
+
+        Raises:
+            LyraError: IO, FORMAT, MISSING, UNSUPPORTED or MEMORY; STATE if ``progress`` gave up.
+            OSError: liblyra.so is not found.
+        """
+        self._handle: Optional[int] = None
+        failure: list[BaseException] = []
+
+        def on_log(_: Any, level: int, message: bytes) -> None:
+            if log is not None:
+                log(_abi.LOG_LEVELS.get(level, "warning"), message.decode("utf-8", "replace"))
+
+        def on_progress(_: Any, done: int, total: int) -> int:
+            try:
+                return 1 if progress is not None and progress(done, total) is False else 0
+            except BaseException as error:
+                failure.append(error)
+                return 1
+
+        # Sessions may log as well, and hold the model's callbacks for that.
+        self._callbacks = (_abi.LogCallback(on_log), _abi.OpenCallback(on_progress))
+        options = initialized(_abi.ModelOptions, "lyra_model_options_init_size")
+        options.towers_dir = None if towers is None else os.fsencode(towers)
+        options.vocoder = None if vocoder is None else os.fsencode(vocoder)
+        options.threads = threads
+        if log is not None:
+            options.log = self._callbacks[0]
+        if progress is not None:
+            options.progress = self._callbacks[1]
+        handle = ctypes.c_void_p()
+        try:
+            call("lyra_model_open", os.fsencode(path), ctypes.byref(options), ctypes.byref(handle))
+        except LyraError:
+            if failure:
+                raise failure[0]
+            raise
+        self._handle = handle.value
+
+    def session(
+        self,
+        *,
+        speak: bool = False,
+        sampling: str = "default",
+        temperature: Optional[float] = None,
+        top_k: int = 0,
+        top_p: float = 0,
+        min_p: float = 0,
+        repetition_penalty: float = 0,
+        seed: int = 0,
+        max_new_tokens: int = 0,
+        max_context_tokens: int = 0,
+        adapter: str = "auto",
+        system_prompt: Optional[str] = None,
+    ) -> Session:
+        """Begins a conversation. What is left out, or 0, has its default.
+
+        Args:
+            speak: Whether answers are spoken as well.
+            sampling: "default" (as the checkpoint says), "greedy" or "random".
+            temperature: Over 0; 0 is the same as ``sampling="greedy"``.
+            top_k: Keep the k most likely tokens.
+            top_p: Keep the most likely tokens that together reach this probability.
+            min_p: Drop tokens less likely than this share of the most likely.
+            repetition_penalty: Over 0; more than 1 discourages tokens that are in the conversation already.
+            seed: The same seed and inputs give the same answer; 0: from the system's entropy.
+            max_new_tokens: Of one answer.
+            max_context_tokens: Of the whole conversation.
+            adapter: "auto", "none" or an adapter's name.
+            system_prompt: Instead of "You are a helpful assistant."
+
+        Raises:
+            LyraError: ARGUMENT for a value out of its range or an unknown adapter; MISSING if ``speak`` is set and the
+                model cannot.
+        """
+        if sampling not in _abi.SAMPLING:
+            raise LyraError(Status.ARGUMENT, f"sampling is {sampling!r}; it can be {', '.join(_abi.SAMPLING)}")
+        options = initialized(_abi.SessionOptions, "lyra_session_options_init_size")
+        options.sampling = _abi.SAMPLING["greedy" if temperature == 0 else sampling]
+        options.temperature = temperature or 0
+        options.top_k = top_k
+        options.top_p = top_p
+        options.min_p = min_p
+        options.repetition_penalty = repetition_penalty
+        options.seed = seed
+        options.max_new_tokens = max_new_tokens
+        options.max_context_tokens = max_context_tokens
+        options.speak = 1 if speak else 0
+        options.adapter = adapter.encode()
+        options.system_prompt = None if system_prompt is None else system_prompt.encode()
+        handle = ctypes.c_void_p()
+        call("lyra_session_create", self._open_handle(), ctypes.byref(options), ctypes.byref(handle))
+        return Session(handle.value, self.info.audio_sample_rate, self._callbacks)
+
+    @property
+    def info(self) -> ModelInfo:
+        """Sizes, rates and abilities."""
+        c = initialized(_abi.ModelInfo, "lyra_model_info_init_size")
+        call("lyra_model_get_info", self._open_handle(), ctypes.byref(c))
+        values = {name: getattr(c, name) for name, _ in c._fields_ if name != "size"}
+        values["hears_speech"] = bool(c.hears_speech)
+        values["speaks"] = bool(c.speaks)
+        return ModelInfo(**values)
+
+    def close(self) -> None:
+        """Closes the model. Closing it again does nothing."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            call("lyra_model_close", handle)
+
+    def _open_handle(self) -> int:
+        if self._handle is None:
+            raise LyraError(Status.CLOSED, "the model is closed")
+        return self._handle
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except Exception:
+            pass  # nobody is left to be told

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# From a fresh clone to a spoken answer, on a Debian machine with a Swift toolchain: installs the system packages that
+# are missing, builds lyra, makes a tiny checkpoint and a recording, and asks the one about the other.
+# Can be run again, from any folder; what is there already is not made again.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=$root/.build/quickstart
+lyra=$root/.build/lyra/bin/lyra
+
+step() { echo "== $*"; }
+
+step "system packages"
+"$root/bindings/setup-debian.sh" libopenblas-dev libsndfile1-dev pkg-config g++ binutils git ca-certificates python3
+
+step "building the library and the tool (minutes the first time)"
+"$root/bindings/c/build.sh"
+
+step "a tiny checkpoint with random weights, and a recording of made-up vowels, in $work"
+mkdir -p "$work"
+if [ ! -d "$work/tiny" ]; then
+    rm -rf "$work/tiny.new"
+    "$lyra" make-tiny "$work/tiny.new" --seed 1
+    mv "$work/tiny.new" "$work/tiny"
+fi
+if [ ! -f "$work/question.wav" ]; then python3 "$root/examples/python/make_recording.py" "$work/question.wav"; fi
+
+step "lyra generate"
+"$lyra" generate --model "$work/tiny" --audio "$work/question.wav" --prompt "What is said?" --temperature 0 \
+    --max-tokens 24 --speak "$work/answer.wav"
+cat <<TEXT
+
+The answer is above, and spoken in $work/answer.wav.
+The weights are random, so the words mean nothing: this shows that all parts work. With a real checkpoint:
+    $lyra generate --model Lyra_Mini_3B --audio question.wav --prompt "What is said?" --speak answer.wav
+TEXT
