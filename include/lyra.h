@@ -35,14 +35,14 @@
  *
  * Errors. Every call that can fail returns a lyra_status. After one that is not LYRA_OK, lyra_last_error() has a
  * sentence for a person: what was wrong, where, and what to do. Out parameters are then left as they were, and the
- * object is as it was before the call unless the function's comment says otherwise. Nothing here throws, aborts, exits,
+ * object is as it was before the call, unless the function's comment says otherwise (lyra_step's does). Nothing here throws, aborts, exits,
  * or prints. A null pointer where one is not allowed is LYRA_E_ARGUMENT; a handle that was closed, or never was one,
  * is LYRA_E_CLOSED.
  *
  * Structs. Option, info and reader structs begin with their own size, which tells the library what the caller was
  * compiled against: a program built with an older, shorter struct keeps working, and fields it does not know read as 0.
  * Call the init function (which takes the size through a macro), then set what matters; a field of 0 or NULL means its
- * default. Strings that a struct or a call takes are UTF-8, are copied, and need not outlive the call.
+ * default. A size of 0, or one beyond sense, is LYRA_E_ARGUMENT. Strings that a struct or a call takes are UTF-8, are copied, and need not outlive the call.
  */
 #ifndef LYRA_H
 #define LYRA_H
@@ -93,7 +93,7 @@ enum { LYRA_LOG_INFO = 1, LYRA_LOG_WARNING = 2 };
  * the call only. Called on the thread that is inside lyra; must not call lyra. */
 typedef void (*lyra_log_callback)(void *user, lyra_log_level level, const char *message);
 
-/* Told how far the opening of a model is: `done` of `total` tensors. Return 0 to go on, anything else to give up: the
+/* Told how far the opening of a model is: `done` of `total` parts, layers mostly. Return 0 to go on, anything else to give up: the
  * open then fails with LYRA_E_STATE. Called on the thread that opens; must not call lyra. */
 typedef int32_t (*lyra_open_callback)(void *user, size_t done, size_t total);
 
@@ -117,7 +117,8 @@ lyra_status lyra_model_options_init_size(lyra_model_options *options, size_t siz
 
 /* Opens the checkpoint directory `path` (config.json, safetensors, vocabulary, adapters) and its towers. Weights are
  * mapped, not copied. `options` may be NULL. The caller owns *out and closes it with lyra_model_close.
- * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING, LYRA_E_UNSUPPORTED, LYRA_E_MEMORY. Any thread. */
+ * Errors: LYRA_E_MISSING for what is not there, LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_UNSUPPORTED, LYRA_E_MEMORY; LYRA_E_STATE
+ * if the progress callback gave up. A tower or vocoder that is not found is no error until something needs it. Any thread. */
 lyra_status lyra_model_open(const char *path, const lyra_model_options *options, lyra_model **out);
 
 /* Closes a model. Sessions that still use it go on working, and its memory is given back with the last of them.
@@ -154,7 +155,8 @@ typedef struct lyra_session lyra_session;
 
 typedef int32_t lyra_sampling;
 enum {
-    LYRA_SAMPLING_DEFAULT = 0, /* as the checkpoint's generation_config.json says */
+    LYRA_SAMPLING_DEFAULT = 0, /* greedy or random as the checkpoint's generation_config.json says; where random, with
+                                  the fields below, and with the checkpoint's numbers for those left 0 */
     LYRA_SAMPLING_GREEDY = 1,  /* the most likely token, always; reproducible */
     LYRA_SAMPLING_RANDOM = 2   /* drawn, with the fields below */
 };
@@ -203,7 +205,7 @@ lyra_status lyra_set_system_prompt(lyra_session *session, const char *utf8, size
  * Feeding a recording reads no more than its header; it is decoded, averaged to mono, resampled and encoded window by
  * window in lyra_step, so its length does not matter. Formats: what libsndfile reads (WAV, FLAC, OGG, Opus, MP3, …). */
 
-/* Adds typed text: `bytes` bytes of UTF-8 (invalid sequences become U+FFFD). Names of special tokens, such as
+/* Adds typed text: `bytes` bytes of UTF-8 (invalid sequences become U+FFFD); with 0 bytes `utf8` may be NULL. Names of special tokens, such as
  * "<|im_end|>", are read as those tokens, as in the reference. LYRA_E_ARGUMENT if it is over 64 MiB. */
 lyra_status lyra_feed_text(lyra_session *session, const char *utf8, size_t bytes);
 
@@ -223,7 +225,8 @@ typedef struct lyra_reader {
                                                                 read, 0 at the end, negative on failure */
     int64_t (*seek)(void *user, int64_t offset);  /* to an offset from the start; the new offset, negative on failure */
     int64_t (*length)(void *user);                /* bytes in all; negative on failure */
-    void (*close)(void *user); /* called once, when lyra needs the reader no more (also when the feed fails); may be NULL */
+    void (*close)(void *user); /* called once, when lyra needs the reader no more: at the end of the turn, or at once when
+                                  the feed fails, whatever its error; may be NULL */
 } lyra_reader;
 
 /* The same from a reader. The struct is copied; what it points to must live until `close`. */

@@ -4,21 +4,24 @@ import Lyra
 /// A caller's reader struct as a source of bytes; its close function is called once, with the last reference.
 final class CallerReader: ByteReader {
     private let reader: lyra_reader
-    private let readBytes: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, Int) -> Int64
-    private let seekTo: @convention(c) (UnsafeMutableRawPointer?, Int64) -> Int64
-    private let length: @convention(c) (UnsafeMutableRawPointer?) -> Int64
 
-    init(_ reader: lyra_reader) throws {
-        self.reader = reader
-        readBytes = try required(reader.read, "reader.read")
-        seekTo = try required(reader.seek, "reader.seek")
-        length = try required(reader.length, "reader.length")
+    /// Takes the reader over, also when it is refused: its close function is then called at once.
+    ///
+    /// - Throws: `LyraError.argument` if a function that is needed is null.
+    static func adopt(_ reader: lyra_reader) throws -> CallerReader {
+        let adopted = CallerReader(reader)
+        _ = try required(reader.read, "reader.read")
+        _ = try required(reader.seek, "reader.seek")
+        _ = try required(reader.length, "reader.length")
+        return adopted
     }
+
+    private init(_ reader: lyra_reader) { self.reader = reader }
 
     deinit { reader.close?(reader.user) }
 
     func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-        let count = readBytes(reader.user, buffer.baseAddress, buffer.count)
+        let count = reader.read?(reader.user, buffer.baseAddress, buffer.count) ?? -1
         guard count >= 0, count <= Int64(buffer.count) else {
             throw LyraError(.io, "the reader's read function returned \(count) when asked for \(buffer.count) bytes")
         }
@@ -26,7 +29,7 @@ final class CallerReader: ByteReader {
     }
 
     func seek(to offset: Int64) throws {
-        let reached = seekTo(reader.user, offset)
+        let reached = reader.seek?(reader.user, offset) ?? -1
         guard reached == offset else {
             throw LyraError(.io, "the reader's seek function returned \(reached) when asked for offset \(offset)")
         }
@@ -34,7 +37,7 @@ final class CallerReader: ByteReader {
 
     var size: Int64 {
         get throws {
-            let size = length(reader.user)
+            let size = reader.length?(reader.user) ?? -1
             guard size >= 0 else { throw LyraError(.io, "the reader's length function returned \(size)") }
             return size
         }

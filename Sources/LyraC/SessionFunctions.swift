@@ -100,7 +100,7 @@ private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> Un
     _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!
 ) -> lyra_status {
     status {
-        let reader = try CallerReader(lyra_reader(from: required(reader, "reader")))
+        let reader = try CallerReader.adopt(lyra_reader(from: required(reader, "reader")))
         try sessions.object(session).use { try $0.feed(speechReader: reader) }
     }
 }

@@ -41,7 +41,9 @@ public final class PCMQueue: SampleSource {
                 .argument, "\(name): \(interleaved.count) samples are not whole frames of \(channels) channels")
         }
         guard let base = interleaved.baseAddress, !interleaved.isEmpty else { return }
-        try AudioLimits.checkFinite(interleaved, channels: channels, firstFrame: framesAppended, name: name)
+        try AudioLimits.checkFinite(
+            interleaved, channels: channels, firstFrame: framesAppended, name: name,
+            code: .argument)
         try convert(base, frames: interleaved.count / channels)
     }
 

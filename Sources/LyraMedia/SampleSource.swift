@@ -41,8 +41,10 @@ enum AudioLimits {
     /// - Parameters:
     ///   - samples: Interleaved, [frames, channels].
     ///   - firstFrame: The index in the recording of the first of them, for the message.
+    ///   - code: What such samples are: a damaged file's, or a caller's mistake.
     static func checkFinite(
-        _ samples: UnsafeBufferPointer<Float>, channels: Int, firstFrame: Int64, name: String
+        _ samples: UnsafeBufferPointer<Float>, channels: Int, firstFrame: Int64, name: String,
+        code: LyraError.Code = .format
     ) throws {
         // The bits of a Float without its sign order like its magnitude, with infinity and NaN on top: an integer maximum
         // sees them all, and vectorises.
@@ -52,7 +54,7 @@ enum AudioLimits {
         for (index, sample) in samples.enumerated() where !(sample.magnitude <= largestSample) {
             let frame = firstFrame + Int64(index / channels)
             let place = channels == 1 ? "sample \(frame)" : "sample \(frame) of channel \(index % channels)"
-            throw LyraError(.format, "\(name): \(place) is \(sample), which is no sound")
+            throw LyraError(code, "\(name): \(place) is \(sample), which is no sound")
         }
     }
 

@@ -44,7 +44,7 @@ private final class CheckpointLoader {
 
     func load() throws -> Checkpoint {
         guard FileSystem.isDirectory(directory) else {
-            throw LyraError(.io, "\(directory): there is no such directory; a checkpoint is a directory with a config.json")
+            throw LyraError(.missing, "\(directory): there is no such directory; a checkpoint is a directory with a config.json")
         }
         let configuration = try readConfiguration()
         total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 4

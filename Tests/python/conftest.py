@@ -17,7 +17,7 @@ def checkpoint(tmp_path_factory):
     directory = tmp_path_factory.mktemp("tiny")
     tool = os.environ.get("LYRA_TOOL", str(ROOT / ".build/lyra/bin/lyra"))
     subprocess.run([tool, "make-tiny", str(directory), "--seed", "1"], check=True, capture_output=True)
-    return directory / "lyra"
+    return directory
 
 
 @pytest.fixture(scope="session")

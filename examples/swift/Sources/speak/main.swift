@@ -1,0 +1,47 @@
+// Asks a model about a recording: text streams to stdout, speech goes to a file of raw 32-bit floats.
+//
+//     swift run speak MODEL RECORDING [QUESTION] [SPEECH.f32]
+import Lyra
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+func speak(_ arguments: [String]) throws {
+    let model = try Model(path: arguments[1])
+    var options = SessionOptions()
+    options.speaks = model.speaks
+    options.maxNewTokens = 64
+    let session = try Session(model, options: options)
+
+    try session.feed(speechFile: arguments[2])
+    if arguments.count > 3 { try session.feed(text: arguments[3]) }
+    try session.endTurn()
+
+    var speech: [Float] = []
+    var events = SessionEvents()
+    while !events.contains(.end) {
+        events = try session.step()
+        if events.contains(.text) { print(String(decoding: session.readText(), as: UTF8.self), terminator: "") }
+        if events.contains(.audio) { speech += session.readAudio() }
+    }
+    print()
+    if arguments.count > 4, let file = fopen(arguments[4], "wb") {
+        let written = fwrite(speech, MemoryLayout<Float>.stride, speech.count, file)
+        guard fclose(file) == 0, written == speech.count else {
+            throw LyraError(.io, "\(arguments[4]): cannot be written")
+        }
+        print("\(speech.count) samples of speech at \(model.audioSampleRate ?? 0) Hz are in \(arguments[4])")
+    }
+}
+
+guard CommandLine.arguments.count > 2 else {
+    print("usage: speak MODEL RECORDING [QUESTION] [SPEECH.f32]")
+    exit(64)
+}
+do {
+    try speak(CommandLine.arguments)
+} catch {
+    print("speak: \(error)")
+    exit(1)
+}
