@@ -33,7 +33,7 @@ install_packages() {
 # Reads Swift Testing's summary ("Test run with 12 tests …") and XCTest's ("Executed 3 tests, with 1 failure").
 test_swift() {
     local log=$logs/swift.log status all bad skipped xctest
-    swift test --package-path "$root" -c release -Xswiftc -enable-testing 2>&1 | tee "$log"
+    swift test --package-path "$root" -c release -Xswiftc -enable-testing --no-parallel 2>&1 | tee "$log"
     status=$?
     all=$(sed -nE 's/^.*Test run with ([0-9]+) tests? .*(passed|failed) after.*/\1/p' "$log" |
         awk '{ n += $1 } END { print n + 0 }')

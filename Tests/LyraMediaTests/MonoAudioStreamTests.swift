@@ -67,7 +67,7 @@ private func append(_ samples: [Float], to queue: PCMQueue, sampleRate: Int = 44
         for bad in [Float.nan, .infinity] {
             let error = try #require(
                 try lyraError { try append([0, 0, 0, bad], to: queue, sampleRate: 16_000, channels: 2) })
-            #expect(error.code == .format)
+            #expect(error.code == .argument)
             #expect(error.message.contains("sample 2 of channel 1"))
         }
         queue.finish()

@@ -1,0 +1,182 @@
+import Foundation
+import LyraTensor
+import Testing
+
+@testable import Lyra
+
+/// Turns that end early: cancelled, stopped, or by an error. Nothing of a turn that was taken back may be found again.
+@Suite struct EndingTests {
+    private static let opening = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+    private static let end = "<|im_end|>\n<|im_start|>assistant\n"
+
+    private func spoken(_ golden: Golden) throws -> Session {
+        try golden.session {
+            // Drawn at random: a sampler that was not taken back would show.
+            ($0.speaks, $0.maxNewTokens) = (true, 6)
+            ($0.sampling, $0.temperature, $0.topK, $0.topP, $0.seed) = (.random, 1.5, 0, 1, 5)
+        }
+    }
+
+    @Test func aTurnCancelledAtAnyStepIsAsIfItHadNeverBeen() throws {
+        let golden = Golden.a
+        let pcm = try golden.shortRecording
+        let undisturbed = try spoken(golden)
+        let first = try undisturbed.ask("Hello!")
+        let wanted = try undisturbed.ask("And now?")
+        try #require(!wanted.audio.isEmpty)
+        let steps = try undisturbed.ask("What is said?", hearing: pcm).steps
+        var phases: Set<Int32> = []
+        // Another stride would see other steps; this one sees every phase, which is checked.
+        for step in Array(stride(from: 0, to: steps - 1, by: 4)) + [steps - 2] {
+            let session = try spoken(golden)
+            #expect(try session.ask("Hello!") == first)
+            try session.feed(pcm: pcm)
+            try session.feed(text: "What is said?")
+            try session.endTurn()
+            for _ in 0..<step { try #require(!session.step().contains(.end)) }
+            phases.insert(session.progress.phase.rawValue)
+            session.control.cancel()
+            #expect(try session.step() == .end, "step \(step)")
+            #expect(session.usage.stop == .cancelled)
+            #expect(session.readText().isEmpty && session.readAudio().isEmpty)
+            #expect(session.readTokens().isEmpty && session.readUnits().isEmpty)
+            expect(.state) { _ = try session.step() }
+            #expect(try session.ask("And now?") == wanted, "cancelled before step \(step) of \(steps)")
+            #expect(session.usage.adapter == nil, "the adapter is taken back, too")
+        }
+        #expect(phases == [1, 2, 3])
+    }
+
+    @Test func aFirstTurnThatIsCancelledLeavesAFreshSession() throws {
+        let fresh = try spoken(Golden.b).ask("Hello!")
+        let session = try spoken(Golden.b)
+        try session.feed(text: "Something else")
+        try session.endTurn()
+        for _ in 0..<12 { _ = try session.step() }
+        session.control.cancel()
+        #expect(try session.step() == .end)
+        try session.setSystemPrompt(session.systemPrompt)
+        #expect(try session.ask("Hello!") == fresh)
+    }
+
+    @Test func aTurnCancelledWhileItIsFedIsDroppedWithoutAnEvent() throws {
+        let fresh = try spoken(Golden.b).ask("Hello!")
+        let session = try spoken(Golden.b)
+        try session.feed(text: "Something else")
+        try session.feed(pcm: [Float](repeating: 0.1, count: 100))
+        session.control.cancel()
+        #expect(try session.ask("Hello!") == fresh)
+        try session.feed(text: "Something else")
+        session.control.cancel()
+        expect(.state) { try session.endTurn() }
+    }
+
+    @Test func requestsWithNothingInProgressDoNothing() throws {
+        let session = try spoken(Golden.b)
+        session.control.stop()
+        session.control.cancel()
+        let fresh = try session.ask("Hello!")
+        session.control.stop()
+        session.control.cancel()
+        let second = try session.ask("And now?")
+        let other = try spoken(Golden.b)
+        #expect(try other.ask("Hello!") == fresh)
+        #expect(try other.ask("And now?") == second)
+    }
+
+    /// The words before the stop stay, as the template would close them, and the next turn follows them.
+    @Test func aStoppedAnswerKeepsWhatWasSaid() throws {
+        let golden = Golden.a
+        let wanted = try golden.integers("turn_text", "out.ids")
+        for said in [1, 2, 5, 11] {
+            let session = try golden.session { $0.speaks = true }
+            try session.feed(text: "Hello! Who are you?")
+            try session.endTurn()
+            var tokens: [Int32] = []
+            while tokens.count < said {
+                _ = try session.step()
+                tokens += session.readTokens()
+            }
+            session.control.stop()
+            #expect(try session.step() == .end)
+            #expect(session.usage.stop == .stopped && session.usage.generatedTokens == said)
+            #expect(session.readAudio().isEmpty, "audio that was not read is dropped")
+            #expect(tokens == Array(wanted.prefix(said)))
+            let next = try session.ask("And where?")
+            let parts: [Part] = [
+                .text(Self.opening + "Hello! Who are you?" + Self.end), .ids(tokens),
+                .text("<|im_end|>\n<|im_start|>user\nAnd where?" + Self.end),
+            ]
+            #expect(next.tokens == (try golden.answer(parts)), "stopped after \(said)")
+        }
+    }
+
+    @Test func textThatWasNotReadStaysReadableAfterAStop() throws {
+        let session = try Golden.a.session { $0.speaks = true }
+        let whole = try Golden.a.session().ask("Hello! Who are you?")
+        try session.feed(text: "Hello! Who are you?")
+        try session.endTurn()
+        while session.usage.generatedTokens < 6 { _ = try session.step() }
+        session.control.stop()
+        #expect(try session.step() == .end)
+        #expect(session.readTokens() == Array(whole.tokens.prefix(6)))
+        let text = session.readText()
+        #expect(!text.isEmpty && whole.text.starts(with: text))
+    }
+
+    @Test func aStopBeforeTheFirstWordTakesTheTurnBack() throws {
+        let fresh = try spoken(Golden.a).ask("Hello!")
+        let session = try spoken(Golden.a)
+        for steps in [0, 1, 4, 9] {
+            try session.feed(text: "Something else")
+            try session.endTurn()
+            for _ in 0..<steps { _ = try session.step() }
+            try #require(session.usage.generatedTokens == 0)
+            session.control.stop()
+            #expect(try session.step() == .end)
+            #expect(session.usage.stop == .stopped)
+        }
+        #expect(try session.ask("Hello!") == fresh)
+    }
+
+    @Test func aCancelAfterAStopWins() throws {
+        let fresh = try spoken(Golden.a).ask("Hello!")
+        let session = try spoken(Golden.a)
+        try session.feed(text: "Something else")
+        try session.endTurn()
+        while session.usage.generatedTokens < 2 { _ = try session.step() }
+        session.control.stop()
+        session.control.cancel()
+        session.control.stop()
+        #expect(try session.step() == .end)
+        #expect(session.usage.stop == .cancelled)
+        #expect(try session.ask("Hello!") == fresh)
+    }
+
+    /// Requests from another thread come at any moment, also within a step; there is one end, and the session goes on.
+    @Test func requestsFromAnotherThreadEndTheTurnOnce() throws {
+        let golden = Golden.a
+        let fresh = try golden.session { $0.maxNewTokens = 400 }.ask("And now?").tokens
+        for round in 0..<30 {
+            let session = try golden.session { $0.maxNewTokens = 400 }
+            try session.feed(text: "Something else")
+            try session.endTurn()
+            let control = session.control
+            let isStop = round % 2 == 0
+            let thread = Thread {
+                usleep(UInt32(round * 150))
+                if isStop { control.stop() } else { control.cancel() }
+            }
+            thread.start()
+            let outcome = try session.finish()
+            #expect(outcome.ends == 1)
+            while !thread.isFinished { usleep(100) }
+            if outcome.stop == .cancelled {
+                #expect(try session.ask("And now?").tokens == fresh)
+            } else {
+                #expect(outcome.stop == .stopped || outcome.stop == .length || outcome.stop == .endOfAnswer)
+                #expect(try session.ask("And now?").ends == 1)
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+import LyraText
+import Testing
+
+@testable import Lyra
+
+/// Whole turns, from samples and text to tokens, units and waveform, against the reference.
+@Suite struct GoldenTurnTests {
+    @Test(arguments: Golden.both) func aTypedQuestionIsAnsweredAndSpoken(_ golden: Golden) throws {
+        let session = try golden.session { $0.speaks = true }
+        let outcome = try session.ask("Hello! Who are you?")
+        try expect(outcome, equals: "turn_text", of: golden)
+        #expect(session.usage.adapter == nil)
+        #expect(session.usage.mediaTokens == 0)
+    }
+
+    @Test(arguments: Golden.both) func aSpokenQuestionIsAnsweredAndSpoken(_ golden: Golden) throws {
+        let session = try golden.session { $0.speaks = true }
+        let outcome = try session.ask("What is said?", hearing: golden.shortRecording)
+        try expect(outcome, equals: "turn_speech", of: golden)
+        #expect(session.usage.adapter == "speech")
+    }
+
+    @Test(arguments: Golden.both) func aLongRecordingIsAnsweredAndSpoken(_ golden: Golden) throws {
+        let session = try golden.session { $0.speaks = true }
+        let outcome = try session.ask("Summarize.", hearing: golden.longRecording)
+        try expect(outcome, equals: "turn_long", of: golden)
+        #expect(session.usage.adapter == "long_speech")
+    }
+
+    /// Ids and units exactly; samples of ±1 within 1e-4, which covers float32 rounding in another order of sums.
+    private func expect(_ outcome: Outcome, equals name: String, of golden: Golden) throws {
+        #expect(outcome.tokens == (try golden.integers(name, "out.ids")))
+        #expect(outcome.units == (try golden.integers(name, "out.units")))
+        #expect(outcome.stop == (outcome.tokens.last == 2050 || outcome.tokens.last == 2048 ? .endOfAnswer : .length))
+        let wav = try golden.floats(name, "out.wav")
+        try #require(outcome.audio.count == wav.count)
+        #expect(zip(outcome.audio, wav).allSatisfy { abs($0 - $1) <= 1e-4 })
+        // A frame of every golden vocoder is 320 samples: durations are exact if the lengths are.
+        #expect(outcome.audio.count == 320 * (try golden.integers(name, "out.frames").reduce(0) { $0 + Int($1) }))
+        var whole = Detokenizer(golden.tokenizer)
+        let said = outcome.tokens.filter { $0 != 2050 && $0 != 2048 }
+        let text = said.map { whole.append($0) }.joined() + whole.finish()
+        #expect(outcome.text == Array(text.utf8))
+    }
+
+    /// Durations are exact, not only their sum: the waveform would not match otherwise; and audio comes before the last word.
+    @Test func speechBeginsBeforeTheAnswerEnds() throws {
+        let session = try Golden.a.session { $0.speaks = true }
+        try session.feed(text: "Hello! Who are you?")
+        try session.endTurn()
+        var order: [String] = []
+        while session.isAnswering {
+            _ = try session.step()
+            order += session.readAudio().isEmpty ? [] : ["audio"]
+            order += session.readTokens().isEmpty ? [] : ["token"]
+        }
+        let first = try #require(order.firstIndex(of: "audio"))
+        #expect(order[first...].contains("token"))
+    }
+}
