@@ -60,6 +60,17 @@ test_c() {
     fi
 }
 
+# The Swift example, as a package that depends on this one, asks a tiny checkpoint about a recording.
+test_swift_example() {
+    local work=$root/.build/swift-example
+    rm -rf "$work" && mkdir -p "$work" &&
+        swift build --package-path "$root/examples/swift" &&
+        "$prefix/bin/lyra" make-tiny "$work/tiny" &&
+        python3 "$root/examples/python/make_recording.py" "$work/question.wav" &&
+        "$root/examples/swift/.build/debug/speak" "$work/tiny" "$work/question.wav" "What is said?" "$work/answer.f32" &&
+        [ -s "$work/answer.f32" ] && count 1 0 0 || count 0 1 1
+}
+
 # A virtual environment that is made once; the package is installed anew each time, from a copy, as pip builds in place.
 prepare_python() {
     if [ ! -f "$python/ready" ]; then
@@ -103,6 +114,8 @@ if ! "$root/bindings/c/build.sh" --prefix "$prefix"; then
     count 0 1 1
     finish
 fi
+echo "== the Swift example"
+test_swift_example
 echo "== C"
 test_c
 echo "== Python"

@@ -126,7 +126,7 @@ public final class Session {
     /// Adds a recording from a file's bytes, which are copied.
     public func feed(speechBytes bytes: UnsafeRawBufferPointer) throws {
         _ = try model.checkpoint.speechInput.get()
-        try feed(speech: AudioFileDecoder(bytes: Array(bytes)))
+        try feed(speech: AudioFileDecoder(reader: MemoryReader(copying: bytes), name: "audio in memory"))
     }
 
     /// Adds samples of speech. Consecutive calls continue one recording, until `endRecording` or another feed.
