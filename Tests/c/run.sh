@@ -48,9 +48,13 @@ link=(-pthread "-L$prefix/lib" -llyra -lm "-Wl,-rpath,$prefix/lib")
 recording=$work/recording.wav
 model=$work/tiny
 
+# A sanitized build has no tool; an ordinary one beside it makes its inputs.
+tool=$prefix/bin/lyra
+if [ ! -x "$tool" ]; then tool=$root/.build/lyra/bin/lyra; fi
+
 make_inputs() {
     python3 "$root/examples/python/make_recording.py" "$recording" > "$log" 2>&1 &&
-        "$prefix/bin/lyra" make-tiny "$work/tiny" --seed 1 >> "$log" 2>&1 && [ -f "$model/config.json" ]
+        "$tool" make-tiny "$work/tiny" --seed 1 >> "$log" 2>&1 && [ -f "$model/config.json" ]
 }
 
 # ------------------------------------------------------------------------------------------------- header and library

@@ -1,0 +1,100 @@
+import CKernels
+import Foundation
+import LyraTensor
+import Testing
+
+/// Tiled attention against softmax(q · kᵀ) · v written out in double precision.
+@Suite(.serialized) struct AttentionTests {
+    struct Shape: CustomTestStringConvertible, Sendable {
+        var rows: Int
+        var past = 0
+        var heads = 2
+        var kvHeads = 2
+        var dim = 16
+        var gain: Float = 1
+        var testDescription: String { "\(rows) after \(past), \(heads)/\(kvHeads) heads of \(dim), gain \(gain)" }
+    }
+
+    static let shapes: [Shape] = [
+        Shape(rows: 1), Shape(rows: 2, dim: 2), Shape(rows: 7, heads: 3, kvHeads: 1, dim: 6),
+        Shape(rows: 97, heads: 6, kvHeads: 2, dim: 10), Shape(rows: 1, past: 700, heads: 12, kvHeads: 2, dim: 8),
+        Shape(rows: 25, past: 511, heads: 4, kvHeads: 4, dim: 32), Shape(rows: 300, past: 30, heads: 4, kvHeads: 2),
+        Shape(rows: 40, past: 300, gain: 100), Shape(rows: 3, past: 256, heads: 100, kvHeads: 1, dim: 4),
+    ]
+
+    /// One query over the keys it may see.
+    private func attend(_ q: ArraySlice<Float>, _ k: [Float], _ v: [Float], at offset: Int, columns: Int, seen: Int) -> [Double] {
+        let dim = q.count, query = Array(q)
+        let scores = (0..<seen).map { row in
+            (0..<dim).reduce(0.0) { $0 + Double(query[$1]) * Double(k[row * columns + offset + $1]) } / Double(dim).squareRoot()
+        }
+        let top = scores.max() ?? 0
+        let weights = scores.map { exp($0 - top) }
+        let sum = weights.reduce(0, +)
+        return (0..<dim).map { d in
+            (0..<seen).reduce(0.0) { $0 + weights[$1] / sum * Double(v[$1 * columns + offset + d]) }
+        }
+    }
+
+    @Test(arguments: shapes) func cachedAttentionEqualsTheDefinition(_ shape: Shape) throws {
+        let columns = shape.kvHeads * shape.dim, total = shape.past + shape.rows, width = shape.heads * shape.dim
+        var sequence = Sequence(total * 13 + width)
+        let q = sequence.floats(shape.rows * width).map { $0 * shape.gain }
+        let (k, v) = (sequence.floats(total * columns), sequence.floats(total * columns))
+        var want: [Double] = []
+        for row in 0..<shape.rows {
+            for head in 0..<shape.heads {
+                let offset = head / (shape.heads / shape.kvHeads) * shape.dim
+                let query = q[row * width + head * shape.dim..<row * width + (head + 1) * shape.dim]
+                want += attend(query, k, v, at: offset, columns: columns, seen: shape.past + row + 1)
+            }
+        }
+        let cache = KeyValueCache(columns: columns)
+        // Appended in two goes, with rows that are taken off again in between.
+        try cache.append(keys: k, values: v, stride: columns, count: total)
+        cache.truncate(to: shape.past)
+        let (restK, restV) = (Array(k[(shape.past * columns)...]), Array(v[(shape.past * columns)...]))
+        try cache.append(keys: restK, values: restV, stride: columns, count: shape.rows)
+        #expect(cache.rows == total)
+        try onEachISA { isa in
+            let got = try cache.attend(
+                queries: q, stride: width, rows: shape.rows, heads: shape.heads, headDim: shape.dim)
+            // e^x is exact to 2e-7; a gain of 100 makes one weight stand out, whose score has float's error times the gain.
+            #expect(difference(got.values, want) < 3e-6 * Double(max(shape.gain, 1)), "\(isa)")
+        }
+    }
+
+    @Test(arguments: [1, 5, 64, 300]) func attentionOverAllRowsEqualsTheDefinition(_ rows: Int) throws {
+        let heads = 3, dim = 8, width = heads * dim
+        var sequence = Sequence(rows)
+        let qkv = try Tensor([rows, 3 * width], sequence.floats(rows * 3 * width))
+        let all = qkv.values
+        func part(_ index: Int) -> [Float] {
+            (0..<rows).flatMap { row -> ArraySlice<Float> in
+                let start = row * 3 * width + index * width
+                return all[start..<start + width]
+            }
+        }
+        let (q, k, v) = (part(0), part(1), part(2))
+        let want = (0..<rows * heads).flatMap { index -> [Double] in
+            let (row, head) = (index / heads, index % heads)
+            let query = q[row * width + head * dim..<row * width + (head + 1) * dim]
+            return attend(query, k, v, at: head * dim, columns: width, seen: rows)
+        }
+        try onEachISA { isa in
+            let got = try qkv.selfAttention(heads: heads)
+            #expect(difference(got.values, want) < 2e-6, "\(isa)")
+        }
+    }
+
+    @Test func emptyPagesAreGivenBack() throws {
+        let cache = KeyValueCache(columns: 2)
+        let rows = [Float](repeating: 1, count: 2 * 600)
+        try cache.append(keys: rows, values: rows, stride: 2, count: 600)
+        #expect(cache.byteCount == 2 * 3 * KeyValueCache.pageRows * 2 * 4)
+        cache.truncate(to: 256)
+        #expect(cache.byteCount == 2 * KeyValueCache.pageRows * 2 * 4)
+        cache.truncate(to: 0)
+        #expect(cache.byteCount == 0 && cache.rows == 0)
+    }
+}

@@ -1,0 +1,111 @@
+import CKernels
+import LyraTensor
+import Testing
+
+/// Matrix products against the definition in double precision, on every instruction set that is here.
+@Suite(.serialized) struct LinearTests {
+    /// Sums of k products in float differ from those in double by about √k · 6e-8 of the largest.
+    static let tolerance = 2e-6
+
+    struct Shape: CustomTestStringConvertible, Sendable {
+        let m: Int, k: Int, n: Int
+        var testDescription: String { "[\(m), \(k)] · [\(n), \(k)]ᵀ" }
+    }
+
+    /// Few and many rows, depths and widths around the vectors, and past one block of each.
+    static let shapes: [Shape] =
+        [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 25, 33].map { Shape(m: $0, k: 65, n: 19) }
+        + [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 100].map { Shape(m: 4, k: $0, n: 9) }
+        + [1, 2, 3, 4, 5, 8, 63, 64, 65, 129].map { Shape(m: 1, k: 33, n: $0) }
+        + [
+            Shape(m: 14, k: 1030, n: 260), Shape(m: 70, k: 2050, n: 7), Shape(m: 13, k: 5, n: 513),
+            Shape(m: 1, k: 1500, n: 300),
+        ]
+
+    private struct Case {
+        let x: [Float], w: [Float], bias: [Float], old: [Float], want: [Double]
+
+        init(_ shape: Shape) {
+            var sequence = Sequence(shape.m * 31 + shape.k * 7 + shape.n)
+            x = sequence.floats(shape.m * shape.k)
+            w = sequence.floats(shape.n * shape.k).roundedToBFloat16
+            bias = sequence.floats(shape.n)
+            old = sequence.floats(shape.m * shape.n)
+            let (x, w) = (x, w)
+            want = (0..<shape.m * shape.n).map { index in
+                let (row, column) = (index / shape.n, index % shape.n)
+                return (0..<shape.k).reduce(0.0) {
+                    $0 + Double(x[row * shape.k + $1]) * Double(w[column * shape.k + $1])
+                }
+            }
+        }
+    }
+
+    private func product(_ shape: Shape, _ data: Case, _ w: UnsafeRawPointer, _ type: lk_type, accumulate: Bool) -> [Float] {
+        let stride = shape.n + 3
+        var y = [Float](repeating: 77, count: shape.m * stride)
+        for row in 0..<shape.m where accumulate {
+            for column in 0..<shape.n { y[row * stride + column] = data.old[row * shape.n + column] }
+        }
+        let status = lk_linear(
+            &y, stride, data.x, shape.k, shape.m, shape.k, w, type, shape.n, accumulate ? nil : data.bias,
+            accumulate ? 1 : 0)
+        #expect(status == LK_OK)
+        for row in 0..<shape.m { #expect(y[row * stride + shape.n..<(row + 1) * stride].allSatisfy { $0 == 77 }) }
+        return (0..<shape.m).flatMap { y[$0 * stride..<$0 * stride + shape.n] }
+    }
+
+    @Test(arguments: shapes) func everyTypeEqualsTheDefinition(_ shape: Shape) {
+        let data = Case(shape)
+        let biased = data.want.enumerated().map { $1 + Double(data.bias[$0 % shape.n]) }
+        let added = data.want.enumerated().map { $1 + Double(data.old[$0]) }
+        let narrow = bfloat16(data.w)
+        onEachISA { isa in
+            func check(_ w: UnsafeRawPointer, _ type: lk_type) {
+                #expect(difference(product(shape, data, w, type, accumulate: false), biased) < Self.tolerance, "\(isa)")
+                #expect(difference(product(shape, data, w, type, accumulate: true), added) < Self.tolerance, "\(isa)")
+            }
+            data.w.withUnsafeBytes { if let base = $0.baseAddress { check(base, LK_F32) } }
+            // Files may leave weights at any byte.
+            var shifted = [UInt8](repeating: 0, count: narrow.count * 2 + 1)
+            narrow.withUnsafeBytes { for (index, byte) in $0.enumerated() { shifted[index + 1] = byte } }
+            shifted.withUnsafeBytes { if let base = $0.baseAddress { check(base + 1, LK_BF16) } }
+            let half = data.w.map { Float16($0) }
+            let halfCase = data.w.enumerated().allSatisfy { Float(half[$0]) == $1 }
+            if halfCase { half.withUnsafeBytes { if let base = $0.baseAddress { check(base, LK_F16) } } }
+        }
+    }
+
+    @Test func resultsDoNotDependOnTheNumberOfThreads() {
+        let usual = lk_threads()
+        defer { lk_set_threads(usual) }
+        for shape in [Shape(m: 1, k: 300, n: 700), Shape(m: 40, k: 300, n: 700)] {
+            let data = Case(shape)
+            let results = [Int32(1), 2, 5].map { threads in
+                lk_set_threads(threads)
+                return data.w.withUnsafeBytes { w in
+                    w.baseAddress.map { product(shape, data, $0, LK_F32, accumulate: false) } ?? []
+                }
+            }
+            #expect(results[0] == results[1] && results[0] == results[2])
+        }
+    }
+
+    @Test func everyHalfIsWidenedExactly() {
+        let patterns = (0...UInt16.max).map { $0 }
+        onEachISA { isa in
+            var wide = [Float](repeating: 0, count: patterns.count)
+            lk_widen(&wide, patterns, LK_F16, patterns.count)
+            for pattern in patterns {
+                let (got, want) = (wide[Int(pattern)], Float(Float16(bitPattern: pattern)))
+                if got.bitPattern != want.bitPattern && !(got.isNaN && want.isNaN) {
+                    Issue.record("\(isa): F16 \(pattern) became \(got), not \(want)")
+                }
+            }
+            lk_widen(&wide, patterns, LK_BF16, patterns.count)
+            for pattern in patterns where wide[Int(pattern)].bitPattern != UInt32(pattern) << 16 {
+                Issue.record("\(isa): BF16 \(pattern) became \(wide[Int(pattern)])")
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+import CKernels
+import Foundation
+import LyraTensor
+import Testing
+
+/// Row-wise functions against their definitions in double precision, on every instruction set that is here.
+@Suite(.serialized) struct RowKernelTests {
+    static let counts = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257, 1000]
+
+    /// Applies `kernel` to wide-ranging values and compares with `formula`; `tolerance` is absolute.
+    private func check(
+        _ tolerance: Double, _ kernel: (UnsafeMutablePointer<Float>, Int) -> Void, _ formula: (Double) -> Double
+    ) {
+        onEachISA { isa in
+            for count in Self.counts {
+                var sequence = Sequence(count)
+                let x = sequence.floats(count).map { $0 * 12 }
+                var y = x + [77]
+                kernel(&y, count)
+                let worst = zip(y, x).reduce(0.0) { max($0, abs(Double($1.0) - formula(Double($1.1)))) }
+                #expect(worst < tolerance, "\(isa), \(count) values")
+                #expect(y[count] == 77, "\(isa), \(count) values: one too many was written")
+            }
+        }
+    }
+
+    @Test func geluIsExact() {
+        // erf is good to 3e-7 and is multiplied by up to 6.
+        check(2e-6, { lk_gelu($0, $1) }) { 0.5 * $0 * (1 + erf($0 / 2.0.squareRoot())) }
+    }
+
+    @Test func tanhIsExact() { check(4e-7, { lk_tanh($0, $1) }) { tanh($0) } }
+
+    @Test func smallTanhKeepsItsDigits() {
+        onEachISA { isa in
+            var values: [Float] = [1e-6, -1e-4, 0.01, 0.149, 0.151, -0.3, 20, -90, 0]
+            let want = values.map { tanh(Double($0)) }
+            lk_tanh(&values, values.count)
+            for (got, want) in zip(values, want) { #expect(abs(Double(got) - want) <= 5e-7 * abs(want), "\(isa)") }
+        }
+    }
+
+    @Test func leakyReluKeepsAShareOfNegatives() {
+        check(1e-6, { lk_leaky_relu($0, $1, 0.1) }) { $0 > 0 ? $0 : 0.1 * $0 }
+        check(1e-9, { lk_leaky_relu($0, $1, 0) }) { max($0, 0) }
+    }
+
+    @Test func scaleMultiplies() { check(1e-5, { lk_scale($0, $1, -2.5) }) { -2.5 * $0 } }
+
+    @Test func addAdds() {
+        onEachISA { isa in
+            for count in Self.counts {
+                var sequence = Sequence(count)
+                let (x, old) = (sequence.floats(count), sequence.floats(count))
+                var y = old
+                lk_add(&y, x, count)
+                #expect(y == zip(old, x).map { $0 + $1 }, "\(isa), \(count) values")
+            }
+        }
+    }
+
+    @Test(arguments: counts) func normsEqualTheirDefinitions(_ columns: Int) throws {
+        let rows = 3
+        var sequence = Sequence(columns)
+        let x = sequence.floats(rows * columns).map { $0 * 3 + 1 }
+        let (weight, bias) = (sequence.floats(columns), sequence.floats(columns))
+        var rms: [Double] = [], layer: [Double] = []
+        for row in 0..<rows {
+            let values = x[row * columns..<(row + 1) * columns].map { Double($0) }, n = Double(columns)
+            let mean = values.reduce(0, +) / n
+            let root = (values.reduce(0) { $0 + $1 * $1 } / n + 1e-6).squareRoot()
+            let deviation = (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / n + 1e-5).squareRoot()
+            rms += values.enumerated().map { $1 / root * Double(weight[$0]) }
+            layer += values.enumerated().map { ($1 - mean) / deviation * Double(weight[$0]) + Double(bias[$0]) }
+        }
+        let tensor = try Tensor([rows, columns], x)
+        try onEachISA { isa in
+            let root = try tensor.rmsNormalized(weight: weight, epsilon: 1e-6)
+            let centred = try tensor.layerNormalized(weight: weight, bias: bias, epsilon: 1e-5)
+            #expect(difference(root.values, rms) < 1e-6, "\(isa)")
+            // With one column the deviation is √ε and what is left of the mean is divided by it.
+            let layerTolerance = columns < 3 ? 2e-4 : 3e-6
+            #expect(difference(centred.values, layer) < layerTolerance, "\(isa)")
+        }
+    }
+
+    @Test(arguments: counts) func gatedUnitsEqualTheirDefinition(_ columns: Int) throws {
+        var sequence = Sequence(columns)
+        let x = sequence.floats(2 * 2 * columns).map { $0 * 20 }
+        let want = (0..<2 * columns).map { index -> Double in
+            let (row, column) = (index / columns, index % columns)
+            let gate = Double(x[2 * row * columns + column]), up = Double(x[2 * row * columns + columns + column])
+            return gate / (1 + exp(-gate)) * up
+        }
+        try onEachISA { isa in
+            let got = try Tensor([2, 2 * columns], x).siluGated().values
+            #expect(difference(got, want) < 1e-6, "\(isa)")
+        }
+    }
+
+    @Test(arguments: [2, 4, 6, 16, 34, 64, 128]) func rotationTurnsEachPair(_ dim: Int) {
+        let rows = 3, heads = 2, stride = heads * dim + 5
+        var sequence = Sequence(dim)
+        let x = sequence.floats(rows * stride)
+        let angles = sequence.floats(rows * dim / 2).map { $0 * 50 }
+        onEachISA { isa in
+            var y = x
+            lk_rope(&y, stride, angles.map { cosf($0) }, angles.map { sinf($0) }, rows, heads, dim)
+            var want = x.map { Double($0) }
+            for row in 0..<rows {
+                for head in 0..<heads {
+                    for pair in 0..<dim / 2 {
+                        let at = row * stride + head * dim + pair
+                        let (a, b, angle) = (Double(x[at]), Double(x[at + dim / 2]), Double(angles[row * dim / 2 + pair]))
+                        want[at] = a * cos(angle) - b * sin(angle)
+                        want[at + dim / 2] = b * cos(angle) + a * sin(angle)
+                    }
+                }
+            }
+            #expect(difference(y, want) < 1e-6, "\(isa)")
+        }
+    }
+
+    @Test func theLargestIsTheFirstOfEqualsAndNeverNaN() {
+        #expect(lk_argmax([1, 3, 3, 2], 4) == 1)
+        #expect(lk_argmax([.nan, -5, .nan, -4], 4) == 3)
+        #expect(lk_argmax([-.infinity, -.infinity], 2) == 0)
+        #expect(lk_argmax([.nan], 1) == 0)
+    }
+}
