@@ -1,0 +1,156 @@
+import CSndfile
+import Foundation
+import LyraTensor
+import Testing
+
+@testable import Lyra
+
+/// Recordings from every kind of source, whole and broken.
+@Suite struct RecordingTests {
+    private let golden = Golden.a
+
+    /// Half a second, in 16-bit steps, so that every lossless file holds it exactly.
+    private func samples() throws -> [Float] {
+        try golden.shortRecording.prefix(8000).map { ($0 * 32767).rounded() / 32768 }
+    }
+
+    private func write(_ samples: [Float], _ name: String, _ format: Int) throws -> String {
+        let path = NSTemporaryDirectory() + "lyra-\(UUID().uuidString)-\(name)"
+        var info = SF_INFO(
+            frames: 0, samplerate: 16000, channels: 1, format: Int32(format), sections: 0, seekable: 0)
+        let file = try #require(sf_open(path, Int32(SFM_WRITE), &info))
+        defer { sf_close(file) }
+        #expect(sf_writef_float(file, samples, Int64(samples.count)) == samples.count)
+        return path
+    }
+
+    private func tokens(_ feed: (Session) throws -> Void) throws -> [Int32] {
+        let session = try golden.session()
+        try feed(session)
+        try session.feed(text: "What is said?")
+        return try session.answer().tokens
+    }
+
+    /// Bytes given in short reads.
+    private final class Trickle: ByteReader {
+        private let bytes: [UInt8]
+        private var offset = 0
+        private let failsAfter: Int
+
+        init(_ bytes: [UInt8], failsAfter: Int = .max) {
+            self.bytes = bytes
+            self.failsAfter = failsAfter
+        }
+
+        func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+            guard offset < failsAfter else { throw LyraError(.io, "the line went dead") }
+            let count = min(buffer.count, bytes.count - offset, 1000)
+            buffer.copyBytes(from: bytes[offset..<offset + count])
+            offset += count
+            return count
+        }
+
+        func seek(to offset: Int64) { self.offset = min(Int(offset), bytes.count) }
+        var size: Int64 { Int64(bytes.count) }
+    }
+
+    @Test func everySourceOfTheSameSamplesGivesTheSameAnswer() throws {
+        let pcm = try samples()
+        let wanted = try tokens { try $0.feed(pcm: pcm) }
+        for piece in [1, 160, 7777] {
+            let got = try tokens { session in
+                for start in stride(from: 0, to: pcm.count, by: piece) {
+                    try session.feed(pcm: Array(pcm[start..<min(start + piece, pcm.count)]))
+                }
+            }
+            #expect(got == wanted, "pieces of \(piece)")
+        }
+        let wav = try write(pcm, "a.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
+        let flac = try write(pcm, "a.flac", SF_FORMAT_FLAC | SF_FORMAT_PCM_16)
+        defer { for path in [wav, flac] { unlink(path) } }
+        let bytes = [UInt8](try Data(contentsOf: URL(filePath: wav)))
+        #expect(try tokens { try $0.feed(speechFile: wav) } == wanted)
+        #expect(try tokens { try $0.feed(speechFile: flac) } == wanted)
+        #expect(try tokens { session in try bytes.withUnsafeBytes { try session.feed(speechBytes: $0) } } == wanted)
+        #expect(try tokens { try $0.feed(speechReader: Trickle(bytes)) } == wanted)
+    }
+
+    @Test func theEndOfARecordingBeginsAnother() throws {
+        let pcm = try samples()
+        let session = try golden.session()
+        try session.feed(pcm: pcm)
+        try session.feed(pcm: pcm)
+        #expect(try session.answer().stop != .none)
+        #expect(session.usage.mediaTokens == 300)
+        try session.feed(pcm: pcm)
+        session.endRecording()
+        try session.feed(pcm: pcm)
+        _ = try session.answer()
+        #expect(session.usage.mediaTokens == 600)
+    }
+
+    @Test func silenceOfNoLengthIsAnswered() throws {
+        let session = try golden.session()
+        try session.feed(pcm: [])
+        _ = try session.answer()
+        #expect(session.usage.mediaTokens == 300)
+        #expect(session.usage.adapter == "speech")
+    }
+
+    @Test func exactlyOneWindowTakesTwoAsInTheReference() throws {
+        let session = try golden.session { $0.maxNewTokens = 1 }
+        try session.feed(pcm: [Float](repeating: 0.1, count: 480_000))
+        _ = try session.answer()
+        #expect(session.usage.mediaTokens == 600)
+        #expect(session.usage.adapter == "long_speech")
+    }
+
+    /// A turn that fails half-way is taken back: what follows is what a fresh session gives.
+    private func expectTakenBack(
+        _ code: LyraError.Code, _ part: String, change: (inout SessionOptions) -> Void = { _ in },
+        feed: (Session) throws -> Void
+    ) throws {
+        let fresh = try golden.session().ask("Hello!")
+        let session = try golden.session(change)
+        try feed(session)
+        try session.endTurn()
+        expect(code, part) { while try !session.step().contains(.end) {} }
+        #expect(!session.isAnswering && session.usage.stop == .failed)
+        #expect(session.readTokens().isEmpty && session.readText().isEmpty)
+        var after = try session.ask("Hello!")
+        after.steps = fresh.steps
+        #expect(after == fresh)
+        #expect(session.usage.adapter == nil && session.usage.cachedTokens == 0)
+    }
+
+    @Test func aSourceThatFailsTakesTheTurnBack() throws {
+        let long = try (0..<40).flatMap { _ in try samples() }
+        let wav = try write(long, "b.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
+        defer { unlink(wav) }
+        let bytes = [UInt8](try Data(contentsOf: URL(filePath: wav)))
+        try expectTakenBack(.io, "the line went dead") {
+            try $0.feed(speechReader: Trickle(bytes, failsAfter: 100_000))
+        }
+        var floats = try samples()
+        floats[5000] = .nan
+        let broken = try write(floats, "c.wav", SF_FORMAT_WAV | SF_FORMAT_FLOAT)
+        defer { unlink(broken) }
+        try expectTakenBack(.format, "5000") { try $0.feed(speechFile: broken) }
+    }
+
+    @Test func aConversationOverItsLimitIsRefusedWithBothNumbers() throws {
+        let pcm = try samples()
+        try expectTakenBack(.memory, "100", change: { $0.maxContextTokens = 100 }) {
+            try $0.feed(pcm: pcm)
+            try $0.feed(text: "What is said?")
+        }
+    }
+
+    @Test func filesThatAreNoRecordingsAreRefusedAtOnce() throws {
+        let session = try golden.session()
+        expect(.io, "nowhere.wav") { try session.feed(speechFile: "/nowhere.wav") }
+        expect(.format) { try session.feed(speechFile: Golden.path("a") + "/lyra/config.json") }
+        expect(.state) { try session.endTurn() }
+        _ = try session.ask("Hello!")
+    }
+}
