@@ -89,7 +89,7 @@ test_python() {
     local status bad
     rm -f "$logs/python.xml"
     LYRA_LIBRARY=$prefix/lib/liblyra.so LYRA_TOOL=$prefix/bin/lyra "$python/bin/python" -m pytest -q \
-        -p no:cacheprovider --junitxml "$logs/python.xml" "$root/Tests/python" 2>&1 | tee "$logs/python.log"
+        -p no:cacheprovider --junitxml "$logs/python.xml" "$root/Tests/python" "$root/Tests/cli" 2>&1 | tee "$logs/python.log"
     status=$?
     if [ ! -f "$logs/python.xml" ]; then count 0 1 1; return; fi
     bad=$(($(attribute failures) + $(attribute errors)))

@@ -50,7 +50,7 @@ import Testing
     /// Opens the copy and, if `answers`, asks for two spoken tokens about a short recording.
     private func attempt(_ copy: Copy, answers: Bool, _ what: String) {
         do {
-            let model = try Model(path: copy.root + "/lyra")
+            let model = try withExtendedLifetime(copy) { try Model(path: copy.root + "/lyra") }
             guard answers else { return }
             var options = SessionOptions()
             (options.maxNewTokens, options.speaks, options.seed) = (2, model.speaks, 1)
@@ -98,7 +98,7 @@ import Testing
             try copy.restore(file)
         }
         attempt(copy, answers: true, "the whole copy")
-        _ = try Model(path: copy.root + "/lyra")
+        _ = try withExtendedLifetime(copy) { try Model(path: copy.root + "/lyra") }
     }
 
     /// Weights that are all NaN or infinite give nonsense, but an answer.

@@ -1,0 +1,159 @@
+import Foundation
+import LyraTensor
+import Testing
+
+@testable import LyraModel
+
+/// Opening checkpoints: whole, in parts, and with something wrong.
+@Suite struct CheckpointTests {
+    /// A copy of a fixture's model whose files can be changed.
+    private final class Copy {
+        let root = NSTemporaryDirectory() + "lyra-checkpoint-\(UUID().uuidString)"
+        var model: String { root + "/lyra" }
+
+        init(_ name: String, zoo: Bool = true) throws {
+            try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)
+            for part in ["lyra"] + (zoo ? ["model_zoo"] : []) {
+                try FileManager.default.copyItem(atPath: Golden.path(name) + "/" + part, toPath: root + "/" + part)
+            }
+        }
+
+        func open(_ options: CheckpointOptions = CheckpointOptions()) throws -> Checkpoint {
+            try withExtendedLifetime(self) { try Checkpoint.open(model, options: options) }
+        }
+
+        deinit { try? FileManager.default.removeItem(atPath: root) }
+
+        /// Replaces `old` by `new` in a text file.
+        func edit(_ file: String, _ old: String, _ new: String) throws {
+            let text = try String(contentsOfFile: root + "/" + file, encoding: .utf8)
+            try #require(text.contains(old), "\(file) does not contain \(old)")
+            try text.replacingOccurrences(of: old, with: new).write(toFile: root + "/" + file, atomically: true, encoding: .utf8)
+        }
+    }
+
+    private func expect(_ code: LyraError.Code, _ parts: String..., open copy: Copy) {
+        do {
+            _ = try copy.open()
+            Issue.record("it opened")
+        } catch let error as LyraError {
+            #expect(error.code == code, "\(error.message)")
+            for part in parts { #expect(error.message.contains(part), "\(error.message)") }
+        } catch {
+            Issue.record("\(error)")
+        }
+    }
+
+    @Test func towersAreFoundBesideTheCheckpointAndWhereTheCallerSays() throws {
+        let alone = try Copy("b", zoo: false)
+        for towers in [Golden.path("b") + "/model_zoo", Golden.path("b"), Golden.path("b") + "/model_zoo/audio"] {
+            var options = CheckpointOptions()
+            options.towers = towers
+            let checkpoint = try alone.open(options)
+            #expect(checkpoint.speechInput.isPresent && checkpoint.vocoder.isPresent, "\(towers)")
+        }
+        #expect(try Copy("b").open().speechInput.isPresent)
+    }
+
+    @Test func aMissingTowerIsSaidWhenItIsNeeded() throws {
+        let alone = try Copy("b", zoo: false)
+        var notes: [String] = []
+        var options = CheckpointOptions()
+        options.note = { notes.append($0) }
+        let checkpoint = try alone.open(options)
+        #expect(notes.count == 2, "one for the speech tower, one for the vocoder")
+        for needed in [{ _ = try checkpoint.speechInput.get() }, { _ = try checkpoint.vocoder.get() }] as [() throws -> Void] {
+            do {
+                try needed()
+                Issue.record("no error was thrown")
+            } catch {
+                let error = error as? LyraError
+                #expect(error?.code == .missing && error?.message.contains(alone.model) == true)
+            }
+        }
+    }
+
+    @Test func aTowerInsideNeedsItsDirectoryOnlyForItsConfiguration() throws {
+        // Heads of 16 cannot be derived from shapes, so variant a without its directory does not hear.
+        let alone = try Copy("a", zoo: false)
+        expect(.missing, "config.json", open: alone)
+    }
+
+    @Test func configurationsThatCannotBeNameTheFileAndTheKey() throws {
+        let bad = [
+            ("\"hidden_size\": 64", "\"hidden_size\": -64", "hidden_size"),
+            ("\"hidden_size\": 64", "\"hidden_size\": 9223372036854775807", "hidden_size"),
+            ("\"hidden_size\": 64", "\"hidden_size\": \"many\"", "hidden_size"),
+            ("\"num_attention_heads\": 4", "\"num_attention_heads\": 0", "num_attention_heads"),
+            ("\"num_attention_heads\": 4", "\"num_attention_heads\": 5", "heads"),
+            ("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", "num_key_value_heads"),
+            ("\"num_hidden_layers\": 8", "\"num_hidden_layers\": 1000000000", "num_hidden_layers"),
+            ("\"rope_theta\": 1000000.0", "\"rope_theta\": 0", "rope_theta"),
+            ("(2,32,2,64)", "(2,32)", "ctc_decoder_config"), ("(2,32,2,64)", "(2,32,3,64)", "heads"),
+            ("\"speech_encoder_ds_rate\": 5", "\"speech_encoder_ds_rate\": 0", "speech_encoder_ds_rate"),
+            ("\"vocab_size\": 2068", "\"vocab_size\": 0", "vocab_size"), ("{", "[", "config.json"),
+        ]
+        for (old, new, key) in bad {
+            let copy = try Copy("a")
+            try copy.edit("lyra/config.json", old, new)
+            expect(.format, "config.json", key, open: copy)
+        }
+    }
+
+    @Test func shapesThatDoNotFitNameTheTensor() throws {
+        let copy = try Copy("a")
+        try copy.edit("lyra/config.json", "\"intermediate_size\": 128", "\"intermediate_size\": 64")
+        expect(.format, "gate_proj.weight", "[128, 64]", "[64, 64]", open: copy)
+        let layers = try Copy("a")
+        try layers.edit("lyra/config.json", "\"num_hidden_layers\": 8", "\"num_hidden_layers\": 9")
+        expect(.missing, "model.layers.8.", open: layers)
+        let small = try Copy("b")
+        try small.edit("lyra/config.json", "\"vocab_size\": 2062", "\"vocab_size\": 2061")
+        expect(.format, "embed_tokens", open: small)
+    }
+
+    @Test func anAdapterOfAnotherModelIsRefused() throws {
+        let copy = try Copy("b")
+        let target = copy.model + "/speech_lora/adapter_model.safetensors"
+        try FileManager.default.removeItem(atPath: target)
+        try FileManager.default.copyItem(
+            atPath: Golden.path("a") + "/lyra/speech_lora/adapter_model.safetensors", toPath: target)
+        expect(.format, "speech_lora", open: copy)
+        let dora = try Copy("b")
+        try dora.edit("lyra/speech_lora/adapter_config.json", "\"use_dora\": false", "\"use_dora\": true")
+        expect(.unsupported, "use_dora", open: dora)
+        let fewer = try Copy("b")
+        try fewer.edit("lyra/config.json", "\"num_hidden_layers\": 6", "\"num_hidden_layers\": 5")
+        expect(.format, "no place", open: fewer)
+    }
+
+    @Test func aTokenizerLargerThanTheEmbeddingIsRefused() throws {
+        let copy = try Copy("a")
+        try copy.edit("lyra/added_tokens.json", "2061", "2099")
+        try FileManager.default.removeItem(atPath: copy.model + "/tokenizer_config.json")
+        expect(.format, "tokenizer", "2100", open: copy)
+    }
+
+    @Test func whatIsNotThereIsMissing() throws {
+        let gone = try Copy("a")
+        try FileManager.default.removeItem(atPath: gone.model)
+        expect(.missing, gone.model, open: gone)
+        let copy = try Copy("a")
+        try FileManager.default.removeItem(atPath: copy.model + "/model-00002-of-00002.safetensors")
+        expect(.missing, "model-00002-of-00002.safetensors", open: copy)
+        let config = try Copy("a")
+        try FileManager.default.removeItem(atPath: config.model + "/config.json")
+        expect(.missing, "config.json", open: config)
+    }
+
+    @Test func openingCanBeGivenUp() throws {
+        var options = CheckpointOptions()
+        options.progress = { done, total in
+            #expect(done <= total)
+            if done == 3 { throw LyraError(.state, "given up") }
+        }
+        #expect(throws: LyraError(.state, "given up")) {
+            try Checkpoint.open(Golden.path("a") + "/lyra", options: options)
+        }
+    }
+}
