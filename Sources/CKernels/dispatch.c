@@ -16,11 +16,13 @@ static const lk_table *table_of(lk_isa isa) {
     if (isa == LK_ISA_AVX512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                       __builtin_cpu_supports("fma")
+                       __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
                    ? &lk_table_avx512
                    : NULL;
     if (isa == LK_ISA_AVX2)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &lk_table_avx2 : NULL;
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
+                   ? &lk_table_avx2
+                   : NULL;
 #endif
     return isa == LK_ISA_GENERIC ? &lk_table_generic : NULL;
 }

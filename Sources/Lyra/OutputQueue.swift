@@ -17,7 +17,9 @@ struct OutputQueue<Element> {
     mutating func take(_ body: (UnsafeBufferPointer<Element>) -> Int) -> Int {
         let taken = elements.withUnsafeBufferPointer { body(UnsafeBufferPointer(rebasing: $0[start...])) }
         start += min(max(taken, 0), count)
-        if isEmpty { removeAll() } else if start > elements.count / 2 {
+        if isEmpty {
+            removeAll()
+        } else if start > elements.count / 2 {
             elements.removeFirst(start)
             start = 0
         }

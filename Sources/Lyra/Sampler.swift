@@ -51,7 +51,10 @@ struct Sampler {
             let limit = Double(topP) * kept.reduce(0) { $0 + $1.weight }
             var sum = 0.0
             // The token that reaches p is kept, and always one.
-            let count = kept.firstIndex { sum += $0.weight; return sum >= limit } ?? kept.count - 1
+            let count =
+                kept.firstIndex {
+                    sum += $0.weight; return sum >= limit
+                } ?? kept.count - 1
             kept.removeLast(kept.count - count - 1)
         }
         if minP > 0 { kept.removeAll { $0.weight < Double(minP) } }

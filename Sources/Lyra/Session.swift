@@ -153,7 +153,8 @@ public final class Session {
 
     private func beginFeeding() throws {
         guard phase.isFeeding else {
-            throw LyraError(.state, "an answer is being made; step to its end, stop it or cancel it before feeding more")
+            throw LyraError(
+                .state, "an answer is being made; step to its end, stop it or cancel it before feeding more")
         }
         if control.isRequested { dropTurn() }
         control.begin()
@@ -165,7 +166,9 @@ public final class Session {
     ///
     /// - Throws: `LyraError.state` if nothing was fed or an answer is being made already.
     public func endTurn() throws {
-        guard phase.isFeeding else { throw LyraError(.state, "the turn has ended already; step to the end of its answer") }
+        guard phase.isFeeding else {
+            throw LyraError(.state, "the turn has ended already; step to the end of its answer")
+        }
         if control.isRequested { dropTurn() }
         endRecording()
         guard !items.isEmpty else { throw LyraError(.state, "there is nothing to answer: feed text or audio first") }
@@ -186,7 +189,9 @@ public final class Session {
     ///
     /// - Throws: `LyraError.state` if no turn is in progress; any other error takes the turn back and ends it.
     public func step() throws -> SessionEvents {
-        guard !phase.isFeeding else { throw LyraError(.state, "no turn is in progress: feed something and end the turn") }
+        guard !phase.isFeeding else {
+            throw LyraError(.state, "no turn is in progress: feed something and end the turn")
+        }
         if let events = obeyRequest() { return events }
         do {
             return try work()
@@ -280,7 +285,9 @@ public final class Session {
         let name = recordings.contains { $0.hasSeveralWindows ?? false } ? "long_speech" : "speech"
         guard let index = model.checkpoint.adapterIndex(name) else {
             throw LyraError(
-                .missing, "the checkpoint has no adapter \(name)_lora for this recording; fix the session's adapter to use another")
+                .missing,
+                "the checkpoint has no adapter \(name)_lora for this recording; fix the session's adapter to use another"
+            )
         }
         conversation.adapter = index
     }
@@ -301,7 +308,8 @@ public final class Session {
         conversation.uncomputed = []
         let room = (options.maxContextTokens ?? .max) - conversation.length
         guard room > 0 else {
-            throw LyraError(.memory, "the prompt fills the limit of \(conversation.length) tokens; there is no room for an answer")
+            throw LyraError(
+                .memory, "the prompt fills the limit of \(conversation.length) tokens; there is no room for an answer")
         }
         let maxTokens = min(options.maxNewTokens ?? 1024, room)
         progress = SessionProgress(phase: .answer, done: 0, total: maxTokens)

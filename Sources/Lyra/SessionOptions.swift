@@ -59,14 +59,16 @@ extension SessionOptions {
         let temperature = temperature ?? (defaults.temperature > 0 ? defaults.temperature : 1)
         let (topK, topP, minP) = (topK ?? defaults.topK, topP ?? defaults.topP, minP ?? 0)
         let penalty = repetitionPenalty ?? defaults.repetitionPenalty
-        try require(temperature > 0 && temperature.isFinite, "temperature must be a number above 0; greedy is a sampling")
+        try require(
+            temperature > 0 && temperature.isFinite, "temperature must be a number above 0; greedy is a sampling")
         try require(topK >= 0, "top_k must be at least 0")
         try require(topP >= 0 && topP <= 1, "top_p must be in 0…1")
         try require(minP >= 0 && minP <= 1, "min_p must be in 0…1")
         try require(penalty > 0 && penalty.isFinite, "repetition_penalty must be a number above 0")
         let isGreedy = sampling.map { $0 == .greedy } ?? (!defaults.samples || defaults.temperature == 0)
         return Sampler(
-            isGreedy: isGreedy, temperature: temperature, topK: topK, topP: topP, minP: minP, repetitionPenalty: penalty,
+            isGreedy: isGreedy, temperature: temperature, topK: topK, topP: topP, minP: minP,
+            repetitionPenalty: penalty,
             random: SplitMix64(seed: seed ?? UInt64.random(in: .min ... .max)))
     }
 }

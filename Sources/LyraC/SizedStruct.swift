@@ -24,7 +24,9 @@ extension SizedStruct {
         // The size is the one thing that can be read before it is known how much there is.
         let size = UnsafeRawPointer(pointer).load(as: Int.self)
         try Self.check(size)
-        withUnsafeMutableBytes(of: &self) { $0.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: min(size, $0.count))) }
+        withUnsafeMutableBytes(of: &self) {
+            $0.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: min(size, $0.count)))
+        }
     }
 
     /// Writes as much as the caller knows, and leaves its size as it is.

@@ -125,6 +125,8 @@ struct BenchmarkRow {
 
     /// Three digits that count.
     private static func rounded(_ value: Double) -> String {
-        value >= 100 ? "\(Int(value.rounded()))" : value >= 10 ? "\((value * 10).rounded() / 10)" : "\((value * 100).rounded() / 100)"
+        value >= 100
+            ? "\(Int(value.rounded()))"
+            : value >= 10 ? "\((value * 10).rounded() / 10)" : "\((value * 100).rounded() / 100)"
     }
 }

@@ -87,7 +87,8 @@ struct GenerateCommand: ParsableCommand {
     }
 
     /// Steps to the end; text goes out as it is made.
-    private func answer(_ session: Session, _ wave: WaveFile?) throws -> (text: String, tokens: [Int32], units: [Int32]) {
+    private func answer(_ session: Session, _ wave: WaveFile?) throws -> (text: String, tokens: [Int32], units: [Int32])
+    {
         let bar = ProgressBar()
         defer { bar.clear() }
         var text: [UInt8] = []

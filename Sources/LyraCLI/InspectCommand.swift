@@ -86,7 +86,9 @@ struct InspectCommand: ParsableCommand {
                 padded(part.name, 34) + padded("\(part.parameters)", 14) + padded(megabytes(part.bytes), 10)
                     + types + ", " + part.source)
         }
-        lines += ["", "adapters: " + (checkpoint.adapters.isEmpty ? "none" : checkpoint.adapters.joined(separator: ", "))]
+        lines += [
+            "", "adapters: " + (checkpoint.adapters.isEmpty ? "none" : checkpoint.adapters.joined(separator: ", ")),
+        ]
         let missing = missing(checkpoint)
         lines += missing.isEmpty ? ["nothing is missing"] : missing.map { "missing: " + $0 }
         return lines.joined(separator: "\n")

@@ -16,15 +16,18 @@ struct SamplingArguments: ParsableArguments {
     var topK: Int?
 
     @Option(
-        help: ArgumentHelp("Leave out tokens that are less likely than this share, 0…1, of the likeliest.", valueName: "x"))
+        help: ArgumentHelp(
+            "Leave out tokens that are less likely than this share, 0…1, of the likeliest.", valueName: "x"))
     var minP: Float?
 
     @Option(
-        help: ArgumentHelp("Above 1, tokens that occurred already become less likely; 1 changes nothing.", valueName: "x"))
+        help: ArgumentHelp(
+            "Above 1, tokens that occurred already become less likely; 1 changes nothing.", valueName: "x"))
     var repetitionPenalty: Float?
 
     @Option(
-        help: ArgumentHelp("The same seed and input give the same answer (default: another each time).", valueName: "n"))
+        help: ArgumentHelp("The same seed and input give the same answer (default: another each time).", valueName: "n")
+    )
     var seed: UInt64?
 
     func validate() throws {

@@ -22,7 +22,8 @@ extension Checkpoint {
     ///
     /// Weights are mapped, not copied.
     /// - Throws: `LyraError` that names the file and what is wrong with it.
-    public static func open(_ directory: String, options: CheckpointOptions = CheckpointOptions()) throws -> Checkpoint {
+    public static func open(_ directory: String, options: CheckpointOptions = CheckpointOptions()) throws -> Checkpoint
+    {
         try CheckpointLoader(directory, options).load()
     }
 }
@@ -44,7 +45,8 @@ private final class CheckpointLoader {
 
     func load() throws -> Checkpoint {
         guard FileSystem.isDirectory(directory) else {
-            throw LyraError(.missing, "\(directory): there is no such directory; a checkpoint is a directory with a config.json")
+            throw LyraError(
+                .missing, "\(directory): there is no such directory; a checkpoint is a directory with a config.json")
         }
         let configuration = try readConfiguration()
         total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 4
@@ -107,7 +109,8 @@ private final class CheckpointLoader {
         let rows = configuration.language.vocabularySize
         guard tokenizer.vocabularySize <= rows else {
             throw LyraError(
-                .format, "\(directory): the tokenizer has \(tokenizer.vocabularySize) tokens, the model embeds only \(rows)")
+                .format,
+                "\(directory): the tokenizer has \(tokenizer.vocabularySize) tokens, the model embeds only \(rows)")
         }
         return tokenizer
     }
@@ -178,7 +181,8 @@ private final class CheckpointLoader {
         _ main: TensorTable, _ configuration: LyraConfiguration, _ adapters: [Adapter]
     ) throws -> Checkpoint.Part<SpeechInput> {
         guard let name = configuration.speechTower else {
-            return .absent(LyraError(.missing, "\(directory): this model does not hear: config.json has no mm_speech_tower"))
+            return .absent(
+                LyraError(.missing, "\(directory): this model does not hear: config.json has no mm_speech_tower"))
         }
         let folder = finder.directory(name)
         let inside = main.subtable(under: ["model.speech_tower.speech_tower."], holding: "conv1.weight")
@@ -230,7 +234,8 @@ private final class CheckpointLoader {
         }
         let whisper = try WhisperConfiguration(shapesOf: tower)
         options.note(
-            "\(directory): the speech tower's config.json was not found; a Whisper with heads of 64 and the usual features is assumed")
+            "\(directory): the speech tower's config.json was not found; a Whisper with heads of 64 and the usual features is assumed"
+        )
         let features = try MelConfiguration(
             melCount: whisper.mels, sampleCount: whisper.positions * 2 * 160, source: tower.origin)
         return (whisper, features)
@@ -240,10 +245,13 @@ private final class CheckpointLoader {
 
     private func openVocoder(_ configuration: LyraConfiguration) throws -> Checkpoint.Part<Vocoder> {
         guard let generator = configuration.generator else {
-            return .absent(LyraError(.missing, "\(directory): this model does not speak: config.json has no speech_generator_type"))
+            return .absent(
+                LyraError(.missing, "\(directory): this model does not speak: config.json has no speech_generator_type")
+            )
         }
         if let given = options.vocoder, finder.vocoder(given) == nil {
-            throw LyraError(.missing, "\(given): there is no vocoder: a file g_… with a config.json beside it was expected")
+            throw LyraError(
+                .missing, "\(given): there is no vocoder: a file g_… with a config.json beside it was expected")
         }
         guard let file = finder.vocoder(options.vocoder) else {
             return absent("no vocoder was found (a file g_… with its config.json); pass the directory that holds it")

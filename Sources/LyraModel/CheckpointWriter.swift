@@ -26,7 +26,9 @@ public struct CheckpointWriter {
         let vocoder = RandomWeights(seed: seed &+ 2, type: .float32, keeps: true)
         let checkpoint = try RandomModel(preset, main, tower: tower, vocoder).checkpoint()
 
-        for folder in ["", "model_zoo/audio/whisper", "model_zoo/audio/vocoder"] + preset.adapters.map({ $0.name + "_lora" }) {
+        for folder in ["", "model_zoo/audio/whisper", "model_zoo/audio/vocoder"]
+            + preset.adapters.map({ $0.name + "_lora" })
+        {
             try makeDirectory(path(folder))
         }
         try writeText()
@@ -92,7 +94,8 @@ public struct CheckpointWriter {
         try put(json: Index(metadata: ["total_size": total], weight_map: map), "model.safetensors.index.json")
     }
 
-    private func writeAdapter(_ adapter: (name: String, rank: Int, alpha: Int), _ decoder: Decoder, seed: UInt64) throws {
+    private func writeAdapter(_ adapter: (name: String, rank: Int, alpha: Int), _ decoder: Decoder, seed: UInt64) throws
+    {
         let source = RandomWeights(seed: seed, type: .bfloat16, keeps: true)
         let folder = adapter.name + "_lora"
         for layer in decoder.blocks.indices {
@@ -140,7 +143,8 @@ public struct CheckpointWriter {
             let bytes = UnsafeRawBufferPointer(start: storage.base, count: rows * 4)
             return [
                 StoredTensor(
-                    name: tensor.name + "_v", type: .float32, shape: tensor.shape, bytes: tensor.bytes, owner: tensor.owner,
+                    name: tensor.name + "_v", type: .float32, shape: tensor.shape, bytes: tensor.bytes,
+                    owner: tensor.owner,
                     source: tensor.source),
                 StoredTensor(
                     name: tensor.name + "_g", type: .float32, shape: [rows, 1, 1], bytes: bytes, owner: storage,

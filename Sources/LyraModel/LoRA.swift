@@ -26,9 +26,12 @@ struct AdapterConfiguration: Decodable {
         try Bounds(source).check("r", rank, 1...65536)
         try Bounds(source).require(alpha.isFinite, "lora_alpha must be a number")
         let strange =
-            kind.map { $0 != "LORA" } ?? false ? "peft_type \(kind ?? "")"
-            : usesDora == true ? "use_dora"
-            : isTransposed == true ? "fan_in_fan_out" : bias.map { $0 != "none" } ?? false ? "bias \(bias ?? "")" : nil
+            kind.map { $0 != "LORA" } ?? false
+            ? "peft_type \(kind ?? "")"
+            : usesDora == true
+                ? "use_dora"
+                : isTransposed == true
+                    ? "fan_in_fan_out" : bias.map { $0 != "none" } ?? false ? "bias \(bias ?? "")" : nil
         if let strange { throw LyraError(.unsupported, "\(source): adapters with \(strange) are not supported") }
     }
 

@@ -115,7 +115,8 @@ public struct DecoderConfiguration: Decodable, Sendable {
         try bounds.check("intermediate_size", intermediateSize, 1...1 << 22)
         try bounds.check("vocab_size", vocabularySize, 1...1 << 24)
         try bounds.check("max_position_embeddings", contextLength, 1...1 << 30)
-        try bounds.require(hiddenSize % heads == 0 && headDim % 2 == 0, "hidden_size must be an even multiple of the heads")
+        try bounds.require(
+            hiddenSize % heads == 0 && headDim % 2 == 0, "hidden_size must be an even multiple of the heads")
         try bounds.require(heads % kvHeads == 0, "num_key_value_heads must divide num_attention_heads")
         try bounds.require(rmsEpsilon >= 0 && rmsEpsilon < 1, "rms_norm_eps must be in 0..<1")
         try bounds.require(ropeTheta >= 1 && ropeTheta <= 1e12, "rope_theta must be in 1…1e12")

@@ -79,7 +79,8 @@ struct RandomModel {
     let tower: any WeightSource
     let vocoder: any WeightSource
 
-    init(_ preset: ModelPreset, _ main: any WeightSource, tower: (any WeightSource)? = nil, _ vocoder: any WeightSource) {
+    init(_ preset: ModelPreset, _ main: any WeightSource, tower: (any WeightSource)? = nil, _ vocoder: any WeightSource)
+    {
         self.preset = preset
         self.main = main
         self.tower = tower ?? main

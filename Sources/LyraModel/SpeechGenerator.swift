@@ -23,7 +23,8 @@ public struct SpeechGenerator: Sendable {
             try progress()
             return try DecoderBlock(source.under("layers.\(layer)."), shape)
         }
-        rotary = RotaryEmbedding(headDim: configuration.dim / configuration.heads, theta: language.ropeTheta, sections: [])
+        rotary = RotaryEmbedding(
+            headDim: configuration.dim / configuration.heads, theta: language.ropeTheta, sections: [])
     }
 
     /// What one answer has said so far. Because the layers are causal, nothing that was emitted can change.

@@ -13,7 +13,8 @@ public struct SpeechInput: Sendable {
     public let windowTokens: Int
 
     init(
-        mel: LogMelSpectrogram, encoder: WhisperEncoder, projector: SpeechProjector, adapterProjectors: [SpeechProjector?],
+        mel: LogMelSpectrogram, encoder: WhisperEncoder, projector: SpeechProjector,
+        adapterProjectors: [SpeechProjector?],
         downsampling: Int
     ) {
         self.mel = mel

@@ -25,7 +25,8 @@ struct TensorTable: WeightSource {
         guard tensor.shape == shape else {
             throw LyraError(
                 .format,
-                "\(tensor.source): tensor \(tensor.name) has shape \(tensor.shape), but the configuration asks for \(shape)")
+                "\(tensor.source): tensor \(tensor.name) has shape \(tensor.shape), but the configuration asks for \(shape)"
+            )
         }
         return tensor
     }

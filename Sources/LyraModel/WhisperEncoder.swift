@@ -38,7 +38,8 @@ public struct WhisperConfiguration: Decodable, Sendable {
         let (conv, table, fc1) = (shape("conv1.weight"), shape("embed_positions.weight"), shape("layers.0.fc1.weight"))
         guard conv.count == 3, table.count == 2, fc1.count == 2, conv[0] % 64 == 0 else {
             throw LyraError(
-                .missing, "\(tower.origin): the speech tower's config.json was not found, and its shapes do not tell what it is")
+                .missing,
+                "\(tower.origin): the speech tower's config.json was not found, and its shapes do not tell what it is")
         }
         let layers = (0..<1024).first { tower.shape(of: "layers.\($0).fc1.weight") == nil } ?? 1024
         self.init(

@@ -27,7 +27,9 @@ public struct Tensor: @unchecked Sendable {
             throw LyraError(.argument, "\(values.count) values do not make a tensor of shape \(shape)")
         }
         try self.init(shape) { destination in
-            values.withUnsafeBufferPointer { if let base = $0.baseAddress { destination.update(from: base, count: $0.count) } }
+            values.withUnsafeBufferPointer {
+                if let base = $0.baseAddress { destination.update(from: base, count: $0.count) }
+            }
         }
     }
 

@@ -26,8 +26,10 @@ public struct Weight: @unchecked Sendable {
         }
         outputs = stored.shape.first ?? 1
         inputs = stored.shape.dropFirst().reduce(1, *)
-        guard outputs <= Int32.max, inputs <= Int32.max, let base = stored.bytes.baseAddress, !stored.bytes.isEmpty else {
-            throw LyraError(.format, "\(stored.source): tensor \(stored.name) cannot be a weight of shape \(stored.shape)")
+        guard outputs <= Int32.max, inputs <= Int32.max, let base = stored.bytes.baseAddress, !stored.bytes.isEmpty
+        else {
+            throw LyraError(
+                .format, "\(stored.source): tensor \(stored.name) cannot be a weight of shape \(stored.shape)")
         }
         self.base = base
         owner = stored.owner

@@ -28,7 +28,8 @@ import Testing
         func edit(_ file: String, _ old: String, _ new: String) throws {
             let text = try String(contentsOfFile: root + "/" + file, encoding: .utf8)
             try #require(text.contains(old), "\(file) does not contain \(old)")
-            try text.replacingOccurrences(of: old, with: new).write(toFile: root + "/" + file, atomically: true, encoding: .utf8)
+            try text.replacingOccurrences(of: old, with: new).write(
+                toFile: root + "/" + file, atomically: true, encoding: .utf8)
         }
     }
 
@@ -62,7 +63,9 @@ import Testing
         options.note = { notes.append($0) }
         let checkpoint = try alone.open(options)
         #expect(notes.count == 2, "one for the speech tower, one for the vocoder")
-        for needed in [{ _ = try checkpoint.speechInput.get() }, { _ = try checkpoint.vocoder.get() }] as [() throws -> Void] {
+        for needed in [{ _ = try checkpoint.speechInput.get() }, { _ = try checkpoint.vocoder.get() }]
+            as [() throws -> Void]
+        {
             do {
                 try needed()
                 Issue.record("no error was thrown")

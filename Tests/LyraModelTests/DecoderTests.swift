@@ -110,8 +110,10 @@ import Testing
         #expect(checkpoint.adapterIndex("speech_lora") == checkpoint.adapterIndex("speech"))
         #expect(checkpoint.adapterIndex("song") == nil)
         let results = try [nil, 0, 1, 2].map { adapter in
-            try checkpoint.decoder.decode(17, position: Position(0), caches: checkpoint.decoder.makeCaches(), adapter: adapter)
-                .values
+            try checkpoint.decoder.decode(
+                17, position: Position(0), caches: checkpoint.decoder.makeCaches(), adapter: adapter
+            )
+            .values
         }
         #expect(difference(results[1], results[0]) > 0.01)
         #expect(difference(results[2], results[0]) > 0.01)

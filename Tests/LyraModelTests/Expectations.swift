@@ -16,7 +16,8 @@ func lyraError(at location: SourceLocation = #_sourceLocation, _ body: () throws
 
 /// Checks that `body` throws a LyraError of this kind whose message contains all of `parts`.
 func expect(
-    _ code: LyraError.Code, _ parts: String..., at location: SourceLocation = #_sourceLocation, _ body: () throws -> Void
+    _ code: LyraError.Code, _ parts: String..., at location: SourceLocation = #_sourceLocation,
+    _ body: () throws -> Void
 ) {
     let error = lyraError(at: location, body)
     #expect(error.code == code, "\(error.message)", sourceLocation: location)

@@ -94,7 +94,9 @@ struct GoldenCase {
 func difference(_ got: [Float], _ want: [Float]) -> Float {
     guard got.count == want.count else { return .infinity }
     let scale = want.reduce(0) { max($0, abs($1)) }
-    let worst = zip(got, want).reduce(Float(0)) { let d = abs($1.0 - $1.1); return d.isNaN ? .infinity : max($0, d) }
+    let worst = zip(got, want).reduce(Float(0)) {
+        let d = abs($1.0 - $1.1); return d.isNaN ? .infinity : max($0, d)
+    }
     return worst / max(scale, .leastNormalMagnitude)
 }
 

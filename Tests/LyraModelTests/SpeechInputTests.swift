@@ -55,8 +55,10 @@ import Testing
         let encoded = try golden.encode(golden.values("speech_tail").floats("in.pcm"))
         let all = try [nil, golden.checkpoint.adapterIndex("speech"), golden.checkpoint.adapterIndex("long_speech")]
             .map { try input.project(encoded, adapter: $0).values }
-        #expect(difference(all[0], all[1]) > 0.1 && difference(all[0], all[2]) > 0.1 && difference(all[1], all[2]) > 0.1)
-        #expect(try input.project(encoded, adapter: 99).values == all[0], "an adapter without one takes the base projector")
+        #expect(
+            difference(all[0], all[1]) > 0.1 && difference(all[0], all[2]) > 0.1 && difference(all[1], all[2]) > 0.1)
+        #expect(
+            try input.project(encoded, adapter: 99).values == all[0], "an adapter without one takes the base projector")
     }
 
     @Test func normalizedTokensHaveLengthOne() throws {

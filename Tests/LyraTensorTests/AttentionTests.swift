@@ -23,10 +23,13 @@ import Testing
     ]
 
     /// One query over the keys it may see.
-    private func attend(_ q: ArraySlice<Float>, _ k: [Float], _ v: [Float], at offset: Int, columns: Int, seen: Int) -> [Double] {
+    private func attend(_ q: ArraySlice<Float>, _ k: [Float], _ v: [Float], at offset: Int, columns: Int, seen: Int)
+        -> [Double]
+    {
         let dim = q.count, query = Array(q)
         let scores = (0..<seen).map { row in
-            (0..<dim).reduce(0.0) { $0 + Double(query[$1]) * Double(k[row * columns + offset + $1]) } / Double(dim).squareRoot()
+            (0..<dim).reduce(0.0) { $0 + Double(query[$1]) * Double(k[row * columns + offset + $1]) }
+                / Double(dim).squareRoot()
         }
         let top = scores.max() ?? 0
         let weights = scores.map { exp($0 - top) }

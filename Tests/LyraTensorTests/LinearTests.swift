@@ -41,7 +41,9 @@ import Testing
         }
     }
 
-    private func product(_ shape: Shape, _ data: Case, _ w: UnsafeRawPointer, _ type: lk_type, accumulate: Bool) -> [Float] {
+    private func product(_ shape: Shape, _ data: Case, _ w: UnsafeRawPointer, _ type: lk_type, accumulate: Bool)
+        -> [Float]
+    {
         let stride = shape.n + 3
         var y = [Float](repeating: 77, count: shape.m * stride)
         for row in 0..<shape.m where accumulate {

@@ -111,7 +111,9 @@ import Testing
                 for head in 0..<heads {
                     for pair in 0..<dim / 2 {
                         let at = row * stride + head * dim + pair
-                        let (a, b, angle) = (Double(x[at]), Double(x[at + dim / 2]), Double(angles[row * dim / 2 + pair]))
+                        let (a, b, angle) = (
+                            Double(x[at]), Double(x[at + dim / 2]), Double(angles[row * dim / 2 + pair])
+                        )
                         want[at] = a * cos(angle) - b * sin(angle)
                         want[at + dim / 2] = b * cos(angle) + a * sin(angle)
                     }

@@ -42,7 +42,8 @@ import Testing
         let pcm = try golden.shortRecording
         let first = try session.ask("Hello!")
         let second = try session.ask("What is said?", hearing: pcm)
-        let parts = [.text(Self.opening + "Hello!" + Self.end)] as [Part]
+        let parts =
+            [.text(Self.opening + "Hello!" + Self.end)] as [Part]
             + follow(first, [.speech(pcm), .text("\nWhat is said?" + Self.end)])
         #expect(second.tokens == (try golden.answer(parts, adapter: "speech")))
     }
@@ -75,7 +76,8 @@ import Testing
         #expect(session.usage.generatedTokens == first.tokens.count)
         #expect(session.usage.units == first.units.count && session.usage.audioSamples == first.audio.count)
         let timings = session.usage.timings
-        #expect(timings.firstToken > 0 && timings.firstAudio >= timings.firstToken && timings.total >= timings.firstAudio)
+        #expect(
+            timings.firstToken > 0 && timings.firstAudio >= timings.firstToken && timings.total >= timings.firstAudio)
         #expect(timings.prefill > 0 && timings.decode > 0 && timings.speech > 0)
         let second = try session.ask("What is said?", hearing: golden.shortRecording)
         // All but the last token of the first answer are in the cache; that one is computed with the second turn.

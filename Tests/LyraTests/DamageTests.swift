@@ -28,12 +28,15 @@ import Testing
             let all = manager.enumerator(atPath: source)?.compactMap { $0 as? String } ?? []
             return all.filter { path in
                 var isDirectory: ObjCBool = false
-                return !path.hasPrefix("cases") && manager.fileExists(atPath: source + "/" + path, isDirectory: &isDirectory)
+                return !path.hasPrefix("cases")
+                    && manager.fileExists(atPath: source + "/" + path, isDirectory: &isDirectory)
                     && !isDirectory.boolValue
             }.sorted()
         }
 
-        func bytes(_ file: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(filePath: source + "/" + file))) }
+        func bytes(_ file: String) throws -> [UInt8] {
+            [UInt8](try Data(contentsOf: URL(filePath: source + "/" + file)))
+        }
 
         /// Puts other bytes where `file` was.
         func replace(_ file: String, _ bytes: ArraySlice<UInt8>) throws {

@@ -27,7 +27,9 @@ import Testing
     }
 
     /// The probabilities of the tokens that `isKept` keeps, by rank (0 is the most likely) and probability.
-    private func expected(_ temperature: Double, _ isKept: (_ rank: Int, _ before: Double, _ share: Double) -> Bool) -> [Double] {
+    private func expected(_ temperature: Double, _ isKept: (_ rank: Int, _ before: Double, _ share: Double) -> Bool)
+        -> [Double]
+    {
         let weights = logits.map { exp(Double($0) / temperature) }
         let sum = weights.reduce(0, +)
         var before = 0.0, kept = [Double](repeating: 0, count: logits.count)
@@ -61,7 +63,10 @@ import Testing
 
     @Test func greedyAndTheNarrowestCutsTakeTheMostLikely() throws {
         let tensor = try Tensor([1, logits.count], logits)
-        for var narrow in [sampler(greedy: true), sampler(topK: 1), sampler(topP: 0.001), sampler(minP: 1), sampler(temperature: 0.001)] {
+        for var narrow in [
+            sampler(greedy: true), sampler(topK: 1), sampler(topP: 0.001), sampler(minP: 1),
+            sampler(temperature: 0.001),
+        ] {
             #expect(narrow.next(tensor, seen: []) == 2)
         }
     }
@@ -88,7 +93,8 @@ import Testing
 
     @Test func scoresThatAreNoNumbersDoNotCrash() throws {
         let bad: [[Float]] = [
-            [.nan, .nan], [.infinity, 1], [-.infinity, -.infinity], [.nan, 1, .infinity], [.greatestFiniteMagnitude, -1],
+            [.nan, .nan], [.infinity, 1], [-.infinity, -.infinity], [.nan, 1, .infinity],
+            [.greatestFiniteMagnitude, -1],
             [-.infinity, 0],
         ]
         for values in bad {

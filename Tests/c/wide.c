@@ -1,0 +1,82 @@
+/* The kernels of the AVX-512 table, compiled for a processor without it: the same source over vectors of 16, which the
+ * compiler splits, against the portable table. What differs on a processor with AVX-512 is the compiler's choice of
+ * instructions only. */
+#include "../../Sources/CKernels/table.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LK_IN_ORDER(v) (void)0
+#define LK_WIDTH 16
+#define LK_TABLE lk_table_wide
+#include "../../Sources/CKernels/kernels_isa.h"
+
+static int failures;
+
+static void compare(const char *what, size_t size, const float *a, const float *b, size_t count, float tolerance) {
+    for (size_t i = 0; i < count; i++)
+        if (!(fabsf(a[i] - b[i]) <= tolerance * (1 + fabsf(b[i])))) {
+            printf("# %s, size %zu: value %zu is %g, not %g\n", what, size, i, (double)a[i], (double)b[i]);
+            failures++;
+            return;
+        }
+}
+
+static float *numbers(size_t count) {
+    float *x = malloc((count + 1) * sizeof *x);
+    for (size_t i = 0; i < count; i++) x[i] = (float)((double)(i * 7919 % 1009) / 504.5 - 1);
+    return x;
+}
+
+static void rows(const lk_table *a, const lk_table *b, size_t n) {
+    float *x = numbers(3 * n), *w = numbers(4 * n + 7), *y = malloc(4 * n * 4), *z = malloc(4 * n * 4);
+#define CHECK(what, count, call_a, call_b)                                                                             \
+    do {                                                                                                               \
+        memcpy(y, x, 3 * n * 4), memcpy(z, x, 3 * n * 4);                                                              \
+        call_a, call_b;                                                                                                \
+        compare(what, n, y, z, count, 2e-5f);                                                                          \
+    } while (0)
+    CHECK("rms_norm", 3 * n, a->rms_norm(y, x, w, 3, n, 1e-6f), b->rms_norm(z, x, w, 3, n, 1e-6f));
+    CHECK("layer_norm", 3 * n, a->layer_norm(y, x, w, w + 7, 3, n, 1e-3f), b->layer_norm(z, x, w, w + 7, 3, n, 1e-3f));
+    CHECK("silu_mul", n, a->silu_mul(y, x, w, n), b->silu_mul(z, x, w, n));
+    CHECK("gelu", n, a->gelu(y, n), b->gelu(z, n));
+    CHECK("tanh", n, a->tanh_(y, n), b->tanh_(z, n));
+    CHECK("leaky_relu", n, a->leaky_relu(y, n, 0.1f), b->leaky_relu(z, n, 0.1f));
+    CHECK("add", n, a->add(y, w, n), b->add(z, w, n));
+    CHECK("scale", n, a->scale(y, n, 3), b->scale(z, n, 3));
+    CHECK("rope", n / 2 * 2, a->rope(y, n, w, w + 3, 1, 1, n / 2 * 2), b->rope(z, n, w, w + 3, 1, 1, n / 2 * 2));
+    y[0] = a->sum(x, n), z[0] = b->sum(x, n);
+    compare("sum", n, y, z, 1, 2e-5f);
+    for (int type = LK_F32; type <= LK_BF16; type++) {
+        a->widen(y, w, (lk_type)type, n), b->widen(z, w, (lk_type)type, n);
+        if (memcmp(y, z, n * 4) != 0) printf("# widen %d, size %zu\n", type, n), failures++;
+    }
+    size_t seen[3] = {n, n / 2, 0};
+    float top_a[3] = {-INFINITY, 0, 1}, sum_a[3] = {0, 1, 1}, keep_a[3], top_b[3], sum_b[3], keep_b[3];
+    memcpy(top_b, top_a, sizeof top_a), memcpy(sum_b, sum_a, sizeof sum_a);
+    CHECK("softmax", 3 * n, a->softmax_tile(y, n, 3, seen, n, 2, top_a, sum_a, keep_a),
+          b->softmax_tile(z, n, 3, seen, n, 2, top_b, sum_b, keep_b));
+    compare("softmax sums", n, sum_a, sum_b, 3, 2e-5f), compare("softmax kept", n, keep_a, keep_b, 3, 2e-5f);
+    free(x), free(w), free(y), free(z);
+}
+
+static void products(const lk_table *a, const lk_table *b, size_t m, size_t k, size_t n) {
+    float *x = numbers(m * k), *w = numbers(n * k), *y = malloc(m * n * 4), *z = malloc(m * n * 4);
+    for (int type = LK_F32; type <= LK_BF16; type += 2) {
+        if (type == LK_BF16)
+            for (size_t i = 0; i < n * k; i++) memcpy((char *)w + 2 * i, (char *)w + 4 * i + 2, 2);
+        a->dot_rows(y, n, x, k, m, k, w, (lk_type)type, n), b->dot_rows(z, n, x, k, m, k, w, (lk_type)type, n);
+        compare("dot_rows", m * 1000 + k, y, z, m * n, 1e-4f);
+    }
+    free(x), free(w), free(y), free(z);
+}
+
+int main(void) {
+    const size_t sizes[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 64, 65, 100, 257};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        rows(&lk_table_wide, &lk_table_generic, sizes[i]);
+        for (size_t m = 1; m < 15; m++) products(&lk_table_wide, &lk_table_generic, m, sizes[i], 21);
+    }
+    return failures != 0;
+}
