@@ -33,13 +33,14 @@ static void attention_tile(void *context, size_t index) {
     const lk_attention_shape *s = j->s;
     size_t dim = s->dim, kv_head = index % s->kv_heads, first = index / s->kv_heads * j->tile_rows;
     size_t rows = smaller(j->tile_rows, s->rows - first), m = rows * j->group, room = j->tile_rows * j->group;
-    float *memory = lk_scratch(1, room * (2 * dim + TILE_KEYS + 3));
-    size_t columns[TILE_QUERIES * 2];
+    const size_t per_column = sizeof(size_t) / sizeof(float);
+    float *memory = lk_scratch(1, room * (2 * dim + TILE_KEYS + 3 + per_column));
     if (!memory) {
         atomic_store(&j->failed, 1);
         return;
     }
-    float *q = memory, *sums = q + room * dim, *scores = sums + room * dim;
+    size_t *columns = (size_t *)(void *)memory;
+    float *q = memory + room * per_column, *sums = q + room * dim, *scores = sums + room * dim;
     float *row_max = scores + room * TILE_KEYS, *row_sum = row_max + room, *keep = row_sum + room;
     gather(j, kv_head, first, rows, q);
     memset(sums, 0, m * dim * sizeof(float));

@@ -101,26 +101,26 @@ size_t lk_argmax(const float *x, size_t count) {
     return best;
 }
 
-/* 4 MiB: long enough that starting a piece costs nothing. */
-enum { READ_PIECE = 1 << 20 };
+/* More pieces than threads, so that a slow one is made up for. */
+enum { READ_PIECES = 64 };
 
 typedef struct read_job {
     const float *x;
-    size_t count;
-    float *sums;
+    size_t count, piece;
+    float sums[READ_PIECES];
 } read_job;
 
 static void read_task(void *context, size_t i) {
     read_job *j = context;
-    size_t left = j->count - i * READ_PIECE;
-    float total = lk_kernels()->sum(j->x + i * READ_PIECE, left < READ_PIECE ? left : READ_PIECE);
-    j->sums[i % 64] = total;
+    size_t first = i * j->piece < j->count ? i * j->piece : j->count, left = j->count - first;
+    j->sums[i] = lk_kernels()->sum(j->x + first, left < j->piece ? left : j->piece);
 }
 
 float lk_read_all(const void *data, size_t bytes) {
-    float sums[64] = {0}, total = 0;
-    read_job j = {data, bytes / sizeof(float), sums};
-    lk_parallel((j.count + READ_PIECE - 1) / READ_PIECE, read_task, &j);
-    for (int i = 0; i < 64; i++) total += sums[i];
+    read_job j = {.x = data, .count = bytes / sizeof(float)};
+    float total = 0;
+    j.piece = (j.count + READ_PIECES - 1) / READ_PIECES;
+    lk_parallel(READ_PIECES, read_task, &j);
+    for (int i = 0; i < READ_PIECES; i++) total += j.sums[i];
     return total;
 }
