@@ -10,25 +10,25 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench",
         abstract: "Times each part on random weights of a published size, beside what the machine can do.")
 
-    @Option(help: "tiny, mini or base.")
+    @Option(help: "The size of the model.")
     var preset = PresetName.mini
 
-    @Option(help: "How the weights are stored: bf16, f16 or f32.")
+    @Option(help: "How the weights are stored.")
     var dtype = WeightType.bf16
 
-    @Option(help: "Threads to compute with (default: the processors that may be used).")
+    @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
     var threads: Int?
 
-    @Option(help: "Times each measurement is made; the median is shown.")
+    @Option(help: ArgumentHelp("How often each measurement is made; the median is shown.", valueName: "n"))
     var repetitions = 3
 
-    @Option(help: "Tokens of the prompt.")
+    @Option(help: ArgumentHelp("Tokens of the prompt that prefill is timed on.", valueName: "n"))
     var promptTokens = 512
 
-    @Option(help: "Tokens that are decoded after a prompt of 128.")
+    @Option(help: ArgumentHelp("Tokens that are decoded after a prompt of 128.", valueName: "n"))
     var decodeTokens = 16
 
-    @Flag(help: "Print one JSON object.")
+    @Flag(help: "Print one JSON object instead of the table.")
     var json = false
 
     enum WeightType: String, ExpressibleByArgument, CaseIterable {
@@ -66,7 +66,7 @@ struct BenchCommand: ParsableCommand {
             rows.append(try measure())
         }
         bar.clear()
-        write((json ? report(rows).text : table(rows)) + "\n", to: STDOUT_FILENO)
+        try printOutput((json ? report(rows).text : table(rows)) + "\n")
     }
 
     private var machine: String {
@@ -125,6 +125,8 @@ struct BenchmarkRow {
 
     /// Three digits that count.
     private static func rounded(_ value: Double) -> String {
-        value >= 100 ? "\(Int(value.rounded()))" : value >= 10 ? "\((value * 10).rounded() / 10)" : "\((value * 100).rounded() / 100)"
+        value >= 100
+            ? "\(Int(value.rounded()))"
+            : value >= 10 ? "\((value * 10).rounded() / 10)" : "\((value * 100).rounded() / 100)"
     }
 }

@@ -72,7 +72,9 @@ final class Benchmarks {
         return 2 * Double(language.layers * (attention + 3 * hidden * language.intermediateSize))
     }
 
-    private func prompt(_ count: Int) -> [Int32] { (0..<count).map { Int32($0 * 7919 % preset.language.vocabularySize) } }
+    private func prompt(_ count: Int) -> [Int32] {
+        (0..<count).map { Int32($0 * 7919 % preset.language.vocabularySize) }
+    }
 
     private func runPrompt(_ count: Int, _ caches: [KeyValueCache]) throws -> Tensor {
         let decoder = checkpoint.decoder

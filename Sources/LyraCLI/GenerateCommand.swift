@@ -1,49 +1,41 @@
 import ArgumentParser
 import Glibc
 import Lyra
-import Synchronization
 
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "generate", abstract: "Answers one turn: recordings and typed text in, text and speech out.")
+        commandName: "generate", abstract: "Answers one turn: recordings and typed text in, text and speech out.",
+        discussion: """
+            The text is printed as it is made. Give --audio, --prompt, or both. Ctrl-C ends the answer and keeps what \
+            was said.
+            """)
 
     @OptionGroup var source: ModelArguments
 
-    @Option(help: ArgumentHelp("A recording of speech; can be given several times.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "A recording of speech: WAV, FLAC, Ogg or MP3. Can be given several times.", valueName: "file"))
     var audio: [String] = []
 
-    @Option(help: "Typed text; it follows the recordings.")
+    @Option(help: ArgumentHelp("Typed text; it follows the recordings.", valueName: "text"))
     var prompt: String?
 
-    @Option(help: "The system prompt.")
+    @Option(help: ArgumentHelp("The system prompt, in place of the usual one.", valueName: "text"))
     var system: String?
 
-    @Option(help: ArgumentHelp("Speak the answer into this WAV file.", valueName: "file.wav"))
+    @Option(help: ArgumentHelp("Also speak the answer, into this WAV file.", valueName: "file"))
     var speak: String?
 
-    @Option(help: "Sampling temperature; 0 is greedy and reproducible (default: the checkpoint's).")
-    var temperature: Float?
-
-    @Option(help: "Draw among the most likely tokens that together reach this share.")
-    var topP: Float?
-
-    @Option(help: "Draw among this many most likely tokens.")
-    var topK: Int?
-
-    @Option(help: "Drop tokens less likely than this share of the most likely.")
-    var minP: Float?
-
-    @Option(help: "Make tokens that were said already less likely, above 1.")
-    var repetitionPenalty: Float?
-
-    @Option(help: "The same seed and inputs give the same answer.")
-    var seed: UInt64?
-
-    @Option(help: "Tokens of the answer, at most.")
+    @Option(help: ArgumentHelp("Tokens of the answer, at most.", valueName: "n"))
     var maxTokens = 1024
 
-    @Option(help: "auto, none, or an adapter's name.")
+    @Option(
+        help: ArgumentHelp(
+            "none, an adapter that 'lyra inspect' lists, or auto: speech or long_speech once speech is heard.",
+            valueName: "name"))
     var adapter = "auto"
+
+    @OptionGroup var sampling: SamplingArguments
 
     @Flag(help: "Print one JSON object instead of the text.")
     var json = false
@@ -51,42 +43,35 @@ struct GenerateCommand: ParsableCommand {
     func validate() throws {
         if audio.isEmpty && prompt == nil { throw ValidationError("give --audio, --prompt, or both") }
         if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1") }
-        if let temperature, !(temperature >= 0) { throw ValidationError("--temperature must be at least 0") }
     }
 
     func run() throws {
         let start = now()
+        Interrupt.watch()
         // An output that cannot be written is found out before the work.
         let wave = try speak.map { try WaveFile(path: $0) }
-        let model = try source.open()
+        var notes: [String] = []
+        let model = try source.open(note: { notes.append($0) }, check: Interrupt.check)
         let loaded = now()
         let session = try Session(model, options: options())
         try feed(session)
+        // Only now, because what is missing and was asked for is the error above, in a line of its own.
+        for note in notes { printError("note: " + note) }
         let answer = try answer(session, wave)
         if let rate = model.audioSampleRate { try wave?.finish(sampleRate: rate) }
         if json {
             let report = Report(
                 text: answer.text, tokens: answer.tokens, units: answer.units, usage: session.usage, wave: wave,
                 load: loaded - start, total: now() - start)
-            write(report.json + "\n", to: STDOUT_FILENO)
+            try printOutput(report.json + "\n")
         } else {
-            write("\n", to: STDOUT_FILENO)
+            try printOutput("\n")
         }
     }
 
     private func options() -> SessionOptions {
         var options = SessionOptions()
-        if let temperature {
-            options.sampling = temperature == 0 ? .greedy : .random
-            if temperature > 0 { options.temperature = temperature }
-        } else if topP != nil || topK != nil || minP != nil || seed != nil {
-            options.sampling = .random
-        }
-        options.topP = topP
-        options.topK = topK
-        options.minP = minP
-        options.repetitionPenalty = repetitionPenalty
-        options.seed = seed
+        sampling.apply(to: &options)
         options.maxNewTokens = maxTokens
         options.adapter = SessionOptions.AdapterChoice(adapter)
         options.speaks = speak != nil
@@ -101,10 +86,10 @@ struct GenerateCommand: ParsableCommand {
     }
 
     /// Steps to the end; text goes out as it is made.
-    private func answer(_ session: Session, _ wave: WaveFile?) throws -> (text: String, tokens: [Int32], units: [Int32]) {
+    private func answer(_ session: Session, _ wave: WaveFile?) throws -> (text: String, tokens: [Int32], units: [Int32])
+    {
         let bar = ProgressBar()
         defer { bar.clear() }
-        Interrupt.watch()
         var text: [UInt8] = []
         var events = SessionEvents()
         while !events.contains(.end) {
@@ -117,27 +102,11 @@ struct GenerateCommand: ParsableCommand {
             }
             let new = session.readText()
             text += new
-            if !json { write(String(decoding: new, as: UTF8.self), to: STDOUT_FILENO) }
+            if !json { try printOutput(String(decoding: new, as: UTF8.self)) }
             try wave?.append(session.readAudio())
         }
         return (String(decoding: text, as: UTF8.self), session.readTokens(), session.readUnits())
     }
-}
-
-/// Ctrl-C ends the answer and keeps what was said; a second one ends the program.
-enum Interrupt {
-    /// Set by the signal handler, which may do no more than that.
-    private static let requested = Atomic<Bool>(false)
-
-    static func watch() {
-        _ = requested.load(ordering: .relaxed)  // made before a signal can come
-        signal(SIGINT) { _ in
-            signal(SIGINT, SIG_DFL)
-            Interrupt.requested.store(true, ordering: .relaxed)
-        }
-    }
-
-    static var isRequested: Bool { requested.load(ordering: .relaxed) }
 }
 
 /// Seconds, monotonic.

@@ -10,13 +10,13 @@ struct InspectCommand: ParsableCommand {
     @Argument(help: "The checkpoint's directory.")
     var model: String
 
-    @Option(help: "A directory in which towers and the vocoder are looked for, after the places the checkpoint names.")
+    @Option(help: ModelArguments.towersHelp)
     var towers: String?
 
-    @Option(help: "The vocoder's file or its directory.")
+    @Option(help: ModelArguments.vocoderHelp)
     var vocoder: String?
 
-    @Flag(help: "Print one JSON object.")
+    @Flag(help: "Print one JSON object instead of the table.")
     var json = false
 
     func run() throws {
@@ -24,7 +24,7 @@ struct InspectCommand: ParsableCommand {
         options.towers = towers
         options.vocoder = vocoder
         let checkpoint = try Checkpoint.open(model, options: options)
-        write((json ? report(checkpoint).text : table(checkpoint)) + "\n", to: STDOUT_FILENO)
+        try printOutput((json ? report(checkpoint).text : table(checkpoint)) + "\n")
     }
 
     /// What the checkpoint's configuration speaks of and is not there.
@@ -86,7 +86,9 @@ struct InspectCommand: ParsableCommand {
                 padded(part.name, 34) + padded("\(part.parameters)", 14) + padded(megabytes(part.bytes), 10)
                     + types + ", " + part.source)
         }
-        lines += ["", "adapters: " + (checkpoint.adapters.isEmpty ? "none" : checkpoint.adapters.joined(separator: ", "))]
+        lines += [
+            "", "adapters: " + (checkpoint.adapters.isEmpty ? "none" : checkpoint.adapters.joined(separator: ", ")),
+        ]
         let missing = missing(checkpoint)
         lines += missing.isEmpty ? ["nothing is missing"] : missing.map { "missing: " + $0 }
         return lines.joined(separator: "\n")

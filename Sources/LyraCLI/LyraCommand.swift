@@ -7,12 +7,22 @@ struct LyraCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lyra",
         abstract: "Runs Lyra models: text and speech in, text and speech out.",
+        discussion: """
+            To try it without a download, make a small model of random weights and ask it something:
+
+              lyra make-tiny tiny
+              lyra generate --model tiny --prompt "Hello" --max-tokens 20
+
+            Answers and reports go to stdout, notes and progress to stderr. The exit status is 0, or 1 after one line \
+            on stderr that says what was wrong, or 64 for wrong usage.
+            """,
         version: "0.1.0",
         subcommands: [GenerateCommand.self, InspectCommand.self, MakeTinyCommand.self, BenchCommand.self])
 
     /// A failure is one line on stderr and exit code 1; wrong usage is 64.
     static func main() {
         signal(SIGPIPE, SIG_IGN)
+        openStandardStreams()
         do {
             var command = try parseAsRoot()
             do {
@@ -25,6 +35,14 @@ struct LyraCommand: ParsableCommand {
         }
     }
 
+    /// Puts /dev/null in place of standard streams that are closed: else the next file opened would take their place and
+    /// get what is printed.
+    private static func openStandardStreams() {
+        for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) == -1 {
+            _ = open("/dev/null", O_RDWR)
+        }
+    }
+
     private static func complain(_ message: String) -> Never {
         printError("lyra: " + message.split(separator: "\n").joined(separator: " "))
         Glibc.exit(1)
@@ -34,16 +52,33 @@ struct LyraCommand: ParsableCommand {
 /// Writes a line to stderr.
 func printError(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
 
-/// Writes all of a text to a descriptor; a reader that went away is not our failure.
-func write(_ text: String, to descriptor: Int32) {
+/// Writes to stdout. A reader that went away is not our failure; a full disk is.
+///
+/// - Throws: `LyraError.io` with the system's reason.
+func printOutput(_ text: String) throws {
+    let code = write(text, to: STDOUT_FILENO)
+    guard code == 0 || code == EPIPE else {
+        throw LyraError(.io, "standard output: cannot write: \(String(cString: strerror(code)))")
+    }
+}
+
+/// Writes all of a text to a descriptor. → 0, or the errno that ended it
+@discardableResult
+func write(_ text: String, to descriptor: Int32) -> Int32 {
     var text = text
-    text.withUTF8 { bytes in
+    return text.withUTF8 { bytes in
         var rest = UnsafeRawBufferPointer(bytes)
         while let base = rest.baseAddress, !rest.isEmpty {
             let count = Glibc.write(descriptor, base, rest.count)
             if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return }
+            if count < 0 && errno == EAGAIN {
+                var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                poll(&waiting, 1, -1)
+                continue
+            }
+            guard count > 0 else { return count < 0 ? errno : EIO }
             rest = UnsafeRawBufferPointer(rebasing: rest[count...])
         }
+        return 0
     }
 }

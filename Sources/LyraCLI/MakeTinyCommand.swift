@@ -11,10 +11,10 @@ struct MakeTinyCommand: ParsableCommand {
     @Argument(help: "A directory that is empty or not there yet.")
     var directory: String
 
-    @Option(help: "The same seed gives the same files.")
+    @Option(help: ArgumentHelp("The same seed gives the same files.", valueName: "n"))
     var seed: UInt64 = 1
 
-    @Option(help: "tiny (a few MB), or the published sizes: mini (6 GB), base (19 GB).")
+    @Option(help: "The size: a few MB, or the published ones of 6 GB and 19 GB.")
     var preset = PresetName.tiny
 
     func run() throws {

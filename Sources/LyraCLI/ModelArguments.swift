@@ -4,37 +4,44 @@ import Lyra
 
 /// Which model, and how to open it: shared by the commands that need one.
 struct ModelArguments: ParsableArguments {
-    @Option(help: "The checkpoint's directory.")
+    static let towersHelp = ArgumentHelp(
+        "A directory with the speech tower and the vocoder; looked through after the places the checkpoint names.",
+        valueName: "dir")
+    static let vocoderHelp = ArgumentHelp(
+        "The vocoder's file (g_… beside its config.json) or its directory, if it is not among the towers.",
+        valueName: "path")
+
+    @Option(help: ArgumentHelp("The checkpoint's directory.", valueName: "dir"))
     var model: String
 
-    @Option(help: "A directory in which towers and the vocoder are looked for, after the places the checkpoint names.")
+    @Option(help: ModelArguments.towersHelp)
     var towers: String?
 
-    @Option(help: "The vocoder's file or its directory.")
+    @Option(help: ModelArguments.vocoderHelp)
     var vocoder: String?
 
-    @Option(help: "Threads to compute with (default: the processors that may be used).")
+    @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
     var threads: Int?
 
     func validate() throws {
         if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
     }
 
-    /// - Parameter quiet: whether notes are left out
-    func open(quiet: Bool = false) throws -> Model {
+    /// - Parameters:
+    ///   - note: gets sentences about parts that are absent or values that were assumed
+    ///   - check: asked while parts are read; throws to give up
+    func open(note: @escaping (String) -> Void, check: @escaping () throws -> Void) throws -> Model {
         let bar = ProgressBar()
         defer { bar.clear() }
         var options = ModelOptions()
         options.towersDirectory = towers
         options.vocoder = vocoder
         options.threads = threads
-        if !quiet {
-            options.log = { message in
-                bar.clear()
-                printError("note: " + message)
-            }
+        options.log = note
+        options.progress = { done, total in
+            try check()
+            bar.show("opening", done, total)
         }
-        options.progress = { done, total in bar.show("opening", done, total) }
         return try Model(path: model, options: options)
     }
 }

@@ -13,32 +13,33 @@ struct Report {
             ])
         }
         let timings = usage.timings
-        json = JSONValue.object([
-            ("text", .string(text)),
-            ("token_ids", .array(tokens.map { .number(Double($0)) })),
-            ("units", .array(units.map { .number(Double($0)) })),
-            ("adapter", .string(usage.adapter ?? "none")),
-            ("stop", .string(Report.name(usage.stop))),
-            (
-                "usage",
-                .object([
-                    ("prompt_tokens", .number(Double(usage.promptTokens))),
-                    ("media_tokens", .number(Double(usage.mediaTokens))),
-                    ("generated_tokens", .number(Double(usage.generatedTokens))),
-                    ("kept_per_block", .array([])),
-                ])
-            ),
-            ("audio", audio),
-            (
-                "timings_ms",
-                .object([
-                    ("load", .number(load * 1e3)), ("encode", .number(timings.encode)),
-                    ("prefill", .number(timings.prefill)), ("first_token", .number(timings.firstToken)),
-                    ("first_audio", timings.firstAudio > 0 ? .number(timings.firstAudio) : .null),
-                    ("total", .number(total * 1e3)),
-                ])
-            ),
-        ]).text
+        json =
+            JSONValue.object([
+                ("text", .string(text)),
+                ("token_ids", .array(tokens.map { .number(Double($0)) })),
+                ("units", .array(units.map { .number(Double($0)) })),
+                ("adapter", .string(usage.adapter ?? "none")),
+                ("stop", .string(Report.name(usage.stop))),
+                (
+                    "usage",
+                    .object([
+                        ("prompt_tokens", .number(Double(usage.promptTokens))),
+                        ("media_tokens", .number(Double(usage.mediaTokens))),
+                        ("generated_tokens", .number(Double(usage.generatedTokens))),
+                        ("kept_per_block", .array([])),
+                    ])
+                ),
+                ("audio", audio),
+                (
+                    "timings_ms",
+                    .object([
+                        ("load", .number(load * 1e3)), ("encode", .number(timings.encode)),
+                        ("prefill", .number(timings.prefill)), ("first_token", .number(timings.firstToken)),
+                        ("first_audio", timings.firstAudio > 0 ? .number(timings.firstAudio) : .null),
+                        ("total", .number(total * 1e3)),
+                    ])
+                ),
+            ]).text
     }
 
     private static func name(_ reason: StopReason) -> String {
@@ -64,7 +65,8 @@ indirect enum JSONValue {
         case .string(let value): JSONValue.quoted(value)
         case .number(let value):
             !value.isFinite
-                ? "null" : value == value.rounded() && abs(value) < 1e15 ? String(Int64(value)) : JSONValue.rounded(value)
+                ? "null"
+                : value == value.rounded() && abs(value) < 1e15 ? String(Int64(value)) : JSONValue.rounded(value)
         case .array(let values): "[" + values.map(\.text).joined(separator: ", ") + "]"
         case .object(let members):
             "{" + members.map { JSONValue.quoted($0) + ": " + $1.text }.joined(separator: ", ") + "}"

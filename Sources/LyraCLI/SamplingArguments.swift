@@ -1,0 +1,56 @@
+import ArgumentParser
+import Lyra
+
+/// How tokens are chosen; what is not given is left to the checkpoint's generation_config.json.
+struct SamplingArguments: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "0 always takes the likeliest token; higher is more varied (default: the checkpoint's).",
+            valueName: "x"))
+    var temperature: Float?
+
+    @Option(help: ArgumentHelp("Draw among the likeliest tokens that together reach this share, 0…1.", valueName: "x"))
+    var topP: Float?
+
+    @Option(help: ArgumentHelp("Draw among this many of the likeliest tokens; 0 is all.", valueName: "n"))
+    var topK: Int?
+
+    @Option(
+        help: ArgumentHelp("Leave out tokens less likely than this share, 0…1, of the likeliest.", valueName: "x"))
+    var minP: Float?
+
+    @Option(
+        help: ArgumentHelp("Above 1, tokens that occurred become less likely; 1 changes nothing.", valueName: "x"))
+    var repetitionPenalty: Float?
+
+    @Option(
+        help: ArgumentHelp("The same seed and input give the same answer (default: another each time).", valueName: "n")
+    )
+    var seed: UInt64?
+
+    func validate() throws {
+        func require(_ condition: Bool?, _ message: String) throws {
+            if condition == false { throw ValidationError(message) }
+        }
+        try require(temperature.map { $0 >= 0 && $0.isFinite }, "--temperature must be a number from 0 up")
+        try require(topP.map { $0 >= 0 && $0 <= 1 }, "--top-p must be in 0…1")
+        try require(topK.map { $0 >= 0 }, "--top-k must be at least 0")
+        try require(minP.map { $0 >= 0 && $0 <= 1 }, "--min-p must be in 0…1")
+        try require(
+            repetitionPenalty.map { $0 > 0 && $0.isFinite }, "--repetition-penalty must be a number above 0")
+    }
+
+    func apply(to options: inout SessionOptions) {
+        if let temperature {
+            options.sampling = temperature == 0 ? .greedy : .random
+            if temperature > 0 { options.temperature = temperature }
+        } else if topP != nil || topK != nil || minP != nil || seed != nil {
+            options.sampling = .random
+        }
+        options.topP = topP
+        options.topK = topK
+        options.minP = minP
+        options.repetitionPenalty = repetitionPenalty
+        options.seed = seed
+    }
+}
