@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole suite: Swift, then the C interface and the Python package on the release library. Installs the system
-# packages that are missing. Can be run again, from any folder. The last line is "N passed, N failed"; the exit status is
-# 0 only if nothing failed.
+# The whole suite: Swift, then the C interface, the Python package and the command-line tool of the release build.
+# Installs the system packages that are missing. Can be run again, from any folder. The last line is "N passed, N
+# failed"; the exit status is 0 only if nothing failed.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -89,7 +89,7 @@ test_python() {
     local status bad
     rm -f "$logs/python.xml"
     LYRA_LIBRARY=$prefix/lib/liblyra.so LYRA_TOOL=$prefix/bin/lyra "$python/bin/python" -m pytest -q \
-        -p no:cacheprovider --junitxml "$logs/python.xml" "$root/Tests/python" "$root/Tests/cli" 2>&1 | tee "$logs/python.log"
+        -p no:cacheprovider --junitxml "$logs/python.xml" "$root"/Tests/{python,cli} 2>&1 | tee "$logs/python.log"
     status=$?
     if [ ! -f "$logs/python.xml" ]; then count 0 1 1; return; fi
     bad=$(($(attribute failures) + $(attribute errors)))
@@ -118,6 +118,6 @@ echo "== the Swift example"
 test_swift_example
 echo "== C"
 test_c
-echo "== Python"
+echo "== Python and the command line"
 if prepare_python; then test_python; else count 0 1 1; fi
 finish

@@ -31,12 +31,11 @@ struct GenerateCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Which adapter the language model runs with: none, one that 'lyra inspect' lists, or auto, which takes speech or long_speech once it hears some.",
+            "none, an adapter that 'lyra inspect' lists, or auto: speech or long_speech once speech is heard.",
             valueName: "name"))
     var adapter = "auto"
 
-    @OptionGroup(title: "Sampling")
-    var sampling: SamplingArguments
+    @OptionGroup var sampling: SamplingArguments
 
     @Flag(help: "Print one JSON object instead of the text.")
     var json = false

@@ -11,7 +11,7 @@ struct LyraCommand: ParsableCommand {
             To try it without a download, make a small model of random weights and ask it something:
 
               lyra make-tiny tiny
-              lyra generate --model tiny --prompt "Hello" --speak answer.wav --max-tokens 20
+              lyra generate --model tiny --prompt "Hello" --max-tokens 20
 
             Answers and reports go to stdout, notes and progress to stderr. The exit status is 0, or 1 after one line \
             on stderr that says what was wrong, or 64 for wrong usage.

@@ -5,7 +5,7 @@ import Lyra
 struct SamplingArguments: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "0 takes the likeliest token always and is reproducible; the higher, the more varied (default: the checkpoint's).",
+            "0 always takes the likeliest token; higher is more varied (default: the checkpoint's).",
             valueName: "x"))
     var temperature: Float?
 
@@ -16,13 +16,11 @@ struct SamplingArguments: ParsableArguments {
     var topK: Int?
 
     @Option(
-        help: ArgumentHelp(
-            "Leave out tokens that are less likely than this share, 0…1, of the likeliest.", valueName: "x"))
+        help: ArgumentHelp("Leave out tokens less likely than this share, 0…1, of the likeliest.", valueName: "x"))
     var minP: Float?
 
     @Option(
-        help: ArgumentHelp(
-            "Above 1, tokens that occurred already become less likely; 1 changes nothing.", valueName: "x"))
+        help: ArgumentHelp("Above 1, tokens that occurred become less likely; 1 changes nothing.", valueName: "x"))
     var repetitionPenalty: Float?
 
     @Option(

@@ -1,11 +1,58 @@
-"""A small random checkpoint for every test."""
+"""Recordings and checkpoints that several tests use."""
 
+import json
+import shutil
+import struct
+
+import numpy as np
 import pytest
-from tool import run
+
+from support import END_TOKENS, FIXTURES, case, lyra, write_wav
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    path = tmp_path_factory.mktemp("tiny") / "model"
-    assert run("make-tiny", path, "--seed", 7).returncode == 0
-    return path
+    """A checkpoint that make-tiny wrote."""
+    directory = tmp_path_factory.mktemp("tiny") / "made"
+    assert lyra("make-tiny", directory, "--seed", 1).returncode == 0
+    return directory
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory):
+    """The paths of "a_short", "a_long", "b_short" and "b_long": 7 s of sound, and the 71 s, three windows, that are made
+    of them by repetition under a rising volume."""
+    directory, paths = tmp_path_factory.mktemp("recordings"), {}
+    for variant in ("a", "b"):
+        short = case(variant, "speech_short")["in.pcm"]
+        long = np.resize(short, 71 * 16000) * np.linspace(0.2, 1, 71 * 16000).astype(np.float32)
+        for name, samples in (("short", short), ("long", long)):
+            paths[f"{variant}_{name}"] = directory / f"{variant}_{name}.wav"
+            write_wav(paths[f"{variant}_{name}"], samples)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def endless(tmp_path_factory):
+    """A copy of fixture b that never ends an answer: the tokens that would end it always score 0, below the best."""
+    directory = tmp_path_factory.mktemp("endless") / "b"
+    shutil.copytree(FIXTURES / "b", directory, ignore=shutil.ignore_patterns("cases"))
+    index = json.loads((directory / "lyra/model.safetensors.index.json").read_text())
+    shard = directory / "lyra" / index["weight_map"]["lm_head.weight"]
+    data = bytearray(shard.read_bytes())
+    (length,) = struct.unpack("<Q", data[:8])
+    entry = json.loads(data[8:8 + length])["lm_head.weight"]
+    start, end = (8 + length + offset for offset in entry["data_offsets"])
+    row = (end - start) // entry["shape"][0]
+    for token in END_TOKENS:
+        data[start + token * row:start + (token + 1) * row] = bytes(row)
+    shard.write_bytes(data)
+    return "--model", directory / "lyra", "--towers", directory / "model_zoo"
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory):
+    """A copy of fixture b's checkpoint with neither speech tower nor vocoder in reach."""
+    directory = tmp_path_factory.mktemp("bare") / "deep/er/lyra"
+    shutil.copytree(FIXTURES / "b/lyra", directory)
+    return directory

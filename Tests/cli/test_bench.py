@@ -1,0 +1,46 @@
+"""The rows of `bench`; their size is not a test's business."""
+
+import json
+import math
+
+import pytest
+
+from support import lyra
+
+# part, what begins with, unit, the limit it is compared with
+ROWS = [
+    ("memory", "1 GB", "GB/s", None),
+    ("OpenBLAS", "sgemm", "GFLOP/s", None),
+    ("language model", "prefill 32", "tokens/s", "sgemm"),
+    ("language model", "decode after 128", "tokens/s", "reading"),
+    ("speech encoder", "one window", "s", "sgemm"),
+    ("speech generator", "one token", "ms", "sgemm"),
+    ("vocoder", "6.0 s of speech", "× real time", None),
+]
+QUICK = ("--preset", "tiny", "--repetitions", 1, "--prompt-tokens", 32, "--decode-tokens", 4)
+
+
+def is_positive(value):
+    return type(value) in (int, float) and math.isfinite(value) and value > 0
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "f16", "f32"])
+def test_every_part_is_timed(dtype):
+    ended = lyra("bench", *QUICK, "--dtype", dtype, "--threads", 1, "--json")
+    assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout.count("\n") == 1
+    got = json.loads(ended.stdout)
+    assert list(got) == ["preset", "dtype", "machine", "threads", "repetitions", "results"]
+    assert (got["preset"], got["dtype"], got["threads"], got["repetitions"]) == ("tiny", dtype, 1, 1)
+    assert len(got["results"]) == len(ROWS)
+    for row, (part, what, unit, limit) in zip(got["results"], ROWS):
+        assert (row["part"], row["unit"], row.get("share_of")) == (part, unit, limit)
+        assert row["what"].startswith(what)
+        assert is_positive(row["value"]) and is_positive(row.get("share", 1))
+
+
+def test_the_table_has_a_line_for_every_part():
+    ended = lyra("bench", *QUICK)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    rows = [line for line in ended.stdout.splitlines() if line.startswith("| ")][1:]
+    assert [line.split(" | ")[0][2:] for line in rows] == [part for part, *_ in ROWS]
+    assert "tiny, bf16, random weights" in ended.stdout

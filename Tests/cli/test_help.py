@@ -1,0 +1,49 @@
+"""The help names every command and option that scripts may rely on, and none that is not there."""
+
+import re
+
+import pytest
+
+from support import lyra
+
+OPTIONS = {
+    "generate": [
+        "--model", "--towers", "--vocoder", "--audio", "--prompt", "--system", "--speak", "--temperature", "--top-p",
+        "--top-k", "--min-p", "--repetition-penalty", "--seed", "--max-tokens", "--adapter", "--threads", "--json"],
+    "inspect": ["--towers", "--vocoder", "--json"],
+    "make-tiny": ["--seed", "--preset"],
+    "bench": ["--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--json"],
+}
+
+
+def help_of(*command):
+    ended = lyra(*command, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
+
+
+def test_every_command_is_listed():
+    text = help_of()
+    assert all(re.search(rf"^  {command} ", text, re.M) for command in OPTIONS)
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_every_option_is_explained_and_no_other(command):
+    listed = re.findall(r"^  (?:-\w, )?(--[\w-]+)", help_of(command), re.M)
+    assert sorted(listed) == sorted(OPTIONS[command] + ["--version", "--help"])
+
+
+def test_presets_are_named():
+    for command in ("make-tiny", "bench"):
+        assert "tiny, mini, base" in " ".join(help_of(command).split())
+
+
+def test_lines_fit_a_terminal():
+    for command in ([], *([name] for name in OPTIONS)):
+        for line in help_of(*command).splitlines():
+            assert len(line) <= 80 or line.startswith("USAGE")
+
+
+def test_the_version_is_a_number():
+    ended = lyra("--version")
+    assert ended.returncode == 0 and re.fullmatch(r"\d+\.\d+\.\d+\n", ended.stdout)

@@ -1,0 +1,76 @@
+"""What `inspect` says of a checkpoint."""
+
+import json
+
+import pytest
+
+from support import FIXTURES, lyra, model_of
+
+# Counted by hand from the configurations: layers, hidden size, heads, key and value heads, vocabulary.
+SIZES = {"a": (8, 64, 4, 2, 2068), "b": (6, 96, 6, 3, 2062)}
+
+
+def inspect(model, *arguments):
+    ended = lyra("inspect", model, "--json", *arguments)
+    assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout.count("\n") == 1
+    return json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize("variant", SIZES)
+def test_a_whole_checkpoint_is_described(variant):
+    model = FIXTURES / variant / "lyra"
+    got = inspect(model)
+    assert list(got) == ["model", "facts", "parts", "adapters", "missing"]
+    assert got["model"] == str(model)
+    names = ("layers", "hidden_size", "heads", "kv_heads", "vocabulary_size")
+    assert tuple(got["facts"][name] for name in names) == SIZES[variant]
+    assert got["facts"]["context_length"] == 32768 and got["facts"]["audio_sample_rate"] == 16000
+    # A window of 30 s has 1500 encoder positions; a takes 5 of them as one token, b takes 3.
+    assert got["facts"]["speech_window_seconds"] == 30
+    assert got["facts"]["speech_window_tokens"] == {"a": 300, "b": 500}[variant]
+    assert got["facts"]["audio_lookahead_samples"] > 0
+    assert sorted(got["adapters"]) == ["long_speech", "speech"] and got["missing"] == []
+    for part in got["parts"]:
+        assert list(part) == ["name", "source", "parameters", "bytes", "types"]
+        assert part["parameters"] > 0 and part["bytes"] > 0 and part["source"] and sum(part["types"].values()) > 0
+
+
+def test_the_language_model_has_as_many_parameters_as_its_configuration_says():
+    config = json.loads((FIXTURES / "b/lyra/config.json").read_text())
+    hidden, inner, heads, kv = (
+        config[name] for name in ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"))
+    width = hidden // heads * kv
+    layer = 2 * hidden * hidden + hidden + 2 * (hidden * width + width) + 3 * hidden * inner + 2 * hidden
+    want = config["num_hidden_layers"] * layer + 2 * config["vocab_size"] * hidden + hidden
+    part = next(part for part in inspect(FIXTURES / "b/lyra")["parts"] if part["name"] == "language model")
+    assert (part["parameters"], part["bytes"], list(part["types"])) == (want, 2 * want, ["BF16"])
+
+
+def test_missing_parts_are_listed(bare):
+    got = inspect(bare)
+    assert len(got["missing"]) == 2
+    assert "whisper-tiny" in got["missing"][0] and "vocoder" in got["missing"][1]
+    assert "audio_sample_rate" not in got["facts"]
+    table = lyra("inspect", bare).stdout.splitlines()
+    assert [line for line in table if line.startswith("missing: ")] == ["missing: " + why for why in got["missing"]]
+
+
+def test_towers_that_are_named_are_no_longer_missing(bare):
+    assert inspect(bare, *model_of("b")[2:])["missing"] == []
+
+
+def test_the_vocoder_can_be_named_by_itself(bare):
+    vocoder = FIXTURES / "b/model_zoo/audio/vocoder"
+    for path in (vocoder, vocoder / "g_00500000"):
+        missing = inspect(bare, "--vocoder", path)["missing"]
+        assert len(missing) == 1 and "whisper-tiny" in missing[0]
+
+
+def test_the_table_has_a_line_for_every_part(tiny):
+    ended = lyra("inspect", tiny)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    for part in inspect(tiny)["parts"]:
+        (line,) = (line for line in lines if line.startswith(part["name"] + "  "))
+        assert str(part["parameters"]) in line and part["source"] in line
+    assert lines[-1] == "nothing is missing"

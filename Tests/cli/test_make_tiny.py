@@ -1,0 +1,50 @@
+"""What `make-tiny` writes."""
+
+import pytest
+
+from support import answer, fails, lyra
+
+
+def contents(directory):
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def make(directory, *arguments):
+    ended = lyra("make-tiny", directory, *arguments)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr.count("\n") == 1 and str(directory) in ended.stderr and "random" in ended.stderr
+    return contents(directory)
+
+
+def test_a_seed_gives_the_same_bytes_and_another_seed_others(tiny, tmp_path):
+    made = contents(tiny)
+    assert make(tmp_path / "same", "--seed", "1") == made
+    other = make(tmp_path / "other", "--seed", "2")
+    assert other.keys() == made.keys()
+    weights = [name for name in made if name.endswith((".safetensors", ".bin")) or "/g_" in name]
+    assert len(weights) >= 8 and not any(made[name] == other[name] for name in weights)
+
+
+def test_the_seed_that_is_not_given_is_1(tiny, tmp_path):
+    assert make(tmp_path / "unseeded") == contents(tiny)
+
+
+def test_it_is_small_and_takes_an_empty_directory(tmp_path):
+    made = make(tmp_path)
+    assert sum(map(len, made.values())) < 16e6
+
+
+def test_a_directory_that_is_not_empty_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "mine").write_bytes(b"kept")
+    fails(lyra("make-tiny", tmp_path), tmp_path, "not empty")
+    assert contents(tmp_path) == {"mine": b"kept"}
+
+
+@pytest.mark.parametrize("directory", ["/dev/null", "/dev/null/below", "/proc/self/tiny"])
+def test_a_place_that_cannot_be_written_is_named(directory):
+    fails(lyra("make-tiny", directory), "/".join(directory.split("/")[:3]))
+
+
+def test_what_it_wrote_hears_and_speaks(tiny, recordings, tmp_path):
+    got = answer("--model", tiny, "--audio", recordings["a_short"], "--speak", tmp_path / "answer.wav")
+    assert got["adapter"] == "speech" and got["token_ids"] and got["audio"]["sample_rate"] == 16000
