@@ -1,29 +1,43 @@
 /* y[m, n] = x[m, k] · w[n, k]ᵀ as dot products along k: a weight is loaded and widened once for MT rows of x. */
 
+/* Bytes of a row of weights that are asked for before they are needed: some hundred nanoseconds of reading. */
+#define LK_AHEAD 1024
+#define LK_LINE 64
+
+/* Adds the products of one vector's length, at i, to MT × NT sums. */
+LK_INLINE void dot_step(const int MT, const int NT, const lk_type type, vf acc[6][8], const float *x, size_t ldx,
+                        const char *w, size_t row_bytes, size_t i) {
+    vf v[6];
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MT; m++) v[m] = vf_load(x + m * ldx + i);
+#pragma clang loop unroll(full)
+    for (int n = 0; n < NT; n++) {
+        vf wide = vf_load_as(w + n * row_bytes, type, i);
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MT; m++) acc[m][n] += v[m] * wide;
+    }
+}
+
 /* One tile of MT × NT values; MT, NT and type are constants wherever this is inlined. */
 LK_INLINE void dot_tile(const int MT, const int NT, const lk_type type, float *y, size_t ldy, const float *x,
                         size_t ldx, size_t k, const char *w, size_t row_bytes) {
     vf acc[6][8];
-    const size_t size = type == LK_F32 ? 4 : 2;
+    const size_t size = type == LK_F32 ? 4 : 2, line = LK_LINE / size;
 #pragma clang loop unroll(full)
     for (int m = 0; m < MT; m++)
 #pragma clang loop unroll(full)
         for (int n = 0; n < NT; n++) acc[m][n] = vf_set(0);
     size_t i = 0;
-    for (; i + LK_WIDTH <= k; i += LK_WIDTH) {
-        vf wide[8];
+    for (; i + line <= k; i += line) {
+        size_t ahead = i * size + LK_AHEAD;
+        if (ahead >= row_bytes) ahead += (NT - 1) * row_bytes; /* rows' ends lead to the next tile */
 #pragma clang loop unroll(full)
-        for (int n = 0; n < NT; n++) {
-            __builtin_prefetch(w + n * row_bytes + i * size + 512, 0, 3);
-            wide[n] = vf_load_as(w + n * row_bytes, type, i);
-        }
+        for (int n = 0; n < NT; n++) __builtin_prefetch(w + n * row_bytes + ahead, 0, 3);
 #pragma clang loop unroll(full)
-        for (int m = 0; m < MT; m++) {
-            vf v = vf_load(x + m * ldx + i);
-#pragma clang loop unroll(full)
-            for (int n = 0; n < NT; n++) acc[m][n] += v * wide[n];
-        }
+        for (size_t part = 0; part < line; part += LK_WIDTH)
+            dot_step(MT, NT, type, acc, x, ldx, w, row_bytes, i + part);
     }
+    for (; i + LK_WIDTH <= k; i += LK_WIDTH) dot_step(MT, NT, type, acc, x, ldx, w, row_bytes, i);
     float rest_x[6][LK_WIDTH] = {{0}};
     for (int m = 0; m < MT && i < k; m++) memcpy(rest_x[m], x + m * ldx + i, (k - i) * sizeof(float));
     for (int n = 0; n < NT; n++) {
@@ -34,12 +48,17 @@ LK_INLINE void dot_tile(const int MT, const int NT, const lk_type type, float *y
     }
 }
 
-/* More accumulators fit where there are 32 registers. */
+/* NT columns of all rows; more sums fit where there are 32 registers. */
+LK_INLINE void dot_columns(const int NT, const lk_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
+                           size_t k, const char *w, size_t row_bytes) {
+    size_t r = 0;
 #if LK_WIDTH == 16
-#define LK_DOT_M 6
-#else
-#define LK_DOT_M 3
+    for (; r + 6 <= m; r += 6) dot_tile(6, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
 #endif
+    for (; r + 3 <= m; r += 3) dot_tile(3, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+    if (m - r == 2) dot_tile(2, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+    if (m - r == 1) dot_tile(1, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+}
 
 LK_INLINE void dot_rows_as(const lk_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
                            const char *w, size_t n) {
@@ -47,15 +66,8 @@ LK_INLINE void dot_rows_as(const lk_type type, float *y, size_t ldy, const float
     size_t j = 0;
     if (m == 1)
         for (; j + 8 <= n; j += 8) dot_tile(1, 8, type, y + j, ldy, x, ldx, k, w + j * row_bytes, row_bytes);
-    for (; j + 4 <= n; j += 4) {
-        size_t r = 0;
-        for (; r + LK_DOT_M <= m; r += LK_DOT_M)
-            dot_tile(LK_DOT_M, 4, type, y + r * ldy + j, ldy, x + r * ldx, ldx, k, w + j * row_bytes, row_bytes);
-        for (; r < m; r++) dot_tile(1, 4, type, y + r * ldy + j, ldy, x + r * ldx, ldx, k, w + j * row_bytes, row_bytes);
-    }
-    for (; j < n; j++)
-        for (size_t r = 0; r < m; r++)
-            dot_tile(1, 1, type, y + r * ldy + j, ldy, x + r * ldx, ldx, k, w + j * row_bytes, row_bytes);
+    for (; j + 4 <= n; j += 4) dot_columns(4, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, row_bytes);
+    for (; j < n; j++) dot_columns(1, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, row_bytes);
 }
 
 static void dot_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,

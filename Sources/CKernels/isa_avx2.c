@@ -4,6 +4,7 @@
 #include <string.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #define LK_WIDTH 8
+#define LK_F16C
 #define LK_TABLE lk_table_avx2
 #include "kernels_isa.h"
 #pragma clang attribute pop

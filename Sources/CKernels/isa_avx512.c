@@ -5,6 +5,7 @@
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
                              apply_to = function)
 #define LK_WIDTH 16
+#define LK_F16C
 #define LK_TABLE lk_table_avx512
 #include "kernels_isa.h"
 #pragma clang attribute pop

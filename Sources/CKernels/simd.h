@@ -41,6 +41,15 @@ LK_INLINE vf vf_from_bf16(const void *p) {
     return (vf)(__builtin_convertvector(h, vu) << 16);
 }
 
+#ifdef LK_F16C
+/* The processor does it. */
+LK_INLINE vf vf_from_f16(const void *p) {
+    typedef _Float16 halves __attribute__((vector_size(LK_WIDTH * 2)));
+    halves h;
+    memcpy(&h, p, sizeof h);
+    return __builtin_convertvector(h, vf);
+}
+#else
 /* Exponent and mantissa move into place, a multiplication corrects the bias (subnormals too); infinities and NaN keep
  * their exponent of ones. */
 LK_INLINE vf vf_from_f16(const void *p) {
@@ -51,6 +60,7 @@ LK_INLINE vf vf_from_f16(const void *p) {
     vu special = (vu)(((vi)(u & 0x7c00)) == 0x7c00) & 0x7f800000u;
     return (vf)((vu)scaled | special | ((u & 0x8000) << 16));
 }
+#endif
 
 /* `type` is a constant wherever this is inlined. */
 LK_INLINE vf vf_load_as(const void *base, lk_type type, size_t index) {
