@@ -5,7 +5,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { TILE_QUERIES = 96, TILE_KEYS = 256 };
+enum {
+    TILE_QUERIES = 96,
+    TILE_KEYS = 256,
+    FEW_QUERIES = 24 /* up to here OpenBLAS packs keys and values for longer than it multiplies */
+};
 
 typedef struct attention_job {
     float *out;
@@ -26,6 +30,24 @@ static void gather(const attention_job *j, size_t kv_head, size_t first, size_t 
     for (size_t t = 0; t < rows; t++)
         for (size_t g = 0; g < j->group; g++, dst += dim)
             memcpy(dst, j->q + (first + t) * j->s->q_row_stride + (kv_head * j->group + g) * dim, dim * sizeof(float));
+}
+
+/* scores[m, n] = q[m, dim] · k[n, dim]ᵀ */
+static void score(const lk_attention_shape *s, size_t m, size_t n, const float *q, const float *k, float *scores) {
+    if (m <= FEW_QUERIES)
+        lk_kernels()->dot_rows(scores, TILE_KEYS, q, s->dim, m, s->dim, k, s->kv_row_stride, LK_F32, n);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)s->dim, 1, q, (int)s->dim, k,
+                    (int)s->kv_row_stride, 0, scores, TILE_KEYS);
+}
+
+/* sums[m, dim] += weights[m, n] · v[n, dim] */
+static void mix(const lk_attention_shape *s, size_t m, size_t n, const float *weights, const float *v, float *sums) {
+    if (m <= FEW_QUERIES)
+        lk_kernels()->mix_rows(sums, s->dim, weights, TILE_KEYS, m, n, v, s->kv_row_stride, s->dim);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)s->dim, (int)n, 1, weights, TILE_KEYS, v,
+                    (int)s->kv_row_stride, 1, sums, (int)s->dim);
 }
 
 static void attention_tile(void *context, size_t index) {
@@ -55,13 +77,11 @@ static void attention_tile(void *context, size_t index) {
             size_t seen = s->causal ? past + first + r / j->group + 1 : s->kv_rows;
             columns[r] = seen > start ? smaller(n, seen - start) : 0;
         }
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)dim, 1, q, (int)dim, k,
-                    (int)s->kv_row_stride, 0, scores, TILE_KEYS);
+        score(s, m, n, q, k, scores);
         lk_kernels()->softmax_tile(scores, TILE_KEYS, m, columns, n, s->scale, row_max, row_sum, keep);
         for (size_t r = 0; r < m; r++)
             if (keep[r] != 1) lk_kernels()->scale(sums + r * dim, dim, keep[r]);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)dim, (int)n, 1, scores, TILE_KEYS, v,
-                    (int)s->kv_row_stride, 1, sums, (int)dim);
+        mix(s, m, n, scores, v, sums);
     }
     for (size_t r = 0; r < m; r++) {
         float *out = j->out + (first + r / j->group) * s->out_row_stride + (kv_head * j->group + r % j->group) * dim;

@@ -12,17 +12,6 @@
 #define LK_CONV_VECTORS 2
 #endif
 
-/* Nothing that uses v moves across this. The tile takes every register that there is, one weight at a time: left alone,
- * the compiler loads the next weight early and spills an accumulator, at half the speed. */
-#ifdef LK_IN_ORDER /* a test compiles these vectors for a processor without such registers */
-#elif defined(__x86_64__) && LK_WIDTH == 16
-#define LK_IN_ORDER(v) __asm__ volatile("" : "+v"(v))
-#elif defined(__x86_64__)
-#define LK_IN_ORDER(v) __asm__ volatile("" : "+x"(v))
-#else
-#define LK_IN_ORDER(v) (void)0
-#endif
-
 /* One vector's way out; only its first `valid` columns are real. */
 LK_INLINE void conv_store(const lk_conv1d_output *o, size_t co, size_t t, size_t valid, vf v) {
     float rest[LK_WIDTH] = {0};

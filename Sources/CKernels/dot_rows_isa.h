@@ -1,78 +1,123 @@
-/* y[m, n] = x[m, k] · w[n, k]ᵀ as dot products along k: a weight is loaded and widened once for MT rows of x. */
+/* Products of few rows: y[m, n] = x[m, k] · w[n, k]ᵀ as dot products along k, where a weight is loaded and widened once
+ * for MT rows of x, and y[m, n] += x[m, k] · w[k, n]. */
 
 /* Bytes of a row of weights that are asked for before they are needed: some hundred nanoseconds of reading. */
-#define LK_AHEAD 1024
+#define LK_AHEAD 384
 #define LK_LINE 64
 
 /* Adds the products of one vector's length, at i, to MT × NT sums. */
 LK_INLINE void dot_step(const int MT, const int NT, const lk_type type, vf acc[6][8], const float *x, size_t ldx,
-                        const char *w, size_t row_bytes, size_t i) {
+                        const char *w, size_t distance, size_t i) {
     vf v[6];
 #pragma clang loop unroll(full)
     for (int m = 0; m < MT; m++) v[m] = vf_load(x + m * ldx + i);
 #pragma clang loop unroll(full)
     for (int n = 0; n < NT; n++) {
-        vf wide = vf_load_as(w + n * row_bytes, type, i);
+        vf wide = vf_load_as(w + n * distance, type, i);
+        LK_IN_ORDER(wide);
 #pragma clang loop unroll(full)
         for (int m = 0; m < MT; m++) acc[m][n] += v[m] * wide;
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MT; m++) LK_IN_ORDER(acc[m][n]);
     }
 }
 
-/* One tile of MT × NT values; MT, NT and type are constants wherever this is inlined. */
+/* One tile of MT × NT values, columns `apart` columns from each other: NT runs through memory that the processor sees
+ * coming. MT, NT and type are constants wherever this is inlined. */
 LK_INLINE void dot_tile(const int MT, const int NT, const lk_type type, float *y, size_t ldy, const float *x,
-                        size_t ldx, size_t k, const char *w, size_t row_bytes) {
+                        size_t ldx, size_t k, const char *w, size_t ldw, size_t apart) {
     vf acc[6][8];
-    const size_t size = type == LK_F32 ? 4 : 2, line = LK_LINE / size;
+    const size_t size = type == LK_F32 ? 4 : 2, line = LK_LINE / size, distance = apart * ldw * size;
 #pragma clang loop unroll(full)
     for (int m = 0; m < MT; m++)
 #pragma clang loop unroll(full)
         for (int n = 0; n < NT; n++) acc[m][n] = vf_set(0);
     size_t i = 0;
     for (; i + line <= k; i += line) {
-        size_t ahead = i * size + LK_AHEAD;
-        if (ahead >= row_bytes) ahead += (NT - 1) * row_bytes; /* rows' ends lead to the next tile */
 #pragma clang loop unroll(full)
-        for (int n = 0; n < NT; n++) __builtin_prefetch(w + n * row_bytes + ahead, 0, 3);
+        for (int n = 0; n < NT; n++) __builtin_prefetch(w + n * distance + i * size + LK_AHEAD, 0, 3);
 #pragma clang loop unroll(full)
         for (size_t part = 0; part < line; part += LK_WIDTH)
-            dot_step(MT, NT, type, acc, x, ldx, w, row_bytes, i + part);
+            dot_step(MT, NT, type, acc, x, ldx, w, distance, i + part);
     }
-    for (; i + LK_WIDTH <= k; i += LK_WIDTH) dot_step(MT, NT, type, acc, x, ldx, w, row_bytes, i);
+    for (; i + LK_WIDTH <= k; i += LK_WIDTH) dot_step(MT, NT, type, acc, x, ldx, w, distance, i);
     float rest_x[6][LK_WIDTH] = {{0}};
     for (int m = 0; m < MT && i < k; m++) memcpy(rest_x[m], x + m * ldx + i, (k - i) * sizeof(float));
     for (int n = 0; n < NT; n++) {
         char rest_w[LK_WIDTH * 4] = {0};
-        memcpy(rest_w, w + n * row_bytes + i * size, (k - i) * size);
+        memcpy(rest_w, w + n * distance + i * size, (k - i) * size);
         vf wide = vf_load_as(rest_w, type, 0);
-        for (int m = 0; m < MT; m++) y[m * ldy + n] = vf_sum(acc[m][n] + vf_load(rest_x[m]) * wide);
+        for (int m = 0; m < MT; m++) y[m * ldy + n * apart] = vf_sum(acc[m][n] + vf_load(rest_x[m]) * wide);
     }
 }
 
 /* NT columns of all rows; more sums fit where there are 32 registers. */
 LK_INLINE void dot_columns(const int NT, const lk_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                           size_t k, const char *w, size_t row_bytes) {
+                           size_t k, const char *w, size_t ldw, size_t apart) {
     size_t r = 0;
 #if LK_WIDTH == 16
-    for (; r + 6 <= m; r += 6) dot_tile(6, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+    for (; r + 6 <= m; r += 6) dot_tile(6, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw, apart);
 #endif
-    for (; r + 3 <= m; r += 3) dot_tile(3, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
-    if (m - r == 2) dot_tile(2, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
-    if (m - r == 1) dot_tile(1, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+    for (; r + 3 <= m; r += 3) dot_tile(3, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw, apart);
+    if (m - r == 2) dot_tile(2, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw, apart);
+    if (m - r == 1) dot_tile(1, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw, apart);
 }
 
 LK_INLINE void dot_rows_as(const lk_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
-                           const char *w, size_t n) {
-    const size_t row_bytes = k * (type == LK_F32 ? 4 : 2);
-    size_t j = 0;
-    if (m == 1)
-        for (; j + 8 <= n; j += 8) dot_tile(1, 8, type, y + j, ldy, x, ldx, k, w + j * row_bytes, row_bytes);
-    for (; j + 4 <= n; j += 4) dot_columns(4, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, row_bytes);
-    for (; j < n; j++) dot_columns(1, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, row_bytes);
+                           const char *w, size_t ldw, size_t n) {
+    const size_t row_bytes = ldw * (type == LK_F32 ? 4 : 2), together = m == 1 ? 8 : 4, apart = n / together;
+    for (size_t j = 0; j < apart; j++) {
+        if (m == 1) dot_tile(1, 8, type, y + j, ldy, x, ldx, k, w + j * row_bytes, ldw, apart);
+        else dot_columns(4, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, ldw, apart);
+    }
+    for (size_t j = apart * together; j < n; j++)
+        dot_columns(1, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, ldw, 1);
 }
 
-static void dot_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
+static void dot_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
+                     lk_type type, size_t n) {
+    if (type == LK_BF16) dot_rows_as(LK_BF16, y, ldy, x, ldx, m, k, w, ldw, n);
+    else if (type == LK_F16) dot_rows_as(LK_F16, y, ldy, x, ldx, m, k, w, ldw, n);
+    else dot_rows_as(LK_F32, y, ldy, x, ldx, m, k, w, ldw, n);
+}
+
+/* MT rows × NT vectors of columns of mix_rows; MT and NT are constants wherever this is inlined. */
+LK_INLINE void mix_tile(const int MT, const int NT, float *y, size_t ldy, const float *x, size_t ldx, size_t k,
+                        const float *w, size_t ldw) {
+    vf acc[6][2];
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MT; m++)
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NT; n++) acc[m][n] = vf_load(y + m * ldy + n * LK_WIDTH);
+    for (size_t i = 0; i < k; i++, w += ldw) {
+        vf row[2];
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NT; n++) row[n] = vf_load(w + n * LK_WIDTH);
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MT; m++)
+#pragma clang loop unroll(full)
+            for (int n = 0; n < NT; n++) acc[m][n] += vf_set(x[m * ldx + i]) * row[n];
+    }
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MT; m++)
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NT; n++) vf_store(y + m * ldy + n * LK_WIDTH, acc[m][n]);
+}
+
+LK_INLINE void mix_columns(const int NT, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
+                           const float *w, size_t ldw) {
+    size_t r = 0;
+    for (; r + 6 <= m; r += 6) mix_tile(6, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
+    for (; r + 3 <= m; r += 3) mix_tile(3, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
+    for (; r < m; r++) mix_tile(1, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
+}
+
+static void mix_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const float *w, size_t ldw,
                      size_t n) {
-    if (type == LK_BF16) dot_rows_as(LK_BF16, y, ldy, x, ldx, m, k, w, n);
-    else if (type == LK_F16) dot_rows_as(LK_F16, y, ldy, x, ldx, m, k, w, n);
-    else dot_rows_as(LK_F32, y, ldy, x, ldx, m, k, w, n);
+    size_t j = 0;
+    for (; j + 2 * LK_WIDTH <= n; j += 2 * LK_WIDTH) mix_columns(2, y + j, ldy, x, ldx, m, k, w + j, ldw);
+    for (; j + LK_WIDTH <= n; j += LK_WIDTH) mix_columns(1, y + j, ldy, x, ldx, m, k, w + j, ldw);
+    for (size_t r = 0; r < m && j < n; r++)
+        for (size_t i = 0; i < k; i++)
+            for (size_t c = j; c < n; c++) y[r * ldy + c] += x[r * ldx + i] * w[i * ldw + c];
 }

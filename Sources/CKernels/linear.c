@@ -6,10 +6,10 @@
 #include <stdatomic.h>
 
 enum {
-    FEW_ROWS = 12,      /* up to here streaming the weights beats widening them */
-    DOT_COLUMNS = 64,   /* output columns of one task, streamed */
+    FEW_ROWS = 32,       /* up to here streaming the weights beats widening them */
+    DOT_COLUMNS = 64,    /* output columns of one task, streamed */
     BLOCK_COLUMNS = 256, /* output columns of one task, widened */
-    BLOCK_DEPTH = 1024  /* of k that is widened at once: 1 MB of floats, which stays in cache */
+    BLOCK_DEPTH = 384    /* of k that is widened at once: 384 KB of floats, which stay in cache */
 };
 
 typedef struct linear_job {
@@ -34,12 +34,12 @@ static void few_rows(void *context, size_t index) {
     size_t first = index * DOT_COLUMNS, columns = smaller(DOT_COLUMNS, j->n - first);
     const char *w = j->w + first * j->k * (j->type == LK_F32 ? 4 : 2);
     if (!j->accumulate) {
-        lk_kernels()->dot_rows(j->y + first, j->ldy, j->x, j->ldx, j->m, j->k, w, j->type, columns);
+        lk_kernels()->dot_rows(j->y + first, j->ldy, j->x, j->ldx, j->m, j->k, w, j->k, j->type, columns);
         add_bias(j, first, columns);
         return;
     }
     float sums[FEW_ROWS * DOT_COLUMNS];
-    lk_kernels()->dot_rows(sums, DOT_COLUMNS, j->x, j->ldx, j->m, j->k, w, j->type, columns);
+    lk_kernels()->dot_rows(sums, DOT_COLUMNS, j->x, j->ldx, j->m, j->k, w, j->k, j->type, columns);
     for (size_t r = 0; r < j->m; r++)
         lk_kernels()->add(j->y + r * j->ldy + first, sums + r * DOT_COLUMNS, columns);
 }

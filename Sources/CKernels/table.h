@@ -18,7 +18,10 @@ typedef struct lk_conv1d_job {
 typedef struct lk_table {
     void (*widen)(float *dst, const void *src, lk_type type, size_t count);
     /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x; weights are read once, straight from their stored type. */
-    void (*dot_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
+    void (*dot_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
+                     lk_type type, size_t n);
+    /* y[m, n] += x[m, k] · w[k, n] for few rows of x. */
+    void (*mix_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const float *w, size_t ldw,
                      size_t n);
     /* One tile of scores s[rows, columns] (ld lds) becomes exp(scale · s - max), where max covers this tile and earlier
      * ones (row_max). row_sum is updated; row_keep is what earlier sums were multiplied by. */

@@ -62,13 +62,22 @@ static void rows(const lk_table *a, const lk_table *b, size_t n) {
 }
 
 static void products(const lk_table *a, const lk_table *b, size_t m, size_t k, size_t n) {
-    float *x = numbers(m * k), *w = numbers(n * k), *y = malloc(m * n * 4), *z = malloc(m * n * 4);
+    float *x = numbers(m * k), *w = numbers(n * k), *y = numbers(m * n), *z = numbers(m * n);
     for (int type = LK_F32; type <= LK_BF16; type += 2) {
         if (type == LK_BF16)
             for (size_t i = 0; i < n * k; i++) memcpy((char *)w + 2 * i, (char *)w + 4 * i + 2, 2);
-        a->dot_rows(y, n, x, k, m, k, w, (lk_type)type, n), b->dot_rows(z, n, x, k, m, k, w, (lk_type)type, n);
+        a->dot_rows(y, n, x, k, m, k, w, k, (lk_type)type, n), b->dot_rows(z, n, x, k, m, k, w, k, (lk_type)type, n);
         compare("dot_rows", m * 1000 + k, y, z, m * n, 1e-4f);
     }
+    free(x), free(w), free(y), free(z);
+}
+
+/* y[m, n] += x[m, k] · w[k, n - 2], rows of w and y n apart. */
+static void mixtures(const lk_table *a, const lk_table *b, size_t m, size_t k, size_t n) {
+    float *x = numbers(m * k), *w = numbers(k * n), *y = numbers(m * n), *z = numbers(m * n);
+    const size_t columns = n > 2 ? n - 2 : n;
+    a->mix_rows(y, n, x, k, m, k, w, n, columns), b->mix_rows(z, n, x, k, m, k, w, n, columns);
+    compare("mix_rows", m * 1000 + n, y, z, m * n, 1e-4f);
     free(x), free(w), free(y), free(z);
 }
 
@@ -76,7 +85,10 @@ int main(void) {
     const size_t sizes[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 64, 65, 100, 257};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         rows(&lk_table_wide, &lk_table_generic, sizes[i]);
-        for (size_t m = 1; m < 15; m++) products(&lk_table_wide, &lk_table_generic, m, sizes[i], 21);
+        for (size_t m = 1; m < 15; m++) {
+            products(&lk_table_wide, &lk_table_generic, m, sizes[i], 21);
+            mixtures(&lk_table_wide, &lk_table_generic, m, 21, sizes[i]);
+        }
     }
     return failures != 0;
 }
