@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum {
-    TILE_QUERIES = 96,
+    TILE_QUERIES = 192,
     TILE_KEYS = 256,
     FEW_QUERIES = 24 /* up to here OpenBLAS packs keys and values for longer than it multiplies */
 };
@@ -96,6 +96,7 @@ int lk_attention(float *out, const float *q, const float *const *k_pages, const 
     size_t tile_rows = group >= TILE_QUERIES ? 1 : TILE_QUERIES / group;
     attention_job job = {out, q, k_pages, v_pages, shape, group, smaller(tile_rows, shape->rows), 0};
     if (shape->rows == 0) return LK_OK;
+    lk_one_blas_thread();
     lk_parallel((shape->rows + job.tile_rows - 1) / job.tile_rows * shape->kv_heads, attention_tile, &job);
     return job.failed ? LK_NO_MEMORY : LK_OK;
 }

@@ -52,6 +52,9 @@ extern const lk_table lk_table_avx512;
 /* The row in use. */
 const lk_table *lk_kernels(void);
 
+/* Leaves OpenBLAS the calling thread alone, as the pool has the others. To be called before any of its functions. */
+void lk_one_blas_thread(void);
+
 /* At least `floats` floats that belong to the calling thread until its next call with the same slot (0 or 1); null if
  * there is no memory. */
 float *lk_scratch(int slot, size_t floats);

@@ -20,7 +20,8 @@ import Testing
         Shape(rows: 97, heads: 6, kvHeads: 2, dim: 10), Shape(rows: 1, past: 700, heads: 12, kvHeads: 2, dim: 8),
         Shape(rows: 25, past: 511, heads: 4, kvHeads: 4, dim: 32), Shape(rows: 300, past: 30, heads: 4, kvHeads: 2),
         Shape(rows: 40, past: 300, gain: 100), Shape(rows: 3, past: 256, heads: 100, kvHeads: 1, dim: 4),
-        Shape(rows: 2, past: 5, heads: 700, kvHeads: 1, dim: 2),
+        Shape(rows: 2, past: 5, heads: 700, kvHeads: 1, dim: 2), Shape(rows: 1, past: 300, heads: 14, dim: 40),
+        Shape(rows: 24, past: 9, dim: 19), Shape(rows: 3, past: 1000, heads: 8, kvHeads: 1, dim: 127),
     ]
 
     /// One query over the keys it may see.

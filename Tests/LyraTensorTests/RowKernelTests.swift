@@ -45,6 +45,28 @@ import Testing
         check(1e-9, { lk_leaky_relu($0, $1, 0) }) { max($0, 0) }
     }
 
+    @Test func notANumberAndInfinityPassThrough() {
+        onEachISA { isa in
+            for place in [0, 3, 8, 18] {
+                var x = [Float](repeating: 1, count: 19)
+                x[place] = .nan
+                for kernel: (UnsafeMutablePointer<Float>, Int) -> Void in [
+                    { lk_tanh($0, $1) }, { lk_gelu($0, $1) }, { lk_leaky_relu($0, $1, 0) },
+                ] {
+                    var y = x
+                    kernel(&y, y.count)
+                    #expect(y.indices.allSatisfy { y[$0].isNaN == ($0 == place) }, "\(isa)")
+                }
+            }
+            var large: [Float] = [.infinity, -.infinity]
+            lk_tanh(&large, 2)
+            #expect(large == [1, -1], "\(isa)")
+            var positive: [Float] = [.infinity]
+            lk_leaky_relu(&positive, 1, 0)
+            #expect(positive == [.infinity], "\(isa)")
+        }
+    }
+
     @Test func scaleMultiplies() { check(1e-5, { lk_scale($0, $1, -2.5) }) { -2.5 * $0 } }
 
     @Test func addAdds() {
