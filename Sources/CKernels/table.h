@@ -49,6 +49,9 @@ extern const lk_table lk_table_avx512;
 /* The row in use. */
 const lk_table *lk_kernels(void);
 
+/* Keeps OpenBLAS to the thread that calls it: the pool shares the work. To be called before a pool's task uses it. */
+void lk_calm_blas(void);
+
 /* At least `floats` floats that belong to the calling thread until its next call with the same slot (0 or 1); null if
  * there is no memory. */
 float *lk_scratch(int slot, size_t floats);

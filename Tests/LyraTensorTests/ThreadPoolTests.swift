@@ -62,6 +62,17 @@ import Testing
         #expect(original.rows(5..<9).rows == 0)
     }
 
+    @Test func aViewThatAloneIsLeftChangesInPlace() throws {
+        var view = try Tensor([2, 2], [1, 2, 3, 4]).rows(1..<2)
+        let before = view.withValues { UInt(bitPattern: $0) }
+        try view.withMutableValues { $0[1] = 8 }
+        #expect(view.values == [3, 8] && view.withValues { UInt(bitPattern: $0) } == before)
+        let kept = view
+        let sum = try view.adding(kept)
+        #expect(sum.values == [6, 16])
+        #expect(kept.values == [3, 8] && view.values == [3, 8])
+    }
+
     @Test func memoryThatCannotBeHadIsAnError() {
         #expect(throws: LyraError.self) { try Tensor(zeros: [1 << 40, 1 << 30]) }
         #expect(throws: LyraError.self) { try Tensor(zeros: [1 << 31, 1 << 29]) }
