@@ -42,7 +42,7 @@ import Testing
             Self.check(Self.run(200))
         }
         lk_set_threads(0)
-        #expect(lk_threads() == 1)
+        #expect(lk_threads() >= 1, "as many as there are processors")
     }
 
     @Test func manyThreadsMayCallAtOnce() async {
