@@ -116,7 +116,8 @@ lyra_status lyra_model_options_init_size(lyra_model_options *options, size_t siz
 #define lyra_model_options_init(options) lyra_model_options_init_size((options), sizeof(lyra_model_options))
 
 /* Opens the checkpoint directory `path` (config.json, safetensors, vocabulary, adapters) and its towers. Weights are
- * mapped, not copied. `options` may be NULL. The caller owns *out and closes it with lyra_model_close.
+ * mapped, not copied: the files may be replaced or removed while the model is open, but not be shortened in place.
+ * `options` may be NULL. The caller owns *out and closes it with lyra_model_close.
  * Errors: LYRA_E_MISSING for what is not there, LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_UNSUPPORTED, LYRA_E_MEMORY; LYRA_E_STATE
  * if the progress callback gave up. A tower or vocoder that is not found is no error until something needs it. Any thread. */
 lyra_status lyra_model_open(const char *path, const lyra_model_options *options, lyra_model **out);

@@ -96,7 +96,7 @@ int lk_attention(float *out, const float *q, const float *const *k_pages, const 
     size_t tile_rows = group >= TILE_QUERIES ? 1 : TILE_QUERIES / group;
     attention_job job = {out, q, k_pages, v_pages, shape, group, smaller(tile_rows, shape->rows), 0};
     if (shape->rows == 0) return LK_OK;
-    lk_one_blas_thread();
+    lk_calm_blas();
     lk_parallel((shape->rows + job.tile_rows - 1) / job.tile_rows * shape->kv_heads, attention_tile, &job);
     return job.failed ? LK_NO_MEMORY : LK_OK;
 }

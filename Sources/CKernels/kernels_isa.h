@@ -25,16 +25,18 @@ static void gelu(float *x, size_t count) {
     LK_MAP(x, count, v * vf_set(0.5f) * (vf_set(1.0f) + vf_erf(v * vf_set(0.70710678f))));
 }
 
-static void leaky_relu(float *x, size_t count, float slope) { LK_MAP(x, count, vf_select(v > vf_set(0), v, v * vf_set(slope))); }
+static void leaky_relu(float *x, size_t count, float slope) {
+    LK_MAP(x, count, vf_select(v > vf_set(0), v, v * vf_set(slope)));
+}
 
 static void scale(float *y, size_t count, float factor) { LK_MAP(y, count, v * vf_set(factor)); }
 
-/* tanh x = 1 - 2 / (e^2x + 1); near 0, where that cancels, its series, as for NaN, which stays one. */
+/* tanh x = 1 - 2 / (e^2x + 1); near 0, where that cancels, its series. */
 LK_INLINE vf vf_tanh(vf x) {
-    vf far = vf_set(1.0f) - vf_set(2.0f) / (vf_exp(vf_min(x + x, vf_set(40.0f))) + vf_set(1.0f));
+    vf far = vf_set(1.0f) - vf_set(2.0f) / (vf_exp(vf_min(vf_set(40.0f), x + x)) + vf_set(1.0f));
     vf x2 = x * x;
     vf near = x * (vf_set(1.0f) + x2 * (vf_set(-1.0f / 3) + x2 * (vf_set(2.0f / 15) + x2 * vf_set(-17.0f / 315))));
-    return vf_select(vf_max(x, -x) >= vf_set(0.15f), far, near);
+    return vf_select(vf_max(x, -x) < vf_set(0.15f), near, far);
 }
 
 static void tanh_(float *x, size_t count) { LK_MAP(x, count, vf_tanh(v)); }

@@ -71,16 +71,16 @@ static void many_rows(void *context, size_t index) {
     if (!j->accumulate) add_bias(j, first, columns);
 }
 
-static void set_one_blas_thread(void) { openblas_set_num_threads(1); }
+static void one_blas_thread(void) { openblas_set_num_threads(1); }
 
-void lk_one_blas_thread(void) {
+void lk_calm_blas(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, set_one_blas_thread);
+    pthread_once(&once, one_blas_thread);
 }
 
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
               size_t n, const float *bias, int accumulate) {
-    lk_one_blas_thread();
+    lk_calm_blas();
     linear_job job = {y, x, bias, w, type, ldy, ldx, m, k, n, accumulate, 0};
     if (m == 0 || n == 0) return LK_OK;
     if (m <= FEW_ROWS) lk_parallel((n + DOT_COLUMNS - 1) / DOT_COLUMNS, few_rows, &job);

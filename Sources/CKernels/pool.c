@@ -3,6 +3,7 @@
 #include "table.h"
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -93,14 +94,18 @@ static void resize(void) {
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 1 << 20);
     void *seen = (void *)(uintptr_t)atomic_load(&generation);
+    sigset_t all, usual; /* the host's signals are for the host's threads */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &usual);
     while (worker_count < wanted && pthread_create(&workers[worker_count], &attributes, worker_main, seen) == 0)
         worker_count++;
+    pthread_sigmask(SIG_SETMASK, &usual, NULL);
     pthread_attr_destroy(&attributes);
     if (worker_count < wanted) atomic_store(&wanted_threads, worker_count + 1); /* the system gives no more */
 }
 
 void lk_set_threads(int threads) {
-    atomic_store(&wanted_threads, threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads);
+    atomic_store(&wanted_threads, threads < 1 ? 0 : threads > MAX_THREADS ? MAX_THREADS : threads);
 }
 
 int lk_threads(void) {

@@ -18,6 +18,7 @@ LK_INLINE vf vf_load(const void *p) {
 LK_INLINE void vf_store(void *p, vf v) { memcpy(p, &v, sizeof v); }
 LK_INLINE vf vf_set(float x) { return x - (vf){0}; }
 LK_INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+/* Where one is NaN, the result is b. */
 LK_INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
 LK_INLINE vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
 
@@ -69,10 +70,10 @@ LK_INLINE vf vf_load_as(const void *base, lk_type type, size_t index) {
     return vf_load((const char *)base + 4 * index);
 }
 
-/* e^x with a relative error below 2e-7; 0 below -87.3, e^88.37 above. Range reduction by ln 2 in two parts, then a
+/* e^x with a relative error below 2e-7; 0 below -87.3, e^88.37 above, NaN for NaN. Range reduction by ln 2 in two parts, then a
  * degree-6 polynomial for e^r on [-ln2/2, ln2/2]. */
 LK_INLINE vf vf_exp(vf x) {
-    vf clamped = vf_min(vf_max(x, vf_set(-87.33654f)), vf_set(88.37f));
+    vf clamped = vf_min(vf_set(88.37f), vf_max(vf_set(-87.33654f), x));
     vf shifted = clamped * vf_set(1.44269504f) + vf_set(12582912.0f);
     vi n = (vi)shifted - (vi)vf_set(12582912.0f);
     vf whole = shifted - vf_set(12582912.0f);

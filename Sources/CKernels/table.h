@@ -52,8 +52,8 @@ extern const lk_table lk_table_avx512;
 /* The row in use. */
 const lk_table *lk_kernels(void);
 
-/* Leaves OpenBLAS the calling thread alone, as the pool has the others. To be called before any of its functions. */
-void lk_one_blas_thread(void);
+/* Keeps OpenBLAS to the thread that calls it: the pool shares the work. To be called before a pool's task uses it. */
+void lk_calm_blas(void);
 
 /* At least `floats` floats that belong to the calling thread until its next call with the same slot (0 or 1); null if
  * there is no memory. */

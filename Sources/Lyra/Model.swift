@@ -30,13 +30,13 @@ public final class Model: Sendable {
     ///
     /// - Throws: `LyraError` that names the file and what is wrong with it.
     public init(path: String, options: ModelOptions = ModelOptions()) throws {
-        if let threads = options.threads { lk_set_threads(Int32(clamping: threads)) }
         var opening = CheckpointOptions()
         opening.towers = options.towersDirectory
         opening.vocoder = options.vocoder
         opening.note = options.log
         opening.progress = options.progress
         checkpoint = try Checkpoint.open(path, options: opening)
+        lk_set_threads(Int32(clamping: options.threads ?? 0))
     }
 
     /// Takes parts that were put together in memory.

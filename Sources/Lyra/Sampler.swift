@@ -25,7 +25,7 @@ struct Sampler {
         var scores = logits.values
         penalize(&scores, seen)
         if isGreedy { return Int32(scores.withUnsafeBufferPointer { $0.indexOfLargest() }) }
-        return draw(candidates(scores.map { $0 / temperature }))
+        return draw(candidates(scores))
     }
 
     private func penalize(_ scores: inout [Float], _ seen: Set<Int32>) {
@@ -36,7 +36,9 @@ struct Sampler {
         }
     }
 
-    /// Tokens that may be drawn with their weights (e^(score − best)), most likely first.
+    /// Tokens that may be drawn with their weights (e^((score − best) / temperature)), most likely first.
+    ///
+    /// Divided last and in Double: scores over a very low temperature would all be infinite, and no longer differ.
     private func candidates(_ scores: [Float]) -> [(token: Int32, weight: Double)] {
         let finite = scores.indices.filter { !scores[$0].isNaN }
         let ranked: [Int]
@@ -46,7 +48,9 @@ struct Sampler {
             ranked = finite.sorted { (scores[$0], $1) > (scores[$1], $0) }
         }
         guard let best = ranked.first.map({ scores[$0] }), best.isFinite else { return [(Int32(ranked.first ?? 0), 1)] }
-        var kept = ranked.map { (token: Int32($0), weight: exp(Double(scores[$0] - best))) }
+        var kept = ranked.map {
+            (token: Int32($0), weight: exp((Double(scores[$0]) - Double(best)) / Double(temperature)))
+        }
         if topP < 1 {
             let limit = Double(topP) * kept.reduce(0) { $0 + $1.weight }
             var sum = 0.0

@@ -295,7 +295,8 @@ public final class Session {
     private func checkContext(_ turnTokens: Int) throws {
         let (total, overflow) = conversation.length.addingReportingOverflow(turnTokens)
         let limit = min(options.maxContextTokens ?? .max, Int(Int32.max) / 2)
-        guard !overflow, total <= limit else {
+        // One more is needed for the answer to begin.
+        guard !overflow, total < limit else {
             throw LyraError(.memory, "the conversation would have \(total) tokens, over the limit of \(limit)")
         }
     }
@@ -348,7 +349,8 @@ public final class Session {
     }
 
     private func endIfDone(_ answer: Answer) -> SessionEvents {
-        guard answer.isDone else { return [] }
+        // A request that came during the last step is obeyed by the next.
+        guard answer.isDone, control.tryEnd() else { return [] }
         answer.conclude(&conversation)
         finishTurn(answer.stop)
         return .end

@@ -33,5 +33,12 @@ public final class TurnControl: Sendable {
             expected: State.idle.rawValue, desired: State.active.rawValue, ordering: .acquiringAndReleasing)
     }
 
+    /// Ends a turn that nobody asked to end; false if somebody did, which then has to be obeyed.
+    func tryEnd() -> Bool {
+        state.compareExchange(
+            expected: State.active.rawValue, desired: State.idle.rawValue, ordering: .acquiringAndReleasing
+        ).exchanged
+    }
+
     func end() { state.store(State.idle.rawValue, ordering: .releasing) }
 }

@@ -318,7 +318,8 @@ struct PickleMachine {
     }
 
     private func integers(_ value: PickleValue) -> [Int]? {
-        guard let items = items(value, .tuple) else { return nil }
+        // A shape has few axes; one tuple recalled again and again must not become memory each time.
+        guard let items = items(value, .tuple), items.count <= 64 else { return nil }
         var result: [Int] = []
         for case .int(let number) in items { result.append(number) }
         return result.count == items.count ? result : nil

@@ -192,7 +192,13 @@ private final class CheckpointLoader {
                 "the speech tower \(name) is neither in the checkpoint nor at "
                     + finder.candidates(name).joined(separator: ", ") + "; pass the directory that holds the towers")
         }
-        let (whisper, features) = try towerConfigurations(folder, tower)
+        let whisper: WhisperConfiguration, features: MelConfiguration
+        do {
+            (whisper, features) = try towerConfigurations(folder, tower)
+        } catch let error as LyraError where folder == nil {
+            return absent(
+                "\(error.message): \(name) was looked for at " + finder.candidates(name).joined(separator: ", "))
+        }
         let encoder = try WhisperEncoder(tower, whisper, progress: {})
         let projector = try SpeechProjector(
             main.under("model.mm_speech_projector."), width: whisper.width, configuration: configuration)
@@ -230,7 +236,14 @@ private final class CheckpointLoader {
             let whisper = try JSONFile.decode(WhisperConfiguration.self, path: file)
             try whisper.validate(file)
             let featuresFile = FileSystem.join(folder, "preprocessor_config.json")
-            return (whisper, try MelConfiguration(path: featuresFile))
+            let features = try MelConfiguration(path: featuresFile)
+            guard features.melCount == whisper.mels, features.frameCount == 2 * whisper.positions else {
+                throw LyraError(
+                    .format,
+                    "\(featuresFile): features of \(features.melCount) mels × \(features.frameCount) frames, but the tower takes "
+                        + "\(whisper.mels) × \(2 * whisper.positions)")
+            }
+            return (whisper, features)
         }
         let whisper = try WhisperConfiguration(shapesOf: tower)
         options.note(

@@ -10,6 +10,8 @@ struct AdapterConfiguration: Decodable {
     var isTransposed: Bool?
     var bias: String?
     var kind: String?
+    var rankPattern: [String: Double]?
+    var alphaPattern: [String: Double]?
 
     enum CodingKeys: String, CodingKey {
         case rank = "r"
@@ -19,19 +21,20 @@ struct AdapterConfiguration: Decodable {
         case isTransposed = "fan_in_fan_out"
         case bias
         case kind = "peft_type"
+        case rankPattern = "rank_pattern"
+        case alphaPattern = "alpha_pattern"
     }
 
     /// - Throws: `LyraError` naming `source` for numbers that cannot be and for variants of LoRA that lyra does not run.
     func validate(_ source: String) throws {
         try Bounds(source).check("r", rank, 1...65536)
         try Bounds(source).require(alpha.isFinite, "lora_alpha must be a number")
-        let strange =
-            kind.map { $0 != "LORA" } ?? false
-            ? "peft_type \(kind ?? "")"
-            : usesDora == true
-                ? "use_dora"
-                : isTransposed == true
-                    ? "fan_in_fan_out" : bias.map { $0 != "none" } ?? false ? "bias \(bias ?? "")" : nil
+        let strange = [
+            kind.flatMap { $0 == "LORA" ? nil : "peft_type \($0)" }, usesDora == true ? "use_dora" : nil,
+            isTransposed == true ? "fan_in_fan_out" : nil, bias.flatMap { $0 == "none" ? nil : "bias \($0)" },
+            rankPattern?.isEmpty == false ? "rank_pattern" : nil,
+            alphaPattern?.isEmpty == false ? "alpha_pattern" : nil,
+        ].compactMap { $0 }.first
         if let strange { throw LyraError(.unsupported, "\(source): adapters with \(strange) are not supported") }
     }
 

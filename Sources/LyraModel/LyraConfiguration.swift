@@ -70,7 +70,11 @@ public struct DecoderConfiguration: Decodable, Sendable {
         case rms_norm_eps, rope_theta, rope_scaling, tie_word_embeddings, max_position_embeddings
     }
 
-    struct RopeScaling: Decodable { var mrope_section: [Int]? }
+    struct RopeScaling: Decodable {
+        var type: String?
+        var rope_type: String?
+        var mrope_section: [Int]?
+    }
 
     public init(from decoder: any Swift.Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
@@ -84,6 +88,11 @@ public struct DecoderConfiguration: Decodable, Sendable {
         ropeTheta = try container.decodeIfPresent(Double.self, forKey: .rope_theta) ?? 1e6
         let scaling = try container.decodeIfPresent(RopeScaling.self, forKey: .rope_scaling)
         mropeSections = scaling?.mrope_section ?? []
+        for kind in [scaling?.type, scaling?.rope_type] where !["mrope", "default", nil].contains(kind) {
+            throw DecodingError.dataCorruptedError(
+                forKey: .rope_scaling, in: container,
+                debugDescription: "rope scaling of type \(kind ?? "") is not supported; mrope or default is")
+        }
         tiesEmbeddings = try container.decodeIfPresent(Bool.self, forKey: .tie_word_embeddings) ?? false
         contextLength = try container.decodeIfPresent(Int.self, forKey: .max_position_embeddings) ?? 32768
     }

@@ -77,9 +77,29 @@ import Testing
     }
 
     @Test func aTowerInsideNeedsItsDirectoryOnlyForItsConfiguration() throws {
-        // Heads of 16 cannot be derived from shapes, so variant a without its directory does not hear.
-        let alone = try Copy("a", zoo: false)
-        expect(.missing, "config.json", open: alone)
+        // Heads of 16 cannot be derived from shapes, so variant a without its directory does not hear, but opens.
+        let speech = try Copy("a", zoo: false).open().speechInput
+        let error = #expect(throws: LyraError.self) { try speech.get() }
+        #expect(error?.code == .missing && error?.message.contains("model_zoo/audio/whisper-tiny") == true)
+    }
+
+    @Test func featuresThatDoNotFitTheTowerAreRefusedAtOnce() throws {
+        let copy = try Copy("b")
+        try copy.edit(
+            "model_zoo/audio/whisper-tiny/preprocessor_config.json", "\"feature_size\": 80", "\"feature_size\": 128")
+        expect(.format, "preprocessor_config.json", "128", "80", open: copy)
+    }
+
+    @Test func tokenizerJSONServesWhereThereIsNoVocabulary() throws {
+        let copy = try Copy("a")
+        for file in ["vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json"] {
+            try FileManager.default.removeItem(atPath: copy.model + "/" + file)
+        }
+        expect(.missing, "vocab.json", open: copy)
+        try FileManager.default.copyItem(
+            atPath: Golden.path("tokenizer") + "/tokenizer.json", toPath: copy.model + "/tokenizer.json")
+        let text = "<|im_start|>user\nWhat is said?"
+        #expect(try copy.open().tokenizer.encode(text) == Golden.a.checkpoint.tokenizer.encode(text))
     }
 
     @Test func configurationsThatCannotBeNameTheFileAndTheKey() throws {

@@ -19,9 +19,11 @@ import Testing
         Shape(rows: 1), Shape(rows: 2, dim: 2), Shape(rows: 7, heads: 3, kvHeads: 1, dim: 6),
         Shape(rows: 97, heads: 6, kvHeads: 2, dim: 10), Shape(rows: 1, past: 700, heads: 12, kvHeads: 2, dim: 8),
         Shape(rows: 25, past: 511, heads: 4, kvHeads: 4, dim: 32), Shape(rows: 300, past: 30, heads: 4, kvHeads: 2),
-        Shape(rows: 40, past: 300, gain: 100), Shape(rows: 3, past: 256, heads: 100, kvHeads: 1, dim: 4),
-        Shape(rows: 2, past: 5, heads: 700, kvHeads: 1, dim: 2), Shape(rows: 1, past: 300, heads: 14, dim: 40),
-        Shape(rows: 24, past: 9, dim: 19), Shape(rows: 3, past: 1000, heads: 8, kvHeads: 1, dim: 127),
+        Shape(rows: 40, past: 300, gain: 100), Shape(rows: 40, past: 300, gain: 10_000),
+        Shape(rows: 3, past: 256, heads: 100, kvHeads: 1, dim: 4),
+        Shape(rows: 2, past: 5, heads: 700, kvHeads: 1, dim: 2),
+        Shape(rows: 1, past: 300, heads: 14, dim: 40), Shape(rows: 24, past: 9, dim: 19),
+        Shape(rows: 3, past: 1000, heads: 8, kvHeads: 1, dim: 127),
     ]
 
     /// One query over the keys it may see.
@@ -64,7 +66,8 @@ import Testing
         try onEachISA { isa in
             let got = try cache.attend(
                 queries: q, stride: width, rows: shape.rows, heads: shape.heads, headDim: shape.dim)
-            // e^x is exact to 2e-7; a gain of 100 makes one weight stand out, whose score has float's error times the gain.
+            // e^x is exact to 2e-7; a gain of 100 or more makes one weight stand out, whose score has float's error times
+            // the gain.
             #expect(difference(got.values, want) < 3e-6 * Double(max(shape.gain, 1)), "\(isa)")
         }
     }
@@ -90,6 +93,33 @@ import Testing
             let got = try qkv.selfAttention(heads: heads)
             #expect(difference(got.values, want) < 2e-6, "\(isa)")
         }
+    }
+
+    @Test(arguments: [3, 40, 256, 300]) func aQueryThatIsNotANumberShowsInItsRowOnly(_ count: Int) throws {
+        let cache = KeyValueCache(columns: 8)
+        var sequence = Sequence(5)
+        let (k, v, q) = (sequence.floats(8 * count), sequence.floats(8 * count), sequence.floats(8 * 3))
+        try cache.append(keys: k, values: v, stride: 8, count: count)
+        var damaged = q
+        damaged[8] = .nan
+        try onEachISA { isa in
+            let want = try cache.attend(queries: q, stride: 8, rows: 3, heads: 1, headDim: 8).values
+            let got = try cache.attend(queries: damaged, stride: 8, rows: 3, heads: 1, headDim: 8).values
+            #expect(got[8..<16].allSatisfy { $0.isNaN }, "\(isa)")
+            #expect(got[..<8] == want[..<8] && got[16...] == want[16...], "\(isa)")
+        }
+    }
+
+    @Test func rowsMayLieApart() throws {
+        let (together, apart) = (KeyValueCache(columns: 4), KeyValueCache(columns: 4))
+        var sequence = Sequence(6)
+        let wide = sequence.floats(7 * 20)
+        let narrow = (0..<20).flatMap { wide[$0 * 7..<$0 * 7 + 4] }
+        try together.append(keys: narrow, values: narrow, stride: 4, count: 20)
+        try apart.append(keys: wide, values: wide, stride: 7, count: 20)
+        let want = try together.attend(queries: narrow, stride: 4, rows: 20, heads: 2, headDim: 2)
+        let got = try apart.attend(queries: wide, stride: 7, rows: 20, heads: 2, headDim: 2)
+        #expect(got.values == want.values)
     }
 
     @Test func emptyPagesAreGivenBack() throws {

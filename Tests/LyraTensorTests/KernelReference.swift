@@ -36,8 +36,3 @@ func difference(_ got: [Float], _ want: [Double]) -> Double {
 
 /// Float to BF16 by cutting off, which is exact for numbers that were BF16 before.
 func bfloat16(_ values: [Float]) -> [UInt16] { values.map { UInt16($0.bitPattern >> 16) } }
-
-extension Array where Element == Float {
-    /// The same numbers with only as many digits as BF16 has.
-    var roundedToBFloat16: [Float] { map { Float(bitPattern: $0.bitPattern & 0xffff_0000) } }
-}

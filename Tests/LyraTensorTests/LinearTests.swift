@@ -78,6 +78,43 @@ import Testing
         }
     }
 
+    /// Few rows, and many over several blocks of depth and of columns.
+    @Test(arguments: [Shape(m: 5, k: 37, n: 70), Shape(m: 20, k: 1100, n: 300)])
+    func rowsMayLieApartAndWeightsAnywhere(_ shape: Shape) {
+        let data = Case(shape), stride = shape.k + 5
+        // Eighths are exact in every type.
+        let w = data.w.map { ($0 * 8).rounded() / 8 }
+        var x = [Float](repeating: .nan, count: shape.m * stride)
+        for row in 0..<shape.m {
+            for column in 0..<shape.k { x[row * stride + column] = data.x[row * shape.k + column] }
+        }
+        let want = (0..<shape.m * shape.n).map { index in
+            let (row, column) = (index / shape.n, index % shape.n)
+            return (0..<shape.k).reduce(Double(data.bias[column])) {
+                $0 + Double(data.x[row * shape.k + $1]) * Double(w[column * shape.k + $1])
+            }
+        }
+        let stored: [(lk_type, [UInt8])] = [
+            (LK_F32, w.withUnsafeBytes { Array($0) }), (LK_F16, w.map { Float16($0) }.withUnsafeBytes { Array($0) }),
+            (LK_BF16, bfloat16(w).withUnsafeBytes { Array($0) }),
+        ]
+        onEachISA { isa in
+            for (type, bytes) in stored {
+                for shift in 0..<4 {
+                    let moved = [UInt8](repeating: 255, count: shift) + bytes
+                    var y = [Float](repeating: 77, count: shape.m * shape.n)
+                    let status = moved.withUnsafeBytes {
+                        lk_linear(
+                            &y, shape.n, x, stride, shape.m, shape.k, $0.baseAddress.map { $0 + shift }, type, shape.n,
+                            data.bias, 0)
+                    }
+                    #expect(status == LK_OK)
+                    #expect(difference(y, want) < Self.tolerance, "\(isa), type \(type.rawValue), \(shift) bytes off")
+                }
+            }
+        }
+    }
+
     @Test func resultsDoNotDependOnTheNumberOfThreads() {
         let usual = lk_threads()
         defer { lk_set_threads(usual) }
@@ -90,6 +127,25 @@ import Testing
                 }
             }
             #expect(results[0] == results[1] && results[0] == results[2])
+        }
+    }
+
+    @Test(arguments: RowKernelTests.counts) func wideningStopsWhereItShould(_ count: Int) {
+        var sequence = Sequence(count)
+        let values = sequence.floats(count).map { ($0 * 8).rounded() / 8 }
+        let stored: [(lk_type, [UInt8])] = [
+            (LK_F32, values.withUnsafeBytes { Array($0) }),
+            (LK_F16, values.map { Float16($0) }.withUnsafeBytes { Array($0) }),
+            (LK_BF16, bfloat16(values).withUnsafeBytes { Array($0) }),
+        ]
+        onEachISA { isa in
+            for (type, bytes) in stored {
+                var wide = [Float](repeating: 77, count: count + 1)
+                ([0] + bytes).withUnsafeBytes { bytes in
+                    if let base = bytes.baseAddress { lk_widen(&wide, base + 1, type, count) }
+                }
+                #expect(wide == values + [77], "\(isa), type \(type.rawValue)")
+            }
         }
     }
 

@@ -42,7 +42,7 @@ import Testing
             Self.check(Self.run(200))
         }
         lk_set_threads(0)
-        #expect(lk_threads() == 1)
+        #expect(lk_threads() >= 1, "as many as there are processors")
     }
 
     @Test func manyThreadsMayCallAtOnce() async {
@@ -60,6 +60,17 @@ import Testing
         try view.withMutableValues { $0[0] = 7 }
         #expect(original.values == [1, 2, 3, 4] && view.values == [7, 4])
         #expect(original.rows(5..<9).rows == 0)
+    }
+
+    @Test func aViewThatAloneIsLeftChangesInPlace() throws {
+        var view = try Tensor([2, 2], [1, 2, 3, 4]).rows(1..<2)
+        let before = view.withValues { UInt(bitPattern: $0) }
+        try view.withMutableValues { $0[1] = 8 }
+        #expect(view.values == [3, 8] && view.withValues { UInt(bitPattern: $0) } == before)
+        let kept = view
+        let sum = try view.adding(kept)
+        #expect(sum.values == [6, 16])
+        #expect(kept.values == [3, 8] && view.values == [3, 8])
     }
 
     @Test func memoryThatCannotBeHadIsAnError() {

@@ -124,6 +124,16 @@ import Testing
         #expect(!text.isEmpty && whole.text.starts(with: text))
     }
 
+    /// What arrives while the last step runs is obeyed by one more step.
+    @Test func aCancelDuringTheLastStepIsNotLost() throws {
+        let control = TurnControl()
+        control.begin()
+        #expect(control.tryEnd())
+        control.begin()
+        control.cancel()
+        #expect(!control.tryEnd() && control.isRequested)
+    }
+
     @Test func aStopBeforeTheFirstWordTakesTheTurnBack() throws {
         let fresh = try spoken(Golden.a).ask("Hello!")
         let session = try spoken(Golden.a)

@@ -71,6 +71,19 @@ import Testing
         }
     }
 
+    @Test func aVeryLowTemperatureTakesTheMostLikely() throws {
+        var cold = sampler(temperature: 1e-39)
+        #expect(cold.next(try Tensor([1, 3], [1, 3, 2]), seen: []) == 1)
+    }
+
+    /// The fixture's generation_config.json asks for sampling with top-k 1.
+    @Test func theCheckpointSaysHowToSample() throws {
+        var options = SessionOptions()
+        options.maxNewTokens = 12
+        let session = try Session(Golden.a.model, options: options)
+        #expect(try session.ask("Hello! Who are you?").tokens == Golden.a.integers("turn_text", "out.ids"))
+    }
+
     @Test func repetitionIsPenalizedAsInTransformers() throws {
         // Positive scores are divided, negative ones multiplied: 3 / 1.2 is below 2.9.
         let tensor = try Tensor([1, logits.count], logits)

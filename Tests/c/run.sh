@@ -226,6 +226,14 @@ check_kernels() {
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"
 }
 
+check_fork() {
+    local blas
+    read -ra blas <<< "$(pkg-config --cflags --libs openblas)"
+    try "pool_fork.c compiles with the kernels" clang -O2 "$here/pool_fork.c" "$root"/Sources/CKernels/*.c \
+        -o "$work/pool_fork" "${blas[@]}" -pthread -lm
+    try "a forked child computes what its parent does, also while the pool is busy" timeout 120 "$work/pool_fork"
+}
+
 try "a tiny checkpoint and a recording are made" make_inputs
 if [ -n "$sanitizer" ]; then
     check_sanitized
@@ -239,6 +247,7 @@ else
     check_bare_root
     check_tool
     if grep -q avx2 /proc/cpuinfo; then check_kernels; fi
+    check_fork
 fi
 echo "C: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -24,7 +24,8 @@ int lk_force_isa(lk_isa isa);
 
 /* ------------------------------------------------------------------------------------------------------ thread pool */
 
-/* Threads that share the work, the calling one among them. At least 1; capped at 256. */
+/* Threads that share the work, the calling one among them; capped at 256. Below 1: as many as the process may use
+ * processors. */
 void lk_set_threads(int threads);
 int lk_threads(void);
 

@@ -121,7 +121,8 @@ class Session:
                 try:
                     self._call_reading("lyra_step", ctypes.byref(events))
                 except BaseException:
-                    ended = True
+                    # A step that failed ended the turn; an interrupt as it returned did not.
+                    ended = bool(events.value & _abi.EVENT_END)
                     raise
                 ended = bool(events.value & _abi.EVENT_END)
                 yield from self._news(events.value)
