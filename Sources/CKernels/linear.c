@@ -8,8 +8,8 @@
 enum {
     FEW_ROWS = 32,       /* up to here streaming the weights beats widening them */
     DOT_COLUMNS = 64,    /* output columns of one task, streamed */
-    BLOCK_COLUMNS = 256, /* output columns of one task, widened */
-    BLOCK_DEPTH = 384    /* of k that is widened at once: 384 KB of floats, which stay in cache */
+    BLOCK_COLUMNS = 128, /* output columns of one task, widened */
+    BLOCK_DEPTH = 1024   /* of k that is widened at once: 512 KB of floats, which stay in cache */
 };
 
 typedef struct linear_job {
