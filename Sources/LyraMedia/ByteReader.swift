@@ -17,6 +17,48 @@ public protocol ByteReader: AnyObject {
     var size: Int64 { get throws }
 }
 
+extension ByteReader {
+    /// Reads from `offset` until `buffer` is full or the bytes end, wherever the reader was before.
+    /// - Returns: The number of bytes read.
+    /// - Throws: `LyraError`, made of the reader's error, that names `name` and the place.
+    func fill(_ buffer: UnsafeMutableRawBufferPointer, from offset: Int64, name: String) throws -> Int {
+        do {
+            try seek(to: offset)
+            var filled = 0
+            while filled < buffer.count {
+                let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
+                let got = try read(into: rest)
+                guard got >= 0, got <= rest.count else {
+                    throw LyraError(.io, "\(name): the reader says it read \(got) bytes into room for \(rest.count)")
+                }
+                if got == 0 { break }
+                filled += got
+            }
+            return filled
+        } catch let error as LyraError {
+            throw error
+        } catch {
+            throw LyraError(.io, "\(name): reading at byte \(offset) failed: \(error)")
+        }
+    }
+
+    /// The size, at most 64 TiB: far over any file, and safe to add to.
+    /// - Throws: `LyraError(.io)` if it is negative or cannot be had, `.format` if there are no bytes.
+    func checkedSize(name: String) throws -> Int64 {
+        let stated: Int64
+        do {
+            stated = try size
+        } catch let error as LyraError {
+            throw error
+        } catch {
+            throw LyraError(.io, "\(name): finding the size failed: \(error)")
+        }
+        guard stated >= 0 else { throw LyraError(.io, "\(name): the reader says its size is \(stated) bytes") }
+        guard stated > 0 else { throw LyraError(.format, "\(name): empty: 0 bytes") }
+        return min(stated, 1 << 46)
+    }
+}
+
 /// A regular file.
 final class FileByteReader: ByteReader {
     private let descriptor: Int32
@@ -32,7 +74,7 @@ final class FileByteReader: ByteReader {
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
-            throw LyraError(.io, "\(path): not a regular file; give the path of an audio file")
+            throw LyraError(.io, "\(path): not a regular file; give the path of a media file")
         }
         self.descriptor = descriptor
         self.path = path

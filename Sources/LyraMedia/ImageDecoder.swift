@@ -1,0 +1,159 @@
+import CFFmpeg
+import LyraTensor
+
+/// Decodes still pictures to upright 8-bit RGB: JPEG, PNG, WebP, GIF (of animations the first frame), BMP and TIFF.
+///
+/// The format is known by the first bytes, not by the name. EXIF's orientation is applied. What is transparent is laid on
+/// white. Samples of 16 bits keep their high byte, grey ones, too. Colour profiles are not applied.
+public enum ImageDecoder {
+    /// Decodes the picture in a file.
+    /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is no such picture or damaged, `.memory` if it is
+    ///   larger than the limits allow, `.state` if interrupted.
+    public static func decode(
+        path: String, limits: MediaLimits = MediaLimits(), interrupted: () -> Bool = { false }
+    ) throws -> RGBImage {
+        try decode(reader: FileByteReader(path: path), name: path, limits: limits, interrupted: interrupted)
+    }
+
+    /// Decodes an encoded picture that lies in memory.
+    public static func decode(
+        bytes: [UInt8], name: String = "image in memory", limits: MediaLimits = MediaLimits(),
+        interrupted: () -> Bool = { false }
+    ) throws -> RGBImage {
+        try decode(reader: MemoryByteReader(bytes: bytes), name: name, limits: limits, interrupted: interrupted)
+    }
+
+    /// Decodes the encoded picture that a reader gives, from its first byte to its last.
+    /// - Parameter interrupted: Asked between reads and before decoding; true ends the call with `LyraError(.state)`.
+    public static func decode(
+        reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
+        interrupted: () -> Bool = { false }
+    ) throws -> RGBImage {
+        let packet = try Packet()
+        try read(reader, into: packet.pointer, name: name, limits: limits, interrupted: interrupted)
+        let bytes = UnsafeRawBufferPointer(start: packet.pointer.pointee.data, count: Int(packet.pointer.pointee.size))
+        guard let header = ImageHeader(bytes) else {
+            throw LyraError(
+                .format, "\(name): not a picture that lyra knows: JPEG, PNG, WebP, GIF, BMP and TIFF are decoded")
+        }
+        if let size = header.size {
+            try check(width: size.width, height: size.height, kind: header.kind, name: name, limits: limits)
+        }
+        if let frame = header.firstFrame { try replace(packet.pointer, by: frame.file, name: name) }
+        let decoded = try decode(packet.pointer, header: header, name: name, limits: limits)
+        let picture = decoded.pointer.pointee
+        try check(width: Int(picture.width), height: Int(picture.height), kind: header.kind, name: name, limits: limits)
+        if interrupted() { throw LyraError(.state, "\(name): interrupted") }
+        let pixels = try StillConverter(frame: decoded.pointer, kind: header.kind, name: name).rgb()
+        return try upright(pixels, header: header)
+    }
+
+    // MARK: - Reading
+
+    private static func read(
+        _ reader: any ByteReader, into packet: UnsafeMutablePointer<AVPacket>, name: String, limits: MediaLimits,
+        interrupted: () -> Bool
+    ) throws {
+        let piece = 1 << 20
+        // A packet's size is an Int32, and libavcodec wants room behind it.
+        let most = min(limits.imageBytes, Int(Int32.max) - 2 * piece)
+        let stated = try reader.checkedSize(name: name)
+        guard stated <= Int64(most) else { throw tooManyBytes(name, limits) }
+        // The stated size is only a hint: read until there is no more.
+        var filled = 0
+        while true {
+            if interrupted() { throw LyraError(.state, "\(name): interrupted") }
+            let room = max(min(filled == 0 ? Int(stated) : piece, piece * 16), 1)
+            guard av_grow_packet(packet, Int32(room)) >= 0 else {
+                throw LyraError(.memory, "\(name): no memory for the encoded picture")
+            }
+            let target = UnsafeMutableRawBufferPointer(start: packet.pointee.data + filled, count: room)
+            let count = try reader.fill(target, from: Int64(filled), name: name)
+            filled += count
+            guard filled <= most else { throw tooManyBytes(name, limits) }
+            if count < room || filled == Int(stated) { break }
+        }
+        av_shrink_packet(packet, Int32(filled))
+    }
+
+    private static func tooManyBytes(_ name: String, _ limits: MediaLimits) -> LyraError {
+        LyraError(
+            .memory, "\(name): an encoded picture of more than \(limits.imageBytes) bytes (MediaLimits.imageBytes)")
+    }
+
+    private static func check(
+        width: Int, height: Int, kind: ImageHeader.Kind, name: String, limits: MediaLimits
+    ) throws {
+        guard width > 0, height > 0 else {
+            throw LyraError(.format, "\(name): a \(kind.rawValue) picture of \(width) × \(height) pixels")
+        }
+        guard width <= RGBImage.longestSide, height <= RGBImage.longestSide, width * height <= limits.imagePixels else {
+            throw LyraError(
+                .memory,
+                "\(name): a \(kind.rawValue) picture of \(width) × \(height) pixels; MediaLimits.imagePixels allows "
+                    + "\(limits.imagePixels), and a side \(RGBImage.longestSide)")
+        }
+    }
+
+    private static func replace(
+        _ packet: UnsafeMutablePointer<AVPacket>, by file: [UInt8], name: String
+    ) throws {
+        av_packet_unref(packet)
+        guard av_new_packet(packet, Int32(file.count)) >= 0 else {
+            throw LyraError(.memory, "\(name): no memory for the encoded picture")
+        }
+        packet.pointee.data.update(from: file, count: file.count)
+    }
+
+    // MARK: - Decoding
+
+    private static func decode(
+        _ packet: UnsafeMutablePointer<AVPacket>, header: ImageHeader, name: String, limits: MediaLimits
+    ) throws -> Frame {
+        let codec = try CodecContext(header.codec, name: name) {
+            $0.thread_count = 1
+            $0.max_pixels = Int64(limits.imagePixels)
+            // The integer transform of the IJG's library, as most other readers have it.
+            if header.kind == .jpeg { $0.idct_algo = FF_IDCT_INT }
+        }
+        let frame = try Frame()
+        let status = codec.send(packet)
+        let isDecoded =
+            codec.receive(into: frame.pointer) == .frame
+            || (codec.send(nil) >= 0 && codec.receive(into: frame.pointer) == .frame)
+        guard isDecoded else {
+            let reason = status < 0 ? MediaLog.reason(status) : "the data end before the picture"
+            throw LyraError(
+                status == lyra_av_no_memory() ? .memory : .format,
+                "\(name): cannot be decoded as \(header.kind.rawValue): \(reason)")
+        }
+        return frame
+    }
+
+    /// Lays the first frame of an animation on its canvas, and turns the picture upright.
+    private static func upright(_ pixels: RGBImage, header: ImageHeader) throws -> RGBImage {
+        var pixels = pixels
+        if let frame = header.firstFrame, let (width, height) = header.size {
+            pixels = try canvas(width: width, height: height, with: pixels, x: frame.x, y: frame.y)
+        }
+        if header.orientation == .upright { return pixels }
+        return try pixels.withPixels {
+            try header.orientation.upright($0, width: pixels.width, height: pixels.height, stride: pixels.width * 3)
+        }
+    }
+
+    /// A white picture with another in it.
+    private static func canvas(width: Int, height: Int, with part: RGBImage, x: Int, y: Int) throws -> RGBImage {
+        try RGBImage(width: width, height: height) { target in
+            target.update(repeating: 255, count: width * height * 3)
+            let columns = min(part.width, width - x)
+            guard columns > 0 else { return }
+            part.withPixels { source in
+                for row in 0..<max(0, min(part.height, height - y)) {
+                    (target + ((y + row) * width + x) * 3)
+                        .update(from: source + row * part.width * 3, count: columns * 3)
+                }
+            }
+        }
+    }
+}

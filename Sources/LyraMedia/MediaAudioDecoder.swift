@@ -1,0 +1,119 @@
+import CFFmpeg
+import LyraTensor
+
+/// Decodes the sound track of what libsndfile does not read, to mono samples: AAC in M4A, MP4 and MOV, Opus and Vorbis in
+/// WebM and Matroska, MP3, and the sound of videos. Channels are averaged.
+///
+/// It holds one frame of the codec. Packets that are damaged are left out. It belongs to one thread at a time.
+public final class MediaAudioDecoder: SampleSource {
+    public let name: String
+    /// Samples a second, in Hz, as they are decoded.
+    public let sampleRate: Int
+    public private(set) var isAtEnd = false
+
+    private let decoder: TrackDecoder
+    private let frame: Frame
+    /// Interleaved, [frames, channels].
+    private var interleaved: [Float] = []
+    private var mono: [Float] = []
+    private var unread = 0..<0
+    private var framesRead: Int64 = 0
+    private var failure: LyraError?
+
+    /// Opens an encoded file behind a caller's reader, which is kept as long as the decoder is.
+    /// - Parameter interrupted: Asked between packets and reads; true ends the call with `LyraError(.state)`.
+    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is not a file that can be decoded, `.missing` if it
+    ///   has no audio track, `.memory` if a limit forbids it, `.state` if interrupted.
+    public init(
+        reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
+        interrupted: @escaping () -> Bool = { false }
+    ) throws {
+        self.name = name
+        let file = try MediaFile(reader: reader, name: name, limits: limits, interrupted: interrupted)
+        guard let number = file.bestTrack(AVMEDIA_TYPE_AUDIO), let track = file.track(number) else {
+            throw LyraError(.missing, "\(name): has no audio track that can be decoded")
+        }
+        file.keepOnly(number)
+        let codec = try CodecContext(
+            track.pointee.codecpar.pointee.codec_id, parameters: track.pointee.codecpar, name: name
+        ) {
+            $0.thread_count = 1
+            $0.max_samples = 1 << 22
+            $0.pkt_timebase = track.pointee.time_base
+        }
+        decoder = try TrackDecoder(file: file, track: number, codec: codec)
+        frame = try Frame()
+        // The container may state another rate than that of the samples, which only the first frame tells.
+        let hasFrame = try decoder.next(into: frame.pointer)
+        sampleRate = Int(hasFrame ? frame.pointer.pointee.sample_rate : track.pointee.codecpar.pointee.sample_rate)
+        guard hasFrame || decoder.lastFailure == 0 else {
+            let reason = MediaLog.reason(decoder.lastFailure)
+            throw LyraError(.format, "\(name): no audio can be decoded: \(reason)")
+        }
+        try AudioLimits.check(
+            sampleRate: sampleRate, channels: hasFrame ? Int(frame.pointer.pointee.ch_layout.nb_channels) : 1,
+            name: name,
+            code: .format)
+        if hasFrame { try takeFrame() } else { isAtEnd = true }
+    }
+
+    /// Reads at most `buffer.count` mono samples; 0 at the end.
+    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if the sample rate changes or a sample is NaN,
+    ///   infinite or absurd; `.state` if interrupted.
+    public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
+        if let failure { throw failure }
+        guard let target = buffer.baseAddress else { return 0 }
+        var filled = 0
+        do {
+            while filled < buffer.count, try fillMono() {
+                let count = min(buffer.count - filled, unread.count)
+                mono.withUnsafeBufferPointer {
+                    (target + filled).update(from: $0.baseAddress! + unread.lowerBound, count: count)
+                }
+                unread = unread.lowerBound + count..<unread.upperBound
+                filled += count
+            }
+        } catch let error as LyraError {
+            failure = error
+            throw error
+        }
+        return filled
+    }
+
+    /// Whether there are samples in `mono`, after decoding some if there were none.
+    private func fillMono() throws -> Bool {
+        while unread.isEmpty, !isAtEnd {
+            if try decoder.next(into: frame.pointer) { try takeFrame() } else { isAtEnd = true }
+        }
+        return !unread.isEmpty
+    }
+
+    /// Averages the decoded frame's channels into `mono`.
+    private func takeFrame() throws {
+        let channels = Int(frame.pointer.pointee.ch_layout.nb_channels)
+        let count = Int(frame.pointer.pointee.nb_samples)
+        let rate = Int(frame.pointer.pointee.sample_rate)
+        guard rate == sampleRate else {
+            throw LyraError(
+                .unsupported,
+                "\(name): the sample rate changes from \(sampleRate) to \(rate) Hz after sample \(framesRead); "
+                    + "convert it to one rate first")
+        }
+        try AudioLimits.check(sampleRate: rate, channels: channels, name: name, code: .format)
+        guard count >= 0, count <= Int.max / channels,
+            SampleFormat.interleave(frame.pointer, frames: count, channels: channels, into: &interleaved)
+        else { throw LyraError(.unsupported, "\(name): samples of a kind that is not known") }
+        if mono.count < count { mono = [Float](repeating: 0, count: count) }
+        try interleaved.withUnsafeBufferPointer { samples in
+            guard let base = samples.baseAddress, count > 0 else { return }
+            try AudioLimits.checkFinite(
+                UnsafeBufferPointer(start: base, count: count * channels), channels: channels, firstFrame: framesRead,
+                name: name)
+            mono.withUnsafeMutableBufferPointer {
+                AudioLimits.downmix(base, frames: count, channels: channels, into: $0.baseAddress!)
+            }
+        }
+        framesRead += Int64(count)
+        unread = 0..<count
+    }
+}

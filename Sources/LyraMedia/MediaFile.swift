@@ -1,0 +1,114 @@
+import CFFmpeg
+import LyraTensor
+
+/// A container of video and sound: which tracks there are, and their packets.
+///
+/// It reads the one reader it is given, and nothing that the bytes may name: no other file, no network.
+final class MediaFile {
+    /// Containers that carry their own media. Playlists, sequences of files and scripts are not among them.
+    private static let containers =
+        "mov,matroska,avi,flv,mpegts,mpeg,asf,ogg,mp3,aac,flac,wav,aiff,amr,ac3,eac3,ivf,gif"
+
+    let name: String
+    private let stream: ReaderStream
+    private let limits: MediaLimits
+    private var context: UnsafeMutablePointer<AVFormatContext>?
+
+    /// Opens a container and finds out what is in it, for which a little of it is decoded.
+    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is no such container, `.memory` if a limit does not
+    ///   allow it, `.state` if interrupted.
+    init(reader: any ByteReader, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool) throws {
+        self.name = name
+        self.limits = limits
+        stream = try ReaderStream(reader: reader, name: name, interrupted: interrupted)
+        try MediaLog.quiet { try open() }
+    }
+
+    // The stream outlives the context, being a stored property.
+    deinit { MediaLog.quiet { avformat_close_input(&context) } }
+
+    private func open() throws {
+        guard let opening = avformat_alloc_context() else {
+            throw LyraError(.memory, "\(name): no memory to open the file")
+        }
+        opening.pointee.pb = stream.context
+        opening.pointee.flags |= AVFMT_FLAG_CUSTOM_IO
+        opening.pointee.io_open = { _, _, _, _, _ in lyra_av_io_error() }
+        opening.pointee.max_streams = Int32(clamping: limits.tracks)
+        opening.pointee.format_whitelist = av_strdup(Self.containers)
+        opening.pointee.protocol_whitelist = av_strdup("none")
+        context = opening
+        // On failure the context is freed and the pointer cleared.
+        let opened = avformat_open_input(&context, nil, nil, nil)
+        try stream.check()
+        guard opened >= 0, context != nil else {
+            throw LyraError(.format, "\(name): cannot be opened as video or audio: \(MediaLog.reason(opened))")
+        }
+        let analysed = avformat_find_stream_info(context, nil)
+        try stream.check()
+        guard analysed >= 0 else {
+            throw LyraError(.format, "\(name): cannot be understood: \(MediaLog.reason(analysed))")
+        }
+    }
+
+    /// The track of a type that a player would choose, or nil if there is none that can be decoded.
+    func bestTrack(_ type: AVMediaType) -> Int? {
+        let index = Int(av_find_best_stream(context, type, -1, -1, nil, 0))
+        guard let track = track(index), track.pointee.disposition & AV_DISPOSITION_ATTACHED_PIC == 0,
+            avcodec_find_decoder(track.pointee.codecpar.pointee.codec_id) != nil
+        else { return nil }
+        return index
+    }
+
+    /// A track; it lives as long as the file.
+    func track(_ index: Int) -> UnsafeMutablePointer<AVStream>? {
+        guard let context, index >= 0, index < Int(context.pointee.nb_streams) else { return nil }
+        return context.pointee.streams[index]
+    }
+
+    /// Seconds that the container states, or nil.
+    var statedSeconds: Double? {
+        guard let duration = context?.pointee.duration, duration != lyra_av_no_time(), duration > 0 else { return nil }
+        return Double(duration) / Double(lyra_av_time_base())
+    }
+
+    /// Reads only this track from now on.
+    func keepOnly(_ index: Int) {
+        guard let context else { return }
+        for other in 0..<Int(context.pointee.nb_streams) {
+            context.pointee.streams[other]?.pointee.discard = other == index ? AVDISCARD_DEFAULT : AVDISCARD_ALL
+        }
+    }
+
+    /// Reads the next packet of a track.
+    /// - Returns: false at the end; damage that libavformat cannot get over is an end, too.
+    /// - Throws: `LyraError(.io)` if the reader fails, `.state` if interrupted, `.memory` if a packet is too large.
+    func read(track: Int, into packet: UnsafeMutablePointer<AVPacket>) throws -> Bool {
+        while true {
+            av_packet_unref(packet)
+            try stream.check()
+            let status = MediaLog.quiet { av_read_frame(context, packet) }
+            try stream.check()
+            guard status >= 0 else { return false }
+            guard Int(packet.pointee.stream_index) == track else { continue }
+            guard Int(packet.pointee.size) <= limits.packetBytes else {
+                throw LyraError(
+                    .memory,
+                    "\(name): a packet of \(packet.pointee.size) bytes; MediaLimits.packetBytes allows \(limits.packetBytes)"
+                )
+            }
+            return true
+        }
+    }
+
+    /// Moves to the last key frame at or before `time`, in the track's time base.
+    /// - Returns: Whether the container could do that.
+    func seek(track: Int, to time: Int64) throws -> Bool {
+        let status = MediaLog.quiet { av_seek_frame(context, Int32(track), time, AVSEEK_FLAG_BACKWARD) }
+        try stream.check()
+        return status >= 0
+    }
+
+    /// Throws what went wrong while reading, and `LyraError(.state)` if the caller wants to stop.
+    func check() throws { try stream.check() }
+}

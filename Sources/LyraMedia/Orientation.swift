@@ -1,0 +1,75 @@
+import LyraTensor
+
+/// How a stored picture has to be turned to stand upright: perhaps transposed (rows become columns), then mirrored.
+struct Orientation: Equatable {
+    var isTransposed = false
+    /// Mirrored left to right, after transposing.
+    var flipsColumns = false
+    /// Mirrored top to bottom, after transposing.
+    var flipsRows = false
+
+    static let upright = Orientation()
+
+    /// From the value of EXIF's tag 0x0112: 1 … 8; anything else is upright (as are the values of 1 and 0).
+    init(exif value: Int) {
+        isTransposed = (5...8).contains(value)
+        flipsColumns = [2, 3, 6, 7].contains(value)
+        flipsRows = [3, 4, 7, 8].contains(value)
+    }
+
+    /// From the display matrix of a video track, [3, 3] in rows, which maps a stored pixel's (x, y, 1) to where it is shown.
+    /// Angles between the right ones are taken for the nearest.
+    init(displayMatrix m: UnsafePointer<Int32>) {
+        let straight = m[0].magnitude.addingReportingOverflow(m[4].magnitude)
+        let turned = m[1].magnitude.addingReportingOverflow(m[3].magnitude)
+        isTransposed = !straight.overflow && (turned.overflow || turned.partialValue > straight.partialValue)
+        flipsColumns = (isTransposed ? m[3] : m[0]) < 0
+        flipsRows = (isTransposed ? m[1] : m[4]) < 0
+    }
+
+    private init() {}
+
+    /// Copies a picture upright.
+    /// - Parameters:
+    ///   - pixels: RGB, rows `stride` bytes apart.
+    ///   - width: Of the stored picture; the result is as wide as it is high if transposed.
+    func upright(_ pixels: UnsafePointer<UInt8>, width: Int, height: Int, stride: Int) throws -> RGBImage {
+        let (columns, rows) = isTransposed ? (height, width) : (width, height)
+        return try RGBImage(width: columns, height: rows) { target in
+            if !isTransposed, !flipsColumns {
+                for row in 0..<rows {
+                    let source = pixels + (flipsRows ? rows - 1 - row : row) * stride
+                    (target + row * columns * 3).update(from: source, count: columns * 3)
+                }
+            } else {
+                turn(pixels, stride: stride, into: target, columns: columns, rows: rows)
+            }
+        }
+    }
+
+    /// In tiles, so that the rows of the one and the columns of the other stay in the cache.
+    private func turn(
+        _ pixels: UnsafePointer<UInt8>, stride: Int, into target: UnsafeMutablePointer<UInt8>, columns: Int, rows: Int
+    ) {
+        let tile = 32
+        // Bytes in the source to the next column and row of the result.
+        let across = (isTransposed ? stride : 3) * (flipsColumns ? -1 : 1)
+        let down = (isTransposed ? 3 : stride) * (flipsRows ? -1 : 1)
+        let origin = (flipsColumns ? -across * (columns - 1) : 0) + (flipsRows ? -down * (rows - 1) : 0)
+        for firstRow in Swift.stride(from: 0, to: rows, by: tile) {
+            for firstColumn in Swift.stride(from: 0, to: columns, by: tile) {
+                for row in firstRow..<min(firstRow + tile, rows) {
+                    var source = pixels + origin + row * down + firstColumn * across
+                    var pixel = target + (row * columns + firstColumn) * 3
+                    for _ in firstColumn..<min(firstColumn + tile, columns) {
+                        pixel[0] = source[0]
+                        pixel[1] = source[1]
+                        pixel[2] = source[2]
+                        pixel += 3
+                        source += across
+                    }
+                }
+            }
+        }
+    }
+}
