@@ -25,6 +25,8 @@ static void gelu(float *x, size_t count) {
     LK_MAP(x, count, v * vf_set(0.5f) * (vf_set(1.0f) + vf_erf(v * vf_set(0.70710678f))));
 }
 
+static void quick_gelu(float *x, size_t count) { LK_MAP(x, count, v / (vf_set(1.0f) + vf_exp(v * vf_set(-1.702f)))); }
+
 static void leaky_relu(float *x, size_t count, float slope) {
     LK_MAP(x, count, vf_select(v > vf_set(0), v, v * vf_set(slope)));
 }
@@ -185,6 +187,7 @@ const lk_table LK_TABLE = {
     .layer_norm = layer_norm,
     .silu_mul = silu_mul,
     .gelu = gelu,
+    .quick_gelu = quick_gelu,
     .leaky_relu = leaky_relu,
     .tanh_ = tanh_,
     .add = add,

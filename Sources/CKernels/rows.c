@@ -75,6 +75,16 @@ void lk_gelu(float *x, size_t count) {
     lk_parallel((count + PIECE - 1) / PIECE, gelu_task, &j);
 }
 
+static void quick_gelu_task(void *context, size_t i) {
+    rows_job *j = context;
+    lk_kernels()->quick_gelu(j->y + i * PIECE, piece(j, i));
+}
+
+void lk_quick_gelu(float *x, size_t count) {
+    rows_job j = {.y = x, .columns = count};
+    lk_parallel((count + PIECE - 1) / PIECE, quick_gelu_task, &j);
+}
+
 static void add_task(void *context, size_t i) {
     rows_job *j = context;
     lk_kernels()->add(j->y + i * PIECE, j->x + i * PIECE, piece(j, i));

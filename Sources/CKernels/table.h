@@ -32,6 +32,7 @@ typedef struct lk_table {
                        float epsilon);
     void (*silu_mul)(float *y, const float *gate, const float *up, size_t count);
     void (*gelu)(float *x, size_t count);
+    void (*quick_gelu)(float *x, size_t count);
     void (*leaky_relu)(float *x, size_t count, float slope);
     void (*tanh_)(float *x, size_t count);
     void (*add)(float *y, const float *x, size_t count);

@@ -66,7 +66,7 @@ public final class KeyValueCache {
         let keys = keyPages.map { Optional(UnsafePointer($0.base)) }
         let values = valuePages.map { Optional(UnsafePointer($0.base)) }
         return try Tensor([count, heads * headDim]) { out in
-            try attention(out, queries, keys, values, shape)
+            try runAttention(out, queries, keys, values, shape)
         }
     }
 }
@@ -83,12 +83,34 @@ extension Tensor {
             out_row_stride: width, kv_row_stride: columns, page_rows: rows, causal: 0,
             scale: 1 / Float(width / heads).squareRoot())
         return try Tensor([rows, width]) { out in
-            try withValues { try attention(out, $0, [$0 + width], [$0 + 2 * width], shape) }
+            try withValues { try runAttention(out, $0, [$0 + width], [$0 + 2 * width], shape) }
         }
     }
 }
 
-private func attention(
+extension Tensor {
+    /// Softmax attention of every row over all rows of `keysValues`, whose heads are as many.
+    ///
+    /// - Parameter keysValues: keys, then values, side by side in each row: [any, 2 · columns]
+    /// - Returns: [rows, columns]
+    public func attention(over keysValues: Tensor, heads: Int) throws -> Tensor {
+        guard keysValues.columns == 2 * columns, heads > 0, columns % heads == 0, keysValues.rows > 0 else {
+            throw LyraError(
+                .format, "queries \(shape) of \(heads) heads do not fit keys and values \(keysValues.shape)")
+        }
+        let shape = lk_attention_shape(
+            rows: rows, kv_rows: keysValues.rows, heads: heads, kv_heads: heads, dim: columns / heads,
+            q_row_stride: columns, out_row_stride: columns, kv_row_stride: 2 * columns, page_rows: keysValues.rows,
+            causal: 0, scale: 1 / Float(columns / heads).squareRoot())
+        return try Tensor([rows, columns]) { out in
+            try withValues { queries in
+                try keysValues.withValues { try runAttention(out, queries, [$0], [$0 + columns], shape) }
+            }
+        }
+    }
+}
+
+private func runAttention(
     _ out: UnsafeMutablePointer<Float>, _ queries: UnsafePointer<Float>, _ keys: [UnsafePointer<Float>?],
     _ values: [UnsafePointer<Float>?], _ shape: lk_attention_shape
 ) throws {

@@ -32,6 +32,14 @@ extension Tensor {
         return result
     }
 
+    /// x · σ(1.702 x), in place where nobody else holds the values.
+    public consuming func quickGelu() throws -> Tensor {
+        var result = self
+        let count = result.count
+        try result.withMutableValues { lk_quick_gelu($0, count) }
+        return result
+    }
+
     /// max(0, x).
     public consuming func relu() throws -> Tensor {
         var result = self
@@ -62,6 +70,24 @@ extension Tensor {
                 for i in 0..<columns { squares += Double(base[i]) * Double(base[i]) }
                 lk_scale(base, columns, Float(1 / max(squares.squareRoot(), 1e-12)))
             }
+        }
+        return result
+    }
+
+    /// Rotary positions: in each of the first `heads` heads of a row the halves (a, b) become (a cos − b sin, b cos + a sin).
+    ///
+    /// - Parameters:
+    ///   - cos, sin: [rows, headDim / 2]
+    ///   - heads: heads of `headDim` columns from the start of each row; what follows them stays
+    public consuming func rotated(cos: Tensor, sin: Tensor, heads: Int, headDim: Int) throws -> Tensor {
+        guard cos.shape == sin.shape, cos.rows == rows, cos.columns * 2 == headDim, heads * headDim <= columns else {
+            throw LyraError(
+                .format, "a rotation \(cos.shape) does not fit \(heads) heads of \(headDim) in rows of \(columns)")
+        }
+        var result = self
+        let (rows, columns) = (result.rows, result.columns)
+        try result.withMutableValues { values in
+            cos.withValues { cos in sin.withValues { sin in lk_rope(values, columns, cos, sin, rows, heads, headDim) } }
         }
         return result
     }

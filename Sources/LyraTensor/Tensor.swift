@@ -76,6 +76,22 @@ public struct Tensor: @unchecked Sendable {
         return try body(storage.base + offset)
     }
 
+    /// Writes `new` over rows from `first` on; they must fit.
+    ///
+    /// - Throws: `LyraError.argument` if they do not.
+    public mutating func replace(rowsFrom first: Int, with new: Tensor) throws {
+        guard first >= 0, new.rows <= rows - first, new.columns == columns else {
+            throw LyraError(.argument, "rows \(new.shape) do not fit at row \(first) of \(shape)")
+        }
+        let offset = first * columns
+        try withMutableValues { target in new.withValues { (target + offset).update(from: $0, count: new.count) } }
+    }
+
+    /// A function of every value, one by one.
+    public func mapped(_ function: (Float) -> Float) throws -> Tensor {
+        try Tensor(shape) { out in withValues { values in for i in 0..<count { out[i] = function(values[i]) } } }
+    }
+
     public var values: [Float] {
         withValues { Array(UnsafeBufferPointer(start: $0, count: count)) }
     }

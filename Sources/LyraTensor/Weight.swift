@@ -36,6 +36,23 @@ public struct Weight: @unchecked Sendable {
         byteCount = stored.bytes.count
     }
 
+    /// Rows `range` of the matrix, where they lie: the queries of a matrix that holds queries, keys and values, say.
+    ///
+    /// - Throws: `LyraError.argument` if the range is not within the rows, or empty.
+    public func rows(_ range: Range<Int>) throws -> Weight {
+        guard range.lowerBound >= 0, range.upperBound <= outputs, !range.isEmpty else {
+            throw LyraError(.argument, "rows \(range) of a matrix of \(outputs)")
+        }
+        return Weight(self, rows: range)
+    }
+
+    private init(_ whole: Weight, rows range: Range<Int>) {
+        let rowBytes = whole.byteCount / whole.outputs
+        (outputs, inputs, type, owner) = (range.count, whole.inputs, whole.type, whole.owner)
+        base = whole.base + range.lowerBound * rowBytes
+        byteCount = range.count * rowBytes
+    }
+
     /// Row `index` widened to floats: an embedding.
     ///
     /// - Parameter index: below `outputs`; the caller checks.

@@ -92,6 +92,15 @@ import Testing
         try onEachISA { isa in
             let got = try qkv.selfAttention(heads: heads)
             #expect(difference(got.values, want) < 2e-6, "\(isa)")
+            let keysValues = try Tensor(
+                [rows, 2 * width],
+                (0..<rows).flatMap { row -> [Float] in
+                    let columns = row * width..<(row + 1) * width
+                    return Array(k[columns]) + Array(v[columns])
+                })
+            let some = rows / 2..<rows  // fewer queries than keys
+            let over = try Tensor([rows, width], q).rows(some).attention(over: keysValues, heads: heads)
+            #expect(difference(over.values, Array(want[some.lowerBound * width..<rows * width])) < 2e-6, "\(isa)")
         }
     }
 

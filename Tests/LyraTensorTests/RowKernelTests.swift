@@ -29,6 +29,10 @@ import Testing
         check(2e-6, { lk_gelu($0, $1) }) { 0.5 * $0 * (1 + erf($0 / 2.0.squareRoot())) }
     }
 
+    @Test func quickGeluIsExact() {
+        check(2e-6, { lk_quick_gelu($0, $1) }) { $0 / (1 + exp(-1.702 * $0)) }
+    }
+
     @Test func tanhIsExact() { check(4e-7, { lk_tanh($0, $1) }) { tanh($0) } }
 
     @Test func smallTanhKeepsItsDigits() {
@@ -46,7 +50,8 @@ import Testing
                 var x = [Float](repeating: 0.5, count: 33)
                 x[place] = .nan
                 let kernels: [(String, (UnsafeMutablePointer<Float>, Int) -> Void)] = [
-                    ("gelu", { lk_gelu($0, $1) }), ("tanh", { lk_tanh($0, $1) }),
+                    ("gelu", { lk_gelu($0, $1) }), ("quick_gelu", { lk_quick_gelu($0, $1) }),
+                    ("tanh", { lk_tanh($0, $1) }),
                     ("leaky_relu", { lk_leaky_relu($0, $1, 0.1) }), ("relu", { lk_leaky_relu($0, $1, 0) }),
                 ]
                 for (name, kernel) in kernels {

@@ -76,6 +76,8 @@ void lk_layer_norm(float *y, const float *x, const float *weight, const float *b
 void lk_silu_mul(float *y, const float *gate_up, size_t rows, size_t columns);
 /* In place, exact (erf) GELU. */
 void lk_gelu(float *x, size_t count);
+/* In place, x · σ(1.702 x). */
+void lk_quick_gelu(float *x, size_t count);
 /* In place: slope * x where x is not above 0. A slope of 0 gives ReLU. */
 void lk_leaky_relu(float *x, size_t count, float slope);
 void lk_tanh(float *x, size_t count);

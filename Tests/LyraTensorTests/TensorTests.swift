@@ -1,0 +1,68 @@
+import LyraTensor
+import Testing
+
+/// Tensors as values: views, writing in place, and the operations that are more than one kernel.
+@Suite struct TensorTests {
+    private func counting(_ shape: [Int]) throws -> Tensor {
+        try Tensor(shape, (0..<shape.reduce(1, *)).map(Float.init))
+    }
+
+    @Test func replacedRowsAreThoseThatWereNamed() throws {
+        var tensor = try counting([4, 3])
+        try tensor.replace(rowsFrom: 1, with: Tensor([2, 3], [Float](repeating: -1, count: 6)))
+        #expect(tensor.values == [0, 1, 2, -1, -1, -1, -1, -1, -1, 9, 10, 11])
+    }
+
+    @Test func aViewKeepsItsValuesWhenTheWholeIsWritten() throws {
+        var tensor = try counting([3, 2])
+        let view = tensor.rows(1..<2)
+        try tensor.replace(rowsFrom: 1, with: Tensor([1, 2], [8, 9]))
+        #expect(view.values == [2, 3])
+        #expect(tensor.values == [0, 1, 8, 9, 4, 5])
+    }
+
+    @Test func rowsThatDoNotFitAreRefused() throws {
+        var tensor = try counting([3, 2])
+        for (first, shape) in [(2, [2, 2]), (-1, [1, 2]), (4, [1, 2]), (Int.max, [1, 2]), (0, [1, 3])] {
+            #expect(throws: LyraError.self) { try tensor.replace(rowsFrom: first, with: counting(shape)) }
+        }
+        #expect(tensor.values == [0, 1, 2, 3, 4, 5])
+    }
+
+    /// The first heads turn, what follows them stays.
+    @Test func rotationTurnsHalvesOfTheFirstHeads() throws {
+        let x = try counting([2, 10])
+        let (cos, sin) = (try Tensor([2, 2], [0, 1, 0.5, -1]), try Tensor([2, 2], [1, 0, 2, 3]))
+        let turned = try x.rotated(cos: cos, sin: sin, heads: 2, headDim: 4).values
+        func want(_ row: Int) -> [Float] {
+            let v = x.rows(row..<row + 1).values, c = cos.rows(row..<row + 1).values, s = sin.rows(row..<row + 1).values
+            let heads = [0, 4].flatMap { first -> [Float] in
+                let (a, b) = ([v[first], v[first + 1]], [v[first + 2], v[first + 3]])
+                return (0..<2).map { a[$0] * c[$0] - b[$0] * s[$0] } + (0..<2).map { b[$0] * c[$0] + a[$0] * s[$0] }
+            }
+            return heads + v[8...]
+        }
+        #expect(turned == want(0) + want(1))
+        #expect(x.values == (0..<20).map(Float.init), "the original stays")
+        #expect(throws: LyraError.self) { try x.rotated(cos: cos, sin: sin, heads: 3, headDim: 4) }
+        #expect(throws: LyraError.self) { try x.rotated(cos: cos, sin: sin, heads: 1, headDim: 6) }
+    }
+
+    @Test func rowsOfAWeightMultiplyAsTheWholeDoes() throws {
+        let values = (0..<6 * 5).map { Float($0 % 7) - 3 }
+        let storage = try FloatStorage(count: values.count)
+        storage.base.update(from: values, count: values.count)
+        let weight = try Weight(
+            StoredTensor(
+                name: "w", type: .float32, shape: [6, 5],
+                bytes: UnsafeRawBufferPointer(start: storage.base, count: values.count * 4), owner: storage,
+                source: "test"))
+        let x = try counting([3, 5])
+        let whole = try weight.multiply(x), part = try weight.rows(2..<5).multiply(x)
+        for row in 0..<3 {
+            #expect(part.rows(row..<row + 1).values == Array(whole.rows(row..<row + 1).values[2..<5]))
+        }
+        #expect(try weight.rows(2..<5).byteCount == 3 * 5 * 4)
+        for range in [-1..<2, 4..<7, 3..<3] { #expect(throws: LyraError.self) { try weight.rows(range) } }
+    }
+}
