@@ -60,12 +60,12 @@ extension ByteReader {
 }
 
 /// A regular file.
-final class FileByteReader: ByteReader {
+public final class FileByteReader: ByteReader {
     private let descriptor: Int32
     private let path: String
 
     /// - Throws: `LyraError(.io)` if the file cannot be opened or is not a regular file.
-    init(path: String) throws {
+    public init(path: String) throws {
         // Without O_NONBLOCK, opening a FIFO that nobody writes to would never return.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
@@ -82,7 +82,7 @@ final class FileByteReader: ByteReader {
 
     deinit { close(descriptor) }
 
-    var size: Int64 {
+    public var size: Int64 {
         get throws {
             var status = stat()
             guard fstat(descriptor, &status) == 0 else {
@@ -92,7 +92,7 @@ final class FileByteReader: ByteReader {
         }
     }
 
-    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+    public func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         while true {
             let count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
             if count >= 0 { return count }
@@ -102,7 +102,7 @@ final class FileByteReader: ByteReader {
         }
     }
 
-    func seek(to offset: Int64) throws {
+    public func seek(to offset: Int64) throws {
         guard lseek(descriptor, off_t(offset), SEEK_SET) >= 0 else {
             throw LyraError(.io, "\(path): cannot move to byte \(offset): \(systemReason(errno))")
         }

@@ -1,0 +1,84 @@
+import LyraTensor
+
+/// What ImageBind hears of a sound: three clips of two seconds, evenly placed, as normalised filter banks.
+///
+/// Where the clips lie is known at the end only, so the samples are held until then; a limit bounds them.
+public final class SoundClips {
+    /// Mel bands and frames of a clip.
+    public static let shape = (bands: 128, frames: 204)
+    /// Seconds that a sound may have.
+    public static let defaultLimit = 600.0
+
+    private static let clips = 3
+    private static let seconds = 2.0
+    private static let mean: Float = -4.268
+    private static let deviation: Float = 9.138
+    /// Samples that are read in one go.
+    private static let piece = 1 << 20
+
+    private let name: String
+    private let stream: MonoAudioStream
+    private let filterBank: KaldiFilterBank
+    private let limit: Int
+    private var samples: [Float] = []
+
+    /// - Parameter limit: seconds
+    /// - Throws: `LyraError(.argument)` if the source's rate cannot be.
+    public init(_ source: any SampleSource, limit: Double = defaultLimit) throws {
+        name = source.name
+        filterBank = KaldiFilterBank(bands: Self.shape.bands)
+        stream = try MonoAudioStream(source, sampleRate: filterBank.sampleRate)
+        self.limit = Int(min(max(limit, 0), 86_400) * Double(filterBank.sampleRate))
+    }
+
+    /// Reads on. → whether all was read
+    ///
+    /// - Throws: what the source throws, `LyraError(.memory)` if the sound is longer than the limit.
+    public func read() throws -> Bool {
+        let count = samples.count
+        samples += [Float](repeating: 0, count: Self.piece)
+        let read = try samples.withUnsafeMutableBufferPointer {
+            try stream.read(into: UnsafeMutableBufferPointer(rebasing: $0[count...]))
+        }
+        samples.removeLast(Self.piece - read)
+        guard samples.count <= limit else {
+            throw LyraError(
+                .memory,
+                "\(name): longer than \(limit / filterBank.sampleRate) s, the limit for sound that is not speech")
+        }
+        return read < Self.piece
+    }
+
+    /// The clips of what was read: [clips, bands, frames]. What a clip lacks is 0 before it is normalised.
+    ///
+    /// - Throws: `LyraError(.format)` if there is less than one frame.
+    public func features() throws -> Tensor {
+        guard filterBank.frameCount(samples: samples.count) > 0 else {
+            throw LyraError(
+                .format, "\(name): \(samples.count) samples at 16 kHz are too short for a sound; 400 are needed")
+        }
+        let rate = Double(filterBank.sampleRate), (bands, frames) = Self.shape
+        let room = max(Double(samples.count) / rate - Self.seconds, 0)
+        return try Tensor([Self.clips, bands, frames]) { out in
+            for clip in 0..<Self.clips {
+                let start = room / Double(Self.clips - 1) * Double(clip)
+                let end = min(Int((start + Self.seconds) * rate), samples.count)
+                write(samples[min(Int(start * rate), end)..<end], to: out + clip * bands * frames)
+            }
+        }
+    }
+
+    /// One clip, its mean taken off: [bands, frames].
+    private func write(_ clip: ArraySlice<Float>, to target: UnsafeMutablePointer<Float>) {
+        let (bands, frames) = Self.shape
+        let mean = Float(clip.reduce(0.0) { $0 + Double($1) } / Double(max(clip.count, 1)))
+        let features = clip.map { $0 - mean }.withUnsafeBufferPointer { filterBank($0) }
+        let count = features.count / bands
+        for band in 0..<bands {
+            for frame in 0..<frames {
+                let value = frame < count ? features[frame * bands + band] : 0
+                target[band * frames + frame] = (value - Self.mean) / Self.deviation
+            }
+        }
+    }
+}
