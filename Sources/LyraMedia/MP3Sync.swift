@@ -1,13 +1,31 @@
-/// Finds where the frames of an MP3 begin that does not begin with one.
+/// Knows MPEG audio by its first bytes, also if it does not begin with a frame.
 ///
-/// A recording cut out of a stream starts in the middle of a frame. libsndfile knows a file by its first bytes, and would
-/// not know this one for an MP3. The header is that of ISO/IEC 11172-3 and 13818-3, layer III.
+/// A recording cut out of a stream starts in the middle of a frame. The header is that of ISO/IEC 11172-3 and 13818-3,
+/// layer III.
 enum MP3Sync {
     /// How far frames are looked for: some dozens of the largest.
     static let searchLength = 1 << 16
     /// Frames in a row that must fit together before bytes are taken for MP3: by chance that happens once in 2^60.
     private static let framesInARow = 4
     private static let headerLength = 4
+
+    /// Whether a file is MPEG audio, or anything else that libsndfile would hand to an MPEG decoder.
+    static func isMPEG(_ reader: any ByteReader, name: String) throws -> Bool {
+        var bytes = [UInt8](repeating: 0, count: searchLength)
+        let count = try bytes.withUnsafeMutableBytes { try reader.fill($0, from: 0, name: name) }
+        bytes.removeLast(bytes.count - count)
+        // A tag of ID3v2: ten bytes, of which the last four are its length in 7 bits each.
+        if bytes.starts(with: "ID3".utf8), bytes.count >= 10 {
+            let start = 10 + bytes[6..<10].reduce(0) { $0 << 7 | Int($1 & 0x7f) }
+            var after = [UInt8](repeating: 0, count: 4)
+            _ = try after.withUnsafeMutableBytes { try reader.fill($0, from: Int64(start), name: name) }
+            return after != Array("fLaC".utf8)
+        }
+        // RIFF whose format chunk comes first and says MP3.
+        if bytes.starts(with: "RIFF".utf8), bytes.count >= 22, bytes[20] == 0x55, bytes[21] == 0 { return true }
+        if bytes.count >= 2, bytes[0] == 0xff, bytes[1] & 0xe0 == 0xe0 { return true }
+        return firstFrame(in: bytes) != nil
+    }
 
     /// The offset of the first of several frames in a row, or nil if there is none.
     static func firstFrame(in bytes: [UInt8]) -> Int? {
