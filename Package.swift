@@ -20,11 +20,12 @@ let package = Package(
         .systemLibrary(
             name: "CFFmpeg", pkgConfig: "libavformat",
             providers: [.apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libavutil-dev"])]),
+        .systemLibrary(name: "CMpg123", pkgConfig: "libmpg123", providers: [.apt(["libmpg123-dev"])]),
         .target(name: "CKernels", dependencies: ["COpenBLAS"]),
         .target(name: "LyraTensor", dependencies: ["CKernels"]),
         .target(name: "LyraFormats", dependencies: ["LyraTensor"]),
         .target(name: "LyraText", dependencies: ["LyraTensor"]),
-        .target(name: "LyraMedia", dependencies: ["LyraTensor", "CSndfile", "CFFmpeg"]),
+        .target(name: "LyraMedia", dependencies: ["LyraTensor", "CSndfile", "CMpg123", "CFFmpeg"]),
         .target(name: "LyraModel", dependencies: ["LyraFormats", "LyraText", "LyraMedia"]),
         .target(name: "Lyra", dependencies: ["LyraModel"]),
         .target(name: "LyraC", dependencies: ["Lyra", "CLyra"]),

@@ -24,8 +24,8 @@ finish() {
 }
 
 install_packages() {
-    local packages=(libopenblas-dev libsndfile1-dev pkg-config gcc g++ make cmake binutils git ca-certificates valgrind
-        libc6-dbg python3)
+    local packages=(libopenblas-dev libsndfile1-dev libmpg123-dev libavformat-dev libavcodec-dev libswscale-dev
+        libavutil-dev ffmpeg pkg-config gcc g++ make cmake binutils git ca-certificates valgrind libc6-dbg python3)
     if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then packages+=(python3-venv); fi
     "$root/bindings/setup-debian.sh" "${packages[@]}"
 }

@@ -11,7 +11,8 @@ lyra=$root/.build/lyra/bin/lyra
 step() { echo "== $*"; }
 
 step "system packages"
-"$root/bindings/setup-debian.sh" libopenblas-dev libsndfile1-dev pkg-config g++ binutils git ca-certificates python3
+"$root/bindings/setup-debian.sh" libopenblas-dev libsndfile1-dev libmpg123-dev libavformat-dev libavcodec-dev \
+    libswscale-dev libavutil-dev pkg-config g++ binutils git ca-certificates python3
 
 step "building the library and the tool (minutes the first time)"
 "$root/bindings/c/build.sh"

@@ -204,7 +204,8 @@ lyra_status lyra_set_system_prompt(lyra_session *session, const char *utf8, size
  * answer is being made is LYRA_E_STATE.
  *
  * Feeding a recording reads no more than its header; it is decoded, averaged to mono, resampled and encoded window by
- * window in lyra_step, so its length does not matter. Formats: what libsndfile reads (WAV, FLAC, OGG, Opus, MP3, …). */
+ * window in lyra_step, so its length does not matter. Formats: WAV, FLAC, OGG, Opus, MP3, AAC, and the sound of M4A, MP4,
+ * MOV, WebM, … */
 
 /* Adds typed text: `bytes` bytes of UTF-8 (invalid sequences become U+FFFD); with 0 bytes `utf8` may be NULL. Names of special tokens, such as
  * "<|im_end|>", are read as those tokens, as in the reference. LYRA_E_ARGUMENT if it is over 64 MiB. */

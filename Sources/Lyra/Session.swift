@@ -114,19 +114,19 @@ public final class Session {
 
     public func feed(speechFile path: String) throws {
         _ = try model.checkpoint.speechInput.get()
-        try feed(speech: AudioFileDecoder(path: path))
+        try feed(speech: AudioDecoder.open(path: path))
     }
 
     /// Adds a recording that `reader` gives the bytes of.
     public func feed(speechReader reader: any ByteReader) throws {
         _ = try model.checkpoint.speechInput.get()
-        try feed(speech: AudioFileDecoder(reader: reader, name: "audio from a reader"))
+        try feed(speech: AudioDecoder.open(reader: reader, name: "audio from a reader"))
     }
 
     /// Adds a recording from a file's bytes, which are copied.
     public func feed(speechBytes bytes: UnsafeRawBufferPointer) throws {
         _ = try model.checkpoint.speechInput.get()
-        try feed(speech: AudioFileDecoder(reader: MemoryReader(copying: bytes), name: "audio in memory"))
+        try feed(speech: AudioDecoder.open(reader: MemoryReader(copying: bytes), name: "audio in memory"))
     }
 
     /// Adds samples of speech. Consecutive calls continue one recording, until `endRecording` or another feed.

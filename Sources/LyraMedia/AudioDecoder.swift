@@ -1,6 +1,7 @@
 import LyraTensor
 
-/// The one way to open a file with sound, whatever its format: libsndfile reads it if it can, FFmpeg's libraries if not.
+/// The one way to open a file with sound, whatever its format: libmpg123 reads MP3, libsndfile what it can,
+/// FFmpeg's libraries all else.
 public enum AudioDecoder {
     /// Opens the sound of a file: WAV, FLAC, OGG, MP3, M4A, AAC, MP4, MOV, WebM, … or of a video.
     /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is not audio, `.missing` if it is a video without
@@ -24,14 +25,20 @@ public enum AudioDecoder {
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: @escaping () -> Bool = { false }
     ) throws -> any SampleSource {
-        do {
-            return try AudioFileDecoder(reader: reader, name: name)
-        } catch let error as LyraError where error.code == .format {
+        let attempts: [() throws -> any SampleSource] = [
+            { try MP3Decoder(reader: reader, name: name) },
+            { try AudioFileDecoder(reader: reader, name: name) },
+            { try MediaAudioDecoder(reader: reader, name: name, limits: limits, interrupted: interrupted) },
+        ]
+        var reasons: [String] = []
+        for attempt in attempts {
             do {
-                return try MediaAudioDecoder(reader: reader, name: name, limits: limits, interrupted: interrupted)
-            } catch let second as LyraError where second.code == .format {
-                throw error
+                return try attempt()
+            } catch let error as LyraError where error.code == .format {
+                // Each begins with the name.
+                reasons.append(String(error.message.dropFirst(name.count + 2)))
             }
         }
+        throw LyraError(.format, "\(name): not audio that lyra can decode (\(reasons.joined(separator: "; ")))")
     }
 }

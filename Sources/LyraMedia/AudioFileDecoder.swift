@@ -2,8 +2,8 @@ import CSndfile
 import Glibc
 import LyraTensor
 
-/// Decodes a sound file, wherever its bytes are, to mono samples: WAV, FLAC, OGG (Vorbis, Opus), MP3 and whatever else the
-/// installed libsndfile knows. Channels are averaged.
+/// Decodes a sound file, wherever its bytes are, to mono samples: WAV, FLAC, OGG (Vorbis, Opus) and whatever else the
+/// installed libsndfile knows, but MP3, about which it writes to stderr. Channels are averaged.
 ///
 /// It holds one block of samples, however long the recording. A file that stops early gives what could be decoded; what
 /// the decoder itself calls an error is thrown, and thrown again by every later read.
@@ -39,6 +39,9 @@ public final class AudioFileDecoder: SampleSource {
     public init(reader: any ByteReader, name: String) throws {
         self.name = name
         file = try VirtualFile(reader: reader, name: name)
+        guard try !MP3Sync.isMPEG(reader, name: name) else {
+            throw LyraError(.format, "\(name): cannot be opened as audio: MPEG audio is not for this decoder")
+        }
         let (opened, info) = try Self.open(file, name: name)
         do {
             if let failure = file.failure { throw failure }
@@ -59,13 +62,7 @@ public final class AudioFileDecoder: SampleSource {
         let data = Unmanaged.passUnretained(file).toOpaque()
         var info = SF_INFO()
         if let opened = sf_open_virtual(&callbacks, Int32(SFM_READ), &info, data) { return (opened, info) }
-        let reason = reason(of: nil)
-        if file.failure == nil, let start = MP3Sync.firstFrame(in: file.beginning(MP3Sync.searchLength)), start > 0 {
-            file.skip(start)
-            info = SF_INFO()
-            if let opened = sf_open_virtual(&callbacks, Int32(SFM_READ), &info, data) { return (opened, info) }
-        }
-        throw file.failure ?? LyraError(.format, "\(name): cannot be opened as audio: \(reason)")
+        throw file.failure ?? LyraError(.format, "\(name): cannot be opened as audio: \(reason(of: nil))")
     }
 
     // The callbacks may still be called by sf_close: `file` outlives it, being a stored property.

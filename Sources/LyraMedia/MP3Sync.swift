@@ -1,13 +1,45 @@
-/// Finds where the frames of an MP3 begin that does not begin with one.
+/// Knows MPEG audio by its first bytes, also if it does not begin with a frame.
 ///
-/// A recording cut out of a stream starts in the middle of a frame. libsndfile knows a file by its first bytes, and would
-/// not know this one for an MP3. The header is that of ISO/IEC 11172-3 and 13818-3, layer III.
+/// A recording cut out of a stream starts in the middle of a frame. The header is that of ISO/IEC 11172-3 and 13818-3,
+/// layer III.
 enum MP3Sync {
     /// How far frames are looked for: some dozens of the largest.
     static let searchLength = 1 << 16
     /// Frames in a row that must fit together before bytes are taken for MP3: by chance that happens once in 2^60.
     private static let framesInARow = 4
     private static let headerLength = 4
+
+    /// Whether a file is MPEG audio, or anything else that libsndfile would hand to an MPEG decoder.
+    static func isMPEG(_ reader: any ByteReader, name: String) throws -> Bool {
+        var bytes = try read(reader, from: 0, name: name)
+        // Tags of ID3v2: ten bytes, of which the last four are the length of the rest in 7 bits each.
+        var start: Int64 = 0
+        for _ in 0..<mostTags where bytes.starts(with: "ID3".utf8) && bytes.count >= 10 {
+            start += 10 + bytes[6..<10].reduce(0) { $0 << 7 | Int64($1 & 0x7f) }
+            bytes = try read(reader, from: start, name: name)
+        }
+        if bytes.starts(with: "RIFF".utf8) {
+            // The format chunk usually comes first, and says MP3.
+            return bytes.count >= 22 && bytes[20] == 0x55 && bytes[21] == 0
+        }
+        if bytes.dropFirst(4).starts(with: "ftyp".utf8) { return false }
+        return hasHeader(bytes) || firstFrame(in: bytes) != nil
+    }
+
+    /// Tags that are skipped at the beginning.
+    private static let mostTags = 8
+
+    private static func read(_ reader: any ByteReader, from offset: Int64, name: String) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: searchLength)
+        let count = try bytes.withUnsafeMutableBytes { try reader.fill($0, from: offset, name: name) }
+        return Array(bytes[..<count])
+    }
+
+    /// Whether the bytes begin with the header of any layer: version and layer, bit rate and sample rate are possible ones.
+    private static func hasHeader(_ bytes: [UInt8]) -> Bool {
+        bytes.count >= headerLength && bytes[0] == 0xff && bytes[1] & 0xe0 == 0xe0 && bytes[1] & 0x18 != 0x08
+            && bytes[1] & 0x06 != 0 && bytes[2] & 0xf0 != 0xf0 && bytes[2] & 0x0c != 0x0c
+    }
 
     /// The offset of the first of several frames in a row, or nil if there is none.
     static func firstFrame(in bytes: [UInt8]) -> Int? {
