@@ -11,6 +11,8 @@ public struct Checkpoint: Sendable {
     /// Names of the adapters, in the order that indexes them: "speech", "long_speech", …
     public let adapters: [String]
     public let speechInput: Part<SpeechInput>
+    public let visionInput: Part<VisionInput>
+    public let soundInput: Part<SoundInput>
     public let generator: SpeechGenerator?
     public let vocoder: Part<Vocoder>
     /// What each part takes, for `inspect` and `info`.

@@ -9,6 +9,8 @@ public struct CheckpointOptions {
     public var towers: String?
     /// The vocoder's file or its directory.
     public var vocoder: String?
+    /// A file with the sound projector: no published checkpoint carries one.
+    public var soundProjector: String?
     /// Told what a person may want to know: parts that are absent, values that were derived.
     public var note: (String) -> Void = { _ in }
     /// Told how many parts of how many are read; throws to give up.
@@ -29,7 +31,7 @@ extension Checkpoint {
 }
 
 /// Reads one checkpoint directory, part by part.
-private final class CheckpointLoader {
+final class CheckpointLoader {
     let directory: String
     let options: CheckpointOptions
     let finder: TowerFinder
@@ -49,12 +51,16 @@ private final class CheckpointLoader {
                 .missing, "\(directory): there is no such directory; a checkpoint is a directory with a config.json")
         }
         let configuration = try readConfiguration()
-        total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 4
+        total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 6
         let main = try mainTable()
         let adapters = try findAdapters()
         var decoder = try Decoder(main, configuration.language, progress: advance)
         for adapter in adapters { try decoder.addAdapter(adapter.table, adapter.configuration) }
         let speechInput = try openSpeechInput(main, configuration, adapters)
+        try advance()
+        let visionInput = try openVisionInput(main, configuration)
+        try advance()
+        let soundInput = try openSoundInput(main, configuration)
         try advance()
         let generator = try configuration.generator.map {
             try SpeechGenerator(
@@ -67,7 +73,8 @@ private final class CheckpointLoader {
         try advance()
         return Checkpoint(
             configuration: configuration, decoder: decoder, tokenizer: tokenizer, generationDefaults: defaults,
-            adapters: adapters.map(\.name), speechInput: speechInput, generator: generator, vocoder: vocoder,
+            adapters: adapters.map(\.name), speechInput: speechInput, visionInput: visionInput,
+            soundInput: soundInput, generator: generator, vocoder: vocoder,
             inventory: inventory)
     }
 
@@ -76,7 +83,7 @@ private final class CheckpointLoader {
         try options.progress(min(done, total), total)
     }
 
-    private func path(_ name: String) -> String { FileSystem.join(directory, name) }
+    func path(_ name: String) -> String { FileSystem.join(directory, name) }
 
     private func readConfiguration() throws -> LyraConfiguration {
         let configuration = try JSONFile.decode(LyraConfiguration.self, path: path("config.json"))
@@ -132,7 +139,7 @@ private final class CheckpointLoader {
         return parts.first { tensor.hasPrefix($0.0) }?.1 ?? "language model"
     }
 
-    private func record(_ name: String, _ source: String, _ tensors: [StoredTensor]) {
+    func record(_ name: String, _ source: String, _ tensors: [StoredTensor]) {
         let byType = Dictionary(grouping: tensors, by: \.type).map { ($0.key, $0.value.count) }
         inventory.append(
             Checkpoint.PartSize(
@@ -142,7 +149,7 @@ private final class CheckpointLoader {
 
     // MARK: Adapters
 
-    private struct Adapter {
+    struct Adapter {
         var name: String
         var table: TensorTable
         var configuration: AdapterConfiguration
@@ -175,111 +182,10 @@ private final class CheckpointLoader {
         return TensorTable(origin: file, tensors: tensors).subtable(under: prefixes, holding: "linear1.weight")
     }
 
-    // MARK: Speech in
-
-    private func openSpeechInput(
-        _ main: TensorTable, _ configuration: LyraConfiguration, _ adapters: [Adapter]
-    ) throws -> Checkpoint.Part<SpeechInput> {
-        guard let name = configuration.speechTower else {
-            return .absent(
-                LyraError(.missing, "\(directory): this model does not hear: config.json has no mm_speech_tower"))
-        }
-        let folder = finder.directory(name)
-        let inside = main.subtable(under: ["model.speech_tower.speech_tower."], holding: "conv1.weight")
-        let outside = try inside == nil ? folder.map { try whisperTable($0) } : nil
-        guard let tower = inside ?? outside else {
-            return absent(
-                "the speech tower \(name) is neither in the checkpoint nor at "
-                    + finder.candidates(name).joined(separator: ", ") + "; pass the directory that holds the towers")
-        }
-        let whisper: WhisperConfiguration, features: MelConfiguration
-        do {
-            (whisper, features) = try towerConfigurations(folder, tower)
-        } catch let error as LyraError where folder == nil {
-            return absent(
-                "\(error.message): \(name) was looked for at " + finder.candidates(name).joined(separator: ", "))
-        }
-        let encoder = try WhisperEncoder(tower, whisper, progress: {})
-        let projector = try SpeechProjector(
-            main.under("model.mm_speech_projector."), width: whisper.width, configuration: configuration)
-        let own = try adapters.map {
-            try $0.projector.map { try SpeechProjector($0, width: whisper.width, configuration: configuration) }
-        }
-        return .present(
-            SpeechInput(
-                mel: LogMelSpectrogram(features), encoder: encoder, projector: projector,
-                adapterProjectors: own, downsampling: configuration.speechDownsampling))
-    }
-
-    private func absent<Network>(_ reason: String) -> Checkpoint.Part<Network> {
+    /// A part that is not there; a person is told so.
+    func absent<Network>(_ reason: String) -> Checkpoint.Part<Network> {
         let error = LyraError(.missing, "\(directory): \(reason)")
         options.note(error.message)
         return .absent(error)
-    }
-
-    /// The encoder's tensors of a Whisper directory; its decoder is left out.
-    private func whisperTable(_ folder: String) throws -> TensorTable {
-        let table = TensorTable(origin: folder, tensors: try ShardedSafetensors(directory: folder).tensors)
-        guard let encoder = table.subtable(under: ["encoder.", "model.encoder.", ""], holding: "conv1.weight") else {
-            throw LyraError(.format, "\(folder): there is no tensor encoder.conv1.weight; is it a Whisper model?")
-        }
-        record("speech tower", folder, encoder.all)
-        return encoder
-    }
-
-    /// Read from the tower's directory; where that is not there, derived from the shapes of the tensors.
-    private func towerConfigurations(
-        _ folder: String?, _ tower: TensorTable
-    ) throws -> (WhisperConfiguration, MelConfiguration) {
-        if let folder {
-            let file = FileSystem.join(folder, "config.json")
-            let whisper = try JSONFile.decode(WhisperConfiguration.self, path: file)
-            try whisper.validate(file)
-            let featuresFile = FileSystem.join(folder, "preprocessor_config.json")
-            let features = try MelConfiguration(path: featuresFile)
-            guard features.melCount == whisper.mels, features.frameCount == 2 * whisper.positions else {
-                throw LyraError(
-                    .format,
-                    "\(featuresFile): features of \(features.melCount) mels × \(features.frameCount) frames, but the tower takes "
-                        + "\(whisper.mels) × \(2 * whisper.positions)")
-            }
-            return (whisper, features)
-        }
-        let whisper = try WhisperConfiguration(shapesOf: tower)
-        options.note(
-            "\(directory): the speech tower's config.json was not found; a Whisper with heads of 64 and the usual features is assumed"
-        )
-        let features = try MelConfiguration(
-            melCount: whisper.mels, sampleCount: whisper.positions * 2 * 160, source: tower.origin)
-        return (whisper, features)
-    }
-
-    // MARK: Speech out
-
-    private func openVocoder(_ configuration: LyraConfiguration) throws -> Checkpoint.Part<Vocoder> {
-        guard let generator = configuration.generator else {
-            return .absent(
-                LyraError(.missing, "\(directory): this model does not speak: config.json has no speech_generator_type")
-            )
-        }
-        if let given = options.vocoder, finder.vocoder(given) == nil {
-            throw LyraError(
-                .missing, "\(given): there is no vocoder: a file g_… with a config.json beside it was expected")
-        }
-        guard let file = finder.vocoder(options.vocoder) else {
-            return absent("no vocoder was found (a file g_… with its config.json); pass the directory that holds it")
-        }
-        let tensors = try TorchFile(path: file).tensors(under: ["generator"])
-        record("vocoder", file, Array(tensors.values))
-        let configurationFile = FileSystem.join(FileSystem.parent(of: file), "config.json")
-        let vocoder = try JSONFile.decode(VocoderConfiguration.self, path: configurationFile)
-        try vocoder.validate(source: configurationFile)
-        guard vocoder.numEmbeddings >= generator.units else {
-            throw LyraError(
-                .format,
-                "\(configurationFile): a vocoder of \(vocoder.numEmbeddings) units does not speak the \(generator.units) of "
-                    + path("config.json"))
-        }
-        return .present(try Vocoder(configuration: vocoder, weights: TensorTable(origin: file, tensors: tensors)))
     }
 }

@@ -24,9 +24,15 @@ public struct CheckpointWriter {
         let main = RandomWeights(seed: seed, type: .bfloat16, keeps: true)
         let tower = RandomWeights(seed: seed &+ 1, type: .bfloat16, keeps: true)
         let vocoder = RandomWeights(seed: seed &+ 2, type: .float32, keeps: true)
-        let checkpoint = try RandomModel(preset, main, tower: tower, vocoder).checkpoint()
+        let vision = RandomWeights(seed: seed &+ 10, type: .bfloat16, keeps: true)
+        let checkpoint = try RandomModel(preset, main, tower: tower, vision: vision, vocoder).checkpoint()
+        if let sound = preset.sound {
+            _ = try SoundProjector(
+                random: main, under: "model.mm_audio_projector.", inputs: sound.outputWidth,
+                outputs: preset.language.hiddenSize)
+        }
 
-        for folder in ["", "model_zoo/audio/whisper", "model_zoo/audio/vocoder"]
+        for folder in ["", "model_zoo/audio/whisper", "model_zoo/audio/vocoder", "model_zoo/vision/Qwen2VL_ViT"]
             + preset.adapters.map({ $0.name + "_lora" })
         {
             try makeDirectory(path(folder))
@@ -34,7 +40,9 @@ public struct CheckpointWriter {
         try writeText()
         try writeShards(main.made)
         try writeTensors(tower.made, "model_zoo/audio/whisper/model.safetensors")
+        try writeTensors(vision.made, "model_zoo/vision/Qwen2VL_ViT/model.safetensors")
         try writeTowerConfigurations()
+        try writeSoundTower()
         for (index, adapter) in preset.adapters.enumerated() {
             try writeAdapter(adapter, checkpoint.decoder, seed: seed &+ 3 &+ UInt64(index))
         }
@@ -130,6 +138,13 @@ public struct CheckpointWriter {
         try writer.finish()
     }
 
+    private func writeSoundTower() throws {
+        guard let sound = preset.sound, let file = preset.configuration.soundTower else { return }
+        let source = RandomWeights(seed: seed &+ 11, type: .bfloat16, keeps: true)
+        _ = try sound.tensors(source)
+        try writeTorch(source.made, under: [], file)
+    }
+
     /// The published vocoder keeps its convolutions as weight norm: a direction and a length for each first index.
     private func writeVocoder(_ tensors: [StoredTensor]) throws {
         let split = try tensors.flatMap { tensor -> [StoredTensor] in
@@ -189,6 +204,24 @@ public struct CheckpointWriter {
              "num_mel_bins": \(whisper.mels), "max_source_positions": \(whisper.positions), "activation_function": "gelu"}
 
             """)
+        let vision = preset.vision
+        try put(
+            "model_zoo/vision/Qwen2VL_ViT/config.json",
+            """
+            {"model_type": "qwen2_vl_vision", "depth": \(vision.layers), "embed_dim": \(vision.width),
+             "num_heads": \(vision.heads), "mlp_ratio": 4, "hidden_size": \(vision.outputWidth), "hidden_act": "quick_gelu",
+             "in_channels": 3, "patch_size": \(vision.patch), "temporal_patch_size": \(vision.temporalPatch),
+             "spatial_merge_size": \(vision.merge)}
+
+            """)
+        try put(
+            "model_zoo/vision/Qwen2VL_ViT/preprocessor_config.json",
+            """
+            {"image_processor_type": "Qwen2VLImageProcessor", "min_pixels": 3136, "max_pixels": 12845056,
+             "patch_size": \(vision.patch), "temporal_patch_size": \(vision.temporalPatch), "merge_size": \(vision.merge),
+             "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
+
+            """)
         try put(
             "model_zoo/audio/whisper/preprocessor_config.json",
             """
@@ -200,6 +233,13 @@ public struct CheckpointWriter {
 
     private func writeConfiguration() throws {
         let language = preset.language, generator = preset.generator, vocabulary = TinyVocabulary()
+        let sound = preset.sound.map {
+            """
+             "mm_audio_tower": "\(preset.configuration.soundTower ?? "")", "mm_audio_hidden_size": \($0.outputWidth),
+             "mm_audio_projector_type": "linear",
+
+            """
+        }
         try put(
             "config.json",
             """
@@ -211,6 +251,9 @@ public struct CheckpointWriter {
              "rope_scaling": {"type": "mrope", "mrope_section": \(language.mropeSections)},
              "max_position_embeddings": \(language.contextLength), "tie_word_embeddings": \(language.tiesEmbeddings),
              "bos_token_id": \(vocabulary.id("<|endoftext|>")), "eos_token_id": \(vocabulary.id("<|im_end|>")),
+             "mm_vision_tower": "model_zoo/vision/Qwen2VL_ViT", "mm_projector_type": "identity",
+             "mm_hidden_size": \(language.hiddenSize), "mm_use_mrope": false, "image_aspect_ratio": "qwen2vl",
+            \(sound ?? "")\
              "mm_speech_tower": "model_zoo/audio/whisper", "mm_speech_projector_type": "simple_mlp",
              "mm_speech_hidden_size": \(preset.whisper.width), "speech_encoder_ds_rate": \(preset.downsampling),
              "speech_encoder_hidden_size": \(preset.whisper.width), "speech_norm": false,

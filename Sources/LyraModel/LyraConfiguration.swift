@@ -5,6 +5,10 @@ public struct LyraConfiguration: Decodable, Sendable {
     public var language: DecoderConfiguration
     /// `mm_speech_tower`: directory of the Whisper encoder, if the model hears.
     public var speechTower: String?
+    /// `mm_vision_tower`: directory of the vision tower, if the model sees.
+    public var visionTower: String?
+    /// `mm_audio_tower`: file of the sound tower, if the model hears sound.
+    public var soundTower: String?
     /// `speech_encoder_ds_rate`: encoder positions that become one token.
     public var speechDownsampling: Int
     /// `speech_norm`: whether each speech token is scaled to length 1.
@@ -13,13 +17,22 @@ public struct LyraConfiguration: Decodable, Sendable {
     public var endTokens: [Int32]
 
     enum CodingKeys: String, CodingKey {
-        case mm_speech_tower, speech_encoder_ds_rate, speech_norm, speech_generator_type, eos_token_id
+        case mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type, speech_encoder_ds_rate, speech_norm,
+            speech_generator_type, eos_token_id
     }
 
     public init(from decoder: any Swift.Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         language = try DecoderConfiguration(from: decoder)
         speechTower = try container.decodeIfPresent(String.self, forKey: .mm_speech_tower)
+        visionTower = try container.decodeIfPresent(String.self, forKey: .mm_vision_tower)
+        soundTower = try container.decodeIfPresent(String.self, forKey: .mm_audio_tower)
+        let projector = try container.decodeIfPresent(String.self, forKey: .mm_projector_type) ?? "identity"
+        guard visionTower == nil || projector == "identity" else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .mm_projector_type, in: container,
+                debugDescription: "a vision projector of type \(projector) is not supported; identity is")
+        }
         speechDownsampling = try container.decodeIfPresent(Int.self, forKey: .speech_encoder_ds_rate) ?? 5
         normalizesSpeech = try container.decodeIfPresent(Bool.self, forKey: .speech_norm) ?? false
         generator =
@@ -29,11 +42,14 @@ public struct LyraConfiguration: Decodable, Sendable {
     }
 
     public init(
-        language: DecoderConfiguration, speechTower: String?, speechDownsampling: Int, normalizesSpeech: Bool,
+        language: DecoderConfiguration, speechTower: String?, visionTower: String? = nil,
+        soundTower: String? = nil, speechDownsampling: Int, normalizesSpeech: Bool,
         generator: SpeechGeneratorConfiguration?, endTokens: [Int32]
     ) {
         self.language = language
         self.speechTower = speechTower
+        self.visionTower = visionTower
+        self.soundTower = soundTower
         self.speechDownsampling = speechDownsampling
         self.normalizesSpeech = normalizesSpeech
         self.generator = generator

@@ -8,6 +8,9 @@ public struct ModelPreset: Sendable {
     public var language: DecoderConfiguration
     public var whisper: WhisperConfiguration
     public var downsampling: Int
+    public var vision: VisionConfiguration
+    /// A sound tower and its projector; no published model has one.
+    public var sound: SoundSizes?
     public var generator: SpeechGeneratorConfiguration
     public var vocoder: VocoderConfiguration
     /// Rank and alpha of the adapters `speech` and `long_speech`.
@@ -19,7 +22,9 @@ public struct ModelPreset: Sendable {
         language: DecoderConfiguration(
             hiddenSize: 1536, layers: 28, heads: 12, kvHeads: 2, intermediateSize: 8960, vocabularySize: 151_936,
             mropeSections: [16, 24, 24], tiesEmbeddings: true),
-        whisper: .large, downsampling: 5, generator: .published, vocoder: VocoderConfiguration(),
+        whisper: .large, downsampling: 5,
+        vision: VisionConfiguration(width: 1280, layers: 32, heads: 16, outputWidth: 1536), generator: .published,
+        vocoder: VocoderConfiguration(),
         adapters: [("speech", 64, 16), ("long_speech", 128, 256)])
 
     /// Lyra_Base_9B: Qwen2-VL 7B's language model, Whisper large-v3.
@@ -28,7 +33,9 @@ public struct ModelPreset: Sendable {
         language: DecoderConfiguration(
             hiddenSize: 3584, layers: 28, heads: 28, kvHeads: 4, intermediateSize: 18_944, vocabularySize: 152_064,
             mropeSections: [16, 24, 24], tiesEmbeddings: false),
-        whisper: .large, downsampling: 5, generator: .published, vocoder: VocoderConfiguration(),
+        whisper: .large, downsampling: 5,
+        vision: VisionConfiguration(width: 1280, layers: 32, heads: 16, outputWidth: 3584), generator: .published,
+        vocoder: VocoderConfiguration(),
         adapters: [("speech", 64, 16), ("long_speech", 128, 256)])
 
     /// Every part at toy size: a few megabytes in all.
@@ -38,7 +45,9 @@ public struct ModelPreset: Sendable {
             hiddenSize: 64, layers: 4, heads: 4, kvHeads: 2, intermediateSize: 128, vocabularySize: 512,
             mropeSections: [2, 3, 3], tiesEmbeddings: true),
         whisper: WhisperConfiguration(width: 48, layers: 2, heads: 3, inner: 96, mels: 80, positions: 1500),
-        downsampling: 5, generator: SpeechGeneratorConfiguration(layers: 2, dim: 32, heads: 2, inner: 64, units: 100),
+        downsampling: 5, vision: VisionConfiguration(width: 32, layers: 2, heads: 2, outputWidth: 64),
+        sound: SoundSizes(width: 128, layers: 2, outputWidth: 24),
+        generator: SpeechGeneratorConfiguration(layers: 2, dim: 32, heads: 2, inner: 64, units: 100),
         vocoder: VocoderConfiguration(units: 100, initialChannels: 32, embeddingDim: 16),
         adapters: [("speech", 8, 16), ("long_speech", 16, 32)])
 
@@ -46,8 +55,46 @@ public struct ModelPreset: Sendable {
 
     var configuration: LyraConfiguration {
         LyraConfiguration(
-            language: language, speechTower: "model_zoo/audio/whisper", speechDownsampling: downsampling,
+            language: language, speechTower: "model_zoo/audio/whisper", visionTower: "model_zoo/vision/Qwen2VL_ViT",
+            soundTower: sound == nil ? nil : "model_zoo/audio/imagebind.pth", speechDownsampling: downsampling,
             normalizesSpeech: false, generator: generator, endTokens: [])
+    }
+}
+
+/// Sizes of an ImageBind audio branch.
+public struct SoundSizes: Sendable {
+    public var width: Int
+    public var layers: Int
+    public var outputWidth: Int
+
+    /// Its tensors, in the shapes that a reader will find.
+    func tensors(_ source: RandomWeights) throws -> TensorTable {
+        func make(_ names: [(String, [Int])], under prefix: String) throws {
+            for (name, shape) in names { _ = try source.tensor(prefix + name, shape) }
+        }
+        try make(
+            [
+                ("cls_token", [1, 1, width]), ("rgbt_stem.proj.weight", [width, 1, 16, 16]),
+                ("rgbt_stem.norm_layer.weight", [width]), ("rgbt_stem.norm_layer.bias", [width]),
+                ("pos_embedding_helper.pos_embed", [1, 229, width]),
+            ], under: "modality_preprocessors.audio.")
+        for layer in 0..<layers {
+            try make(
+                [
+                    ("norm_1.weight", [width]), ("norm_1.bias", [width]), ("norm_2.weight", [width]),
+                    ("norm_2.bias", [width]), ("attn.in_proj_weight", [3 * width, width]),
+                    ("attn.in_proj_bias", [3 * width]), ("attn.bias_k", [1, 1, width]), ("attn.bias_v", [1, 1, width]),
+                    ("attn.out_proj.weight", [width, width]), ("attn.out_proj.bias", [width]),
+                    ("mlp.fc1.weight", [4 * width, width]), ("mlp.fc1.bias", [4 * width]),
+                    ("mlp.fc2.weight", [width, 4 * width]), ("mlp.fc2.bias", [width]),
+                ], under: "modality_trunks.audio.blocks.\(layer).")
+        }
+        try make(
+            [("0.weight", [width]), ("0.bias", [width]), ("2.weight", [outputWidth, width])],
+            under: "modality_heads.audio.")
+        try make([("log_logit_scale", [])], under: "modality_postprocessors.audio.1.")
+        return TensorTable(
+            origin: source.origin, tensors: Dictionary(source.made.map { ($0.name, $0) }) { first, _ in first })
     }
 }
 
@@ -76,14 +123,19 @@ extension Checkpoint {
 struct RandomModel {
     let preset: ModelPreset
     let main: any WeightSource
+    /// Of Whisper, the vision tower and the vocoder.
     let tower: any WeightSource
+    let vision: any WeightSource
     let vocoder: any WeightSource
 
-    init(_ preset: ModelPreset, _ main: any WeightSource, tower: (any WeightSource)? = nil, _ vocoder: any WeightSource)
-    {
+    init(
+        _ preset: ModelPreset, _ main: any WeightSource, tower: (any WeightSource)? = nil,
+        vision: (any WeightSource)? = nil, _ vocoder: any WeightSource
+    ) {
         self.preset = preset
         self.main = main
         self.tower = tower ?? main
+        self.vision = vision ?? main
         self.vocoder = vocoder
     }
 
@@ -101,6 +153,10 @@ struct RandomModel {
         return Checkpoint(
             configuration: configuration, decoder: decoder, tokenizer: try TinyVocabulary().tokenizer(),
             generationDefaults: GenerationDefaults(), adapters: [], speechInput: .present(speech),
+            visionInput: .present(
+                VisionInput(
+                    preparation: ImagePreparation(), encoder: try VisionEncoder(vision, preset.vision, progress: {}))),
+            soundInput: .absent(LyraError(.missing, "this model of random weights does not hear sound")),
             generator: generator, vocoder: .present(try Vocoder(configuration: preset.vocoder, weights: vocoder)),
             inventory: [])
     }

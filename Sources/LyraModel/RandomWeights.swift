@@ -68,11 +68,16 @@ public final class RandomWeights: WeightSource {
 
     /// Mean and deviation by what a tensor is called.
     private static func distribution(_ name: String, _ shape: [Int]) -> (Float, Float) {
+        if name.hasSuffix("log_logit_scale") { return (2.995_732_3, 0) }  // ln 20
         let fan = Float(max(shape.dropFirst().reduce(1, *), 1))
         if name.hasSuffix("dur_predictor.proj.bias") { return (1.1, 0) }
         if shape.count == 1 { return (name.hasSuffix("bias") ? 0 : 1, 0.1) }
         if name.hasSuffix("embed_tokens.weight") { return (0, 0.15) }
         if name.hasSuffix("embed_positions.weight") { return (0, 0.1) }
+        if name.hasSuffix("pos_embed") || name.hasSuffix("cls_token") { return (0, 0.2) }
+        if name.hasSuffix("attn.qkv.weight") || name.hasSuffix("in_proj_weight") { return (0, 2 / fan.squareRoot()) }
+        if name.hasSuffix("attn.bias_k") || name.hasSuffix("attn.bias_v") { return (0, 0.5) }
+        if name.hasSuffix("mm_audio_projector.weight") { return (0, 1.5 / fan.squareRoot()) }
         if name.hasSuffix("dict.weight") { return (0, 1) }
         if name.hasSuffix("dur_predictor.proj.weight") { return (0, 0.15) }
         if name.hasSuffix("lora_B.weight") { return (0, 0.3 / fan.squareRoot()) }

@@ -44,11 +44,6 @@ struct RotaryEmbedding: Sendable {
                 }
             }
         }
-        func map(_ f: (Float) -> Float) throws -> Tensor {
-            try Tensor(angles.shape) { out in
-                angles.withValues { values in for i in 0..<angles.count { out[i] = f(values[i]) } }
-            }
-        }
-        return (try map { cosf($0) }, try map { sinf($0) })
+        return (try angles.mapped(cosf), try angles.mapped(sinf))
     }
 }

@@ -30,6 +30,9 @@ struct TowerFinder {
     /// The first candidate that is a directory.
     func directory(_ name: String) -> String? { candidates(name).first { FileSystem.isDirectory($0) } }
 
+    /// The first candidate that is a file.
+    func file(_ name: String) -> String? { candidates(name).first { FileSystem.isFile($0) } }
+
     /// The vocoder's file: `given` (a file, or a directory that holds one), or else the first `g_…` file beside a
     /// config.json in the checkpoint, a model_zoo beside it or its parents, or the extra directory.
     func vocoder(_ given: String?) -> String? {

@@ -4,8 +4,8 @@
 
 GOLDEN holds `a` and `b`, each with a small random checkpoint in the published layout (`lyra`), its towers (`model_zoo`)
 and golden cases of every stage computed by an independent implementation in float32 (`cases/*.safetensors`: tensors named
-in.* go in, out.* must come out). What the tests do not use is left out: the vision and sound towers, Whisper's decoder,
-most frames and rows of the large outputs. Needs numpy.
+in.* go in, out.* must come out). What the tests do not use is left out: Whisper's decoder, most frames and rows of the
+large outputs, inputs that follow from others. Needs numpy.
 """
 import json
 import os
@@ -16,8 +16,8 @@ import sys
 import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# What is dropped from the checkpoint and the speech tower.
-DROPPED = ("model.vision_tower.", "model.mm_audio_projector.", "decoder.")
+# What is dropped from the speech tower.
+DROPPED = ("decoder.",)
 # Every how many mel frames, encoder positions and speech tokens are kept.
 STRIDE = 16
 TURN = (
@@ -32,7 +32,17 @@ CASES = {
     "turn_text": TURN + ("in.embeddings",),
     "turn_speech": TURN + ("in.embeddings",),
     "turn_long": TURN,
-    "turn_image_text": ("in.embeddings", "out.positions", "out.next_position", "out.ids", "out.first_logits", "out.hidden"),
+    "turn_image_text": TURN + ("in.embeddings",),
+    "turn_image_speech": TURN,
+    "turn_sound": TURN,
+    "turn_video": TURN,
+    # The frames of video_frames follow from image_small's picture; the sounds are parts of speech_short's samples.
+    "image_small": ("in.rgb", "out.grid_thw", "out.tokens"),
+    "image_tall": ("out.grid_thw", "out.tokens"),
+    "image_tiny": ("out.grid_thw", "out.tokens"),
+    "video_frames": ("out.grid_thw", "out.tokens"),
+    "sound_bells": ("out.embedding", "out.tokens"),
+    "sound_click": ("out.embedding", "out.tokens"),
 }
 
 
@@ -91,7 +101,7 @@ def copy_cases(source, target):
         tensors = read(os.path.join(source, name + ".safetensors"))
         tensors = {n: t for n, t in sorted(tensors.items()) if n in wanted}
         for output, axis in (("out.mel", 1), ("out.encoder", 0), ("out.tokens", 0)):
-            if output in tensors:
+            if output in tensors and name.startswith("speech_"):
                 tensors[output] = strided(tensors[output], axis)
         write(os.path.join(target, name + ".safetensors"), tensors)
 
@@ -101,10 +111,10 @@ def main():
         source, target = os.path.join(sys.argv[1], variant), os.path.join(HERE, variant)
         shutil.rmtree(target, ignore_errors=True)
         copy_model(os.path.join(source, "lyra"), os.path.join(target, "lyra"))
-        for part in ("whisper-tiny", "vocoder"):
-            copy_model(*(os.path.join(root, "model_zoo", "audio", part) for root in (source, target)))
-        if variant == "a":  # its speech tower is inside the checkpoint
-            os.remove(os.path.join(target, "model_zoo", "audio", "whisper-tiny", "model.safetensors"))
+        copy_model(*(os.path.join(root, "model_zoo") for root in (source, target)))
+        if variant == "a":  # its speech and vision towers are inside the checkpoint
+            for tower in ("audio/whisper-tiny", "vision/Qwen2VL_tiny_ViT"):
+                os.remove(os.path.join(target, "model_zoo", tower, "model.safetensors"))
         copy_cases(os.path.join(source, "cases"), os.path.join(target, "cases"))
 
 

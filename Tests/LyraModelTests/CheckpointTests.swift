@@ -52,6 +52,8 @@ import Testing
             options.towers = towers
             let checkpoint = try alone.open(options)
             #expect(checkpoint.speechInput.isPresent && checkpoint.vocoder.isPresent, "\(towers)")
+            #expect(checkpoint.soundInput.isPresent, "\(towers)")
+            #expect(checkpoint.visionInput.isPresent == !towers.hasSuffix("audio"), "\(towers)")
         }
         #expect(try Copy("b").open().speechInput.isPresent)
     }
@@ -62,10 +64,11 @@ import Testing
         var options = CheckpointOptions()
         options.note = { notes.append($0) }
         let checkpoint = try alone.open(options)
-        #expect(notes.count == 2, "one for the speech tower, one for the vocoder")
-        for needed in [{ _ = try checkpoint.speechInput.get() }, { _ = try checkpoint.vocoder.get() }]
-            as [() throws -> Void]
-        {
+        #expect(notes.count == 4, "one for each tower, one for the vocoder")
+        for needed in [
+            { _ = try checkpoint.speechInput.get() }, { _ = try checkpoint.visionInput.get() },
+            { _ = try checkpoint.soundInput.get() }, { _ = try checkpoint.vocoder.get() },
+        ] as [() throws -> Void] {
             do {
                 try needed()
                 Issue.record("no error was thrown")

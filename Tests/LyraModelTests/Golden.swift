@@ -31,6 +31,10 @@ struct Golden: Sendable, CustomTestStringConvertible {
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path + "/Fixtures/" + name
     }
 
+    func stored(_ name: String, _ tensor: String) throws -> StoredTensor {
+        try #require(try values(name).file.tensors[tensor])
+    }
+
     func values(_ name: String) throws -> GoldenCase {
         try GoldenCase(file: Safetensors(path: "\(Golden.path(self.name))/cases/\(name).safetensors"))
     }

@@ -1,0 +1,16 @@
+import LyraMedia
+import LyraTensor
+
+/// Everything between samples and prompt tokens for sound that is not speech: the encoder and the projector.
+public struct SoundInput: Sendable {
+    public let encoder: SoundEncoder
+    private let projector: SoundProjector
+
+    init(encoder: SoundEncoder, projector: SoundProjector) {
+        self.encoder = encoder
+        self.projector = projector
+    }
+
+    /// One token a clip. [clips, encoder's width] → [clips, hidden]
+    public func project(_ vectors: Tensor) throws -> Tensor { try projector(vectors) }
+}
