@@ -21,6 +21,7 @@ let package = Package(
             name: "CFFmpeg", pkgConfig: "libavformat",
             providers: [.apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libavutil-dev"])]),
         .systemLibrary(name: "CMpg123", pkgConfig: "libmpg123", providers: [.apt(["libmpg123-dev"])]),
+        .systemLibrary(name: "CEditline", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
         .target(name: "CKernels", dependencies: ["COpenBLAS"]),
         .target(name: "LyraTensor", dependencies: ["CKernels"]),
         .target(name: "LyraFormats", dependencies: ["LyraTensor"]),
@@ -32,7 +33,7 @@ let package = Package(
         .executableTarget(
             name: "LyraCLI",
             dependencies: [
-                "Lyra", "LyraModel", "LyraFormats", "LyraTensor", "CKernels",
+                "Lyra", "LyraModel", "LyraFormats", "LyraTensor", "LyraMedia", "CKernels", "CEditline",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .testTarget(name: "LyraTensorTests", dependencies: ["LyraTensor"]),

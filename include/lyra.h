@@ -1,4 +1,4 @@
-/* lyra: text and speech in; text and speech out, together and streamed.
+/* lyra: text, speech, images, video and sound in; text and speech out, together and streamed.
  *
  * A complete program (without its error checks; examples/c/speak.c has them):
  *
@@ -109,6 +109,9 @@ typedef struct lyra_model_options {
     lyra_log_callback log;  /* default: no messages */
     lyra_open_callback progress; /* default: not told */
     void *user;             /* handed to both callbacks */
+    const char *sound_projector; /* a file (safetensors, or a torch.save pickle) with mm_audio_projector's tensors, which
+                               turn the sound tower's vectors into tokens; the published checkpoints carry none, and do
+                               not hear sound other than speech without. Default: the checkpoint's own */
 } lyra_model_options;
 
 /* Fills `options` with the defaults. `size` is sizeof(lyra_model_options) as the caller knows it. */
@@ -142,6 +145,9 @@ typedef struct lyra_model_info {
     int32_t audio_sample_rate;      /* Hz of what lyra_read_audio gives; 0 if the model does not speak */
     int32_t audio_lookahead_samples; /* a sample is final once the vocoder has seen this many samples' worth of units after
                                        it; what bounds how early audio can come */
+    int32_t sees;              /* 1 if images and videos can be fed, else 0 */
+    int32_t hears_sound;       /* 1 if sound other than speech can be fed, else 0 */
+    int32_t vision_token_pixels; /* side of the square of a prepared picture that becomes one token; 0 if it does not see */
 } lyra_model_info;
 
 lyra_status lyra_model_info_init_size(lyra_model_info *info, size_t size);
@@ -178,6 +184,12 @@ typedef struct lyra_session_options {
     const char *adapter;       /* "auto" (default): none until speech is heard, then "speech" while each recording fits one
                                   window, then "long_speech", never back; "none"; or an adapter's name, kept throughout */
     const char *system_prompt; /* default: "You are a helpful assistant." */
+    int64_t max_image_pixels;  /* a larger picture is shrunk to this many pixels before it is encoded: fewer tokens, less
+                                  time; at least 3136; default: the checkpoint's, 12,845,056 as published */
+    int64_t limit_pixels;      /* a picture or video with more pixels than this (a frame of it) is refused before it is
+                                  decoded; default: 134,217,728 */
+    double limit_seconds;      /* a video or a sound longer than this is refused; default: 24 hours of video, 10 minutes
+                                  of sound. Speech has no limit */
 } lyra_session_options;
 
 lyra_status lyra_session_options_init_size(lyra_session_options *options, size_t size);
@@ -203,9 +215,13 @@ lyra_status lyra_set_system_prompt(lyra_session *session, const char *utf8, size
  * inserted; a recording that is followed by text gets a line break after it, as the model was trained. Feeding while an
  * answer is being made is LYRA_E_STATE.
  *
- * Feeding a recording reads no more than its header; it is decoded, averaged to mono, resampled and encoded window by
- * window in lyra_step, so its length does not matter. Formats: WAV, FLAC, OGG, Opus, MP3, AAC, and the sound of M4A, MP4,
- * MOV, WebM, … */
+ * Images, videos, speech, sound and text can be mixed freely. The model was trained on: images and videos, then speech,
+ * then text.
+ *
+ * Feeding a recording or a video reads no more than its header; it is decoded and encoded piece by piece in lyra_step, so
+ * a recording's length does not matter. An image is decoded when it is fed. Recordings: what libsndfile reads (WAV, FLAC,
+ * OGG, Opus, …) and what FFmpeg's libraries do (MP3, AAC, M4A, the audio of MP4 and WebM, …); they are averaged to mono and
+ * resampled. Damaged files are LYRA_E_FORMAT, from the feed if their header shows it, else from the step that finds it. */
 
 /* Adds typed text: `bytes` bytes of UTF-8 (invalid sequences become U+FFFD); with 0 bytes `utf8` may be NULL. Names of special tokens, such as
  * "<|im_end|>", are read as those tokens, as in the reference. LYRA_E_ARGUMENT if it is over 64 MiB. */
@@ -245,6 +261,65 @@ lyra_status lyra_feed_audio_pcm(lyra_session *session, const float *samples, siz
  * no error. */
 lyra_status lyra_feed_audio_end(lyra_session *session);
 
+/* Adds an image from a file: JPEG, PNG, WebP, GIF (its first frame). It is turned upright by its EXIF orientation, alpha
+ * is laid on white, 16 bits are cut to 8. It takes about (width / 28) · (height / 28) tokens.
+ * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model does not see, LYRA_E_MEMORY over limit_pixels. */
+lyra_status lyra_feed_image_file(lyra_session *session, const char *path);
+
+/* The same from a file's bytes in memory, which are not needed after the call. */
+lyra_status lyra_feed_image_bytes(lyra_session *session, const void *data, size_t bytes);
+
+/* The same from a reader, which is closed before the call returns. */
+lyra_status lyra_feed_image_reader(lyra_session *session, const lyra_reader *reader);
+
+/* Adds an image of `height` rows of `width` pixels of 3 bytes (red, green, blue), rows `stride` bytes apart, the topmost
+ * first; copied. LYRA_E_ARGUMENT if a side is not 1 … 65,535 or stride is below 3 · width. */
+lyra_status lyra_feed_image_rgb8(lyra_session *session, const uint8_t *pixels, int32_t width, int32_t height,
+                                 size_t stride);
+
+typedef struct lyra_video_options {
+    size_t size;               /* set by lyra_video_options_init */
+    float frames_per_second;   /* frames that are looked at; default: 2 */
+    int32_t max_frames;        /* at most so many, evenly over the whole video; default: 16 */
+    int32_t with_audio;        /* 1: the video's own audio follows its frames as speech; LYRA_E_MISSING if it has none */
+} lyra_video_options;
+
+lyra_status lyra_video_options_init_size(lyra_video_options *options, size_t size);
+#define lyra_video_options_init(options) lyra_video_options_init_size((options), sizeof(lyra_video_options))
+
+/* Adds a video from a file: MP4, MOV, WebM, MKV, AVI with H.264, HEVC, VP9, AV1, as the installed FFmpeg reads them; turned
+ * upright. An even number of frames, 4 at least, is chosen; two share the tokens of one. The file must stay in place until
+ * the turn's end event. `options` may be NULL.
+ * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model does not see, LYRA_E_MEMORY over a limit. */
+lyra_status lyra_feed_video_file(lyra_session *session, const char *path, const lyra_video_options *options);
+
+/* The same from a file's bytes in memory, which are copied. */
+lyra_status lyra_feed_video_bytes(lyra_session *session, const void *data, size_t bytes,
+                                  const lyra_video_options *options);
+
+/* The same from a reader. The struct is copied; what it points to must live until `close`. */
+lyra_status lyra_feed_video_reader(lyra_session *session, const lyra_reader *reader, const lyra_video_options *options);
+
+/* Adds a video of frames in memory, all of which are looked at (an odd last one twice): `frames` pictures as
+ * lyra_feed_image_rgb8 takes them, each beginning stride · height bytes after the one before; copied. */
+lyra_status lyra_feed_video_frames(lyra_session *session, const uint8_t *pixels, size_t frames, int32_t width,
+                                   int32_t height, size_t stride);
+
+/* Adds sound that is not speech, as lyra_feed_audio_file does speech: three clips of 2 s, evenly placed, become one token
+ * each. Alone it switches no adapter on. LYRA_E_MISSING if the model does not hear sound (see
+ * lyra_model_options.sound_projector); LYRA_E_MEMORY over limit_seconds. */
+lyra_status lyra_feed_sound_file(lyra_session *session, const char *path);
+
+/* The same from a file's bytes in memory, which are copied. */
+lyra_status lyra_feed_sound_bytes(lyra_session *session, const void *data, size_t bytes);
+
+/* The same from a reader. The struct is copied; what it points to must live until `close`. */
+lyra_status lyra_feed_sound_reader(lyra_session *session, const lyra_reader *reader);
+
+/* The same from samples: one call is one sound; otherwise as lyra_feed_audio_pcm. */
+lyra_status lyra_feed_sound_pcm(lyra_session *session, const float *samples, size_t frames, int32_t channels,
+                                int32_t sample_rate);
+
 /* -------------------------------------------------------------------------------------------------------------- run */
 
 /* Ends the user's turn: the answer is made by the lyra_step calls that follow. LYRA_E_STATE if nothing was fed or an
@@ -259,7 +334,8 @@ enum {
     LYRA_EVENT_END = 8       /* the turn is over; set exactly once for each turn */
 };
 
-/* Does one short piece of work: one window of audio, one chunk of prefill, one token, or one piece of waveform.
+/* Does one short piece of work: a layer of a tower or a part of one, one chunk of prefill, one token, or one piece of
+ * waveform.
  * LYRA_E_STATE if no turn is in progress. Any other error (a file that turned out damaged, memory, a limit) takes the
  * whole turn back: the conversation is as it was before the turn's first feed, LYRA_EVENT_END is set, and the session
  * can be used further. A cancelled or stopped turn is no error. */
@@ -298,7 +374,7 @@ enum { LYRA_PHASE_IDLE = 0, LYRA_PHASE_ENCODE = 1, LYRA_PHASE_PREFILL = 2, LYRA_
 typedef struct lyra_progress {
     size_t size;        /* set by lyra_progress_init */
     lyra_phase phase;
-    int64_t done;       /* ENCODE: windows encoded; PREFILL: token-layers computed; ANSWER: tokens said */
+    int64_t done;       /* ENCODE: windows of speech, images, videos and sounds encoded; PREFILL: token-layers computed; ANSWER: tokens said */
     int64_t total;      /* of the same; 0 if not known yet */
 } lyra_progress;
 

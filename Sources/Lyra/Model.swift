@@ -1,5 +1,6 @@
 @_exported import protocol LyraMedia.ByteReader
 @_exported import protocol LyraMedia.SampleSource
+@_exported import struct LyraMedia.RGBImage
 @_exported import struct LyraTensor.LyraError
 
 import CKernels
@@ -12,6 +13,8 @@ public struct ModelOptions {
     public var towersDirectory: String?
     /// The vocoder's file or its directory; nil finds it beside the towers.
     public var vocoder: String?
+    /// A file with the sound projector: no published checkpoint carries one. Nil takes the checkpoint's own.
+    public var soundProjector: String?
     /// Threads that the process computes with; nil is the number of processors it may use. One pool serves all models.
     public var threads: Int?
     /// Gets sentences for a person: a part that is absent, a value that was assumed.
@@ -33,6 +36,7 @@ public final class Model: Sendable {
         var opening = CheckpointOptions()
         opening.towers = options.towersDirectory
         opening.vocoder = options.vocoder
+        opening.soundProjector = options.soundProjector
         opening.note = options.log
         opening.progress = options.progress
         checkpoint = try Checkpoint.open(path, options: opening)
@@ -43,6 +47,10 @@ public final class Model: Sendable {
     public init(checkpoint: Checkpoint) { self.checkpoint = checkpoint }
 
     public var hearsSpeech: Bool { checkpoint.speechInput.isPresent }
+    /// Whether images and videos can be fed.
+    public var sees: Bool { checkpoint.visionInput.isPresent }
+    /// Whether sound other than speech can be fed.
+    public var hearsSound: Bool { checkpoint.soundInput.isPresent }
     /// Hz of spoken answers; nil if the model does not speak.
     public var audioSampleRate: Int? {
         if speaks, case .present(let vocoder) = checkpoint.vocoder { vocoder.sampleRate } else { nil }

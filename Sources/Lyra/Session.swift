@@ -16,10 +16,11 @@ public final class Session {
     public var usage: Usage { currentUsage() }
     public private(set) var progress = SessionProgress()
 
-    private let options: SessionOptions
+    private(set) var options: SessionOptions
     private var conversation: Conversation
-    private var items: [TurnItem] = []
-    private var openRecording: PCMQueue?
+    /// What was fed of the turn; Feeding.swift has the functions that add to it.
+    var items: [TurnItem] = []
+    var openRecording: PCMQueue?
     private var phase = Phase.feeding
     private var beforeTurn: Conversation.Mark?
     private var spent = Usage()
@@ -49,12 +50,13 @@ public final class Session {
         guard (options.maxNewTokens ?? 1) > 0, (options.maxContextTokens ?? 1) > 0 else {
             throw LyraError(.argument, "limits of tokens must be above 0")
         }
-        if options.speaks {
-            guard model.checkpoint.generator != nil else {
-                throw LyraError(.missing, "this model does not speak: it has no speech generator")
-            }
-            _ = try model.checkpoint.vocoder.get()
+        guard (options.maxImagePixels ?? 3136) >= 3136 else {
+            throw LyraError(.argument, "max_image_pixels must be at least 3136, the smallest picture that is encoded")
         }
+        guard (options.limitPixels ?? 1) > 0, (options.limitSeconds ?? 1) > 0 else {
+            throw LyraError(.argument, "limits of pixels and seconds must be above 0")
+        }
+        if options.speaks { try Session.requireSpeech(model) }
     }
 
     private static func newConversation(_ model: Model, _ options: SessionOptions) throws -> Conversation {
@@ -88,77 +90,27 @@ public final class Session {
         systemPrompt = prompt
     }
 
+    /// Whether answers are spoken as well.
+    public var speaks: Bool { options.speaks }
+
+    /// Has answers spoken as well from the next turn on, or no more.
+    ///
+    /// - Throws: `LyraError.missing` if the model cannot, `.state` while an answer is being made.
+    public func setSpeaks(_ speaks: Bool) throws {
+        guard phase.isFeeding else { throw LyraError(.state, "an answer is being made; step to its end first") }
+        if speaks { try Session.requireSpeech(model) }
+        options.speaks = speaks
+    }
+
+    private static func requireSpeech(_ model: Model) throws {
+        guard model.checkpoint.generator != nil else {
+            throw LyraError(.missing, "this model does not speak: it has no speech generator")
+        }
+        _ = try model.checkpoint.vocoder.get()
+    }
+
     /// Whether a turn has ended whose answer has not.
     public var isAnswering: Bool { !phase.isFeeding }
-
-    // MARK: Feeding
-
-    /// Adds typed text, in UTF-8.
-    public func feed(text: some Sequence<UInt8>) throws {
-        try beginFeeding()
-        endRecording()
-        items.append(.text(Array(text)))
-    }
-
-    public func feed(text: String) throws { try feed(text: text.utf8) }
-
-    /// Adds a recording of speech: a file, bytes in memory, a reader, or whatever gives samples.
-    ///
-    /// - Throws: `LyraError.missing` if the model does not hear.
-    public func feed(speech source: any SampleSource) throws {
-        try beginFeeding()
-        let encoding = try SpeechEncoding(source, model.checkpoint.speechInput.get())
-        endRecording()
-        items.append(.speech(encoding))
-    }
-
-    public func feed(speechFile path: String) throws {
-        _ = try model.checkpoint.speechInput.get()
-        try feed(speech: AudioDecoder.open(path: path))
-    }
-
-    /// Adds a recording that `reader` gives the bytes of.
-    public func feed(speechReader reader: any ByteReader) throws {
-        _ = try model.checkpoint.speechInput.get()
-        try feed(speech: AudioDecoder.open(reader: reader, name: "audio from a reader"))
-    }
-
-    /// Adds a recording from a file's bytes, which are copied.
-    public func feed(speechBytes bytes: UnsafeRawBufferPointer) throws {
-        _ = try model.checkpoint.speechInput.get()
-        try feed(speech: AudioDecoder.open(reader: MemoryReader(copying: bytes), name: "audio in memory"))
-    }
-
-    /// Adds samples of speech. Consecutive calls continue one recording, until `endRecording` or another feed.
-    ///
-    /// - Parameter samples: interleaved floats in -1…1
-    public func feed(pcm samples: UnsafeBufferPointer<Float>, channels: Int, sampleRate: Int) throws {
-        try beginFeeding()
-        if let openRecording {
-            try openRecording.append(samples, sampleRate: sampleRate, channels: channels)
-            return
-        }
-        let queue = try PCMQueue(sampleRate: sampleRate, channels: channels)
-        try queue.append(samples, sampleRate: sampleRate, channels: channels)
-        let encoding = try SpeechEncoding(queue, model.checkpoint.speechInput.get())
-        items.append(.speech(encoding))
-        openRecording = queue
-    }
-
-    /// Finishes the recording that `feed(pcm:)` began.
-    public func endRecording() {
-        openRecording?.finish()
-        openRecording = nil
-    }
-
-    private func beginFeeding() throws {
-        guard phase.isFeeding else {
-            throw LyraError(
-                .state, "an answer is being made; step to its end, stop it or cancel it before feeding more")
-        }
-        if control.isRequested { dropTurn() }
-        control.begin()
-    }
 
     // MARK: Running
 
@@ -171,7 +123,7 @@ public final class Session {
         }
         if control.isRequested { dropTurn() }
         endRecording()
-        guard !items.isEmpty else { throw LyraError(.state, "there is nothing to answer: feed text or audio first") }
+        guard !items.isEmpty else { throw LyraError(.state, "there is nothing to answer: feed something first") }
         control.begin()
         beforeTurn = conversation.mark()
         clearOutput()
@@ -196,6 +148,8 @@ public final class Session {
         do {
             return try work()
         } catch {
+            // A decoder that was interrupted by the request is no failure.
+            if let events = obeyRequest() { return events }
             takeBack(.failed)
             throw error
         }
@@ -255,8 +209,8 @@ public final class Session {
             for recording in recordings { try recording.readFirstWindow() }
             try chooseAdapter(recordings)
         }
-        if let recording = recordings.first(where: { !$0.isDone }) {
-            if try recording.step(adapter: conversation.adapter) {
+        if let medium = prompt.media.first(where: { !$0.isDone }) {
+            if try medium.step(adapter: conversation.adapter) {
                 progress.done += 1
                 try checkContext(prompt.textTokens.count + prompt.mediaTokens)
             }
@@ -265,11 +219,10 @@ public final class Session {
         let ids = prompt.textTokens
         let count = ids.count + prompt.mediaTokens
         try checkContext(count)
-        let first = conversation.nextPosition
-        let positions = (0..<Int32(count)).map { Position(first + $0) }
+        let (positions, next) = prompt.positions(from: conversation.nextPosition)
         let prefill = try Prefill(
             model.checkpoint.decoder, embeddings: prompt.embed(model.checkpoint.decoder), positions: positions)
-        conversation.nextPosition += Int32(count)
+        conversation.nextPosition = next
         conversation.tokens += ids
         spent.promptTokens = count
         spent.mediaTokens = prompt.mediaTokens
@@ -372,7 +325,7 @@ public final class Session {
         finishTurn(reason)
     }
 
-    private func dropTurn() {
+    func dropTurn() {
         items = []
         openRecording = nil
         beforeTurn = nil

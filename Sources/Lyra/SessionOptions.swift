@@ -44,6 +44,12 @@ public struct SessionOptions: Sendable {
     public var speaks = false
     public var adapter = AdapterChoice.automatic
     public var systemPrompt = ChatTemplate.defaultSystemPrompt
+    /// A larger picture is shrunk to this many pixels before it is encoded; at least 3136. Default: the checkpoint's.
+    public var maxImagePixels: Int?
+    /// A picture with more pixels is refused before it is decoded, and so is a video of such frames. Default: 2^27.
+    public var limitPixels: Int?
+    /// A longer video or sound is refused. Default: 24 hours of video, 10 minutes of sound. Speech has no limit.
+    public var limitSeconds: Double?
 
     public init() {}
 }

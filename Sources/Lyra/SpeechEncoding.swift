@@ -6,7 +6,7 @@ import LyraTensor
 ///
 /// A recording of n samples is cut into n / window + 1 windows, as in the reference: one whose length is an exact multiple
 /// gets an empty window at its end.
-final class SpeechEncoding {
+final class SpeechEncoding: MediaEncoding {
     private let stream: MonoAudioStream
     private let input: SpeechInput
     private var window: [Float]
@@ -16,6 +16,7 @@ final class SpeechEncoding {
     private var sawLastWindow = false
     private(set) var windowsDone = 0
     private(set) var tokens: [Tensor] = []
+    var layout: MediaLayout { .sequence }
 
     init(_ source: any SampleSource, _ input: SpeechInput) throws {
         stream = try MonoAudioStream(source, sampleRate: input.sampleRate)

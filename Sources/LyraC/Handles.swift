@@ -78,3 +78,14 @@ final class SessionBox: @unchecked Sendable {
 func with(_ handle: OpaquePointer?, _ body: (Session) throws -> Void) -> lyra_status {
     status { try sessions.object(handle).use(body) }
 }
+
+/// Works on a session with a caller's reader, which is adopted first: also where the session turns out not to be one, its
+/// close function is called.
+func withReader(
+    _ handle: OpaquePointer?, _ reader: UnsafePointer<lyra_reader>?, _ body: (Session, CallerReader) throws -> Void
+) -> lyra_status {
+    status {
+        let reader = try CallerReader.adopt(lyra_reader(from: required(reader, "reader")))
+        try sessions.object(handle).use { try body($0, reader) }
+    }
+}

@@ -50,6 +50,7 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
     var options = ModelOptions()
     options.towersDirectory = try text(given.towers_dir, "towers_dir")
     options.vocoder = try text(given.vocoder, "vocoder")
+    options.soundProjector = try text(given.sound_projector, "sound_projector")
     options.threads = given.threads > 0 ? Int(given.threads) : nil
     if let log = given.log {
         options.log = { message in message.withCString { log(given.user, lyra_log_level(LYRA_LOG_WARNING), $0) } }
@@ -92,6 +93,12 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
             result.audio_sample_rate = Int32(clamping: vocoder.sampleRate)
             result.audio_lookahead_samples = Int32(clamping: vocoder.lookaheadSamples)
         }
+        if case .present(let vision) = checkpoint.visionInput {
+            result.sees = 1
+            let tower = vision.encoder.configuration
+            result.vision_token_pixels = Int32(clamping: tower.patch * tower.merge)
+        }
+        result.hears_sound = checkpoint.soundInput.isPresent ? 1 : 0
         try result.copy(to: required(info, "info"))
     }
 }

@@ -45,6 +45,12 @@ private func sessionOptions(_ given: lyra_session_options) throws -> SessionOpti
     options.seed = given.seed == 0 ? nil : given.seed
     options.maxNewTokens = given.max_new_tokens == 0 ? nil : Int(given.max_new_tokens)
     options.maxContextTokens = given.max_context_tokens == 0 ? nil : Int(given.max_context_tokens)
+    guard given.max_image_pixels >= 0, given.limit_pixels >= 0, given.limit_seconds >= 0 else {
+        throw LyraError(.argument, "max_image_pixels, limit_pixels and limit_seconds must be at least 0")
+    }
+    options.maxImagePixels = given.max_image_pixels == 0 ? nil : Int(given.max_image_pixels)
+    options.limitPixels = given.limit_pixels == 0 ? nil : Int(given.limit_pixels)
+    options.limitSeconds = given.limit_seconds == 0 ? nil : given.limit_seconds
     options.speaks = given.speak != 0
     if let adapter = try text(given.adapter, "adapter") { options.adapter = SessionOptions.AdapterChoice(adapter) }
     if let prompt = try text(given.system_prompt, "system_prompt") { options.systemPrompt = prompt }
@@ -90,32 +96,39 @@ private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> Un
 @c @implementation public func lyra_feed_audio_bytes(
     _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
 ) -> lyra_status {
-    with(session) { session in
-        guard bytes >= 0 else { throw LyraError(.argument, "a buffer cannot have \(bytes) bytes") }
-        try session.feed(speechBytes: UnsafeRawBufferPointer(start: required(data, "data"), count: bytes))
-    }
+    with(session) { try $0.feed(speechBytes: buffer(data, bytes)) }
 }
 
 @c @implementation public func lyra_feed_audio_reader(
     _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!
 ) -> lyra_status {
-    status {
-        let reader = try CallerReader.adopt(lyra_reader(from: required(reader, "reader")))
-        try sessions.object(session).use { try $0.feed(speechReader: reader) }
-    }
+    withReader(session, reader) { try $0.feed(speechReader: $1) }
 }
 
 @c @implementation public func lyra_feed_audio_pcm(
     _ session: OpaquePointer!, _ samples: UnsafePointer<Float>!, _ frames: Int, _ channels: Int32, _ sampleRate: Int32
 ) -> lyra_status {
     with(session) { session in
-        let (count, overflow) = frames.multipliedReportingOverflow(by: Int(channels))
-        guard frames >= 0, channels > 0, !overflow, count <= Int.max / 4 else {
-            throw LyraError(.argument, "\(frames) frames of \(channels) channels cannot be")
-        }
-        let samples = UnsafeBufferPointer(start: frames == 0 ? nil : try required(samples, "samples"), count: count)
-        try session.feed(pcm: samples, channels: Int(channels), sampleRate: Int(sampleRate))
+        try session.feed(
+            pcm: interleaved(samples, frames, channels), channels: Int(channels), sampleRate: Int(sampleRate))
     }
+}
+
+/// A caller's buffer by pointer and length.
+func buffer(_ data: UnsafeRawPointer?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
+    guard bytes >= 0 else { throw LyraError(.argument, "a buffer cannot have \(bytes) bytes") }
+    return UnsafeRawBufferPointer(start: try required(data, "data"), count: bytes)
+}
+
+/// A caller's interleaved samples.
+func interleaved(
+    _ samples: UnsafePointer<Float>?, _ frames: Int, _ channels: Int32
+) throws -> UnsafeBufferPointer<Float> {
+    let (count, overflow) = frames.multipliedReportingOverflow(by: Int(channels))
+    guard frames >= 0, channels > 0, !overflow, count <= Int.max / 4 else {
+        throw LyraError(.argument, "\(frames) frames of \(channels) channels cannot be")
+    }
+    return UnsafeBufferPointer(start: frames == 0 ? nil : try required(samples, "samples"), count: count)
 }
 
 @c @implementation public func lyra_feed_audio_end(_ session: OpaquePointer!) -> lyra_status {

@@ -14,6 +14,7 @@ extension lyra_session_options: SizedStruct {}
 extension lyra_progress: SizedStruct {}
 extension lyra_usage: SizedStruct {}
 extension lyra_reader: SizedStruct {}
+extension lyra_video_options: SizedStruct {}
 
 extension SizedStruct {
     /// The caller's struct as far as the caller knows it; what it does not know is zero.

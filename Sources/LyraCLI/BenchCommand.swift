@@ -28,6 +28,12 @@ struct BenchCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Tokens that are decoded after a prompt of 128.", valueName: "n"))
     var decodeTokens = 16
 
+    @Option(
+        help: ArgumentHelp(
+            "A video whose decoding is timed (default: 10 s of 1080p H.264, made with the ffmpeg command if that is there).",
+            valueName: "file"))
+    var video: String?
+
     @Flag(help: "Print one JSON object instead of the table.")
     var json = false
 
@@ -57,9 +63,11 @@ struct BenchCommand: ParsableCommand {
         let bar = ProgressBar()
         bar.show("making random weights", 0, 0)
         let checkpoint = try Checkpoint.random(preset.preset, type: dtype.element)
+        let made = video == nil ? TestVideo.make() : nil
+        defer { made?.remove() }
         let bench = try Benchmarks(
             checkpoint, preset: preset.preset, repetitions: repetitions, promptTokens: promptTokens,
-            decodeTokens: decodeTokens)
+            decodeTokens: decodeTokens, video: video ?? made?.path)
         var rows: [BenchmarkRow] = []
         for (name, measure) in bench.all {
             bar.show(name, 0, 0)

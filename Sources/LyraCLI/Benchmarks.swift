@@ -5,18 +5,22 @@ import LyraTensor
 
 /// The measurements of `bench`, each beside the machine's limit that it runs against.
 final class Benchmarks {
-    private let checkpoint: Checkpoint
-    private let preset: ModelPreset
+    let checkpoint: Checkpoint
+    let preset: ModelPreset
+    /// A video whose decoding is timed.
+    private let video: String?
     private let repetitions: Int
     private let promptTokens: Int
     private let decodeTokens: Int
     /// Bytes a second that a plain loop reads, and floating-point operations a second of OpenBLAS's sgemm.
     private var bandwidth = 0.0
-    private var sgemm = 0.0
+    private(set) var sgemm = 0.0
 
     init(
-        _ checkpoint: Checkpoint, preset: ModelPreset, repetitions: Int, promptTokens: Int, decodeTokens: Int
+        _ checkpoint: Checkpoint, preset: ModelPreset, repetitions: Int, promptTokens: Int, decodeTokens: Int,
+        video: String?
     ) throws {
+        self.video = video
         self.checkpoint = checkpoint
         self.preset = preset
         self.repetitions = repetitions
@@ -28,11 +32,12 @@ final class Benchmarks {
         [
             ("reading memory", readMemory), ("sgemm", multiply), ("prefill", prefill), ("decode", decode),
             ("speech encoder", encode), ("speech generator", generate), ("vocoder", vocode),
-        ]
+            ("vision", see),
+        ] + (video.map { file in [("video", { try self.decode(video: file) })] } ?? [])
     }
 
     /// Seconds of the median run.
-    private func median(_ body: () throws -> Void) rethrows -> Double {
+    func median(_ body: () throws -> Void) rethrows -> Double {
         try (0..<repetitions).map { _ in
             let start = now()
             try body()

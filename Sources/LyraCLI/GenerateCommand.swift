@@ -4,45 +4,47 @@ import Lyra
 
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "generate", abstract: "Answers one turn: recordings and typed text in, text and speech out.",
+        commandName: "generate",
+        abstract: "Answers one turn: pictures, recordings and typed text in, text and speech out.",
         discussion: """
-            The text is printed as it is made. Give --audio, --prompt, or both. Ctrl-C ends the answer and keeps what \
-            was said.
+            The text is printed as it is made. Give any of --image, --video, --audio, --sound and --prompt; the turn has \
+            them in this order. Ctrl-C ends the answer and keeps what was said.
             """)
 
     @OptionGroup var source: ModelArguments
 
+    @Option(help: ArgumentHelp("A picture: JPEG, PNG, WebP or GIF. Can be given several times.", valueName: "file"))
+    var image: [String] = []
+
+    @Option(
+        help: ArgumentHelp("A video: MP4, MOV, WebM, MKV, … Can be given several times.", valueName: "file"))
+    var video: [String] = []
+
     @Option(
         help: ArgumentHelp(
-            "A recording of speech: WAV, FLAC, Ogg or MP3. Can be given several times.", valueName: "file"))
+            "A recording of speech: WAV, FLAC, Ogg, MP3, M4A, … Can be given several times.", valueName: "file"))
     var audio: [String] = []
 
-    @Option(help: ArgumentHelp("Typed text; it follows the recordings.", valueName: "text"))
-    var prompt: String?
+    @Option(
+        help: ArgumentHelp("Sound that is not speech. Can be given several times.", valueName: "file"))
+    var sound: [String] = []
 
-    @Option(help: ArgumentHelp("The system prompt, in place of the usual one.", valueName: "text"))
-    var system: String?
+    @Option(help: ArgumentHelp("Typed text; it comes last.", valueName: "text"))
+    var prompt: String?
 
     @Option(help: ArgumentHelp("Also speak the answer, into this WAV file.", valueName: "file"))
     var speak: String?
 
-    @Option(help: ArgumentHelp("Tokens of the answer, at most.", valueName: "n"))
-    var maxTokens = 1024
-
-    @Option(
-        help: ArgumentHelp(
-            "none, an adapter that 'lyra inspect' lists, or auto: speech or long_speech once speech is heard.",
-            valueName: "name"))
-    var adapter = "auto"
-
+    @OptionGroup var answering: AnswerArguments
     @OptionGroup var sampling: SamplingArguments
 
     @Flag(help: "Print one JSON object instead of the text.")
     var json = false
 
     func validate() throws {
-        if audio.isEmpty && prompt == nil { throw ValidationError("give --audio, --prompt, or both") }
-        if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1") }
+        if (image + video + audio + sound).isEmpty && prompt == nil {
+            throw ValidationError("give --prompt, --image, --video, --audio or --sound")
+        }
     }
 
     func run() throws {
@@ -53,11 +55,14 @@ struct GenerateCommand: ParsableCommand {
         var notes: [String] = []
         let model = try source.open(note: { notes.append($0) }, check: Interrupt.check)
         let loaded = now()
-        let session = try Session(model, options: options())
+        var options = answering.options
+        sampling.apply(to: &options)
+        options.speaks = speak != nil
+        let session = try Session(model, options: options)
         try feed(session)
         // Only now, because what is missing and was asked for is the error above, in a line of its own.
         for note in notes { printError("note: " + note) }
-        let answer = try answer(session, wave)
+        let answer = try session.answer(into: wave, echoes: !json)
         if let rate = model.audioSampleRate { try wave?.finish(sampleRate: rate) }
         if json {
             let report = Report(
@@ -69,43 +74,14 @@ struct GenerateCommand: ParsableCommand {
         }
     }
 
-    private func options() -> SessionOptions {
-        var options = SessionOptions()
-        sampling.apply(to: &options)
-        options.maxNewTokens = maxTokens
-        options.adapter = SessionOptions.AdapterChoice(adapter)
-        options.speaks = speak != nil
-        if let system { options.systemPrompt = system }
-        return options
-    }
-
+    /// Pictures, then speech, then sound, then text, as the model was trained.
     private func feed(_ session: Session) throws {
+        for file in image { try session.feed(imageFile: file) }
+        for file in video { try session.feed(videoFile: file, options: answering.videoOptions) }
         for file in audio { try session.feed(speechFile: file) }
+        for file in sound { try session.feed(soundFile: file) }
         if let prompt { try session.feed(text: prompt) }
         try session.endTurn()
-    }
-
-    /// Steps to the end; text goes out as it is made.
-    private func answer(_ session: Session, _ wave: WaveFile?) throws -> (text: String, tokens: [Int32], units: [Int32])
-    {
-        let bar = ProgressBar()
-        defer { bar.clear() }
-        var text: [UInt8] = []
-        var events = SessionEvents()
-        while !events.contains(.end) {
-            if Interrupt.isRequested { session.control.stop() }
-            events = try session.step()
-            switch session.progress.phase {
-            case .encode: bar.show("encoding window", session.progress.done, session.progress.total)
-            case .prefill: bar.show("reading", session.progress.done, session.progress.total)
-            case .answer, .idle: bar.clear()
-            }
-            let new = session.readText()
-            text += new
-            if !json { try printOutput(String(decoding: new, as: UTF8.self)) }
-            try wave?.append(session.readAudio())
-        }
-        return (String(decoding: text, as: UTF8.self), session.readTokens(), session.readUnits())
     }
 }
 

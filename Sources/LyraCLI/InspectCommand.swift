@@ -16,6 +16,9 @@ struct InspectCommand: ParsableCommand {
     @Option(help: ModelArguments.vocoderHelp)
     var vocoder: String?
 
+    @Option(help: ModelArguments.soundProjectorHelp)
+    var soundProjector: String?
+
     @Flag(help: "Print one JSON object instead of the table.")
     var json = false
 
@@ -23,6 +26,7 @@ struct InspectCommand: ParsableCommand {
         var options = CheckpointOptions()
         options.towers = towers
         options.vocoder = vocoder
+        options.soundProjector = soundProjector
         let checkpoint = try Checkpoint.open(model, options: options)
         try printOutput((json ? report(checkpoint).text : table(checkpoint)) + "\n")
     }
@@ -31,6 +35,8 @@ struct InspectCommand: ParsableCommand {
     private func missing(_ checkpoint: Checkpoint) -> [String] {
         var reasons: [String] = []
         if case .absent(let reason) = checkpoint.speechInput { reasons.append(reason.message) }
+        if case .absent(let reason) = checkpoint.visionInput { reasons.append(reason.message) }
+        if case .absent(let reason) = checkpoint.soundInput { reasons.append(reason.message) }
         if case .absent(let reason) = checkpoint.vocoder { reasons.append(reason.message) }
         for name in ["speech", "long_speech"] where checkpoint.adapterIndex(name) == nil {
             reasons.append("there is no adapter \(name)_lora, which automatic choice needs for speech")
@@ -49,6 +55,10 @@ struct InspectCommand: ParsableCommand {
         if case .present(let speech) = checkpoint.speechInput {
             facts.append(("speech_window_seconds", .number(Double(speech.windowSamples) / Double(speech.sampleRate))))
             facts.append(("speech_window_tokens", .number(Double(speech.windowTokens))))
+        }
+        if case .present(let vision) = checkpoint.visionInput {
+            let tower = vision.encoder.configuration
+            facts.append(("vision_token_pixels", .number(Double(tower.patch * tower.merge))))
         }
         if case .present(let vocoder) = checkpoint.vocoder {
             facts.append(("audio_sample_rate", .number(Double(vocoder.sampleRate))))

@@ -6,7 +6,7 @@ import Lyra
 struct LyraCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lyra",
-        abstract: "Runs Lyra models: text and speech in, text and speech out.",
+        abstract: "Runs Lyra models: text, images, video, speech and sound in, text and speech out.",
         discussion: """
             To try it without a download, make a small model of random weights and ask it something:
 
@@ -17,7 +17,9 @@ struct LyraCommand: ParsableCommand {
             on stderr that says what was wrong, or 64 for wrong usage.
             """,
         version: "0.1.0",
-        subcommands: [GenerateCommand.self, InspectCommand.self, MakeTinyCommand.self, BenchCommand.self])
+        subcommands: [
+            GenerateCommand.self, ChatCommand.self, InspectCommand.self, MakeTinyCommand.self, BenchCommand.self,
+        ])
 
     /// A failure is one line on stderr and exit code 1; wrong usage is 64.
     static func main() {

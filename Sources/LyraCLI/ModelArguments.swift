@@ -5,11 +5,15 @@ import Lyra
 /// Which model, and how to open it: shared by the commands that need one.
 struct ModelArguments: ParsableArguments {
     static let towersHelp = ArgumentHelp(
-        "A directory with the speech tower and the vocoder; looked through after the places the checkpoint names.",
+        "A directory with the towers and the vocoder; looked through after the places the checkpoint names.",
         valueName: "dir")
     static let vocoderHelp = ArgumentHelp(
         "The vocoder's file (g_… beside its config.json) or its directory, if it is not among the towers.",
         valueName: "path")
+
+    static let soundProjectorHelp = ArgumentHelp(
+        "A file with mm_audio_projector's tensors, for --sound: the published checkpoints carry none.",
+        valueName: "file")
 
     @Option(help: ArgumentHelp("The checkpoint's directory.", valueName: "dir"))
     var model: String
@@ -19,6 +23,9 @@ struct ModelArguments: ParsableArguments {
 
     @Option(help: ModelArguments.vocoderHelp)
     var vocoder: String?
+
+    @Option(help: ModelArguments.soundProjectorHelp)
+    var soundProjector: String?
 
     @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
     var threads: Int?
@@ -36,6 +43,7 @@ struct ModelArguments: ParsableArguments {
         var options = ModelOptions()
         options.towersDirectory = towers
         options.vocoder = vocoder
+        options.soundProjector = soundProjector
         options.threads = threads
         options.log = note
         options.progress = { done, total in

@@ -1,5 +1,6 @@
 import Foundation
 import LyraFormats
+import LyraMedia
 import LyraModel
 import LyraTensor
 import LyraText
@@ -29,7 +30,7 @@ struct Golden: Sendable, CustomTestStringConvertible {
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path + "/Fixtures/" + name
     }
 
-    private func stored(_ name: String, _ tensor: String) throws -> StoredTensor {
+    func stored(_ name: String, _ tensor: String) throws -> StoredTensor {
         let file = try Safetensors(path: "\(Golden.path(self.name))/cases/\(name).safetensors")
         return try #require(file.tensors[tensor])
     }
@@ -73,6 +74,9 @@ enum Part {
     case ids([Int32])
     /// Samples at 16 kHz.
     case speech([Float])
+    case sound([Float])
+    case image(RGBImage)
+    case frames([RGBImage])
 }
 
 extension Golden {
@@ -80,20 +84,38 @@ extension Golden {
     func answer(_ parts: [Part], adapter: String? = nil, limit: Int = 12) throws -> [Int32] {
         let checkpoint = model.checkpoint
         let adapter = try adapter.map { try #require(checkpoint.adapterIndex($0)) }
-        var values: [Float] = []
+        let hidden = checkpoint.configuration.language.hiddenSize
+        var values: [Float] = [], positions: [Position] = []
+        var next: Int32 = 0
         for part in parts {
+            let new: [Float]
+            var grid: (time: Int, height: Int, width: Int)?
             switch part {
-            case .text(let text): values += try checkpoint.decoder.embed(tokenizer.encode(text)).values
-            case .ids(let ids): values += try checkpoint.decoder.embed(ids).values
-            case .speech(let pcm): values += try tokens(pcm, adapter: adapter)
+            case .text(let text): new = try checkpoint.decoder.embed(tokenizer.encode(text)).values
+            case .ids(let ids): new = try checkpoint.decoder.embed(ids).values
+            case .speech(let pcm): new = try tokens(pcm, adapter: adapter)
+            case .sound(let pcm): new = try soundTokens(pcm)
+            case .image(let image): (new, grid) = try tokens(vision.preparation.prepare(image))
+            case .frames(let frames): (new, grid) = try tokens(prepare(frames))
+            }
+            values += new
+            if let grid {
+                for index in 0..<grid.time * grid.height * grid.width {
+                    let (row, column) = (index / grid.width % grid.height, index % grid.width)
+                    let time = index / grid.width / grid.height
+                    positions.append(
+                        Position(
+                            time: next + Int32(time), height: next + Int32(row), width: next + Int32(column)))
+                }
+                next += Int32(max(grid.time, grid.height, grid.width))
+            } else {
+                positions += (0..<Int32(new.count / hidden)).map { Position(next + $0) }
+                next += Int32(new.count / hidden)
             }
         }
-        let hidden = checkpoint.configuration.language.hiddenSize
-        let count = values.count / hidden
         let caches = checkpoint.decoder.makeCaches()
         var prefill = try Prefill(
-            checkpoint.decoder, embeddings: Tensor([count, hidden], values),
-            positions: (0..<count).map { Position(Int32($0)) })
+            checkpoint.decoder, embeddings: Tensor([positions.count, hidden], values), positions: positions)
         while !prefill.isDone { try prefill.step(checkpoint.decoder, caches: caches, adapter: adapter) }
         var row = try prefill.lastRow(checkpoint.decoder)
         var ids: [Int32] = []
@@ -103,8 +125,40 @@ extension Golden {
             ids.append(Int32(best))
             if ids.count == limit || best == 2048 || best == 2050 { return ids }
             row = try checkpoint.decoder.decode(
-                Int32(best), position: Position(Int32(count + ids.count - 1)), caches: caches, adapter: adapter)
+                Int32(best), position: Position(next + Int32(ids.count - 1)), caches: caches, adapter: adapter)
         }
+    }
+
+    private var vision: VisionInput { get throws { try model.checkpoint.visionInput.get() } }
+
+    private func prepare(_ frames: [RGBImage]) throws -> PatchGrid {
+        let size = PixelSize(width: frames[0].width, height: frames[0].height)
+        var video = try VideoFrames(vision.preparation, frameSize: size, frames: frames.count)
+        for frame in frames { try video.append(frame) }
+        return try video.finish()
+    }
+
+    private func tokens(
+        _ prepared: PatchGrid
+    ) throws -> (tokens: [Float], grid: (time: Int, height: Int, width: Int)?) {
+        let encoder = try vision.encoder
+        var run = try encoder.begin(patches: prepared.patches, grid: prepared.grid)
+        while true {
+            if let tokens = try encoder.step(&run) {
+                return (tokens.values, (prepared.grid.time, prepared.grid.height / 2, prepared.grid.width / 2))
+            }
+        }
+    }
+
+    private func soundTokens(_ pcm: [Float]) throws -> [Float] {
+        let input = try model.checkpoint.soundInput.get()
+        let queue = try PCMQueue(sampleRate: 16_000, channels: 1)
+        try pcm.withUnsafeBufferPointer { try queue.append($0, sampleRate: 16_000, channels: 1) }
+        queue.finish()
+        let clips = try SoundClips(queue)
+        while try !clips.read() {}
+        var run = try input.encoder.begin(clips: clips.features())
+        while true { if let vectors = try input.encoder.step(&run) { return try input.project(vectors).values } }
     }
 
     private func tokens(_ pcm: [Float], adapter: Int?) throws -> [Float] {

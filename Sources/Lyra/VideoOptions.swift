@@ -1,0 +1,11 @@
+/// Which frames of a video are looked at.
+public struct VideoOptions: Sendable {
+    /// Above 0.
+    public var framesPerSecond = 2.0
+    /// At most so many, evenly over the whole video; at least 1. An even number, 4 at least, is chosen.
+    public var maxFrames = 16
+    /// Whether the video's own audio follows its frames as speech.
+    public var withAudio = false
+
+    public init() {}
+}

@@ -1,0 +1,102 @@
+import LyraMedia
+import LyraModel
+import LyraTensor
+
+/// A picture or a video on its way to prompt tokens: frames are chosen and decoded one by one, prepared in pairs, and
+/// encoded a chunk at a time.
+final class VisionEncoding: MediaEncoding {
+    private enum Stage {
+        case picture(RGBImage)
+        case scanning(VideoDecoder, VideoSampling)
+        case decoding(VideoDecoder, VideoFrames)
+        case frames(ArraySlice<RGBImage>, VideoFrames)
+        case encoding(VisionEncoder.Run)
+        case done
+    }
+
+    private let input: VisionInput
+    private let preparation: ImagePreparation
+    private var stage: Stage
+    private(set) var tokens: [Tensor] = []
+    private(set) var layout = MediaLayout.sequence
+
+    /// A picture.
+    init(_ picture: RGBImage, _ input: VisionInput, preparation: ImagePreparation) {
+        (self.input, self.preparation) = (input, preparation)
+        stage = .picture(picture)
+    }
+
+    /// A video; `sampling` says which of its frames are looked at.
+    init(_ video: VideoDecoder, _ input: VisionInput, preparation: ImagePreparation, sampling: VideoSampling) {
+        (self.input, self.preparation) = (input, preparation)
+        stage = .scanning(video, sampling)
+    }
+
+    /// Frames, all of which are looked at; those of another size than the first are brought to it.
+    ///
+    /// - Throws: `LyraError.argument` if there are none.
+    init(_ frames: [RGBImage], _ input: VisionInput, preparation: ImagePreparation) throws {
+        (self.input, self.preparation) = (input, preparation)
+        guard let first = frames.first else { throw LyraError(.argument, "a video needs at least one frame") }
+        stage = .frames(
+            frames[...],
+            try VideoFrames(
+                preparation, frameSize: PixelSize(width: first.width, height: first.height), frames: frames.count))
+    }
+
+    var isDone: Bool { if case .done = stage { true } else { false } }
+
+    /// Packets of a video's file that are looked through in one step.
+    private static let packetsPerStep = 1024
+
+    func step(adapter: Int?) throws -> Bool {
+        let current = stage
+        stage = .done  // held once while it works, so that it changes in place
+        switch consume current {
+        case .picture(let picture):
+            try encode(preparation.prepare(picture))
+        case .scanning(let video, let sampling):
+            stage = try scan(video, sampling)
+        case .decoding(let video, var frames):
+            if let frame = try video.nextFrame() {
+                try frames.append(frame)
+                stage = .decoding(video, frames)
+            } else {
+                try encode(frames.finish())
+            }
+        case .frames(var rest, var frames):
+            if let frame = rest.popFirst() {
+                try frames.append(frame)
+                stage = .frames(rest, frames)
+            } else {
+                try encode(frames.finish())
+            }
+        case .encoding(var run):
+            if let result = try input.encoder.step(&run) {
+                tokens = [result]
+                return true
+            }
+            stage = .encoding(run)
+        case .done:
+            break
+        }
+        return false
+    }
+
+    private func scan(_ video: VideoDecoder, _ sampling: VideoSampling) throws -> Stage {
+        guard try video.scan(packets: Self.packetsPerStep) else { return .scanning(video, sampling) }
+        let chosen = sampling.indices(frameCount: video.frameCount, frameRate: video.averageFrameRate)
+        try video.select(chosen)
+        return .decoding(
+            video,
+            try VideoFrames(
+                preparation, frameSize: PixelSize(width: video.width, height: video.height), frames: chosen.count))
+    }
+
+    private func encode(_ patches: PatchGrid) throws {
+        let merge = input.encoder.configuration.merge
+        layout = .grid(
+            time: patches.grid.time, height: patches.grid.height / merge, width: patches.grid.width / merge)
+        stage = .encoding(try input.encoder.begin(patches: patches.patches, grid: patches.grid))
+    }
+}

@@ -1,0 +1,121 @@
+import CLyra
+import Lyra
+
+// MARK: Images
+
+@c @implementation public func lyra_feed_image_file(
+    _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
+) -> lyra_status {
+    with(session) { try $0.feed(imageFile: required(text(path, "path"), "path")) }
+}
+
+@c @implementation public func lyra_feed_image_bytes(
+    _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
+) -> lyra_status {
+    with(session) { try $0.feed(imageBytes: buffer(data, bytes)) }
+}
+
+@c @implementation public func lyra_feed_image_reader(
+    _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!
+) -> lyra_status {
+    withReader(session, reader) { try $0.feed(imageReader: $1) }
+}
+
+@c @implementation public func lyra_feed_image_rgb8(
+    _ session: OpaquePointer!, _ pixels: UnsafePointer<UInt8>!, _ width: Int32, _ height: Int32, _ stride: Int
+) -> lyra_status {
+    with(session) { session in
+        try session.feed(image: pictures(pixels, 1, width, height, stride)[0])
+    }
+}
+
+/// Copies of a caller's pictures, `stride · height` bytes apart.
+private func pictures(
+    _ pixels: UnsafePointer<UInt8>?, _ count: Int, _ width: Int32, _ height: Int32, _ stride: Int
+) throws -> [RGBImage] {
+    let pixels = try required(pixels, "pixels")
+    // A row of every picture that can be is far below this, and no product of two such numbers overflows.
+    guard count > 0, count <= 1 << 20, stride > 0, stride <= 1 << 30, width > 0, height > 0, height <= 1 << 16 else {
+        throw LyraError(
+            .argument, "\(count) pictures of \(width) × \(height) pixels with \(stride) bytes a row cannot be")
+    }
+    let distance = stride * Int(height)
+    return try (0..<count).map { index in
+        // The last row needs no padding after its pixels.
+        let bytes = UnsafeRawBufferPointer(
+            start: pixels + index * distance, count: distance - stride + min(stride, 3 * Int(width)))
+        return try RGBImage(copying: bytes, width: Int(width), height: Int(height), stride: stride)
+    }
+}
+
+// MARK: Videos
+
+@c @implementation public func lyra_video_options_init_size(
+    _ options: UnsafeMutablePointer<lyra_video_options>!, _ size: Int
+) -> lyra_status { lyra_video_options.initialize(options, size) }
+
+private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws -> VideoOptions {
+    guard let options else { return VideoOptions() }
+    let given = try lyra_video_options(from: options)
+    var result = VideoOptions()
+    if given.frames_per_second != 0 { result.framesPerSecond = Double(given.frames_per_second) }
+    if given.max_frames != 0 { result.maxFrames = Int(given.max_frames) }
+    result.withAudio = given.with_audio != 0
+    return result
+}
+
+@c @implementation public func lyra_feed_video_file(
+    _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<lyra_video_options>!
+) -> lyra_status {
+    with(session) {
+        try $0.feed(videoFile: required(text(path, "path"), "path"), options: videoOptions(options))
+    }
+}
+
+@c @implementation public func lyra_feed_video_bytes(
+    _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int, _ options: UnsafePointer<lyra_video_options>!
+) -> lyra_status {
+    with(session) { try $0.feed(videoBytes: buffer(data, bytes), options: videoOptions(options)) }
+}
+
+@c @implementation public func lyra_feed_video_reader(
+    _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!, _ options: UnsafePointer<lyra_video_options>!
+) -> lyra_status {
+    withReader(session, reader) { try $0.feed(videoReader: $1, options: videoOptions(options)) }
+}
+
+@c @implementation public func lyra_feed_video_frames(
+    _ session: OpaquePointer!, _ pixels: UnsafePointer<UInt8>!, _ frames: Int, _ width: Int32, _ height: Int32,
+    _ stride: Int
+) -> lyra_status {
+    with(session) { try $0.feed(frames: pictures(pixels, frames, width, height, stride)) }
+}
+
+// MARK: Sound
+
+@c @implementation public func lyra_feed_sound_file(
+    _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
+) -> lyra_status {
+    with(session) { try $0.feed(soundFile: required(text(path, "path"), "path")) }
+}
+
+@c @implementation public func lyra_feed_sound_bytes(
+    _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
+) -> lyra_status {
+    with(session) { try $0.feed(soundBytes: buffer(data, bytes)) }
+}
+
+@c @implementation public func lyra_feed_sound_reader(
+    _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!
+) -> lyra_status {
+    withReader(session, reader) { try $0.feed(soundReader: $1) }
+}
+
+@c @implementation public func lyra_feed_sound_pcm(
+    _ session: OpaquePointer!, _ samples: UnsafePointer<Float>!, _ frames: Int, _ channels: Int32, _ sampleRate: Int32
+) -> lyra_status {
+    with(session) { session in
+        try session.feed(
+            soundPCM: interleaved(samples, frames, channels), channels: Int(channels), sampleRate: Int(sampleRate))
+    }
+}

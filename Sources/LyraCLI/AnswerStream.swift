@@ -1,0 +1,36 @@
+import Lyra
+
+/// What a session said in one turn.
+struct SpokenTurn {
+    var text = ""
+    var tokens: [Int32] = []
+    var units: [Int32] = []
+}
+
+extension Session {
+    /// Steps to the end of the turn, showing how far it is; Ctrl-C stops it.
+    ///
+    /// - Parameters:
+    ///   - wave: gets the spoken answer
+    ///   - echoes: whether text goes to stdout as it is made
+    func answer(into wave: WaveFile?, echoes: Bool) throws -> SpokenTurn {
+        let bar = ProgressBar()
+        defer { bar.clear() }
+        var text: [UInt8] = []
+        var events = SessionEvents()
+        while !events.contains(.end) {
+            if Interrupt.isRequested { control.stop() }
+            events = try step()
+            switch progress.phase {
+            case .encode: bar.show("encoding", progress.done, progress.total)
+            case .prefill: bar.show("reading", progress.done, progress.total)
+            case .answer, .idle: bar.clear()
+            }
+            let new = readText()
+            text += new
+            if echoes { try printOutput(String(decoding: new, as: UTF8.self)) }
+            try wave?.append(readAudio())
+        }
+        return SpokenTurn(text: String(decoding: text, as: UTF8.self), tokens: readTokens(), units: readUnits())
+    }
+}

@@ -1,0 +1,172 @@
+import ArgumentParser
+import Lyra
+
+struct ChatCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "chat", abstract: "A conversation: type, show and play things, and read or hear the answers.",
+        discussion: ChatInput.usage)
+
+    @OptionGroup var source: ModelArguments
+    @OptionGroup var answering: AnswerArguments
+    @OptionGroup var sampling: SamplingArguments
+
+    func run() throws {
+        Interrupt.watch()
+        let model = try source.open(note: { printError("note: " + $0) }, check: Interrupt.check)
+        var options = answering.options
+        sampling.apply(to: &options)
+        var chat = try Chat(Session(model, options: options), video: answering.videoOptions)
+        Interrupt.watchAlways()
+        try chat.run()
+    }
+}
+
+/// What a line in a chat asks for.
+enum ChatInput: Equatable {
+    case text(String)
+    case image(String)
+    case audio(String)
+    case video(String)
+    case sound(String)
+    case say(Bool)
+    case reset
+    case help
+    case quit
+    /// Nothing typed: what was fed so far is answered.
+    case nothing
+    /// A line that begins with a slash and is none of these, with what is wrong with it.
+    case unknown(String)
+
+    /// Whether it adds something to the turn that the next line answers.
+    var isMedium: Bool {
+        switch self {
+        case .image, .audio, .video, .sound: true
+        default: false
+        }
+    }
+
+    static let usage = """
+        Type a line to have it answered. Lines that begin with a slash do something else:
+
+          /image FILE   /video FILE   show something; it goes with the next line
+          /audio FILE   play speech; an empty line has it answered as it is
+          /sound FILE   play sound that is not speech
+          /say on       also speak the answers, into lyra-1.wav, lyra-2.wav, … in the current directory; /say off ends it
+          /reset        forget the conversation
+          /help         this list
+          /quit         or Ctrl-D: leave
+
+        Ctrl-C stops the answer and keeps what was said. If the input is not a terminal, each line is read from it, and \
+        the first error ends the chat.
+        """
+
+    init(_ line: String) {
+        let line = line.trimmed
+        guard line.hasPrefix("/") else {
+            self = line.isEmpty ? .nothing : .text(line)
+            return
+        }
+        let name = String(line.prefix { !$0.isWhitespace }), rest = String(line.dropFirst(name.count)).trimmed.unquoted
+        switch (name, rest.isEmpty) {
+        case ("/image", false): self = .image(rest)
+        case ("/audio", false): self = .audio(rest)
+        case ("/video", false): self = .video(rest)
+        case ("/sound", false): self = .sound(rest)
+        case ("/image", true), ("/audio", true), ("/video", true), ("/sound", true):
+            self = .unknown("\(name) needs a file: \(name) FILE")
+        case ("/say", _) where rest == "on" || rest == "off": self = .say(rest == "on")
+        case ("/say", _): self = .unknown("/say on, or /say off")
+        case ("/reset", true): self = .reset
+        case ("/help", true): self = .help
+        case ("/quit", true), ("/exit", true): self = .quit
+        default: self = .unknown("there is no \(name); /help lists what there is")
+        }
+    }
+}
+
+extension String {
+    fileprivate var trimmed: String {
+        let start = drop { $0.isWhitespace }
+        return String(start.prefix(start.count - start.reversed().prefix { $0.isWhitespace }.count))
+    }
+
+    /// Without the quotes that a file dropped on a terminal comes with.
+    fileprivate var unquoted: String {
+        guard count >= 2, let quote = first, quote == "'" || quote == "\"", last == quote else { return self }
+        return String(dropFirst().dropLast())
+    }
+}
+
+/// A conversation on the terminal.
+private struct Chat {
+    private let session: Session
+    private let video: VideoOptions
+    private let reader = LineReader()
+    private var answers = 0
+    /// Whether something was fed that no line has answered yet.
+    private var hasMedia = false
+
+    init(_ session: Session, video: VideoOptions) {
+        self.session = session
+        self.video = video
+    }
+
+    /// Until the input ends, or `/quit`.
+    ///
+    /// - Throws: what went wrong, if the input is no terminal; on a terminal it is said and the chat goes on.
+    mutating func run() throws {
+        if reader.isInteractive { printError("Type something, or /help.") }
+        while true {
+            switch reader.read(prompt: hasMedia ? "+> " : "> ") {
+            case .end:
+                if reader.isInteractive { try printOutput("\n") }
+                return
+            case .interrupted:
+                printError("")
+                printError("(Ctrl-D or /quit to leave)")
+            case .text(let line):
+                let input = ChatInput(line)
+                if input == .quit { return }
+                do { try obey(input) } catch let error as LyraError where reader.isInteractive {
+                    printError("lyra: " + error.message)
+                }
+            }
+        }
+    }
+
+    private mutating func obey(_ input: ChatInput) throws {
+        switch input {
+        case .text(let text):
+            try session.feed(text: text)
+            try answer()
+        case .nothing: if hasMedia { try answer() }
+        case .image(let file): try session.feed(imageFile: file)
+        case .audio(let file): try session.feed(speechFile: file)
+        case .video(let file): try session.feed(videoFile: file, options: video)
+        case .sound(let file): try session.feed(soundFile: file)
+        case .say(let on): try session.setSpeaks(on)
+        case .reset:
+            try session.reset()
+            hasMedia = false
+        case .help: printError(ChatInput.usage)
+        case .unknown(let message): throw LyraError(.argument, message)
+        case .quit: break
+        }
+        if input.isMedium { hasMedia = true }
+    }
+
+    private mutating func answer() throws {
+        hasMedia = false
+        Interrupt.clear()
+        defer { Interrupt.clear() }
+        try session.endTurn()
+        let wave = session.speaks ? try WaveFile(path: "lyra-\(answers + 1).wav") : nil
+        let turn = try session.answer(into: wave, echoes: true)
+        try printOutput("\n")
+        if let wave, let rate = session.model.audioSampleRate, !turn.units.isEmpty {
+            answers += 1
+            try wave.finish(sampleRate: rate)
+            printError("(\(wave.path), \(Double(Int(wave.seconds * 10)) / 10) s)")
+        }
+    }
+}

@@ -1,0 +1,1 @@
+../LyraModelTests/GoldenMedia.swift
