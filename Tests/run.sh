@@ -75,7 +75,7 @@ test_swift_example() {
 prepare_python() {
     if [ ! -f "$python/ready" ]; then
         rm -rf "$python"
-        python3 -m venv "$python" && "$python/bin/pip" install -q pytest numpy 'setuptools>=64' wheel || return
+        python3 -m venv "$python" && "$python/bin/pip" install -q pytest numpy pillow 'setuptools>=64' wheel || return
         touch "$python/ready"
     fi
     rm -rf "$python/source" && cp -r "$root/bindings/python" "$python/source" &&

@@ -18,7 +18,8 @@ struct LyraCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            GenerateCommand.self, ChatCommand.self, InspectCommand.self, MakeTinyCommand.self, BenchCommand.self,
+            GenerateCommand.self, ChatCommand.self, InspectCommand.self, FeaturesCommand.self, MakeTinyCommand.self,
+            BenchCommand.self,
         ])
 
     /// A failure is one line on stderr and exit code 1; wrong usage is 64.

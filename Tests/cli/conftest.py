@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from support import END_TOKENS, FIXTURES, case, lyra, write_wav
 
@@ -29,6 +30,18 @@ def recordings(tmp_path_factory):
         for name, samples in (("short", short), ("long", long)):
             paths[f"{variant}_{name}"] = directory / f"{variant}_{name}.wav"
             write_wav(paths[f"{variant}_{name}"], samples)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """The paths of "a_small", "a_tall", "b_small" and "b_tall": PNGs of 150 × 90 and 60 × 360 pixels."""
+    directory, paths = tmp_path_factory.mktemp("pictures"), {}
+    for variant in ("a", "b"):
+        small = case(variant, "image_small")["in.rgb"]
+        for name, pixels in (("small", small), ("tall", np.tile(small, (4, 1, 1))[:, :60])):
+            paths[f"{variant}_{name}"] = directory / f"{variant}_{name}.png"
+            Image.fromarray(np.ascontiguousarray(pixels)).save(paths[f"{variant}_{name}"])
     return paths
 
 

@@ -5,25 +5,33 @@ import pytest
 
 from support import answer, case, model_of, read_wav
 
-# turn: its recording, its text, the adapter it must choose.
+# turn: what is fed (option, name), the text, the adapter it must choose.
 TURNS = {
-    "turn_text": (None, "Hello! Who are you?", "none"),
-    "turn_speech": ("short", "What is said?", "speech"),
-    "turn_long": ("long", "Summarize.", "long_speech"),
+    "turn_text": ([], "Hello! Who are you?", "none"),
+    "turn_speech": ([("--audio", "short")], "What is said?", "speech"),
+    "turn_long": ([("--audio", "long")], "Summarize.", "long_speech"),
+    "turn_image_text": ([("--image", "small")], "Describe it.", "none"),
+    "turn_image_speech": ([("--audio", "short"), ("--image", "tall")], None, "speech"),
+    "turn_sound": ([("--sound", "short")], "What do you hear?", "none"),
 }
 
 
-def ask(variant, turn, recordings, *more, **options):
-    recording, prompt, _ = TURNS[turn]
-    audio = () if recording is None else ("--audio", recordings[f"{variant}_{recording}"])
-    return answer(*model_of(variant), *audio, "--prompt", prompt, *more, **options)
+def ask(variant, turn, media, *more, **options):
+    fed, prompt, _ = TURNS[turn]
+    arguments = [part for option, name in fed for part in (option, media[f"{variant}_{name}"])]
+    return answer(*model_of(variant), *arguments, *(("--prompt", prompt) if prompt else ()), *more, **options)
+
+
+@pytest.fixture(scope="session")
+def media(recordings, pictures):
+    return recordings | pictures
 
 
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("variant", ["a", "b"])
-def test_tokens_units_and_waveform_are_the_references(variant, turn, recordings, tmp_path):
+def test_tokens_units_and_waveform_are_the_references(variant, turn, media, tmp_path):
     wav, want = tmp_path / "answer.wav", case(variant, turn)
-    got = ask(variant, turn, recordings, "--speak", wav)
+    got = ask(variant, turn, media, "--speak", wav)
     assert got["token_ids"] == want["out.ids"].tolist()
     assert got["units"] == want["out.units"].tolist()
     assert got["adapter"] == TURNS[turn][2]
@@ -34,15 +42,16 @@ def test_tokens_units_and_waveform_are_the_references(variant, turn, recordings,
     assert np.abs(samples - want["out.wav"]).max() <= 1e-4
 
 
+@pytest.mark.parametrize("turn", ["turn_speech", "turn_image_text", "turn_sound"])
 @pytest.mark.parametrize("isa", ["generic", "avx2"])
-def test_every_instruction_set_says_the_same(isa, recordings, tmp_path, monkeypatch):
+def test_every_instruction_set_says_the_same(isa, turn, media, tmp_path, monkeypatch):
     monkeypatch.setenv("LYRA_ISA", isa)
-    want = case("a", "turn_speech")
-    got = ask("a", "turn_speech", recordings, "--speak", tmp_path / "answer.wav")
+    want = case("a", turn)
+    got = ask("a", turn, media, "--speak", tmp_path / "answer.wav")
     assert (got["token_ids"], got["units"]) == (want["out.ids"].tolist(), want["out.units"].tolist())
 
 
-def test_one_thread_says_the_same(recordings, tmp_path):
+def test_one_thread_says_the_same(media, tmp_path):
     want = case("b", "turn_speech")
-    got = ask("b", "turn_speech", recordings, "--speak", tmp_path / "answer.wav", "--threads", 1)
+    got = ask("b", "turn_speech", media, "--speak", tmp_path / "answer.wav", "--threads", 1)
     assert (got["token_ids"], got["units"]) == (want["out.ids"].tolist(), want["out.units"].tolist())

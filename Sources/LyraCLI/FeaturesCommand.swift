@@ -1,0 +1,96 @@
+import ArgumentParser
+import Lyra
+import LyraFormats
+import LyraMedia
+import LyraTensor
+
+struct FeaturesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "features",
+        abstract: "Writes what a tower would be given of a picture, a video or a sound.",
+        discussion: """
+            For comparing with other programs. The numbers are those of the published preprocessors. The safetensors file \
+            holds, for a picture, rgb [height, width, 3] as decoded, patches [t·h·w, 1176] and grid_thw [3]; for a video \
+            frames (the numbers of those that are looked at), patches and grid_thw; for a sound clips [3, 128, 204].
+            """)
+
+    enum Kind: String, ExpressibleByArgument, CaseIterable { case image, video, sound }
+
+    @Argument(help: "A picture, video or recording.")
+    var file: String
+
+    @Option(name: .customLong("as"), help: "What it is taken for.")
+    var kind = Kind.image
+
+    @Option(help: ArgumentHelp("The safetensors file to write.", valueName: "file"))
+    var out: String
+
+    @Option(help: ArgumentHelp("Frames of a video that are looked at, at most.", valueName: "n"))
+    var maxFrames = 16
+
+    func run() throws {
+        switch kind {
+        case .image: try image()
+        case .video: try video()
+        case .sound: try sound()
+        }
+    }
+
+    private func image() throws {
+        let picture = try ImageDecoder.decode(path: file)
+        let shape = [picture.height, picture.width, 3]
+        let prepared = try ImagePreparation().prepare(picture)
+        try write(prepared, "rgb", TensorSpec(name: "rgb", type: .uint8, shape: shape)) { put in
+            try picture.withPixels { try put(UnsafeRawBufferPointer(start: $0, count: shape.reduce(1, *))) }
+        }
+    }
+
+    private func video() throws {
+        let video = try VideoDecoder(path: file)
+        while try !video.scan(packets: 4096) {}
+        let sampling = try VideoSampling(maxFrames: maxFrames)
+        let chosen = sampling.indices(frameCount: video.frameCount, frameRate: video.averageFrameRate)
+        try video.select(chosen)
+        let size = PixelSize(width: video.width, height: video.height)
+        var frames = try VideoFrames(ImagePreparation(), frameSize: size, frames: chosen.count)
+        while let frame = try video.nextFrame() { try frames.append(frame) }
+        let spec = TensorSpec(name: "frames", type: .int64, shape: [chosen.count])
+        try write(frames.finish(), "frames", spec) { put in
+            try chosen.map(Int64.init).withUnsafeBytes { try put($0) }
+        }
+    }
+
+    private func sound() throws {
+        let clips = try SoundClips(AudioDecoder.open(path: file))
+        while try !clips.read() {}
+        let features = try clips.features()
+        let writer = try SafetensorsWriter(
+            path: out, tensors: [TensorSpec(name: "clips", type: .float32, shape: features.shape)])
+        try put(features, "clips", writer)
+        try writer.finish()
+    }
+
+    /// Patches, their grid, and what belongs beside them.
+    private func write(
+        _ prepared: PatchGrid, _ name: String, _ spec: TensorSpec,
+        _ fill: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void
+    ) throws {
+        let writer = try SafetensorsWriter(
+            path: out,
+            tensors: [
+                spec, TensorSpec(name: "patches", type: .float32, shape: prepared.patches.shape),
+                TensorSpec(name: "grid_thw", type: .int64, shape: [3]),
+            ])
+        try fill { try writer.write(name, $0) }
+        try put(prepared.patches, "patches", writer)
+        let grid = [prepared.grid.time, prepared.grid.height, prepared.grid.width].map(Int64.init)
+        try grid.withUnsafeBytes { try writer.write("grid_thw", $0) }
+        try writer.finish()
+    }
+
+    private func put(_ tensor: Tensor, _ name: String, _ writer: SafetensorsWriter) throws {
+        try tensor.withValues {
+            try writer.write(name, UnsafeRawBufferPointer(start: $0, count: tensor.count * MemoryLayout<Float>.stride))
+        }
+    }
+}
