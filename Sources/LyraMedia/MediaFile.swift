@@ -21,6 +21,7 @@ final class MediaFile {
         self.name = name
         self.limits = limits
         stream = try ReaderStream(reader: reader, name: name, interrupted: interrupted)
+        try MovieTables.check(reader, name: name) { [stream] in try stream.check() }
         try MediaLog.quiet { try open() }
     }
 
