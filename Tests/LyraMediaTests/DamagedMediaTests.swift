@@ -97,6 +97,24 @@ import Testing
         }
     }
 
+    /// A few bytes that claim 80,000,000 samples would cost gigabytes.
+    @Test func tablesThatClaimTooMuchAreRefused() throws {
+        try maker.countingVideo(frames: 20, codec: "-c:v libx264 -pix_fmt yuv420p", to: "plain.mp4")
+        try maker.ffmpeg("-i plain.mp4 -c copy -movflags frag_keyframe+empty_moov parts.mp4")
+        for (file, table, flags) in [
+            ("plain.mp4", "stsz", [UInt8](repeating: 0, count: 4)), ("parts.mp4", "trun", [0, 0, 0, 1]),
+        ] {
+            var bytes = try maker.bytes(file)
+            let place = try #require(bytes.indices.first { bytes[$0...].starts(with: table.utf8) })
+            let count: [UInt8] = [4, 0xc4, 0xb4, 0]
+            // One size for all, or nothing for each.
+            let claim = table == "stsz" ? [0, 0, 0, 1] + count : count
+            bytes.replaceSubrange(place + 4..<place + 8 + claim.count, with: flags + claim)
+            let error = try #require(try lyraError { _ = try VideoDecoder(bytes: bytes, name: file) })
+            #expect(error.code == .memory && error.message.hasPrefix("\(file): its tables claim"))
+        }
+    }
+
     /// What is there is shown; for what is not, the last picture before it.
     @Test func aTruncatedVideoRepeatsItsLastFrame() throws {
         try maker.countingVideo(
