@@ -36,6 +36,10 @@ public enum ImageDecoder {
             throw LyraError(
                 .format, "\(name): not a picture that lyra knows: JPEG, PNG, WebP, GIF, BMP and TIFF are decoded")
         }
+        if header.kind == .tiff, EXIF.holdsJPEG(ByteScan(bytes)) {
+            // libavcodec gives wrong colours for most of them, without an error.
+            throw LyraError(.unsupported, "\(name): JPEG inside a TIFF; convert it to JPEG or PNG")
+        }
         if let size = header.size {
             try check(width: size.width, height: size.height, kind: header.kind, name: name, limits: limits)
         }
