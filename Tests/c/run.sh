@@ -53,6 +53,20 @@ make_inputs() {
         "$prefix/bin/lyra" make-tiny "$work/tiny" --seed 1 >> "$log" 2>&1 && [ -f "$model/config.json" ]
 }
 
+# What vision.c works on: a picture, its pixels, and two seconds of video without and with sound.
+pictures=("$work/picture.png" "$work/pixels.rgb" "$work/silent.mp4" "$work/spoken.mp4")
+
+make_pictures() {
+    local make=(ffmpeg -v error -nostdin -y) moving
+    # Noise, without loss: more than a decoder reads ahead.
+    moving=(-f lavfi -i "testsrc=duration=2:size=60x44:rate=30,noise=alls=100:allf=t")
+    python3 -c 'import sys; sys.stdout.buffer.write(bytes((i * i // 7 + i) % 256 for i in range(60 * 44 * 3)))' \
+        > "$work/pixels.rgb" &&
+        "${make[@]}" -f rawvideo -pix_fmt rgb24 -video_size 60x44 -i "$work/pixels.rgb" "$work/picture.png" &&
+        "${make[@]}" "${moving[@]}" -pix_fmt yuv420p -qp 0 "$work/silent.mp4" &&
+        "${make[@]}" "${moving[@]}" -i "$recording" -shortest -pix_fmt yuv420p "$work/spoken.mp4"
+}
+
 # ------------------------------------------------------------------------------------------------- header and library
 
 # Every function that the header declares, from what the compiler sees of it.
@@ -97,9 +111,9 @@ check_library() {
 
 check_programs() {
     local name
-    for name in arguments turn sources threads; do
+    for name in arguments turn sources vision threads; do
         try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" "${link[@]}"
-        run_checks "$name" "$work/$name" "$model" "$recording"
+        run_checks "$name" "$work/$name" "$model" "$recording" "${pictures[@]}"
     done
 }
 
@@ -113,7 +127,7 @@ check_old_client() {
         /^ *size_t size;/ { sized = 1 }
         { last = $0 }
         END { print last }' > "$work/old/lyra.h"
-    ! grep -E 'system_prompt;|total;|adapter\[64\];|audio_lookahead_samples;|\(\*close\)' "$work/old/lyra.h" \
+    ! grep -E 'limit_seconds;|total;|adapter\[64\];|vision_token_pixels;|sound_projector;|with_audio;|\(\*close\)' "$work/old/lyra.h" \
         > "$log" 2>&1 &&
         gcc -fsyntax-only "$work/old/lyra.h" > "$log" 2>&1
     result $? "the old header lacks the last fields"
@@ -143,6 +157,9 @@ check_examples() {
     result $? "the C example tells of wrong usage"
     ! "$work/c/speak" "$model" /nowhere.wav hello "$work/none.wav" > "$log" 2>&1 && grep -q /nowhere.wav "$log"
     result $? "the C example names a recording that is not there"
+    try "the C example describes a picture" "$work/c/describe" --greedy --max-tokens 4 "$model" "${pictures[0]}" "What?"
+    ! "$work/c/describe" "$model" /nowhere.png hello > "$log" 2>&1 && grep -q /nowhere.png "$log"
+    result $? "the C example names a picture that is not there"
 }
 
 check_valgrind() {
@@ -209,12 +226,13 @@ check_sanitized() {
     runtime=$(swift -print-target-info | sed -n 's/.*"runtimeResourcePath": "\(.*\)".*/\1/p')/linux
     try "the library builds for the $sanitizer sanitizer" \
         "$root/bindings/c/build.sh" --sanitize "$sanitizer" --prefix "$instrumented"
-    for name in turn sources threads; do
+    for name in turn sources vision threads; do
         try "$name.c compiles for the $sanitizer sanitizer" clang "${strict[@]}" -g -O1 "-fsanitize=$sanitizer" \
             "-I$root/include" "$here/$name.c" -o "$work/$name" -pthread "-L$instrumented/lib" -llyra -lm \
             "-Wl,-rpath,$instrumented/lib" -Wl,--no-as-needed "-L$runtime" -ldispatch -lBlocksRuntime \
             "-Wl,-rpath,$runtime"
-        TSAN_OPTIONS=exitcode=66 run_checks "$name under the $sanitizer sanitizer" "$work/$name" "$model" "$recording"
+        TSAN_OPTIONS=exitcode=66 run_checks "$name under the $sanitizer sanitizer" "$work/$name" "$model" \
+            "$recording" "${pictures[@]}"
     done
 }
 
@@ -235,6 +253,7 @@ check_fork() {
 }
 
 try "a tiny checkpoint and a recording are made" make_inputs
+try "pictures and videos are made" make_pictures
 if [ -n "$sanitizer" ]; then
     check_sanitized
 else

@@ -66,6 +66,7 @@ struct ModelOptions {
     std::function<void(lyra_log_level level, std::string_view message)> log;
     /// Told how many tensors of how many are open; return false to give the opening up.
     std::function<bool(std::size_t done, std::size_t total)> progress;
+    std::string sound_projector;
 };
 
 /// As lyra_session_options: what is left as it is has the default.
@@ -82,6 +83,16 @@ struct SessionOptions {
     bool speak = false;
     std::string adapter;
     std::string system_prompt;
+    std::int64_t max_image_pixels = 0;
+    std::int64_t limit_pixels = 0;
+    double limit_seconds = 0;
+};
+
+/// As lyra_video_options: what is left as it is has the default.
+struct VideoOptions {
+    float frames_per_second = 0;
+    std::int32_t max_frames = 0;
+    bool with_audio = false;
 };
 
 /// What a step brought.
@@ -132,8 +143,7 @@ struct Callbacks {
 
 /// A std::istream as a lyra_reader. Made on the heap; the library's call of close() deletes it.
 struct StreamReader {
-    std::istream *stream;
-    std::shared_ptr<std::istream> owner; // empty if the caller keeps the stream alive
+    std::shared_ptr<std::istream> stream; // owns nothing if the caller keeps the stream alive
     std::shared_ptr<std::exception_ptr> failure;
 
     static std::int64_t read(void *user, void *buffer, std::size_t bytes) noexcept {
@@ -189,6 +199,7 @@ public:
         detail::check(lyra_model_options_init(&c));
         if (!options.towers_dir.empty()) c.towers_dir = options.towers_dir.c_str();
         if (!options.vocoder.empty()) c.vocoder = options.vocoder.c_str();
+        if (!options.sound_projector.empty()) c.sound_projector = options.sound_projector.c_str();
         c.threads = options.threads;
         if (options.log) c.log = detail::Callbacks::on_log;
         if (options.progress) c.progress = detail::Callbacks::on_progress;
@@ -241,6 +252,9 @@ public:
         c.speak = options.speak ? 1 : 0;
         if (!options.adapter.empty()) c.adapter = options.adapter.c_str();
         if (!options.system_prompt.empty()) c.system_prompt = options.system_prompt.c_str();
+        c.max_image_pixels = options.max_image_pixels;
+        c.limit_pixels = options.limit_pixels;
+        c.limit_seconds = options.limit_seconds;
         lyra_session *created = nullptr;
         detail::check(lyra_session_create(model.get(), &c, &created));
         handle_.reset(created);
@@ -266,12 +280,12 @@ public:
     }
 
     /// Adds a recording from a seekable binary stream that the caller keeps alive until the turn's end.
-    void feed_audio_stream(std::istream &stream) { feed_reader(&stream, nullptr); }
+    void feed_audio_stream(std::istream &stream) { feed_audio_stream(borrowed(stream)); }
 
     /// The same from a stream that is kept alive here.
     void feed_audio_stream(std::shared_ptr<std::istream> stream) {
-        std::istream *plain = stream.get();
-        feed_reader(plain, std::move(stream));
+        lyra_reader reader = reader_of(std::move(stream));
+        check_reader(lyra_feed_audio_reader(handle_.get(), &reader));
     }
 
     /// Adds samples in -1…1: `frames` frames of `channels` interleaved floats at `sample_rate` Hz, copied. Consecutive
@@ -288,6 +302,78 @@ public:
 
     /// Finishes the recording that feed_audio_pcm began.
     void feed_audio_end() { detail::check(lyra_feed_audio_end(handle_.get())); }
+
+    /// Adds an image from a file, which is decoded at once.
+    void feed_image_file(const std::string &path) { detail::check(lyra_feed_image_file(handle_.get(), path.c_str())); }
+
+    /// Adds an image from a file's bytes in memory, which are not needed after the call.
+    void feed_image_bytes(const void *data, std::size_t size) {
+        detail::check(lyra_feed_image_bytes(handle_.get(), data, size));
+    }
+
+    /// Adds an image from a seekable binary stream, which is not needed after the call.
+    void feed_image_stream(std::istream &stream) {
+        lyra_reader reader = reader_of(borrowed(stream));
+        check_reader(lyra_feed_image_reader(handle_.get(), &reader));
+    }
+
+    /// Adds an image of RGB pixels, rows `stride` bytes apart (0: without gaps), the topmost first; copied.
+    void feed_image_rgb8(const std::uint8_t *pixels, std::int32_t width, std::int32_t height, std::size_t stride = 0) {
+        detail::check(lyra_feed_image_rgb8(handle_.get(), pixels, width, height, row_bytes(stride, width)));
+    }
+
+    /// Adds a video from a file, which must stay in place until the turn's end.
+    void feed_video_file(const std::string &path, const VideoOptions &options = {}) {
+        const lyra_video_options c = c_options(options);
+        detail::check(lyra_feed_video_file(handle_.get(), path.c_str(), &c));
+    }
+
+    /// Adds a video from a file's bytes in memory, which are copied.
+    void feed_video_bytes(const void *data, std::size_t size, const VideoOptions &options = {}) {
+        const lyra_video_options c = c_options(options);
+        detail::check(lyra_feed_video_bytes(handle_.get(), data, size, &c));
+    }
+
+    /// Adds a video from a seekable binary stream that the caller keeps alive until the turn's end.
+    void feed_video_stream(std::istream &stream, const VideoOptions &options = {}) {
+        feed_video_stream(borrowed(stream), options);
+    }
+
+    /// The same from a stream that is kept alive here.
+    void feed_video_stream(std::shared_ptr<std::istream> stream, const VideoOptions &options = {}) {
+        const lyra_video_options c = c_options(options);
+        lyra_reader reader = reader_of(std::move(stream));
+        check_reader(lyra_feed_video_reader(handle_.get(), &reader, &c));
+    }
+
+    /// Adds a video of frames in memory, each of them as feed_image_rgb8 takes it, one after the other; copied.
+    void feed_video_frames(const std::uint8_t *pixels, std::size_t frames, std::int32_t width, std::int32_t height,
+                           std::size_t stride = 0) {
+        detail::check(
+            lyra_feed_video_frames(handle_.get(), pixels, frames, width, height, row_bytes(stride, width)));
+    }
+
+    /// Adds sound that is not speech from a file, which must stay in place until the turn's end.
+    void feed_sound_file(const std::string &path) { detail::check(lyra_feed_sound_file(handle_.get(), path.c_str())); }
+
+    /// Adds sound from a file's bytes in memory, which are copied.
+    void feed_sound_bytes(const void *data, std::size_t size) {
+        detail::check(lyra_feed_sound_bytes(handle_.get(), data, size));
+    }
+
+    /// Adds sound from a seekable binary stream that the caller keeps alive until the turn's end.
+    void feed_sound_stream(std::istream &stream) { feed_sound_stream(borrowed(stream)); }
+
+    /// The same from a stream that is kept alive here.
+    void feed_sound_stream(std::shared_ptr<std::istream> stream) {
+        lyra_reader reader = reader_of(std::move(stream));
+        check_reader(lyra_feed_sound_reader(handle_.get(), &reader));
+    }
+
+    /// Adds samples of sound, as feed_audio_pcm does; one call is one sound.
+    void feed_sound_pcm(const float *samples, std::size_t frames, std::int32_t channels, std::int32_t sample_rate) {
+        detail::check(lyra_feed_sound_pcm(handle_.get(), samples, frames, channels, sample_rate));
+    }
 
     /// Ends the user's turn; the steps that follow make the answer.
     void end_turn() { detail::check(lyra_end_turn(handle_.get())); }
@@ -352,7 +438,25 @@ private:
     /// A pointer that is never null, since an empty view's may be.
     static const char *bytes(std::string_view text) noexcept { return text.empty() ? "" : text.data(); }
 
-    void feed_reader(std::istream *stream, std::shared_ptr<std::istream> owner) {
+    /// A stream that the caller keeps alive.
+    static std::shared_ptr<std::istream> borrowed(std::istream &stream) {
+        return std::shared_ptr<std::istream>(std::shared_ptr<std::istream>(), &stream);
+    }
+
+    static std::size_t row_bytes(std::size_t stride, std::int32_t width) noexcept {
+        return stride != 0 || width < 0 ? stride : 3 * static_cast<std::size_t>(width);
+    }
+
+    static lyra_video_options c_options(const VideoOptions &options) {
+        lyra_video_options c;
+        detail::check(lyra_video_options_init(&c));
+        c.frames_per_second = options.frames_per_second;
+        c.max_frames = options.max_frames;
+        c.with_audio = options.with_audio ? 1 : 0;
+        return c;
+    }
+
+    lyra_reader reader_of(std::shared_ptr<std::istream> stream) {
         if (stream == nullptr) throw Error(LYRA_E_ARGUMENT, "the stream is null");
         lyra_reader reader = {};
         reader.size = sizeof reader;
@@ -360,8 +464,8 @@ private:
         reader.seek = detail::StreamReader::seek;
         reader.length = detail::StreamReader::length;
         reader.close = detail::StreamReader::close;
-        reader.user = new detail::StreamReader{stream, std::move(owner), failure_};
-        check_reader(lyra_feed_audio_reader(handle_.get(), &reader));
+        reader.user = new detail::StreamReader{std::move(stream), failure_};
+        return reader;
     }
 
     /// As detail::check, but what a stream threw goes first.

@@ -29,6 +29,7 @@ class ModelOptions(ctypes.Structure):
         ("log", LogCallback),
         ("progress", OpenCallback),
         ("user", c_void_p),
+        ("sound_projector", c_char_p),
     ]
 
 
@@ -50,6 +51,9 @@ class ModelInfo(ctypes.Structure):
         ("speech_window_tokens", c_int32),
         ("audio_sample_rate", c_int32),
         ("audio_lookahead_samples", c_int32),
+        ("sees", c_int32),
+        ("hears_sound", c_int32),
+        ("vision_token_pixels", c_int32),
     ]
 
 
@@ -70,6 +74,20 @@ class SessionOptions(ctypes.Structure):
         ("speak", c_int32),
         ("adapter", c_char_p),
         ("system_prompt", c_char_p),
+        ("max_image_pixels", c_int64),
+        ("limit_pixels", c_int64),
+        ("limit_seconds", c_double),
+    ]
+
+
+class VideoOptions(ctypes.Structure):
+    """lyra_video_options"""
+
+    _fields_ = [
+        ("size", c_size_t),
+        ("frames_per_second", c_float),
+        ("max_frames", c_int32),
+        ("with_audio", c_int32),
     ]
 
 
@@ -120,6 +138,7 @@ STRUCTS = {
     "lyra_model_options": ModelOptions,
     "lyra_model_info": ModelInfo,
     "lyra_session_options": SessionOptions,
+    "lyra_video_options": VideoOptions,
     "lyra_reader": Reader,
     "lyra_progress": Progress,
     "lyra_usage": Usage,
@@ -147,6 +166,19 @@ STATUS_FUNCTIONS = {
     "lyra_feed_audio_reader": [_HANDLE, POINTER(Reader)],
     "lyra_feed_audio_pcm": [_HANDLE, POINTER(c_float), c_size_t, c_int32, c_int32],
     "lyra_feed_audio_end": [_HANDLE],
+    "lyra_feed_image_file": [_HANDLE, c_char_p],
+    "lyra_feed_image_bytes": [_HANDLE, c_char_p, c_size_t],
+    "lyra_feed_image_reader": [_HANDLE, POINTER(Reader)],
+    "lyra_feed_image_rgb8": [_HANDLE, c_char_p, c_int32, c_int32, c_size_t],
+    "lyra_video_options_init_size": [POINTER(VideoOptions), c_size_t],
+    "lyra_feed_video_file": [_HANDLE, c_char_p, POINTER(VideoOptions)],
+    "lyra_feed_video_bytes": [_HANDLE, c_char_p, c_size_t, POINTER(VideoOptions)],
+    "lyra_feed_video_reader": [_HANDLE, POINTER(Reader), POINTER(VideoOptions)],
+    "lyra_feed_video_frames": [_HANDLE, c_char_p, c_size_t, c_int32, c_int32, c_size_t],
+    "lyra_feed_sound_file": [_HANDLE, c_char_p],
+    "lyra_feed_sound_bytes": [_HANDLE, c_char_p, c_size_t],
+    "lyra_feed_sound_reader": [_HANDLE, POINTER(Reader)],
+    "lyra_feed_sound_pcm": [_HANDLE, POINTER(c_float), c_size_t, c_int32, c_int32],
     "lyra_end_turn": [_HANDLE],
     "lyra_step": [_HANDLE, POINTER(c_uint32)],
     "lyra_stop": [_HANDLE],

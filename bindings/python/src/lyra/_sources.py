@@ -1,12 +1,13 @@
-"""What can be fed as a recording, made into what the library takes: float samples, or a reader over a file object."""
+"""What can be fed, made into what the library takes: float samples, RGB pixels, or a reader over a file object."""
 
 from __future__ import annotations
 
 import ctypes
 import io
+import os
 import sys
 from array import array
-from typing import Any, BinaryIO, Callable, Iterable, Union
+from typing import Any, BinaryIO, Callable, Iterable, Optional, Union
 
 from . import _abi
 
@@ -43,10 +44,45 @@ class Samples:
             raise ValueError(f"samples of {view.ndim} dimensions; they can be [frames] or [frames, channels]")
         if view.ndim == 2:
             self.channels = view.shape[1]
+        if self.channels == 0:
+            raise ValueError("samples of 0 channels")
         if kind == "f":
             return array("f", view.tobytes())
         scale = _FULL_SCALE[kind]
         return array("f", (value / scale for value in array(kind, view.tobytes())))
+
+
+class Pixels:
+    """RGB pictures of 8 bits without gaps, as ``lyra_feed_image_rgb8`` and ``lyra_feed_video_frames`` take them."""
+
+    def __init__(self, data: bytes, count: int, height: int, width: int):
+        self.data, self.count, self.height, self.width = data, count, height, width
+
+    @classmethod
+    def of(cls, source: Any, dimensions: int) -> Optional[Pixels]:
+        """The pixels of a PIL image, or of a buffer of uint8 of shape [..., height, width, 3] and so many dimensions;
+        None for a path, bytes or a file object.
+
+        Raises TypeError for other types of elements and ValueError for other shapes."""
+        if isinstance(source, (str, os.PathLike, bytes, bytearray)):
+            return None
+        if dimensions == 3 and hasattr(source, "convert") and hasattr(source, "tobytes"):
+            image = source.convert("RGB")
+            return cls(image.tobytes(), 1, image.height, image.width)
+        try:
+            view = memoryview(source)
+        except TypeError:
+            if hasattr(source, "read"):
+                return None
+            raise TypeError("a path, bytes, a binary file object or uint8 pixels are needed") from None
+        if view.format.lstrip("@=<>!") != "B":
+            raise TypeError(f"pixels of type {view.format!r}; they can be uint8")
+        shape = view.shape
+        if view.ndim != dimensions or shape[-1] != 3:
+            what = "[height, width, 3]" if dimensions == 3 else "[frames, height, width, 3]"
+            raise ValueError(f"pixels of shape {list(shape or ())}; they can be {what}")
+        # A view of any strides, negative ones too, comes out in order.
+        return cls(view.tobytes(), shape[0] if dimensions == 4 else 1, shape[-3], shape[-2])
 
 
 class FileReader:

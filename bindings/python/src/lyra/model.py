@@ -34,6 +34,12 @@ class ModelInfo:
     #: Hz of the spoken answers; 0 if the model does not speak.
     audio_sample_rate: int
     audio_lookahead_samples: int
+    #: Whether images and videos can be fed.
+    sees: bool
+    #: Whether sound other than speech can be fed.
+    hears_sound: bool
+    #: Side of the square of a prepared picture that becomes one token; 0 if the model does not see.
+    vision_token_pixels: int
 
 
 class Model:
@@ -48,6 +54,7 @@ class Model:
         *,
         towers: Union[str, os.PathLike[str], None] = None,
         vocoder: Union[str, os.PathLike[str], None] = None,
+        sound_projector: Union[str, os.PathLike[str], None] = None,
         threads: int = 0,
         log: Optional[Callable[[str, str], None]] = None,
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
@@ -58,6 +65,7 @@ class Model:
             path: The directory with config.json and the weights.
             towers: A directory in which towers and vocoder are looked for as well.
             vocoder: The vocoder's file or directory, if it is not found beside the towers.
+            sound_projector: A file with mm_audio_projector's tensors; the published checkpoints carry none.
             threads: How many threads the process computes with; 0: one for each processor.
             log: Called with "info" or "warning" and a message for a person.
             progress: Called with the number of tensors that are open and of all; returning False gives up. What it
@@ -86,6 +94,7 @@ class Model:
         options = initialized(_abi.ModelOptions, "lyra_model_options_init_size")
         options.towers_dir = None if towers is None else os.fsencode(towers)
         options.vocoder = None if vocoder is None else os.fsencode(vocoder)
+        options.sound_projector = None if sound_projector is None else os.fsencode(sound_projector)
         options.threads = threads
         if log is not None:
             options.log = self._callbacks[0]
@@ -115,6 +124,9 @@ class Model:
         max_context_tokens: int = 0,
         adapter: str = "auto",
         system_prompt: Optional[str] = None,
+        max_image_pixels: int = 0,
+        limit_pixels: int = 0,
+        limit_seconds: float = 0,
     ) -> Session:
         """Begins a conversation. What is left out, or 0, has its default.
 
@@ -131,6 +143,9 @@ class Model:
             max_context_tokens: Of the whole conversation.
             adapter: "auto", "none" or an adapter's name.
             system_prompt: Instead of "You are a helpful assistant."
+            max_image_pixels: Larger pictures are shrunk to so many pixels before they are encoded.
+            limit_pixels: Pictures and videos with more pixels (a frame of them) are refused.
+            limit_seconds: Longer videos and sounds are refused; speech has no limit.
 
         Raises:
             LyraError: ARGUMENT for a value out of its range or an unknown adapter; MISSING if ``speak`` is set and the
@@ -151,6 +166,9 @@ class Model:
         options.speak = 1 if speak else 0
         options.adapter = adapter.encode()
         options.system_prompt = None if system_prompt is None else system_prompt.encode()
+        options.max_image_pixels = max_image_pixels
+        options.limit_pixels = limit_pixels
+        options.limit_seconds = limit_seconds
         handle = ctypes.c_void_p()
         call("lyra_session_create", self._open_handle(), ctypes.byref(options), ctypes.byref(handle))
         return Session(handle.value, self.info.audio_sample_rate, self._callbacks)
@@ -161,8 +179,8 @@ class Model:
         c = initialized(_abi.ModelInfo, "lyra_model_info_init_size")
         call("lyra_model_get_info", self._open_handle(), ctypes.byref(c))
         values = {name: getattr(c, name) for name, _ in c._fields_ if name != "size"}
-        values["hears_speech"] = bool(c.hears_speech)
-        values["speaks"] = bool(c.speaks)
+        for ability in ("hears_speech", "speaks", "sees", "hears_sound"):
+            values[ability] = bool(values[ability])
         return ModelInfo(**values)
 
     def close(self) -> None:

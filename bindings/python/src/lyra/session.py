@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Generator, Iterable, Optional, Union
 
 from . import _abi
 from ._library import call, initialized
-from ._sources import FileReader, Samples
+from ._sources import FileReader, Pixels, Samples
 from .errors import LyraError, Status
 from .events import Audio, End, Event, Phase, Progress, Text, Usage
 
@@ -67,30 +67,106 @@ class Session:
                 or a rate or channel count that cannot be; STATE while an answer is being made.
             TypeError, ValueError: A source that is none of these.
         """
-        if rate is not None:
-            if isinstance(source, (str, os.PathLike, bytes)) or hasattr(source, "read"):
-                raise TypeError("a rate is for samples; a file has its own")
-            samples = Samples(source)
-            self._call("lyra_feed_audio_pcm", samples.pointer, samples.frames, samples.channels, rate)
-            if not more:
-                self._call("lyra_feed_audio_end")
-        elif isinstance(source, (str, os.PathLike)):
-            self._call("lyra_feed_audio_file", os.fsencode(source))
-        elif isinstance(source, (bytes, bytearray)):
-            self._call("lyra_feed_audio_bytes", bytes(source), len(source))
-        elif hasattr(source, "read"):
-            self._feed_file_object(source)
-        else:
-            raise TypeError("a path, bytes or a binary file object is needed, or samples with their rate")
-
-    def _feed_file_object(self, file: Any) -> None:
-        if not (hasattr(file, "seekable") and file.seekable()):
-            data = file.read()
-            self._call("lyra_feed_audio_bytes", data, len(data))
+        if rate is None:
+            self._feed_file("audio", source)
             return
-        reader = FileReader(file)
-        self._readers.append(reader)
-        self._call_reading("lyra_feed_audio_reader", ctypes.byref(reader.struct))
+        self._feed_samples("audio", source, rate)
+        if not more:
+            self._call("lyra_feed_audio_end")
+
+    def feed_sound(
+        self,
+        source: Union[str, os.PathLike[str], bytes, bytearray, BinaryIO, Iterable[float], Any],
+        rate: Optional[int] = None,
+    ) -> None:
+        """Adds sound that is not speech to the user's turn.
+
+        Args:
+            source, rate: As feed_audio takes them; one call is one sound.
+
+        Raises:
+            LyraError: As feed_audio does; MISSING if the model does not hear sound, MEMORY in a step if it is too long.
+            TypeError, ValueError: A source that is none of these.
+        """
+        if rate is None:
+            self._feed_file("sound", source)
+        else:
+            self._feed_samples("sound", source, rate)
+
+    def feed_image(self, source: Union[str, os.PathLike[str], bytes, bytearray, BinaryIO, Any]) -> None:
+        """Adds an image to the user's turn. It is decoded at once, and not needed afterwards.
+
+        Args:
+            source: The path of a file (JPEG, PNG, WebP, GIF), a file's ``bytes``, a binary file object; a PIL image; or
+                pixels: anything with a buffer of uint8 of shape [height, width, 3], such as a numpy array.
+
+        Raises:
+            LyraError: IO, FORMAT, MISSING if the model does not see, MEMORY over the limit of pixels.
+            TypeError, ValueError: A source that is none of these.
+        """
+        pixels = Pixels.of(source, dimensions=3)
+        if pixels is None:
+            self._feed_file("image", source)
+        else:
+            self._call("lyra_feed_image_rgb8", pixels.data, pixels.width, pixels.height, 3 * pixels.width)
+
+    def feed_video(
+        self,
+        source: Union[str, os.PathLike[str], bytes, bytearray, BinaryIO, Any],
+        *,
+        fps: float = 0,
+        max_frames: int = 0,
+        with_audio: bool = False,
+    ) -> None:
+        """Adds a video to the user's turn.
+
+        Args:
+            source: The path of a file, which must stay in place until the turn's end; a file's ``bytes``; a binary file
+                object; or frames: anything with a buffer of uint8 of shape [frames, height, width, 3], all of which are
+                looked at.
+            fps: Frames a second that are looked at; 0: 2.
+            max_frames: At most so many, evenly over the whole video; 0: 16.
+            with_audio: Whether the video's own audio follows its frames as speech.
+
+        Raises:
+            LyraError: IO, FORMAT, MISSING if the model does not see or there is no audio, MEMORY over a limit.
+            TypeError, ValueError: A source that is none of these.
+        """
+        pixels = Pixels.of(source, dimensions=4)
+        if pixels is not None:
+            if fps or max_frames or with_audio:
+                raise TypeError("fps, max_frames and with_audio are for files; of frames all are looked at")
+            self._call(
+                "lyra_feed_video_frames", pixels.data, pixels.count, pixels.width, pixels.height, 3 * pixels.width
+            )
+            return
+        options = initialized(_abi.VideoOptions, "lyra_video_options_init_size")
+        options.frames_per_second = fps
+        options.max_frames = max_frames
+        options.with_audio = 1 if with_audio else 0
+        self._feed_file("video", source, ctypes.byref(options))
+
+    def _feed_samples(self, kind: str, source: Any, rate: int) -> None:
+        if isinstance(source, (str, os.PathLike, bytes)) or hasattr(source, "read"):
+            raise TypeError("a rate is for samples; a file has its own")
+        samples = Samples(source)
+        self._call(f"lyra_feed_{kind}_pcm", samples.pointer, samples.frames, samples.channels, rate)
+
+    def _feed_file(self, kind: str, source: Any, *options: Any) -> None:
+        """A path, a file's bytes, or a file object, by the functions for ``kind``."""
+        if isinstance(source, (str, os.PathLike)):
+            self._call(f"lyra_feed_{kind}_file", os.fsencode(source), *options)
+        elif isinstance(source, (bytes, bytearray)):
+            self._call(f"lyra_feed_{kind}_bytes", bytes(source), len(source), *options)
+        elif not hasattr(source, "read"):
+            raise TypeError("a path, bytes or a binary file object is needed, or samples with their rate, or pixels")
+        elif hasattr(source, "seekable") and source.seekable():
+            reader = FileReader(source)
+            self._readers.append(reader)
+            self._call_reading(f"lyra_feed_{kind}_reader", ctypes.byref(reader.struct), *options)
+        else:
+            data = source.read()
+            self._call(f"lyra_feed_{kind}_bytes", data, len(data), *options)
 
     def set_system_prompt(self, text: str) -> None:
         """Replaces the system prompt. Raises LyraError: STATE once a turn has ended."""

@@ -1,0 +1,165 @@
+"""Images, videos and sound through the package: every kind of source gives the same answer."""
+
+import io
+import subprocess
+import sys
+from array import array
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lyra
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    y, x = np.mgrid[0:44, 0:60]
+    return np.stack([x * 4, y * 5, (x + y) % 256], -1).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def picture(pixels, tmp_path_factory):
+    path = tmp_path_factory.mktemp("picture") / "picture.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory, recording):
+    """Two seconds of video, without and with sound."""
+    directory = tmp_path_factory.mktemp("videos")
+    make = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", "testsrc=duration=2:size=60x44:rate=10"]
+    for name, sound in (("silent.mp4", []), ("spoken.mp4", ["-i", str(recording), "-shortest"])):
+        subprocess.run([*make, *sound, "-pix_fmt", "yuv420p", str(directory / name)], check=True)
+    return directory
+
+
+def answer(session):
+    """-> the tokens of the answer, and the number of tokens that stood for media"""
+    session.feed_text("What is it?")
+    for event in session.answer():
+        if isinstance(event, lyra.End):
+            usage = event.usage
+    tokens = session.read_tokens()
+    session.reset()
+    return tokens, usage.media_tokens
+
+
+def test_a_model_tells_what_it_takes(model):
+    assert model.info.sees is True and model.info.hears_sound is True and model.info.vision_token_pixels == 28
+
+
+def test_every_source_of_an_image_gives_the_same_answer(session, picture, pixels):
+    data = picture.read_bytes()
+    upside_down = pixels[::-1].copy()[::-1]
+    wide = np.zeros((44, 80, 3), np.uint8)
+    wide[:, 10:70] = pixels
+    sources = [picture, str(picture), data, bytearray(data), io.BytesIO(data), pixels, upside_down, wide[:, 10:70],
+               Image.open(picture), Image.fromarray(pixels).convert("RGBA"), memoryview(pixels)]
+    answers = []
+    for source in sources:
+        session.feed_image(source)
+        answers.append(answer(session))
+    assert answers[0][1] == 4 and all(other == answers[0] for other in answers[1:])
+
+
+def test_an_image_is_not_needed_after_the_call(session, picture, tmp_path):
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(picture.read_bytes())
+    session.feed_image(copy)
+    copy.unlink()
+    file = io.BytesIO(picture.read_bytes())
+    session.feed_image(file)
+    file.close()
+    assert answer(session)[1] == 8
+
+
+@pytest.mark.parametrize("source, error", [
+    (np.zeros((4, 4), np.uint8), ValueError), (np.zeros((4, 4, 4), np.uint8), ValueError),
+    (np.zeros((2, 4, 4, 3), np.uint8), ValueError), (np.zeros((4, 4, 3), np.float32), TypeError),
+    (np.zeros((4, 4, 3), np.int8), TypeError), (7, TypeError), (None, TypeError), ([1, 2], TypeError)])
+def test_what_is_no_picture_is_an_error(session, source, error):
+    with pytest.raises(error):
+        session.feed_image(source)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (1, 70_000, 3)])
+def test_pictures_that_cannot_be_are_the_librarys_to_refuse(session, shape):
+    with pytest.raises(lyra.LyraError) as failure:
+        session.feed_image(np.zeros(shape, np.uint8))
+    assert failure.value.code == lyra.Status.ARGUMENT
+
+
+def test_every_source_of_a_video_gives_the_same_answer(session, videos):
+    path = videos / "silent.mp4"
+    answers = []
+    for source in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
+        session.feed_video(source)
+        answers.append(answer(session))
+    assert answers[0][1] == 8 and all(other == answers[0] for other in answers[1:])
+
+
+def test_frames_and_options_of_a_video(session, videos, pixels):
+    session.feed_video(videos / "silent.mp4", max_frames=2)
+    assert answer(session)[1] == 4
+    session.feed_video(np.stack([pixels, pixels, pixels]))
+    odd = answer(session)
+    session.feed_video(np.stack([pixels] * 4))
+    assert answer(session) == odd and odd[1] == 8
+    session.feed_video(videos / "spoken.mp4", with_audio=True)
+    assert answer(session)[1] == 8 + 300
+    with pytest.raises(lyra.LyraError) as failure:
+        session.feed_video(videos / "silent.mp4", with_audio=True)
+    assert failure.value.code == lyra.Status.MISSING and "audio" in str(failure.value)
+    with pytest.raises(TypeError):
+        session.feed_video(np.stack([pixels] * 2), fps=1)
+    with pytest.raises(ValueError):
+        session.feed_video(pixels)
+
+
+def test_every_source_of_a_sound_gives_the_same_answer(session, recording):
+    answers = []
+    for source in (recording, recording.read_bytes(), io.BytesIO(recording.read_bytes())):
+        session.feed_sound(source)
+        answers.append(answer(session))
+    assert answers[0][1] == 3 and all(other == answers[0] for other in answers[1:])
+    session.feed_sound(array("f", [0.0] * 16_000), 16_000)
+    assert answer(session)[1] == 3
+    with pytest.raises(TypeError):
+        session.feed_sound(recording, 16_000)
+
+
+def test_samples_of_no_channels_are_an_error(session):
+    with pytest.raises(ValueError):
+        session.feed_sound(np.zeros((5, 0), np.float32), 16_000)
+
+
+def test_pictures_are_shrunk_and_refused_on_request(model, tmp_path):
+    large = np.full((560, 560, 3), 90, np.uint8)
+    with model.session(sampling="greedy", max_new_tokens=2, max_image_pixels=28 * 28 * 100) as few:
+        few.feed_image(large)
+        assert answer(few)[1] == 100
+    path = tmp_path / "large.png"
+    Image.fromarray(large).save(path)
+    with model.session(limit_pixels=1000) as narrow, pytest.raises(lyra.LyraError) as failure:
+        narrow.feed_image(path)
+    assert failure.value.code == lyra.Status.MEMORY
+
+
+def test_the_example_describes_a_folder(checkpoint, picture, tmp_path):
+    (tmp_path / "b.png").write_bytes(picture.read_bytes())
+    (tmp_path / "a.png").write_bytes(picture.read_bytes())
+    (tmp_path / "text.txt").write_text("no picture")
+    command = [sys.executable, str(ROOT / "examples/python/describe_folder.py"), str(checkpoint), str(tmp_path)]
+    ended = subprocess.run([*command, "--greedy", "--max-tokens", "4"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["a.png", "b.png"]
+    assert lines[0].split("\t")[1] == lines[1].split("\t")[1]
+    (tmp_path / "c.jpg").write_bytes(b"no picture")
+    ended = subprocess.run([*command, "--greedy", "--max-tokens", "4"], capture_output=True, text=True)
+    assert ended.returncode == 1 and "c.jpg" in ended.stderr and len(ended.stdout.splitlines()) == 2
