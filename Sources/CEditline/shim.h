@@ -1,2 +1,17 @@
 #include <stdio.h>
 #include <editline/readline.h>
+
+static inline int lyra_end_line(int count, int key) {
+    (void)count, (void)key;
+    rl_done = 1;
+    return 0;
+}
+
+/* Makes Ctrl-C a key that ends the line, for a terminal that does not make it a signal. */
+static inline void lyra_bind_interrupt(void) {
+    rl_initialize();
+    rl_add_defun("lyra-end-line", lyra_end_line, 3);
+}
+
+/* Whether that key ended the line. */
+static inline int lyra_was_interrupted(void) { return rl_done; }

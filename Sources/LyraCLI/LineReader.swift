@@ -11,16 +11,30 @@ final class LineReader {
     }
 
     let isInteractive = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1
+    private var isBound = false
 
     func read(prompt: String) -> Line {
-        if isInteractive {
-            guard let line = readline(prompt) else { return Interrupt.clear() ? .interrupted : .end }
-            defer { free(line) }
-            if Interrupt.clear() { return .interrupted }
-            if line.pointee != 0 { add_history(line) }
-            return .text(String(cString: line))
+        guard isInteractive else { return readLine().map { .text($0) } ?? .end }
+        let settings = disableInterruptKey()
+        defer { if var settings { tcsetattr(STDIN_FILENO, TCSANOW, &settings) } }
+        if !isBound {
+            lyra_bind_interrupt()
+            isBound = true
         }
-        guard let line = readLine() else { return .end }
-        return .text(line)
+        guard let line = readline(prompt) else { return lyra_was_interrupted() != 0 ? .interrupted : .end }
+        defer { free(line) }
+        if lyra_was_interrupted() != 0 { return .interrupted }
+        if line.pointee != 0 { add_history(line) }
+        return .text(String(cString: line))
+    }
+
+    /// Has Ctrl-C come as a key, since libedit goes on reading after a signal. → the terminal's settings before
+    private func disableInterruptKey() -> termios? {
+        var settings = termios()
+        guard tcgetattr(STDIN_FILENO, &settings) == 0 else { return nil }
+        let before = settings
+        withUnsafeMutableBytes(of: &settings.c_cc) { $0[Int(VINTR)] = 0 }  // 0 is _POSIX_VDISABLE: no key
+        tcsetattr(STDIN_FILENO, TCSANOW, &settings)
+        return before
     }
 }

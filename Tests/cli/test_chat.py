@@ -1,0 +1,154 @@
+"""A conversation: lines from a pipe, and a person's keys on a terminal."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support import FIXTURES, MP3, TOOL, lyra, model_of, read_wav
+
+CHAT = ("chat", *model_of("a"), "--temperature", "0", "--max-tokens", "6")
+PATIENCE = 60
+
+
+def chat(lines, *arguments, **options):
+    command = [TOOL, *map(str, (*CHAT, *arguments))]
+    return subprocess.run(
+        command, input="".join(f"{line}\n" for line in lines), capture_output=True, encoding="utf-8", errors="replace",
+        timeout=120, **options)
+
+
+def test_lines_are_turns_of_one_conversation():
+    both = chat(["Hello! Who are you?", "And where?"])
+    assert (both.returncode, both.stderr) == (0, "")
+    first = chat(["Hello! Who are you?"])
+    assert both.stdout.startswith(first.stdout) and len(both.stdout) > len(first.stdout)
+    assert not both.stdout.endswith(chat(["And where?"]).stdout), "the second turn knows of the first"
+
+
+def test_reset_forgets():
+    forgotten = chat(["Hello! Who are you?", "/reset", "And where?"])
+    assert forgotten.stdout == chat(["Hello! Who are you?"]).stdout + chat(["And where?"]).stdout
+
+
+def test_pictures_and_recordings_go_with_the_next_line(pictures, recordings):
+    seen = chat([f"/image {pictures['a_small']}", "Describe it."])
+    assert (seen.returncode, seen.stderr) == (0, "")
+    assert seen.stdout != chat(["Describe it."]).stdout
+    assert seen.stdout == chat([f"/image '{pictures['a_small']}'", "Describe it."]).stdout
+    heard = chat([f"/audio {recordings['a_short']}", ""])
+    assert heard.returncode == 0 and heard.stdout.strip()
+    assert chat([f"/sound {MP3}", "What?"]).returncode == 0
+    assert chat([""]).stdout == "", "there is nothing to answer"
+
+
+def test_answers_are_spoken_while_say_is_on(tmp_path):
+    ended = chat(["One", "/say on", "Two", "/say off", "Three"], cwd=tmp_path)
+    assert ended.returncode == 0 and "lyra-1.wav" in ended.stderr
+    assert os.listdir(tmp_path) == ["lyra-1.wav"]
+    assert len(read_wav(tmp_path / "lyra-1.wav")[1]) > 0
+
+
+@pytest.mark.parametrize("line, part", [
+    ("/image /nowhere.png", "/nowhere.png"), ("/image", "needs a file"), ("/dance", "/dance"), ("/say maybe", "/say on"),
+    (f"/image {MP3}", "hi.mp3"), (f"/video {MP3}", "hi.mp3")])
+def test_an_error_in_a_script_ends_the_chat(line, part):
+    ended = chat([line, "Hello"])
+    assert ended.returncode == 1 and ended.stdout == ""
+    assert part in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def test_quit_and_help():
+    ended = chat(["/help", "/quit", "Hello"])
+    assert ended.returncode == 0 and ended.stdout == "" and "/reset" in ended.stderr
+
+
+class Terminal:
+    """The tool on a pseudo-terminal."""
+
+    def __init__(self, *arguments):
+        self.process, self.seen = None, b""
+        self.master, slave = pty.openpty()
+        command = [TOOL, *map(str, arguments)]
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env={**os.environ, "TERM": "xterm"},
+            preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0))
+        os.close(slave)
+
+    def type(self, keys):
+        os.write(self.master, keys.encode())
+
+    def wait(self, *parts):
+        """Until the screen got all of these, in this order, since the last wait."""
+        end, found = time.monotonic() + PATIENCE, b""
+        while time.monotonic() < end:
+            if select.select([self.master], [], [], 0.1)[0]:
+                try:
+                    found += os.read(self.master, 4096)
+                except OSError:
+                    break
+            rest = found
+            for part in parts:
+                at = rest.find(part.encode())
+                if at < 0:
+                    break
+                rest = rest[at + len(part):]
+            else:
+                return found
+        raise AssertionError(found)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+
+@pytest.fixture
+def terminal():
+    opened = []
+
+    def begin(*arguments):
+        opened.append(Terminal(*arguments))
+        return opened[-1]
+
+    yield begin
+    for one in opened:
+        one.close()
+
+
+def test_a_person_edits_a_line_and_leaves(terminal, pictures):
+    screen = terminal(*CHAT)
+    screen.wait("/help", "> ")
+    screen.type("/helx\x7fp\r")  # a backspace takes the wrong letter back
+    screen.wait("/reset", "Ctrl-C", "> ")
+    screen.type("/image /nowhere.png\r")
+    screen.wait("/nowhere.png", "> ")
+    screen.type(f"/image {pictures['a_small']}\r")
+    screen.wait("+> ")
+    screen.type("What is it?\r")
+    screen.wait("\n> ")
+    screen.type("\x10\r")  # Ctrl-P: the line before, again
+    screen.wait("What is it?", "\n> ")
+    screen.type("\x04")
+    assert screen.process.wait(PATIENCE) == 0
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat(terminal, endless):
+    screen = terminal("chat", *endless, "--temperature", "0", "--max-tokens", "30000")
+    screen.wait("> ")
+    screen.type("half a line\x03")
+    screen.wait("Ctrl-D", "> ")
+    screen.type("Hello\r")
+    time.sleep(1)
+    screen.type("\x03")
+    screen.wait("\n> ")
+    screen.type("Again\r")
+    time.sleep(0.5)
+    screen.type("\x03")
+    screen.wait("\n> ")
+    screen.type("/quit\r")
+    assert screen.process.wait(PATIENCE) == 0
