@@ -22,9 +22,11 @@ export ASAN_OPTIONS=quarantine_size_mb=64:allocator_may_return_null=1:detect_sta
 export LSAN_OPTIONS=suppressions=$here/leaks.txt:print_suppressions=0
 limits=(-rss_limit_mb=1024 -timeout=10 "-artifact_prefix=$found/")
 
+# swiftc heeds only its last -sanitize; the package manager would give it one for each sanitizer, in any order.
 build() {
     LYRA_FUZZ=1 swift build --package-path "$root" --scratch-path "$scratch" -c release --sanitize fuzzer \
-        --sanitize address -Xswiftc -use-ld=lld -Xswiftc -enable-testing 2>&1 | tee "$work/build.log" |
+        -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=address -Xswiftc -use-ld=lld -Xswiftc -enable-testing 2>&1 |
+        tee "$work/build.log" |
         grep -E 'error:|warning: unre|^Build complete'
     return "${PIPESTATUS[0]}"
 }
