@@ -9,6 +9,9 @@ final class CodecContext {
     /// Damaged packets in a row after the last one, before a decoder that only reports errors is taken to be at its end.
     private static let mostFailures = 256
 
+    /// libavcodec counts the pixels that it adds to rows, too: at most this many for pictures of 65,535 rows.
+    static let paddingPixels: Int64 = 1 << 24
+
     private(set) var context: UnsafeMutablePointer<AVCodecContext>?
     private var isDraining = false
     private var failures = 0

@@ -36,6 +36,10 @@ public enum ImageDecoder {
             throw LyraError(
                 .format, "\(name): not a picture that lyra knows: JPEG, PNG, WebP, GIF, BMP and TIFF are decoded")
         }
+        if header.kind == .tiff, EXIF.holdsJPEG(ByteScan(bytes)) {
+            // libavcodec gives wrong colours for most of them, without an error.
+            throw LyraError(.unsupported, "\(name): JPEG inside a TIFF; convert it to JPEG or PNG")
+        }
         if let size = header.size {
             try check(width: size.width, height: size.height, kind: header.kind, name: name, limits: limits)
         }
@@ -63,7 +67,8 @@ public enum ImageDecoder {
         var filled = 0
         while true {
             if interrupted() { throw LyraError(.state, "\(name): interrupted") }
-            let room = max(min(filled == 0 ? Int(stated) : piece, piece * 16), 1)
+            let room =
+                filled < Int(stated) ? min(Int(stated) - filled, 16 * piece) : filled == Int(stated) ? 4096 : piece
             guard av_grow_packet(packet, Int32(room)) >= 0 else {
                 throw LyraError(.memory, "\(name): no memory for the encoded picture")
             }
@@ -71,7 +76,7 @@ public enum ImageDecoder {
             let count = try reader.fill(target, from: Int64(filled), name: name)
             filled += count
             guard filled <= most else { throw tooManyBytes(name, limits) }
-            if count < room || filled == Int(stated) { break }
+            if count < room { break }
         }
         av_shrink_packet(packet, Int32(filled))
     }
@@ -112,7 +117,7 @@ public enum ImageDecoder {
     ) throws -> Frame {
         let codec = try CodecContext(header.codec, name: name) {
             $0.thread_count = 1
-            $0.max_pixels = Int64(limits.imagePixels)
+            $0.max_pixels = Int64(limits.imagePixels) + CodecContext.paddingPixels
             // The integer transform of the IJG's library, as most other readers have it.
             if header.kind == .jpeg { $0.idct_algo = FF_IDCT_INT }
         }

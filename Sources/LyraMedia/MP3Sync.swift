@@ -11,20 +11,34 @@ enum MP3Sync {
 
     /// Whether a file is MPEG audio, or anything else that libsndfile would hand to an MPEG decoder.
     static func isMPEG(_ reader: any ByteReader, name: String) throws -> Bool {
-        var bytes = [UInt8](repeating: 0, count: searchLength)
-        let count = try bytes.withUnsafeMutableBytes { try reader.fill($0, from: 0, name: name) }
-        bytes.removeLast(bytes.count - count)
-        // A tag of ID3v2: ten bytes, of which the last four are its length in 7 bits each.
-        if bytes.starts(with: "ID3".utf8), bytes.count >= 10 {
-            let start = 10 + bytes[6..<10].reduce(0) { $0 << 7 | Int($1 & 0x7f) }
-            var after = [UInt8](repeating: 0, count: 4)
-            _ = try after.withUnsafeMutableBytes { try reader.fill($0, from: Int64(start), name: name) }
-            return after != Array("fLaC".utf8)
+        var bytes = try read(reader, from: 0, name: name)
+        // Tags of ID3v2: ten bytes, of which the last four are the length of the rest in 7 bits each.
+        var start: Int64 = 0
+        for _ in 0..<mostTags where bytes.starts(with: "ID3".utf8) && bytes.count >= 10 {
+            start += 10 + bytes[6..<10].reduce(0) { $0 << 7 | Int64($1 & 0x7f) }
+            bytes = try read(reader, from: start, name: name)
         }
-        // RIFF whose format chunk comes first and says MP3.
-        if bytes.starts(with: "RIFF".utf8), bytes.count >= 22, bytes[20] == 0x55, bytes[21] == 0 { return true }
-        if bytes.count >= 2, bytes[0] == 0xff, bytes[1] & 0xe0 == 0xe0 { return true }
-        return firstFrame(in: bytes) != nil
+        if bytes.starts(with: "RIFF".utf8) {
+            // The format chunk usually comes first, and says MP3.
+            return bytes.count >= 22 && bytes[20] == 0x55 && bytes[21] == 0
+        }
+        if bytes.dropFirst(4).starts(with: "ftyp".utf8) { return false }
+        return hasHeader(bytes) || firstFrame(in: bytes) != nil
+    }
+
+    /// Tags that are skipped at the beginning.
+    private static let mostTags = 8
+
+    private static func read(_ reader: any ByteReader, from offset: Int64, name: String) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: searchLength)
+        let count = try bytes.withUnsafeMutableBytes { try reader.fill($0, from: offset, name: name) }
+        return Array(bytes[..<count])
+    }
+
+    /// Whether the bytes begin with the header of any layer: version and layer, bit rate and sample rate are possible ones.
+    private static func hasHeader(_ bytes: [UInt8]) -> Bool {
+        bytes.count >= headerLength && bytes[0] == 0xff && bytes[1] & 0xe0 == 0xe0 && bytes[1] & 0x18 != 0x08
+            && bytes[1] & 0x06 != 0 && bytes[2] & 0xf0 != 0xf0 && bytes[2] & 0x0c != 0x0c
     }
 
     /// The offset of the first of several frames in a row, or nil if there is none.

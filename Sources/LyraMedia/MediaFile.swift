@@ -21,6 +21,7 @@ final class MediaFile {
         self.name = name
         self.limits = limits
         stream = try ReaderStream(reader: reader, name: name, interrupted: interrupted)
+        try MovieTables.check(reader, name: name) { [stream] in try stream.check() }
         try MediaLog.quiet { try open() }
     }
 
@@ -101,9 +102,24 @@ final class MediaFile {
         }
     }
 
+    /// Whether seeking takes a sensible time: libavformat's search is quadratic in the frames that an edit list discards.
+    private lazy var isQuickToSeek: Bool = {
+        let mostDiscarded = 4096
+        var discarded = 0
+        for index in 0..<Int(context?.pointee.nb_streams ?? 0) {
+            guard let track = track(index) else { continue }
+            for entry in 0..<avformat_index_get_entries_count(track) {
+                guard let found = avformat_index_get_entry(track, entry) else { break }
+                discarded += Int(found.pointee.flags & AVINDEX_DISCARD_FRAME) == 0 ? 0 : 1
+            }
+        }
+        return discarded <= mostDiscarded
+    }()
+
     /// Moves to the last key frame at or before `time`, in the track's time base.
     /// - Returns: Whether the container could do that.
     func seek(track: Int, to time: Int64) throws -> Bool {
+        guard isQuickToSeek else { return false }
         let status = MediaLog.quiet { av_seek_frame(context, Int32(track), time, AVSEEK_FLAG_BACKWARD) }
         try stream.check()
         return status >= 0

@@ -48,6 +48,11 @@ public final class VideoDecoder {
     private var framesDecoded = 0
     /// Where decoding began last: the index of a key frame.
     private var start = 0
+    /// Whether the container was told to go there, which it may have done inexactly.
+    private var isSought = false
+    /// How often decoding began further back for a frame that was missing.
+    private var retries = 0
+    private static let mostRetries = 32
     /// Whether decoding may begin at a key frame in the middle: not after that led past a frame that was looked for.
     private var seeks = true
 
@@ -128,7 +133,7 @@ public final class VideoDecoder {
         ) {
             $0.thread_count = Int32(clamping: threads)
             $0.thread_type = FF_THREAD_FRAME | FF_THREAD_SLICE
-            $0.max_pixels = Int64(limits.videoPixels)
+            $0.max_pixels = Int64(limits.videoPixels) + CodecContext.paddingPixels
             $0.pkt_timebase = track.pointee.time_base
         }
     }
@@ -237,28 +242,38 @@ public final class VideoDecoder {
     private func frame(for target: Int) throws -> Frame {
         while true {
             if hasCurrent {
-                let reached = position
-                let isExact = index.hasTimes ? Self.time(of: current) == index.time(of: target) : reached == target
+                let isExact =
+                    index.hasTimes ? Self.time(of: current) == index.time(of: target) : framesDecoded - 1 == target
                 if isExact { return current }
-                if reached >= target, index.hasTimes, Self.time(of: current) > index.time(of: target) {
-                    if hasPrevious { return previous }
-                    guard start > 0 else { return current }
-                    // The key frame did not lead to it: decode all from the beginning, once and for all.
-                    seeks = false
-                    try begin(at: 0)
-                    continue
+                if index.hasTimes, Self.time(of: current) > index.time(of: target) {
+                    if try beginEarlier(hasBefore: hasPrevious) { continue }
+                    return hasPrevious ? previous : current
                 }
             }
-            guard try decodeNext() else {
-                if hasCurrent { return current }
-                guard start == 0 else {
-                    seeks = false
-                    try begin(at: 0)
-                    continue
-                }
-                throw LyraError(.format, "\(name): no frame can be decoded: \(MediaLog.reason(decoder.lastFailure))")
-            }
+            if try decodeNext() { continue }
+            if try beginEarlier(hasBefore: hasCurrent) { continue }
+            if hasCurrent { return current }
+            throw LyraError(.format, "\(name): no frame can be decoded: \(MediaLog.reason(decoder.lastFailure))")
         }
+    }
+
+    /// Tries again from further back, where a frame is missing that decoding from the beginning might give.
+    ///
+    /// A container may seek to behind the frame, and a decoder may drop frames that follow a key frame which is no clean start.
+    /// - Parameter hasBefore: Whether a frame before the missing one was decoded.
+    /// - Returns: false if that would change nothing, or was tried often enough: the frame is damaged.
+    private func beginEarlier(hasBefore: Bool) throws -> Bool {
+        guard isSought else { return false }
+        if !hasBefore {
+            seeks = false
+            try begin(at: 0)
+            return true
+        }
+        guard start > 0, retries < Self.mostRetries else { return false }
+        retries += 1
+        let key = index.keyFrame(atOrBefore: start - 1)
+        try begin(at: key)
+        return true
     }
 
     private func decodeNext() throws -> Bool {
@@ -285,11 +300,13 @@ public final class VideoDecoder {
         hasPrevious = false
         framesDecoded = 0
         start = key
-        if seeks, index.hasTimes, try decoder.file.seek(track: decoder.track, to: index.time(of: key)) {
+        isSought = seeks && index.hasTimes
+        if isSought, try decoder.file.seek(track: decoder.track, to: index.time(of: key)) {
             decoder.flush()
             return
         }
         start = 0
+        isSought = false
         let file = try MediaFile(reader: reader, name: name, limits: limits, interrupted: interrupted)
         guard let track = file.track(decoder.track),
             track.pointee.codecpar.pointee.codec_id == decoder.codec.context?.pointee.codec_id

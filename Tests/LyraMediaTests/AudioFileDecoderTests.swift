@@ -45,7 +45,7 @@ import Testing
             Issue.record("this libsndfile cannot write format \(format)")
             return
         }
-        let decoded = try readAll(try AudioFileDecoder(bytes: bytes))
+        let decoded = try readAll(try AudioDecoder.open(bytes: bytes))
         #expect(abs(decoded.count - samples.count) <= 1152)
         let middle = 2_000..<46_000
         let difference = zip(decoded[middle], samples[middle]).map { $0 - $1 }
@@ -55,19 +55,19 @@ import Testing
     /// 86,976 samples with an RMS of 0.093084 are what Python's soundfile (libsndfile 1.2.2) reads from the same file. MP3
     /// decoders may differ in the last bits: 1e-5.
     @Test func realMP3IsReadAsPeersReadIt() throws {
-        let decoder = try AudioFileDecoder(path: fixturePath("hi.mp3"))
+        let decoder = try AudioDecoder.open(path: fixturePath("hi.mp3"))
         #expect(decoder.sampleRate == 24_000)
         let samples = try readAll(decoder)
         #expect(samples.count == 86_976)
         #expect(abs(rootMeanSquare(samples) - 0.09308435) < 1e-5)
-        #expect(try readAll(try AudioFileDecoder(bytes: fixture("hi.mp3")), piece: 77) == samples)
+        #expect(try readAll(try AudioDecoder.open(bytes: fixture("hi.mp3")), piece: 77) == samples)
     }
 
     /// A recording cut out of a stream: it begins in the middle of a frame. Python's soundfile reads 86,976 samples of the whole
     /// (151 frames of 576), and at most the frame that was cut and those that refer back to it differ.
     @Test func anMP3ThatBeginsInsideAFrameIsRead() throws {
-        let whole = try readAll(try AudioFileDecoder(bytes: fixture("hi.mp3")))
-        let cut = try readAll(try AudioFileDecoder(bytes: Array(fixture("hi.mp3")[100...]), name: "cut.mp3"))
+        let whole = try readAll(try AudioDecoder.open(bytes: fixture("hi.mp3")))
+        let cut = try readAll(try AudioDecoder.open(bytes: Array(fixture("hi.mp3")[100...]), name: "cut.mp3"))
         #expect(cut.count == 86_976 - 576)
         #expect(largestDifference(cut.suffix(80_000), whole.suffix(80_000)) < 1e-6)
         let noMusic = noise(30_000, seed: 7).map { UInt8(($0 + 0.5) * 255) }

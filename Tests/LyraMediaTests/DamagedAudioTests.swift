@@ -11,7 +11,7 @@ import Testing
 
     private func survives(_ bytes: [UInt8]) throws {
         _ = try lyraError {
-            let stream = try MonoAudioStream(try AudioFileDecoder(bytes: bytes, name: "damaged"), sampleRate: 16_000)
+            let stream = try MonoAudioStream(try AudioDecoder.open(bytes: bytes, name: "damaged"), sampleRate: 16_000)
             var buffer = [Float](repeating: 0, count: 30_000)
             var total = 0
             while total < Self.mostSamples {

@@ -1,0 +1,107 @@
+import LyraTensor
+
+/// Looks through an MP4 or MOV file, before libavformat reads it, for tables that claim more samples than the file can hold.
+///
+/// A table of samples of one size ("stsz") or with nothing of their own ("trun") takes a few bytes, whatever the number, while
+/// libavformat makes an entry of each sample: kilobytes would become gigabytes. (ISO/IEC 14496-12, 8.7.3 and 8.8.8.)
+struct MovieTables {
+    /// A file may claim as many samples as it has bytes, and this many in any case.
+    private static let allowance: Int64 = 1 << 20
+    /// And never more than this: libavformat takes 24 bytes for each.
+    private static let most: Int64 = 1 << 25
+    private static let mostBoxes = 1 << 20
+    private static let pieceLength = 1 << 16
+    /// Bytes of a table's box that are looked at, from its name on.
+    private static let tableLength = 16
+
+    private let reader: any ByteReader
+    private let name: String
+    private let size: Int64
+    private let stop: () throws -> Void
+    private var claimed: Int64 = 0
+
+    /// Does nothing if the file is not an MP4 or MOV.
+    /// - Parameter stop: Called now and then; it throws if the caller wants to stop.
+    /// - Throws: `LyraError(.memory)` if the tables claim too many samples, `.format` if there are too many boxes, `.io`.
+    static func check(_ reader: any ByteReader, name: String, stop: @escaping () throws -> Void) throws {
+        var tables = MovieTables(reader: reader, name: name, size: try reader.checkedSize(name: name), stop: stop)
+        try tables.check()
+    }
+
+    private init(reader: any ByteReader, name: String, size: Int64, stop: @escaping () throws -> Void) {
+        (self.reader, self.name, self.size, self.stop) = (reader, name, size, stop)
+    }
+
+    private mutating func check() throws {
+        var offset: Int64 = 0
+        for box in 0..<Self.mostBoxes {
+            let head = try bytes(from: offset, count: 16)
+            let isMovie = head.withUnsafeBytes { raw in
+                let scan = ByteScan(raw)
+                return ["ftyp", "moov", "mdat", "free", "skip", "wide", "pnot", "moof", "styp"].contains {
+                    scan.has($0, at: 4)
+                }
+            }
+            guard head.count >= 8, box > 0 || isMovie else { return }
+            let (length, isMedia) = head.withUnsafeBytes { raw in
+                let scan = ByteScan(raw)
+                var length = Int64(scan.big32(0) ?? 0)
+                // 1: the length follows, in 64 bits; 0: to the end of the file.
+                if length == 1 {
+                    length = Int64(scan.big32(8) ?? 0) << 32 | Int64(scan.big32(12) ?? 0)
+                } else if length == 0 {
+                    length = size
+                }
+                return (length, scan.has("mdat", at: 4))
+            }
+            guard length >= 8 else { return }
+            let (sum, overflow) = offset.addingReportingOverflow(length)
+            let end = overflow ? size : min(sum, size)
+            if !isMedia { try search(offset..<end) }
+            offset = end
+        }
+        throw LyraError(.format, "\(name): more than \(Self.mostBoxes) boxes")
+    }
+
+    private func bytes(from offset: Int64, count: Int) throws -> [UInt8] {
+        guard offset < size else { return [] }
+        var bytes = [UInt8](repeating: 0, count: count)
+        let filled = try bytes.withUnsafeMutableBytes { try reader.fill($0, from: offset, name: name) }
+        return Array(bytes[..<filled])
+    }
+
+    /// Finds tables wherever they are: libavformat looks for them in more places than the standard has them.
+    private mutating func search(_ range: Range<Int64>) throws {
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            try stop()
+            let count = min(Int64(Self.pieceLength + Self.tableLength), range.upperBound - offset)
+            let piece = try bytes(from: offset, count: Int(count))
+            guard !piece.isEmpty else { return }
+            claimed += piece.withUnsafeBytes { Self.samples(claimedIn: $0) }
+            guard claimed <= min(max(size, Self.allowance), Self.most) else {
+                throw LyraError(
+                    .memory,
+                    "\(name): its tables claim \(claimed) samples in a file of \(size) bytes; it is damaged or made to harm"
+                )
+            }
+            offset += Int64(Self.pieceLength)
+        }
+    }
+
+    private static func samples(claimedIn bytes: UnsafeRawBufferPointer) -> Int64 {
+        let scan = ByteScan(bytes)
+        var sum: Int64 = 0
+        for offset in 0..<max(0, min(pieceLength, bytes.count - tableLength + 1)) {
+            let first = bytes[offset]
+            guard first == 0x73 || first == 0x74 else { continue }
+            if scan.has("stsz", at: offset) {
+                // The table of sizes takes as much room as it claims: only one size for all is cheap.
+                if scan.big32(offset + 8) != 0 { sum += Int64(scan.big32(offset + 12) ?? 0) }
+            } else if scan.has("trun", at: offset) {
+                sum += Int64(scan.big32(offset + 8) ?? 0)
+            }
+        }
+        return sum
+    }
+}
