@@ -45,3 +45,17 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// Tests/fuzz/run.sh sets this: libFuzzer's programs in place of what is built otherwise.
+if Context.environment["LYRA_FUZZ"] != nil {
+    let fuzzed: [Target.Dependency] = ["LyraTensor", "LyraFormats", "LyraText", "LyraMedia", "LyraModel"]
+    package.products = []
+    package.targets.removeAll { [.executable, .test].contains($0.type) || ["Lyra", "LyraC"].contains($0.name) }
+    package.targets.append(
+        .target(name: "FuzzSupport", dependencies: ["LyraText"], path: "Tests/fuzz/Sources/Support"))
+    for name in ["safetensors", "torch", "json", "tokenizer", "text", "audio", "image", "video"] {
+        package.targets.append(
+            .executableTarget(
+                name: "fuzz-\(name)", dependencies: fuzzed + ["FuzzSupport"], path: "Tests/fuzz/Sources/\(name)"))
+    }
+}

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The whole suite: Swift, then the C interface, the Python package and the command-line tool of the release build.
+# The whole suite: Swift, then the C interface, the Python package and the command-line tool of the release build, then
+# fuzzing.
 # Installs the system packages that are missing. Can be run again, from any folder. The last line is "N passed, N
 # failed"; the exit status is 0 only if nothing failed.
 set -uo pipefail
@@ -48,16 +49,24 @@ test_swift() {
     count 0 0 $((status != 0 && bad == 0))
 }
 
-test_c() {
-    local log=$logs/c.log status summary
-    "$root/Tests/c/run.sh" "$prefix" 2>&1 | tee "$log"
-    status=$?
-    summary=$(tail -1 "$log")
-    if [[ $summary =~ ^C:\ ([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
-        count "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" $status
+# count_lines NAME LOG STATUS: adds the figures of a part whose last line is "NAME: N passed, N failed".
+count_lines() {
+    local pattern="^$1: ([0-9]+) passed, ([0-9]+) failed$"
+    if [[ $(tail -1 "$2") =~ $pattern ]]; then
+        count "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$3"
     else
         count 0 1 1
     fi
+}
+
+test_c() {
+    "$root/Tests/c/run.sh" "$prefix" 2>&1 | tee "$logs/c.log"
+    count_lines C "$logs/c.log" $?
+}
+
+test_fuzz() {
+    "$root/Tests/fuzz/run.sh" 10 2>&1 | tee "$logs/fuzz.log"
+    count_lines fuzz "$logs/fuzz.log" $?
 }
 
 # The Swift example, as a package that depends on this one, asks a tiny checkpoint about a recording.
@@ -120,4 +129,6 @@ echo "== C"
 test_c
 echo "== Python and the command line"
 if prepare_python; then test_python; else count 0 1 1; fi
+echo "== Fuzzing"
+test_fuzz
 finish

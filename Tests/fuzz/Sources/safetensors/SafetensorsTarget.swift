@@ -1,0 +1,24 @@
+import FuzzSupport
+import LyraFormats
+import LyraTensor
+
+/// Opens the input as a safetensors file, looks at all tensors and reads the first of them.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
+    try? FuzzInput(start, count).withFile { path in
+        let file = try Safetensors(path: path)
+        for name in file.names.prefix(64) {
+            guard let tensor = file.tensor(name) else { fatalError("a tensor that is listed is not there") }
+            try? use(tensor.floats())
+            if let weight = try? Weight(tensor) {
+                withUnsafeTemporaryAllocation(of: Float.self, capacity: weight.inputs) {
+                    guard let row = $0.baseAddress else { return }
+                    weight.copyRow(0, to: row)
+                    weight.copyRow(weight.outputs - 1, to: row)
+                }
+            }
+        }
+        use(file.metadata)
+    }
+    return 0
+}

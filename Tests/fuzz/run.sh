@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Feeds mutated input to everything that reads bytes from outside: run.sh [SECONDS] [TARGET…], by default 10 seconds for
+# each target. README.md beside this says how to go on from a failure. Can be run from any folder. The last line is
+# "fuzz: N passed, N failed"; the exit status is 0 only if nothing failed.
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$(dirname "$here")")
+scratch=$root/.build/fuzz
+found=$scratch/found
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+
+seconds=${1:-10}
+shift $(($# > 0))
+targets=("$@")
+if [ $# -eq 0 ]; then targets=(safetensors torch json tokenizer text audio image video); fi
+
+# The memory that AddressSanitizer itself takes counts, too: 64 MB are the most that it keeps of what was freed.
+export ASAN_OPTIONS=quarantine_size_mb=64:allocator_may_return_null=1:detect_stack_use_after_return=0
+export LSAN_OPTIONS=suppressions=$here/leaks.txt:print_suppressions=0
+limits=(-rss_limit_mb=1024 -timeout=10 "-artifact_prefix=$found/")
+
+# swiftc heeds only its last -sanitize; the package manager would give it one for each sanitizer, in any order.
+build() {
+    LYRA_FUZZ=1 swift build --package-path "$root" --scratch-path "$scratch" -c release --sanitize fuzzer \
+        -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=address -Xswiftc -use-ld=lld -Xswiftc -enable-testing 2>&1 |
+        tee "$work/build.log" |
+        grep -E 'error:|warning: unre|^Build complete'
+    return "${PIPESTATUS[0]}"
+}
+
+# seeds TARGET: prints the files to begin with.
+seeds() {
+    local fixtures=$root/Tests/Fixtures
+    case $1 in
+        safetensors) ls "$fixtures"/formats/*.safetensors "$fixtures"/*/cases/speech_tail.safetensors ;;
+        torch) ls "$fixtures"/formats/*.pt ;;
+        json) find "$fixtures"/{a,b,vocoder} -name '*.json' -size -16k ;;
+        text) ls "$fixtures"/tokenizer/{cases,qwen2-lines}.json ;;
+    esac
+    find "$here/seeds/$1" "$here/regressions/$1" -type f 2> /dev/null
+}
+
+# longest TARGET: the most bytes that an input has.
+longest() {
+    case $1 in
+        text) echo 2048 ;;
+        json) echo 4096 ;;
+        torch | tokenizer) echo 8192 ;;
+        *) echo 16384 ;;
+    esac
+}
+
+# fuzz TARGET: what failed once, as it was; then everything, with changes.
+fuzz() {
+    local name=$1 program=$scratch/release/fuzz-$1 corpus=$work/$1 log=$work/$1.log file options=("${limits[@]}")
+    mkdir -p "$corpus"
+    while read -r file; do cp "$file" "$corpus/$(md5sum < "$file" | cut -c1-32)"; done < <(seeds "$name")
+    options+=("-max_len=$(longest "$name")" "-max_total_time=$seconds" -print_final_stats=1)
+    if [ -f "$here/dictionaries/$name.dict" ]; then options+=("-dict=$here/dictionaries/$name.dict"); fi
+    for file in "$here/regressions/$name"/*; do
+        if [ ! -f "$file" ]; then continue; fi
+        if ! "$program" "${limits[@]}" "$file" < /dev/null > "$log" 2>&1; then report "$name: ${file##*/}"; return; fi
+    done
+    if "$program" "${options[@]}" "$corpus" < /dev/null > "$log" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok - $name: $(grep -aE '^#[0-9]+\s+DONE' "$log" | tr '\t' ' '), peak $(
+            sed -nE 's/^stat::peak_rss_mb: *//p' "$log") MB"
+    else
+        report "$name"
+    fi
+}
+
+# report WHAT: a failure, with the end of what libFuzzer said.
+report() {
+    failed=$((failed + 1))
+    echo "not ok - $1"
+    grep -avE '^#[0-9]+\s+(NEW|REDUCE|pulse|RELOAD)' "$log" | cut -c1-300 | tail -40 | sed 's/^/# /'
+}
+
+if [[ ! $seconds =~ ^[0-9]+$ ]]; then echo "usage: $0 [SECONDS] [TARGET…]" >&2; exit 64; fi
+mkdir -p "$found"
+if build; then
+    for target in "${targets[@]}"; do fuzz "$target"; done
+else
+    tail -20 "$work/build.log"
+    failed=1
+fi
+echo "fuzz: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]
