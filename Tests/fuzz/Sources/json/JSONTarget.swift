@@ -18,6 +18,14 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
             try $0.validate(path)
             use($0.scale)
         }
+        decode(VisionConfiguration.self, path) {
+            try $0.validate(path)
+            use($0.mergedWidth)
+        }
+        decode(ImageConfiguration.self, path) {
+            try $0.validate(path)
+            use(ImagePreparation($0).limited(toPixels: 1).configuration.maxPixels)
+        }
         decode(VocoderConfiguration.self, path) { try $0.validate(source: path) }
         try? use(MelConfiguration(path: path).frameCount)
         try? use(ShardedSafetensors(directory: modelDirectory).names)
