@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 
 import pytest
 
@@ -16,6 +17,8 @@ ROWS = [
     ("speech encoder", "one window", "s", "sgemm"),
     ("speech generator", "one token", "ms", "sgemm"),
     ("vocoder", "6.0 s of speech", "× real time", None),
+    ("vision encoder", "1024 × 768, 999 tokens", "s", "sgemm"),
+    ("video", "20 frames of 64 × 48", "frames/s", None),
 ]
 QUICK = ("--preset", "tiny", "--repetitions", 1, "--prompt-tokens", 32, "--decode-tokens", 4)
 
@@ -24,9 +27,17 @@ def is_positive(value):
     return type(value) in (int, float) and math.isfinite(value) and value > 0
 
 
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "short.mp4"
+    source = "testsrc=duration=2:size=64x48:rate=10"
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", source, str(path)], check=True)
+    return path
+
+
 @pytest.mark.parametrize("dtype", ["bf16", "f16", "f32"])
-def test_every_part_is_timed(dtype):
-    ended = lyra("bench", *QUICK, "--dtype", dtype, "--threads", 1, "--json")
+def test_every_part_is_timed(dtype, video):
+    ended = lyra("bench", *QUICK, "--dtype", dtype, "--threads", 1, "--video", video, "--json")
     assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout.count("\n") == 1
     got = json.loads(ended.stdout)
     assert list(got) == ["preset", "dtype", "machine", "threads", "repetitions", "results"]
@@ -38,8 +49,8 @@ def test_every_part_is_timed(dtype):
         assert is_positive(row["value"]) and is_positive(row.get("share", 1))
 
 
-def test_the_table_has_a_line_for_every_part():
-    ended = lyra("bench", *QUICK)
+def test_the_table_has_a_line_for_every_part(video):
+    ended = lyra("bench", *QUICK, "--video", video)
     assert (ended.returncode, ended.stderr) == (0, "")
     rows = [line for line in ended.stdout.splitlines() if line.startswith("| ")][1:]
     assert [line.split(" | ")[0][2:] for line in rows] == [part for part, *_ in ROWS]

@@ -120,7 +120,8 @@ def test_a_failure_leaves_no_speech_behind(tmp_path):
         ("--temperature", "warm"), ("--temperature=-1",), ("--temperature", "nan"), ("--temperature", "inf"),
         ("--top-p", "2"), ("--top-p=-0.1",), ("--top-p", "nan"), ("--top-k=-1",), ("--top-k", "1.5"), ("--min-p", "2"),
         ("--repetition-penalty", "0"), ("--repetition-penalty", "inf"), ("--seed=-1",), ("--seed", "x"),
-        ("--threads", "0"), ("--threads", "x"), ("--prompt",), ("loose words",), ("--image", "x.png"),
+        ("--threads", "0"), ("--threads", "x"), ("--prompt",), ("loose words",), ("--image",),
+        ("--max-frames", "0"), ("--max-pixels", "100"),
     ],
     ids=" ".join)
 def test_wrong_usage_of_generate_is_64(arguments):

@@ -127,4 +127,4 @@ def test_notes_go_to_stderr_and_leave_stdout_alone(bare):
     ended = generate("--model", bare, "--prompt", "Hello")
     assert ended.returncode == 0 and ended.stdout
     notes = ended.stderr.splitlines()
-    assert len(notes) == 2 and all(note.startswith(f"note: {bare}: ") for note in notes)
+    assert len(notes) == 4 and all(note.startswith(f"note: {bare}: ") for note in notes)

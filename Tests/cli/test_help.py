@@ -8,11 +8,18 @@ from support import lyra
 
 OPTIONS = {
     "generate": [
-        "--model", "--towers", "--vocoder", "--audio", "--prompt", "--system", "--speak", "--temperature", "--top-p",
-        "--top-k", "--min-p", "--repetition-penalty", "--seed", "--max-tokens", "--adapter", "--threads", "--json"],
-    "inspect": ["--towers", "--vocoder", "--json"],
+        "--model", "--towers", "--vocoder", "--sound-projector", "--image", "--video", "--audio", "--sound", "--prompt",
+        "--system", "--speak", "--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed",
+        "--max-tokens", "--adapter", "--max-frames", "--max-pixels", "--with-audio", "--threads", "--json"],
+    "chat": [
+        "--model", "--towers", "--vocoder", "--sound-projector", "--system", "--temperature", "--top-p", "--top-k", "--min-p",
+        "--repetition-penalty", "--seed", "--max-tokens", "--adapter", "--max-frames", "--max-pixels", "--with-audio",
+        "--threads"],
+    "inspect": ["--towers", "--vocoder", "--sound-projector", "--json"],
+    "features": ["--as", "--out", "--max-frames"],
     "make-tiny": ["--seed", "--preset"],
-    "bench": ["--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--json"],
+    "bench": [
+        "--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--video", "--json"],
 }
 
 
