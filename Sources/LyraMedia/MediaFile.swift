@@ -22,6 +22,7 @@ final class MediaFile {
         self.limits = limits
         stream = try ReaderStream(reader: reader, name: name, interrupted: interrupted)
         try MovieTables.check(reader, name: name) { [stream] in try stream.check() }
+        try RIFFLists.check(reader, name: name) { [stream] in try stream.check() }
         try MediaLog.quiet { try open() }
     }
 
