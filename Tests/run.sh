@@ -82,10 +82,12 @@ test_swift_example() {
 
 # A virtual environment that is made once; the package is installed anew each time, from a copy, as pip builds in place.
 prepare_python() {
-    if [ ! -f "$python/ready" ]; then
+    local packages=(pytest numpy pillow 'setuptools>=64' wheel)
+    # Made anew when an earlier run put other packages into it.
+    if [ "$(cat "$python/ready" 2> /dev/null)" != "${packages[*]}" ]; then
         rm -rf "$python"
-        python3 -m venv "$python" && "$python/bin/pip" install -q pytest numpy pillow 'setuptools>=64' wheel || return
-        touch "$python/ready"
+        python3 -m venv "$python" && "$python/bin/pip" install -q "${packages[@]}" || return
+        echo "${packages[*]}" > "$python/ready"
     fi
     rm -rf "$python/source" && cp -r "$root/bindings/python" "$python/source" &&
         "$python/bin/pip" install -q --no-deps --no-build-isolation --force-reinstall "$python/source"
