@@ -210,6 +210,10 @@ lyra_status lyra_reset(lyra_session *session);
 /* Replaces the system prompt. LYRA_E_STATE once a turn has ended: reset first. */
 lyra_status lyra_set_system_prompt(lyra_session *session, const char *utf8, size_t bytes);
 
+/* Has answers spoken as well from the next turn on (1), or no more (0). Errors: LYRA_E_MISSING if the model cannot,
+ * LYRA_E_STATE while an answer is being made. */
+lyra_status lyra_set_speak(lyra_session *session, int32_t speak);
+
 /* ------------------------------------------------------------------------------------------------------------- feed
  * What is fed becomes the user's turn, in the order of feeding, until lyra_end_turn. Between two pieces of text nothing is
  * inserted; a recording that is followed by text gets a line break after it, as the model was trained. Feeding while an

@@ -75,6 +75,10 @@ private func sessionOptions(_ given: lyra_session_options) throws -> SessionOpti
     with(session) { try $0.setSystemPrompt(String(decoding: textBytes(utf8, bytes), as: UTF8.self)) }
 }
 
+@c @implementation public func lyra_set_speak(_ session: OpaquePointer!, _ speak: Int32) -> lyra_status {
+    with(session) { try $0.setSpeaks(speak != 0) }
+}
+
 /// A caller's text by pointer and length.
 private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
     guard bytes >= 0, bytes <= 64 << 20 else { throw LyraError(.argument, "a text may have 64 MiB at most") }

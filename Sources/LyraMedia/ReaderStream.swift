@@ -37,7 +37,7 @@ final class ReaderStream {
     }
 
     deinit {
-        av_freep(&context!.pointee.buffer)
+        if let context { av_freep(&context.pointee.buffer) }
         avio_context_free(&context)
     }
 

@@ -185,8 +185,10 @@ static void check_arguments(lyra_session *session, const char *picture) {
     check_status(lyra_feed_video_file(session, picture, NULL), LYRA_E_FORMAT, "a video that is a picture");
     free(file.bytes);
 
+    check_status(lyra_set_speak(session, 0), LYRA_OK, "speaking is switched off");
     need(lyra_feed_text(session, "Hello", 5), "text is fed");
     need(lyra_end_turn(session), "the turn ends");
+    check_status(lyra_set_speak(session, 1), LYRA_E_STATE, "speaking is not switched while an answer is made");
     check_status(lyra_feed_image_file(session, picture), LYRA_E_STATE, "an image while an answer is made");
     need(lyra_reset(session), "the session is reset");
 }

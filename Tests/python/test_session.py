@@ -160,6 +160,18 @@ def test_text_alone_is_answered_without_audio_if_not_asked_for(model):
     assert text_of(events) and not samples_of(events)
 
 
+def test_speaking_can_be_switched(session):
+    def audio():
+        session.feed_text("Hello")
+        return sum(isinstance(event, lyra.Audio) for event in session.answer())
+
+    assert audio() > 0
+    session.set_speak(False)
+    assert audio() == 0
+    session.set_speak(True)
+    assert audio() > 0
+
+
 def test_a_second_turn_keeps_the_first(session):
     session.feed_text("hello")
     list(session.answer())

@@ -268,6 +268,9 @@ public:
         detail::check(lyra_set_system_prompt(handle_.get(), bytes(text), text.size()));
     }
 
+    /// Has answers spoken as well from the next turn on, or no more.
+    void set_speak(bool speak) { detail::check(lyra_set_speak(handle_.get(), speak ? 1 : 0)); }
+
     /// Adds typed text, UTF-8.
     void feed_text(std::string_view text) { detail::check(lyra_feed_text(handle_.get(), bytes(text), text.size())); }
 

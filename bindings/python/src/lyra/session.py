@@ -173,6 +173,13 @@ class Session:
         data = text.encode("utf-8", "replace")
         self._call("lyra_set_system_prompt", data, len(data))
 
+    def set_speak(self, speak: bool) -> None:
+        """Has answers spoken as well from the next turn on, or no more.
+
+        Raises LyraError: MISSING if the model cannot, STATE while an answer is being made.
+        """
+        self._call("lyra_set_speak", 1 if speak else 0)
+
     def reset(self) -> None:
         """Forgets the whole conversation; options and system prompt stay."""
         self._call("lyra_reset")
