@@ -19,16 +19,19 @@ struct Conversation {
     /// Tokens in the caches.
     var length: Int { caches.first?.rows ?? 0 }
 
+    /// Bytes of the caches.
+    var cacheBytes: Int { caches.reduce(0) { $0 + $1.byteCount } }
+
     /// Everything that a turn changes, so that it can be taken back. The caches only grow at their end.
     struct Mark {
-        fileprivate let length: Int
-        fileprivate let rest: Conversation
+        let lengths: [Int]
+        let rest: Conversation
     }
 
-    func mark() -> Mark { Mark(length: length, rest: self) }
+    func mark() -> Mark { Mark(lengths: caches.map(\.rows), rest: self) }
 
     mutating func restore(_ mark: Mark) {
         self = mark.rest
-        for cache in caches { cache.truncate(to: mark.length) }
+        for (cache, length) in zip(caches, mark.lengths) { cache.truncate(to: length) }
     }
 }

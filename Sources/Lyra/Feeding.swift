@@ -8,7 +8,7 @@ extension Session {
     public func feed(text: some Sequence<UInt8>) throws {
         try beginFeeding()
         endRecording()
-        items.append(.text(Array(text)))
+        intake.add(.text(Array(text)))
     }
 
     public func feed(text: String) throws { try feed(text: text.utf8) }
@@ -18,9 +18,7 @@ extension Session {
     /// - Throws: `LyraError.missing` if the model does not hear.
     public func feed(speech source: any SampleSource) throws {
         try beginFeeding()
-        let encoding = try SpeechEncoding(source, model.checkpoint.speechInput.get())
-        endRecording()
-        items.append(.speech(encoding))
+        add(.speech(try speechEncoding(source)))
     }
 
     public func feed(speechFile path: String) throws {
@@ -56,8 +54,7 @@ extension Session {
         }
         let queue = try PCMQueue(sampleRate: sampleRate, channels: channels)
         try queue.append(samples, sampleRate: sampleRate, channels: channels)
-        let encoding = try SpeechEncoding(queue, model.checkpoint.speechInput.get())
-        items.append(.speech(encoding))
+        intake.add(.speech(try speechEncoding(queue)))
         openRecording = queue
     }
 
@@ -124,12 +121,12 @@ extension Session {
         let video = try VideoDecoder(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted)
         var speech: SpeechEncoding?
         if options.withAudio {
-            let input = try model.checkpoint.speechInput.get()
-            speech = try SpeechEncoding(
-                AudioDecoder.open(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted), input)
+            _ = try model.checkpoint.speechInput.get()
+            speech = try speechEncoding(
+                AudioDecoder.open(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted))
         }
         add(.vision(VisionEncoding(video, vision, preparation: vision.preparation, sampling: sampling)))
-        if let speech { items.append(.speech(speech)) }
+        if let speech { intake.add(.speech(speech)) }
     }
 
     /// Adds a video of frames, all of which are looked at (an odd last one twice).
@@ -193,7 +190,11 @@ extension Session {
 
     private func add(_ item: TurnItem) {
         endRecording()
-        items.append(item)
+        intake.add(item)
+    }
+
+    private func speechEncoding(_ source: any SampleSource) throws -> SpeechEncoding {
+        try SpeechEncoding(source, model.checkpoint.speechInput.get(), skipsSilence: options.skipsSilence)
     }
 
     /// Whether another thread asked for the turn to end; decoders look at it.
@@ -207,14 +208,5 @@ extension Session {
         if let pixels = options.limitPixels { (limits.imagePixels, limits.videoPixels) = (pixels, pixels) }
         if let seconds = options.limitSeconds { limits.videoSeconds = seconds }
         return limits
-    }
-
-    private func beginFeeding() throws {
-        guard !isAnswering else {
-            throw LyraError(
-                .state, "an answer is being made; step to its end, stop it or cancel it before feeding more")
-        }
-        if control.isRequested { dropTurn() }
-        control.begin()
     }
 }

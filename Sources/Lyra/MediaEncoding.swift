@@ -3,22 +3,52 @@ import LyraTensor
 
 /// Something fed besides text, on its way to prompt tokens in short steps.
 protocol MediaEncoding: AnyObject {
+    var kind: MediaKind { get }
+
+    /// Whether nothing is left to encode. Rows may still wait to be taken.
     var isDone: Bool { get }
 
     /// One short piece of work.
     ///
-    /// - Returns: whether something that progress counts was finished: a window of speech, a picture, a video, a sound
-    func step(adapter: Int?) throws -> Bool
+    /// - Parameter isComplete: whether nothing more will be fed; what a source does not give then is not waited for
+    func step(isComplete: Bool) throws -> EncodingStep
 
-    /// What was encoded so far: tensors of [tokens, hidden].
-    var tokens: [Tensor] { get }
+    /// Rows that are encoded and were not taken yet.
+    var readyRows: Int { get }
 
-    /// How its tokens stand in time and space.
+    /// Gives away the rows that are ready.
+    func take(adapter: Int?) throws -> [EncodedRows]
+
+    /// What progress counts of it in all: windows of speech, or 1; nil where it is not known.
+    var expectedUnits: Int? { get }
+
+    /// Prompt rows that it will take in all; nil where that is not known yet.
+    var expectedRows: Int? { get }
+
+    /// How its rows stand in time and space; known once rows are ready.
     var layout: MediaLayout { get }
 }
 
-extension MediaEncoding {
-    var tokenCount: Int { tokens.reduce(0) { $0 + $1.rows } }
+/// What a step of an encoding came to.
+enum EncodingStep {
+    /// There is nothing to do before more is fed.
+    case waiting
+    case working
+    /// Something that progress counts was finished: a window of speech, a picture, a video, a sound.
+    case finished
+}
+
+/// Rows of a medium: [tokens, hidden].
+struct EncodedRows {
+    var rows: Tensor
+    /// Where they begin in the recording and how much of it they stand for, in seconds; 0 for what is no speech.
+    var start = 0.0
+    var seconds = 0.0
+}
+
+/// What was fed.
+public enum MediaKind: Int32, Sendable, Codable {
+    case speech = 1, sound, image, video
 }
 
 /// How the tokens of a medium are counted by M-RoPE (arXiv 2409.12191).
@@ -29,30 +59,18 @@ enum MediaLayout: Equatable {
     case grid(time: Int, height: Int, width: Int)
 }
 
-/// Gives out positions span by span.
-struct PositionCounter {
-    private(set) var positions: [Position] = []
-    /// Where the next token stands.
-    private(set) var next: Int32
-
-    init(from first: Int32) { next = first }
-
-    mutating func append(_ count: Int) {
-        positions += (0..<Int32(count)).map { Position(next + $0) }
-        next += Int32(count)
-    }
-
-    /// Each token of a grid has its own time, row and column, from the next free position on; what follows begins after the
-    /// largest.
-    mutating func append(_ layout: MediaLayout, count: Int) {
-        guard case .grid(let time, let height, let width) = layout else { return append(count) }
-        for t in 0..<Int32(time) {
-            for h in 0..<Int32(height) {
-                for w in 0..<Int32(width) {
-                    positions.append(Position(time: next + t, height: next + h, width: next + w))
-                }
-            }
-        }
-        next += Int32(max(time, height, width))
-    }
+/// Where a medium stands in a turn's prompt.
+public struct MediaSpan: Sendable, Equatable, Codable {
+    public var kind: MediaKind
+    /// The place of its first token among the turn's prompt tokens.
+    public var first: Int
+    public var tokens: Int
+    /// Of an image or a video: pairs of frames, rows and columns of tokens; otherwise (tokens, 1, 1).
+    public var time: Int
+    public var height: Int
+    public var width: Int
+    /// The part of a recording of speech that it is, in seconds; 0 for what is no speech. A recording with silence left
+    /// out is several spans.
+    public var start: Double
+    public var seconds: Double
 }

@@ -1,6 +1,8 @@
 @_exported import protocol LyraMedia.ByteReader
 @_exported import protocol LyraMedia.SampleSource
 @_exported import struct LyraMedia.RGBImage
+@_exported import struct LyraModel.Extractor
+@_exported import enum LyraTensor.KeyValueType
 @_exported import struct LyraTensor.LyraError
 
 import CKernels

@@ -103,7 +103,7 @@ struct Sampler {
 
 /// A small generator whose whole state is one number (Steele, Lea and Flood, 2014).
 struct SplitMix64 {
-    private var state: UInt64
+    private(set) var state: UInt64
 
     init(seed: UInt64) { state = seed }
 

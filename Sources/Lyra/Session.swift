@@ -11,18 +11,25 @@ public final class Session {
     public let model: Model
     /// Stops or cancels the turn, from any thread.
     public let control = TurnControl()
-    public private(set) var systemPrompt: String
+    public internal(set) var systemPrompt: String
     /// What the turn in progress cost so far, or the last one in all.
     public var usage: Usage { currentUsage() }
     public private(set) var progress = SessionProgress()
 
-    private(set) var options: SessionOptions
-    private var conversation: Conversation
+    /// Where the media of the turn in progress, or of the last one, stand in its prompt, as far as they are encoded.
+    public internal(set) var media: [MediaSpan] = []
+    /// For each block of the extractor, which of the turn's media tokens were left after it, by their places in the turn's
+    /// prompt; empty without an extractor.
+    public private(set) var kept: [[Int32]] = []
+
+    var options: SessionOptions
+    var conversation: Conversation
     /// What was fed of the turn; Feeding.swift has the functions that add to it.
-    var items: [TurnItem] = []
+    var intake: PromptIntake
     var openRecording: PCMQueue?
     private var phase = Phase.feeding
-    private var beforeTurn: Conversation.Mark?
+    /// The conversation before the first feed of the turn.
+    private(set) var beforeTurn: Conversation.Mark?
     private var spent = Usage()
     private var turnStart = 0.0
 
@@ -33,8 +40,8 @@ public final class Session {
 
     private enum Phase {
         case feeding
-        case encoding(Prompt)
-        case prefilling(Prefill)
+        /// The whole turn was fed and is encoded and prefilled.
+        case reading
         case answering(Answer)
 
         var isFeeding: Bool { if case .feeding = self { true } else { false } }
@@ -47,6 +54,7 @@ public final class Session {
         self.options = options
         systemPrompt = options.systemPrompt
         conversation = try Session.newConversation(model, options)
+        intake = PromptIntake(model.checkpoint, options)
         guard (options.maxNewTokens ?? 1) > 0, (options.maxContextTokens ?? 1) > 0 else {
             throw LyraError(.argument, "limits of tokens must be above 0")
         }
@@ -56,13 +64,17 @@ public final class Session {
         guard (options.limitPixels ?? 1) > 0, (options.limitSeconds ?? 1) > 0 else {
             throw LyraError(.argument, "limits of pixels and seconds must be above 0")
         }
+        guard (options.maxMemoryBytes ?? 1) > 0 else {
+            throw LyraError(.argument, "the limit of memory must be above 0")
+        }
         if options.speaks { try Session.requireSpeech(model) }
     }
 
     private static func newConversation(_ model: Model, _ options: SessionOptions) throws -> Conversation {
         let checkpoint = model.checkpoint
         var conversation = Conversation(
-            caches: checkpoint.decoder.makeCaches(), sampler: try options.sampler(checkpoint.generationDefaults))
+            caches: checkpoint.decoder.makeCaches(type: options.keyValueType),
+            sampler: try options.sampler(checkpoint.generationDefaults))
         if case .named(let name) = options.adapter {
             guard let index = checkpoint.adapterIndex(name) else {
                 throw LyraError(
@@ -80,11 +92,12 @@ public final class Session {
         dropTurn()
         clearOutput()
         spent = Usage()
+        (media, kept) = ([], [])
     }
 
-    /// - Throws: `LyraError.state` once a turn has ended.
+    /// - Throws: `LyraError.state` once a turn has ended, or steps have begun to compute it.
     public func setSystemPrompt(_ prompt: String) throws {
-        guard conversation.answerEnded == nil, phase.isFeeding else {
+        guard conversation.answerEnded == nil, phase.isFeeding, !intake.hasBegun else {
             throw LyraError(.state, "the system prompt cannot change within a conversation; reset it first")
         }
         systemPrompt = prompt
@@ -121,29 +134,25 @@ public final class Session {
         guard phase.isFeeding else {
             throw LyraError(.state, "the turn has ended already; step to the end of its answer")
         }
-        if control.isRequested { dropTurn() }
+        if control.isRequested { takeBackFed() }
         endRecording()
-        guard !items.isEmpty else { throw LyraError(.state, "there is nothing to answer: feed something first") }
+        guard !intake.isEmpty else { throw LyraError(.state, "there is nothing to answer: feed something first") }
         control.begin()
-        beforeTurn = conversation.mark()
         clearOutput()
         turnStart = milliseconds()
         spent = Usage()
-        spent.cachedTokens = conversation.length
-        let prompt = Prompt(
-            items, conversation: conversation, systemPrompt: systemPrompt, tokenizer: model.checkpoint.tokenizer)
-        items = []
+        spent.cachedTokens = beforeTurn?.lengths.first ?? 0
+        intake.close()
         progress = SessionProgress(phase: .encode)
-        phase = .encoding(prompt)
+        phase = .reading
     }
 
-    /// Does one short piece of work.
+    /// Does one short piece of work. While a turn is still being fed, works ahead on what was fed: whole windows of speech are
+    /// encoded, and without an extractor prefilled; no events mean that there is nothing to do before more is fed.
     ///
-    /// - Throws: `LyraError.state` if no turn is in progress; any other error takes the turn back and ends it.
+    /// - Throws: `LyraError.state` if nothing was fed; any other error takes the turn back and ends it.
     public func step() throws -> SessionEvents {
-        guard !phase.isFeeding else {
-            throw LyraError(.state, "no turn is in progress: feed something and end the turn")
-        }
+        guard !phase.isFeeding else { return try workAhead() }
         if let events = obeyRequest() { return events }
         do {
             return try work()
@@ -153,6 +162,32 @@ public final class Session {
             takeBack(.failed)
             throw error
         }
+    }
+
+    private func workAhead() throws -> SessionEvents {
+        guard !intake.isEmpty else {
+            throw LyraError(.state, "no turn is in progress: feed something and end the turn")
+        }
+        do {
+            if !control.isRequested {
+                let worked = try intake.step(&conversation, system: systemPrompt)
+                progress = intake.progress
+                return worked ? .progress : []
+            }
+        } catch {
+            if !control.isRequested {
+                takeBackFed()
+                throw error
+            }
+        }
+        takeBackFed()
+        return []
+    }
+
+    /// A turn that is still being fed is dropped, with what was computed of it.
+    func takeBackFed() {
+        if let beforeTurn { conversation.restore(beforeTurn) }
+        dropTurn()
     }
 
     /// Ends the turn if another thread asked for it.
@@ -181,15 +216,8 @@ public final class Session {
         switch phase {
         case .feeding:
             return []
-        case .encoding(let prompt):
-            defer { spent.timings.encode += milliseconds() - start }
-            try encodeStep(prompt)
-            return .progress
-        case .prefilling(var prefill):
-            defer { spent.timings.prefill += milliseconds() - start }
-            phase = .feeding  // the prefill is held once while it works, so that it changes in place
-            defer { if phase.isFeeding { phase = .prefilling(prefill) } }
-            try prefillStep(&prefill)
+        case .reading:
+            try readStep()
             return .progress
         case .answering(var answer):
             phase = .feeding
@@ -203,72 +231,24 @@ public final class Session {
         }
     }
 
-    private func encodeStep(_ prompt: Prompt) throws {
-        let recordings = prompt.recordings
-        if options.adapter == .automatic {
-            for recording in recordings { try recording.readFirstWindow() }
-            try chooseAdapter(recordings)
+    private func readStep() throws {
+        defer {
+            (media, kept) = (intake.media, intake.kept)
+            spent.read(intake)
         }
-        if let medium = prompt.media.first(where: { !$0.isDone }) {
-            if try medium.step(adapter: conversation.adapter) {
-                progress.done += 1
-                try checkContext(prompt.textTokens.count + prompt.mediaTokens)
-            }
-            return
-        }
-        let ids = prompt.textTokens
-        let count = ids.count + prompt.mediaTokens
-        try checkContext(count)
-        let (positions, next) = prompt.positions(from: conversation.nextPosition)
-        let prefill = try Prefill(
-            model.checkpoint.decoder, embeddings: prompt.embed(model.checkpoint.decoder), positions: positions)
-        conversation.nextPosition = next
-        conversation.tokens += ids
-        spent.promptTokens = count
-        spent.mediaTokens = prompt.mediaTokens
-        progress = SessionProgress(phase: .prefill, done: 0, total: prefill.progress.total)
-        phase = .prefilling(prefill)
-    }
-
-    /// `auto`: up from none to speech to long_speech with what this turn brings, never back.
-    private func chooseAdapter(_ recordings: [SpeechEncoding]) throws {
-        guard !recordings.isEmpty else { return }
-        let long = model.checkpoint.adapterIndex("long_speech")
-        if let long, conversation.adapter == long { return }
-        let name = recordings.contains { $0.hasSeveralWindows ?? false } ? "long_speech" : "speech"
-        guard let index = model.checkpoint.adapterIndex(name) else {
-            throw LyraError(
-                .missing,
-                "the checkpoint has no adapter \(name)_lora for this recording; fix the session's adapter to use another"
-            )
-        }
-        conversation.adapter = index
-    }
-
-    private func checkContext(_ turnTokens: Int) throws {
-        let (total, overflow) = conversation.length.addingReportingOverflow(turnTokens)
-        let limit = min(options.maxContextTokens ?? .max, Int(Int32.max) / 2)
-        // One more is needed for the answer to begin.
-        guard !overflow, total < limit else {
-            throw LyraError(.memory, "the conversation would have \(total) tokens, over the limit of \(limit)")
-        }
-    }
-
-    private func prefillStep(_ prefill: inout Prefill) throws {
-        let decoder = model.checkpoint.decoder
-        try prefill.step(decoder, caches: conversation.caches, adapter: conversation.adapter)
-        progress.done = prefill.progress.done
-        guard prefill.isDone else { return }
-        conversation.uncomputed = []
-        let room = (options.maxContextTokens ?? .max) - conversation.length
+        _ = try intake.step(&conversation, system: systemPrompt)
+        progress = intake.progress
+        guard let lastRow = intake.lastRow else { return }
+        let wanted = options.maxNewTokens ?? 1024
+        let room = SessionLimits(options, model.checkpoint.decoder).room(conversation, wanted: wanted)
         guard room > 0 else {
             throw LyraError(
-                .memory, "the prompt fills the limit of \(conversation.length) tokens; there is no room for an answer")
+                .memory,
+                "the prompt fills the limit with \(conversation.length) tokens of \(conversation.cacheBytes) bytes; there is "
+                    + "no room for an answer")
         }
-        let maxTokens = min(options.maxNewTokens ?? 1024, room)
-        progress = SessionProgress(phase: .answer, done: 0, total: maxTokens)
-        phase = .answering(
-            try Answer(model.checkpoint, firstRow: prefill.lastRow(decoder), options: options, maxTokens: maxTokens))
+        progress = SessionProgress(phase: .answer, done: 0, total: room)
+        phase = .answering(try Answer(model.checkpoint, firstRow: lastRow, options: options, maxTokens: room))
     }
 
     private func tokenStep(_ answer: inout Answer) throws -> SessionEvents {
@@ -322,11 +302,12 @@ public final class Session {
     private func takeBack(_ reason: StopReason) {
         if let beforeTurn { conversation.restore(beforeTurn) }
         if reason == .failed { clearOutput() }
+        (media, kept) = ([], [])
         finishTurn(reason)
     }
 
-    func dropTurn() {
-        items = []
+    private func dropTurn() {
+        intake = PromptIntake(model.checkpoint, options)
         openRecording = nil
         beforeTurn = nil
         phase = .feeding
@@ -345,11 +326,30 @@ public final class Session {
 
     private func currentUsage() -> Usage {
         var usage = spent
-        if beforeTurn != nil {
+        usage.cacheBytes = conversation.cacheBytes
+        if isAnswering {
             usage.timings.total = milliseconds() - turnStart
             usage.adapter = adapterName
         }
         return usage
+    }
+
+    /// A turn begins with its first feed.
+    func beginFeeding() throws {
+        guard phase.isFeeding else {
+            throw LyraError(
+                .state, "an answer is being made; step to its end, stop it or cancel it before feeding more")
+        }
+        if control.isRequested { takeBackFed() }
+        control.begin()
+        if beforeTurn == nil { beforeTurn = conversation.mark() }
+    }
+
+    /// Goes on with a turn that was being fed when it was saved.
+    func beginRestoredTurn(_ intake: PromptIntake, before: Conversation.Mark) {
+        control.begin()
+        self.intake = intake
+        beforeTurn = before
     }
 
     // MARK: Reading
@@ -377,6 +377,15 @@ public final class Session {
 
     /// Takes speech units of the answer.
     public func readUnits(limit: Int = .max) -> [Int32] { units.read(limit) }
+}
+
+extension Usage {
+    /// Takes over what the turn's prompt came to so far.
+    fileprivate mutating func read(_ intake: PromptIntake) {
+        (promptTokens, mediaTokens) = (intake.promptTokens, intake.mediaTokens)
+        keptPerBlock = intake.kept.map(\.count)
+        (timings.encode, timings.prefill) = (intake.timings.encode, intake.timings.prefill)
+    }
 }
 
 /// A monotonic clock, in milliseconds.

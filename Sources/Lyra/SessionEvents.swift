@@ -18,7 +18,7 @@ public struct SessionProgress: Equatable, Sendable {
     public enum Phase: Int32, Sendable { case idle = 0, encode, prefill, answer }
 
     public var phase = Phase.idle
-    /// Windows encoded, token-layers prefilled, or tokens said.
+    /// Windows of speech, pictures, videos and sounds encoded; token-layers prefilled; or tokens said.
     public var done = 0
     /// Of the same; 0 if not known yet.
     public var total = 0
@@ -41,6 +41,10 @@ public struct Usage: Sendable {
     public var generatedTokens = 0
     public var units = 0
     public var audioSamples = 0
+    /// How many of the turn's media tokens were left after each block of the extractor; empty without one.
+    public var keptPerBlock: [Int] = []
+    /// Bytes of the conversation's keys and values, now.
+    public var cacheBytes = 0
     public var timings = Timings()
     /// The adapter in use; nil for none.
     public var adapter: String?

@@ -1,4 +1,5 @@
 import LyraModel
+import LyraTensor
 import LyraText
 
 /// How a conversation is held. What is nil is left to the checkpoint's generation_config.json, or to the default named.
@@ -21,6 +22,14 @@ public struct SessionOptions: Sendable {
         public init(_ name: String) {
             self = name == "auto" ? .automatic : name == "none" ? .none : .named(name)
         }
+    }
+
+    /// Which media tokens the language model lets go on the way (see `Extractor`).
+    public enum ExtractorChoice: Equatable, Sendable {
+        /// As `compress_gap` and `keep_rate` of the checkpoint's config.json say; as published, off.
+        case checkpoint
+        case off
+        case on(Extractor)
     }
 
     public var sampling: Sampling?
@@ -51,10 +60,27 @@ public struct SessionOptions: Sendable {
     /// A longer video or sound is refused. Default: 24 hours of video, 10 minutes of sound. Speech has no limit.
     public var limitSeconds: Double?
 
+    public var extractor = ExtractorChoice.checkpoint
+    /// How keys and values are kept. Smaller types make room for longer conversations and are read faster.
+    public var keyValueType = KeyValueType.float32
+    /// Bytes that keys, values and waiting prompt rows may take; more is refused before it is allocated. Default: no limit.
+    public var maxMemoryBytes: Int?
+    /// Leaves out windows of speech that stay below -60 dB of full scale. The model was not trained so.
+    public var skipsSilence = false
+
     public init() {}
 }
 
 extension SessionOptions {
+    /// Where media tokens are let go; nil for nowhere.
+    func schedule(_ checkpoint: Checkpoint) -> ExtractionSchedule? {
+        switch extractor {
+        case .checkpoint: checkpoint.configuration.extraction
+        case .off: nil
+        case .on(let extractor): ExtractionSchedule(extractor, layers: checkpoint.decoder.layerCount)
+        }
+    }
+
     /// The sampler that these options and the checkpoint's defaults give.
     ///
     /// - Throws: `LyraError.argument` for a number out of its range.

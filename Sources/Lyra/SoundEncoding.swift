@@ -12,8 +12,11 @@ final class SoundEncoding: MediaEncoding {
 
     private let input: SoundInput
     private var stage: Stage
-    private(set) var tokens: [Tensor] = []
+    private var tokens: [Tensor] = []
+    let kind = MediaKind.sound
     let layout = MediaLayout.sequence
+    let expectedUnits: Int? = 1
+    let expectedRows: Int? = nil
 
     /// - Parameter limit: seconds; longer sound is an error
     init(_ source: any SampleSource, _ input: SoundInput, limit: Double) throws {
@@ -23,21 +26,28 @@ final class SoundEncoding: MediaEncoding {
 
     var isDone: Bool { if case .done = stage { true } else { false } }
 
-    func step(adapter: Int?) throws -> Bool {
+    var readyRows: Int { tokens.reduce(0) { $0 + $1.rows } }
+
+    func take(adapter: Int?) -> [EncodedRows] {
+        defer { tokens = [] }
+        return tokens.map { EncodedRows(rows: $0) }
+    }
+
+    func step(isComplete: Bool) throws -> EncodingStep {
         switch stage {
         case .reading(let clips):
-            guard try clips.read() else { return false }
+            guard try clips.read() else { return .working }
             stage = .encoding(try input.encoder.begin(clips: clips.features()))
         case .encoding(var run):
             stage = .done  // held once while it works, so that it changes in place
             if let vectors = try input.encoder.step(&run) {
                 tokens = [try input.project(vectors)]
-                return true
+                return .finished
             }
             stage = .encoding(run)
         case .done:
             break
         }
-        return false
+        return .working
     }
 }

@@ -5,69 +5,128 @@ import LyraTensor
 /// One recording on its way to prompt tokens: read, encoded and projected a window at a time, whatever its length.
 ///
 /// A recording of n samples is cut into n / window + 1 windows, as in the reference: one whose length is an exact multiple
-/// gets an empty window at its end.
+/// gets an empty window at its end. A recording that is still being fed is encoded window by window as they become full.
 final class SpeechEncoding: MediaEncoding {
     private let stream: MonoAudioStream
     private let input: SpeechInput
-    private var window: [Float]
-    /// Samples of `window` that were read for the next encoding; nil if none was read yet.
-    private var filled: Int?
+    private let skipsSilence: Bool
+    private let length: SourceLength?
+    private var window: [Float] = []
+    /// Samples of `window` that were read.
+    private var filled = 0
+    /// Whether `window` is to be encoded as it is.
+    private var isRead = false
     private var run: WhisperEncoder.Run?
     private var sawLastWindow = false
-    private(set) var windowsDone = 0
-    private(set) var tokens: [Tensor] = []
-    var layout: MediaLayout { .sequence }
+    /// Windows that were encoded or left out.
+    private var windowsDone = 0
+    /// Samples that the window in progress has.
+    private var samplesEncoding = 0
+    /// Encoder outputs that were not taken yet, with the index and the samples of their windows.
+    private var encoded: [(rows: Tensor, window: Int, samples: Int)] = []
+    private var hasGivenRows = false
 
-    init(_ source: any SampleSource, _ input: SpeechInput) throws {
+    let kind = MediaKind.speech
+    let layout = MediaLayout.sequence
+
+    /// Silence is what stays below this: -60 dB of full scale.
+    private static let silence: Float = 1e-3
+
+    /// - Parameter skipsSilence: leaves out windows in which nothing is heard, unless that is all of them
+    init(_ source: any SampleSource, _ input: SpeechInput, skipsSilence: Bool = false) throws {
         stream = try MonoAudioStream(source, sampleRate: input.sampleRate)
+        length = source.length?.converted(from: source.sampleRate, to: input.sampleRate)
         self.input = input
-        window = []
+        self.skipsSilence = skipsSilence
     }
 
-    var isDone: Bool { sawLastWindow && run == nil }
+    var isDone: Bool { sawLastWindow && run == nil && !isRead }
 
-    /// Whether there is more than one window; nil before the first was read.
+    /// Whether there is more than one window; nil before the first is read.
     private(set) var hasSeveralWindows: Bool?
 
-    /// Reads the first window, so that `hasSeveralWindows` is known.
-    func readFirstWindow() throws { if hasSeveralWindows == nil { try readWindow() } }
+    var expectedUnits: Int? {
+        sawLastWindow ? windowsDone + (run == nil && !isRead ? 0 : 1) : length.map { windows($0.samples) }
+    }
 
-    private func readWindow() throws {
+    var expectedRows: Int? {
+        guard case .exact(let samples)? = length, !skipsSilence else { return nil }
+        return windows(samples).multipliedReportingOverflow(by: input.windowTokens).partialValue
+    }
+
+    private func windows(_ samples: Int64) -> Int { Int(samples / Int64(input.windowSamples)) + 1 }
+
+    var readyRows: Int { encoded.count * input.windowTokens }
+
+    func take(adapter: Int?) throws -> [EncodedRows] {
+        let rate = Double(input.sampleRate), length = Double(input.windowSamples) / rate
+        let result = try encoded.map { output in
+            EncodedRows(
+                rows: try input.project(output.rows, adapter: adapter), start: Double(output.window) * length,
+                seconds: Double(output.samples) / rate)
+        }
+        if !result.isEmpty { hasGivenRows = true }
+        encoded = []
+        return result
+    }
+
+    /// Reads the first window, so that `hasSeveralWindows` is known.
+    func readFirstWindow() throws { if hasSeveralWindows == nil { _ = try readWindow(isComplete: true) } }
+
+    /// Fills the window. → whether it is whole, or the recording's last
+    private func readWindow(isComplete: Bool) throws -> Bool {
+        guard !isRead else { return true }
         if window.isEmpty { window = [Float](repeating: 0, count: input.windowSamples) }
-        let count = try window.withUnsafeMutableBufferPointer { try stream.read(into: $0) }
-        filled = count
-        if hasSeveralWindows == nil { hasSeveralWindows = count == window.count }
+        filled += try window.withUnsafeMutableBufferPointer {
+            try stream.read(into: UnsafeMutableBufferPointer(rebasing: $0[filled...]))
+        }
+        guard filled == window.count || stream.isAtEnd || isComplete else { return false }
+        isRead = true
+        if hasSeveralWindows == nil { hasSeveralWindows = filled == window.count }
+        sawLastWindow = filled < window.count
+        return true
     }
 
     /// One short piece: a window's features, or one layer of the encoder.
-    ///
-    /// - Returns: whether a window was finished
-    func step(adapter: Int?) throws -> Bool {
+    func step(isComplete: Bool) throws -> EncodingStep {
         if var run {
             self.run = nil
-            guard let encoded = try input.encoder.step(&run) else {
+            guard let output = try input.encoder.step(&run) else {
                 self.run = run
-                return false
+                return .working
             }
-            tokens.append(try input.project(encoded, adapter: adapter))
+            encoded.append((output, windowsDone, samplesEncoding))
             windowsDone += 1
-            return true
+            return .finished
         }
-        guard !sawLastWindow else { return false }
-        if filled == nil { try readWindow() }
-        let count = filled ?? 0
-        filled = nil
-        sawLastWindow = count < input.windowSamples
-        let features = input.mel.configuration
-        let mel = try Tensor([features.melCount, features.frameCount]) { out in
+        guard !isDone else { return .working }
+        guard try readWindow(isComplete: isComplete) else { return .waiting }
+        isRead = false
+        defer { filled = 0 }
+        if skipsSilence && isSilent {
+            windowsDone += 1
+            return .finished
+        }
+        samplesEncoding = filled
+        run = try input.encoder.begin(mel: features())
+        if sawLastWindow { window = [] }
+        return .working
+    }
+
+    /// Whether nothing is heard in the window, and it is not all that there would be.
+    private var isSilent: Bool {
+        if sawLastWindow && !hasGivenRows && encoded.isEmpty { return false }
+        return window[..<filled].allSatisfy { abs($0) < Self.silence }
+    }
+
+    private func features() throws -> Tensor {
+        let shape = input.mel.configuration
+        return try Tensor([shape.melCount, shape.frameCount]) { out in
             try window.withUnsafeBufferPointer {
                 try input.mel(
-                    UnsafeBufferPointer(rebasing: $0[..<count]),
+                    UnsafeBufferPointer(rebasing: $0[..<filled]),
                     into: UnsafeMutableBufferPointer(start: out, count: input.mel.outputCount))
             }
         }
-        run = try input.encoder.begin(mel: mel)
-        if sawLastWindow { window = [] }
-        return false
     }
 }

@@ -1,11 +1,10 @@
-import LyraMedia
 import LyraModel
-import LyraTensor
 import LyraText
 
 /// What the user's turn is made of, in the order of feeding.
 enum TurnItem {
     case text([UInt8])
+    /// A recording of speech.
     case speech(SpeechEncoding)
     /// Sound that is not speech; it stands where speech does.
     case sound(SoundEncoding)
@@ -13,95 +12,100 @@ enum TurnItem {
     case vision(VisionEncoding)
 }
 
-/// A turn's prompt: its token ids and embedded media, side by side.
-struct Prompt {
+/// The user's turn laid out as the model was trained: the template's frame, typed text, and media, side by side. Text is
+/// tokenized piece by piece around the media.
+struct Turn {
     enum Span {
-        case tokens([Int32])
+        case text([TextSegment])
         case media(any MediaEncoding)
     }
 
+    /// What was not taken yet.
     private(set) var spans: [Span] = []
-    /// Recordings of speech among the media: they decide on the adapter.
+    /// Recordings of speech: they decide on the adapter.
     private(set) var recordings: [SpeechEncoding] = []
+    /// Whether the user's content has ended.
+    private(set) var isClosed = false
+    private var isAfterSpeech = false
+    private(set) var isEmpty = true
 
-    /// Lays out the turn as the model was trained: what is left of the last answer, the template's frame, and the items.
-    /// Text is tokenized piece by piece around the media.
-    init(_ items: [TurnItem], conversation: Conversation, systemPrompt: String, tokenizer: Tokenizer) {
-        var text: [TextSegment] = []
-        func literal(_ string: String) { text.append(TextSegment(string)) }
-        func place(_ media: any MediaEncoding) {
-            spans += [.tokens(tokenizer.encode(text)), .media(media)]
-            text = []
+    mutating func add(_ item: TurnItem) {
+        isEmpty = false
+        switch item {
+        case .text(let bytes):
+            if isAfterSpeech { literal(ChatTemplate.speechSeparator) }
+            append(TextSegment(bytes))
+            isAfterSpeech = false
+        case .speech(let encoding):
+            spans.append(.media(encoding))
+            recordings.append(encoding)
+            isAfterSpeech = true
+        case .sound(let encoding):
+            spans.append(.media(encoding))
+            isAfterSpeech = true
+        case .vision(let encoding):
+            literal(ChatTemplate.visionStart)
+            spans.append(.media(encoding))
+            literal(ChatTemplate.visionEnd)
+            isAfterSpeech = false
         }
-        if let answerEnded = conversation.answerEnded {
-            literal(ChatTemplate.nextTurn(answerEnded: answerEnded))
-        } else {
-            literal(ChatTemplate.opening(system: systemPrompt))
-        }
-        var afterSpeech = false
-        spans.append(.tokens(conversation.uncomputed))
-        for item in items {
-            switch item {
-            case .text(let bytes):
-                if afterSpeech { literal(ChatTemplate.speechSeparator) }
-                text.append(TextSegment(bytes))
-                afterSpeech = false
-            case .speech(let encoding):
-                place(encoding)
-                recordings.append(encoding)
-                afterSpeech = true
-            case .sound(let encoding):
-                place(encoding)
-                afterSpeech = true
-            case .vision(let encoding):
-                literal(ChatTemplate.visionStart)
-                place(encoding)
-                literal(ChatTemplate.visionEnd)
-                afterSpeech = false
-            }
-        }
+    }
+
+    /// Ends the user's content.
+    mutating func close() {
         literal(ChatTemplate.userEnd)
-        spans.append(.tokens(tokenizer.encode(text)))
+        isClosed = true
     }
 
-    var media: [any MediaEncoding] {
-        spans.compactMap { if case .media(let encoding) = $0 { encoding } else { nil } }
-    }
-
-    var textTokens: [Int32] {
-        spans.flatMap { span -> [Int32] in if case .tokens(let ids) = span { ids } else { [] } }
-    }
-
-    /// Tokens that stand for media, as far as they are encoded.
-    var mediaTokens: Int { media.reduce(0) { $0 + $1.tokenCount } }
-
-    /// Where the tokens of all spans stand, and the first position after them.
-    func positions(from first: Int32) -> (positions: [Position], next: Int32) {
-        var counter = PositionCounter(from: first)
-        for span in spans {
-            switch span {
-            case .tokens(let ids): counter.append(ids.count)
-            case .media(let encoding): counter.append(encoding.layout, count: encoding.tokenCount)
-            }
+    /// Puts the template's beginning before all else.
+    mutating func open(with text: String) {
+        if case .text(let segments)? = spans.first {
+            spans[0] = .text([TextSegment(text)] + segments)
+        } else {
+            spans.insert(.text([TextSegment(text)]), at: 0)
         }
-        return (counter.positions, counter.next)
     }
 
-    /// Embeddings of all spans, one row a token. → [tokens, hidden]
-    func embed(_ decoder: Decoder) throws -> Tensor {
-        let hidden = decoder.configuration.hiddenSize
-        var row = 0
-        return try Tensor([textTokens.count + mediaTokens, hidden]) { out in
-            func append(_ rows: Tensor) {
-                rows.withValues { (out + row * hidden).update(from: $0, count: rows.count) }
-                row += rows.rows
-            }
-            for span in spans {
-                switch span {
-                case .tokens(let ids): append(try decoder.embed(ids))
-                case .media(let encoding): encoding.tokens.forEach(append)
-                }
-            }
+    private mutating func literal(_ string: String) { append(TextSegment(string)) }
+
+    private mutating func append(_ segment: TextSegment) {
+        if case .text(let segments)? = spans.last {
+            spans[spans.count - 1] = .text(segments + [segment])
+        } else {
+            spans.append(.text([segment]))
         }
+    }
+
+    /// The media that are not done, in their order.
+    var unfinished: [any MediaEncoding] {
+        spans.compactMap { if case .media(let encoding) = $0, !encoding.isDone { encoding } else { nil } }
+    }
+
+    /// Whether the first span is text that nothing can be added to any more.
+    var hasWholeText: Bool {
+        if case .text? = spans.first { isClosed || spans.count > 1 } else { false }
+    }
+
+    /// Whether the first span is a medium, or whole text.
+    var hasSomethingWhole: Bool {
+        if case .media? = spans.first { true } else { hasWholeText }
+    }
+
+    mutating func removeFirst() { spans.removeFirst() }
+}
+
+extension Turn {
+    /// What a state file keeps of a turn that was prefilled as far as it was fed.
+    struct Rest: Codable {
+        var isAfterSpeech: Bool
+        var wasFed: Bool
+    }
+
+    /// Nil while something waits to be encoded or prefilled.
+    var rest: Rest? { spans.isEmpty ? Rest(isAfterSpeech: isAfterSpeech, wasFed: !isEmpty) : nil }
+
+    init(_ rest: Rest) {
+        isAfterSpeech = rest.isAfterSpeech
+        isEmpty = !rest.wasFed
     }
 }

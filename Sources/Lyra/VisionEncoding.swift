@@ -17,18 +17,23 @@ final class VisionEncoding: MediaEncoding {
     private let input: VisionInput
     private let preparation: ImagePreparation
     private var stage: Stage
-    private(set) var tokens: [Tensor] = []
+    private var tokens: Tensor?
+    let kind: MediaKind
     private(set) var layout = MediaLayout.sequence
+    let expectedUnits: Int? = 1
+    private(set) var expectedRows: Int?
 
     /// A picture.
     init(_ picture: RGBImage, _ input: VisionInput, preparation: ImagePreparation) {
         (self.input, self.preparation) = (input, preparation)
+        kind = .image
         stage = .picture(picture)
     }
 
     /// A video; `sampling` says which of its frames are looked at.
     init(_ video: VideoDecoder, _ input: VisionInput, preparation: ImagePreparation, sampling: VideoSampling) {
         (self.input, self.preparation) = (input, preparation)
+        kind = .video
         stage = .scanning(video, sampling)
     }
 
@@ -37,6 +42,7 @@ final class VisionEncoding: MediaEncoding {
     /// - Throws: `LyraError.argument` if there are none.
     init(_ frames: [RGBImage], _ input: VisionInput, preparation: ImagePreparation) throws {
         (self.input, self.preparation) = (input, preparation)
+        kind = .video
         guard let first = frames.first else { throw LyraError(.argument, "a video needs at least one frame") }
         stage = .frames(
             frames[...],
@@ -49,7 +55,14 @@ final class VisionEncoding: MediaEncoding {
     /// Packets of a video's file that are looked through in one step.
     private static let packetsPerStep = 1024
 
-    func step(adapter: Int?) throws -> Bool {
+    var readyRows: Int { tokens?.rows ?? 0 }
+
+    func take(adapter: Int?) -> [EncodedRows] {
+        defer { tokens = nil }
+        return tokens.map { [EncodedRows(rows: $0)] } ?? []
+    }
+
+    func step(isComplete: Bool) throws -> EncodingStep {
         let current = stage
         stage = .done  // held once while it works, so that it changes in place
         switch consume current {
@@ -73,14 +86,14 @@ final class VisionEncoding: MediaEncoding {
             }
         case .encoding(var run):
             if let result = try input.encoder.step(&run) {
-                tokens = [result]
-                return true
+                tokens = result
+                return .finished
             }
             stage = .encoding(run)
         case .done:
             break
         }
-        return false
+        return .working
     }
 
     private func scan(_ video: VideoDecoder, _ sampling: VideoSampling) throws -> Stage {
@@ -97,6 +110,7 @@ final class VisionEncoding: MediaEncoding {
         let merge = input.encoder.configuration.merge
         layout = .grid(
             time: patches.grid.time, height: patches.grid.height / merge, width: patches.grid.width / merge)
+        expectedRows = patches.grid.time * (patches.grid.height / merge) * (patches.grid.width / merge)
         stage = .encoding(try input.encoder.begin(patches: patches.patches, grid: patches.grid))
     }
 }

@@ -15,8 +15,19 @@ public enum JSONFile {
         return try bytes.withUnsafeBytes { try decode(type, from: $0, source: path) }
     }
 
+    /// JSON text of a value.
+    ///
+    /// - Throws: `.format` if it holds a number that JSON has no word for.
+    public static func encode(_ value: some Encodable) throws -> [UInt8] {
+        do {
+            return [UInt8](try JSONEncoder().encode(value))
+        } catch {
+            throw LyraError(.format, "not to be written as JSON: \(shown(String(describing: error)))")
+        }
+    }
+
     /// Decodes JSON text in memory; `source` names it in errors.
-    static func decode<T: Decodable>(_ type: T.Type, from text: UnsafeRawBufferPointer, source: String) throws -> T {
+    public static func decode<T: Decodable>(_ type: T.Type, from text: UnsafeRawBufferPointer, source: String) throws -> T {
         // A zero byte never stands in JSON text, but makes the decoder guess at UTF-16.
         guard String(validating: text, as: UTF8.self) != nil, !text.contains(0) else {
             throw LyraError(.format, "\(source): not JSON: it is not UTF-8 text")

@@ -28,12 +28,39 @@ public struct Decoder: Sendable {
     }
 
     /// An empty cache for each layer.
-    public func makeCaches() -> [KeyValueCache] {
-        blocks.map { _ in KeyValueCache(columns: configuration.kvHeads * configuration.headDim) }
+    public func makeCaches(type: KeyValueType = .float32) -> [KeyValueCache] {
+        blocks.map { _ in KeyValueCache(kvHeads: configuration.kvHeads, headDim: configuration.headDim, type: type) }
     }
+
+    /// Bytes of caches with so many rows in each layer.
+    public func cacheBytes(rows: some Sequence<Int>, type: KeyValueType) -> Int {
+        rows.reduce(0) {
+            $0
+                + KeyValueCache.byteCount(
+                    rows: $1, kvHeads: configuration.kvHeads, headDim: configuration.headDim, type: type)
+        }
+    }
+
+    public var layerCount: Int { blocks.count }
 
     /// Bytes of weights that decoding one token reads: every matrix once, the embedding's row left out.
     public var bytesPerToken: Int { head.byteCount + blocks.reduce(0) { $0 + $1.byteCount } }
+
+    /// Visits every matrix, adapters' too, in a fixed order.
+    func forEachWeight(_ body: (Weight) -> Void) {
+        body(embeddings)
+        body(head)
+        for block in blocks {
+            for (_, path) in DecoderBlock.adaptable {
+                let linear = block[keyPath: path]
+                body(linear.weight)
+                for case let adapter? in linear.adapters {
+                    body(adapter.a)
+                    body(adapter.b)
+                }
+            }
+        }
+    }
 
     /// Rows of the embedding matrix. → [ids, hidden]
     ///
@@ -51,10 +78,16 @@ public struct Decoder: Sendable {
     }
 
     /// One layer over a few new positions. [rows, hidden] → [rows, hidden]
+    ///
+    /// - Parameter queriesOf: rows of `x` whose rotated queries are wanted as well: [count, heads · headDim]
     func layer(
-        _ index: Int, _ x: Tensor, positions: ArraySlice<Position>, cache: KeyValueCache, adapter: Int?
-    ) throws -> Tensor {
-        try blocks[index](x, rotation: rotary.tables(positions), cache: cache, adapter: adapter)
+        _ index: Int, _ x: Tensor, positions: ArraySlice<Position>, cache: KeyValueCache, adapter: Int?,
+        queriesOf asking: [Int] = []
+    ) throws -> (output: Tensor, queries: Tensor?) {
+        let rotation = try rotary.tables(positions)
+        let attended = try blocks[index].attention(
+            x, rotation: rotation, cache: cache, adapter: adapter, queriesOf: asking)
+        return (try blocks[index].finish(x, attended.output, adapter: adapter), attended.queries)
     }
 
     /// One decoded token through all layers. → its final-norm hidden row, [1, hidden]
@@ -74,55 +107,4 @@ public struct Decoder: Sendable {
 
     /// Scores of every token after normed rows. [rows, hidden] → [rows, vocabulary]
     public func logits(_ normed: Tensor) throws -> Tensor { try head.multiply(normed) }
-}
-
-/// A prompt on its way through the decoder, layer by layer and inside a layer chunk by chunk: the hidden states of the
-/// whole prompt stay, everything else is bounded by the chunk.
-public struct Prefill {
-    /// Rows of one step: enough to keep the matrix kernels busy, few enough that a step stays short.
-    public static let chunkRows = 512
-
-    private let positions: [Position]
-    private var hidden: Tensor
-    private var layer = 0
-    private var row = 0
-    private let layers: Int
-
-    /// - Parameters:
-    ///   - embeddings: [tokens, hidden], at least one row
-    ///   - positions: one for each row
-    public init(_ decoder: Decoder, embeddings: Tensor, positions: [Position]) throws {
-        guard embeddings.rows == positions.count, !positions.isEmpty else {
-            throw LyraError(.argument, "\(embeddings.rows) embeddings with \(positions.count) positions to prefill")
-        }
-        self.positions = positions
-        hidden = embeddings
-        layers = decoder.blocks.count
-    }
-
-    /// Token-layers computed, and in all.
-    public var progress: (done: Int, total: Int) {
-        (layer * positions.count + row, layers * positions.count)
-    }
-
-    public var isDone: Bool { layer == layers }
-
-    /// Computes one chunk of one layer and appends its keys and values to that layer's cache.
-    public mutating func step(_ decoder: Decoder, caches: [KeyValueCache], adapter: Int?) throws {
-        guard !isDone else { return }
-        let chunk = row..<min(row + Self.chunkRows, positions.count)
-        let result = try decoder.layer(
-            layer, hidden.rows(chunk), positions: positions[chunk], cache: caches[layer], adapter: adapter)
-        try hidden.withMutableValues { values in
-            result.withValues { (values + chunk.lowerBound * result.columns).update(from: $0, count: result.count) }
-        }
-        row = chunk.upperBound
-        if row == positions.count { (layer, row) = (layer + 1, 0) }
-    }
-
-    /// The final-norm hidden row of the last position, [1, hidden], once done.
-    public func lastRow(_ decoder: Decoder) throws -> Tensor {
-        guard isDone else { throw LyraError(.state, "the prompt is not prefilled yet") }
-        return try decoder.normalize(hidden.rows(positions.count - 1..<positions.count))
-    }
 }

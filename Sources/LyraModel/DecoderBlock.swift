@@ -61,8 +61,18 @@ struct DecoderBlock: Sendable {
     func callAsFunction(
         _ x: Tensor, rotation: (cos: Tensor, sin: Tensor), cache: KeyValueCache, adapter: Int?
     ) throws -> Tensor {
-        let qkv = try projectAttention(x, adapter: adapter)
-        return try finish(x, attend(qkv, rotation: rotation, cache: cache), adapter: adapter)
+        try finish(x, attention(x, rotation: rotation, cache: cache, adapter: adapter).output, adapter: adapter)
+    }
+
+    /// The attention of the layer, before its output matrix.
+    ///
+    /// - Parameter queriesOf: rows of `x` whose rotated queries are wanted as well
+    /// - Returns: [rows, heads · headDim], and the queries in as many columns
+    func attention(
+        _ x: Tensor, rotation: (cos: Tensor, sin: Tensor), cache: KeyValueCache, adapter: Int?,
+        queriesOf asking: [Int] = []
+    ) throws -> (output: Tensor, queries: Tensor?) {
+        try attend(projectAttention(x, adapter: adapter), rotation: rotation, cache: cache, queriesOf: asking)
     }
 
     /// Queries, keys and values before rotation. [rows, hidden] → [rows, (heads + 2 kvHeads) · headDim]
@@ -76,8 +86,11 @@ struct DecoderBlock: Sendable {
         }
     }
 
-    /// Rotates queries and keys, caches keys and values, attends. → [rows, heads · headDim]
-    func attend(_ qkv: consuming Tensor, rotation: (cos: Tensor, sin: Tensor), cache: KeyValueCache) throws -> Tensor {
+    /// Rotates queries and keys, caches keys and values, attends. → [rows, heads · headDim], and the rotated queries of
+    /// the rows `asking` if there are any
+    func attend(
+        _ qkv: consuming Tensor, rotation: (cos: Tensor, sin: Tensor), cache: KeyValueCache, queriesOf asking: [Int] = []
+    ) throws -> (output: Tensor, queries: Tensor?) {
         let (rows, columns, queryColumns) = (qkv.rows, shape.qkvColumns, shape.heads * shape.headDim)
         let keyColumns = shape.kvHeads * shape.headDim
         return try qkv.withMutableValues { values in
@@ -89,8 +102,14 @@ struct DecoderBlock: Sendable {
             }
             try cache.append(
                 keys: values + queryColumns, values: values + queryColumns + keyColumns, stride: columns, count: rows)
-            return try cache.attend(
-                queries: values, stride: columns, rows: rows, heads: shape.heads, headDim: shape.headDim)
+            let output = try cache.attend(queries: values, stride: columns, rows: rows, heads: shape.heads)
+            guard !asking.isEmpty else { return (output, nil) }
+            let queries = try Tensor([asking.count, queryColumns]) { out in
+                for (index, row) in asking.enumerated() {
+                    (out + index * queryColumns).update(from: values + row * columns, count: queryColumns)
+                }
+            }
+            return (output, queries)
         }
     }
 

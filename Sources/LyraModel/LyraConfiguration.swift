@@ -15,9 +15,11 @@ public struct LyraConfiguration: Decodable, Sendable {
     public var normalizesSpeech: Bool
     public var generator: SpeechGeneratorConfiguration?
     public var endTokens: [Int32]
+    /// `compress_gap` and `keep_rate`: where the model lets media tokens go; nil for nowhere.
+    public var extraction: ExtractionSchedule?
 
     enum CodingKeys: String, CodingKey {
-        case mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type, speech_encoder_ds_rate, speech_norm,
+        case compress_gap, keep_rate, mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type, speech_encoder_ds_rate, speech_norm,
             speech_generator_type, eos_token_id
     }
 
@@ -39,6 +41,11 @@ public struct LyraConfiguration: Decodable, Sendable {
             try container.decodeIfPresent(String.self, forKey: .speech_generator_type) == nil
             ? nil : SpeechGeneratorConfiguration(from: decoder)
         endTokens = try container.decodeIfPresent(OneOrMany.self, forKey: .eos_token_id)?.values ?? []
+        if let gap = try container.decodeIfPresent(Int.self, forKey: .compress_gap),
+            let keep = try container.decodeIfPresent(Float.self, forKey: .keep_rate)
+        {
+            extraction = ExtractionSchedule(gap: gap, keep: keep, layers: language.layers)
+        }
     }
 
     public init(

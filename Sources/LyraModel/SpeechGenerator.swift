@@ -35,7 +35,7 @@ public struct SpeechGenerator: Sendable {
     }
 
     public func makeState() -> State {
-        State(caches: blocks.map { KeyValueCache(columns: $0.shape.hidden) })
+        State(caches: blocks.map { KeyValueCache(kvHeads: $0.shape.kvHeads, headDim: $0.shape.headDim) })
     }
 
     /// The units that one more hidden row adds.
@@ -68,7 +68,7 @@ public struct SpeechGenerator: Sendable {
                 // All copies of a row share what comes before the rotation, so it is computed once.
                 let qkv = try block.projectAttention(projected, adapter: nil).repeated(configuration.upsampling)
                 x = try block.finish(
-                    x, block.attend(qkv, rotation: rotation, cache: state.caches[index]), adapter: nil)
+                    x, block.attend(qkv, rotation: rotation, cache: state.caches[index]).output, adapter: nil)
             } else {
                 x = try block(x, rotation: rotation, cache: state.caches[index], adapter: nil)
             }

@@ -39,6 +39,23 @@ public struct Tensor: @unchecked Sendable {
         self.offset = offset
     }
 
+    /// The rows of all `parts`, one after the other: [rows, columns].
+    ///
+    /// - Throws: `LyraError.argument` if their columns differ.
+    public static func stacking(_ parts: [Tensor]) throws -> Tensor {
+        let columns = parts.first?.columns ?? 0
+        guard parts.allSatisfy({ $0.columns == columns }) else {
+            throw LyraError(.argument, "tensors of shapes \(parts.map(\.shape)) cannot be stacked")
+        }
+        return try Tensor([parts.reduce(0) { $0 + $1.rows }, columns]) { out in
+            var target = out
+            for part in parts {
+                part.withValues { target.update(from: $0, count: part.count) }
+                target += part.count
+            }
+        }
+    }
+
     /// Length of the first axis.
     public var rows: Int { shape.first ?? 1 }
     /// Elements of one row.
@@ -85,6 +102,22 @@ public struct Tensor: @unchecked Sendable {
         }
         let offset = first * columns
         try withMutableValues { target in new.withValues { (target + offset).update(from: $0, count: new.count) } }
+    }
+
+    /// The rows that `indices` name, in that order, as a tensor of their own.
+    ///
+    /// - Throws: `LyraError.argument` for an index that is not a row.
+    public func keepingRows(_ indices: [Int]) throws -> Tensor {
+        if let wrong = indices.first(where: { !(0..<rows).contains($0) }) {
+            throw LyraError(.argument, "row \(wrong) is not in a tensor of shape \(shape)")
+        }
+        return try Tensor([indices.count] + shape.dropFirst()) { out in
+            withValues { values in
+                for (row, index) in indices.enumerated() {
+                    (out + row * columns).update(from: values + index * columns, count: columns)
+                }
+            }
+        }
     }
 
     /// A function of every value, one by one.

@@ -53,6 +53,16 @@ public struct Weight: @unchecked Sendable {
         byteCount = range.count * rowBytes
     }
 
+    /// Shows some of the stored bytes: runs of 64 from all over the matrix, 16 at most.
+    public func sample(_ body: (UnsafeRawBufferPointer) -> Void) {
+        let length = min(byteCount, 64), runs = min(16, byteCount / length)
+        for run in 0..<runs {
+            let start = runs == 1 ? 0 : (byteCount - length) / (runs - 1) * run
+            body(UnsafeRawBufferPointer(start: base + start, count: length))
+        }
+        withExtendedLifetime(owner) {}
+    }
+
     /// Row `index` widened to floats: an embedding.
     ///
     /// - Parameter index: below `outputs`; the caller checks.

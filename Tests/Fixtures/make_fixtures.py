@@ -23,6 +23,7 @@ STRIDE = 16
 TURN = (
     "out.positions", "out.next_position", "out.ids", "out.first_logits", "out.hidden", "out.ctc_logits", "out.units",
     "out.frames", "out.wav")
+EXTRACTOR = tuple(n for n in TURN if n != "out.ctc_logits") + ("in.embeddings",) + tuple(f"out.kept_{i}" for i in range(8))
 # The tokens of speech_short are rows of turn_speech's embeddings; the samples of speech_long follow from speech_short's.
 CASES = {
     "speech_short": ("in.pcm", "out.mel", "out.encoder"),
@@ -36,6 +37,8 @@ CASES = {
     "turn_image_speech": TURN,
     "turn_sound": TURN,
     "turn_video": TURN,
+    "turn_long_extractor": EXTRACTOR,
+    "turn_image_extractor": EXTRACTOR,
     # The frames of video_frames follow from image_small's picture; the sounds are parts of speech_short's samples.
     "image_small": ("in.rgb", "out.grid_thw", "out.tokens"),
     "image_tall": ("out.grid_thw", "out.tokens"),

@@ -110,14 +110,19 @@ struct Greedy {
     var rows: [Float] = []
     var firstLogits: [Float] = []
     var caches: [KeyValueCache]
+    var kept: [[Int]] = []
+    var cacheRows: [Int] { caches.map(\.rows) }
 
     init(
         _ decoder: Decoder, _ embeddings: Tensor, _ positions: [Position], next: Int32, adapter: Int?,
-        stop: Set<Int32>, limit: Int = 12
+        stop: Set<Int32>, limit: Int = 12, roles: [TokenRole] = [], extractor: Extractor? = nil
     ) throws {
         caches = decoder.makeCaches()
-        var prefill = try Prefill(decoder, embeddings: embeddings, positions: positions)
+        var prefill = try Prefill(
+            decoder, embeddings: embeddings, positions: positions, roles: roles,
+            schedule: extractor.flatMap { ExtractionSchedule($0, layers: decoder.layerCount) })
         while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: adapter) }
+        kept = prefill.kept.map { $0.map { Int($0) } }
         var row = try prefill.lastRow(decoder)
         var position = next
         while true {

@@ -14,6 +14,7 @@ public final class AudioFileDecoder: SampleSource {
     /// Channels of the file, before they are averaged.
     public let channels: Int
     public private(set) var isAtEnd = false
+    public let length: SourceLength?
 
     private let file: VirtualFile
     private let handle: OpaquePointer
@@ -54,6 +55,8 @@ public final class AudioFileDecoder: SampleSource {
         handle = opened
         sampleRate = Int(info.samplerate)
         channels = Int(info.channels)
+        // A header that was never completed claims the largest count that there is, or none.
+        length = info.frames > 0 && info.frames < 1 << 48 ? .exact(Int64(info.frames)) : nil
         block = [Float](repeating: 0, count: max(1, AudioLimits.samplesPerBlock / channels) * channels)
     }
 

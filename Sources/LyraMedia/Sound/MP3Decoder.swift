@@ -12,6 +12,7 @@ public final class MP3Decoder: SampleSource {
     /// Channels of the file, before they are averaged.
     public let channels: Int
     public private(set) var isAtEnd = false
+    public let length: SourceLength?
 
     private let file: VirtualFile
     private let handle: OpaquePointer
@@ -36,6 +37,8 @@ public final class MP3Decoder: SampleSource {
             throw error
         }
         self.handle = handle
+        let count = mpg123_length(handle)
+        length = count > 0 ? .about(Int64(count)) : nil
         block = [Float](repeating: 0, count: AudioLimits.samplesPerBlock / channels * channels)
     }
 

@@ -23,6 +23,9 @@ public final class PCMQueue: SampleSource {
         self.channels = channels
     }
 
+    /// Known once it is finished.
+    public var length: SourceLength? { isFinished ? .exact(framesAppended) : nil }
+
     public var isAtEnd: Bool { isFinished && readBlock == blocks.count }
 
     /// Appends interleaved frames: [frames, channels], full scale ±1. After an error nothing of the piece is kept.

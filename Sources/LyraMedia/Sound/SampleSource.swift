@@ -11,9 +11,36 @@ public protocol SampleSource: AnyObject {
     /// True once every sample has been read and none can follow.
     var isAtEnd: Bool { get }
 
+    /// How many samples there are in all, as far as that is known before they are read; nil where it is not.
+    var length: SourceLength? { get }
+
     /// Reads at most `buffer.count` samples and moves past them.
     /// - Returns: The number of samples read. 0 means that there are none now; none will come either if `isAtEnd`.
     func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int
+}
+
+extension SampleSource {
+    public var length: SourceLength? { nil }
+}
+
+/// How many samples a source has.
+public enum SourceLength: Sendable, Equatable {
+    /// As its header counts them.
+    case exact(Int64)
+    /// As its header lets it be guessed.
+    case about(Int64)
+
+    public var samples: Int64 { switch self { case .exact(let count), .about(let count): count } }
+
+    /// The samples at another rate, rounded up as the resampler does.
+    ///
+    /// - Parameters: rates in Hz, above 0
+    public func converted(from: Int, to: Int) -> SourceLength {
+        guard from != to else { return self }
+        let (count, rate) = (Double(samples), Double(to) / Double(from))
+        let converted = Int64(min((count * rate).rounded(.up), 9e18))
+        return if case .exact = self { .exact(converted) } else { .about(converted) }
+    }
 }
 
 /// What is taken for audio, and what for damage.

@@ -1,0 +1,85 @@
+import LyraModel
+import LyraTensor
+
+/// What a session may take, checked before anything is allocated.
+struct SessionLimits {
+    private let maxTokens: Int
+    private let maxBytes: Int?
+    private let decoder: Decoder
+    private let schedule: ExtractionSchedule?
+    private let type: KeyValueType
+
+    init(_ options: SessionOptions, _ decoder: Decoder, schedule: ExtractionSchedule? = nil) {
+        maxTokens = min(options.maxContextTokens ?? .max, Int(Int32.max) / 2)
+        maxBytes = options.maxMemoryBytes
+        self.decoder = decoder
+        self.schedule = schedule
+        type = options.keyValueType
+    }
+
+    /// Checks that rows which are known to come have room. With an extractor they are taken for media: it may let
+    /// that many go.
+    ///
+    /// - Parameters:
+    ///   - held: bytes of the rows that wait
+    ///   - rows: prompt rows that are not in the caches yet
+    /// - Throws: `LyraError.memory` with the limit and what would be needed.
+    func check(_ conversation: Conversation, held: Int, rows: Int) throws {
+        try checkTokens(conversation.length, rows)
+        guard maxBytes != nil else { return }
+        let layers = decoder.layerCount
+        let counts = schedule?.counts(of: rows, layers: layers) ?? [Int](repeating: rows, count: layers)
+        try checkBytes(conversation, held: held, adding: counts)
+    }
+
+    /// The same for a prefill that is about to begin.
+    func check(_ conversation: Conversation, held: Int, adding prefill: Prefill) throws {
+        try checkTokens(conversation.length, prefill.cacheRows.first ?? 0)
+        try checkBytes(conversation, held: held, adding: prefill.cacheRows)
+    }
+
+    /// The same for caches that are about to be restored, of so many rows each.
+    func check(lengths: [Int]) throws {
+        try checkTokens(lengths.first ?? 0, 0)
+        try checkBytes(held: 0, rows: lengths)
+    }
+
+    private func checkTokens(_ length: Int, _ rows: Int) throws {
+        let (total, overflow) = length.addingReportingOverflow(rows)
+        // One more is needed for the answer to begin.
+        guard !overflow, total < maxTokens else {
+            throw LyraError(.memory, "the conversation would have \(total) tokens, over the limit of \(maxTokens)")
+        }
+    }
+
+    private func checkBytes(_ conversation: Conversation, held: Int, adding rows: [Int]) throws {
+        try checkBytes(held: held, rows: zip(conversation.caches, rows).map { $0.rows + $1 })
+    }
+
+    private func checkBytes(held: Int, rows: [Int]) throws {
+        guard let maxBytes else { return }
+        let bytes = decoder.cacheBytes(rows: rows, type: type) + held
+        guard bytes <= maxBytes else {
+            throw LyraError(
+                .memory,
+                "the conversation would take \(bytes) bytes, over the limit of \(maxBytes); shorten it, raise the limit, "
+                    + "or use a smaller cache type or the extractor")
+        }
+    }
+
+    /// How many more tokens have room, `wanted` at most.
+    func room(_ conversation: Conversation, wanted: Int) -> Int {
+        let byTokens = min(wanted, maxTokens - conversation.length)
+        guard let maxBytes else { return max(byTokens, 0) }
+        func fits(_ count: Int) -> Bool {
+            decoder.cacheBytes(rows: conversation.caches.map { $0.rows + count }, type: type) <= maxBytes
+        }
+        // The largest count that fits, by halving.
+        var (least, most) = (0, max(byTokens, 0) + 1)
+        while most - least > 1 {
+            let middle = (least + most) / 2
+            if fits(middle) { least = middle } else { most = middle }
+        }
+        return least
+    }
+}

@@ -1,0 +1,147 @@
+import LyraTensor
+
+/// What a row of a prompt stands for.
+public enum TokenRole: UInt8, Sendable {
+    case text
+    /// Speech, sound, a picture or a video.
+    case media
+}
+
+/// Rows of a prompt on their way through the decoder, layer by layer and inside a layer chunk by chunk: the hidden states
+/// of all rows stay, everything else is bounded by the chunk.
+///
+/// The order lets the extractor see all rows of a layer before it drops some. Without one, a long prompt can be given in
+/// pieces, each a prefill of its own, so that only a piece is held.
+public struct Prefill {
+    /// Rows of one step: enough to keep the matrix kernels busy, few enough that a step stays short.
+    public static let chunkRows = 512
+
+    private var positions: [Position]
+    private var hidden: Tensor
+    private var layer = 0
+    private var row = 0
+    private let layers: Int
+    private var extraction: Extraction?
+    /// Rows that each layer computes.
+    private let plan: [Int]
+
+    /// - Parameters:
+    ///   - embeddings: [tokens, hidden], at least one row
+    ///   - positions: one for each row
+    ///   - roles: one for each row; needed with an extractor only
+    ///   - schedule: where media tokens are dropped; nil for nowhere
+    /// - Throws: `LyraError.argument` if the counts differ.
+    public init(
+        _ decoder: Decoder, embeddings: Tensor, positions: [Position], roles: [TokenRole] = [],
+        schedule: ExtractionSchedule? = nil
+    ) throws {
+        guard embeddings.rows == positions.count, !positions.isEmpty else {
+            throw LyraError(.argument, "\(embeddings.rows) embeddings with \(positions.count) positions to prefill")
+        }
+        guard schedule == nil || roles.count == positions.count else {
+            throw LyraError(.argument, "\(roles.count) roles for \(positions.count) rows to prefill")
+        }
+        self.positions = positions
+        hidden = embeddings
+        layers = decoder.blocks.count
+        extraction = schedule.flatMap { Extraction($0, roles: roles) }
+        plan = Prefill.plan(rows: positions.count, extraction, layers: layers)
+    }
+
+    private static func plan(rows: Int, _ extraction: Extraction?, layers: Int) -> [Int] {
+        guard let extraction else { return [Int](repeating: rows, count: layers) }
+        let media = extraction.mediaCount
+        return extraction.schedule.counts(of: media, layers: layers).map { rows - media + $0 }
+    }
+
+    /// Token-layers computed, and in all.
+    public var progress: (done: Int, total: Int) { (plan[..<layer].reduce(row, +), plan.reduce(0, +)) }
+
+    public var isDone: Bool { layer == layers }
+
+    /// For each block after which tokens were dropped, the media rows that were left, by their place in the prompt.
+    public var kept: [[Int32]] { extraction?.kept ?? [] }
+
+    /// Rows that this prefill adds to each layer's cache.
+    public var cacheRows: [Int] { plan }
+
+    /// Computes one chunk of one layer and appends its keys and values to that layer's cache.
+    public mutating func step(_ decoder: Decoder, caches: [KeyValueCache], adapter: Int?) throws {
+        guard !isDone else { return }
+        let chunk = row..<min(row + Self.chunkRows, positions.count)
+        let drops = extraction?.schedule.drops(after: layer, of: layers) ?? false
+        let asking = drops ? extraction?.queryRows(in: chunk) ?? [] : []
+        let result = try decoder.layer(
+            layer, hidden.rows(chunk), positions: positions[chunk], cache: caches[layer], adapter: adapter,
+            queriesOf: asking)
+        try hidden.replace(rowsFrom: chunk.lowerBound, with: result.output)
+        if let queries = result.queries { extraction?.queries.append(queries) }
+        row = chunk.upperBound
+        guard row == positions.count else { return }
+        if drops { try drop(caches[layer], heads: decoder.configuration.heads) }
+        (layer, row) = (layer + 1, 0)
+    }
+
+    /// Lets the media rows go that the text looks at least; later layers do not see them.
+    private mutating func drop(_ cache: KeyValueCache, heads: Int) throws {
+        guard let alive = try extraction?.choose(cache, heads: heads, newRows: positions.count) else { return }
+        if alive.count < positions.count {
+            hidden = try hidden.keepingRows(alive)
+            positions = alive.map { positions[$0] }
+        }
+    }
+
+    /// The final-norm hidden row of the last position, [1, hidden], once done.
+    public func lastRow(_ decoder: Decoder) throws -> Tensor {
+        guard isDone else { throw LyraError(.state, "the prompt is not prefilled yet") }
+        return try decoder.normalize(hidden.rows(positions.count - 1..<positions.count))
+    }
+}
+
+/// What the extractor knows of a prompt's rows while they are prefilled.
+private struct Extraction {
+    let schedule: ExtractionSchedule
+    /// Of the rows that are alive: what they stand for, and their places in the prompt.
+    private var roles: [TokenRole]
+    private var origins: [Int32]
+    /// The first row that may ask: text after the first medium does.
+    private var firstMedium: Int
+    /// Rotated queries of the layer in progress: [rows, heads · headDim] each.
+    var queries: [Tensor] = []
+    private(set) var kept: [[Int32]] = []
+
+    /// Nil where there is nothing to drop: no media, or no text after them.
+    init?(_ schedule: ExtractionSchedule, roles: [TokenRole]) {
+        guard let firstMedium = roles.firstIndex(of: .media), roles[firstMedium...].contains(.text) else { return nil }
+        self.schedule = schedule
+        self.roles = roles
+        self.firstMedium = firstMedium
+        origins = Array(0..<Int32(roles.count))
+    }
+
+    var mediaCount: Int { roles.reduce(0) { $0 + ($1 == .media ? 1 : 0) } }
+
+    /// Rows of `chunk` whose queries count, from the chunk's start.
+    func queryRows(in chunk: Range<Int>) -> [Int] {
+        chunk.filter { $0 > firstMedium && roles[$0] == .text }.map { $0 - chunk.lowerBound }
+    }
+
+    /// Chooses by the mean attention of the queries over all of the layer's keys, those of earlier turns included.
+    ///
+    /// - Parameter newRows: rows of this prompt; the cache's last
+    /// - Returns: the rows that stay, text among them
+    mutating func choose(_ cache: KeyValueCache, heads: Int, newRows: Int) throws -> [Int] {
+        let scores = try cache.columnScores(queries: Tensor.stacking(queries), heads: heads)
+        queries = []
+        let past = cache.rows - newRows
+        let media = roles.indices.filter { roles[$0] == .media }
+        let chosen = schedule.choose(media.map { scores[past + $0] }).map { media[$0] }
+        kept.append(chosen.map { origins[$0] })
+        var stays = roles.map { $0 == .text }
+        for row in chosen { stays[row] = true }
+        let alive = stays.indices.filter { stays[$0] }
+        roles = alive.map { roles[$0] }
+        origins = alive.map { origins[$0] }
+        return alive
+    }
+}

@@ -1,0 +1,227 @@
+import LyraModel
+import LyraTensor
+import Testing
+
+@testable import Lyra
+
+/// Sessions with the extractor, with smaller caches, and with work done ahead while a turn is fed.
+@Suite struct LongTurnTests {
+    // MARK: The extractor
+
+    @Test(arguments: Golden.both) func aLongRecordingIsExtractedAndAnsweredInSpeech(_ golden: Golden) throws {
+        let session = try golden.session {
+            $0.speaks = true
+            $0.extractor = .on(try! Extractor(gap: 2, keep: 0.7))
+        }
+        let outcome = try session.ask("Summarize.", hearing: golden.longRecording)
+        try check(outcome, session, equals: "turn_long_extractor", of: golden)
+    }
+
+    @Test(arguments: Golden.both) func aPictureAndSpeechAreExtractedTogether(_ golden: Golden) throws {
+        let session = try golden.session {
+            $0.speaks = true
+            $0.extractor = .on(try! Extractor(gap: 3, keep: 0.5))
+        }
+        try session.feed(image: golden.image("image_tall"))
+        try session.feed(pcm: golden.shortRecording)
+        try check(session.answer(), session, equals: "turn_image_extractor", of: golden)
+        #expect(session.media.map(\.kind) == [.image, .speech])
+        #expect(session.media.map(\.tokens).reduce(0, +) == session.usage.mediaTokens)
+    }
+
+    private func check(_ outcome: Outcome, _ session: Session, equals name: String, of golden: Golden) throws {
+        #expect(outcome.tokens == (try golden.integers(name, "out.ids")))
+        #expect(outcome.units == (try golden.integers(name, "out.units")))
+        let wav = try golden.floats(name, "out.wav")
+        try #require(outcome.audio.count == wav.count)
+        #expect(zip(outcome.audio, wav).allSatisfy { abs($0 - $1) <= 1e-4 })
+        let isMedia = session.media.reduce(into: Set<Int32>()) {
+            $0.formUnion(Int32($1.first)..<Int32($1.first + $1.tokens))
+        }
+        try #require(!session.kept.isEmpty)
+        for (block, kept) in session.kept.enumerated() {
+            #expect(kept == (try golden.integers(name, "out.kept_\(block)").filter { isMedia.contains($0) }))
+        }
+        #expect(session.usage.keptPerBlock == session.kept.map(\.count))
+    }
+
+    /// What a turn let go stays gone; a later one lets go of its own media only, and text alone loses nothing.
+    @Test func laterTurnsExtractTheirOwnMedia() throws {
+        let golden = Golden.a
+        let session = try golden.session { $0.extractor = .on(try! Extractor(gap: 4, keep: 0.5)) }
+        _ = try session.ask("Summarize.", hearing: golden.longRecording)
+        #expect(session.kept.map(\.count) == [450])
+        let lengths = session.conversation.caches.map(\.rows)
+        #expect(Set(lengths[..<4]).count == 1 && Set(lengths[4...]).count == 1 && lengths[0] == lengths[4] + 450)
+        _ = try session.ask("And?")
+        #expect(session.kept.isEmpty && session.usage.keptPerBlock.isEmpty)
+        let between = session.conversation.caches.map(\.rows)
+        #expect(between[0] == between[4] + 450, "text loses nothing")
+        try session.feed(image: golden.image("image_tall"))
+        _ = try session.ask("And this?")
+        let media = session.usage.mediaTokens
+        #expect(session.kept.map(\.count) == [max(32, media / 2)])
+        let after = session.conversation.caches.map(\.rows)
+        #expect(after[0] == after[4] + 450 + media - max(32, media / 2))
+        let first = session.media[0].first
+        #expect(session.kept[0].allSatisfy { $0 >= first && Int($0) < first + media })
+    }
+
+    @Test func anExtractedTurnThatIsCancelledLeavesNothing() throws {
+        let golden = Golden.b
+        func fresh() throws -> Session { try golden.session { $0.extractor = .on(try! Extractor(gap: 2, keep: 0.5)) } }
+        let wanted = try fresh().ask("Hello!")
+        for steps in [1, 20, 40, 60] {
+            let session = try fresh()
+            try session.feed(pcm: golden.shortRecording)
+            try session.feed(text: "What is said?")
+            try session.endTurn()
+            for _ in 0..<steps where session.isAnswering { _ = try session.step() }
+            session.control.cancel()
+            if session.isAnswering { _ = try session.step() }
+            #expect(session.kept.isEmpty)
+            if session.usage.stop == .cancelled { #expect(try session.ask("Hello!") == wanted) }
+        }
+    }
+
+    // MARK: Working ahead
+
+    private static let sizes = [1, 160, 7777, Int.max]
+
+    @Test(arguments: sizes) func piecesOfARecordingGiveTheSameAnswer(_ size: Int) throws {
+        let golden = Golden.a
+        let pcm = try golden.longRecording
+        let session = try golden.session { $0.speaks = true }
+        var start = 0, worked = 0
+        while start < pcm.count {
+            let end = min(pcm.count, size < pcm.count ? start + size : pcm.count)
+            try session.feed(pcm: Array(pcm[start..<end]))
+            // A microphone's loop; for single samples only now and then, so that the test stays short.
+            if size >= 160 || start % 4000 == 0 { while try session.step() == .progress { worked += 1 } }
+            start = end
+        }
+        try session.feed(text: "Summarize.")
+        while try session.step() == .progress { worked += 1 }
+        let before = session.usage
+        let outcome = try session.answer()
+        #expect(outcome.tokens == (try golden.integers("turn_long", "out.ids")))
+        #expect(outcome.units == (try golden.integers("turn_long", "out.units")))
+        #expect(worked > 0 && before.generatedTokens == 0)
+        #expect(session.usage.mediaTokens == 900 && session.usage.adapter == "long_speech")
+        #expect(session.media == [span(session, golden, seconds: 71)])
+    }
+
+    private func span(_ session: Session, _ golden: Golden, seconds: Double) -> MediaSpan {
+        let first = golden.tokenizer.encode(
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+        ).count
+        return MediaSpan(
+            kind: .speech, first: first, tokens: 900, time: 900, height: 1, width: 1, start: 0, seconds: seconds)
+    }
+
+    /// When the turn ends only the last window is left: its encoder, and the prefill of its rows and of the text.
+    @Test func onlyTheTailIsLeftWhenTheTurnEnds() throws {
+        let golden = Golden.a
+        let pcm = try golden.longRecording
+        let session = try golden.session()
+        try session.feed(pcm: pcm)
+        while try session.step() == .progress {}
+        #expect(session.conversation.length > 600, "two windows of three are in the caches")
+        let left = try session.ask("Summarize.").steps
+        let whole = try golden.session().ask("Summarize.", hearing: pcm).steps
+        #expect(left * 2 < whole)
+    }
+
+    @Test func aTurnThatWasComputedAheadIsTakenBackWhole() throws {
+        let golden = Golden.a
+        let wanted = try golden.session().ask("Hello!")
+        let session = try golden.session()
+        try session.feed(pcm: golden.longRecording)
+        while try session.step() == .progress {}
+        #expect(session.conversation.length > 0)
+        session.control.cancel()
+        #expect(try session.step() == [])
+        #expect(session.conversation.length == 0 && session.usage.cacheBytes == 0)
+        expect(.state) { _ = try session.step() }
+        #expect(try session.ask("Hello!") == wanted)
+        #expect(session.usage.adapter == nil)
+    }
+
+    @Test func theSystemPromptIsSettledByTheFirstStepThatUsesIt() throws {
+        let session = try Golden.a.session()
+        try session.feed(text: "Hello!")
+        #expect(try session.step() == [], "text is not whole before the turn ends")
+        try session.setSystemPrompt("Be brief.")
+        try session.feed(pcm: Golden.a.longRecording)
+        while try session.step() == .progress {}
+        expect(.state) { try session.setSystemPrompt("Be long.") }
+    }
+
+    // MARK: Silence
+
+    @Test func silentWindowsAreLeftOutOnRequest() throws {
+        let golden = Golden.a
+        let short = try golden.shortRecording
+        let window = 30 * 16_000
+        let pcm = short + [Float](repeating: 0, count: 2 * window) + short
+        let session = try golden.session { $0.skipsSilence = true }
+        _ = try session.ask("Summarize.", hearing: pcm)
+        #expect(session.usage.mediaTokens == 600)
+        #expect(session.media.map(\.start) == [0, 60])
+        let faithful = try golden.session()
+        _ = try faithful.ask("Summarize.", hearing: pcm)
+        #expect(faithful.usage.mediaTokens == 900)
+        let silent = try golden.session { $0.skipsSilence = true }
+        _ = try silent.ask("Summarize.", hearing: [Float](repeating: 0, count: 2 * window))
+        #expect(silent.usage.mediaTokens == 300, "a recording is never nothing")
+    }
+
+    // MARK: Cache types
+
+    @Test(arguments: Golden.both, ["turn_text", "turn_speech", "turn_long"])
+    func halfPrecisionCachesKeepTheAnswers(_ golden: Golden, _ turn: String) throws {
+        for type in [KeyValueType.bfloat16, .float16] {
+            let session = try golden.session { ($0.keyValueType, $0.speaks) = (type, true) }
+            let outcome =
+                switch turn {
+                case "turn_text": try session.ask("Hello! Who are you?")
+                case "turn_speech": try session.ask("What is said?", hearing: golden.shortRecording)
+                default: try session.ask("Summarize.", hearing: golden.longRecording)
+                }
+            #expect(outcome.tokens == (try golden.integers(turn, "out.ids")), "\(type)")
+            let wide = try golden.session()
+            _ = try wide.ask("Hello! Who are you?")
+            #expect(turn != "turn_text" || session.usage.cacheBytes * 2 == wide.usage.cacheBytes)
+        }
+    }
+
+    // MARK: Limits
+
+    @Test func memoryOverTheLimitIsRefusedWithBothNumbers() throws {
+        let golden = Golden.a
+        let roomy = try golden.session()
+        let wanted = try roomy.ask("Hello!")
+        let limit = roomy.usage.cacheBytes
+        let session = try golden.session { $0.maxMemoryBytes = limit }
+        try session.feed(pcm: golden.longRecording)
+        try session.feed(text: "Summarize.")
+        try session.endTurn()
+        let error = lyraError { while session.isAnswering { _ = try session.step() } }
+        #expect(error.code == .memory && error.message.contains("\(limit)"), "\(error.message)")
+        #expect(session.usage.cacheBytes <= limit)
+        #expect(try session.ask("Hello!") == wanted, "the next call works")
+    }
+
+    @Test func anAnswerEndsWhereTheMemoryDoes() throws {
+        let golden = Golden.a
+        let session = try golden.session {
+            ($0.maxNewTokens, $0.repetitionPenalty) = (10_000, 1)
+            $0.maxMemoryBytes = 8 * KeyValueCache.byteCount(rows: 256, kvHeads: 2, headDim: 16, type: .float32)
+            ($0.sampling, $0.temperature, $0.seed) = (.random, 5, 3)
+        }
+        let outcome = try session.ask("Hello!")
+        if outcome.stop == .length { #expect(session.conversation.length <= 256) }
+        #expect(outcome.stop == .length || outcome.tokens.count < 256)
+        #expect(session.usage.cacheBytes <= session.options.maxMemoryBytes ?? 0)
+    }
+}
