@@ -28,8 +28,8 @@ public struct Decoder: Sendable {
     }
 
     /// An empty cache for each layer.
-    public func makeCaches() -> [KeyValueCache] {
-        blocks.map { _ in KeyValueCache(columns: configuration.kvHeads * configuration.headDim) }
+    public func makeCaches(type: KeyValueType = .float32) -> [KeyValueCache] {
+        blocks.map { _ in KeyValueCache(kvHeads: configuration.kvHeads, headDim: configuration.headDim, type: type) }
     }
 
     /// Bytes of weights that decoding one token reads: every matrix once, the embedding's row left out.

@@ -89,8 +89,7 @@ struct DecoderBlock: Sendable {
             }
             try cache.append(
                 keys: values + queryColumns, values: values + queryColumns + keyColumns, stride: columns, count: rows)
-            return try cache.attend(
-                queries: values, stride: columns, rows: rows, heads: shape.heads, headDim: shape.headDim)
+            return try cache.attend(queries: values, stride: columns, rows: rows, heads: shape.heads)
         }
     }
 

@@ -35,7 +35,7 @@ public struct SpeechGenerator: Sendable {
     }
 
     public func makeState() -> State {
-        State(caches: blocks.map { KeyValueCache(columns: $0.shape.hidden) })
+        State(caches: blocks.map { KeyValueCache(kvHeads: $0.shape.kvHeads, headDim: $0.shape.headDim) })
     }
 
     /// The units that one more hidden row adds.

@@ -87,6 +87,22 @@ public struct Tensor: @unchecked Sendable {
         try withMutableValues { target in new.withValues { (target + offset).update(from: $0, count: new.count) } }
     }
 
+    /// The rows that `indices` name, in that order, as a tensor of their own.
+    ///
+    /// - Throws: `LyraError.argument` for an index that is not a row.
+    public func keepingRows(_ indices: [Int]) throws -> Tensor {
+        if let wrong = indices.first(where: { !(0..<rows).contains($0) }) {
+            throw LyraError(.argument, "row \(wrong) is not in a tensor of shape \(shape)")
+        }
+        return try Tensor([indices.count] + shape.dropFirst()) { out in
+            withValues { values in
+                for (row, index) in indices.enumerated() {
+                    (out + row * columns).update(from: values + index * columns, count: columns)
+                }
+            }
+        }
+    }
+
     /// A function of every value, one by one.
     public func mapped(_ function: (Float) -> Float) throws -> Tensor {
         try Tensor(shape) { out in withValues { values in for i in 0..<count { out[i] = function(values[i]) } } }
