@@ -1,5 +1,5 @@
 /* Products of few rows: y[m, n] = x[m, k] · w[n, k]ᵀ as dot products along k, where a weight is loaded and widened once
- * for MT rows of x, and y[m, n] += x[m, k] · w[k, n]. */
+ * for MT rows of x. */
 
 /* Bytes of a row of weights that are asked for before they are needed: some hundred nanoseconds of reading. */
 #define LK_AHEAD 384
@@ -79,45 +79,4 @@ static void dot_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
     if (type == LK_BF16) dot_rows_as(LK_BF16, y, ldy, x, ldx, m, k, w, ldw, n);
     else if (type == LK_F16) dot_rows_as(LK_F16, y, ldy, x, ldx, m, k, w, ldw, n);
     else dot_rows_as(LK_F32, y, ldy, x, ldx, m, k, w, ldw, n);
-}
-
-/* MT rows × NT vectors of columns of mix_rows; MT and NT are constants wherever this is inlined. */
-LK_INLINE void mix_tile(const int MT, const int NT, float *y, size_t ldy, const float *x, size_t ldx, size_t k,
-                        const float *w, size_t ldw) {
-    vf acc[6][2];
-#pragma clang loop unroll(full)
-    for (int m = 0; m < MT; m++)
-#pragma clang loop unroll(full)
-        for (int n = 0; n < NT; n++) acc[m][n] = vf_load(y + m * ldy + n * LK_WIDTH);
-    for (size_t i = 0; i < k; i++, w += ldw) {
-        vf row[2];
-#pragma clang loop unroll(full)
-        for (int n = 0; n < NT; n++) row[n] = vf_load(w + n * LK_WIDTH);
-#pragma clang loop unroll(full)
-        for (int m = 0; m < MT; m++)
-#pragma clang loop unroll(full)
-            for (int n = 0; n < NT; n++) acc[m][n] += vf_set(x[m * ldx + i]) * row[n];
-    }
-#pragma clang loop unroll(full)
-    for (int m = 0; m < MT; m++)
-#pragma clang loop unroll(full)
-        for (int n = 0; n < NT; n++) vf_store(y + m * ldy + n * LK_WIDTH, acc[m][n]);
-}
-
-LK_INLINE void mix_columns(const int NT, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
-                           const float *w, size_t ldw) {
-    size_t r = 0;
-    for (; r + 6 <= m; r += 6) mix_tile(6, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
-    for (; r + 3 <= m; r += 3) mix_tile(3, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
-    for (; r < m; r++) mix_tile(1, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
-}
-
-static void mix_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const float *w, size_t ldw,
-                     size_t n) {
-    size_t j = 0;
-    for (; j + 2 * LK_WIDTH <= n; j += 2 * LK_WIDTH) mix_columns(2, y + j, ldy, x, ldx, m, k, w + j, ldw);
-    for (; j + LK_WIDTH <= n; j += LK_WIDTH) mix_columns(1, y + j, ldy, x, ldx, m, k, w + j, ldw);
-    for (size_t r = 0; r < m && j < n; r++)
-        for (size_t i = 0; i < k; i++)
-            for (size_t c = j; c < n; c++) y[r * ldy + c] += x[r * ldx + i] * w[i * ldw + c];
 }

@@ -3,6 +3,7 @@
 #include "simd.h"
 #include "conv1d_isa.h"
 #include "dot_rows_isa.h"
+#include "kv_isa.h"
 
 /* Runs `expression` on whole vectors of x[0 … count), the last one padded with zeros; v is the value. */
 #define LK_MAP(x, count, expression)                                                                                   \
@@ -161,6 +162,19 @@ static void softmax_tile(float *s, size_t lds, size_t rows, const size_t *column
     }
 }
 
+static void softmax_columns(float *sums, const float *s, size_t lds, size_t rows, size_t columns, float factor,
+                            const float *row_max, const float *row_factor) {
+    for (size_t c = 0; c < columns; c += LK_WIDTH) {
+        const size_t count = columns - c < LK_WIDTH ? columns - c : LK_WIDTH;
+        vf total = vf_set(0);
+        for (size_t r = 0; r < rows; r++) {
+            vf v = vf_load_part(s + r * lds + c, count);
+            total += vf_exp(v * vf_set(factor) - vf_set(row_max[r])) * vf_set(row_factor[r]);
+        }
+        memcpy(sums + c, &total, count * sizeof(float));
+    }
+}
+
 LK_INLINE void widen_as(float *dst, const void *src, lk_type type, size_t count) {
     size_t i = 0, size = type == LK_F32 ? 4 : 2;
     for (; i + LK_WIDTH <= count; i += LK_WIDTH) vf_store(dst + i, vf_load_as(src, type, i));
@@ -182,7 +196,13 @@ const lk_table LK_TABLE = {
     .widen = widen,
     .dot_rows = dot_rows,
     .mix_rows = mix_rows,
+    .dot_codes = dot_codes,
+    .scale_columns = scale_columns,
+    .widen_codes = widen_codes,
+    .narrow = narrow,
+    .quantize = quantize,
     .softmax_tile = softmax_tile,
+    .softmax_columns = softmax_columns,
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,
     .silu_mul = silu_mul,

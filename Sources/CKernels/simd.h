@@ -16,6 +16,13 @@ LK_INLINE vf vf_load(const void *p) {
     return v;
 }
 LK_INLINE void vf_store(void *p, vf v) { memcpy(p, &v, sizeof v); }
+/* The first `count` floats, zeros after them. */
+LK_INLINE vf vf_load_part(const float *p, size_t count) {
+    if (count == LK_WIDTH) return vf_load(p);
+    float rest[LK_WIDTH] = {0};
+    memcpy(rest, p, count * sizeof(float));
+    return vf_load(rest);
+}
 LK_INLINE vf vf_set(float x) { return x - (vf){0}; }
 LK_INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
 /* Where one is NaN, the result is b. */

@@ -20,13 +20,27 @@ typedef struct lk_table {
     /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x; weights are read once, straight from their stored type. */
     void (*dot_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
                      lk_type type, size_t n);
-    /* y[m, n] += x[m, k] · w[k, n] for few rows of x. */
-    void (*mix_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const float *w, size_t ldw,
-                     size_t n);
+    /* y[m, n] += x[m, k] · w[k, n] for few rows of x; codes count as whole numbers. */
+    void (*mix_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
+                     lk_kv_type type, size_t n);
+    /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x and codes w. */
+    void (*dot_codes)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const int8_t *w, size_t ldw,
+                      size_t n);
+    /* y[r, c] *= factors[c] */
+    void (*scale_columns)(float *y, size_t ldy, size_t rows, size_t columns, const float *factors);
+    /* dst[i] = codes[i] · scale */
+    void (*widen_codes)(float *dst, const int8_t *codes, float scale, size_t count);
+    /* dst[i] = src[i] as F16 or BF16, to nearest, ties to even. */
+    void (*narrow)(void *dst, const float *src, lk_kv_type type, size_t count);
+    /* As LK_KV_Q8 says; returns the scale. */
+    float (*quantize)(int8_t *codes, const float *src, size_t count);
     /* One tile of scores s[rows, columns] (ld lds) becomes exp(scale · s - max), where max covers this tile and earlier
      * ones (row_max). row_sum is updated; row_keep is what earlier sums were multiplied by. */
     void (*softmax_tile)(float *s, size_t lds, size_t rows, const size_t *columns, size_t padded, float scale,
                          float *row_max, float *row_sum, float *row_keep);
+    /* sums[c] = Σ_r exp(scale · s[r, c] - row_max[r]) · row_factor[r] */
+    void (*softmax_columns)(float *sums, const float *s, size_t lds, size_t rows, size_t columns, float scale,
+                            const float *row_max, const float *row_factor);
     void (*rms_norm)(float *y, const float *x, const float *weight, size_t rows, size_t columns, float epsilon);
     void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, size_t rows, size_t columns,
                        float epsilon);

@@ -56,7 +56,7 @@ import Testing
                 want += attend(query, k, v, at: offset, columns: columns, seen: shape.past + row + 1)
             }
         }
-        let cache = KeyValueCache(columns: columns)
+        let cache = KeyValueCache(kvHeads: shape.kvHeads, headDim: shape.dim)
         // Appended in two goes, with rows that are taken off again in between.
         try cache.append(keys: k, values: v, stride: columns, count: total)
         cache.truncate(to: shape.past)
@@ -64,8 +64,7 @@ import Testing
         try cache.append(keys: restK, values: restV, stride: columns, count: shape.rows)
         #expect(cache.rows == total)
         try onEachISA { isa in
-            let got = try cache.attend(
-                queries: q, stride: width, rows: shape.rows, heads: shape.heads, headDim: shape.dim)
+            let got = try cache.attend(queries: q, stride: width, rows: shape.rows, heads: shape.heads)
             // e^x is exact to 2e-7; a gain of 100 or more makes one weight stand out, whose score has float's error times
             // the gain.
             #expect(difference(got.values, want) < 3e-6 * Double(max(shape.gain, 1)), "\(isa)")
@@ -105,40 +104,17 @@ import Testing
     }
 
     @Test(arguments: [3, 40, 256, 300]) func aQueryThatIsNotANumberShowsInItsRowOnly(_ count: Int) throws {
-        let cache = KeyValueCache(columns: 8)
+        let cache = KeyValueCache(kvHeads: 1, headDim: 8)
         var sequence = Sequence(5)
         let (k, v, q) = (sequence.floats(8 * count), sequence.floats(8 * count), sequence.floats(8 * 3))
         try cache.append(keys: k, values: v, stride: 8, count: count)
         var damaged = q
         damaged[8] = .nan
         try onEachISA { isa in
-            let want = try cache.attend(queries: q, stride: 8, rows: 3, heads: 1, headDim: 8).values
-            let got = try cache.attend(queries: damaged, stride: 8, rows: 3, heads: 1, headDim: 8).values
+            let want = try cache.attend(queries: q, stride: 8, rows: 3, heads: 1).values
+            let got = try cache.attend(queries: damaged, stride: 8, rows: 3, heads: 1).values
             #expect(got[8..<16].allSatisfy { $0.isNaN }, "\(isa)")
             #expect(got[..<8] == want[..<8] && got[16...] == want[16...], "\(isa)")
         }
-    }
-
-    @Test func rowsMayLieApart() throws {
-        let (together, apart) = (KeyValueCache(columns: 4), KeyValueCache(columns: 4))
-        var sequence = Sequence(6)
-        let wide = sequence.floats(7 * 20)
-        let narrow = (0..<20).flatMap { wide[$0 * 7..<$0 * 7 + 4] }
-        try together.append(keys: narrow, values: narrow, stride: 4, count: 20)
-        try apart.append(keys: wide, values: wide, stride: 7, count: 20)
-        let want = try together.attend(queries: narrow, stride: 4, rows: 20, heads: 2, headDim: 2)
-        let got = try apart.attend(queries: wide, stride: 7, rows: 20, heads: 2, headDim: 2)
-        #expect(got.values == want.values)
-    }
-
-    @Test func emptyPagesAreGivenBack() throws {
-        let cache = KeyValueCache(columns: 2)
-        let rows = [Float](repeating: 1, count: 2 * 600)
-        try cache.append(keys: rows, values: rows, stride: 2, count: 600)
-        #expect(cache.byteCount == 2 * 3 * KeyValueCache.pageRows * 2 * 4)
-        cache.truncate(to: 256)
-        #expect(cache.byteCount == 2 * KeyValueCache.pageRows * 2 * 4)
-        cache.truncate(to: 0)
-        #expect(cache.byteCount == 0 && cache.rows == 0)
     }
 }

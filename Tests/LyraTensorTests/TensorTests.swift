@@ -21,6 +21,19 @@ import Testing
         #expect(tensor.values == [0, 1, 8, 9, 4, 5])
     }
 
+    @Test func keptRowsAreThoseThatWereNamedInTheirOrder() throws {
+        let tensor = try counting([4, 2, 2])
+        let kept = try tensor.keepingRows([3, 0, 3])
+        #expect(kept.shape == [3, 2, 2])
+        #expect(kept.values == [12, 13, 14, 15, 0, 1, 2, 3, 12, 13, 14, 15])
+        #expect(try tensor.rows(1..<3).keepingRows([1]).values == [8, 9, 10, 11])
+        #expect(try tensor.keepingRows([]).shape == [0, 2, 2])
+        for index in [-1, 4, .max, .min] {
+            #expect(throws: LyraError.self) { try tensor.keepingRows([0, index]) }
+        }
+        #expect(throws: LyraError.self) { try tensor.rows(1..<3).keepingRows([2]) }
+    }
+
     @Test func rowsThatDoNotFitAreRefused() throws {
         var tensor = try counting([3, 2])
         for (first, shape) in [(2, [2, 2]), (-1, [1, 2]), (4, [1, 2]), (Int.max, [1, 2]), (0, [1, 3])] {

@@ -20,13 +20,13 @@ static void fill(float *values, size_t count) {
 
 /* A matrix product, attention over it, and a function of many values. */
 static int compute(float *product, float *attended, float *values) {
-    const float *page = pages;
+    const void *page = pages;
     lk_attention_shape shape = {.rows = M, .kv_rows = M, .heads = 4, .kv_heads = 4, .dim = K / 4, .q_row_stride = K,
                                 .out_row_stride = K, .kv_row_stride = K, .page_rows = M, .causal = 1, .scale = 1};
     fill(values, VALUES);
     lk_gelu(values, VALUES);
     return lk_linear(product, N, x, K, M, K, w, LK_F32, N, NULL, 0) == LK_OK &&
-           lk_attention(attended, x, &page, &page, &shape) == LK_OK;
+           lk_attention(attended, x, &page, &page, NULL, NULL, &shape) == LK_OK;
 }
 
 static float product[2][M * N], attended[2][M * K], values[2][VALUES];

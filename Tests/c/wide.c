@@ -74,17 +74,53 @@ static void products(const lk_table *a, const lk_table *b, size_t m, size_t k, s
 
 /* y[m, n] += x[m, k] · w[k, n - 2], rows of w and y n apart. */
 static void mixtures(const lk_table *a, const lk_table *b, size_t m, size_t k, size_t n) {
-    float *x = numbers(m * k), *w = numbers(k * n), *y = numbers(m * n), *z = numbers(m * n);
+    float *x = numbers(m * k), *w = numbers(k * n);
+    char *stored = malloc(k * n * sizeof(float));
     const size_t columns = n > 2 ? n - 2 : n;
-    a->mix_rows(y, n, x, k, m, k, w, n, columns), b->mix_rows(z, n, x, k, m, k, w, n, columns);
-    compare("mix_rows", m * 1000 + n, y, z, m * n, 1e-4f);
-    free(x), free(w), free(y), free(z);
+    for (int type = LK_KV_F32; type <= LK_KV_Q8; type++) {
+        float *y = numbers(m * n), *z = numbers(m * n);
+        if (type == LK_KV_F32) memcpy(stored, w, k * n * sizeof(float));
+        else if (type == LK_KV_Q8) b->quantize((int8_t *)stored, w, k * n);
+        else b->narrow(stored, w, (lk_kv_type)type, k * n);
+        a->mix_rows(y, n, x, k, m, k, stored, n, (lk_kv_type)type, columns);
+        b->mix_rows(z, n, x, k, m, k, stored, n, (lk_kv_type)type, columns);
+        compare("mix_rows", m * 1000 + n, y, z, m * n, type == LK_KV_Q8 ? 1e-3f : 1e-4f); /* codes are large */
+        free(y), free(z);
+    }
+    free(x), free(w), free(stored);
+}
+
+/* Keys and values in their stored types, and what is made of them. */
+static void stored(const lk_table *a, const lk_table *b, size_t n) {
+    enum { KEYS = 9, QUERIES = 7 };
+    float *x = numbers(QUERIES * n), *w = numbers(KEYS * n), *y = numbers(KEYS * n), *z = numbers(KEYS * n);
+    int8_t *codes = malloc(KEYS * n), *others = malloc(KEYS * n);
+    float factor = a->quantize(codes, w, KEYS * n), top[QUERIES] = {1, 2, 3}, part[QUERIES] = {1, 0.5f, 0.25f};
+    b->quantize(others, w, KEYS * n);
+    for (size_t i = 0; i < KEYS * n; i++)
+        if (codes[i] != others[i]) printf("# quantize, size %zu\n", n), failures++, i = KEYS * n;
+    for (int type = LK_KV_F16; type <= LK_KV_BF16; type++) {
+        a->narrow(y, w, (lk_kv_type)type, n), b->narrow(z, w, (lk_kv_type)type, n);
+        if (memcmp(y, z, 2 * n) != 0) printf("# narrow, size %zu\n", n), failures++;
+    }
+    a->widen_codes(y, codes, factor, KEYS * n), b->widen_codes(z, codes, factor, KEYS * n);
+    compare("widen_codes", n, y, z, KEYS * n, 1e-6f);
+    a->scale_columns(y, n, KEYS, n, w), b->scale_columns(z, n, KEYS, n, w);
+    compare("scale_columns", n, y, z, KEYS * n, 1e-6f);
+    a->softmax_columns(y, x, n, QUERIES, n, 2, top, part), b->softmax_columns(z, x, n, QUERIES, n, 2, top, part);
+    compare("softmax_columns", n, y, z, n, 2e-5f);
+    float scores[QUERIES * KEYS], scores_b[QUERIES * KEYS];
+    a->dot_codes(scores, KEYS, x, n, QUERIES, n, codes, n, KEYS);
+    b->dot_codes(scores_b, KEYS, x, n, QUERIES, n, codes, n, KEYS);
+    compare("dot_codes", n, scores, scores_b, QUERIES * KEYS, 1e-3f); /* codes are a hundred times larger than x */
+    free(x), free(w), free(y), free(z), free(codes), free(others);
 }
 
 int main(void) {
     const size_t sizes[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 64, 65, 100, 257};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         rows(&lk_table_wide, &lk_table_generic, sizes[i]);
+        stored(&lk_table_wide, &lk_table_generic, sizes[i]);
         for (size_t m = 1; m < 15; m++) {
             products(&lk_table_wide, &lk_table_generic, m, sizes[i], 21);
             mixtures(&lk_table_wide, &lk_table_generic, m, 21, sizes[i]);

@@ -47,9 +47,13 @@ int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t
 
 /* -------------------------------------------------------------------------------------------------------- attention */
 
+/* How keys and values are stored. LK_KV_Q8: signed bytes, and one float for each row and head that multiplies them. */
+typedef enum lk_kv_type { LK_KV_F32 = 0, LK_KV_F16 = 1, LK_KV_BF16 = 2, LK_KV_Q8 = 3 } lk_kv_type;
+
 /* Softmax attention with grouped key/value heads, tiled: no more than one tile of scores is held per thread.
- * Keys and values lie in pages of `page_rows` rows: row r, head h of the keys is at
- * k_pages[r / page_rows] + (r % page_rows) * kv_row_stride + h * dim. */
+ * Keys and values lie in pages of `page_rows` rows: row r, head h of the keys begins at element
+ * (r % page_rows) * kv_row_stride + h * dim of k_pages[r / page_rows]; its scale, for LK_KV_Q8, is element
+ * (r % page_rows) * kv_heads + h of k_scales[r / page_rows]. Other types have no scales: null. */
 typedef struct lk_attention_shape {
     size_t rows;          /* queries */
     size_t kv_rows;       /* keys and values */
@@ -60,10 +64,24 @@ typedef struct lk_attention_shape {
     size_t page_rows;
     int causal;           /* query r sees keys 0 … kv_rows - rows + r; otherwise all */
     float scale;          /* of the scores */
+    lk_kv_type kv_type;
 } lk_attention_shape;
 
-int lk_attention(float *out, const float *q, const float *const *k_pages, const float *const *v_pages,
-                 const lk_attention_shape *shape);
+int lk_attention(float *out, const float *q, const void *const *k_pages, const void *const *v_pages,
+                 const float *const *k_scales, const float *const *v_scales, const lk_attention_shape *shape);
+
+/* out[j] = the mean over all queries and heads of the weight that softmax over all keys gives key j: how much it is
+ * looked at. Nobody is kept from seeing anybody: shape->causal and out_row_stride play no part. The same bits with any
+ * number of threads. */
+int lk_attention_columns(float *out, const float *q, const void *const *k_pages, const float *const *k_scales,
+                         const lk_attention_shape *shape);
+
+/* Rows of kv_heads · dim floats, `stride` apart, become rows first_row … of a page whose rows lie kv_heads · dim elements
+ * apart. Halves are rounded to the nearest, to even between two; infinities and NaN stay. LK_KV_Q8: a head's scale is its
+ * largest magnitude / 127, its codes are the nearest whole numbers; a head with an infinity or NaN becomes NaN, all of
+ * it. `scales` is null for the other types. */
+void lk_kv_store(void *page, float *scales, lk_kv_type type, size_t first_row, const float *src, size_t stride,
+                 size_t rows, size_t kv_heads, size_t dim);
 
 /* ------------------------------------------------------------------------------------------------- row by row, fused */
 

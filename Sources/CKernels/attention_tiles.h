@@ -1,0 +1,102 @@
+/* What attention is made of: tiles of queries and of one head's keys or values, and their products. */
+#ifndef LYRA_ATTENTION_TILES_H
+#define LYRA_ATTENTION_TILES_H
+
+#include "table.h"
+#include <cblas.h>
+#include <string.h>
+
+enum {
+    TILE_QUERIES = 192,
+    TILE_KEYS = 256,
+    FEW_QUERIES = 24 /* up to here OpenBLAS packs keys and values for longer than it multiplies */
+};
+
+/* Rows of one head, keys or values, within a page: as they are stored, or widened to floats. */
+typedef struct kv_tile {
+    const void *data;
+    lk_kv_type type;
+    size_t n, stride;    /* elements between rows */
+    const float *scales; /* LK_KV_Q8: one for each row, scale_stride apart */
+    size_t scale_stride;
+} kv_tile;
+
+static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Rows start … start + n, which lie in one page. */
+static inline kv_tile tile_at(const lk_attention_shape *s, const void *const *pages, const float *const *scales,
+                              size_t kv_head, size_t start, size_t n) {
+    static const size_t sizes[] = {[LK_KV_F32] = 4, [LK_KV_F16] = 2, [LK_KV_BF16] = 2, [LK_KV_Q8] = 1};
+    size_t page = start / s->page_rows, row = start % s->page_rows;
+    const char *data = (const char *)pages[page] + (row * s->kv_row_stride + kv_head * s->dim) * sizes[s->kv_type];
+    const float *factors = s->kv_type == LK_KV_Q8 ? scales[page] + row * s->kv_heads + kv_head : NULL;
+    return (kv_tile){data, s->kv_type, n, s->kv_row_stride, factors, s->kv_heads};
+}
+
+/* The same values as floats: `t` itself, or what `memory`, [n, dim], holds then. */
+static inline kv_tile widened(kv_tile t, size_t dim, float *memory) {
+    if (t.type == LK_KV_F32) return t;
+    for (size_t r = 0; r < t.n; r++) {
+        float *row = memory + r * dim;
+        if (t.type == LK_KV_Q8)
+            lk_kernels()->widen_codes(row, (const int8_t *)t.data + r * t.stride, t.scales[r * t.scale_stride], dim);
+        else
+            lk_kernels()->widen(row, (const uint16_t *)t.data + r * t.stride,
+                                t.type == LK_KV_F16 ? LK_F16 : LK_BF16, dim);
+    }
+    return (kv_tile){memory, LK_KV_F32, t.n, dim, NULL, 0};
+}
+
+/* Floats of memory that `m` queries need to see tiles widened; few read them as they are. */
+static inline size_t wide_room(const lk_attention_shape *s, size_t m) {
+    return s->kv_type == LK_KV_F32 || m <= FEW_QUERIES ? 0 : TILE_KEYS * s->dim;
+}
+
+/* scores[m, n] *= the scale of each row of the tile */
+static inline void apply_scales(kv_tile t, size_t m, float *scores) {
+    float factors[TILE_KEYS];
+    for (size_t r = 0; r < t.n; r++) factors[r] = t.scales[r * t.scale_stride];
+    lk_kernels()->scale_columns(scores, TILE_KEYS, m, t.n, factors);
+}
+
+/* scores[m, n] = q[m, dim] · kᵀ; more than a few queries want the keys widened. */
+static inline void score(size_t m, size_t dim, const float *q, kv_tile k, float *scores) {
+    if (m > FEW_QUERIES) {
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)k.n, (int)dim, 1, q, (int)dim, k.data,
+                    (int)k.stride, 0, scores, TILE_KEYS);
+    } else if (k.type == LK_KV_Q8) {
+        lk_kernels()->dot_codes(scores, TILE_KEYS, q, dim, m, dim, k.data, k.stride, k.n);
+        apply_scales(k, m, scores);
+    } else {
+        lk_type type = k.type == LK_KV_F16 ? LK_F16 : k.type == LK_KV_BF16 ? LK_BF16 : LK_F32;
+        lk_kernels()->dot_rows(scores, TILE_KEYS, q, dim, m, dim, k.data, k.stride, type, k.n);
+    }
+}
+
+/* sums[m, dim] += weights[m, n] · v; as above. The weights are spent. */
+static inline void mix(size_t m, size_t dim, float *weights, kv_tile v, float *sums) {
+    if (m > FEW_QUERIES) {
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)dim, (int)v.n, 1, weights, TILE_KEYS, v.data,
+                    (int)v.stride, 1, sums, (int)dim);
+        return;
+    }
+    if (v.type == LK_KV_Q8) apply_scales(v, m, weights);
+    lk_kernels()->mix_rows(sums, dim, weights, TILE_KEYS, m, v.n, v.data, v.stride, v.type, dim);
+}
+
+/* The queries of one task, one after another: row t · group + g. */
+static inline void gather(const lk_attention_shape *s, const float *q, size_t kv_head, size_t first, size_t rows,
+                          float *dst) {
+    size_t dim = s->dim, group = s->heads / s->kv_heads;
+    for (size_t t = 0; t < rows; t++)
+        for (size_t g = 0; g < group; g++, dst += dim)
+            memcpy(dst, q + (first + t) * s->q_row_stride + (kv_head * group + g) * dim, dim * sizeof(float));
+}
+
+/* Query rows of one task, so that with all heads of a group they fill a tile. */
+static inline size_t tile_rows(const lk_attention_shape *s) {
+    size_t group = s->heads / s->kv_heads;
+    return smaller(group >= TILE_QUERIES ? 1 : TILE_QUERIES / group, s->rows);
+}
+
+#endif

@@ -1,0 +1,207 @@
+/* Keys and values in their stored types: reading them in products of few rows, and writing them. */
+
+typedef int8_t vb __attribute__((vector_size(LK_WIDTH)));
+
+LK_INLINE vf vf_from_codes(const void *p) {
+    vb codes;
+    memcpy(&codes, p, sizeof codes);
+    return __builtin_convertvector(__builtin_convertvector(codes, vi), vf);
+}
+
+/* `type` is a constant wherever these are inlined. */
+LK_INLINE size_t kv_size(const lk_kv_type type) { return type == LK_KV_F32 ? 4 : type == LK_KV_Q8 ? 1 : 2; }
+
+LK_INLINE vf vf_load_kv(const char *p, const lk_kv_type type) {
+    if (type == LK_KV_Q8) return vf_from_codes(p);
+    return vf_load_as(p, type == LK_KV_F16 ? LK_F16 : type == LK_KV_BF16 ? LK_BF16 : LK_F32, 0);
+}
+
+/* ---------------------------------------------------------------------------------------------------- few rows: mix */
+
+/* MT rows × NT vectors of columns; or, where `part` is not 0, as many columns of one vector. MT, NT and type are
+ * constants wherever this is inlined. */
+LK_INLINE void mix_tile(const int MT, const int NT, const lk_kv_type type, const size_t part, float *y, size_t ldy,
+                        const float *x, size_t ldx, size_t k, const char *w, size_t row_bytes) {
+    vf acc[6][4];
+    const size_t size = kv_size(type);
+    char rest[LK_WIDTH * 4] = {0};
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MT; m++)
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NT; n++)
+            acc[m][n] = part ? vf_load_part(y + m * ldy, part) : vf_load(y + m * ldy + n * LK_WIDTH);
+    for (size_t i = 0; i < k; i++, w += row_bytes) {
+        vf row[4];
+        if (part) memcpy(rest, w, part * size);
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NT; n++) row[n] = vf_load_kv(part ? rest : w + n * LK_WIDTH * size, type);
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MT; m++)
+#pragma clang loop unroll(full)
+            for (int n = 0; n < NT; n++) acc[m][n] += vf_set(x[m * ldx + i]) * row[n];
+    }
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MT; m++)
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NT; n++) {
+            if (part) memcpy(y + m * ldy, &acc[m][n], part * sizeof(float));
+            else vf_store(y + m * ldy + n * LK_WIDTH, acc[m][n]);
+        }
+}
+
+LK_INLINE void mix_columns(const int NT, const lk_kv_type type, const size_t part, float *y, size_t ldy, const float *x,
+                           size_t ldx, size_t m, size_t k, const char *w, size_t row_bytes) {
+    size_t r = 0;
+    for (; r + 6 <= m; r += 6) mix_tile(6, NT, type, part, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+    for (; r + 3 <= m; r += 3) mix_tile(3, NT, type, part, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+    for (; r < m; r++) mix_tile(1, NT, type, part, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+}
+
+LK_INLINE void mix_as(const lk_kv_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
+                      const char *w, size_t ldw, size_t n) {
+    const size_t size = kv_size(type), row_bytes = ldw * size;
+    size_t j = 0;
+    for (; j + 2 * LK_WIDTH <= n; j += 2 * LK_WIDTH)
+        mix_columns(2, type, 0, y + j, ldy, x, ldx, m, k, w + j * size, row_bytes);
+    for (; j + LK_WIDTH <= n; j += LK_WIDTH)
+        mix_columns(1, type, 0, y + j, ldy, x, ldx, m, k, w + j * size, row_bytes);
+    if (j < n) mix_columns(1, type, n - j, y + j, ldy, x, ldx, m, k, w + j * size, row_bytes);
+}
+
+static void mix_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
+                     lk_kv_type type, size_t n) {
+    if (type == LK_KV_Q8) mix_as(LK_KV_Q8, y, ldy, x, ldx, m, k, w, ldw, n);
+    else if (type == LK_KV_BF16) mix_as(LK_KV_BF16, y, ldy, x, ldx, m, k, w, ldw, n);
+    else if (type == LK_KV_F16) mix_as(LK_KV_F16, y, ldy, x, ldx, m, k, w, ldw, n);
+    else mix_as(LK_KV_F32, y, ldy, x, ldx, m, k, w, ldw, n);
+}
+
+/* --------------------------------------------------------------------------------------------------- few rows: codes */
+
+/* MT × NT values; MT and NT are constants wherever this is inlined. */
+LK_INLINE void codes_tile(const int MT, const int NT, float *y, size_t ldy, const float *x, size_t ldx, size_t k,
+                          const int8_t *w, size_t ldw) {
+    vf acc[6][4];
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MT; m++)
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NT; n++) acc[m][n] = vf_set(0);
+    for (size_t i = 0; i < k; i += LK_WIDTH) {
+        const size_t part = k - i < LK_WIDTH ? k - i : LK_WIDTH;
+        vf v[6];
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MT; m++) v[m] = vf_load_part(x + m * ldx + i, part);
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NT; n++) {
+            char rest[LK_WIDTH] = {0};
+            if (part < LK_WIDTH) memcpy(rest, w + n * ldw + i, part);
+            vf wide = vf_from_codes(part < LK_WIDTH ? rest : (const char *)w + n * ldw + i);
+            LK_IN_ORDER(wide);
+#pragma clang loop unroll(full)
+            for (int m = 0; m < MT; m++) acc[m][n] += v[m] * wide;
+#pragma clang loop unroll(full)
+            for (int m = 0; m < MT; m++) LK_IN_ORDER(acc[m][n]);
+        }
+    }
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MT; m++)
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NT; n++) y[m * ldy + n] = vf_sum(acc[m][n]);
+}
+
+LK_INLINE void codes_columns(const int NT, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
+                             const int8_t *w, size_t ldw) {
+    size_t r = 0;
+#if LK_WIDTH == 16
+    for (; r + 6 <= m; r += 6) codes_tile(6, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
+#endif
+    for (; r + 3 <= m; r += 3) codes_tile(3, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
+    for (; r < m; r++) codes_tile(1, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
+}
+
+static void dot_codes(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const int8_t *w, size_t ldw,
+                      size_t n) {
+    size_t j = 0;
+    for (; j + 4 <= n; j += 4) codes_columns(4, y + j, ldy, x, ldx, m, k, w + j * ldw, ldw);
+    for (; j < n; j++) codes_columns(1, y + j, ldy, x, ldx, m, k, w + j * ldw, ldw);
+}
+
+static void scale_columns(float *y, size_t ldy, size_t rows, size_t columns, const float *factors) {
+    for (size_t r = 0; r < rows; r++, y += ldy) {
+        size_t i = 0;
+        for (; i + LK_WIDTH <= columns; i += LK_WIDTH) vf_store(y + i, vf_load(y + i) * vf_load(factors + i));
+        for (; i < columns; i++) y[i] *= factors[i];
+    }
+}
+
+static void widen_codes(float *dst, const int8_t *codes, float factor, size_t count) {
+    size_t i = 0;
+    for (; i + LK_WIDTH <= count; i += LK_WIDTH) vf_store(dst + i, vf_from_codes(codes + i) * vf_set(factor));
+    for (; i < count; i++) dst[i] = (float)codes[i] * factor;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ storing */
+
+/* Cutting off 16 bits, after half of what they are worth was added; NaN could become infinity, so it is only made
+ * quiet. */
+LK_INLINE vh vh_bf16(vf x) {
+    vu u = (vu)x, rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16, quiet = (u >> 16) | 0x40;
+    return __builtin_convertvector((vu)vf_select(x != x, (vf)quiet, (vf)rounded), vh);
+}
+
+#ifdef LK_F16C
+LK_INLINE vh vh_f16(vf x) {
+    typedef _Float16 halves __attribute__((vector_size(LK_WIDTH * 2)));
+    return (vh)__builtin_convertvector(x, halves);
+}
+#else
+/* As above where the result is a normal number. Below, adding 1/2 leaves the result in the low bits: a float's last
+ * digit there is worth as much as the smallest half. */
+LK_INLINE vh vh_f16(vf x) {
+    vu u = (vu)x, magnitude = u & 0x7fffffff, sign = (u >> 16) & 0x8000;
+    vu normal = (magnitude + 0xfff + ((magnitude >> 13) & 1) - (112u << 23)) >> 13;
+    vu small = (vu)((vf)magnitude + vf_set(0.5f)) - 0x3f000000;
+    vu quiet = ((magnitude >> 13) & 0x3ff) | 0x7e00, infinity = (magnitude & 0) | 0x7c00;
+    vu half = (vu)vf_select((vi)magnitude < 0x38800000, (vf)small, (vf)normal);
+    half = (vu)vf_select((vi)magnitude >= 0x47800000, (vf)infinity, (vf)half);
+    half = (vu)vf_select((vi)magnitude > 0x7f800000, (vf)quiet, (vf)half);
+    return __builtin_convertvector(half | sign, vh);
+}
+#endif
+
+static void narrow(void *dst, const float *src, lk_kv_type type, size_t count) {
+    for (size_t i = 0; i < count; i += LK_WIDTH) {
+        const size_t part = count - i < LK_WIDTH ? count - i : LK_WIDTH;
+        vf v = vf_load_part(src + i, part);
+        vh half = type == LK_KV_BF16 ? vh_bf16(v) : vh_f16(v);
+        memcpy((char *)dst + 2 * i, &half, 2 * part);
+    }
+}
+
+static float quantize(int8_t *codes, const float *src, size_t count) {
+    /* Magnitudes compare as whole numbers do, and NaN is above infinity then. */
+    vi top = {0};
+    for (size_t i = 0; i < count; i += LK_WIDTH) {
+        vf v = vf_load_part(src + i, count - i < LK_WIDTH ? count - i : LK_WIDTH);
+        vi magnitude = (vi)v & 0x7fffffff;
+        top = (vi)vf_select(magnitude > top, (vf)magnitude, (vf)top);
+    }
+    int32_t bits = 0;
+    for (int i = 0; i < LK_WIDTH; i++) bits = top[i] > bits ? top[i] : bits;
+    float largest;
+    memcpy(&largest, &bits, sizeof largest);
+    const float factor = bits < 0x7f800000 ? largest / 127 : NAN;
+    if (!(factor > 0)) {
+        memset(codes, 0, count);
+        return factor;
+    }
+    for (size_t i = 0; i < count; i += LK_WIDTH) {
+        const size_t part = count - i < LK_WIDTH ? count - i : LK_WIDTH;
+        vf v = vf_load_part(src + i, part) / vf_set(factor);
+        /* A factor that is a subnormal number is inexact, so that the quotient may be beyond 127. */
+        vf code = vf_min(vf_set(127), vf_max(vf_set(-127), v)) + vf_set(12582912.0f);
+        vb narrow_code = __builtin_convertvector((vi)code - (vi)vf_set(12582912.0f), vb);
+        memcpy(codes + i, &narrow_code, part);
+    }
+    return factor;
+}

@@ -1,0 +1,154 @@
+import CKernels
+import LyraTensor
+import Testing
+
+/// The cache as a place to keep rows: they come and go at the end, are saved and come back, and the memory is counted.
+@Suite(.serialized) struct KeyValueCacheTests {
+    private struct Stop: Error {}
+
+    /// A cache of two heads of five with `rows` rows of a fixed sequence.
+    private func filled(_ rows: Int, _ type: KeyValueType, pieces: [Int] = []) throws -> KeyValueCache {
+        let cache = KeyValueCache(kvHeads: 2, headDim: 5, type: type)
+        var sequence = Sequence(21)
+        let (keys, values) = (sequence.floats(1000 * 10), sequence.floats(1000 * 10))
+        for piece in pieces + [rows] {
+            let (from, count) = (cache.rows * 10, min(piece, rows - cache.rows))
+            try cache.append(keys: Array(keys[from...]), values: Array(values[from...]), stride: 10, count: count)
+        }
+        return cache
+    }
+
+    private func pieces(_ cache: KeyValueCache) -> [[UInt8]] {
+        var all: [[UInt8]] = []
+        cache.forEachPiece { all.append(Array($0)) }
+        return all
+    }
+
+    @Test(arguments: KeyValueType.allCases) func rowsInPiecesAreTheSameAsAtOnce(_ type: KeyValueType) throws {
+        for (rows, parts) in [(1, [1]), (300, [1, 255, 1, 2]), (700, [100, 500]), (512, [256]), (20, [0, 5])] {
+            #expect(try pieces(filled(rows, type, pieces: parts)) == pieces(filled(rows, type)))
+        }
+    }
+
+    @Test func rowsMayLieApart() throws {
+        let (together, apart) = (KeyValueCache(kvHeads: 2, headDim: 2), KeyValueCache(kvHeads: 2, headDim: 2))
+        var sequence = Sequence(6)
+        let wide = sequence.floats(7 * 20)
+        let narrow = (0..<20).flatMap { wide[$0 * 7..<$0 * 7 + 4] }
+        try together.append(keys: narrow, values: narrow, stride: 4, count: 20)
+        try apart.append(keys: wide, values: wide, stride: 7, count: 20)
+        let want = try together.attend(queries: narrow, stride: 4, rows: 20, heads: 2)
+        let got = try apart.attend(queries: wide, stride: 7, rows: 20, heads: 2)
+        #expect(got.values == want.values)
+    }
+
+    /// Rows that are cut off, on this page or one before, and others in their place.
+    @Test(arguments: KeyValueType.allCases) func whatIsCutOffLeavesNoTrace(_ type: KeyValueType) throws {
+        for kept in [0, 1, 255, 256, 257, 600] {
+            let cache = try filled(700, type)
+            cache.truncate(to: kept)
+            #expect(cache.rows == kept)
+            #expect(try pieces(cache) == pieces(filled(kept, type)))
+            let zeros = [Float](repeating: 0, count: 10 * 40)
+            try cache.append(keys: zeros, values: zeros, stride: 10, count: 40)
+            cache.truncate(to: kept)
+            cache.truncate(to: kept + 100)
+            #expect(try pieces(cache) == pieces(filled(kept, type)))
+        }
+        let cache = try filled(3, type)
+        cache.truncate(to: -1)
+        #expect(cache.rows == 0)
+    }
+
+    @Test(arguments: [(KeyValueType.float32, 40), (.float16, 20), (.bfloat16, 20), (.int8, 18)])
+    func memoryIsWholePagesAndIsGivenBack(_ type: KeyValueType, bytesOfRow: Int) throws {
+        let cache = try filled(600, type)
+        let page = 2 * KeyValueCache.pageRows * bytesOfRow
+        for (rows, pages) in [(600, 3), (513, 3), (512, 2), (1, 1), (0, 0)] {
+            cache.truncate(to: rows)
+            #expect(cache.byteCount == pages * page)
+            #expect(KeyValueCache.byteCount(rows: rows, kvHeads: 2, headDim: 5, type: type) == pages * page)
+        }
+        #expect(KeyValueCache.byteCount(rows: .max, kvHeads: 8, headDim: 128, type: type) == .max)
+        #expect(KeyValueCache.byteCount(rows: 1, kvHeads: .max, headDim: .max, type: type) == .max)
+        #expect(KeyValueCache.byteCount(rows: -1, kvHeads: 8, headDim: 128, type: type) == 0)
+    }
+
+    @Test func memoryThatCannotBeHadLeavesTheCacheAsItWas() throws {
+        let cache = KeyValueCache(kvHeads: 1 << 40, headDim: 1 << 10)
+        #expect(throws: LyraError.self) { try cache.append(keys: [0], values: [0], stride: 1, count: 1) }
+        #expect(cache.rows == 0 && cache.byteCount == 0)
+        #expect(throws: LyraError.self) { try cache.restore(rows: 1) { _ in } }
+        #expect(cache.rows == 0 && cache.byteCount == 0)
+    }
+
+    @Test(arguments: KeyValueType.allCases) func aSavedCacheComesBack(_ type: KeyValueType) throws {
+        var sequence = Sequence(31)
+        let queries = sequence.floats(20)
+        for rows in [0, 1, 255, 256, 300, 700] {
+            let original = try filled(rows, type), saved = pieces(original)
+            let bytes = 2 * rows * 2 * (type == .float32 ? 20 : type == .int8 ? 5 + 4 : 10)
+            #expect(saved.reduce(0) { $0 + $1.count } == bytes, "nothing but the rows that are there")
+            let copy = try filled(4, type)  // what it held before is gone
+            var next = 0
+            try copy.restore(rows: rows) {
+                #expect($0.count == saved[next].count)
+                $0.copyBytes(from: saved[next])
+                next += 1
+            }
+            #expect(next == saved.count && copy.rows == rows && copy.byteCount == original.byteCount)
+            #expect(pieces(copy) == saved)
+            if rows > 0 {
+                let want = try original.attend(queries: queries, stride: 20, rows: 1, heads: 4)
+                #expect(try copy.attend(queries: queries, stride: 20, rows: 1, heads: 4).values == want.values)
+            }
+        }
+    }
+
+    @Test(arguments: KeyValueType.allCases) func aCacheThatCouldNotComeBackIsEmpty(_ type: KeyValueType) throws {
+        let count = pieces(try filled(700, type)).count
+        for failing in 0..<count {
+            let cache = try filled(300, type)
+            var next = 0
+            #expect(throws: Stop.self) {
+                try cache.restore(rows: 700) { piece in
+                    if next == failing { throw Stop() }
+                    next += 1
+                    piece.initializeMemory(as: UInt8.self, repeating: 0)
+                }
+            }
+            #expect(cache.rows == 0 && cache.byteCount == 0)
+        }
+        let cache = try filled(300, type)
+        #expect(throws: LyraError.self) { try cache.restore(rows: -1) { _ in } }
+        #expect(cache.rows == 0 && cache.byteCount == 0)
+    }
+
+    /// A count beyond what there is costs no more memory than what there is.
+    @Test func aCountThatIsALieEndsWhereTheBytesDo() throws {
+        let cache = KeyValueCache(kvHeads: 2, headDim: 5)
+        var filled = 0
+        #expect(throws: Stop.self) {
+            try cache.restore(rows: .max) { piece in
+                if filled == 10 { throw Stop() }
+                filled += 1
+                piece.initializeMemory(as: UInt8.self, repeating: 0)
+            }
+        }
+        #expect(cache.rows == 0 && cache.byteCount == 0)
+    }
+
+    @Test func questionsThatDoNotFitAreRefused() throws {
+        let cache = try filled(3, .float32)
+        let four = [Float](repeating: 0, count: 4 * 20)
+        #expect(throws: LyraError.self) { try cache.attend(queries: four, stride: 20, rows: 4, heads: 4) }
+        for heads in [3, 0, -2, 1] {
+            #expect(throws: LyraError.self) { try cache.attend(queries: four, stride: 20, rows: 1, heads: heads) }
+            #expect(throws: LyraError.self) { try cache.columnScores(queries: Tensor([4, 20], four), heads: heads) }
+        }
+        for shape in [[8, 10], [0, 20], [80, 1]] {
+            let queries = try Tensor(shape, Array(four.prefix(shape.reduce(1, *))))
+            #expect(throws: LyraError.self) { try cache.columnScores(queries: queries, heads: 4) }
+        }
+    }
+}
