@@ -12,9 +12,6 @@ final class Benchmarks {
     private let repetitions: Int
     private let promptTokens: Int
     private let decodeTokens: Int
-    /// Bytes a second that a plain loop reads, and floating-point operations a second of OpenBLAS's sgemm.
-    private var bandwidth = 0.0
-    private(set) var sgemm = 0.0
 
     init(
         _ checkpoint: Checkpoint, preset: ModelPreset, repetitions: Int, promptTokens: Int, decodeTokens: Int,
@@ -45,29 +42,62 @@ final class Benchmarks {
         }.sorted()[repetitions / 2]
     }
 
-    private func readMemory() throws -> BenchmarkRow {
+    /// A function that reads 1 GB in a plain loop and gives the bytes a second.
+    private func reading() throws -> () -> Double {
         let count = 1 << 28
         let memory = try FloatStorage(count: count)
         memory.base.update(repeating: 1, count: count)
         var sum: Float = 0
-        let seconds = median { sum += lk_read_all(memory.base, count * 4) }
-        bandwidth = Double(count * 4) / seconds
+        return {
+            let start = now()
+            sum += lk_read_all(memory.base, count * 4)
+            return sum.isNaN ? 0 : Double(count * 4) / (now() - start)
+        }
+    }
+
+    private func readMemory() throws -> BenchmarkRow {
+        let read = try reading()
+        let rates = (0..<repetitions).map { _ in read() }.sorted()
         return BenchmarkRow(
-            part: "memory", what: "1 GB, read", value: bandwidth / 1e9, unit: sum.isNaN ? "" : "GB/s", share: nil)
+            part: "memory", what: "1 GB, read", value: rates[repetitions / 2] / 1e9, unit: "GB/s", share: nil)
+    }
+
+    /// A function that multiplies two matrices with OpenBLAS's sgemm and gives the floating-point operations a second.
+    private func sgemm() throws -> () throws -> Double {
+        let size = 2048
+        let factors = try (0..<2).map { _ in try Tensor(zeros: [size, size]) }
+        var product = try Tensor(zeros: [size, size])
+        return {
+            let start = now()
+            try product.withMutableValues { c in
+                factors[0].withValues { a in factors[1].withValues { b in lk_sgemm_square(c, a, b, size) } }
+            }
+            return 2 * Double(size * size * size) / (now() - start)
+        }
     }
 
     private func multiply() throws -> BenchmarkRow {
-        let size = 2048
-        let matrices = try (0..<3).map { _ in try Tensor(zeros: [size, size]) }
-        var product = matrices[0]
-        let seconds = try median {
-            try product.withMutableValues { c in
-                matrices[1].withValues { a in matrices[2].withValues { b in lk_sgemm_square(c, a, b, size) } }
-            }
-        }
-        sgemm = 2 * Double(size * size * size) / seconds
+        let multiply = try sgemm()
+        let rates = try (0..<repetitions).map { _ in try multiply() }.sorted()
         return BenchmarkRow(
-            part: "OpenBLAS", what: "sgemm \(size)³", value: sgemm / 1e9, unit: "GFLOP/s", share: nil)
+            part: "OpenBLAS", what: "sgemm 2048³", value: rates[repetitions / 2] / 1e9, unit: "GFLOP/s", share: nil)
+    }
+
+    /// Seconds of the median run, and the machine's rate just before and after it: what else it does slows both.
+    private func beside(_ rate: () throws -> Double, _ body: () throws -> Void) throws -> (Double, Double) {
+        func samples() throws -> [Double] { try (0..<3).map { _ in try rate() } }
+        return try (0..<repetitions).map { _ in
+            let before = try samples(), start = now()
+            try body()
+            let seconds = now() - start
+            let rates = try before + samples()
+            return (seconds, rates.reduce(0, +) / Double(rates.count))
+        }.sorted { $0.0 * $0.1 < $1.0 * $1.1 }[repetitions / 2]
+    }
+
+    func besideSgemm(_ body: () throws -> Void) throws -> (seconds: Double, sgemm: Double) {
+        let (seconds, rate) = try beside(sgemm(), body)
+        return (seconds, rate)
     }
 
     /// Multiplications and additions of the language model's matrices for one token, its head left out.
@@ -90,7 +120,7 @@ final class Benchmarks {
     }
 
     private func prefill() throws -> BenchmarkRow {
-        let seconds = try median { _ = try runPrompt(promptTokens, checkpoint.decoder.makeCaches()) }
+        let (seconds, sgemm) = try besideSgemm { _ = try runPrompt(promptTokens, checkpoint.decoder.makeCaches()) }
         let rate = Double(promptTokens) / seconds
         return BenchmarkRow(
             part: "language model", what: "prefill \(promptTokens)", value: rate, unit: "tokens/s",
@@ -102,7 +132,7 @@ final class Benchmarks {
         let caches = decoder.makeCaches()
         var row = try runPrompt(128, caches)
         var position: Int32 = 128
-        let seconds = try median {
+        let (seconds, bandwidth) = try beside(reading()) {
             for _ in 0..<decodeTokens {
                 let logits = try decoder.logits(row)
                 let id = logits.withValues { UnsafeBufferPointer(start: $0, count: logits.count).indexOfLargest() }
@@ -119,7 +149,7 @@ final class Benchmarks {
     private func encode() throws -> BenchmarkRow {
         let speech = try checkpoint.speechInput.get()
         let samples = (0..<speech.windowSamples).map { Float($0 % 160) / 320 - 0.25 }
-        let seconds = try median {
+        let (seconds, sgemm) = try besideSgemm {
             let features = speech.mel.configuration
             let mel = try Tensor(
                 [features.melCount, features.frameCount], samples.withUnsafeBufferPointer { try speech.mel($0) })
@@ -144,7 +174,8 @@ final class Benchmarks {
         guard let generator = checkpoint.generator else { throw LyraError(.missing, "there is no speech generator") }
         let row = try runPrompt(8, checkpoint.decoder.makeCaches())
         var state = generator.makeState()
-        let seconds = try median { for _ in 0..<4 { _ = try generator.append(row, to: &state) } } / 4
+        let (four, sgemm) = try besideSgemm { for _ in 0..<4 { _ = try generator.append(row, to: &state) } }
+        let seconds = four / 4
         let g = generator.configuration
         // The first layer's q, k and v are computed once for all positions of a token.
         let perPosition = g.layers * (4 * g.dim * g.dim + 3 * g.dim * g.inner) - 3 * g.dim * g.dim

@@ -159,9 +159,17 @@ private struct Chat {
         hasMedia = false
         Interrupt.clear()
         defer { Interrupt.clear() }
-        try session.endTurn()
-        let wave = session.speaks ? try WaveFile(path: "lyra-\(answers + 1).wav") : nil
-        let turn = try session.answer(into: wave, echoes: true)
+        let (turn, wave): (SpokenTurn, WaveFile?)
+        do {
+            wave = session.speaks ? try WaveFile(path: "lyra-\(answers + 1).wav") : nil
+            try session.endTurn()
+            turn = try session.answer(into: wave, echoes: true)
+        } catch {
+            // What cannot be written ends the turn, with all that was fed, and not the conversation.
+            session.control.cancel()
+            if session.isAnswering { _ = try session.step() }
+            throw error
+        }
         try printOutput("\n")
         if let wave, let rate = session.model.audioSampleRate, !turn.units.isEmpty {
             answers += 1

@@ -12,7 +12,7 @@ extension Benchmarks {
             for i in 0..<width * height * 3 { pixels[i] = UInt8(truncatingIfNeeded: i * 31 / 7) }
         }
         var tokens = 0, patches = 0
-        let seconds = try median {
+        let (seconds, sgemm) = try besideSgemm {
             let prepared = try vision.preparation.prepare(picture)
             patches = prepared.patches.rows
             var run = try vision.encoder.begin(patches: prepared.patches, grid: prepared.grid)

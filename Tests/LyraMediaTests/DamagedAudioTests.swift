@@ -68,6 +68,27 @@ import Testing
             }
         }
     }
+
+    /// libsndfile counts the bytes of a list's parts in 32 bits; a part of 2³² - 8, with its head of 8, adds nothing.
+    @Test(arguments: [UInt8(0xf7), 0xf8, 0xff]) func aListWhosePartClaims4GigabytesIsPassedOver(_ low: UInt8) throws {
+        let sound = noise(500, seed: 14)
+        let part = Array("INFOabcd".utf8) + [low, 0xff, 0xff, 0xff] + [UInt8](repeating: 1, count: 18)
+        let decoder = try AudioFileDecoder(bytes: floatWAV(sound, list: part))
+        #expect(try readAll(decoder) == sound)
+    }
+
+    /// Only markers are changed: samples whose bytes read "LIST" stay.
+    @Test func aListAndSamplesThatSpellOneLeaveTheSamplesAsTheyAre() throws {
+        let sound = noise(500, seed: 15)
+        let wav = floatWAV(sound, list: Array("INFOISFT".utf8) + [4, 0, 0, 0] + Array("lyra".utf8))
+        #expect(try readAll(AudioFileDecoder(bytes: wav)) == sound)
+        // As 16-bit samples, "LI" and "ST" are ordinary numbers; libsndfile writes 1 as 32,767 and reads 32,768 as 1.
+        let numbers = (0..<200).map { Float([0x494c, 0x5453][$0 % 2]) }
+        let file = try #require(
+            try soundFile(numbers.map { $0 / 32_767 }, format: SF_FORMAT_WAV | SF_FORMAT_PCM_16))
+        #expect(file.suffix(8).elementsEqual("LISTLIST".utf8))
+        #expect(try readAll(AudioFileDecoder(bytes: file)) == numbers.map { $0 / 32_768 })
+    }
 }
 
 /// A reader that does what it is told to.

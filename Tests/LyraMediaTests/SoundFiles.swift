@@ -23,14 +23,17 @@ func soundFile(_ samples: [Float], format: Int, sampleRate: Int = 16_000, channe
     return try [UInt8](Data(contentsOf: URL(filePath: path)))
 }
 
-/// A mono WAV of 32-bit floats, byte for byte as given: also NaN and infinity.
-func floatWAV(_ samples: [Float], sampleRate: Int = 16_000, channels: Int = 1) -> [UInt8] {
+/// A WAV of 32-bit floats, byte for byte as given: also NaN and infinity.
+/// - Parameter list: What a "LIST" before the samples holds, of an even length; empty for no list.
+func floatWAV(_ samples: [Float], sampleRate: Int = 16_000, channels: Int = 1, list: [UInt8] = []) -> [UInt8] {
     func little<T: FixedWidthInteger>(_ value: T) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
     let size = UInt32(samples.count * 4)
-    var bytes = Array("RIFF".utf8) + little(36 + size) + Array("WAVEfmt ".utf8) + little(UInt32(16))
+    let listBytes = list.isEmpty ? [] : Array("LIST".utf8) + little(UInt32(list.count)) + list
+    var bytes = Array("RIFF".utf8) + little(36 + UInt32(listBytes.count) + size)
+    bytes += Array("WAVEfmt ".utf8) + little(UInt32(16))
     bytes += little(UInt16(3)) + little(UInt16(channels)) + little(UInt32(sampleRate))
     bytes += little(UInt32(sampleRate * channels * 4)) + little(UInt16(channels * 4)) + little(UInt16(32))
-    bytes += Array("data".utf8) + little(size)
+    bytes += listBytes + Array("data".utf8) + little(size)
     for sample in samples { bytes += little(sample.bitPattern) }
     return bytes
 }

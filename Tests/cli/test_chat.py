@@ -70,12 +70,12 @@ def test_quit_and_help():
 class Terminal:
     """The tool on a pseudo-terminal."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, **options):
         self.process, self.seen = None, b""
         self.master, slave = pty.openpty()
         command = [TOOL, *map(str, arguments)]
         self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env={**os.environ, "TERM": "xterm"},
+            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env={**os.environ, "TERM": "xterm"}, **options,
             preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0))
         os.close(slave)
 
@@ -111,8 +111,8 @@ class Terminal:
 def terminal():
     opened = []
 
-    def begin(*arguments):
-        opened.append(Terminal(*arguments))
+    def begin(*arguments, **options):
+        opened.append(Terminal(*arguments, **options))
         return opened[-1]
 
     yield begin
@@ -135,6 +135,22 @@ def test_a_person_edits_a_line_and_leaves(terminal, pictures):
     screen.wait("What is it?", "\n> ")
     screen.type("\x04")
     assert screen.process.wait(PATIENCE) == 0
+
+
+def test_an_answer_that_cannot_be_written_is_no_end(terminal, tmp_path):
+    (tmp_path / "lyra-1.wav").mkdir()
+    screen = terminal(*CHAT, cwd=tmp_path)
+    screen.wait("> ")
+    screen.type("/say on\r")
+    screen.wait("> ")
+    screen.type("Hello\r")
+    screen.wait("lyra-1.wav", "> ")
+    screen.type("/say off\r")
+    screen.wait("> ")
+    screen.type("Hello\r")
+    said = screen.wait("\n", "\n> ").decode(errors="replace").replace("\r", "")
+    # The turn that failed left nothing behind.
+    assert chat(["Hello"]).stdout.strip() in said and "lyra:" not in said, said
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_chat(terminal, endless):

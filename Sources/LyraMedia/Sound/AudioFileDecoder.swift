@@ -64,6 +64,8 @@ public final class AudioFileDecoder: SampleSource {
         var callbacks = VirtualFile.callbacks()
         let data = Unmanaged.passUnretained(file).toOpaque()
         var info = SF_INFO()
+        file.hidesLists = true
+        defer { file.hidesLists = false }
         if let opened = sf_open_virtual(&callbacks, Int32(SFM_READ), &info, data) { return (opened, info) }
         throw file.failure ?? LyraError(.format, "\(name): cannot be opened as audio: \(reason(of: nil))")
     }

@@ -14,6 +14,10 @@ final class VirtualFile {
     private var position: Int64 = 0
     private(set) var failure: LyraError?
 
+    /// Whether the marker "LIST" is read as one that nobody knows. libsndfile 1.2 never returns from a list whose parts
+    /// claim almost 4 GB, and lyra has no use for the texts in one.
+    var hidesLists = false
+
     /// - Throws: `LyraError(.io)` if the size is negative or cannot be had; `LyraError(.format)` if there are no bytes.
     init(reader: any ByteReader, name: String) throws {
         self.reader = reader
@@ -68,11 +72,25 @@ final class VirtualFile {
         let buffer = UnsafeMutableRawBufferPointer(start: target, count: Int(count))
         do {
             let filled = Int64(try reader.fill(buffer, from: position, name: name))
+            if hidesLists { try hideLists(in: UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(filled)])) }
             position += filled
             return filled
         } catch {
             failure = error as? LyraError ?? LyraError(.io, "\(name): \(error)")
             return 0
+        }
+    }
+
+    /// Changes the last letter of each marker "LIST" that ends in bytes just read. libsndfile reads a marker in one piece of
+    /// four bytes, or its end alone; longer pieces are no markers.
+    private func hideLists(in bytes: UnsafeMutableRawBufferPointer) throws {
+        guard bytes.count <= 4, bytes.contains(UInt8(ascii: "T")) else { return }
+        let start = max(0, position - 3)
+        var around = [UInt8](repeating: 0, count: Int(position - start) + bytes.count)
+        let count = try around.withUnsafeMutableBytes { try reader.fill($0, from: start, name: name) }
+        for end in around.indices.prefix(count).dropFirst(3) where around[(end - 3)...end].elementsEqual("LIST".utf8) {
+            let offset = end - Int(position - start)
+            if offset >= 0 { bytes[offset] = UInt8(ascii: "X") }
         }
     }
 }
