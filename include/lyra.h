@@ -168,6 +168,16 @@ enum {
     LYRA_SAMPLING_RANDOM = 2   /* drawn, with the fields below */
 };
 
+enum { LYRA_EXTRACTOR_DEFAULT = 0, LYRA_EXTRACTOR_OFF = 1, LYRA_EXTRACTOR_ON = 2 };
+
+typedef int32_t lyra_kv_type;
+enum {
+    LYRA_KV_F32 = 0,
+    LYRA_KV_F16 = 1,  /* half the memory; the answers stay */
+    LYRA_KV_BF16 = 2, /* half the memory, 8 bits of precision */
+    LYRA_KV_Q8 = 3    /* a byte each with one scale for each head and token: about a quarter of the memory */
+};
+
 typedef struct lyra_session_options {
     size_t size;               /* set by lyra_session_options_init */
     lyra_sampling sampling;
@@ -190,6 +200,16 @@ typedef struct lyra_session_options {
                                   decoded; default: 134,217,728 */
     double limit_seconds;      /* a video or a sound longer than this is refused; default: 24 hours of video, 10 minutes
                                   of sound. Speech has no limit */
+    int32_t extractor;         /* which media tokens the language model lets go on the way; LYRA_EXTRACTOR_DEFAULT: as the
+                                  checkpoint's compress_gap and keep_rate say (as published: off) */
+    int32_t extractor_blocks;  /* with LYRA_EXTRACTOR_ON: blocks of layers (the paper's n: 4), after each of which but the
+                                  last some go; or else set extractor_gap, the layers between */
+    int32_t extractor_gap;
+    float extractor_keep;      /* the share that stays after each (the paper's: 0.8 or 0.7), above 0 and at most 1 */
+    lyra_kv_type kv_type;      /* how keys and values are kept; default: LYRA_KV_F32 */
+    int32_t skip_silence;      /* 1: windows of speech below -60 dB of full scale are left out; the model was not trained so */
+    int64_t max_memory_bytes;  /* of keys, values and waiting prompt rows; more is refused with LYRA_E_MEMORY before it is
+                                  allocated, and an answer ends (LYRA_STOP_LENGTH) where it is reached; default: no limit */
 } lyra_session_options;
 
 lyra_status lyra_session_options_init_size(lyra_session_options *options, size_t size);
@@ -207,7 +227,19 @@ lyra_status lyra_session_destroy(lyra_session *session);
  * over. After an error that ended a turn the session is usable without this. */
 lyra_status lyra_reset(lyra_session *session);
 
-/* Replaces the system prompt. LYRA_E_STATE once a turn has ended: reset first. */
+/* Writes the conversation to a file, which appears under its name when it is complete. What was fed of a turn is kept too
+ * if lyra_step has computed all of it: a long recording is then prefilled once and asked many times. LYRA_E_STATE while an
+ * answer is being made or something fed is not computed yet (typed text and, unless the adapter is fixed, recordings of one
+ * window are not before lyra_end_turn; under an extractor no media are); LYRA_E_IO. */
+lyra_status lyra_save(lyra_session *session, const char *path);
+
+/* Goes on with a conversation that lyra_save wrote, in place of this session's, which is left as it was after an error.
+ * Options stay, but for the system prompt and kv_type, which are the file's. LYRA_E_FORMAT for a damaged file,
+ * LYRA_E_UNSUPPORTED for another version's, LYRA_E_ARGUMENT for another model's, LYRA_E_MEMORY over a limit of this session,
+ * LYRA_E_STATE while an answer is being made. */
+lyra_status lyra_restore(lyra_session *session, const char *path);
+
+/* Replaces the system prompt. LYRA_E_STATE once a turn has ended, or steps have begun to compute it: reset first. */
 lyra_status lyra_set_system_prompt(lyra_session *session, const char *utf8, size_t bytes);
 
 /* Has answers spoken as well from the next turn on (1), or no more (0). Errors: LYRA_E_MISSING if the model cannot,
@@ -339,10 +371,12 @@ enum {
 };
 
 /* Does one short piece of work: a layer of a tower or a part of one, one chunk of prefill, one token, or one piece of
- * waveform.
- * LYRA_E_STATE if no turn is in progress. Any other error (a file that turned out damaged, memory, a limit) takes the
- * whole turn back: the conversation is as it was before the turn's first feed, LYRA_EVENT_END is set, and the session
- * can be used further. A cancelled or stopped turn is no error. */
+ * waveform. Before lyra_end_turn it works ahead on what was fed: whole windows of a recording are encoded and, without an
+ * extractor and once the adapter is settled, prefilled, so that little is left when the turn ends; *events is 0 when there
+ * is nothing to do before more is fed.
+ * LYRA_E_STATE if nothing was fed. Any other error (a file that turned out damaged, memory, a limit) takes the
+ * whole turn back: the conversation is as it was before the turn's first feed, LYRA_EVENT_END is set (if the turn
+ * had ended), and the session can be used further. A cancelled or stopped turn is no error. */
 lyra_status lyra_step(lyra_session *session, uint32_t *events);
 
 /* Asks the turn in progress to end, keeping what was said: the next step drops audio not yet read and sets
@@ -415,6 +449,8 @@ typedef struct lyra_usage {
     double first_audio_ms;     /* from lyra_end_turn to the first samples; 0 if there were none */
     double total_ms;           /* from lyra_end_turn to the end event, or to now */
     char adapter[64];          /* the adapter in use, or "none"; terminated */
+    int32_t extractor_blocks;  /* times that the extractor let tokens of this turn go: see lyra_get_kept */
+    int64_t cache_bytes;       /* of the conversation's keys and values, now */
 } lyra_usage;
 
 lyra_status lyra_usage_init_size(lyra_usage *usage, size_t size);
@@ -422,6 +458,30 @@ lyra_status lyra_usage_init_size(lyra_usage *usage, size_t size);
 
 /* What the turn cost so far, or the last turn in all. */
 lyra_status lyra_get_usage(lyra_session *session, lyra_usage *usage);
+
+typedef int32_t lyra_media_kind;
+enum { LYRA_MEDIA_SPEECH = 1, LYRA_MEDIA_SOUND = 2, LYRA_MEDIA_IMAGE = 3, LYRA_MEDIA_VIDEO = 4 };
+
+typedef struct lyra_media {
+    size_t size;                /* set by lyra_media_init */
+    lyra_media_kind kind;
+    int64_t first;              /* the place of its first token among the turn's prompt tokens */
+    int64_t tokens;
+    int32_t time, height, width; /* of an image or a video: pairs of frames, rows and columns of tokens */
+    double start, seconds;      /* of speech: the part of the recording that it is; silence that was left out parts it */
+} lyra_media;
+
+lyra_status lyra_media_init_size(lyra_media *media, size_t size);
+#define lyra_media_init(media) lyra_media_init_size((media), sizeof(lyra_media))
+
+/* Fills `media` with number `index` of the media in the turn's prompt, as far as they are encoded. LYRA_E_ARGUMENT if there
+ * are not so many. */
+lyra_status lyra_get_media(lyra_session *session, int32_t index, lyra_media *media);
+
+/* The turn's media tokens that were left after block `block` (from 0, below lyra_usage.extractor_blocks), by their places
+ * among its prompt tokens: sets *count to how many there are, and copies them if `capacity` suffices (else none).
+ * `tokens` may be NULL with a capacity of 0. LYRA_E_ARGUMENT for a block that was not. */
+lyra_status lyra_get_kept(lyra_session *session, int32_t block, int32_t *tokens, size_t capacity, size_t *count);
 
 #ifdef __cplusplus
 }

@@ -80,6 +80,48 @@ private func copy<Element>(
         withUnsafeMutableBytes(of: &result.adapter) { name in
             name.copyBytes(from: (spent.adapter ?? "none").utf8.prefix(name.count - 1))
         }
+        result.extractor_blocks = Int32(clamping: spent.keptPerBlock.count)
+        result.cache_bytes = Int64(spent.cacheBytes)
         try result.copy(to: required(usage, "usage"))
+    }
+}
+
+@c @implementation public func lyra_media_init_size(
+    _ media: UnsafeMutablePointer<lyra_media>!, _ size: Int
+) -> lyra_status { lyra_media.initialize(media, size) }
+
+@c @implementation public func lyra_get_media(
+    _ session: OpaquePointer!, _ index: Int32, _ media: UnsafeMutablePointer<lyra_media>!
+) -> lyra_status {
+    with(session) { session in
+        guard session.media.indices.contains(Int(index)) else {
+            throw LyraError(.argument, "there is no medium \(index): the turn has \(session.media.count)")
+        }
+        let span = session.media[Int(index)]
+        var result = lyra_media()
+        result.kind = span.kind.rawValue
+        (result.first, result.tokens) = (Int64(span.first), Int64(span.tokens))
+        (result.time, result.height) = (Int32(clamping: span.time), Int32(clamping: span.height))
+        result.width = Int32(clamping: span.width)
+        (result.start, result.seconds) = (span.start, span.seconds)
+        try result.copy(to: required(media, "media"))
+    }
+}
+
+@c @implementation public func lyra_get_kept(
+    _ session: OpaquePointer!, _ block: Int32, _ tokens: UnsafeMutablePointer<Int32>!, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>!
+) -> lyra_status {
+    with(session) { session in
+        let count = try required(count, "the count")
+        guard session.kept.indices.contains(Int(block)) else {
+            throw LyraError(.argument, "there is no block \(block): the extractor had \(session.kept.count)")
+        }
+        let kept = session.kept[Int(block)]
+        if capacity >= kept.count, !kept.isEmpty {
+            let tokens = try required(tokens, "tokens")
+            kept.withUnsafeBufferPointer { if let base = $0.baseAddress { tokens.update(from: base, count: $0.count) } }
+        }
+        count.pointee = kept.count
     }
 }

@@ -51,10 +51,48 @@ private func sessionOptions(_ given: lyra_session_options) throws -> SessionOpti
     options.maxImagePixels = given.max_image_pixels == 0 ? nil : Int(given.max_image_pixels)
     options.limitPixels = given.limit_pixels == 0 ? nil : Int(given.limit_pixels)
     options.limitSeconds = given.limit_seconds == 0 ? nil : given.limit_seconds
+    guard given.max_memory_bytes >= 0 else { throw LyraError(.argument, "max_memory_bytes must be at least 0") }
+    options.maxMemoryBytes = given.max_memory_bytes == 0 ? nil : Int(given.max_memory_bytes)
+    options.extractor = try extractor(given)
+    options.keyValueType = try keyValueType(given.kv_type)
+    options.skipsSilence = given.skip_silence != 0
     options.speaks = given.speak != 0
     if let adapter = try text(given.adapter, "adapter") { options.adapter = SessionOptions.AdapterChoice(adapter) }
     if let prompt = try text(given.system_prompt, "system_prompt") { options.systemPrompt = prompt }
     return options
+}
+
+private func extractor(_ given: lyra_session_options) throws -> SessionOptions.ExtractorChoice {
+    switch Int(given.extractor) {
+    case Int(LYRA_EXTRACTOR_DEFAULT): return .checkpoint
+    case Int(LYRA_EXTRACTOR_OFF): return .off
+    case Int(LYRA_EXTRACTOR_ON):
+        guard given.extractor_blocks == 0 || given.extractor_gap == 0 else {
+            throw LyraError(.argument, "give extractor_blocks or extractor_gap, not both")
+        }
+        return given.extractor_gap == 0
+            ? .on(try Extractor(blocks: Int(given.extractor_blocks), keep: given.extractor_keep))
+            : .on(try Extractor(gap: Int(given.extractor_gap), keep: given.extractor_keep))
+    default: throw LyraError(.argument, "there is no extractor setting \(given.extractor)")
+    }
+}
+
+private func keyValueType(_ type: lyra_kv_type) throws -> KeyValueType {
+    switch Int(type) {
+    case Int(LYRA_KV_F32): .float32
+    case Int(LYRA_KV_F16): .float16
+    case Int(LYRA_KV_BF16): .bfloat16
+    case Int(LYRA_KV_Q8): .int8
+    default: throw LyraError(.argument, "there is no kv_type \(type)")
+    }
+}
+
+@c @implementation public func lyra_save(_ session: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> lyra_status {
+    with(session) { try $0.save(to: required(text(path, "path"), "path")) }
+}
+
+@c @implementation public func lyra_restore(_ session: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> lyra_status {
+    with(session) { try $0.restore(from: required(text(path, "path"), "path")) }
 }
 
 @c @implementation public func lyra_session_destroy(_ session: OpaquePointer!) -> lyra_status {

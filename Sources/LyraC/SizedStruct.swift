@@ -13,6 +13,7 @@ extension lyra_model_info: SizedStruct {}
 extension lyra_session_options: SizedStruct {}
 extension lyra_progress: SizedStruct {}
 extension lyra_usage: SizedStruct {}
+extension lyra_media: SizedStruct {}
 extension lyra_reader: SizedStruct {}
 extension lyra_video_options: SizedStruct {}
 

@@ -171,7 +171,7 @@ import Testing
         expect(.state) { _ = try session.step() }
         expect(.state) { try session.endTurn() }
         try session.feed(text: "Hello!")
-        expect(.state) { _ = try session.step() }
+        #expect(try session.step() == [], "there is nothing to do before more is fed")
         try session.endTurn()
         expect(.state) { try session.endTurn() }
         expect(.state) { try session.feed(text: "more") }

@@ -57,12 +57,12 @@ import Testing
         #expect(session.kept.isEmpty && session.usage.keptPerBlock.isEmpty)
         let between = session.conversation.caches.map(\.rows)
         #expect(between[0] == between[4] + 450, "text loses nothing")
-        try session.feed(image: golden.image("image_tall"))
+        try session.feed(frames: golden.videoFrames())
         _ = try session.ask("And this?")
         let media = session.usage.mediaTokens
-        #expect(session.kept.map(\.count) == [max(32, media / 2)])
+        #expect(media == 45 && session.kept.map(\.count) == [32])
         let after = session.conversation.caches.map(\.rows)
-        #expect(after[0] == after[4] + 450 + media - max(32, media / 2))
+        #expect(after[0] == after[4] + 450 + 45 - 32)
         let first = session.media[0].first
         #expect(session.kept[0].allSatisfy { $0 >= first && Int($0) < first + media })
     }
@@ -71,7 +71,7 @@ import Testing
         let golden = Golden.b
         func fresh() throws -> Session { try golden.session { $0.extractor = .on(try! Extractor(gap: 2, keep: 0.5)) } }
         let wanted = try fresh().ask("Hello!")
-        for steps in [1, 20, 40, 60] {
+        for steps in [1, 8, 12, 16] {
             let session = try fresh()
             try session.feed(pcm: golden.shortRecording)
             try session.feed(text: "What is said?")
@@ -79,8 +79,9 @@ import Testing
             for _ in 0..<steps where session.isAnswering { _ = try session.step() }
             session.control.cancel()
             if session.isAnswering { _ = try session.step() }
+            try #require(session.usage.stop == .cancelled)
             #expect(session.kept.isEmpty)
-            if session.usage.stop == .cancelled { #expect(try session.ask("Hello!") == wanted) }
+            #expect(try session.ask("Hello!") == wanted)
         }
     }
 
@@ -123,12 +124,12 @@ import Testing
     @Test func onlyTheTailIsLeftWhenTheTurnEnds() throws {
         let golden = Golden.a
         let pcm = try golden.longRecording
-        let session = try golden.session()
+        let session = try golden.session { $0.maxNewTokens = 1 }
         try session.feed(pcm: pcm)
         while try session.step() == .progress {}
         #expect(session.conversation.length > 600, "two windows of three are in the caches")
         let left = try session.ask("Summarize.").steps
-        let whole = try golden.session().ask("Summarize.", hearing: pcm).steps
+        let whole = try golden.session { $0.maxNewTokens = 1 }.ask("Summarize.", hearing: pcm).steps
         #expect(left * 2 < whole)
     }
 
@@ -178,21 +179,63 @@ import Testing
 
     // MARK: Cache types
 
-    @Test(arguments: Golden.both, ["turn_text", "turn_speech", "turn_long"])
-    func halfPrecisionCachesKeepTheAnswers(_ golden: Golden, _ turn: String) throws {
-        for type in [KeyValueType.bfloat16, .float16] {
-            let session = try golden.session { ($0.keyValueType, $0.speaks) = (type, true) }
-            let outcome =
-                switch turn {
-                case "turn_text": try session.ask("Hello! Who are you?")
-                case "turn_speech": try session.ask("What is said?", hearing: golden.shortRecording)
-                default: try session.ask("Summarize.", hearing: golden.longRecording)
-                }
-            #expect(outcome.tokens == (try golden.integers(turn, "out.ids")), "\(type)")
-            let wide = try golden.session()
-            _ = try wide.ask("Hello! Who are you?")
-            #expect(turn != "turn_text" || session.usage.cacheBytes * 2 == wide.usage.cacheBytes)
+    /// Turns with what their answers were in single precision.
+    private func ask(_ turn: String, _ golden: Golden, _ type: KeyValueType) throws -> (Outcome, Session) {
+        let session = try golden.session { ($0.keyValueType, $0.speaks) = (type, true) }
+        switch turn {
+        case "turn_text": return (try session.ask("Hello! Who are you?"), session)
+        case "turn_speech": return (try session.ask("What is said?", hearing: golden.shortRecording), session)
+        case "turn_long": return (try session.ask("Summarize.", hearing: golden.longRecording), session)
+        case "turn_image_text":
+            try session.feed(image: golden.image("image_small"))
+            return (try session.ask("Describe it."), session)
+        case "turn_video":
+            try session.feed(frames: golden.videoFrames())
+            return (try session.ask("What happens?"), session)
+        case "turn_sound":
+            let sound = try golden.sound("sound_bells")
+            try sound.withUnsafeBufferPointer { try session.feed(soundPCM: $0, channels: 1, sampleRate: 16_000) }
+            return (try session.ask("What do you hear?"), session)
+        default:
+            try session.feed(image: golden.image("image_tall"))
+            return (try session.ask("", hearing: golden.shortRecording), session)
         }
+    }
+
+    private static let turns = ["text", "speech", "long", "image_text", "video", "sound"].map { "turn_" + $0 }
+
+    /// F16 keeps 11 bits, which these checkpoints' sharp attention needs: with the 8 of BF16 the reference itself, its keys
+    /// and values rounded so, changes its answer in 8 of 14 turns.
+    @Test(arguments: Golden.both, turns) func f16CachesKeepTheAnswers(_ golden: Golden, _ turn: String) throws {
+        let (outcome, session) = try ask(turn, golden, .float16)
+        #expect(outcome.tokens == (try golden.integers(turn, "out.ids")))
+        let (_, wide) = try ask(turn, golden, .float32)
+        #expect(session.usage.cacheBytes * 2 == wide.usage.cacheBytes)
+    }
+
+    /// How far the first logits move, as a share of their range. The reference with its keys and values rounded in the same
+    /// way moves by up to 0.068 (BF16) and 0.162 (one byte) on these turns.
+    @Test(arguments: [(KeyValueType.float16, Float(0.01)), (.bfloat16, 0.1), (.int8, 0.2)] as [(KeyValueType, Float)])
+    func smallerCachesMoveTheLogitsLittle(_ type: KeyValueType, _ bound: Float) throws {
+        var largest: Float = 0
+        for golden in Golden.both {
+            for turn in ["turn_text", "turn_speech"] {
+                let values = try golden.floats(turn, "out.first_logits")
+                let decoder = golden.model.checkpoint.decoder
+                let embeddings = try Tensor(golden.stored(turn, "in.embeddings").shape, golden.floats(turn, "in.embeddings"))
+                let adapter = turn == "turn_speech" ? golden.model.checkpoint.adapterIndex("speech") : nil
+                var prefill = try Prefill(
+                    decoder, embeddings: embeddings, positions: (0..<Int32(embeddings.rows)).map { Position($0) })
+                let caches = decoder.makeCaches(type: type)
+                while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: adapter) }
+                let logits = try decoder.logits(prefill.lastRow(decoder)).values
+                let range = (values.max() ?? 0) - (values.min() ?? 0)
+                let worst = zip(logits, values).map { abs($0 - $1) }.max() ?? .infinity
+                largest = max(largest, worst / range)
+            }
+        }
+        print("keys and values as \(type.rawValue): the largest change of a logit is \(largest) of their range")
+        #expect(largest < bound && largest > 0)
     }
 
     // MARK: Limits
