@@ -6,7 +6,7 @@ import pytest
 
 from support import lyra
 
-ANSWERING = ["--system", "--max-tokens", "--adapter", "--max-frames", "--max-pixels", "--with-audio"]
+ANSWERING = ["--system", "--max-tokens", "--adapter"]
 MODEL = ["--model", "--towers", "--vocoder", "--sound-projector", "--threads"]
 OPTIONS = {
     "generate": [
@@ -23,6 +23,9 @@ OPTIONS = {
     "bench": [
         "--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--video", "--json"],
     "eval wer": [*MODEL, *ANSWERING, "--manifest", "--prompt", "--limit", "--normalizer", "--spellings", "--json"],
+    "eval needle": [
+        *MODEL, *ANSWERING, "--haystack", "--needle", "--question", "--answer", "--lengths", "--depths", "--json",
+        "--picture"],
     "eval score": ["--normalizer", "--spellings", "--json"],
 }
 

@@ -6,7 +6,7 @@ struct EvalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eval", abstract: "Measures how well a checkpoint hears: word error rate, needles in haystacks.",
         discussion: "A checkpoint of random weights can be measured too, but its scores mean nothing.",
-        subcommands: [TranscribeCommand.self, ScoreCommand.self])
+        subcommands: [TranscribeCommand.self, ScoreCommand.self, NeedleCommand.self])
 }
 
 /// Writes a whole file under its name, or nothing.

@@ -18,10 +18,9 @@ struct Transcript {
 
     /// One line of the report, with tabs: the error rate, N, S, D, I, the name and what was heard.
     var line: String {
-        let heard = String(heard.map { $0.isNewline || $0 == "\t" ? " " : $0 })
-        return [
+        [
             percent(errors.rate), "\(errors.words)", "\(errors.substitutions)", "\(errors.deletions)",
-            "\(errors.insertions)", name, heard,
+            "\(errors.insertions)", name, oneLine(heard),
         ].joined(separator: "\t")
     }
 
@@ -85,4 +84,11 @@ func percent(_ share: Double?) -> String {
     guard let share else { return "-" }
     let hundredths = Int((share * 1e4).rounded())
     return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100) %"
+}
+
+/// A text that stays on its line: what controls a terminal, line breaks and tabs become spaces.
+func oneLine(_ text: String) -> String {
+    String(
+        String.UnicodeScalarView(
+            text.unicodeScalars.map { $0.properties.generalCategory == .control || $0 == "\u{2028}" ? " " : $0 }))
 }
