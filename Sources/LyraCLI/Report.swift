@@ -26,7 +26,7 @@ struct Report {
                         ("prompt_tokens", .number(Double(usage.promptTokens))),
                         ("media_tokens", .number(Double(usage.mediaTokens))),
                         ("generated_tokens", .number(Double(usage.generatedTokens))),
-                        ("kept_per_block", .array([])),
+                        ("kept_per_block", .array(usage.keptPerBlock.map { .number(Double($0)) })),
                     ])
                 ),
                 ("audio", audio),

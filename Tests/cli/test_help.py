@@ -6,17 +6,15 @@ import pytest
 
 from support import lyra
 
-ANSWERING = ["--system", "--max-tokens", "--adapter"]
+ANSWERING = ["--system", "--max-tokens", "--adapter", "--extractor", "--kv-type", "--max-memory", "--skip-silence"]
+PICTURES = ["--max-frames", "--max-pixels", "--with-audio"]
+SAMPLING = ["--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed"]
 MODEL = ["--model", "--towers", "--vocoder", "--sound-projector", "--threads"]
 OPTIONS = {
     "generate": [
-        "--model", "--towers", "--vocoder", "--sound-projector", "--image", "--video", "--audio", "--sound", "--prompt",
-        "--system", "--speak", "--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed",
-        "--max-tokens", "--adapter", "--max-frames", "--max-pixels", "--with-audio", "--threads", "--json"],
-    "chat": [
-        "--model", "--towers", "--vocoder", "--sound-projector", "--system", "--temperature", "--top-p", "--top-k", "--min-p",
-        "--repetition-penalty", "--seed", "--max-tokens", "--adapter", "--max-frames", "--max-pixels", "--with-audio",
-        "--threads"],
+        *MODEL, *ANSWERING, *PICTURES, *SAMPLING, "--image", "--video", "--audio", "--sound", "--prompt", "--speak",
+        "--json"],
+    "chat": [*MODEL, *ANSWERING, *PICTURES, *SAMPLING],
     "inspect": ["--towers", "--vocoder", "--sound-projector", "--json"],
     "features": ["--as", "--out", "--max-frames"],
     "make-tiny": ["--seed", "--preset"],
