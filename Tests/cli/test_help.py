@@ -18,8 +18,13 @@ OPTIONS = {
     "inspect": ["--towers", "--vocoder", "--sound-projector", "--json"],
     "features": ["--as", "--out", "--max-frames"],
     "make-tiny": ["--seed", "--preset"],
-    "bench": [
+    "bench": [],
+    "bench parts": [
         "--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--video", "--json"],
+    "bench extractor": [
+        "--preset", "--lengths", "--keep", "--blocks", "--dtype", "--kv-type", "--threads", "--repetitions", "--json",
+        "--plot"],
+    "eval": [],
     "eval wer": [*MODEL, *ANSWERING, "--manifest", "--prompt", "--limit", "--normalizer", "--spellings", "--json"],
     "eval needle": [
         *MODEL, *ANSWERING, "--haystack", "--needle", "--question", "--answer", "--lengths", "--depths", "--json",
@@ -46,8 +51,8 @@ def test_every_option_is_explained_and_no_other(command):
 
 
 def test_presets_are_named():
-    for command in ("make-tiny", "bench"):
-        assert "tiny, mini, base" in " ".join(help_of(command).split())
+    for command in (["make-tiny"], ["bench", "parts"], ["bench", "extractor"]):
+        assert "tiny, mini, base" in " ".join(help_of(*command).split())
 
 
 def test_lines_fit_a_terminal():
