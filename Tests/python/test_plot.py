@@ -104,22 +104,46 @@ def test_the_waveform_shows_the_loudest_of_what_a_column_covers():
     assert (extent.ymin, extent.ymax) == pytest.approx((-0.7, 0.9))
 
 
+def test_a_later_part_of_a_recording_is_drawn_at_its_time():
+    samples = np.zeros(90 * 100)
+    samples[65 * 100] = 0.5
+    figure = plot.draw_audio(samples, 100, 300, [[0, 299]], seconds=30, start=60)
+    assert spans(of(figure, "kept")[0]) == [(60, 60.1), (89.9, 90)]
+    assert figure.axes[0].get_xlim() == (60, 90)
+    wave = figure.axes[0].collections[-1].get_paths()[0].vertices
+    assert wave[wave[:, 1].argmax(), 0] == pytest.approx(65)
+
+
+def span(kind, first, count, grid=(0, 0, 0), start=0.0, seconds=0.0):
+    return SimpleNamespace(kind=kind, first=first, count=count, grid=grid, start=start, seconds=seconds)
+
+
+def session_of(media, kept):
+    return SimpleNamespace(
+        media=lambda: media, kept=kept.__getitem__, usage=SimpleNamespace(extractor_blocks=len(kept)))
+
+
 def test_every_medium_of_a_session_is_drawn_with_its_own_tokens():
-    spans_of_media = [
-        SimpleNamespace(kind="image", first=14, count=6, grid=(1, 2, 3), seconds=0),
-        SimpleNamespace(kind="speech", first=25, count=10, grid=(0, 0, 0), seconds=1.0),
-        SimpleNamespace(kind="video", first=40, count=4, grid=(2, 1, 2), seconds=0)]
-    kept = [[14, 19, 25, 26, 34, 43], [19, 34]]
-    session = SimpleNamespace(
-        media=lambda: spans_of_media, kept=kept.__getitem__, usage=SimpleNamespace(kept_per_block=[6, 2]))
+    media = [
+        span("image", 14, 6, grid=(1, 2, 3)), span("speech", 25, 10, seconds=1.0), span("video", 40, 4, grid=(2, 1, 2))]
+    session = session_of(media, [[14, 19, 25, 26, 34, 43], [19, 34]])
     image, frames, samples = np.zeros((20, 30, 3)), np.zeros((4, 10, 20, 3)), np.zeros(8000)
     drawn = plot.draw_session(session, [image, (samples, 8000), frames])
     assert of(drawn[0], "survived")[0].get_array().tolist() == [[1, 0, 0], [0, 0, 2]]
     assert [spans(panel) for panel in of(drawn[1], "kept")] == [[(0, 0.2), (0.9, 1)], [(0.9, 1)]]
     assert [layer.get_array().tolist() for layer in of(drawn[2], "survived")] == [[[0, 0]], [[0, 1]]]
     assert len(plot.draw_session(session, [None, None, frames])) == 1
-    with pytest.raises(ValueError, match="1 media for the session's 3"):
+    with pytest.raises(ValueError, match="1 media for the 3"):
         plot.draw_session(session, [image])
+
+
+def test_the_parts_of_a_recording_are_one_medium():
+    media = [
+        span("speech", 10, 10, seconds=1.0), span("speech", 20, 10, start=5.0, seconds=1.0),
+        span("speech", 40, 10, seconds=1.0)]
+    session = session_of(media, [[10, 20, 49]])
+    drawn = plot.draw_session(session, [(np.zeros(600), 100), (np.zeros(100), 100)])
+    assert [spans(of(figure, "kept")[0]) for figure in drawn] == [[(0, 0.1)], [(5, 5.1)], [(0.9, 1)]]
 
 
 def test_without_matplotlib_it_is_said_how_to_get_it():

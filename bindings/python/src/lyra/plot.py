@@ -123,6 +123,7 @@ def draw_audio(
     tokens: int,
     kept: Kept,
     seconds: Optional[float] = None,
+    start: float = 0,
     title: Optional[str] = None,
 ) -> Figure:
     """Draws a waveform once for each block, with the time of the kept tokens shaded.
@@ -134,6 +135,7 @@ def draw_audio(
         kept: For each block, the tokens that were alive after it.
         seconds: The time that all tokens stand for, if it is not that of the samples: the last window of a recording is
             filled up with silence, and its tokens stand for that as well.
+        start: The time in the recording at which the first token begins; only what is from there on is drawn.
         title: Stands above.
 
     Raises ValueError for no tokens, or an index that is no token.
@@ -144,68 +146,80 @@ def draw_audio(
     wave = np.asarray(samples, dtype=float)
     if wave.ndim == 2:
         wave = wave.mean(axis=1)
-    end = len(wave) / rate
-    step = (seconds if seconds is not None else end) / tokens
+    wave = wave[round(start * rate) : None if seconds is None else round((start + seconds) * rate)]
+    step = (len(wave) / rate if seconds is None else seconds) / tokens
+    end = start + max(len(wave) / rate, step * tokens)
     blocks = max(len(kept), 1)
     figure = Figure(figsize=(10, 1.25 * blocks + 0.9), layout="constrained")
     panels = figure.subplots(blocks, 1, sharex=True, squeeze=False).ravel()
-    scale, unit = _time_unit(max(end, step * tokens))
+    scale, unit = _time_unit(end)
     left, low, high = _envelope(wave, rate)
     limit = max(float(np.abs(wave).max(initial=0)), 1e-6) * 1.08
     for block, axes in enumerate(panels):
         axes.set_ylim(-limit, limit)
-        axes.set_xlim(0, max(end, step * tokens) / scale)
+        axes.set_xlim(start / scale, end / scale)
         axes.set_yticks([])
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
         if block < len(kept):
             chosen = sorted(set(kept[block]))
-            spans = [(first * step / scale, count * step / scale) for first, count in _runs(chosen)]
+            spans = [((start + first * step) / scale, count * step / scale) for first, count in _runs(chosen)]
             shade = axes.broken_barh(spans, (-limit, 2 * limit), facecolors=_KEPT, linewidth=0, zorder=1)
             shade.set_gid("kept")
             axes.set_ylabel(
                 f"block {block + 1}\n{len(chosen)} of {tokens}", rotation=0, ha="right", va="center", fontsize=9)
-        axes.fill_between(left / scale, low, high, color=_WAVE, linewidth=0.3, zorder=2)
+        axes.fill_between((start + left) / scale, low, high, color=_WAVE, linewidth=0.3, zorder=2)
     panels[-1].set_xlabel(f"time, {unit}", fontsize=9)
     figure.suptitle(title or f"{tokens} tokens, {_shares(tokens, kept)}; shaded: kept after the block", fontsize=10)
     return figure
 
 
 def draw_session(session: Any, media: Sequence[Any]) -> "list[Figure]":
-    """Draws what the extractor kept of each medium that was fed to a session, in the order of feeding.
+    """Draws what the extractor kept of each medium of a turn, in the order of feeding.
 
     Args:
         session: A ``lyra.Session`` whose turn was prefilled.
-        media: What was fed, one for each of ``session.media()``: an image as ``draw_image`` takes it, a video's frames as
-            ``draw_video`` does, (samples, rate) of speech; None for what is not to be drawn.
+        media: What was fed: an image as ``draw_image`` takes it, a video's frames as ``draw_video`` does, (samples, rate) of
+            speech or sound; None for what is not to be drawn. A video's own audio is a medium of its own, after it.
 
     Returns:
-        A figure for each that is not None.
+        A figure for each that is not None; of a recording with silence left out, one for each part.
 
-    Raises ValueError if there are not as many.
+    Raises ValueError if there are not as many as were fed.
     """
     spans = session.media()
-    if len(spans) != len(media):
-        raise ValueError(f"{len(media)} media for the session's {len(spans)}: give one for each, None to leave it out")
-    blocks = [list(session.kept(block)) for block in range(len(session.usage.kept_per_block))]
+    # A part of a recording that does not begin at its start belongs to the one before.
+    owners = np.cumsum([0 if _kind(span) == "speech" and span.start > 0 else 1 for span in spans], dtype=int) - 1
+    fed = int(owners[-1]) + 1 if spans else 0
+    if fed != len(media):
+        raise ValueError(f"{len(media)} media for the {fed} that were fed: give one for each, None to leave it out")
+    blocks = [list(session.kept(block)) for block in range(session.usage.extractor_blocks)]
     figures = []
-    for number, (span, source) in enumerate(zip(spans, media), 1):
+    for span, owner in zip(spans, owners):
+        source = media[owner]
         if source is None:
             continue
         end = span.first + span.count
         kept = [[index - span.first for index in block if span.first <= index < end] for block in blocks]
-        title = f"{span.kind} {number}: {span.count} tokens, {_shares(span.count, kept)}"
-        if span.kind == "image":
+        kind = _kind(span)
+        title = f"{kind}, medium {owner + 1}: {span.count} tokens, {_shares(span.count, kept)}"
+        if kind == "image":
             figures.append(draw_image(source, tuple(span.grid)[-2:], kept, title))
-        elif span.kind == "video":
+        elif kind == "video":
             figures.append(draw_video(source, tuple(span.grid), kept, title))
         else:
             samples, rate = source
-            figures.append(draw_audio(samples, rate, span.count, kept, span.seconds or None, title))
+            seconds = span.seconds if span.seconds > 0 else None
+            figures.append(draw_audio(samples, rate, span.count, kept, seconds, span.start, title))
     return figures
 
 
 # ------------------------------------------------------------------------------------------------------------ helpers
+
+
+def _kind(span: Any) -> str:
+    """ "speech", "sound", "image" or "video" """
+    return str(getattr(span.kind, "name", span.kind)).lower()
 
 
 def _pixels(source: Any) -> "np.ndarray":
