@@ -91,6 +91,11 @@ def test_a_recording_that_cannot_be_read_is_named_and_the_others_go_on(folder, h
     assert got["transcribed"] == 1 and got["words"] == 2
 
 
+def test_a_model_that_does_not_hear_is_named_once(folder, bare):
+    (folder / "manifest.tsv").write_text("a_short.wav\tx\n" * 3)
+    fails(lyra("eval", "wer", "--model", bare, "--manifest", folder / "manifest.tsv"), "whisper-tiny")
+
+
 def test_only_the_first_are_taken_with_a_limit(folder):
     manifest = folder / "manifest.tsv"
     manifest.write_text("a_short.wav\tsome text\nnowhere.wav\tx\n")

@@ -47,6 +47,8 @@ struct TranscribeCommand: ParsableCommand {
         let normalizer = try normalizing.make()
         let entries = try Manifest(path: manifest).entries.prefix(limit ?? .max)
         let model = try source.open(note: { _ in }, check: Interrupt.check)
+        // Not a failure of every recording, but of the model.
+        _ = try model.checkpoint.speechInput.get()
         var options = answering.options
         options.sampling = .greedy
         let session = try Session(model, options: options)
