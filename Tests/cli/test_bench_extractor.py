@@ -127,7 +127,8 @@ def test_ctrl_c_ends_with_what_is_done(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    ("--lengths", "100"), ("--lengths", "2048.5"), ("--lengths", "25"), ("--lengths", ""), ("--keep", "0"), ("--keep", "1.5"),
-    ("--blocks", "0"), ("--dtype", "f8"), ("--kv-type", "f8"), ("--repetitions", "0"), ("--threads", "0")], ids=" ".join)
+    ("--lengths", "100"), ("--lengths", "2048.5"), ("--lengths", "25"), ("--lengths", ""), ("--keep", "0"),
+    ("--keep", "1.5"), ("--blocks", "0"), ("--dtype", "f8"), ("--kv-type", "f8"), ("--repetitions", "0"),
+    ("--threads", "0")], ids=" ".join)
 def test_wrong_usage_is_64(arguments):
     is_wrong_usage(lyra(*QUICK, *arguments))

@@ -17,7 +17,7 @@ ASKING = ("--question", QUESTION, "--answer", WANTED)
 
 @pytest.fixture(scope="module")
 def hay(tmp_path_factory, recordings):
-    """A folder of 7 s and 2 s, whose order by name is not that of their making, and of what is no audio. → path, samples"""
+    """A folder of 7 s, then 2 s, by name, though made the other way round; and what is no audio. → path, samples"""
     folder = tmp_path_factory.mktemp("hay")
     first, second = case("b", "speech_short")["in.pcm"], case("a", "speech_short")["in.pcm"][:32000]
     write_wav(folder / "2.wav", second)
@@ -95,7 +95,8 @@ def test_scores_are_as_defined_and_every_cell_has_them(hay, needle, tmp_path):
         assert cell["similarity"] == pytest.approx(similarity(wanted, said), abs=1e-6)
     assert [cell["exact"] for cell in got["cells"][:3]] == [1, 1, 1]
     assert got["means"][0] == {"seconds": 0.5, "exact": 1, "similarity": 1}
-    assert got["means"][1]["similarity"] == pytest.approx(np.mean([cell["similarity"] for cell in got["cells"][3:]]), abs=1e-6)
+    mean = np.mean([cell["similarity"] for cell in got["cells"][3:]])
+    assert got["means"][1]["similarity"] == pytest.approx(mean, abs=1e-6)
     texts = [element.text for element in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}text")]
     assert {"0.5 s", "40 s", "0 %", "50 %", "100 %", "mean similarity"} <= set(texts)
     assert texts.count("100 %") >= 5, "three cells, a depth and the scale"
@@ -124,8 +125,8 @@ def test_a_haystack_that_memory_does_not_suffice_for_has_no_score_and_the_others
 
 def test_a_haystack_shorter_than_its_needle_is_refused_before_the_work(hay, needle):
     ended = ask(hay, needle, "--lengths", "5,0.4")
-    fails(type("", (), {"returncode": ended.returncode, "stderr": ended.stderr.splitlines(True)[-1]})(), "0.4 s", "0.5 s")
-    assert ended.stdout == ""
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "0.4 s" in ended.stderr and "0.5 s" in ended.stderr
 
 
 def test_what_is_missing_is_named(hay, needle, tmp_path):
@@ -159,5 +160,6 @@ def test_ctrl_c_ends_with_what_is_done(hay, needle, endless, tmp_path):
 
 def test_wrong_usage_is_64(hay, needle):
     is_wrong_usage(lyra("eval", "needle", *model_of("a"), "--haystack", "x"))
-    for option, value in (("--lengths", "0"), ("--lengths", "a"), ("--lengths", "5,"), ("--depths", "2"), ("--depths", "nan")):
-        is_wrong_usage(ask(hay, needle, option, value), option)
+    for option, values in (("--lengths", ("0", "a", "5,")), ("--depths", ("2", "nan"))):
+        for value in values:
+            is_wrong_usage(ask(hay, needle, option, value), option)

@@ -1,4 +1,4 @@
-"""Word error rates and the normalisers before them, against jiwer and whisper-normalizer from PyPI, where they are installed."""
+"""Word error rates and the normalisers before them, against jiwer and whisper-normalizer, where they are installed."""
 
 import json
 import random
@@ -117,7 +117,8 @@ def random_pairs(count, longest, rng):
 
 def test_error_rates_are_jiwers(tmp_path):
     jiwer = pytest.importorskip("jiwer")
-    pairs = [*random_pairs(300, 30, random.Random(2)), ("a b c", ""), ("a", "b c d e"), *random_pairs(3, 700, random.Random(3))]
+    pairs = [*random_pairs(300, 30, random.Random(2)), *random_pairs(3, 700, random.Random(3))]
+    pairs += [("a b c", ""), ("a", "b c d e")]
     got = score(tmp_path, pairs)
     for (reference, hypothesis), line in zip(pairs, got["lines"], strict=True):
         peer = jiwer.process_words(reference, hypothesis)

@@ -1,4 +1,4 @@
-"""--extractor, --kv-type, --max-memory and --skip-silence: the tokens that stay are the reference's, and usage says how many."""
+"""--extractor, --kv-type, --max-memory, --skip-silence: the tokens that stay are the reference's; usage counts them."""
 
 import json
 import re
