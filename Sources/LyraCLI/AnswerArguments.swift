@@ -1,5 +1,6 @@
 import ArgumentParser
 import Lyra
+import LyraTensor
 
 /// How a turn is understood and answered: shared by the commands that answer.
 struct AnswerArguments: ParsableArguments {
@@ -15,37 +16,39 @@ struct AnswerArguments: ParsableArguments {
             valueName: "name"))
     var adapter = "auto"
 
-    @Option(help: ArgumentHelp("Frames of a video that are looked at, at most.", valueName: "n"))
-    var maxFrames = 16
+    @Option(
+        help: ArgumentHelp(
+            "Let media tokens go inside of the language model that the text attends to least: after each of so many "
+                + "blocks of its layers but the last, this share stays. The paper's are blocks=4 with keep=0.8 or 0.7. "
+                + "\"off\" keeps all (default: as the checkpoint says).", valueName: "blocks=n,keep=x"))
+    var extractor: ExtractorOption?
+
+    @Option(
+        help: ArgumentHelp("How keys and values are kept: smaller types make room for longer conversations."))
+    var kvType = KeyValueType.float32
 
     @Option(
         help: ArgumentHelp(
-            "Shrink larger pictures to this many pixels: fewer tokens, less time (default: the checkpoint's).",
-            valueName: "n"))
-    var maxPixels: Int?
+            "Refuse what would take more bytes for keys, values and waiting prompts; K, M and G may follow (default: no "
+                + "limit).", valueName: "bytes"))
+    var maxMemory: ByteCount?
 
-    @Flag(help: "Feed a video's own audio as speech, after its frames.")
-    var withAudio = false
+    @Flag(help: "Leave out windows of speech below -60 dB; the model was not trained so.")
+    var skipSilence = false
 
     func validate() throws {
         if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1") }
-        if maxFrames < 1 { throw ValidationError("--max-frames must be at least 1") }
-        if let maxPixels, maxPixels < 3136 { throw ValidationError("--max-pixels must be at least 3136") }
     }
 
     var options: SessionOptions {
         var options = SessionOptions()
         options.maxNewTokens = maxTokens
         options.adapter = SessionOptions.AdapterChoice(adapter)
-        options.maxImagePixels = maxPixels
+        if let extractor { options.extractor = extractor.choice }
+        options.keyValueType = kvType
+        options.maxMemoryBytes = maxMemory?.bytes
+        options.skipsSilence = skipSilence
         if let system { options.systemPrompt = system }
-        return options
-    }
-
-    var videoOptions: VideoOptions {
-        var options = VideoOptions()
-        options.maxFrames = maxFrames
-        options.withAudio = withAudio
         return options
     }
 }

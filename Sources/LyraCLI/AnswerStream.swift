@@ -13,7 +13,8 @@ extension Session {
     /// - Parameters:
     ///   - wave: gets the spoken answer
     ///   - echoes: whether text goes to stdout as it is made
-    func answer(into wave: WaveFile?, echoes: Bool) throws -> SpokenTurn {
+    ///   - label: stands before what is shown of the progress
+    func answer(into wave: WaveFile?, echoes: Bool, label: String = "") throws -> SpokenTurn {
         let bar = ProgressBar()
         defer { bar.clear() }
         var text: [UInt8] = []
@@ -22,8 +23,9 @@ extension Session {
             if Interrupt.isRequested { control.stop() }
             events = try step()
             switch progress.phase {
-            case .encode: bar.show("encoding", progress.done, progress.total)
-            case .prefill: bar.show("reading", progress.done, progress.total)
+            case .encode: bar.show(label + "encoding", progress.done, progress.total)
+            case .prefill: bar.show(label + "reading", progress.done, progress.total)
+            case .answer where !label.isEmpty: bar.show(label + "answering", progress.done, 0)
             case .answer, .idle: bar.clear()
             }
             let new = readText()

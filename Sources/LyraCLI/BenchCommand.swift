@@ -7,8 +7,14 @@ import LyraTensor
 
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench",
-        abstract: "Times each part on random weights of a published size, beside what the machine can do.")
+        commandName: "bench", abstract: "Measures speed and memory on random weights of a published size.",
+        discussion: "Without a subcommand, 'lyra bench' is 'lyra bench parts' and takes its options.",
+        subcommands: [PartsBenchCommand.self, ExtractorBenchCommand.self], defaultSubcommand: PartsBenchCommand.self)
+}
+
+struct PartsBenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "parts", abstract: "Times each part, beside what the machine can do.")
 
     @Option(help: "The size of the model.")
     var preset = PresetName.mini
@@ -94,19 +100,6 @@ struct BenchCommand: ParsableCommand {
             ("results", .array(rows.map(\.json))),
         ])
     }
-
-    private func processorName() -> String {
-        guard let file = fopen("/proc/cpuinfo", "r") else { return "unknown processor" }
-        defer { fclose(file) }
-        var line = [CChar](repeating: 0, count: 512)
-        while fgets(&line, Int32(line.count), file) != nil {
-            let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            if text.hasPrefix("model name"), let name = text.split(separator: ":").last {
-                return name.drop { $0 == " " }.filter { $0 != "\n" }
-            }
-        }
-        return "unknown processor"
-    }
 }
 
 /// One line of the table.
@@ -137,4 +130,18 @@ struct BenchmarkRow {
             ? "\(Int(value.rounded()))"
             : value >= 10 ? "\((value * 10).rounded() / 10)" : "\((value * 100).rounded() / 100)"
     }
+}
+
+/// What /proc/cpuinfo calls the processor.
+func processorName() -> String {
+    guard let file = fopen("/proc/cpuinfo", "r") else { return "unknown processor" }
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 512)
+    while fgets(&line, Int32(line.count), file) != nil {
+        let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        if text.hasPrefix("model name"), let name = text.split(separator: ":").last {
+            return name.drop { $0 == " " }.filter { $0 != "\n" }
+        }
+    }
+    return "unknown processor"
 }

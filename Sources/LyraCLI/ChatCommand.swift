@@ -8,14 +8,16 @@ struct ChatCommand: ParsableCommand {
 
     @OptionGroup var source: ModelArguments
     @OptionGroup var answering: AnswerArguments
+    @OptionGroup var looking: PictureArguments
     @OptionGroup var sampling: SamplingArguments
 
     func run() throws {
         Interrupt.watch()
         let model = try source.open(note: { printError("note: " + $0) }, check: Interrupt.check)
         var options = answering.options
+        looking.apply(to: &options)
         sampling.apply(to: &options)
-        var chat = try Chat(Session(model, options: options), video: answering.videoOptions)
+        var chat = try Chat(Session(model, options: options), video: looking.videoOptions)
         Interrupt.watchAlways()
         try chat.run()
     }

@@ -36,6 +36,7 @@ struct GenerateCommand: ParsableCommand {
     var speak: String?
 
     @OptionGroup var answering: AnswerArguments
+    @OptionGroup var looking: PictureArguments
     @OptionGroup var sampling: SamplingArguments
 
     @Flag(help: "Print one JSON object instead of the text.")
@@ -56,6 +57,7 @@ struct GenerateCommand: ParsableCommand {
         let model = try source.open(note: { notes.append($0) }, check: Interrupt.check)
         let loaded = now()
         var options = answering.options
+        looking.apply(to: &options)
         sampling.apply(to: &options)
         options.speaks = speak != nil
         let session = try Session(model, options: options)
@@ -77,7 +79,7 @@ struct GenerateCommand: ParsableCommand {
     /// Pictures, then speech, then sound, then text, as the model was trained.
     private func feed(_ session: Session) throws {
         for file in image { try session.feed(imageFile: file) }
-        for file in video { try session.feed(videoFile: file, options: answering.videoOptions) }
+        for file in video { try session.feed(videoFile: file, options: looking.videoOptions) }
         for file in audio { try session.feed(speechFile: file) }
         for file in sound { try session.feed(soundFile: file) }
         if let prompt { try session.feed(text: prompt) }

@@ -19,7 +19,7 @@ struct LyraCommand: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             GenerateCommand.self, ChatCommand.self, InspectCommand.self, FeaturesCommand.self, MakeTinyCommand.self,
-            BenchCommand.self,
+            BenchCommand.self, EvalCommand.self,
         ])
 
     /// A failure is one line on stderr and exit code 1; wrong usage is 64.

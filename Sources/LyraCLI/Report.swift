@@ -26,7 +26,7 @@ struct Report {
                         ("prompt_tokens", .number(Double(usage.promptTokens))),
                         ("media_tokens", .number(Double(usage.mediaTokens))),
                         ("generated_tokens", .number(Double(usage.generatedTokens))),
-                        ("kept_per_block", .array([])),
+                        ("kept_per_block", .array(usage.keptPerBlock.map { .number(Double($0)) })),
                     ])
                 ),
                 ("audio", audio),
@@ -54,6 +54,7 @@ struct Report {
 /// A JSON document to be printed, with its keys in the order given.
 indirect enum JSONValue {
     case null
+    case bool(Bool)
     case string(String)
     case number(Double)
     case array([JSONValue])
@@ -62,6 +63,7 @@ indirect enum JSONValue {
     var text: String {
         switch self {
         case .null: "null"
+        case .bool(let value): value ? "true" : "false"
         case .string(let value): JSONValue.quoted(value)
         case .number(let value):
             !value.isFinite

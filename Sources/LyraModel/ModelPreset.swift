@@ -119,6 +119,15 @@ extension Checkpoint {
     }
 }
 
+extension Decoder {
+    /// The language model of a preset alone, of random weights in memory.
+    ///
+    /// - Parameter type: how the weights are stored: F32, F16 or BF16
+    public static func random(_ preset: ModelPreset, type: ElementType, seed: UInt64 = 1) throws -> Decoder {
+        try Decoder(RandomWeights(seed: seed, type: type), preset.language, progress: {})
+    }
+}
+
 /// Builds the networks of a preset over random weights, each group from its own source.
 struct RandomModel {
     let preset: ModelPreset

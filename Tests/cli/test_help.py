@@ -6,20 +6,30 @@ import pytest
 
 from support import lyra
 
+ANSWERING = ["--system", "--max-tokens", "--adapter", "--extractor", "--kv-type", "--max-memory", "--skip-silence"]
+PICTURES = ["--max-frames", "--max-pixels", "--with-audio"]
+SAMPLING = ["--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed"]
+MODEL = ["--model", "--towers", "--vocoder", "--sound-projector", "--threads"]
 OPTIONS = {
     "generate": [
-        "--model", "--towers", "--vocoder", "--sound-projector", "--image", "--video", "--audio", "--sound", "--prompt",
-        "--system", "--speak", "--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed",
-        "--max-tokens", "--adapter", "--max-frames", "--max-pixels", "--with-audio", "--threads", "--json"],
-    "chat": [
-        "--model", "--towers", "--vocoder", "--sound-projector", "--system", "--temperature", "--top-p", "--top-k", "--min-p",
-        "--repetition-penalty", "--seed", "--max-tokens", "--adapter", "--max-frames", "--max-pixels", "--with-audio",
-        "--threads"],
+        *MODEL, *ANSWERING, *PICTURES, *SAMPLING, "--image", "--video", "--audio", "--sound", "--prompt", "--speak",
+        "--json"],
+    "chat": [*MODEL, *ANSWERING, *PICTURES, *SAMPLING],
     "inspect": ["--towers", "--vocoder", "--sound-projector", "--json"],
     "features": ["--as", "--out", "--max-frames"],
     "make-tiny": ["--seed", "--preset"],
-    "bench": [
+    "bench": [],
+    "bench parts": [
         "--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--video", "--json"],
+    "bench extractor": [
+        "--preset", "--lengths", "--keep", "--blocks", "--dtype", "--kv-type", "--threads", "--repetitions", "--json",
+        "--plot"],
+    "eval": [],
+    "eval wer": [*MODEL, *ANSWERING, "--manifest", "--prompt", "--limit", "--normalizer", "--spellings", "--json"],
+    "eval needle": [
+        *MODEL, *ANSWERING, "--haystack", "--needle", "--question", "--answer", "--lengths", "--depths", "--json",
+        "--picture"],
+    "eval score": ["--normalizer", "--spellings", "--json"],
 }
 
 
@@ -30,23 +40,23 @@ def help_of(*command):
 
 
 def test_every_command_is_listed():
-    text = help_of()
-    assert all(re.search(rf"^  {command} ", text, re.M) for command in OPTIONS)
+    for *parents, command in map(str.split, OPTIONS):
+        assert re.search(rf"^  {command} ", help_of(*parents), re.M)
 
 
 @pytest.mark.parametrize("command", OPTIONS)
 def test_every_option_is_explained_and_no_other(command):
-    listed = re.findall(r"^  (?:-\w, )?(--[\w-]+)", help_of(command), re.M)
+    listed = re.findall(r"^  (?:-\w, )?(--[\w-]+)", help_of(*command.split()), re.M)
     assert sorted(listed) == sorted(OPTIONS[command] + ["--version", "--help"])
 
 
 def test_presets_are_named():
-    for command in ("make-tiny", "bench"):
-        assert "tiny, mini, base" in " ".join(help_of(command).split())
+    for command in (["make-tiny"], ["bench", "parts"], ["bench", "extractor"]):
+        assert "tiny, mini, base" in " ".join(help_of(*command).split())
 
 
 def test_lines_fit_a_terminal():
-    for command in ([], *([name] for name in OPTIONS)):
+    for command in ([], *map(str.split, OPTIONS)):
         for line in help_of(*command).splitlines():
             assert len(line) <= 80 or line.startswith("USAGE")
 

@@ -1,0 +1,117 @@
+import Lyra
+
+/// What came of one haystack.
+struct NeedleCell {
+    enum Outcome {
+        case said(String, AnswerScore)
+        /// With what was wrong.
+        case noMemory(String)
+    }
+
+    /// Seconds.
+    var length: Double
+    var depth: Double
+    var outcome: Outcome
+    /// Nil if there was no answer.
+    var usage: Usage?
+
+    var score: AnswerScore? { if case .said(_, let score) = outcome { score } else { nil } }
+
+    static let header = "seconds\tdepth\texact\tsimilarity\tmedia tokens\tanswer"
+
+    var line: String {
+        let place = "\(NumberList.text(length))\t\(NumberList.text(depth))\t"
+        switch outcome {
+        case .said(let text, let score):
+            return place
+                + "\(score.isExact ? 1 : 0)\t\(percent(score.similarity))\t\(usage?.mediaTokens ?? 0)\t\(oneLine(text))"
+        case .noMemory(let reason): return place + "-\t-\t-\tout of memory: \(reason)"
+        }
+    }
+
+    var json: JSONValue {
+        var members: [(String, JSONValue)] = [("seconds", .number(length)), ("depth", .number(depth))]
+        switch outcome {
+        case .said(let text, let score):
+            members += [
+                ("exact", .number(score.isExact ? 1 : 0)), ("similarity", .number(score.similarity)),
+                ("answer", .string(text)),
+            ]
+            if let usage {
+                members += [
+                    ("media_tokens", .number(Double(usage.mediaTokens))), ("encode_ms", .number(usage.timings.encode)),
+                    ("prefill_ms", .number(usage.timings.prefill)), ("total_ms", .number(usage.timings.total)),
+                ]
+            }
+        case .noMemory(let reason): members.append(("error", .string(reason)))
+        }
+        return .object(members)
+    }
+}
+
+/// All haystacks of a run.
+struct NeedleReport {
+    var cells: [NeedleCell]
+    var lengths: [Double]
+    var depths: [Double]
+
+    /// Means over the depths of one length that have a score; nil if none has.
+    private func mean(_ length: Double) -> (exact: Double, similarity: Double)? {
+        let scores = cells.filter { $0.length == length }.compactMap(\.score)
+        guard !scores.isEmpty else { return nil }
+        let count = Double(scores.count)
+        return (
+            Double(scores.count(where: \.isExact)) / count, scores.reduce(0) { $0 + $1.similarity } / count
+        )
+    }
+
+    var means: String {
+        lengths.compactMap { length in
+            mean(length).map {
+                "mean of \(NumberList.text(length)) s: \(percent($0.exact)) exact, \(percent($0.similarity)) similar"
+            }
+        }.joined(separator: "\n")
+    }
+
+    func json(head: [(String, JSONValue)]) -> JSONValue {
+        .object(
+            head + [
+                ("lengths", .array(lengths.map(JSONValue.number))), ("depths", .array(depths.map(JSONValue.number))),
+                ("cells", .array(cells.map(\.json))),
+                (
+                    "means",
+                    .array(
+                        lengths.compactMap { length in
+                            mean(length).map {
+                                .object([
+                                    ("seconds", .number(length)), ("exact", .number($0.exact)),
+                                    ("similarity", .number($0.similarity)),
+                                ])
+                            }
+                        })
+                ),
+            ])
+    }
+
+    func picture(notes: [String]) -> HeatMap {
+        HeatMap(
+            title: "Needle in a haystack", notes: notes, xLabel: "length of the recording",
+            yLabel: "depth of the needle", columns: lengths.map(Self.duration), rows: depths.map(HeatMap.label),
+            values: depths.map { depth in
+                lengths.map { length in
+                    cells.first { $0.length == length && $0.depth == depth }?.score?.similarity
+                }
+            },
+            footer: [
+                ("mean similarity", lengths.map { mean($0).map { HeatMap.label($0.similarity) } ?? "–" }),
+                ("exact answers", lengths.map { mean($0).map { HeatMap.label($0.exact) } ?? "–" }),
+            ], scale: "similarity of the answer")
+    }
+
+    /// "90 s", "7.5 min", "2.75 h": the unit that makes it short.
+    static func duration(_ seconds: Double) -> String {
+        let (value, unit) =
+            seconds < 120 ? (seconds, "s") : seconds < 7200 ? (seconds / 60, "min") : (seconds / 3600, "h")
+        return NumberList.text((value * 100).rounded() / 100) + " " + unit
+    }
+}

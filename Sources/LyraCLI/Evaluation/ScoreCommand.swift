@@ -1,0 +1,57 @@
+import ArgumentParser
+import Lyra
+
+struct ScoreCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "score", abstract: "Counts the wrong words of transcripts that are there already.",
+        discussion: """
+            The file is what 'lyra eval wer --json' wrote, or JSON lines with a text and what was heard: "text" and \
+            "hypothesis", or "gt_text" and "text" as the published evaluation writes them. So one transcription can be \
+            scored with several normalizers.
+            """)
+
+    @Argument(help: ArgumentHelp("The transcripts.", valueName: "file"))
+    var file: String
+
+    @OptionGroup var normalizing: NormalizerArguments
+
+    @Option(help: ArgumentHelp("Also write everything into this file, one JSON object.", valueName: "file"))
+    var json: String?
+
+    private struct Pair: Decodable {
+        var audio: String?
+        var speech: String?
+        var text: String?
+        var hypothesis: String?
+        var gt_text: String?
+        var lines: [Pair]?
+
+        func transcript(_ normalizer: TextNormalizer, _ place: String) throws -> Transcript {
+            guard let text, let other = hypothesis ?? gt_text else {
+                throw LyraError(
+                    .format, "\(place): \"text\" and \"hypothesis\" are needed, or \"gt_text\" and \"text\"")
+            }
+            let isPublished = hypothesis == nil
+            return Transcript(
+                name: audio ?? speech ?? "", text: isPublished ? other : text, heard: isPublished ? text : other,
+                normalizer)
+        }
+    }
+
+    func run() throws {
+        let normalizer = try normalizing.make()
+        var transcripts: [Transcript] = [], totals = TranscriptTotals()
+        try TextLines.read(file) { line, place in
+            let pair = try TextLines.decode(Pair.self, line, place)
+            for pair in pair.lines ?? [pair] { transcripts.append(try pair.transcript(normalizer, place)) }
+        }
+        for transcript in transcripts { totals.add(transcript) }
+        try printOutput(
+            ([Transcript.header] + transcripts.map(\.line) + [totals.summary]).joined(separator: "\n") + "\n")
+        if let json {
+            let head = [("normalizer", JSONValue.string(normalizing.normalizer.rawValue))]
+            let lines = [("lines", JSONValue.array(transcripts.map(\.json)))]
+            try writeFile(json, JSONValue.object(head + totals.json + lines).text + "\n")
+        }
+    }
+}

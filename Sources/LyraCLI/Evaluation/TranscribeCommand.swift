@@ -1,0 +1,109 @@
+import ArgumentParser
+import Lyra
+
+struct TranscribeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "wer",
+        abstract: "Transcribes recordings whose texts are known, and counts the words that are wrong.",
+        discussion: """
+            \(Manifest.help)
+
+            Each recording is a conversation of its own. A line for each goes to stdout as it is done: word error rate, \
+            words, substitutions, deletions, insertions, recording, what was heard. The rate of all comes last: \
+            (S + D + I) / N. A recording that cannot be read is named on stderr and left out, and the exit status is then 1. \
+            Ctrl-C ends with what is done.
+            """)
+
+    /// What the published evaluation asks (lyra/eval/model_lyra_text_speech.py). There two line breaks part it from the
+    /// speech; a turn has one of its own.
+    static let publishedPrompt = "\nRecord the spoken words as text."
+
+    @OptionGroup var source: ModelArguments
+
+    @Option(help: ArgumentHelp("The recordings and their texts.", valueName: "path"))
+    var manifest: String
+
+    @Option(
+        help: ArgumentHelp(
+            "What is asked about each recording (default: \"Record the spoken words as text.\" after an empty line, as in "
+                + "the published evaluation).", valueName: "text"))
+    var prompt: String?
+
+    @Option(help: ArgumentHelp("Only the first n recordings.", valueName: "n"))
+    var limit: Int?
+
+    @OptionGroup var normalizing: NormalizerArguments
+    @OptionGroup var answering: AnswerArguments
+
+    @Option(help: ArgumentHelp("Also write everything into this file, one JSON object.", valueName: "file"))
+    var json: String?
+
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit must be at least 1") }
+    }
+
+    func run() throws {
+        Interrupt.watch()
+        let normalizer = try normalizing.make()
+        let entries = try Manifest(path: manifest).entries.prefix(limit ?? .max)
+        let model = try source.open(note: { _ in }, check: Interrupt.check)
+        // Not a failure of every recording, but of the model.
+        _ = try model.checkpoint.speechInput.get()
+        var options = answering.options
+        options.sampling = .greedy
+        let session = try Session(model, options: options)
+        printError("note: " + scoreNote)
+        try printOutput(Transcript.header + "\n")
+        var transcripts: [Transcript] = [], failures: [(name: String, reason: String)] = []
+        var isInterrupted = false
+        for (index, entry) in entries.enumerated() where !isInterrupted {
+            do {
+                let heard = try transcribe(entry, session, "\(index + 1)/\(entries.count) ")
+                isInterrupted = Interrupt.isRequested
+                guard !isInterrupted else { break }
+                let transcript = Transcript(name: entry.name, text: entry.text, heard: heard, normalizer)
+                transcripts.append(transcript)
+                try printOutput(transcript.line + "\n")
+            } catch let error as LyraError where [.io, .missing, .format, .memory].contains(error.code) {
+                failures.append((entry.name, error.message))
+                printError("not transcribed: " + error.message)
+                try session.reset()
+            }
+        }
+        try finish(transcripts, failures, all: entries.count, isInterrupted: isInterrupted)
+    }
+
+    private func transcribe(_ entry: Manifest.Entry, _ session: Session, _ label: String) throws -> String {
+        try session.reset()
+        try session.feed(speechFile: entry.path)
+        try session.feed(text: prompt ?? Self.publishedPrompt)
+        try session.endTurn()
+        return try session.answer(into: nil, echoes: false, label: label).text
+    }
+
+    private func finish(
+        _ transcripts: [Transcript], _ failures: [(name: String, reason: String)], all: Int, isInterrupted: Bool
+    ) throws {
+        var totals = TranscriptTotals()
+        for transcript in transcripts { totals.add(transcript) }
+        try printOutput(totals.summary + "\n")
+        if let json {
+            let head: [(String, JSONValue)] = [
+                ("model", .string(source.model)), ("prompt", .string(prompt ?? Self.publishedPrompt)),
+                ("normalizer", .string(normalizing.normalizer.rawValue)), ("note", .string(scoreNote)),
+                ("recordings", .number(Double(all))), ("transcribed", .number(Double(transcripts.count))),
+            ]
+            let failed = failures.map {
+                JSONValue.object([("audio", .string($0.name)), ("error", .string($0.reason))])
+            }
+            let lines = [("lines", JSONValue.array(transcripts.map(\.json))), ("failed", .array(failed))]
+            try writeFile(json, JSONValue.object(head + totals.json + lines).text + "\n")
+        }
+        if isInterrupted { throw LyraError(.state, "interrupted after \(transcripts.count) of \(all) recordings") }
+        guard failures.isEmpty else {
+            throw LyraError(
+                .io, "\(failures.count) of \(all) recordings could not be transcribed; the first is \(failures[0].name)"
+            )
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import Lyra
+
+/// A text, what was heard in its place, and how far apart they are.
+struct Transcript {
+    var name: String
+    var text: String
+    var heard: String
+    let reference: [String]
+    let hypothesis: [String]
+    let errors: WordErrors
+
+    init(name: String, text: String, heard: String, _ normalizer: TextNormalizer) {
+        (self.name, self.text, self.heard) = (name, text, heard)
+        reference = normalizer.words(text)
+        hypothesis = normalizer.words(heard)
+        errors = WordErrors(reference: reference, hypothesis: hypothesis)
+    }
+
+    /// One line of the report, with tabs: the error rate, N, S, D, I, the name and what was heard.
+    var line: String {
+        [
+            percent(errors.rate), "\(errors.words)", "\(errors.substitutions)", "\(errors.deletions)",
+            "\(errors.insertions)", name, oneLine(heard),
+        ].joined(separator: "\t")
+    }
+
+    static let header = ["WER", "N", "S", "D", "I", "recording", "heard"].joined(separator: "\t")
+
+    var json: JSONValue {
+        .object(
+            [("audio", .string(name)), ("text", .string(text)), ("hypothesis", .string(heard))] + errors.json + [
+                ("normalized_text", .string(reference.joined(separator: " "))),
+                ("normalized_hypothesis", .string(hypothesis.joined(separator: " "))),
+            ])
+    }
+}
+
+/// All of a manifest.
+struct TranscriptTotals {
+    private(set) var errors = WordErrors()
+    private(set) var count = 0
+    private var reference: [String] = []
+    private var hypothesis: [String] = []
+
+    mutating func add(_ transcript: Transcript) {
+        errors += transcript.errors
+        count += 1
+        reference += transcript.reference
+        hypothesis += transcript.hypothesis
+    }
+
+    /// As the published evaluation counts: all texts joined into one, and so all that was heard. A word that one recording
+    /// lacks may then make up for one that its neighbour has too many, so it is never above the other rate.
+    var contiguousRate: Double? {
+        errors.words > 0 ? Double(WordErrors.distance(reference, hypothesis)) / Double(errors.words) : nil
+    }
+
+    var summary: String {
+        let e = errors
+        return """
+            WER \(percent(e.rate)) = (\(e.substitutions) S + \(e.deletions) D + \(e.insertions) I) / \(e.words) words, \
+            \(count) \(count == 1 ? "recording" : "recordings")
+            WER \(percent(contiguousRate)) as one text, which is how the published figures are counted
+            """
+    }
+
+    var json: [(String, JSONValue)] {
+        errors.json + [("wer_contiguous", contiguousRate.map(JSONValue.number) ?? .null)]
+    }
+}
+
+extension WordErrors {
+    var json: [(String, JSONValue)] {
+        [
+            ("wer", rate.map(JSONValue.number) ?? .null), ("words", .number(Double(words))),
+            ("substitutions", .number(Double(substitutions))), ("deletions", .number(Double(deletions))),
+            ("insertions", .number(Double(insertions))),
+        ]
+    }
+}
+
+/// A share as a percentage of two decimals; "-" for none.
+func percent(_ share: Double?) -> String {
+    guard let share else { return "-" }
+    let hundredths = Int((share * 1e4).rounded())
+    return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100) %"
+}
+
+/// A text that stays on its line: what controls a terminal, line breaks and tabs become spaces.
+func oneLine(_ text: String) -> String {
+    String(
+        String.UnicodeScalarView(
+            text.unicodeScalars.map { $0.properties.generalCategory == .control || $0 == "\u{2028}" ? " " : $0 }))
+}

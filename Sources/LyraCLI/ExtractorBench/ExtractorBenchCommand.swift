@@ -1,0 +1,124 @@
+import ArgumentParser
+import CKernels
+import Lyra
+import LyraModel
+import LyraTensor
+
+struct ExtractorBenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "extractor",
+        abstract: "What the extractor saves, on random weights: the paper's Table 4, beside what counting predicts.",
+        discussion: """
+            Each length is prefilled without the extractor and with each share kept, in turns; the prompt is media tokens \
+            but for \(ExtractorBench.opening) before and a question of \(ExtractorBench.question) after. Then \
+            \(ExtractorBench.decodeTokens) tokens are decoded. Medians are shown; lengths that take minutes are run once. \
+            Lengths that memory does not suffice for are left out, with a note.
+
+            Theory: with n blocks the layers compute the shares 1, ρ, ρ², … of the media tokens. Matrices, and keys and \
+            values, take the mean of the shares, attention the mean of their squares; the prefill is both, by operations.
+
+            Ctrl-C ends with what is done.
+            """)
+
+    @Option(help: "The size of the language model.")
+    var preset = PresetName.mini
+
+    @Option(
+        help: ArgumentHelp("Lengths of prompts in tokens, with commas; below 32, as powers of 2.", valueName: "n,…"))
+    var lengths: NumberList = "11,12,13"
+
+    @Option(help: ArgumentHelp("Shares of media tokens that stay after a block, with commas.", valueName: "x,…"))
+    var keep: NumberList = "0.8,0.7,0.5"
+
+    @Option(help: ArgumentHelp("Blocks that the layers are split into.", valueName: "n"))
+    var blocks = 4
+
+    @Option(name: [.customLong("dtype"), .customLong("type")], help: "How the weights are stored.")
+    var dtype = PartsBenchCommand.WeightType.bf16
+
+    @Option(help: "How keys and values are kept.")
+    var kvType = KeyValueType.float32
+
+    @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
+    var threads: Int?
+
+    @Option(help: ArgumentHelp("How often each measurement is made; the median is shown.", valueName: "n"))
+    var repetitions = 3
+
+    @Option(help: ArgumentHelp("Also write everything into this file, one JSON object.", valueName: "file"))
+    var json: String?
+
+    @Option(help: ArgumentHelp("Also draw seconds, tokens a second and memory into this SVG file.", valueName: "file"))
+    var plot: String?
+
+    func validate() throws {
+        for (name, value) in [("--threads", threads ?? 1), ("--repetitions", repetitions)]
+        where value < 1 || value > 1 << 20 {
+            throw ValidationError("\(name) must be in 1…\(1 << 20)")
+        }
+        guard tokens.allSatisfy({ $0 >= 128 && $0 <= 1 << 24 }) else {
+            throw ValidationError("--lengths must be whole numbers of 128…\(1 << 24) tokens, or of 7…24 as powers of 2")
+        }
+        for share in keep.values { _ = try extractor(share) }
+    }
+
+    /// 0 for what is no length.
+    private var tokens: [Int] {
+        lengths.values.map { value in
+            guard let whole = Int(exactly: value), whole > 0 else { return 0 }
+            return whole < 32 ? 1 << whole : whole
+        }
+    }
+
+    private func extractor(_ share: Double) throws -> Extractor {
+        do { return try Extractor(blocks: blocks, keep: Float(share)) } catch let error as LyraError {
+            throw ValidationError(error.message)
+        }
+    }
+
+    func run() throws {
+        Interrupt.watch()
+        if let threads { lk_set_threads(Int32(clamping: threads)) }
+        let bar = ProgressBar()
+        defer { bar.clear() }
+        bar.show("making random weights", 0, 0)
+        let decoder = try Decoder.random(preset.preset, type: dtype.element)
+        let bench = ExtractorBench(decoder: decoder, keyValueType: kvType, repetitions: repetitions)
+        let head = ExtractorReport.Head(
+            preset: preset.rawValue, dtype: dtype.rawValue, kvType: kvType.rawValue,
+            machine: "\(processorName()), \(lk_threads()) threads, \(String(cString: lk_isa_name(lk_current_isa())))",
+            blocks: blocks)
+        var report = ExtractorReport(head: head, language: decoder.configuration)
+        report.resetsPeak = ProcessMemory.resetPeak()
+        try bench.warmUp()
+        bar.clear()
+        try printOutput(report.header + "\n")
+        var isInterrupted = false
+        for count in tokens where !isInterrupted {
+            let needed = bench.bytesNeeded(tokens: count)
+            if let available = ProcessMemory.available, needed > available {
+                let note =
+                    "\(count) tokens need \(needed >> 20) MiB beside the weights; \(available >> 20) MiB are free"
+                report.notes.append(note)
+                printError("note: " + note)
+                continue
+            }
+            var cases = [ExtractorCase()]
+            for share in keep.values {
+                let schedule = ExtractionSchedule(try extractor(share), layers: decoder.layerCount)
+                cases.append(ExtractorCase(keep: Float(share), schedule: schedule))
+            }
+            isInterrupted = try !bench.measure(&cases, tokens: count) {
+                bar.show("\(count) tokens, \($0.name)", $1, $2)
+            }
+            bar.clear()
+            let first = report.rows.count
+            if !isInterrupted { report.add(cases, tokens: count) }
+            for row in report.rows[first...] { try printOutput(report.line(row) + "\n") }
+        }
+        try printOutput("\n" + report.footer + "\n")
+        if let json { try writeFile(json, report.json.text + "\n") }
+        if let plot { try writeFile(plot, report.chart.svg) }
+        if isInterrupted { throw LyraError(.state, "interrupted") }
+    }
+}

@@ -1,0 +1,79 @@
+import LyraModel
+
+/// How much work the extractor leaves, by counting.
+///
+/// With n blocks and a share ρ the blocks compute 1, ρ, ρ², … of the media tokens; here the tokens of each layer are
+/// counted as they are, text and rounding included. A token costs the same in each layer's matrices, so those take the
+/// mean share of tokens over the layers. Each token attends to those before it, so attention takes the mean of the
+/// squares. What choosing the tokens costs is left out.
+struct ExtractorTheory {
+    /// Of the matrices' work, and of the bytes of keys and values.
+    let linearShare: Double
+    let attentionShare: Double
+    /// Of all operations.
+    let prefillShare: Double
+
+    /// - Parameters:
+    ///   - tokens: of the prompt
+    ///   - alive: tokens that each layer computes
+    init(_ language: DecoderConfiguration, tokens: Int, alive: [Int]) {
+        let shares = alive.map { Double($0) / Double(tokens) }
+        let count = Double(max(shares.count, 1))
+        linearShare = shares.reduce(0, +) / count
+        attentionShare = shares.reduce(0) { $0 + $1 * $1 } / count
+        let linear = Double(tokens) * Self.matrixOperations(language)
+        // Scores and the weighted sum of values: two operations each for every pair, half of which are masked.
+        let width = Double(language.heads * language.headDim)
+        let attention = Double(language.layers) * 2 * Double(tokens) * Double(tokens) * width
+        prefillShare = (linearShare * linear + attentionShare * attention) / (linear + attention)
+    }
+
+    /// Multiplications and additions of all layers' matrices for one token.
+    private static func matrixOperations(_ language: DecoderConfiguration) -> Double {
+        let hidden = language.hiddenSize
+        let attention = 2 * hidden * (language.heads + language.kvHeads) * language.headDim
+        return 2 * Double(language.layers * (attention + 3 * hidden * language.intermediateSize))
+    }
+}
+
+/// Table 4 of arXiv 2412.09501: the 9B model on an A100, n = 4. Lengths are 2^11, 2^12, …; where the baseline ran out of
+/// memory there is nothing.
+enum PublishedExtractor {
+    struct Row {
+        let prefillSeconds: [Double]
+        let tokensPerSecond: [Double]
+    }
+
+    static let firstExponent = 11
+
+    private static let baseline = Row(
+        prefillSeconds: [0.19, 0.33, 0.65, 1.47, 2.99], tokensPerSecond: [32.6, 30.8, 27.3, 25.3, 16.6])
+    private static let rows: [(keep: Float, row: Row)] = [
+        (
+            0.8,
+            Row(
+                prefillSeconds: [0.17, 0.24, 0.44, 0.76, 1.60, 4.24, 10.2],
+                tokensPerSecond: [32.7, 31.5, 31.8, 28.6, 22.7, 14.1, 8.37])
+        ),
+        (
+            0.7,
+            Row(
+                prefillSeconds: [0.16, 0.21, 0.37, 0.59, 1.23, 3.05, 7.75],
+                tokensPerSecond: [33.8, 33.3, 32.5, 30.1, 25.3, 16.6, 10.1])
+        ),
+    ]
+
+    /// - Parameter keep: nil for the baseline
+    /// - Returns: nil where the table has nothing.
+    static func figures(tokens: Int, keep: Float?) -> (prefill: Double, share: Double?, rate: Double)? {
+        guard tokens > 0, tokens & (tokens - 1) == 0 else { return nil }
+        let column = tokens.trailingZeroBitCount - firstExponent
+        guard let row = keep.map({ keep in rows.first { $0.keep == keep }?.row }) ?? baseline,
+            row.prefillSeconds.indices.contains(column)
+        else { return nil }
+        let whole = baseline.prefillSeconds.indices.contains(column) ? baseline.prefillSeconds[column] : nil
+        return (
+            row.prefillSeconds[column], whole.map { row.prefillSeconds[column] / $0 }, row.tokensPerSecond[column]
+        )
+    }
+}

@@ -1,0 +1,44 @@
+import ArgumentParser
+import Lyra
+import LyraModel
+import LyraTensor
+
+/// `--extractor`: "off", or "blocks=4,keep=0.7".
+struct ExtractorOption: ExpressibleByArgument {
+    let choice: SessionOptions.ExtractorChoice
+
+    init?(argument: String) {
+        if argument == "off" {
+            choice = .off
+            return
+        }
+        var blocks: Int?, keep: Float?
+        for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+            let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
+            switch (pair.first, pair.last) {
+            case ("blocks", let value?) where pair.count == 2 && blocks == nil: blocks = Int(value) ?? 0
+            case ("keep", let value?) where pair.count == 2 && keep == nil: keep = Float(value) ?? 0
+            default: return nil
+            }
+        }
+        guard let blocks, let keep, let extractor = try? Extractor(blocks: blocks, keep: keep) else { return nil }
+        choice = .on(extractor)
+    }
+}
+
+extension KeyValueType: ExpressibleByArgument {}
+
+/// A number of bytes, with K, M or G behind it for 1024 to the first, second or third power.
+struct ByteCount: ExpressibleByArgument {
+    let bytes: Int
+
+    init?(argument: String) {
+        let shifts: [Character: Int] = ["K": 10, "M": 20, "G": 30]
+        let shift = argument.last.flatMap { shifts[Character($0.uppercased())] }
+        let digits = shift == nil ? Substring(argument) : argument.dropLast()
+        guard let number = Int(digits), number > 0 else { return nil }
+        let (bytes, overflow) = number.multipliedReportingOverflow(by: 1 << (shift ?? 0))
+        guard !overflow else { return nil }
+        self.bytes = bytes
+    }
+}

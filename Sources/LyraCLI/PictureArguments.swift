@@ -1,0 +1,31 @@
+import ArgumentParser
+import Lyra
+
+/// How pictures and videos are looked at: shared by the commands that take them.
+struct PictureArguments: ParsableArguments {
+    @Option(help: ArgumentHelp("Frames of a video that are looked at, at most.", valueName: "n"))
+    var maxFrames = 16
+
+    @Option(
+        help: ArgumentHelp(
+            "Shrink larger pictures to this many pixels: fewer tokens, less time (default: the checkpoint's).",
+            valueName: "n"))
+    var maxPixels: Int?
+
+    @Flag(help: "Feed a video's own audio as speech, after its frames.")
+    var withAudio = false
+
+    func validate() throws {
+        if maxFrames < 1 { throw ValidationError("--max-frames must be at least 1") }
+        if let maxPixels, maxPixels < 3136 { throw ValidationError("--max-pixels must be at least 3136") }
+    }
+
+    func apply(to options: inout SessionOptions) { options.maxImagePixels = maxPixels }
+
+    var videoOptions: VideoOptions {
+        var options = VideoOptions()
+        options.maxFrames = maxFrames
+        options.withAudio = withAudio
+        return options
+    }
+}
