@@ -64,13 +64,10 @@ static inline void score(size_t m, size_t dim, const float *q, kv_tile k, float 
     if (m > FEW_QUERIES) {
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)k.n, (int)dim, 1, q, (int)dim, k.data,
                     (int)k.stride, 0, scores, TILE_KEYS);
-    } else if (k.type == LK_KV_Q8) {
-        lk_kernels()->dot_codes(scores, TILE_KEYS, q, dim, m, dim, k.data, k.stride, k.n);
-        apply_scales(k, m, scores);
-    } else {
-        lk_type type = k.type == LK_KV_F16 ? LK_F16 : k.type == LK_KV_BF16 ? LK_BF16 : LK_F32;
-        lk_kernels()->dot_rows(scores, TILE_KEYS, q, dim, m, dim, k.data, k.stride, type, k.n);
+        return;
     }
+    lk_kernels()->dot_keys(scores, TILE_KEYS, q, dim, m, dim, k.data, k.stride, k.type, k.n);
+    if (k.type == LK_KV_Q8) apply_scales(k, m, scores);
 }
 
 /* sums[m, dim] += weights[m, n] · v; as above. The weights are spent. */

@@ -195,8 +195,8 @@ static void widen(float *dst, const void *src, lk_type type, size_t count) {
 const lk_table LK_TABLE = {
     .widen = widen,
     .dot_rows = dot_rows,
+    .dot_keys = dot_keys,
     .mix_rows = mix_rows,
-    .dot_codes = dot_codes,
     .scale_columns = scale_columns,
     .widen_codes = widen_codes,
     .narrow = narrow,

@@ -76,54 +76,106 @@ static void mix_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
     else mix_as(LK_KV_F32, y, ldy, x, ldx, m, k, w, ldw, n);
 }
 
-/* --------------------------------------------------------------------------------------------------- few rows: codes */
+/* --------------------------------------------------------------------------------------------------- few rows: dot */
 
-/* MT × NT values; MT and NT are constants wherever this is inlined. */
-LK_INLINE void codes_tile(const int MT, const int NT, float *y, size_t ldy, const float *x, size_t ldx, size_t k,
-                          const int8_t *w, size_t ldw) {
+typedef float v4f __attribute__((vector_size(16)));
+
+/* out[i] = vf_sum(v[i]), the four at once: a row of keys is short, so that sums across lanes are half of the work. */
+LK_INLINE void vf_sum4(float *out, const vf v[4]) {
+#if LK_WIDTH == 4
+    vf a = v[0], b = v[1], c = v[2], d = v[3];
+#elif LK_WIDTH == 8
+#define LK_FOLD(v) (__builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7))
+    v4f a = LK_FOLD(v[0]), b = LK_FOLD(v[1]), c = LK_FOLD(v[2]), d = LK_FOLD(v[3]);
+#else
+#define LK_FOLD(v, w)                                                                                                  \
+    (__builtin_shufflevector(v, w, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +                           \
+     __builtin_shufflevector(v, w, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+    vf ab = LK_FOLD(v[0], v[1]), cd = LK_FOLD(v[2], v[3]);
+    vf all = __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+             __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    v4f a = __builtin_shufflevector(all, all, 0, 1, 2, 3), b = __builtin_shufflevector(all, all, 4, 5, 6, 7);
+    v4f c = __builtin_shufflevector(all, all, 8, 9, 10, 11), d = __builtin_shufflevector(all, all, 12, 13, 14, 15);
+#endif
+    v4f e = __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    v4f f = __builtin_shufflevector(c, d, 0, 1, 4, 5) + __builtin_shufflevector(c, d, 2, 3, 6, 7);
+    v4f sums = __builtin_shufflevector(e, f, 0, 2, 4, 6) + __builtin_shufflevector(e, f, 1, 3, 5, 7);
+    memcpy(out, &sums, sizeof sums);
+}
+
+/* Adds the products of one vector's length, or of `part` where that is not 0, to MT × NT sums. */
+LK_INLINE void keys_step(const int MT, const int NT, const lk_kv_type type, const size_t part, vf acc[6][4],
+                         const float *x, size_t ldx, const char *w, size_t row_bytes) {
+    char rest[LK_WIDTH * 4] = {0};
+    vf v[6];
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MT; m++) v[m] = part ? vf_load_part(x + m * ldx, part) : vf_load(x + m * ldx);
+#pragma clang loop unroll(full)
+    for (int n = 0; n < NT; n++) {
+        if (part) memcpy(rest, w + n * row_bytes, part * kv_size(type));
+        vf wide = vf_load_kv(part ? rest : w + n * row_bytes, type);
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MT; m++) acc[m][n] += v[m] * wide;
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MT; m++) LK_IN_ORDER(acc[m][n]);
+    }
+}
+
+/* MT × NT values; MT, NT (1 or 4) and type are constants wherever this is inlined. */
+LK_INLINE void keys_tile(const int MT, const int NT, const lk_kv_type type, float *y, size_t ldy, const float *x,
+                         size_t ldx, size_t k, const char *w, size_t row_bytes) {
     vf acc[6][4];
 #pragma clang loop unroll(full)
     for (int m = 0; m < MT; m++)
 #pragma clang loop unroll(full)
         for (int n = 0; n < NT; n++) acc[m][n] = vf_set(0);
-    for (size_t i = 0; i < k; i += LK_WIDTH) {
-        const size_t part = k - i < LK_WIDTH ? k - i : LK_WIDTH;
-        vf v[6];
+    size_t i = 0;
+    for (; i + LK_WIDTH <= k; i += LK_WIDTH)
+        keys_step(MT, NT, type, 0, acc, x + i, ldx, w + i * kv_size(type), row_bytes);
+    if (i < k) keys_step(MT, NT, type, k - i, acc, x + i, ldx, w + i * kv_size(type), row_bytes);
 #pragma clang loop unroll(full)
-        for (int m = 0; m < MT; m++) v[m] = vf_load_part(x + m * ldx + i, part);
-#pragma clang loop unroll(full)
-        for (int n = 0; n < NT; n++) {
-            char rest[LK_WIDTH] = {0};
-            if (part < LK_WIDTH) memcpy(rest, w + n * ldw + i, part);
-            vf wide = vf_from_codes(part < LK_WIDTH ? rest : (const char *)w + n * ldw + i);
-            LK_IN_ORDER(wide);
-#pragma clang loop unroll(full)
-            for (int m = 0; m < MT; m++) acc[m][n] += v[m] * wide;
-#pragma clang loop unroll(full)
-            for (int m = 0; m < MT; m++) LK_IN_ORDER(acc[m][n]);
-        }
+    for (int m = 0; m < MT; m++) {
+        if (NT == 4) vf_sum4(y + m * ldy, acc[m]);
+        else y[m * ldy] = vf_sum(acc[m][0]);
     }
-#pragma clang loop unroll(full)
-    for (int m = 0; m < MT; m++)
-#pragma clang loop unroll(full)
-        for (int n = 0; n < NT; n++) y[m * ldy + n] = vf_sum(acc[m][n]);
 }
 
-LK_INLINE void codes_columns(const int NT, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
-                             const int8_t *w, size_t ldw) {
+LK_INLINE void keys_columns(const int NT, const lk_kv_type type, float *y, size_t ldy, const float *x, size_t ldx,
+                            size_t m, size_t k, const char *w, size_t row_bytes) {
     size_t r = 0;
 #if LK_WIDTH == 16
-    for (; r + 6 <= m; r += 6) codes_tile(6, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
+    for (; r + 6 <= m; r += 6) keys_tile(6, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
 #endif
-    for (; r + 3 <= m; r += 3) codes_tile(3, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
-    for (; r < m; r++) codes_tile(1, NT, y + r * ldy, ldy, x + r * ldx, ldx, k, w, ldw);
+    for (; r + 3 <= m; r += 3) keys_tile(3, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+    for (; r < m; r++) keys_tile(1, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
 }
 
-static void dot_codes(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const int8_t *w, size_t ldw,
-                      size_t n) {
+/* Rows that are asked for before they are needed: the processor does not see them coming, for each is a piece of a row of
+ * all heads. */
+enum { LK_ROWS_AHEAD = 8 };
+
+/* Asks for `bytes` bytes, LK_ROWS_AHEAD rows from here. */
+LK_INLINE void ask_ahead(const char *row, size_t row_bytes, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += LK_LINE) __builtin_prefetch(row + LK_ROWS_AHEAD * row_bytes + i, 0, 3);
+}
+
+LK_INLINE void dot_keys_as(const lk_kv_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
+                           const char *w, size_t ldw, size_t n) {
+    const size_t row_bytes = ldw * kv_size(type);
     size_t j = 0;
-    for (; j + 4 <= n; j += 4) codes_columns(4, y + j, ldy, x, ldx, m, k, w + j * ldw, ldw);
-    for (; j < n; j++) codes_columns(1, y + j, ldy, x, ldx, m, k, w + j * ldw, ldw);
+    for (; j + 4 <= n; j += 4) {
+        for (size_t row = j; row < j + 4; row++) ask_ahead(w + row * row_bytes, row_bytes, k * kv_size(type));
+        keys_columns(4, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, row_bytes);
+    }
+    for (; j < n; j++) keys_columns(1, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, row_bytes);
+}
+
+static void dot_keys(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
+                     lk_kv_type type, size_t n) {
+    if (type == LK_KV_Q8) dot_keys_as(LK_KV_Q8, y, ldy, x, ldx, m, k, w, ldw, n);
+    else if (type == LK_KV_BF16) dot_keys_as(LK_KV_BF16, y, ldy, x, ldx, m, k, w, ldw, n);
+    else if (type == LK_KV_F16) dot_keys_as(LK_KV_F16, y, ldy, x, ldx, m, k, w, ldw, n);
+    else dot_keys_as(LK_KV_F32, y, ldy, x, ldx, m, k, w, ldw, n);
 }
 
 static void scale_columns(float *y, size_t ldy, size_t rows, size_t columns, const float *factors) {

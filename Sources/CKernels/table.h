@@ -20,12 +20,12 @@ typedef struct lk_table {
     /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x; weights are read once, straight from their stored type. */
     void (*dot_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
                      lk_type type, size_t n);
+    /* The same for short rows, k of a hundred or so; codes count as whole numbers. */
+    void (*dot_keys)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
+                     lk_kv_type type, size_t n);
     /* y[m, n] += x[m, k] · w[k, n] for few rows of x; codes count as whole numbers. */
     void (*mix_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
                      lk_kv_type type, size_t n);
-    /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x and codes w. */
-    void (*dot_codes)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const int8_t *w, size_t ldw,
-                      size_t n);
     /* y[r, c] *= factors[c] */
     void (*scale_columns)(float *y, size_t ldy, size_t rows, size_t columns, const float *factors);
     /* dst[i] = codes[i] · scale */

@@ -110,9 +110,14 @@ static void stored(const lk_table *a, const lk_table *b, size_t n) {
     a->softmax_columns(y, x, n, QUERIES, n, 2, top, part), b->softmax_columns(z, x, n, QUERIES, n, 2, top, part);
     compare("softmax_columns", n, y, z, n, 2e-5f);
     float scores[QUERIES * KEYS], scores_b[QUERIES * KEYS];
-    a->dot_codes(scores, KEYS, x, n, QUERIES, n, codes, n, KEYS);
-    b->dot_codes(scores_b, KEYS, x, n, QUERIES, n, codes, n, KEYS);
-    compare("dot_codes", n, scores, scores_b, QUERIES * KEYS, 1e-3f); /* codes are a hundred times larger than x */
+    for (int type = LK_KV_F32; type <= LK_KV_Q8; type++) {
+        const void *keys = type == LK_KV_F32 ? (void *)w : type == LK_KV_Q8 ? (void *)codes : (void *)y;
+        if (keys == y) b->narrow(y, w, (lk_kv_type)type, KEYS * n);
+        a->dot_keys(scores, KEYS, x, n, QUERIES, n, keys, n, (lk_kv_type)type, KEYS);
+        b->dot_keys(scores_b, KEYS, x, n, QUERIES, n, keys, n, (lk_kv_type)type, KEYS);
+        /* codes are a hundred times larger than x */
+        compare("dot_keys", n, scores, scores_b, QUERIES * KEYS, type == LK_KV_Q8 ? 1e-3f : 1e-4f);
+    }
     free(x), free(w), free(y), free(z), free(codes), free(others);
 }
 
