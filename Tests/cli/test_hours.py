@@ -1,0 +1,91 @@
+"""Recordings of hours: they are answered, in memory that does not grow with them, whatever their format."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support import TOOL, lyra
+
+FIXTURE = os.path.join(os.path.dirname(__file__), "..", "Fixtures", "media", "hi.mp3")
+WINDOW = 30
+
+
+def ffmpeg(*arguments):
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    path = tmp_path_factory.mktemp("hours") / "tiny"
+    lyra("make-tiny", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """A minute of speech, repeated: without encoding it again where the format allows."""
+    folder = tmp_path_factory.mktemp("recordings")
+    ffmpeg("-stream_loop", -1, "-i", FIXTURE, "-t", 60, "-ac", 1, "-ar", 16000, folder / "minute.wav")
+
+    def make(name, minutes):
+        path = folder / f"{minutes}-{name}"
+        if name.endswith((".mp3", ".opus")):
+            ffmpeg("-i", folder / "minute.wav", folder / name)
+            ffmpeg("-stream_loop", minutes - 1, "-i", folder / name, "-c", "copy", path)
+        else:
+            ffmpeg("-stream_loop", minutes - 1, "-i", folder / "minute.wav", path)
+        return path
+
+    return make
+
+
+def run(model, *arguments):
+    """→ the report, and the process's largest resident memory in bytes."""
+    command = [TOOL, "generate", "--model", model, "--temperature", "0", "--max-tokens", "4", "--json", *arguments]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out = process.stdout.read()
+    complaint = process.stderr.read().decode()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, complaint
+    return json.loads(out), usage.ru_maxrss * 1024
+
+
+def ask(model, recording):
+    return run(model, "--audio", recording, "--prompt", "Summarize.")
+
+
+def test_memory_does_not_grow_with_the_recording(tiny, recordings):
+    _, opened = run(tiny, "--prompt", "Summarize.")
+    beyond = {}
+    for minutes in (60, 120):
+        report, peak = ask(tiny, recordings("speech.wav", minutes))
+        usage = report["usage"]
+        # n // window + 1 windows: the last one is empty here.
+        assert usage["media_tokens"] == (minutes * 60 // WINDOW + 1) * 300
+        assert report["adapter"] == "long_speech" and len(report["token_ids"]) > 0
+        assert peak - opened < 400e6
+        beyond[minutes] = peak - usage["cache_bytes"]
+    # The whole process but its cache: what does not depend on the length.
+    assert abs(beyond[120] - beyond[60]) <= 0.1 * beyond[60]
+
+
+@pytest.mark.parametrize("name", ["speech.flac", "speech.mp3", "speech.opus"])
+def test_every_format_is_heard_to_its_end(tiny, recordings, name):
+    report, _ = ask(tiny, recordings(name, 120))
+    windows = report["usage"]["media_tokens"] // 300
+    # Joined MP3 and Opus streams carry an encoder's few milliseconds of padding at each joint.
+    assert 7200 // WINDOW + 1 <= windows <= 7200 // WINDOW + 1 + (0 if name.endswith("flac") else 2)
+    assert report["stop"] in ("length", "eos")
+
+
+def test_an_interrupt_ends_it_at_once(tiny, recordings):
+    command = [TOOL, "generate", "--model", tiny, "--audio", recordings("speech.wav", 120), "--prompt", "Summarize.", "--json"]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert json.loads(out)["stop"] == "cancelled"
