@@ -121,6 +121,10 @@ LK_INLINE void keys_step(const int MT, const int NT, const lk_kv_type type, cons
     }
 }
 
+/* Rows that are asked for, into the second-level cache, before they are needed: the processor does not see them coming,
+ * for each is a piece of a row of all heads. */
+enum { LK_ROWS_AHEAD = 12 };
+
 /* MT × NT values; MT, NT (1 or 4) and type are constants wherever this is inlined. */
 LK_INLINE void keys_tile(const int MT, const int NT, const lk_kv_type type, float *y, size_t ldy, const float *x,
                          size_t ldx, size_t k, const char *w, size_t row_bytes) {
@@ -129,7 +133,16 @@ LK_INLINE void keys_tile(const int MT, const int NT, const lk_kv_type type, floa
     for (int m = 0; m < MT; m++)
 #pragma clang loop unroll(full)
         for (int n = 0; n < NT; n++) acc[m][n] = vf_set(0);
+    const size_t line = LK_LINE / kv_size(type);
     size_t i = 0;
+    for (; i + line <= k; i += line) {
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NT; n++)
+            __builtin_prefetch(w + (n + LK_ROWS_AHEAD) * row_bytes + i * kv_size(type), 0, 2);
+#pragma clang loop unroll(full)
+        for (size_t part = 0; part < line; part += LK_WIDTH)
+            keys_step(MT, NT, type, 0, acc, x + i + part, ldx, w + (i + part) * kv_size(type), row_bytes);
+    }
     for (; i + LK_WIDTH <= k; i += LK_WIDTH)
         keys_step(MT, NT, type, 0, acc, x + i, ldx, w + i * kv_size(type), row_bytes);
     if (i < k) keys_step(MT, NT, type, k - i, acc, x + i, ldx, w + i * kv_size(type), row_bytes);
@@ -150,23 +163,11 @@ LK_INLINE void keys_columns(const int NT, const lk_kv_type type, float *y, size_
     for (; r < m; r++) keys_tile(1, NT, type, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
 }
 
-/* Rows that are asked for before they are needed: the processor does not see them coming, for each is a piece of a row of
- * all heads. */
-enum { LK_ROWS_AHEAD = 8 };
-
-/* Asks for `bytes` bytes, LK_ROWS_AHEAD rows from here. */
-LK_INLINE void ask_ahead(const char *row, size_t row_bytes, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += LK_LINE) __builtin_prefetch(row + LK_ROWS_AHEAD * row_bytes + i, 0, 3);
-}
-
 LK_INLINE void dot_keys_as(const lk_kv_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
                            const char *w, size_t ldw, size_t n) {
     const size_t row_bytes = ldw * kv_size(type);
     size_t j = 0;
-    for (; j + 4 <= n; j += 4) {
-        for (size_t row = j; row < j + 4; row++) ask_ahead(w + row * row_bytes, row_bytes, k * kv_size(type));
-        keys_columns(4, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, row_bytes);
-    }
+    for (; j + 4 <= n; j += 4) keys_columns(4, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, row_bytes);
     for (; j < n; j++) keys_columns(1, type, y + j, ldy, x, ldx, m, k, w + j * row_bytes, row_bytes);
 }
 
