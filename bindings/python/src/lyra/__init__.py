@@ -22,6 +22,8 @@ Threads: a Model may be shared by any threads. A Session belongs to one thread a
 from ._library import version
 from .errors import LyraError, Status
 from .events import Audio, End, Event, Phase, Progress, StopReason, Text, Usage
+from .extractor import Extractor
+from .media import MediaKind, Medium
 from .model import Model, ModelInfo
 from .session import Session
 
@@ -29,7 +31,10 @@ __all__ = [
     "Audio",
     "End",
     "Event",
+    "Extractor",
     "LyraError",
+    "MediaKind",
+    "Medium",
     "Model",
     "ModelInfo",
     "Phase",
