@@ -14,6 +14,11 @@
 ///         play(session.read_audio());
 ///     }
 ///
+/// From a microphone, most of the work is done while it is heard, before end_turn():
+///
+///     session.feed_audio_pcm(samples, 16000);
+///     while (session.step().progress()) {}
+///
 /// Threads, as in lyra.h: a Model may be shared by any threads; a Session belongs to one at a time, and only stop() and
 /// cancel() may be called from another. Destroy a Session when no thread is inside of it.
 ///

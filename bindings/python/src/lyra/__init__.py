@@ -11,6 +11,16 @@
             elif isinstance(event, lyra.Audio):
                 play(event.samples, event.sample_rate)
 
+From a microphone, most of the work is done while it is heard:
+
+    for samples in microphone:
+        session.feed_audio(samples, 16_000, more=True)
+        while session.work_ahead():
+            pass
+
+``session.save`` keeps a conversation, or a recording that was computed so, for another time. Long inputs take less time
+and memory with ``model.session(extractor=(4, 0.7), kv_type="f16")``.
+
 A thin layer over liblyra.so, which is looked for in the environment variable LYRA_LIBRARY (the file), in this package's
 directory, and where the system looks for libraries, in this order. numpy is not needed; its arrays can be fed, and
 ``numpy.asarray(event.samples)`` makes one without a copy.
