@@ -142,6 +142,8 @@ public final class Session {
         turnStart = milliseconds()
         spent = Usage()
         spent.cachedTokens = beforeTurn?.lengths.first ?? 0
+        // Not the last turn's, until the first step.
+        (media, kept) = (intake.media, intake.kept)
         intake.close()
         progress = SessionProgress(phase: .encode)
         phase = .reading

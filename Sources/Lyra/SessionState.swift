@@ -50,7 +50,7 @@ extension Session {
     ///   another version's, `.argument` for one of another model, `.memory` over a limit of this session.
     public func restore(from path: String) throws {
         guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before restoring") }
-        let file = try MappedFile(path: path)
+        let file = try Session.open(path)
         let (header, body) = try Session.readHeader(file)
         let decoder = model.checkpoint.decoder
         try header.check(model, path: path)
@@ -87,6 +87,15 @@ extension Session {
         beginRestoredTurn(
             PromptIntake(model.checkpoint, options, rest: turn, promptTokens: header.promptTokens, media: header.media),
             before: Conversation.Mark(lengths: header.lengthsBefore, rest: before))
+    }
+
+    /// A state that is not there is a file that cannot be opened, not a part that the model lacks.
+    private static func open(_ path: String) throws -> MappedFile {
+        do {
+            return try MappedFile(path: path)
+        } catch let error as LyraError where error.code == .missing {
+            throw LyraError(.io, error.message)
+        }
     }
 
     private static func damaged(_ path: String, _ what: String) -> LyraError {

@@ -23,6 +23,7 @@ static GUARDED(lyra_model_info) info;
 static GUARDED(lyra_session_options) session_options;
 static GUARDED(lyra_progress) progress;
 static GUARDED(lyra_usage) usage;
+static GUARDED(lyra_media) media;
 
 int main(int argc, char **argv) {
     lyra_model *model = NULL;
@@ -33,6 +34,7 @@ int main(int argc, char **argv) {
     memset(&session_options, 0xA5, sizeof session_options);
     memset(&progress, 0xA5, sizeof progress);
     memset(&usage, 0xA5, sizeof usage);
+    memset(&media, 0xA5, sizeof media);
 
     need(lyra_model_options_init(&model_options.value), "model options");
     check(untouched(model_options.guard), "short model options are not overrun");
@@ -60,6 +62,10 @@ int main(int argc, char **argv) {
     need(lyra_get_usage(session, &usage.value), "a short usage is filled");
     check(untouched(usage.guard), "a short usage is not overrun");
     check(usage.value.generated_tokens > 0 && usage.value.generated_tokens <= 3, "short options were obeyed");
+    need(lyra_media_init(&media.value), "a medium");
+    need(lyra_get_media(session, 0, &media.value), "a short medium is filled");
+    check(untouched(media.guard), "a short medium is not overrun");
+    check(media.value.tokens == usage.value.media_tokens, "a short medium tells what it has room for");
     need(lyra_session_destroy(session), "the session is destroyed");
     need(lyra_model_close(model), "the model is closed");
     return check_failures != 0;

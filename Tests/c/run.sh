@@ -46,11 +46,12 @@ run_checks() {
 strict=(-std=c99 -Wall -Wextra -pedantic -Werror)
 link=(-pthread "-L$prefix/lib" -llyra -lm "-Wl,-rpath,$prefix/lib")
 recording=$work/recording.wav
-model=$work/tiny
+model=$work/tiny other=$work/other
 
 make_inputs() {
     python3 "$root/examples/python/make_recording.py" "$recording" > "$log" 2>&1 &&
-        "$prefix/bin/lyra" make-tiny "$work/tiny" --seed 1 >> "$log" 2>&1 && [ -f "$model/config.json" ]
+        "$prefix/bin/lyra" make-tiny "$model" --seed 1 >> "$log" 2>&1 && [ -f "$model/config.json" ] &&
+        "$prefix/bin/lyra" make-tiny "$other" --seed 2 >> "$log" 2>&1
 }
 
 # What vision.c works on: a picture, its pixels, and two seconds of video without and with sound.
@@ -117,18 +118,39 @@ check_programs() {
     done
 }
 
-# A header of the past: without comments, and each struct that begins with its size without its last field.
+# Long recordings and what they take, as each compiler makes the programs; the C++ header's part of it as well.
+check_long() {
+    local compiler name
+    mkdir -p "$work/states"
+    for compiler in gcc clang; do
+        for name in long memory; do
+            try "$name.c compiles with $compiler" "$compiler" "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" \
+                -o "$work/$name-$compiler" "${link[@]}"
+        done
+        run_checks "long, $compiler" "$work/long-$compiler" "$model" "$recording" "$other" "$work/states"
+        run_checks "memory, $compiler" "$work/memory-$compiler" "$model" "$recording" "$work/states/memory.state"
+    done
+    for compiler in g++ clang++; do
+        try "long.cpp compiles with $compiler" "$compiler" -std=c++17 -Wall -Wextra -pedantic -Werror -O1 \
+            "-I$prefix/include" "$here/long.cpp" -o "$work/long-$compiler" "${link[@]}"
+        run_checks "long, $compiler" "$work/long-$compiler" "$model" "$recording" "$work/states/cpp.state"
+    done
+}
+
+# A header of the past: without comments and the fields that came with the extractor, and each struct that begins with its
+# size without the last of those that are left.
 check_old_client() {
+    local later='(extractor|extractor_blocks|extractor_gap|extractor_keep|kv_type|skip_silence|max_memory_bytes|cache_bytes);'
+    local last='(limit_seconds|total|adapter\[64\]|vision_token_pixels|sound_projector|with_audio|seconds|\(\*close\).*);'
     mkdir -p "$work/old"
-    gcc -fpreprocessed -dD -E -P "$root/include/lyra.h" | awk '
+    gcc -fpreprocessed -dD -E -P "$root/include/lyra.h" | grep -vE "^ +[a-z0-9_]+ $later" | awk '
         /^} lyra_[a-z_]+;/ && sized { last = "" }
         NR > 1 && last != "" { print last }
         /^typedef struct .*{/ { sized = 0 }
         /^ *size_t size;/ { sized = 1 }
         { last = $0 }
         END { print last }' > "$work/old/lyra.h"
-    ! grep -E 'limit_seconds;|total;|adapter\[64\];|vision_token_pixels;|sound_projector;|with_audio;|\(\*close\)' "$work/old/lyra.h" \
-        > "$log" 2>&1 &&
+    ! grep -E "[ *]($later|$last)" "$work/old/lyra.h" > "$log" 2>&1 &&
         gcc -fsyntax-only "$work/old/lyra.h" > "$log" 2>&1
     result $? "the old header lacks the last fields"
     try "old_client.c compiles" gcc "${strict[@]}" "-I$work/old" "$here/old_client.c" -o "$work/old_client" "${link[@]}"
@@ -260,6 +282,7 @@ else
     check_header
     check_library
     check_programs
+    check_long
     check_old_client
     check_examples
     check_valgrind

@@ -12,12 +12,21 @@ import lyra
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def make_tiny(directory, seed):
+    tool = os.environ.get("LYRA_TOOL", str(ROOT / ".build/lyra/bin/lyra"))
+    subprocess.run([tool, "make-tiny", str(directory), "--seed", str(seed)], check=True, capture_output=True)
+    return directory
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("tiny")
-    tool = os.environ.get("LYRA_TOOL", str(ROOT / ".build/lyra/bin/lyra"))
-    subprocess.run([tool, "make-tiny", str(directory), "--seed", "1"], check=True, capture_output=True)
-    return directory
+    return make_tiny(tmp_path_factory.mktemp("tiny"), seed=1)
+
+
+@pytest.fixture(scope="session")
+def other_checkpoint(tmp_path_factory):
+    """Of the same shape, with other weights."""
+    return make_tiny(tmp_path_factory.mktemp("other"), seed=2)
 
 
 @pytest.fixture(scope="session")

@@ -53,11 +53,14 @@ def test_constants_are_the_headers(ask_compiler):
         + [(f"LYRA_PHASE_{phase.name}", phase) for phase in lyra.Phase]
         + [(f"LYRA_STOP_{reason.name}", reason) for reason in lyra.StopReason]
         + [(f"LYRA_SAMPLING_{name.upper()}", value) for name, value in _abi.SAMPLING.items()]
+        + [(f"LYRA_EXTRACTOR_{name.upper()}", value) for name, value in _abi.EXTRACTOR.items()]
+        + [(f"LYRA_KV_{name.upper()}", value) for name, value in _abi.KV_TYPES.items()]
+        + [(f"LYRA_MEDIA_{kind.name}", kind) for kind in lyra.MediaKind]
         + [(f"LYRA_LOG_{name.upper()}", value) for value, name in _abi.LOG_LEVELS.items()]
         + [(f"LYRA_EVENT_{name}", getattr(_abi, f"EVENT_{name}")) for name in ("PROGRESS", "TEXT", "AUDIO", "END")]
     )
     assert [int(value) for _, value in names] == ask_compiler([name for name, _ in names])
-    constants = set(re.findall(r"\b(LYRA_[A-Z_]+) = \d+", HEADER.read_text()))
+    constants = set(re.findall(r"\b(LYRA_[A-Z0-9_]+) = \d+", HEADER.read_text()))
     assert {name for name, _ in names} == constants
 
 

@@ -114,8 +114,8 @@ def test_a_later_part_of_a_recording_is_drawn_at_its_time():
     assert wave[wave[:, 1].argmax(), 0] == pytest.approx(65)
 
 
-def span(kind, first, count, grid=(0, 0, 0), start=0.0, seconds=0.0):
-    return SimpleNamespace(kind=kind, first=first, count=count, grid=grid, start=start, seconds=seconds)
+def span(kind, first, tokens, grid=(0, 0, 0), start=0.0, seconds=0.0):
+    return SimpleNamespace(kind=kind, first=first, tokens=tokens, grid=grid, start=start, seconds=seconds)
 
 
 def session_of(media, kept):

@@ -14,6 +14,11 @@
 ///         play(session.read_audio());
 ///     }
 ///
+/// From a microphone, most of the work is done while it is heard, before end_turn():
+///
+///     session.feed_audio_pcm(samples, 16000);
+///     while (session.step().progress()) {}
+///
 /// Threads, as in lyra.h: a Model may be shared by any threads; a Session belongs to one at a time, and only stop() and
 /// cancel() may be called from another. Destroy a Session when no thread is inside of it.
 ///
@@ -86,6 +91,13 @@ struct SessionOptions {
     std::int64_t max_image_pixels = 0;
     std::int64_t limit_pixels = 0;
     double limit_seconds = 0;
+    std::int32_t extractor = LYRA_EXTRACTOR_DEFAULT;
+    std::int32_t extractor_blocks = 0;
+    std::int32_t extractor_gap = 0;
+    float extractor_keep = 0;
+    lyra_kv_type kv_type = LYRA_KV_F32;
+    bool skip_silence = false;
+    std::int64_t max_memory_bytes = 0;
 };
 
 /// As lyra_video_options: what is left as it is has the default.
@@ -255,6 +267,13 @@ public:
         c.max_image_pixels = options.max_image_pixels;
         c.limit_pixels = options.limit_pixels;
         c.limit_seconds = options.limit_seconds;
+        c.extractor = options.extractor;
+        c.extractor_blocks = options.extractor_blocks;
+        c.extractor_gap = options.extractor_gap;
+        c.extractor_keep = options.extractor_keep;
+        c.kv_type = options.kv_type;
+        c.skip_silence = options.skip_silence ? 1 : 0;
+        c.max_memory_bytes = options.max_memory_bytes;
         lyra_session *created = nullptr;
         detail::check(lyra_session_create(model.get(), &c, &created));
         handle_.reset(created);
@@ -262,6 +281,12 @@ public:
 
     /// Forgets the whole conversation (lyra_reset).
     void reset() { detail::check(lyra_reset(handle_.get())); }
+
+    /// Writes the conversation to a file, with what was fed of a turn if steps have computed all of it (lyra_save).
+    void save(const std::string &path) { detail::check(lyra_save(handle_.get(), path.c_str())); }
+
+    /// Goes on with a conversation that save() wrote. When it throws, the session is as it was (lyra_restore).
+    void restore(const std::string &path) { detail::check(lyra_restore(handle_.get(), path.c_str())); }
 
     /// Replaces the system prompt, before the first turn has ended.
     void set_system_prompt(std::string_view text) {
@@ -381,7 +406,8 @@ public:
     /// Ends the user's turn; the steps that follow make the answer.
     void end_turn() { detail::check(lyra_end_turn(handle_.get())); }
 
-    /// Does one short piece of work. When it throws, the turn is taken back and over.
+    /// Does one short piece of work. When it throws, the turn is taken back and over. Before end_turn() it works ahead
+    /// on what was fed: while (session.step().progress()) {}
     Events step() {
         std::uint32_t events = 0;
         check_reader(lyra_step(handle_.get(), &events));
@@ -428,6 +454,29 @@ public:
         detail::check(lyra_usage_init(&usage));
         detail::check(lyra_get_usage(handle_.get(), &usage));
         return usage;
+    }
+
+    /// Where the media of the turn, or of the last one, stand in its prompt, as far as they are encoded.
+    std::vector<lyra_media> media() const {
+        std::vector<lyra_media> all;
+        lyra_media next;
+        detail::check(lyra_media_init(&next));
+        for (std::int32_t index = 0;; index++) {
+            const lyra_status status = lyra_get_media(handle_.get(), index, &next);
+            if (status == LYRA_E_ARGUMENT) return all; // there are no more
+            detail::check(status);
+            all.push_back(next);
+        }
+    }
+
+    /// The turn's media tokens that were left after block `block` of the extractor, from 0 and below
+    /// usage().extractor_blocks, by their places among its prompt tokens.
+    std::vector<std::int32_t> kept(std::int32_t block) const {
+        std::size_t count = 0;
+        detail::check(lyra_get_kept(handle_.get(), block, nullptr, 0, &count));
+        std::vector<std::int32_t> tokens(count);
+        detail::check(lyra_get_kept(handle_.get(), block, tokens.data(), tokens.size(), &count));
+        return tokens;
     }
 
     /// The C handle, for calls that this header does not have. The session keeps it.

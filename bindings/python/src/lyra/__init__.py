@@ -11,6 +11,16 @@
             elif isinstance(event, lyra.Audio):
                 play(event.samples, event.sample_rate)
 
+From a microphone, most of the work is done while it is heard:
+
+    for samples in microphone:
+        session.feed_audio(samples, 16_000, more=True)
+        while session.work_ahead():
+            pass
+
+``session.save`` keeps a conversation, or a recording that was computed so, for another time. Long inputs take less time
+and memory with ``model.session(extractor=(4, 0.7), kv_type="f16")``.
+
 A thin layer over liblyra.so, which is looked for in the environment variable LYRA_LIBRARY (the file), in this package's
 directory, and where the system looks for libraries, in this order. numpy is not needed; its arrays can be fed, and
 ``numpy.asarray(event.samples)`` makes one without a copy.
@@ -22,6 +32,8 @@ Threads: a Model may be shared by any threads. A Session belongs to one thread a
 from ._library import version
 from .errors import LyraError, Status
 from .events import Audio, End, Event, Phase, Progress, StopReason, Text, Usage
+from .extractor import Extractor
+from .media import MediaKind, Medium
 from .model import Model, ModelInfo
 from .session import Session
 
@@ -29,7 +41,10 @@ __all__ = [
     "Audio",
     "End",
     "Event",
+    "Extractor",
     "LyraError",
+    "MediaKind",
+    "Medium",
     "Model",
     "ModelInfo",
     "Phase",

@@ -7,6 +7,8 @@ from ctypes import POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_int6
 from ctypes import c_void_p
 
 SAMPLING = {"default": 0, "greedy": 1, "random": 2}
+EXTRACTOR = {"default": 0, "off": 1, "on": 2}
+KV_TYPES = {"f32": 0, "f16": 1, "bf16": 2, "q8": 3}
 LOG_LEVELS = {1: "info", 2: "warning"}
 EVENT_PROGRESS, EVENT_TEXT, EVENT_AUDIO, EVENT_END = 1, 2, 4, 8
 
@@ -77,6 +79,13 @@ class SessionOptions(ctypes.Structure):
         ("max_image_pixels", c_int64),
         ("limit_pixels", c_int64),
         ("limit_seconds", c_double),
+        ("extractor", c_int32),
+        ("extractor_blocks", c_int32),
+        ("extractor_gap", c_int32),
+        ("extractor_keep", c_float),
+        ("kv_type", c_int32),
+        ("skip_silence", c_int32),
+        ("max_memory_bytes", c_int64),
     ]
 
 
@@ -130,6 +139,24 @@ class Usage(ctypes.Structure):
         ("first_audio_ms", c_double),
         ("total_ms", c_double),
         ("adapter", c_char * 64),
+        ("extractor_blocks", c_int32),
+        ("cache_bytes", c_int64),
+    ]
+
+
+class Media(ctypes.Structure):
+    """lyra_media"""
+
+    _fields_ = [
+        ("size", c_size_t),
+        ("kind", c_int32),
+        ("first", c_int64),
+        ("tokens", c_int64),
+        ("time", c_int32),
+        ("height", c_int32),
+        ("width", c_int32),
+        ("start", c_double),
+        ("seconds", c_double),
     ]
 
 
@@ -142,6 +169,7 @@ STRUCTS = {
     "lyra_reader": Reader,
     "lyra_progress": Progress,
     "lyra_usage": Usage,
+    "lyra_media": Media,
 }
 
 # A handle is a plain address: the library itself tells those that are open from those that are not.
@@ -159,6 +187,8 @@ STATUS_FUNCTIONS = {
     "lyra_session_create": [_HANDLE, POINTER(SessionOptions), POINTER(_HANDLE)],
     "lyra_session_destroy": [_HANDLE],
     "lyra_reset": [_HANDLE],
+    "lyra_save": [_HANDLE, c_char_p],
+    "lyra_restore": [_HANDLE, c_char_p],
     "lyra_set_system_prompt": [_HANDLE, c_char_p, c_size_t],
     "lyra_set_speak": [_HANDLE, c_int32],
     "lyra_feed_text": [_HANDLE, c_char_p, c_size_t],
@@ -192,6 +222,9 @@ STATUS_FUNCTIONS = {
     "lyra_get_progress": [_HANDLE, POINTER(Progress)],
     "lyra_usage_init_size": [POINTER(Usage), c_size_t],
     "lyra_get_usage": [_HANDLE, POINTER(Usage)],
+    "lyra_media_init_size": [POINTER(Media), c_size_t],
+    "lyra_get_media": [_HANDLE, c_int32, POINTER(Media)],
+    "lyra_get_kept": [_HANDLE, c_int32, POINTER(c_int32), c_size_t, _COUNT],
 }
 
 #: The functions that return a string, and what they take.

@@ -85,6 +85,10 @@ class Usage:
     total_ms: float
     #: The adapter in use, or "none".
     adapter: str
+    #: Times that the extractor let tokens of the turn go: see Session.kept.
+    extractor_blocks: int
+    #: Of the conversation's keys and values, now.
+    cache_bytes: int
 
     @classmethod
     def _from_c(cls, c: _abi.Usage) -> Usage:

@@ -11,6 +11,7 @@ from typing import Any, Callable, Optional, Union
 from . import _abi
 from ._library import call, initialized
 from .errors import LyraError, Status
+from .extractor import ExtractorChoice, set_extractor
 from .session import Session
 
 
@@ -127,6 +128,10 @@ class Model:
         max_image_pixels: int = 0,
         limit_pixels: int = 0,
         limit_seconds: float = 0,
+        extractor: ExtractorChoice = None,
+        kv_type: str = "f32",
+        skip_silence: bool = False,
+        max_memory_bytes: int = 0,
     ) -> Session:
         """Begins a conversation. What is left out, or 0, has its default.
 
@@ -146,6 +151,13 @@ class Model:
             max_image_pixels: Larger pictures are shrunk to so many pixels before they are encoded.
             limit_pixels: Pictures and videos with more pixels (a frame of them) are refused.
             limit_seconds: Longer videos and sounds are refused; speech has no limit.
+            extractor: Lets media tokens go on the way: an Extractor, or (blocks, keep) for one, such as (4, 0.7);
+                "off"; or None for what the checkpoint says.
+            kv_type: How keys and values are kept: "f32", "f16" (half the memory; the answers stay), "bf16" or "q8"
+                (about a quarter).
+            skip_silence: Leaves out windows of speech below -60 dB of full scale; the model was not trained so.
+            max_memory_bytes: Of keys, values and waiting prompt rows. More is refused before it is allocated, and an
+                answer ends where it is reached.
 
         Raises:
             LyraError: ARGUMENT for a value out of its range or an unknown adapter; MISSING if ``speak`` is set and the
@@ -153,6 +165,8 @@ class Model:
         """
         if sampling not in _abi.SAMPLING:
             raise LyraError(Status.ARGUMENT, f"sampling is {sampling!r}; it can be {', '.join(_abi.SAMPLING)}")
+        if kv_type not in _abi.KV_TYPES:
+            raise LyraError(Status.ARGUMENT, f"kv_type is {kv_type!r}; it can be {', '.join(_abi.KV_TYPES)}")
         options = initialized(_abi.SessionOptions, "lyra_session_options_init_size")
         options.sampling = _abi.SAMPLING["greedy" if temperature == 0 else sampling]
         options.temperature = temperature or 0
@@ -169,6 +183,10 @@ class Model:
         options.max_image_pixels = max_image_pixels
         options.limit_pixels = limit_pixels
         options.limit_seconds = limit_seconds
+        set_extractor(options, extractor)
+        options.kv_type = _abi.KV_TYPES[kv_type]
+        options.skip_silence = 1 if skip_silence else 0
+        options.max_memory_bytes = max_memory_bytes
         handle = ctypes.c_void_p()
         call("lyra_session_create", self._open_handle(), ctypes.byref(options), ctypes.byref(handle))
         return Session(handle.value, self.info.audio_sample_rate, self._callbacks)

@@ -199,10 +199,10 @@ def draw_session(session: Any, media: Sequence[Any]) -> "list[Figure]":
         source = media[owner]
         if source is None:
             continue
-        end = span.first + span.count
+        end = span.first + span.tokens
         kept = [[index - span.first for index in block if span.first <= index < end] for block in blocks]
         kind = _kind(span)
-        title = f"{kind}, medium {owner + 1}: {span.count} tokens, {_shares(span.count, kept)}"
+        title = f"{kind}, medium {owner + 1}: {span.tokens} tokens, {_shares(span.tokens, kept)}"
         if kind == "image":
             figures.append(draw_image(source, tuple(span.grid)[-2:], kept, title))
         elif kind == "video":
@@ -210,7 +210,7 @@ def draw_session(session: Any, media: Sequence[Any]) -> "list[Figure]":
         else:
             samples, rate = source
             seconds = span.seconds if span.seconds > 0 else None
-            figures.append(draw_audio(samples, rate, span.count, kept, seconds, span.start, title))
+            figures.append(draw_audio(samples, rate, span.tokens, kept, seconds, span.start, title))
     return figures
 
 

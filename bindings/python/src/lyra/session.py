@@ -13,6 +13,7 @@ from ._library import call, initialized
 from ._sources import FileReader, Pixels, Samples
 from .errors import LyraError, Status
 from .events import Audio, End, Event, Phase, Progress, Text, Usage
+from .media import Medium
 
 #: Elements that are read from a queue at a time.
 _PIECE = 4096
@@ -31,6 +32,7 @@ class Session:
         self._audio_sample_rate = audio_sample_rate
         self._callbacks = callbacks  # the library calls them for as long as the session lives
         self._readers: list[FileReader] = []
+        self._is_answering = False
 
     # ---------------------------------------------------------------------------------------------------- feeding
 
@@ -183,6 +185,52 @@ class Session:
     def reset(self) -> None:
         """Forgets the whole conversation; options and system prompt stay."""
         self._call("lyra_reset")
+        self._is_answering = False
+        self._forget_closed_readers()
+
+    def work_ahead(self) -> bool:
+        """Does one short piece of work on what was fed so far, so that less is left for ``answer()``.
+
+        Between pieces of a microphone's samples (``feed_audio(…, more=True)``): ``while session.work_ahead(): pass``.
+
+        Returns:
+            Whether something was done; False: there is nothing to do before more is fed.
+
+        Raises:
+            LyraError: STATE if nothing was fed or an answer is being made. Any other code takes back what was fed of
+                the turn, and the session can be used further. What a file object raised is raised as it is.
+        """
+        if self._is_answering:
+            raise LyraError(Status.STATE, "an answer is being made: iterate over it to its end")
+        events = ctypes.c_uint32()
+        self._call_reading("lyra_step", ctypes.byref(events))
+        return bool(events.value & _abi.EVENT_PROGRESS)
+
+    # ----------------------------------------------------------------------------------------------------- saving
+
+    def save(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Writes the conversation to a file, which appears under its name when it is complete.
+
+        What was fed of a turn is kept too if ``work_ahead`` has computed all of it: a long recording is then prefilled
+        once and asked many times.
+
+        Raises:
+            LyraError: STATE while an answer is being made or something fed is not computed yet (typed text and, unless
+                the adapter is fixed, recordings of one window are not before ``answer()``; under an extractor no media
+                are); IO.
+        """
+        self._call("lyra_save", os.fsencode(path))
+
+    def restore(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Goes on with a conversation that ``save`` wrote, in place of this session's. Options stay, but for the system
+        prompt and ``kv_type``, which are the file's.
+
+        Raises:
+            LyraError: FORMAT for a damaged file, UNSUPPORTED for another version's, ARGUMENT for another model's,
+                MEMORY over a limit of this session, IO, STATE while an answer is being made. The session is then as it
+                was.
+        """
+        self._call("lyra_restore", os.fsencode(path))
         self._forget_closed_readers()
 
     # -------------------------------------------------------------------------------------------------- answering
@@ -198,20 +246,21 @@ class Session:
         """
         self._call("lyra_end_turn")
         ended = False
+        self._is_answering = True
         try:
             while not ended:
                 events = ctypes.c_uint32()
                 try:
                     self._call_reading("lyra_step", ctypes.byref(events))
-                except BaseException:
-                    # A step that failed ended the turn; an interrupt as it returned did not.
+                finally:
+                    # Also a step that failed ended the turn; an interrupt as it returned did not.
                     ended = bool(events.value & _abi.EVENT_END)
-                    raise
-                ended = bool(events.value & _abi.EVENT_END)
+                    self._is_answering = not ended
                 yield from self._news(events.value)
             yield End(self.usage)
         finally:
             if not ended and self._handle is not None:
+                self._is_answering = False
                 self._stop_now()
 
     def _news(self, events: int) -> Generator[Event, None, None]:
@@ -259,6 +308,31 @@ class Session:
         c = initialized(_abi.Usage, "lyra_usage_init_size")
         self._call("lyra_get_usage", ctypes.byref(c))
         return Usage._from_c(c)
+
+    def media(self) -> list[Medium]:
+        """Where the media of the turn, or of the last one, stand in its prompt, as far as they are encoded."""
+        found: list[Medium] = []
+        c = initialized(_abi.Media, "lyra_media_init_size")
+        while True:
+            try:
+                self._call("lyra_get_media", len(found), ctypes.byref(c))
+            except LyraError as error:
+                if error.code == Status.ARGUMENT:
+                    return found  # there are no more
+                raise
+            found.append(Medium._from_c(c))
+
+    def kept(self, block: int) -> list[int]:
+        """The turn's media tokens that were left after block ``block`` of the extractor, in their order, by their
+        places among its prompt tokens; blocks count from 0, and there are ``usage.extractor_blocks``.
+
+        Raises LyraError: ARGUMENT for a block that was not.
+        """
+        count = ctypes.c_size_t()
+        self._call("lyra_get_kept", block, None, 0, ctypes.byref(count))
+        tokens = (ctypes.c_int32 * count.value)()
+        self._call("lyra_get_kept", block, tokens, count.value, ctypes.byref(count))
+        return list(tokens)
 
     def read_tokens(self) -> list[int]:
         """The ids of the answer's tokens that were not read yet, the stop token included."""

@@ -1,0 +1,49 @@
+"""Which media tokens the language model lets go on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple, Union
+
+from . import _abi
+from .errors import LyraError, Status
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """The extractor of arXiv 2412.09501: after each block of layers but the last, only the media tokens that the text
+    attends to most stay. Give ``blocks`` or ``gap``, not both.
+    """
+
+    #: The share that stays after each block, above 0 and at most 1; the paper's: 0.8 or 0.7.
+    keep: float
+    #: Blocks that the layers are split into; the paper's n: 4.
+    blocks: Optional[int] = None
+    #: Layers between two droppings.
+    gap: Optional[int] = None
+
+
+#: As the checkpoint says (None), nowhere ("off"), in so many blocks keeping such a share, or in full.
+ExtractorChoice = Union[None, str, Tuple[int, float], Extractor]
+
+
+def set_extractor(options: _abi.SessionOptions, choice: ExtractorChoice) -> None:
+    """Writes ``choice`` into the options, whose ranges are the library's to check."""
+    if choice is None:
+        return
+    if isinstance(choice, str):
+        if choice != "off":
+            raise LyraError(
+                Status.ARGUMENT, f'extractor is {choice!r}; it can be None, "off", (blocks, keep) or an Extractor'
+            )
+        options.extractor = _abi.EXTRACTOR["off"]
+        return
+    if not isinstance(choice, Extractor):
+        blocks, keep = choice
+        choice = Extractor(keep, blocks=blocks)
+    if (choice.blocks is None) == (choice.gap is None):
+        raise LyraError(Status.ARGUMENT, "give an Extractor either blocks or gap")
+    options.extractor = _abi.EXTRACTOR["on"]
+    options.extractor_blocks = choice.blocks or 0
+    options.extractor_gap = choice.gap or 0
+    options.extractor_keep = choice.keep
