@@ -290,6 +290,8 @@ def test_a_sessions_media_can_be_drawn(model, samples):
     expected = [sum(first.first + index in block for block in kept) for index in range(first.tokens)]
     assert layer.get_array().ravel().tolist() == expected and max(expected) > 0
     assert [axes.get_ylabel().split("\n")[0] for axes in speech.axes] == [f"block {n + 1}" for n in range(len(kept))]
+    # 71 s in three windows of 30 s, the last of which is filled up.
+    assert [axes.get_xlim() for axes in speech.axes] == [(0, 90)] * len(kept)
 
 
 # ----------------------------------------------------------------------------------------------------- types, limits

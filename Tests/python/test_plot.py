@@ -120,7 +120,8 @@ def span(kind, first, tokens, grid=(0, 0, 0), start=0.0, seconds=0.0):
 
 def session_of(media, kept):
     return SimpleNamespace(
-        media=lambda: media, kept=kept.__getitem__, usage=SimpleNamespace(extractor_blocks=len(kept)))
+        media=lambda: media, kept=kept.__getitem__, usage=SimpleNamespace(extractor_blocks=len(kept)),
+        speech_token_seconds=0.1)
 
 
 def test_every_medium_of_a_session_is_drawn_with_its_own_tokens():
@@ -144,6 +145,12 @@ def test_the_parts_of_a_recording_are_one_medium():
     session = session_of(media, [[10, 20, 49]])
     drawn = plot.draw_session(session, [(np.zeros(600), 100), (np.zeros(100), 100)])
     assert [spans(of(figure, "kept")[0]) for figure in drawn] == [[(0, 0.1)], [(5, 5.1)], [(0.9, 1)]]
+
+
+def test_a_recording_that_begins_with_left_out_silence_is_the_first_medium():
+    media = [span("speech", 10, 10, start=2.0, seconds=0.5), span("speech", 20, 10, seconds=1.0)]
+    drawn = plot.draw_session(session_of(media, [[11, 29]]), [(np.zeros(250), 100), (np.zeros(100), 100)])
+    assert [spans(of(figure, "kept")[0]) for figure in drawn] == [[(2.1, 2.2)], [(0.9, 1)]], "padding counts"
 
 
 def test_without_matplotlib_it_is_said_how_to_get_it():

@@ -189,7 +189,7 @@ class Model:
         options.max_memory_bytes = max_memory_bytes
         handle = ctypes.c_void_p()
         call("lyra_session_create", self._open_handle(), ctypes.byref(options), ctypes.byref(handle))
-        return Session(handle.value, self.info.audio_sample_rate, self._callbacks)
+        return Session(handle.value, self.info, self._callbacks)
 
     @property
     def info(self) -> ModelInfo:

@@ -180,16 +180,19 @@ def draw_session(session: Any, media: Sequence[Any]) -> "list[Figure]":
     Args:
         session: A ``lyra.Session`` whose turn was prefilled.
         media: What was fed: an image as ``draw_image`` takes it, a video's frames as ``draw_video`` does, (samples, rate) of
-            speech or sound; None for what is not to be drawn. A video's own audio is a medium of its own, after it.
+            speech or sound; None for what is not to be drawn. A video's own audio is a medium of its own, after it. The
+            few tokens of sound are drawn side by side over all of it.
 
     Returns:
-        A figure for each that is not None; of a recording with silence left out, one for each part.
+        A figure for each that is not None; of a recording with silence left out, one for each part. (Two recordings that
+        follow one another are taken for one if the second begins with silence that was left out, where the first has
+        ended; give both as one then.)
 
     Raises ValueError if there are not as many as were fed.
     """
     spans = session.media()
-    # A part of a recording that does not begin at its start belongs to the one before.
-    owners = np.cumsum([0 if _kind(span) == "speech" and span.start > 0 else 1 for span in spans], dtype=int) - 1
+    begins = [index == 0 or not _continues(span, spans[index - 1]) for index, span in enumerate(spans)]
+    owners = np.cumsum(begins, dtype=int) - 1
     fed = int(owners[-1]) + 1 if spans else 0
     if fed != len(media):
         raise ValueError(f"{len(media)} media for the {fed} that were fed: give one for each, None to leave it out")
@@ -209,7 +212,8 @@ def draw_session(session: Any, media: Sequence[Any]) -> "list[Figure]":
             figures.append(draw_video(source, tuple(span.grid), kept, title))
         else:
             samples, rate = source
-            seconds = span.seconds if span.seconds > 0 else None
+            # Not how long the part is: its last window's tokens stand for the silence after it as well.
+            seconds = span.tokens * session.speech_token_seconds if kind == "speech" else None
             figures.append(draw_audio(samples, rate, span.tokens, kept, seconds, span.start, title))
     return figures
 
@@ -220,6 +224,13 @@ def draw_session(session: Any, media: Sequence[Any]) -> "list[Figure]":
 def _kind(span: Any) -> str:
     """ "speech", "sound", "image" or "video" """
     return str(getattr(span.kind, "name", span.kind)).lower()
+
+
+def _continues(span: Any, before: Any) -> bool:
+    """Whether a span is a later part of the recording before it, between which silence was left out."""
+    if _kind(span) != "speech" or _kind(before) != "speech":
+        return False
+    return span.start > 0 and span.start >= before.start + before.seconds
 
 
 def _pixels(source: Any) -> "np.ndarray":

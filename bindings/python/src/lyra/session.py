@@ -6,7 +6,7 @@ import ctypes
 import os
 from array import array
 from types import TracebackType
-from typing import Any, BinaryIO, Generator, Iterable, Optional, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Generator, Iterable, Optional, Union
 
 from . import _abi
 from ._library import call, initialized
@@ -14,6 +14,9 @@ from ._sources import FileReader, Pixels, Samples
 from .errors import LyraError, Status
 from .events import Audio, End, Event, Phase, Progress, Text, Usage
 from .media import Medium
+
+if TYPE_CHECKING:
+    from .model import ModelInfo
 
 #: Elements that are read from a queue at a time.
 _PIECE = 4096
@@ -26,10 +29,15 @@ class Session:
     or ``with``; it may outlive its Model.
     """
 
-    def __init__(self, handle: Optional[int], audio_sample_rate: int, callbacks: Any):
+    def __init__(self, handle: Optional[int], info: ModelInfo, callbacks: Any):
         """Not for programs: Model.session makes sessions."""
         self._handle = handle
-        self._audio_sample_rate = audio_sample_rate
+        self._audio_sample_rate = info.audio_sample_rate
+        #: The time that a token of speech stands for, seconds; 0 if the model does not hear.
+        self.speech_token_seconds = 0.0
+        if info.speech_sample_rate > 0 and info.speech_window_tokens > 0:
+            window = info.speech_window_samples / info.speech_sample_rate
+            self.speech_token_seconds = window / info.speech_window_tokens
         self._callbacks = callbacks  # the library calls them for as long as the session lives
         self._readers: list[FileReader] = []
         self._is_answering = False
