@@ -71,6 +71,7 @@ import Testing
         #expect(access(temporary("never"), F_OK) != 0)
         _ = try session.finish()
         expect(.io) { try session.save(to: "/nowhere/state") }
+        expect(.io) { try session.restore(from: "/nowhere/state") }
     }
 
     @Test func damagedFilesAreRefusedAndTheSessionGoesOn() throws {

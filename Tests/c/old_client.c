@@ -49,6 +49,7 @@ int main(int argc, char **argv) {
     session_options.value.sampling = LYRA_SAMPLING_GREEDY;
     session_options.value.max_new_tokens = 3;
     need(lyra_session_create(model, &session_options.value, &session), "a session begins with short options");
+    need(lyra_feed_audio_file(session, argv[2]), "a recording is fed");
     need(lyra_feed_text(session, "hello", 5), "text is fed");
     need(lyra_end_turn(session), "the turn ends");
     need(lyra_progress_init(&progress.value), "progress");
