@@ -182,7 +182,8 @@ struct PromptIntake {
         queue.append(ids, next: &conversation.nextPosition)
     }
 
-    private mutating func append(_ part: EncodedRows, of medium: any MediaEncoding, to conversation: inout Conversation) {
+    private mutating func append(_ part: EncodedRows, of medium: any MediaEncoding, to conversation: inout Conversation)
+    {
         let count = part.rows.rows
         queue.append(part.rows, medium.layout, next: &conversation.nextPosition)
         var span = MediaSpan(

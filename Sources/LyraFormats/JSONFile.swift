@@ -27,7 +27,9 @@ public enum JSONFile {
     }
 
     /// Decodes JSON text in memory; `source` names it in errors.
-    public static func decode<T: Decodable>(_ type: T.Type, from text: UnsafeRawBufferPointer, source: String) throws -> T {
+    public static func decode<T: Decodable>(_ type: T.Type, from text: UnsafeRawBufferPointer, source: String) throws
+        -> T
+    {
         // A zero byte never stands in JSON text, but makes the decoder guess at UTF-16.
         guard String(validating: text, as: UTF8.self) != nil, !text.contains(0) else {
             throw LyraError(.format, "\(source): not JSON: it is not UTF-8 text")

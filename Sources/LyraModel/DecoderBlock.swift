@@ -89,7 +89,8 @@ struct DecoderBlock: Sendable {
     /// Rotates queries and keys, caches keys and values, attends. → [rows, heads · headDim], and the rotated queries of
     /// the rows `asking` if there are any
     func attend(
-        _ qkv: consuming Tensor, rotation: (cos: Tensor, sin: Tensor), cache: KeyValueCache, queriesOf asking: [Int] = []
+        _ qkv: consuming Tensor, rotation: (cos: Tensor, sin: Tensor), cache: KeyValueCache,
+        queriesOf asking: [Int] = []
     ) throws -> (output: Tensor, queries: Tensor?) {
         let (rows, columns, queryColumns) = (qkv.rows, shape.qkvColumns, shape.heads * shape.headDim)
         let keyColumns = shape.kvHeads * shape.headDim

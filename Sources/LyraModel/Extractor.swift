@@ -45,10 +45,11 @@ public struct ExtractionSchedule: Sendable, Equatable {
 
     /// The schedule of an extractor over `layers` layers; nil where nothing would be dropped.
     public init?(_ extractor: Extractor, layers: Int) {
-        let gap = switch extractor.split {
-        case .blocks(let count): max(1, layers / count)
-        case .gap(let gap): gap
-        }
+        let gap =
+            switch extractor.split {
+            case .blocks(let count): max(1, layers / count)
+            case .gap(let gap): gap
+            }
         self.init(gap: gap, keep: extractor.keep, layers: layers)
     }
 

@@ -19,7 +19,8 @@ public struct LyraConfiguration: Decodable, Sendable {
     public var extraction: ExtractionSchedule?
 
     enum CodingKeys: String, CodingKey {
-        case compress_gap, keep_rate, mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type, speech_encoder_ds_rate, speech_norm,
+        case compress_gap, keep_rate, mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type,
+            speech_encoder_ds_rate, speech_norm,
             speech_generator_type, eos_token_id
     }
 

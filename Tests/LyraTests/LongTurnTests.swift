@@ -222,7 +222,8 @@ import Testing
             for turn in ["turn_text", "turn_speech"] {
                 let values = try golden.floats(turn, "out.first_logits")
                 let decoder = golden.model.checkpoint.decoder
-                let embeddings = try Tensor(golden.stored(turn, "in.embeddings").shape, golden.floats(turn, "in.embeddings"))
+                let embeddings = try Tensor(
+                    golden.stored(turn, "in.embeddings").shape, golden.floats(turn, "in.embeddings"))
                 let adapter = turn == "turn_speech" ? golden.model.checkpoint.adapterIndex("speech") : nil
                 var prefill = try Prefill(
                     decoder, embeddings: embeddings, positions: (0..<Int32(embeddings.rows)).map { Position($0) })

@@ -30,7 +30,11 @@ public enum SourceLength: Sendable, Equatable {
     /// As its header lets it be guessed.
     case about(Int64)
 
-    public var samples: Int64 { switch self { case .exact(let count), .about(let count): count } }
+    public var samples: Int64 {
+        switch self {
+        case .exact(let count), .about(let count): count
+        }
+    }
 
     /// The samples at another rate, rounded up as the resampler does.
     ///
