@@ -22,7 +22,7 @@ protocol MediaEncoding: AnyObject {
     /// What progress counts of it in all: windows of speech, or 1; nil where it is not known.
     var expectedUnits: Int? { get }
 
-    /// Prompt rows that it will take in all; nil where that is not known yet.
+    /// Prompt rows that are still to be taken, ready or not; nil where that is not known yet.
     var expectedRows: Int? { get }
 
     /// How its rows stand in time and space; known once rows are ready.

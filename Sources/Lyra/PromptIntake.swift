@@ -115,7 +115,8 @@ struct PromptIntake {
     private var rowsToCome: Int {
         turn.spans.reduce(queue.count) { sum, span in
             guard case .media(let medium) = span else { return sum }
-            return sum + (medium.expectedRows ?? medium.readyRows)
+            let (total, overflow) = sum.addingReportingOverflow(medium.expectedRows ?? medium.readyRows)
+            return overflow ? .max : total
         }
     }
 

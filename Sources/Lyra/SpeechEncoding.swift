@@ -24,7 +24,8 @@ final class SpeechEncoding: MediaEncoding {
     private var samplesEncoding = 0
     /// Encoder outputs that were not taken yet, with the index and the samples of their windows.
     private var encoded: [(rows: Tensor, window: Int, samples: Int)] = []
-    private var hasGivenRows = false
+    /// Rows that were taken.
+    private var rowsGiven = 0
 
     let kind = MediaKind.speech
     let layout = MediaLayout.sequence
@@ -51,7 +52,8 @@ final class SpeechEncoding: MediaEncoding {
 
     var expectedRows: Int? {
         guard case .exact(let samples)? = length, !skipsSilence else { return nil }
-        return windows(samples).multipliedReportingOverflow(by: input.windowTokens).partialValue
+        let (rows, overflow) = windows(samples).multipliedReportingOverflow(by: input.windowTokens)
+        return overflow ? .max : max(rows - rowsGiven, readyRows)
     }
 
     private func windows(_ samples: Int64) -> Int { Int(samples / Int64(input.windowSamples)) + 1 }
@@ -65,7 +67,7 @@ final class SpeechEncoding: MediaEncoding {
                 rows: try input.project(output.rows, adapter: adapter), start: Double(output.window) * length,
                 seconds: Double(output.samples) / rate)
         }
-        if !result.isEmpty { hasGivenRows = true }
+        rowsGiven += result.reduce(0) { $0 + $1.rows.rows }
         encoded = []
         return result
     }
@@ -115,7 +117,7 @@ final class SpeechEncoding: MediaEncoding {
 
     /// Whether nothing is heard in the window, and it is not all that there would be.
     private var isSilent: Bool {
-        if sawLastWindow && !hasGivenRows && encoded.isEmpty { return false }
+        if sawLastWindow && rowsGiven == 0 && encoded.isEmpty { return false }
         return window[..<filled].allSatisfy { abs($0) < Self.silence }
     }
 

@@ -1,3 +1,4 @@
+import LyraMedia
 import LyraModel
 import LyraTensor
 import Testing
@@ -254,6 +255,25 @@ import Testing
         #expect(error.code == .memory && error.message.contains("\(limit)"), "\(error.message)")
         #expect(session.usage.cacheBytes <= limit)
         #expect(try session.ask("Hello!") == wanted, "the next call works")
+    }
+
+    /// A file tells its length, so it is refused before any of it is encoded; what was prefilled of it is not counted again.
+    @Test func aRecordingOfKnownLengthIsRefusedAtOnceAndOnlyIfItDoesNotFit() throws {
+        let golden = Golden.a
+        let pcm = try golden.longRecording
+        func session(_ limit: Int) throws -> Session {
+            let session = try golden.session { $0.maxContextTokens = limit }
+            let queue = try PCMQueue(sampleRate: 16_000, channels: 1)
+            try pcm.withUnsafeBufferPointer { try queue.append($0, sampleRate: 16_000, channels: 1) }
+            queue.finish()
+            try session.feed(speech: queue)
+            try session.feed(text: "Summarize.")
+            try session.endTurn()
+            return session
+        }
+        let tight = try session(900)
+        expect(.memory, "900") { _ = try tight.step() }
+        #expect(try session(950).finish().tokens == golden.integers("turn_long", "out.ids"))
     }
 
     @Test func anAnswerEndsWhereTheMemoryDoes() throws {
