@@ -13,6 +13,8 @@ struct Answer {
     private var newest: Int32?
     private var detokenizer: Detokenizer
     private(set) var tokens: [Int32] = []
+    /// Tokens of the conversation so far, for the repetition penalty.
+    private var seen: Set<Int32> = []
     private(set) var stop = StopReason.none
     private var speech: SpokenAnswer?
 
@@ -42,9 +44,10 @@ struct Answer {
         }
         guard let row else { return "" }
         let logits = try checkpoint.decoder.logits(row)
-        let seen = conversation.sampler.repetitionPenalty == 1 ? [] : Set(conversation.tokens)
+        if tokens.isEmpty && conversation.sampler.repetitionPenalty != 1 { seen = Set(conversation.tokens) }
         let token = conversation.sampler.next(logits, seen: seen)
         tokens.append(token)
+        seen.insert(token)
         conversation.tokens.append(token)
         newest = token
         speech?.heard(row)

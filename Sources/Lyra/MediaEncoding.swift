@@ -16,6 +16,9 @@ protocol MediaEncoding: AnyObject {
     /// Rows that are encoded and were not taken yet.
     var readyRows: Int { get }
 
+    /// Bytes of what is encoded and was not taken yet.
+    var readyBytes: Int { get }
+
     /// Gives away the rows that are ready.
     func take(adapter: Int?) throws -> [EncodedRows]
 

@@ -16,6 +16,8 @@ struct PromptIntake {
     private(set) var turn = Turn()
     private var queue = PromptQueue()
     private var prefill: Prefill?
+    /// The place in the prompt of the prefill's first row.
+    private var firstRow = 0
     /// The prompt's last row, once all went through the decoder.
     private(set) var lastRow: Tensor?
     private var isOpened: Bool
@@ -88,7 +90,7 @@ struct PromptIntake {
     /// - Returns: whether something was done
     private mutating func encodeStep(_ conversation: Conversation) throws -> Bool {
         for medium in turn.unfinished {
-            try limits.check(conversation, held: queue.byteCount, rows: rowsToCome)
+            try limits.check(conversation, held: heldBytes, rows: rowsToCome)
             let step = try medium.step(isComplete: turn.isClosed)
             if case .waiting = step { continue }
             if case .finished = step { unitsDone += 1 }
@@ -101,15 +103,22 @@ struct PromptIntake {
     /// Units of all media that were fed; 0 if that is not known.
     private var totalUnits: Int {
         var total = finishedUnits
-        for medium in turn.unfinished {
+        for case .media(let medium) in turn.spans {
             guard let units = medium.expectedUnits else { return 0 }
             total += units
         }
         return max(total, unitsDone)
     }
 
-    /// Units of the media that are done.
+    /// Units of the media that were taken.
     private var finishedUnits = 0
+
+    /// Bytes of what is encoded and waits.
+    private var heldBytes: Int {
+        turn.spans.reduce(queue.byteCount) { sum, span in
+            if case .media(let medium) = span { sum + medium.readyBytes } else { sum }
+        }
+    }
 
     /// Rows that are known to come; text counts once it is tokenized.
     private var rowsToCome: Int {
@@ -131,7 +140,12 @@ struct PromptIntake {
             isAdapterSettled = true
             return
         }
-        if turn.isClosed { for recording in turn.recordings { try recording.readFirstWindow() } }
+        if turn.isClosed {
+            for recording in turn.recordings {
+                try recording.readFirstWindow()
+                if recording.hasSeveralWindows == true { break }
+            }
+        }
         let isLong = turn.recordings.contains { $0.hasSeveralWindows ?? false }
         guard isLong || turn.isClosed else { return }
         isAdapterSettled = true
@@ -208,11 +222,16 @@ struct PromptIntake {
     private mutating func beginPrefill(_ conversation: Conversation) throws -> Bool {
         let isWhole = turn.isClosed && turn.spans.isEmpty
         guard queue.count > 0, isAdapterSettled, schedule == nil || isWhole else { return false }
+        // All at once are held twice: as they wait, and as the hidden states they become.
+        let rowBytes = checkpoint.configuration.language.hiddenSize * MemoryLayout<Float>.stride
+        let held = schedule == nil ? heldBytes : 2 * queue.count * rowBytes
+        try limits.check(conversation, held: held, rows: rowsToCome)
         let limit = schedule == nil ? Prefill.chunkRows : Int.max
+        firstRow = promptTokens - queue.count
         let (embeddings, positions, roles) = try queue.take(limit, checkpoint.decoder)
         let begun = try Prefill(
             checkpoint.decoder, embeddings: embeddings, positions: positions, roles: roles, schedule: schedule)
-        try limits.check(conversation, held: queue.byteCount, adding: begun)
+        try limits.check(conversation, held: held, adding: begun)
         prefill = begun
         return true
     }
@@ -232,7 +251,7 @@ struct PromptIntake {
             return
         }
         rowsDone += done
-        kept = running.kept
+        kept = running.kept.map { block in block.map { $0 + Int32(firstRow) } }
         if isWhole, queue.count == 0 { lastRow = try running.lastRow(checkpoint.decoder) }
     }
 }

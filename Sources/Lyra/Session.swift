@@ -70,7 +70,7 @@ public final class Session {
         if options.speaks { try Session.requireSpeech(model) }
     }
 
-    private static func newConversation(_ model: Model, _ options: SessionOptions) throws -> Conversation {
+    static func newConversation(_ model: Model, _ options: SessionOptions) throws -> Conversation {
         let checkpoint = model.checkpoint
         var conversation = Conversation(
             caches: checkpoint.decoder.makeCaches(type: options.keyValueType),
@@ -174,6 +174,7 @@ public final class Session {
             if !control.isRequested {
                 let worked = try intake.step(&conversation, system: systemPrompt)
                 progress = intake.progress
+                if worked { media = intake.media }
                 return worked ? .progress : []
             }
         } catch {
@@ -189,6 +190,7 @@ public final class Session {
     /// A turn that is still being fed is dropped, with what was computed of it.
     func takeBackFed() {
         if let beforeTurn { conversation.restore(beforeTurn) }
+        (media, kept) = ([], [])
         dropTurn()
     }
 

@@ -26,6 +26,7 @@ extension Session {
     /// - Throws: `LyraError.state` while an answer is being made or something that was fed is not computed yet, `.io`.
     public func save(to path: String) throws {
         guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before saving") }
+        if control.isRequested { takeBackFed() }
         guard openRecording == nil, let rest = intake.rest else {
             throw LyraError(
                 .state,
@@ -77,8 +78,13 @@ extension Session {
         var sampler = try options.sampler(model.checkpoint.generationDefaults)
         sampler.random = SplitMix64(seed: header.now.random)
         let now = header.now.conversation(caches, sampler)
+        self.options = options
         try reset()
-        (self.options, conversation) = (options, now)
+        conversation = now
+        // A fixed adapter stays, whatever the file's conversation went with.
+        if options.adapter != .automatic {
+            conversation.adapter = try Session.newConversation(model, options).adapter
+        }
         systemPrompt = header.systemPrompt
         media = header.media
         guard let turn = header.turn else { return }
@@ -181,6 +187,20 @@ struct StateHeader: Codable {
         before = Standing(session.beforeTurn?.rest ?? conversation)
     }
 
+    /// Whether the media lie in a prompt that can be; sums of these numbers cannot overflow then.
+    private var hasSoundMedia: Bool {
+        let places = 0...Int(Int32.max) / 2
+        guard places.contains(promptTokens), media.count <= places.upperBound else { return false }
+        var sum = 0
+        for span in media {
+            let numbers = [span.first, span.tokens, span.time, span.height, span.width]
+            guard numbers.allSatisfy(places.contains), span.start.isFinite, span.seconds.isFinite else { return false }
+            sum += span.tokens
+            guard places.contains(sum) else { return false }
+        }
+        return turn == nil || sum <= promptTokens
+    }
+
     /// - Throws: `LyraError.argument` for another model's, `.format` for numbers that cannot be.
     func check(_ model: Model, path: String) throws {
         let checkpoint = model.checkpoint
@@ -201,7 +221,7 @@ struct StateHeader: Codable {
                     && standing.adapter.map { checkpoint.adapters.indices.contains($0) } ?? true
                     && (standing.tokens + standing.uncomputed).allSatisfy { (0..<vocabulary).contains($0) }
             }
-        guard isSound, promptTokens >= 0 else {
+        guard isSound, hasSoundMedia else {
             throw LyraError(.format, "\(path): this state file is damaged: its numbers cannot be")
         }
     }

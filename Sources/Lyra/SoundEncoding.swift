@@ -28,6 +28,8 @@ final class SoundEncoding: MediaEncoding {
 
     var readyRows: Int { tokens.reduce(0) { $0 + $1.rows } }
 
+    var readyBytes: Int { tokens.reduce(0) { $0 + $1.count * MemoryLayout<Float>.stride } }
+
     func take(adapter: Int?) -> [EncodedRows] {
         defer { tokens = [] }
         return tokens.map { EncodedRows(rows: $0) }

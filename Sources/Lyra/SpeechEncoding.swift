@@ -60,6 +60,8 @@ final class SpeechEncoding: MediaEncoding {
 
     var readyRows: Int { encoded.count * input.windowTokens }
 
+    var readyBytes: Int { encoded.reduce(0) { $0 + $1.rows.count * MemoryLayout<Float>.stride } }
+
     func take(adapter: Int?) throws -> [EncodedRows] {
         let rate = Double(input.sampleRate), length = Double(input.windowSamples) / rate
         let result = try encoded.map { output in
@@ -86,6 +88,8 @@ final class SpeechEncoding: MediaEncoding {
         isRead = true
         if hasSeveralWindows == nil { hasSeveralWindows = filled == window.count }
         sawLastWindow = filled < window.count
+        // Many short recordings can wait at once.
+        if sawLastWindow { window = Array(window[..<filled]) }
         return true
     }
 

@@ -57,6 +57,8 @@ final class VisionEncoding: MediaEncoding {
 
     var readyRows: Int { tokens?.rows ?? 0 }
 
+    var readyBytes: Int { (tokens?.count ?? 0) * MemoryLayout<Float>.stride }
+
     func take(adapter: Int?) -> [EncodedRows] {
         defer { tokens = nil }
         return tokens.map { [EncodedRows(rows: $0)] } ?? []

@@ -27,7 +27,6 @@ struct Report {
                         ("media_tokens", .number(Double(usage.mediaTokens))),
                         ("generated_tokens", .number(Double(usage.generatedTokens))),
                         ("kept_per_block", .array(usage.keptPerBlock.map { .number(Double($0)) })),
-                        ("cache_bytes", .number(Double(usage.cacheBytes))),
                     ])
                 ),
                 ("audio", audio),

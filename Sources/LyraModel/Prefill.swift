@@ -104,7 +104,8 @@ private struct Extraction {
     /// Of the rows that are alive: what they stand for, and their places in the prompt.
     private var roles: [TokenRole]
     private var origins: [Int32]
-    /// The first row that may ask: text after the first medium does.
+    /// Where the first medium was: text from there on asks. Rows before it never move, so that text which takes its place
+    /// came after it.
     private var firstMedium: Int
     /// Rotated queries of the layer in progress: [rows, heads · headDim] each.
     var queries: [Tensor] = []
@@ -123,7 +124,7 @@ private struct Extraction {
 
     /// Rows of `chunk` whose queries count, from the chunk's start.
     func queryRows(in chunk: Range<Int>) -> [Int] {
-        chunk.filter { $0 > firstMedium && roles[$0] == .text }.map { $0 - chunk.lowerBound }
+        chunk.filter { $0 >= firstMedium && roles[$0] == .text }.map { $0 - chunk.lowerBound }
     }
 
     /// Chooses by the mean attention of the queries over all of the layer's keys, those of earlier turns included.

@@ -206,7 +206,7 @@ import Testing
     private static let turns = ["text", "speech", "long", "image_text", "video", "sound"].map { "turn_" + $0 }
 
     /// F16 keeps 11 bits, which these checkpoints' sharp attention needs: with the 8 of BF16 the reference itself, its keys
-    /// and values rounded so, changes its answer in 8 of 14 turns.
+    /// and values rounded so, changes its answer in 7 of 14 turns.
     @Test(arguments: Golden.both, turns) func f16CachesKeepTheAnswers(_ golden: Golden, _ turn: String) throws {
         let (outcome, session) = try ask(turn, golden, .float16)
         #expect(outcome.tokens == (try golden.integers(turn, "out.ids")))
