@@ -56,7 +56,6 @@ struct PromptIntake {
     }
 
     var isEmpty: Bool { turn.isEmpty }
-    var isDone: Bool { lastRow != nil }
     /// What a state file keeps; nil while something waits to be encoded or prefilled.
     var rest: Turn.Rest? { queue.count == 0 && prefill == nil ? turn.rest : nil }
     /// Whether the template's beginning was taken, and the system prompt with it.

@@ -90,6 +90,7 @@ extension Session {
         guard let turn = header.turn else { return }
         var before = header.before.conversation(caches, sampler)
         before.sampler.random = SplitMix64(seed: header.before.random)
+        if options.adapter != .automatic { before.adapter = conversation.adapter }
         beginRestoredTurn(
             PromptIntake(model.checkpoint, options, rest: turn, promptTokens: header.promptTokens, media: header.media),
             before: Conversation.Mark(lengths: header.lengthsBefore, rest: before))

@@ -6,6 +6,7 @@ import Glibc
 public final class FloatStorage: @unchecked Sendable {
     public let base: UnsafeMutablePointer<Float>
     public let count: Int
+    private let isMapped: Bool
 
     /// - Throws: `LyraError.memory` if there is no room. The memory is not initialised.
     public init(count: Int) throws {
@@ -16,9 +17,31 @@ public final class FloatStorage: @unchecked Sendable {
         }
         base = memory.assumingMemoryBound(to: Float.self)
         self.count = count
+        isMapped = false
     }
 
-    deinit { free(base) }
+    /// Memory straight from the system, zeroed, in whole pages of it: for what stays while other memory comes and goes. Taken
+    /// from the heap, it would keep what is freed around it from being given back.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room.
+    public init(mapping count: Int) throws {
+        let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
+        guard count > 0, !overflow, let memory = FloatStorage.map(bytes) else {
+            throw LyraError(.memory, "no memory for \(count) floats")
+        }
+        base = memory.assumingMemoryBound(to: Float.self)
+        self.count = count
+        isMapped = true
+    }
+
+    private static func map(_ bytes: Int) -> UnsafeMutableRawPointer? {
+        let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        return memory == MAP_FAILED ? nil : memory
+    }
+
+    deinit {
+        if isMapped { munmap(base, count * MemoryLayout<Float>.stride) } else { free(base) }
+    }
 
     /// Elements of a tensor of `shape`.
     ///

@@ -100,8 +100,8 @@ public final class KeyValueCache {
 
     private func addPage() throws {
         let count = Self.pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type) / MemoryLayout<Float>.size
-        let key = try FloatStorage(count: count)
-        valuePages.append(try FloatStorage(count: count))
+        let key = try FloatStorage(mapping: count)
+        valuePages.append(try FloatStorage(mapping: count))
         keyPages.append(key)
     }
 

@@ -1,3 +1,4 @@
+import LyraFormats
 import LyraTensor
 import Testing
 
@@ -47,6 +48,26 @@ import Testing
         return (0..<embeddings.rows).map {
             known.contains(Array(values[$0 * columns..<$0 * columns + 8])) ? .text : .media
         }
+    }
+
+    /// Four media tokens, two of text, eighty more media tokens, six of text. The first four are all dropped after the first
+    /// block; the text that followed them then stands where they did, and still asks. Fixtures/extractor has what an
+    /// independent implementation in float32 keeps on checkpoint a; one that lets that text fall silent keeps others.
+    @Test func textAfterAMediumThatIsAllDroppedStillAsks() throws {
+        let values = try GoldenCase(file: Safetensors(path: Golden.path("extractor") + "/two_media.safetensors"))
+        let decoder = Golden.a.checkpoint.decoder, embeddings = try values.tensor("in.embeddings")
+        let roles = try values.integers("in.media").map { $0 == 1 ? TokenRole.media : .text }
+        let caches = decoder.makeCaches()
+        var prefill = try Prefill(
+            decoder, embeddings: embeddings, positions: roles.indices.map { Position(Int32($0)) }, roles: roles,
+            schedule: ExtractionSchedule(Extractor(gap: 2, keep: 0.5), layers: decoder.layerCount))
+        while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: nil) }
+        #expect(prefill.kept.count == 3)
+        for (block, kept) in prefill.kept.enumerated() {
+            let alive = try values.integers("out.kept_\(block)").filter { roles[$0] == .media }
+            #expect(kept.map { Int($0) } == alive, "block \(block)")
+        }
+        #expect(difference(try prefill.lastRow(decoder).values, try values.floats("out.hidden")) < Golden.tolerance)
     }
 
     /// Worked out by hand from the definition: max(32, ⌊count · ρ⌋) with the product in float32, all of fewer than 32.

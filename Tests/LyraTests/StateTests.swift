@@ -1,4 +1,5 @@
 import Foundation
+import LyraFormats
 import LyraModel
 import Testing
 
@@ -98,6 +99,57 @@ import Testing
             #expect(error.message.contains(path))
         }
         #expect(try victim.ask("And?") == wanted)
+    }
+
+    /// A header can be written with a checksum that fits: its numbers are checked too.
+    @Test func headersOfNumbersThatCannotBeAreRefused() throws {
+        let path = temporary("hostile")
+        defer { unlink(path) }
+        let golden = Golden.a
+        let source = try golden.session()
+        try source.feed(pcm: golden.longRecording)
+        source.endRecording()
+        while try source.step() == .progress {}
+        try source.save(to: path)
+        let bytes = try [UInt8](Data(contentsOf: URL(filePath: path)))
+        let size = Int(bytes[12..<20].enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << (8 * $1.offset) })
+        let header = try #require(String(bytes: bytes[20..<20 + size], encoding: .utf8))
+        let largest = "\(Int.max)"
+        for (before, after) in [
+            ("\"tokens\":900", "\"tokens\":\(largest)"), ("\"tokens\":900", "\"tokens\":-1"),
+            ("\"promptTokens\":\(source.intake.promptTokens)", "\"promptTokens\":\(largest)"),
+            ("\"first\":\(source.media[0].first)", "\"first\":\(largest)"),
+            ("\"nextPosition\":\(source.conversation.nextPosition)", "\"nextPosition\":\(Int32.max)"),
+            ("\"lengths\":[\(source.conversation.length)", "\"lengths\":[\(largest)"),
+        ] {
+            let changed = Array(header.replacingOccurrences(of: before, with: after).utf8)
+            try #require(changed != Array(header.utf8), "\(before)")
+            let count = (0..<8).map { UInt8(truncatingIfNeeded: changed.count >> (8 * $0)) }
+            let content = bytes[..<12] + count + changed + bytes[(20 + size)..<(bytes.count - 4)]
+            let sum = Array(content).withUnsafeBytes { CRC32.checksum($0) }
+            let file = content + (0..<4).map { UInt8(truncatingIfNeeded: sum >> (8 * $0)) }
+            try Data(file).write(to: URL(filePath: path))
+            let victim = try golden.session()
+            expect(.format, path) { try victim.restore(from: path) }
+            #expect(try !victim.ask("Hello!").tokens.isEmpty)
+        }
+    }
+
+    /// Options stay when a conversation is restored: the adapter that was asked for does, and the limit counts the file's type.
+    @Test func aFixedAdapterAndTheLimitsStay() throws {
+        let path = temporary("options")
+        defer { unlink(path) }
+        let golden = Golden.a
+        let source = try golden.session { $0.keyValueType = .int8 }
+        _ = try source.ask("Hello!")
+        try source.save(to: path)
+        let fixed = try golden.session { $0.adapter = .named("speech") }
+        try fixed.restore(from: path)
+        _ = try fixed.ask("And?")
+        #expect(fixed.usage.adapter == "speech")
+        let small = try golden.session { $0.maxMemoryBytes = source.usage.cacheBytes }
+        try small.restore(from: path)
+        #expect(try !small.ask("And?").tokens.isEmpty, "priced as bytes, not as floats")
     }
 
     @Test func anotherModelsStateIsRefused() throws {
