@@ -112,11 +112,11 @@ def test_rows_of_the_table_are_the_cells(hay, needle):
 
 def test_a_haystack_that_memory_does_not_suffice_for_has_no_score_and_the_others_go_on(hay, needle, tmp_path):
     out, picture = tmp_path / "out.json", tmp_path / "picture.svg"
-    ended = ask(hay, needle, "--lengths", "5,100,6", "--depths", "0.5", "--max-memory", "1M", "--json", out,
+    ended = ask(hay, needle, "--lengths", "5,100,6", "--depths", "0.5", "--max-memory", "2M", "--json", out,
                 "--picture", picture)
     assert ended.returncode == 0
     first, second, third = json.loads(out.read_text())["cells"]
-    assert "1048576" in second["error"] and "similarity" not in second
+    assert "2097152" in second["error"] and "similarity" not in second
     assert "similarity" in first and "similarity" in third
     assert "out of memory" in ended.stdout.splitlines()[2]
     cells = [rect.get("fill") for rect in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}rect")]
