@@ -1,60 +1,72 @@
 /* Chooses the instruction set, once. */
+#include "packed.h"
 #include "table.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-static _Atomic(const lk_table *) chosen;
+typedef struct isa_row {
+    const char *name;
+    const lk_table *table;
+    const lk_packed_table *packed;
+} isa_row;
 
-static const char *const names[] = {"generic", "avx2", "avx512"};
+static const isa_row rows[] = {
+    [LK_ISA_GENERIC] = {"generic", &lk_table_generic, &lk_packed_generic},
+#if defined(__x86_64__)
+    [LK_ISA_AVX2] = {"avx2", &lk_table_avx2, &lk_packed_avx2},
+    [LK_ISA_AVX512] = {"avx512", &lk_table_avx512, &lk_packed_avx512},
+    [LK_ISA_AVX512VNNI] = {"avx512vnni", &lk_table_avx512, &lk_packed_avx512vnni},
+    [LK_ISA_AVX512BF16] = {"avx512bf16", &lk_table_avx512, &lk_packed_avx512bf16},
+#endif
+};
 
-const char *lk_isa_name(lk_isa isa) { return names[isa]; }
+enum { WIDEST = sizeof rows / sizeof rows[0] - 1 };
 
-static const lk_table *table_of(lk_isa isa) {
+static _Atomic(const isa_row *) chosen;
+
+const char *lk_isa_name(lk_isa isa) { return rows[isa].name; }
+
+static int is_here(lk_isa isa) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (isa == LK_ISA_AVX512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                       __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
-                   ? &lk_table_avx512
-                   : NULL;
-    if (isa == LK_ISA_AVX2)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
-                   ? &lk_table_avx2
-                   : NULL;
+    int floats = __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    int wide = floats && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (isa == LK_ISA_AVX512BF16)
+        return wide && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+    if (isa == LK_ISA_AVX512VNNI) return wide && __builtin_cpu_supports("avx512vnni");
+    if (isa == LK_ISA_AVX512) return wide;
+    if (isa == LK_ISA_AVX2) return floats && __builtin_cpu_supports("avx2");
 #endif
-    return isa == LK_ISA_GENERIC ? &lk_table_generic : NULL;
+    return isa == LK_ISA_GENERIC;
 }
 
-static const lk_table *choose(void) {
-    int widest = LK_ISA_AVX512;
+static const isa_row *choose(void) {
+    int widest = WIDEST;
     const char *limit = getenv("LYRA_ISA");
-    for (int i = 0; limit && i <= LK_ISA_AVX512; i++)
-        if (!strcmp(limit, names[i])) widest = i;
+    for (int i = 0; limit && i <= WIDEST; i++)
+        if (!strcmp(limit, rows[i].name)) widest = i;
     for (int i = widest; i > LK_ISA_GENERIC; i--)
-        if (table_of((lk_isa)i)) return table_of((lk_isa)i);
-    return &lk_table_generic;
+        if (is_here((lk_isa)i)) return &rows[i];
+    return &rows[LK_ISA_GENERIC];
 }
 
-const lk_table *lk_kernels(void) {
-    const lk_table *table = atomic_load_explicit(&chosen, memory_order_acquire);
-    if (!table) {
-        table = choose();
-        atomic_store_explicit(&chosen, table, memory_order_release);
+static const isa_row *in_use(void) {
+    const isa_row *row = atomic_load_explicit(&chosen, memory_order_acquire);
+    if (!row) {
+        row = choose();
+        atomic_store_explicit(&chosen, row, memory_order_release);
     }
-    return table;
+    return row;
 }
 
-lk_isa lk_current_isa(void) {
-    const lk_table *table = lk_kernels();
-    for (int i = LK_ISA_AVX512; i > LK_ISA_GENERIC; i--)
-        if (table_of((lk_isa)i) == table) return (lk_isa)i;
-    return LK_ISA_GENERIC;
-}
+const lk_table *lk_kernels(void) { return in_use()->table; }
+const lk_packed_table *lk_packed_kernels(void) { return in_use()->packed; }
+lk_isa lk_current_isa(void) { return (lk_isa)(in_use() - rows); }
 
 int lk_force_isa(lk_isa isa) {
-    const lk_table *table = table_of(isa);
-    if (table) atomic_store_explicit(&chosen, table, memory_order_release);
-    return table != NULL;
+    if ((int)isa > WIDEST || !is_here(isa)) return 0;
+    atomic_store_explicit(&chosen, &rows[isa], memory_order_release);
+    return 1;
 }

@@ -88,4 +88,3 @@ int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t
     return job.failed ? LK_NO_MEMORY : LK_OK;
 }
 
-void lk_widen(float *dst, const void *src, lk_type type, size_t count) { lk_kernels()->widen(dst, src, type, count); }

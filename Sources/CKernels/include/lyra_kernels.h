@@ -14,9 +14,16 @@ enum { LK_OK = 0, LK_NO_MEMORY = 1 };
 
 /* ------------------------------------------------------------------------------------------------ instruction sets */
 
-typedef enum lk_isa { LK_ISA_GENERIC = 0, LK_ISA_AVX2 = 1, LK_ISA_AVX512 = 2 } lk_isa;
+typedef enum lk_isa {
+    LK_ISA_GENERIC = 0,
+    LK_ISA_AVX2 = 1,
+    LK_ISA_AVX512 = 2,     /* F, BW, DQ, VL */
+    LK_ISA_AVX512VNNI = 3, /* and products of bytes */
+    LK_ISA_AVX512BF16 = 4  /* and products of BF16 */
+} lk_isa;
 
-/* The set in use: the widest that this processor has, unless LYRA_ISA (generic, avx2, avx512) names a narrower one. */
+/* The set in use: the widest that this processor has, unless LYRA_ISA (generic, avx2, avx512,
+ * avx512vnni, avx512bf16) names a narrower one. */
 lk_isa lk_current_isa(void);
 const char *lk_isa_name(lk_isa isa);
 /* Uses `isa` from now on; 0 if this processor lacks it. For tests: not while kernels run. */
@@ -35,15 +42,25 @@ void lk_parallel(size_t count, void (*task)(void *context, size_t index), void *
 
 /* ----------------------------------------------------------------------------------------------------------- linear */
 
-typedef enum lk_type { LK_F32 = 0, LK_F16 = 1, LK_BF16 = 2 } lk_type;
+typedef enum lk_type {
+    LK_F32 = 0,
+    LK_F16 = 1,
+    LK_BF16 = 2,
+    LK_Q8_0 = 3, /* 32 elements: scale (f16), 32 signed bytes */
+    LK_Q4_0 = 4, /* 32 elements: scale (f16), 16 bytes of two, each less 8 */
+    LK_Q4_K = 5, /* 256 elements: 8 parts, each with a scale and a minimum of 6 bits */
+    LK_Q6_K = 6  /* 256 elements: 16 parts, each with a scale of 8 bits */
+} lk_type;
 
-/* dst[i] = src[i], widened to float. */
+/* dst[i] = src[i], widened to float; of a block type `count` is a multiple of the block's elements. */
 void lk_widen(float *dst, const void *src, lk_type type, size_t count);
 
-/* y[m, n] = x[m, k] · w[n, k]ᵀ + bias[n]. `bias` may be null. With `accumulate`, y's old values are added instead of a
+/* y[m, n] = x[m, k] · w[n, k]ᵀ + bias[n], w not of a block type. `bias` may be null. With `accumulate`, y's old values are added instead of a
  * bias. */
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
               size_t n, const float *bias, int accumulate);
+
+#include "lyra_packed.h"
 
 /* -------------------------------------------------------------------------------------------------------- attention */
 

@@ -1,0 +1,31 @@
+/* Quantized weights: GGUF's block formats, and weights packed for the kernels. Included by lyra_kernels.h.
+ *
+ * A row of a block type is a run of blocks; its length in elements is a multiple of the block's.
+ */
+#ifndef LYRA_PACKED_H
+#define LYRA_PACKED_H
+
+/* Elements of one block of `type` (1 for the plain types), and its bytes in a file. */
+size_t lk_block_elements(lk_type type);
+size_t lk_block_bytes(lk_type type);
+
+/* dst = src in `type`; `count` is a multiple of the block's elements. Q8_0 and Q4_0 equal gguf-py bit for bit; Q4_K and
+ * Q6_K search for the scales that fit best. F16 and BF16 round to nearest even. Shared by the pool's threads. */
+void lk_quantize(void *dst, lk_type type, const float *src, size_t count);
+
+/* Weights w[n, k] in the order in which the kernels read them. BF16 and the block types can be packed. */
+int lk_can_pack(lk_type type, size_t k);
+/* Bytes of the packed form. */
+size_t lk_packed_bytes(lk_type type, size_t n, size_t k);
+/* Packs w, as a file stores it, with the pool's threads. `packed` is aligned to 64 bytes; w may lie anywhere. */
+void lk_pack(void *packed, const void *w, lk_type type, size_t n, size_t k);
+/* dst[k] = row `row` of the weights, as lk_widen would have made it of the unpacked ones. */
+void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_t row);
+
+/* y[m, n] = x[m, k] · wᵀ + bias[n] with rows first … first + n of the packed weights; with `accumulate`, y's old values
+ * are added instead of a bias. x is rounded: to BF16, or beside block types to 8 bits with a scale for every 32 values
+ * of a row. A row's result does not depend on the other rows, nor on the number of threads. */
+int lk_packed_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *packed,
+                     lk_type type, size_t first, size_t n, const float *bias, int accumulate);
+
+#endif

@@ -1,0 +1,62 @@
+/* How weights lie when they are packed, and the functions on them: one row for each instruction set.
+ *
+ * The rows of w (the columns of y) are taken in panels of 32. A panel is a run of units along k:
+ *
+ *   type   k of a unit   bytes of a unit
+ *   BF16       2         [32 rows][2 k] BF16
+ *   Q8_0      32         [8][32 rows][4 k] bytes, each plus 128 · scales f16 [32 rows]
+ *   Q4_0      32         [8][16 rows][4 k] bytes · scales f16 [32 rows]
+ *   Q4_K     256         scales, minimums f16 [32 rows] each, then 8 × ([8][16 rows][4 k] bytes · scales, minimums of
+ *                        one byte [32 rows] each)
+ *   Q6_K     256         scales f16 [32 rows], then 8 × ([8][16 rows][4 k] bytes · [4][16 rows][4 k] bytes · scales of
+ *                        one byte [2][32 rows], for the first and the second 16 of k)
+ *
+ *                                row 0          row 1                 row 31
+ *   a group of four k, Q8_0:   k0 k1 k2 k3 | k0 k1 k2 k3 | … | k0 k1 k2 k3          128 bytes
+ *
+ * so that one vector of weights meets one broadcast of four bytes of x, and sums need no reduction. Of four bits, rows
+ * 0 … 15 are the low halves and rows 16 … 31 the high ones of the same 64 bytes. Of Q6_K's upper two bits, vector v
+ * (group v / 2, rows 16 · (v % 2) on) has bits 2 · (v % 4) of the bytes of line v / 4. All units are whole cache lines.
+ * Rows that are missing in the last panel are zeros.
+ *
+ * x lies in tiles of at most LK_TILE_ROWS rows, R of them: for each 32 of k
+ *
+ *   [8][R][4 k] signed bytes · scale f32 [R] · correction [2][R]
+ *
+ * where the corrections undo what was added to the weights: for each half of the 32, -added · Σ x (int32), which sums
+ * start from (for types with one scale for 32, the first is for all), and for Q4_K scale · Σ x (f32), which minimums
+ * meet. For BF16 a tile is [k / 2][R][2 k], as BF16 or, where the processor has no such product, as floats.
+ */
+#ifndef LYRA_KERNELS_PACKED_H
+#define LYRA_KERNELS_PACKED_H
+
+#include "include/lyra_kernels.h"
+
+enum {
+    LK_PANEL = 32,
+    LK_TILE_ROWS = 6,      /* of integers: sums and totals of a tile fill the registers */
+    LK_TILE_ROWS_BF16 = 12 /* there are no totals */
+};
+
+enum { LK_Q8_0_UNIT = 1088, LK_Q4_0_UNIT = 576, LK_Q4_K_UNIT = 4736, LK_Q6_K_UNIT = 6720, LK_BF16_UNIT = 128 };
+
+typedef struct lk_packed_table {
+    size_t bf16_bytes; /* of a pair of x in a BF16 tile */
+    /* x[rows, k] becomes one tile of `rows` rows. */
+    void (*make_tile)(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type);
+    /* sums[rows][32] += tile · panelᵀ over `units` units. rows: 1 … LK_TILE_ROWS; for BF16 1 … 6 and 12. */
+    void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t units);
+} lk_packed_table;
+
+extern const lk_packed_table lk_packed_generic;
+#if defined(__x86_64__)
+extern const lk_packed_table lk_packed_avx2;
+extern const lk_packed_table lk_packed_avx512;
+extern const lk_packed_table lk_packed_avx512vnni;
+extern const lk_packed_table lk_packed_avx512bf16;
+#endif
+
+/* The row in use. */
+const lk_packed_table *lk_packed_kernels(void);
+
+#endif

@@ -1,0 +1,347 @@
+/* The kernels on packed weights, written once over vectors of LK_WIDTH floats; isa_*.c compile them for each instruction
+ * set. packed.h says how weights and x lie. */
+#include "packed.h"
+#include "simd.h"
+
+/* Vectors that cover a panel's rows. */
+#define LK_PARTS (LK_PANEL / LK_WIDTH)
+/* Those whose sums stay in registers together. */
+#define LK_TOGETHER (LK_WIDTH == 16 ? 2 : 1)
+#define LK_UNROLL _Pragma("clang loop unroll(full)")
+
+/* Bytes of a panel that are asked for before they are needed. */
+#ifndef LK_PANEL_AHEAD
+#define LK_PANEL_AHEAD 2048
+#endif
+
+typedef uint8_t vb __attribute__((vector_size(LK_WIDTH)));
+typedef int8_t vsb __attribute__((vector_size(LK_WIDTH)));
+
+LK_INLINE vu vu_load(const void *p) {
+    vu v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+LK_INLINE int32_t int_at(const char *p) {
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+LK_INLINE float float_at(const char *p) {
+    float v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+LK_INLINE vf vf_from_u8(const void *p) {
+    vb v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vf);
+}
+LK_INLINE vf vf_from_s8(const void *p) {
+    vsb v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vf);
+}
+
+/* ---------------------------------------------------------------------------------------------- products of bytes */
+
+/* LK_SIGNED: the processor's product of bytes saturates where both use all eight bits. Q8_0 then takes |w| · ±x, whose
+ * pairs fit 16 bits, and needs no correction. */
+#if defined(LK_VNNI)
+/* sums + Σ w · x over the four bytes of each lane: unsigned w, signed x. */
+LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
+    return (vi)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)w, _mm512_set1_epi32(x));
+}
+#elif LK_WIDTH == 16
+#define LK_SIGNED
+LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
+    __m512i pairs = _mm512_maddubs_epi16((__m512i)w, _mm512_set1_epi32(x));
+    return sums + (vi)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+}
+LK_INLINE vi vi_dot_signed(vi sums, vu w, int32_t x) {
+    __m512i bytes = _mm512_set1_epi32(x);
+    bytes = _mm512_mask_sub_epi8(bytes, _mm512_movepi8_mask((__m512i)w), _mm512_setzero_si512(), bytes);
+    __m512i pairs = _mm512_maddubs_epi16(_mm512_abs_epi8((__m512i)w), bytes);
+    return sums + (vi)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+}
+#elif LK_WIDTH == 8
+#define LK_SIGNED
+LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
+    __m256i pairs = _mm256_maddubs_epi16((__m256i)w, _mm256_set1_epi32(x));
+    return sums + (vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+LK_INLINE vi vi_dot_signed(vi sums, vu w, int32_t x) {
+    __m256i bytes = _mm256_sign_epi8(_mm256_set1_epi32(x), (__m256i)w);
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)w), bytes);
+    return sums + (vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+#else
+LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
+    for (int j = 0; j < 4; j++) sums += (vi)((w >> (8 * j)) & 0xff) * (int32_t)(int8_t)((uint32_t)x >> (8 * j));
+    return sums;
+}
+#endif
+
+LK_INLINE vi vi_dot_as(const lk_type type, vi sums, vu w, int32_t x) {
+#ifdef LK_SIGNED
+    if (type == LK_Q8_0) return vi_dot_signed(sums, w, x);
+#endif
+    (void)type;
+    return vi_dot(sums, w, x);
+}
+
+/* Weights of group `i` of a block of 32 k, rows of vector `part`. */
+LK_INLINE vu block_weights(const lk_type type, const char *w, int i, int part) {
+    if (type == LK_Q8_0) {
+        vu v = vu_load(w + 128 * i + 4 * LK_WIDTH * part);
+#ifdef LK_SIGNED
+        v ^= 0x80808080u;
+#endif
+        return v;
+    }
+    int at = 4 * (LK_WIDTH * part % 16), half = LK_WIDTH * part / 16;
+    vu v = (vu_load(w + 64 * i + at) >> (4 * half)) & 0x0f0f0f0fu;
+    if (type == LK_Q6_K) {
+        int vector = 2 * i + half;
+        v |= ((vu_load(w + 512 + 64 * (vector / 4) + at) >> (2 * (vector % 4))) & 0x03030303u) << 4;
+    }
+    return v;
+}
+
+/* Scales of the rows of vector `part` in a block; `super` is the header of a super-block. `half` counts for Q6_K. */
+LK_INLINE vf block_scales(const lk_type type, const char *w, const char *super, int half, int part) {
+    if (type == LK_Q8_0) return vf_from_f16(w + 1024 + 2 * LK_WIDTH * part);
+    if (type == LK_Q4_0) return vf_from_f16(w + 512 + 2 * LK_WIDTH * part);
+    vf d = vf_from_f16(super + 2 * LK_WIDTH * part);
+    if (type == LK_Q4_K) return d * vf_from_u8(w + 512 + LK_WIDTH * part);
+    return d * vf_from_s8(w + 768 + LK_PANEL * half + LK_WIDTH * part);
+}
+
+LK_INLINE vf block_minimums(const char *w, const char *super, int part) {
+    return vf_from_f16(super + 64 + 2 * LK_WIDTH * part) * vf_from_u8(w + 544 + LK_WIDTH * part);
+}
+
+/* totals += one block of 32 k: R rows of x, the rows of LK_TOGETHER vectors from `part` on. Everything but the pointers is
+ * constant wherever this is inlined. */
+LK_INLINE void block_step(const int R, const lk_type type, vf totals[LK_TILE_ROWS][LK_TOGETHER], const char *x,
+                          const char *w, const char *super, int part) {
+    const int halves = type == LK_Q6_K ? 2 : 1, groups = 8 / halves;
+    const char *scales = x + 32 * R, *corrections = scales + 4 * R;
+    LK_UNROLL for (int half = 0; half < halves; half++) {
+        vi sums[LK_TILE_ROWS][LK_TOGETHER];
+        LK_UNROLL for (int r = 0; r < R; r++)
+            LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++)
+                sums[r][p] = type == LK_Q4_K ? (vi){0} : int_at(corrections + 4 * (half * R + r)) - (vi){0};
+        LK_UNROLL for (int i = half * groups; i < (half + 1) * groups; i++) {
+            vu v[LK_TOGETHER];
+            LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++) v[p] = block_weights(type, w, i, part + p);
+            LK_UNROLL for (int r = 0; r < R; r++) {
+                int32_t four = int_at(x + 4 * (i * R + r));
+                LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++) {
+                    sums[r][p] = vi_dot_as(type, sums[r][p], v[p], four);
+                    LK_IN_ORDER(sums[r][p]);
+                }
+            }
+        }
+        LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++) {
+            vf scale = block_scales(type, w, super, half, part + p);
+            LK_UNROLL for (int r = 0; r < R; r++)
+                totals[r][p] += __builtin_convertvector(sums[r][p], vf) * (scale * vf_set(float_at(scales + 4 * r)));
+            if (type != LK_Q4_K) continue;
+            vf minimum = block_minimums(w, super, part + p);
+            LK_UNROLL for (int r = 0; r < R; r++)
+                totals[r][p] -= minimum * vf_set(float_at(corrections + 4 * r));
+        }
+    }
+}
+
+LK_INLINE void prefetch_lines(const char *w, int bytes) {
+    LK_UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(w + LK_PANEL_AHEAD + i, 0, 3);
+}
+
+/* One super-block, or a block of a type that has none. */
+LK_INLINE void unit_step(const int R, const lk_type type, vf totals[LK_TILE_ROWS][LK_TOGETHER], const char *x,
+                         const char *w, int part) {
+    const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1, header = type == LK_Q4_K ? 128 : type == LK_Q6_K ? 64 : 0;
+    const int bytes = type == LK_Q8_0 ? 1088 : type == LK_Q6_K ? 832 : 576;
+    const char *block = w + header;
+    for (int b = 0; b < blocks; b++, block += bytes, x += 44 * R) {
+        if (R <= 2) prefetch_lines(block, bytes);
+        block_step(R, type, totals, x, block, w, part);
+    }
+}
+
+LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const char *x, const char *w, size_t units) {
+    const size_t bytes = type == LK_Q8_0   ? LK_Q8_0_UNIT
+                         : type == LK_Q4_0 ? LK_Q4_0_UNIT
+                         : type == LK_Q4_K ? LK_Q4_K_UNIT
+                                           : LK_Q6_K_UNIT;
+    const size_t x_bytes = (size_t)(44 * R * (type == LK_Q4_K || type == LK_Q6_K ? 8 : 1));
+    vf totals[LK_TILE_ROWS][LK_TOGETHER];
+    for (int part = 0; part < LK_PARTS; part += LK_TOGETHER) {
+        LK_UNROLL for (int r = 0; r < R; r++)
+            LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++)
+                totals[r][p] = vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
+        for (size_t u = 0; u < units; u++) unit_step(R, type, totals, x + u * x_bytes, w + u * bytes, part);
+        LK_UNROLL for (int r = 0; r < R; r++)
+            LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++)
+                vf_store(sums + r * LK_PANEL + (part + p) * LK_WIDTH, totals[r][p]);
+    }
+}
+
+#define LK_INTEGER_TILES(name, type)                                                                                   \
+    static void name(float *sums, const char *x, size_t rows, const char *w, size_t units) {                           \
+        switch (rows) {                                                                                                \
+        case 1: integer_tile(1, type, sums, x, w, units); break;                                                       \
+        case 2: integer_tile(2, type, sums, x, w, units); break;                                                       \
+        case 3: integer_tile(3, type, sums, x, w, units); break;                                                       \
+        case 4: integer_tile(4, type, sums, x, w, units); break;                                                       \
+        case 5: integer_tile(5, type, sums, x, w, units); break;                                                       \
+        default: integer_tile(6, type, sums, x, w, units); break;                                                      \
+        }                                                                                                              \
+    }
+
+LK_INTEGER_TILES(tile_q8_0, LK_Q8_0)
+LK_INTEGER_TILES(tile_q4_0, LK_Q4_0)
+LK_INTEGER_TILES(tile_q4_k, LK_Q4_K)
+LK_INTEGER_TILES(tile_q6_k, LK_Q6_K)
+
+/* Rounds 32 values of x to bytes at q, groups of four `apart` bytes from each other; gives the sums of both halves. Where
+ * one is not finite the scale is not either. */
+LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves[2]) {
+    vf most = vf_set(0), faults = vf_set(0);
+    LK_UNROLL for (int i = 0; i < LK_BLOCK; i += LK_WIDTH) {
+        vf v = vf_load(x + i);
+        most = vf_max(vf_max(v, -v), most);
+        faults += v - v;
+    }
+    float largest = vf_largest(most), inverse = largest > 0 ? 127 / largest : 0;
+    halves[0] = halves[1] = 0;
+    LK_UNROLL for (int i = 0; i < LK_BLOCK; i += LK_WIDTH) {
+        /* Adding 1.5 · 2^23 rounds to an integer in the lowest bits. */
+        vi rounded = (vi)(vf_load(x + i) * vf_set(inverse) + vf_set(12582912.0f)) - (vi)vf_set(12582912.0f);
+        vsb bytes = __builtin_convertvector(rounded, vsb);
+        LK_UNROLL for (int j = 0; j < LK_WIDTH; j += 4) {
+            char four[4];
+            memcpy(four, (const char *)&bytes + j, 4);
+            memcpy(q + (size_t)(i + j) / 4 * apart, four, 4);
+            halves[i / 16] += (signed char)four[0] + (signed char)four[1] + (signed char)four[2] + (signed char)four[3];
+        }
+    }
+    return largest / 127 + vf_sum(faults);
+}
+
+static void make_integer_tile(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type) {
+    int32_t added = type == LK_Q4_0 ? 8 : type == LK_Q6_K ? 32 : 0;
+#ifndef LK_SIGNED
+    if (type == LK_Q8_0) added = 128;
+#endif
+    for (size_t r = 0; r < rows; r++) {
+        char *block = tile;
+        for (size_t i = 0; i < k; i += LK_BLOCK, block += 44 * rows) {
+            int32_t halves[2];
+            float scale = make_block(block + 4 * r, 4 * rows, x + r * ldx + i, halves);
+            int32_t correction[2] = {-added * halves[0], -added * halves[1]};
+            float minimum = scale * (float)(halves[0] + halves[1]);
+            if (type == LK_Q4_K) memcpy(correction, &minimum, 4);
+            else if (type != LK_Q6_K) correction[0] += correction[1];
+            memcpy(block + 32 * rows + 4 * r, &scale, 4);
+            memcpy(block + 36 * rows + 4 * r, correction, 4);
+            memcpy(block + 40 * rows + 4 * r, correction + 1, 4);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ products of BF16 */
+
+#ifdef LK_BF16_DOT
+enum { LK_PAIR_BYTES = 4 };
+LK_INLINE vf vf_dot_pairs(vf sums, vu w, const char *x) {
+    return (vf)_mm512_dpbf16_ps((__m512)sums, (__m512bh)w, (__m512bh)_mm512_set1_epi32(int_at(x)));
+}
+#else
+enum { LK_PAIR_BYTES = 8 };
+LK_INLINE vf vf_dot_pairs(vf sums, vu w, const char *x) {
+    sums += (vf)(w << 16) * vf_set(float_at(x));
+    return sums + (vf)(w & 0xffff0000u) * vf_set(float_at(x + 4));
+}
+#endif
+
+/* TOGETHER vectors of a panel at a time. */
+LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const char *x, const char *w, size_t units) {
+    vf totals[LK_TILE_ROWS_BF16][LK_PARTS];
+    for (int part = 0; part < LK_PARTS; part += TOGETHER) {
+        LK_UNROLL for (int r = 0; r < R; r++)
+            LK_UNROLL for (int p = 0; p < TOGETHER; p++)
+                totals[r][p] = vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
+        const char *pair = x, *line = w + 4 * LK_WIDTH * part;
+        for (size_t u = 0; u < units; u++, pair += LK_PAIR_BYTES * R, line += LK_BF16_UNIT) {
+            if (R <= 2) prefetch_lines(line, LK_BF16_UNIT);
+            vu v[LK_PARTS];
+            LK_UNROLL for (int p = 0; p < TOGETHER; p++) v[p] = vu_load(line + 4 * LK_WIDTH * p);
+            LK_UNROLL for (int r = 0; r < R; r++)
+                LK_UNROLL for (int p = 0; p < TOGETHER; p++) {
+                    totals[r][p] = vf_dot_pairs(totals[r][p], v[p], pair + LK_PAIR_BYTES * r);
+                    LK_IN_ORDER(totals[r][p]);
+                }
+        }
+        LK_UNROLL for (int r = 0; r < R; r++)
+            LK_UNROLL for (int p = 0; p < TOGETHER; p++)
+                vf_store(sums + r * LK_PANEL + (part + p) * LK_WIDTH, totals[r][p]);
+    }
+}
+
+static void tile_bf16(float *sums, const char *x, size_t rows, const char *w, size_t units) {
+    const int few = LK_WIDTH == 4 ? 2 : LK_PARTS;
+    switch (rows) {
+    case 1: bf16_tile(1, few, sums, x, w, units); break;
+    case 2: bf16_tile(2, few, sums, x, w, units); break;
+    case 3: bf16_tile(3, LK_TOGETHER, sums, x, w, units); break;
+    case 4: bf16_tile(4, LK_TOGETHER, sums, x, w, units); break;
+    case 5: bf16_tile(5, LK_TOGETHER, sums, x, w, units); break;
+    case 6: bf16_tile(6, LK_TOGETHER, sums, x, w, units); break;
+    default: bf16_tile(12, LK_TOGETHER, sums, x, w, units); break;
+    }
+}
+
+/* Rounded to nearest even; NaN stays one. The upper half of each lane is the result. */
+LK_INLINE vu vu_round_bf16(vf v) {
+    vu bits = (vu)v, odd = (bits >> 16) & 1;
+    vu rounded = bits + 0x7fff + odd;
+    return (vu)vf_select(v == v, (vf)rounded, (vf)(bits | 0x00400000u)) & 0xffff0000u;
+}
+
+static void make_bf16_tile(char *tile, const float *x, size_t ldx, size_t rows, size_t k) {
+    for (size_t r = 0; r < rows; r++) {
+        char *pair = tile + LK_PAIR_BYTES * r;
+        for (size_t i = 0; i < k; i += LK_WIDTH) {
+            float values[LK_WIDTH] = {0};
+            memcpy(values, x + r * ldx + i, (k - i < LK_WIDTH ? k - i : LK_WIDTH) * sizeof(float));
+            vu rounded = vu_round_bf16(vf_load(values));
+            for (int j = 0; j < LK_WIDTH && i + (size_t)j < k; j += 2, pair += LK_PAIR_BYTES * rows) {
+                uint32_t two[2] = {rounded[j], rounded[j + 1]};
+                if (LK_PAIR_BYTES == 4) two[0] = two[0] >> 16 | two[1];
+                memcpy(pair, two, LK_PAIR_BYTES);
+            }
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------- the functions */
+
+static void make_tile(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type) {
+    if (type == LK_BF16) make_bf16_tile(tile, x, ldx, rows, k);
+    else make_integer_tile(tile, x, ldx, rows, k, type);
+}
+
+static void multiply(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t units) {
+    switch (type) {
+    case LK_BF16: tile_bf16(sums, tile, rows, panel, units); break;
+    case LK_Q8_0: tile_q8_0(sums, tile, rows, panel, units); break;
+    case LK_Q4_0: tile_q4_0(sums, tile, rows, panel, units); break;
+    case LK_Q4_K: tile_q4_k(sums, tile, rows, panel, units); break;
+    default: tile_q6_k(sums, tile, rows, panel, units); break;
+    }
+}
+
+const lk_packed_table LK_PACKED_TABLE = {LK_PAIR_BYTES, make_tile, multiply};
