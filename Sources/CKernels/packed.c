@@ -2,15 +2,14 @@
  * tiles against each, with the panel in the processor's cache. */
 #include "packed_layout.h"
 #include "table.h"
-#include <stdatomic.h>
 #include <string.h>
 
 enum {
-    ROWS_AT_ONCE = 768,     /* rows of x against which a panel is run while its tiles stay near */
-    DEPTH_AT_ONCE = 4096,   /* of k: a panel this deep and the tiles' sums stay in the second cache */
-    ALONE = 32768,          /* elements of x that one thread makes into tiles sooner than it wakes others */
-    TASKS_EACH = 8,         /* pieces for each thread where weights are streamed: a slow thread gets fewer */
-    STREAM_BYTES = 128 << 10 /* and bytes of a piece at least */
+    ROWS_AT_ONCE = 768,       /* rows of x that are tiles at a time: what their memory is bounded by */
+    ALONE = 32768,            /* elements of x that one thread makes into tiles sooner than it wakes others */
+    TASKS_EACH = 8,           /* pieces for each thread where weights are streamed */
+    STREAM_BYTES = 128 << 10, /* and bytes of such a piece at least */
+    CACHE_BYTES = 192 << 10   /* of panels that stay in the second cache */
 };
 
 typedef struct packed_job {
@@ -23,7 +22,6 @@ typedef struct packed_job {
     size_t row_bytes;       /* of x in a tile */
     size_t panels_each;     /* of one task */
     int accumulate;
-    atomic_int failed;
 } packed_job;
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -46,50 +44,45 @@ static void make_tiles(void *context, size_t index) {
     }
 }
 
-/* sums[m][32] = x · panelᵀ */
-static void multiply_panel(const packed_job *j, const char *panel, float *sums) {
-    const lk_packed_table *kernels = lk_packed_kernels();
-    size_t depth = lk_unit_depth(j->type), units = lk_units(j->type, j->k), unit_bytes = lk_unit_bytes(j->type);
-    size_t at_once = j->m > LK_TILE_ROWS ? DEPTH_AT_ONCE / depth : units;
-    memset(sums, 0, j->m * LK_PANEL * sizeof(float));
-    for (size_t u = 0, some; u < units; u += some) {
-        some = smaller(at_once, units - u);
-        for (size_t r = 0, rows; r < j->m; r += rows) {
-            rows = tile_rows(j, r);
-            /* Of each row a tile has row_bytes / units bytes for a unit. */
-            const char *tile = j->tiles + r * j->row_bytes + u * (j->row_bytes / units) * rows;
-            kernels->multiply(sums + r * LK_PANEL, tile, rows, panel + u * unit_bytes, j->type, some);
-        }
-    }
-}
-
-/* The columns of a panel that are asked for, to y. */
-static void finish(const packed_job *j, size_t panel, const float *sums) {
+/* The columns of a panel that are asked for, to `rows` rows of y from row r on. */
+static void finish(const packed_job *j, size_t r, size_t rows, size_t panel, const float *sums) {
     size_t start = panel * LK_PANEL, from = start < j->first ? j->first - start : 0;
-    size_t to = smaller(LK_PANEL, j->first + j->n - start);
-    for (size_t r = 0; r < j->m; r++) {
-        const float *sum = sums + r * LK_PANEL;
-        float *y = j->y + r * j->ldy;
-        for (size_t c = from; c < to; c++) {
-            size_t column = start + c - j->first;
-            y[column] = sum[c] + (j->accumulate ? y[column] : j->bias ? j->bias[column] : 0);
-        }
+    size_t columns = smaller(LK_PANEL, j->first + j->n - start) - from, column = start + from - j->first;
+    for (size_t i = 0; i < rows; i++) {
+        const float *sum = sums + i * LK_PANEL + from, *bias = j->bias + column;
+        float *y = j->y + (r + i) * j->ldy + column;
+        if (j->accumulate)
+            for (size_t c = 0; c < columns; c++) y[c] += sum[c];
+        else if (j->bias)
+            for (size_t c = 0; c < columns; c++) y[c] = sum[c] + bias[c];
+        else memcpy(y, sum, columns * sizeof(float));
     }
 }
 
+/* All tiles against a few panels: a tile stays in the first cache, the panels in the second. */
 static void run_panels(void *context, size_t index) {
     packed_job *j = context;
-    size_t first = j->first / LK_PANEL + index * j->panels_each;
+    size_t first = j->first / LK_PANEL + index * j->panels_each, units = lk_units(j->type, j->k);
     size_t last = smaller(first + j->panels_each, (j->first + j->n + LK_PANEL - 1) / LK_PANEL);
-    float *sums = lk_scratch(1, j->m * LK_PANEL);
-    if (!sums) {
-        atomic_store(&j->failed, 1);
-        return;
+    for (size_t r = 0, rows; r < j->m; r += rows) {
+        rows = tile_rows(j, r);
+        for (size_t p = first; p < last; p++) {
+            float sums[LK_TILE_ROWS_BF16 * LK_PANEL] __attribute__((aligned(64)));
+            memset(sums, 0, rows * LK_PANEL * sizeof(float));
+            lk_packed_kernels()->multiply(sums, j->tiles + r * j->row_bytes, rows,
+                                          j->panels + p * units * lk_unit_bytes(j->type), j->type, units);
+            finish(j, r, rows, p, sums);
+        }
     }
-    for (size_t p = first; p < last; p++) {
-        multiply_panel(j, j->panels + p * lk_panel_bytes(j->type, j->k), sums);
-        finish(j, p, sums);
-    }
+}
+
+/* Panels of one task. Where there is one tile, weights are streamed: long pieces, some for each thread, so that a slow
+ * one gets fewer. Otherwise as many as the second cache holds, unless threads would have nothing to do. */
+static size_t panels_of_task(const packed_job *j, size_t panels) {
+    size_t bytes = lk_panel_bytes(j->type, j->k), threads = (size_t)lk_threads();
+    size_t fit = (j->m > LK_TILE_ROWS ? CACHE_BYTES : STREAM_BYTES) / bytes + 1;
+    size_t share = panels / (threads * (j->m > LK_TILE_ROWS ? 2 : TASKS_EACH)) + 1;
+    return j->m > LK_TILE_ROWS ? smaller(fit, share) : share > fit ? share : fit;
 }
 
 static int run(packed_job *j) {
@@ -103,11 +96,9 @@ static int run(packed_job *j) {
     else
         for (size_t i = 0; i < tiles; i++) make_tiles(j, i);
     size_t panels = (j->first + j->n + LK_PANEL - 1) / LK_PANEL - j->first / LK_PANEL;
-    size_t least = (STREAM_BYTES + lk_panel_bytes(j->type, j->k) - 1) / lk_panel_bytes(j->type, j->k);
-    size_t share = panels / ((size_t)lk_threads() * TASKS_EACH);
-    j->panels_each = j->m > LK_TILE_ROWS ? 1 : share > least ? share : least;
+    j->panels_each = panels_of_task(j, panels);
     lk_parallel((panels + j->panels_each - 1) / j->panels_each, run_panels, j);
-    return j->failed ? LK_NO_MEMORY : LK_OK;
+    return LK_OK;
 }
 
 int lk_packed_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *packed,

@@ -1,7 +1,11 @@
 /* The kernels on packed weights, written once over vectors of LK_WIDTH floats; isa_*.c compile them for each instruction
  * set. packed.h says how weights and x lie. */
+#include "blocks.h"
 #include "packed.h"
 #include "simd.h"
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 /* Vectors that cover a panel's rows. */
 #define LK_PARTS (LK_PANEL / LK_WIDTH)
@@ -11,7 +15,7 @@
 
 /* Bytes of a panel that are asked for before they are needed. */
 #ifndef LK_PANEL_AHEAD
-#define LK_PANEL_AHEAD 2048
+#define LK_PANEL_AHEAD 4096
 #endif
 
 typedef uint8_t vb __attribute__((vector_size(LK_WIDTH)));
@@ -206,29 +210,51 @@ LK_INTEGER_TILES(tile_q4_0, LK_Q4_0)
 LK_INTEGER_TILES(tile_q4_k, LK_Q4_K)
 LK_INTEGER_TILES(tile_q6_k, LK_Q6_K)
 
+/* The largest and the sum of all lanes, without a way through memory where the compiler does not find one. */
+#if LK_WIDTH == 16
+LK_INLINE float vf_most(vf v) { return _mm512_reduce_max_ps((__m512)v); }
+LK_INLINE int32_t vi_total(vi v) { return _mm512_reduce_add_epi32((__m512i)v); }
+#elif LK_WIDTH == 8
+LK_INLINE float vf_most(vf v) {
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+LK_INLINE int32_t vi_total(vi v) {
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+    __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
+#else
+LK_INLINE float vf_most(vf v) { return vf_largest(v); }
+LK_INLINE int32_t vi_total(vi v) { return v[0] + v[1] + v[2] + v[3]; }
+#endif
+
 /* Rounds 32 values of x to bytes at q, groups of four `apart` bytes from each other; gives the sums of both halves. Where
  * one is not finite the scale is not either. */
 LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves[2]) {
+#pragma clang fp contract(off) /* the same bytes with every instruction set */
     vf most = vf_set(0), faults = vf_set(0);
     LK_UNROLL for (int i = 0; i < LK_BLOCK; i += LK_WIDTH) {
         vf v = vf_load(x + i);
         most = vf_max(vf_max(v, -v), most);
         faults += v - v;
     }
-    float largest = vf_largest(most), inverse = largest > 0 ? 127 / largest : 0;
-    halves[0] = halves[1] = 0;
-    LK_UNROLL for (int i = 0; i < LK_BLOCK; i += LK_WIDTH) {
-        /* Adding 1.5 · 2^23 rounds to an integer in the lowest bits. */
-        vi rounded = (vi)(vf_load(x + i) * vf_set(inverse) + vf_set(12582912.0f)) - (vi)vf_set(12582912.0f);
-        vsb bytes = __builtin_convertvector(rounded, vsb);
-        LK_UNROLL for (int j = 0; j < LK_WIDTH; j += 4) {
-            char four[4];
-            memcpy(four, (const char *)&bytes + j, 4);
-            memcpy(q + (size_t)(i + j) / 4 * apart, four, 4);
-            halves[i / 16] += (signed char)four[0] + (signed char)four[1] + (signed char)four[2] + (signed char)four[3];
+    float largest = vf_most(most), inverse = largest > 1e-30f ? 127 / largest : 0;
+    LK_UNROLL for (int half = 0; half < 2; half++) {
+        vi total = {0};
+        LK_UNROLL for (int i = 16 * half; i < 16 * half + 16; i += LK_WIDTH) {
+            /* Adding 1.5 · 2^23 rounds to an integer in the lowest bits. */
+            vi rounded = (vi)(vf_load(x + i) * vf_set(inverse) + vf_set(12582912.0f)) - (vi)vf_set(12582912.0f);
+            vsb bytes = __builtin_convertvector(rounded, vsb);
+            LK_UNROLL for (int j = 0; j < LK_WIDTH; j += 4)
+                memcpy(q + (size_t)(i + j) / 4 * apart, (const char *)&bytes + j, 4);
+            total += rounded;
         }
+        halves[half] = vi_total(total);
     }
-    return largest / 127 + vf_sum(faults);
+    vi whole = (vi)(faults != faults);
+    return vi_total(whole) == 0 ? largest / 127 : NAN;
 }
 
 static void make_integer_tile(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type) {
@@ -311,19 +337,24 @@ LK_INLINE vu vu_round_bf16(vf v) {
     return (vu)vf_select(v == v, (vf)rounded, (vf)(bits | 0x00400000u)) & 0xffff0000u;
 }
 
+/* Pairs of one vector of x, `apart` bytes from each other. */
+LK_INLINE void make_pairs(char *pair, size_t apart, vf v, int pairs) {
+    typedef uint64_t vw __attribute__((vector_size(LK_WIDTH * 4)));
+    vw two = (vw)vu_round_bf16(v);
+    if (LK_PAIR_BYTES == 4) two = two >> 48 << 16 | (two >> 16 & 0xffff);
+    LK_UNROLL for (int j = 0; j < LK_WIDTH / 2; j++)
+        if (j < pairs) memcpy(pair + (size_t)j * apart, (const char *)&two + 8 * j, LK_PAIR_BYTES);
+}
+
 static void make_bf16_tile(char *tile, const float *x, size_t ldx, size_t rows, size_t k) {
-    for (size_t r = 0; r < rows; r++) {
+    const size_t apart = LK_PAIR_BYTES * rows;
+    for (size_t r = 0; r < rows; r++, x += ldx) {
         char *pair = tile + LK_PAIR_BYTES * r;
-        for (size_t i = 0; i < k; i += LK_WIDTH) {
-            float values[LK_WIDTH] = {0};
-            memcpy(values, x + r * ldx + i, (k - i < LK_WIDTH ? k - i : LK_WIDTH) * sizeof(float));
-            vu rounded = vu_round_bf16(vf_load(values));
-            for (int j = 0; j < LK_WIDTH && i + (size_t)j < k; j += 2, pair += LK_PAIR_BYTES * rows) {
-                uint32_t two[2] = {rounded[j], rounded[j + 1]};
-                if (LK_PAIR_BYTES == 4) two[0] = two[0] >> 16 | two[1];
-                memcpy(pair, two, LK_PAIR_BYTES);
-            }
-        }
+        size_t i = 0;
+        for (; i + LK_WIDTH <= k; i += LK_WIDTH) make_pairs(pair + i / 2 * apart, apart, vf_load(x + i), LK_WIDTH / 2);
+        float rest[LK_WIDTH] = {0};
+        memcpy(rest, x + i, (k - i) * sizeof(float));
+        make_pairs(pair + i / 2 * apart, apart, vf_load(rest), (int)(k - i + 1) / 2);
     }
 }
 

@@ -73,14 +73,14 @@ enum PickleGlobal: Equatable {
         case ("torch._utils", "_rebuild_tensor_v2"): self = .rebuildTensor
         case ("torch._utils", "_rebuild_parameter"): self = .rebuildParameter
         case ("torch", _):
-            guard let type = ElementType.allCases.first(where: { Self.storageClass($0) == name }) else { return nil }
+            guard let type = ElementType.plain.first(where: { Self.storageClass($0) == name }) else { return nil }
             self = .storage(type)
         default: return nil
         }
     }
 
-    /// The class in module `torch` of storages with these elements.
-    static func storageClass(_ type: ElementType) -> String {
+    /// The class in module `torch` of storages with these elements; nil for blocks, which torch has none for.
+    static func storageClass(_ type: ElementType) -> String? {
         switch type {
         case .float64: "DoubleStorage"
         case .float32: "FloatStorage"
@@ -92,6 +92,7 @@ enum PickleGlobal: Equatable {
         case .int8: "CharStorage"
         case .uint8: "ByteStorage"
         case .bool: "BoolStorage"
+        case .q8_0, .q4_0, .q4_k, .q6_k: nil
         }
     }
 }

@@ -26,7 +26,7 @@ enum PickleWriter {
         add(.mark, to: &bytes)
         add(.mark, to: &bytes)
         add("storage", to: &bytes)
-        addGlobal("torch", PickleGlobal.storageClass(tensor.type), to: &bytes)
+        addGlobal("torch", PickleGlobal.storageClass(tensor.type) ?? "", to: &bytes)
         add(key, to: &bytes)
         add("cpu", to: &bytes)
         add(ElementType.count(of: tensor.shape) ?? 0, to: &bytes)

@@ -140,11 +140,11 @@ private struct SafetensorsHeader: Decodable {
         /// The element type, and the place in the data, once everything about the entry holds.
         func checked(name: String, dataCount: Int, source: String) throws -> (ElementType, Range<Int>) {
             let tensor = "\(source): tensor \(shown(name))"
-            guard let type = ElementType(rawValue: dtype) else {
+            guard let type = ElementType.plain.first(where: { $0.rawValue == dtype }) else {
                 throw LyraError(
                     .unsupported,
                     "\(tensor) has dtype \(shown(dtype)); lyra reads "
-                        + ElementType.allCases.map(\.rawValue).joined(separator: ", "))
+                        + ElementType.plain.map(\.rawValue).joined(separator: ", "))
             }
             guard offsets.count == 2, offsets[0] >= 0, offsets[0] <= offsets[1], offsets[1] <= dataCount else {
                 throw LyraError(

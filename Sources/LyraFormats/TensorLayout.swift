@@ -5,10 +5,15 @@ struct TensorLayout {
     private var pending: [String: (spec: TensorSpec, index: Int, bytes: Int)] = [:]
     let path: String
 
-    /// - Throws: `.argument` when a name is there twice or a shape has no size.
+    /// - Throws: `.argument` when a name is there twice or a shape has no size, `.unsupported` for a block type.
     init(_ tensors: [TensorSpec], path: String) throws {
         self.path = path
         for (index, spec) in tensors.enumerated() {
+            guard spec.type.blockElements == 1 else {
+                throw LyraError(
+                    .unsupported,
+                    "\(path): tensor \(shown(spec.name)) is \(spec.type.rawValue), which only GGUF files hold")
+            }
             guard let bytes = spec.type.byteCount(of: spec.shape) else {
                 throw LyraError(
                     .argument, "\(path): tensor \(shown(spec.name)) cannot have the shape \(spec.shape.prefix(16))")

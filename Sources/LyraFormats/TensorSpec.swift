@@ -28,10 +28,11 @@ extension ElementType {
         return count
     }
 
-    /// Number of bytes of a tensor of this type and shape; nil when a dimension is negative or the product does not fit.
+    /// Number of bytes of a tensor of this type and shape; nil when a dimension is negative, the product does not fit, or
+    /// the last axis is not a multiple of the type's block.
     func byteCount(of shape: [Int]) -> Int? {
-        guard let count = Self.count(of: shape) else { return nil }
-        let (bytes, overflow) = count.multipliedReportingOverflow(by: size)
+        guard let count = Self.count(of: shape), (shape.last ?? 1) % blockElements == 0 else { return nil }
+        let (bytes, overflow) = (count / blockElements).multipliedReportingOverflow(by: size)
         return overflow ? nil : bytes
     }
 }

@@ -1,4 +1,4 @@
-/// Element types that lyra reads from files.
+/// Element types that lyra reads from files: plain ones, and GGUF's blocks, which hold several elements with their scales.
 public enum ElementType: String, Sendable, CaseIterable {
     case float64 = "F64"
     case float32 = "F32"
@@ -10,21 +10,42 @@ public enum ElementType: String, Sendable, CaseIterable {
     case int8 = "I8"
     case uint8 = "U8"
     case bool = "BOOL"
+    case q8_0 = "Q8_0"
+    case q4_0 = "Q4_0"
+    case q4_k = "Q4_K"
+    case q6_k = "Q6_K"
 
-    /// Bytes of one element.
+    /// Those of one element each: what safetensors and torch files hold.
+    public static let plain = allCases.filter { $0.blockElements == 1 }
+
+    /// Elements of one block; 1 for a plain type. The last axis of a tensor is a multiple of it.
+    public var blockElements: Int {
+        switch self {
+        case .q8_0, .q4_0: 32
+        case .q4_k, .q6_k: 256
+        default: 1
+        }
+    }
+
+    /// Bytes of one block: of one element of a plain type.
     public var size: Int {
         switch self {
         case .float64, .int64: 8
         case .float32, .int32: 4
         case .float16, .bfloat16, .int16: 2
         case .int8, .uint8, .bool: 1
+        case .q8_0: 34
+        case .q4_0: 18
+        case .q4_k: 144
+        case .q6_k: 210
         }
     }
 }
 
 /// A tensor as it lies in a file: typed, contiguous, row-major, read-only bytes, usually in mapped memory.
 ///
-/// A reader makes one only after it has checked that `bytes.count` is the product of `shape` times the element's size.
+/// A reader makes one only after it has checked that `bytes.count` is the product of `shape` times the element's size,
+/// and of a block type that the last axis is a multiple of the block.
 /// The bytes live as long as `owner` does; they may be unaligned.
 public struct StoredTensor: @unchecked Sendable {
     public let name: String
@@ -48,5 +69,5 @@ public struct StoredTensor: @unchecked Sendable {
     }
 
     /// Number of elements.
-    public var count: Int { bytes.count / type.size }
+    public var count: Int { bytes.count / type.size * type.blockElements }
 }

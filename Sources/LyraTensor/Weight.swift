@@ -1,39 +1,112 @@
 import CKernels
 
-/// A matrix `[outputs, inputs]` of weights as a file stores it (BF16, F16 or F32), read in place by the kernels.
+/// A matrix `[outputs, inputs]` of weights.
+///
+/// Plain ones (BF16, F16 or F32) lie as the file stores them and are read in place. Packed ones (BF16, or GGUF's blocks)
+/// lie in memory of their own in the order in which the fastest kernels read them; those round the other factor, to BF16
+/// or to 8 bits with a scale for every 32 values.
 public struct Weight: @unchecked Sendable {
     public let outputs: Int
     public let inputs: Int
     let type: lk_type
-    let base: UnsafeRawPointer
+    private let base: UnsafeRawPointer
     private let owner: AnyObject
+    /// In packed memory, the row that is this matrix's first; nil for plain memory.
+    private let packedRow: Int?
 
-    /// Bytes as stored.
+    /// Bytes that a product reads.
     public let byteCount: Int
 
-    /// Takes the first axis of `stored` as outputs and all others together as inputs.
+    /// Takes the first axis of `stored` as outputs and all others together as inputs. Blocks are packed, with the pool's
+    /// threads; other types stay where they are.
     ///
-    /// - Throws: `LyraError.unsupported` for an element type that the kernels do not read, naming file and tensor.
+    /// - Throws: `LyraError.unsupported` for an element type that the kernels do not read, naming file and tensor;
+    ///   `LyraError.memory` if there is no room for the packed form.
     public init(_ stored: StoredTensor) throws {
-        switch stored.type {
-        case .float32: type = LK_F32
-        case .float16: type = LK_F16
-        case .bfloat16: type = LK_BF16
-        default:
+        guard let type = stored.type.kernelType else {
             throw LyraError(
                 .unsupported,
-                "\(stored.source): tensor \(stored.name) is \(stored.type.rawValue); weights must be F32, F16 or BF16")
+                "\(stored.source): tensor \(stored.name) is \(stored.type.rawValue); weights must be F32, F16, BF16, "
+                    + "Q8_0, Q4_0, Q4_K or Q6_K")
         }
-        outputs = stored.shape.first ?? 1
-        inputs = stored.shape.dropFirst().reduce(1, *)
-        guard outputs <= Int32.max, inputs <= Int32.max, let base = stored.bytes.baseAddress, !stored.bytes.isEmpty
+        let outputs = stored.shape.first ?? 1
+        let inputs = stored.shape.dropFirst().reduce(1) { (product: Int, length: Int) -> Int in
+            let (next, overflow) = product.multipliedReportingOverflow(by: length)
+            return overflow ? Int.max : next
+        }
+        guard outputs > 0, outputs <= Int32.max, inputs <= Int32.max, let base = stored.bytes.baseAddress,
+            !stored.bytes.isEmpty
         else {
             throw LyraError(
                 .format, "\(stored.source): tensor \(stored.name) cannot be a weight of shape \(stored.shape)")
         }
-        self.base = base
-        owner = stored.owner
-        byteCount = stored.bytes.count
+        let plain = Weight(
+            outputs: outputs, inputs: inputs, type: type, base: base, owner: stored.owner, packedRow: nil,
+            byteCount: stored.bytes.count)
+        guard stored.type.blockElements > 1 else {
+            self = plain
+            return
+        }
+        guard stored.type.canPack(inputs: inputs), stored.count == outputs * inputs else {
+            throw LyraError(
+                .format,
+                "\(stored.source): tensor \(stored.name) of shape \(stored.shape) has \(stored.bytes.count) bytes, which "
+                    + "are not rows of \(stored.type.rawValue) blocks")
+        }
+        self = try plain.packed()
+    }
+
+    private init(
+        outputs: Int, inputs: Int, type: lk_type, base: UnsafeRawPointer, owner: AnyObject, packedRow: Int?,
+        byteCount: Int
+    ) {
+        (self.outputs, self.inputs, self.type, self.byteCount) = (outputs, inputs, type, byteCount)
+        (self.base, self.owner, self.packedRow) = (base, owner, packedRow)
+    }
+
+    /// Packs rows of the kernels' type as they are.
+    private func packed() throws -> Weight {
+        try filled(type) { lk_pack($0, base, type, outputs, inputs) }
+    }
+
+    /// A packed weight of this one's shape in memory that `fill` writes.
+    private func filled(_ type: lk_type, _ fill: (UnsafeMutableRawPointer) throws -> Void) throws -> Weight {
+        let storage = try PackedStorage(byteCount: lk_packed_bytes(type, outputs, inputs))
+        try fill(storage.base)
+        withExtendedLifetime(owner) {}
+        return Weight(
+            outputs: outputs, inputs: inputs, type: type, base: storage.base, owner: storage, packedRow: 0,
+            byteCount: storage.byteCount)
+    }
+
+    /// Whether it lies in the kernels' order.
+    public var isPacked: Bool { packedRow != nil }
+
+    /// Rows that are converted at a time: a whole number of panels, a few megabytes.
+    private static let rowsAtOnce = 256
+
+    /// The same weights packed, converted to `element` where they are of another type.
+    ///
+    /// - Parameter element: BF16 or a block type; `ElementType.canPack(inputs:)` tells whether its blocks fit.
+    /// - Throws: `LyraError.argument` if they do not, `LyraError.memory` if there is no room.
+    public func packed(as element: ElementType) throws -> Weight {
+        guard let wanted = element.kernelType, element.canPack(inputs: inputs) else {
+            throw LyraError(.argument, "a matrix [\(outputs), \(inputs)] cannot be packed as \(element.rawValue)")
+        }
+        if wanted == type {
+            return isPacked ? self : try packed()
+        }
+        return try filled(wanted) { memory in
+            let rows = min(Self.rowsAtOnce, outputs)
+            let floats = try FloatStorage(count: rows * inputs)
+            let stored = try PackedStorage(byteCount: rows * inputs / element.blockElements * element.size)
+            for first in stride(from: 0, to: outputs, by: rows) {
+                let count = min(rows, outputs - first)
+                for row in 0..<count { copyRow(first + row, to: floats.base + row * inputs) }
+                lk_quantize(stored.base, wanted, floats.base, count * inputs)
+                lk_pack(memory + lk_packed_bytes(wanted, first, inputs), stored.base, wanted, count, inputs)
+            }
+        }
     }
 
     /// Rows `range` of the matrix, where they lie: the queries of a matrix that holds queries, keys and values, say.
@@ -43,14 +116,11 @@ public struct Weight: @unchecked Sendable {
         guard range.lowerBound >= 0, range.upperBound <= outputs, !range.isEmpty else {
             throw LyraError(.argument, "rows \(range) of a matrix of \(outputs)")
         }
-        return Weight(self, rows: range)
-    }
-
-    private init(_ whole: Weight, rows range: Range<Int>) {
-        let rowBytes = whole.byteCount / whole.outputs
-        (outputs, inputs, type, owner) = (range.count, whole.inputs, whole.type, whole.owner)
-        base = whole.base + range.lowerBound * rowBytes
-        byteCount = range.count * rowBytes
+        let rowBytes = byteCount / outputs
+        return Weight(
+            outputs: range.count, inputs: inputs, type: type,
+            base: isPacked ? base : base + range.lowerBound * rowBytes, owner: owner,
+            packedRow: packedRow.map { $0 + range.lowerBound }, byteCount: range.count * rowBytes)
     }
 
     /// Shows some of the stored bytes: runs of 64 from all over the matrix, 16 at most.
@@ -67,8 +137,11 @@ public struct Weight: @unchecked Sendable {
     ///
     /// - Parameter index: below `outputs`; the caller checks.
     public func copyRow(_ index: Int, to destination: UnsafeMutablePointer<Float>) {
-        let size = type == LK_F32 ? 4 : 2
-        lk_widen(destination, base + index * inputs * size, type, inputs)
+        if let packedRow {
+            lk_unpack_row(destination, base, type, inputs, packedRow + index)
+        } else {
+            lk_widen(destination, base + index * inputs * lk_block_bytes(type), type, inputs)
+        }
         withExtendedLifetime(owner) {}
     }
 
@@ -85,8 +158,14 @@ public struct Weight: @unchecked Sendable {
             throw LyraError(.format, "a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
         }
         let status = x.withValues { values in
-            lk_linear(
-                y, rowStride, values, inputs, x.rows, inputs, base, type, outputs, bias, accumulate ? 1 : 0)
+            if let packedRow {
+                lk_packed_linear(
+                    y, rowStride, values, inputs, x.rows, inputs, base, type, packedRow, outputs, bias,
+                    accumulate ? 1 : 0)
+            } else {
+                lk_linear(
+                    y, rowStride, values, inputs, x.rows, inputs, base, type, outputs, bias, accumulate ? 1 : 0)
+            }
         }
         withExtendedLifetime(owner) {}
         guard status == LK_OK else { throw LyraError(.memory, "no memory for a matrix product") }
@@ -98,14 +177,10 @@ extension StoredTensor {
     ///
     /// - Throws: `LyraError.unsupported` if they are not of a floating type.
     public func floats() throws -> [Float] {
-        let kernel: lk_type
-        switch type {
-        case .float32: kernel = LK_F32
-        case .float16: kernel = LK_F16
-        case .bfloat16: kernel = LK_BF16
-        case .float64:
+        if type == .float64 {
             return (0..<count).map { Float(bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Double.self)) }
-        default:
+        }
+        guard let kernel = type.kernelType else {
             throw LyraError(.unsupported, "\(source): tensor \(name) is \(type.rawValue); a floating type was expected")
         }
         return [Float](unsafeUninitializedCapacity: count) { buffer, written in

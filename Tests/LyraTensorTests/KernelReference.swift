@@ -5,7 +5,8 @@ import Testing
 func onEachISA(_ body: (String) throws -> Void) rethrows {
     let usual = lk_current_isa()
     defer { _ = lk_force_isa(usual) }
-    for isa in [LK_ISA_GENERIC, LK_ISA_AVX2, LK_ISA_AVX512] where lk_force_isa(isa) != 0 {
+    for isa in [LK_ISA_GENERIC, LK_ISA_AVX2, LK_ISA_AVX512, LK_ISA_AVX512VNNI, LK_ISA_AVX512BF16]
+    where lk_force_isa(isa) != 0 {
         try body(String(cString: lk_isa_name(isa)))
     }
 }

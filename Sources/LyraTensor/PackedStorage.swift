@@ -1,0 +1,47 @@
+import CKernels
+import Glibc
+
+/// Memory for packed weights, immutable once it is filled.
+final class PackedStorage: @unchecked Sendable {
+    let base: UnsafeMutableRawPointer
+    let byteCount: Int
+
+    /// From here on memory is asked for in pages of 2 MB: streaming through small ones, the processor would spend its time
+    /// on finding them.
+    private static let hugePage = 2 << 20
+
+    /// - Throws: `LyraError.memory` if there is no room. The memory is not initialised.
+    init(byteCount: Int) throws {
+        let huge = byteCount >= 2 * Self.hugePage
+        var memory: UnsafeMutableRawPointer?
+        guard posix_memalign(&memory, huge ? Self.hugePage : 64, max(byteCount, 64)) == 0, let memory else {
+            throw LyraError(.memory, "no memory for \(byteCount) bytes of weights")
+        }
+        if huge { madvise(memory, byteCount, MADV_HUGEPAGE) }
+        base = memory
+        self.byteCount = byteCount
+    }
+
+    deinit { free(base) }
+}
+
+extension ElementType {
+    /// What the kernels call it; nil where they do not read it.
+    var kernelType: lk_type? {
+        switch self {
+        case .float32: LK_F32
+        case .float16: LK_F16
+        case .bfloat16: LK_BF16
+        case .q8_0: LK_Q8_0
+        case .q4_0: LK_Q4_0
+        case .q4_k: LK_Q4_K
+        case .q6_k: LK_Q6_K
+        default: nil
+        }
+    }
+
+    /// Whether `Weight.packed(as:)` takes this type for a matrix of so many inputs.
+    public func canPack(inputs: Int) -> Bool {
+        kernelType.map { inputs > 0 && lk_can_pack($0, inputs) != 0 } ?? false
+    }
+}

@@ -1,0 +1,113 @@
+import CKernels
+import Foundation
+import LyraTensor
+import Testing
+
+/// GGUF's block formats equal the package gguf, whose blocks and numbers Fixtures/blocks/make_blocks.py wrote.
+@Suite struct BlockFormatTests {
+    static let types: [(name: String, type: lk_type)] = [
+        ("q8_0", LK_Q8_0), ("q4_0", LK_Q4_0), ("q4_k", LK_Q4_K), ("q6_k", LK_Q6_K),
+    ]
+
+    private func fixture(_ name: String) throws -> [UInt8] {
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        return try [UInt8](Data(contentsOf: folder.appending(path: "Fixtures/blocks/\(name)")))
+    }
+
+    private func floats(_ name: String) throws -> [Float] {
+        try fixture(name).withUnsafeBytes { bytes in
+            (0..<bytes.count / 4).map { bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
+        }
+    }
+
+    private func quantized(_ values: [Float], _ type: lk_type) -> [UInt8] {
+        var blocks = [UInt8](repeating: 0, count: values.count / lk_block_elements(type) * lk_block_bytes(type))
+        lk_quantize(&blocks, type, values, values.count)
+        return blocks
+    }
+
+    private func widened(_ blocks: [UInt8], _ type: lk_type) -> [Float] {
+        let count = blocks.count / lk_block_bytes(type) * lk_block_elements(type)
+        var values = [Float](repeating: 77, count: count)
+        // One byte off, as in a file.
+        ([0] + blocks).withUnsafeBytes { bytes in
+            if let base = bytes.baseAddress { lk_widen(&values, base + 1, type, count) }
+        }
+        return values
+    }
+
+    @Test(arguments: types.prefix(2)) func quantizingEqualsThePackageBitForBit(_ name: String, _ type: lk_type) throws {
+        #expect(try quantized(floats("values.f32"), type) == fixture("\(name).bin"))
+    }
+
+    @Test(arguments: types) func readingEqualsThePackageBitForBit(_ name: String, _ type: lk_type) throws {
+        let (got, want) = (widened(try fixture("\(name).bin"), type), try floats("\(name).f32"))
+        try #require(got.count == want.count)
+        let wrong = zip(got, want).filter { $0.bitPattern != $1.bitPattern && !($0.isNaN && $1.isNaN) }
+        #expect(wrong.isEmpty, "\(wrong.count) of \(got.count) differ, the first: \(String(describing: wrong.first))")
+    }
+
+    /// The error of a uniform quantizer of step s is s / √12; a normal deviate's largest of 32 is about 2.4 deviations. The
+    /// search must beat taking the largest value as it comes.
+    @Test func searchedScalesFitBetterThanTheLargestValues() {
+        var sequence = Sequence(5)
+        // Sums of four uniform numbers are close to normal.
+        let values = (0..<64 * 256).map { _ in (0..<4).reduce(Float(0)) { sum, _ in sum + sequence.float() } }
+        func error(_ type: lk_type) -> Double {
+            let back = widened(quantized(values, type), type)
+            let squares = zip(values, back).reduce(0.0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
+            return (squares / values.reduce(0.0) { $0 + Double($1 * $1) }).squareRoot()
+        }
+        // Range / 15 as the step, √12, and the deviation: 4.4 / 15 / 3.46 = 0.085.
+        #expect(error(LK_Q4_K) < 0.075 && error(LK_Q4_K) < error(LK_Q4_0))
+        // 2 · 2 / 63 / 3.46 = 0.018.
+        #expect(error(LK_Q6_K) < 0.018)
+        #expect(error(LK_Q8_0) < 0.006)
+    }
+
+    /// What k-blocks can hold exactly comes back exactly.
+    @Test(arguments: [LK_Q4_K, LK_Q6_K]) func quantizingWhatWasQuantizedKeepsIt(_ type: lk_type) {
+        let step: Float = 0x1p-6
+        // Every part of 16 has the lowest value, which tells the step.
+        let whole = (0..<256).map { i -> Int in
+            type == LK_Q4_K ? (i * 7) % 16 - 5 : i % 16 == 0 ? -32 : (i * 5) % 64 - 32
+        }
+        let values = whole.map { Float($0) * step }
+        let back = widened(quantized(values, type), type)
+        #expect(zip(values, back).allSatisfy { abs($0 - $1) < step / 4 })
+    }
+
+    @Test func whatIsNotANumberDoesNoHarm() {
+        var values = [Float](repeating: 0.5, count: 256)
+        (values[3], values[40], values[100], values[200]) = (.nan, .infinity, -.infinity, .leastNonzeroMagnitude)
+        for (_, type) in Self.types {
+            #expect(quantized(values, type).count == 256 / lk_block_elements(type) * lk_block_bytes(type))
+            #expect(widened(quantized([Float](repeating: 0, count: 256), type), type).allSatisfy { $0 == 0 })
+        }
+    }
+
+    @Test func halvesAreRoundedToNearestEven() {
+        var values = (0..<1 << 16).map { Float(Float16(bitPattern: UInt16($0))) }
+        // Between two halves, just beside the middle, and beyond the ends.
+        values += (0..<UInt16(0x7c00)).flatMap { pattern -> [Float] in
+            let (low, high) = (Float(Float16(bitPattern: pattern)), Float(Float16(bitPattern: pattern + 1)))
+            guard high.isFinite else { return [65519.996, 65520, 1e30] }
+            let middle = (low + high) / 2
+            return [middle, middle.nextUp, -middle.nextDown]
+        }
+        var halves = [UInt16](repeating: 0, count: values.count)
+        lk_quantize(&halves, LK_F16, values, values.count)
+        let wrong = zip(values, halves).filter { value, half in
+            value.isNaN ? !Float16(bitPattern: half).isNaN : Float16(value).bitPattern != half
+        }
+        #expect(wrong.isEmpty, "\(String(describing: wrong.first))")
+        lk_quantize(&halves, LK_BF16, values, values.count)
+        for (value, half) in zip(values, halves) {
+            let got = Float(bitPattern: UInt32(half) << 16)
+            let rest = value.bitPattern & 0xffff
+            let up: UInt32 = rest > 0x8000 || (rest == 0x8000 && value.bitPattern & 0x10000 != 0) ? 1 : 0
+            let want = Float(bitPattern: (value.bitPattern >> 16 + up) << 16)
+            if value.isNaN ? !got.isNaN : got != want { Issue.record("\(value) became \(got), not \(want)") }
+        }
+    }
+}
