@@ -30,7 +30,8 @@ uint16_t lk_to_f16(float value) {
     uint16_t sign = (uint16_t)((bits >> 16) & 0x8000);
     if (magnitude > 0x7f800000u) return sign | 0x7e00;
     if (magnitude >= 0x477ff000u) return sign | 0x7c00; /* rounds to 65536 or more */
-    if (magnitude < 0x38800000u) /* below 2^-14: adding ½ leaves the multiples of 2^-24 in the lowest bits, rounded */
+    /* Below 2^-14: adding ½ leaves the multiples of 2^-24 in the lowest bits, rounded. */
+    if (magnitude < 0x38800000u)
         return sign | (uint16_t)(bits_of(float_of(magnitude) + 0.5f) - 0x3f000000u);
     uint32_t odd = (magnitude >> 13) & 1;
     return sign | (uint16_t)((magnitude - 0x38000000u + 0xfff + odd) >> 13);
@@ -63,7 +64,7 @@ size_t lk_block_bytes(lk_type type) {
     }
 }
 
-/* ---------------------------------------------------------------------------------------------- the bits of k-blocks */
+/* --------------------------------------------------------------------------------------------- the bits of k-blocks */
 
 void lk_q4_k_parts(const uint8_t s[12], uint8_t scale[8], uint8_t minimum[8]) {
     for (int p = 0; p < 4; p++) {
@@ -113,7 +114,7 @@ void lk_q6_k_set_values(lk_q6_k *block, const uint8_t q[LK_SUPER]) {
     }
 }
 
-/* --------------------------------------------------------------------------------------------------------- to floats */
+/* -------------------------------------------------------------------------------------------------------- to floats */
 
 static void widen_q4_k(float *dst, const lk_q4_k *block) {
     uint8_t q[LK_SUPER], scale[8], minimum[8];
@@ -170,7 +171,7 @@ void lk_widen(float *dst, const void *src, lk_type type, size_t count) {
         lk_widen_block(dst + b * elements, (const char *)src + b * bytes, type);
 }
 
-/* ------------------------------------------------------------------------------------------------------- from floats */
+/* ------------------------------------------------------------------------------------------------------ from floats */
 
 /* Half away from zero, as gguf-py rounds. NaN, which no format holds, becomes 0. */
 static int round_away(float value) {

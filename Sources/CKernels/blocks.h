@@ -17,8 +17,8 @@ typedef struct lk_q4_0 {
     uint8_t q[LK_BLOCK / 2];
 } lk_q4_0;
 
-/* w = scale · scales[p] · q - minimum · minimums[p] in part p of 32. Of every 64 elements the first 32 are the low halves
- * of 32 bytes. */
+/* w = scale · scales[p] · q - minimum · minimums[p] in part p of 32. Of every 64 elements the first 32 are the low
+ * halves of 32 bytes. */
 typedef struct lk_q4_k {
     uint16_t scale, minimum;
     uint8_t scales[12]; /* 8 scales and 8 minimums of 6 bits, see lk_q4_k_parts */

@@ -1,5 +1,6 @@
-/* Scales for Q4_K and Q6_K. Each part of a block tries a range of step widths around the one that just covers its values;
- * for each, the values are rounded and the line through them that fits best, weighted by magnitude, is solved for. */
+/* Scales for Q4_K and Q6_K. Each part of a block tries a range of step widths around the one that just covers its
+ * values; for each, the values are rounded and the line through them that fits best, weighted by magnitude, is solved
+ * for. */
 #include "blocks.h"
 #include <math.h>
 #include <string.h>

@@ -4,7 +4,8 @@
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni,avx512bf16"))), apply_to = function)
+#define LK_TARGET "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni,avx512bf16"
+#pragma clang attribute push(__attribute__((target(LK_TARGET))), apply_to = function)
 #define LK_WIDTH 16
 #define LK_F16C
 #define LK_VNNI

@@ -1,5 +1,5 @@
-/* The kernels on packed weights, written once over vectors of LK_WIDTH floats; isa_*.c compile them for each instruction
- * set. packed.h says how weights and x lie. */
+/* The kernels on packed weights, written once over vectors of LK_WIDTH floats; packed_*.c compile them for each
+ * instruction set. packed.h says how weights and x lie. */
 #include "blocks.h"
 #include "packed.h"
 #include "simd.h"
@@ -13,9 +13,10 @@
 #define LK_TOGETHER (LK_WIDTH == 16 ? 2 : 1)
 #define LK_UNROLL _Pragma("clang loop unroll(full)")
 
-/* Bytes of a panel that are asked for before they are needed. */
+/* Bytes of a panel that are asked for before they are needed, into the second cache. Farther ahead than that, or into
+ * the first, measured slower. */
 #ifndef LK_PANEL_AHEAD
-#define LK_PANEL_AHEAD 4096
+#define LK_PANEL_AHEAD 1024
 #endif
 
 typedef uint8_t vb __attribute__((vector_size(LK_WIDTH)));
@@ -125,8 +126,8 @@ LK_INLINE vf block_minimums(const char *w, const char *super, int part) {
     return vf_from_f16(super + 64 + 2 * LK_WIDTH * part) * vf_from_u8(w + 544 + LK_WIDTH * part);
 }
 
-/* totals += one block of 32 k: R rows of x, the rows of LK_TOGETHER vectors from `part` on. Everything but the pointers is
- * constant wherever this is inlined. */
+/* totals += one block of 32 k: R rows of x, the rows of LK_TOGETHER vectors from `part` on. Everything but the pointers
+ * is constant wherever this is inlined. */
 LK_INLINE void block_step(const int R, const lk_type type, vf totals[LK_TILE_ROWS][LK_TOGETHER], const char *x,
                           const char *w, const char *super, int part) {
     const int halves = type == LK_Q6_K ? 2 : 1, groups = 8 / halves;
@@ -160,13 +161,14 @@ LK_INLINE void block_step(const int R, const lk_type type, vf totals[LK_TILE_ROW
 }
 
 LK_INLINE void prefetch_lines(const char *w, int bytes) {
-    LK_UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(w + LK_PANEL_AHEAD + i, 0, 3);
+    LK_UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(w + LK_PANEL_AHEAD + i, 0, 2);
 }
 
 /* One super-block, or a block of a type that has none. */
 LK_INLINE void unit_step(const int R, const lk_type type, vf totals[LK_TILE_ROWS][LK_TOGETHER], const char *x,
                          const char *w, int part) {
-    const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1, header = type == LK_Q4_K ? 128 : type == LK_Q6_K ? 64 : 0;
+    const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1;
+    const int header = type == LK_Q4_K ? 128 : type == LK_Q6_K ? 64 : 0;
     const int bytes = type == LK_Q8_0 ? 1088 : type == LK_Q6_K ? 832 : 576;
     const char *block = w + header;
     for (int b = 0; b < blocks; b++, block += bytes, x += 44 * R) {
@@ -230,8 +232,8 @@ LK_INLINE float vf_most(vf v) { return vf_largest(v); }
 LK_INLINE int32_t vi_total(vi v) { return v[0] + v[1] + v[2] + v[3]; }
 #endif
 
-/* Rounds 32 values of x to bytes at q, groups of four `apart` bytes from each other; gives the sums of both halves. Where
- * one is not finite the scale is not either. */
+/* Rounds 32 values of x to bytes at q, groups of four `apart` bytes from each other; gives the sums of both halves.
+ * Where one is not finite the scale is not either. */
 LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves[2]) {
 #pragma clang fp contract(off) /* the same bytes with every instruction set */
     vf most = vf_set(0), faults = vf_set(0);

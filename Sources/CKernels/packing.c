@@ -144,7 +144,7 @@ static void get_q6_k(void *dst, const char *unit, size_t row) {
     memcpy(dst, &block, sizeof block);
 }
 
-/* ----------------------------------------------------------------------------------------------------- whole matrices */
+/* --------------------------------------------------------------------------------------------------- whole matrices */
 
 static void put_block(char *unit, size_t row, const char *src, lk_type type) {
     switch (type) {

@@ -80,9 +80,7 @@ struct DecoderBlock: Sendable {
         let columns = shape.qkvColumns
         let normed = try x.rmsNormalized(weight: inputNorm, epsilon: shape.epsilon)
         return try Tensor([x.rows, columns]) { qkv in
-            try query.apply(normed, into: qkv, rowStride: columns, adapter: adapter)
-            try key.apply(normed, into: qkv + query.outputs, rowStride: columns, adapter: adapter)
-            try value.apply(normed, into: qkv + query.outputs + key.outputs, rowStride: columns, adapter: adapter)
+            try Linear.apply([query, key, value], to: normed, into: qkv, rowStride: columns, adapter: adapter)
         }
     }
 
@@ -122,8 +120,7 @@ struct DecoderBlock: Sendable {
         }
         let normed = try hidden.rmsNormalized(weight: postAttentionNorm, epsilon: shape.epsilon)
         let gated = try Tensor([x.rows, 2 * shape.inner]) { gateUp in
-            try gate.apply(normed, into: gateUp, rowStride: 2 * shape.inner, adapter: adapter)
-            try up.apply(normed, into: gateUp + shape.inner, rowStride: 2 * shape.inner, adapter: adapter)
+            try Linear.apply([gate, up], to: normed, into: gateUp, rowStride: 2 * shape.inner, adapter: adapter)
         }.siluGated()
         try hidden.withMutableValues {
             try down.apply(gated, into: $0, rowStride: shape.hidden, adapter: adapter, accumulate: true)

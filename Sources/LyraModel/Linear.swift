@@ -26,6 +26,28 @@ public struct Linear: Sendable {
         _ x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, adapter: Int?, accumulate: Bool = false
     ) throws {
         try weight.multiply(x, into: y, rowStride: rowStride, bias: bias, accumulate: accumulate)
+        try addAdapter(adapter, x, to: y, rowStride: rowStride)
+    }
+
+    /// Several of the same x, whose outputs lie side by side in rows of y that are `rowStride` floats apart.
+    static func apply(
+        _ linears: [Linear], to x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, adapter: Int?
+    ) throws {
+        var column = 0
+        var products: [WeightProduct] = []
+        for linear in linears {
+            products.append(WeightProduct(linear.weight, into: y + column, rowStride: rowStride, bias: linear.bias))
+            column += linear.outputs
+        }
+        try WeightProduct.run(products, of: x)
+        column = 0
+        for linear in linears {
+            try linear.addAdapter(adapter, x, to: y + column, rowStride: rowStride)
+            column += linear.outputs
+        }
+    }
+
+    private func addAdapter(_ adapter: Int?, _ x: Tensor, to y: UnsafeMutablePointer<Float>, rowStride: Int) throws {
         if let adapter, adapters.indices.contains(adapter), let lowRank = adapters[adapter] {
             try lowRank.add(x, to: y, rowStride: rowStride)
         }

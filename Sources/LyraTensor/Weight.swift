@@ -154,21 +154,32 @@ public struct Weight: @unchecked Sendable {
     public func multiply(
         _ x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, bias: [Float]? = nil, accumulate: Bool = false
     ) throws {
-        guard x.columns == inputs, bias.map({ $0.count == outputs }) ?? true else {
-            throw LyraError(.format, "a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
-        }
-        let status = x.withValues { values in
-            if let packedRow {
-                lk_packed_linear(
-                    y, rowStride, values, inputs, x.rows, inputs, base, type, packedRow, outputs, bias,
-                    accumulate ? 1 : 0)
-            } else {
-                lk_linear(
-                    y, rowStride, values, inputs, x.rows, inputs, base, type, outputs, bias, accumulate ? 1 : 0)
+        let product = WeightProduct(self, into: y, rowStride: rowStride, bias: bias, accumulate: accumulate)
+        try WeightProduct.run([product], of: x)
+    }
+
+    /// A product with weights that may lie anywhere, with the kernels' status.
+    func linear(_ product: WeightProduct, _ x: UnsafePointer<Float>, rows: Int) -> Int32 {
+        guard !isPacked else {
+            return withPacked(product) { packed in
+                withUnsafePointer(to: packed) { lk_packed_linear($0, 1, x, inputs, rows, inputs) }
             }
         }
-        withExtendedLifetime(owner) {}
-        guard status == LK_OK else { throw LyraError(.memory, "no memory for a matrix product") }
+        return lk_linear(
+            product.y, product.rowStride, x, inputs, rows, inputs, base, type, outputs, product.bias,
+            product.accumulate ? 1 : 0)
+    }
+
+    /// A product with packed weights as the kernels take it, while its bias stays where it is.
+    func withPacked<R>(_ product: WeightProduct, _ body: (lk_packed_product) -> R) -> R {
+        func call(_ bias: UnsafePointer<Float>?) -> R {
+            body(
+                lk_packed_product(
+                    y: product.y, ldy: product.rowStride, packed: base, type: type, first: packedRow ?? 0, n: outputs,
+                    bias: bias, accumulate: product.accumulate ? 1 : 0))
+        }
+        guard let bias = product.bias else { return call(nil) }
+        return bias.withUnsafeBufferPointer { call($0.baseAddress) }
     }
 }
 

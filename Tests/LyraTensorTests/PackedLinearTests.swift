@@ -55,10 +55,16 @@ import Testing
             for (index, value) in (old ?? []).enumerated() {
                 y[index / columns.count * stride + index % columns.count] = value
             }
-            let status = lk_packed_linear(
-                &y, stride, Array(x[rows.lowerBound * k..<rows.upperBound * k]), k, rows.count, k, packed.base, type,
-                columns.lowerBound, columns.count, old == nil ? Array(bias[columns]) : nil, old == nil ? 0 : 1)
-            #expect(status == LK_OK)
+            let some = Array(x[rows.lowerBound * k..<rows.upperBound * k])
+            bias.withUnsafeBufferPointer { bias in
+                y.withUnsafeMutableBufferPointer { y in
+                    let product = lk_packed_product(
+                        y: y.baseAddress, ldy: stride, packed: packed.base, type: type, first: columns.lowerBound,
+                        n: columns.count, bias: old == nil ? bias.baseAddress.map { $0 + columns.lowerBound } : nil,
+                        accumulate: old == nil ? 0 : 1)
+                    #expect(lk_packed_linear([product], 1, some, k, rows.count, k) == LK_OK)
+                }
+            }
             return rows.indices.flatMap { row -> ArraySlice<Float> in
                 let start = (row - rows.lowerBound) * stride
                 #expect(y[start + columns.count..<start + stride].allSatisfy { $0 == 77 }, "written beside y")
@@ -80,6 +86,53 @@ import Testing
         deinit { base.deallocate() }
     }
 
+    private func product(_ w: PackedMemory, _ type: lk_type, n: Int, _ x: [Float], m: Int, k: Int) -> [Float] {
+        var y = [Float](repeating: 0, count: m * n)
+        let status = y.withUnsafeMutableBufferPointer {
+            lk_packed_linear(
+                [
+                    lk_packed_product(
+                        y: $0.baseAddress, ldy: n, packed: w.base, type: type, first: 0, n: n, bias: nil, accumulate: 0)
+                ], 1, x, k, m, k)
+        }
+        #expect(status == LK_OK)
+        return y
+    }
+
+    /// Products that share x, of more than one type and more than share tiles at a time, are those that each is alone.
+    @Test(arguments: [1, 7, 40]) func severalProductsOfOneInputAreThoseOfEach(_ m: Int) {
+        let types = [LK_Q4_K, LK_Q4_K, LK_Q6_K, LK_BF16] + [lk_type](repeating: LK_Q4_0, count: 11)
+        var sequence = Sequence(m)
+        let x = sequence.floats(m * 256)
+        let weights = types.enumerated().map { index, type -> PackedMemory in
+            let n = 20 + 7 * index
+            var stored = [UInt8](repeating: 0, count: n * 256 / lk_block_elements(type) * lk_block_bytes(type))
+            lk_quantize(&stored, type, sequence.floats(n * 256), n * 256)
+            return PackedMemory(stored, type, n: n, k: 256)
+        }
+        let total = types.indices.reduce(0) { $0 + 20 + 7 * $1 }
+        onEachISA { isa in
+            var y = [Float](repeating: 0, count: m * total)
+            y.withUnsafeMutableBufferPointer { y in
+                var column = 0
+                let products = types.indices.map { index -> lk_packed_product in
+                    defer { column += 20 + 7 * index }
+                    return lk_packed_product(
+                        y: y.baseAddress.map { $0 + column }, ldy: total, packed: weights[index].base,
+                        type: types[index], first: 0, n: 20 + 7 * index, bias: nil, accumulate: 0)
+                }
+                #expect(lk_packed_linear(products, products.count, x, 256, m, 256) == LK_OK)
+            }
+            var column = 0
+            for index in types.indices {
+                let n = 20 + 7 * index, alone = product(weights[index], types[index], n: n, x, m: m, k: 256)
+                let beside = (0..<m).flatMap { y[$0 * total + column..<$0 * total + column + n] }
+                #expect(alone == beside, "\(isa), product \(index)")
+                column += n
+            }
+        }
+    }
+
     @Test(arguments: types) func everyRowCountEqualsTheDefinition(_ type: lk_type) {
         for m in 1...40 {
             let data = Case(type, m: m, n: 45, blocks: 3)
@@ -91,7 +144,9 @@ import Testing
     }
 
     @Test(arguments: types) func everyColumnCountEqualsTheDefinition(_ type: lk_type) {
-        for (n, blocks) in [(1, 1), (2, 2), (15, 1), (16, 1), (17, 1), (31, 5), (32, 1), (33, 1), (64, 1), (97, 2), (700, 1)] {
+        for (n, blocks) in [
+            (1, 1), (2, 2), (15, 1), (16, 1), (17, 1), (31, 5), (32, 1), (33, 1), (64, 1), (97, 2), (700, 1),
+        ] {
             for m in [1, 7] {
                 let data = Case(type, m: m, n: n, blocks: blocks)
                 var sequence = Sequence(n)
@@ -115,7 +170,9 @@ import Testing
         onEachISA { isa in
             let whole = data.product()
             for columns in [0..<130, 5..<6, 31..<33, 32..<64, 40..<130, 129..<130, 3..<100] {
-                let want = (0..<9).flatMap { row in whole[row * 130 + columns.lowerBound..<row * 130 + columns.upperBound] }
+                let want = (0..<9).flatMap { row in
+                    whole[row * 130 + columns.lowerBound..<row * 130 + columns.upperBound]
+                }
                 #expect(data.product(columns: columns) == want, "\(isa), columns \(columns)")
             }
         }
@@ -158,10 +215,8 @@ import Testing
         let k = 64, one: [UInt8] = [0x00, 0x3c] + [UInt8](repeating: UInt8(bitPattern: weight), count: 32)
         let packed = PackedMemory((0..<2 * 33).flatMap { _ in one }, LK_Q8_0, n: 33, k: k)
         onEachISA { isa in
-            var y = [Float](repeating: 0, count: 33)
-            let status = lk_packed_linear(
-                &y, 33, [Float](repeating: x, count: k), k, 1, k, packed.base, LK_Q8_0, 0, 33, nil, 0)
-            #expect(status == LK_OK && difference(y, y.map { _ in Double(weight) * Double(x) * 64 }) < 1e-6, "\(isa)")
+            let y = product(packed, LK_Q8_0, n: 33, [Float](repeating: x, count: k), m: 1, k: k)
+            #expect(difference(y, y.map { _ in Double(weight) * Double(x) * 64 }) < 1e-6, "\(isa)")
         }
     }
 
@@ -171,8 +226,7 @@ import Testing
             var x = data.x
             x[3 * data.k + 5] = bad
             onEachISA { isa in
-                var y = [Float](repeating: 0, count: 8 * 40)
-                _ = lk_packed_linear(&y, 40, x, data.k, 8, data.k, data.packed.base, type, 0, 40, nil, 0)
+                let y = product(data.packed, type, n: 40, x, m: 8, k: data.k)
                 #expect(y[3 * 40..<4 * 40].allSatisfy { !$0.isFinite }, "\(isa), \(bad)")
                 #expect(y[..<(3 * 40)].allSatisfy(\.isFinite) && y[(4 * 40)...].allSatisfy(\.isFinite), "\(isa)")
             }

@@ -17,7 +17,8 @@ import Testing
     private func stored(_ type: ElementType, _ shape: [Int], _ bytes: [UInt8]) -> StoredTensor {
         let owner = Bytes(bytes)
         return StoredTensor(
-            name: "w", type: type, shape: shape, bytes: UnsafeRawBufferPointer(owner.buffer), owner: owner, source: "test")
+            name: "w", type: type, shape: shape, bytes: UnsafeRawBufferPointer(owner.buffer), owner: owner,
+            source: "test")
     }
 
     private func plain(_ outputs: Int, _ inputs: Int) throws -> Weight {
@@ -54,6 +55,31 @@ import Testing
         packed.copyRow(75, to: &same)
         #expect(row == same)
         #expect(throws: LyraError.self) { try packed.rows(299..<301) }
+    }
+
+    /// Plain and packed weights beside each other, with and without a bias.
+    @Test func productsBesideEachOtherAreThoseOfEach() throws {
+        let plain = try plain(40, 256), packed = try plain.packed(as: .q8_0), other = try plain.packed(as: .bfloat16)
+        var sequence = Sequence(4)
+        let x = try Tensor([3, 256], sequence.floats(3 * 256)), bias = sequence.floats(40)
+        for weights in [[plain, packed], [packed, other, packed]] {
+            let total = 40 * weights.count
+            let beside = try Tensor([3, total]) { y in
+                try WeightProduct.run(
+                    weights.enumerated().map { index, weight in
+                        WeightProduct(weight, into: y + 40 * index, rowStride: total, bias: index == 0 ? bias : nil)
+                    }, of: x)
+            }
+            let values = beside.values
+            for (index, weight) in weights.enumerated() {
+                let alone = try weight.multiply(x, bias: index == 0 ? bias : nil).values
+                for row in 0..<3 {
+                    let start = row * total + 40 * index
+                    #expect(Array(values[start..<start + 40]) == Array(alone[row * 40..<row * 40 + 40]))
+                }
+            }
+        }
+        #expect(throws: LyraError.self) { try packed.multiply(x, bias: [1]) }
     }
 
     /// From blocks, from a repacked one, and by way of another type: the same numbers.

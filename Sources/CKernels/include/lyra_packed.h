@@ -22,10 +22,21 @@ void lk_pack(void *packed, const void *w, lk_type type, size_t n, size_t k);
 /* dst[k] = row `row` of the weights, as lk_widen would have made it of the unpacked ones. */
 void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_t row);
 
-/* y[m, n] = x[m, k] · wᵀ + bias[n] with rows first … first + n of the packed weights; with `accumulate`, y's old values
- * are added instead of a bias. x is rounded: to BF16, or beside block types to 8 bits with a scale for every 32 values
- * of a row. A row's result does not depend on the other rows, nor on the number of threads. */
-int lk_packed_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *packed,
-                     lk_type type, size_t first, size_t n, const float *bias, int accumulate);
+/* y[m, n] = x[m, k] · wᵀ + bias[n] with rows first … first + n of packed weights w[…, k]; `bias` may be null. With
+ * `accumulate`, y's old values are added instead of a bias. */
+typedef struct lk_packed_product {
+    float *y;
+    size_t ldy;
+    const void *packed;
+    lk_type type;
+    size_t first, n;
+    const float *bias;
+    int accumulate;
+} lk_packed_product;
+
+/* Several products of the same x, which neither overlap nor wait for each other. x is rounded once: to BF16, or beside
+ * block types to 8 bits with a scale for every 32 values of a row. A row's result does not depend on the other rows, nor
+ * on the number of threads. */
+int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k);
 
 #endif

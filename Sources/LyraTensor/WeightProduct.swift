@@ -1,0 +1,54 @@
+import CKernels
+
+/// One product y = x · weightᵀ + bias, to be run beside others of the same x.
+public struct WeightProduct {
+    let weight: Weight
+    let y: UnsafeMutablePointer<Float>
+    let rowStride: Int
+    let bias: [Float]?
+    let accumulate: Bool
+
+    /// - Parameters:
+    ///   - y: rows of `weight.outputs` floats, `rowStride` floats apart, that nobody else writes
+    ///   - accumulate: adds to what is in y, and no bias
+    public init(
+        _ weight: Weight, into y: UnsafeMutablePointer<Float>, rowStride: Int, bias: [Float]? = nil,
+        accumulate: Bool = false
+    ) {
+        (self.weight, self.y, self.rowStride, self.bias, self.accumulate) = (weight, y, rowStride, bias, accumulate)
+    }
+
+    /// Runs all of them. Where all weights are packed, x is rounded once and threads go from one matrix to the next
+    /// without waiting.
+    ///
+    /// - Parameter x: [rows, inputs]
+    /// - Throws: `LyraError.format` if x or a bias does not fit, `LyraError.memory` if there is no room; y is then undefined.
+    public static func run(_ products: [WeightProduct], of x: Tensor) throws {
+        for product in products {
+            let weight = product.weight
+            guard x.columns == weight.inputs, product.bias.map({ $0.count == weight.outputs }) ?? true else {
+                throw LyraError(
+                    .format, "a matrix [\(weight.outputs), \(weight.inputs)] does not take rows of \(x.columns)")
+            }
+        }
+        let (rows, columns) = (x.rows, x.columns)
+        let done = x.withValues { values -> Bool in
+            guard products.allSatisfy(\.weight.isPacked) else {
+                return products.allSatisfy { $0.weight.linear($0, values, rows: rows) == LK_OK }
+            }
+            return withKernelProducts(products[...], []) {
+                lk_packed_linear($0, $0.count, values, columns, rows, columns) == LK_OK
+            }
+        }
+        withExtendedLifetime(products) {}
+        guard done else { throw LyraError(.memory, "no memory for a matrix product") }
+    }
+
+    /// All products as the kernels take them, while their biases stay where they are.
+    private static func withKernelProducts<R>(
+        _ products: ArraySlice<WeightProduct>, _ made: [lk_packed_product], _ body: ([lk_packed_product]) -> R
+    ) -> R {
+        guard let first = products.first else { return body(made) }
+        return first.weight.withPacked(first) { withKernelProducts(products.dropFirst(), made + [$0], body) }
+    }
+}
