@@ -44,13 +44,17 @@ struct PartsBenchCommand: ParsableCommand {
     var json = false
 
     enum WeightType: String, ExpressibleByArgument, CaseIterable {
-        case bf16, f16, f32
+        case bf16, f16, f32, q8_0, q4_0, q4_k, q6_k
 
         var element: ElementType {
             switch self {
             case .bf16: .bfloat16
             case .f16: .float16
             case .f32: .float32
+            case .q8_0: .q8_0
+            case .q4_0: .q4_0
+            case .q4_k: .q4_k
+            case .q6_k: .q6_k
             }
         }
     }

@@ -14,7 +14,7 @@ public final class RandomWeights: WeightSource {
     private let keeps: Bool
 
     /// - Parameters:
-    ///   - type: F32, F16 or BF16
+    ///   - type: F32, F16, BF16, or a block type for the matrices whose rows it fits; all else is then F32
     ///   - keeps: whether `made` lists the tensors
     public init(seed: UInt64, type: ElementType, keeps: Bool = false) {
         self.seed = seed
@@ -27,42 +27,39 @@ public final class RandomWeights: WeightSource {
 
     public func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor {
         let count = try FloatStorage.count(of: shape)
-        let storage = try FloatStorage(count: (count * type.size + 3) / 4)
-        fill(UnsafeMutableRawPointer(storage.base), count, name, shape)
-        let bytes = UnsafeRawBufferPointer(start: storage.base, count: count * type.size)
+        let inBlocks = type.blockElements > 1
+        let type = !inBlocks || (shape.count == 2 && type.canPack(inputs: shape[1])) ? type : .float32
+        let byteCount = count / type.blockElements * type.size
+        let storage = try FloatStorage(count: (byteCount + 3) / 4)
+        try fill(UnsafeMutableRawPointer(storage.base), byteCount, type, name, shape)
+        let bytes = UnsafeRawBufferPointer(start: storage.base, count: byteCount)
         let tensor = StoredTensor(name: name, type: type, shape: shape, bytes: bytes, owner: storage, source: origin)
         if keeps { made.append(tensor) }
         return tensor
     }
 
-    /// Numbers of one tensor repeat after this many; making billions would take longer than running them.
+    /// Numbers of one tensor repeat after this many, a multiple of every block; making billions would take longer than
+    /// running them.
     private static let period = 1 << 16
 
-    private func fill(_ memory: UnsafeMutableRawPointer, _ count: Int, _ name: String, _ shape: [Int]) {
+    private func fill(
+        _ memory: UnsafeMutableRawPointer, _ byteCount: Int, _ type: ElementType, _ name: String, _ shape: [Int]
+    ) throws {
         let (mean, deviation) = RandomWeights.distribution(name, shape)
         var state = name.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-        let first = min(count, Self.period)
-        for i in 0..<first {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            // Uniform with the wanted deviation: the width of a uniform distribution is √12 deviations.
-            let uniform = Float(Int32(truncatingIfNeeded: state >> 32)) * Float(0x1p-32)
-            store(mean + uniform * 3.464_101_6 * deviation, memory, i)
+        let count = min(byteCount / type.size * type.blockElements, Self.period)
+        let numbers = try Tensor([count]) { numbers in
+            for i in 0..<count {
+                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                // Uniform with the wanted deviation: the width of a uniform distribution is √12 deviations.
+                let uniform = Float(Int32(truncatingIfNeeded: state >> 32)) * Float(0x1p-32)
+                numbers[i] = mean + uniform * 3.464_101_6 * deviation
+            }
         }
-        for start in stride(from: first, to: count, by: max(first, 1)) {
-            (memory + start * type.size).copyMemory(from: memory, byteCount: min(first, count - start) * type.size)
-        }
-    }
-
-    private func store(_ value: Float, _ memory: UnsafeMutableRawPointer, _ index: Int) {
-        switch type {
-        case .bfloat16:
-            // Round to nearest: half of the last place that stays is added before the rest is cut off.
-            let half = UInt16(truncatingIfNeeded: (value.bitPattern &+ 0x8000) >> 16)
-            memory.storeBytes(of: half, toByteOffset: index * 2, as: UInt16.self)
-        case .float16:
-            memory.storeBytes(of: Float16(value), toByteOffset: index * 2, as: Float16.self)
-        default:
-            memory.storeBytes(of: value, toByteOffset: index * 4, as: Float.self)
+        try numbers.store(as: type, to: memory)
+        let first = count / type.blockElements * type.size
+        for start in stride(from: first, to: byteCount, by: max(first, 1)) {
+            (memory + start).copyMemory(from: memory, byteCount: min(first, byteCount - start))
         }
     }
 

@@ -1,3 +1,5 @@
+import CKernels
+
 /// Element types that lyra reads from files: plain ones, and GGUF's blocks, which hold several elements with their scales.
 public enum ElementType: String, Sendable, CaseIterable {
     case float64 = "F64"
@@ -70,4 +72,17 @@ public struct StoredTensor: @unchecked Sendable {
 
     /// Number of elements.
     public var count: Int { bytes.count / type.size * type.blockElements }
+}
+
+extension Tensor {
+    /// Writes all values in `type`: F32, F16 or BF16 rounded to nearest even, or blocks.
+    ///
+    /// - Parameter destination: room for `count` values of the type
+    /// - Throws: `LyraError.argument` for another type, or a count that is not a multiple of the block.
+    public func store(as type: ElementType, to destination: UnsafeMutableRawPointer) throws {
+        guard let kernel = type.kernelType, count % type.blockElements == 0 else {
+            throw LyraError(.argument, "a tensor of shape \(shape) cannot be stored as \(type.rawValue)")
+        }
+        withValues { lk_quantize(destination, kernel, $0, count) }
+    }
 }
