@@ -19,27 +19,48 @@ typedef struct packed_job {
     const float *x;
     char *tiles;
     lk_type type;
+    int precise, split; /* for BF16: x is not rounded; each row is two in a tile */
     size_t ldx, m, k;
-    size_t row_bytes; /* of x in a tile */
+    size_t row_bytes;   /* of x in a tile */
 } packed_job;
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Rows of the tile that starts at row r: whole tiles first, the rest in one, or two where BF16 has no such tile. */
-static size_t tile_rows(const packed_job *j, size_t r) {
-    size_t left = j->m - r;
-    if (j->type == LK_BF16 && left >= LK_TILE_ROWS_BF16) return LK_TILE_ROWS_BF16;
-    return smaller(left, LK_TILE_ROWS);
+/* Rows of x in a whole tile. */
+static size_t tile_step(const packed_job *j) {
+    return j->type == LK_BF16 && !j->split ? LK_TILE_ROWS_BF16 : LK_TILE_ROWS;
 }
 
-static size_t tile_step(const packed_job *j) { return j->type == LK_BF16 ? LK_TILE_ROWS_BF16 : LK_TILE_ROWS; }
+/* Rows of x in the tile that starts at row r: whole tiles first, the rest in one, or two where BF16 has no such tile. */
+static size_t tile_rows(const packed_job *j, size_t r) {
+    size_t left = j->m - r;
+    return left >= tile_step(j) ? tile_step(j) : smaller(left, LK_TILE_ROWS);
+}
+
+/* Rows of the tile that has so many of x: there are split ones of 2, 4, 6 and 12. */
+static size_t kernel_rows(const packed_job *j, size_t rows) {
+    return !j->split ? rows : 2 * rows <= LK_TILE_ROWS ? 2 * rows : LK_TILE_ROWS_BF16;
+}
+
+static void make_bf16_tile(const packed_job *j, char *tile, const float *x, size_t rows) {
+    const lk_packed_table *kernels = lk_packed_kernels();
+    size_t all = kernel_rows(j, rows);
+    lk_bf16_part part = j->precise && !j->split ? LK_BF16_WHOLE : LK_BF16_ROUNDED;
+    if (j->split && all > 2 * rows) memset(tile, 0, all * (j->row_bytes / 2));
+    for (size_t r = 0; r < rows; r++) {
+        kernels->make_bf16_row(tile, x + r * j->ldx, r, all, j->k, part);
+        if (j->split) kernels->make_bf16_row(tile, x + r * j->ldx, all / 2 + r, all, j->k, LK_BF16_REST);
+    }
+}
 
 static void make_tiles(void *context, size_t index) {
-    packed_job *j = context;
+    const packed_job *j = context;
     size_t first = index * tile_step(j), last = smaller(j->m, first + tile_step(j));
     for (size_t r = first, rows; r < last; r += rows) {
+        char *tile = j->tiles + r * j->row_bytes;
         rows = tile_rows(j, r);
-        lk_packed_kernels()->make_tile(j->tiles + r * j->row_bytes, j->x + r * j->ldx, j->ldx, rows, j->k, j->type);
+        if (j->type == LK_BF16) make_bf16_tile(j, tile, j->x + r * j->ldx, rows);
+        else lk_packed_kernels()->make_integer_tile(tile, j->x + r * j->ldx, j->ldx, rows, j->k, j->type);
     }
 }
 
@@ -65,9 +86,11 @@ static void run_panels(const packed_job *j, const lk_packed_product *product, si
         rows = tile_rows(j, r);
         for (size_t p = first; p < last; p++) {
             float sums[LK_TILE_ROWS_BF16 * LK_PANEL] __attribute__((aligned(64)));
-            memset(sums, 0, rows * LK_PANEL * sizeof(float));
-            lk_packed_kernels()->multiply(sums, j->tiles + r * j->row_bytes, rows,
+            size_t all = kernel_rows(j, rows);
+            memset(sums, 0, all * LK_PANEL * sizeof(float));
+            lk_packed_kernels()->multiply(sums, j->tiles + r * j->row_bytes, all,
                                           (const char *)product->packed + p * bytes, j->type, units);
+            for (size_t i = 0; j->split && i < rows * LK_PANEL; i++) sums[i] += sums[all / 2 * LK_PANEL + i];
             finish(product, r, rows, p, sums);
         }
     }
@@ -102,10 +125,14 @@ static void panel_task(void *context, size_t index) {
 }
 
 static int run(packed_job *j) {
-    size_t units = lk_units(j->type, j->k), tiles = (j->m + tile_step(j) - 1) / tile_step(j), tasks = 0;
+    size_t units = lk_units(j->type, j->k), tiles, tasks = 0;
+    j->precise = j->type == LK_BF16 && (j->products->precise || j->m <= LK_FEW_ROWS);
+    j->split = j->precise && lk_packed_kernels()->bf16_bytes == 4;
+    tiles = (j->m + tile_step(j) - 1) / tile_step(j);
     j->row_bytes = j->type == LK_BF16 ? units * lk_packed_kernels()->bf16_bytes : 44 * (j->k / 32);
-    /* The caller's own scratch, which tasks only read. */
-    j->tiles = (char *)lk_scratch(0, j->m * j->row_bytes / sizeof(float) + 1);
+    if (j->split) j->row_bytes *= 2;
+    /* The caller's own scratch, which tasks only read; the last tile may have room for more rows than there are. */
+    j->tiles = (char *)lk_scratch(0, (j->m + LK_TILE_ROWS) * j->row_bytes / sizeof(float));
     if (!j->tiles) return LK_NO_MEMORY;
     if (j->m * j->k > ALONE) lk_parallel(tiles, make_tiles, j);
     else
@@ -115,7 +142,12 @@ static int run(packed_job *j) {
     return LK_OK;
 }
 
-/* Products of one type, for rows of x that are made into tiles at a time. */
+/* Whether tiles that serve the one serve the other. */
+static int share_tiles(const lk_packed_product *a, const lk_packed_product *b) {
+    return a->type == b->type && !a->precise == !b->precise;
+}
+
+/* Products that share tiles, for rows of x that are made into tiles at a time. */
 static int run_rows(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k) {
     for (size_t r = 0, rows; r < m; r += rows) {
         lk_packed_product here[PRODUCTS];
@@ -134,7 +166,8 @@ static int run_rows(const lk_packed_product *products, size_t count, const float
 
 int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k) {
     for (size_t i = 0, some; i < count; i += some) {
-        for (some = 1; some < PRODUCTS && i + some < count && products[i + some].type == products[i].type;) some++;
+        for (some = 1; some < PRODUCTS && i + some < count && share_tiles(products + i, products + i + some);)
+            some++;
         int status = run_rows(products + i, some, x, ldx, m, k);
         if (status != LK_OK) return status;
     }

@@ -25,7 +25,8 @@
  *
  * where the corrections undo what was added to the weights: for each half of the 32, -added · Σ x (int32), which sums
  * start from (for types with one scale for 32, the first is for all), and for Q4_K scale · Σ x (f32), which minimums
- * meet. For BF16 a tile is [k / 2][R][2 k], as BF16 or, where the processor has no such product, as floats.
+ * meet. For BF16 a tile is [k / 2][R][2 k], as BF16 or, where the processor has no such product, as floats; with
+ * precise products and BF16, rows R / 2 on hold what rounding left of rows 0 on.
  */
 #ifndef LYRA_KERNELS_PACKED_H
 #define LYRA_KERNELS_PACKED_H
@@ -40,10 +41,20 @@ enum {
 
 enum { LK_Q8_0_UNIT = 1088, LK_Q4_0_UNIT = 576, LK_Q4_K_UNIT = 4736, LK_Q6_K_UNIT = 6720, LK_BF16_UNIT = 128 };
 
+/* What a row of a BF16 tile has of x. Where pairs are BF16, a row for the rounded values and one for what rounding left
+ * keep 16 bits of the mantissa. */
+typedef enum lk_bf16_part {
+    LK_BF16_ROUNDED,
+    LK_BF16_REST,
+    LK_BF16_WHOLE /* where pairs are floats */
+} lk_bf16_part;
+
 typedef struct lk_packed_table {
     size_t bf16_bytes; /* of a pair of x in a BF16 tile */
-    /* x[rows, k] becomes one tile of `rows` rows. */
-    void (*make_tile)(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type);
+    /* x[rows, k] becomes one tile of `rows` rows, for blocks of `type`. */
+    void (*make_integer_tile)(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type);
+    /* x[k] becomes row `row` of a BF16 tile of `rows` rows. */
+    void (*make_bf16_row)(char *tile, const float *x, size_t row, size_t rows, size_t k, lk_bf16_part part);
     /* sums[rows][32] += tile · panelᵀ over `units` units. rows: 1 … LK_TILE_ROWS; for BF16 1 … 6 and 12. */
     void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t units);
 } lk_packed_table;

@@ -340,32 +340,35 @@ LK_INLINE vu vu_round_bf16(vf v) {
 }
 
 /* Pairs of one vector of x, `apart` bytes from each other. */
-LK_INLINE void make_pairs(char *pair, size_t apart, vf v, int pairs) {
+LK_INLINE void put_pairs(char *pair, size_t apart, vu v, int pairs) {
     typedef uint64_t vw __attribute__((vector_size(LK_WIDTH * 4)));
-    vw two = (vw)vu_round_bf16(v);
+    vw two = (vw)v;
     if (LK_PAIR_BYTES == 4) two = two >> 48 << 16 | (two >> 16 & 0xffff);
     LK_UNROLL for (int j = 0; j < LK_WIDTH / 2; j++)
         if (j < pairs) memcpy(pair + (size_t)j * apart, (const char *)&two + 8 * j, LK_PAIR_BYTES);
 }
 
-static void make_bf16_tile(char *tile, const float *x, size_t ldx, size_t rows, size_t k) {
+/* One vector of x as its tile wants it: rounded, what rounding left, or whole. */
+LK_INLINE vu bf16_part(vf v, lk_bf16_part part) {
+    vu rounded = vu_round_bf16(v);
+    if (part == LK_BF16_ROUNDED) return rounded;
+    if (part == LK_BF16_WHOLE) return (vu)v;
+    vf left = v - (vf)rounded;
+    return vu_round_bf16(vf_select(left == left, left, vf_set(0)));
+}
+
+static void make_bf16_row(char *tile, const float *x, size_t row, size_t rows, size_t k, lk_bf16_part part) {
     const size_t apart = LK_PAIR_BYTES * rows;
-    for (size_t r = 0; r < rows; r++, x += ldx) {
-        char *pair = tile + LK_PAIR_BYTES * r;
-        size_t i = 0;
-        for (; i + LK_WIDTH <= k; i += LK_WIDTH) make_pairs(pair + i / 2 * apart, apart, vf_load(x + i), LK_WIDTH / 2);
-        float rest[LK_WIDTH] = {0};
-        memcpy(rest, x + i, (k - i) * sizeof(float));
-        make_pairs(pair + i / 2 * apart, apart, vf_load(rest), (int)(k - i + 1) / 2);
-    }
+    char *pair = tile + LK_PAIR_BYTES * row;
+    size_t i = 0;
+    for (; i + LK_WIDTH <= k; i += LK_WIDTH, pair += LK_WIDTH / 2 * apart)
+        put_pairs(pair, apart, bf16_part(vf_load(x + i), part), LK_WIDTH / 2);
+    float end[LK_WIDTH] = {0};
+    memcpy(end, x + i, (k - i) * sizeof(float));
+    put_pairs(pair, apart, bf16_part(vf_load(end), part), (int)(k - i + 1) / 2);
 }
 
 /* ---------------------------------------------------------------------------------------------------- the functions */
-
-static void make_tile(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type) {
-    if (type == LK_BF16) make_bf16_tile(tile, x, ldx, rows, k);
-    else make_integer_tile(tile, x, ldx, rows, k, type);
-}
 
 static void multiply(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t units) {
     switch (type) {
@@ -377,4 +380,4 @@ static void multiply(float *sums, const char *tile, size_t rows, const char *pan
     }
 }
 
-const lk_packed_table LK_PACKED_TABLE = {LK_PAIR_BYTES, make_tile, multiply};
+const lk_packed_table LK_PACKED_TABLE = {LK_PAIR_BYTES, make_integer_tile, make_bf16_row, multiply};

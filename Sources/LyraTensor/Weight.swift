@@ -4,7 +4,7 @@ import CKernels
 ///
 /// Plain ones (BF16, F16 or F32) lie as the file stores them and are read in place. Packed ones (BF16, or GGUF's blocks)
 /// lie in memory of their own in the order in which the fastest kernels read them; those round the other factor, to BF16
-/// or to 8 bits with a scale for every 32 values.
+/// if there are many rows of it, or beside blocks to 8 bits with a scale for every 32 values.
 public struct Weight: @unchecked Sendable {
     public let outputs: Int
     public let inputs: Int
@@ -13,6 +13,7 @@ public struct Weight: @unchecked Sendable {
     private let owner: AnyObject
     /// In packed memory, the row that is this matrix's first; nil for plain memory.
     private let packedRow: Int?
+    private let precise: Bool
 
     /// Bytes that a product reads.
     public let byteCount: Int
@@ -42,7 +43,7 @@ public struct Weight: @unchecked Sendable {
         }
         let plain = Weight(
             outputs: outputs, inputs: inputs, type: type, base: base, owner: stored.owner, packedRow: nil,
-            byteCount: stored.bytes.count)
+            precise: false, byteCount: stored.bytes.count)
         guard stored.type.blockElements > 1 else {
             self = plain
             return
@@ -53,30 +54,38 @@ public struct Weight: @unchecked Sendable {
                 "\(stored.source): tensor \(stored.name) of shape \(stored.shape) has \(stored.bytes.count) bytes, which "
                     + "are not rows of \(stored.type.rawValue) blocks")
         }
-        self = try plain.packed()
+        self = try plain.packed(precise: false)
     }
 
     private init(
         outputs: Int, inputs: Int, type: lk_type, base: UnsafeRawPointer, owner: AnyObject, packedRow: Int?,
-        byteCount: Int
+        precise: Bool, byteCount: Int
     ) {
         (self.outputs, self.inputs, self.type, self.byteCount) = (outputs, inputs, type, byteCount)
-        (self.base, self.owner, self.packedRow) = (base, owner, packedRow)
+        (self.base, self.owner, self.packedRow, self.precise) = (base, owner, packedRow, precise)
     }
 
     /// Packs rows of the kernels' type as they are.
-    private func packed() throws -> Weight {
-        try filled(type) { lk_pack($0, base, type, outputs, inputs) }
+    private func packed(precise: Bool) throws -> Weight {
+        try filled(type, precise: precise) { lk_pack($0, base, type, outputs, inputs) }
     }
 
     /// A packed weight of this one's shape in memory that `fill` writes.
-    private func filled(_ type: lk_type, _ fill: (UnsafeMutableRawPointer) throws -> Void) throws -> Weight {
+    private func filled(
+        _ type: lk_type, precise: Bool, _ fill: (UnsafeMutableRawPointer) throws -> Void
+    ) throws -> Weight {
         let storage = try PackedStorage(byteCount: lk_packed_bytes(type, outputs, inputs))
         try fill(storage.base)
         withExtendedLifetime(owner) {}
         return Weight(
             outputs: outputs, inputs: inputs, type: type, base: storage.base, owner: storage, packedRow: 0,
-            byteCount: storage.byteCount)
+            precise: precise, byteCount: storage.byteCount)
+    }
+
+    private init(_ other: Weight, precise: Bool) {
+        self.init(
+            outputs: other.outputs, inputs: other.inputs, type: other.type, base: other.base, owner: other.owner,
+            packedRow: other.packedRow, precise: precise, byteCount: other.byteCount)
     }
 
     /// Whether it lies in the kernels' order.
@@ -87,16 +96,18 @@ public struct Weight: @unchecked Sendable {
 
     /// The same weights packed, converted to `element` where they are of another type.
     ///
-    /// - Parameter element: BF16 or a block type; `ElementType.canPack(inputs:)` tells whether its blocks fit.
+    /// - Parameters:
+    ///   - element: BF16 or a block type; `ElementType.canPack(inputs:)` tells whether its blocks fit
+    ///   - precise: of BF16, whether products with many rows keep 16 bits of the other factor's mantissa, in twice the time
     /// - Throws: `LyraError.argument` if they do not, `LyraError.memory` if there is no room.
-    public func packed(as element: ElementType) throws -> Weight {
+    public func packed(as element: ElementType, precise: Bool = false) throws -> Weight {
         guard let wanted = element.kernelType, element.canPack(inputs: inputs) else {
             throw LyraError(.argument, "a matrix [\(outputs), \(inputs)] cannot be packed as \(element.rawValue)")
         }
         if wanted == type {
-            return isPacked ? self : try packed()
+            return isPacked ? Weight(self, precise: precise) : try packed(precise: precise)
         }
-        return try filled(wanted) { memory in
+        return try filled(wanted, precise: precise) { memory in
             let rows = min(Self.rowsAtOnce, outputs)
             let floats = try FloatStorage(count: rows * inputs)
             let stored = try PackedStorage(byteCount: rows * inputs / element.blockElements * element.size)
@@ -120,7 +131,7 @@ public struct Weight: @unchecked Sendable {
         return Weight(
             outputs: range.count, inputs: inputs, type: type,
             base: isPacked ? base : base + range.lowerBound * rowBytes, owner: owner,
-            packedRow: packedRow.map { $0 + range.lowerBound }, byteCount: range.count * rowBytes)
+            packedRow: packedRow.map { $0 + range.lowerBound }, precise: precise, byteCount: range.count * rowBytes)
     }
 
     /// Shows some of the stored bytes: runs of 64 from all over the matrix, 16 at most.
@@ -176,7 +187,7 @@ public struct Weight: @unchecked Sendable {
             body(
                 lk_packed_product(
                     y: product.y, ldy: product.rowStride, packed: base, type: type, first: packedRow ?? 0, n: outputs,
-                    bias: bias, accumulate: product.accumulate ? 1 : 0))
+                    bias: bias, accumulate: product.accumulate ? 1 : 0, precise: precise ? 1 : 0))
         }
         guard let bias = product.bias else { return call(nil) }
         return bias.withUnsafeBufferPointer { call($0.baseAddress) }

@@ -23,7 +23,11 @@ void lk_pack(void *packed, const void *w, lk_type type, size_t n, size_t k);
 void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_t row);
 
 /* y[m, n] = x[m, k] · wᵀ + bias[n] with rows first … first + n of packed weights w[…, k]; `bias` may be null. With
- * `accumulate`, y's old values are added instead of a bias. */
+ * `accumulate`, y's old values are added instead of a bias. Beside BF16 weights x is rounded to BF16; with `precise`, and
+ * with LK_FEW_ROWS rows or fewer, where it costs nothing, x keeps 16 bits of its mantissa or more. On many rows that takes
+ * twice as long. */
+enum { LK_FEW_ROWS = 6 };
+
 typedef struct lk_packed_product {
     float *y;
     size_t ldy;
@@ -32,11 +36,12 @@ typedef struct lk_packed_product {
     size_t first, n;
     const float *bias;
     int accumulate;
+    int precise;
 } lk_packed_product;
 
-/* Several products of the same x, which neither overlap nor wait for each other. x is rounded once: to BF16, or beside
- * block types to 8 bits with a scale for every 32 values of a row. A row's result does not depend on the other rows, nor
- * on the number of threads. */
+/* Several products of the same x, which neither overlap nor wait for each other. x is rounded once; beside block
+ * types that is to 8 bits with a scale for every 32 values of a row. Results do not depend on the number of threads, and a
+ * row's not on the other rows, but for BF16 on whether there are more than LK_FEW_ROWS. */
 int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k);
 
 #endif
