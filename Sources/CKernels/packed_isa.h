@@ -126,29 +126,29 @@ LK_INLINE vf block_minimums(const char *w, const char *super, int part) {
     return vf_from_f16(super + 64 + 2 * LK_WIDTH * part) * vf_from_u8(w + 544 + LK_WIDTH * part);
 }
 
-/* totals += one block of 32 k: R rows of x, the rows of LK_TOGETHER vectors from `part` on. Everything but the pointers
- * is constant wherever this is inlined. */
-LK_INLINE void block_step(const int R, const lk_type type, vf totals[LK_TILE_ROWS][LK_TOGETHER], const char *x,
+/* totals += one block of 32 k: R rows of x, the rows of T vectors from `part` on. Everything but the pointers is
+ * constant wherever this is inlined. */
+LK_INLINE void block_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS], const char *x,
                           const char *w, const char *super, int part) {
     const int halves = type == LK_Q6_K ? 2 : 1, groups = 8 / halves;
     const char *scales = x + 32 * R, *corrections = scales + 4 * R;
     LK_UNROLL for (int half = 0; half < halves; half++) {
-        vi sums[LK_TILE_ROWS][LK_TOGETHER];
+        vi sums[LK_TILE_ROWS][LK_PARTS];
         LK_UNROLL for (int r = 0; r < R; r++)
-            LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++)
+            LK_UNROLL for (int p = 0; p < T; p++)
                 sums[r][p] = type == LK_Q4_K ? (vi){0} : int_at(corrections + 4 * (half * R + r)) - (vi){0};
         LK_UNROLL for (int i = half * groups; i < (half + 1) * groups; i++) {
-            vu v[LK_TOGETHER];
-            LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++) v[p] = block_weights(type, w, i, part + p);
+            vu v[LK_PARTS];
+            LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, part + p);
             LK_UNROLL for (int r = 0; r < R; r++) {
                 int32_t four = int_at(x + 4 * (i * R + r));
-                LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++) {
+                LK_UNROLL for (int p = 0; p < T; p++) {
                     sums[r][p] = vi_dot_as(type, sums[r][p], v[p], four);
                     LK_IN_ORDER(sums[r][p]);
                 }
             }
         }
-        LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++) {
+        LK_UNROLL for (int p = 0; p < T; p++) {
             vf scale = block_scales(type, w, super, half, part + p);
             LK_UNROLL for (int r = 0; r < R; r++)
                 totals[r][p] += __builtin_convertvector(sums[r][p], vf) * (scale * vf_set(float_at(scales + 4 * r)));
@@ -165,7 +165,7 @@ LK_INLINE void prefetch_lines(const char *w, int bytes) {
 }
 
 /* One super-block, or a block of a type that has none. */
-LK_INLINE void unit_step(const int R, const lk_type type, vf totals[LK_TILE_ROWS][LK_TOGETHER], const char *x,
+LK_INLINE void unit_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS], const char *x,
                          const char *w, int part) {
     const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1;
     const int header = type == LK_Q4_K ? 128 : type == LK_Q6_K ? 64 : 0;
@@ -173,7 +173,7 @@ LK_INLINE void unit_step(const int R, const lk_type type, vf totals[LK_TILE_ROWS
     const char *block = w + header;
     for (int b = 0; b < blocks; b++, block += bytes, x += 44 * R) {
         if (R <= 2) prefetch_lines(block, bytes);
-        block_step(R, type, totals, x, block, w, part);
+        block_step(R, T, type, totals, x, block, w, part);
     }
 }
 
@@ -183,14 +183,16 @@ LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const 
                          : type == LK_Q4_K ? LK_Q4_K_UNIT
                                            : LK_Q6_K_UNIT;
     const size_t x_bytes = (size_t)(44 * R * (type == LK_Q4_K || type == LK_Q6_K ? 8 : 1));
-    vf totals[LK_TILE_ROWS][LK_TOGETHER];
-    for (int part = 0; part < LK_PARTS; part += LK_TOGETHER) {
+    /* One row leaves registers for the whole panel, so that its lines are read in order. */
+    const int T = LK_WIDTH == 8 && R == 1 ? LK_PARTS : LK_TOGETHER;
+    vf totals[LK_TILE_ROWS][LK_PARTS];
+    for (int part = 0; part < LK_PARTS; part += T) {
         LK_UNROLL for (int r = 0; r < R; r++)
-            LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++)
+            LK_UNROLL for (int p = 0; p < T; p++)
                 totals[r][p] = vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
-        for (size_t u = 0; u < units; u++) unit_step(R, type, totals, x + u * x_bytes, w + u * bytes, part);
+        for (size_t u = 0; u < units; u++) unit_step(R, T, type, totals, x + u * x_bytes, w + u * bytes, part);
         LK_UNROLL for (int r = 0; r < R; r++)
-            LK_UNROLL for (int p = 0; p < LK_TOGETHER; p++)
+            LK_UNROLL for (int p = 0; p < T; p++)
                 vf_store(sums + r * LK_PANEL + (part + p) * LK_WIDTH, totals[r][p]);
     }
 }
