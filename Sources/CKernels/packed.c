@@ -31,7 +31,7 @@ static size_t tile_step(const packed_job *j) {
     return j->type == LK_BF16 && !j->split ? LK_TILE_ROWS_BF16 : LK_TILE_ROWS;
 }
 
-/* Rows of x in the tile that starts at row r: whole tiles first, the rest in one, or two where BF16 has no such tile. */
+/* Rows of x in the tile that starts at row r: whole tiles first, then the rest, in two where BF16 has no such tile. */
 static size_t tile_rows(const packed_job *j, size_t r) {
     size_t left = j->m - r;
     return left >= tile_step(j) ? tile_step(j) : smaller(left, LK_TILE_ROWS);

@@ -17,7 +17,8 @@
  * so that one vector of weights meets one broadcast of four bytes of x, and sums need no reduction. Of four bits, rows
  * 0 … 15 are the low halves and rows 16 … 31 the high ones of the same 64 bytes. Of Q6_K's upper two bits, vector v
  * (group v / 2, rows 16 · (v % 2) on) has bits 2 · (v % 4) of the bytes of line v / 4. All units are whole cache lines.
- * Rows that are missing in the last panel are zeros.
+ * Rows that are missing in the last panel are zeros. One row of x reads a panel from end to end, which the processor
+ * sees coming: asking for lines ahead measured slower.
  *
  * x lies in tiles of at most LK_TILE_ROWS rows, R of them: for each 32 of k
  *

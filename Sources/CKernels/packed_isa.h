@@ -13,12 +13,6 @@
 #define LK_TOGETHER (LK_WIDTH == 16 ? 2 : 1)
 #define LK_UNROLL _Pragma("clang loop unroll(full)")
 
-/* Bytes of a panel that are asked for before they are needed, into the second cache. Farther ahead than that, or into
- * the first, measured slower. */
-#ifndef LK_PANEL_AHEAD
-#define LK_PANEL_AHEAD 1024
-#endif
-
 typedef uint8_t vb __attribute__((vector_size(LK_WIDTH)));
 typedef int8_t vsb __attribute__((vector_size(LK_WIDTH)));
 
@@ -128,8 +122,8 @@ LK_INLINE vf block_minimums(const char *w, const char *super, int part) {
 
 /* totals += one block of 32 k: R rows of x, the rows of T vectors from `part` on. Everything but the pointers is
  * constant wherever this is inlined. */
-LK_INLINE void block_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS], const char *x,
-                          const char *w, const char *super, int part) {
+LK_INLINE void block_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
+                          const char *x, const char *w, const char *super, int part) {
     const int halves = type == LK_Q6_K ? 2 : 1, groups = 8 / halves;
     const char *scales = x + 32 * R, *corrections = scales + 4 * R;
     LK_UNROLL for (int half = 0; half < halves; half++) {
@@ -160,21 +154,14 @@ LK_INLINE void block_step(const int R, const int T, const lk_type type, vf total
     }
 }
 
-LK_INLINE void prefetch_lines(const char *w, int bytes) {
-    LK_UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(w + LK_PANEL_AHEAD + i, 0, 2);
-}
-
 /* One super-block, or a block of a type that has none. */
-LK_INLINE void unit_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS], const char *x,
-                         const char *w, int part) {
+LK_INLINE void unit_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
+                         const char *x, const char *w, int part) {
     const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1;
     const int header = type == LK_Q4_K ? 128 : type == LK_Q6_K ? 64 : 0;
     const int bytes = type == LK_Q8_0 ? 1088 : type == LK_Q6_K ? 832 : 576;
     const char *block = w + header;
-    for (int b = 0; b < blocks; b++, block += bytes, x += 44 * R) {
-        if (R <= 2) prefetch_lines(block, bytes);
-        block_step(R, T, type, totals, x, block, w, part);
-    }
+    for (int b = 0; b < blocks; b++, block += bytes, x += 44 * R) block_step(R, T, type, totals, x, block, w, part);
 }
 
 LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const char *x, const char *w, size_t units) {
@@ -306,7 +293,6 @@ LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const cha
                 totals[r][p] = vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
         const char *pair = x, *line = w + 4 * LK_WIDTH * part;
         for (size_t u = 0; u < units; u++, pair += LK_PAIR_BYTES * R, line += LK_BF16_UNIT) {
-            if (R <= 2) prefetch_lines(line, LK_BF16_UNIT);
             vu v[LK_PARTS];
             LK_UNROLL for (int p = 0; p < TOGETHER; p++) v[p] = vu_load(line + 4 * LK_WIDTH * p);
             LK_UNROLL for (int r = 0; r < R; r++)
