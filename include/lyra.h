@@ -97,6 +97,14 @@ typedef void (*lyra_log_callback)(void *user, lyra_log_level level, const char *
  * open then fails with LYRA_E_STATE. Called on the thread that opens; must not call lyra. */
 typedef int32_t (*lyra_open_callback)(void *user, size_t done, size_t total);
 
+/* How exactly products with BF16 weights, and attention, are computed. */
+typedef int32_t lyra_precision;
+enum {
+    LYRA_PRECISION_DEFAULT = 0, /* exact; fast for a model whose weights are in blocks, which round to 8 bits anyway */
+    LYRA_PRECISION_EXACT = 1,   /* in F32: the reference's numbers; weights stay in the mapped files */
+    LYRA_PRECISION_FAST = 2     /* rounds to BF16 as the reference does on a GPU; BF16 weights are copied into memory */
+};
+
 typedef struct lyra_model_options {
     size_t size;            /* set by lyra_model_options_init */
     const char *towers_dir; /* where towers and vocoder are looked for after the places that the checkpoint names;
@@ -112,6 +120,7 @@ typedef struct lyra_model_options {
     const char *sound_projector; /* a file (safetensors, or a torch.save pickle) with mm_audio_projector's tensors, which
                                turn the sound tower's vectors into tokens; the published checkpoints carry none, and do
                                not hear sound other than speech without. Default: the checkpoint's own */
+    lyra_precision precision; /* default: LYRA_PRECISION_DEFAULT */
 } lyra_model_options;
 
 /* Fills `options` with the defaults. `size` is sizeof(lyra_model_options) as the caller knows it. */

@@ -3,6 +3,7 @@
 @_exported import struct LyraMedia.RGBImage
 @_exported import struct LyraModel.Extractor
 @_exported import enum LyraTensor.KeyValueType
+@_exported import enum LyraTensor.Precision
 @_exported import struct LyraTensor.LyraError
 
 import CKernels
@@ -17,6 +18,8 @@ public struct ModelOptions {
     public var vocoder: String?
     /// A file with the sound projector: no published checkpoint carries one. Nil takes the checkpoint's own.
     public var soundProjector: String?
+    /// How exactly to multiply; nil is exact, and fast for a language model whose weights are in blocks.
+    public var precision: Precision?
     /// Threads that the process computes with; nil is the number of processors it may use. One pool serves all models.
     public var threads: Int?
     /// Gets sentences for a person: a part that is absent, a value that was assumed.
@@ -39,6 +42,7 @@ public final class Model: Sendable {
         opening.towers = options.towersDirectory
         opening.vocoder = options.vocoder
         opening.soundProjector = options.soundProjector
+        opening.precision = options.precision
         opening.note = options.log
         opening.progress = options.progress
         checkpoint = try Checkpoint.open(path, options: opening)

@@ -51,6 +51,12 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
     options.towersDirectory = try text(given.towers_dir, "towers_dir")
     options.vocoder = try text(given.vocoder, "vocoder")
     options.soundProjector = try text(given.sound_projector, "sound_projector")
+    switch given.precision {
+    case lyra_precision(LYRA_PRECISION_DEFAULT): break
+    case lyra_precision(LYRA_PRECISION_EXACT): options.precision = .exact
+    case lyra_precision(LYRA_PRECISION_FAST): options.precision = .fast
+    default: throw LyraError(.argument, "precision is \(given.precision), which is none")
+    }
     options.threads = given.threads > 0 ? Int(given.threads) : nil
     if let log = given.log {
         options.log = { message in message.withCString { log(given.user, lyra_log_level(LYRA_LOG_WARNING), $0) } }

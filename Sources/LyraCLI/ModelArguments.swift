@@ -2,6 +2,8 @@ import ArgumentParser
 import Glibc
 import Lyra
 
+extension Precision: ExpressibleByArgument {}
+
 /// Which model, and how to open it: shared by the commands that need one.
 struct ModelArguments: ParsableArguments {
     static let towersHelp = ArgumentHelp(
@@ -15,6 +17,10 @@ struct ModelArguments: ParsableArguments {
         "A file with mm_audio_projector's tensors, for --sound: the published checkpoints carry none.",
         valueName: "file")
 
+    static let precisionHelp = ArgumentHelp(
+        "exact: the reference's numbers; fast: rounds to BF16, as the reference does on a GPU (default: exact, and fast for weights in blocks)."
+    )
+
     @Option(help: ArgumentHelp("The checkpoint's directory.", valueName: "dir"))
     var model: String
 
@@ -26,6 +32,9 @@ struct ModelArguments: ParsableArguments {
 
     @Option(help: ModelArguments.soundProjectorHelp)
     var soundProjector: String?
+
+    @Option(help: ModelArguments.precisionHelp)
+    var precision: Precision?
 
     @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
     var threads: Int?
@@ -44,6 +53,7 @@ struct ModelArguments: ParsableArguments {
         options.towersDirectory = towers
         options.vocoder = vocoder
         options.soundProjector = soundProjector
+        options.precision = precision
         options.threads = threads
         options.log = note
         options.progress = { done, total in

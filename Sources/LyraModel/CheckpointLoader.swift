@@ -11,6 +11,8 @@ public struct CheckpointOptions {
     public var vocoder: String?
     /// A file with the sound projector: no published checkpoint carries one.
     public var soundProjector: String?
+    /// How exactly to multiply; nil is exact, and fast for a language model whose weights are in blocks, which round anyway.
+    public var precision: Precision?
     /// Told what a person may want to know: parts that are absent, values that were derived.
     public var note: (String) -> Void = { _ in }
     /// Told how many parts of how many are read; throws to give up.
@@ -36,6 +38,8 @@ final class CheckpointLoader {
     let options: CheckpointOptions
     let finder: TowerFinder
     var inventory: [Checkpoint.PartSize] = []
+    /// Of all parts, once the main tensors are there.
+    private(set) var precision = Precision.exact
     var done = 0
     var total = 0
 
@@ -126,7 +130,13 @@ final class CheckpointLoader {
         let tensors = try ShardedSafetensors(directory: directory).tensors
         let groups = Dictionary(grouping: tensors, by: { Self.partName($0.key) }).sorted { $0.key < $1.key }
         for (name, members) in groups { record(name, directory, members.map(\.value)) }
-        return TensorTable(origin: directory, tensors: tensors)
+        precision = options.precision ?? (tensors.values.contains { $0.type.blockElements > 1 } ? .fast : .exact)
+        return table(directory, tensors)
+    }
+
+    /// Tensors of one file or directory, to be multiplied as the options say.
+    func table(_ origin: String, _ tensors: [String: StoredTensor]) -> TensorTable {
+        TensorTable(origin: origin, tensors: tensors, precision: precision)
     }
 
     /// The part that a tensor of the main checkpoint belongs to, for the inventory.
@@ -168,7 +178,7 @@ final class CheckpointLoader {
             let tensors = try ShardedSafetensors(directory: folder, stem: "adapter_model").tensors
             record("adapter \(name)", folder, Array(tensors.values))
             return Adapter(
-                name: name, table: TensorTable(origin: folder, tensors: tensors), configuration: configuration,
+                name: name, table: table(folder, tensors), configuration: configuration,
                 projector: try adapterProjector(folder, name))
         }
     }
@@ -179,7 +189,7 @@ final class CheckpointLoader {
         let tensors = try TorchFile(path: file).tensors()
         record("speech projector of \(name)", file, Array(tensors.values))
         let prefixes = ["model.model.", "base_model.model.model.", "model.", ""].map { $0 + "mm_speech_projector." }
-        return TensorTable(origin: file, tensors: tensors).subtable(under: prefixes, holding: "linear1.weight")
+        return table(file, tensors).subtable(under: prefixes, holding: "linear1.weight")
     }
 
     /// A part that is not there; a person is told so.

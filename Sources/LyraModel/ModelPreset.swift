@@ -112,19 +112,25 @@ extension SpeechGeneratorConfiguration {
 extension Checkpoint {
     /// A model of random weights in memory, without adapters.
     ///
-    /// - Parameter type: how the weights are stored: F32, F16 or BF16. The vocoder's are F32, as published.
-    public static func random(_ preset: ModelPreset, type: ElementType, seed: UInt64 = 1) throws -> Checkpoint {
-        try RandomModel(preset, RandomWeights(seed: seed, type: type), RandomWeights(seed: seed, type: .float32))
-            .checkpoint()
+    /// - Parameter type: how the weights are stored: F32, F16, BF16 or in blocks. The vocoder's are F32, as published.
+    public static func random(
+        _ preset: ModelPreset, type: ElementType, precision: Precision = .exact, seed: UInt64 = 1
+    ) throws -> Checkpoint {
+        try RandomModel(
+            preset, RandomWeights(seed: seed, type: type, precision: precision),
+            RandomWeights(seed: seed, type: .float32, precision: precision)
+        ).checkpoint()
     }
 }
 
 extension Decoder {
     /// The language model of a preset alone, of random weights in memory.
     ///
-    /// - Parameter type: how the weights are stored: F32, F16 or BF16
-    public static func random(_ preset: ModelPreset, type: ElementType, seed: UInt64 = 1) throws -> Decoder {
-        try Decoder(RandomWeights(seed: seed, type: type), preset.language, progress: {})
+    /// - Parameter type: how the weights are stored: F32, F16, BF16 or in blocks
+    public static func random(
+        _ preset: ModelPreset, type: ElementType, precision: Precision = .exact, seed: UInt64 = 1
+    ) throws -> Decoder {
+        try Decoder(RandomWeights(seed: seed, type: type, precision: precision), preset.language, progress: {})
     }
 }
 

@@ -7,6 +7,7 @@ import LyraTensor
 /// sharpened, so that an answer depends on what was heard. For benchmarks, and for checkpoints without a meaning.
 public final class RandomWeights: WeightSource {
     public let origin = "random weights"
+    public let precision: Precision
     private let seed: UInt64
     private let type: ElementType
     /// Everything that was asked for, in order; nil if it is not kept.
@@ -16,8 +17,9 @@ public final class RandomWeights: WeightSource {
     /// - Parameters:
     ///   - type: F32, F16, BF16, or a block type for the matrices whose rows it fits; all else is then F32
     ///   - keeps: whether `made` lists the tensors
-    public init(seed: UInt64, type: ElementType, keeps: Bool = false) {
+    public init(seed: UInt64, type: ElementType, precision: Precision = .exact, keeps: Bool = false) {
         self.seed = seed
+        self.precision = precision
         self.type = type
         self.keeps = keeps
     }

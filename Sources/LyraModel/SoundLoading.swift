@@ -23,7 +23,7 @@ extension CheckpointLoader {
         }
         let audio = try TorchFile(path: file).tensors().filter { $0.key.contains(".audio.") }
         record("sound tower", file, Array(audio.values))
-        let encoder = try SoundEncoder(TensorTable(origin: file, tensors: audio), clipShape: SoundClips.shape)
+        let encoder = try SoundEncoder(table(file, audio), clipShape: SoundClips.shape)
         let projector = try SoundProjector(
             projectorTable, inputs: encoder.outputWidth, outputs: configuration.language.hiddenSize)
         return .present(SoundInput(encoder: encoder, projector: projector))
@@ -39,7 +39,7 @@ extension CheckpointLoader {
         let tensors =
             file.hasSuffix(".safetensors") ? try Safetensors(path: file).tensors : try TorchFile(path: file).tensors()
         record("sound projector", file, Array(tensors.values))
-        guard let projector = part(TensorTable(origin: file, tensors: tensors), prefixes + [""]) else {
+        guard let projector = part(table(file, tensors), prefixes + [""]) else {
             throw LyraError(
                 .missing, "\(file): there is no sound projector: a tensor mm_audio_projector.weight was expected")
         }

@@ -40,7 +40,7 @@ extension CheckpointLoader {
 
     /// The encoder's tensors of a Whisper directory; its decoder is left out.
     private func whisperTable(_ folder: String) throws -> TensorTable {
-        let table = TensorTable(origin: folder, tensors: try ShardedSafetensors(directory: folder).tensors)
+        let table = table(folder, try ShardedSafetensors(directory: folder).tensors)
         guard let encoder = table.subtable(under: ["encoder.", "model.encoder.", ""], holding: "conv1.weight") else {
             throw LyraError(.format, "\(folder): there is no tensor encoder.conv1.weight; is it a Whisper model?")
         }
@@ -99,6 +99,6 @@ extension CheckpointLoader {
                 "\(configurationFile): a vocoder of \(vocoder.numEmbeddings) units does not speak the \(generator.units) of "
                     + path("config.json"))
         }
-        return .present(try Vocoder(configuration: vocoder, weights: TensorTable(origin: file, tensors: tensors)))
+        return .present(try Vocoder(configuration: vocoder, weights: table(file, tensors)))
     }
 }

@@ -3,11 +3,13 @@ import LyraTensor
 /// Tensors read from files, by name, with an optional prefix left off.
 struct TensorTable: WeightSource {
     let origin: String
+    let precision: Precision
     private let tensors: [String: StoredTensor]
 
-    init(origin: String, tensors: [String: StoredTensor]) {
+    init(origin: String, tensors: [String: StoredTensor], precision: Precision = .exact) {
         self.origin = origin
         self.tensors = tensors
+        self.precision = precision
     }
 
     var names: Dictionary<String, StoredTensor>.Keys { tensors.keys }
@@ -35,6 +37,6 @@ struct TensorTable: WeightSource {
     func subtable(under prefixes: [String], holding name: String) -> TensorTable? {
         guard let prefix = prefixes.first(where: { contains($0 + name) }) else { return nil }
         let part = tensors.compactMap { $0.hasPrefix(prefix) ? (String($0.dropFirst(prefix.count)), $1) : nil }
-        return TensorTable(origin: origin, tensors: Dictionary(part) { first, _ in first })
+        return TensorTable(origin: origin, tensors: Dictionary(part) { first, _ in first }, precision: precision)
     }
 }

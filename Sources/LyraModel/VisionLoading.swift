@@ -40,7 +40,7 @@ extension CheckpointLoader {
     }
 
     private func visionTable(_ folder: String) throws -> TensorTable {
-        let table = TensorTable(origin: folder, tensors: try ShardedSafetensors(directory: folder).tensors)
+        let table = table(folder, try ShardedSafetensors(directory: folder).tensors)
         let prefixes = ["", "visual.", "model.visual.", "vision_tower."]
         guard let tower = table.subtable(under: prefixes, holding: "patch_embed.proj.weight") else {
             throw LyraError(

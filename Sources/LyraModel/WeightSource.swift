@@ -6,14 +6,18 @@ import LyraTensor
 public protocol WeightSource {
     /// What the source is, for messages: a file or directory.
     var origin: String { get }
+    /// How exactly its weights are multiplied.
+    var precision: Precision { get }
     func contains(_ name: String) -> Bool
     /// - Throws: `LyraError.missing` if there is no such tensor, `LyraError.format` if its shape differs.
     func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor
 }
 
 extension WeightSource {
-    /// A matrix `[outputs, inputs…]` that stays where it is stored.
-    func weight(_ name: String, _ shape: [Int]) throws -> Weight { try Weight(tensor(name, shape)) }
+    /// A matrix `[outputs, inputs…]`, which stays where it is stored unless it is in blocks or to be fast.
+    func weight(_ name: String, _ shape: [Int]) throws -> Weight {
+        try Weight(tensor(name, shape)).prepared(for: precision)
+    }
 
     /// A small tensor (a norm's weight, a bias) copied out as floats.
     func floats(_ name: String, _ shape: [Int]) throws -> [Float] { try tensor(name, shape).floats() }
@@ -25,6 +29,7 @@ struct PrefixedSource: WeightSource {
     let prefix: String
 
     var origin: String { base.origin }
+    var precision: Precision { base.precision }
     func contains(_ name: String) -> Bool { base.contains(prefix + name) }
     func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor { try base.tensor(prefix + name, shape) }
 }

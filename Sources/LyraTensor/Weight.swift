@@ -120,6 +120,16 @@ public struct Weight: @unchecked Sendable {
         }
     }
 
+    /// The same weights as products of this precision want them: BF16 packed for fast ones, all else as it is.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room for the packed form.
+    public func prepared(for precision: Precision) throws -> Weight {
+        guard precision == .fast, type == LK_BF16, !isPacked, ElementType.bfloat16.canPack(inputs: inputs) else {
+            return self
+        }
+        return try packed(as: .bfloat16)
+    }
+
     /// Rows `range` of the matrix, where they lie: the queries of a matrix that holds queries, keys and values, say.
     ///
     /// - Throws: `LyraError.argument` if the range is not within the rows, or empty.

@@ -72,6 +72,7 @@ struct ModelOptions {
     /// Told how many tensors of how many are open; return false to give the opening up.
     std::function<bool(std::size_t done, std::size_t total)> progress;
     std::string sound_projector;
+    lyra_precision precision = LYRA_PRECISION_DEFAULT;
 };
 
 /// As lyra_session_options: what is left as it is has the default.
@@ -213,6 +214,7 @@ public:
         if (!options.vocoder.empty()) c.vocoder = options.vocoder.c_str();
         if (!options.sound_projector.empty()) c.sound_projector = options.sound_projector.c_str();
         c.threads = options.threads;
+        c.precision = options.precision;
         if (options.log) c.log = detail::Callbacks::on_log;
         if (options.progress) c.progress = detail::Callbacks::on_progress;
         c.user = callbacks_.get();

@@ -9,6 +9,7 @@ from ctypes import c_void_p
 SAMPLING = {"default": 0, "greedy": 1, "random": 2}
 EXTRACTOR = {"default": 0, "off": 1, "on": 2}
 KV_TYPES = {"f32": 0, "f16": 1, "bf16": 2, "q8": 3}
+PRECISIONS = {"default": 0, "exact": 1, "fast": 2}
 LOG_LEVELS = {1: "info", 2: "warning"}
 EVENT_PROGRESS, EVENT_TEXT, EVENT_AUDIO, EVENT_END = 1, 2, 4, 8
 
@@ -32,6 +33,7 @@ class ModelOptions(ctypes.Structure):
         ("progress", OpenCallback),
         ("user", c_void_p),
         ("sound_projector", c_char_p),
+        ("precision", c_int32),
     ]
 
 

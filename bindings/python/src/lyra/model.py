@@ -57,6 +57,7 @@ class Model:
         vocoder: Union[str, os.PathLike[str], None] = None,
         sound_projector: Union[str, os.PathLike[str], None] = None,
         threads: int = 0,
+        precision: str = "default",
         log: Optional[Callable[[str, str], None]] = None,
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
     ):
@@ -68,6 +69,8 @@ class Model:
             vocoder: The vocoder's file or directory, if it is not found beside the towers.
             sound_projector: A file with mm_audio_projector's tensors; the published checkpoints carry none.
             threads: How many threads the process computes with; 0: one for each processor.
+            precision: "exact" (F32 products, the reference's numbers), "fast" (rounds to BF16 as the reference does on a
+                GPU, with the weights copied into memory) or "default": exact, and fast for weights in blocks.
             log: Called with "info" or "warning" and a message for a person.
             progress: Called with the number of tensors that are open and of all; returning False gives up. What it
                 raises is raised here.
@@ -77,6 +80,9 @@ class Model:
             OSError: liblyra.so is not found.
         """
         self._handle: Optional[int] = None
+        if precision not in _abi.PRECISIONS:
+            known = ", ".join(_abi.PRECISIONS)
+            raise LyraError(Status.ARGUMENT, f"precision is {precision!r}; it can be {known}")
         failure: list[BaseException] = []
 
         def on_log(_: Any, level: int, message: bytes) -> None:
@@ -97,6 +103,7 @@ class Model:
         options.vocoder = None if vocoder is None else os.fsencode(vocoder)
         options.sound_projector = None if sound_projector is None else os.fsencode(sound_projector)
         options.threads = threads
+        options.precision = _abi.PRECISIONS[precision]
         if log is not None:
             options.log = self._callbacks[0]
         if progress is not None:

@@ -1,0 +1,10 @@
+/// How exactly products are computed whose weights are BF16, and attention.
+///
+/// Weights in blocks round the other factor to 8 bits in either case.
+public enum Precision: String, Sendable, CaseIterable {
+    /// In F32, with the weights where their file is mapped: the reference's numbers.
+    case exact
+    /// BF16 matrices are copied into the order in which the fastest kernels read them, and the other factor is rounded to
+    /// BF16, as the reference does on a GPU; so are queries, keys, values and weights of attention over many rows.
+    case fast
+}
