@@ -213,6 +213,5 @@ const lk_table LK_TABLE = {
     .add = add,
     .scale = scale,
     .rope = rope,
-    .sum = sum,
     .conv1d = conv1d,
 };

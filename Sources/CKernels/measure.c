@@ -1,6 +1,47 @@
-/* What OpenBLAS reaches by itself, for benchmarks to stand beside. */
-#include "include/lyra_kernels.h"
+/* What the machine reaches by itself, for benchmarks to stand beside. */
+#include "packed.h"
+#include "table.h"
 #include <cblas.h>
+#include <stdatomic.h>
+
+/* More pieces than threads, so that a slow one is made up for. */
+enum { READ_PIECES = 64, PEAK_PIECES = 64, PEAK_ROUNDS = 400000 };
+
+typedef struct read_job {
+    const char *data;
+    size_t bytes, piece;
+    atomic_uint sum;
+} read_job;
+
+static void read_task(void *context, size_t i) {
+    read_job *j = context;
+    size_t first = i * j->piece < j->bytes ? i * j->piece : j->bytes, left = j->bytes - first;
+    atomic_fetch_add(&j->sum, lk_packed_kernels()->read_bytes(j->data + first, left < j->piece ? left : j->piece));
+}
+
+uint32_t lk_read_all(const void *data, size_t bytes) {
+    read_job j = {.data = data, .bytes = bytes, .piece = (bytes / READ_PIECES + 4096) / 4096 * 4096};
+    lk_parallel(READ_PIECES, read_task, &j);
+    return j.sum;
+}
+
+typedef struct peak_job {
+    lk_peak kind;
+    double operations[PEAK_PIECES];
+} peak_job;
+
+static void peak_task(void *context, size_t i) {
+    peak_job *j = context;
+    j->operations[i] = lk_packed_kernels()->peak(j->kind, PEAK_ROUNDS);
+}
+
+double lk_peak_operations(lk_peak kind) {
+    peak_job j = {.kind = kind};
+    double all = 0;
+    lk_parallel(PEAK_PIECES, peak_task, &j);
+    for (int i = 0; i < PEAK_PIECES; i++) all += j.operations[i];
+    return all;
+}
 
 void lk_sgemm_square(float *c, const float *a, const float *b, size_t size) {
     int n = (int)size;

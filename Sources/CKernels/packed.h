@@ -58,6 +58,9 @@ typedef struct lk_packed_table {
     void (*make_bf16_row)(char *tile, const float *x, size_t row, size_t rows, size_t k, lk_bf16_part part);
     /* sums[rows][32] += tile · panelᵀ over `units` units. rows: 1 … LK_TILE_ROWS; for BF16 1 … 6 and 12. */
     void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t units);
+    /* As lk_read_all and lk_peak_operations say, on one thread. */
+    uint32_t (*read_bytes)(const void *data, size_t bytes);
+    double (*peak)(lk_peak kind, size_t rounds);
 } lk_packed_table;
 
 extern const lk_packed_table lk_packed_generic;

@@ -368,4 +368,6 @@ static void multiply(float *sums, const char *tile, size_t rows, const char *pan
     }
 }
 
-const lk_packed_table LK_PACKED_TABLE = {LK_PAIR_BYTES, make_integer_tile, make_bf16_row, multiply};
+#include "limits_isa.h"
+
+const lk_packed_table LK_PACKED_TABLE = {LK_PAIR_BYTES, make_integer_tile, make_bf16_row, multiply, read_bytes, peak};

@@ -110,27 +110,3 @@ size_t lk_argmax(const float *x, size_t count) {
         if (x[i] > top) top = x[i], best = i;
     return best;
 }
-
-/* More pieces than threads, so that a slow one is made up for. */
-enum { READ_PIECES = 64 };
-
-typedef struct read_job {
-    const float *x;
-    size_t count, piece;
-    float sums[READ_PIECES];
-} read_job;
-
-static void read_task(void *context, size_t i) {
-    read_job *j = context;
-    size_t first = i * j->piece < j->count ? i * j->piece : j->count, left = j->count - first;
-    j->sums[i] = lk_kernels()->sum(j->x + first, left < j->piece ? left : j->piece);
-}
-
-float lk_read_all(const void *data, size_t bytes) {
-    read_job j = {.x = data, .count = bytes / sizeof(float)};
-    float total = 0;
-    j.piece = (j.count + READ_PIECES - 1) / READ_PIECES;
-    lk_parallel(READ_PIECES, read_task, &j);
-    for (int i = 0; i < READ_PIECES; i++) total += j.sums[i];
-    return total;
-}

@@ -52,7 +52,6 @@ typedef struct lk_table {
     void (*add)(float *y, const float *x, size_t count);
     void (*scale)(float *y, size_t count, float factor);
     void (*rope)(float *x, size_t row_stride, const float *cos, const float *sin, size_t rows, size_t heads, size_t dim);
-    float (*sum)(const float *x, size_t count);
     /* Output channels 4 · first_group … 4 · last_group, columns first_column … last_column of a convolution. */
     void (*conv1d)(const lk_conv1d_job *job, size_t first_group, size_t last_group, size_t first_column,
                    size_t last_column);

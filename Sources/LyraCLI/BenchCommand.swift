@@ -31,8 +31,20 @@ struct PartsBenchCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Tokens of the prompt that prefill is timed on.", valueName: "n"))
     var promptTokens = 512
 
-    @Option(help: ArgumentHelp("Tokens that are decoded after a prompt of 128.", valueName: "n"))
+    @Option(help: ArgumentHelp("Tokens that are decoded, and of the spoken answer.", valueName: "n"))
     var decodeTokens = 16
+
+    @Option(help: ArgumentHelp("Tokens of the prompt that they are decoded after.", valueName: "n"))
+    var decodeAfter = 128
+
+    @Option(help: ModelArguments.precisionHelp)
+    var precision: Precision?
+
+    @Option(
+        help: ArgumentHelp(
+            "Measure only these, with commas: \(BenchmarkPart.allCases.map(\.rawValue).joined(separator: ", ")).",
+            valueName: "parts"))
+    var only: PartList = PartList(parts: BenchmarkPart.allCases)
 
     @Option(
         help: ArgumentHelp(
@@ -45,6 +57,9 @@ struct PartsBenchCommand: ParsableCommand {
 
     enum WeightType: String, ExpressibleByArgument, CaseIterable {
         case bf16, f16, f32, q8_0, q4_0, q4_k, q6_k
+
+        /// As a model's own: exact, and fast for weights in blocks.
+        var usualPrecision: Precision { element.blockElements > 1 ? .fast : .exact }
 
         var element: ElementType {
             switch self {
@@ -62,7 +77,7 @@ struct PartsBenchCommand: ParsableCommand {
     func validate() throws {
         for (name, value) in [
             ("--threads", threads ?? 1), ("--repetitions", repetitions), ("--prompt-tokens", promptTokens),
-            ("--decode-tokens", decodeTokens),
+            ("--decode-tokens", decodeTokens), ("--decode-after", decodeAfter),
         ] where value < 1 || value > 1 << 20 {
             throw ValidationError("\(name) must be in 1…\(1 << 20)")
         }
@@ -71,17 +86,27 @@ struct PartsBenchCommand: ParsableCommand {
     func run() throws {
         if let threads { lk_set_threads(Int32(clamping: threads)) }
         let bar = ProgressBar()
-        bar.show("making random weights", 0, 0)
-        let checkpoint = try Checkpoint.random(preset.preset, type: dtype.element)
-        let made = video == nil ? TestVideo.make() : nil
-        defer { made?.remove() }
-        let bench = try Benchmarks(
-            checkpoint, preset: preset.preset, repetitions: repetitions, promptTokens: promptTokens,
-            decodeTokens: decodeTokens, video: video ?? made?.path)
+        defer { bar.clear() }
+        let limits = MachineLimits(repetitions: repetitions)
         var rows: [BenchmarkRow] = []
-        for (name, measure) in bench.all {
-            bar.show(name, 0, 0)
-            rows.append(try measure())
+        if only.parts.contains(.limits) {
+            bar.show(BenchmarkPart.limits.rawValue, 0, 0)
+            rows += try limits.rows()
+        }
+        let parts = BenchmarkPart.allCases.filter { $0 != .limits && only.parts.contains($0) }
+        if !parts.isEmpty {
+            bar.show("making random weights", 0, 0)
+            let checkpoint = try Checkpoint.random(
+                preset.preset, type: dtype.element, precision: precision ?? dtype.usualPrecision)
+            let made = video == nil && parts.contains(.video) ? TestVideo.make() : nil
+            defer { made?.remove() }
+            let bench = Benchmarks(
+                checkpoint, preset: preset.preset, limits: limits, repetitions: repetitions, promptTokens: promptTokens,
+                decodeTokens: decodeTokens, decodeAfter: decodeAfter, video: video ?? made?.path)
+            for part in parts {
+                bar.show(part.rawValue, 0, 0)
+                rows += try bench.measure(part)
+            }
         }
         bar.clear()
         try printOutput((json ? report(rows).text : table(rows)) + "\n")
@@ -92,18 +117,34 @@ struct PartsBenchCommand: ParsableCommand {
     }
 
     private func table(_ rows: [BenchmarkRow]) -> String {
-        let title = "\(preset.rawValue), \(dtype.rawValue), random weights; \(machine); median of \(repetitions)"
+        let weights = "\(dtype.rawValue), \((precision ?? dtype.usualPrecision).rawValue), random weights"
+        let title = "\(preset.rawValue), \(weights); \(machine); median of \(repetitions)"
         let header = "| part | what | result | of the machine's |\n|---|---|--:|--:|"
         return ([title, "", header] + rows.map(\.line)).joined(separator: "\n")
     }
 
     private func report(_ rows: [BenchmarkRow]) -> JSONValue {
         .object([
-            ("preset", .string(preset.rawValue)), ("dtype", .string(dtype.rawValue)), ("machine", .string(machine)),
+            ("preset", .string(preset.rawValue)), ("dtype", .string(dtype.rawValue)),
+            ("precision", .string((precision ?? dtype.usualPrecision).rawValue)), ("machine", .string(machine)),
             ("threads", .number(Double(lk_threads()))), ("repetitions", .number(Double(repetitions))),
             ("results", .array(rows.map(\.json))),
         ])
     }
+}
+
+/// Names of parts with commas between.
+struct PartList: ExpressibleByArgument {
+    var parts: [BenchmarkPart]
+
+    init(parts: [BenchmarkPart]) { self.parts = parts }
+
+    init?(argument: String) {
+        parts = argument.split(separator: ",").compactMap { BenchmarkPart(rawValue: String($0)) }
+        guard !parts.isEmpty, parts.count == argument.split(separator: ",").count else { return nil }
+    }
+
+    var defaultValueDescription: String { "all" }
 }
 
 /// One line of the table.

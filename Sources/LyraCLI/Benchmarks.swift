@@ -3,6 +3,11 @@ import Lyra
 import LyraModel
 import LyraTensor
 
+/// What `bench` can measure.
+enum BenchmarkPart: String, CaseIterable {
+    case limits, prefill, decode, encoder, generator, vocoder, vision, answer, video
+}
+
 /// The measurements of `bench`, each beside the machine's limit that it runs against.
 final class Benchmarks {
     let checkpoint: Checkpoint
@@ -12,11 +17,15 @@ final class Benchmarks {
     private let repetitions: Int
     private let promptTokens: Int
     private let decodeTokens: Int
+    private let decodeAfter: Int
+    private let limits: MachineLimits
 
     init(
-        _ checkpoint: Checkpoint, preset: ModelPreset, repetitions: Int, promptTokens: Int, decodeTokens: Int,
-        video: String?
-    ) throws {
+        _ checkpoint: Checkpoint, preset: ModelPreset, limits: MachineLimits, repetitions: Int, promptTokens: Int,
+        decodeTokens: Int, decodeAfter: Int, video: String?
+    ) {
+        self.limits = limits
+        self.decodeAfter = decodeAfter
         self.video = video
         self.checkpoint = checkpoint
         self.preset = preset
@@ -25,12 +34,18 @@ final class Benchmarks {
         self.decodeTokens = decodeTokens
     }
 
-    var all: [(name: String, measure: () throws -> BenchmarkRow)] {
-        [
-            ("reading memory", readMemory), ("sgemm", multiply), ("prefill", prefill), ("decode", decode),
-            ("speech encoder", encode), ("speech generator", generate), ("vocoder", vocode),
-            ("vision", see),
-        ] + (video.map { file in [("video", { try self.decode(video: file) })] } ?? [])
+    func measure(_ part: BenchmarkPart) throws -> [BenchmarkRow] {
+        switch part {
+        case .limits: try limits.rows()
+        case .prefill: [try prefill()]
+        case .decode: [try decode()]
+        case .encoder: [try encode()]
+        case .generator: [try generate()]
+        case .vocoder: [try vocode()]
+        case .vision: [try see()]
+        case .answer: try answer()
+        case .video: try video.map { [try decode(video: $0)] } ?? []
+        }
     }
 
     /// Seconds of the median run.
@@ -40,47 +55,6 @@ final class Benchmarks {
             try body()
             return now() - start
         }.sorted()[repetitions / 2]
-    }
-
-    /// A function that reads 1 GB in a plain loop and gives the bytes a second.
-    private func reading() throws -> () -> Double {
-        let count = 1 << 28
-        let memory = try FloatStorage(count: count)
-        memory.base.update(repeating: 1, count: count)
-        var sum: Float = 0
-        return {
-            let start = now()
-            sum += lk_read_all(memory.base, count * 4)
-            return sum.isNaN ? 0 : Double(count * 4) / (now() - start)
-        }
-    }
-
-    private func readMemory() throws -> BenchmarkRow {
-        let read = try reading()
-        let rates = (0..<repetitions).map { _ in read() }.sorted()
-        return BenchmarkRow(
-            part: "memory", what: "1 GB, read", value: rates[repetitions / 2] / 1e9, unit: "GB/s", share: nil)
-    }
-
-    /// A function that multiplies two matrices with OpenBLAS's sgemm and gives the floating-point operations a second.
-    private func sgemm() throws -> () throws -> Double {
-        let size = 2048
-        let factors = try (0..<2).map { _ in try Tensor(zeros: [size, size]) }
-        var product = try Tensor(zeros: [size, size])
-        return {
-            let start = now()
-            try product.withMutableValues { c in
-                factors[0].withValues { a in factors[1].withValues { b in lk_sgemm_square(c, a, b, size) } }
-            }
-            return 2 * Double(size * size * size) / (now() - start)
-        }
-    }
-
-    private func multiply() throws -> BenchmarkRow {
-        let multiply = try sgemm()
-        let rates = try (0..<repetitions).map { _ in try multiply() }.sorted()
-        return BenchmarkRow(
-            part: "OpenBLAS", what: "sgemm 2048³", value: rates[repetitions / 2] / 1e9, unit: "GFLOP/s", share: nil)
     }
 
     /// Seconds of the median run, and the machine's rate just before and after it: what else it does slows both.
@@ -96,7 +70,7 @@ final class Benchmarks {
     }
 
     func besideSgemm(_ body: () throws -> Void) throws -> (seconds: Double, sgemm: Double) {
-        let (seconds, rate) = try beside(sgemm(), body)
+        let (seconds, rate) = try beside(limits.sgemm(), body)
         return (seconds, rate)
     }
 
@@ -130,9 +104,9 @@ final class Benchmarks {
     private func decode() throws -> BenchmarkRow {
         let decoder = checkpoint.decoder
         let caches = decoder.makeCaches()
-        var row = try runPrompt(128, caches)
-        var position: Int32 = 128
-        let (seconds, bandwidth) = try beside(reading()) {
+        var row = try runPrompt(decodeAfter, caches)
+        var position = Int32(decodeAfter)
+        let (seconds, bandwidth) = try beside(limits.readingRate) {
             for _ in 0..<decodeTokens {
                 let logits = try decoder.logits(row)
                 let id = logits.withValues { UnsafeBufferPointer(start: $0, count: logits.count).indexOfLargest() }
@@ -142,7 +116,7 @@ final class Benchmarks {
         }
         let rate = Double(decodeTokens) / seconds
         return BenchmarkRow(
-            part: "language model", what: "decode after 128", value: rate, unit: "tokens/s",
+            part: "language model", what: "decode after \(decodeAfter)", value: rate, unit: "tokens/s",
             share: ("reading", rate * Double(decoder.bytesPerToken) / bandwidth))
     }
 
@@ -200,5 +174,29 @@ final class Benchmarks {
         return BenchmarkRow(
             part: "vocoder", what: "\((audio * 10).rounded() / 10) s of speech", value: audio / seconds,
             unit: "× real time", share: nil)
+    }
+
+    /// A spoken answer, from the end of its prompt's prefill: text, units and sound together.
+    private func answer() throws -> [BenchmarkRow] {
+        var options = SessionOptions()
+        (options.speaks, options.maxNewTokens, options.sampling) = (true, decodeTokens, .greedy)
+        var runs: [(speed: Double, first: Double, audio: Double)] = []
+        for _ in 0..<repetitions {
+            let session = try Session(Model(checkpoint: checkpoint), options: options)
+            try session.feed(text: "What is said here?")
+            try session.endTurn()
+            while try !session.step().contains(.end) { _ = session.readAudio() }
+            let timings = session.usage.timings, before = timings.encode + timings.prefill
+            let audio = Double(session.usage.audioSamples) / Double(try checkpoint.vocoder.get().sampleRate)
+            runs.append((audio / (timings.total - before), timings.firstAudio - before, audio))
+        }
+        let speed = runs.map(\.speed).sorted()[repetitions / 2], first = runs.map(\.first).sorted()[repetitions / 2]
+        let audio = ((runs.first?.audio ?? 0) * 10).rounded() / 10
+        return [
+            BenchmarkRow(
+                part: "spoken answer", what: "\(decodeTokens) tokens, \(audio) s", value: speed, unit: "× real time",
+                share: nil),
+            BenchmarkRow(part: "spoken answer", what: "first audio", value: first, unit: "s", share: nil),
+        ]
     }
 }

@@ -161,7 +161,12 @@ void lk_spread(float *y, size_t ldy, size_t step, const float *x, size_t ldx, si
 
 /* Sums `bytes` bytes with every thread of the pool: what reading memory can reach. Returns the sum, so that it is not
  * optimised away. */
-float lk_read_all(const void *data, size_t bytes);
+uint32_t lk_read_all(const void *data, size_t bytes);
+
+/* Multiplies what is in registers, on every thread of the pool, for a few tenths of a second: what the instruction set in
+ * use can reach with floats, BF16 pairs or bytes. Returns the multiplications and additions that were done. */
+typedef enum lk_peak { LK_PEAK_F32, LK_PEAK_BF16, LK_PEAK_INT8 } lk_peak;
+double lk_peak_operations(lk_peak kind);
 
 /* c = a · bᵀ, all [size, size], with OpenBLAS on as many threads as the pool has: what sgemm can reach. Not while other
  * kernels run. */

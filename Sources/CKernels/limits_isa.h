@@ -1,0 +1,43 @@
+/* What one core can do at most: loops that read memory or multiply what is in registers. Included by packed_isa.h. */
+
+/* Sums that do not wait for each other: as many as hide what one operation takes. */
+enum { LK_CHAINS = 12 };
+
+/* Eight vectors at a time, from end to end. */
+static uint32_t read_bytes(const void *data, size_t bytes) {
+    const char *p = data;
+    vu sums[8] = {{0}};
+    for (size_t i = 0; i + sizeof sums <= bytes; i += sizeof sums)
+        LK_UNROLL for (int v = 0; v < 8; v++) sums[v] += vu_load(p + i + v * sizeof(vu));
+    uint32_t total = 0;
+    for (int v = 0; v < 8; v++)
+        for (int lane = 0; lane < LK_WIDTH; lane++) total += sums[v][lane];
+    return total;
+}
+
+/* `kind` is a constant wherever this is inlined. */
+LK_INLINE double peak_of(const lk_peak kind, size_t rounds) {
+    vf sums[LK_CHAINS];
+    const vf factor = vf_set(0.5f);
+    const vu weights = (vu){0} + 0x01010101u;
+    const float pair[2] = {0.5f, 0.5f};
+    LK_UNROLL for (int i = 0; i < LK_CHAINS; i++) sums[i] = vf_set(0);
+    for (size_t round = 0; round < rounds; round++)
+        LK_UNROLL for (int i = 0; i < LK_CHAINS; i++) {
+            if (kind == LK_PEAK_F32) sums[i] += factor * factor;
+            else if (kind == LK_PEAK_BF16) sums[i] = vf_dot_pairs(sums[i], weights, (const char *)pair);
+            else sums[i] = (vf)vi_dot((vi)sums[i], weights, 0x01010101);
+            LK_IN_ORDER(sums[i]);
+        }
+    const double products = kind == LK_PEAK_F32 ? 1 : kind == LK_PEAK_BF16 ? 2 : 4;
+    return 2 * products * LK_WIDTH * LK_CHAINS * (double)rounds;
+}
+
+/* Runs `rounds` of one kind of product; gives the multiplications and additions that they were. */
+static double peak(lk_peak kind, size_t rounds) {
+    switch (kind) {
+    case LK_PEAK_F32: return peak_of(LK_PEAK_F32, rounds);
+    case LK_PEAK_BF16: return peak_of(LK_PEAK_BF16, rounds);
+    default: return peak_of(LK_PEAK_INT8, rounds);
+    }
+}

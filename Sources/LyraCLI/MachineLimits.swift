@@ -1,0 +1,70 @@
+import CKernels
+import Glibc
+import LyraTensor
+
+/// What the machine can do at most, measured by small loops: what the parts stand beside.
+final class MachineLimits {
+    private let repetitions: Int
+    private var readMemory: FloatStorage?
+
+    init(repetitions: Int) { self.repetitions = repetitions }
+
+    /// Bytes a second of a plain loop over 1 GB, one time.
+    func readingRate() throws -> Double {
+        let memory = try readMemory ?? Self.filled(1 << 28)
+        readMemory = memory
+        let start = now()
+        let sum = lk_read_all(memory.base, memory.count * 4)
+        // The sum is of ones; that it is looked at keeps the loop.
+        return sum == 1 ? 0 : Double(memory.count * 4) / (now() - start)
+    }
+
+    /// In large pages, as packed weights lie.
+    private static func filled(_ count: Int) throws -> FloatStorage {
+        let memory = try FloatStorage(mapping: count)
+        madvise(memory.base, count * 4, MADV_HUGEPAGE)
+        memory.base.update(repeating: 1, count: count)
+        return memory
+    }
+
+    /// A function that multiplies two matrices with OpenBLAS's sgemm and gives the floating-point operations a second.
+    func sgemm() throws -> () throws -> Double {
+        let size = 2048
+        let factors = try (0..<2).map { _ in try Tensor(zeros: [size, size]) }
+        var product = try Tensor(zeros: [size, size])
+        return {
+            let start = now()
+            try product.withMutableValues { c in
+                factors[0].withValues { a in factors[1].withValues { b in lk_sgemm_square(c, a, b, size) } }
+            }
+            return 2 * Double(size * size * size) / (now() - start)
+        }
+    }
+
+    func median(of rate: () throws -> Double) rethrows -> Double {
+        try (0..<repetitions).map { _ in try rate() }.sorted()[repetitions / 2]
+    }
+
+    private func peak(_ kind: lk_peak) -> Double {
+        median {
+            let start = now()
+            let operations = lk_peak_operations(kind)
+            return operations / (now() - start)
+        }
+    }
+
+    func rows() throws -> [BenchmarkRow] {
+        let read = try median { try readingRate() }
+        var rows = [BenchmarkRow(part: "memory", what: "1 GB, read", value: read / 1e9, unit: "GB/s", share: nil)]
+        for (name, kind) in [("F32", LK_PEAK_F32), ("BF16", LK_PEAK_BF16), ("bytes", LK_PEAK_INT8)] {
+            let unit = kind == LK_PEAK_INT8 ? "GOP/s" : "GFLOP/s"
+            rows.append(
+                BenchmarkRow(
+                    part: "processor", what: "\(name) in registers", value: peak(kind) / 1e9, unit: unit, share: nil))
+        }
+        let multiply = try median(of: sgemm())
+        rows.append(
+            BenchmarkRow(part: "OpenBLAS", what: "sgemm 2048³", value: multiply / 1e9, unit: "GFLOP/s", share: nil))
+        return rows
+    }
+}
