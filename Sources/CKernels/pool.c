@@ -1,4 +1,5 @@
-/* One pool of threads for the process. A caller publishes a job, works on it itself, and waits for the others. */
+/* One pool of threads for the process. A caller publishes a job, works on it itself, and waits for the workers that
+ * joined it: one that the system does not run just then is not waited for. */
 #define _GNU_SOURCE
 #include "table.h"
 #include <pthread.h>
@@ -24,10 +25,12 @@ static int worker_count;          /* guarded by owner_lock */
 static pid_t pool_process;        /* guarded by owner_lock */
 static atomic_int wanted_threads; /* 0: not set yet */
 
-static job current;
+/* Of the current job, in one word so that a worker joins it only while it is open: its number in the upper half, whether
+ * it is open, and the workers that are at it. */
+enum { OPEN = 1 << 30 };
+static _Atomic uint64_t state;
+static job current; /* written while no job is open */
 static atomic_size_t next_index;
-static atomic_uint generation;    /* raised for each job */
-static atomic_int busy_workers;   /* workers that have not finished the current job */
 static atomic_int sleepers;
 static atomic_int quitting;
 
@@ -43,26 +46,50 @@ static void relax(void) {
 #endif
 }
 
-static void *worker_main(void *argument) {
-    unsigned seen = (unsigned)(uintptr_t)argument;
-    for (;;) {
-        for (int i = 0; i < SPINS && atomic_load_explicit(&generation, memory_order_acquire) == seen; i++) relax();
-        if (atomic_load_explicit(&generation, memory_order_acquire) == seen) {
-            pthread_mutex_lock(&wake_lock);
-            atomic_fetch_add(&sleepers, 1);
-            while (atomic_load(&generation) == seen) pthread_cond_wait(&wake, &wake_lock);
-            atomic_fetch_sub(&sleepers, 1);
-            pthread_mutex_unlock(&wake_lock);
-        }
-        seen = atomic_load_explicit(&generation, memory_order_acquire);
-        if (atomic_load(&quitting)) return NULL;
-        work();
-        atomic_fetch_sub_explicit(&busy_workers, 1, memory_order_acq_rel);
+static unsigned number(uint64_t s) { return (unsigned)(s >> 32); }
+static unsigned workers_at(uint64_t s) { return (unsigned)s & (OPEN - 1); }
+
+/* One more worker at job `seen`, if it is open still. */
+static int join(unsigned seen) {
+    uint64_t s = atomic_load(&state);
+    while (number(s) == seen && (s & OPEN))
+        if (atomic_compare_exchange_weak(&state, &s, s + 1)) return 1;
+    return 0;
+}
+
+/* Nobody joins after this; who has joined is waited for. */
+static void close_job(void) {
+    uint64_t s = atomic_load(&state);
+    for (int i = 0;; i++) {
+        if (workers_at(s) == 0 && atomic_compare_exchange_weak(&state, &s, s & ~(uint64_t)OPEN)) return;
+        i < SPINS ? relax() : (void)sched_yield();
+        s = atomic_load(&state);
     }
 }
 
-static void announce(void) {
-    atomic_fetch_add(&generation, 1);
+static void *worker_main(void *argument) {
+    unsigned seen = (unsigned)(uintptr_t)argument;
+    for (;;) {
+        for (int i = 0; i < SPINS && number(atomic_load(&state)) == seen; i++) relax();
+        if (number(atomic_load(&state)) == seen) {
+            pthread_mutex_lock(&wake_lock);
+            atomic_fetch_add(&sleepers, 1);
+            while (number(atomic_load(&state)) == seen) pthread_cond_wait(&wake, &wake_lock);
+            atomic_fetch_sub(&sleepers, 1);
+            pthread_mutex_unlock(&wake_lock);
+        }
+        seen = number(atomic_load(&state));
+        if (atomic_load(&quitting)) return NULL;
+        if (!join(seen)) continue;
+        work();
+        atomic_fetch_sub(&state, 1);
+    }
+}
+
+/* The next job, open or, to wake workers only, closed. No job is open. */
+static void announce(uint64_t open) {
+    uint64_t next = number(atomic_load(&state)) + 1u;
+    atomic_store(&state, (next & 0xffffffffu) << 32 | open);
     if (atomic_load(&sleepers) > 0) {
         pthread_mutex_lock(&wake_lock);
         pthread_cond_broadcast(&wake);
@@ -72,7 +99,7 @@ static void announce(void) {
 
 static void stop_workers(void) {
     atomic_store(&quitting, 1);
-    announce();
+    announce(0);
     for (int i = 0; i < worker_count; i++) pthread_join(workers[i], NULL);
     atomic_store(&quitting, 0);
     worker_count = 0;
@@ -84,6 +111,7 @@ static void resize(void) {
     if (pool_process != getpid()) { /* a fork took the memory along, but not the threads */
         worker_count = 0;
         pool_process = getpid();
+        atomic_store(&state, 0);
         atomic_store(&sleepers, 0);
         pthread_mutex_init(&wake_lock, NULL);
         pthread_cond_init(&wake, NULL);
@@ -93,7 +121,7 @@ static void resize(void) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 1 << 20);
-    void *seen = (void *)(uintptr_t)atomic_load(&generation);
+    void *seen = (void *)(uintptr_t)number(atomic_load(&state));
     sigset_t all, usual; /* the host's signals are for the host's threads */
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &usual);
@@ -126,12 +154,10 @@ void lk_parallel(size_t count, void (*task)(void *, size_t), void *context) {
     }
     resize();
     current = (job){task, context, count};
-    atomic_store_explicit(&next_index, 0, memory_order_relaxed);
-    atomic_store_explicit(&busy_workers, worker_count, memory_order_relaxed);
-    announce();
+    atomic_store(&next_index, 0);
+    announce(OPEN);
     work();
-    for (int i = 0; atomic_load_explicit(&busy_workers, memory_order_acquire) > 0; i++)
-        i < SPINS ? relax() : (void)sched_yield();
+    close_job();
     pthread_mutex_unlock(&owner_lock);
 }
 

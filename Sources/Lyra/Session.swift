@@ -70,6 +70,8 @@ public final class Session {
         if options.speaks { try Session.requireSpeech(model) }
     }
 
+    deinit { BufferPool.trim() }
+
     static func newConversation(_ model: Model, _ options: SessionOptions) throws -> Conversation {
         let checkpoint = model.checkpoint
         var conversation = Conversation(
@@ -155,6 +157,12 @@ public final class Session {
     /// - Throws: `LyraError.state` if nothing was fed; any other error takes the turn back and ends it.
     public func step() throws -> SessionEvents {
         guard !phase.isFeeding else { return try workAhead() }
+        let events = try advance()
+        if events.contains(.end) { BufferPool.trim() }
+        return events
+    }
+
+    private func advance() throws -> SessionEvents {
         if let events = obeyRequest() { return events }
         do {
             return try work()
@@ -162,6 +170,7 @@ public final class Session {
             // A decoder that was interrupted by the request is no failure.
             if let events = obeyRequest() { return events }
             takeBack(.failed)
+            BufferPool.trim()
             throw error
         }
     }

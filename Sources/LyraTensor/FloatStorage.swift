@@ -6,18 +6,32 @@ import Glibc
 public final class FloatStorage: @unchecked Sendable {
     public let base: UnsafeMutablePointer<Float>
     public let count: Int
-    private let isMapped: Bool
+    private let origin: Origin
+
+    /// Where the memory goes back to.
+    private enum Origin {
+        case heap, system
+        case pool(size: Int)
+    }
 
     /// - Throws: `LyraError.memory` if there is no room. The memory is not initialised.
     public init(count: Int) throws {
         let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
-        var memory: UnsafeMutableRawPointer?
-        guard count >= 0, !overflow, posix_memalign(&memory, 64, max(bytes, 64)) == 0, let memory else {
+        guard count >= 0, !overflow, let (memory, origin) = FloatStorage.allocate(bytes) else {
             throw LyraError(.memory, "no memory for \(count) floats")
         }
         base = memory.assumingMemoryBound(to: Float.self)
         self.count = count
-        isMapped = false
+        self.origin = origin
+    }
+
+    private static func allocate(_ bytes: Int) -> (UnsafeMutableRawPointer, Origin)? {
+        if bytes >= BufferPool.leastBytes {
+            guard let size = BufferPool.blockSize(bytes) else { return nil }
+            return BufferPool.take(size).map { ($0, .pool(size: size)) }
+        }
+        var memory: UnsafeMutableRawPointer?
+        return posix_memalign(&memory, 64, max(bytes, 64)) == 0 ? memory.map { ($0, .heap) } : nil
     }
 
     /// Memory straight from the system, zeroed, in whole pages of it: for what stays while other memory comes and goes. Taken
@@ -31,7 +45,7 @@ public final class FloatStorage: @unchecked Sendable {
         }
         base = memory.assumingMemoryBound(to: Float.self)
         self.count = count
-        isMapped = true
+        origin = .system
     }
 
     private static func map(_ bytes: Int) -> UnsafeMutableRawPointer? {
@@ -40,7 +54,11 @@ public final class FloatStorage: @unchecked Sendable {
     }
 
     deinit {
-        if isMapped { munmap(base, count * MemoryLayout<Float>.stride) } else { free(base) }
+        switch origin {
+        case .heap: free(base)
+        case .system: munmap(base, count * MemoryLayout<Float>.stride)
+        case .pool(let size): BufferPool.give(base, size)
+        }
     }
 
     /// Elements of a tensor of `shape`.

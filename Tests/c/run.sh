@@ -140,7 +140,7 @@ check_long() {
 # A header of the past: without comments and the fields that came with the extractor, and each struct that begins with its
 # size without the last of those that are left.
 check_old_client() {
-    local later='(extractor|extractor_blocks|extractor_gap|extractor_keep|kv_type|skip_silence|max_memory_bytes|cache_bytes);'
+    local later='(extractor|extractor_blocks|extractor_gap|extractor_keep|kv_type|skip_silence|max_memory_bytes|cache_bytes|precision);'
     local last='(limit_seconds|total|adapter\[64\]|vision_token_pixels|sound_projector|with_audio|seconds|\(\*close\).*);'
     mkdir -p "$work/old"
     gcc -fpreprocessed -dD -E -P "$root/include/lyra.h" | grep -vE "^ +[a-z0-9_]+ $later" | awk '
@@ -248,13 +248,16 @@ check_sanitized() {
     runtime=$(swift -print-target-info | sed -n 's/.*"runtimeResourcePath": "\(.*\)".*/\1/p')/linux
     try "the library builds for the $sanitizer sanitizer" \
         "$root/bindings/c/build.sh" --sanitize "$sanitizer" --prefix "$instrumented"
-    for name in turn sources vision threads; do
+    mkdir -p "$work/states"
+    for name in turn sources vision threads long; do
         try "$name.c compiles for the $sanitizer sanitizer" clang "${strict[@]}" -g -O1 "-fsanitize=$sanitizer" \
             "-I$root/include" "$here/$name.c" -o "$work/$name" -pthread "-L$instrumented/lib" -llyra -lm \
             "-Wl,-rpath,$instrumented/lib" -Wl,--no-as-needed "-L$runtime" -ldispatch -lBlocksRuntime \
             "-Wl,-rpath,$runtime"
+        local given=("${pictures[@]}")
+        if [ "$name" = long ]; then given=("$other" "$work/states"); fi
         TSAN_OPTIONS=exitcode=66 run_checks "$name under the $sanitizer sanitizer" "$work/$name" "$model" \
-            "$recording" "${pictures[@]}"
+            "$recording" "${given[@]}"
     done
 }
 

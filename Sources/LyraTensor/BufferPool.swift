@@ -1,0 +1,72 @@
+import Glibc
+import Synchronization
+
+/// Large blocks of memory that come and go with every product: what is given back is kept for the next, up to a limit.
+///
+/// The heap would give such blocks back to the system and ask for them anew, which costs a page fault for every few
+/// kilobytes; and blocks that are aligned leave holes in it that none of their size fits again.
+public enum BufferPool {
+    /// From here on a block is the pool's; smaller ones are the heap's.
+    static let leastBytes = 256 << 10
+    /// What is kept while nobody uses it.
+    private static let limit = 256 << 20
+    private static let hugePage = 2 << 20
+
+    private struct Kept {
+        /// Addresses of blocks by their size.
+        var blocks: [Int: [UInt]] = [:]
+        var bytes = 0
+    }
+    private static let kept = Mutex(Kept())
+
+    /// The size of the block that serves `bytes`, at least `leastBytes`: in steps of an eighth, so that sizes which differ
+    /// a little share blocks. Nil if it cannot be counted.
+    static func blockSize(_ bytes: Int) -> Int? {
+        let least = max(bytes, leastBytes)
+        let power = 1 << (Int.bitWidth - 1 - least.leadingZeroBitCount)
+        let step = max(power / 8, 64 << 10)
+        let (sum, overflow) = least.addingReportingOverflow(step - 1)
+        return overflow ? nil : sum / step * step
+    }
+
+    /// A block of `size` bytes, as `blockSize` gave it, aligned to a page; nil if there is no memory. What it holds is
+    /// anything.
+    static func take(_ size: Int) -> UnsafeMutableRawPointer? {
+        let found = kept.withLock { kept -> UInt? in
+            guard let block = kept.blocks[size]?.popLast() else { return nil }
+            kept.bytes -= size
+            return block
+        }
+        return found.flatMap(UnsafeMutableRawPointer.init(bitPattern:)) ?? map(size)
+    }
+
+    /// Gives back what `take` gave.
+    static func give(_ block: UnsafeMutableRawPointer, _ size: Int) {
+        let address = UInt(bitPattern: block)
+        let isKept = kept.withLock { kept in
+            guard size <= limit - kept.bytes else { return false }
+            kept.blocks[size, default: []].append(address)
+            kept.bytes += size
+            return true
+        }
+        if !isKept { munmap(block, size) }
+    }
+
+    /// Gives all that is kept back to the system: for when nothing is to be computed soon.
+    public static func trim() {
+        let blocks = kept.withLock { kept in
+            defer { kept = Kept() }
+            return kept.blocks
+        }
+        for (size, list) in blocks {
+            for block in list { munmap(UnsafeMutableRawPointer(bitPattern: block), size) }
+        }
+    }
+
+    private static func map(_ size: Int) -> UnsafeMutableRawPointer? {
+        let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let memory, memory != MAP_FAILED else { return nil }
+        if size >= 2 * hugePage { madvise(memory, size, MADV_HUGEPAGE) }
+        return memory
+    }
+}

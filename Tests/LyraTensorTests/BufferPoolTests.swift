@@ -1,0 +1,66 @@
+import Foundation
+import Testing
+
+@testable import LyraTensor
+
+@Suite(.serialized) struct BufferPoolTests {
+    @Test func aBlockServesTheNextOfItsSize() throws {
+        BufferPool.trim()
+        let size = try #require(BufferPool.blockSize(1 << 20))
+        let first = try #require(BufferPool.take(size))
+        let second = try #require(BufferPool.take(size))
+        #expect(first != second)
+        BufferPool.give(first, size)
+        #expect(BufferPool.take(size) == first)
+        BufferPool.give(first, size)
+        BufferPool.give(second, size)
+        BufferPool.trim()
+    }
+
+    /// Sizes grow by an eighth at most, never shrink, and sizes that differ a little share blocks.
+    @Test func sizesAreRoundedUpALittle() throws {
+        var sizes = Set<Int>()
+        for bytes in stride(from: 1, through: 40 << 20, by: 77_777) {
+            let size = try #require(BufferPool.blockSize(bytes))
+            #expect(size >= bytes && size >= BufferPool.leastBytes && size % 4096 == 0)
+            #expect(size <= max(bytes + bytes / 8 + 1, bytes + 64 << 10, BufferPool.leastBytes))
+            sizes.insert(size)
+        }
+        #expect(sizes.count < 70)
+        #expect(BufferPool.blockSize(.max) == nil)
+    }
+
+    @Test func floatsAreWritableToTheLast() throws {
+        for count in [1, 65_535, 65_536, 65_537, 1_000_003] {
+            let storage = try FloatStorage(count: count)
+            (storage.base[0], storage.base[count - 1]) = (1, 2)
+            #expect(Int(bitPattern: storage.base) % 64 == 0 && storage.base[count - 1] == 2)
+        }
+    }
+
+    /// What a prompt's chunks take and give back again does not pile up.
+    @Test func memoryThatComesAndGoesStaysFlat() throws {
+        func resident() throws -> Int {
+            let fields = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ")
+            return try #require(Int(fields[1])) * 4096
+        }
+        func touched(_ count: Int) throws -> FloatStorage {
+            let storage = try FloatStorage(count: count)
+            storage.base.update(repeating: 1, count: count)
+            return storage
+        }
+        BufferPool.trim()
+        var before = 0
+        for round in 0..<200 {
+            // As in a layer: a large one while smaller ones that live on are made.
+            let wide = try touched(512 * 8960)
+            let kept = try touched(512 * 1536)
+            let gated = try touched(512 * 4480)
+            withExtendedLifetime((wide, kept, gated)) {}
+            if round == 10 { before = try resident() }
+        }
+        #expect(try resident() - before < 8 << 20)
+        BufferPool.trim()
+        #expect(try resident() < before - 20 << 20, "what is kept is given back")
+    }
+}
