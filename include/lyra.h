@@ -179,11 +179,11 @@ enum {
 
 enum { LYRA_EXTRACTOR_DEFAULT = 0, LYRA_EXTRACTOR_OFF = 1, LYRA_EXTRACTOR_ON = 2 };
 
-typedef int32_t lyra_kv_type;
+typedef int32_t lyra_kv_type; /* of all tokens but, in each layer, the newest 512 or more, which stay F32 */
 enum {
     LYRA_KV_F32 = 0,
-    LYRA_KV_F16 = 1,  /* half the memory; the answers stay */
-    LYRA_KV_BF16 = 2, /* half the memory, 8 bits of precision */
+    LYRA_KV_F16 = 1,  /* half the memory, 11 bits of precision; the answers stay */
+    LYRA_KV_BF16 = 2, /* half the memory, 8 bits of precision; what F16 cannot hold, beyond 65,504, fits */
     LYRA_KV_Q8 = 3    /* a byte each with one scale for each head and token: about a quarter of the memory */
 };
 

@@ -28,9 +28,10 @@ static inline kv_tile tile_at(const lk_attention_shape *s, const void *const *pa
                               size_t kv_head, size_t start, size_t n) {
     static const size_t sizes[] = {[LK_KV_F32] = 4, [LK_KV_F16] = 2, [LK_KV_BF16] = 2, [LK_KV_Q8] = 1};
     size_t page = start / s->page_rows, row = start % s->page_rows;
-    const char *data = (const char *)pages[page] + (row * s->kv_row_stride + kv_head * s->dim) * sizes[s->kv_type];
-    const float *factors = s->kv_type == LK_KV_Q8 ? scales[page] + row * s->kv_heads + kv_head : NULL;
-    return (kv_tile){data, s->kv_type, n, s->kv_row_stride, factors, s->kv_heads};
+    lk_kv_type type = page < s->narrow_pages ? s->kv_type : LK_KV_F32;
+    const char *data = (const char *)pages[page] + (row * s->kv_row_stride + kv_head * s->dim) * sizes[type];
+    const float *factors = type == LK_KV_Q8 ? scales[page] + row * s->kv_heads + kv_head : NULL;
+    return (kv_tile){data, type, n, s->kv_row_stride, factors, s->kv_heads};
 }
 
 /* The same values as floats: `t` itself, or what `memory`, [n, dim], holds then. */
@@ -49,7 +50,7 @@ static inline kv_tile widened(kv_tile t, size_t dim, float *memory) {
 
 /* Floats of memory that `m` queries need to see tiles widened; few read them as they are. */
 static inline size_t wide_room(const lk_attention_shape *s, size_t m) {
-    return s->kv_type == LK_KV_F32 || m <= FEW_QUERIES ? 0 : TILE_KEYS * s->dim;
+    return s->kv_type == LK_KV_F32 || s->narrow_pages == 0 || m <= FEW_QUERIES ? 0 : TILE_KEYS * s->dim;
 }
 
 /* scores[m, n] *= the scale of each row of the tile */

@@ -15,7 +15,7 @@ import LyraTensor
 ///     4 bytes  CRC-32 of everything before
 extension Session {
     private static let magic: [UInt8] = Array("LYRASTAT".utf8)
-    private static let version: UInt32 = 1
+    private static let version: UInt32 = 2
     private static let headerLimit = 256 << 20
 
     /// Writes the conversation to a file: what is in the caches, where the next token stands, the adapter, and the random
@@ -63,8 +63,8 @@ extension Session {
         let caches = decoder.makeCaches(type: type)
         try SessionLimits(restored, decoder).check(lengths: header.lengths)
         var rest = body
-        for (cache, length) in zip(caches, header.lengths) {
-            try cache.restore(rows: length) { piece in
+        for (index, cache) in caches.enumerated() {
+            try cache.restore(rows: header.lengths[index], narrowPages: header.narrowPages[index]) { piece in
                 guard rest.count >= piece.count else { throw Session.damaged(path, "it ends too early") }
                 piece.copyMemory(from: UnsafeRawBufferPointer(rebasing: rest[..<(rest.startIndex + piece.count)]))
                 rest = UnsafeRawBufferPointer(rebasing: rest[(rest.startIndex + piece.count)...])
@@ -166,6 +166,8 @@ struct StateHeader: Codable {
     var systemPrompt: String
     /// Rows of each layer's cache.
     var lengths: [Int]
+    /// Pages of each cache that hold its type; the rest holds floats.
+    var narrowPages: [Int]
     var now: Standing
     /// The turn that was being fed, and how all stood before it.
     var turn: Turn.Rest?
@@ -180,6 +182,7 @@ struct StateHeader: Codable {
         keyValueType = session.options.keyValueType.rawValue
         systemPrompt = session.systemPrompt
         lengths = conversation.caches.map(\.rows)
+        narrowPages = conversation.caches.map(\.narrowPages)
         now = Standing(conversation)
         turn = rest.wasFed ? rest : nil
         promptTokens = session.intake.promptTokens
@@ -214,7 +217,7 @@ struct StateHeader: Codable {
         let vocabulary = Int32(clamping: checkpoint.configuration.language.vocabularySize)
         let layers = checkpoint.decoder.layerCount
         let isSound =
-            lengths.count == layers && lengthsBefore.count == layers
+            lengths.count == layers && lengthsBefore.count == layers && narrowPages.count == layers
             && lengths.allSatisfy { (0...Int(Int32.max)).contains($0) }
             && zip(lengthsBefore, lengths).allSatisfy { 0 <= $0 && $0 <= $1 }
             && [now, before].allSatisfy { standing in

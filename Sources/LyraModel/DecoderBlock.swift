@@ -61,7 +61,9 @@ struct DecoderBlock: Sendable {
     func callAsFunction(
         _ x: Tensor, rotation: (cos: Tensor, sin: Tensor), cache: KeyValueCache, adapter: Int?
     ) throws -> Tensor {
-        try finish(x, attention(x, rotation: rotation, cache: cache, adapter: adapter).output, adapter: adapter)
+        let attended = try attention(x, rotation: rotation, cache: cache, adapter: adapter).output
+        try cache.narrow()
+        return try finish(x, attended, adapter: adapter)
     }
 
     /// The attention of the layer, before its output matrix.

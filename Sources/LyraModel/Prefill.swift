@@ -79,6 +79,7 @@ public struct Prefill {
         row = chunk.upperBound
         guard row == positions.count else { return }
         if drops { try drop(caches[layer], heads: decoder.configuration.heads) }
+        try caches[layer].narrow()
         (layer, row) = (layer + 1, 0)
     }
 

@@ -1,6 +1,6 @@
 import CKernels
 
-/// How a cache stores keys and values.
+/// How a cache stores keys and values. Its newest rows are float32 in any case (`KeyValueCache.wideRows`).
 public enum KeyValueType: String, Sendable, CaseIterable {
     case float32 = "f32"
     /// Rounded to nearest; what is beyond 65,504 becomes infinite.
@@ -35,31 +35,45 @@ public enum KeyValueType: String, Sendable, CaseIterable {
 public final class KeyValueCache {
     /// Rows of one page: small enough that a short conversation wastes little, large enough for full tiles.
     public static let pageRows = 256
+    /// Rows at the end, at least, that stay float32 in a cache of a smaller type: what was said last is looked at most
+    /// (as in KIVI, arXiv 2402.02750). Older pages are rounded, whole ones at a time, by `narrow`.
+    public static let wideRows = 512
 
     public let kvHeads: Int
     public let headDim: Int
     public let type: KeyValueType
+    private let wideRows: Int
     public private(set) var rows = 0
     /// A page holds the elements of its rows, and after them, for `int8`, one scale for each row and head.
     private var keyPages: [FloatStorage] = []
     private var valuePages: [FloatStorage] = []
+    /// Pages from the first on that hold `type`; the others hold floats.
+    public private(set) var narrowPages = 0
 
-    public init(kvHeads: Int, headDim: Int, type: KeyValueType = .float32) {
+    public init(
+        kvHeads: Int, headDim: Int, type: KeyValueType = .float32, wideRows: Int = KeyValueCache.wideRows
+    ) {
         self.kvHeads = kvHeads
         self.headDim = headDim
         self.type = type
+        self.wideRows = wideRows
     }
 
     /// Bytes that are allocated.
     public var byteCount: Int {
-        Self.byteCount(
-            rows: keyPages.count * Self.pageRows, kvHeads: kvHeads, headDim: headDim, type: type)
+        keyPages.indices.reduce(0) { $0 + 2 * pageByteCount($1) }
     }
 
-    /// Bytes that a cache allocates for `rows` rows: whole pages. `Int.max` if they cannot be counted.
+    /// Bytes that a cache allocates for `rows` rows that are appended to it: whole pages. `Int.max` if they cannot be
+    /// counted.
     public static func byteCount(rows: Int, kvHeads: Int, headDim: Int, type: KeyValueType) -> Int {
-        let pages = max(rows, 0) / pageRows + (max(rows, 0) % pageRows == 0 ? 0 : 1)
-        return product(product(pages, 2), pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type))
+        let rows = max(rows, 0), pages = rows / pageRows + (rows % pageRows == 0 ? 0 : 1)
+        let narrow = type == .float32 ? 0 : max(rows - wideRows, 0) / pageRows
+        func bytes(_ pages: Int, _ type: KeyValueType) -> Int {
+            product(product(pages, 2), pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type))
+        }
+        let (sum, overflow) = bytes(narrow, type).addingReportingOverflow(bytes(pages - narrow, .float32))
+        return overflow ? .max : sum
     }
 
     /// Appends `count` rows that lie `stride` floats apart.
@@ -78,13 +92,35 @@ public final class KeyValueCache {
             let part = min(count - done, Self.pageRows - row)
             for (storage, source) in [(keyPages[page], keys), (valuePages[page], values)] {
                 lk_kv_store(
-                    storage.base, scales(storage), type.kernelType, row, source + done * stride, stride, part, kvHeads,
-                    headDim)
+                    storage.base, scales(storage, page), pageType(page).kernelType, row, source + done * stride, stride,
+                    part, kvHeads, headDim)
             }
             done += part
         }
         rows += count
     }
+
+    /// Rounds the pages that are not among the newest any more: after a layer has run, so that a prompt's rows see each
+    /// other as they are.
+    ///
+    /// - Throws: `LyraError.memory`; the pages that are left stay as they are then.
+    public func narrow() throws {
+        let width = kvHeads * headDim
+        while type != .float32, (narrowPages + 1) * Self.pageRows + wideRows <= rows {
+            let page = narrowPages
+            let made = try [keyPages[page], valuePages[page]].map { wide in
+                let storage = try FloatStorage(mapping: pageFloats(type))
+                lk_kv_store(
+                    storage.base, scales(storage, type), type.kernelType, 0, wide.base, width, Self.pageRows, kvHeads,
+                    headDim)
+                return storage
+            }
+            (keyPages[page], valuePages[page]) = (made[0], made[1])
+            narrowPages += 1
+        }
+    }
+
+    private func pageType(_ page: Int) -> KeyValueType { page < narrowPages ? type : .float32 }
 
     /// Forgets all rows from `count` on and gives back the pages that held only those.
     public func truncate(to count: Int) {
@@ -92,17 +128,25 @@ public final class KeyValueCache {
         let pages = (rows + Self.pageRows - 1) / Self.pageRows
         keyPages.removeLast(keyPages.count - pages)
         valuePages.removeLast(valuePages.count - pages)
+        narrowPages = min(narrowPages, pages)
     }
 
     private func reserve(_ total: Int) throws {
-        while keyPages.count * Self.pageRows < total { try addPage() }
+        while keyPages.count * Self.pageRows < total { try addPage(.float32) }
     }
 
-    private func addPage() throws {
-        let count = Self.pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type) / MemoryLayout<Float>.size
-        let key = try FloatStorage(mapping: count)
-        valuePages.append(try FloatStorage(mapping: count))
+    private func addPage(_ type: KeyValueType) throws {
+        let key = try FloatStorage(mapping: pageFloats(type))
+        valuePages.append(try FloatStorage(mapping: pageFloats(type)))
         keyPages.append(key)
+    }
+
+    private func pageByteCount(_ page: Int) -> Int {
+        Self.pageByteCount(kvHeads: kvHeads, headDim: headDim, type: pageType(page))
+    }
+
+    private func pageFloats(_ type: KeyValueType) -> Int {
+        Self.pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type) / MemoryLayout<Float>.size
     }
 
     /// Always whole floats, for a page has a multiple of four rows.
@@ -119,8 +163,12 @@ public final class KeyValueCache {
     }
 
     /// Where a page's scales are, if it has any.
-    private func scales(_ page: FloatStorage) -> UnsafeMutablePointer<Float>? {
-        type == .int8 ? page.base + Self.pageRows * kvHeads * headDim / MemoryLayout<Float>.size : nil
+    private func scales(_ storage: FloatStorage, _ type: KeyValueType) -> UnsafeMutablePointer<Float>? {
+        type == .int8 ? storage.base + Self.pageRows * kvHeads * headDim / MemoryLayout<Float>.size : nil
+    }
+
+    private func scales(_ storage: FloatStorage, _ page: Int) -> UnsafeMutablePointer<Float>? {
+        scales(storage, pageType(page))
     }
 }
 
@@ -143,8 +191,8 @@ extension KeyValueCache {
         let shape = shape(rows: count, heads: heads, stride: stride, causal: true)
         return try Tensor([count, heads * headDim]) { out in
             try runAttention(
-                out, queries, keys: keyPages.map(data), values: valuePages.map(data), keyScales: keyPages.map(factors),
-                valueScales: valuePages.map(factors), shape)
+                out, queries, keys: keyPages.map(data), values: valuePages.map(data), keyScales: factors(keyPages),
+                valueScales: factors(valuePages), shape)
         }
     }
 
@@ -160,7 +208,7 @@ extension KeyValueCache {
             throw LyraError(.argument, "queries \(queries.shape) are not rows of \(heads) heads of \(headDim)")
         }
         let shape = shape(rows: queries.rows, heads: heads, stride: queries.columns, causal: false)
-        let (keys, scales) = (keyPages.map(data), keyPages.map(factors))
+        let (keys, scales) = (keyPages.map(data), factors(keyPages))
         return try [Float](unsafeUninitializedCapacity: rows) { buffer, written in
             guard let out = buffer.baseAddress, rows > 0 else { return }
             let status = queries.withValues { values in
@@ -183,11 +231,14 @@ extension KeyValueCache {
         lk_attention_shape(
             rows: count, kv_rows: rows, heads: heads, kv_heads: kvHeads, dim: headDim, q_row_stride: stride,
             out_row_stride: heads * headDim, kv_row_stride: kvHeads * headDim, page_rows: Self.pageRows,
-            causal: causal ? 1 : 0, scale: 1 / Float(headDim).squareRoot(), kv_type: type.kernelType)
+            causal: causal ? 1 : 0, scale: 1 / Float(headDim).squareRoot(), kv_type: type.kernelType,
+            narrow_pages: narrowPages)
     }
 
     private func data(_ page: FloatStorage) -> UnsafeRawPointer? { UnsafeRawPointer(page.base) }
-    private func factors(_ page: FloatStorage) -> UnsafePointer<Float>? { scales(page).map { UnsafePointer($0) } }
+    private func factors(_ pages: [FloatStorage]) -> [UnsafePointer<Float>?] {
+        pages.enumerated().map { page, storage in scales(storage, page).map { UnsafePointer($0) } }
+    }
 }
 
 // MARK: - Saving
@@ -199,7 +250,7 @@ extension KeyValueCache {
     public func forEachPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) rethrows {
         for page in keyPages.indices {
             for storage in [keyPages[page], valuePages[page]] {
-                for piece in pieces(storage, rows: min(rows - page * Self.pageRows, Self.pageRows)) {
+                for piece in pieces(storage, page, rows: min(rows - page * Self.pageRows, Self.pageRows)) {
                     try body(UnsafeRawBufferPointer(piece))
                 }
             }
@@ -209,20 +260,29 @@ extension KeyValueCache {
     /// Becomes what `forEachPiece` showed of a cache of the same heads and type: `fill` writes each piece, in the same
     /// sizes and order. Memory is taken page by page, so that a count that is a lie ends where the bytes do.
     ///
-    /// - Throws: `LyraError.argument` for a negative count, `LyraError.memory`, and what `fill` throws; the cache is empty
-    ///   then.
-    public func restore(rows count: Int, _ fill: (UnsafeMutableRawBufferPointer) throws -> Void) throws {
+    /// - Parameter narrow: that cache's `narrowPages`
+    /// - Throws: `LyraError.argument` for counts that cannot be, `LyraError.memory`, and what `fill` throws; the cache is
+    ///   empty then.
+    public func restore(
+        rows count: Int, narrowPages narrow: Int, _ fill: (UnsafeMutableRawBufferPointer) throws -> Void
+    ) throws {
         truncate(to: 0)
-        guard count >= 0 else { throw LyraError(.argument, "a cache cannot have \(count) rows") }
+        let most = count / Self.pageRows + (count % Self.pageRows == 0 ? 0 : 1)
+        guard count >= 0, (0...(type == .float32 ? 0 : most)).contains(narrow) else {
+            throw LyraError(.argument, "a cache cannot have \(count) rows with \(narrow) pages of \(type.rawValue)")
+        }
         do {
             while rows < count {
-                try addPage()
+                let page = keyPages.count
+                if page < narrow { narrowPages = page + 1 }
+                try addPage(pageType(page))
                 let part = min(count - rows, Self.pageRows)
                 for storage in [keyPages.last, valuePages.last].compactMap(\.self) {
-                    for piece in pieces(storage, rows: part) { try fill(piece) }
+                    for piece in pieces(storage, page, rows: part) { try fill(piece) }
                 }
                 rows += part
             }
+            try self.narrow()
         } catch {
             truncate(to: 0)
             throw error
@@ -230,10 +290,10 @@ extension KeyValueCache {
     }
 
     /// The first rows of a page: their elements, and their scales.
-    private func pieces(_ page: FloatStorage, rows count: Int) -> [UnsafeMutableRawBufferPointer] {
-        let heads = count * kvHeads
-        let elements = UnsafeMutableRawBufferPointer(start: page.base, count: heads * headDim * type.size)
-        guard let scales = scales(page) else { return [elements] }
+    private func pieces(_ storage: FloatStorage, _ page: Int, rows count: Int) -> [UnsafeMutableRawBufferPointer] {
+        let heads = count * kvHeads, size = pageType(page).size
+        let elements = UnsafeMutableRawBufferPointer(start: storage.base, count: heads * headDim * size)
+        guard let scales = scales(storage, page) else { return [elements] }
         return [elements, UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(start: scales, count: heads))]
     }
 }

@@ -32,7 +32,7 @@ CASES = {
     "speech_generator": ("in.hidden", "out.ctc_logits", "out.units"),
     "turn_text": TURN + ("in.embeddings",),
     "turn_speech": TURN + ("in.embeddings",),
-    "turn_long": TURN,
+    "turn_long": TURN + ("in.embeddings",),
     "turn_image_text": TURN + ("in.embeddings",),
     "turn_image_speech": TURN,
     "turn_sound": TURN,

@@ -7,13 +7,16 @@ import Testing
     private struct Stop: Error {}
 
     /// A cache of two heads of five with `rows` rows of a fixed sequence.
-    private func filled(_ rows: Int, _ type: KeyValueType, pieces: [Int] = []) throws -> KeyValueCache {
-        let cache = KeyValueCache(kvHeads: 2, headDim: 5, type: type)
+    private func filled(
+        _ rows: Int, _ type: KeyValueType, pieces: [Int] = [], wideRows: Int = KeyValueCache.wideRows
+    ) throws -> KeyValueCache {
+        let cache = KeyValueCache(kvHeads: 2, headDim: 5, type: type, wideRows: wideRows)
         var sequence = Sequence(21)
         let (keys, values) = (sequence.floats(1000 * 10), sequence.floats(1000 * 10))
         for piece in pieces + [rows] {
             let (from, count) = (cache.rows * 10, min(piece, rows - cache.rows))
             try cache.append(keys: Array(keys[from...]), values: Array(values[from...]), stride: 10, count: count)
+            try cache.narrow()
         }
         return cache
     }
@@ -25,9 +28,26 @@ import Testing
     }
 
     @Test(arguments: KeyValueType.allCases) func rowsInPiecesAreTheSameAsAtOnce(_ type: KeyValueType) throws {
-        for (rows, parts) in [(1, [1]), (300, [1, 255, 1, 2]), (700, [100, 500]), (512, [256]), (20, [0, 5])] {
-            #expect(try pieces(filled(rows, type, pieces: parts)) == pieces(filled(rows, type)))
+        for (rows, parts) in [(1, [1]), (300, [1, 255, 1, 2]), (900, [100, 500]), (512, [256]), (20, [0, 5])] {
+            for wide in [0, 100, 512] {
+                let want = try pieces(filled(rows, type, wideRows: wide))
+                #expect(try pieces(filled(rows, type, pieces: parts, wideRows: wide)) == want)
+            }
         }
+    }
+
+    /// Whole pages are narrowed when 512 newer rows are there, and stay narrow when those are cut off.
+    @Test(arguments: KeyValueType.allCases) func theNewestRowsStayAsTheyCame(_ type: KeyValueType) throws {
+        for (rows, pages) in [(1, 0), (512, 0), (767, 0), (768, 1), (1000, 1)] {
+            #expect(try filled(rows, type).narrowPages == (type == .float32 ? 0 : pages))
+        }
+        let cache = try filled(1000, type)
+        cache.truncate(to: 600)
+        #expect(cache.narrowPages == (type == .float32 ? 0 : 1))
+        cache.truncate(to: 10)
+        #expect(cache.narrowPages == (type == .float32 ? 0 : 1))
+        cache.truncate(to: 0)
+        #expect(cache.narrowPages == 0)
     }
 
     @Test func rowsMayLieApart() throws {
@@ -46,14 +66,17 @@ import Testing
     @Test(arguments: KeyValueType.allCases) func whatIsCutOffLeavesNoTrace(_ type: KeyValueType) throws {
         for kept in [0, 1, 255, 256, 257, 600] {
             let cache = try filled(700, type)
+            let narrow = cache.narrowPages
             cache.truncate(to: kept)
             #expect(cache.rows == kept)
-            #expect(try pieces(cache) == pieces(filled(kept, type)))
+            // Without a page that was narrowed, as if the rows had never been there.
+            if narrow == 0 { #expect(try pieces(cache) == pieces(filled(kept, type))) }
+            let before = pieces(cache)
             let zeros = [Float](repeating: 0, count: 10 * 40)
             try cache.append(keys: zeros, values: zeros, stride: 10, count: 40)
             cache.truncate(to: kept)
             cache.truncate(to: kept + 100)
-            #expect(try pieces(cache) == pieces(filled(kept, type)))
+            #expect(pieces(cache) == before)
         }
         let cache = try filled(3, type)
         cache.truncate(to: -1)
@@ -62,12 +85,18 @@ import Testing
 
     @Test(arguments: [(KeyValueType.float32, 40), (.float16, 20), (.bfloat16, 20), (.int8, 18)])
     func memoryIsWholePagesAndIsGivenBack(_ type: KeyValueType, bytesOfRow: Int) throws {
-        let cache = try filled(600, type)
-        let page = 2 * KeyValueCache.pageRows * bytesOfRow
-        for (rows, pages) in [(600, 3), (513, 3), (512, 2), (1, 1), (0, 0)] {
+        func bytes(narrow: Int, wide: Int) -> Int { 2 * KeyValueCache.pageRows * (narrow * bytesOfRow + wide * 40) }
+        for (rows, narrow, wide) in [
+            (999, 1, 3), (768, 1, 2), (767, 0, 3), (513, 0, 3), (512, 0, 2), (1, 0, 1), (0, 0, 0),
+        ] {
+            let want = bytes(narrow: narrow, wide: wide)
+            #expect(try filled(rows, type).byteCount == want)
+            #expect(KeyValueCache.byteCount(rows: rows, kvHeads: 2, headDim: 5, type: type) == want)
+        }
+        let cache = try filled(999, type)
+        for (rows, narrow, wide) in [(999, 1, 3), (513, 1, 2), (512, 1, 1), (1, 1, 0), (0, 0, 0)] {
             cache.truncate(to: rows)
-            #expect(cache.byteCount == pages * page)
-            #expect(KeyValueCache.byteCount(rows: rows, kvHeads: 2, headDim: 5, type: type) == pages * page)
+            #expect(cache.byteCount == bytes(narrow: narrow, wide: wide))
         }
         #expect(KeyValueCache.byteCount(rows: .max, kvHeads: 8, headDim: 128, type: type) == .max)
         #expect(KeyValueCache.byteCount(rows: 1, kvHeads: .max, headDim: .max, type: type) == .max)
@@ -78,20 +107,21 @@ import Testing
         let cache = KeyValueCache(kvHeads: 1 << 40, headDim: 1 << 10)
         #expect(throws: LyraError.self) { try cache.append(keys: [0], values: [0], stride: 1, count: 1) }
         #expect(cache.rows == 0 && cache.byteCount == 0)
-        #expect(throws: LyraError.self) { try cache.restore(rows: 1) { _ in } }
+        #expect(throws: LyraError.self) { try cache.restore(rows: 1, narrowPages: 0) { _ in } }
         #expect(cache.rows == 0 && cache.byteCount == 0)
     }
 
     @Test(arguments: KeyValueType.allCases) func aSavedCacheComesBack(_ type: KeyValueType) throws {
         var sequence = Sequence(31)
         let queries = sequence.floats(20)
-        for rows in [0, 1, 255, 256, 300, 700] {
+        for rows in [0, 1, 255, 256, 300, 700, 999] {
             let original = try filled(rows, type), saved = pieces(original)
-            let bytes = 2 * rows * 2 * (type == .float32 ? 20 : type == .int8 ? 5 + 4 : 10)
+            let narrow = min(original.narrowPages * KeyValueCache.pageRows, rows)
+            let bytes = 4 * ((rows - narrow) * 20 + narrow * (type == .int8 ? 5 + 4 : 10))
             #expect(saved.reduce(0) { $0 + $1.count } == bytes, "nothing but the rows that are there")
             let copy = try filled(4, type)  // what it held before is gone
             var next = 0
-            try copy.restore(rows: rows) {
+            try copy.restore(rows: rows, narrowPages: original.narrowPages) {
                 #expect($0.count == saved[next].count)
                 $0.copyBytes(from: saved[next])
                 next += 1
@@ -106,12 +136,12 @@ import Testing
     }
 
     @Test(arguments: KeyValueType.allCases) func aCacheThatCouldNotComeBackIsEmpty(_ type: KeyValueType) throws {
-        let count = pieces(try filled(700, type)).count
+        let count = pieces(try filled(700, type, wideRows: 0)).count
         for failing in 0..<count {
             let cache = try filled(300, type)
             var next = 0
             #expect(throws: Stop.self) {
-                try cache.restore(rows: 700) { piece in
+                try cache.restore(rows: 700, narrowPages: type == .float32 ? 0 : 2) { piece in
                     if next == failing { throw Stop() }
                     next += 1
                     piece.initializeMemory(as: UInt8.self, repeating: 0)
@@ -120,8 +150,10 @@ import Testing
             #expect(cache.rows == 0 && cache.byteCount == 0)
         }
         let cache = try filled(300, type)
-        #expect(throws: LyraError.self) { try cache.restore(rows: -1) { _ in } }
-        #expect(cache.rows == 0 && cache.byteCount == 0)
+        for (rows, pages) in [(-1, 0), (10, -1), (10, 2), (.min, 0), (1, .max)] {
+            #expect(throws: LyraError.self) { try cache.restore(rows: rows, narrowPages: pages) { _ in } }
+            #expect(cache.rows == 0 && cache.byteCount == 0)
+        }
     }
 
     /// A count beyond what there is costs no more memory than what there is.
@@ -129,7 +161,7 @@ import Testing
         let cache = KeyValueCache(kvHeads: 2, headDim: 5)
         var filled = 0
         #expect(throws: Stop.self) {
-            try cache.restore(rows: .max) { piece in
+            try cache.restore(rows: .max, narrowPages: 0) { piece in
                 if filled == 10 { throw Stop() }
                 filled += 1
                 piece.initializeMemory(as: UInt8.self, repeating: 0)

@@ -65,7 +65,7 @@ static said heard_with(lyra_model *model, const float *samples, lyra_kv_type typ
     lyra_session_options options = usual_options();
     options.kv_type = type;
     lyra_session *session = session_with(model, &options);
-    feed_noise(session, samples, SECONDS);
+    for (int i = 0; i < 3; i++) feed_noise(session, samples, SECONDS);
     const said answer = ask(session, "Summarize.");
     lyra_session_destroy(session);
     return answer;
@@ -74,10 +74,11 @@ static said heard_with(lyra_model *model, const float *samples, lyra_kv_type typ
 static void cache_types(lyra_model *model, const float *samples) {
     const said whole = heard_with(model, samples, LYRA_KV_F32), half = heard_with(model, samples, LYRA_KV_F16);
     check(same_tokens(half, whole), "keys and values of 16 bits keep the answer");
-    check(half.usage.cache_bytes * 2 == whole.usage.cache_bytes, "and take half the memory");
+    const int64_t saved = whole.usage.cache_bytes - half.usage.cache_bytes;
+    check(saved * 4 > whole.usage.cache_bytes, "and take half the memory, but for the newest 512");
     check(heard_with(model, samples, LYRA_KV_BF16).usage.cache_bytes == half.usage.cache_bytes, "so do those of BF16");
-    const int64_t bytes = heard_with(model, samples, LYRA_KV_Q8).usage.cache_bytes;
-    check(bytes * 4 > whole.usage.cache_bytes && bytes < half.usage.cache_bytes,
+    const int64_t more = whole.usage.cache_bytes - heard_with(model, samples, LYRA_KV_Q8).usage.cache_bytes;
+    check(more > saved && more * 2 < saved * 3,
           "those of a byte take less than half, with their scales more than a quarter");
 }
 

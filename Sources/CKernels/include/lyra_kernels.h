@@ -81,7 +81,8 @@ typedef struct lk_attention_shape {
     size_t page_rows;
     int causal;           /* query r sees keys 0 … kv_rows - rows + r; otherwise all */
     float scale;          /* of the scores */
-    lk_kv_type kv_type;
+    lk_kv_type kv_type;   /* of the first narrow_pages pages; those after them are LK_KV_F32 */
+    size_t narrow_pages;
 } lk_attention_shape;
 
 int lk_attention(float *out, const float *q, const void *const *k_pages, const void *const *v_pages,

@@ -160,8 +160,8 @@ class Model:
             limit_seconds: Longer videos and sounds are refused; speech has no limit.
             extractor: Lets media tokens go on the way: an Extractor, or (blocks, keep) for one, such as (4, 0.7);
                 "off"; or None for what the checkpoint says.
-            kv_type: How keys and values are kept: "f32", "f16" (half the memory; the answers stay), "bf16" or "q8"
-                (about a quarter).
+            kv_type: How keys and values are kept, but for the newest 512 tokens, which stay "f32": "f32", "f16" (half
+                the memory; the answers stay), "bf16" or "q8" (about a quarter).
             skip_silence: Leaves out windows of speech below -60 dB of full scale; the model was not trained so.
             max_memory_bytes: Of keys, values and waiting prompt rows. More is refused before it is allocated, and an
                 answer ends where it is reached.
