@@ -53,7 +53,7 @@ if Context.environment["LYRA_FUZZ"] != nil {
     package.targets.removeAll { [.executable, .test].contains($0.type) || ["Lyra", "LyraC"].contains($0.name) }
     package.targets.append(
         .target(name: "FuzzSupport", dependencies: ["LyraText"], path: "Tests/fuzz/Sources/Support"))
-    for name in ["safetensors", "torch", "json", "tokenizer", "text", "audio", "image", "video"] {
+    for name in ["safetensors", "gguf", "torch", "json", "tokenizer", "text", "audio", "image", "video"] {
         package.targets.append(
             .executableTarget(
                 name: "fuzz-\(name)", dependencies: fuzzed + ["FuzzSupport"], path: "Tests/fuzz/Sources/\(name)"))

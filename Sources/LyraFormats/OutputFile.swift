@@ -38,6 +38,33 @@ public final class OutputFile {
 
     deinit { discard() }
 
+    /// Sets room for the whole file aside, so that a disk that is too small says so before anything is written.
+    ///
+    /// Where the file system cannot do so, and on a device, nothing happens: then a full disk shows at a `write`.
+    /// - Throws: `.io` when there is not enough room, with the bytes needed and free; the temporary file is then gone.
+    ///   `.state` after `commit` or `discard`.
+    public func reserve(_ byteCount: Int) throws {
+        guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
+        guard temporary != nil, byteCount > 0 else { return }
+        let free = freeBytes()
+        // Asked first: some file systems take all that is left before they find that it is not enough.
+        var code = free.map { $0 < byteCount } ?? false ? ENOSPC : 0
+        if code == 0 { code = posix_fallocate(descriptor, 0, off_t(byteCount)) }
+        guard code == ENOSPC || code == EDQUOT || code == EFBIG else { return }
+        discard()
+        let room = free.map { ", and \($0) are free there" } ?? ""
+        throw LyraError(
+            .io, "\(path): no room for the file, which needs \(byteCount) bytes\(room): \(systemMessage(code))")
+    }
+
+    /// Bytes that the file system has left for this user; nil when it does not say.
+    private func freeBytes() -> Int? {
+        var info = statvfs()
+        guard fstatvfs(descriptor, &info) == 0, info.f_blocks > 0 else { return nil }
+        let (bytes, overflow) = UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize))
+        return overflow ? nil : Int(exactly: bytes)
+    }
+
     /// Writes all of `bytes` at `offset`; what is skipped reads as zeros.
     ///
     /// - Throws: `.io`, for example on a full disk; the temporary file is then gone. `.state` after `commit` or `discard`.

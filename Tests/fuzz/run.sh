@@ -15,7 +15,7 @@ passed=0 failed=0
 seconds=${1:-10}
 shift $(($# > 0))
 targets=("$@")
-if [ $# -eq 0 ]; then targets=(safetensors torch json tokenizer text audio image video); fi
+if [ $# -eq 0 ]; then targets=(safetensors gguf torch json tokenizer text audio image video); fi
 
 # The memory that AddressSanitizer itself takes counts, too: 64 MB are the most that it keeps of what was freed.
 export ASAN_OPTIONS=quarantine_size_mb=64:allocator_may_return_null=1:detect_stack_use_after_return=0
@@ -37,6 +37,7 @@ seeds() {
     local fixtures=$root/Tests/Fixtures
     case $1 in
         safetensors) ls "$fixtures"/formats/*.safetensors "$fixtures"/*/cases/speech_tail.safetensors ;;
+        gguf) ls "$fixtures"/formats/*.gguf ;;
         torch) ls "$fixtures"/formats/*.pt ;;
         json) find "$fixtures"/{a,b,vocoder} -name '*.json' -size -16k ;;
         text) ls "$fixtures"/tokenizer/{cases,qwen2-lines}.json ;;

@@ -1,0 +1,120 @@
+import LyraTensor
+
+/// A GGUF file: typed metadata, and named tensors in mapped memory, none of them copied.
+///
+/// Layout (ggml, docs/gguf.md): magic number, version, counts; the metadata; an entry of name, sizes, type and offset
+/// for each tensor; padding; the tensors' data, each at a multiple of the alignment. Versions 2 and 3 in little-endian
+/// order are read.
+public struct GGUFFile: Sendable {
+    /// The file that was opened.
+    public let path: String
+    /// The version of the format: 2 or 3.
+    public let version: Int
+    /// All keys of the metadata, in the order of the file.
+    public let keys: [String]
+    /// All values of the metadata, by key.
+    public let metadata: [String: GGUFValue]
+    /// Tensors begin at multiples of this, counted from the start of the data.
+    public let alignment: Int
+    /// The names of all tensors, in the order of the file.
+    public let names: [String]
+    /// All tensors, by name. Shapes are row-major as everywhere in lyra: the innermost axis last.
+    public let tensors: [String: StoredTensor]
+    /// The mapping that the tensors' bytes lie in.
+    public let file: MappedFile
+
+    /// Opens the file at `path`; errors as for `init(file:)` and `MappedFile.init(path:)`.
+    public init(path: String) throws {
+        try self.init(file: MappedFile(path: path))
+    }
+
+    /// Reads and checks metadata and tensor list of a mapped file.
+    ///
+    /// - Throws: `.format` when something is damaged, is there twice or does not fit the file; `.unsupported` for a
+    ///   big-endian file, another version, an array of arrays, or a tensor of a type that lyra does not read. The
+    ///   message names file, key or tensor, and offsets.
+    public init(file: MappedFile) throws {
+        var reader = try GGUFReader(file)
+        version = try reader.version()
+        // Both counts stand together; each has to fit what follows.
+        let tensorCount = try reader.count(of: "tensors", size: GGUFReader.tensorSize)
+        let keyCount = try reader.count(of: "keys", size: GGUFReader.keySize)
+        (keys, metadata) = try reader.metadata(count: keyCount)
+        path = file.path
+        self.file = file
+        alignment = try Self.alignment(metadata, source: file.path)
+
+        var entries: [GGUFReader.TensorEntry] = []
+        for _ in 0..<tensorCount { entries.append(try reader.tensor()) }
+        let end = reader.cursor.offset
+        let dataStart = min(end + (alignment - end % alignment) % alignment, file.bytes.count)
+        let data = UnsafeRawBufferPointer(rebasing: file.bytes[dataStart...])
+
+        var tensors: [String: StoredTensor] = [:]
+        var ranges: [(name: String, range: Range<Int>)] = []
+        for entry in entries {
+            let spec = entry.spec
+            let range = try entry.range(dataStart: dataStart, dataCount: data.count, alignment, source: file.path)
+            let tensor = StoredTensor(
+                name: spec.name, type: spec.type, shape: spec.shape,
+                bytes: UnsafeRawBufferPointer(rebasing: data[range]),
+                owner: file, source: file.path)
+            guard tensors.updateValue(tensor, forKey: spec.name) == nil else {
+                throw LyraError(.format, "\(file.path): tensor \(shown(spec.name)) is there twice")
+            }
+            ranges.append((spec.name, range))
+        }
+        try Self.checkApart(ranges, source: file.path)
+        self.tensors = tensors
+        names = entries.map(\.spec.name)
+    }
+
+    /// The tensor of this name, if the file has it.
+    public func tensor(_ name: String) -> StoredTensor? { tensors[name] }
+
+    private static func alignment(_ metadata: [String: GGUFValue], source: String) throws -> Int {
+        guard let value = metadata[GGUFWriter.alignmentKey] else { return GGUFWriter.usualAlignment }
+        guard case .uint32(let number) = value, number > 0, number <= GGUFReader.alignmentLimit,
+            number & (number - 1) == 0
+        else {
+            throw LyraError(
+                .format,
+                "\(source): key \(shown(GGUFWriter.alignmentKey)) is \(value.int.map(String.init) ?? value.kind); a power of "
+                    + "two up to \(GGUFReader.alignmentLimit), as a uint32, is needed: the file is damaged")
+        }
+        return Int(number)
+    }
+
+    /// Checks that no byte of the data belongs to two tensors.
+    private static func checkApart(_ ranges: [(name: String, range: Range<Int>)], source: String) throws {
+        let ordered = ranges.filter { !$0.range.isEmpty }.sorted { $0.range.lowerBound < $1.range.lowerBound }
+        for (before, after) in zip(ordered, ordered.dropFirst())
+        where after.range.lowerBound < before.range.upperBound {
+            throw LyraError(
+                .format,
+                "\(source): tensor \(shown(after.name)) at data bytes \(after.range) overlaps \(shown(before.name)) at "
+                    + "\(before.range); the file is damaged")
+        }
+    }
+}
+
+extension GGUFReader.TensorEntry {
+    /// The place of the tensor in the data, once it is known to lie there.
+    fileprivate func range(
+        dataStart: Int, dataCount: Int, _ alignment: Int, source: String
+    ) throws -> Range<Int> {
+        let tensor = "\(source): tensor \(shown(spec.name))"
+        guard offset % UInt64(alignment) == 0 else {
+            throw LyraError(
+                .format,
+                "\(tensor): its offset \(offset) is not a multiple of the alignment, \(alignment); the file is damaged")
+        }
+        guard offset <= UInt64(dataCount), byteCount <= dataCount - Int(offset) else {
+            throw LyraError(
+                .format,
+                "\(tensor): \(byteCount) bytes of \(spec.type.rawValue) at byte \(offset) of the data, which begins at "
+                    + "byte \(dataStart), do not lie in its \(dataCount) bytes; the file is damaged or truncated")
+        }
+        return Int(offset)..<Int(offset) + byteCount
+    }
+}

@@ -1,0 +1,72 @@
+import FuzzSupport
+import Glibc
+import LyraTensor
+
+@testable import LyraFormats
+
+/// Opens the input as a GGUF file, asks for every key in every way, and reads its tensors. A file that can be read is
+/// written anew, and what is read from that must be the same.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
+    FuzzInput(start, count).withFile { path in
+        guard let file = try? GGUFFile(path: path) else { return }
+        for key in file.keys {
+            use(try? file.string(key))
+            use(try? file.int(key))
+            use(try? file.double(key))
+            use(try? file.bool(key))
+            use(try? file.strings(key))
+            use(try? file.ints(key))
+            use(try? file.doubles(key))
+        }
+        for name in file.names {
+            guard let tensor = file.tensor(name) else { fatalError("a tensor that is listed is not there") }
+            try? use(tensor.floats())
+            if let weight = try? Weight(tensor) { read(weight) }
+        }
+        rewrite(file)
+    }
+    return 0
+}
+
+private func read(_ weight: Weight) {
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: weight.inputs) {
+        guard let row = $0.baseAddress else { return }
+        weight.copyRow(0, to: row)
+        weight.copyRow(weight.outputs - 1, to: row)
+    }
+}
+
+/// Where the input is written to again: memory only.
+private let copyPath = "/dev/shm/lyra-fuzz-gguf-\(getpid())"
+
+private func rewrite(_ file: GGUFFile) {
+    // A writer takes what the format's description allows, a reader a little more.
+    let metadata = file.keys.compactMap { key in file.metadata[key].map { (key: key, value: $0) } }
+    let tensors = file.names.compactMap { file.tensor($0) }
+    let specs = tensors.map { TensorSpec(name: $0.name, type: $0.type, shape: $0.shape) }
+    guard
+        let writer = try? GGUFWriter(path: copyPath, metadata: metadata, tensors: specs, alignment: file.alignment)
+    else {
+        guard file.keys.contains(where: { $0.utf8.contains { $0 > 127 } }) else {
+            fatalError("it cannot be written anew")
+        }
+        return
+    }
+    defer { unlink(copyPath) }
+    do {
+        for tensor in tensors { try writer.write(tensor.name, tensor.bytes) }
+        try writer.finish()
+        let copy = try GGUFFile(path: copyPath)
+        guard copy.names == file.names, copy.keys.starts(with: file.keys) else {
+            fatalError("names or keys have changed")
+        }
+        for tensor in tensors {
+            guard let other = copy.tensor(tensor.name), other.type == tensor.type, other.shape == tensor.shape,
+                other.bytes.elementsEqual(tensor.bytes)
+            else { fatalError("a tensor has changed") }
+        }
+    } catch {
+        fatalError("written anew it is refused: \(error)")
+    }
+}
