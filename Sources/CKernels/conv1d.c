@@ -1,4 +1,5 @@
 /* Convolution along time: packing, and sharing the work between threads. */
+#include "packed.h"
 #include "table.h"
 #include <string.h>
 
@@ -31,6 +32,7 @@ static size_t divided_up(size_t a, size_t b) { return (a + b - 1) / b; }
  * runs of `groups` output groups. */
 typedef struct split {
     const lk_conv1d_job *job;
+    int in_pairs;
     size_t columns, blocks, groups, group_runs;
 } split;
 
@@ -38,12 +40,13 @@ static void run_task(void *context, size_t index) {
     const split *s = context;
     const lk_conv1d_job *job = s->job;
     size_t block = index / s->group_runs, group = index % s->group_runs * s->groups;
-    size_t groups = divided_up(job->out_channels, GROUP);
-    lk_kernels()->conv1d(job, group, smaller(group + s->groups, groups), block * s->columns,
-                         block + 1 == s->blocks ? job->out_columns : (block + 1) * s->columns);
+    size_t groups = divided_up(job->out_channels, GROUP), last = smaller(group + s->groups, groups);
+    size_t column = block * s->columns, end = block + 1 == s->blocks ? job->out_columns : column + s->columns;
+    if (s->in_pairs) lk_packed_kernels()->conv1d(job, group, last, column, end);
+    else lk_kernels()->conv1d(job, group, last, column, end);
 }
 
-static void run(const lk_conv1d_job *job) {
+static void run(const lk_conv1d_job *job, int in_pairs) {
     size_t groups = divided_up(job->out_channels, GROUP);
     size_t work = job->out_columns * job->in_channels * job->out_channels * job->kernel;
     size_t tasks = smaller(work / SMALLEST_TASK + 1, lk_threads() == 1 ? 1 : (size_t)lk_threads() * TASKS_PER_THREAD);
@@ -51,7 +54,7 @@ static void run(const lk_conv1d_job *job) {
     size_t columns = smaller(divided_up(job->out_columns, tasks), cached);
     columns = divided_up(columns ? columns : 1, COLUMN_STEP) * COLUMN_STEP;
     size_t blocks = job->out_columns < columns ? 1 : job->out_columns / columns;
-    split s = {job, columns, blocks, divided_up(groups, smaller(groups, divided_up(tasks, blocks))), 0};
+    split s = {job, in_pairs, columns, blocks, divided_up(groups, smaller(groups, divided_up(tasks, blocks))), 0};
     s.group_runs = divided_up(groups, s.groups);
     lk_parallel(blocks * s.group_runs, run_task, &s);
 }
@@ -71,7 +74,7 @@ int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, s
         job.x = copy;
         job.ldx = padded;
     }
-    run(&job);
+    run(&job, 0);
     return LK_OK;
 }
 
@@ -79,6 +82,55 @@ int lk_conv1d(float *y, size_t ldy, const float *x, size_t ldx, size_t out_colum
               const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation) {
     lk_conv1d_output output = {.y = y, .ldy = ldy};
     return lk_conv1d_into(&output, x, ldx, out_columns, packed, bias, in_channels, out_channels, kernel, dilation);
+}
+
+/* ---------------------------------------------------------------------------------------------- in pairs of channels */
+
+size_t lk_conv1d_pairs_count(size_t in_channels, size_t out_channels, size_t kernel) {
+    return lk_conv1d_packed_count(divided_up(in_channels, 2), out_channels, kernel);
+}
+
+void lk_conv1d_pack_pairs(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel) {
+    size_t pairs = divided_up(in_channels, 2);
+    memset(packed, 0, lk_conv1d_pairs_count(in_channels, out_channels, kernel) * sizeof(float));
+    for (size_t co = 0; co < out_channels; co++)
+        for (size_t ci = 0; ci < in_channels; ci += 2)
+            for (size_t j = 0; j < kernel; j++) {
+                const float *even = w + (co * in_channels + ci) * kernel + j;
+                uint32_t pair;
+                lk_packed_kernels()->make_channel_pairs(&pair, even, ci + 1 < in_channels ? even + kernel : NULL, 1);
+                memcpy(packed + ((co / GROUP * pairs + ci / 2) * kernel + j) * GROUP + co % GROUP, &pair, sizeof pair);
+            }
+}
+
+typedef struct pairs_job {
+    uint32_t *pairs;
+    const float *x;
+    size_t ldx, channels, used, padded;
+} pairs_job;
+
+static void make_pairs(void *context, size_t index) {
+    const pairs_job *j = context;
+    const float *even = j->x + 2 * index * j->ldx, *odd = 2 * index + 1 < j->channels ? even + j->ldx : NULL;
+    uint32_t *pairs = j->pairs + index * j->padded;
+    lk_packed_kernels()->make_channel_pairs(pairs, even, odd, j->used);
+    memset(pairs + j->used, 0, (j->padded - j->used) * sizeof *pairs);
+}
+
+int lk_conv1d_pairs_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns,
+                         const float *packed, const float *bias, size_t in_channels, size_t out_channels, size_t kernel,
+                         size_t dilation) {
+    if (!out_columns || !out_channels) return LK_OK;
+    size_t pairs = divided_up(in_channels, 2), used = out_columns + (kernel - 1) * dilation;
+    /* An odd number of cache lines, so that rows do not fall on the same sets; a vector can be read at any column. */
+    size_t padded = (used + 2 * WIDEST_VECTOR - 1) / (2 * WIDEST_VECTOR) * (2 * WIDEST_VECTOR) + WIDEST_VECTOR;
+    float *memory = lk_scratch(0, pairs * padded);
+    if (!memory) return LK_NO_MEMORY;
+    pairs_job making = {(uint32_t *)(void *)memory, x, ldx, in_channels, used, padded};
+    lk_parallel(pairs, make_pairs, &making);
+    lk_conv1d_job job = {*output, memory, padded, out_columns, packed, bias, pairs, out_channels, kernel, dilation};
+    run(&job, 1);
+    return LK_OK;
 }
 
 void lk_spread(float *y, size_t ldy, size_t step, const float *x, size_t ldx, size_t channels, size_t columns) {

@@ -1,4 +1,7 @@
-/* Direct convolution along contiguous time. A tile of 4 output channels × some vectors of columns stays in registers
+/* Included for floats by kernels_isa.h, and by packed_isa.h, with LK_CONV_PAIRS, for BF16 numbers in pairs of channels:
+ * 32 bits of x or of w are then two channels, and job->in_channels counts pairs.
+ *
+ * Direct convolution along contiguous time. A tile of 4 output channels × some vectors of columns stays in registers
  * while input channels and taps pass. Every value is one chain of multiply-adds from the bias, over input channels and
  * then taps, whatever tile it falls into. Where a row's length is no multiple of the vector, the last vectors are moved
  * back over columns already written, which get the same values again. */
@@ -10,6 +13,29 @@
 #define LK_CONV_VECTORS 3
 #else
 #define LK_CONV_VECTORS 2
+#endif
+
+#ifdef LK_CONV_PAIRS
+typedef vu vx;
+LK_INLINE vx vx_load(const float *x) { return vu_load(x); }
+LK_INLINE vx vx_set(const float *w) {
+    uint32_t pair;
+    memcpy(&pair, w, sizeof pair);
+    return (vu){0} + pair;
+}
+LK_INLINE vf vx_add_product(vf sum, vx w, vx x) {
+#ifdef LK_BF16_DOT
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)x);
+#else
+    sum += (vf)(w << 16) * (vf)(x << 16);
+    return sum + (vf)(w & 0xffff0000u) * (vf)(x & 0xffff0000u);
+#endif
+}
+#else
+typedef vf vx;
+LK_INLINE vx vx_load(const float *x) { return vf_load(x); }
+LK_INLINE vx vx_set(const float *w) { return vf_set(*w); }
+LK_INLINE vf vx_add_product(vf sum, vx w, vx x) { return sum + w * x; }
 #endif
 
 /* One vector's way out; only its first `valid` columns are real. */
@@ -48,15 +74,15 @@ LK_INLINE void conv_tile(const int vectors, const lk_conv1d_job *job, size_t gro
     for (size_t ci = 0; ci < job->in_channels; ci++) {
         const float *x = job->x + ci * job->ldx + t;
         for (size_t j = 0; j < kernel; j++, x += dilation, w += LK_CONV_GROUP) {
-            vf column[LK_CONV_VECTORS];
+            vx column[LK_CONV_VECTORS];
 #pragma clang loop unroll(full)
-            for (int v = 0; v < vectors; v++) column[v] = vf_load(x + v * LK_WIDTH);
+            for (int v = 0; v < vectors; v++) column[v] = vx_load(x + v * LK_WIDTH);
 #pragma clang loop unroll(full)
             for (int r = 0; r < LK_CONV_GROUP; r++) {
-                vf weight = vf_set(w[r]);
+                vx weight = vx_set(w + r);
                 LK_IN_ORDER(weight);
 #pragma clang loop unroll(full)
-                for (int v = 0; v < vectors; v++) acc[r][v] += weight * column[v];
+                for (int v = 0; v < vectors; v++) acc[r][v] = vx_add_product(acc[r][v], weight, column[v]);
 #pragma clang loop unroll(full)
                 for (int v = 0; v < vectors; v++) LK_IN_ORDER(acc[r][v]);
             }

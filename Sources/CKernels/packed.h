@@ -50,6 +50,8 @@ typedef enum lk_bf16_part {
     LK_BF16_WHOLE /* where pairs are floats */
 } lk_bf16_part;
 
+struct lk_conv1d_job;
+
 typedef struct lk_packed_table {
     size_t bf16_bytes; /* of a pair of x in a BF16 tile */
     /* x[rows, k] becomes one tile of `rows` rows, for blocks of `type`. */
@@ -58,6 +60,11 @@ typedef struct lk_packed_table {
     void (*make_bf16_row)(char *tile, const float *x, size_t row, size_t rows, size_t k, lk_bf16_part part);
     /* sums[rows][32] += tile · panelᵀ over `units` units. rows: 1 … LK_TILE_ROWS; for BF16 1 … 6 and 12. */
     void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t units);
+    /* Two channels, the second of which may be null, as pairs of BF16: the first in the lower half. */
+    void (*make_channel_pairs)(uint32_t *pairs, const float *even, const float *odd, size_t count);
+    /* As lk_table's, where 32 bits of x and of the weights are pairs, which in_channels counts. */
+    void (*conv1d)(const struct lk_conv1d_job *job, size_t first_group, size_t last_group, size_t first_column,
+                   size_t last_column);
     /* As lk_read_all and lk_peak_operations say, on one thread. */
     uint32_t (*read_bytes)(const void *data, size_t bytes);
     double (*peak)(lk_peak kind, size_t rounds);

@@ -368,6 +368,28 @@ static void multiply(float *sums, const char *tile, size_t rows, const char *pan
     }
 }
 
+#define LK_CONV_PAIRS
+#include "conv1d_isa.h"
 #include "limits_isa.h"
 
-const lk_packed_table LK_PACKED_TABLE = {LK_PAIR_BYTES, make_integer_tile, make_bf16_row, multiply, read_bytes, peak};
+/* Channel `even` and, unless it is null, `odd` as pairs of BF16. */
+static void make_channel_pairs(uint32_t *pairs, const float *even, const float *odd, size_t count) {
+    for (size_t i = 0; i < count; i += LK_WIDTH) {
+        size_t part = count - i < LK_WIDTH ? count - i : LK_WIDTH;
+        vu low = vu_round_bf16(vf_load_part(even + i, part)) >> 16;
+        vu high = odd ? vu_round_bf16(vf_load_part(odd + i, part)) : (vu){0};
+        vu both = low | high;
+        memcpy(pairs + i, &both, part * sizeof *pairs);
+    }
+}
+
+const lk_packed_table LK_PACKED_TABLE = {
+    .bf16_bytes = LK_PAIR_BYTES,
+    .make_integer_tile = make_integer_tile,
+    .make_bf16_row = make_bf16_row,
+    .multiply = multiply,
+    .make_channel_pairs = make_channel_pairs,
+    .conv1d = conv1d,
+    .read_bytes = read_bytes,
+    .peak = peak,
+};

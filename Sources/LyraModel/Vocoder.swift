@@ -31,7 +31,8 @@ public struct Vocoder: Sendable {
         var lookahead: Int { blocks.map { $0.reduce(0) { $0 + $1.lookahead } }.max() ?? 0 }
     }
 
-    /// Two times convolution, ReLU and LayerNorm; then log(1 + frames) of a unit as a weighted sum.
+    /// Two times convolution, ReLU and LayerNorm; then log(1 + frames) of a unit as a weighted sum. Exact in any case: a
+    /// frame more or less would be heard.
     struct DurationPredictor: Sendable {
         let layers: [Layer]
         let projection: [Float]
@@ -62,7 +63,8 @@ public struct Vocoder: Sendable {
             weights, "conv_pre", inputs: dim, outputs: configuration.upsampleInitialChannel, kernel: 7)
         stages = try configuration.upsampleRates.indices.map { try Stage(weights, configuration, $0) }
         exit = try VocoderConvolution(
-            weights, "conv_post", inputs: configuration.upsampleInitialChannel >> stages.count, outputs: 1, kernel: 7)
+            weights, "conv_post", inputs: configuration.upsampleInitialChannel >> stages.count, outputs: 1, kernel: 7,
+            precision: .exact)
     }
 
     /// Hz.
@@ -106,7 +108,7 @@ extension Vocoder.DurationPredictor {
             try Layer(
                 convolution: VocoderConvolution(
                     weights, "conv\(index).0", inputs: index == 1 ? configuration.embeddingDim : hidden,
-                    outputs: hidden, kernel: configuration.durationPredictor.kernelSize),
+                    outputs: hidden, kernel: configuration.durationPredictor.kernelSize, precision: .exact),
                 normWeight: weights.floats("ln\(index).weight", [hidden]),
                 normBias: weights.floats("ln\(index).bias", [hidden]))
         }

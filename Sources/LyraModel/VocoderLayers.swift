@@ -9,30 +9,47 @@ struct VocoderConvolution: Sendable {
     let dilation: Int
     private let packed: FloatStorage
     private let bias: [Float]
+    private let precision: Precision
 
     /// Columns beyond the first that an output column reads.
     var span: Int { (kernel - 1) * dilation }
     /// Zero columns at either end of a signal that keep its length.
     var padding: Int { span / 2 }
 
-    /// - Parameter weight: [outputs, inputs, kernel]
-    init(_ weight: [Float], bias: [Float], inputs: Int, outputs: Int, kernel: Int, dilation: Int = 1) throws {
+    /// - Parameters:
+    ///   - weight: [outputs, inputs, kernel]
+    ///   - precision: if fast, the signal and the weights are rounded to BF16
+    init(
+        _ weight: [Float], bias: [Float], inputs: Int, outputs: Int, kernel: Int, dilation: Int = 1,
+        precision: Precision = .exact
+    ) throws {
         self.inputs = inputs
         self.outputs = outputs
         self.kernel = kernel
         self.dilation = dilation
         self.bias = bias
-        packed = try FloatStorage(count: lk_conv1d_packed_count(inputs, outputs, kernel))
-        lk_conv1d_pack(packed.base, weight, inputs, outputs, kernel)
+        self.precision = precision
+        switch precision {
+        case .exact:
+            packed = try FloatStorage(count: lk_conv1d_packed_count(inputs, outputs, kernel))
+            lk_conv1d_pack(packed.base, weight, inputs, outputs, kernel)
+        case .fast:
+            packed = try FloatStorage(count: lk_conv1d_pairs_count(inputs, outputs, kernel))
+            lk_conv1d_pack_pairs(packed.base, weight, inputs, outputs, kernel)
+        }
     }
 
     /// Reads `name`.weight (or its weight-normed parts) [outputs, inputs, kernel] and `name`.bias.
+    ///
+    /// - Parameter precision: nil for the source's
     init(
-        _ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, dilation: Int = 1
+        _ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, dilation: Int = 1,
+        precision: Precision? = nil
     ) throws {
         try self.init(
             source.foldedWeight(name, [outputs, inputs, kernel]), bias: source.floats(name + ".bias", [outputs]),
-            inputs: inputs, outputs: outputs, kernel: kernel, dilation: dilation)
+            inputs: inputs, outputs: outputs, kernel: kernel, dilation: dilation,
+            precision: precision ?? source.precision)
     }
 
     /// Convolves `columns` output columns from `x`, which holds `columns + span`.
@@ -41,7 +58,11 @@ struct VocoderConvolution: Sendable {
     func callAsFunction(_ x: UnsafePointer<Float>, stride: Int, columns: Int, into output: lk_conv1d_output) throws {
         guard columns > 0 else { return }
         let status = withUnsafePointer(to: output) {
-            lk_conv1d_into($0, x, stride, columns, packed.base, bias, inputs, outputs, kernel, dilation)
+            switch precision {
+            case .exact: lk_conv1d_into($0, x, stride, columns, packed.base, bias, inputs, outputs, kernel, dilation)
+            case .fast:
+                lk_conv1d_pairs_into($0, x, stride, columns, packed.base, bias, inputs, outputs, kernel, dilation)
+            }
         }
         withExtendedLifetime(packed) {}
         guard status == LK_OK else { throw LyraError(.memory, "no memory for a convolution") }
@@ -83,7 +104,8 @@ struct VocoderUpsampling: Sendable {
                     }
                 }
             }
-            return try VocoderConvolution(part, bias: bias, inputs: inputs, outputs: outputs, kernel: taps)
+            return try VocoderConvolution(
+                part, bias: bias, inputs: inputs, outputs: outputs, kernel: taps, precision: source.precision)
         }
     }
 

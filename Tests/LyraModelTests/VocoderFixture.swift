@@ -43,7 +43,7 @@ struct VocoderFixture {
 
 /// Tensors in memory.
 struct ArraySource: WeightSource {
-    let precision = Precision.exact
+    var precision = Precision.exact
     var origin = "memory"
     private var tensors: [String: (shape: [Int], values: [Float])] = [:]
 

@@ -14,6 +14,23 @@ import Testing
         #expect(samples.distance(to: try fixture.waveform(name)) < 8e-5)
     }
 
+    /// BF16 is heard as noise that is far below the speech; frames are the same.
+    @Test(arguments: ["a", "b"], VocoderFixture.caseNames)
+    func fastSpeechIsNearlyTheReferences(_ model: String, _ name: String) throws {
+        let fixture = try VocoderFixture(model)
+        var weights = fixture.weights
+        weights.precision = .fast
+        let vocoder = try Vocoder(configuration: fixture.configuration, weights: weights)
+        let (samples, frames) = try vocoder.speak(fixture.units(name))
+        #expect(frames == (try fixture.frames(name)))
+        let waveform = try fixture.waveform(name)
+        try #require(samples.count == waveform.count)
+        let power = waveform.reduce(0) { $0 + $1 * $1 }
+        let noise = zip(samples, waveform).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+        print("fast speech, \(model) \(name): noise \((noise / power).squareRoot()) of the signal")
+        #expect(noise > 0 && noise < power * 0.03 * 0.03)
+    }
+
     @Test func noUnitsMakeNoSound() throws {
         let (samples, frames) = try VocoderFixture("a").vocoder.speak([])
         #expect(samples.isEmpty && frames.isEmpty)

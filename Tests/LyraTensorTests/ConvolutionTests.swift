@@ -23,7 +23,9 @@ import Testing
             Shape(inputs: 256, outputs: 36, kernel: 2, columns: 5),
         ]
 
-    static let isas: [lk_isa] = [LK_ISA_GENERIC, LK_ISA_AVX2, LK_ISA_AVX512]
+    static let isas: [lk_isa] = [
+        LK_ISA_GENERIC, LK_ISA_AVX2, LK_ISA_AVX512, LK_ISA_AVX512VNNI, LK_ISA_AVX512BF16,
+    ]
 
     /// Runs `body` once for each instruction set that this processor has.
     static func onEachISA(_ body: (String) throws -> Void) rethrows {
@@ -40,27 +42,40 @@ import Testing
         let w: [Float]
         let bias: [Float]
         let packed: [Float]
+        /// Whether the kernel for BF16 in pairs is meant; x and w are BF16 numbers then, so that it rounds nothing.
+        let inPairs: Bool
 
-        init(_ shape: Shape) {
+        init(_ shape: Shape, inPairs: Bool = false) {
+            self.inPairs = inPairs
             var random = SplitMix(state: UInt64(shape.columns * 977 + shape.outputs * 31 + shape.kernel))
             self.shape = shape
             stride = shape.columns + (shape.kernel - 1) * shape.dilation
-            x = (0..<shape.inputs * stride).map { _ in random.float() }
-            w = (0..<shape.outputs * shape.inputs * shape.kernel).map { _ in random.float() }
+            func number() -> Float {
+                let number = random.float()
+                return inPairs ? Float(bitPattern: UInt32(StoredReference.bfloat16(number)) << 16) : number
+            }
+            x = (0..<shape.inputs * stride).map { _ in number() }
+            w = (0..<shape.outputs * shape.inputs * shape.kernel).map { _ in number() }
             bias = (0..<shape.outputs).map { _ in random.float() }
-            var packed = [Float](
-                repeating: .nan, count: lk_conv1d_packed_count(shape.inputs, shape.outputs, shape.kernel))
-            lk_conv1d_pack(&packed, w, shape.inputs, shape.outputs, shape.kernel)
+            let count = inPairs ? lk_conv1d_pairs_count : lk_conv1d_packed_count
+            var packed = [Float](repeating: .nan, count: count(shape.inputs, shape.outputs, shape.kernel))
+            let pack = inPairs ? lk_conv1d_pack_pairs : lk_conv1d_pack
+            pack(&packed, w, shape.inputs, shape.outputs, shape.kernel)
             self.packed = packed
         }
 
         /// Output columns `range`, each row padded with a guard value.
         func convolve(_ range: Range<Int>) -> [Float] {
             var y = [Float](repeating: 77, count: shape.outputs * (range.count + 1))
-            let status = x.withUnsafeBufferPointer {
-                lk_conv1d(
-                    &y, range.count + 1, $0.baseAddress! + range.lowerBound, stride, range.count, packed, bias,
-                    shape.inputs, shape.outputs, shape.kernel, shape.dilation)
+            let status = x.withUnsafeBufferPointer { x in
+                y.withUnsafeMutableBufferPointer { y in
+                    var output = lk_conv1d_output()
+                    (output.y, output.ldy) = (y.baseAddress, range.count + 1)
+                    let convolve = inPairs ? lk_conv1d_pairs_into : lk_conv1d_into
+                    return convolve(
+                        &output, x.baseAddress! + range.lowerBound, stride, range.count, packed, bias, shape.inputs,
+                        shape.outputs, shape.kernel, shape.dilation)
+                }
             }
             #expect(status == 0)
             return y
@@ -81,8 +96,8 @@ import Testing
         }
     }
 
-    @Test(arguments: shapes) func equalsTheDefinition(_ shape: Shape) {
-        let one = Case(shape)
+    @Test(arguments: shapes, [false, true]) func equalsTheDefinition(_ shape: Shape, _ inPairs: Bool) {
+        let one = Case(shape, inPairs: inPairs)
         Self.onEachISA { isa in
             let y = one.convolve(0..<shape.columns)
             var worst = 0.0
@@ -98,12 +113,12 @@ import Testing
         }
     }
 
-    @Test func aPieceEqualsTheSamePlaceInTheWhole() {
+    @Test(arguments: [false, true]) func aPieceEqualsTheSamePlaceInTheWhole(_ inPairs: Bool) {
         for shape in [
             Shape(inputs: 24, outputs: 24, kernel: 7, dilation: 3, columns: 400),
             Shape(inputs: 6, outputs: 1, kernel: 3, columns: 150),
         ] {
-            let one = Case(shape)
+            let one = Case(shape, inPairs: inPairs)
             Self.onEachISA { isa in
                 let whole = one.convolve(0..<shape.columns)
                 for length in [1, 2, 3, 5, 7, 8, 9, 12, 15, 16, 17, 24, 25, 31, 48, 50, 96, 97, 149] {
@@ -121,10 +136,10 @@ import Testing
         }
     }
 
-    @Test func threadsDoNotChangeAValue() {
+    @Test(arguments: [false, true]) func threadsDoNotChangeAValue(_ inPairs: Bool) {
         let usual = lk_threads()
         defer { lk_set_threads(usual) }
-        let one = Case(Shape(inputs: 64, outputs: 64, kernel: 11, dilation: 5, columns: 1999))
+        let one = Case(Shape(inputs: 64, outputs: 64, kernel: 11, dilation: 5, columns: 1999), inPairs: inPairs)
         lk_set_threads(1)
         let alone = one.convolve(0..<1999)
         for threads: Int32 in [2, 3, 8] {
@@ -163,6 +178,26 @@ import Testing
                         #expect(activated[index] == max(sum, sum * 0.1), "\(isa)")
                     }
                 }
+            }
+        }
+    }
+
+    /// What is no BF16 number is rounded to the nearest, NaN stays, and an odd last channel stands alone.
+    @Test func pairsAreRoundedToTheNearest() throws {
+        let numbers: [Float] = [1.00390625, 1.01171875, -3.1415927, 1e30, 3.4e38, 0, -0.0, .nan]
+        try Self.onEachISA { isa in
+            for (index, number) in numbers.enumerated() {
+                var packed = [Float](repeating: 0, count: lk_conv1d_pairs_count(1, 1, 1))
+                lk_conv1d_pack_pairs(&packed, [1], 1, 1, 1)
+                var y: [Float] = [77]
+                let status = y.withUnsafeMutableBufferPointer { y in
+                    var output = lk_conv1d_output()
+                    (output.y, output.ldy) = (y.baseAddress, 1)
+                    return lk_conv1d_pairs_into(&output, [number], 1, 1, packed, nil, 1, 1, 1, 1)
+                }
+                try #require(status == 0)
+                let want = Float(bitPattern: UInt32(StoredReference.bfloat16(number)) << 16)
+                #expect(y[0] == want || number.isNaN && y[0].isNaN, "number \(index) on \(isa)")
             }
         }
     }

@@ -155,6 +155,15 @@ typedef struct lk_conv1d_output {
 int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns, const float *packed,
                    const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
 
+/* The same with x and w rounded to BF16, and sums of floats: up to twice as fast where the processor multiplies BF16. x
+ * needs out_columns + (kernel - 1) · dilation columns; a copy of it in BF16 is made. `packed` is w as
+ * lk_conv1d_pack_pairs wrote it, in lk_conv1d_pairs_count floats' room. */
+int lk_conv1d_pairs_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns,
+                         const float *packed, const float *bias, size_t in_channels, size_t out_channels, size_t kernel,
+                         size_t dilation);
+size_t lk_conv1d_pairs_count(size_t in_channels, size_t out_channels, size_t kernel);
+void lk_conv1d_pack_pairs(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel);
+
 /* y[c, t · step] = x[c, t]: one phase of an upsampled signal. */
 void lk_spread(float *y, size_t ldy, size_t step, const float *x, size_t ldx, size_t channels, size_t columns);
 
