@@ -3,7 +3,7 @@ import LyraMedia
 import LyraTensor
 import LyraText
 
-/// How to open a checkpoint directory.
+/// How to open a checkpoint.
 public struct CheckpointOptions {
     /// Where towers and vocoder are looked for after the places that the checkpoint implies.
     public var towers: String?
@@ -22,38 +22,45 @@ public struct CheckpointOptions {
 }
 
 extension Checkpoint {
-    /// Opens the published layout: config.json, safetensors, vocabulary, adapters, and the towers it names.
+    /// Opens a directory in the published layout (config.json, safetensors, vocabulary, adapters, and the towers it names)
+    /// or a GGUF file: a whole model that `ModelConverter` made, or a language model of the kind "qwen2vl" or "qwen2".
     ///
-    /// Weights are mapped, not copied.
+    /// Weights are mapped, not copied, except that those in blocks are packed in memory for the kernels.
     /// - Throws: `LyraError` that names the file and what is wrong with it.
-    public static func open(_ directory: String, options: CheckpointOptions = CheckpointOptions()) throws -> Checkpoint
-    {
-        try CheckpointLoader(directory, options).load()
+    public static func open(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws -> Checkpoint {
+        try CheckpointLoader(path, options).load()
     }
 }
 
-/// Reads one checkpoint directory, part by part.
+/// Reads one checkpoint, part by part, and remembers what it read.
 final class CheckpointLoader {
-    let directory: String
+    let source: any ModelSource
     let options: CheckpointOptions
-    let finder: TowerFinder
     var inventory: [Checkpoint.PartSize] = []
+    private(set) var contents = ModelContents()
     /// Of all parts, once the main tensors are there.
     private(set) var precision = Precision.exact
     var done = 0
     var total = 0
 
-    init(_ directory: String, _ options: CheckpointOptions) {
-        self.directory = directory
+    /// - Throws: `LyraError.missing` if nothing is at `path`; what `OneFileSource` throws if it is a file.
+    init(_ path: String, _ options: CheckpointOptions) throws {
         self.options = options
-        finder = TowerFinder(checkpoint: directory, extra: options.towers)
+        if FileSystem.isDirectory(path) {
+            source = DirectorySource(path, options)
+        } else if FileSystem.isFile(path) {
+            source = try OneFileSource(path, options)
+        } else {
+            throw LyraError(
+                .missing,
+                "\(path): there is no such directory; a checkpoint is a directory with a config.json, or a GGUF file")
+        }
     }
 
+    /// For messages.
+    var origin: String { source.origin }
+
     func load() throws -> Checkpoint {
-        guard FileSystem.isDirectory(directory) else {
-            throw LyraError(
-                .missing, "\(directory): there is no such directory; a checkpoint is a directory with a config.json")
-        }
         let configuration = try readConfiguration()
         total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 6
         let main = try mainTable()
@@ -74,6 +81,7 @@ final class CheckpointLoader {
         try advance()
         let defaults = try readGenerationDefaults()
         let tokenizer = try readTokenizer(configuration)
+        source.didLoad()
         try advance()
         return Checkpoint(
             configuration: configuration, decoder: decoder, tokenizer: tokenizer, generationDefaults: defaults,
@@ -87,57 +95,80 @@ final class CheckpointLoader {
         try options.progress(min(done, total), total)
     }
 
-    func path(_ name: String) -> String { FileSystem.join(directory, name) }
+    // MARK: Texts
+
+    /// The bytes of a part's text, and what messages call it.
+    func text(_ part: ModelPart, _ files: any PartFiles, _ name: String) throws -> NamedBytes {
+        let bytes = try files.text(name)
+        contents.texts.append((part.folder + name, bytes))
+        return NamedBytes(name: files.path(name), bytes: bytes)
+    }
+
+    /// A part's JSON text, decoded.
+    func decode<T: Decodable>(
+        _ type: T.Type, _ part: ModelPart, _ files: any PartFiles, _ name: String
+    ) throws -> T {
+        let text = try text(part, files, name)
+        return try text.bytes.withUnsafeBytes { try JSONFile.decode(type, from: $0, source: text.name) }
+    }
 
     private func readConfiguration() throws -> LyraConfiguration {
-        let configuration = try JSONFile.decode(LyraConfiguration.self, path: path("config.json"))
-        try configuration.validate(path("config.json"))
+        let configuration =
+            try source.language?.configuration() ?? decode(LyraConfiguration.self, .main, source.main, "config.json")
+        try configuration.validate(source.language == nil ? source.main.path("config.json") : origin)
         return configuration
     }
 
     private func readGenerationDefaults() throws -> GenerationDefaults {
-        let file = path("generation_config.json")
-        guard FileSystem.isFile(file) else { return GenerationDefaults() }
-        let defaults = try JSONFile.decode(GenerationDefaults.self, path: file)
-        try defaults.validate(file)
+        let name = "generation_config.json"
+        guard source.main.has(name) else { return GenerationDefaults() }
+        let defaults = try decode(GenerationDefaults.self, .main, source.main, name)
+        try defaults.validate(source.main.path(name))
         return defaults
     }
 
     /// vocab.json, merges.txt and what was added to them; or tokenizer.json, where those are not there.
     private func readTokenizer(_ configuration: LyraConfiguration) throws -> Tokenizer {
-        func bytes(_ name: String) throws -> NamedBytes {
-            NamedBytes(name: path(name), bytes: try MappedFile.contents(path: path(name), limit: 64 << 20))
-        }
-        func optional(_ name: String) throws -> NamedBytes? { FileSystem.isFile(path(name)) ? try bytes(name) : nil }
-        let tokenizer: Tokenizer
-        if !FileSystem.isFile(path("vocab.json")), let whole = try optional("tokenizer.json") {
-            tokenizer = try Tokenizer(tokenizerJSON: whole)
-        } else {
-            tokenizer = try Tokenizer(
-                vocabJSON: bytes("vocab.json"), mergesText: bytes("merges.txt"),
-                addedTokensJSON: optional("added_tokens.json"), tokenizerConfigJSON: optional("tokenizer_config.json"))
-        }
+        let tokenizer = try source.language?.tokenizer() ?? tokenizerOfTexts()
         let rows = configuration.language.vocabularySize
         guard tokenizer.vocabularySize <= rows else {
             throw LyraError(
                 .format,
-                "\(directory): the tokenizer has \(tokenizer.vocabularySize) tokens, the model embeds only \(rows)")
+                "\(origin): the tokenizer has \(tokenizer.vocabularySize) tokens, the model embeds only \(rows)")
         }
         return tokenizer
     }
 
+    private func tokenizerOfTexts() throws -> Tokenizer {
+        let files = source.main
+        func optional(_ name: String) throws -> NamedBytes? { files.has(name) ? try text(.main, files, name) : nil }
+        if !files.has("vocab.json"), let whole = try optional("tokenizer.json") {
+            return try Tokenizer(tokenizerJSON: whole)
+        }
+        return try Tokenizer(
+            vocabJSON: text(.main, files, "vocab.json"), mergesText: text(.main, files, "merges.txt"),
+            addedTokensJSON: optional("added_tokens.json"), tokenizerConfigJSON: optional("tokenizer_config.json"))
+    }
+
+    // MARK: Tensors
+
     private func mainTable() throws -> TensorTable {
-        let tensors = try ShardedSafetensors(directory: directory).tensors
+        let tensors = try source.main.tensors()
         let groups = Dictionary(grouping: tensors, by: { Self.partName($0.key) }).sorted { $0.key < $1.key }
-        for (name, members) in groups { record(name, directory, members.map(\.value)) }
+        for (name, members) in groups { record(name, origin, members.map(\.value)) }
         precision = options.precision ?? (tensors.values.contains { $0.type.blockElements > 1 } ? .fast : .exact)
-        return table(directory, tensors)
+        let table = table(origin, tensors)
+        keep(.main, table)
+        return table
     }
 
     /// Tensors of one file or directory, to be multiplied as the options say.
     func table(_ origin: String, _ tensors: [String: StoredTensor]) -> TensorTable {
         TensorTable(origin: origin, tensors: tensors, precision: precision)
     }
+
+    /// Remembers the tensors that make up a part.
+    func keep(_ part: ModelPart, _ table: TensorTable) { contents.tensors.append((part, table.tensors)) }
 
     /// The part that a tensor of the main checkpoint belongs to, for the inventory.
     private static func partName(_ tensor: String) -> String {
@@ -167,34 +198,40 @@ final class CheckpointLoader {
         var projector: TensorTable?
     }
 
-    /// Every subdirectory with an adapter_config.json.
     private func findAdapters() throws -> [Adapter] {
-        try FileSystem.entries(of: directory).compactMap { entry in
-            let folder = path(entry), file = FileSystem.join(folder, "adapter_config.json")
-            guard FileSystem.isFile(file) else { return nil }
-            let configuration = try JSONFile.decode(AdapterConfiguration.self, path: file)
-            try configuration.validate(file)
-            let name = Checkpoint.adapterName(directory: entry)
-            let tensors = try ShardedSafetensors(directory: folder, stem: "adapter_model").tensors
-            record("adapter \(name)", folder, Array(tensors.values))
+        try source.adapters().enumerated().map { index, found in
+            let file = "adapter_config.json"
+            let configuration = try decode(AdapterConfiguration.self, .adapter(index), found.files, file)
+            try configuration.validate(found.files.path(file))
+            let tensors = try found.files.tensors()
+            record("adapter \(found.name)", found.files.origin, Array(tensors.values))
+            let table = table(found.files.origin, tensors)
+            keep(.adapter(index), table)
+            contents.adapters.append(found.name)
             return Adapter(
-                name: name, table: table(folder, tensors), configuration: configuration,
-                projector: try adapterProjector(folder, name))
+                name: found.name, table: table, configuration: configuration,
+                projector: try found.projector.flatMap { try adapterProjector($0, index, found.name) })
         }
     }
 
-    private func adapterProjector(_ folder: String, _ name: String) throws -> TensorTable? {
-        let file = FileSystem.join(folder, "non_lora_trainables.bin")
-        guard FileSystem.isFile(file) else { return nil }
-        let tensors = try TorchFile(path: file).tensors()
-        record("speech projector of \(name)", file, Array(tensors.values))
+    private func adapterProjector(_ files: any PartFiles, _ index: Int, _ name: String) throws -> TensorTable? {
+        let tensors = try files.tensors()
+        record("speech projector of \(name)", files.origin, Array(tensors.values))
         let prefixes = ["model.model.", "base_model.model.model.", "model.", ""].map { $0 + "mm_speech_projector." }
-        return table(file, tensors).subtable(under: prefixes, holding: "linear1.weight")
+        let projector = table(files.origin, tensors).subtable(under: prefixes, holding: "linear1.weight")
+        if let projector { keep(.adapterProjector(index), projector) }
+        return projector
+    }
+
+    /// A part that the configuration does not speak of.
+    func absentByConfiguration<Network>(_ verb: String, _ key: String) -> Checkpoint.Part<Network> {
+        let reason = source.language == nil ? "config.json has no \(key)" : "the file holds a language model alone"
+        return .absent(LyraError(.missing, "\(origin): this model does not \(verb): \(reason)"))
     }
 
     /// A part that is not there; a person is told so.
     func absent<Network>(_ reason: String) -> Checkpoint.Part<Network> {
-        let error = LyraError(.missing, "\(directory): \(reason)")
+        let error = LyraError(.missing, "\(origin): \(reason)")
         options.note(error.message)
         return .absent(error)
     }

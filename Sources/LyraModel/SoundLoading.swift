@@ -11,19 +11,23 @@ extension CheckpointLoader {
         let name = configuration.soundTower ?? Self.usualTower
         guard let projectorTable = try soundProjectorTable(main) else {
             let reason =
-                "\(directory): this model does not hear sound other than speech: it has no sound projector "
+                "\(origin): this model does not hear sound other than speech: it has no sound projector "
                 + "(mm_audio_projector); pass a file that holds one"
             if configuration.soundTower != nil { options.note(reason) }
             return .absent(LyraError(.missing, reason))
         }
-        guard let file = finder.file(name) else {
+        keep(.soundProjector, projectorTable)
+        let found = source.tower(.soundTower, name)
+        guard let files = found.tensors else {
             return absent(
-                "the sound tower \(name) was not found at " + finder.candidates(name).joined(separator: ", ")
+                "the sound tower \(name) was not found at " + found.candidates.joined(separator: ", ")
                     + "; pass the directory that holds the towers")
         }
-        let audio = try TorchFile(path: file).tensors().filter { $0.key.contains(".audio.") }
-        record("sound tower", file, Array(audio.values))
-        let encoder = try SoundEncoder(table(file, audio), clipShape: SoundClips.shape)
+        let audio = try files.tensors().filter { $0.key.contains(".audio.") }
+        record("sound tower", files.origin, Array(audio.values))
+        let tower = table(files.origin, audio)
+        keep(.soundTower, tower)
+        let encoder = try SoundEncoder(tower, clipShape: SoundClips.shape)
         let projector = try SoundProjector(
             projectorTable, inputs: encoder.outputWidth, outputs: configuration.language.hiddenSize)
         return .present(SoundInput(encoder: encoder, projector: projector))

@@ -7,24 +7,22 @@ extension CheckpointLoader {
     func openSpeechInput(
         _ main: TensorTable, _ configuration: LyraConfiguration, _ adapters: [Adapter]
     ) throws -> Checkpoint.Part<SpeechInput> {
-        guard let name = configuration.speechTower else {
-            return .absent(
-                LyraError(.missing, "\(directory): this model does not hear: config.json has no mm_speech_tower"))
-        }
-        let folder = finder.directory(name)
+        guard let name = configuration.speechTower else { return absentByConfiguration("hear", "mm_speech_tower") }
+        let found = source.tower(.speechTower, name)
         let inside = main.subtable(under: ["model.speech_tower.speech_tower."], holding: "conv1.weight")
-        let outside = try inside == nil ? folder.map { try whisperTable($0) } : nil
+        let outside = try inside == nil ? found.tensors.map { try whisperTable($0) } : nil
         guard let tower = inside ?? outside else {
             return absent(
                 "the speech tower \(name) is neither in the checkpoint nor at "
-                    + finder.candidates(name).joined(separator: ", ") + "; pass the directory that holds the towers")
+                    + found.candidates.joined(separator: ", ") + "; pass the directory that holds the towers")
         }
+        keep(.speechTower, tower)
         let whisper: WhisperConfiguration, features: MelConfiguration
         do {
-            (whisper, features) = try towerConfigurations(folder, tower)
-        } catch let error as LyraError where folder == nil {
+            (whisper, features) = try towerConfigurations(found.texts, tower)
+        } catch let error as LyraError where found.texts == nil {
             return absent(
-                "\(error.message): \(name) was looked for at " + finder.candidates(name).joined(separator: ", "))
+                "\(error.message): \(name) was looked for at " + found.candidates.joined(separator: ", "))
         }
         let encoder = try WhisperEncoder(tower, whisper, progress: {})
         let projector = try SpeechProjector(
@@ -39,36 +37,36 @@ extension CheckpointLoader {
     }
 
     /// The encoder's tensors of a Whisper directory; its decoder is left out.
-    private func whisperTable(_ folder: String) throws -> TensorTable {
-        let table = table(folder, try ShardedSafetensors(directory: folder).tensors)
+    private func whisperTable(_ files: any PartFiles) throws -> TensorTable {
+        let table = table(files.origin, try files.tensors())
         guard let encoder = table.subtable(under: ["encoder.", "model.encoder.", ""], holding: "conv1.weight") else {
-            throw LyraError(.format, "\(folder): there is no tensor encoder.conv1.weight; is it a Whisper model?")
+            throw LyraError(
+                .format, "\(files.origin): there is no tensor encoder.conv1.weight; is it a Whisper model?")
         }
-        record("speech tower", folder, encoder.all)
+        record("speech tower", files.origin, encoder.all)
         return encoder
     }
 
-    /// Read from the tower's directory; where that is not there, derived from the shapes of the tensors.
+    /// Read from the tower's texts; where those are not there, derived from the shapes of the tensors.
     private func towerConfigurations(
-        _ folder: String?, _ tower: TensorTable
+        _ texts: (any PartFiles)?, _ tower: TensorTable
     ) throws -> (WhisperConfiguration, MelConfiguration) {
-        if let folder {
-            let file = FileSystem.join(folder, "config.json")
-            let whisper = try JSONFile.decode(WhisperConfiguration.self, path: file)
-            try whisper.validate(file)
-            let featuresFile = FileSystem.join(folder, "preprocessor_config.json")
-            let features = try MelConfiguration(path: featuresFile)
+        if let texts {
+            let whisper = try decode(WhisperConfiguration.self, .speechTower, texts, "config.json")
+            try whisper.validate(texts.path("config.json"))
+            let file = try text(.speechTower, texts, "preprocessor_config.json")
+            let features = try MelConfiguration(json: file.bytes, source: file.name)
             guard features.melCount == whisper.mels, features.frameCount == 2 * whisper.positions else {
                 throw LyraError(
                     .format,
-                    "\(featuresFile): features of \(features.melCount) mels × \(features.frameCount) frames, but the tower takes "
+                    "\(file.name): features of \(features.melCount) mels × \(features.frameCount) frames, but the tower takes "
                         + "\(whisper.mels) × \(2 * whisper.positions)")
             }
             return (whisper, features)
         }
         let whisper = try WhisperConfiguration(shapesOf: tower)
         options.note(
-            "\(directory): the speech tower's config.json was not found; a Whisper with heads of 64 and the usual features is assumed"
+            "\(origin): the speech tower's config.json was not found; a Whisper with heads of 64 and the usual features is assumed"
         )
         let features = try MelConfiguration(
             melCount: whisper.mels, sampleCount: whisper.positions * 2 * 160, source: tower.origin)
@@ -77,28 +75,24 @@ extension CheckpointLoader {
 
     func openVocoder(_ configuration: LyraConfiguration) throws -> Checkpoint.Part<Vocoder> {
         guard let generator = configuration.generator else {
-            return .absent(
-                LyraError(.missing, "\(directory): this model does not speak: config.json has no speech_generator_type")
-            )
+            return absentByConfiguration("speak", "speech_generator_type")
         }
-        if let given = options.vocoder, finder.vocoder(given) == nil {
-            throw LyraError(
-                .missing, "\(given): there is no vocoder: a file g_… with a config.json beside it was expected")
-        }
-        guard let file = finder.vocoder(options.vocoder) else {
+        guard let files = try source.vocoder() else {
             return absent("no vocoder was found (a file g_… with its config.json); pass the directory that holds it")
         }
-        let tensors = try TorchFile(path: file).tensors(under: ["generator"])
-        record("vocoder", file, Array(tensors.values))
-        let configurationFile = FileSystem.join(FileSystem.parent(of: file), "config.json")
-        let vocoder = try JSONFile.decode(VocoderConfiguration.self, path: configurationFile)
-        try vocoder.validate(source: configurationFile)
+        let tensors = try files.tensors()
+        record("vocoder", files.origin, Array(tensors.values))
+        let table = table(files.origin, tensors)
+        keep(.vocoder, table)
+        let vocoder = try decode(VocoderConfiguration.self, .vocoder, files, "config.json")
+        let file = files.path("config.json")
+        try vocoder.validate(source: file)
         guard vocoder.numEmbeddings >= generator.units else {
             throw LyraError(
                 .format,
-                "\(configurationFile): a vocoder of \(vocoder.numEmbeddings) units does not speak the \(generator.units) of "
-                    + path("config.json"))
+                "\(file): a vocoder of \(vocoder.numEmbeddings) units does not speak the \(generator.units) of "
+                    + source.main.path("config.json"))
         }
-        return .present(try Vocoder(configuration: vocoder, weights: table(file, tensors)))
+        return .present(try Vocoder(configuration: vocoder, weights: table))
     }
 }

@@ -4,7 +4,7 @@ import LyraTensor
 struct TensorTable: WeightSource {
     let origin: String
     let precision: Precision
-    private let tensors: [String: StoredTensor]
+    let tensors: [String: StoredTensor]
 
     init(origin: String, tensors: [String: StoredTensor], precision: Precision = .exact) {
         self.origin = origin

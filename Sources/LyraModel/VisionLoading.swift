@@ -7,24 +7,22 @@ extension CheckpointLoader {
     func openVisionInput(
         _ main: TensorTable, _ configuration: LyraConfiguration
     ) throws -> Checkpoint.Part<VisionInput> {
-        guard let name = configuration.visionTower else {
-            return .absent(
-                LyraError(.missing, "\(directory): this model does not see: config.json has no mm_vision_tower"))
-        }
-        let folder = finder.directory(name)
+        guard let name = configuration.visionTower else { return absentByConfiguration("see", "mm_vision_tower") }
+        let found = source.tower(.visionTower, name)
         let inside = main.subtable(under: ["model.vision_tower.vision_tower."], holding: "patch_embed.proj.weight")
-        let outside = try inside == nil ? folder.map { try visionTable($0) } : nil
+        let outside = try inside == nil ? found.tensors.map { try visionTable($0) } : nil
         guard let tower = inside ?? outside else {
             return absent(
                 "the vision tower \(name) is neither in the checkpoint nor at "
-                    + finder.candidates(name).joined(separator: ", ") + "; pass the directory that holds the towers")
+                    + found.candidates.joined(separator: ", ") + "; pass the directory that holds the towers")
         }
+        keep(.visionTower, tower)
         let vision: VisionConfiguration
         do {
-            vision = try visionConfiguration(folder, tower)
-        } catch let error as LyraError where folder == nil {
+            vision = try visionConfiguration(found.texts, tower)
+        } catch let error as LyraError where found.texts == nil {
             return absent(
-                "\(error.message): \(name) was looked for at " + finder.candidates(name).joined(separator: ", "))
+                "\(error.message): \(name) was looked for at " + found.candidates.joined(separator: ", "))
         }
         let hidden = configuration.language.hiddenSize
         guard vision.outputWidth == hidden else {
@@ -35,51 +33,50 @@ extension CheckpointLoader {
         }
         return .present(
             VisionInput(
-                preparation: try imagePreparation(folder, tower, vision),
+                preparation: try imagePreparation(found.texts, tower, vision),
                 encoder: try VisionEncoder(tower, vision, progress: {})))
     }
 
-    private func visionTable(_ folder: String) throws -> TensorTable {
-        let table = table(folder, try ShardedSafetensors(directory: folder).tensors)
+    private func visionTable(_ files: any PartFiles) throws -> TensorTable {
+        let table = table(files.origin, try files.tensors())
         let prefixes = ["", "visual.", "model.visual.", "vision_tower."]
         guard let tower = table.subtable(under: prefixes, holding: "patch_embed.proj.weight") else {
             throw LyraError(
-                .format, "\(folder): there is no tensor patch_embed.proj.weight; is it Qwen2-VL's vision tower?")
+                .format, "\(files.origin): there is no tensor patch_embed.proj.weight; is it Qwen2-VL's vision tower?")
         }
-        record("vision tower", folder, tower.all)
+        record("vision tower", files.origin, tower.all)
         return tower
     }
 
-    /// Read from the tower's directory; where that is not there, derived from the shapes of the tensors.
-    private func visionConfiguration(_ folder: String?, _ tower: TensorTable) throws -> VisionConfiguration {
-        guard let folder else {
+    /// Read from the tower's texts; where those are not there, derived from the shapes of the tensors.
+    private func visionConfiguration(_ texts: (any PartFiles)?, _ tower: TensorTable) throws -> VisionConfiguration {
+        guard let texts else {
             let vision = try VisionConfiguration(shapesOf: tower)
             options.note(
-                "\(directory): the vision tower's config.json was not found; heads of 80 and the usual preparation are assumed"
+                "\(origin): the vision tower's config.json was not found; heads of 80 and the usual preparation are assumed"
             )
             return vision
         }
-        let file = FileSystem.join(folder, "config.json")
-        let vision = try JSONFile.decode(VisionConfiguration.self, path: file)
-        try vision.validate(file)
+        let vision = try decode(VisionConfiguration.self, .visionTower, texts, "config.json")
+        try vision.validate(texts.path("config.json"))
         return vision
     }
 
     /// From the tower's preprocessor_config.json, if it has one; it must agree with the tower.
     private func imagePreparation(
-        _ folder: String?, _ tower: TensorTable, _ vision: VisionConfiguration
+        _ texts: (any PartFiles)?, _ tower: TensorTable, _ vision: VisionConfiguration
     ) throws -> ImagePreparation {
-        let file = folder.map { FileSystem.join($0, "preprocessor_config.json") }
+        let name = "preprocessor_config.json"
         var images = ImageConfiguration()
-        if let file, FileSystem.isFile(file) {
-            images = try JSONFile.decode(ImageConfiguration.self, path: file)
-            try images.validate(file)
+        if let texts, texts.has(name) {
+            images = try decode(ImageConfiguration.self, .visionTower, texts, name)
+            try images.validate(texts.path(name))
         }
         guard images.patch == vision.patch, images.temporalPatch == vision.temporalPatch, images.merge == vision.merge
         else {
             throw LyraError(
                 .format,
-                "\(file ?? tower.origin): patches of \(images.patch) pixels, \(images.temporalPatch) frames and merge "
+                "\(texts?.path(name) ?? tower.origin): patches of \(images.patch) pixels, \(images.temporalPatch) frames and merge "
                     + "\(images.merge), but the tower takes \(vision.patch), \(vision.temporalPatch) and \(vision.merge)"
             )
         }

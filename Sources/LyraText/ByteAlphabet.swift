@@ -22,6 +22,13 @@ enum ByteAlphabet {
         return inverse
     }()
 
+    /// `bytes` written in this alphabet.
+    static func encode(_ bytes: [UInt8]) -> String {
+        var text = String.UnicodeScalarView()
+        for byte in bytes { text.append(Unicode.Scalar(scalars[Int(byte)]) ?? "\u{FFFD}") }
+        return String(text)
+    }
+
     /// Appends the bytes that `text`, UTF-8 in this alphabet, stands for.
     /// - Returns: false if `text` holds anything outside the alphabet; `output` then holds a useless part.
     static func decode(_ text: some Sequence<UInt8>, into output: inout [UInt8]) -> Bool {

@@ -41,6 +41,18 @@ struct MergeTable: Sendable {
         slots[slot(of: Self.key(left, right)) + 1]
     }
 
+    /// All merges, in no order.
+    var all: [(left: Int32, right: Int32, rank: UInt32)] {
+        stride(from: 0, to: slots.count, by: 2).compactMap { slot in
+            let (key, value) = (slots[slot], slots[slot + 1])
+            guard key != Self.vacant else { return nil }
+            return (
+                Int32(truncatingIfNeeded: key >> 32), Int32(truncatingIfNeeded: key),
+                UInt32(truncatingIfNeeded: value >> 32)
+            )
+        }
+    }
+
     private static func key(_ left: Int32, _ right: Int32) -> UInt64 {
         UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
     }

@@ -22,7 +22,7 @@ public struct TextSegment: Sendable {
 ///
 /// Encoding takes O(n log n) time at worst, O(n) on ordinary text, and memory proportional to the text.
 public final class Tokenizer: Sendable {
-    private let vocabulary: Vocabulary
+    let vocabulary: Vocabulary
     private let specials: [[UInt8]: Int32]
 
     private init(_ vocabulary: Vocabulary) {

@@ -1,0 +1,89 @@
+import LyraFormats
+import LyraTensor
+
+/// A checkpoint directory in the published layout, and the places where its towers are looked for.
+struct DirectorySource: ModelSource {
+    let origin: String
+    private let finder: TowerFinder
+    /// Where the caller says that the vocoder is.
+    private let givenVocoder: String?
+
+    init(_ directory: String, _ options: CheckpointOptions) {
+        origin = directory
+        finder = TowerFinder(checkpoint: directory, extra: options.towers)
+        givenVocoder = options.vocoder
+    }
+
+    var main: any PartFiles { DirectoryFiles(origin) }
+    var language: LanguageMetadata? { nil }
+    func didLoad() {}
+
+    /// Every subdirectory with an adapter_config.json.
+    func adapters() -> [AdapterFiles] {
+        FileSystem.entries(of: origin).compactMap { entry in
+            let folder = DirectoryFiles(FileSystem.join(origin, entry), stem: "adapter_model")
+            guard folder.has("adapter_config.json") else { return nil }
+            let projector = folder.path("non_lora_trainables.bin")
+            return AdapterFiles(
+                name: Checkpoint.adapterName(directory: entry), files: folder,
+                projector: FileSystem.isFile(projector) ? TorchFiles(projector) : nil)
+        }
+    }
+
+    func tower(_ part: ModelPart, _ name: String) -> TowerFiles {
+        let candidates = finder.candidates(name)
+        if part == .soundTower {
+            return TowerFiles(tensors: finder.file(name).map { TorchFiles($0) }, texts: nil, candidates: candidates)
+        }
+        let folder = finder.directory(name).map { DirectoryFiles($0) }
+        return TowerFiles(tensors: folder, texts: folder, candidates: candidates)
+    }
+
+    func vocoder() throws -> (any PartFiles)? {
+        let file = finder.vocoder(givenVocoder)
+        if let givenVocoder, file == nil {
+            throw LyraError(
+                .missing, "\(givenVocoder): there is no vocoder: a file g_… with a config.json beside it was expected")
+        }
+        return file.map { TorchFiles($0, under: ["generator"]) }
+    }
+}
+
+/// A directory with texts and safetensors, in one file or in shards.
+struct DirectoryFiles: PartFiles {
+    let origin: String
+    private let stem: String
+
+    init(_ directory: String, stem: String = "model") {
+        origin = directory
+        self.stem = stem
+    }
+
+    func path(_ name: String) -> String { FileSystem.join(origin, name) }
+    func has(_ name: String) -> Bool { FileSystem.isFile(path(name)) }
+    func text(_ name: String) throws -> [UInt8] {
+        try MappedFile.contents(path: path(name), limit: JSONFile.sizeLimit)
+    }
+    func tensors() throws -> [String: StoredTensor] {
+        try ShardedSafetensors(directory: origin, stem: stem).tensors
+    }
+}
+
+/// A file of torch.save, with texts beside it.
+struct TorchFiles: PartFiles {
+    let origin: String
+    private let keys: [String]
+
+    /// - Parameter keys: that lead to the tensors
+    init(_ file: String, under keys: [String] = []) {
+        origin = file
+        self.keys = keys
+    }
+
+    func path(_ name: String) -> String { FileSystem.join(FileSystem.parent(of: origin), name) }
+    func has(_ name: String) -> Bool { FileSystem.isFile(path(name)) }
+    func text(_ name: String) throws -> [UInt8] {
+        try MappedFile.contents(path: path(name), limit: JSONFile.sizeLimit)
+    }
+    func tensors() throws -> [String: StoredTensor] { try TorchFile(path: origin).tensors(under: keys) }
+}

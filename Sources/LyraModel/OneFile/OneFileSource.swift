@@ -1,0 +1,130 @@
+import LyraFormats
+import LyraTensor
+
+/// Keys of the metadata by which lyra knows its own files.
+enum OneFileKeys {
+    /// The layout of what follows: 1.
+    static let version = "lyra.version"
+    /// The recipe's name.
+    static let recipe = "lyra.recipe"
+    /// The adapters' names, in the order that indexes them.
+    static let adapters = "lyra.adapters"
+    /// Before the name of a text: "lyra.file.config.json".
+    static let file = "lyra.file."
+    /// Before the name of a tensor that has more axes than GGUF knows: all of them, the innermost last.
+    static let shape = "lyra.shape."
+}
+
+/// A model in one GGUF file; towers and vocoder that it lacks are looked for as a directory's are.
+struct OneFileSource: ModelSource {
+    let origin: String
+    let language: LanguageMetadata?
+    private let file: GGUFFile
+    private let beside: DirectorySource
+    private let adapterNames: [String]
+    private let isVocoderGiven: Bool
+
+    /// The layout that is written and read.
+    static let version = 1
+
+    /// - Throws: what `GGUFFile.init` throws; `LyraError.unsupported` for a file of a later version, or one without a model
+    ///   that lyra runs.
+    init(_ path: String, _ options: CheckpointOptions) throws {
+        origin = path
+        guard try OneFileSource.isGGUF(path) else {
+            throw LyraError(
+                .format, "\(path): not a GGUF file; a model is such a file, or the directory that holds a config.json")
+        }
+        file = try GGUFFile(path: path)
+        isVocoderGiven = options.vocoder != nil
+        beside = DirectorySource(FileSystem.parent(of: path), options)
+        adapterNames = try file.strings(OneFileKeys.adapters) ?? []
+        guard let version = try file.int(OneFileKeys.version) else {
+            language = try LanguageMetadata(file)
+            return
+        }
+        guard version == Self.version else {
+            throw LyraError(
+                .unsupported,
+                "\(path): a lyra model of version \(version), and this lyra reads \(Self.version); a newer one may read it")
+        }
+        language = nil
+    }
+
+    private static func isGGUF(_ path: String) throws -> Bool {
+        try MappedFile(path: path).bytes.prefix(4).elementsEqual("GGUF".utf8)
+    }
+
+    var main: any PartFiles { OneFilePart(file, .main) }
+
+    func adapters() -> [AdapterFiles] {
+        adapterNames.enumerated().map { index, name in
+            AdapterFiles(name: name, files: OneFilePart(file, .adapter(index)), projector: part(.adapterProjector(index)))
+        }
+    }
+
+    func tower(_ part: ModelPart, _ name: String) -> TowerFiles {
+        guard let own = self.part(part) else { return beside.tower(part, name) }
+        return TowerFiles(tensors: own, texts: own.has("config.json") ? own : nil, candidates: [origin])
+    }
+
+    func vocoder() throws -> (any PartFiles)? {
+        if !isVocoderGiven, let own = part(.vocoder) { return own }
+        return try beside.vocoder()
+    }
+
+    /// Weights in blocks were copied; what was read of the file for that need not stay in memory.
+    func didLoad() { file.file.dropResidentPages() }
+
+    /// A part, if the file has a tensor of it.
+    private func part(_ part: ModelPart) -> OneFilePart? {
+        let prefix = OneFileNames.prefix(part)
+        return file.names.contains { $0.hasPrefix(prefix) } ? OneFilePart(file, part) : nil
+    }
+}
+
+/// One part of a GGUF file: tensors whose names begin alike, and texts in the metadata.
+struct OneFilePart: PartFiles {
+    private let file: GGUFFile
+    private let part: ModelPart
+
+    init(_ file: GGUFFile, _ part: ModelPart) {
+        self.file = file
+        self.part = part
+    }
+
+    var origin: String { file.path }
+    private func key(_ name: String) -> String { OneFileKeys.file + part.folder + name }
+    func path(_ name: String) -> String { "\(file.path) (\(key(name)))" }
+    func has(_ name: String) -> Bool { file.metadata[key(name)] != nil }
+
+    func text(_ name: String) throws -> [UInt8] {
+        guard let text = try file.string(key(name)) else {
+            throw LyraError(.missing, "\(file.path): there is no \(key(name)) in its metadata; convert the model again")
+        }
+        return Array(text.utf8)
+    }
+
+    func tensors() throws -> [String: StoredTensor] {
+        var result: [String: StoredTensor] = [:]
+        for (name, tensor) in file.tensors {
+            if let loaded = OneFileNames.loaded(part, name) { result[loaded] = try reshaped(tensor) }
+        }
+        return result
+    }
+
+    /// With the axes that the tensor had before it was stored.
+    private func reshaped(_ tensor: StoredTensor) throws -> StoredTensor {
+        let key = OneFileKeys.shape + tensor.name
+        guard let shape = try file.ints(key) else { return tensor }
+        guard shape.allSatisfy({ $0 > 0 }), tensor.type.blockElements == 1,
+            (try? FloatStorage.count(of: shape)) == tensor.count
+        else {
+            throw LyraError(
+                .format, "\(file.path): \(key) is \(shape.prefix(16)), but the tensor has shape \(tensor.shape)")
+        }
+        return StoredTensor(
+            name: tensor.name, type: tensor.type, shape: shape, bytes: tensor.bytes, owner: tensor.owner,
+            source: tensor.source)
+    }
+}
