@@ -7,7 +7,7 @@ struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect", abstract: "Says what a checkpoint is made of, and what it lacks.")
 
-    @Argument(help: "The checkpoint's directory.")
+    @Argument(help: "The checkpoint's directory, or a one-file model.")
     var model: String
 
     @Option(help: ModelArguments.towersHelp)

@@ -18,13 +18,15 @@ struct LyraCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            GenerateCommand.self, ChatCommand.self, InspectCommand.self, FeaturesCommand.self, MakeTinyCommand.self,
+            GenerateCommand.self, ChatCommand.self, InspectCommand.self, ConvertCommand.self,
+            FeaturesCommand.self, MakeTinyCommand.self,
             BenchCommand.self, EvalCommand.self,
         ])
 
     /// A failure is one line on stderr and exit code 1; wrong usage is 64.
     static func main() {
         signal(SIGPIPE, SIG_IGN)
+        signal(SIGXFSZ, SIG_IGN)  // a file that may not grow is an error of its writer
         openStandardStreams()
         do {
             var command = try parseAsRoot()

@@ -21,7 +21,7 @@ struct ModelArguments: ParsableArguments {
         "exact: the reference's numbers; fast: rounds to BF16, as the reference does on a GPU (default: exact, and fast for weights in blocks)."
     )
 
-    @Option(help: ArgumentHelp("The checkpoint's directory.", valueName: "dir"))
+    @Option(help: ArgumentHelp("The checkpoint's directory, or a one-file model.", valueName: "path"))
     var model: String
 
     @Option(help: ModelArguments.towersHelp)

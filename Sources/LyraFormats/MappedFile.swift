@@ -39,6 +39,15 @@ public final class MappedFile: @unchecked Sendable {
         }
     }
 
+    /// The same for a part of the bytes; pages that reach beyond it stay.
+    public func dropResidentPages(of part: UnsafeRawBufferPointer) {
+        guard let start = bytes.baseAddress, let partStart = part.baseAddress else { return }
+        let page = Int(getpagesize()), offset = partStart - start
+        let first = (offset + page - 1) / page * page, last = (offset + part.count) / page * page
+        guard offset >= 0, last > first, last <= bytes.count else { return }
+        madvise(UnsafeMutableRawPointer(mutating: start + first), last - first, MADV_DONTNEED)
+    }
+
     /// Reads a whole small file into memory.
     ///
     /// - Parameter limit: The most bytes that the file may have.

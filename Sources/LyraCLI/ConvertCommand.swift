@@ -1,0 +1,96 @@
+import ArgumentParser
+import CKernels
+import Lyra
+import LyraModel
+
+struct ConvertCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "convert",
+        abstract: "Makes one GGUF file of a checkpoint and all that belongs to it.",
+        discussion: """
+            The file takes the checkpoint's place wherever a model is asked for. Its matrices are rounded by a recipe:
+
+            \(Recipe.all.map { "  \(padded($0.name, 8))\($0.summary)" }.joined(separator: "\n"))
+
+            A file that is there already is replaced when the new one is complete; if anything fails, or after Ctrl-C, \
+            nothing changes.
+            """)
+
+    @Argument(help: "The checkpoint's directory, or a file that was made of one.")
+    var model: String
+
+    @Option(name: [.short, .customLong("output")], help: ArgumentHelp("The file to write.", valueName: "file"))
+    var output: String
+
+    @Option(help: ArgumentHelp("The recipe.", valueName: "recipe"))
+    var type = Recipe.q4_k_m
+
+    @Option(help: ModelArguments.towersHelp)
+    var towers: String?
+
+    @Option(help: ModelArguments.vocoderHelp)
+    var vocoder: String?
+
+    @Option(help: ModelArguments.soundProjectorHelp)
+    var soundProjector: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "llm: the language model alone, which llama.cpp reads too (default: whole).", valueName: "part"))
+    var part = ModelConverter.Part.whole
+
+    @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
+    var threads: Int?
+
+    func validate() throws {
+        if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
+    }
+
+    func run() throws {
+        Interrupt.watch()
+        lk_set_threads(Int32(clamping: threads ?? 0))
+        let bar = ProgressBar()
+        defer { bar.clear() }
+        var notes: [String] = []
+        var options = CheckpointOptions()
+        options.towers = towers
+        options.vocoder = vocoder
+        options.soundProjector = soundProjector
+        options.note = { notes.append($0) }
+        options.progress = { _, _ in try check() }
+        let converter = try ModelConverter(path: model, options: options, recipe: type, part: part)
+        let start = now()
+        let summary = try converter.write(to: output) { done, total in
+            try check()
+            bar.show("converting, MB:", done / 1_000_000, total / 1_000_000)
+        }
+        let seconds = now() - start
+        bar.clear()
+        if part == .whole { for note in notes { printError("note: " + note + "; the file lacks it") } }
+        if let first = summary.unused.first {
+            printError("note: \(summary.unused.count) tensors that lyra does not use were left out, \(first) among them")
+        }
+        printError(line(summary, seconds))
+    }
+
+    private func check() throws {
+        if Interrupt.isRequested { throw LyraError(.state, "\(output): interrupted; nothing was written") }
+    }
+
+    private func line(_ summary: ModelConverter.Summary, _ seconds: Double) -> String {
+        let types = summary.types.map { "\($0.type.rawValue) × \($0.tensors)" }.joined(separator: ", ")
+        let speed = Double(summary.bytesRead) / 1e6 / max(seconds, 1e-3)
+        return "wrote \(output): \(summary.tensors) tensors (\(types)), \(megabytes(summary.bytesRead)) MB became "
+            + "\(megabytes(summary.bytesWritten)) MB in \((seconds * 10).rounded() / 10) s, \(Int(speed)) MB/s"
+    }
+
+    private func megabytes(_ bytes: Int) -> String { "\(Double(bytes / 10_000) / 100)" }
+}
+
+extension Recipe: ExpressibleByArgument {
+    public init?(argument: String) { try? self.init(named: argument) }
+    public var defaultValueDescription: String { name }
+    public static var allValueStrings: [String] { all.map(\.name) }
+}
+
+extension ModelConverter.Part: ExpressibleByArgument {}

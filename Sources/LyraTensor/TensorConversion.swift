@@ -1,0 +1,47 @@
+import CKernels
+
+extension StoredTensor {
+    /// Writes some of the elements in another type: F32, F16 or BF16 rounded to nearest even, or blocks.
+    ///
+    /// - Parameters:
+    ///   - elements: whole blocks of both types, within the tensor
+    ///   - destination: room for them in `type`
+    ///   - scratch: room for as many floats
+    /// - Throws: `LyraError.unsupported` if the tensor is not of a floating type; `LyraError.argument` if `type` is none, or
+    ///   the elements are not there or not whole blocks.
+    public func store(
+        _ elements: Range<Int>, as type: ElementType, to destination: UnsafeMutableRawPointer, scratch: FloatStorage
+    ) throws {
+        guard let wanted = type.kernelType, elements.lowerBound >= 0, elements.upperBound <= count,
+            elements.count <= scratch.count,
+            [type.blockElements, self.type.blockElements].allSatisfy({
+                elements.lowerBound % $0 == 0 && elements.count % $0 == 0
+            })
+        else {
+            throw LyraError(.argument, "\(source): elements \(elements) of \(name) cannot be stored as \(type.rawValue)")
+        }
+        try widen(elements, to: scratch.base)
+        lk_quantize(destination, wanted, scratch.base, elements.count)
+        withExtendedLifetime(owner) {}
+    }
+
+    /// Where the bytes of these elements lie; whole blocks.
+    public func bytes(of elements: Range<Int>) -> UnsafeRawBufferPointer {
+        let first = elements.lowerBound / type.blockElements * type.size
+        return UnsafeRawBufferPointer(
+            rebasing: bytes[first..<first + elements.count / type.blockElements * type.size])
+    }
+
+    private func widen(_ elements: Range<Int>, to floats: UnsafeMutablePointer<Float>) throws {
+        let bytes = bytes(of: elements)
+        if type == .float64 {
+            for index in 0..<elements.count {
+                floats[index] = Float(bytes.loadUnaligned(fromByteOffset: index * 8, as: Double.self))
+            }
+        } else if let kernel = type.kernelType {
+            if let base = bytes.baseAddress { lk_widen(floats, base, kernel, elements.count) }
+        } else {
+            throw LyraError(.unsupported, "\(source): tensor \(name) is \(type.rawValue); a floating type was expected")
+        }
+    }
+}
