@@ -82,7 +82,7 @@ test_swift_example() {
 
 # A virtual environment that is made once; the package is installed anew each time, from a copy, as pip builds in place.
 prepare_python() {
-    local packages=(pytest numpy pillow matplotlib jiwer whisper-normalizer 'setuptools>=64' wheel)
+    local packages=(pytest numpy pillow matplotlib jiwer whisper-normalizer gguf 'setuptools>=64' wheel)
     # Made anew when an earlier run put other packages into it.
     if [ "$(cat "$python/ready" 2> /dev/null)" != "${packages[*]}" ]; then
         rm -rf "$python"

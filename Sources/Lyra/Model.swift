@@ -34,7 +34,8 @@ public struct ModelOptions {
 public final class Model: Sendable {
     public let checkpoint: Checkpoint
 
-    /// Opens a checkpoint directory and its towers. Weights are mapped, not copied.
+    /// Opens a checkpoint directory and its towers, or a GGUF file that holds all of them. Weights are mapped, not copied,
+    /// except those in blocks, which are packed in memory.
     ///
     /// - Throws: `LyraError` that names the file and what is wrong with it.
     public init(path: String, options: ModelOptions = ModelOptions()) throws {

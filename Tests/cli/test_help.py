@@ -16,6 +16,8 @@ OPTIONS = {
         "--json"],
     "chat": [*MODEL, *ANSWERING, *PICTURES, *SAMPLING],
     "inspect": ["--towers", "--vocoder", "--sound-projector", "--json"],
+    "convert": [
+        "--output", "--type", "--towers", "--vocoder", "--sound-projector", "--part", "--threads"],
     "features": ["--as", "--out", "--max-frames"],
     "make-tiny": ["--seed", "--preset"],
     "bench": [],

@@ -26,6 +26,7 @@ enum OneFileNames {
         switch part {
         case .main: storedMain(name)
         case .adapter: storedAdapter(name).map { prefix(part) + $0 }
+        case .soundTower: exchange(name, sound.map { ($0.1, $0.0) }).map { prefix(part) + $0 }
         default: prefix(part) + name
         }
     }
@@ -36,6 +37,7 @@ enum OneFileNames {
         switch part {
         case .main: return loadedMain(name)
         case .adapter: return loadedAdapter(rest)
+        case .soundTower: return exchange(rest, sound)
         case .adapterProjector: return "mm_speech_projector." + rest
         default: return rest
         }
@@ -63,19 +65,28 @@ enum OneFileNames {
 
     private static func storedMain(_ name: String) -> String? {
         if let pair = single.first(where: { $0.1 == name }) { return pair.0 }
-        for (file, loader) in groups {
-            if let rest = name.removing(prefix: loader) { return file + rest }
-        }
+        if let name = exchange(name, groups.map { ($0.1, $0.0) }) { return name }
         guard let rest = name.removing(prefix: "model.layers.") else { return nil }
         return storedLayer(rest, suffixes: [".weight", ".bias"])
     }
 
     private static func loadedMain(_ name: String) -> String? {
         if let pair = single.first(where: { $0.0 == name }) { return pair.1 }
-        for (file, loader) in groups {
-            if let rest = name.removing(prefix: file) { return loader + rest }
-        }
+        if let name = exchange(name, groups) { return name }
         return loadedLayer(name, suffixes: [".weight", ".bias"]).map { "model.layers." + $0 }
+    }
+
+    // MARK: The sound tower
+
+    private static let sound = [
+        ("stem.", "modality_preprocessors.audio."), ("trunk.", "modality_trunks.audio."),
+        ("head.", "modality_heads.audio."), ("scale.", "modality_postprocessors.audio."),
+    ]
+
+    /// With one of the first beginnings replaced by the second beside it.
+    private static func exchange(_ name: String, _ pairs: [(String, String)]) -> String? {
+        for (old, new) in pairs { if let rest = name.removing(prefix: old) { return new + rest } }
+        return nil
     }
 
     // MARK: Adapters

@@ -23,28 +23,28 @@ public struct Recipe: Sendable, Equatable {
 
     /// Everything F32: nothing is lost of any checkpoint, and BF16 ones double.
     public static let f32 = Recipe(
-        name: "f32", summary: "everything F32: the exact numbers of any checkpoint", matrices: .float32,
+        name: "f32", summary: "everything F32: the numbers of any checkpoint", matrices: .float32,
         vocabulary: .float32, sensitive: nil, parts: .float32, adapters: .float32, vocoder: .float32, fileType: 0)
 
     /// All matrices BF16: the exact numbers of a checkpoint that is stored so.
     public static let bf16 = Recipe(
-        name: "bf16", summary: "matrices BF16: the exact numbers of a published checkpoint", matrices: .bfloat16,
+        name: "bf16", summary: "matrices BF16: the numbers of a published checkpoint", matrices: .bfloat16,
         vocabulary: .bfloat16, sensitive: nil, parts: .bfloat16, adapters: .bfloat16, vocoder: .float32, fileType: 32)
 
     /// All matrices Q8_0.
     public static let q8_0 = Recipe(
-        name: "q8_0", summary: "matrices Q8_0: half of BF16, next to no difference", matrices: .q8_0,
+        name: "q8_0", summary: "matrices Q8_0: half of BF16, with next to no difference", matrices: .q8_0,
         vocabulary: .q8_0, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .float16, fileType: 7)
 
     /// The language model's matrices Q4_K, with Q6_K where it matters most; other parts Q8_0.
     public static let q4_k_m = Recipe(
-        name: "q4_k_m", summary: "language model Q4_K with Q6_K where it matters most, the rest Q8_0: the smallest to keep",
+        name: "q4_k_m", summary: "language model Q4_K, and Q6_K where it matters; the rest Q8_0",
         matrices: .q4_k, vocabulary: .q6_k, sensitive: .q6_k, parts: .q8_0, adapters: .bfloat16, vocoder: .float16,
         fileType: 15)
 
     /// The language model's matrices Q4_0, the simplest four bits; other parts Q8_0.
     public static let q4_0 = Recipe(
-        name: "q4_0", summary: "language model Q4_0, the rest Q8_0: as small as q4_k_m, and less exact", matrices: .q4_0,
+        name: "q4_0", summary: "language model Q4_0, less exact than Q4_K; the rest Q8_0", matrices: .q4_0,
         vocabulary: .q6_k, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .float16, fileType: 2)
 
     /// All recipes, the recommended one first.

@@ -61,10 +61,10 @@ class Model:
         log: Optional[Callable[[str, str], None]] = None,
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
     ):
-        """Opens the checkpoint directory ``path``.
+        """Opens the checkpoint directory or GGUF file ``path``.
 
         Args:
-            path: The directory with config.json and the weights.
+            path: The directory with config.json and the weights; or one file that ``lyra convert`` made of it.
             towers: A directory in which towers and vocoder are looked for as well.
             vocoder: The vocoder's file or directory, if it is not found beside the towers.
             sound_projector: A file with mm_audio_projector's tensors; the published checkpoints carry none.

@@ -1,0 +1,143 @@
+import Foundation
+import LyraFormats
+import LyraTensor
+import Testing
+
+@testable import LyraModel
+
+/// One-file models with something wrong: an error that names it, and never a crash.
+@Suite struct OneFileDamageTests {
+    private let whole: OneFile
+
+    init() throws { whole = try OneFile(Golden.path("b") + "/lyra", .q8_0) }
+
+    private func expectError(_ code: LyraError.Code, _ parts: String..., from file: OneFile) {
+        let error = lyraError { _ = try file.open() }
+        #expect(error.code == code, "\(error.message)")
+        for part in parts + [file.path] { #expect(error.message.contains(part), "\(error.message)") }
+    }
+
+    private func withBytes(_ bytes: some Sequence<UInt8>) throws -> OneFile {
+        let file = try OneFile()
+        try Data(bytes).write(to: URL(filePath: file.path))
+        return file
+    }
+
+    @Test func truncatedFilesAreErrors() throws {
+        let bytes = [UInt8](try Data(contentsOf: URL(filePath: whole.path)))
+        for place in 0..<60 {
+            let file = try withBytes(bytes.prefix(bytes.count * place / 60))
+            let error = lyraError { _ = try file.open() }
+            #expect([.format, .unsupported].contains(error.code), "\(place): \(error.message)")
+        }
+        #expect(try withBytes(bytes).open().speechInput.isPresent)
+    }
+
+    /// Most flips land in the vocabulary or in weights and go unnoticed; some make an error, and none a crash.
+    @Test func flippedBytesAreErrorsOrModels() throws {
+        let bytes = [UInt8](try Data(contentsOf: URL(filePath: whole.path)))
+        var random = SeededGenerator(state: 7)
+        var errors = 0
+        for trial in 0..<300 {
+            var damaged = bytes
+            // The metadata and the list of tensors are at the beginning.
+            let end = trial % 3 == 0 ? bytes.count : bytes.count / 8
+            for _ in 0..<4 { damaged[Int.random(in: 0..<end, using: &random)] ^= UInt8.random(in: 1...255, using: &random) }
+            do {
+                _ = try withBytes(damaged).open()
+            } catch let error as LyraError {
+                errors += 1
+                #expect(!error.message.isEmpty)
+            }
+        }
+        #expect(errors > 20)
+    }
+
+    @Test func missingTextsAreNamed() throws {
+        for name in ["config.json", "vocab.json", "vocoder/config.json", "adapter.0/adapter_config.json"] {
+            let file = try whole.changed(metadata: { $0["lyra.file." + name] = nil })
+            expectError(.missing, "lyra.file." + name, from: file)
+        }
+    }
+
+    @Test func missingTensorsAreNamed() throws {
+        expectError(.missing, "model.norm.weight", from: try whole.changed(keeping: { $0 != "output_norm.weight" }))
+        expectError(
+            .missing, "layers.1.fc2.weight", from: try whole.changed(keeping: { $0 != "speech_tower.layers.1.fc2.weight" }))
+        expectError(.format, "no place", from: try whole.changed(keeping: { !$0.hasPrefix("adapter.1.blk.") }))
+    }
+
+    @Test func aConfigurationThatDisagreesNamesTheTensor() throws {
+        let file = try whole.changed(metadata: { metadata in
+            guard case .string(let text)? = metadata["lyra.file.config.json"] else { return }
+            metadata["lyra.file.config.json"] = .string(
+                text.replacingOccurrences(of: "\"num_key_value_heads\": 3", with: "\"num_key_value_heads\": 6"))
+        })
+        expectError(.format, "blk.0.attn_k.weight", "[48, 96]", "[96, 96]", from: file)
+    }
+
+    @Test func axesThatDoNotMultiplyToTheTensorAreRefused() throws {
+        let key = "lyra.shape.vision_tower.patch_embed.proj.weight"
+        for shape in [[32, 3, 2, 14], [0, 3, 2, 14, 14], [-32, -3, 2, 14, 14], [Int64.max, 3, 2, 14, 14]] as [[Int64]] {
+            expectError(.format, key, from: try whole.changed(metadata: { $0[key] = .int64s(shape) }))
+        }
+        expectError(.format, "patch_embed", from: try whole.changed(metadata: { $0[key] = nil }))
+    }
+
+    @Test func whatIsNoLyraModelSaysWhy() throws {
+        expectError(.unsupported, "version 2", from: try whole.changed(metadata: { $0["lyra.version"] = .uint32(2) }))
+        expectError(
+            .unsupported, "llama", "lyra convert",
+            from: try whole.changed(metadata: {
+                $0["lyra.version"] = nil
+                $0["general.architecture"] = .string("llama")
+            }))
+        expectError(.format, "lyra.version", from: try whole.changed(metadata: { $0["lyra.version"] = .string("1") }))
+        expectError(.format, "not a GGUF file", from: try withBytes("{\"a\": 1}".utf8))
+        expectError(.format, "not a GGUF file", from: try withBytes([]))
+        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, part: .language)
+        for key in ["tokenizer.ggml.tokens", "tokenizer.ggml.merges", "qwen2vl.block_count"] {
+            expectError(.missing, key, from: try language.changed(metadata: { $0[key] = nil }))
+        }
+        expectError(
+            .unsupported, "deepseek",
+            from: try language.changed(metadata: { $0["tokenizer.ggml.pre"] = .string("deepseek") }))
+        expectError(
+            .format, "qwen2vl.block_count",
+            from: try language.changed(metadata: { $0["qwen2vl.block_count"] = .string("six") }))
+        expectError(
+            .format, "num_hidden_layers",
+            from: try language.changed(metadata: { $0["qwen2vl.block_count"] = .uint32(4_000_000_000) }))
+    }
+
+    /// Towers that a file lacks are found as a directory's are, and what it has is not replaced by them.
+    @Test func theCallersTowersFillInWhatAFileLacks() throws {
+        let folder = try OneFile()
+        try FileManager.default.copyItem(atPath: Golden.path("b") + "/lyra", toPath: folder.folder + "/lyra")
+        let bare = try OneFile(folder.folder + "/lyra", .bf16)
+        let without = try bare.open()
+        #expect(!without.speechInput.isPresent && !without.visionInput.isPresent && !without.vocoder.isPresent)
+        var options = CheckpointOptions()
+        options.towers = Golden.path("b") + "/model_zoo"
+        let with = try bare.open(options)
+        #expect(with.speechInput.isPresent && with.visionInput.isPresent && with.vocoder.isPresent)
+        #expect(with.soundInput.isPresent)
+        #expect(try whole.open(options).inventory.allSatisfy { $0.source == whole.path })
+    }
+
+    @Test func aConversionThatIsGivenUpLeavesNothing() throws {
+        let target = try OneFile()
+        let converter = try ModelConverter(
+            path: Golden.path("a") + "/lyra", options: CheckpointOptions(), recipe: .q8_0)
+        #expect(throws: LyraError(.state, "given up")) {
+            _ = try converter.write(to: target.path) { done, total in
+                if done > total / 2 { throw LyraError(.state, "given up") }
+            }
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: target.folder) == [])
+        expect(.io, "directory") { _ = try converter.write(to: target.folder) }
+        let summary = try converter.write(to: target.path)
+        #expect(summary.unused == [] && summary.tensors > 300 && summary.bytesWritten < summary.bytesRead)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: target.folder) == ["model.gguf"])
+    }
+}

@@ -1,0 +1,185 @@
+import Foundation
+import LyraFormats
+import LyraTensor
+import Testing
+
+@testable import LyraModel
+
+/// Models converted to one GGUF file, and what opens of them.
+@Suite struct OneFileTests {
+    private static func model(_ golden: Golden) -> String { Golden.path(golden.name) + "/lyra" }
+
+    private func answer(_ checkpoint: Checkpoint, _ golden: Golden, _ turn: String, adapter: String?) throws -> Greedy {
+        let values = try golden.values(turn)
+        return try Greedy(
+            checkpoint.decoder, values.tensor("in.embeddings"), values.positions(),
+            next: Int32(values.integers("out.next_position")[0]),
+            adapter: adapter.map { try #require(checkpoint.adapterIndex($0)) }, stop: [2050, 2048])
+    }
+
+    /// The fixtures' matrices are BF16, so nothing is rounded: every bit of the answer is the same.
+    @Test(arguments: Golden.both, [Recipe.bf16, .f32])
+    func aLosslessFileGivesTheDirectorysNumbers(_ golden: Golden, _ recipe: Recipe) throws {
+        let file = try OneFile(Self.model(golden), recipe), checkpoint = try file.open()
+        #expect(checkpoint.adapters == golden.checkpoint.adapters)
+        for (turn, adapter) in [("turn_text", nil), ("turn_speech", "speech"), ("turn_image_text", nil)] {
+            let got = try answer(checkpoint, golden, turn, adapter: adapter)
+            let want = try answer(golden.checkpoint, golden, turn, adapter: adapter)
+            #expect(got.ids == (try golden.values(turn).integers("out.ids")))
+            #expect(recipe == .f32 || got.firstLogits == want.firstLogits)
+            #expect(difference(got.firstLogits, want.firstLogits) < Golden.tolerance)
+        }
+    }
+
+    /// Every part is there, and none of it comes from the directory that the file was made of.
+    @Test(arguments: Golden.both) func aFileHoldsEveryPart(_ golden: Golden) throws {
+        var notes: [String] = []
+        var options = CheckpointOptions()
+        options.note = { notes.append($0) }
+        let file = try OneFile(Self.model(golden), .bf16), checkpoint = try file.open(options)
+        #expect(checkpoint.speechInput.isPresent && checkpoint.visionInput.isPresent)
+        #expect(checkpoint.soundInput.isPresent && checkpoint.vocoder.isPresent && checkpoint.generator != nil)
+        #expect(notes == [])
+        #expect(checkpoint.inventory.allSatisfy { $0.source == file.path })
+        let parameters = { (parts: [Checkpoint.PartSize]) in parts.reduce(0) { $0 + $1.parameters } }
+        #expect(parameters(checkpoint.inventory) == parameters(golden.checkpoint.inventory))
+        #expect(checkpoint.generationDefaults.endTokens == golden.checkpoint.generationDefaults.endTokens)
+        let text = "<|im_start|>user\nWas ist das, 你好?<|im_end|>"
+        #expect(checkpoint.tokenizer.encode(text) == golden.checkpoint.tokenizer.encode(text))
+    }
+
+    @Test(arguments: Golden.both) func namesAreShortUniqueAndComeBack(_ golden: Golden) throws {
+        let loader = try CheckpointLoader(Self.model(golden), CheckpointOptions())
+        _ = try loader.load()
+        var stored: Set<String> = []
+        for (part, tensors) in loader.contents.tensors {
+            for loaded in tensors.keys.sorted() {
+                guard let name = OneFileNames.stored(part, loaded) else {
+                    #expect(loaded.hasPrefix("model.speech_tower.") || loaded.hasPrefix("model.vision_tower."))
+                    continue
+                }
+                #expect(name.utf8.count <= 63)
+                if part != .main || !loaded.contains("mm_audio_projector") { #expect(stored.insert(name).inserted, "\(name)") }
+                let back = OneFileNames.loaded(part, name)
+                if case .adapterProjector = part {
+                    #expect(back == "mm_speech_projector." + loaded)
+                } else {
+                    #expect(back == loaded)
+                }
+            }
+        }
+        #expect(stored.count > 300)
+    }
+
+    /// The longest names of the published sizes: three digits of layers in the Pro model's 80, and of adapters none.
+    @Test func publishedNamesFit() {
+        for (part, name) in [
+            (ModelPart.adapter(11), "base_model.model.model.layers.79.self_attn.o_proj.lora_B.weight"),
+            (.main, "model.layers.79.post_attention_layernorm.weight"),
+            (.main, "speech_generator.layers.1.post_attention_layernorm.weight"),
+            (.speechTower, "layers.31.self_attn_layer_norm.weight"), (.visionTower, "blocks.31.attn.qkv.weight"),
+            (.soundTower, "modality_preprocessors.audio.pos_embedding_helper.pos_embed"),
+            (.soundTower, "modality_preprocessors.audio.rgbt_stem.norm_layer.weight"),
+            (.soundTower, "modality_postprocessors.audio.1.log_logit_scale"),
+            (.vocoder, "resblocks.11.convs2.2.weight_v"), (.adapterProjector(11), "linear2.weight"),
+        ] {
+            #expect((OneFileNames.stored(part, name)?.utf8.count ?? 99) <= 63, "\(name)")
+        }
+    }
+
+    // MARK: Rounded models
+
+    /// Bounds that the recipes promise on the fixtures: the change of the first logits, as a share of their range.
+    @Test(arguments: Golden.both, [(Recipe.q8_0, Float(0.01)), (.q4_0, 0.05), (.q4_k_m, 0.05)])
+    func roundedLogitsStayClose(_ golden: Golden, _ bound: (recipe: Recipe, share: Float)) throws {
+        let checkpoint = try OneFile(Self.model(golden), bound.recipe).open()
+        for (turn, adapter) in [("turn_text", nil), ("turn_speech", "speech"), ("turn_image_text", nil)] {
+            let want = try golden.values(turn).floats("out.first_logits")
+            let got = try answer(checkpoint, golden, turn, adapter: adapter).firstLogits
+            let share = rootMeanSquareOfRange(got, want)
+            #expect(share > 0 && share < bound.share, "\(golden.name) \(turn) \(bound.recipe.name): \(share)")
+        }
+    }
+
+    /// The fixtures' rows are too short for blocks of 256; this model's are not.
+    @Test func blocksOf256AreUsedAndStayClose() throws {
+        var preset = ModelPreset.tiny
+        preset.language = DecoderConfiguration(
+            hiddenSize: 256, layers: 8, heads: 4, kvHeads: 2, intermediateSize: 512, vocabularySize: 512,
+            mropeSections: [8, 12, 12], tiesEmbeddings: true)
+        preset.vision = VisionConfiguration(width: 32, layers: 2, heads: 2, outputWidth: 256)
+        let folder = try OneFile()
+        let directory = folder.folder + "/made"
+        try CheckpointWriter(directory: directory, preset: preset, seed: 5).write()
+        let plain = try Checkpoint.open(directory)
+        func logits(_ checkpoint: Checkpoint) throws -> [Float] {
+            let decoder = checkpoint.decoder, ids = (0..<40).map { Int32($0 * 7) }
+            let caches = decoder.makeCaches()
+            var prefill = try Prefill(
+                decoder, embeddings: decoder.embed(ids), positions: ids.indices.map { Position(Int32($0)) })
+            while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: nil) }
+            return try decoder.logits(prefill.lastRow(decoder)).values
+        }
+        let want = try logits(plain)
+        for (recipe, most) in [(Recipe.q8_0, Float(0.01)), (.q4_k_m, 0.05), (.q4_0, 0.08)] {
+            let file = try OneFile(directory, recipe)
+            let share = rootMeanSquareOfRange(try logits(file.open()), want)
+            #expect(share > 0 && share < most, "\(recipe.name): \(share)")
+            if recipe == .q4_k_m {
+                let types = Set(try GGUFFile(path: file.path).tensors.values.map(\.type))
+                #expect(types.isSuperset(of: [.q4_k, .q6_k, .q8_0, .float32]))
+            }
+        }
+        _ = folder
+    }
+
+    @Test func aFileCanBeRoundedAgain() throws {
+        let wide = try OneFile(Self.model(.a), .bf16)
+        let twice = try OneFile(wide.path, .q8_0), once = try OneFile(Self.model(.a), .q8_0)
+        let (got, want) = (try GGUFFile(path: twice.path), try GGUFFile(path: once.path))
+        #expect(got.names.sorted() == want.names.sorted())
+        for name in want.names {
+            #expect(got.tensor(name)?.type == want.tensor(name)?.type, "\(name)")
+            #expect(got.tensor(name)?.bytes.elementsEqual(want.tensor(name)?.bytes ?? .init(start: nil, count: 0)) == true)
+        }
+        for (key, value) in want.metadata where key != "general.name" { #expect(got.metadata[key] == value, "\(key)") }
+    }
+
+    // MARK: The language model alone
+
+    @Test(arguments: Golden.both) func theLanguageModelAloneRunsOnText(_ golden: Golden) throws {
+        let checkpoint = try OneFile(Self.model(golden), .bf16, part: .language).open()
+        let want = try answer(golden.checkpoint, golden, "turn_text", adapter: nil)
+        #expect(try answer(checkpoint, golden, "turn_text", adapter: nil).firstLogits == want.firstLogits)
+        for text in ["<|im_start|>user\nHello, 世界 — déjà vu!<|im_end|>", "  two  spaces\n\n"] {
+            #expect(checkpoint.tokenizer.encode(text) == golden.checkpoint.tokenizer.encode(text))
+        }
+        for id in Int32(0)..<Int32(golden.checkpoint.tokenizer.vocabularySize) {
+            #expect(checkpoint.tokenizer.bytes(of: id) == golden.checkpoint.tokenizer.bytes(of: id))
+            #expect(checkpoint.tokenizer.isSpecial(id) == golden.checkpoint.tokenizer.isSpecial(id))
+        }
+        expect(.missing, "does not hear", "language model alone") { _ = try checkpoint.speechInput.get() }
+        expect(.missing, "does not speak") { _ = try checkpoint.vocoder.get() }
+    }
+
+    /// The keys and shapes that llama.cpp's loader asks of the architecture qwen2vl.
+    @Test func theMetadataAreLlamas() throws {
+        let one = try OneFile(Self.model(.b), .bf16, part: .language), file = try GGUFFile(path: one.path)
+        #expect(try file.string("general.architecture") == "qwen2vl")
+        for (key, value) in [
+            ("block_count", 6), ("context_length", 32768), ("embedding_length", 96), ("attention.head_count", 6),
+            ("attention.head_count_kv", 3),
+        ] { #expect(try file.int("qwen2vl." + key) == value) }
+        #expect(file.metadata["qwen2vl.rope.dimension_sections"]?.ints?.count == 4)
+        #expect(try file.double("qwen2vl.rope.freq_base") == 1e6)
+        #expect(try file.strings("tokenizer.ggml.tokens")?.count == 2062)
+        #expect(file.tensor("token_embd.weight")?.shape == [2062, 96])
+        #expect(file.tensor("output.weight")?.shape == [2062, 96])
+        #expect(file.tensor("blk.5.attn_k.bias")?.type == .float32)
+        #expect(file.names.count == 3 + 6 * 12)
+        let tied = try OneFile(Self.model(.a), .bf16, part: .language), padded = try GGUFFile(path: tied.path)
+        #expect(padded.tensor("output.weight") == nil)
+        #expect(padded.metadata["tokenizer.ggml.tokens"].map { "\($0)".contains("[PAD2067]") } == true)
+        #expect(try padded.ints("tokenizer.ggml.token_type")?.suffix(7) == [3, 5, 5, 5, 5, 5, 5])
+    }
+}

@@ -1,0 +1,86 @@
+import Foundation
+import LyraMedia
+import LyraModel
+import Testing
+
+@testable import Lyra
+
+/// Whole spoken turns of a model that is one GGUF file.
+@Suite struct OneFileTurnTests {
+    /// A converted fixture in a directory of its own, gone with the last reference.
+    private final class File {
+        let folder = NSTemporaryDirectory() + "lyra-turn-\(UUID().uuidString)"
+        let golden: Golden
+
+        init(_ golden: Golden, _ recipe: Recipe) throws {
+            self.golden = golden
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            let converter = try ModelConverter(
+                path: Golden.path(golden.name) + "/lyra", options: CheckpointOptions(), recipe: recipe)
+            _ = try converter.write(to: path)
+        }
+
+        var path: String { folder + "/model.gguf" }
+
+        deinit { try? FileManager.default.removeItem(atPath: folder) }
+
+        func session() throws -> Session {
+            var options = SessionOptions()
+            options.sampling = .greedy
+            options.maxNewTokens = 12
+            options.speaks = true
+            return try withExtendedLifetime(self) { try Session(Model(path: path), options: options) }
+        }
+    }
+
+    private static let turns = ["turn_text", "turn_speech", "turn_image_text", "turn_sound", "turn_video"]
+
+    private func ask(_ session: Session, _ golden: Golden, _ turn: String) throws -> Outcome {
+        switch turn {
+        case "turn_speech": return try session.ask("What is said?", hearing: golden.shortRecording)
+        case "turn_image_text":
+            try session.feed(image: golden.image("image_small"))
+            return try session.ask("Describe it.")
+        case "turn_sound":
+            try golden.sound("sound_bells").withUnsafeBufferPointer {
+                try session.feed(soundPCM: $0, channels: 1, sampleRate: 16_000)
+            }
+            return try session.ask("What do you hear?")
+        case "turn_video":
+            try session.feed(frames: golden.videoFrames())
+            return try session.ask("What happens?")
+        default: return try session.ask("Hello! Who are you?")
+        }
+    }
+
+    /// The fixtures are BF16, so that recipe loses nothing: ids are the reference's, and all else is the directory's, bit by
+    /// bit.
+    @Test(arguments: Golden.both, turns)
+    func aLosslessFileAnswersAsTheDirectory(_ golden: Golden, _ turn: String) throws {
+        let got = try ask(File(golden, .bf16).session(), golden, turn)
+        #expect(got.tokens == (try golden.integers(turn, "out.ids")))
+        #expect(got == (try ask(golden.session { $0.speaks = true }, golden, turn)))
+        #expect(!got.audio.isEmpty)
+    }
+
+    @Test(arguments: Golden.both, [Recipe.q8_0, .q4_k_m, .q4_0])
+    func aRoundedFileAnswersAndSpeaks(_ golden: Golden, _ recipe: Recipe) throws {
+        let file = try File(golden, recipe)
+        for turn in Self.turns {
+            let outcome = try ask(file.session(), golden, turn)
+            #expect(outcome.stop != .none && !outcome.tokens.isEmpty)
+            #expect(outcome.audio.count % 320 == 0 && !outcome.audio.isEmpty && outcome.audio.allSatisfy { abs($0) <= 1 })
+        }
+    }
+
+    /// A conversation goes on from its file only with the model that it was held with.
+    @Test func theFingerprintTellsRecipesApart() throws {
+        let prints = try [Recipe.bf16, .q8_0, .q4_0].map { recipe in
+            let file = try File(.a, recipe)
+            return try [1, 2].map { _ in try Model(path: file.path).checkpoint.fingerprint }
+        }
+        #expect(prints.allSatisfy { $0[0] == $0[1] })
+        #expect(Set(prints.flatMap { $0 }).count == 3)
+        #expect(prints[0][0] == Golden.a.model.checkpoint.fingerprint, "nothing was rounded")
+    }
+}

@@ -1,0 +1,226 @@
+"""What `convert` makes, read by others and by the tool itself."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from support import FIXTURES, TOOL, answer, case, fails, is_wrong_usage, lyra, model_of, read_wav
+from test_golden_turns import TURNS, is_the_other_side_of_a_tie
+
+gguf = pytest.importorskip("gguf")
+
+RECIPES = ["f32", "bf16", "q8_0", "q4_0", "q4_k_m"]
+
+
+def convert(model, output, *arguments, **options):
+    return lyra("convert", model, "-o", output, *arguments, **options)
+
+
+def converted(variant, output, *arguments):
+    """→ the file, which nothing can be found beside."""
+    ended = convert(FIXTURES / variant / "lyra", output, *arguments)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended
+    return output
+
+
+@pytest.fixture(scope="module", params=["a", "b"])
+def lossless(request, tmp_path_factory):
+    """The fixture's name and its matrices in one file, as they are."""
+    variant = request.param
+    return variant, converted(variant, tmp_path_factory.mktemp(variant) / "model.gguf", "--type", "bf16")
+
+
+def test_a_line_says_what_was_written(tmp_path):
+    output = tmp_path / "model.gguf"
+    ended = convert(FIXTURES / "a/lyra", output, "--type", "q8_0")
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (0, "", 1)
+    assert ended.stderr.startswith(f"wrote {output}: ") and "Q8_0 × " in ended.stderr and "MB/s" in ended.stderr
+    assert os.listdir(tmp_path) == ["model.gguf"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_other_readers_find_every_tensor(recipe, tmp_path):
+    file = converted("b", tmp_path / "model.gguf", "--type", recipe)
+    reader = gguf.GGUFReader(file)
+    names = [tensor.name for tensor in reader.tensors]
+    assert len(set(names)) == len(names) > 300 and all(len(name.encode()) < 64 for name in names)
+    assert reader.fields["general.architecture"].contents() == "qwen2vl"
+    assert reader.fields["lyra.recipe"].contents() == recipe
+    assert json.loads(reader.fields["lyra.file.config.json"].contents()) == json.loads(
+        (FIXTURES / "b/lyra/config.json").read_text())
+    types = {tensor.tensor_type.name for tensor in reader.tensors}
+    # Rows of the fixture are too short for blocks of 256: those become Q8_0.
+    assert types >= {"f32": {"F32"}, "bf16": {"BF16", "F32"}, "q4_0": {"Q4_0", "Q8_0"}}.get(recipe, {"Q8_0", "F32"})
+    for tensor in reader.tensors:
+        if tensor.name.endswith((".bias", "_norm.weight")) and tensor.name.startswith("blk."):
+            assert tensor.tensor_type.name == "F32"
+
+
+def test_other_readers_find_the_same_numbers(tmp_path):
+    """Rounded to Q8_0 by gguf-py from the same BF16, every block is the same."""
+    wide = {t.name: t for t in gguf.GGUFReader(converted("b", tmp_path / "wide.gguf", "--type", "f32")).tensors}
+    small = gguf.GGUFReader(converted("b", tmp_path / "small.gguf", "--type", "q8_0")).tensors
+    compared = 0
+    for tensor in small:
+        if tensor.tensor_type.name == "Q8_0":
+            want = gguf.quants.quantize(wide[tensor.name].data, gguf.GGMLQuantizationType.Q8_0)
+            assert np.array_equal(tensor.data, want), tensor.name
+            compared += 1
+    assert compared > 80
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_lossless_file_says_what_the_reference_says(turn, lossless, recordings, pictures, tmp_path):
+    variant, file = lossless
+    fed, prompt, adapter = TURNS[turn]
+    media = recordings | pictures
+    arguments = [part for option, name in fed for part in (option, media[f"{variant}_{name}"])]
+    wav, want = tmp_path / "answer.wav", case(variant, turn)
+    got = answer("--model", file, *arguments, *(("--prompt", prompt) if prompt else ()), "--speak", wav)
+    assert got["token_ids"] == want["out.ids"].tolist() and got["adapter"] == adapter
+    rate, samples = read_wav(wav)
+    if not is_the_other_side_of_a_tie(variant, turn, got["units"], want["out.units"].tolist()):
+        assert got["units"] == want["out.units"].tolist()
+        assert np.abs(samples - want["out.wav"]).max() <= 1e-4
+
+
+@pytest.mark.parametrize("recipe", ["q8_0", "q4_0", "q4_k_m"])
+def test_a_rounded_file_sees_hears_and_speaks(recipe, recordings, pictures, tmp_path):
+    file = converted("a", tmp_path / "model.gguf", "--type", recipe)
+    for option, medium in [("--audio", recordings["a_short"]), ("--sound", recordings["a_short"]),
+                           ("--image", pictures["a_small"])]:
+        got = answer("--model", file, option, medium, "--prompt", "What?", "--speak", tmp_path / "answer.wav")
+        assert got["token_ids"] and got["usage"]["media_tokens"] > 0
+        assert len(read_wav(tmp_path / "answer.wav")[1]) > 0
+
+
+def test_inspect_tells_parts_and_types(tmp_path):
+    file = converted("b", tmp_path / "model.gguf", "--type", "q8_0")
+    got = json.loads(lyra("inspect", file, "--json").stdout)
+    names = {part["name"] for part in got["parts"]}
+    assert names >= {"language model", "speech generator", "speech tower", "vision tower", "sound tower", "vocoder",
+                     "adapter speech", "adapter long_speech"}
+    assert got["missing"] == [] and all(part["source"] == str(file) for part in got["parts"])
+    language = next(part for part in got["parts"] if part["name"] == "language model")
+    assert list(language["types"]) == ["F32", "Q8_0"]
+
+
+def test_what_was_not_found_is_noted_and_found_later(bare, tmp_path):
+    file = tmp_path / "model.gguf"
+    ended = convert(bare, file, "--type", "bf16")
+    assert ended.returncode == 0 and ended.stderr.count("note: ") == 4
+    assert len(json.loads(lyra("inspect", file, "--json").stdout)["missing"]) == 4
+    towers = FIXTURES / "b/model_zoo"
+    assert json.loads(lyra("inspect", file, "--towers", towers, "--json").stdout)["missing"] == []
+    whole = tmp_path / "whole.gguf"
+    assert convert(bare, whole, "--type", "bf16", "--towers", towers).returncode == 0
+    assert json.loads(lyra("inspect", whole, "--json").stdout)["missing"] == []
+
+
+# ------------------------------------------------------------------------------------------------------------- llama.cpp
+
+
+@pytest.mark.parametrize("variant", ["a", "b"])
+def test_llama_cpp_answers_alike(variant, tmp_path):
+    """Greedy, from the ids of the golden prompt. In F32, so that both compute the same sums."""
+    llama_cpp = pytest.importorskip("llama_cpp")
+    file = converted(variant, tmp_path / "model.gguf", "--type", "f32", "--part", "llm")
+    model = llama_cpp.Llama(str(file), n_ctx=128, n_threads=1, verbose=False)
+    prompt = ("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHello! Who are you?<|im_end|>\n"
+              "<|im_start|>assistant\n")
+    ids = model.tokenize(prompt.encode(), add_bos=False, special=True)
+    want = case(variant, "turn_text")
+    assert len(ids) == want["out.positions"].shape[1]
+    got = []
+    for token in model.generate(ids, temp=0, repeat_penalty=1.0):
+        got.append(token)
+        if token in (2048, 2050) or len(got) == 12:
+            break
+    assert got == want["out.ids"].tolist()
+
+
+def test_the_language_model_alone_answers_text_and_says_what_it_lacks(recordings, tmp_path):
+    file = converted("a", tmp_path / "model.gguf", "--type", "bf16", "--part", "llm")
+    got = answer("--model", file, "--prompt", "Hello! Who are you?")
+    assert got["token_ids"] == case("a", "turn_text")["out.ids"].tolist()
+    fails(lyra("generate", "--model", file, "--audio", recordings["a_short"]), file, "does not hear")
+
+
+# --------------------------------------------------------------------------------------------------------------- failures
+
+
+def test_killed_half_way_nothing_is_under_the_name(tmp_path):
+    output = tmp_path / "model.gguf"
+    output.write_bytes(b"older")
+    killed = 0
+    for delay in np.linspace(0.002, 0.12, 25):
+        process = subprocess.Popen([TOOL, "convert", FIXTURES / "a/lyra", "-o", output, "--type", "q4_0"],
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+        if output.read_bytes() != b"older":
+            assert lyra("inspect", output).returncode == 0
+            output.write_bytes(b"older")
+    assert killed > 0
+
+
+@pytest.mark.parametrize("limit", [4096, 1 << 20])
+def test_a_file_that_may_not_grow_is_an_error_and_leaves_nothing(limit, tmp_path):
+    output = tmp_path / "model.gguf"
+    output.write_bytes(b"older")
+    ended = convert(FIXTURES / "a/lyra", output, "--type", "bf16",
+                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    fails(ended, output)
+    assert os.listdir(tmp_path) == ["model.gguf"] and output.read_bytes() == b"older"
+
+
+def test_an_interrupt_leaves_nothing(tmp_path):
+    output = tmp_path / "model.gguf"
+    interrupted = 0
+    for delay in np.linspace(0.02, 0.12, 12):
+        process = subprocess.Popen([TOOL, "convert", FIXTURES / "a/lyra", "-o", output, "--type", "q4_0"],
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        if process.returncode == 1:
+            assert err == f"lyra: {output}: interrupted; nothing was written\n"
+            assert os.listdir(tmp_path) == []
+            interrupted += 1
+        elif process.returncode == 0:
+            output.unlink()
+    assert interrupted > 0
+
+
+def test_places_that_cannot_be_written_are_named(tmp_path):
+    fails(convert(FIXTURES / "a/lyra", tmp_path), tmp_path, "directory")
+    fails(convert(FIXTURES / "a/lyra", tmp_path / "nowhere/model.gguf"), "nowhere/model.gguf")
+    fails(convert(tmp_path / "nothing", tmp_path / "model.gguf"), tmp_path / "nothing")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("--type", "q9"), ("--part", "half"), ("--threads", "0")])
+def test_wrong_usage_is_64(arguments, tmp_path):
+    output = ("-o", tmp_path / "model.gguf") if arguments else ()
+    is_wrong_usage(lyra("convert", FIXTURES / "a/lyra", *output, *arguments))
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    other = tmp_path / "other.gguf"
+    writer = gguf.GGUFWriter(other, "llama")
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    fails(lyra("generate", "--model", other, "--prompt", "x"), other, '"llama"', "lyra convert")
+    noise = tmp_path / "noise.gguf"
+    noise.write_bytes(b"GGUF" + bytes(range(256)))
+    fails(lyra("inspect", noise), noise)
