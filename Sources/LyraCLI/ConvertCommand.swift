@@ -68,7 +68,8 @@ struct ConvertCommand: ParsableCommand {
         bar.clear()
         if part == .whole { for note in notes { printError("note: " + note + "; the file lacks it") } }
         if let first = summary.unused.first {
-            printError("note: \(summary.unused.count) tensors that lyra does not use were left out, \(first) among them")
+            printError(
+                "note: \(summary.unused.count) tensors that lyra does not use were left out, \(first) among them")
         }
         printError(line(summary, seconds))
     }

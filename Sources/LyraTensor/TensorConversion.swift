@@ -18,7 +18,8 @@ extension StoredTensor {
                 elements.lowerBound % $0 == 0 && elements.count % $0 == 0
             })
         else {
-            throw LyraError(.argument, "\(source): elements \(elements) of \(name) cannot be stored as \(type.rawValue)")
+            throw LyraError(
+                .argument, "\(source): elements \(elements) of \(name) cannot be stored as \(type.rawValue)")
         }
         try widen(elements, to: scratch.base)
         lk_quantize(destination, wanted, scratch.base, elements.count)

@@ -42,7 +42,9 @@ import Testing
             var damaged = bytes
             // The metadata and the list of tensors are at the beginning.
             let end = trial % 3 == 0 ? bytes.count : bytes.count / 8
-            for _ in 0..<4 { damaged[Int.random(in: 0..<end, using: &random)] ^= UInt8.random(in: 1...255, using: &random) }
+            for _ in 0..<4 {
+                damaged[Int.random(in: 0..<end, using: &random)] ^= UInt8.random(in: 1...255, using: &random)
+            }
             do {
                 _ = try withBytes(damaged).open()
             } catch let error as LyraError {
@@ -63,7 +65,8 @@ import Testing
     @Test func missingTensorsAreNamed() throws {
         expectError(.missing, "model.norm.weight", from: try whole.changed(keeping: { $0 != "output_norm.weight" }))
         expectError(
-            .missing, "layers.1.fc2.weight", from: try whole.changed(keeping: { $0 != "speech_tower.layers.1.fc2.weight" }))
+            .missing, "layers.1.fc2.weight",
+            from: try whole.changed(keeping: { $0 != "speech_tower.layers.1.fc2.weight" }))
         expectError(.format, "no place", from: try whole.changed(keeping: { !$0.hasPrefix("adapter.1.blk.") }))
     }
 

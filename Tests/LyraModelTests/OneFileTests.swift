@@ -59,7 +59,9 @@ import Testing
                     continue
                 }
                 #expect(name.utf8.count <= 63)
-                if part != .main || !loaded.contains("mm_audio_projector") { #expect(stored.insert(name).inserted, "\(name)") }
+                if part != .main || !loaded.contains("mm_audio_projector") {
+                    #expect(stored.insert(name).inserted, "\(name)")
+                }
                 let back = OneFileNames.loaded(part, name)
                 if case .adapterProjector = part {
                     #expect(back == "mm_speech_projector." + loaded)
@@ -140,7 +142,8 @@ import Testing
         #expect(got.names.sorted() == want.names.sorted())
         for name in want.names {
             #expect(got.tensor(name)?.type == want.tensor(name)?.type, "\(name)")
-            #expect(got.tensor(name)?.bytes.elementsEqual(want.tensor(name)?.bytes ?? .init(start: nil, count: 0)) == true)
+            #expect(
+                got.tensor(name)?.bytes.elementsEqual(want.tensor(name)?.bytes ?? .init(start: nil, count: 0)) == true)
         }
         for (key, value) in want.metadata where key != "general.name" { #expect(got.metadata[key] == value, "\(key)") }
     }

@@ -5,7 +5,9 @@ import Testing
 
 /// Which type each recipe gives which tensor.
 @Suite struct RecipeTests {
-    private func type(_ recipe: Recipe, _ name: String, _ shape: [Int], _ part: ModelPart = .main, of: ElementType = .bfloat16)
+    private func type(
+        _ recipe: Recipe, _ name: String, _ shape: [Int], _ part: ModelPart = .main, of: ElementType = .bfloat16
+    )
         -> ElementType
     {
         let tensor = StoredTensor(
@@ -85,7 +87,9 @@ import Testing
                 #expect(type(recipe, name, shape, part) == .bfloat16)
                 #expect(type(recipe, name, shape, part, of: .float32) == .float32)
             }
-            #expect(type(recipe, "adapter.1.blk.0.attn_q.weight.lora_a", [64, 1536], .adapter(1), of: .float32) == .bfloat16)
+            #expect(
+                type(recipe, "adapter.1.blk.0.attn_q.weight.lora_a", [64, 1536], .adapter(1), of: .float32) == .bfloat16
+            )
         }
         #expect(type(.f32, "vision_tower.patch_embed.proj.weight", [1280, 3, 2, 14, 14], .visionTower) == .float32)
         #expect(type(.bf16, "vocoder.ups.0.weight_v", [512, 256, 16], .vocoder, of: .float32) == .float32)

@@ -69,7 +69,8 @@ import Testing
         for turn in Self.turns {
             let outcome = try ask(file.session(), golden, turn)
             #expect(outcome.stop != .none && !outcome.tokens.isEmpty)
-            #expect(outcome.audio.count % 320 == 0 && !outcome.audio.isEmpty && outcome.audio.allSatisfy { abs($0) <= 1 })
+            #expect(
+                outcome.audio.count % 320 == 0 && !outcome.audio.isEmpty && outcome.audio.allSatisfy { abs($0) <= 1 })
         }
     }
 

@@ -52,7 +52,8 @@ struct ConversionPlan {
         _ recipe: Recipe, _ part: ModelConverter.Part
     ) throws {
         // What the towers' and the projector's own entries hold, and a head that is the embedding once more.
-        let isElsewhere = ["model.speech_tower.", "model.vision_tower."].contains { loaded.hasPrefix($0) }
+        let isElsewhere =
+            ["model.speech_tower.", "model.vision_tower."].contains { loaded.hasPrefix($0) }
             || loaded.contains("mm_audio_projector.")
         let isTwice = language.tiesEmbeddings && loaded == "lm_head.weight"
         guard !(modelPart == .main && (isElsewhere || isTwice)) else { return }
@@ -80,5 +81,7 @@ struct ConversionPlan {
 
 extension StoredTensor {
     /// Whether it holds numbers that a network could compute with.
-    fileprivate var isFloating: Bool { type == .float64 || type.blockElements > 1 || [.float32, .float16, .bfloat16].contains(type) }
+    fileprivate var isFloating: Bool {
+        type == .float64 || type.blockElements > 1 || [.float32, .float16, .bfloat16].contains(type)
+    }
 }

@@ -23,7 +23,8 @@ struct LanguageMetadata {
         self.file = file
         guard let architecture = try file.string("general.architecture") else {
             throw LyraError(
-                .unsupported, "\(file.path): not a model: its metadata have neither lyra.version nor general.architecture")
+                .unsupported,
+                "\(file.path): not a model: its metadata have neither lyra.version nor general.architecture")
         }
         guard Self.architectures.contains(architecture) else {
             throw LyraError(
@@ -61,7 +62,8 @@ struct LanguageMetadata {
         guard model == "gpt2", kind == "qwen2" else {
             throw LyraError(
                 .unsupported,
-                "\(file.path): a tokenizer \"\(model ?? "")\" with \"\(kind ?? "")\"; lyra reads \"gpt2\" with \"qwen2\"")
+                "\(file.path): a tokenizer \"\(model ?? "")\" with \"\(kind ?? "")\"; lyra reads \"gpt2\" with \"qwen2\""
+            )
         }
         let texts = try required(file.strings("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens")
         let merges = try required(file.strings("tokenizer.ggml.merges"), "tokenizer.ggml.merges")

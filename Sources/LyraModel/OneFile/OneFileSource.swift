@@ -31,11 +31,12 @@ struct OneFileSource: ModelSource {
     ///   that lyra runs.
     init(_ path: String, _ options: CheckpointOptions) throws {
         origin = path
-        guard try OneFileSource.isGGUF(path) else {
+        let mapped = try MappedFile(path: path)
+        guard withExtendedLifetime(mapped, { mapped.bytes.starts(with: "GGUF".utf8) }) else {
             throw LyraError(
                 .format, "\(path): not a GGUF file; a model is such a file, or the directory that holds a config.json")
         }
-        file = try GGUFFile(path: path)
+        file = try GGUFFile(file: mapped)
         isVocoderGiven = options.vocoder != nil
         beside = DirectorySource(FileSystem.parent(of: path), options)
         adapterNames = try file.strings(OneFileKeys.adapters) ?? []
@@ -46,20 +47,18 @@ struct OneFileSource: ModelSource {
         guard version == Self.version else {
             throw LyraError(
                 .unsupported,
-                "\(path): a lyra model of version \(version), and this lyra reads \(Self.version); a newer one may read it")
+                "\(path): a lyra model of version \(version), and this lyra reads \(Self.version); a newer one may read it"
+            )
         }
         language = nil
-    }
-
-    private static func isGGUF(_ path: String) throws -> Bool {
-        try MappedFile(path: path).bytes.prefix(4).elementsEqual("GGUF".utf8)
     }
 
     var main: any PartFiles { OneFilePart(file, .main) }
 
     func adapters() -> [AdapterFiles] {
         adapterNames.enumerated().map { index, name in
-            AdapterFiles(name: name, files: OneFilePart(file, .adapter(index)), projector: part(.adapterProjector(index)))
+            AdapterFiles(
+                name: name, files: OneFilePart(file, .adapter(index)), projector: part(.adapterProjector(index)))
         }
     }
 

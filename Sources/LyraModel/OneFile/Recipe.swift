@@ -107,7 +107,9 @@ public struct Recipe: Sendable, Equatable {
         return tensor.type.blockElements > 1 || tensor.type == .float64 ? .float32 : tensor.type
     }
 
-    private static func isPosition(_ name: String) -> Bool { name.contains("embed_positions") || name.contains("pos_embed") }
+    private static func isPosition(_ name: String) -> Bool {
+        name.contains("embed_positions") || name.contains("pos_embed")
+    }
 
     /// Where a mix keeps more bits: the values and the MLPs' last matrices in the first and the last eighth of the layers, and
     /// in every third between (llama.cpp, `use_more_bits`).
