@@ -81,7 +81,6 @@ final class CheckpointLoader {
         try advance()
         let defaults = try readGenerationDefaults()
         let tokenizer = try readTokenizer(configuration)
-        source.didLoad()
         try advance()
         return Checkpoint(
             configuration: configuration, decoder: decoder, tokenizer: tokenizer, generationDefaults: defaults,

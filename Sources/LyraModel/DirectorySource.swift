@@ -16,7 +16,6 @@ struct DirectorySource: ModelSource {
 
     var main: any PartFiles { DirectoryFiles(origin) }
     var language: LanguageMetadata? { nil }
-    func didLoad() {}
 
     /// Every subdirectory with an adapter_config.json.
     func adapters() -> [AdapterFiles] {

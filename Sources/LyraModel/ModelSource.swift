@@ -47,8 +47,6 @@ protocol ModelSource {
     ///
     /// - Throws: `LyraError.missing` if there is none where the caller says.
     func vocoder() throws -> (any PartFiles)?
-    /// Told when all weights are where they will be read.
-    func didLoad()
 }
 
 /// One adapter and, if it brought one, the projector trained with it.

@@ -1,3 +1,4 @@
+import LyraFormats
 import LyraTensor
 
 /// Where a network's weights come from: the files of a checkpoint, or random numbers in memory.
@@ -16,7 +17,11 @@ public protocol WeightSource {
 extension WeightSource {
     /// A matrix `[outputs, inputs…]`, which stays where it is stored unless it is in blocks or to be fast.
     func weight(_ name: String, _ shape: [Int]) throws -> Weight {
-        try Weight(tensor(name, shape)).prepared(for: precision)
+        let stored = try tensor(name, shape)
+        let weight = try Weight(stored).prepared(for: precision)
+        // A packed one is a copy: what was read of the file need not stay in memory beside it.
+        if weight.isPacked { (stored.owner as? MappedFile)?.dropResidentPages(of: stored.bytes) }
+        return weight
     }
 
     /// A small tensor (a norm's weight, a bias) copied out as floats.

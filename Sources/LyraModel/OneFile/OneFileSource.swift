@@ -72,9 +72,6 @@ struct OneFileSource: ModelSource {
         return try beside.vocoder()
     }
 
-    /// Weights in blocks were copied; what was read of the file for that need not stay in memory.
-    func didLoad() { file.file.dropResidentPages() }
-
     /// A part, if the file has a tensor of it.
     private func part(_ part: ModelPart) -> OneFilePart? {
         let prefix = OneFileNames.prefix(part)
