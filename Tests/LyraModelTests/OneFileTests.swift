@@ -137,6 +137,16 @@ import Testing
         _ = folder
     }
 
+    /// Rounded recipes keep the vocoder in F16: the reference's durations, and a waveform within 1e-3 of its.
+    @Test(arguments: ["a", "b"], VocoderFixture.caseNames)
+    func aVocoderInHalvesSoundsTheSame(_ model: String, _ name: String) throws {
+        let fixture = try VocoderFixture(model)
+        let vocoder = try OneFile(Golden.path(model) + "/lyra", .q8_0).open().vocoder.get()
+        let (samples, frames) = try vocoder.speak(fixture.units(name))
+        #expect(frames == (try fixture.frames(name)))
+        #expect(samples.distance(to: try fixture.waveform(name)) < 1e-3)
+    }
+
     @Test func aFileCanBeRoundedAgain() throws {
         let wide = try OneFile(Self.model(.a), .bf16)
         let twice = try OneFile(wide.path, .q8_0), once = try OneFile(Self.model(.a), .q8_0)
@@ -165,6 +175,15 @@ import Testing
         }
         expect(.missing, "does not hear", "language model alone") { _ = try checkpoint.speechInput.get() }
         expect(.missing, "does not speak") { _ = try checkpoint.vocoder.get() }
+    }
+
+    /// There is nothing else in it, so asking for the whole gives the same again.
+    @Test func aLanguageModelAloneIsConvertedToOne() throws {
+        let language = try OneFile(Self.model(.b), .bf16, part: .language)
+        let again = try OneFile(language.path, .bf16)
+        #expect(try GGUFFile(path: again.path).keys == GGUFFile(path: language.path).keys)
+        let want = try answer(language.open(), .b, "turn_text", adapter: nil).firstLogits
+        #expect(try answer(again.open(), .b, "turn_text", adapter: nil).firstLogits == want)
     }
 
     /// The keys and shapes that llama.cpp's loader asks of the architecture qwen2vl.

@@ -3,7 +3,8 @@ import LyraTensor
 
 /// Makes one GGUF file of a model and everything that belongs to it: towers, projectors, adapters, vocoder and texts.
 ///
-/// Tensors are read, rounded and written a few megabytes at a time, so that memory does not depend on the model's size.
+/// Tensors are read, rounded and written a few megabytes at a time, so that memory does not depend on the model's size; only a
+/// model in blocks is opened first as it would run, packed in memory.
 public struct ModelConverter {
     /// What of a model is written.
     public enum Part: String, Sendable, CaseIterable {
@@ -36,6 +37,8 @@ public struct ModelConverter {
     public init(path: String, options: CheckpointOptions, recipe: Recipe, part: Part = .whole) throws {
         let loader = try CheckpointLoader(path, options)
         let checkpoint = try loader.load()
+        // A file with a language model alone has no texts that a whole one could be made of.
+        let part = loader.source.language == nil ? part : .language
         let name = path.split(separator: "/").last.map(String.init) ?? path
         plan = try ConversionPlan(loader.contents, checkpoint, recipe: recipe, part: part, name: name)
     }
