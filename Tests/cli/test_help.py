@@ -9,7 +9,7 @@ from support import lyra
 ANSWERING = ["--system", "--max-tokens", "--adapter", "--extractor", "--kv-type", "--max-memory", "--skip-silence"]
 PICTURES = ["--max-frames", "--max-pixels", "--with-audio"]
 SAMPLING = ["--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed"]
-MODEL = ["--model", "--towers", "--vocoder", "--sound-projector", "--threads"]
+MODEL = ["--model", "--towers", "--vocoder", "--sound-projector", "--precision", "--threads"]
 OPTIONS = {
     "generate": [
         *MODEL, *ANSWERING, *PICTURES, *SAMPLING, "--image", "--video", "--audio", "--sound", "--prompt", "--speak",
