@@ -6,9 +6,11 @@
 #include <stdatomic.h>
 
 enum {
-    TASK_BLOCKS = 10, /* of queries: their sums stay in the second cache, and packing keys costs little beside them */
-    TASKS_EACH = 4    /* for each thread, so that a slow one gets fewer */
+    TASK_BYTES = 640 << 10, /* of queries and their sums, which stay in the second cache */
+    TASKS_EACH = 4          /* for each thread, so that a slow one gets fewer */
 };
+
+static const float LOG2_E = 1.44269504f;
 
 typedef struct flash_job {
     float *out;
@@ -29,7 +31,7 @@ typedef struct flash_task {
     size_t queries;              /* rows · group */
     uint32_t *q, *keys, *values;
     int32_t *last;
-    float *sums, *row_max, *row_sum, *scores, *row, *wide;
+    float *sums, *row_max, *row_sum, *scores, *wide;
 } flash_task;
 
 static size_t blocks_of(size_t queries) { return (queries + LK_FLASH_QUERIES - 1) / LK_FLASH_QUERIES; }
@@ -50,13 +52,12 @@ static lk_flash_block block_at(const flash_task *t, size_t block) {
                             t->row_sum + at};
 }
 
-/* Divides the memory of a task; null if there is none. */
+/* Divides the memory of a task; 0 if there is none. */
 static int take_memory(flash_task *t) {
     const flash_job *j = t->job;
     size_t room = blocks_of(t->queries) * LK_FLASH_QUERIES, dim = j->groups * LK_FLASH_GROUP;
     size_t keys = LK_FLASH_KEYS * j->pairs, values = LK_FLASH_KEYS / 2 * dim, wide = wide_room(j->s, FEW_QUERIES + 1);
-    size_t sizes[] = {room * j->pairs, keys, values, room * dim, LK_FLASH_KEYS * LK_FLASH_QUERIES, room, room, room, dim,
-                      wide};
+    size_t sizes[] = {room * j->pairs, keys, values, room * dim, LK_FLASH_KEYS * LK_FLASH_QUERIES, room, room, room, wide};
     size_t total = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) total += sizes[i] = (sizes[i] + 15) / 16 * 16;
     float *memory = lk_scratch(1, total), *parts[sizeof sizes / sizeof *sizes];
@@ -70,30 +71,39 @@ static int take_memory(flash_task *t) {
     t->last = (int32_t *)(void *)parts[5];
     t->row_max = parts[6];
     t->row_sum = parts[7];
-    t->row = parts[8];
-    t->wide = parts[9];
-    memset(t->q, 0, sizes[0] * sizeof(float));
+    t->wide = parts[8];
     memset(t->sums, 0, sizes[3] * sizeof(float));
     return 1;
 }
 
-/* Query row · group + g of the task. */
+/* Where the queries of one vector begin in q or out, by their row stride; SIZE_MAX for those that are not there. Query
+ * t · group + g is row t, head g of the group. */
+static void find_rows(const flash_task *t, size_t first, size_t row_stride, size_t offsets[LK_FLASH_LANES]) {
+    const flash_job *j = t->job;
+    for (size_t i = 0; i < LK_FLASH_LANES; i++) {
+        size_t query = first + i, head = t->kv_head * j->group + query % j->group;
+        offsets[i] = query < t->queries ? (t->first + query / j->group) * row_stride + head * j->s->dim : SIZE_MAX;
+    }
+}
+
 static void pack_queries(const flash_task *t) {
     const flash_job *j = t->job;
     const lk_attention_shape *s = j->s;
-    const size_t last_key = s->kv_rows - 1, past = s->kv_rows - s->rows;
-    for (size_t i = 0; i < blocks_of(t->queries) * LK_FLASH_QUERIES; i++) {
-        size_t block = i / LK_FLASH_QUERIES, row = t->first + i / j->group;
+    const size_t past = s->kv_rows - s->rows, all = blocks_of(t->queries) * LK_FLASH_QUERIES;
+    for (size_t i = 0; i < all; i++) {
+        size_t seen = s->causal && i < t->queries ? past + t->first + i / j->group + 1 : s->kv_rows;
+        t->last[i] = (int32_t)(seen - 1);
         t->row_max[i] = -INFINITY;
         t->row_sum[i] = 0;
-        t->last[i] = (int32_t)(s->causal && i < t->queries ? past + row : last_key);
-        if (i >= t->queries) continue;
-        lk_flash_block b = block_at(t, block);
-        memcpy(t->row, j->q + row * s->q_row_stride + (t->kv_head * j->group + i % j->group) * s->dim,
-               s->dim * sizeof(float));
-        lk_kernels()->scale(t->row, s->dim, s->scale * 1.44269504f);
-        lk_flash_kernels()->pack_row(t->q + block * LK_FLASH_QUERIES * j->pairs, i % LK_FLASH_QUERIES,
-                                     b.vectors * LK_FLASH_LANES, t->row, s->dim);
+    }
+    for (size_t first = 0; first < t->queries; first += LK_FLASH_LANES) {
+        size_t block = first / LK_FLASH_QUERIES, offsets[LK_FLASH_LANES];
+        size_t lanes = block_at(t, block).vectors * LK_FLASH_LANES;
+        const float *rows[LK_FLASH_LANES];
+        find_rows(t, first, s->q_row_stride, offsets);
+        for (size_t i = 0; i < LK_FLASH_LANES; i++) rows[i] = offsets[i] == SIZE_MAX ? NULL : j->q + offsets[i];
+        lk_flash_kernels()->pack_rows(t->q + block * LK_FLASH_QUERIES * j->pairs + first % LK_FLASH_QUERIES, lanes,
+                                      LK_FLASH_GROUP, rows, s->dim, s->scale * LOG2_E);
     }
 }
 
@@ -102,13 +112,27 @@ static void pack_keys(const flash_task *t, size_t start, size_t n) {
     const flash_job *j = t->job;
     const lk_attention_shape *s = j->s;
     kv_tile k = widened(tile_at(s, j->k_pages, j->k_scales, t->kv_head, start, n), s->dim, t->wide);
-    size_t whole = n / LK_FLASH_GROUP * LK_FLASH_GROUP;
-    if (whole < n) memset(t->keys + whole * j->pairs, 0, LK_FLASH_GROUP * j->pairs * sizeof(uint32_t));
-    for (size_t r = 0; r < n; r++)
-        lk_flash_kernels()->pack_row(t->keys + r / LK_FLASH_GROUP * LK_FLASH_GROUP * j->pairs, r % LK_FLASH_GROUP,
-                                     LK_FLASH_GROUP, (const float *)k.data + r * k.stride, s->dim);
+    for (size_t first = 0; first < n; first += LK_FLASH_LANES) {
+        const float *rows[LK_FLASH_LANES];
+        for (size_t i = 0; i < LK_FLASH_LANES; i++)
+            rows[i] = first + i < n ? (const float *)k.data + (first + i) * k.stride : NULL;
+        lk_flash_kernels()->pack_rows(t->keys + first * j->pairs, LK_FLASH_GROUP, LK_FLASH_GROUP * j->pairs, rows,
+                                      s->dim, 1);
+    }
     kv_tile v = widened(tile_at(s, j->v_pages, j->v_scales, t->kv_head, start, n), s->dim, t->wide);
     lk_flash_kernels()->pack_values(t->values, v.data, v.stride, n, s->dim);
+}
+
+static void take_queries(const flash_task *t) {
+    const flash_job *j = t->job;
+    for (size_t first = 0; first < t->queries; first += LK_FLASH_LANES) {
+        size_t offsets[LK_FLASH_LANES];
+        float *rows[LK_FLASH_LANES];
+        find_rows(t, first, j->s->out_row_stride, offsets);
+        for (size_t i = 0; i < LK_FLASH_LANES; i++) rows[i] = offsets[i] == SIZE_MAX ? NULL : j->out + offsets[i];
+        lk_flash_block b = block_at(t, first / LK_FLASH_QUERIES);
+        lk_flash_kernels()->take_rows(&b, first % LK_FLASH_QUERIES / LK_FLASH_LANES, rows, j->s->dim);
+    }
 }
 
 static void run_task(void *context, size_t index) {
@@ -131,29 +155,27 @@ static void run_task(void *context, size_t index) {
             int32_t furthest = t.last[i * LK_FLASH_QUERIES + queries_of(&t, i) - 1];
             if ((size_t)furthest < start) continue;
             lk_flash_block b = block_at(&t, i);
-            lk_flash_kernels()->add_keys(&b, t.keys, t.values, start, n, t.scores);
+            size_t seen = smaller(n, (size_t)furthest + 1 - start);
+            lk_flash_kernels()->add_keys(&b, t.keys, t.values, start, seen, n, t.scores);
         }
     }
-    for (size_t i = 0; i < t.queries; i++) {
-        lk_flash_block b = block_at(&t, i / LK_FLASH_QUERIES);
-        float *out = j->out + (t.first + i / j->group) * s->out_row_stride;
-        lk_flash_kernels()->take_row(&b, i % LK_FLASH_QUERIES, out + (t.kv_head * j->group + i % j->group) * s->dim,
-                                     s->dim);
-    }
+    take_queries(&t);
 }
 
 /* Query rows of one task: as many blocks as the cache holds, unless threads would have nothing to do. */
-static size_t rows_of_task(const lk_attention_shape *s) {
-    size_t group = s->heads / s->kv_heads, tasks = (size_t)lk_threads() * TASKS_EACH;
-    size_t blocks = blocks_of(s->rows * group) * s->kv_heads / tasks;
-    size_t queries = (blocks < 1 ? 1 : smaller(blocks, TASK_BLOCKS)) * LK_FLASH_QUERIES;
-    return group >= queries ? 1 : queries / group;
+static size_t rows_of_task(const flash_job *j) {
+    const lk_attention_shape *s = j->s;
+    size_t fit = TASK_BYTES / (LK_FLASH_QUERIES * (j->pairs + j->groups * LK_FLASH_GROUP) * sizeof(float));
+    size_t share = blocks_of(s->rows * j->group) * s->kv_heads / ((size_t)lk_threads() * TASKS_EACH);
+    size_t blocks = smaller(fit, share), queries = (blocks < 1 ? 1 : blocks) * LK_FLASH_QUERIES;
+    return j->group >= queries ? 1 : queries / j->group;
 }
 
 int lk_flash_attention(float *out, const float *q, const void *const *k_pages, const void *const *v_pages,
                        const float *const *k_scales, const float *const *v_scales, const lk_attention_shape *shape) {
-    flash_job job = {out, q, k_pages, v_pages, k_scales, v_scales, shape, shape->heads / shape->kv_heads,
-                     rows_of_task(shape), (shape->dim + 1) / 2, (shape->dim + LK_FLASH_GROUP - 1) / LK_FLASH_GROUP, 0};
+    flash_job job = {out, q, k_pages, v_pages, k_scales, v_scales, shape, shape->heads / shape->kv_heads, 0,
+                     (shape->dim + 1) / 2, (shape->dim + LK_FLASH_GROUP - 1) / LK_FLASH_GROUP, 0};
+    job.task_rows = rows_of_task(&job);
     lk_parallel((shape->rows + job.task_rows - 1) / job.task_rows * shape->kv_heads, run_task, &job);
     return job.failed ? LK_NO_MEMORY : LK_OK;
 }

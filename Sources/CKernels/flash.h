@@ -37,15 +37,17 @@ typedef struct lk_flash_block {
 } lk_flash_block;
 
 typedef struct lk_flash_table {
-    /* Row `row` of a group of `rows` queries or keys is src[dim]. */
-    void (*pack_row)(uint32_t *group, size_t row, size_t rows, const float *src, size_t dim);
+    /* LK_FLASH_LANES rows[dim] times `factor`: pair p of the first half of them goes to to[p · apart …], of the second
+     * half `upper` further on. A row that is null is zeros. */
+    void (*pack_rows)(uint32_t *to, size_t apart, size_t upper, const float *const *rows, size_t dim, float factor);
     /* Values [count, dim], rows `stride` floats apart, become a block. */
     void (*pack_values)(uint32_t *block, const float *src, size_t stride, size_t count, size_t dim);
-    /* Adds the keys first_key … first_key + count - 1. `scores` is memory for LK_FLASH_KEYS rows. */
+    /* Adds the keys first_key … first_key + count - 1, the first of `packed`. `scores` is memory for LK_FLASH_KEYS
+     * rows. */
     void (*add_keys)(const lk_flash_block *block, const uint32_t *keys, const uint32_t *values, size_t first_key,
-                     size_t count, float *scores);
-    /* The attention of one query: out[dim]. */
-    void (*take_row)(const lk_flash_block *block, size_t query, float *out, size_t dim);
+                     size_t count, size_t packed, float *scores);
+    /* The attention of one vector of queries, each to its row[dim]; to none where that is null. */
+    void (*take_rows)(const lk_flash_block *block, size_t vector, float *const *rows, size_t dim);
 } lk_flash_table;
 
 #if defined(__x86_64__)

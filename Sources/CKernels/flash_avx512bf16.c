@@ -18,15 +18,42 @@ enum { LANES = LK_FLASH_LANES, GROUP = LK_FLASH_GROUP };
 
 LK_INLINE __mmask16 first_lanes(size_t count) { return (__mmask16)(count < LANES ? (1u << count) - 1 : 0xffff); }
 
-static void pack_row(uint32_t *group, size_t row, size_t rows, const float *src, size_t dim) {
-    uint32_t *pair = group + row;
-    for (size_t i = 0; i < dim; i += LANES) {
-        __m512 v = _mm512_maskz_loadu_ps(first_lanes(dim - i), src + i);
-        uint32_t pairs[LANES / 2];
-        __m256bh halves = _mm512_cvtneps_pbh(v);
-        memcpy(pairs, &halves, sizeof pairs);
-        size_t count = dim - i < LANES ? (dim - i + 1) / 2 : LANES / 2;
-        for (size_t j = 0; j < count; j++, pair += rows) *pair = pairs[j];
+/* Lane j of vector i becomes lane i of vector j: in squares of 1, 2, 4, 8 lanes. */
+LK_INLINE void transpose(__m512i v[LANES]) {
+    LK_UNROLL for (int step = 1; step < LANES; step *= 2) {
+        int32_t low[LANES], high[LANES];
+        LK_UNROLL for (int lane = 0; lane < LANES; lane++) {
+            low[lane] = lane & step ? LANES + lane - step : lane;
+            high[lane] = lane & step ? LANES + lane : lane + step;
+        }
+        const __m512i to_low = _mm512_loadu_si512(low), to_high = _mm512_loadu_si512(high);
+        LK_UNROLL for (int i = 0; i < LANES; i++) {
+            if (i & step) continue;
+            __m512i a = v[i], b = v[i + step];
+            v[i] = _mm512_permutex2var_epi32(a, to_low, b);
+            v[i + step] = _mm512_permutex2var_epi32(a, to_high, b);
+        }
+    }
+}
+
+static void pack_rows(uint32_t *to, size_t apart, size_t upper, const float *const *rows, size_t dim, float factor) {
+    const __m512 by = _mm512_set1_ps(factor);
+    for (size_t i = 0; i < dim; i += 2 * LANES) {
+        const __mmask16 here = first_lanes(dim - i), after = dim - i > LANES ? first_lanes(dim - i - LANES) : 0;
+        __m512i v[LANES];
+        LK_UNROLL for (int r = 0; r < LANES; r++) {
+            __m512 a = _mm512_maskz_loadu_ps(rows[r] ? here : 0, rows[r] + i);
+            __m512 b = _mm512_maskz_loadu_ps(rows[r] ? after : 0, rows[r] + i + LANES);
+            v[r] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(b, by), _mm512_mul_ps(a, by));
+        }
+        transpose(v);
+        const size_t pairs = (dim - i + 1) / 2;
+        LK_UNROLL for (size_t p = 0; p < LANES; p++) {
+            if (p >= pairs) break;
+            _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(v[p]));
+            _mm256_storeu_si256((__m256i *)(void *)(to + upper), _mm512_extracti64x4_epi64(v[p], 1));
+            to += apart;
+        }
     }
 }
 
@@ -146,8 +173,9 @@ LK_INLINE __m512 weigh(const int N, float *scores, size_t count, __m512 top, flo
 /* ---------------------------------------------------------------------------------------------------- blocks and rows */
 
 LK_INLINE void add_keys_as(const int N, const lk_flash_block *b, const uint32_t *keys, const uint32_t *values,
-                           size_t first_key, size_t count, float *scores) {
-    size_t padded = (count + GROUP - 1) / GROUP * GROUP;
+                           size_t first_key, size_t count, size_t packed, float *scores) {
+    const size_t padded = (count + GROUP - 1) / GROUP * GROUP;
+    const size_t strip = (packed + GROUP - 1) / GROUP * (GROUP / 2) * GROUP;
     __m512 top[LK_FLASH_VECTORS], keep[LK_FLASH_VECTORS];
     __m512i last = _mm512_loadu_si512(b->last);
     LK_UNROLL for (int n = 0; n < N; n++) {
@@ -166,23 +194,34 @@ LK_INLINE void add_keys_as(const int N, const lk_flash_block *b, const uint32_t 
         keep[n] = weigh(N, scores + n * LANES, padded, top[n], b->row_max + n * LANES, b->row_sum + n * LANES);
     for (size_t g = 0; g < b->groups; g++)
         mix_tile(N, b->sums + g * GROUP * N * LANES, keep, (const uint32_t *)(const void *)scores,
-                 values + g * padded / 2 * GROUP, padded / 2);
+                 values + g * strip, padded / 2);
 }
 
 static void add_keys(const lk_flash_block *block, const uint32_t *keys, const uint32_t *values, size_t first_key,
-                     size_t count, float *scores) {
+                     size_t count, size_t packed, float *scores) {
     switch (block->vectors) {
-    case 1: add_keys_as(1, block, keys, values, first_key, count, scores); break;
-    case 2: add_keys_as(2, block, keys, values, first_key, count, scores); break;
-    default: add_keys_as(3, block, keys, values, first_key, count, scores); break;
+    case 1: add_keys_as(1, block, keys, values, first_key, count, packed, scores); break;
+    case 2: add_keys_as(2, block, keys, values, first_key, count, packed, scores); break;
+    default: add_keys_as(3, block, keys, values, first_key, count, packed, scores); break;
     }
 }
 
-static void take_row(const lk_flash_block *block, size_t query, float *out, size_t dim) {
-    const float *sums = block->sums + query, inverse = 1 / block->row_sum[query];
-    for (size_t d = 0; d < dim; d++) out[d] = sums[d * block->vectors * LANES] * inverse;
+static void take_rows(const lk_flash_block *block, size_t vector, float *const *rows, size_t dim) {
+    const float *sums = block->sums + vector * LANES;
+    const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1), _mm512_loadu_ps(block->row_sum + vector * LANES));
+    for (size_t d = 0; d < dim; d += LANES) {
+        const __mmask16 here = first_lanes(dim - d);
+        __m512i v[LANES];
+        LK_UNROLL for (size_t i = 0; i < LANES; i++) {
+            const size_t row = d + i < dim ? d + i : d;
+            v[i] = (__m512i)_mm512_mul_ps(_mm512_loadu_ps(sums + row * block->vectors * LANES), inverse);
+        }
+        transpose(v);
+        LK_UNROLL for (int r = 0; r < LANES; r++)
+            _mm512_mask_storeu_ps(rows[r] + d, rows[r] ? here : 0, (__m512)v[r]);
+    }
 }
 
-const lk_flash_table lk_flash_avx512bf16 = {pack_row, pack_values, add_keys, take_row};
+const lk_flash_table lk_flash_avx512bf16 = {pack_rows, pack_values, add_keys, take_rows};
 #pragma clang attribute pop
 #endif
