@@ -137,15 +137,16 @@ LK_INLINE void mix_tile(const int N, float *sums, const __m512 *keep, const uint
 
 /* ------------------------------------------------------------------------------------------------------------ softmax */
 
-/* 2^x with a relative error below 2e-7, of x up to 0; 0 for -infinity, NaN for NaN. A polynomial for 2^r, 0 ≤ r < 1. */
+/* 2^x with a relative error below 2e-7; exactly 1 for 0, so that sums whose maximum stays are kept; 0 for -infinity, NaN
+ * for NaN. A polynomial for 2^r, 0 ≤ r < 1. */
 LK_INLINE __m512 power_of_2(__m512 x) {
     __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    __m512 p = _mm512_set1_ps(1.87757658e-3f);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.98934063e-3f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.58263175e-2f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.40153611e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93153083e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.99999940e-1f));
+    __m512 p = _mm512_set1_ps(1.86713017e-3f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.01702978e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.57999127e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.40164444e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93151295e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
     return _mm512_scalef_ps(p, x);
 }
 

@@ -65,14 +65,15 @@ import Testing
             }
         }
 
-        /// All queries over all keys, or as many as each may see.
+        /// All queries over all keys.
         func overAll(_ precision: Precision) throws -> [Float] {
-            let pairs = (0..<each.rows).flatMap {
-                keys[$0 * each.columns..<($0 + 1) * each.columns] + values[$0 * each.columns..<($0 + 1) * each.columns]
+            let keysValues = (0..<each.rows).flatMap { row -> [Float] in
+                let columns = row * each.columns..<(row + 1) * each.columns
+                return Array(keys[columns]) + Array(values[columns])
             }
-            return try Tensor([each.queries, each.width], queries).attention(
-                over: Tensor([each.rows, 2 * each.columns], pairs), heads: each.heads, precision: precision
-            ).values
+            let over = try Tensor([each.rows, 2 * each.columns], keysValues)
+            let all = try Tensor([each.queries, each.width], queries)
+            return try all.attention(over: over, heads: each.heads, precision: precision).values
         }
     }
 
