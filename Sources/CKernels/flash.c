@@ -57,7 +57,8 @@ static int take_memory(flash_task *t) {
     const flash_job *j = t->job;
     size_t room = blocks_of(t->queries) * LK_FLASH_QUERIES, dim = j->groups * LK_FLASH_GROUP;
     size_t keys = LK_FLASH_KEYS * j->pairs, values = LK_FLASH_KEYS / 2 * dim, wide = wide_room(j->s, FEW_QUERIES + 1);
-    size_t sizes[] = {room * j->pairs, keys, values, room * dim, LK_FLASH_KEYS * LK_FLASH_QUERIES, room, room, room, wide};
+    size_t scores = LK_FLASH_KEYS * LK_FLASH_QUERIES;
+    size_t sizes[] = {room * j->pairs, keys, values, room * dim, scores, room, room, room, wide};
     size_t total = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) total += sizes[i] = (sizes[i] + 15) / 16 * 16;
     float *memory = lk_scratch(1, total), *parts[sizeof sizes / sizeof *sizes];
@@ -86,6 +87,11 @@ static void find_rows(const flash_task *t, size_t first, size_t row_stride, size
     }
 }
 
+/* Asks for a row before it is needed, which the processor does not see coming: it is a piece of a row of all heads. */
+static void ask_for(const void *row, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)row + i, 0, 2);
+}
+
 static void pack_queries(const flash_task *t) {
     const flash_job *j = t->job;
     const lk_attention_shape *s = j->s;
@@ -102,6 +108,9 @@ static void pack_queries(const flash_task *t) {
         const float *rows[LK_FLASH_LANES];
         find_rows(t, first, s->q_row_stride, offsets);
         for (size_t i = 0; i < LK_FLASH_LANES; i++) rows[i] = offsets[i] == SIZE_MAX ? NULL : j->q + offsets[i];
+        find_rows(t, first + LK_FLASH_LANES, s->q_row_stride, offsets);
+        for (size_t i = 0; i < LK_FLASH_LANES; i++)
+            if (offsets[i] != SIZE_MAX) ask_for(j->q + offsets[i], s->dim * sizeof(float));
         lk_flash_kernels()->pack_rows(t->q + block * LK_FLASH_QUERIES * j->pairs + first % LK_FLASH_QUERIES, lanes,
                                       LK_FLASH_GROUP, rows, s->dim, s->scale * LOG2_E);
     }
@@ -121,6 +130,25 @@ static void pack_keys(const flash_task *t, size_t start, size_t n) {
     }
     kv_tile v = widened(tile_at(s, j->v_pages, j->v_scales, t->kv_head, start, n), s->dim, t->wide);
     lk_flash_kernels()->pack_values(t->values, v.data, v.stride, n, s->dim);
+}
+
+/* What pack_keys is to read. */
+static void ask_for_keys(const flash_task *t, size_t start, size_t n) {
+    const flash_job *j = t->job;
+    const lk_attention_shape *s = j->s;
+    kv_tile k = tile_at(s, j->k_pages, j->k_scales, t->kv_head, start, n);
+    kv_tile v = tile_at(s, j->v_pages, j->v_scales, t->kv_head, start, n);
+    const size_t size = kv_bytes(s->kv_type);
+    for (size_t r = 0; r < n; r++) {
+        ask_for((const char *)k.data + r * k.stride * size, s->dim * size);
+        ask_for((const char *)v.data + r * v.stride * size, s->dim * size);
+    }
+}
+
+/* Keys from `start` on that make a block: they lie in one page. */
+static size_t keys_from(const flash_task *t, size_t start, size_t limit) {
+    size_t page_rows = t->job->s->page_rows;
+    return smaller(smaller(limit - start, LK_FLASH_KEYS), page_rows - start % page_rows);
 }
 
 static void take_queries(const flash_task *t) {
@@ -148,8 +176,9 @@ static void run_task(void *context, size_t index) {
     pack_queries(&t);
     size_t limit = s->causal ? s->kv_rows - s->rows + t.first + t.rows : s->kv_rows, blocks = blocks_of(t.queries);
     for (size_t start = 0, n; start < limit; start += n) {
-        n = smaller(smaller(limit - start, LK_FLASH_KEYS), s->page_rows - start % s->page_rows);
+        n = keys_from(&t, start, limit);
         pack_keys(&t, start, n);
+        if (start + n < limit) ask_for_keys(&t, start + n, keys_from(&t, start + n, limit));
         for (size_t i = 0; i < blocks; i++) {
             /* A later query sees more. */
             int32_t furthest = t.last[i * LK_FLASH_QUERIES + queries_of(&t, i) - 1];

@@ -38,7 +38,7 @@ typedef struct lk_flash_block {
 
 typedef struct lk_flash_table {
     /* LK_FLASH_LANES rows[dim] times `factor`: pair p of the first half of them goes to to[p · apart …], of the second
-     * half `upper` further on. A row that is null is zeros. */
+     * half `upper` further on. A row that is null is zeros; the first is not. */
     void (*pack_rows)(uint32_t *to, size_t apart, size_t upper, const float *const *rows, size_t dim, float factor);
     /* Values [count, dim], rows `stride` floats apart, become a block. */
     void (*pack_values)(uint32_t *block, const float *src, size_t stride, size_t count, size_t dim);

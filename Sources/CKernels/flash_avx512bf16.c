@@ -42,8 +42,9 @@ static void pack_rows(uint32_t *to, size_t apart, size_t upper, const float *con
         const __mmask16 here = first_lanes(dim - i), after = dim - i > LANES ? first_lanes(dim - i - LANES) : 0;
         __m512i v[LANES];
         LK_UNROLL for (int r = 0; r < LANES; r++) {
-            __m512 a = _mm512_maskz_loadu_ps(rows[r] ? here : 0, rows[r] + i);
-            __m512 b = _mm512_maskz_loadu_ps(rows[r] ? after : 0, rows[r] + i + LANES);
+            const float *row = (rows[r] ? rows[r] : rows[0]) + i;
+            __m512 a = _mm512_maskz_loadu_ps(rows[r] ? here : 0, row);
+            __m512 b = _mm512_maskz_loadu_ps(rows[r] ? after : 0, row + LANES);
             v[r] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(b, by), _mm512_mul_ps(a, by));
         }
         transpose(v);
@@ -219,7 +220,7 @@ static void take_rows(const lk_flash_block *block, size_t vector, float *const *
         }
         transpose(v);
         LK_UNROLL for (int r = 0; r < LANES; r++)
-            _mm512_mask_storeu_ps(rows[r] + d, rows[r] ? here : 0, (__m512)v[r]);
+            if (rows[r]) _mm512_mask_storeu_ps(rows[r] + d, here, (__m512)v[r]);
     }
 }
 
