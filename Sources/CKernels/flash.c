@@ -1,5 +1,5 @@
-/* Attention over many rows in BF16. A task takes one head of keys and values and many queries: it packs the keys block by
- * block, and lets all its queries see a block while that is in the cache. */
+/* Attention over many rows in BF16. A task takes one head of keys and values and many queries: it packs the keys block
+ * by block, and lets all its queries see a block while that is in the cache. */
 #include "flash.h"
 #include "attention_tiles.h"
 #include <math.h>

@@ -14,7 +14,7 @@
 
 enum { LANES = LK_FLASH_LANES, GROUP = LK_FLASH_GROUP };
 
-/* ------------------------------------------------------------------------------------------------------------ packing */
+/* ------------------------------------------------------------------------------------------------------- packing */
 
 LK_INLINE __mmask16 first_lanes(size_t count) { return (__mmask16)(count < LANES ? (1u << count) - 1 : 0xffff); }
 
@@ -60,8 +60,8 @@ static void pack_rows(uint32_t *to, size_t apart, size_t upper, const float *con
 
 /* a and b as BF16, one lane after the other: the pairs (a, b). */
 LK_INLINE __m512i zip_bf16(__m512 a, __m512 b) {
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
-                                           5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
 }
 
@@ -81,7 +81,7 @@ static void pack_values(uint32_t *block, const float *src, size_t stride, size_t
     }
 }
 
-/* ----------------------------------------------------------------------------------------------------------- products */
+/* ------------------------------------------------------------------------------------------------------ products */
 
 /* 8 keys against N vectors of queries. `top` becomes the largest of it and the scores; where `masked`, keys after a
  * query's last do not count. N and masked are constants wherever this is inlined. */
@@ -136,10 +136,10 @@ LK_INLINE void mix_tile(const int N, float *sums, const __m512 *keep, const uint
         LK_UNROLL for (int n = 0; n < N; n++) _mm512_storeu_ps(sums + (i * N + n) * LANES, acc[i][n]);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ softmax */
+/* ------------------------------------------------------------------------------------------------------- softmax */
 
-/* 2^x with a relative error below 2e-7; exactly 1 for 0, so that sums whose maximum stays are kept; 0 for -infinity, NaN
- * for NaN. A polynomial for 2^r, 0 ≤ r < 1. */
+/* 2^x with a relative error below 2e-7; exactly 1 for 0, so that sums whose maximum stays are kept; 0 for -infinity,
+ * NaN for NaN. A polynomial for 2^r, 0 ≤ r < 1. */
 LK_INLINE __m512 power_of_2(__m512 x) {
     __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     __m512 p = _mm512_set1_ps(1.86713017e-3f);
@@ -172,7 +172,7 @@ LK_INLINE __m512 weigh(const int N, float *scores, size_t count, __m512 top, flo
     return keep;
 }
 
-/* ---------------------------------------------------------------------------------------------------- blocks and rows */
+/* ----------------------------------------------------------------------------------------------- blocks and rows */
 
 LK_INLINE void add_keys_as(const int N, const lk_flash_block *b, const uint32_t *keys, const uint32_t *values,
                            size_t first_key, size_t count, size_t packed, float *scores) {
