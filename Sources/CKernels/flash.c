@@ -138,7 +138,7 @@ static void ask_for_keys(const flash_task *t, size_t start, size_t n) {
     const lk_attention_shape *s = j->s;
     kv_tile k = tile_at(s, j->k_pages, j->k_scales, t->kv_head, start, n);
     kv_tile v = tile_at(s, j->v_pages, j->v_scales, t->kv_head, start, n);
-    const size_t size = kv_bytes(s->kv_type);
+    const size_t size = kv_bytes(k.type);
     for (size_t r = 0; r < n; r++) {
         ask_for((const char *)k.data + r * k.stride * size, s->dim * size);
         ask_for((const char *)v.data + r * v.stride * size, s->dim * size);

@@ -48,10 +48,18 @@ import Testing
             values = sequence.floats(each.rows * each.columns)
         }
 
+        /// Whole pages are of the type; rows after them are float32.
         func cache(_ type: KeyValueType = .float32) throws -> KeyValueCache {
-            let cache = KeyValueCache(kvHeads: each.kvHeads, headDim: each.dim, type: type)
+            let cache = KeyValueCache(kvHeads: each.kvHeads, headDim: each.dim, type: type, wideRows: 0)
             try cache.append(keys: keys, values: values, stride: each.columns, count: each.rows)
+            try cache.narrow()
             return cache
+        }
+
+        /// Keys or values as that cache gives them back.
+        func stored(_ rows: [Float], _ type: KeyValueType) -> [Float] {
+            let narrow = each.rows / KeyValueCache.pageRows * KeyValueCache.pageRows * each.columns
+            return StoredReference.values(Array(rows[..<narrow]), as: type, dim: each.dim) + rows[narrow...]
         }
 
         /// The newest `rows` queries, those before them left out.
@@ -146,10 +154,7 @@ import Testing
     func theDefinitionIsMetToTheRoundingOfItsFactors(_ type: KeyValueType) throws {
         for each in Self.cases {
             let data = Data(each)
-            let (keys, values) = (
-                StoredReference.values(data.keys, as: type, dim: each.dim),
-                StoredReference.values(data.values, as: type, dim: each.dim)
-            )
+            let (keys, values) = (data.stored(data.keys, type), data.stored(data.values, type))
             let want = each.attended(data.queries, keys: keys, values: values)
             let distance = try difference(data.attend(data.cache(type), .fast), want)
             #expect(distance < 0.02, "\(each)")
