@@ -23,13 +23,18 @@ typedef struct kv_tile {
 
 static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
+/* Bytes of one element. */
+static inline size_t kv_bytes(lk_kv_type type) {
+    static const size_t sizes[] = {[LK_KV_F32] = 4, [LK_KV_F16] = 2, [LK_KV_BF16] = 2, [LK_KV_Q8] = 1};
+    return sizes[type];
+}
+
 /* Rows start … start + n, which lie in one page. */
 static inline kv_tile tile_at(const lk_attention_shape *s, const void *const *pages, const float *const *scales,
                               size_t kv_head, size_t start, size_t n) {
-    static const size_t sizes[] = {[LK_KV_F32] = 4, [LK_KV_F16] = 2, [LK_KV_BF16] = 2, [LK_KV_Q8] = 1};
     size_t page = start / s->page_rows, row = start % s->page_rows;
     lk_kv_type type = page < s->narrow_pages ? s->kv_type : LK_KV_F32;
-    const char *data = (const char *)pages[page] + (row * s->kv_row_stride + kv_head * s->dim) * sizes[type];
+    const char *data = (const char *)pages[page] + (row * s->kv_row_stride + kv_head * s->dim) * kv_bytes(type);
     const float *factors = type == LK_KV_Q8 ? scales[page] + row * s->kv_heads + kv_head : NULL;
     return (kv_tile){data, type, n, s->kv_row_stride, factors, s->kv_heads};
 }

@@ -1,4 +1,5 @@
 /* Chooses the instruction set, once. */
+#include "flash.h"
 #include "packed.h"
 #include "table.h"
 #include <stdatomic.h>
@@ -9,15 +10,16 @@ typedef struct isa_row {
     const char *name;
     const lk_table *table;
     const lk_packed_table *packed;
+    const lk_flash_table *flash;
 } isa_row;
 
 static const isa_row rows[] = {
-    [LK_ISA_GENERIC] = {"generic", &lk_table_generic, &lk_packed_generic},
+    [LK_ISA_GENERIC] = {"generic", &lk_table_generic, &lk_packed_generic, NULL},
 #if defined(__x86_64__)
-    [LK_ISA_AVX2] = {"avx2", &lk_table_avx2, &lk_packed_avx2},
-    [LK_ISA_AVX512] = {"avx512", &lk_table_avx512, &lk_packed_avx512},
-    [LK_ISA_AVX512VNNI] = {"avx512vnni", &lk_table_avx512, &lk_packed_avx512vnni},
-    [LK_ISA_AVX512BF16] = {"avx512bf16", &lk_table_avx512, &lk_packed_avx512bf16},
+    [LK_ISA_AVX2] = {"avx2", &lk_table_avx2, &lk_packed_avx2, NULL},
+    [LK_ISA_AVX512] = {"avx512", &lk_table_avx512, &lk_packed_avx512, NULL},
+    [LK_ISA_AVX512VNNI] = {"avx512vnni", &lk_table_avx512, &lk_packed_avx512vnni, NULL},
+    [LK_ISA_AVX512BF16] = {"avx512bf16", &lk_table_avx512, &lk_packed_avx512bf16, &lk_flash_avx512bf16},
 #endif
 };
 
@@ -63,6 +65,7 @@ static const isa_row *in_use(void) {
 
 const lk_table *lk_kernels(void) { return in_use()->table; }
 const lk_packed_table *lk_packed_kernels(void) { return in_use()->packed; }
+const lk_flash_table *lk_flash_kernels(void) { return in_use()->flash; }
 lk_isa lk_current_isa(void) { return (lk_isa)(in_use() - rows); }
 
 int lk_force_isa(lk_isa isa) {

@@ -99,8 +99,24 @@ void lk_leaky_relu(float *x, size_t count, float slope) { lk_kernels()->leaky_re
 void lk_tanh(float *x, size_t count) { lk_kernels()->tanh_(x, count); }
 void lk_scale(float *y, size_t count, float factor) { lk_kernels()->scale(y, count, factor); }
 
+typedef struct rope_job {
+    float *x;
+    size_t row_stride, rows, rows_each, heads, dim;
+    const float *cos, *sin;
+} rope_job;
+
+static void rope_task(void *context, size_t i) {
+    rope_job *j = context;
+    size_t first = i * j->rows_each, left = j->rows - first, half = j->dim / 2;
+    lk_kernels()->rope(j->x + first * j->row_stride, j->row_stride, j->cos + first * half, j->sin + first * half,
+                       left < j->rows_each ? left : j->rows_each, j->heads, j->dim);
+}
+
 void lk_rope(float *x, size_t row_stride, const float *cos, const float *sin, size_t rows, size_t heads, size_t dim) {
-    lk_kernels()->rope(x, row_stride, cos, sin, rows, heads, dim);
+    if (rows == 0 || heads * dim == 0) return;
+    size_t each = PIECE / (heads * dim);
+    rope_job j = {x, row_stride, rows, each > 0 ? each : 1, heads, dim, cos, sin};
+    lk_parallel((rows + j.rows_each - 1) / j.rows_each, rope_task, &j);
 }
 
 size_t lk_argmax(const float *x, size_t count) {

@@ -17,6 +17,7 @@ struct DecoderBlock: Sendable {
     }
 
     let shape: Shape
+    private let precision: Precision
     private let inputNorm: [Float]
     private let postAttentionNorm: [Float]
     private var query: Linear
@@ -30,6 +31,7 @@ struct DecoderBlock: Sendable {
     init(_ source: any WeightSource, _ shape: Shape) throws {
         let (hidden, kv) = (shape.hidden, shape.kvHeads * shape.headDim)
         self.shape = shape
+        precision = source.precision
         inputNorm = try source.floats("input_layernorm.weight", [hidden])
         postAttentionNorm = try source.floats("post_attention_layernorm.weight", [hidden])
         query = try Linear(source, "self_attn.q_proj", hidden, hidden, bias: true)
@@ -103,7 +105,8 @@ struct DecoderBlock: Sendable {
             }
             try cache.append(
                 keys: values + queryColumns, values: values + queryColumns + keyColumns, stride: columns, count: rows)
-            let output = try cache.attend(queries: values, stride: columns, rows: rows, heads: shape.heads)
+            let output = try cache.attend(
+                queries: values, stride: columns, rows: rows, heads: shape.heads, precision: precision)
             guard !asking.isEmpty else { return (output, nil) }
             let queries = try Tensor([asking.count, queryColumns]) { out in
                 for (index, row) in asking.enumerated() {

@@ -153,9 +153,11 @@ public struct SoundEncoder: Sendable {
         let fc1: Linear
         let fc2: Linear
         let heads: Int
+        let precision: Precision
 
         init(_ source: any WeightSource, width: Int, inner: Int, heads: Int) throws {
             self.heads = heads
+            precision = source.precision
             norm1 = try LayerNorm(source, "norm_1", width, epsilon: 1e-6)
             queryKeyValue = try source.weight("attn.in_proj_weight", [3 * width, width])
             queryKeyValueBias = try source.floats("attn.in_proj_bias", [3 * width])
@@ -174,7 +176,8 @@ public struct SoundEncoder: Sendable {
             let rows = x.rows / clips
             for clip in 0..<clips {
                 let (queries, keysValues) = try split(qkv.rows(clip * rows..<(clip + 1) * rows))
-                try attended.replace(rowsFrom: clip * rows, with: queries.attention(over: keysValues, heads: heads))
+                let seen = try queries.attention(over: keysValues, heads: heads, precision: precision)
+                try attended.replace(rowsFrom: clip * rows, with: seen)
             }
             let hidden = try output(attended).adding(x)
             return try fc2(fc1(norm2(hidden)).gelu()).adding(hidden)

@@ -186,10 +186,12 @@ public struct VisionEncoder: Sendable {
         let fc1: Linear
         let fc2: Linear
         let heads: Int
+        let precision: Precision
 
         init(_ source: any WeightSource, _ configuration: VisionConfiguration) throws {
             let width = configuration.width
             heads = configuration.heads
+            precision = source.precision
             norm1 = try LayerNorm(source, "norm1", width, epsilon: 1e-6)
             let weight = try source.weight("attn.qkv.weight", [3 * width, width])
             let bias = try source.floats("attn.qkv.bias", [3 * width])
@@ -213,7 +215,8 @@ public struct VisionEncoder: Sendable {
         ) throws -> Tensor {
             let queries = try query.multiply(norm1(x), bias: queryBias)
                 .rotated(cos: rotation.cos, sin: rotation.sin, heads: heads, headDim: x.columns / heads)
-            let attended = try output(queries.attention(over: keysValues, heads: heads)).adding(x)
+            let seen = try queries.attention(over: keysValues, heads: heads, precision: precision)
+            let attended = try output(seen).adding(x)
             return try fc2(fc1(norm2(attended)).quickGelu()).adding(attended)
         }
     }

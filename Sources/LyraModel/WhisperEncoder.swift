@@ -142,6 +142,7 @@ public struct WhisperEncoder: Sendable {
         let value: Linear
         let output: Linear
         let heads: Int
+        let precision: Precision
         let finalNorm: LayerNorm
         let fc1: Linear
         let fc2: Linear
@@ -149,6 +150,7 @@ public struct WhisperEncoder: Sendable {
         init(_ source: any WeightSource, _ configuration: WhisperConfiguration) throws {
             let width = configuration.width
             heads = configuration.heads
+            precision = source.precision
             attentionNorm = try LayerNorm(source, "self_attn_layer_norm", width)
             query = try Linear(source, "self_attn.q_proj", width, width, bias: true)
             key = try Linear(source, "self_attn.k_proj", width, width, bias: false)
@@ -164,11 +166,9 @@ public struct WhisperEncoder: Sendable {
             let normed = try attentionNorm(x)
             let width = x.columns
             let qkv = try Tensor([x.rows, 3 * width]) { out in
-                try query.apply(normed, into: out, rowStride: 3 * width, adapter: nil)
-                try key.apply(normed, into: out + width, rowStride: 3 * width, adapter: nil)
-                try value.apply(normed, into: out + 2 * width, rowStride: 3 * width, adapter: nil)
+                try Linear.apply([query, key, value], to: normed, into: out, rowStride: 3 * width, adapter: nil)
             }
-            let attended = try output(qkv.selfAttention(heads: heads)).adding(x)
+            let attended = try output(qkv.selfAttention(heads: heads, precision: precision)).adding(x)
             return try fc2(fc1(finalNorm(attended)).gelu()).adding(attended)
         }
     }

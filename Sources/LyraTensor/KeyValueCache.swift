@@ -180,15 +180,18 @@ extension KeyValueCache {
     /// - Parameters:
     ///   - queries: `rows` rows of `heads · headDim`, `stride` floats apart; their keys and values are cached already.
     ///   - heads: query heads; the key/value heads serve them in groups.
+    ///   - precision: whether all may be rounded to BF16. A few rows are computed exactly in either case.
     /// - Returns: [rows, heads · headDim]
     /// - Throws: `LyraError.argument` for more queries than cached rows, or heads that do not make whole groups;
     ///   `LyraError.memory`
-    public func attend(queries: UnsafePointer<Float>, stride: Int, rows count: Int, heads: Int) throws -> Tensor {
+    public func attend(
+        queries: UnsafePointer<Float>, stride: Int, rows count: Int, heads: Int, precision: Precision = .exact
+    ) throws -> Tensor {
         try checkHeads(heads)
         guard count <= rows else {
             throw LyraError(.argument, "\(count) queries cannot be the newest of \(rows) cached rows")
         }
-        let shape = shape(rows: count, heads: heads, stride: stride, causal: true)
+        let shape = shape(rows: count, heads: heads, stride: stride, causal: true, precision: precision)
         return try Tensor([count, heads * headDim]) { out in
             try runAttention(
                 out, queries, keys: keyPages.map(data), values: valuePages.map(data), keyScales: factors(keyPages),
@@ -207,7 +210,8 @@ extension KeyValueCache {
         guard queries.rows > 0, queries.columns == heads * headDim else {
             throw LyraError(.argument, "queries \(queries.shape) are not rows of \(heads) heads of \(headDim)")
         }
-        let shape = shape(rows: queries.rows, heads: heads, stride: queries.columns, causal: false)
+        let shape = shape(
+            rows: queries.rows, heads: heads, stride: queries.columns, causal: false, precision: .exact)
         let (keys, scales) = (keyPages.map(data), factors(keyPages))
         return try [Float](unsafeUninitializedCapacity: rows) { buffer, written in
             guard let out = buffer.baseAddress, rows > 0 else { return }
@@ -227,12 +231,14 @@ extension KeyValueCache {
         }
     }
 
-    private func shape(rows count: Int, heads: Int, stride: Int, causal: Bool) -> lk_attention_shape {
+    private func shape(
+        rows count: Int, heads: Int, stride: Int, causal: Bool, precision: Precision
+    ) -> lk_attention_shape {
         lk_attention_shape(
             rows: count, kv_rows: rows, heads: heads, kv_heads: kvHeads, dim: headDim, q_row_stride: stride,
             out_row_stride: heads * headDim, kv_row_stride: kvHeads * headDim, page_rows: Self.pageRows,
             causal: causal ? 1 : 0, scale: 1 / Float(headDim).squareRoot(), kv_type: type.kernelType,
-            narrow_pages: narrowPages)
+            narrow_pages: narrowPages, fast: precision.kernelFlag)
     }
 
     private func data(_ page: FloatStorage) -> UnsafeRawPointer? { UnsafeRawPointer(page.base) }

@@ -161,6 +161,26 @@ import Testing
         }
     }
 
+    /// As many rows as are cut into pieces for the threads.
+    @Test func rowsAreRotatedAloneAsAmongMany() {
+        let rows = 300, heads = 3, dim = 64, stride = heads * dim + 7
+        var sequence = Sequence(9)
+        let x = sequence.floats(rows * stride)
+        let cos = sequence.floats(rows * dim / 2), sin = sequence.floats(rows * dim / 2)
+        onEachISA { isa in
+            var (together, alone) = (x, x)
+            lk_rope(&together, stride, cos, sin, rows, heads, dim)
+            alone.withUnsafeMutableBufferPointer { alone in
+                for row in 0..<rows {
+                    let angles = row * dim / 2..<(row + 1) * dim / 2
+                    guard let base = alone.baseAddress else { continue }
+                    lk_rope(base + row * stride, stride, Array(cos[angles]), Array(sin[angles]), 1, heads, dim)
+                }
+            }
+            #expect(together == alone, "\(isa)")
+        }
+    }
+
     @Test func theLargestIsTheFirstOfEqualsAndNeverNaN() {
         #expect(lk_argmax([1, 3, 3, 2], 4) == 1)
         #expect(lk_argmax([.nan, -5, .nan, -4], 4) == 3)

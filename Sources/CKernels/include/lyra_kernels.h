@@ -83,6 +83,8 @@ typedef struct lk_attention_shape {
     float scale;          /* of the scores */
     lk_kv_type kv_type;   /* of the first narrow_pages pages; those after them are LK_KV_F32 */
     size_t narrow_pages;
+    int fast;             /* more than LK_FEW_ROWS queries: queries, keys, values and weights are rounded to BF16, where
+                             the processor multiplies that; otherwise all is computed in floats */
 } lk_attention_shape;
 
 int lk_attention(float *out, const float *q, const void *const *k_pages, const void *const *v_pages,

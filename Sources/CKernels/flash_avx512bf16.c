@@ -1,0 +1,229 @@
+/* Attention over many rows in BF16 with AVX512's products of BF16. flash.h says how everything lies. */
+#if defined(__x86_64__)
+#include "flash.h"
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma"))),           \
+                             apply_to = function)
+
+#define LK_INLINE static inline __attribute__((always_inline))
+#define LK_UNROLL _Pragma("clang loop unroll(full)")
+/* Nothing that uses v moves across this: the tiles take nearly every register. */
+#define LK_IN_ORDER(v) __asm__ volatile("" : "+v"(v))
+
+enum { LANES = LK_FLASH_LANES, GROUP = LK_FLASH_GROUP };
+
+/* ------------------------------------------------------------------------------------------------------- packing */
+
+LK_INLINE __mmask16 first_lanes(size_t count) { return (__mmask16)(count < LANES ? (1u << count) - 1 : 0xffff); }
+
+/* Lane j of vector i becomes lane i of vector j: in squares of 1, 2, 4, 8 lanes. */
+LK_INLINE void transpose(__m512i v[LANES]) {
+    LK_UNROLL for (int step = 1; step < LANES; step *= 2) {
+        int32_t low[LANES], high[LANES];
+        LK_UNROLL for (int lane = 0; lane < LANES; lane++) {
+            low[lane] = lane & step ? LANES + lane - step : lane;
+            high[lane] = lane & step ? LANES + lane : lane + step;
+        }
+        const __m512i to_low = _mm512_loadu_si512(low), to_high = _mm512_loadu_si512(high);
+        LK_UNROLL for (int i = 0; i < LANES; i++) {
+            if (i & step) continue;
+            __m512i a = v[i], b = v[i + step];
+            v[i] = _mm512_permutex2var_epi32(a, to_low, b);
+            v[i + step] = _mm512_permutex2var_epi32(a, to_high, b);
+        }
+    }
+}
+
+static void pack_rows(uint32_t *to, size_t apart, size_t upper, const float *const *rows, size_t dim, float factor) {
+    const __m512 by = _mm512_set1_ps(factor);
+    for (size_t i = 0; i < dim; i += 2 * LANES) {
+        const __mmask16 here = first_lanes(dim - i), after = dim - i > LANES ? first_lanes(dim - i - LANES) : 0;
+        __m512i v[LANES];
+        LK_UNROLL for (int r = 0; r < LANES; r++) {
+            const float *row = (rows[r] ? rows[r] : rows[0]) + i;
+            __m512 a = _mm512_maskz_loadu_ps(rows[r] ? here : 0, row);
+            __m512 b = _mm512_maskz_loadu_ps(rows[r] ? after : 0, row + LANES);
+            v[r] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(b, by), _mm512_mul_ps(a, by));
+        }
+        transpose(v);
+        const size_t pairs = (dim - i + 1) / 2;
+        LK_UNROLL for (size_t p = 0; p < LANES; p++) {
+            if (p >= pairs) break;
+            _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(v[p]));
+            _mm256_storeu_si256((__m256i *)(void *)(to + upper), _mm512_extracti64x4_epi64(v[p], 1));
+            to += apart;
+        }
+    }
+}
+
+/* a and b as BF16, one lane after the other: the pairs (a, b). */
+LK_INLINE __m512i zip_bf16(__m512 a, __m512 b) {
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+}
+
+static void pack_values(uint32_t *block, const float *src, size_t stride, size_t count, size_t dim) {
+    size_t pairs = (count + GROUP - 1) / GROUP * (GROUP / 2);
+    for (size_t j = 0; j < pairs; j++) {
+        for (size_t i = 0; i < dim; i += LANES) {
+            __mmask16 here = first_lanes(dim - i), none = 0;
+            __m512 a = _mm512_maskz_loadu_ps(2 * j < count ? here : none, src + 2 * j * stride + i);
+            __m512 b = _mm512_maskz_loadu_ps(2 * j + 1 < count ? here : none, src + (2 * j + 1) * stride + i);
+            __m512i both = zip_bf16(a, b);
+            uint32_t *to = block + (i / GROUP * pairs + j) * GROUP;
+            _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(both));
+            if (i + GROUP < dim)
+                _mm256_storeu_si256((__m256i *)(void *)(to + pairs * GROUP), _mm512_extracti64x4_epi64(both, 1));
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------ products */
+
+/* 8 keys against N vectors of queries. `top` becomes the largest of it and the scores; where `masked`, keys after a
+ * query's last do not count. N and masked are constants wherever this is inlined. */
+LK_INLINE void score_tile(const int N, const int masked, const lk_flash_block *b, const uint32_t *keys, int32_t key,
+                          float *scores, __m512 *top) {
+    __m512 acc[GROUP][LK_FLASH_VECTORS];
+    LK_UNROLL for (int i = 0; i < GROUP; i++)
+        LK_UNROLL for (int n = 0; n < N; n++) acc[i][n] = _mm512_setzero_ps();
+    const uint32_t *q = b->q;
+    for (size_t p = 0; p < b->pairs; p++, keys += GROUP, q += N * LANES) {
+        __m512i v[LK_FLASH_VECTORS];
+        LK_UNROLL for (int n = 0; n < N; n++) v[n] = _mm512_loadu_si512(q + n * LANES);
+        LK_UNROLL for (int i = 0; i < GROUP; i++) {
+            __m512i two = _mm512_set1_epi32((int)keys[i]);
+            LK_UNROLL for (int n = 0; n < N; n++) {
+                acc[i][n] = _mm512_dpbf16_ps(acc[i][n], (__m512bh)v[n], (__m512bh)two);
+                LK_IN_ORDER(acc[i][n]);
+            }
+        }
+    }
+    LK_UNROLL for (int i = 0; i < GROUP; i++)
+        LK_UNROLL for (int n = 0; n < N; n++) {
+            if (masked) {
+                __m512i last = _mm512_loadu_si512(b->last + n * LANES);
+                __mmask16 hidden = _mm512_cmplt_epi32_mask(last, _mm512_set1_epi32(key + i));
+                acc[i][n] = _mm512_mask_mov_ps(acc[i][n], hidden, _mm512_set1_ps(-INFINITY));
+            }
+            top[n] = _mm512_max_ps(acc[i][n], top[n]);
+            _mm512_storeu_ps(scores + (i * N + n) * LANES, acc[i][n]);
+        }
+}
+
+/* 8 of dim: sums = sums · keep + weights · values, N vectors of queries. */
+LK_INLINE void mix_tile(const int N, float *sums, const __m512 *keep, const uint32_t *weights, const uint32_t *values,
+                        size_t pairs) {
+    __m512 acc[GROUP][LK_FLASH_VECTORS];
+    LK_UNROLL for (int i = 0; i < GROUP; i++)
+        LK_UNROLL for (int n = 0; n < N; n++)
+            acc[i][n] = _mm512_mul_ps(_mm512_loadu_ps(sums + (i * N + n) * LANES), keep[n]);
+    for (size_t p = 0; p < pairs; p++, values += GROUP, weights += N * LANES) {
+        __m512i v[LK_FLASH_VECTORS];
+        LK_UNROLL for (int n = 0; n < N; n++) v[n] = _mm512_loadu_si512(weights + n * LANES);
+        LK_UNROLL for (int i = 0; i < GROUP; i++) {
+            __m512i two = _mm512_set1_epi32((int)values[i]);
+            LK_UNROLL for (int n = 0; n < N; n++) {
+                acc[i][n] = _mm512_dpbf16_ps(acc[i][n], (__m512bh)v[n], (__m512bh)two);
+                LK_IN_ORDER(acc[i][n]);
+            }
+        }
+    }
+    LK_UNROLL for (int i = 0; i < GROUP; i++)
+        LK_UNROLL for (int n = 0; n < N; n++) _mm512_storeu_ps(sums + (i * N + n) * LANES, acc[i][n]);
+}
+
+/* ------------------------------------------------------------------------------------------------------- softmax */
+
+/* 2^x with a relative error below 2e-7; exactly 1 for 0, so that sums whose maximum stays are kept; 0 for -infinity,
+ * NaN for NaN. A polynomial for 2^r, 0 ≤ r < 1. */
+LK_INLINE __m512 power_of_2(__m512 x) {
+    __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 p = _mm512_set1_ps(1.86713017e-3f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.01702978e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.57999127e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.40164444e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93151295e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
+    return _mm512_scalef_ps(p, x);
+}
+
+/* Scores of `count` keys become weights, for the vector of queries whose largest is `top` now; what earlier sums are to
+ * be multiplied by is returned. */
+LK_INLINE __m512 weigh(const int N, float *scores, size_t count, __m512 top, float *row_max, float *row_sum) {
+    __m512 old = _mm512_loadu_ps(row_max);
+    _mm512_storeu_ps(row_max, top);
+    /* Nothing seen yet: every weight is 2^-infinity then. */
+    __mmask16 none = _mm512_cmp_ps_mask(top, _mm512_set1_ps(-INFINITY), _CMP_EQ_OQ);
+    top = _mm512_mask_mov_ps(top, none, _mm512_setzero_ps());
+    __m512 keep = power_of_2(_mm512_sub_ps(old, top)), even = _mm512_setzero_ps(), odd = even;
+    uint32_t *weights = (uint32_t *)(void *)scores;
+    for (size_t i = 0; i < count; i += 2, scores += 2 * N * LANES, weights += N * LANES) {
+        __m512 a = power_of_2(_mm512_sub_ps(_mm512_loadu_ps(scores), top));
+        __m512 b = power_of_2(_mm512_sub_ps(_mm512_loadu_ps(scores + N * LANES), top));
+        even = _mm512_add_ps(even, a);
+        odd = _mm512_add_ps(odd, b);
+        _mm512_storeu_si512(weights, zip_bf16(a, b));
+    }
+    _mm512_storeu_ps(row_sum, _mm512_fmadd_ps(_mm512_loadu_ps(row_sum), keep, _mm512_add_ps(even, odd)));
+    return keep;
+}
+
+/* ----------------------------------------------------------------------------------------------- blocks and rows */
+
+LK_INLINE void add_keys_as(const int N, const lk_flash_block *b, const uint32_t *keys, const uint32_t *values,
+                           size_t first_key, size_t count, size_t packed, float *scores) {
+    const size_t padded = (count + GROUP - 1) / GROUP * GROUP;
+    const size_t strip = (packed + GROUP - 1) / GROUP * (GROUP / 2) * GROUP;
+    __m512 top[LK_FLASH_VECTORS], keep[LK_FLASH_VECTORS];
+    __m512i last = _mm512_loadu_si512(b->last);
+    LK_UNROLL for (int n = 0; n < N; n++) {
+        top[n] = _mm512_loadu_ps(b->row_max + n * LANES);
+        last = _mm512_min_epi32(last, _mm512_loadu_si512(b->last + n * LANES));
+    }
+    const size_t seen_by_all = (size_t)_mm512_reduce_min_epi32(last) + 1;
+    for (size_t i = 0; i < padded; i += GROUP) {
+        const uint32_t *group = keys + i * b->pairs;
+        float *to = scores + i * N * LANES;
+        int32_t key = (int32_t)(first_key + i);
+        if (first_key + i + GROUP > seen_by_all) score_tile(N, 1, b, group, key, to, top);
+        else score_tile(N, 0, b, group, key, to, top);
+    }
+    LK_UNROLL for (int n = 0; n < N; n++)
+        keep[n] = weigh(N, scores + n * LANES, padded, top[n], b->row_max + n * LANES, b->row_sum + n * LANES);
+    for (size_t g = 0; g < b->groups; g++)
+        mix_tile(N, b->sums + g * GROUP * N * LANES, keep, (const uint32_t *)(const void *)scores,
+                 values + g * strip, padded / 2);
+}
+
+static void add_keys(const lk_flash_block *block, const uint32_t *keys, const uint32_t *values, size_t first_key,
+                     size_t count, size_t packed, float *scores) {
+    switch (block->vectors) {
+    case 1: add_keys_as(1, block, keys, values, first_key, count, packed, scores); break;
+    case 2: add_keys_as(2, block, keys, values, first_key, count, packed, scores); break;
+    default: add_keys_as(3, block, keys, values, first_key, count, packed, scores); break;
+    }
+}
+
+static void take_rows(const lk_flash_block *block, size_t vector, float *const *rows, size_t dim) {
+    const float *sums = block->sums + vector * LANES;
+    const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1), _mm512_loadu_ps(block->row_sum + vector * LANES));
+    for (size_t d = 0; d < dim; d += LANES) {
+        const __mmask16 here = first_lanes(dim - d);
+        __m512i v[LANES];
+        LK_UNROLL for (size_t i = 0; i < LANES; i++) {
+            const size_t row = d + i < dim ? d + i : d;
+            v[i] = (__m512i)_mm512_mul_ps(_mm512_loadu_ps(sums + row * block->vectors * LANES), inverse);
+        }
+        transpose(v);
+        LK_UNROLL for (int r = 0; r < LANES; r++)
+            if (rows[r]) _mm512_mask_storeu_ps(rows[r] + d, here, (__m512)v[r]);
+    }
+}
+
+const lk_flash_table lk_flash_avx512bf16 = {pack_rows, pack_values, add_keys, take_rows};
+#pragma clang attribute pop
+#endif
