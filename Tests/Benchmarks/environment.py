@@ -1,0 +1,78 @@
+"""The peers' virtual environment, and the machine that all of it runs on."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from contenders import Failure, log
+
+# What each peer needs from PyPI, and the imports that show that it is there.
+PACKAGES = {
+    "llama.cpp": (["numpy", "gguf", "llama-cpp-python"], "import numpy, gguf, llama_cpp"),
+    "whisper.cpp": (["numpy", "gguf", "pywhispercpp"], "import numpy, gguf, _pywhispercpp"),
+    "PyTorch": (["numpy", "torch", "transformers"], "import torch, transformers"),
+}
+# These two are compiled for the processor at hand; PyTorch's wheel chooses its kernels as it runs.
+COMPILED = ["--no-binary", "llama-cpp-python,pywhispercpp"]
+COMPILER_FLAGS = {"CMAKE_ARGS": "-DGGML_NATIVE=ON -DCMAKE_C_FLAGS=-march=native -DCMAKE_CXX_FLAGS=-march=native"}
+
+
+class Environment:
+    """A virtual environment in `folder`, made when it is first needed."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder).absolute()
+        self.python = self.folder / "bin/python"
+        self.log = self.folder / "pip.log"
+
+    def prepare(self, peer):
+        """Installs what the peer needs and does not have; what is there already is left as it is."""
+        packages, imports = PACKAGES[peer]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.python.exists() and self.run([sys.executable, "-m", "venv", self.folder]) != 0:
+            raise Failure(f"no virtual environment could be made in {self.folder}; see {self.log}")
+        if self.run([self.python, "-c", imports]) == 0:
+            return
+        log(f"installing {', '.join(packages)} in {self.folder}")
+        command = [self.python, "-m", "pip", "install", "--disable-pip-version-check", *COMPILED, *packages]
+        if self.run(command) != 0:
+            raise Failure(f"pip could not install {', '.join(packages)}; see {self.log}")
+        if self.run([self.python, "-c", imports]) != 0:
+            raise Failure(f"'{imports}' fails after it was installed; see {self.log}")
+
+    def run(self, command):
+        with open(self.log, "ab") as output:
+            return subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env={**os.environ, **COMPILER_FLAGS}).returncode
+
+
+def machine():
+    return {
+        "processor": field("/proc/cpuinfo", "model name") or platform.machine(),
+        "processors": len(os.sched_getaffinity(0)),
+        "memory_gb": int((field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) * 1024 / 1e9,
+        "system": f"{platform.freedesktop_os_release().get('PRETTY_NAME', 'Linux')}, Linux {platform.release()}",
+    }
+
+
+def field(path, name):
+    """The value of the first line "name : value" of a file, or None."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return None
+    return next((value.strip() for key, colon, value in (line.partition(":") for line in lines)
+                 if colon and key.strip() == name), None)
+
+
+def load():
+    """The mean number of busy processors in the last minute."""
+    return os.getloadavg()[0]
+
+
+def free_bytes(folder):
+    return shutil.disk_usage(folder).free
