@@ -14,8 +14,9 @@ PACKAGES = {
     "llama.cpp": (["numpy", "gguf", "llama-cpp-python"], "import numpy, gguf, llama_cpp"),
     "whisper.cpp": (["numpy", "gguf", "pywhispercpp"], "import numpy, gguf, _pywhispercpp"),
     "PyTorch": (["numpy", "torch", "transformers"], "import torch, transformers"),
+    "CTranslate2": (["numpy", "ctranslate2"], "import numpy, ctranslate2"),
 }
-# These two are compiled for the processor at hand; PyTorch's wheel chooses its kernels as it runs.
+# These two are compiled for the processor at hand; the others' wheels choose their kernels as they run.
 COMPILED = ["--no-binary", "llama-cpp-python,pywhispercpp"]
 COMPILER_FLAGS = {"CMAKE_ARGS": "-DGGML_NATIVE=ON -DCMAKE_C_FLAGS=-march=native -DCMAKE_CXX_FLAGS=-march=native"}
 

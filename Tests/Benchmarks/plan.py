@@ -14,7 +14,9 @@ LYRA_ROWS = {
 }
 # What the tables call them.
 TITLES = {"q8_0": "Q8_0", "q4_0": "Q4_0", "bf16": "BF16", "f32": "F32"}
-SCRIPTS = {"llama.cpp": "peers_llama.py", "whisper.cpp": "peers_whisper.py", "PyTorch": "peers_torch.py"}
+SCRIPTS = {
+    "llama.cpp": "peers_llama.py", "whisper.cpp": "peers_whisper.py", "PyTorch": "peers_torch.py",
+    "CTranslate2": "peers_ctranslate2.py"}
 # Weights that whisper.cpp's file is written in here.
 WHISPER_WEIGHTS = ("q8_0", "bf16")
 UNITS = 100
@@ -91,6 +93,8 @@ def language(kind, precisions, cases):
     peers = {"llama.cpp": {"weights": kind, "context": (max(longest, 64) + 255) // 256 * 256}}
     if kind == "bf16":
         peers["PyTorch"] = {"part": "language", "weights": kind}
+    if kind == "q8_0":
+        peers["CTranslate2"] = {"weights": kind}
     return Group(f"language model, {TITLES[kind]}", kind, kind, precisions, cases, peers)
 
 

@@ -1,10 +1,10 @@
-"""Tests/Benchmarks/compare.py: its arithmetic, on figures worked out by hand, and its runs, with made-up contenders. How
-fast anything is is no test's business."""
+"""Tests/Benchmarks/compare.py: its arithmetic, on figures worked out by hand, and its runs, with made-up contenders.
+How fast anything is is no test's business."""
 
 import json
-import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -93,7 +93,8 @@ def test_the_table_has_lyra_first_and_leaves_blank_what_was_not_measured():
     assert head == (
         "| what | weights | unit | lyra exact | lyra fast | peer | lyra exact : best peer | lyra fast : best peer |")
     assert lines == [
-        "| prefill 512 | Q8_0 | tokens/s | 100 | 150 | 50.0 | 2.00 × | 3.00 × |", "| encode | BF16 | s | 2.00 |  |  |  |  |"]
+        "| prefill 512 | Q8_0 | tokens/s | 100 | 150 | 50.0 | 2.00 × | 3.00 × |",
+        "| encode | BF16 | s | 2.00 |  |  |  |  |"]
 
 
 def test_a_picture_has_as_many_patches_as_lyra_says():
@@ -104,7 +105,7 @@ def test_a_picture_has_as_many_patches_as_lyra_says():
 def test_sections_are_left_out_together_with_their_options():
     groups = plan(["decode"], ["q8_0", "bf16"], ["fast"], [512], [128, 4096], 16)
     assert [(group.weights, sorted(group.peers)) for group in groups] == [
-        ("q8_0", ["llama.cpp"]), ("bf16", ["PyTorch", "llama.cpp"])]
+        ("q8_0", ["CTranslate2", "llama.cpp"]), ("bf16", ["PyTorch", "llama.cpp"])]
     assert [case.options for case in groups[0].cases] == [
         ["--only", "decode", "--decode-after", after, "--decode-tokens", "16"] for after in ("128", "4096")]
     # 4096 and 16 more, in steps of 256.
@@ -120,8 +121,9 @@ def test_the_vocoders_peer_speaks_as_long_as_lyra_did():
 
 def test_a_run_takes_turns_and_writes_medians(tool, tmp_path):
     ended = compare(
-        "--tool", tool(), "--peers", "none", "--rounds", 3, "--only", "limits,prefill,decode,answer", "--weights", "q8_0",
-        "--prompts", "32", "--contexts", "64", "--json", tmp_path / "out.json", "--markdown", tmp_path / "out.md")
+        "--tool", tool(), "--peers", "none", "--rounds", 3, "--only", "limits,prefill,decode,answer",
+        "--weights", "q8_0", "--prompts", "32", "--contexts", "64", "--json", tmp_path / "out.json",
+        "--markdown", tmp_path / "out.md")
     assert ended.returncode == 0, ended.stderr
     got = json.loads((tmp_path / "out.json").read_text())
     # Runs 1 to 3 give the limits, then the precisions alternate, then each gives its answers.
@@ -150,7 +152,8 @@ def test_what_fails_is_named_and_the_rest_goes_on(tool, tmp_path):
 
 @pytest.mark.parametrize("arguments, part", [
     (["--tool", "/nowhere/lyra", "--peers", "none"], "/nowhere/lyra"),
-    (["--only", "prefil"], "prefil"), (["--weights", "f8"], "f8"), (["--rounds", "0"], "'0'"), (["--peers", "x"], "'x'")])
+    (["--only", "prefil"], "prefil"), (["--weights", "f8"], "f8"), (["--rounds", "0"], "'0'"),
+    (["--peers", "x"], "'x'")])
 def test_wrong_arguments_are_named(arguments, part):
     ended = compare(*arguments)
     assert ended.returncode != 0 and ended.stdout == "" and part in ended.stderr and "Traceback" not in ended.stderr
@@ -211,8 +214,6 @@ def test_a_worker_that_ends_or_is_late_is_given_up(worker):
 
 
 def test_a_worker_that_is_busy_while_it_waits_is_noticed(worker):
-    import time
-
     shares = []
     for request in ("wait", "spin"):
         peer = worker(60)
