@@ -5,7 +5,8 @@ import sys
 
 import torch
 import transformers
-from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM, WhisperConfig
+from torch import nn
+from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM, Qwen2Model, WhisperConfig
 from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -61,6 +62,33 @@ class Language:
         if self.held != after:
             self.fill(after)
         return {"value": tokens / timed(lambda: [self.next_token() for _ in range(tokens)])}
+
+
+class Generator:
+    """The speech generator: a token's row, repeated, through causal layers to the scores of the units."""
+
+    def __init__(self, preset, dtype):
+        sizes, hidden = shape.GENERATOR[preset], shape.LANGUAGE[preset]["hidden"]
+        width, heads = sizes["width"], sizes["heads"]
+        # The layers take rows, not tokens.
+        config = Qwen2Config(
+            vocab_size=1, hidden_size=width, intermediate_size=sizes["inner"], num_hidden_layers=sizes["layers"],
+            num_attention_heads=heads, num_key_value_heads=heads, rms_norm_eps=shape.NORM_EPSILON, pad_token_id=None,
+            rope_parameters={"rope_type": "default", "rope_theta": shape.ROPE_THETA})
+        self.layers = build(Qwen2Model, config, dtype)
+        self.enter, self.leave = nn.Linear(hidden, width).to(dtype), nn.Linear(width, sizes["units"] + 1).to(dtype)
+        self.row = torch.randn(1, 1, hidden, dtype=dtype)
+
+    def warm_up(self):
+        self.generate(tokens=1)
+
+    def append(self, cache):
+        rows = self.enter(self.row.repeat_interleave(shape.POSITIONS_PER_TOKEN, 1))
+        self.leave(self.layers(inputs_embeds=rows, use_cache=True, **{CACHE: cache}).last_hidden_state).argmax(-1)
+
+    def generate(self, tokens):
+        cache = DynamicCache()
+        return {"value": timed(lambda: [self.append(cache) for _ in range(tokens)]) / tokens * 1e3}
 
 
 class Encoder:
@@ -120,7 +148,8 @@ class Vocoder:
 class Parts:
     """The one part that is loaded, and what can be asked of it."""
 
-    classes = {"language": Language, "encoder": Encoder, "vision": Vision, "vocoder": Vocoder}
+    classes = {
+        "language": Language, "encoder": Encoder, "vision": Vision, "generator": Generator, "vocoder": Vocoder}
 
     def load(self, part, preset, weights):
         torch.manual_seed(1)
@@ -138,5 +167,5 @@ if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]))
     parts = Parts()
     with torch.inference_mode():
-        serve({"load": parts.load, **{
-            name: parts.ask(name) for name in ("prefill", "decode", "encode", "see", "vocode")}})
+        names = ("prefill", "decode", "encode", "see", "generate", "vocode")
+        serve({"load": parts.load, **{name: parts.ask(name) for name in names}})

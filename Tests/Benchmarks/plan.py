@@ -3,13 +3,14 @@
 import re
 from dataclasses import dataclass, field
 
-SECTIONS = ("limits", "prefill", "decode", "encoder", "vision", "vocoder", "answer")
+SECTIONS = ("limits", "prefill", "decode", "encoder", "vision", "generator", "vocoder", "answer")
 # The rows of lyra's benchmark: its part, and how the row's description begins.
 LYRA_ROWS = {
     "prefill": ("language model", "prefill"),
     "decode": ("language model", "decode"),
     "encoder": ("speech encoder", ""),
     "vision": ("vision encoder", ""),
+    "generator": ("speech generator", ""),
     "vocoder": ("vocoder", ""),
 }
 # What the tables call them.
@@ -81,6 +82,8 @@ def plan(sections, weights, precisions, prompts, contexts, decoded):
         groups += [encoder(kind, precisions) for kind in weights]
     if "vision" in sections:
         groups += [vision(kind, precisions) for kind in weights]
+    if "generator" in sections:
+        groups += [generator(kind, precisions) for kind in weights]
     if "vocoder" in sections:
         groups.append(vocoder(precisions))
     return groups
@@ -112,6 +115,14 @@ def vision(kind, precisions):
     peers = {"PyTorch": {"part": "vision", "weights": kind}} if kind == "bf16" else {}
     cases = [Case([measure], ["--only", "vision"])]
     return Group(f"vision encoder, {TITLES[kind]}", kind, kind, precisions, cases, peers)
+
+
+def generator(kind, precisions):
+    # As many tokens as lyra's benchmark takes the mean of.
+    measure = Measure("generator", "units of one token", "ms", False, {"do": "generate", "tokens": 4})
+    peers = {"PyTorch": {"part": "generator", "weights": kind}} if kind == "bf16" else {}
+    cases = [Case([measure], ["--only", "generator"])]
+    return Group(f"speech generator, {TITLES[kind]}", kind, kind, precisions, cases, peers)
 
 
 def vocoder(precisions):

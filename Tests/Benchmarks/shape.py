@@ -12,6 +12,11 @@ VISION = {
     "mini": {"layers": 32, "width": 1280, "heads": 16, "output": 1536},
     "tiny": {"layers": 2, "width": 32, "heads": 2, "output": 64},
 }
+# Units exclude the blank.
+GENERATOR = {
+    "mini": {"layers": 2, "width": 4096, "heads": 32, "inner": 11_008, "units": 1000},
+    "tiny": {"layers": 2, "width": 32, "heads": 2, "inner": 64, "units": 100},
+}
 VOCODER = {
     "mini": {"units": 1000, "embedding": 128, "channels": 512},
     "tiny": {"units": 100, "embedding": 16, "channels": 32},
@@ -19,6 +24,7 @@ VOCODER = {
 PATCH, TEMPORAL_PATCH, MERGE = 14, 2, 2
 UPSAMPLE_RATES, UPSAMPLE_KERNELS = (5, 4, 4, 2, 2), (11, 8, 8, 4, 4)
 BLOCK_KERNELS, DILATIONS = (3, 7, 11), (1, 3, 5)
+POSITIONS_PER_TOKEN = 25
 FRAMES_PER_SECOND = 50
 ROPE_THETA, NORM_EPSILON = 1e6, 1e-6
 PICTURE = (1024, 768)
