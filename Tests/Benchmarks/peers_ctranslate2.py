@@ -74,7 +74,7 @@ class Language:
             path, device="cpu", compute_type=kind, inter_threads=1, intra_threads=self.threads)
         self.vocabulary = LANGUAGE[preset]["vocabulary"]
         self.generate(32, 1)
-        return {"version": f"CTranslate2 {ctranslate2.__version__}", "features": self.generator.compute_type}
+        return {"version": ctranslate2.__version__, "features": self.generator.compute_type}
 
     def generate(self, count, tokens):
         """→ the times at which a run over a prompt began and each of its tokens was there"""

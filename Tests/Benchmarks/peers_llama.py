@@ -43,7 +43,7 @@ class Language:
         self.fill(32)
         self.next_token()
         features = lc.llama_print_system_info().decode().strip()
-        return {"version": f"llama-cpp-python {lc.__version__}", "features": features}
+        return {"version": f"of llama-cpp-python {lc.__version__}", "features": features}
 
     def run(self, tokens):
         """Appends them to the cache and computes the logits of the last one."""

@@ -156,7 +156,7 @@ class Parts:
         self.part = self.classes[part](preset, TYPES[weights])
         # A first run allocates, and chooses kernels.
         self.part.warm_up()
-        versions = f"PyTorch {torch.__version__}, transformers {transformers.__version__}"
+        versions = f"{torch.__version__}, transformers {transformers.__version__}"
         return {"version": versions, "features": torch.backends.cpu.get_cpu_capability()}
 
     def ask(self, name):

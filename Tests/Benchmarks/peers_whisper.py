@@ -33,7 +33,7 @@ class Encoder:
         # A first run allocates, and touches all weights.
         self.encode()
         features = library.whisper_print_system_info()
-        return {"version": f"pywhispercpp {importlib.metadata.version('pywhispercpp')}", "features": str(features)}
+        return {"version": f"of pywhispercpp {importlib.metadata.version('pywhispercpp')}", "features": str(features)}
 
     def run(self):
         status = library.whisper_encode(self.context, 0, self.threads)

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from contenders import Failure, log
 from tables import digits
 
-# A worker that waits may use so much of a processor; more is worth a word.
-IDLE_SHARE = 0.02
+# A worker that waits may use so much of a processor, or so many seconds of it in all; more is worth a word.
+IDLE_SHARE, IDLE_SECONDS = 0.02, 0.5
 
 
 class Rounds:
@@ -38,7 +38,7 @@ class Rounds:
                 self.run_case(group, case, precisions, peers)
                 self.save()
             for name, peer in peers.items():
-                if peer.idle_share > IDLE_SHARE:
+                if peer.idle_share > IDLE_SHARE and peer.idle_processor > IDLE_SECONDS:
                     self.result["notes"].append(
                         f"{name}, {group.title}: its process used {peer.idle_share:.0%} of a processor while it waited")
         self.save()

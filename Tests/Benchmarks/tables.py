@@ -70,7 +70,7 @@ def lyra_table(rows):
 
 def heading(result):
     machine, versions = result["machine"], result["versions"]
-    contenders = "; ".join(f"{name}: {version}" for name, version in versions.items())
+    contenders = "; ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"{result['date']}, {machine['processor']}, {machine['processors']} processors, {machine['memory_gb']:.0f} GB, "
         f"{machine['system']}; {result['threads']} threads; preset {result['preset']}, random weights; medians of "
