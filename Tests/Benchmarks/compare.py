@@ -66,7 +66,7 @@ def parser():
         help="lyra's ways of multiplying")
     add("--prompts", metavar="TOKENS", type=numbers, default="512,4096", help="lengths of prompts that are prefilled")
     add("--contexts", metavar="TOKENS", type=numbers, default="128,4096", help="tokens that decoding stands after")
-    add("--decoded", metavar="N", type=count, default=24, help="tokens that are decoded")
+    add("--decoded", metavar="N", type=count, default=24, help="tokens that are decoded, and of the answer")
     add("--peers", metavar="NAMES", type=peer_names, default="all", help=f"all, none, or some of {', '.join(SCRIPTS)}")
     add("--venv", metavar="DIR", default=str(ROOT / ".build/peers"),
         help="virtual environment of the peers; made, and what is missing installed, when it is needed")
@@ -90,11 +90,11 @@ def prepare(peers, venv, leave_out):
     return ready
 
 
-def own_rows(lyra, options, section, weights, precision, leave_out):
+def own_rows(lyra, options, section, weights, precision, leave_out, *arguments):
     """A section's rows of lyra's own benchmark, which no peer takes part in: the medians of all rounds."""
     log(f"== {section}, {TITLES[weights]}, {precision}")
     try:
-        runs = [lyra.bench(weights, precision, ["--only", section]) for _ in range(options.rounds)]
+        runs = [lyra.bench(weights, precision, ["--only", section, *arguments]) for _ in range(options.rounds)]
     except Failure as why:
         leave_out(f"lyra {precision}", f"{section}, {TITLES[weights]}", why)
         return []
@@ -140,7 +140,8 @@ def compare(options):
         rounds.run(group, ready)
     for kind in options.weights if "answer" in options.only else ():
         for precision in options.precisions:
-            rows = own_rows(lyra, options, "answer", kind, precision, rounds.leave_out)
+            rows = own_rows(
+                lyra, options, "answer", kind, precision, rounds.leave_out, "--decode-tokens", str(options.decoded))
             result["answer"] += [{**row, "weights": f"{TITLES[kind]}, {precision}"} for row in rows]
             save()
     return result

@@ -18,8 +18,8 @@ TITLES = {"q8_0": "Q8_0", "q4_0": "Q4_0", "bf16": "BF16", "f32": "F32"}
 SCRIPTS = {
     "llama.cpp": "peers_llama.py", "whisper.cpp": "peers_whisper.py", "PyTorch": "peers_torch.py",
     "CTranslate2": "peers_ctranslate2.py"}
-# Weights that whisper.cpp's file is written in here.
-WHISPER_WEIGHTS = ("q8_0", "bf16")
+# What the other parts' weights are measured in: four bits are for the language model.
+PART_WEIGHTS = ("q8_0", "bf16")
 UNITS = 100
 # Seconds of speech that the units are, when lyra's own row does not say.
 SPEECH_SECONDS = 26.0
@@ -75,15 +75,16 @@ def plan(sections, weights, precisions, prompts, contexts, decoded):
     prompts: tokens that prefill is timed on; contexts: tokens that stand before those whose decoding is timed;
     decoded: how many those are.
     """
+    parts = [kind for kind in weights if kind in PART_WEIGHTS]
     groups = []
     if cases := language_cases(sections, prompts, contexts, decoded):
         groups += [language(kind, precisions, cases) for kind in weights]
     if "encoder" in sections:
-        groups += [encoder(kind, precisions) for kind in weights]
+        groups += [encoder(kind, precisions) for kind in parts]
     if "vision" in sections:
-        groups += [vision(kind, precisions) for kind in weights]
+        groups += [vision(kind, precisions) for kind in parts]
     if "generator" in sections:
-        groups += [generator(kind, precisions) for kind in weights]
+        groups += [generator(kind, precisions) for kind in parts]
     if "vocoder" in sections:
         groups.append(vocoder(precisions))
     return groups
@@ -103,7 +104,7 @@ def language(kind, precisions, cases):
 
 def encoder(kind, precisions):
     measure = Measure("encoder", "encode 30 s of speech", "s", False, {"do": "encode"})
-    peers = {"whisper.cpp": {"weights": kind}} if kind in WHISPER_WEIGHTS else {}
+    peers = {"whisper.cpp": {"weights": kind}}
     if kind == "bf16":
         peers["PyTorch"] = {"part": "encoder", "weights": kind}
     cases = [Case([measure], ["--only", "encoder"])]

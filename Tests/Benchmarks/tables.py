@@ -61,20 +61,22 @@ def comparison_table(rows):
 
 def lyra_table(rows):
     """Rows of lyra's own benchmark, which have no peer."""
-    table = [line(["part", "what", "weights", "result"]), "|---|---|---|--:|"]
+    labels = ["weights"] if any("weights" in row for row in rows) else []
+    table = [line(["part", "what", *labels, "result"]), "|---|---|" + "---|" * len(labels) + "--:|"]
     for row in rows:
-        table.append(line([
-            row["part"], row["what"], row.get("weights", ""), f"{digits(row['value'])} {row['unit']}"]))
+        result = f"{digits(row['value'])} {row['unit']}"
+        table.append(line([row["part"], row["what"], *(row[label] for label in labels), result]))
     return table
 
 
 def heading(result):
     machine, versions = result["machine"], result["versions"]
     contenders = "; ".join(f"{name} {version}" for name, version in versions.items())
+    rounds = f"medians of {result['rounds']} rounds, in turns" if result["rounds"] > 1 else "each measured once"
     return (
         f"{result['date']}, {machine['processor']}, {machine['processors']} processors, {machine['memory_gb']:.0f} GB, "
-        f"{machine['system']}; {result['threads']} threads; preset {result['preset']}, random weights; medians of "
-        f"{result['rounds']} rounds in turns. {contenders}.")
+        f"{machine['system']}; {result['threads']} threads; preset {result['preset']}, random weights; {rounds}. "
+        f"{contenders}.")
 
 
 def markdown(result):
@@ -86,9 +88,10 @@ def markdown(result):
     if rows:
         parts.append(comparison_table(rows))
         widest = max(rows, key=spread)
-        parts.append([
-            f"Rounds of one contender differ by {spread(widest):.0%} of their median at most ({widest['what']}, "
-            f"{TITLES.get(widest['weights'], widest['weights'])})."])
+        if spread(widest) > 0:
+            parts.append([
+                f"Rounds of one contender differ by {spread(widest):.0%} of their median at most ({widest['what']}, "
+                f"{TITLES.get(widest['weights'], widest['weights'])})."])
     if result["answer"]:
         parts.append(["A spoken answer; no peer speaks:"])
         parts.append(lyra_table(result["answer"]))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support import ROOT
+from support import ROOT, TOOL
 
 BENCHMARKS = ROOT / "Tests/Benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -19,7 +19,7 @@ from shape import PICTURE, patch_grid  # noqa: E402
 from tables import advantage, comparison_table, digits, markdown, spread  # noqa: E402
 
 # Stands in for lyra: its rates grow by 1 with every run, in a file beside it.
-TOOL = """#!{python}
+STAND_IN = """#!{python}
 import json, pathlib, sys
 if "--version" in sys.argv:
     sys.exit(print("1.2.3"))
@@ -49,7 +49,7 @@ def tool(tmp_path):
     """Writes a tool that refuses the precision `broken`. → its path"""
     def make(broken=""):
         path = tmp_path / "tool"
-        path.write_text(TOOL.format(python=sys.executable, broken=broken))
+        path.write_text(STAND_IN.format(python=sys.executable, broken=broken))
         path.chmod(0o755)
         return path
 
@@ -135,6 +135,19 @@ def test_a_run_takes_turns_and_writes_medians(tool, tmp_path):
     assert (got["versions"], got["rounds"], got["threads"], got["left_out"]) == ({"lyra": "1.2.3"}, 3, 2, [])
     assert "| prefill 32 | Q8_0 | tokens/s | 106 | 107 |\n" in ended.stdout
     assert ended.stdout == (tmp_path / "out.md").read_text() == markdown(got)
+
+
+def test_lyras_own_benchmark_has_a_row_for_every_section(tmp_path):
+    ended = compare(
+        "--tool", TOOL, "--peers", "none", "--preset", "tiny", "--rounds", 1, "--weights", "q8_0",
+        "--precisions", "fast", "--only", "prefill,decode,encoder,vision,generator,vocoder,answer",
+        "--prompts", 32, "--contexts", 16, "--decoded", 2, "--threads", 1, "--json", tmp_path / "out.json")
+    assert ended.returncode == 0, ended.stderr
+    got = json.loads((tmp_path / "out.json").read_text())
+    assert [row["section"] for row in got["rows"]] == [
+        "prefill", "decode", "encoder", "vision", "generator", "vocoder"]
+    assert all(len(row["samples"]["lyra fast"]) == 1 and row["samples"]["lyra fast"][0] > 0 for row in got["rows"])
+    assert got["left_out"] == [] and {row["weights"] for row in got["answer"]} == {"Q8_0, fast"}
 
 
 def test_what_fails_is_named_and_the_rest_goes_on(tool, tmp_path):
