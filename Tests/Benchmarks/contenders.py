@@ -62,7 +62,7 @@ class Peer:
         self.log = Path(folder) / f"{Path(script).stem}.log"
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONDONTWRITEBYTECODE": "1"}
         try:
-            with open(self.log, "wb") as log:
+            with open(self.log, "ab") as log:
                 self.process = subprocess.Popen(
                     [python, HERE / script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                     stderr=log, env=environment)

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +55,15 @@ def machine():
         "processor": field("/proc/cpuinfo", "model name") or platform.machine(),
         "processors": len(os.sched_getaffinity(0)),
         "memory_gb": int((field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) * 1024 / 1e9,
-        "system": f"{platform.freedesktop_os_release().get('PRETTY_NAME', 'Linux')}, Linux {platform.release()}",
+        "system": f"{distribution()}, Linux {platform.release()}",
     }
+
+
+def distribution():
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return "unknown distribution"
 
 
 def field(path, name):
@@ -73,7 +79,3 @@ def field(path, name):
 def load():
     """The mean number of busy processors in the last minute."""
     return os.getloadavg()[0]
-
-
-def free_bytes(folder):
-    return shutil.disk_usage(folder).free

@@ -15,6 +15,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from contenders import Failure, Peer  # noqa: E402
 from plan import plan  # noqa: E402
+from rounds import Rounds  # noqa: E402
 from shape import PICTURE, patch_grid  # noqa: E402
 from tables import advantage, comparison_table, digits, markdown, spread  # noqa: E402
 
@@ -148,6 +149,54 @@ def test_lyras_own_benchmark_has_a_row_for_every_section(tmp_path):
         "prefill", "decode", "encoder", "vision", "generator", "vocoder"]
     assert all(len(row["samples"]["lyra fast"]) == 1 and row["samples"]["lyra fast"][0] > 0 for row in got["rows"])
     assert got["left_out"] == [] and {row["weights"] for row in got["answer"]} == {"Q8_0, fast"}
+
+
+class Scripted:
+    """lyra and peers that note when they are asked; the peer "tired" fails at its second measurement."""
+
+    def __init__(self):
+        self.asked = []
+
+    def bench(self, weights, precision, options):
+        self.asked.append(f"lyra {precision}")
+        return [{"part": "speech encoder", "what": "one window", "value": 1, "unit": "s"}]
+
+    def start(self, name):
+        return ScriptedPeer(name, self.asked)
+
+
+class ScriptedPeer:
+    idle_share, idle_processor = 0.25, 9
+
+    def __init__(self, name, asked):
+        self.name, self.asked = name, asked
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.asked.append(f"{self.name} ends")
+
+    def ask(self, do, **request):
+        if do == "load":
+            return {"version": "1", "features": ""}
+        self.asked.append(self.name)
+        if self.name == "tired" and self.asked.count("tired") == 2:
+            raise Failure("enough")
+        return {"value": 2}
+
+
+def test_contenders_take_turns_and_one_that_fails_is_asked_no_more():
+    (group,) = plan(["encoder"], ["q8_0"], ["exact"], [512], [128], 16)
+    group.peers = {"tired": {}, "steady": {}, "unwanted": {}}
+    scripted, result = Scripted(), {"rows": [], "versions": {}, "features": {}, "notes": [], "left_out": []}
+    Rounds(scripted, scripted.start, "mini", 3, result, lambda: None).run(group, ["tired", "steady"])
+    assert scripted.asked == [
+        "lyra exact", "tired", "steady", "lyra exact", "tired", "steady", "lyra exact", "steady",
+        "steady ends", "tired ends"]
+    assert result["rows"][0]["samples"] == {"lyra exact": [1, 1, 1], "tired": [2], "steady": [2, 2, 2]}
+    assert result["left_out"] == ["tired, speech encoder, Q8_0: enough"]
+    assert result["notes"] == ["steady, speech encoder, Q8_0: its process used 25% of a processor while it waited"]
 
 
 def test_what_fails_is_named_and_the_rest_goes_on(tool, tmp_path):
