@@ -16,8 +16,12 @@ PACKAGES = {
     "CTranslate2": (["numpy", "ctranslate2"], "import numpy, ctranslate2"),
 }
 # These two are compiled for the processor at hand; the others' wheels choose their kernels as they run.
-COMPILED = ["--no-binary", "llama-cpp-python,pywhispercpp"]
-COMPILER_FLAGS = {"CMAKE_ARGS": "-DGGML_NATIVE=ON -DCMAKE_C_FLAGS=-march=native -DCMAKE_CXX_FLAGS=-march=native"}
+NATIVE = "-DGGML_NATIVE=ON -DCMAKE_C_FLAGS=-march=native -DCMAKE_CXX_FLAGS=-march=native"
+# pywhispercpp's libraries are otherwise looked for where they were compiled, which pip removes.
+COMPILED = {
+    "llama-cpp-python": NATIVE,
+    "pywhispercpp": f"{NATIVE} -DCMAKE_INSTALL_RPATH=$ORIGIN -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
+}
 
 
 class Environment:
@@ -37,17 +41,24 @@ class Environment:
         if self.run([self.python, "-c", imports]) == 0:
             return
         log(f"installing {', '.join(packages)} in {self.folder}")
-        command = [self.python, "-m", "pip", "install", "--disable-pip-version-check", *COMPILED, *packages]
-        if self.run(command) != 0:
-            raise Failure(f"pip could not install {', '.join(packages)}; see {self.log}")
+        for package in packages:
+            if self.install(package) != 0:
+                raise Failure(f"pip could not install {package}; see {self.log}")
         if self.run([self.python, "-c", imports]) != 0:
             raise Failure(f"'{imports}' fails after it was installed; see {self.log}")
 
-    def run(self, command):
+    def install(self, package):
+        command = [self.python, "-m", "pip", "install", "--disable-pip-version-check", package]
+        if package not in COMPILED:
+            return self.run(command)
+        # pip's cache may hold a build with other flags.
+        return self.run([*command, "--no-binary", package, "--no-cache-dir"], CMAKE_ARGS=COMPILED[package])
+
+    def run(self, command, **variables):
         with open(self.log, "ab") as output:
             return subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env={**os.environ, **COMPILER_FLAGS}).returncode
+                env={**os.environ, **variables}).returncode
 
 
 def machine():
