@@ -104,7 +104,10 @@ class RandomWhisper:
 
 def make(preset, kind, path):
     """The file appears under its name once it is whole."""
+    sizes = ENCODER[preset]
+    if sizes["inner"] != 4 * sizes["width"]:
+        raise ValueError(f"whisper.cpp runs encoders that widen four times, and preset {preset} does not")
     partial = f"{path}.partial"
     with open(partial, "wb") as file:
-        RandomWhisper(file, ENCODER[preset], kind).write()
+        RandomWhisper(file, sizes, kind).write()
     os.replace(partial, path)
