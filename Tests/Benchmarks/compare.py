@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Measures lyra beside its peers, in turns, on random weights of one shape. README.md says how, and what is fair."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import environment
+from contenders import Failure, Lyra, Peer, log
+from plan import SCRIPTS, SECTIONS, TITLES, plan
+from rounds import Rounds
+from shape import LANGUAGE
+from tables import markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+# More than this many processors busy before the start, and the figures mean little.
+BUSY = 0.3
+
+
+def names(allowed):
+    def parse(text):
+        chosen = [name for name in text.split(",") if name]
+        if not chosen or not set(chosen) <= set(allowed):
+            raise argparse.ArgumentTypeError(f"'{text}' is not a list of {', '.join(allowed)}")
+        return list(dict.fromkeys(chosen))
+    return parse
+
+
+def numbers(text):
+    try:
+        chosen = [int(number) for number in text.split(",")]
+    except ValueError:
+        chosen = []
+    if not chosen or not all(1 <= number <= 32_000 for number in chosen):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of numbers in 1…32000")
+    return chosen
+
+
+def count(text):
+    return (numbers(text) + [None])[0]
+
+
+def peer_names(text):
+    special = {"all": list(SCRIPTS), "none": []}
+    return special[text] if text in special else names(SCRIPTS)(text)
+
+
+def parser():
+    result = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog="Progress goes to stderr, the table as Markdown to stdout.")
+    add = result.add_argument
+    add("--tool", metavar="FILE", default=os.environ.get("LYRA_TOOL", str(ROOT / ".build/lyra/bin/lyra")),
+        help="lyra's command-line tool")
+    add("--preset", choices=list(LANGUAGE), default="mini", help="the sizes of the parts; tiny tries it out")
+    add("--threads", metavar="N", type=count, default=2, help="threads that each computes with")
+    add("--rounds", metavar="N", type=count, default=3, help="how often each is measured, in turns")
+    add("--only", metavar="SECTIONS", type=names(SECTIONS), default=",".join(SECTIONS), help="what is measured")
+    add("--weights", metavar="TYPES", type=names(["q8_0", "q4_0", "bf16"]), default="q8_0,q4_0,bf16",
+        help="how weights are stored")
+    add("--precisions", metavar="NAMES", type=names(["exact", "fast"]), default="exact,fast",
+        help="lyra's ways of multiplying")
+    add("--prompts", metavar="TOKENS", type=numbers, default="512,4096", help="lengths of prompts that are prefilled")
+    add("--contexts", metavar="TOKENS", type=numbers, default="128,4096", help="tokens that decoding stands after")
+    add("--decoded", metavar="N", type=count, default=24, help="tokens that are decoded, and of the answer")
+    add("--peers", metavar="NAMES", type=peer_names, default="all", help=f"all, none, or some of {', '.join(SCRIPTS)}")
+    add("--venv", metavar="DIR", default=str(ROOT / ".build/peers"),
+        help="virtual environment of the peers; made, and what is missing installed, when it is needed")
+    add("--models", metavar="DIR", default=argparse.SUPPRESS,
+        help="where random models are kept for the next time (default: models in --venv)")
+    add("--patience", metavar="SECONDS", type=float, default=1800.0, help="after which an answer is given up")
+    add("--json", metavar="FILE", default=argparse.SUPPRESS, help="all samples as JSON; written anew after every step")
+    add("--markdown", metavar="FILE", default=argparse.SUPPRESS, help="the table goes there too")
+    return result
+
+
+def prepare(peers, venv, leave_out):
+    """→ those of the peers that can run"""
+    ready = []
+    for name in peers:
+        try:
+            venv.prepare(name)
+            ready.append(name)
+        except Failure as why:
+            leave_out(name, "all", why)
+    return ready
+
+
+def own_rows(lyra, options, section, weights, precision, leave_out, *arguments):
+    """A section's rows of lyra's own benchmark, which no peer takes part in: the medians of all rounds."""
+    log(f"== {section}, {TITLES[weights]}, {precision}")
+    try:
+        runs = [lyra.bench(weights, precision, ["--only", section, *arguments]) for _ in range(options.rounds)]
+    except Failure as why:
+        leave_out(f"lyra {precision}", f"{section}, {TITLES[weights]}", why)
+        return []
+    return [{**rows[0], "value": median(row["value"] for row in rows)} for rows in zip(*runs)]
+
+
+def compare(options):
+    """→ the comparison's JSON object"""
+    result = {
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "machine": environment.machine(),
+        "load_before": environment.load(), "preset": options.preset, "threads": options.threads,
+        "rounds": options.rounds, "versions": {}, "features": {}, "limits": [], "rows": [], "answer": [], "notes": [],
+        "left_out": []}
+    venv = environment.Environment(options.venv)
+    models = Path(options.models) if options.models else venv.folder / "models"
+
+    def save():
+        if options.json:
+            Path(options.json).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+    def start(name):
+        arguments = [options.threads] if name == "PyTorch" else [options.threads, models]
+        return Peer(name, SCRIPTS[name], arguments, venv.python, venv.folder, options.threads, options.patience)
+
+    lyra = Lyra(options.tool, options.preset, options.threads, options.patience)
+    rounds = Rounds(lyra, start, options.preset, options.rounds, result, save)
+    result["versions"]["lyra"] = lyra.version()
+    groups = plan(
+        options.only, options.weights, options.precisions, options.prompts, options.contexts, options.decoded)
+    ready = prepare(
+        [name for name in options.peers if any(name in group.peers for group in groups)], venv, rounds.leave_out)
+    if ready:
+        models.mkdir(parents=True, exist_ok=True)
+    if result["load_before"] > BUSY:
+        result["notes"].append(
+            f"the machine was not idle when this began: {result['load_before']:.1f} processors were busy")
+    if "limits" in options.only:
+        # What the machine reaches depends neither on the weights nor on the precision.
+        kind, precision = options.weights[0], options.precisions[0]
+        result["limits"] = own_rows(lyra, options, "limits", kind, precision, rounds.leave_out)
+        save()
+    for group in groups:
+        rounds.run(group, ready)
+    for kind in options.weights if "answer" in options.only else ():
+        for precision in options.precisions:
+            rows = own_rows(
+                lyra, options, "answer", kind, precision, rounds.leave_out, "--decode-tokens", str(options.decoded))
+            result["answer"] += [{**row, "weights": f"{TITLES[kind]}, {precision}"} for row in rows]
+            save()
+    return result
+
+
+def main():
+    options = parser().parse_args(namespace=argparse.Namespace(models=None, json=None, markdown=None))
+    try:
+        result = compare(options)
+    except (Failure, OSError) as why:
+        sys.exit(f"compare.py: {why}")
+    except KeyboardInterrupt:
+        sys.exit("compare.py: interrupted; --json has what was measured until then")
+    text = markdown(result)
+    print(text, end="")
+    if options.markdown:
+        Path(options.markdown).write_text(text)
+    measured = result["limits"] or result["answer"] or any(row["samples"] for row in result["rows"])
+    if not measured:
+        sys.exit("compare.py: nothing was measured")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""PyTorch as a peer, with transformers' models and its scaled-dot-product attention: peers_torch.py THREADS."""
+
+import inspect
+import sys
+
+import torch
+import transformers
+from torch import nn
+from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM, Qwen2Model, WhisperConfig
+from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+import shape
+from hifigan import CodeHiFiGAN
+from worker import serve, timed
+
+TYPES = {"bf16": torch.bfloat16, "f32": torch.float32}
+# The argument's name is newer in newer releases.
+CACHE = next(
+    name for name in ("cache", "past_key_values") if name in inspect.signature(Qwen2ForCausalLM.forward).parameters)
+
+
+def build(model, config, dtype):
+    """→ the model with the random weights that it begins training with."""
+    return model._from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
+
+
+class Language:
+    def __init__(self, preset, dtype):
+        sizes = shape.LANGUAGE[preset]
+        self.vocabulary = sizes["vocabulary"]
+        config = Qwen2Config(
+            vocab_size=self.vocabulary, hidden_size=sizes["hidden"], intermediate_size=sizes["inner"],
+            num_hidden_layers=sizes["layers"], num_attention_heads=sizes["heads"],
+            num_key_value_heads=sizes["kv_heads"], rms_norm_eps=shape.NORM_EPSILON, tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": shape.ROPE_THETA})
+        self.model = build(Qwen2ForCausalLM, config, dtype)
+
+    def warm_up(self):
+        self.fill(32)
+        self.next_token()
+
+    def run(self, tokens):
+        self.logits = self.model(
+            input_ids=torch.tensor([tokens]), use_cache=True, logits_to_keep=1, **{CACHE: self.cache}).logits[0, -1]
+
+    def fill(self, count):
+        # Tokens of the prompt that the cache holds, and nothing else.
+        self.held = 0
+        self.cache = DynamicCache()
+        self.run(shape.prompt(count, self.vocabulary))
+        self.held = count
+
+    def next_token(self):
+        self.held = 0
+        self.run([int(self.logits.argmax())])
+
+    def prefill(self, tokens):
+        return {"value": tokens / timed(lambda: self.fill(tokens))}
+
+    def decode(self, after, tokens):
+        if self.held != after:
+            self.fill(after)
+        return {"value": tokens / timed(lambda: [self.next_token() for _ in range(tokens)])}
+
+
+class Generator:
+    """The speech generator: a token's row, repeated, through causal layers to the scores of the units."""
+
+    def __init__(self, preset, dtype):
+        sizes, hidden = shape.GENERATOR[preset], shape.LANGUAGE[preset]["hidden"]
+        width, heads = sizes["width"], sizes["heads"]
+        # The layers take rows, not tokens.
+        config = Qwen2Config(
+            vocab_size=1, hidden_size=width, intermediate_size=sizes["inner"], num_hidden_layers=sizes["layers"],
+            num_attention_heads=heads, num_key_value_heads=heads, rms_norm_eps=shape.NORM_EPSILON, pad_token_id=None,
+            rope_parameters={"rope_type": "default", "rope_theta": shape.ROPE_THETA})
+        self.layers = build(Qwen2Model, config, dtype)
+        self.enter, self.leave = nn.Linear(hidden, width).to(dtype), nn.Linear(width, sizes["units"] + 1).to(dtype)
+        self.row = torch.randn(1, 1, hidden, dtype=dtype)
+
+    def warm_up(self):
+        self.generate(tokens=1)
+
+    def append(self, cache):
+        rows = self.enter(self.row.repeat_interleave(shape.POSITIONS_PER_TOKEN, 1))
+        self.leave(self.layers(inputs_embeds=rows, use_cache=True, **{CACHE: cache}).last_hidden_state).argmax(-1)
+
+    def generate(self, tokens):
+        cache = DynamicCache()
+        return {"value": timed(lambda: [self.append(cache) for _ in range(tokens)]) / tokens * 1e3}
+
+
+class Encoder:
+    """Whisper's, on a window of mel frames."""
+
+    def __init__(self, preset, dtype):
+        sizes = shape.ENCODER[preset]
+        config = WhisperConfig(
+            d_model=sizes["width"], encoder_layers=sizes["layers"], encoder_attention_heads=sizes["heads"],
+            encoder_ffn_dim=sizes["inner"], num_mel_bins=sizes["mels"], max_source_positions=sizes["positions"])
+        self.model = build(WhisperEncoder, config, dtype)
+        self.window = torch.randn(1, sizes["mels"], 2 * sizes["positions"], dtype=dtype)
+
+    def warm_up(self):
+        self.encode()
+
+    def encode(self):
+        return {"value": timed(lambda: self.model(self.window))}
+
+
+class Vision:
+    """Qwen2-VL's tower, on the patches of a picture."""
+
+    def __init__(self, preset, dtype):
+        sizes = shape.VISION[preset]
+        config = qwen2_vl.Qwen2VLVisionConfig(
+            depth=sizes["layers"], embed_dim=sizes["width"], num_heads=sizes["heads"], hidden_size=sizes["output"],
+            patch_size=shape.PATCH, temporal_patch_size=shape.TEMPORAL_PATCH, spatial_merge_size=shape.MERGE)
+        self.model = build(qwen2_vl.Qwen2VisionTransformerPretrainedModel, config, dtype)
+        rows, columns = shape.patch_grid(*shape.PICTURE)
+        self.patches = torch.randn(rows * columns, 3 * shape.TEMPORAL_PATCH * shape.PATCH ** 2, dtype=dtype)
+        self.grid = torch.tensor([[1, rows, columns]])
+
+    def warm_up(self):
+        self.see()
+
+    def see(self):
+        return {"value": timed(lambda: self.model(self.patches, grid_thw=self.grid))}
+
+
+class Vocoder:
+    def __init__(self, preset, dtype):
+        self.model = CodeHiFiGAN(**shape.VOCODER[preset]).to(dtype).eval()
+
+    def warm_up(self):
+        self.vocode(units=10, seconds=2)
+
+    def vocode(self, units, seconds):
+        """So many units, spread over so many seconds of speech."""
+        frames = max(units, round(seconds * shape.FRAMES_PER_SECOND))
+        spread = torch.full((units,), frames // units)
+        spread[:frames % units] += 1
+        ids = torch.arange(units) * 37 % self.model.units.num_embeddings
+        return {"value": frames / shape.FRAMES_PER_SECOND / timed(lambda: self.model(ids, spread))}
+
+
+class Parts:
+    """The one part that is loaded, and what can be asked of it."""
+
+    classes = {
+        "language": Language, "encoder": Encoder, "vision": Vision, "generator": Generator, "vocoder": Vocoder}
+
+    def load(self, part, preset, weights):
+        torch.manual_seed(1)
+        self.part = self.classes[part](preset, TYPES[weights])
+        # A first run allocates, and chooses kernels.
+        self.part.warm_up()
+        versions = f"{torch.__version__}, transformers {transformers.__version__}"
+        return {"version": versions, "features": torch.backends.cpu.get_cpu_capability()}
+
+    def ask(self, name):
+        return lambda **request: getattr(self.part, name)(**request)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[1]))
+    parts = Parts()
+    with torch.inference_mode():
+        names = ("prefill", "decode", "encode", "see", "generate", "vocode")
+        serve({"load": parts.load, **{name: parts.ask(name) for name in names}})

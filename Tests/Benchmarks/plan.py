@@ -1,0 +1,152 @@
+"""What is compared with what: groups of measurements that share the models they need."""
+
+import re
+from dataclasses import dataclass, field
+
+SECTIONS = ("limits", "prefill", "decode", "encoder", "vision", "generator", "vocoder", "answer")
+# The rows of lyra's benchmark: its part, and how the row's description begins.
+LYRA_ROWS = {
+    "prefill": ("language model", "prefill"),
+    "decode": ("language model", "decode"),
+    "encoder": ("speech encoder", ""),
+    "vision": ("vision encoder", ""),
+    "generator": ("speech generator", ""),
+    "vocoder": ("vocoder", ""),
+}
+# What the tables call them.
+TITLES = {"q8_0": "Q8_0", "q4_0": "Q4_0", "bf16": "BF16", "f32": "F32"}
+SCRIPTS = {
+    "llama.cpp": "peers_llama.py", "whisper.cpp": "peers_whisper.py", "PyTorch": "peers_torch.py",
+    "CTranslate2": "peers_ctranslate2.py"}
+# What the other parts' weights are measured in: four bits are for the language model.
+PART_WEIGHTS = ("q8_0", "bf16")
+UNITS = 100
+# Seconds of speech that the units are, when lyra's own row does not say.
+SPEECH_SECONDS = 26.0
+
+
+@dataclass
+class Measure:
+    section: str
+    what: str
+    unit: str
+    # Whether a larger value is the better one.
+    higher: bool
+    # What a peer is asked for it.
+    request: dict
+
+    def row_in(self, rows):
+        """lyra's row for it, or None."""
+        part, start = LYRA_ROWS[self.section]
+        return next((row for row in rows if row["part"] == part and row["what"].startswith(start)), None)
+
+    def request_like(self, row):
+        """The request for as much work as lyra's row, or None, says that lyra did."""
+        if self.section != "vocoder":
+            return self.request
+        said = re.match(r"([0-9.]+) s of speech", row["what"]) if row else None
+        return {**self.request, "seconds": float(said[1]) if said else SPEECH_SECONDS}
+
+
+@dataclass
+class Case:
+    """Measurements that one run of lyra gives."""
+
+    measures: list
+    options: list
+
+
+@dataclass
+class Group:
+    """Cases on one set of weights: lyra with each of the precisions, and the peers with what they load."""
+
+    title: str
+    # What the rows say, and what lyra stores the other parts in.
+    weights: str
+    dtype: str
+    precisions: list
+    cases: list
+    peers: dict = field(default_factory=dict)
+
+
+def plan(sections, weights, precisions, prompts, contexts, decoded):
+    """→ the groups in the order in which they are measured.
+
+    prompts: tokens that prefill is timed on; contexts: tokens that stand before those whose decoding is timed;
+    decoded: how many those are.
+    """
+    parts = [kind for kind in weights if kind in PART_WEIGHTS]
+    groups = []
+    if cases := language_cases(sections, prompts, contexts, decoded):
+        groups += [language(kind, precisions, cases) for kind in weights]
+    if "encoder" in sections:
+        groups += [encoder(kind, precisions) for kind in parts]
+    if "vision" in sections:
+        groups += [vision(kind, precisions) for kind in parts]
+    if "generator" in sections:
+        groups += [generator(kind, precisions) for kind in parts]
+    if "vocoder" in sections:
+        groups.append(vocoder(precisions))
+    return groups
+
+
+def language(kind, precisions, cases):
+    requests = [measure.request for case in cases for measure in case.measures]
+    longest = max(request.get("after", 0) + request["tokens"] for request in requests)
+    # Peers warm up on 33 tokens, and llama.cpp pads a context to 256.
+    peers = {"llama.cpp": {"weights": kind, "context": (max(longest, 64) + 255) // 256 * 256}}
+    if kind == "bf16":
+        peers["PyTorch"] = {"part": "language", "weights": kind}
+    if kind == "q8_0":
+        peers["CTranslate2"] = {"weights": kind}
+    return Group(f"language model, {TITLES[kind]}", kind, kind, precisions, cases, peers)
+
+
+def encoder(kind, precisions):
+    measure = Measure("encoder", "encode 30 s of speech", "s", False, {"do": "encode"})
+    peers = {"whisper.cpp": {"weights": kind}}
+    if kind == "bf16":
+        peers["PyTorch"] = {"part": "encoder", "weights": kind}
+    cases = [Case([measure], ["--only", "encoder"])]
+    return Group(f"speech encoder, {TITLES[kind]}", kind, kind, precisions, cases, peers)
+
+
+def vision(kind, precisions):
+    measure = Measure("vision", "encode an image of 1024 × 768", "s", False, {"do": "see"})
+    peers = {"PyTorch": {"part": "vision", "weights": kind}} if kind == "bf16" else {}
+    cases = [Case([measure], ["--only", "vision"])]
+    return Group(f"vision encoder, {TITLES[kind]}", kind, kind, precisions, cases, peers)
+
+
+def generator(kind, precisions):
+    # As many tokens as lyra's benchmark takes the mean of.
+    measure = Measure("generator", "units of one token", "ms", False, {"do": "generate", "tokens": 4})
+    peers = {"PyTorch": {"part": "generator", "weights": kind}} if kind == "bf16" else {}
+    cases = [Case([measure], ["--only", "generator"])]
+    return Group(f"speech generator, {TITLES[kind]}", kind, kind, precisions, cases, peers)
+
+
+def vocoder(precisions):
+    measure = Measure("vocoder", f"speech of {UNITS} units", "× real time", True, {"do": "vocode", "units": UNITS})
+    cases = [Case([measure], ["--only", "vocoder"])]
+    return Group("vocoder, F32", "f32", "bf16", precisions, cases, {"PyTorch": {"part": "vocoder", "weights": "f32"}})
+
+
+def language_cases(sections, prompts, contexts, decoded):
+    prompts = prompts if "prefill" in sections else []
+    contexts = contexts if "decode" in sections else []
+    cases = []
+    for index in range(max(len(prompts), len(contexts))):
+        measures, options = [], []
+        for tokens in prompts[index:index + 1]:
+            measures.append(Measure(
+                "prefill", f"prefill {tokens}", "tokens/s", True, {"do": "prefill", "tokens": tokens}))
+            options += ["--prompt-tokens", str(tokens)]
+        for after in contexts[index:index + 1]:
+            measures.append(Measure(
+                "decode", f"decode after {after}", "tokens/s", True,
+                {"do": "decode", "after": after, "tokens": decoded}))
+            options += ["--decode-after", str(after), "--decode-tokens", str(decoded)]
+        only = ",".join(measure.section for measure in measures)
+        cases.append(Case(measures, ["--only", only, *options]))
+    return cases

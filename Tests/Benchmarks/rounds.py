@@ -1,0 +1,95 @@
+"""Measures a group: all contenders of a case one after the other, then all of them again."""
+
+from contextlib import ExitStack
+
+from contenders import Failure, log
+from tables import digits
+
+# A worker that waits may use so much of a processor, or so many seconds of it in all; more is worth a word.
+IDLE_SHARE, IDLE_SECONDS = 0.02, 0.5
+
+
+class Rounds:
+    """
+    lyra: the tool. start_peer: name → a Peer, or a Failure. result: the comparison's JSON object, to which rows and
+    what was left out are added. save: writes it.
+    """
+
+    def __init__(self, lyra, start_peer, preset, count, result, save):
+        self.lyra, self.start_peer, self.preset, self.count = lyra, start_peer, preset, count
+        self.result, self.save = result, save
+
+    def leave_out(self, who, title, why):
+        note = f"{who}, {title}: {why}"
+        if note not in self.result["left_out"]:
+            log(f"left out: {note}")
+            self.result["left_out"].append(note)
+
+    def run(self, group, names):
+        """`names`: the peers that may be asked."""
+        log(f"== {group.title}")
+        with ExitStack() as stack:
+            peers = {}
+            for name, request in group.peers.items():
+                if name in names and (peer := self.load(name, request, group, stack)):
+                    peers[name] = peer
+            precisions = list(group.precisions)
+            for case in group.cases:
+                self.run_case(group, case, precisions, peers)
+                self.save()
+            for name, peer in peers.items():
+                if peer.idle_share > IDLE_SHARE and peer.idle_processor > IDLE_SECONDS:
+                    self.result["notes"].append(
+                        f"{name}, {group.title}: its process used {peer.idle_share:.0%} of a processor while it waited")
+        self.save()
+
+    def load(self, name, request, group, stack):
+        log(f"{name} loads")
+        try:
+            peer = stack.enter_context(self.start_peer(name))
+            answer = peer.ask("load", preset=self.preset, **request)
+        except Failure as why:
+            self.leave_out(name, group.title, why)
+            return None
+        self.result["versions"][name] = answer["version"]
+        self.result["features"][name] = answer["features"]
+        return peer
+
+    def run_case(self, group, case, precisions, peers):
+        rows = [self.add_row(group, measure) for measure in case.measures]
+        latest = [None] * len(rows)
+        for number in range(self.count):
+            log(f"round {number + 1} of {self.count}: {', '.join(measure.what for measure in case.measures)}")
+            for precision in list(precisions):
+                try:
+                    found = self.lyra.bench(group.dtype, precision, case.options)
+                except Failure as why:
+                    self.leave_out(f"lyra {precision}", group.title, why)
+                    precisions.remove(precision)
+                    continue
+                for index, measure in enumerate(case.measures):
+                    if (row := measure.row_in(found)) is None:
+                        self.leave_out(f"lyra {precision}", group.title, f"its benchmark has no row '{measure.what}'")
+                    else:
+                        latest[index] = row
+                        self.add_sample(rows[index], f"lyra {precision}", row["value"])
+            for name in list(peers):
+                try:
+                    for index, measure in enumerate(case.measures):
+                        answer = peers[name].ask(**measure.request_like(latest[index]))
+                        self.add_sample(rows[index], name, answer["value"])
+                except Failure as why:
+                    self.leave_out(name, group.title, why)
+                    # Its process stays until the group ends, but is asked no more.
+                    del peers[name]
+
+    def add_row(self, group, measure):
+        row = {
+            "section": measure.section, "what": measure.what, "weights": group.weights, "unit": measure.unit,
+            "better": "higher" if measure.higher else "lower", "samples": {}}
+        self.result["rows"].append(row)
+        return row
+
+    def add_sample(self, row, who, value):
+        row["samples"].setdefault(who, []).append(value)
+        log(f"  {row['what']}, {who}: {digits(value)} {row['unit']}")
