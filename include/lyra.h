@@ -127,13 +127,12 @@ typedef struct lyra_model_options {
 lyra_status lyra_model_options_init_size(lyra_model_options *options, size_t size);
 #define lyra_model_options_init(options) lyra_model_options_init_size((options), sizeof(lyra_model_options))
 
-/* Opens the checkpoint directory `path` (config.json, safetensors, vocabulary, adapters) and its towers; or a GGUF file:
- * one that `lyra convert` made of all that, or a language model for llama.cpp ("qwen2vl", "qwen2"), which then knows text
- * only. Weights are mapped, not copied: the files may be replaced or removed while the model is open, but not be shortened
- * in place. Those in blocks (Q8_0, Q4_K, ...) are copied into memory in the order of the fastest kernels.
+/* Opens the checkpoint directory `path` (config.json, safetensors, vocabulary, adapters) and its towers; or a GGUF file
+ * that `lyra convert` made of it, or one of llama.cpp's ("qwen2vl", "qwen2"), which knows text only. Weights are mapped: the
+ * files may be replaced or removed while the model is open, but not be shortened in place; blocks (Q8_0, ...) are copied.
  * `options` may be NULL. The caller owns *out and closes it with lyra_model_close.
- * Errors: LYRA_E_MISSING for what is not there, LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_UNSUPPORTED, LYRA_E_MEMORY; LYRA_E_STATE
- * if the progress callback gave up. A tower or vocoder that is not found is no error until something needs it. Any thread. */
+ * Errors: LYRA_E_MISSING, LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_UNSUPPORTED, LYRA_E_MEMORY; LYRA_E_STATE if the progress callback
+ * gave up. A tower or vocoder that is not found is no error until something needs it. Any thread. */
 lyra_status lyra_model_open(const char *path, const lyra_model_options *options, lyra_model **out);
 
 /* Closes a model. Sessions that still use it go on working, and its memory is given back with the last of them.

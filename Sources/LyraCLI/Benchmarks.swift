@@ -186,9 +186,10 @@ final class Benchmarks {
             try session.feed(text: "What is said here?")
             try session.endTurn()
             while try !session.step().contains(.end) { _ = session.readAudio() }
+            // Milliseconds, from the turn's end on.
             let timings = session.usage.timings, before = timings.encode + timings.prefill
             let audio = Double(session.usage.audioSamples) / Double(try checkpoint.vocoder.get().sampleRate)
-            runs.append((audio / (timings.total - before), timings.firstAudio - before, audio))
+            runs.append((1e3 * audio / (timings.total - before), (timings.firstAudio - before) / 1e3, audio))
         }
         let speed = runs.map(\.speed).sorted()[repetitions / 2], first = runs.map(\.first).sorted()[repetitions / 2]
         let audio = ((runs.first?.audio ?? 0) * 10).rounded() / 10

@@ -22,7 +22,8 @@ OPTIONS = {
     "make-tiny": ["--seed", "--preset"],
     "bench": [],
     "bench parts": [
-        "--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--video", "--json"],
+        "--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--decode-after",
+        "--precision", "--only", "--video", "--json"],
     "bench extractor": [
         "--preset", "--lengths", "--keep", "--blocks", "--dtype", "--kv-type", "--threads", "--repetitions", "--json",
         "--plot"],
