@@ -97,8 +97,7 @@ typedef void (*lyra_log_callback)(void *user, lyra_log_level level, const char *
  * open then fails with LYRA_E_STATE. Called on the thread that opens; must not call lyra. */
 typedef int32_t (*lyra_open_callback)(void *user, size_t done, size_t total);
 
-/* How exactly products with BF16 weights, and attention, are computed. */
-typedef int32_t lyra_precision;
+typedef int32_t lyra_precision; /* how exactly products with BF16 weights, and attention, are computed */
 enum {
     LYRA_PRECISION_DEFAULT = 0, /* exact; fast for a model whose weights are in blocks, which round to 8 bits anyway */
     LYRA_PRECISION_EXACT = 1,   /* in F32: the reference's numbers; weights stay in the mapped files */
