@@ -64,6 +64,13 @@ public final class KeyValueCache {
         keyPages.indices.reduce(0) { $0 + 2 * pageByteCount($1) }
     }
 
+    /// Bytes of the rows that are in use, without the rest of the last page.
+    public var usedByteCount: Int {
+        keyPages.indices.reduce(0) {
+            $0 + 2 * pageByteCount($1) / Self.pageRows * min(rows - $1 * Self.pageRows, Self.pageRows)
+        }
+    }
+
     /// Bytes that a cache allocates for `rows` rows that are appended to it: whole pages. `Int.max` if they cannot be
     /// counted.
     public static func byteCount(rows: Int, kvHeads: Int, headDim: Int, type: KeyValueType) -> Int {

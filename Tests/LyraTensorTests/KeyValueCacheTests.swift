@@ -97,6 +97,8 @@ import Testing
         for (rows, narrow, wide) in [(999, 1, 3), (513, 1, 2), (512, 1, 1), (1, 1, 0), (0, 0, 0)] {
             cache.truncate(to: rows)
             #expect(cache.byteCount == bytes(narrow: narrow, wide: wide))
+            let narrowRows = min(narrow * KeyValueCache.pageRows, rows)
+            #expect(cache.usedByteCount == 2 * (narrowRows * bytesOfRow + (rows - narrowRows) * 40))
         }
         #expect(KeyValueCache.byteCount(rows: .max, kvHeads: 8, headDim: 128, type: type) == .max)
         #expect(KeyValueCache.byteCount(rows: 1, kvHeads: .max, headDim: .max, type: type) == .max)

@@ -55,6 +55,7 @@ def test_constants_are_the_headers(ask_compiler):
         + [(f"LYRA_SAMPLING_{name.upper()}", value) for name, value in _abi.SAMPLING.items()]
         + [(f"LYRA_EXTRACTOR_{name.upper()}", value) for name, value in _abi.EXTRACTOR.items()]
         + [(f"LYRA_KV_{name.upper()}", value) for name, value in _abi.KV_TYPES.items()]
+        + [(f"LYRA_PRECISION_{name.upper()}", value) for name, value in _abi.PRECISIONS.items()]
         + [(f"LYRA_MEDIA_{kind.name}", kind) for kind in lyra.MediaKind]
         + [(f"LYRA_LOG_{name.upper()}", value) for value, name in _abi.LOG_LEVELS.items()]
         + [(f"LYRA_EVENT_{name}", getattr(_abi, f"EVENT_{name}")) for name in ("PROGRESS", "TEXT", "AUDIO", "END")]

@@ -90,7 +90,7 @@ struct ExtractorBench {
         }
         var row = try prefill.lastRow(decoder)
         let prefilled = now()
-        current.cache = caches.reduce(0) { $0 + bytes($1) }
+        current.cache = caches.reduce(0) { $0 + $1.usedByteCount }
         for step in 0..<Self.decodeTokens {
             if Interrupt.isRequested { return false }
             let logits = try decoder.logits(row)
@@ -103,13 +103,5 @@ struct ExtractorBench {
         current.allocated = caches.reduce(0) { $0 + $1.byteCount }
         current.peak = ProcessMemory.peak.map { max($0, current.peak ?? 0) }
         return true
-    }
-
-    /// Of the rows that are in use, without the rest of the last page.
-    private func bytes(_ cache: KeyValueCache) -> Int {
-        let page = KeyValueCache.pageRows
-        return cache.rows
-            * (KeyValueCache.byteCount(
-                rows: page, kvHeads: cache.kvHeads, headDim: cache.headDim, type: cache.type) / page)
     }
 }
