@@ -3,7 +3,7 @@ import Lyra
 import LyraModel
 import LyraTensor
 
-/// `--extractor`: "off", or "blocks=4,keep=0.7".
+/// `--extractor`: "off", "blocks=4,keep=0.7", or "gap=7,keep=0.7" for blocks of so many layers.
 struct ExtractorOption: ExpressibleByArgument {
     let choice: SessionOptions.ExtractorChoice
 
@@ -12,17 +12,23 @@ struct ExtractorOption: ExpressibleByArgument {
             choice = .off
             return
         }
-        var blocks: Int?, keep: Float?
+        var blocks: Int?, gap: Int?, keep: Float?
         for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
             let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
             switch (pair.first, pair.last) {
             case ("blocks", let value?) where pair.count == 2 && blocks == nil: blocks = Int(value) ?? 0
+            case ("gap", let value?) where pair.count == 2 && gap == nil: gap = Int(value) ?? 0
             case ("keep", let value?) where pair.count == 2 && keep == nil: keep = Float(value) ?? 0
             default: return nil
             }
         }
-        guard let blocks, let keep, let extractor = try? Extractor(blocks: blocks, keep: keep) else { return nil }
-        choice = .on(extractor)
+        guard let keep, (blocks == nil) != (gap == nil) else { return nil }
+        do {
+            choice = .on(
+                try blocks.map { try Extractor(blocks: $0, keep: keep) } ?? Extractor(gap: gap ?? 0, keep: keep))
+        } catch {
+            return nil
+        }
     }
 }
 

@@ -1,5 +1,4 @@
 import Glibc
-import Synchronization
 
 /// Large blocks of memory that come and go with every product: what is given back is kept for the next, up to a limit.
 ///
@@ -17,7 +16,20 @@ public enum BufferPool {
         var blocks: [Int: [UInt]] = [:]
         var bytes = 0
     }
-    private static let kept = Mutex(Kept())
+    /// Guarded by `lock`.
+    nonisolated(unsafe) private static var kept = Kept()
+    /// One of the system's, which ThreadSanitizer knows also where threads wait for each other. Lives as long as the process.
+    nonisolated(unsafe) private static let lock = {
+        let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+        pthread_mutex_init(lock, nil)
+        return lock
+    }()
+
+    private static func withKept<R>(_ body: (inout Kept) -> R) -> R {
+        pthread_mutex_lock(lock)
+        defer { pthread_mutex_unlock(lock) }
+        return body(&kept)
+    }
 
     /// The size of the block that serves `bytes`, at least `leastBytes`: in steps of an eighth, so that sizes which differ
     /// a little share blocks. Nil if it cannot be counted.
@@ -32,7 +44,7 @@ public enum BufferPool {
     /// A block of `size` bytes, as `blockSize` gave it, aligned to a page; nil if there is no memory. What it holds is
     /// anything.
     static func take(_ size: Int) -> UnsafeMutableRawPointer? {
-        let found = kept.withLock { kept -> UInt? in
+        let found = withKept { kept -> UInt? in
             guard let block = kept.blocks[size]?.popLast() else { return nil }
             kept.bytes -= size
             return block
@@ -43,7 +55,7 @@ public enum BufferPool {
     /// Gives back what `take` gave.
     static func give(_ block: UnsafeMutableRawPointer, _ size: Int) {
         let address = UInt(bitPattern: block)
-        let isKept = kept.withLock { kept in
+        let isKept = withKept { kept in
             guard size <= limit - kept.bytes else { return false }
             kept.blocks[size, default: []].append(address)
             kept.bytes += size
@@ -54,7 +66,7 @@ public enum BufferPool {
 
     /// Gives all that is kept back to the system: for when nothing is to be computed soon.
     public static func trim() {
-        let blocks = kept.withLock { kept in
+        let blocks = withKept { kept in
             defer { kept = Kept() }
             return kept.blocks
         }

@@ -39,7 +39,8 @@ def check(got, want, wav):
 
 
 @pytest.mark.parametrize("variant, turn, option", [
-    ("a", "long", "blocks=4,keep=0.7"), ("b", "long", "keep=0.7,blocks=3"), ("b", "image", "blocks=2,keep=0.5")])
+    ("a", "long", "blocks=4,keep=0.7"), ("b", "long", "keep=0.7,blocks=3"), ("b", "image", "blocks=2,keep=0.5"),
+    ("a", "image", "gap=3,keep=0.5")])
 def test_with_the_extractor_turns_are_the_references(variant, turn, option, recordings, pictures, tmp_path):
     fed = long_turn(variant, recordings) if turn == "long" else image_turn(variant, recordings, pictures)
     got = answer(*model_of(variant), *fed, "--extractor", option, "--speak", tmp_path / "answer.wav")
@@ -107,7 +108,8 @@ def test_silent_windows_are_left_out_on_request(tmp_path):
 @pytest.mark.parametrize("option, value", [
     ("--extractor", value) for value in (
         "on", "", "blocks=4", "keep=0.7", "blocks=0,keep=0.5", "blocks=4,keep=0", "blocks=4,keep=1.5", "blocks=4,keep=nan",
-        "blocks=4,keep=0.7,", "blocks=4,blocks=4,keep=0.7", "4,0.7", "blocks=x,keep=0.7")] + [
+        "blocks=4,keep=0.7,", "blocks=4,blocks=4,keep=0.7", "4,0.7", "blocks=x,keep=0.7",
+        "gap=0,keep=0.7", "gap=2", "gap=2,blocks=4,keep=0.7")] + [
     ("--kv-type", "f8"), ("--max-memory", "0"), ("--max-memory", "-1"), ("--max-memory", "9999999999G"),
     ("--max-memory", "lots")])
 def test_wrong_usage_is_64(option, value):
