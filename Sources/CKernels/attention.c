@@ -57,7 +57,9 @@ static void attention_tile(void *context, size_t index) {
 int lk_attention(float *out, const float *q, const void *const *k_pages, const void *const *v_pages,
                  const float *const *k_scales, const float *const *v_scales, const lk_attention_shape *shape) {
     if (shape->rows == 0) return LK_OK;
-    if (shape->fast && shape->rows > LK_FEW_ROWS && lk_flash_kernels())
+    /* Keys are padded to groups of 8, which only the end of them all may cut. */
+    int in_groups = shape->page_rows % 8 == 0 || shape->page_rows >= shape->kv_rows;
+    if (shape->fast && shape->rows > LK_FEW_ROWS && in_groups && lk_flash_kernels())
         return lk_flash_attention(out, q, k_pages, v_pages, k_scales, v_scales, shape);
     attention_job job = {out, q, k_pages, v_pages, k_scales, v_scales, shape, shape->heads / shape->kv_heads,
                          tile_rows(shape), 0};

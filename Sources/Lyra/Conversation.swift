@@ -24,14 +24,16 @@ struct Conversation {
 
     /// Everything that a turn changes, so that it can be taken back. The caches only grow at their end.
     struct Mark {
-        let lengths: [Int]
+        let caches: [KeyValueCache.Mark]
         let rest: Conversation
+
+        var lengths: [Int] { caches.map(\.rows) }
     }
 
-    func mark() -> Mark { Mark(lengths: caches.map(\.rows), rest: self) }
+    func mark() -> Mark { Mark(caches: caches.map { $0.mark() }, rest: self) }
 
     mutating func restore(_ mark: Mark) {
         self = mark.rest
-        for (cache, length) in zip(caches, mark.lengths) { cache.truncate(to: length) }
+        for (cache, before) in zip(caches, mark.caches) { cache.restore(to: before) }
     }
 }

@@ -48,6 +48,7 @@ public final class Model: Sendable {
         opening.progress = options.progress
         checkpoint = try Checkpoint.open(path, options: opening)
         lk_set_threads(Int32(clamping: options.threads ?? 0))
+        BufferPool.trim()
     }
 
     /// Takes parts that were put together in memory.

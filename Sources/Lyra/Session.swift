@@ -70,7 +70,12 @@ public final class Session {
         if options.speaks { try Session.requireSpeech(model) }
     }
 
-    deinit { BufferPool.trim() }
+    deinit {
+        // What a turn holds goes to the pool before that is emptied.
+        (phase, beforeTurn) = (.feeding, nil)
+        intake = PromptIntake(model.checkpoint, options)
+        BufferPool.trim()
+    }
 
     static func newConversation(_ model: Model, _ options: SessionOptions) throws -> Conversation {
         let checkpoint = model.checkpoint
@@ -95,6 +100,7 @@ public final class Session {
         clearOutput()
         spent = Usage()
         (media, kept) = ([], [])
+        BufferPool.trim()
     }
 
     /// - Throws: `LyraError.state` once a turn has ended, or steps have begun to compute it.
@@ -201,6 +207,7 @@ public final class Session {
         if let beforeTurn { conversation.restore(beforeTurn) }
         (media, kept) = ([], [])
         dropTurn()
+        BufferPool.trim()
     }
 
     /// Ends the turn if another thread asked for it.

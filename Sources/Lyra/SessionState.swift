@@ -93,7 +93,8 @@ extension Session {
         if options.adapter != .automatic { before.adapter = conversation.adapter }
         beginRestoredTurn(
             PromptIntake(model.checkpoint, options, rest: turn, promptTokens: header.promptTokens, media: header.media),
-            before: Conversation.Mark(lengths: header.lengthsBefore, rest: before))
+            before: Conversation.Mark(
+                caches: zip(caches, header.lengthsBefore).map { $0.mark(rows: $1) }, rest: before))
     }
 
     /// A state that is not there is a file that cannot be opened, not a part that the model lacks.

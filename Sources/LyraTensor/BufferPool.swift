@@ -49,7 +49,7 @@ public enum BufferPool {
             kept.bytes -= size
             return block
         }
-        return found.flatMap(UnsafeMutableRawPointer.init(bitPattern:)) ?? map(size)
+        return found.flatMap(UnsafeMutableRawPointer.init(bitPattern:)) ?? map(size) ?? mapAfterTrimming(size)
     }
 
     /// Gives back what `take` gave.
@@ -73,6 +73,12 @@ public enum BufferPool {
         for (size, list) in blocks {
             for block in list { munmap(UnsafeMutableRawPointer(bitPattern: block), size) }
         }
+    }
+
+    /// What is kept may be what is missing.
+    private static func mapAfterTrimming(_ size: Int) -> UnsafeMutableRawPointer? {
+        trim()
+        return map(size)
     }
 
     private static func map(_ size: Int) -> UnsafeMutableRawPointer? {

@@ -138,6 +138,33 @@ public final class KeyValueCache {
         narrowPages = min(narrowPages, pages)
     }
 
+    /// How a cache stood, its newest rows as they were before they were rounded: it keeps their pages alive.
+    public struct Mark {
+        public let rows: Int
+        fileprivate let narrowPages: Int
+        fileprivate let keyPages: ArraySlice<FloatStorage>
+        fileprivate let valuePages: ArraySlice<FloatStorage>
+    }
+
+    /// How the cache stands, or as it would with no more than `rows` rows.
+    public func mark(rows count: Int = .max) -> Mark {
+        let kept = min(rows, max(count, 0)), pages = (kept + Self.pageRows - 1) / Self.pageRows
+        let narrow = min(narrowPages, pages)
+        return Mark(
+            rows: kept, narrowPages: narrow, keyPages: keyPages[narrow..<pages], valuePages: valuePages[narrow..<pages])
+    }
+
+    /// Forgets all rows that came after `mark`, and that others were rounded since.
+    ///
+    /// - Parameter mark: of this cache, which has not been cut to fewer rows since
+    public func restore(to mark: Mark) {
+        truncate(to: mark.rows)
+        guard rows == mark.rows else { return }
+        keyPages.replaceSubrange(mark.narrowPages..., with: mark.keyPages)
+        valuePages.replaceSubrange(mark.narrowPages..., with: mark.valuePages)
+        narrowPages = mark.narrowPages
+    }
+
     private func reserve(_ total: Int) throws {
         while keyPages.count * Self.pageRows < total { try addPage(.float32) }
     }

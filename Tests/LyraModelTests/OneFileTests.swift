@@ -104,6 +104,14 @@ import Testing
         }
     }
 
+    /// Each name of a layer has one spelling, so that no two tensors of a file become the same.
+    @Test func numbersOfLayersHaveOneSpelling() {
+        #expect(OneFileNames.loaded(.main, "blk.3.attn_q.weight") == "model.layers.3.self_attn.q_proj.weight")
+        for name in ["blk.03.attn_q.weight", "blk.+3.attn_q.weight", "blk.-0.attn_q.weight"] {
+            #expect(OneFileNames.loaded(.main, name) == nil, "\(name)")
+        }
+    }
+
     /// The fixtures' rows are too short for blocks of 256; this model's are not.
     @Test func blocksOf256AreUsedAndStayClose() throws {
         var preset = ModelPreset.tiny

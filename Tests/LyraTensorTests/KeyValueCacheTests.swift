@@ -83,6 +83,25 @@ import Testing
         #expect(cache.rows == 0)
     }
 
+    /// Rows that came after a mark go, and older ones that were rounded since are as they were.
+    @Test(arguments: KeyValueType.allCases) func aMarkBringsBackWhatWasRounded(_ type: KeyValueType) throws {
+        for rows in [0, 1, 256, 300, 767, 1000] {
+            let cache = try filled(rows, type), before = pieces(cache), bytes = cache.byteCount
+            let mark = cache.mark()
+            let more = [Float](repeating: 3, count: 10 * 900)
+            for _ in 0..<2 {
+                try cache.append(keys: more, values: more, stride: 10, count: 900)
+                try cache.narrow()
+                #expect(cache.narrowPages == (type == .float32 ? 0 : (rows + 900 - 512) / 256))
+                cache.restore(to: mark)
+                #expect(cache.rows == rows && cache.byteCount == bytes && pieces(cache) == before)
+            }
+        }
+        let cache = try filled(700, type), part = cache.mark(rows: 300)
+        cache.restore(to: part)
+        #expect(try pieces(cache) == pieces(filled(300, type)))
+    }
+
     @Test(arguments: [(KeyValueType.float32, 40), (.float16, 20), (.bfloat16, 20), (.int8, 18)])
     func memoryIsWholePagesAndIsGivenBack(_ type: KeyValueType, bytesOfRow: Int) throws {
         func bytes(narrow: Int, wide: Int) -> Int { 2 * KeyValueCache.pageRows * (narrow * bytesOfRow + wide * 40) }

@@ -259,6 +259,26 @@ import Testing
         #expect(largest < bound && largest > 0)
     }
 
+    /// A turn that is taken back leaves nothing rounded that was not before.
+    @Test(arguments: [KeyValueType.bfloat16, .int8]) func aTurnThatIsCancelledRoundsNothing(_ type: KeyValueType) throws
+    {
+        let golden = Golden.a
+        let session = try golden.session { ($0.keyValueType, $0.adapter) = (type, .named("speech")) }
+        func pieces() -> [[UInt8]] {
+            var all: [[UInt8]] = []
+            for cache in session.conversation.caches { cache.forEachPiece { all.append(Array($0)) } }
+            return all
+        }
+        _ = try session.ask("What is said?", hearing: golden.shortRecording)
+        let before = pieces()
+        try session.feed(pcm: golden.longRecording)
+        while try session.step().contains(.progress) {}
+        #expect(session.conversation.caches.allSatisfy { $0.narrowPages > 0 })
+        session.control.cancel()
+        _ = try session.step()
+        #expect(pieces() == before)
+    }
+
     // MARK: Limits
 
     @Test func memoryOverTheLimitIsRefusedWithBothNumbers() throws {

@@ -126,7 +126,7 @@ enum OneFileNames {
     /// `blk.3.attn_q.weight` → `3.self_attn.q_proj.weight`
     private static func loadedLayer(_ name: String, suffixes: [String]) -> String? {
         guard let parts = name.removing(prefix: "blk.")?.split(separator: ".", maxSplits: 1), parts.count == 2,
-            let layer = UInt16(parts[0])
+            let layer = UInt16(parts[0]), String(layer) == parts[0]
         else { return nil }
         for suffix in suffixes {
             guard let module = String(parts[1]).removing(suffix: suffix) else { continue }

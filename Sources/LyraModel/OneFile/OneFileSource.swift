@@ -40,6 +40,10 @@ struct OneFileSource: ModelSource {
         isVocoderGiven = options.vocoder != nil
         beside = DirectorySource(FileSystem.parent(of: path), options)
         adapterNames = try file.strings(OneFileKeys.adapters) ?? []
+        guard adapterNames.count <= 256 else {
+            throw LyraError(
+                .format, "\(path): \(OneFileKeys.adapters) lists \(adapterNames.count) adapters; 256 is the most")
+        }
         guard let version = try file.int(OneFileKeys.version) else {
             language = try LanguageMetadata(file)
             return
