@@ -72,8 +72,7 @@ public final class Session {
 
     deinit {
         // What a turn holds goes to the pool before that is emptied.
-        (phase, beforeTurn) = (.feeding, nil)
-        intake = PromptIntake(model.checkpoint, options)
+        dropTurn()
         BufferPool.trim()
     }
 

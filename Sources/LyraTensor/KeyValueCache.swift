@@ -138,7 +138,8 @@ public final class KeyValueCache {
         narrowPages = min(narrowPages, pages)
     }
 
-    /// How a cache stood, its newest rows as they were before they were rounded: it keeps their pages alive.
+    /// How a cache stood, its newest rows as they were before they were rounded: it keeps their pages alive, of at most
+    /// `wideRows` + `pageRows` rows once `narrow` has run. Once rounded since, they count in no cache's `byteCount`.
     public struct Mark {
         public let rows: Int
         fileprivate let narrowPages: Int

@@ -70,6 +70,13 @@ import Testing
         expectError(.format, "no place", from: try whole.changed(keeping: { !$0.hasPrefix("adapter.1.blk.") }))
     }
 
+    @Test func moreAdaptersThanAFileMayListAreRefused() throws {
+        let names = [String](repeating: "speech", count: OneFileSource.mostAdapters + 1)
+        expectError(
+            .format, OneFileKeys.adapters, "257",
+            from: try whole.changed(metadata: { $0[OneFileKeys.adapters] = .strings(names) }))
+    }
+
     @Test func aConfigurationThatDisagreesNamesTheTensor() throws {
         let file = try whole.changed(metadata: { metadata in
             guard case .string(let text)? = metadata["lyra.file.config.json"] else { return }

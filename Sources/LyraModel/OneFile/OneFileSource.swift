@@ -26,9 +26,11 @@ struct OneFileSource: ModelSource {
 
     /// The layout that is written and read.
     static let version = 1
+    /// Adapters that a file may list: all are looked for among all tensors.
+    static let mostAdapters = 256
 
-    /// - Throws: what `GGUFFile.init` throws; `LyraError.unsupported` for a file of a later version, or one without a model
-    ///   that lyra runs.
+    /// - Throws: what `GGUFFile.init` throws; `LyraError.format` for more than `mostAdapters`; `LyraError.unsupported` for
+    ///   a file of a later version, or one without a model that lyra runs.
     init(_ path: String, _ options: CheckpointOptions) throws {
         origin = path
         let mapped = try MappedFile(path: path)
@@ -40,9 +42,11 @@ struct OneFileSource: ModelSource {
         isVocoderGiven = options.vocoder != nil
         beside = DirectorySource(FileSystem.parent(of: path), options)
         adapterNames = try file.strings(OneFileKeys.adapters) ?? []
-        guard adapterNames.count <= 256 else {
+        guard adapterNames.count <= Self.mostAdapters else {
             throw LyraError(
-                .format, "\(path): \(OneFileKeys.adapters) lists \(adapterNames.count) adapters; 256 is the most")
+                .format,
+                "\(path): \(OneFileKeys.adapters) lists \(adapterNames.count) adapters; \(Self.mostAdapters) is the most"
+            )
         }
         guard let version = try file.int(OneFileKeys.version) else {
             language = try LanguageMetadata(file)
