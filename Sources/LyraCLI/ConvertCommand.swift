@@ -25,14 +25,7 @@ struct ConvertCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The recipe.", valueName: "recipe"))
     var type = Recipe.q4_k_m
 
-    @Option(help: ModelArguments.towersHelp)
-    var towers: String?
-
-    @Option(help: ModelArguments.vocoderHelp)
-    var vocoder: String?
-
-    @Option(help: ModelArguments.soundProjectorHelp)
-    var soundProjector: String?
+    @OptionGroup var parts: PartArguments
 
     @Option(
         help: ArgumentHelp(
@@ -52,10 +45,7 @@ struct ConvertCommand: ParsableCommand {
         let bar = ProgressBar()
         defer { bar.clear() }
         var notes: [String] = []
-        var options = CheckpointOptions()
-        options.towers = towers
-        options.vocoder = vocoder
-        options.soundProjector = soundProjector
+        var options = parts.checkpointOptions
         options.note = { notes.append($0) }
         options.progress = { _, _ in try check() }
         let converter = try ModelConverter(path: model, options: options, recipe: type, part: part)

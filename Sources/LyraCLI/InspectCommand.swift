@@ -10,24 +10,13 @@ struct InspectCommand: ParsableCommand {
     @Argument(help: "The checkpoint's directory, or a one-file model.")
     var model: String
 
-    @Option(help: ModelArguments.towersHelp)
-    var towers: String?
-
-    @Option(help: ModelArguments.vocoderHelp)
-    var vocoder: String?
-
-    @Option(help: ModelArguments.soundProjectorHelp)
-    var soundProjector: String?
+    @OptionGroup var parts: PartArguments
 
     @Flag(help: "Print one JSON object instead of the table.")
     var json = false
 
     func run() throws {
-        var options = CheckpointOptions()
-        options.towers = towers
-        options.vocoder = vocoder
-        options.soundProjector = soundProjector
-        let checkpoint = try Checkpoint.open(model, options: options)
+        let checkpoint = try Checkpoint.open(model, options: parts.checkpointOptions)
         try printOutput((json ? report(checkpoint).text : table(checkpoint)) + "\n")
     }
 

@@ -6,17 +6,6 @@ extension Precision: ExpressibleByArgument {}
 
 /// Which model, and how to open it: shared by the commands that need one.
 struct ModelArguments: ParsableArguments {
-    static let towersHelp = ArgumentHelp(
-        "A directory with the towers and the vocoder; looked through after the places the checkpoint names.",
-        valueName: "dir")
-    static let vocoderHelp = ArgumentHelp(
-        "The vocoder's file (g_… beside its config.json) or its directory, if it is not among the towers.",
-        valueName: "path")
-
-    static let soundProjectorHelp = ArgumentHelp(
-        "A file with mm_audio_projector's tensors, for --sound: the published checkpoints carry none.",
-        valueName: "file")
-
     static let precisionHelp = ArgumentHelp(
         "exact: the reference's numbers; fast: rounds to BF16, as the reference does on a GPU (default: exact, and fast for weights in blocks)."
     )
@@ -24,14 +13,7 @@ struct ModelArguments: ParsableArguments {
     @Option(help: ArgumentHelp("The checkpoint's directory, or a one-file model.", valueName: "path"))
     var model: String
 
-    @Option(help: ModelArguments.towersHelp)
-    var towers: String?
-
-    @Option(help: ModelArguments.vocoderHelp)
-    var vocoder: String?
-
-    @Option(help: ModelArguments.soundProjectorHelp)
-    var soundProjector: String?
+    @OptionGroup var parts: PartArguments
 
     @Option(help: ModelArguments.precisionHelp)
     var precision: Precision?
@@ -50,9 +32,9 @@ struct ModelArguments: ParsableArguments {
         let bar = ProgressBar()
         defer { bar.clear() }
         var options = ModelOptions()
-        options.towersDirectory = towers
-        options.vocoder = vocoder
-        options.soundProjector = soundProjector
+        options.towersDirectory = parts.towers
+        options.vocoder = parts.vocoder
+        options.soundProjector = parts.soundProjector
         options.precision = precision
         options.threads = threads
         options.log = note
