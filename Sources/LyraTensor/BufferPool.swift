@@ -1,6 +1,7 @@
 import Glibc
 
-/// Large blocks of memory that come and go with every product: what is given back is kept for the next, up to a limit.
+/// Large blocks of memory that come and go with every product: what is given back is kept for the next, up to a limit, the
+/// newest blocks first.
 ///
 /// The heap would give such blocks back to the system and ask for them anew, which costs a page fault for every few
 /// kilobytes; and blocks that are aligned leave holes in it that none of their size fits again.
@@ -8,13 +9,42 @@ public enum BufferPool {
     /// From here on a block is the pool's; smaller ones are the heap's.
     static let leastBytes = 256 << 10
     /// What is kept while nobody uses it.
-    private static let limit = 256 << 20
+    static let limit = 256 << 20
     private static let hugePage = 2 << 20
 
+    private struct Block {
+        let address: UInt
+        let size: Int
+
+        func unmap() { munmap(UnsafeMutableRawPointer(bitPattern: address), size) }
+    }
+
     private struct Kept {
-        /// Addresses of blocks by their size.
-        var blocks: [Int: [UInt]] = [:]
+        /// In the order in which they were given back; some hundreds at most.
+        var blocks: [Block] = []
         var bytes = 0
+
+        /// The newest block of this size.
+        mutating func take(_ size: Int) -> Block? {
+            guard let index = blocks.lastIndex(where: { $0.size == size }) else { return nil }
+            bytes -= size
+            return blocks.remove(at: index)
+        }
+
+        /// Keeps a block. → those that are too much now: the oldest, which nobody has asked for lately, or the block itself
+        /// if it alone is.
+        mutating func add(_ block: Block) -> ArraySlice<Block> {
+            guard block.size <= limit else { return [block] }
+            blocks.append(block)
+            bytes += block.size
+            var dropped = 0
+            while bytes > limit {
+                bytes -= blocks[dropped].size
+                dropped += 1
+            }
+            defer { blocks.removeFirst(dropped) }
+            return blocks[..<dropped]
+        }
     }
     /// Guarded by `lock`.
     nonisolated(unsafe) private static var kept = Kept()
@@ -44,24 +74,13 @@ public enum BufferPool {
     /// A block of `size` bytes, as `blockSize` gave it, aligned to a page; nil if there is no memory. What it holds is
     /// anything.
     static func take(_ size: Int) -> UnsafeMutableRawPointer? {
-        let found = withKept { kept -> UInt? in
-            guard let block = kept.blocks[size]?.popLast() else { return nil }
-            kept.bytes -= size
-            return block
-        }
+        let found = withKept { $0.take(size)?.address }
         return found.flatMap(UnsafeMutableRawPointer.init(bitPattern:)) ?? map(size) ?? mapAfterTrimming(size)
     }
 
     /// Gives back what `take` gave.
     static func give(_ block: UnsafeMutableRawPointer, _ size: Int) {
-        let address = UInt(bitPattern: block)
-        let isKept = withKept { kept in
-            guard size <= limit - kept.bytes else { return false }
-            kept.blocks[size, default: []].append(address)
-            kept.bytes += size
-            return true
-        }
-        if !isKept { munmap(block, size) }
+        for old in withKept({ $0.add(Block(address: UInt(bitPattern: block), size: size)) }) { old.unmap() }
     }
 
     /// Gives all that is kept back to the system: for when nothing is to be computed soon.
@@ -70,9 +89,7 @@ public enum BufferPool {
             defer { kept = Kept() }
             return kept.blocks
         }
-        for (size, list) in blocks {
-            for block in list { munmap(UnsafeMutableRawPointer(bitPattern: block), size) }
-        }
+        for block in blocks { block.unmap() }
     }
 
     /// What is kept may be what is missing.

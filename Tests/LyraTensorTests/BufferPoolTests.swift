@@ -17,6 +17,28 @@ import Testing
         BufferPool.trim()
     }
 
+    /// Blocks of sizes that are no longer asked for do not keep newer ones out.
+    @Test func theNewestBlocksAreKept() throws {
+        BufferPool.trim()
+        let old = try #require(BufferPool.blockSize(BufferPool.limit / 4))
+        let stale = try (0..<4).map { _ in try #require(BufferPool.take(old)) }
+        for block in stale { BufferPool.give(block, old) }
+        let size = try #require(BufferPool.blockSize(8 << 20))
+        let block = try #require(BufferPool.take(size))
+        BufferPool.give(block, size)
+        #expect(BufferPool.take(size) == block, "it was kept")
+        BufferPool.give(block, size)
+        let again = try (0..<3).map { _ in try #require(BufferPool.take(old)) }
+        #expect(Set(again) == Set(stale.dropFirst()), "the oldest made room")
+        for block in again { BufferPool.give(block, old) }
+        let huge = try #require(BufferPool.blockSize(BufferPool.limit + 1))
+        BufferPool.give(try #require(BufferPool.take(huge)), huge)
+        let third = try (0..<3).map { _ in try #require(BufferPool.take(old)) }
+        #expect(Set(third) == Set(again), "a block beyond the limit takes no other's place")
+        for block in third { BufferPool.give(block, old) }
+        BufferPool.trim()
+    }
+
     /// Sizes grow by an eighth at most, never shrink, and sizes that differ a little share blocks.
     @Test func sizesAreRoundedUpALittle() throws {
         var sizes = Set<Int>()
