@@ -7,7 +7,7 @@
 enum {
     ROWS_AT_ONCE = 768,       /* rows of x that are tiles at a time: what their memory is bounded by */
     ALONE = 32768,            /* elements of x that one thread makes into tiles sooner than it wakes others */
-    TASKS_EACH = 8,           /* pieces for each thread where weights are streamed */
+    TASKS_EACH = 4,           /* pieces for each thread where weights are streamed: long ones, some to even out threads */
     STREAM_BYTES = 128 << 10, /* and bytes of such a piece at least */
     CACHE_BYTES = 192 << 10,  /* of panels that stay in the second cache */
     PRODUCTS = 8              /* that share tiles */
@@ -25,6 +25,7 @@ typedef struct packed_job {
 } packed_job;
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 /* Rows of x in a whole tile. */
 static size_t tile_step(const packed_job *j) {
@@ -87,7 +88,6 @@ static void run_panels(const packed_job *j, const lk_packed_product *product, si
         for (size_t p = first; p < last; p++) {
             float sums[LK_TILE_ROWS_BF16 * LK_PANEL] __attribute__((aligned(64)));
             size_t all = kernel_rows(j, rows);
-            memset(sums, 0, all * LK_PANEL * sizeof(float));
             lk_packed_kernels()->multiply(sums, j->tiles + r * j->row_bytes, all,
                                           (const char *)product->packed + p * bytes, j->type, units);
             for (size_t i = 0; j->split && i < rows * LK_PANEL; i++) sums[i] += sums[all / 2 * LK_PANEL + i];
@@ -101,27 +101,28 @@ static size_t panels_of(const lk_packed_product *p) {
     return p->n == 0 ? 0 : (p->first + p->n + LK_PANEL - 1) / LK_PANEL - first_panel(p);
 }
 
-/* Panels of one task of a product. Where there is one tile, weights are streamed: long pieces, some for each thread, so
- * that a slow one gets fewer. Otherwise as many as the second cache holds, unless threads would have nothing to do. */
-static size_t panels_of_task(const packed_job *j, const lk_packed_product *p) {
-    size_t bytes = lk_panel_bytes(j->type, j->k), threads = (size_t)lk_threads();
-    size_t fit = (j->m > LK_TILE_ROWS ? CACHE_BYTES : STREAM_BYTES) / bytes + 1;
-    size_t share = panels_of(p) / (threads * (j->m > LK_TILE_ROWS ? 2 : TASKS_EACH)) + 1;
-    return j->m > LK_TILE_ROWS ? smaller(fit, share) : share > fit ? share : fit;
-}
-
+/* Tasks that a product is cut into, all of as many panels but for one more. Where there is one tile, weights are streamed:
+ * long pieces, some for each thread, so that a slow one gets fewer. Otherwise a task has as many panels as the second cache
+ * holds, unless threads would have nothing to do, and each thread gets as many tasks. */
 static size_t tasks_of(const packed_job *j, const lk_packed_product *p) {
-    size_t each = panels_of_task(j, p);
-    return (panels_of(p) + each - 1) / each;
+    size_t bytes = lk_panel_bytes(j->type, j->k), threads = (size_t)lk_threads(), panels = panels_of(p), tasks;
+    if (j->m <= LK_TILE_ROWS) tasks = smaller(threads * TASKS_EACH, panels * bytes / STREAM_BYTES);
+    else {
+        size_t fit = CACHE_BYTES / bytes + 1;
+        tasks = larger((panels + fit - 1) / fit, 2 * threads);
+        tasks = (tasks + threads - 1) / threads * threads;
+    }
+    return smaller(larger(tasks, 1), panels);
 }
 
 /* Task `index` of all products', one after another. */
 static void panel_task(void *context, size_t index) {
     const packed_job *j = context;
     const lk_packed_product *p = j->products;
-    for (; index >= tasks_of(j, p); p++) index -= tasks_of(j, p);
-    size_t each = panels_of_task(j, p), start = index * each;
-    run_panels(j, p, first_panel(p) + start, first_panel(p) + smaller(start + each, panels_of(p)));
+    size_t tasks;
+    for (; index >= (tasks = tasks_of(j, p)); p++) index -= tasks;
+    size_t first = first_panel(p), panels = panels_of(p);
+    run_panels(j, p, first + panels * index / tasks, first + panels * (index + 1) / tasks);
 }
 
 static int run(packed_job *j) {

@@ -58,7 +58,7 @@ typedef struct lk_packed_table {
     void (*make_integer_tile)(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type);
     /* x[k] becomes row `row` of a BF16 tile of `rows` rows. */
     void (*make_bf16_row)(char *tile, const float *x, size_t row, size_t rows, size_t k, lk_bf16_part part);
-    /* sums[rows][32] += tile · panelᵀ over `units` units. rows: 1 … LK_TILE_ROWS; for BF16 1 … 6 and 12. */
+    /* sums[rows][32] = tile · panelᵀ over `units` units. rows: 1 … LK_TILE_ROWS; for BF16 1 … 6 and 12. */
     void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t units);
     /* Two channels, the second of which may be null, as pairs of BF16: the first in the lower half. */
     void (*make_channel_pairs)(uint32_t *pairs, const float *even, const float *odd, size_t count);

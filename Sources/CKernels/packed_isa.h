@@ -176,7 +176,7 @@ LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const 
     for (int part = 0; part < LK_PARTS; part += T) {
         LK_UNROLL for (int r = 0; r < R; r++)
             LK_UNROLL for (int p = 0; p < T; p++)
-                totals[r][p] = vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
+                totals[r][p] = vf_set(0);
         for (size_t u = 0; u < units; u++) unit_step(R, T, type, totals, x + u * x_bytes, w + u * bytes, part);
         LK_UNROLL for (int r = 0; r < R; r++)
             LK_UNROLL for (int p = 0; p < T; p++)
@@ -290,7 +290,7 @@ LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const cha
     for (int part = 0; part < LK_PARTS; part += TOGETHER) {
         LK_UNROLL for (int r = 0; r < R; r++)
             LK_UNROLL for (int p = 0; p < TOGETHER; p++)
-                totals[r][p] = vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
+                totals[r][p] = vf_set(0);
         const char *pair = x, *line = w + 4 * LK_WIDTH * part;
         for (size_t u = 0; u < units; u++, pair += LK_PAIR_BYTES * R, line += LK_BF16_UNIT) {
             vu v[LK_PARTS];
