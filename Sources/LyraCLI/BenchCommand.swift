@@ -89,11 +89,15 @@ struct PartsBenchCommand: ParsableCommand {
         defer { bar.clear() }
         let limits = MachineLimits(repetitions: repetitions)
         var rows: [BenchmarkRow] = []
+        if only.parts.contains(.memory) {
+            bar.show(BenchmarkPart.memory.rawValue, 0, 0)
+            rows.append(try limits.memoryRow())
+        }
         if only.parts.contains(.limits) {
             bar.show(BenchmarkPart.limits.rawValue, 0, 0)
-            rows += try limits.rows()
+            rows += try limits.processorRows()
         }
-        let parts = BenchmarkPart.allCases.filter { $0 != .limits && only.parts.contains($0) }
+        let parts = BenchmarkPart.allCases.filter { ![.memory, .limits].contains($0) && only.parts.contains($0) }
         if !parts.isEmpty {
             bar.show("making random weights", 0, 0)
             let checkpoint = try Checkpoint.random(
@@ -153,11 +157,11 @@ struct BenchmarkRow {
     var what: String
     var value: Double
     var unit: String
-    /// Part of a limit that was measured in the same run: its name and the share.
-    var share: (of: String, Double)?
+    /// A limit that was measured in the same run: its name, its rate a second, and the part of it that was reached.
+    var limit: (name: String, rate: Double, share: Double)?
 
     var line: String {
-        let share = share.map { "\(Int(($0.1 * 100).rounded())) % of \($0.of)" } ?? ""
+        let share = limit.map { "\(Int(($0.share * 100).rounded())) % of \($0.name)" } ?? ""
         return "| \(part) | \(what) | \(Self.rounded(value)) \(unit) | \(share) |"
     }
 
@@ -165,7 +169,11 @@ struct BenchmarkRow {
         var members: [(String, JSONValue)] = [
             ("part", .string(part)), ("what", .string(what)), ("value", .number(value)), ("unit", .string(unit)),
         ]
-        if let share { members += [("share", .number(share.1)), ("share_of", .string(share.of))] }
+        if let limit {
+            members += [
+                ("share", .number(limit.share)), ("share_of", .string(limit.name)), ("limit", .number(limit.rate)),
+            ]
+        }
         return .object(members)
     }
 

@@ -5,7 +5,7 @@ import LyraTensor
 
 /// What `bench` can measure.
 enum BenchmarkPart: String, CaseIterable {
-    case limits, prefill, decode, encoder, generator, vocoder, vision, answer, video
+    case memory, limits, prefill, decode, encoder, generator, vocoder, vision, answer, video
 }
 
 /// The measurements of `bench`, each beside the machine's limit that it runs against.
@@ -36,7 +36,8 @@ final class Benchmarks {
 
     func measure(_ part: BenchmarkPart) throws -> [BenchmarkRow] {
         switch part {
-        case .limits: try limits.rows()
+        case .memory: [try limits.memoryRow()]
+        case .limits: try limits.processorRows()
         case .prefill: [try prefill()]
         case .decode: [try decode()]
         case .encoder: [try encode()]
@@ -98,7 +99,7 @@ final class Benchmarks {
         let rate = Double(promptTokens) / seconds
         return BenchmarkRow(
             part: "language model", what: "prefill \(promptTokens)", value: rate, unit: "tokens/s",
-            share: ("sgemm", rate * languageFlops / sgemm))
+            limit: ("sgemm", sgemm, rate * languageFlops / sgemm))
     }
 
     private func decode() throws -> BenchmarkRow {
@@ -117,7 +118,7 @@ final class Benchmarks {
         let rate = Double(decodeTokens) / seconds
         return BenchmarkRow(
             part: "language model", what: "decode after \(decodeAfter)", value: rate, unit: "tokens/s",
-            share: ("reading", rate * Double(decoder.bytesPerToken) / bandwidth))
+            limit: ("reading", bandwidth, rate * Double(decoder.bytesPerToken) / bandwidth))
     }
 
     private func encode() throws -> BenchmarkRow {
@@ -141,7 +142,7 @@ final class Benchmarks {
         let length = Double(speech.windowSamples) / Double(speech.sampleRate)
         return BenchmarkRow(
             part: "speech encoder", what: "one window of \(Int(length)) s", value: seconds, unit: "s",
-            share: ("sgemm", flops / seconds / sgemm))
+            limit: ("sgemm", sgemm, flops / seconds / sgemm))
     }
 
     private func generate() throws -> BenchmarkRow {
@@ -156,7 +157,7 @@ final class Benchmarks {
         let flops = 2 * Double(g.upsampling * perPosition)
         return BenchmarkRow(
             part: "speech generator", what: "one token", value: seconds * 1e3, unit: "ms",
-            share: ("sgemm", flops / seconds / sgemm))
+            limit: ("sgemm", sgemm, flops / seconds / sgemm))
     }
 
     private func vocode() throws -> BenchmarkRow {
@@ -173,7 +174,7 @@ final class Benchmarks {
         let audio = Double(samples) / Double(vocoder.sampleRate)
         return BenchmarkRow(
             part: "vocoder", what: "\((audio * 10).rounded() / 10) s of speech", value: audio / seconds,
-            unit: "× real time", share: nil)
+            unit: "× real time", limit: nil)
     }
 
     /// A spoken answer, from the end of its prompt's prefill: text, units and sound together.
@@ -196,8 +197,8 @@ final class Benchmarks {
         return [
             BenchmarkRow(
                 part: "spoken answer", what: "\(decodeTokens) tokens, \(audio) s", value: speed, unit: "× real time",
-                share: nil),
-            BenchmarkRow(part: "spoken answer", what: "first audio", value: first, unit: "s", share: nil),
+                limit: nil),
+            BenchmarkRow(part: "spoken answer", what: "first audio", value: first, unit: "s", limit: nil),
         ]
     }
 }

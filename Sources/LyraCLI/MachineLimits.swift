@@ -53,18 +53,22 @@ final class MachineLimits {
         }
     }
 
-    func rows() throws -> [BenchmarkRow] {
+    func memoryRow() throws -> BenchmarkRow {
         let read = try median { try readingRate() }
-        var rows = [BenchmarkRow(part: "memory", what: "1 GB, read", value: read / 1e9, unit: "GB/s", share: nil)]
+        return BenchmarkRow(part: "memory", what: "1 GB, read", value: read / 1e9, unit: "GB/s", limit: nil)
+    }
+
+    func processorRows() throws -> [BenchmarkRow] {
+        var rows: [BenchmarkRow] = []
         for (name, kind) in [("F32", LK_PEAK_F32), ("BF16", LK_PEAK_BF16), ("bytes", LK_PEAK_INT8)] {
             let unit = kind == LK_PEAK_INT8 ? "GOP/s" : "GFLOP/s"
             rows.append(
                 BenchmarkRow(
-                    part: "processor", what: "\(name) in registers", value: peak(kind) / 1e9, unit: unit, share: nil))
+                    part: "processor", what: "\(name) in registers", value: peak(kind) / 1e9, unit: unit, limit: nil))
         }
         let multiply = try median(of: sgemm())
         rows.append(
-            BenchmarkRow(part: "OpenBLAS", what: "sgemm 2048³", value: multiply / 1e9, unit: "GFLOP/s", share: nil))
+            BenchmarkRow(part: "OpenBLAS", what: "sgemm 2048³", value: multiply / 1e9, unit: "GFLOP/s", limit: nil))
         return rows
     }
 }

@@ -32,7 +32,7 @@ extension Benchmarks {
         return BenchmarkRow(
             part: "vision encoder",
             what: "\(width) × \(height), \(tokens) tokens, \(Int((flops / seconds / 1e9).rounded())) GFLOP/s",
-            value: seconds, unit: "s", share: ("sgemm", flops / seconds / sgemm))
+            value: seconds, unit: "s", limit: ("sgemm", sgemm, flops / seconds / sgemm))
     }
 
     /// All frames of a video, decoded and converted to RGB.
@@ -50,6 +50,6 @@ extension Benchmarks {
         }
         return BenchmarkRow(
             part: "video", what: "\(frames) frames of \(size.width) × \(size.height), decoded",
-            value: Double(frames) / seconds, unit: "frames/s", share: nil)
+            value: Double(frames) / seconds, unit: "frames/s", limit: nil)
     }
 }

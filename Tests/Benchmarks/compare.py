@@ -134,7 +134,7 @@ def compare(options):
     if "limits" in options.only:
         # What the machine reaches depends neither on the weights nor on the precision.
         kind, precision = options.weights[0], options.precisions[0]
-        result["limits"] = own_rows(lyra, options, "limits", kind, precision, rounds.leave_out)
+        result["limits"] = own_rows(lyra, options, "memory,limits", kind, precision, rounds.leave_out)
         save()
     for group in groups:
         rounds.run(group, ready)

@@ -31,6 +31,10 @@ class Lyra:
         except (ValueError, KeyError, TypeError):
             raise Failure(f"'{' '.join(command)}' printed no object with results") from None
 
+    def reading(self):
+        """GB/s that a plain loop reads just now."""
+        return self.bench("bf16", "exact", ["--only", "memory"])[0]["value"]
+
     def version(self):
         return self.output([self.tool, "--version"]).strip()
 

@@ -9,6 +9,12 @@ from tables import digits
 IDLE_SHARE, IDLE_SECONDS = 0.02, 0.5
 
 
+def note_reading(rows, who, rates):
+    """Puts the rates of reading around a contender's latest sample beside it."""
+    for row in rows:
+        row.setdefault("reading", {}).setdefault(who, []).append(rates)
+
+
 class Rounds:
     """
     lyra: the tool. start_peer: name → a Peer, or a Failure. result: the comparison's JSON object, to which rows and
@@ -57,6 +63,7 @@ class Rounds:
 
     def run_case(self, group, case, precisions, peers):
         rows = [self.add_row(group, measure) for measure in case.measures]
+        bound_by_reading = [row for row in rows if row["section"] == "decode"]
         latest = [None] * len(rows)
         for number in range(self.count):
             log(f"round {number + 1} of {self.count}: {', '.join(measure.what for measure in case.measures)}")
@@ -73,11 +80,16 @@ class Rounds:
                     else:
                         latest[index] = row
                         self.add_sample(rows[index], f"lyra {precision}", row["value"])
+                        if measure.section == "decode":
+                            # Its benchmark reads before and after.
+                            note_reading([rows[index]], f"lyra {precision}", [row["limit"] / 1e9])
             for name in list(peers):
+                before = self.reading(bound_by_reading)
                 try:
                     for index, measure in enumerate(case.measures):
                         answer = peers[name].ask(**measure.request_like(latest[index]))
                         self.add_sample(rows[index], name, answer["value"])
+                    note_reading(bound_by_reading, name, before + self.reading(bound_by_reading))
                 except Failure as why:
                     self.leave_out(name, group.title, why)
                     # Its process stays until the group ends, but is asked no more.
@@ -89,6 +101,18 @@ class Rounds:
             "better": "higher" if measure.higher else "lower", "samples": {}}
         self.result["rows"].append(row)
         return row
+
+    def reading(self, rows):
+        """What a plain loop reads just now, in GB/s: one number, or none if no row wants it."""
+        if not rows:
+            return []
+        try:
+            rate = self.lyra.reading()
+        except Failure as why:
+            self.leave_out("reading", rows[0]["what"], why)
+            return []
+        log(f"  reading: {digits(rate)} GB/s")
+        return [rate]
 
     def add_sample(self, row, who, value):
         row["samples"].setdefault(who, []).append(value)

@@ -1,8 +1,15 @@
 """Medians, ratios of medians, and the Markdown that shows them."""
 
+from math import sqrt
 from statistics import median
 
 from plan import TITLES
+
+
+# Where the highest rate of reading is so many times the lowest, decoding has no one speed.
+TWO_RATES = 1.35
+# And how far from their middle a rate is to be one or the other.
+APART = 1.1
 
 
 def digits(value):
@@ -59,6 +66,35 @@ def comparison_table(rows):
     return table
 
 
+def split_by_reading(rows):
+    """The rows whose samples have rates of reading beside them, twice: with the samples beside low rates, then with those
+    beside high ones. A sample with both, or with one between, is in neither. Empty if the rates differ little."""
+    rows = [row for row in rows if row.get("reading")]
+    rates = [rate for row in rows for samples in row["reading"].values() for beside in samples for rate in beside]
+    if not rates or max(rates) < TWO_RATES * min(rates):
+        return []
+    middle, parts = sqrt(median_end(rates, False) * median_end(rates, True)), []
+    for row in rows:
+        for is_high in (False, True):
+            samples, near = {}, []
+            for who, values in row["samples"].items():
+                for value, beside in zip(values, row["reading"].get(who, [])):
+                    if beside and all(rate > middle * APART if is_high else rate < middle / APART for rate in beside):
+                        samples.setdefault(who, []).append(value)
+                        near += beside
+            if any(map(is_lyra, samples)):
+                counts = ", ".join(str(len(samples.get(who, []))) for who in contenders([row]))
+                what = f"{row['what']}, reading {digits(median(near))} GB/s ({counts} samples)"
+                parts.append({**row, "what": what, "samples": samples})
+    return parts
+
+
+def median_end(rates, is_high):
+    """The median of the tenth that is the highest, or the lowest: one odd rate does not count."""
+    ordered = sorted(rates, reverse=is_high)
+    return median(ordered[:max(1, len(ordered) // 10)])
+
+
 def lyra_table(rows):
     """Rows of lyra's own benchmark, which have no peer."""
     labels = ["weights"] if any("weights" in row for row in rows) else []
@@ -92,6 +128,9 @@ def markdown(result):
             parts.append([
                 f"Rounds of one contender differ by {spread(widest):.0%} of their median at most ({widest['what']}, "
                 f"{TITLES.get(widest['weights'], widest['weights'])})."])
+    if split := split_by_reading(rows):
+        parts.append(["Memory was fast and slow in turn. By what a plain loop read around each sample:"])
+        parts.append(comparison_table(split))
     if result["answer"]:
         parts.append(["A spoken answer; no peer speaks:"])
         parts.append(lyra_table(result["answer"]))

@@ -17,7 +17,7 @@ from contenders import Failure, Peer  # noqa: E402
 from plan import plan  # noqa: E402
 from rounds import Rounds  # noqa: E402
 from shape import PICTURE, patch_grid  # noqa: E402
-from tables import advantage, comparison_table, digits, markdown, spread  # noqa: E402
+from tables import advantage, comparison_table, digits, markdown, split_by_reading, spread  # noqa: E402
 
 # Stands in for lyra: its rates grow by 1 with every run, in a file beside it.
 STAND_IN = """#!{python}
@@ -36,12 +36,14 @@ for part in option("--only").split(","):
         rows.append(("language model", "prefill " + option("--prompt-tokens"), 100 + runs, "tokens/s"))
     if part == "decode":
         rows.append(("language model", "decode after " + option("--decode-after"), 10 + runs, "tokens/s"))
-    if part == "limits":
+    if part == "memory":
         rows.append(("memory", "read", 20 + runs, "GB/s"))
+    if part == "limits":
+        rows.append(("processor", "F32", 200 + runs, "GFLOP/s"))
     if part == "answer":
         rows.append(("answer", "first audio", 0.5 * runs, "s"))
 keys = ("part", "what", "value", "unit")
-print(json.dumps({{"results": [dict(zip(keys, row)) for row in rows]}}))
+print(json.dumps({{"results": [{{**dict(zip(keys, row)), "limit": 30e9}} for row in rows]}}))
 """
 
 
@@ -98,6 +100,23 @@ def test_the_table_has_lyra_first_and_leaves_blank_what_was_not_measured():
         "| encode | BF16 | s | 2.00 |  |  |  |  |"]
 
 
+def test_samples_are_split_by_what_reading_reached_beside_them():
+    decode = {
+        **row("higher", **{"lyra fast": [20, 32, 21], "peer": [15, 14, 17]}),
+        "reading": {"lyra fast": [[34], [60], [36]], "peer": [[35, 34], [33, 36], [59, 61]]}}
+    slow, fast = split_by_reading([decode, row("higher", **{"lyra fast": [1]})])
+    assert slow["samples"] == {"lyra fast": [20, 21], "peer": [15, 14]}
+    assert fast["samples"] == {"lyra fast": [32], "peer": [17]}
+    # The rates beside them are 34, 36, 35, 34, 33, 36 and 60, 59, 61.
+    assert slow["what"] == "prefill 512, reading 34.5 GB/s (2, 2 samples)"
+    assert fast["what"] == "prefill 512, reading 60.0 GB/s (1, 1 samples)"
+    # One that saw both rates, or none, is in neither; where all are alike there is one speed.
+    mixed = {"lyra fast": [[34], [60], [45]], "peer": [[35, 60], [], [59, 61]]}
+    slow, fast = split_by_reading([{**decode, "reading": mixed}])
+    assert (slow["samples"], fast["samples"]) == ({"lyra fast": [20]}, {"lyra fast": [32], "peer": [17]})
+    assert split_by_reading([{**decode, "reading": {"lyra fast": [[34], [36], [36]], "peer": [[35, 33]]}}]) == []
+
+
 def test_a_picture_has_as_many_patches_as_lyra_says():
     rows, columns = patch_grid(*PICTURE)
     assert rows * columns == 4 * 999
@@ -128,7 +147,7 @@ def test_a_run_takes_turns_and_writes_medians(tool, tmp_path):
     assert ended.returncode == 0, ended.stderr
     got = json.loads((tmp_path / "out.json").read_text())
     # Runs 1 to 3 give the limits, then the precisions alternate, then each gives its answers.
-    assert [row["value"] for row in got["limits"]] == [22]
+    assert [row["value"] for row in got["limits"]] == [22, 202]
     assert [(row["what"], row["samples"]) for row in got["rows"]] == [
         ("prefill 32", {"lyra exact": [104, 106, 108], "lyra fast": [105, 107, 109]}),
         ("decode after 64", {"lyra exact": [14, 16, 18], "lyra fast": [15, 17, 19]})]
