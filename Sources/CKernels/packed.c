@@ -22,6 +22,7 @@ typedef struct packed_job {
     int precise, split; /* for BF16: x is not rounded; each row is two in a tile */
     size_t ldx, m, k;
     size_t row_bytes;   /* of x in a tile */
+    size_t threads;     /* that it is cut for: the pool's size may be set anew meanwhile */
 } packed_job;
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -105,12 +106,12 @@ static size_t panels_of(const lk_packed_product *p) {
  * long pieces, some for each thread, so that a slow one gets fewer. Otherwise a task has as many panels as the second cache
  * holds, unless threads would have nothing to do, and each thread gets as many tasks. */
 static size_t tasks_of(const packed_job *j, const lk_packed_product *p) {
-    size_t bytes = lk_panel_bytes(j->type, j->k), threads = (size_t)lk_threads(), panels = panels_of(p), tasks;
-    if (j->m <= LK_TILE_ROWS) tasks = smaller(threads * TASKS_EACH, panels * bytes / STREAM_BYTES);
+    size_t bytes = lk_panel_bytes(j->type, j->k), panels = panels_of(p), tasks;
+    if (j->m <= LK_TILE_ROWS) tasks = smaller(j->threads * TASKS_EACH, panels * bytes / STREAM_BYTES);
     else {
         size_t fit = CACHE_BYTES / bytes + 1;
-        tasks = larger((panels + fit - 1) / fit, 2 * threads);
-        tasks = (tasks + threads - 1) / threads * threads;
+        tasks = larger((panels + fit - 1) / fit, 2 * j->threads);
+        tasks = (tasks + j->threads - 1) / j->threads * j->threads;
     }
     return smaller(larger(tasks, 1), panels);
 }
@@ -127,6 +128,7 @@ static void panel_task(void *context, size_t index) {
 
 static int run(packed_job *j) {
     size_t units = lk_units(j->type, j->k), tiles, tasks = 0;
+    j->threads = (size_t)lk_threads();
     j->precise = j->type == LK_BF16 && (j->products->precise || j->m <= LK_FEW_ROWS);
     j->split = j->precise && lk_packed_kernels()->bf16_bytes == 4;
     tiles = (j->m + tile_step(j) - 1) / tile_step(j);

@@ -1,4 +1,7 @@
+import CKernels
+import Foundation
 import LyraTensor
+import Synchronization
 import Testing
 
 /// Weights from blocks and in packed memory do what plain ones do.
@@ -40,6 +43,30 @@ import Testing
         let (want, got) = (try weight.multiply(x).values, try packed.multiply(x).values)
         let error = zip(want, got).reduce(0.0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
         #expect((error / want.reduce(0.0) { $0 + Double($1 * $1) }).squareRoot() < tolerance)
+    }
+
+    /// Another model may be opened with another number of threads while a product runs.
+    @Test(arguments: [1, 40]) func theSizeOfThePoolMayChangeMeanwhile(_ rows: Int) throws {
+        let packed = try plain(4096, 64).packed(as: .q8_0)
+        var sequence = Sequence(5)
+        let x = try Tensor([rows, 64], sequence.floats(rows * 64))
+        let want = try packed.multiply(x).values
+        let usual = lk_threads()
+        let ends = DispatchSemaphore(value: 0), goesOn = Mutex(true)
+        Thread.detachNewThread {
+            var threads: Int32 = 1
+            while goesOn.withLock({ $0 }) {
+                lk_set_threads(threads)
+                threads = threads % 4 + 1
+            }
+            ends.signal()
+        }
+        defer {
+            goesOn.withLock { $0 = false }
+            ends.wait()
+            lk_set_threads(usual)
+        }
+        for _ in 0..<500 { #expect(try packed.multiply(x).values == want) }
     }
 
     @Test(arguments: [ElementType.bfloat16, .q8_0, .q4_0, .q4_k, .q6_k])
