@@ -89,15 +89,12 @@ struct PartsBenchCommand: ParsableCommand {
         defer { bar.clear() }
         let limits = MachineLimits(repetitions: repetitions)
         var rows: [BenchmarkRow] = []
-        if only.parts.contains(.memory) {
-            bar.show(BenchmarkPart.memory.rawValue, 0, 0)
-            rows.append(try limits.memoryRow())
+        let chosen = BenchmarkPart.allCases.filter(only.parts.contains)
+        for part in chosen where !part.needsModel {
+            bar.show(part.rawValue, 0, 0)
+            rows += try limits.measure(part)
         }
-        if only.parts.contains(.limits) {
-            bar.show(BenchmarkPart.limits.rawValue, 0, 0)
-            rows += try limits.processorRows()
-        }
-        let parts = BenchmarkPart.allCases.filter { ![.memory, .limits].contains($0) && only.parts.contains($0) }
+        let parts = chosen.filter(\.needsModel)
         if !parts.isEmpty {
             bar.show("making random weights", 0, 0)
             let checkpoint = try Checkpoint.random(

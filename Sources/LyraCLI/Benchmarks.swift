@@ -6,6 +6,9 @@ import LyraTensor
 /// What `bench` can measure.
 enum BenchmarkPart: String, CaseIterable {
     case memory, limits, prefill, decode, encoder, generator, vocoder, vision, answer, video
+
+    /// Whether a model is measured, not the machine alone.
+    var needsModel: Bool { self != .memory && self != .limits }
 }
 
 /// The measurements of `bench`, each beside the machine's limit that it runs against.
@@ -36,8 +39,7 @@ final class Benchmarks {
 
     func measure(_ part: BenchmarkPart) throws -> [BenchmarkRow] {
         switch part {
-        case .memory: [try limits.memoryRow()]
-        case .limits: try limits.processorRows()
+        case .memory, .limits: try limits.measure(part)
         case .prefill: [try prefill()]
         case .decode: [try decode()]
         case .encoder: [try encode()]

@@ -53,12 +53,21 @@ final class MachineLimits {
         }
     }
 
-    func memoryRow() throws -> BenchmarkRow {
+    /// A part that needs no model; none of another's rows.
+    func measure(_ part: BenchmarkPart) throws -> [BenchmarkRow] {
+        switch part {
+        case .memory: [try memoryRow()]
+        case .limits: try processorRows()
+        default: []
+        }
+    }
+
+    private func memoryRow() throws -> BenchmarkRow {
         let read = try median { try readingRate() }
         return BenchmarkRow(part: "memory", what: "1 GB, read", value: read / 1e9, unit: "GB/s", limit: nil)
     }
 
-    func processorRows() throws -> [BenchmarkRow] {
+    private func processorRows() throws -> [BenchmarkRow] {
         var rows: [BenchmarkRow] = []
         for (name, kind) in [("F32", LK_PEAK_F32), ("BF16", LK_PEAK_BF16), ("bytes", LK_PEAK_INT8)] {
             let unit = kind == LK_PEAK_INT8 ? "GOP/s" : "GFLOP/s"

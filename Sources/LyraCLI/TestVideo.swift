@@ -6,8 +6,10 @@ struct TestVideo {
 
     /// Nil if there is no such command, or it fails.
     static func make() -> TestVideo? {
-        var template = Array("/tmp/lyra-bench-XXXXXX.mp4".utf8CString)
-        let descriptor = mkstemps(&template, 4)
+        let folder = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp", suffix = ".mp4"
+        // mkstemps writes something of its own over the last six before the suffix.
+        var template = Array((folder + "/lyra-bench-" + String(repeating: "X", count: 6) + suffix).utf8CString)
+        let descriptor = mkstemps(&template, Int32(suffix.utf8.count))
         guard descriptor >= 0 else { return nil }
         close(descriptor)
         let video = TestVideo(path: String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self))
