@@ -22,11 +22,9 @@
         }                                                                                                              \
     } while (0)
 
-static void gelu(float *x, size_t count) {
-    LK_MAP(x, count, v * vf_set(0.5f) * (vf_set(1.0f) + vf_erf(v * vf_set(0.70710678f))));
-}
+static void gelu(float *x, size_t count) { LK_MAP(x, count, vf_gelu(v)); }
 
-static void quick_gelu(float *x, size_t count) { LK_MAP(x, count, v / (vf_set(1.0f) + vf_exp(v * vf_set(-1.702f)))); }
+static void quick_gelu(float *x, size_t count) { LK_MAP(x, count, vf_quick_gelu(v)); }
 
 static void leaky_relu(float *x, size_t count, float slope) {
     LK_MAP(x, count, vf_select(v > vf_set(0), v, v * vf_set(slope)));

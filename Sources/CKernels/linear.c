@@ -18,35 +18,37 @@ typedef struct linear_job {
     const char *w;
     lk_type type;
     size_t ldy, ldx, m, k, n;
-    int accumulate;
+    lk_epilogue epilogue;
     atomic_int failed;
 } linear_job;
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-static void add_bias(const linear_job *j, size_t first, size_t columns) {
-    for (size_t r = 0; j->bias && r < j->m; r++)
-        for (size_t c = first; c < first + columns; c++) j->y[r * j->ldy + c] += j->bias[c];
+static void finish(const linear_job *j, size_t first, size_t columns) {
+    for (size_t r = 0; r < j->m; r++) {
+        float *y = j->y + r * j->ldy + first;
+        if (j->bias) lk_kernels()->add(y, j->bias + first, columns);
+        if (j->epilogue == LK_GELU) lk_kernels()->gelu(y, columns);
+        if (j->epilogue == LK_QUICK_GELU) lk_kernels()->quick_gelu(y, columns);
+    }
 }
 
 static void few_rows(void *context, size_t index) {
     linear_job *j = context;
     size_t first = index * DOT_COLUMNS, columns = smaller(DOT_COLUMNS, j->n - first);
     const char *w = j->w + first * j->k * (j->type == LK_F32 ? 4 : 2);
-    if (!j->accumulate) {
-        lk_kernels()->dot_rows(j->y + first, j->ldy, j->x, j->ldx, j->m, j->k, w, j->k, j->type, columns);
-        add_bias(j, first, columns);
-        return;
-    }
-    float sums[FEW_ROWS * DOT_COLUMNS];
-    lk_kernels()->dot_rows(sums, DOT_COLUMNS, j->x, j->ldx, j->m, j->k, w, j->k, j->type, columns);
-    for (size_t r = 0; r < j->m; r++)
-        lk_kernels()->add(j->y + r * j->ldy + first, sums + r * DOT_COLUMNS, columns);
+    if (j->epilogue == LK_ACCUMULATE) {
+        float sums[FEW_ROWS * DOT_COLUMNS];
+        lk_kernels()->dot_rows(sums, DOT_COLUMNS, j->x, j->ldx, j->m, j->k, w, j->k, j->type, columns);
+        for (size_t r = 0; r < j->m; r++)
+            lk_kernels()->add(j->y + r * j->ldy + first, sums + r * DOT_COLUMNS, columns);
+    } else lk_kernels()->dot_rows(j->y + first, j->ldy, j->x, j->ldx, j->m, j->k, w, j->k, j->type, columns);
+    finish(j, first, columns);
 }
 
 static void gemm(const linear_job *j, size_t first, size_t columns, size_t k0, size_t depth, const float *w, size_t ldw) {
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)j->m, (int)columns, (int)depth, 1, j->x + k0, (int)j->ldx,
-                w, (int)ldw, j->accumulate || k0 > 0 ? 1 : 0, j->y + first, (int)j->ldy);
+                w, (int)ldw, j->epilogue == LK_ACCUMULATE || k0 > 0 ? 1 : 0, j->y + first, (int)j->ldy);
 }
 
 static void many_rows(void *context, size_t index) {
@@ -68,7 +70,7 @@ static void many_rows(void *context, size_t index) {
             gemm(j, first, columns, k0, depth, wide, depth);
         }
     }
-    if (!j->accumulate) add_bias(j, first, columns);
+    finish(j, first, columns);
 }
 
 static void one_blas_thread(void) { openblas_set_num_threads(1); }
@@ -79,9 +81,9 @@ void lk_calm_blas(void) {
 }
 
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
-              size_t n, const float *bias, int accumulate) {
+              size_t n, const float *bias, lk_epilogue epilogue) {
     lk_calm_blas();
-    linear_job job = {y, x, bias, w, type, ldy, ldx, m, k, n, accumulate, 0};
+    linear_job job = {y, x, bias, w, type, ldy, ldx, m, k, n, epilogue, 0};
     if (m == 0 || n == 0) return LK_OK;
     if (m <= FEW_ROWS) lk_parallel((n + DOT_COLUMNS - 1) / DOT_COLUMNS, few_rows, &job);
     else lk_parallel((n + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, many_rows, &job);

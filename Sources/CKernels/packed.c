@@ -19,7 +19,7 @@ typedef struct packed_job {
     const float *x;
     char *tiles;
     lk_type type;
-    int precise, split; /* for BF16: x is not rounded; each row is two in a tile */
+    int whole, split;   /* for BF16: x is not rounded; each row is two in a tile */
     size_t ldx, m, k;
     size_t row_bytes;   /* of x in a tile */
     size_t threads;     /* that it is cut for: the pool's size may be set anew meanwhile */
@@ -47,12 +47,10 @@ static size_t kernel_rows(const packed_job *j, size_t rows) {
 static void make_bf16_tile(const packed_job *j, char *tile, const float *x, size_t rows) {
     const lk_packed_table *kernels = lk_packed_kernels();
     size_t all = kernel_rows(j, rows);
-    lk_bf16_part part = j->precise && !j->split ? LK_BF16_WHOLE : LK_BF16_ROUNDED;
+    lk_bf16_part part = j->whole && !j->split ? LK_BF16_WHOLE : LK_BF16_ROUNDED;
     if (j->split && all > 2 * rows) memset(tile, 0, all * (j->row_bytes / 2));
-    for (size_t r = 0; r < rows; r++) {
-        kernels->make_bf16_row(tile, x + r * j->ldx, r, all, j->k, part);
-        if (j->split) kernels->make_bf16_row(tile, x + r * j->ldx, all / 2 + r, all, j->k, LK_BF16_REST);
-    }
+    kernels->make_bf16_rows(tile, x, j->ldx, 0, rows, all, j->k, part);
+    if (j->split) kernels->make_bf16_rows(tile, x, j->ldx, all / 2, rows, all, j->k, LK_BF16_REST);
 }
 
 static void make_tiles(void *context, size_t index) {
@@ -70,15 +68,8 @@ static void make_tiles(void *context, size_t index) {
 static void finish(const lk_packed_product *p, size_t r, size_t rows, size_t panel, const float *sums) {
     size_t start = panel * LK_PANEL, from = start < p->first ? p->first - start : 0;
     size_t columns = smaller(LK_PANEL, p->first + p->n - start) - from, column = start + from - p->first;
-    for (size_t i = 0; i < rows; i++) {
-        const float *sum = sums + i * LK_PANEL + from;
-        float *y = p->y + (r + i) * p->ldy + column;
-        if (p->accumulate)
-            for (size_t c = 0; c < columns; c++) y[c] += sum[c];
-        else if (p->bias)
-            for (size_t c = 0; c < columns; c++) y[c] = sum[c] + p->bias[column + c];
-        else memcpy(y, sum, columns * sizeof(float));
-    }
+    lk_packed_kernels()->finish(p->y + r * p->ldy + column, p->ldy, sums + from, rows, columns,
+                                p->bias ? p->bias + column : NULL, p->epilogue);
 }
 
 /* All tiles against panels first … last - 1: a tile stays in the first cache, the panels in the second. */
@@ -129,8 +120,7 @@ static void panel_task(void *context, size_t index) {
 static int run(packed_job *j) {
     size_t units = lk_units(j->type, j->k), tiles, tasks = 0;
     j->threads = (size_t)lk_threads();
-    j->precise = j->type == LK_BF16 && (j->products->precise || j->m <= LK_FEW_ROWS);
-    j->split = j->precise && lk_packed_kernels()->bf16_bytes == 4;
+    j->split = j->whole && lk_packed_kernels()->bf16_bytes == 4;
     tiles = (j->m + tile_step(j) - 1) / tile_step(j);
     j->row_bytes = j->type == LK_BF16 ? units * lk_packed_kernels()->bf16_bytes : 44 * (j->k / 32);
     if (j->split) j->row_bytes *= 2;
@@ -145,11 +135,6 @@ static int run(packed_job *j) {
     return LK_OK;
 }
 
-/* Whether tiles that serve the one serve the other. */
-static int share_tiles(const lk_packed_product *a, const lk_packed_product *b) {
-    return a->type == b->type && !a->precise == !b->precise;
-}
-
 /* Products that share tiles, for rows of x that are made into tiles at a time. */
 static int run_rows(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k) {
     for (size_t r = 0, rows; r < m; r += rows) {
@@ -160,7 +145,7 @@ static int run_rows(const lk_packed_product *products, size_t count, const float
             here[i].y += r * here[i].ldy;
         }
         packed_job job = {.products = here, .count = count, .x = x + r * ldx, .type = products->type, .ldx = ldx,
-                          .m = rows, .k = k};
+                          .m = rows, .k = k, .whole = products->type == LK_BF16 && m <= LK_FEW_ROWS};
         int status = run(&job);
         if (status != LK_OK) return status;
     }
@@ -169,7 +154,7 @@ static int run_rows(const lk_packed_product *products, size_t count, const float
 
 int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k) {
     for (size_t i = 0, some; i < count; i += some) {
-        for (some = 1; some < PRODUCTS && i + some < count && share_tiles(products + i, products + i + some);)
+        for (some = 1; some < PRODUCTS && i + some < count && products[i].type == products[i + some].type;)
             some++;
         int status = run_rows(products + i, some, x, ldx, m, k);
         if (status != LK_OK) return status;

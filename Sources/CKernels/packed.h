@@ -26,8 +26,8 @@
  *
  * where the corrections undo what was added to the weights: for each half of the 32, -added · Σ x (int32), which sums
  * start from (for types with one scale for 32, the first is for all), and for Q4_K scale · Σ x (f32), which minimums
- * meet. For BF16 a tile is [k / 2][R][2 k], as BF16 or, where the processor has no such product, as floats; with
- * precise products and BF16, rows R / 2 on hold what rounding left of rows 0 on.
+ * meet. For BF16 a tile is [k / 2][R][2 k], as BF16 or, where the processor has no such product, as floats; of
+ * few rows of BF16, rows R / 2 on hold what rounding left of rows 0 on.
  */
 #ifndef LYRA_KERNELS_PACKED_H
 #define LYRA_KERNELS_PACKED_H
@@ -56,10 +56,14 @@ typedef struct lk_packed_table {
     size_t bf16_bytes; /* of a pair of x in a BF16 tile */
     /* x[rows, k] becomes one tile of `rows` rows, for blocks of `type`. */
     void (*make_integer_tile)(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type);
-    /* x[k] becomes row `row` of a BF16 tile of `rows` rows. */
-    void (*make_bf16_row)(char *tile, const float *x, size_t row, size_t rows, size_t k, lk_bf16_part part);
+    /* x[count, k] becomes rows `first` on of a BF16 tile of `rows` rows. */
+    void (*make_bf16_rows)(char *tile, const float *x, size_t ldx, size_t first, size_t count, size_t rows, size_t k,
+                           lk_bf16_part part);
     /* sums[rows][32] = tile · panelᵀ over `units` units. rows: 1 … LK_TILE_ROWS; for BF16 1 … 6 and 12. */
     void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t units);
+    /* `columns` of a tile's sums, and the bias unless it is null, become those of `rows` rows of y. */
+    void (*finish)(float *y, size_t ldy, const float *sums, size_t rows, size_t columns, const float *bias,
+                   lk_epilogue epilogue);
     /* Two channels, the second of which may be null, as pairs of BF16: the first in the lower half. */
     void (*make_channel_pairs)(uint32_t *pairs, const float *even, const float *odd, size_t count);
     /* As lk_table's, where 32 bits of x and of the weights are pairs, which in_channels counts. */

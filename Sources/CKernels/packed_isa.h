@@ -345,15 +345,78 @@ LK_INLINE vu bf16_part(vf v, lk_bf16_part part) {
     return vu_round_bf16(vf_select(left == left, left, vf_set(0)));
 }
 
-static void make_bf16_row(char *tile, const float *x, size_t row, size_t rows, size_t k, lk_bf16_part part) {
+/* Row `row` of a tile, from k = i on. */
+static void make_bf16_row(char *tile, const float *x, size_t row, size_t rows, size_t i, size_t k, lk_bf16_part part) {
     const size_t apart = LK_PAIR_BYTES * rows;
-    char *pair = tile + LK_PAIR_BYTES * row;
-    size_t i = 0;
+    char *pair = tile + LK_PAIR_BYTES * row + i / 2 * apart;
     for (; i + LK_WIDTH <= k; i += LK_WIDTH, pair += LK_WIDTH / 2 * apart)
         put_pairs(pair, apart, bf16_part(vf_load(x + i), part), LK_WIDTH / 2);
     float end[LK_WIDTH] = {0};
     memcpy(end, x + i, (k - i) * sizeof(float));
     put_pairs(pair, apart, bf16_part(vf_load(end), part), (int)(k - i + 1) / 2);
+}
+
+#ifdef LK_BF16_DOT
+/* 32 values as pairs of BF16. What is below the normal floats becomes zero, as the products have it too. */
+LK_INLINE __m512i bf16_pairs(const float *x, lk_bf16_part part) {
+    vf low = vf_load(x), high = vf_load(x + LK_WIDTH);
+    if (part == LK_BF16_REST) low = (vf)bf16_part(low, part), high = (vf)bf16_part(high, part);
+    return (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+}
+
+/* Four rows, from row `first` of a tile on: their pairs of one k are neighbours, and are stored together. → the k done */
+static size_t make_four_rows(char *tile, const float *x, size_t ldx, size_t first, size_t rows, size_t k,
+                             lk_bf16_part part) {
+    size_t i = 0;
+    for (; i + 2 * LK_WIDTH <= k; i += 2 * LK_WIDTH) {
+        char *pairs = tile + 4 * (i / 2 * rows + first);
+        __m512i row[4], two[4], four[4];
+        LK_UNROLL for (int r = 0; r < 4; r++) row[r] = bf16_pairs(x + (size_t)r * ldx + i, part);
+        LK_UNROLL for (int r = 0; r < 2; r++) {
+            two[r] = _mm512_unpacklo_epi32(row[2 * r], row[2 * r + 1]);
+            two[2 + r] = _mm512_unpackhi_epi32(row[2 * r], row[2 * r + 1]);
+        }
+        LK_UNROLL for (int half = 0; half < 2; half++) {
+            four[2 * half] = _mm512_unpacklo_epi64(two[2 * half], two[2 * half + 1]);
+            four[2 * half + 1] = _mm512_unpackhi_epi64(two[2 * half], two[2 * half + 1]);
+        }
+        /* four[j] holds pairs j, 4 + j, 8 + j and 12 + j. */
+        LK_UNROLL for (int j = 0; j < 16; j++)
+            memcpy(pairs + 4 * (size_t)j * rows, (const char *)&four[j % 4] + 16 * (j / 4), 16);
+    }
+    return i;
+}
+#endif
+
+static void make_bf16_rows(char *tile, const float *x, size_t ldx, size_t first, size_t count, size_t rows, size_t k,
+                           lk_bf16_part part) {
+    size_t r = 0;
+#ifdef LK_BF16_DOT
+    for (; r + 4 <= count; r += 4) {
+        size_t done = make_four_rows(tile, x + r * ldx, ldx, first + r, rows, k, part);
+        for (size_t s = r; s < r + 4 && done < k; s++) make_bf16_row(tile, x + s * ldx, first + s, rows, done, k, part);
+    }
+#endif
+    for (; r < count; r++) make_bf16_row(tile, x + r * ldx, first + r, rows, 0, k, part);
+}
+
+/* ---------------------------------------------------------------------------------------------- from sums to results */
+
+static void finish(float *y, size_t ldy, const float *sums, size_t rows, size_t columns, const float *bias,
+                   lk_epilogue epilogue) {
+    for (size_t r = 0; r < rows; r++, y += ldy, sums += LK_PANEL)
+        for (size_t c = 0; c < columns; c += LK_WIDTH) {
+            size_t some = columns - c < LK_WIDTH ? columns - c : LK_WIDTH;
+            vf v = vf_load_part(sums + c, some);
+            if (bias) v += vf_load_part(bias + c, some);
+            switch (epilogue) {
+            case LK_STORE: break;
+            case LK_ACCUMULATE: v += vf_load_part(y + c, some); break;
+            case LK_GELU: v = vf_gelu(v); break;
+            case LK_QUICK_GELU: v = vf_quick_gelu(v); break;
+            }
+            memcpy(y + c, &v, some * sizeof(float));
+        }
 }
 
 /* ---------------------------------------------------------------------------------------------------- the functions */
@@ -386,8 +449,9 @@ static void make_channel_pairs(uint32_t *pairs, const float *even, const float *
 const lk_packed_table LK_PACKED_TABLE = {
     .bf16_bytes = LK_PAIR_BYTES,
     .make_integer_tile = make_integer_tile,
-    .make_bf16_row = make_bf16_row,
+    .make_bf16_rows = make_bf16_rows,
     .multiply = multiply,
+    .finish = finish,
     .make_channel_pairs = make_channel_pairs,
     .conv1d = conv1d,
     .read_bytes = read_bytes,

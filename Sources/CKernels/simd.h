@@ -110,6 +110,9 @@ LK_INLINE vf vf_erf(vf x) {
     return vf_select(x < vf_set(0), -y, y);
 }
 
+LK_INLINE vf vf_gelu(vf x) { return x * vf_set(0.5f) * (vf_set(1.0f) + vf_erf(x * vf_set(0.70710678f))); }
+LK_INLINE vf vf_quick_gelu(vf x) { return x / (vf_set(1.0f) + vf_exp(x * vf_set(-1.702f))); }
+
 /* Nothing that uses v moves across this. Tiles take every register that there is, one weight at a time: left alone, the
  * compiler loads the next weight early and spills an accumulator, at half the speed. */
 #ifdef LK_IN_ORDER /* a test compiles these vectors for a processor without such registers */

@@ -119,17 +119,13 @@ struct DecoderBlock: Sendable {
 
     /// The rest of the layer: x + attended · Wo, then the MLP. → [rows, hidden]
     func finish(_ x: Tensor, _ attended: Tensor, adapter: Int?) throws -> Tensor {
-        var hidden = try Tensor(x.shape) { copy in x.withValues { copy.update(from: $0, count: x.count) } }
-        try hidden.withMutableValues {
-            try output.apply(attended, into: $0, rowStride: shape.hidden, adapter: adapter, accumulate: true)
-        }
+        var hidden = x
+        try output.add(attended, to: &hidden, adapter: adapter)
         let normed = try hidden.rmsNormalized(weight: postAttentionNorm, epsilon: shape.epsilon)
         let gated = try Tensor([x.rows, 2 * shape.inner]) { gateUp in
             try Linear.apply([gate, up], to: normed, into: gateUp, rowStride: 2 * shape.inner, adapter: adapter)
         }.siluGated()
-        try hidden.withMutableValues {
-            try down.apply(gated, into: $0, rowStride: shape.hidden, adapter: adapter, accumulate: true)
-        }
+        try down.add(gated, to: &hidden, adapter: adapter)
         return hidden
     }
 }

@@ -18,15 +18,27 @@ public struct Linear: Sendable {
 
     /// x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ. [rows, inputs] → [rows, outputs]
     func callAsFunction(_ x: Tensor, adapter: Int? = nil) throws -> Tensor {
-        try Tensor([x.rows, outputs]) { try apply(x, into: $0, rowStride: outputs, adapter: adapter) }
+        try Tensor([x.rows, outputs]) { y in
+            try weight.multiply(x, into: y, rowStride: outputs, bias: bias)
+            try addAdapter(adapter, x, to: y, rowStride: outputs)
+        }
     }
 
-    /// The same into memory whose rows are `rowStride` floats apart; with `accumulate` added to what is there.
-    func apply(
-        _ x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, adapter: Int?, accumulate: Bool = false
-    ) throws {
-        try weight.multiply(x, into: y, rowStride: rowStride, bias: bias, accumulate: accumulate)
-        try addAdapter(adapter, x, to: y, rowStride: rowStride)
+    /// gelu(x · Wᵀ + bias), without adapters.
+    func gelu(_ x: Tensor) throws -> Tensor { try weight.multiply(x, bias: bias, epilogue: .gelu) }
+
+    /// quickGelu(x · Wᵀ + bias), without adapters.
+    func quickGelu(_ x: Tensor) throws -> Tensor { try weight.multiply(x, bias: bias, epilogue: .quickGelu) }
+
+    /// sum += x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ. sum: [rows, outputs]
+    func add(_ x: Tensor, to sum: inout Tensor, adapter: Int? = nil) throws {
+        guard sum.shape == [x.rows, outputs] else {
+            throw LyraError(.format, "a product [\(x.rows), \(outputs)] cannot be added to a tensor \(sum.shape)")
+        }
+        try sum.withMutableValues { y in
+            try weight.multiply(x, into: y, rowStride: outputs, bias: bias, epilogue: .accumulate)
+            try addAdapter(adapter, x, to: y, rowStride: outputs)
+        }
     }
 
     /// Several of the same x, whose outputs lie side by side in rows of y that are `rowStride` floats apart.
@@ -64,6 +76,6 @@ struct LowRank: Sendable {
         var low = try a.multiply(x)  // [rows, rank]
         let count = low.count
         try low.withMutableValues { lk_scale($0, count, scale) }
-        try b.multiply(low, into: y, rowStride: rowStride, accumulate: true)
+        try b.multiply(low, into: y, rowStride: rowStride, epilogue: .accumulate)
     }
 }

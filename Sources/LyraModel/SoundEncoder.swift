@@ -102,7 +102,7 @@ public struct SoundEncoder: Sendable {
     /// Computes one layer. → one vector a clip, [clips, outputWidth], after the last, nil before.
     public func step(_ run: inout Run) throws -> Tensor? {
         if run.layer < blocks.count {
-            run.hidden = try blocks[run.layer](run.hidden, clips: run.clips)
+            try blocks[run.layer](&run.hidden, clips: run.clips)
             run.layer += 1
             return nil
         }
@@ -169,8 +169,8 @@ public struct SoundEncoder: Sendable {
             fc2 = try Linear(source, "mlp.fc2", width, inner, bias: true)
         }
 
-        /// [clips · rows, width] → the same
-        func callAsFunction(_ x: Tensor, clips: Int) throws -> Tensor {
+        /// x: [clips · rows, width], which becomes the next layer's
+        func callAsFunction(_ x: inout Tensor, clips: Int) throws {
             let qkv = try queryKeyValue.multiply(norm1(x), bias: queryKeyValueBias)
             var attended = try Tensor(zeros: x.shape)
             let rows = x.rows / clips
@@ -179,8 +179,8 @@ public struct SoundEncoder: Sendable {
                 let seen = try queries.attention(over: keysValues, heads: heads, precision: precision)
                 try attended.replace(rowsFrom: clip * rows, with: seen)
             }
-            let hidden = try output(attended).adding(x)
-            return try fc2(fc1(norm2(hidden)).gelu()).adding(hidden)
+            try output.add(attended, to: &x)
+            try fc2.add(fc1.gelu(norm2(x)), to: &x)
         }
 
         /// [rows, 3 · width] → queries [rows, width]; keys and values with the learned pair after them, [rows + 1, 2 · width]

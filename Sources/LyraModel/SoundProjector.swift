@@ -31,7 +31,7 @@ public struct SoundProjector: Sendable {
     /// [clips, inputs] → [clips, hidden]
     func callAsFunction(_ vectors: Tensor) throws -> Tensor {
         var x = vectors
-        for (index, layer) in layers.enumerated() { x = try layer(index == 0 ? x : x.gelu()) }
+        for (index, layer) in layers.enumerated() { x = try index + 1 < layers.count ? layer.gelu(x) : layer(x) }
         return x
     }
 }

@@ -148,7 +148,7 @@ public struct VisionEncoder: Sendable {
         let range = run.chunk * tokens / pieces..<(run.chunk + 1) * tokens / pieces
         let rows = run.hidden.rows(first + range.lowerBound * group..<first + range.upperBound * group)
         let windows = try mergerNorm(rows).reshaped([range.count, configuration.mergedWidth])
-        let merged = try merger2(merger1(windows).gelu())
+        let merged = try merger2(merger1.gelu(windows))
         try run.tokens.replace(rowsFrom: first / group + range.lowerBound, with: merged)
     }
 
@@ -216,8 +216,10 @@ public struct VisionEncoder: Sendable {
             let queries = try query.multiply(norm1(x), bias: queryBias)
                 .rotated(cos: rotation.cos, sin: rotation.sin, heads: heads, headDim: x.columns / heads)
             let seen = try queries.attention(over: keysValues, heads: heads, precision: precision)
-            let attended = try output(seen).adding(x)
-            return try fc2(fc1(norm2(attended)).quickGelu()).adding(attended)
+            var hidden = x
+            try output.add(seen, to: &hidden)
+            try fc2.add(fc1.quickGelu(norm2(hidden)), to: &hidden)
+            return hidden
         }
     }
 }

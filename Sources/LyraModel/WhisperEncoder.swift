@@ -97,8 +97,8 @@ public struct WhisperEncoder: Sendable {
                 "features of shape \(mel.shape) do not fit a speech tower that takes "
                     + "[\(configuration.mels), \(2 * configuration.positions)]: check preprocessor_config.json")
         }
-        let wide = try conv1(unfold(mel, channelStride: mel.columns, frameStride: 1, stride: 1)).gelu()
-        var x = try conv2(unfold(wide, channelStride: 1, frameStride: wide.columns, stride: 2)).gelu()
+        let wide = try conv1.gelu(unfold(mel, channelStride: mel.columns, frameStride: 1, stride: 1))
+        var x = try conv2.gelu(unfold(wide, channelStride: 1, frameStride: wide.columns, stride: 2))
         let count = x.count
         try x.withMutableValues { values in for i in 0..<count { values[i] += positions[i] } }
         return Run(hidden: x)
@@ -107,7 +107,7 @@ public struct WhisperEncoder: Sendable {
     /// Computes one layer. → the encoder's output [positions, width] after the last, nil before.
     public func step(_ run: inout Run) throws -> Tensor? {
         if run.layer < blocks.count {
-            run.hidden = try blocks[run.layer](run.hidden)
+            try blocks[run.layer](&run.hidden)
             run.layer += 1
         }
         return run.layer == blocks.count ? try finalNorm(run.hidden) : nil
@@ -161,15 +161,15 @@ public struct WhisperEncoder: Sendable {
             fc2 = try Linear(source, "fc2", width, configuration.inner, bias: true)
         }
 
-        /// [positions, width] → [positions, width]
-        func callAsFunction(_ x: Tensor) throws -> Tensor {
+        /// x: [positions, width], which becomes the next layer's
+        func callAsFunction(_ x: inout Tensor) throws {
             let normed = try attentionNorm(x)
             let width = x.columns
             let qkv = try Tensor([x.rows, 3 * width]) { out in
                 try Linear.apply([query, key, value], to: normed, into: out, rowStride: 3 * width, adapter: nil)
             }
-            let attended = try output(qkv.selfAttention(heads: heads, precision: precision)).adding(x)
-            return try fc2(fc1(finalNorm(attended)).gelu()).adding(attended)
+            try output.add(qkv.selfAttention(heads: heads, precision: precision), to: &x)
+            try fc2.add(fc1.gelu(finalNorm(x)), to: &x)
         }
     }
 }

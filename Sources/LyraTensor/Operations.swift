@@ -24,38 +24,11 @@ extension Tensor {
         return try Tensor([rows, half]) { y in withValues { lk_silu_mul(y, $0, rows, half) } }
     }
 
-    /// x · ½(1 + erf(x / √2)), in place where nobody else holds the values.
-    public consuming func gelu() throws -> Tensor {
-        var result = self
-        let count = result.count
-        try result.withMutableValues { lk_gelu($0, count) }
-        return result
-    }
-
-    /// x · σ(1.702 x), in place where nobody else holds the values.
-    public consuming func quickGelu() throws -> Tensor {
-        var result = self
-        let count = result.count
-        try result.withMutableValues { lk_quick_gelu($0, count) }
-        return result
-    }
-
-    /// max(0, x).
+    /// max(0, x), in place where nobody else holds the values.
     public consuming func relu() throws -> Tensor {
         var result = self
         let count = result.count
         try result.withMutableValues { lk_leaky_relu($0, count, 0) }
-        return result
-    }
-
-    /// self + other, of the same shape.
-    public consuming func adding(_ other: Tensor) throws -> Tensor {
-        guard shape == other.shape else {
-            throw LyraError(.format, "tensors of shapes \(shape) and \(other.shape) cannot be added")
-        }
-        var result = self
-        let count = result.count
-        try result.withMutableValues { sum in other.withValues { lk_add(sum, $0, count) } }
         return result
     }
 

@@ -13,7 +13,6 @@ public struct Weight: @unchecked Sendable {
     private let owner: AnyObject
     /// In packed memory, the row that is this matrix's first; nil for plain memory.
     private let packedRow: Int?
-    private let precise: Bool
 
     /// Bytes that a product reads.
     public let byteCount: Int
@@ -43,7 +42,7 @@ public struct Weight: @unchecked Sendable {
         }
         let plain = Weight(
             outputs: outputs, inputs: inputs, type: type, base: base, owner: stored.owner, packedRow: nil,
-            precise: false, byteCount: stored.bytes.count)
+            byteCount: stored.bytes.count)
         guard stored.type.blockElements > 1 else {
             self = plain
             return
@@ -54,38 +53,30 @@ public struct Weight: @unchecked Sendable {
                 "\(stored.source): tensor \(stored.name) of shape \(stored.shape) has \(stored.bytes.count) bytes, which "
                     + "are not rows of \(stored.type.rawValue) blocks")
         }
-        self = try plain.packed(precise: false)
+        self = try plain.packed()
     }
 
     private init(
         outputs: Int, inputs: Int, type: lk_type, base: UnsafeRawPointer, owner: AnyObject, packedRow: Int?,
-        precise: Bool, byteCount: Int
+        byteCount: Int
     ) {
         (self.outputs, self.inputs, self.type, self.byteCount) = (outputs, inputs, type, byteCount)
-        (self.base, self.owner, self.packedRow, self.precise) = (base, owner, packedRow, precise)
+        (self.base, self.owner, self.packedRow) = (base, owner, packedRow)
     }
 
     /// Packs rows of the kernels' type as they are.
-    private func packed(precise: Bool) throws -> Weight {
-        try filled(type, precise: precise) { lk_pack($0, base, type, outputs, inputs) }
+    private func packed() throws -> Weight {
+        try filled(type) { lk_pack($0, base, type, outputs, inputs) }
     }
 
     /// A packed weight of this one's shape in memory that `fill` writes.
-    private func filled(
-        _ type: lk_type, precise: Bool, _ fill: (UnsafeMutableRawPointer) throws -> Void
-    ) throws -> Weight {
+    private func filled(_ type: lk_type, _ fill: (UnsafeMutableRawPointer) throws -> Void) throws -> Weight {
         let storage = try PackedStorage(byteCount: lk_packed_bytes(type, outputs, inputs))
         try fill(storage.base)
         withExtendedLifetime(owner) {}
         return Weight(
             outputs: outputs, inputs: inputs, type: type, base: storage.base, owner: storage, packedRow: 0,
-            precise: precise, byteCount: storage.byteCount)
-    }
-
-    private init(_ other: Weight, precise: Bool) {
-        self.init(
-            outputs: other.outputs, inputs: other.inputs, type: other.type, base: other.base, owner: other.owner,
-            packedRow: other.packedRow, precise: precise, byteCount: other.byteCount)
+            byteCount: storage.byteCount)
     }
 
     /// Whether it lies in the kernels' order.
@@ -96,18 +87,16 @@ public struct Weight: @unchecked Sendable {
 
     /// The same weights packed, converted to `element` where they are of another type.
     ///
-    /// - Parameters:
-    ///   - element: BF16 or a block type; `ElementType.canPack(inputs:)` tells whether its blocks fit
-    ///   - precise: of BF16, whether products with many rows keep 16 bits of the other factor's mantissa, in twice the time
+    /// - Parameter element: BF16 or a block type; `ElementType.canPack(inputs:)` tells whether its blocks fit
     /// - Throws: `LyraError.argument` if they do not, `LyraError.memory` if there is no room.
-    public func packed(as element: ElementType, precise: Bool = false) throws -> Weight {
+    public func packed(as element: ElementType) throws -> Weight {
         guard let wanted = element.kernelType, element.canPack(inputs: inputs) else {
             throw LyraError(.argument, "a matrix [\(outputs), \(inputs)] cannot be packed as \(element.rawValue)")
         }
         if wanted == type {
-            return isPacked ? Weight(self, precise: precise) : try packed(precise: precise)
+            return isPacked ? self : try packed()
         }
-        return try filled(wanted, precise: precise) { memory in
+        return try filled(wanted) { memory in
             let rows = min(Self.rowsAtOnce, outputs)
             let floats = try FloatStorage(count: rows * inputs)
             let stored = try PackedStorage(byteCount: rows * inputs / element.blockElements * element.size)
@@ -141,7 +130,7 @@ public struct Weight: @unchecked Sendable {
         return Weight(
             outputs: range.count, inputs: inputs, type: type,
             base: isPacked ? base : base + range.lowerBound * rowBytes, owner: owner,
-            packedRow: packedRow.map { $0 + range.lowerBound }, precise: precise, byteCount: range.count * rowBytes)
+            packedRow: packedRow.map { $0 + range.lowerBound }, byteCount: range.count * rowBytes)
     }
 
     /// Shows some of the stored bytes: runs of 64 from all over the matrix, 16 at most.
@@ -167,15 +156,18 @@ public struct Weight: @unchecked Sendable {
     }
 
     /// x · selfᵀ + bias. x: [rows, inputs] → [rows, outputs]
-    public func multiply(_ x: Tensor, bias: [Float]? = nil) throws -> Tensor {
-        try Tensor([x.rows, outputs]) { try multiply(x, into: $0, rowStride: outputs, bias: bias) }
+    public func multiply(_ x: Tensor, bias: [Float]? = nil, epilogue: Epilogue = .store) throws -> Tensor {
+        try Tensor([x.rows, outputs]) {
+            try multiply(x, into: $0, rowStride: outputs, bias: bias, epilogue: epilogue)
+        }
     }
 
-    /// The same into memory whose rows are `rowStride` floats apart; with `accumulate` added to what is there.
+    /// The same into memory whose rows are `rowStride` floats apart.
     public func multiply(
-        _ x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, bias: [Float]? = nil, accumulate: Bool = false
+        _ x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, bias: [Float]? = nil,
+        epilogue: Epilogue = .store
     ) throws {
-        let product = WeightProduct(self, into: y, rowStride: rowStride, bias: bias, accumulate: accumulate)
+        let product = WeightProduct(self, into: y, rowStride: rowStride, bias: bias, epilogue: epilogue)
         try WeightProduct.run([product], of: x)
     }
 
@@ -188,7 +180,7 @@ public struct Weight: @unchecked Sendable {
         }
         return lk_linear(
             product.y, product.rowStride, x, inputs, rows, inputs, base, type, outputs, product.bias,
-            product.accumulate ? 1 : 0)
+            product.epilogue.kernel)
     }
 
     /// A product with packed weights as the kernels take it, while its bias stays where it is.
@@ -197,7 +189,7 @@ public struct Weight: @unchecked Sendable {
             body(
                 lk_packed_product(
                     y: product.y, ldy: product.rowStride, packed: base, type: type, first: packedRow ?? 0, n: outputs,
-                    bias: bias, accumulate: product.accumulate ? 1 : 0, precise: precise ? 1 : 0))
+                    bias: bias, epilogue: product.epilogue.kernel))
         }
         guard let bias = product.bias else { return call(nil) }
         return bias.withUnsafeBufferPointer { call($0.baseAddress) }

@@ -1,21 +1,34 @@
 import CKernels
 
-/// One product y = x · weightᵀ + bias, to be run beside others of the same x.
+/// What becomes of a product and its bias: y = it, y += it, y = GELU of it, it · ½(1 + erf(it / √2)), or quick GELU,
+/// it · σ(1.702 it).
+public enum Epilogue: Sendable {
+    case store, accumulate, gelu, quickGelu
+
+    var kernel: lk_epilogue {
+        switch self {
+        case .store: LK_STORE
+        case .accumulate: LK_ACCUMULATE
+        case .gelu: LK_GELU
+        case .quickGelu: LK_QUICK_GELU
+        }
+    }
+}
+
+/// One product x · weightᵀ + bias, to be run beside others of the same x.
 public struct WeightProduct {
     let weight: Weight
     let y: UnsafeMutablePointer<Float>
     let rowStride: Int
     let bias: [Float]?
-    let accumulate: Bool
+    let epilogue: Epilogue
 
-    /// - Parameters:
-    ///   - y: rows of `weight.outputs` floats, `rowStride` floats apart, that nobody else writes
-    ///   - accumulate: adds to what is in y, and no bias
+    /// - Parameter y: rows of `weight.outputs` floats, `rowStride` floats apart, that nobody else writes
     public init(
         _ weight: Weight, into y: UnsafeMutablePointer<Float>, rowStride: Int, bias: [Float]? = nil,
-        accumulate: Bool = false
+        epilogue: Epilogue = .store
     ) {
-        (self.weight, self.y, self.rowStride, self.bias, self.accumulate) = (weight, y, rowStride, bias, accumulate)
+        (self.weight, self.y, self.rowStride, self.bias, self.epilogue) = (weight, y, rowStride, bias, epilogue)
     }
 
     /// Runs all of them. Where all weights are packed, x is rounded once and threads go from one matrix to the next

@@ -1,4 +1,5 @@
 import CKernels
+import Foundation
 import Testing
 
 /// Runs `body` once for each instruction set that this processor has, and goes back to the usual one.
@@ -25,15 +26,22 @@ struct Sequence {
     mutating func floats(_ count: Int) -> [Float] { (0..<count).map { _ in float() } }
 }
 
-/// The largest difference to a reference in double precision, relative to the largest of it.
-func difference(_ got: [Float], _ want: [Double]) -> Double {
+/// The largest difference to a reference in double precision, relative to the largest of it, or of what it was made of.
+func difference(_ got: [Float], _ want: [Double], of sums: [Double]? = nil) -> Double {
     guard got.count == want.count else { return .infinity }
-    let scale = want.reduce(1e-30) { max($0, abs($1)) }
+    let scale = (sums ?? want).reduce(1e-30) { max($0, abs($1)) }
     return zip(got, want).reduce(0) { worst, pair in
         let distance = abs(Double(pair.0) - pair.1)
         return distance.isNaN ? .infinity : max(worst, distance)
     } / scale
 }
+
+/// Every epilogue, with what it makes of a product and of what was in y before.
+let epilogues: [(lk_epilogue, @Sendable (_ product: Double, _ old: Double) -> Double)] = [
+    (LK_STORE, { product, _ in product }), (LK_ACCUMULATE, { product, old in old + product }),
+    (LK_GELU, { product, _ in 0.5 * product * (1 + erf(product / 2.0.squareRoot())) }),
+    (LK_QUICK_GELU, { product, _ in product / (1 + exp(-1.702 * product)) }),
+]
 
 /// Float to BF16 by cutting off, which is exact for numbers that were BF16 before.
 func bfloat16(_ values: [Float]) -> [UInt16] { values.map { UInt16($0.bitPattern >> 16) } }

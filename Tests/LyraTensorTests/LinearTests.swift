@@ -42,17 +42,16 @@ import Testing
         }
     }
 
-    private func product(_ shape: Shape, _ data: Case, _ w: UnsafeRawPointer, _ type: lk_type, accumulate: Bool)
-        -> [Float]
-    {
+    private func product(
+        _ shape: Shape, _ data: Case, _ w: UnsafeRawPointer, _ type: lk_type, _ epilogue: lk_epilogue = LK_STORE
+    ) -> [Float] {
         let stride = shape.n + 3
         var y = [Float](repeating: 77, count: shape.m * stride)
-        for row in 0..<shape.m where accumulate {
+        for row in 0..<shape.m {
             for column in 0..<shape.n { y[row * stride + column] = data.old[row * shape.n + column] }
         }
         let status = lk_linear(
-            &y, stride, data.x, shape.k, shape.m, shape.k, w, type, shape.n, accumulate ? nil : data.bias,
-            accumulate ? 1 : 0)
+            &y, stride, data.x, shape.k, shape.m, shape.k, w, type, shape.n, data.bias, epilogue)
         #expect(status == LK_OK)
         for row in 0..<shape.m { #expect(y[row * stride + shape.n..<(row + 1) * stride].allSatisfy { $0 == 77 }) }
         return (0..<shape.m).flatMap { y[$0 * stride..<$0 * stride + shape.n] }
@@ -61,12 +60,16 @@ import Testing
     @Test(arguments: shapes) func everyTypeEqualsTheDefinition(_ shape: Shape) {
         let data = Case(shape)
         let biased = data.want.enumerated().map { $1 + Double(data.bias[$0 % shape.n]) }
-        let added = data.want.enumerated().map { $1 + Double(data.old[$0]) }
+        let wanted = epilogues.map { epilogue, formula in
+            (epilogue, zip(biased, data.old).map { formula($0, Double($1)) })
+        }
         let narrow = bfloat16(data.w)
         onEachISA { isa in
             func check(_ w: UnsafeRawPointer, _ type: lk_type) {
-                #expect(difference(product(shape, data, w, type, accumulate: false), biased) < Self.tolerance, "\(isa)")
-                #expect(difference(product(shape, data, w, type, accumulate: true), added) < Self.tolerance, "\(isa)")
+                for (epilogue, want) in wanted {
+                    let got = product(shape, data, w, type, epilogue)
+                    #expect(difference(got, want, of: biased) < Self.tolerance, "\(isa), epilogue \(epilogue.rawValue)")
+                }
             }
             data.w.withUnsafeBytes { if let base = $0.baseAddress { check(base, LK_F32) } }
             // Files may leave weights at any byte.
@@ -106,7 +109,7 @@ import Testing
                     let status = moved.withUnsafeBytes {
                         lk_linear(
                             &y, shape.n, x, stride, shape.m, shape.k, $0.baseAddress.map { $0 + shift }, type, shape.n,
-                            data.bias, 0)
+                            data.bias, LK_STORE)
                     }
                     #expect(status == LK_OK)
                     #expect(difference(y, want) < Self.tolerance, "\(isa), type \(type.rawValue), \(shift) bytes off")
@@ -123,7 +126,7 @@ import Testing
             let results = [Int32(1), 2, 5].map { threads in
                 lk_set_threads(threads)
                 return data.w.withUnsafeBytes { w in
-                    w.baseAddress.map { product(shape, data, $0, LK_F32, accumulate: false) } ?? []
+                    w.baseAddress.map { product(shape, data, $0, LK_F32) } ?? []
                 }
             }
             #expect(results[0] == results[1] && results[0] == results[2])

@@ -68,8 +68,9 @@ import Testing
         try view.withMutableValues { $0[1] = 8 }
         #expect(view.values == [3, 8] && view.withValues { UInt(bitPattern: $0) } == before)
         let kept = view
-        let sum = try view.adding(kept)
-        #expect(sum.values == [6, 16])
+        let turned = try view.rotated(
+            cos: Tensor([1, 1], [0]), sin: Tensor([1, 1], [1]), heads: 1, headDim: 2)
+        #expect(turned.values == [-8, 3])
         #expect(kept.values == [3, 8] && view.values == [3, 8])
     }
 

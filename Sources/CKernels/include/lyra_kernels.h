@@ -55,10 +55,12 @@ typedef enum lk_type {
 /* dst[i] = src[i], widened to float; of a block type `count` is a multiple of the block's elements. */
 void lk_widen(float *dst, const void *src, lk_type type, size_t count);
 
-/* y[m, n] = x[m, k] · w[n, k]ᵀ + bias[n], w not of a block type. `bias` may be null. With `accumulate`, y's old values are added instead of a
- * bias. */
+/* What becomes of a product and its bias: y = it, y += it, y = lk_gelu of it, y = lk_quick_gelu of it. */
+typedef enum lk_epilogue { LK_STORE = 0, LK_ACCUMULATE = 1, LK_GELU = 2, LK_QUICK_GELU = 3 } lk_epilogue;
+
+/* y[m, n] = x[m, k] · w[n, k]ᵀ + bias[n], w not of a block type. `bias` may be null. */
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
-              size_t n, const float *bias, int accumulate);
+              size_t n, const float *bias, lk_epilogue epilogue);
 
 #include "lyra_packed.h"
 

@@ -22,10 +22,9 @@ void lk_pack(void *packed, const void *w, lk_type type, size_t n, size_t k);
 /* dst[k] = row `row` of the weights, as lk_widen would have made it of the unpacked ones. */
 void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_t row);
 
-/* y[m, n] = x[m, k] · wᵀ + bias[n] with rows first … first + n of packed weights w[…, k]; `bias` may be null. With
- * `accumulate`, y's old values are added instead of a bias. Beside BF16 weights x is rounded to BF16; with `precise`, and
- * with LK_FEW_ROWS rows or fewer, where it costs nothing, x keeps 16 bits of its mantissa or more. On many rows that takes
- * twice as long. */
+/* y[m, n] = x[m, k] · wᵀ + bias[n] with rows first … first + n of packed weights w[…, k]; `bias` may be null; what becomes
+ * of the sums, `epilogue` says. Beside BF16 weights x is rounded to BF16; with LK_FEW_ROWS rows or fewer, where it costs
+ * nothing, it keeps 16 bits of its mantissa or more. */
 enum { LK_FEW_ROWS = 6 };
 
 typedef struct lk_packed_product {
@@ -35,8 +34,7 @@ typedef struct lk_packed_product {
     lk_type type;
     size_t first, n;
     const float *bias;
-    int accumulate;
-    int precise;
+    lk_epilogue epilogue;
 } lk_packed_product;
 
 /* Several products of the same x, which neither overlap nor wait for each other. x is rounded once; beside block
