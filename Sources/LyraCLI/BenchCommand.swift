@@ -25,7 +25,7 @@ struct PartsBenchCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
     var threads: Int?
 
-    @Option(help: ArgumentHelp("How often each measurement is made; the median is shown.", valueName: "n"))
+    @Option(help: ArgumentHelp("How often each measurement is made, after a first that is not counted; the median is shown.", valueName: "n"))
     var repetitions = 3
 
     @Option(help: ArgumentHelp("Tokens of the prompt that prefill is timed on.", valueName: "n"))
@@ -154,8 +154,18 @@ struct BenchmarkRow {
     var what: String
     var value: Double
     var unit: String
-    /// A limit that was measured in the same run: its name, its rate a second, and the part of it that was reached.
-    var limit: (name: String, rate: Double, share: Double)?
+    /// What the machine can do at most, as measured around the run.
+    var limit: Limit?
+
+    struct Limit {
+        var name: String
+        /// Operations or bytes a second, before and after.
+        var rates: [Double]
+        /// As many as the run had.
+        var reached: Double
+
+        var share: Double { reached / mean(rates) }
+    }
 
     var line: String {
         let share = limit.map { "\(Int(($0.share * 100).rounded())) % of \($0.name)" } ?? ""
@@ -168,7 +178,8 @@ struct BenchmarkRow {
         ]
         if let limit {
             members += [
-                ("share", .number(limit.share)), ("share_of", .string(limit.name)), ("limit", .number(limit.rate)),
+                ("share", .number(limit.share)), ("share_of", .string(limit.name)),
+                ("limit", .number(mean(limit.rates))), ("limit_samples", .array(limit.rates.map { .number($0) })),
             ]
         }
         return .object(members)
@@ -181,6 +192,8 @@ struct BenchmarkRow {
             : value >= 10 ? "\((value * 10).rounded() / 10)" : "\((value * 100).rounded() / 100)"
     }
 }
+
+func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
 
 /// What /proc/cpuinfo calls the processor.
 func processorName() -> String {

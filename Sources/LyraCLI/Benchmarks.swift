@@ -51,30 +51,34 @@ final class Benchmarks {
         }
     }
 
-    /// Seconds of the median run.
+    /// Seconds of the median run after a first one, which finds no memory to use again and is not counted.
     func median(_ body: () throws -> Void) rethrows -> Double {
-        try (0..<repetitions).map { _ in
+        try body()
+        return try (0..<repetitions).map { _ in
             let start = now()
             try body()
             return now() - start
         }.sorted()[repetitions / 2]
     }
 
-    /// Seconds of the median run, and the machine's rate just before and after it: what else it does slows both.
-    private func beside(_ rate: () throws -> Double, _ body: () throws -> Void) throws -> (Double, Double) {
+    /// Seconds of the median run, and the machine's rates just before and after it: what else it does slows both.
+    private func beside(_ rate: () throws -> Double, _ body: () throws -> Void) throws -> (Double, [Double]) {
         func samples() throws -> [Double] { try (0..<3).map { _ in try rate() } }
         return try (0..<repetitions).map { _ in
             let before = try samples(), start = now()
             try body()
             let seconds = now() - start
-            let rates = try before + samples()
-            return (seconds, rates.reduce(0, +) / Double(rates.count))
-        }.sorted { $0.0 * $0.1 < $1.0 * $1.1 }[repetitions / 2]
+            return try (seconds, before + samples())
+        }.sorted { $0.0 * mean($0.1) < $1.0 * mean($1.1) }[repetitions / 2]
     }
 
-    func besideSgemm(_ body: () throws -> Void) throws -> (seconds: Double, sgemm: Double) {
-        let (seconds, rate) = try beside(limits.sgemm(), body)
-        return (seconds, rate)
+    /// After a first run, as `median` has it. → a row's limit, for so many floating-point operations
+    func besideSgemm(
+        operations: Double, _ body: () throws -> Void
+    ) throws -> (seconds: Double, limit: BenchmarkRow.Limit) {
+        try body()
+        let (seconds, rates) = try beside(limits.sgemm(), body)
+        return (seconds, BenchmarkRow.Limit(name: "sgemm", rates: rates, reached: operations / seconds))
     }
 
     /// Multiplications and additions of the language model's matrices for one token, its head left out.
@@ -97,11 +101,13 @@ final class Benchmarks {
     }
 
     private func prefill() throws -> BenchmarkRow {
-        let (seconds, sgemm) = try besideSgemm { _ = try runPrompt(promptTokens, checkpoint.decoder.makeCaches()) }
-        let rate = Double(promptTokens) / seconds
+        let decoder = checkpoint.decoder
+        let (seconds, limit) = try besideSgemm(operations: Double(promptTokens) * languageFlops) {
+            _ = try decoder.logits(runPrompt(promptTokens, decoder.makeCaches()))
+        }
         return BenchmarkRow(
-            part: "language model", what: "prefill \(promptTokens)", value: rate, unit: "tokens/s",
-            limit: ("sgemm", sgemm, rate * languageFlops / sgemm))
+            part: "language model", what: "prefill \(promptTokens)", value: Double(promptTokens) / seconds,
+            unit: "tokens/s", limit: limit)
     }
 
     private func decode() throws -> BenchmarkRow {
@@ -109,7 +115,8 @@ final class Benchmarks {
         let caches = decoder.makeCaches()
         var row = try runPrompt(decodeAfter, caches)
         var position = Int32(decodeAfter)
-        let (seconds, bandwidth) = try beside(limits.readingRate) {
+        // The prompt was its first run.
+        let (seconds, rates) = try beside(limits.readingRate) {
             for _ in 0..<decodeTokens {
                 let logits = try decoder.logits(row)
                 let id = logits.withValues { UnsafeBufferPointer(start: $0, count: logits.count).indexOfLargest() }
@@ -120,13 +127,17 @@ final class Benchmarks {
         let rate = Double(decodeTokens) / seconds
         return BenchmarkRow(
             part: "language model", what: "decode after \(decodeAfter)", value: rate, unit: "tokens/s",
-            limit: ("reading", bandwidth, rate * Double(decoder.bytesPerToken) / bandwidth))
+            limit: BenchmarkRow.Limit(
+                name: "reading", rates: rates, reached: rate * Double(decoder.bytesPerToken)))
     }
 
     private func encode() throws -> BenchmarkRow {
         let speech = try checkpoint.speechInput.get()
         let samples = (0..<speech.windowSamples).map { Float($0 % 160) / 320 - 0.25 }
-        let (seconds, sgemm) = try besideSgemm {
+        let whisper = preset.whisper, t = Double(whisper.positions), d = Double(whisper.width)
+        let layer = 2 * t * (4 * d * d + 2 * d * Double(whisper.inner)) + 4 * t * t * d
+        let flops = Double(whisper.layers) * layer + 2 * t * 3 * d * (2 * Double(whisper.mels) + d)
+        let (seconds, limit) = try besideSgemm(operations: flops) {
             let features = speech.mel.configuration
             let mel = try Tensor(
                 [features.melCount, features.frameCount], samples.withUnsafeBufferPointer { try speech.mel($0) })
@@ -138,28 +149,24 @@ final class Benchmarks {
                 }
             }
         }
-        let whisper = preset.whisper, t = Double(whisper.positions), d = Double(whisper.width)
-        let layer = 2 * t * (4 * d * d + 2 * d * Double(whisper.inner)) + 4 * t * t * d
-        let flops = Double(whisper.layers) * layer + 2 * t * 3 * d * (2 * Double(whisper.mels) + d)
         let length = Double(speech.windowSamples) / Double(speech.sampleRate)
         return BenchmarkRow(
             part: "speech encoder", what: "one window of \(Int(length)) s", value: seconds, unit: "s",
-            limit: ("sgemm", sgemm, flops / seconds / sgemm))
+            limit: limit)
     }
 
     private func generate() throws -> BenchmarkRow {
         guard let generator = checkpoint.generator else { throw LyraError(.missing, "there is no speech generator") }
         let row = try runPrompt(8, checkpoint.decoder.makeCaches())
-        var state = generator.makeState()
-        let (four, sgemm) = try besideSgemm { for _ in 0..<4 { _ = try generator.append(row, to: &state) } }
-        let seconds = four / 4
         let g = generator.configuration
         // The first layer's q, k and v are computed once for all positions of a token.
         let perPosition = g.layers * (4 * g.dim * g.dim + 3 * g.dim * g.inner) - 3 * g.dim * g.dim
-        let flops = 2 * Double(g.upsampling * perPosition)
+        let (seconds, limit) = try besideSgemm(operations: 4 * 2 * Double(g.upsampling * perPosition)) {
+            var state = generator.makeState()
+            for _ in 0..<4 { _ = try generator.append(row, to: &state) }
+        }
         return BenchmarkRow(
-            part: "speech generator", what: "one token", value: seconds * 1e3, unit: "ms",
-            limit: ("sgemm", sgemm, flops / seconds / sgemm))
+            part: "speech generator", what: "one token", value: seconds / 4 * 1e3, unit: "ms", limit: limit)
     }
 
     private func vocode() throws -> BenchmarkRow {
@@ -184,7 +191,7 @@ final class Benchmarks {
         var options = SessionOptions()
         (options.speaks, options.maxNewTokens, options.sampling) = (true, decodeTokens, .greedy)
         var runs: [(speed: Double, first: Double, audio: Double)] = []
-        for _ in 0..<repetitions {
+        for _ in 0...repetitions {
             let session = try Session(Model(checkpoint: checkpoint), options: options)
             try session.feed(text: "What is said here?")
             try session.endTurn()
@@ -194,6 +201,7 @@ final class Benchmarks {
             let audio = Double(session.usage.audioSamples) / Double(try checkpoint.vocoder.get().sampleRate)
             runs.append((1e3 * audio / (timings.total - before), (timings.firstAudio - before) / 1e3, audio))
         }
+        runs.removeFirst()  // as `median` does
         let speed = runs.map(\.speed).sorted()[repetitions / 2], first = runs.map(\.first).sorted()[repetitions / 2]
         let audio = ((runs.first?.audio ?? 0) * 10).rounded() / 10
         return [

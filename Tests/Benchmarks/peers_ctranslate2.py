@@ -89,6 +89,10 @@ class Language:
         start, first = self.generate(tokens, 1)[:2]
         return {"value": tokens / (first - start)}
 
+    def hold(self, after):
+        """Nothing: it decodes after a prompt of its own each time."""
+        return {}
+
     def decode(self, after, tokens):
         _, first, *rest = self.generate(after, tokens + 1)
         return {"value": len(rest) / (rest[-1] - first)}
@@ -96,4 +100,4 @@ class Language:
 
 if __name__ == "__main__":
     language = Language(int(sys.argv[1]), sys.argv[2])
-    serve({"load": language.load, "prefill": language.prefill, "decode": language.decode})
+    serve({"load": language.load, "prefill": language.prefill, "hold": language.hold, "decode": language.decode})

@@ -61,6 +61,12 @@ class Language:
         self.run(prompt(count, self.vocabulary))
         self.held = count
 
+    def hold(self, after):
+        """Makes the cache hold so many tokens of the prompt."""
+        if self.held != after:
+            self.fill(after)
+        return {}
+
     def next_token(self):
         logits = ctypes.cast(lc.llama_get_logits_ith(self.context, -1), ctypes.POINTER(ctypes.c_float))
         token = int(np.ctypeslib.as_array(logits, (self.vocabulary,)).argmax())
@@ -71,11 +77,10 @@ class Language:
         return {"value": tokens / timed(lambda: self.fill(tokens))}
 
     def decode(self, after, tokens):
-        if self.held != after:
-            self.fill(after)
+        self.hold(after)
         return {"value": tokens / timed(lambda: [self.next_token() for _ in range(tokens)])}
 
 
 if __name__ == "__main__":
     language = Language(int(sys.argv[1]), sys.argv[2])
-    serve({"load": language.load, "prefill": language.prefill, "decode": language.decode})
+    serve({"load": language.load, "prefill": language.prefill, "hold": language.hold, "decode": language.decode})

@@ -51,6 +51,12 @@ class Language:
         self.run(shape.prompt(count, self.vocabulary))
         self.held = count
 
+    def hold(self, after):
+        """Makes the cache hold so many tokens of the prompt."""
+        if self.held != after:
+            self.fill(after)
+        return {}
+
     def next_token(self):
         self.held = 0
         self.run([int(self.logits.argmax())])
@@ -59,8 +65,7 @@ class Language:
         return {"value": tokens / timed(lambda: self.fill(tokens))}
 
     def decode(self, after, tokens):
-        if self.held != after:
-            self.fill(after)
+        self.hold(after)
         return {"value": tokens / timed(lambda: [self.next_token() for _ in range(tokens)])}
 
 
@@ -167,5 +172,5 @@ if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]))
     parts = Parts()
     with torch.inference_mode():
-        names = ("prefill", "decode", "encode", "see", "generate", "vocode")
+        names = ("prefill", "hold", "decode", "encode", "see", "generate", "vocode")
         serve({"load": parts.load, **{name: parts.ask(name) for name in names}})

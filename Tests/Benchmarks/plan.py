@@ -34,6 +34,8 @@ class Measure:
     higher: bool
     # What a peer is asked for it.
     request: dict
+    # What it is asked before, which is not timed.
+    prepare: dict | None = None
 
     def row_in(self, rows):
         """lyra's row for it, or None."""
@@ -145,7 +147,7 @@ def language_cases(sections, prompts, contexts, decoded):
         for after in contexts[index:index + 1]:
             measures.append(Measure(
                 "decode", f"decode after {after}", "tokens/s", True,
-                {"do": "decode", "after": after, "tokens": decoded}))
+                {"do": "decode", "after": after, "tokens": decoded}, {"do": "hold", "after": after}))
             options += ["--decode-after", str(after), "--decode-tokens", str(decoded)]
         only = ",".join(measure.section for measure in measures)
         cases.append(Case(measures, ["--only", only, *options]))

@@ -9,10 +9,9 @@ from tables import digits
 IDLE_SHARE, IDLE_SECONDS = 0.02, 0.5
 
 
-def note_reading(rows, who, rates):
+def note_reading(row, who, rates):
     """Puts the rates of reading around a contender's latest sample beside it."""
-    for row in rows:
-        row.setdefault("reading", {}).setdefault(who, []).append(rates)
+    row.setdefault("reading", {}).setdefault(who, []).append(rates)
 
 
 class Rounds:
@@ -63,7 +62,6 @@ class Rounds:
 
     def run_case(self, group, case, precisions, peers):
         rows = [self.add_row(group, measure) for measure in case.measures]
-        bound_by_reading = [row for row in rows if row["section"] == "decode"]
         latest = [None] * len(rows)
         for number in range(self.count):
             log(f"round {number + 1} of {self.count}: {', '.join(measure.what for measure in case.measures)}")
@@ -82,18 +80,26 @@ class Rounds:
                         self.add_sample(rows[index], f"lyra {precision}", row["value"])
                         if measure.section == "decode":
                             # Its benchmark reads before and after.
-                            note_reading([rows[index]], f"lyra {precision}", [row["limit"] / 1e9])
+                            rates = [rate / 1e9 for rate in row["limit_samples"]]
+                            note_reading(rows[index], f"lyra {precision}", rates)
             for name in list(peers):
-                before = self.reading(bound_by_reading)
                 try:
                     for index, measure in enumerate(case.measures):
-                        answer = peers[name].ask(**measure.request_like(latest[index]))
-                        self.add_sample(rows[index], name, answer["value"])
-                    note_reading(bound_by_reading, name, before + self.reading(bound_by_reading))
+                        self.ask(peers[name], measure, rows[index], latest[index])
                 except Failure as why:
                     self.leave_out(name, group.title, why)
                     # Its process stays until the group ends, but is asked no more.
                     del peers[name]
+
+    def ask(self, peer, measure, row, latest):
+        """One sample of a peer; `latest`: lyra's row for the same. Decoding has what was read around it beside it."""
+        if measure.prepare:
+            peer.ask(**measure.prepare)
+        reads = measure.section == "decode"
+        before = self.reading(row) if reads else []
+        self.add_sample(row, peer.name, peer.ask(**measure.request_like(latest))["value"])
+        if reads:
+            note_reading(row, peer.name, before + self.reading(row))
 
     def add_row(self, group, measure):
         row = {
@@ -102,14 +108,12 @@ class Rounds:
         self.result["rows"].append(row)
         return row
 
-    def reading(self, rows):
-        """What a plain loop reads just now, in GB/s: one number, or none if no row wants it."""
-        if not rows:
-            return []
+    def reading(self, row):
+        """What a plain loop reads just now, in GB/s: one number, or none if it cannot be had."""
         try:
             rate = self.lyra.reading()
         except Failure as why:
-            self.leave_out("reading", rows[0]["what"], why)
+            self.leave_out("reading", row["what"], why)
             return []
         log(f"  reading: {digits(rate)} GB/s")
         return [rate]

@@ -112,7 +112,7 @@ def heading(result):
     return (
         f"{result['date']}, {machine['processor']}, {machine['processors']} processors, {machine['memory_gb']:.0f} GB, "
         f"{machine['system']}; {result['threads']} threads; preset {result['preset']}, random weights; {rounds}. "
-        f"{contenders}.")
+        f"{contenders}." + "".join(f" {name} runs with {what}." for name, what in result["features"].items() if what))
 
 
 def markdown(result):

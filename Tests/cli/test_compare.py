@@ -43,7 +43,7 @@ for part in option("--only").split(","):
     if part == "answer":
         rows.append(("answer", "first audio", 0.5 * runs, "s"))
 keys = ("part", "what", "value", "unit")
-print(json.dumps({{"results": [{{**dict(zip(keys, row)), "limit": 30e9}} for row in rows]}}))
+print(json.dumps({{"results": [{{**dict(zip(keys, row)), "limit_samples": [30e9, 31e9]}} for row in rows]}}))
 """
 
 
@@ -178,7 +178,12 @@ class Scripted:
 
     def bench(self, weights, precision, options):
         self.asked.append(f"lyra {precision}")
-        return [{"part": "speech encoder", "what": "one window", "value": 1, "unit": "s"}]
+        rows = [("speech encoder", "one window"), ("language model", "decode after 128")]
+        return [{"part": part, "what": what, "value": 1, "unit": "s", "limit_samples": [2e9, 3e9]} for part, what in rows]
+
+    def reading(self):
+        self.asked.append("read")
+        return 1 + self.asked.count("read")
 
     def start(self, name):
         return ScriptedPeer(name, self.asked)
@@ -199,7 +204,7 @@ class ScriptedPeer:
     def ask(self, do, **request):
         if do == "load":
             return {"version": "1", "features": ""}
-        self.asked.append(self.name)
+        self.asked.append(self.name if do != "hold" else f"{self.name} holds {request['after']}")
         if self.name == "tired" and self.asked.count("tired") == 2:
             raise Failure("enough")
         return {"value": 2}
@@ -216,6 +221,15 @@ def test_contenders_take_turns_and_one_that_fails_is_asked_no_more():
     assert result["rows"][0]["samples"] == {"lyra exact": [1, 1, 1], "tired": [2], "steady": [2, 2, 2]}
     assert result["left_out"] == ["tired, speech encoder, Q8_0: enough"]
     assert result["notes"] == ["steady, speech encoder, Q8_0: its process used 25% of a processor while it waited"]
+
+
+def test_memory_is_read_around_each_sample_of_decoding_and_nothing_else():
+    (group,) = plan(["decode"], ["q8_0"], ["exact"], [512], [128], 16)
+    group.peers = {"steady": {}}
+    scripted, result = Scripted(), {"rows": [], "versions": {}, "features": {}, "notes": [], "left_out": []}
+    Rounds(scripted, scripted.start, "mini", 1, result, lambda: None).run(group, ["steady"])
+    assert scripted.asked == ["lyra exact", "steady holds 128", "read", "steady", "read", "steady ends"]
+    assert result["rows"][0]["reading"] == {"lyra exact": [[2, 3]], "steady": [[2, 3]]}
 
 
 def test_what_fails_is_named_and_the_rest_goes_on(tool, tmp_path):
