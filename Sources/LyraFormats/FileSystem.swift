@@ -32,10 +32,10 @@ public enum FileSystem {
     /// Opens a regular file for reading.
     ///
     /// Does not block on a pipe, and does not leak the descriptor into child processes.
-    /// - Returns: A descriptor that the caller closes, and the size in bytes.
+    /// - Returns: A descriptor that the caller closes, the size in bytes, and which file it is.
     /// - Throws: `.argument` for a path with a zero byte; `.missing` when there is no such file; `.io` when it is not a
     ///   regular file or the system refuses.
-    static func openForReading(_ path: String) throws -> (descriptor: Int32, size: Int) {
+    static func openForReading(_ path: String) throws -> (descriptor: Int32, size: Int, identity: FileIdentity) {
         guard !path.isEmpty, !path.utf8.contains(0) else {
             throw LyraError(.argument, "\(shown(path)) is not a path: it is empty or contains a zero byte")
         }
@@ -53,7 +53,7 @@ public enum FileSystem {
             close(descriptor)
             throw LyraError(.io, "\(path): not a regular file")
         }
-        return (descriptor, size)
+        return (descriptor, size, FileIdentity(info))
     }
 }
 

@@ -7,6 +7,8 @@ import LyraTensor
 /// by renaming, not by writing into it.
 public final class MappedFile: @unchecked Sendable {
     public let path: String
+    /// Which file it is, also when its name leads to another by now.
+    public let identity: FileIdentity
     /// The whole file; empty for an empty file. Valid as long as this object lives.
     public let bytes: UnsafeRawBufferPointer
 
@@ -15,9 +17,10 @@ public final class MappedFile: @unchecked Sendable {
     /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or mapped or is not a regular file;
     ///   `.argument` for an empty path or one with a zero byte.
     public init(path: String) throws {
-        let (descriptor, size) = try FileSystem.openForReading(path)
+        let (descriptor, size, identity) = try FileSystem.openForReading(path)
         defer { close(descriptor) }
         self.path = path
+        self.identity = identity
         guard size > 0 else {
             bytes = UnsafeRawBufferPointer(start: nil, count: 0)
             return
@@ -53,7 +56,7 @@ public final class MappedFile: @unchecked Sendable {
     /// - Parameter limit: The most bytes that the file may have.
     /// - Throws: As `init(path:)`; `.format` when the file is longer than `limit`.
     public static func contents(path: String, limit: Int) throws -> [UInt8] {
-        let (descriptor, size) = try FileSystem.openForReading(path)
+        let (descriptor, size, _) = try FileSystem.openForReading(path)
         defer { close(descriptor) }
         guard size <= limit else {
             throw LyraError(.format, "\(path): \(size) bytes, more than the \(limit) that such a file may have")

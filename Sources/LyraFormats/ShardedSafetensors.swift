@@ -17,13 +17,16 @@ public struct ShardedSafetensors: Sendable {
         }
     }
 
+    /// The name of the file that says which tensor is in which shard.
+    public static func index(stem: String) -> String { stem + ".safetensors.index.json" }
+
     /// Opens `<stem>.safetensors.index.json` and the shards that it names, or else the single `<stem>.safetensors`.
     ///
     /// Tensors of a shard that the index does not name are left out.
     /// - Throws: `.missing` when the directory has neither file, or a shard is not there; `.format` when the index is not
     ///   what it should be or names a tensor that its shard does not have; else as `Safetensors.init(path:)`.
     public init(directory: String, stem: String = "model") throws {
-        let index = FileSystem.join(directory, stem + ".safetensors.index.json")
+        let index = FileSystem.join(directory, Self.index(stem: stem))
         let single = FileSystem.join(directory, stem + ".safetensors")
         if FileSystem.isFile(index) {
             try self.init(index: index, directory: directory)
@@ -33,7 +36,7 @@ public struct ShardedSafetensors: Sendable {
         } else {
             throw LyraError(
                 .missing,
-                "\(directory): no \(stem).safetensors and no \(stem).safetensors.index.json; is it the directory of a model?"
+                "\(directory): no \(stem).safetensors and no \(Self.index(stem: stem)); is it the directory of a model?"
             )
         }
     }

@@ -99,6 +99,7 @@ final class CheckpointLoader {
     /// The bytes of a part's text, and what messages call it.
     func text(_ part: ModelPart, _ files: any PartFiles, _ name: String) throws -> NamedBytes {
         let bytes = try files.text(name)
+        noteRead(files.path(name))
         contents.texts.append((part.folder + name, bytes))
         return NamedBytes(name: files.path(name), bytes: bytes)
     }
@@ -152,13 +153,31 @@ final class CheckpointLoader {
     // MARK: Tensors
 
     private func mainTable() throws -> TensorTable {
-        let tensors = try source.main.tensors()
+        let tensors = try tensors(source.main)
         let groups = Dictionary(grouping: tensors, by: { Self.partName($0.key) }).sorted { $0.key < $1.key }
         for (name, members) in groups { record(name, origin, members.map(\.value)) }
         precision = options.precision ?? (tensors.values.contains { $0.type.blockElements > 1 } ? .fast : .exact)
         let table = table(origin, tensors)
         keep(.main, table)
         return table
+    }
+
+    /// The tensors of a part's files.
+    func tensors(_ files: any PartFiles) throws -> [String: StoredTensor] {
+        let tensors = try files.tensors()
+        if let index = files.index { noteRead(index) }
+        noteRead(tensors)
+        return tensors
+    }
+
+    func noteRead(_ tensors: [String: StoredTensor]) {
+        for tensor in tensors.values {
+            if let file = tensor.owner as? MappedFile { contents.files.insert(file.identity) }
+        }
+    }
+
+    private func noteRead(_ path: String) {
+        if let file = FileIdentity(path: path) { contents.files.insert(file) }
     }
 
     /// Tensors of one file or directory, to be multiplied as the options say.
@@ -202,7 +221,7 @@ final class CheckpointLoader {
             let file = "adapter_config.json"
             let configuration = try decode(AdapterConfiguration.self, .adapter(index), found.files, file)
             try configuration.validate(found.files.path(file))
-            let tensors = try found.files.tensors()
+            let tensors = try tensors(found.files)
             record("adapter \(found.name)", found.files.origin, Array(tensors.values))
             let table = table(found.files.origin, tensors)
             keep(.adapter(index), table)
@@ -214,7 +233,7 @@ final class CheckpointLoader {
     }
 
     private func adapterProjector(_ files: any PartFiles, _ index: Int, _ name: String) throws -> TensorTable? {
-        let tensors = try files.tensors()
+        let tensors = try tensors(files)
         record("speech projector of \(name)", files.origin, Array(tensors.values))
         let prefixes = ["model.model.", "base_model.model.model.", "model.", ""].map { $0 + "mm_speech_projector." }
         let projector = table(files.origin, tensors).subtable(under: prefixes, holding: "linear1.weight")

@@ -66,6 +66,7 @@ struct DirectoryFiles: PartFiles {
     func tensors() throws -> [String: StoredTensor] {
         try ShardedSafetensors(directory: origin, stem: stem).tensors
     }
+    var index: String? { path(ShardedSafetensors.index(stem: stem)) }
 }
 
 /// A file of torch.save, with texts beside it.

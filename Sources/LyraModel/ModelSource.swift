@@ -28,6 +28,12 @@ protocol PartFiles {
     func text(_ name: String) throws -> [UInt8]
     /// - Throws: `LyraError` that names the file and what is wrong with it.
     func tensors() throws -> [String: StoredTensor]
+    /// A file that `tensors` reads besides those that the tensors lie in, if it is there.
+    var index: String? { get }
+}
+
+extension PartFiles {
+    var index: String? { nil }
 }
 
 /// Where a model is opened from: a directory in the published layout, or one file.
@@ -71,6 +77,8 @@ struct ModelContents {
     var texts: [(name: String, bytes: [UInt8])] = []
     var tensors: [(part: ModelPart, tensors: [String: StoredTensor])] = []
     var adapters: [String] = []
+    /// All files that were read.
+    var files: Set<FileIdentity> = []
 }
 
 extension ModelPart {

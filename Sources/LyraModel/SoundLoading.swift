@@ -23,7 +23,7 @@ extension CheckpointLoader {
                 "the sound tower \(name) was not found at " + found.candidates.joined(separator: ", ")
                     + "; pass the directory that holds the towers")
         }
-        let audio = try files.tensors().filter { $0.key.contains(".audio.") }
+        let audio = try tensors(files).filter { $0.key.contains(".audio.") }
         record("sound tower", files.origin, Array(audio.values))
         let tower = table(files.origin, audio)
         keep(.soundTower, tower)
@@ -42,6 +42,7 @@ extension CheckpointLoader {
         guard let file = options.soundProjector else { return part(main, prefixes) }
         let tensors =
             file.hasSuffix(".safetensors") ? try Safetensors(path: file).tensors : try TorchFile(path: file).tensors()
+        noteRead(tensors)
         record("sound projector", file, Array(tensors.values))
         guard let projector = part(table(file, tensors), prefixes + [""]) else {
             throw LyraError(

@@ -38,7 +38,7 @@ extension CheckpointLoader {
 
     /// The encoder's tensors of a Whisper directory; its decoder is left out.
     private func whisperTable(_ files: any PartFiles) throws -> TensorTable {
-        let table = table(files.origin, try files.tensors())
+        let table = table(files.origin, try tensors(files))
         guard let encoder = table.subtable(under: ["encoder.", "model.encoder.", ""], holding: "conv1.weight") else {
             throw LyraError(
                 .format, "\(files.origin): there is no tensor encoder.conv1.weight; is it a Whisper model?")
@@ -80,7 +80,7 @@ extension CheckpointLoader {
         guard let files = try source.vocoder() else {
             return absent("no vocoder was found (a file g_… with its config.json); pass the directory that holds it")
         }
-        let tensors = try files.tensors()
+        let tensors = try tensors(files)
         record("vocoder", files.origin, Array(tensors.values))
         let table = table(files.origin, tensors)
         keep(.vocoder, table)

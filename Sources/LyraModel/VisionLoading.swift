@@ -38,7 +38,7 @@ extension CheckpointLoader {
     }
 
     private func visionTable(_ files: any PartFiles) throws -> TensorTable {
-        let table = table(files.origin, try files.tensors())
+        let table = table(files.origin, try tensors(files))
         let prefixes = ["", "visual.", "model.visual.", "vision_tower."]
         guard let tower = table.subtable(under: prefixes, holding: "patch_embed.proj.weight") else {
             throw LyraError(

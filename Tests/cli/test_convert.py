@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -112,6 +113,10 @@ def test_inspect_tells_parts_and_types(tmp_path):
     assert language["types"] == {"Q8_0": 6 * 7 + 2, "F32": 6 * 5 + 1}
 
 
+def missing(*arguments):
+    return json.loads(lyra("inspect", *arguments, "--json").stdout)["missing"]
+
+
 def test_what_was_not_found_is_noted_and_found_later(bare, tmp_path):
     file = tmp_path / "model.gguf"
     ended = convert(bare, file, "--type", "bf16")
@@ -203,6 +208,16 @@ def test_an_interrupt_leaves_nothing(tmp_path):
             assert os.listdir(output.parent) == []
             interrupted += 1
     assert interrupted > 0
+
+
+def test_a_models_own_file_is_not_replaced(tmp_path):
+    shutil.copytree(FIXTURES / "a", tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cases"))
+    for name in ["lyra/model-00001-of-00002.safetensors", "lyra/config.json", "model_zoo/audio/vocoder/g_00500000"]:
+        before = (tmp_path / name).read_bytes()
+        fails(convert(tmp_path / "lyra", tmp_path / name), tmp_path / name, "another file")
+        assert (tmp_path / name).read_bytes() == before
+    file = converted("a", tmp_path / "model.gguf", "--type", "bf16")
+    assert convert(file, file, "--type", "q8_0").returncode == 0 and missing(file) == []
 
 
 def test_places_that_cannot_be_written_are_named(tmp_path):

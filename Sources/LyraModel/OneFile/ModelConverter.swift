@@ -27,6 +27,8 @@ public struct ModelConverter {
     }
 
     private let plan: ConversionPlan
+    /// Files that a new one must not take the place of.
+    private let inputs: Set<FileIdentity>
 
     /// Opens the model, which checks it, and decides on every tensor.
     ///
@@ -40,6 +42,9 @@ public struct ModelConverter {
         // A file with a language model alone has no texts that a whole one could be made of.
         let part = loader.source.language == nil ? part : .language
         let name = path.split(separator: "/").last.map(String.init) ?? path
+        // A one-file model may be replaced by what is made of it: its mapping stays when its name goes.
+        let own = FileSystem.isFile(path) ? FileIdentity(path: path) : nil
+        inputs = loader.contents.files.subtracting(own.map { [$0] } ?? [])
         plan = try ConversionPlan(loader.contents, checkpoint, recipe: recipe, part: part, name: name)
     }
 
@@ -49,13 +54,17 @@ public struct ModelConverter {
     /// Writes the file; what was at `path` is replaced once all of it is there.
     ///
     /// - Parameter progress: told how many bytes of how many are read; throws to give up
-    /// - Throws: `LyraError.io`, when there is no room for the file at the beginning already, and what `progress` throws. Nothing
-    ///   of the file stays then.
+    /// - Throws: `LyraError.argument` if a directory's own file is at `path`; `LyraError.io`, when there is no room for the file at
+    ///   the beginning already; and what `progress` throws. Nothing of the file stays then.
     public func write(to path: String, progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }) throws
         -> Summary
     {
         guard !FileSystem.isDirectory(path) else {
             throw LyraError(.io, "\(path): is a directory; name a file in it, like \(path)/model.gguf")
+        }
+        if let target = FileIdentity(path: path), inputs.contains(target) {
+            throw LyraError(
+                .argument, "\(path): the model is read from this file, which would be lost; name another file")
         }
         let total = plan.items.reduce(0) { $0 + $1.source.bytes.count }
         var done = 0

@@ -1,0 +1,66 @@
+import Foundation
+import LyraFormats
+import LyraTensor
+import Testing
+
+@testable import LyraModel
+
+/// What converting a model does not do: lose its files, or write what cannot be opened; and how opening can be given up.
+@Suite struct ConversionTests {
+    /// A copy of a fixture whose files may be lost.
+    private func copy(_ name: String) throws -> OneFile {
+        let copy = try OneFile()
+        for part in ["lyra", "model_zoo"] {
+            try FileManager.default.copyItem(
+                atPath: Golden.path(name) + "/" + part, toPath: copy.folder + "/" + part)
+        }
+        return copy
+    }
+
+    private func converter(_ path: String, part: ModelConverter.Part = .whole) throws -> ModelConverter {
+        try ModelConverter(path: path, options: CheckpointOptions(), recipe: .bf16, part: part)
+    }
+
+    private func contents(_ folder: String) throws -> [String: Data?] {
+        let names = try FileManager.default.subpathsOfDirectory(atPath: folder)
+        return Dictionary(
+            uniqueKeysWithValues: names.map { ($0, FileManager.default.contents(atPath: folder + "/" + $0)) })
+    }
+
+    @Test(arguments: ["a", "b"], [ModelConverter.Part.whole, .language])
+    func noFileThatAModelIsReadFromIsReplaced(_ name: String, _ part: ModelConverter.Part) throws {
+        let model = try copy(name), before = try contents(model.folder)
+        let converter = try converter(model.folder + "/lyra", part: part)
+        let inputs = before.keys.filter { FileSystem.isFile(model.folder + "/" + $0) }
+        #expect(inputs.count > 15)
+        for input in inputs {
+            expect(.argument, input, "another file") { _ = try converter.write(to: model.folder + "/" + input) }
+        }
+        let shard = model.folder + "/lyra/model-00001-of-00002.safetensors"
+        for (link, make) in [("/soft", symlink), ("/hard", Glibc.link)] {
+            #expect(make(shard, model.folder + link) == 0)
+            expect(.argument, link) { _ = try converter.write(to: model.folder + link) }
+            #expect(unlink(model.folder + link) == 0)
+        }
+        #expect(try contents(model.folder) == before)
+        // A file in the model's directory that is not read, and one that is new.
+        try Data("notes".utf8).write(to: URL(filePath: model.folder + "/lyra/README.md"))
+        for name in ["README.md", "model.gguf"] {
+            #expect(try converter.write(to: model.folder + "/lyra/" + name).tensors > 70)
+        }
+    }
+
+    /// The mapping that it is read through stays when the name goes.
+    @Test func aFileMayBeReplacedByWhatIsMadeOfIt() throws {
+        let file = try OneFile(Golden.path("b") + "/lyra", .bf16)
+        let before = try GGUFFile(path: file.path)
+        _ = try converter(file.path).write(to: file.path)
+        let after = try GGUFFile(path: file.path)
+        #expect(after.names == before.names)
+        for name in before.names {
+            #expect(
+                after.tensor(name).map { Array($0.bytes) } == before.tensor(name).map { Array($0.bytes) }, "\(name)")
+        }
+        #expect(try file.open().speechInput.isPresent)
+    }
+}
