@@ -85,7 +85,8 @@ public final class Session {
             guard let index = checkpoint.adapterIndex(name) else {
                 throw LyraError(
                     .argument,
-                    "there is no adapter \"\(name)\"; this model has \(checkpoint.adapters.joined(separator: ", "))")
+                    "there is no adapter \"\(name)\"; this model has "
+                        + checkpoint.adapters.map { shown($0) }.joined(separator: ", "))
             }
             conversation.adapter = index
         }

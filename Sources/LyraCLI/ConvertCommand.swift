@@ -2,6 +2,7 @@ import ArgumentParser
 import CKernels
 import Lyra
 import LyraModel
+import LyraTensor
 
 struct ConvertCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -59,7 +60,8 @@ struct ConvertCommand: ParsableCommand {
         if part == .whole { for note in notes { printError("note: " + note + "; the file lacks it") } }
         if let first = summary.unused.first {
             printError(
-                "note: \(summary.unused.count) tensors that lyra does not use were left out, \(first) among them")
+                "note: \(summary.unused.count) tensors that lyra does not use were left out, \(shown(first)) among them"
+            )
         }
         printError(line(summary, seconds))
     }

@@ -61,10 +61,3 @@ public enum FileSystem {
 func systemMessage(_ code: Int32 = errno) -> String {
     String(cString: strerror(code))
 }
-
-/// Text from a file as it may stand in a message: quoted, control characters escaped, at most 120 characters.
-func shown(_ text: String) -> String {
-    text.unicodeScalars.count <= 120
-        ? text.debugDescription
-        : String(String.UnicodeScalarView(text.unicodeScalars.prefix(120))).debugDescription + "…"
-}

@@ -30,8 +30,8 @@ struct AdapterConfiguration: Decodable {
         try Bounds(source).check("r", rank, 1...65536)
         try Bounds(source).require(alpha.isFinite, "lora_alpha must be a number")
         let strange = [
-            kind.flatMap { $0 == "LORA" ? nil : "peft_type \($0)" }, usesDora == true ? "use_dora" : nil,
-            isTransposed == true ? "fan_in_fan_out" : nil, bias.flatMap { $0 == "none" ? nil : "bias \($0)" },
+            kind.flatMap { $0 == "LORA" ? nil : "peft_type \(shown($0))" }, usesDora == true ? "use_dora" : nil,
+            isTransposed == true ? "fan_in_fan_out" : nil, bias.flatMap { $0 == "none" ? nil : "bias \(shown($0))" },
             rankPattern?.isEmpty == false ? "rank_pattern" : nil,
             alphaPattern?.isEmpty == false ? "alpha_pattern" : nil,
         ].compactMap { $0 }.first

@@ -69,6 +69,11 @@ struct TowerFiles {
     var texts: (any PartFiles)?
     /// The places where it was looked for.
     var candidates: [String]
+
+    /// The same for a message; the name in them comes from a file.
+    var places: String {
+        candidates.isEmpty ? "any path" : candidates.map { shown($0, limit: 1024) }.joined(separator: ", ")
+    }
 }
 
 /// Everything of a model that opening it read: what a copy of it must hold.

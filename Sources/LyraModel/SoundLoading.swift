@@ -20,8 +20,8 @@ extension CheckpointLoader {
         let found = source.tower(.soundTower, name)
         guard let files = found.tensors else {
             return absent(
-                "the sound tower \(name) was not found at " + found.candidates.joined(separator: ", ")
-                    + "; pass the directory that holds the towers")
+                "the sound tower \(shown(name)) was not found at \(found.places); pass the directory that holds the towers"
+            )
         }
         let audio = try tensors(files).filter { $0.key.contains(".audio.") }
         record("sound tower", files.origin, Array(audio.values))

@@ -13,8 +13,8 @@ extension CheckpointLoader {
         let outside = try inside == nil ? found.tensors.map { try whisperTable($0) } : nil
         guard let tower = inside ?? outside else {
             return absent(
-                "the speech tower \(name) is neither in the checkpoint nor at "
-                    + found.candidates.joined(separator: ", ") + "; pass the directory that holds the towers")
+                "the speech tower \(shown(name)) is neither in the checkpoint nor at \(found.places); pass the directory that holds the towers"
+            )
         }
         keep(.speechTower, tower)
         let whisper: WhisperConfiguration, features: MelConfiguration

@@ -27,7 +27,7 @@ struct TensorTable: WeightSource {
         guard tensor.shape == shape else {
             throw LyraError(
                 .format,
-                "\(tensor.source): tensor \(tensor.name) has shape \(tensor.shape), but the configuration asks for \(shape)"
+                "\(tensor.source): tensor \(shown(tensor.name)) has shape \(tensor.shape.prefix(16)), but the configuration asks for \(shape)"
             )
         }
         return tensor

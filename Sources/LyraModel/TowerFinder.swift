@@ -1,3 +1,4 @@
+import Glibc
 import LyraFormats
 import LyraTensor
 
@@ -21,6 +22,8 @@ struct TowerFinder {
     /// Where `name` could be, most direct first: as given, beside the checkpoint and its parents, and in the extra
     /// directory, there also without `name`'s leading parts.
     func candidates(_ name: String) -> [String] {
+        // No path is longer, and of a long one with many slashes the places would take memory.
+        guard name.utf8.count < Int(PATH_MAX) else { return [] }
         let parts = name.split(separator: "/")
         let shortened = parts.indices.map { parts[$0...].joined(separator: "/") }
         return [name] + bases.map { FileSystem.join($0, name) }

@@ -13,8 +13,8 @@ extension CheckpointLoader {
         let outside = try inside == nil ? found.tensors.map { try visionTable($0) } : nil
         guard let tower = inside ?? outside else {
             return absent(
-                "the vision tower \(name) is neither in the checkpoint nor at "
-                    + found.candidates.joined(separator: ", ") + "; pass the directory that holds the towers")
+                "the vision tower \(shown(name)) is neither in the checkpoint nor at \(found.places); pass the directory that holds the towers"
+            )
         }
         keep(.visionTower, tower)
         let vision: VisionConfiguration

@@ -32,3 +32,10 @@ public struct LyraError: Error, Equatable, Sendable, CustomStringConvertible {
 
     public var description: String { message }
 }
+
+/// Text from a file as it may stand in a message: quoted, control characters escaped, at most `limit` characters.
+public func shown(_ text: String, limit: Int = 120) -> String {
+    text.unicodeScalars.count <= limit
+        ? text.debugDescription
+        : String(String.UnicodeScalarView(text.unicodeScalars.prefix(limit))).debugDescription + "…"
+}

@@ -108,7 +108,7 @@ extension VocabularyBuilder {
             case "type":
                 let type = String(decoding: try scanner.string(), as: UTF8.self)
                 guard type == "BPE" else {
-                    throw LyraError(.unsupported, "\(source): the model type is \(type); lyra reads BPE only")
+                    throw LyraError(.unsupported, "\(source): the model type is \(shown(type)); lyra reads BPE only")
                 }
             case "vocab": try readVocabulary(&scanner, source: source)
             case "merges": try scanner.array { try readMerge(&$0, source: source) }
@@ -152,7 +152,7 @@ extension VocabularyBuilder {
             }
         }
         guard type == "NFC" else {
-            throw LyraError(.unsupported, "\(source): the normalizer is \(type); lyra reads tokenizers with NFC")
+            throw LyraError(.unsupported, "\(source): the normalizer is \(shown(type)); lyra reads tokenizers with NFC")
         }
     }
 

@@ -39,7 +39,7 @@ struct VocabularyBuilder {
     private var addedIndexByID: [Int: Int] = [:]
 
     private static func quoted(_ text: some Collection<UInt8>) -> String {
-        "\"\(String(decoding: text.prefix(80), as: UTF8.self))\""
+        shown(String(decoding: text.prefix(80), as: UTF8.self))
     }
 
     private static func checkID(_ id: Int, of text: some Collection<UInt8>, source: String) throws -> Int32 {

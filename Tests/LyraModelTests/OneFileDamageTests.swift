@@ -120,6 +120,32 @@ import Testing
             from: try language.changed(metadata: { $0["qwen2vl.block_count"] = .uint32(4_000_000_000) }))
     }
 
+    /// No control character of a file reaches a terminal by way of a message, and no text of any length.
+    @Test func textsInMessagesAreEscapedAndCut() throws {
+        let strange = "\u{1B}[2J\n" + String(repeating: "x", count: 1 << 16)
+        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, part: .language)
+        let adapters = try whole.changed(
+            metadata: { metadata in
+                guard case .string(let text)? = metadata["lyra.file.config.json"] else { return }
+                let name = String(repeating: "a/", count: 1 << 16) + "\\u001b"
+                metadata["lyra.file.config.json"] = .string(
+                    text.replacingOccurrences(of: "\"model_zoo/audio/whisper-tiny\"", with: "\"\(name)\""))
+            }, keeping: { !$0.hasPrefix("speech_tower.") })
+        var options = CheckpointOptions()
+        options.towers = adapters.folder
+        let files = [
+            try language.changed(metadata: { $0["general.architecture"] = .string(strange) }),
+            try language.changed(metadata: { $0["tokenizer.ggml.model"] = .string(strange) }),
+            try language.changed(metadata: { $0["tokenizer.ggml.pre"] = .string(strange) }), adapters,
+        ]
+        for file in files {
+            let error = lyraError { _ = try file.open(options).speechInput.get() }
+            #expect([.unsupported, .missing].contains(error.code), "\(error.message)")
+            #expect(error.message.utf8.count < 1000 && !error.message.utf8.contains { $0 < 0x20 }, "\(error.message)")
+            #expect(file === adapters || error.message.contains("\\u{1B}[2J\\nxxx"), "\(error.message)")
+        }
+    }
+
     /// Towers that a file lacks are found as a directory's are, and what it has is not replaced by them.
     @Test func theCallersTowersFillInWhatAFileLacks() throws {
         let folder = try OneFile()

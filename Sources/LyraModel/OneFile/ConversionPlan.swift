@@ -41,7 +41,7 @@ struct ConversionPlan {
         ]
         for (name, bytes) in contents.texts {
             guard let text = String(validating: bytes, as: UTF8.self) else {
-                throw LyraError(.format, "\(name): not UTF-8 text, so it cannot be kept in a model file")
+                throw LyraError(.format, "\(shown(name)): not UTF-8 text, so it cannot be kept in a model file")
             }
             metadata.append((OneFileKeys.file + name, .string(text)))
         }
@@ -66,7 +66,7 @@ struct ConversionPlan {
         guard name.utf8.count <= OneFileNames.lengthLimit, tensor.count > 0 else {
             throw LyraError(
                 .unsupported,
-                "\(tensor.source): tensor \(tensor.name) cannot be kept in a model file: it is empty, or its name is longer than "
+                "\(tensor.source): tensor \(shown(tensor.name)) cannot be kept in a model file: it is empty, or its name is longer than "
                     + "\(OneFileNames.lengthLimit) bytes")
         }
         let type = recipe.type(of: name, tensor, in: modelPart, layers: language.layers)

@@ -29,7 +29,7 @@ struct LanguageMetadata {
         guard Self.architectures.contains(architecture) else {
             throw LyraError(
                 .unsupported,
-                "\(file.path): a model of the architecture \"\(architecture.prefix(40))\", which lyra does not run; lyra runs "
+                "\(file.path): a model of the architecture \(shown(architecture)), which lyra does not run; lyra runs "
                     + "what `lyra convert` makes, and language models of "
                     + Self.architectures.joined(separator: " and "))
         }
@@ -62,7 +62,7 @@ struct LanguageMetadata {
         guard model == "gpt2", kind == "qwen2" else {
             throw LyraError(
                 .unsupported,
-                "\(file.path): a tokenizer \"\(model ?? "")\" with \"\(kind ?? "")\"; lyra reads \"gpt2\" with \"qwen2\""
+                "\(file.path): a tokenizer \(shown(model ?? "")) with \(shown(kind ?? "")); lyra reads \"gpt2\" with \"qwen2\""
             )
         }
         let texts = try required(file.strings("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens")
