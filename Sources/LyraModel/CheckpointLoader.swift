@@ -249,8 +249,16 @@ final class CheckpointLoader {
 
     /// A part that is not there; a person is told so.
     func absent<Network>(_ reason: String) -> Checkpoint.Part<Network> {
-        let error = LyraError(.missing, "\(origin): \(reason)")
+        absent(LyraError(.missing, "\(origin): \(reason)"))
+    }
+
+    private func absent<Network>(_ error: LyraError) -> Checkpoint.Part<Network> {
         options.note(error.message)
         return .absent(error)
+    }
+
+    /// A tower whose configuration is not there and cannot be derived, which `error` says.
+    func absent<Network>(_ error: LyraError, _ name: String, _ found: TowerFiles) -> Checkpoint.Part<Network> {
+        absent(LyraError(.missing, "\(error.message): \(shown(name)) was looked for at \(found.places)"))
     }
 }

@@ -21,8 +21,7 @@ extension CheckpointLoader {
         do {
             (whisper, features) = try towerConfigurations(found.texts, tower)
         } catch let error as LyraError where found.texts == nil {
-            return absent(
-                "\(error.message): \(name) was looked for at " + found.candidates.joined(separator: ", "))
+            return absent(error, name, found)
         }
         let encoder = try WhisperEncoder(tower, whisper, progress: {})
         let projector = try SpeechProjector(

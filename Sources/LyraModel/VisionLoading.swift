@@ -21,8 +21,7 @@ extension CheckpointLoader {
         do {
             vision = try visionConfiguration(found.texts, tower)
         } catch let error as LyraError where found.texts == nil {
-            return absent(
-                "\(error.message): \(name) was looked for at " + found.candidates.joined(separator: ", "))
+            return absent(error, name, found)
         }
         let hidden = configuration.language.hiddenSize
         guard vision.outputWidth == hidden else {

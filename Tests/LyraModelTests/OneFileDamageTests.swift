@@ -146,18 +146,27 @@ import Testing
         }
     }
 
-    /// Towers that a file lacks are found as a directory's are, and what it has is not replaced by them.
-    @Test func theCallersTowersFillInWhatAFileLacks() throws {
+    /// Towers that a file lacks, or the configurations of those that were inside (a's), are found as a directory's are, and
+    /// what it has is not replaced by them.
+    @Test(arguments: ["a", "b"]) func theCallersTowersFillInWhatAFileLacks(_ name: String) throws {
         let folder = try OneFile()
-        try FileManager.default.copyItem(atPath: Golden.path("b") + "/lyra", toPath: folder.folder + "/lyra")
+        try FileManager.default.copyItem(atPath: Golden.path(name) + "/lyra", toPath: folder.folder + "/lyra")
         let bare = try OneFile(folder.folder + "/lyra", .bf16)
         let without = try bare.open()
         #expect(!without.speechInput.isPresent && !without.visionInput.isPresent && !without.vocoder.isPresent)
+        for reason in [
+            lyraError { _ = try without.speechInput.get() }, lyraError { _ = try without.visionInput.get() },
+        ] {
+            #expect(reason.code == .missing && reason.message.hasPrefix(bare.path + ": the "), "\(reason.message)")
+        }
         var options = CheckpointOptions()
-        options.towers = Golden.path("b") + "/model_zoo"
+        options.towers = Golden.path(name) + "/model_zoo"
         let with = try bare.open(options)
         #expect(with.speechInput.isPresent && with.visionInput.isPresent && with.vocoder.isPresent)
         #expect(with.soundInput.isPresent)
+        // Converted once more it is complete.
+        let completed = try OneFile(bare.path, .bf16, options: options).open()
+        #expect(completed.speechInput.isPresent && completed.visionInput.isPresent && completed.vocoder.isPresent)
         #expect(try whole.open(options).inventory.allSatisfy { $0.source == whole.path })
     }
 

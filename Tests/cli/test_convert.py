@@ -117,16 +117,22 @@ def missing(*arguments):
     return json.loads(lyra("inspect", *arguments, "--json").stdout)["missing"]
 
 
-def test_what_was_not_found_is_noted_and_found_later(bare, tmp_path):
+@pytest.mark.parametrize("variant", ["a", "b"])
+def test_what_was_not_found_is_noted_and_found_later(variant, tmp_path):
+    """b keeps its towers beside it; a has them inside, and just their configurations are not found."""
+    bare = tmp_path / "deep/er/lyra"
+    shutil.copytree(FIXTURES / variant / "lyra", bare)
     file = tmp_path / "model.gguf"
     ended = convert(bare, file, "--type", "bf16")
     assert ended.returncode == 0 and ended.stderr.count("note: ") == 4
-    assert len(json.loads(lyra("inspect", file, "--json").stdout)["missing"]) == 4
-    towers = FIXTURES / "b/model_zoo"
-    assert json.loads(lyra("inspect", file, "--towers", towers, "--json").stdout)["missing"] == []
-    whole = tmp_path / "whole.gguf"
-    assert convert(bare, whole, "--type", "bf16", "--towers", towers).returncode == 0
-    assert json.loads(lyra("inspect", whole, "--json").stdout)["missing"] == []
+    assert ended.stderr.count(f"note: {bare}: ") == 4 and f"{bare}: {bare}" not in ended.stderr
+    assert len(missing(file)) == 4 and all(reason.count(str(file)) <= 2 for reason in missing(file))
+    towers = FIXTURES / variant / "model_zoo"
+    assert missing(file, "--towers", towers) == []
+    for number, source in enumerate([bare, file]):
+        whole = tmp_path / f"{number}.gguf"
+        assert convert(source, whole, "--type", "bf16", "--towers", towers).returncode == 0
+        assert missing(whole) == []
 
 
 # ------------------------------------------------------------------------------------------------------------- llama.cpp

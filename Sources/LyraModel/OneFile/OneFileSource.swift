@@ -72,7 +72,10 @@ struct OneFileSource: ModelSource {
 
     func tower(_ part: ModelPart, _ name: String) -> TowerFiles {
         guard let own = self.part(part) else { return beside.tower(part, name) }
-        return TowerFiles(tensors: own, texts: own.has("config.json") ? own : nil, candidates: [origin])
+        if own.has("config.json") { return TowerFiles(tensors: own, texts: own, candidates: [origin]) }
+        // A tower from inside a checkpoint, whose texts were not found when it was converted.
+        let other = beside.tower(part, name)
+        return TowerFiles(tensors: own, texts: other.texts, candidates: [origin] + other.candidates)
     }
 
     func vocoder() throws -> (any PartFiles)? {
