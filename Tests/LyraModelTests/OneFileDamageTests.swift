@@ -120,6 +120,33 @@ import Testing
             from: try language.changed(metadata: { $0["qwen2vl.block_count"] = .uint32(4_000_000_000) }))
     }
 
+    /// Positions that another program would stretch, and numbers that lyra cannot know.
+    @Test func aLanguageModelsPositionsAreThoseOfItsFile() throws {
+        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, part: .language)
+        func changed(_ values: [String: GGUFValue?]) throws -> OneFile {
+            try language.changed(metadata: { for (key, value) in values { $0["qwen2vl." + key] = value } })
+        }
+        for (type, factor) in [("none", 4), ("linear", 1), ("linear", 0)] as [(String, Float)] {
+            _ = try changed(["rope.scaling.type": .string(type), "rope.scaling.factor": .float32(factor)]).open()
+        }
+        _ = try changed(["rope.scaling.type": .string("linear")]).open()
+        for (type, factor) in [("yarn", 4), ("yarn", 1), ("longrope", 1), ("\u{1B}[2Jx", 1)] as [(String, Float)] {
+            expectError(
+                .unsupported, "rope.scaling", type == "yarn" ? "\"yarn\"" : "\"",
+                from: try changed(["rope.scaling.type": .string(type), "rope.scaling.factor": .float32(factor)]))
+        }
+        expectError(
+            .unsupported, "linear", "by 4",
+            from: try changed(["rope.scaling.type": .string("linear"), "rope.scaling.factor": .float32(4)]))
+        for key in ["rope.scaling.factor", "rope.scale_linear"] {
+            expectError(.unsupported, "rope.scaling", "by 2", from: try changed([key: .float32(2)]))
+        }
+        for key in ["rope.dimension_sections", "attention.layer_norm_rms_epsilon"] {
+            expectError(.missing, key, from: try changed([key: nil]))
+        }
+        #expect(try changed(["rope.freq_base": nil]).open().configuration.language.ropeTheta == 10_000)
+    }
+
     /// No control character of a file reaches a terminal by way of a message, and no text of any length.
     @Test func textsInMessagesAreEscapedAndCut() throws {
         let strange = "\u{1B}[2J\n" + String(repeating: "x", count: 1 << 16)

@@ -42,19 +42,43 @@ struct LanguageMetadata {
         let vocabulary = try required(file.strings("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens").count
         let heads = try integer("attention.head_count")
         let width = try integer("embedding_length")
-        let sections = try file.ints("\(architecture).rope.dimension_sections") ?? []
-        let epsilon = try file.double("\(architecture).attention.layer_norm_rms_epsilon") ?? 1e-6
+        let epsilon = "\(architecture).attention.layer_norm_rms_epsilon"
+        try checkPositions()
         let language = DecoderConfiguration(
             hiddenSize: width, layers: try integer("block_count"), heads: heads,
             kvHeads: try file.int("\(architecture).attention.head_count_kv") ?? heads,
             intermediateSize: try integer("feed_forward_length"), vocabularySize: vocabulary,
-            rmsEpsilon: Float(epsilon), ropeTheta: try file.double("\(architecture).rope.freq_base") ?? 1e6,
-            mropeSections: Array(sections.prefix(3)), tiesEmbeddings: file.tensor("output.weight") == nil,
+            rmsEpsilon: Float(try required(file.double(epsilon), epsilon)),
+            ropeTheta: try file.double("\(architecture).rope.freq_base") ?? Self.usualBase,
+            mropeSections: try sections(), tiesEmbeddings: file.tensor("output.weight") == nil,
             contextLength: try file.int("\(architecture).context_length") ?? 32768)
         let end = try file.int("tokenizer.ggml.eos_token_id").flatMap { Int32(exactly: $0) }
         return LyraConfiguration(
             language: language, speechTower: nil, speechDownsampling: 1, normalizesSpeech: false, generator: nil,
             endTokens: end.map { [$0] } ?? [])
+    }
+
+    /// llama.cpp's where a file does not say.
+    private static let usualBase = 10_000.0
+
+    /// How many frequency pairs follow time, height and width; none for plain positions.
+    private func sections() throws -> [Int] {
+        guard architecture == Self.architectures[0] else { return [] }
+        let key = "\(architecture).rope.dimension_sections"
+        return Array(try required(file.ints(key), key).prefix(3))
+    }
+
+    /// Refuses positions that are stretched, which lyra does not do. As in llama.cpp, a factor alone means "linear".
+    private func checkPositions() throws {
+        let rope = "\(architecture).rope."
+        let type = try file.string(rope + "scaling.type") ?? "linear"
+        let factor = try file.double(rope + "scaling.factor") ?? file.double(rope + "scale_linear") ?? 1
+        // 0 says nothing there, as 1 does.
+        guard type == "none" || type == "linear" && (factor == 1 || factor == 0) else {
+            throw LyraError(
+                .unsupported,
+                "\(file.path): rope scaling of type \(shown(type)) by \(factor) (\(rope)scaling) is not supported")
+        }
     }
 
     func tokenizer() throws -> Tokenizer {
