@@ -1,3 +1,4 @@
+import CFiles
 import Glibc
 import LyraTensor
 
@@ -49,7 +50,8 @@ public final class OutputFile {
         let free = freeBytes()
         // Asked first: some file systems take all that is left before they find that it is not enough.
         var code = free.map { $0 < byteCount } ?? false ? ENOSPC : 0
-        if code == 0 { code = posix_fallocate(descriptor, 0, off_t(byteCount)) }
+        // Not posix_fallocate: where the file system cannot, that writes into every block of the file.
+        if code == 0, fallocate(descriptor, 0, 0, off_t(byteCount)) != 0 { code = errno }
         guard code == ENOSPC || code == EDQUOT || code == EFBIG else { return }
         discard()
         let room = free.map { ", and \($0) are free there" } ?? ""
