@@ -14,7 +14,8 @@ struct ConvertCommand: ParsableCommand {
             \(Recipe.all.map { "  \(padded($0.name, 8))\($0.summary)" }.joined(separator: "\n"))
 
             A file that is there already is replaced when the new one is complete; if anything fails, or after Ctrl-C, \
-            nothing changes.
+            SIGTERM or SIGHUP, nothing changes. Only a program that is killed (kill -9) leaves its unfinished file behind, \
+            beside the other and named like it with .partial at the end; it can be deleted.
             """)
 
     @Argument(help: "The checkpoint's directory, or a file that was made of one.")

@@ -1,29 +1,79 @@
 import Glibc
 import Lyra
+import LyraFormats
 import Synchronization
 
-/// Ctrl-C ends the answer and keeps what was said.
+/// Signals that end the program, and Ctrl-C, which can end just the answer and keep what was said.
 enum Interrupt {
     /// Set by the signal handler, which may do no more than that.
     private static let requested = Atomic<Bool>(false)
+    /// Where the handler of signals that end the program writes their numbers.
+    private static let pipeEnd = Atomic<Int32>(-1)
+
+    /// Has the program leave no unfinished file behind when a signal ends it.
+    ///
+    /// A thread of its own removes them, for a handler may not, and then the signal does what it would have done.
+    static func endCleanly() {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { return }
+        let reader = UnsafeMutableRawPointer(bitPattern: Int(ends[0]))
+        var thread = pthread_t()
+        var all = sigset_t(), usual = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_BLOCK, &all, &usual)  // signals are for the main thread, whose waiting they end
+        let code = pthread_create(&thread, nil, Interrupt.awaitEnd, reader)
+        pthread_sigmask(SIG_SETMASK, &usual, nil)
+        guard code == 0 else { return }
+        pthread_detach(thread)
+        pipeEnd.store(ends[1], ordering: .relaxed)
+        // What the caller had us ignore, as nohup does, stays ignored.
+        for number in [SIGINT, SIGTERM, SIGHUP] where !isIgnored(number) { handle(number, ending) }
+    }
+
+    private static func isIgnored(_ number: Int32) -> Bool {
+        var action = sigaction()
+        sigaction(number, nil, &action)
+        // SIG_IGN is 1, which Swift cannot compare functions with.
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
+    }
+
+    /// Reads a signal's number, removes what is unfinished and lets the signal end the program.
+    private static let awaitEnd: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { reader in
+        var number: UInt8 = 0
+        while read(Int32(Int(bitPattern: reader)), &number, 1) < 0 && errno == EINTR {}
+        UnfinishedFiles.discardAll {
+            signal(Int32(number), SIG_DFL)
+            kill(getpid(), Int32(number))
+            sleep(.max)
+        }
+        return nil
+    }
+
+    private static let ending: @convention(c) (Int32) -> Void = { number in
+        let before = errno
+        var byte = UInt8(truncatingIfNeeded: number)
+        _ = Glibc.write(Interrupt.pipeEnd.load(ordering: .relaxed), &byte, 1)
+        errno = before
+    }
 
     /// The first Ctrl-C is noted; a second one ends the program.
     static func watch() {
-        handle { _ in
-            signal(SIGINT, SIG_DFL)
+        handle(SIGINT) { _ in
+            signal(SIGINT, Interrupt.ending)
             Interrupt.requested.store(true, ordering: .relaxed)
         }
     }
 
     /// Every Ctrl-C is noted; none ends the program.
-    static func watchAlways() { handle { _ in Interrupt.requested.store(true, ordering: .relaxed) } }
+    static func watchAlways() { handle(SIGINT) { _ in Interrupt.requested.store(true, ordering: .relaxed) } }
 
-    private static func handle(_ handler: @escaping @convention(c) (Int32) -> Void) {
-        _ = requested.load(ordering: .relaxed)  // made before a signal can come
+    private static func handle(_ number: Int32, _ handler: @escaping @convention(c) (Int32) -> Void) {
+        // Made before a signal can come.
+        _ = (requested.load(ordering: .relaxed), pipeEnd.load(ordering: .relaxed), ending)
         var action = sigaction()
         action.__sigaction_handler.sa_handler = handler
         // Without SA_RESTART: reading a line ends.
-        sigaction(SIGINT, &action, nil)
+        sigaction(number, &action, nil)
     }
 
     static var isRequested: Bool { requested.load(ordering: .relaxed) }

@@ -28,6 +28,7 @@ struct LyraCommand: ParsableCommand {
         signal(SIGPIPE, SIG_IGN)
         signal(SIGXFSZ, SIG_IGN)  // a file that may not grow is an error of its writer
         openStandardStreams()
+        Interrupt.endCleanly()
         do {
             var command = try parseAsRoot()
             do {

@@ -23,6 +23,31 @@ public enum FileSystem {
         directory.isEmpty ? name : directory.hasSuffix("/") ? directory + name : directory + "/" + name
     }
 
+    /// Where links lead that `path` is one of; a path that is none, or that leads in a circle, as it is.
+    static func followingLinks(_ path: String) -> String {
+        var current = path
+        for _ in 0..<40 {
+            guard let next = link(at: current) else { return current }
+            current = next.hasPrefix("/") ? next : join(parent(of: current), next)
+        }
+        return path
+    }
+
+    /// What a symbolic link says; nil if there is none at `path`.
+    private static func link(at path: String) -> String? {
+        let bytes = [UInt8](unsafeUninitializedCapacity: Int(PATH_MAX)) { buffer, filled in
+            filled = buffer.withMemoryRebound(to: CChar.self) { text in
+                text.baseAddress.map { max(readlink(path, $0, text.count), 0) } ?? 0
+            }
+        }
+        return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Who may read, write and run the file at `path`; nil if there is none.
+    static func permissions(of path: String) -> mode_t? {
+        mode(of: path).flatMap { $0 & S_IFMT == S_IFREG ? $0 & 0o777 : nil }
+    }
+
     private static func mode(of path: String) -> mode_t? {
         var info = stat()
         guard !path.utf8.contains(0), stat(path, &info) == 0 else { return nil }

@@ -5,11 +5,13 @@ import LyraTensor
 /// A file that appears under its name only when it is complete: written beside it under another name, then renamed.
 public final class OutputFile {
     public let path: String
+    /// What the name leads to in the end: itself, unless it is a link.
+    private let target: String
     private let temporary: String?
     private var descriptor: Int32
 
     /// Creates the temporary file, in the directory of `path`. What is there and is no regular file, a device, is written
-    /// itself.
+    /// itself. A link stays one, and what it leads to is replaced; what is replaced passes its permissions on.
     ///
     /// - Throws: `.io` when it cannot be created; `.argument` for an empty path or one with a zero byte.
     public convenience init(path: String) throws {
@@ -22,17 +24,25 @@ public final class OutputFile {
             self.init(path: path, temporary: nil, descriptor: descriptor)
             return
         }
-        let temporary = "\(path).\(getpid())-\(UInt32.random(in: 0 ... .max)).partial"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        let target = FileSystem.followingLinks(path)
+        let temporary = "\(target).\(getpid())-\(UInt32.random(in: 0 ... .max)).partial"
+        let permissions = FileSystem.permissions(of: target)
+        UnfinishedFiles.add(temporary)
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions ?? 0o666)
         guard descriptor >= 0 else {
-            throw LyraError(.io, "\(path): cannot create a file there: \(systemMessage())")
+            let reason = systemMessage()
+            UnfinishedFiles.remove(temporary)
+            throw LyraError(.io, "\(path): cannot create a file there: \(reason)")
         }
-        self.init(path: path, temporary: temporary, descriptor: descriptor)
+        // Again, because the process's mask took some away.
+        if let permissions { fchmod(descriptor, permissions) }
+        self.init(path: path, target: target, temporary: temporary, descriptor: descriptor)
     }
 
     /// Takes over an open descriptor; without `temporary` there is nothing to rename.
-    init(path: String, temporary: String?, descriptor: Int32) {
+    init(path: String, target: String? = nil, temporary: String?, descriptor: Int32) {
         self.path = path
+        self.target = target ?? path
         self.temporary = temporary
         self.descriptor = descriptor
     }
@@ -86,17 +96,32 @@ public final class OutputFile {
         }
     }
 
-    /// Closes the file and gives it its name.
+    /// Brings the file to the disk, closes it and gives it its name: after a power failure the name leads to the old file or
+    /// to all of the new one.
     ///
-    /// - Throws: `.io` when either fails; the temporary file is then gone. `.state` after `commit` or `discard`.
+    /// - Throws: `.io` when one of these fails; the temporary file is then gone. `.state` after `commit` or `discard`.
     public func commit() throws {
         guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
-        let closed = close(descriptor)
+        var code = temporary != nil && fsync(descriptor) != 0 ? errno : 0
+        if close(descriptor) != 0, code == 0 { code = errno }
         descriptor = -1
-        guard closed == 0, temporary.map({ rename($0, path) }) ?? 0 == 0 else {
-            let reason = systemMessage()
-            if let temporary { unlink(temporary) }
-            throw LyraError(.io, "\(path): cannot complete the file: \(reason)")
+        if let temporary {
+            code = code == 0 ? UnfinishedFiles.finish(temporary, as: target) : code
+            if code != 0 { UnfinishedFiles.discard(temporary) }
+        }
+        guard code == 0 else {
+            throw LyraError(.io, "\(path): cannot complete the file: \(systemMessage(code))")
+        }
+        if temporary != nil { try syncDirectory() }
+    }
+
+    /// Brings the new name to the disk; some file systems cannot, and then nothing happens.
+    private func syncDirectory() throws {
+        let directory = open(FileSystem.parent(of: target), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard directory >= 0 else { return }
+        defer { close(directory) }
+        guard fsync(directory) == 0 || errno != EIO else {
+            throw LyraError(.io, "\(path): the file is complete, but its name may not survive: \(systemMessage())")
         }
     }
 
@@ -105,6 +130,6 @@ public final class OutputFile {
         guard descriptor >= 0 else { return }
         close(descriptor)
         descriptor = -1
-        if let temporary { unlink(temporary) }
+        if let temporary { UnfinishedFiles.discard(temporary) }
     }
 }

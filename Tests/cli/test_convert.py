@@ -167,10 +167,10 @@ def test_the_language_model_alone_answers_text_and_says_what_it_lacks(recordings
 # --------------------------------------------------------------------------------------------------------------- failures
 
 
-def begin(output):
+def begin(output, **options):
     """A conversion → the process, once it has begun to write or has ended."""
     process = subprocess.Popen([TOOL, "convert", FIXTURES / "a/lyra", "-o", output, "--type", "q4_0"],
-                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
+                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", **options)
     while process.poll() is None and not any(name.endswith(".partial") for name in os.listdir(output.parent)):
         time.sleep(0.0002)
     return process
@@ -216,6 +216,50 @@ def test_an_interrupt_leaves_nothing(tmp_path):
     assert interrupted > 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_program_leaves_nothing(number, tmp_path):
+    ended = 0
+    for trial in range(10):
+        output = tmp_path / f"{trial}/model.gguf"
+        output.parent.mkdir()
+        output.write_bytes(b"older")
+        process = begin(output)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        # The shell calls this 128 and the signal's number.
+        if process.returncode == -number:
+            assert err == "" and os.listdir(output.parent) == ["model.gguf"] and output.read_bytes() == b"older"
+            ended += 1
+        else:
+            assert process.returncode == 0
+    assert ended > 0
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    """As nohup has it."""
+    output = tmp_path / "model.gguf"
+    process = begin(output, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0 and missing(output) == []
+
+
+def test_a_second_interrupt_leaves_nothing(tmp_path):
+    ended = 0
+    for trial in range(10):
+        output = tmp_path / f"{trial}/model.gguf"
+        output.parent.mkdir()
+        process = begin(output)
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.0005)
+        process.communicate(timeout=60)
+        assert process.returncode in (0, 1, -signal.SIGINT)
+        assert os.listdir(output.parent) == (["model.gguf"] if process.returncode == 0 else [])
+        ended += process.returncode != 0
+    assert ended > 0
+
+
 def test_a_models_own_file_is_not_replaced(tmp_path):
     shutil.copytree(FIXTURES / "a", tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cases"))
     for name in ["lyra/model-00001-of-00002.safetensors", "lyra/config.json", "model_zoo/audio/vocoder/g_00500000"]:
@@ -224,6 +268,17 @@ def test_a_models_own_file_is_not_replaced(tmp_path):
         assert (tmp_path / name).read_bytes() == before
     file = converted("a", tmp_path / "model.gguf", "--type", "bf16")
     assert convert(file, file, "--type", "q8_0").returncode == 0 and missing(file) == []
+
+
+def test_links_and_permissions_stay(tmp_path):
+    (tmp_path / "there").mkdir()
+    file, link = tmp_path / "there/model.gguf", tmp_path / "link.gguf"
+    file.write_bytes(b"older")
+    file.chmod(0o600)
+    link.symlink_to(file)
+    converted("a", link, "--type", "q8_0")
+    assert link.is_symlink() and file.stat().st_mode & 0o777 == 0o600 and missing(file) == []
+    assert sorted(os.listdir(tmp_path)) == ["link.gguf", "there"] and os.listdir(tmp_path / "there") == ["model.gguf"]
 
 
 def test_places_that_cannot_be_written_are_named(tmp_path):

@@ -1,0 +1,33 @@
+import Glibc
+import Synchronization
+
+/// The temporary files of this process's `OutputFile`s, so that a program that is told to end can leave none behind.
+public enum UnfinishedFiles {
+    private static let names = Mutex<Set<String>>([])
+
+    /// Removes all of them, then calls `end`, which should end the process; until it returns no file is completed.
+    public static func discardAll(then end: () -> Void) {
+        names.withLock { names in
+            for name in names { unlink(name) }
+            end()
+        }
+    }
+
+    static func add(_ name: String) { names.withLock { _ = $0.insert(name) } }
+
+    static func remove(_ name: String) { names.withLock { _ = $0.remove(name) } }
+
+    static func discard(_ name: String) {
+        unlink(name)
+        remove(name)
+    }
+
+    /// Renames one. → 0, or the errno, and then it is unfinished still
+    static func finish(_ name: String, as target: String) -> Int32 {
+        names.withLock { names in
+            guard rename(name, target) == 0 else { return errno }
+            names.remove(name)
+            return 0
+        }
+    }
+}
