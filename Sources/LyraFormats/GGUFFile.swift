@@ -30,11 +30,16 @@ public struct GGUFFile: Sendable {
 
     /// Reads and checks metadata and tensor list of a mapped file.
     ///
-    /// - Throws: `.format` when something is damaged, is there twice or does not fit the file; `.unsupported` for a
+    /// - Parameter check: Asked now and then; throws to give up.
+    /// - Throws: What `check` throws; `.format` when something is damaged, is there twice or does not fit the file; `.unsupported` for a
     ///   big-endian file, another version, an array of arrays, or a tensor of a type that lyra does not read. The
     ///   message names file, key or tensor, and offsets.
-    public init(file: MappedFile) throws {
-        var reader = try GGUFReader(file)
+    public init(file: MappedFile, check: () throws -> Void = {}) throws {
+        self = try withoutActuallyEscaping(check) { try GGUFFile(GGUFReader(file, check: $0), file) }
+    }
+
+    private init(_ reader: GGUFReader, _ file: MappedFile) throws {
+        var reader = reader
         version = try reader.version()
         // Both counts stand together; each has to fit what follows.
         let tensorCount = try reader.count(of: "tensors", size: GGUFReader.tensorSize)
@@ -44,15 +49,15 @@ public struct GGUFFile: Sendable {
         self.file = file
         alignment = try Self.alignment(metadata, source: file.path)
 
-        var entries: [GGUFReader.TensorEntry] = []
-        for _ in 0..<tensorCount { entries.append(try reader.tensor()) }
+        let entries = try reader.tensors(count: tensorCount)
         let end = reader.cursor.offset
         let dataStart = min(end + (alignment - end % alignment) % alignment, file.bytes.count)
         let data = UnsafeRawBufferPointer(rebasing: file.bytes[dataStart...])
 
         var tensors: [String: StoredTensor] = [:]
         var ranges: [(name: String, range: Range<Int>)] = []
-        for entry in entries {
+        for (index, entry) in entries.enumerated() {
+            if index % GGUFReader.checkInterval == 0 { try reader.check() }
             let spec = entry.spec
             let range = try entry.range(dataStart: dataStart, dataCount: data.count, alignment, source: file.path)
             let tensor = StoredTensor(

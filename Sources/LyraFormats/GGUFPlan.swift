@@ -36,6 +36,12 @@ struct GGUFPlan {
             trailing = Self.padding(layout.byteCount(spec.name), alignment)
             end = try Self.sum(end, layout.byteCount(spec.name), trailing, path: path)
         }
+        guard header.count <= GGUFReader.headerLimit else {
+            throw LyraError(
+                .unsupported,
+                "\(path): metadata and list of tensors of \(header.count) bytes; lyra reads \(GGUFReader.headerLimit) at most"
+            )
+        }
         header.append(contentsOf: repeatElement(0, count: Self.padding(header.count, alignment)))
         fileSize = try Self.sum(header.count, end, 0, path: path)
         for index in offsets.indices { offsets[index] += header.count }

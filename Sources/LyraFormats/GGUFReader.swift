@@ -9,18 +9,22 @@ struct GGUFReader {
     /// The largest alignment that ggml reads.
     static let alignmentLimit = 1 << 20
 
-    /// The most bytes that metadata and tensor list may take: ten times the largest vocabularies, and little enough
-    /// that what is made of them fits into memory.
-    static let headerLimit = 256 << 20
+    /// The most bytes that metadata and tensor list may take: several times the largest vocabularies, and little enough
+    /// that what is made of them fits into memory. Texts in the metadata are thereby no longer than a JSON file may be.
+    static let headerLimit = JSONFile.sizeLimit
 
     private(set) var cursor: ByteCursor
     /// Keeps the bytes that the cursor reads.
     private let file: MappedFile
+    /// Asked now and then; throws to give up.
+    let check: () throws -> Void
 
-    init(_ file: MappedFile) throws {
+    init(_ file: MappedFile, check: @escaping () throws -> Void) throws {
         self.file = file
+        self.check = check
         let range = 0..<min(file.bytes.count, Self.headerLimit)
-        cursor = try ByteCursor(file, range, part: "the GGUF header")
+        let limit = range.upperBound < file.bytes.count ? " (of \(Self.headerLimit) bytes at most)" : ""
+        cursor = try ByteCursor(file, range, part: "the GGUF header" + limit)
     }
 
     // MARK: Header
@@ -69,6 +73,9 @@ struct GGUFReader {
         return try cursor.text(Int(length))
     }
 
+    /// Keys, strings or tensors from one `check` to the next: well under a millisecond.
+    static let checkInterval = 1024
+
     // MARK: Metadata
 
     /// The fewest bytes that a key and its value take: the key's length, a letter, the type, a byte.
@@ -79,6 +86,7 @@ struct GGUFReader {
         var keys: [String] = []
         var values: [String: GGUFValue] = [:]
         for index in 0..<count {
+            if index % Self.checkInterval == 0 { try check() }
             let key = try name(of: "key \(index + 1) of \(count)")
             guard values.updateValue(try value(of: key), forKey: key) == nil else {
                 throw LyraError(
@@ -140,7 +148,10 @@ struct GGUFReader {
             let count = try count(of: "strings of \(shown(key))", size: 8)
             var strings: [String] = []
             strings.reserveCapacity(count)
-            for _ in 0..<count { strings.append(try string(key)) }
+            for index in 0..<count {
+                if index % Self.checkInterval == 0 { try check() }
+                strings.append(try string(key))
+            }
             return .strings(strings)
         case .array:
             throw LyraError(
@@ -198,8 +209,17 @@ struct GGUFReader {
         let offset: UInt64
     }
 
-    /// Reads one entry of the list of tensors.
-    mutating func tensor() throws -> TensorEntry {
+    /// Reads the list of `count` tensors.
+    mutating func tensors(count: Int) throws -> [TensorEntry] {
+        var entries: [TensorEntry] = []
+        for index in 0..<count {
+            if index % Self.checkInterval == 0 { try check() }
+            entries.append(try tensor())
+        }
+        return entries
+    }
+
+    private mutating func tensor() throws -> TensorEntry {
         let name = try name(of: "tensor")
         let tensor = "\(cursor.source): tensor \(shown(name))"
         let axes: UInt32 = try cursor.integer()

@@ -19,6 +19,9 @@ public struct CheckpointOptions {
     public var progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
 
     public init() {}
+
+    /// Asks `progress` whether to give up, before it is known how many parts there are.
+    func check() throws { try progress(0, 1) }
 }
 
 extension Checkpoint {
@@ -93,6 +96,9 @@ final class CheckpointLoader {
         done += 1
         try options.progress(min(done, total), total)
     }
+
+    /// Asks whether to give up, while a part is read.
+    func check() throws { try options.progress(min(done, total), max(total, 1)) }
 
     // MARK: Texts
 

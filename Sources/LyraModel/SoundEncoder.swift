@@ -30,7 +30,9 @@ public struct SoundEncoder: Sendable {
     private var clipRows: Int { positions.count / width }
 
     /// - Parameter clipShape: what the clips will be
-    init(_ source: TensorTable, clipShape: (bands: Int, frames: Int)) throws {
+    init(
+        _ source: TensorTable, clipShape: (bands: Int, frames: Int), progress: () throws -> Void = {}
+    ) throws {
         let prefix = "modality_preprocessors.audio."
         let bounds = Bounds(source.origin)
         func shape(_ name: String, _ axes: Int) throws -> [Int] {
@@ -55,6 +57,7 @@ public struct SoundEncoder: Sendable {
         let trunk = "modality_trunks.audio.blocks."
         let layers = (0..<1024).first { source.shape(of: "\(trunk)\($0).mlp.fc1.weight") == nil } ?? 1024
         blocks = try (0..<layers).map {
+            try progress()
             let inner = try shape("\(trunk)\($0).mlp.fc1.weight", 2)[0]
             return try Block(source.under("\(trunk)\($0)."), width: width, inner: inner, heads: width / Self.headDim)
         }

@@ -27,7 +27,7 @@ extension CheckpointLoader {
         record("sound tower", files.origin, Array(audio.values))
         let tower = table(files.origin, audio)
         keep(.soundTower, tower)
-        let encoder = try SoundEncoder(tower, clipShape: SoundClips.shape)
+        let encoder = try SoundEncoder(tower, clipShape: SoundClips.shape, progress: check)
         let projector = try SoundProjector(
             projectorTable, inputs: encoder.outputWidth, outputs: configuration.language.hiddenSize)
         return .present(SoundInput(encoder: encoder, projector: projector))

@@ -23,7 +23,7 @@ extension CheckpointLoader {
         } catch let error as LyraError where found.texts == nil {
             return absent(error, name, found)
         }
-        let encoder = try WhisperEncoder(tower, whisper, progress: {})
+        let encoder = try WhisperEncoder(tower, whisper, progress: check)
         let projector = try SpeechProjector(
             main.under("model.mm_speech_projector."), width: whisper.width, configuration: configuration)
         let own = try adapters.map {

@@ -33,7 +33,7 @@ extension CheckpointLoader {
         return .present(
             VisionInput(
                 preparation: try imagePreparation(found.texts, tower, vision),
-                encoder: try VisionEncoder(tower, vision, progress: {})))
+                encoder: try VisionEncoder(tower, vision, progress: check)))
     }
 
     private func visionTable(_ files: any PartFiles) throws -> TensorTable {

@@ -129,6 +129,53 @@ import Testing
         expect(.format, "0 bytes") { _ = try open(GGUFBuilder(keyCount: 1, padding: 32)) }
     }
 
+    /// No text in the metadata is thereby longer than a JSON file may be.
+    @Test func aHeaderBeyondTheLimitIsRefusedAndNotWritten() throws {
+        let folder = try Folder(), length = GGUFReader.headerLimit
+        #expect(length == JSONFile.sizeLimit)
+        let start = Array(GGUFBuilder(tensorCount: 0, keyCount: 1, padding: 0).content)
+        let path = try folder.write(
+            "m.gguf", start + GGUFBuilder.text("k") + GGUFBuilder.number(UInt32(8)) + GGUFBuilder.number(UInt64(length))
+        )
+        // Sparse: the text is zeros.
+        #expect(truncate(path, off_t(length + 100)) == 0)
+        expect(.format, "\"k\"", "\(length) bytes") { _ = try GGUFFile(path: path) }
+        let text = GGUFValue.string(String(repeating: " ", count: length))
+        expect(.unsupported, "new.gguf", "\(length) at most") {
+            _ = try GGUFWriter(path: folder.path + "/new.gguf", metadata: [("k", text)], tensors: [])
+        }
+        #expect(folder.names == ["m.gguf"])
+    }
+
+    @Test func readingCanBeGivenUp() throws {
+        var strings = GGUFBuilder()
+        strings.add(
+            "k", type: 9,
+            GGUFBuilder.number(UInt32(8)) + GGUFBuilder.number(UInt64(1 << 16)) + [UInt8](repeating: 0, count: 8 << 16))
+        var keys = GGUFBuilder(), tensors = GGUFBuilder()
+        for index in 0..<1 << 13 {
+            keys.add("k\(index)", type: 7, [1])
+            tensors.add("t\(index)", [], type: 0, at: 0, axes: 0)
+        }
+        let folder = try Folder()
+        // How often is asked until the end; the tensors are refused only after their list, for all lie at 0.
+        for (builder, most) in [(strings, 1 << 16), (keys, 1 << 13), (tensors, 1 << 13)] {
+            let file = try MappedFile(path: folder.write("m.gguf", builder.content))
+            var asked = 0
+            do { _ = try GGUFFile(file: file) { asked += 1 } } catch let error as LyraError {
+                #expect(error.message.contains("overlaps") || error.message.contains("do not lie"), "\(error.message)")
+            }
+            #expect((most >> 10...most >> 8).contains(asked), "\(asked)")
+            var left = asked / 2
+            expect(.state, "given up") {
+                _ = try GGUFFile(file: file) {
+                    left -= 1
+                    if left == 0 { throw LyraError(.state, "given up") }
+                }
+            }
+        }
+    }
+
     @Test func aKeyOrValueThatDoesNotFitIsRefused() throws {
         let number = GGUFBuilder.number(UInt32(7))
         #expect(try open(type: 4, number).int("k") == 7)
@@ -306,12 +353,12 @@ import Testing
 extension GGUFReader {
     /// Bytes before the data, read as the file says.
     fileprivate static func headerSize(of path: String) throws -> Int {
-        var reader = try GGUFReader(MappedFile(path: path))
+        var reader = try GGUFReader(MappedFile(path: path), check: {})
         _ = try reader.version()
         let tensors = try reader.count(of: "tensors", size: 1)
         let keys = try reader.count(of: "keys", size: 1)
         _ = try reader.metadata(count: keys)
-        for _ in 0..<tensors { _ = try reader.tensor() }
+        _ = try reader.tensors(count: tensors)
         return reader.cursor.offset
     }
 }

@@ -38,7 +38,7 @@ struct OneFileSource: ModelSource {
             throw LyraError(
                 .format, "\(path): not a GGUF file; a model is such a file, or the directory that holds a config.json")
         }
-        file = try GGUFFile(file: mapped)
+        file = try GGUFFile(file: mapped, check: options.check)
         isVocoderGiven = options.vocoder != nil
         beside = DirectorySource(FileSystem.parent(of: path), options)
         adapterNames = try file.strings(OneFileKeys.adapters) ?? []
@@ -108,6 +108,12 @@ struct OneFilePart: PartFiles {
     func text(_ name: String) throws -> [UInt8] {
         guard let text = try file.string(key(name)) else {
             throw LyraError(.missing, "\(file.path): there is no \(key(name)) in its metadata; convert the model again")
+        }
+        guard text.utf8.count <= JSONFile.sizeLimit else {
+            throw LyraError(
+                .format,
+                "\(path(name)): \(text.utf8.count) bytes, more than the \(JSONFile.sizeLimit) that such a text may have"
+            )
         }
         return Array(text.utf8)
     }
