@@ -108,8 +108,8 @@ typedef struct lyra_model_options {
     size_t size;            /* set by lyra_model_options_init */
     const char *towers_dir; /* where towers and vocoder are looked for after the places that the checkpoint names;
                                default: nowhere else */
-    const char *vocoder;    /* the vocoder's file or its directory; default: found beside the towers (a file g_… with a
-                               config.json, anywhere below towers_dir or the checkpoint's parents' model_zoo) */
+    const char *vocoder;    /* the vocoder's file or its directory; default: a file g_… with a config.json, up to four levels below
+                               the checkpoint's directory, a model_zoo beside the checkpoint or its parents, or towers_dir */
     int32_t threads;        /* threads that the process computes with; default: the number of processors it may use.
                                One pool serves all models: the last open decides its size. OpenBLAS is set to one thread
                                per caller, since the pool already splits the work */

@@ -8,9 +8,10 @@ struct DirectorySource: ModelSource {
     /// Where the caller says that the vocoder is.
     private let givenVocoder: String?
 
-    init(_ directory: String, _ options: CheckpointOptions) {
-        origin = directory
-        finder = TowerFinder(checkpoint: directory, extra: options.towers)
+    /// - Parameter path: the directory; or a file, beside which towers may lie
+    init(_ path: String, _ options: CheckpointOptions) {
+        origin = path
+        finder = TowerFinder(checkpoint: path, extra: options.towers)
         givenVocoder = options.vocoder
     }
 
@@ -38,8 +39,8 @@ struct DirectorySource: ModelSource {
         return TowerFiles(tensors: folder, texts: folder, candidates: candidates)
     }
 
-    func vocoder() throws -> (any PartFiles)? {
-        let file = finder.vocoder(givenVocoder)
+    func vocoder(check: () throws -> Void) throws -> (any PartFiles)? {
+        let file = try finder.vocoder(givenVocoder, check: check)
         if let givenVocoder, file == nil {
             throw LyraError(
                 .missing, "\(givenVocoder): there is no vocoder: a file g_… with a config.json beside it was expected")

@@ -51,8 +51,9 @@ protocol ModelSource {
     func tower(_ part: ModelPart, _ name: String) -> TowerFiles
     /// The caller's, or else the one that is found; nil if there is none.
     ///
-    /// - Throws: `LyraError.missing` if there is none where the caller says.
-    func vocoder() throws -> (any PartFiles)?
+    /// - Parameter check: asked while it is looked for; throws to give up
+    /// - Throws: `LyraError.missing` if there is none where the caller says, and what `check` throws.
+    func vocoder(check: () throws -> Void) throws -> (any PartFiles)?
 }
 
 /// One adapter and, if it brought one, the projector trained with it.

@@ -76,7 +76,7 @@ extension CheckpointLoader {
         guard let generator = configuration.generator else {
             return absentByConfiguration("speak", "speech_generator_type")
         }
-        guard let files = try source.vocoder() else {
+        guard let files = try source.vocoder(check: check) else {
             return absent("no vocoder was found (a file g_… with its config.json); pass the directory that holds it")
         }
         let tensors = try tensors(files)

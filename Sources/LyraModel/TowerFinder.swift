@@ -4,12 +4,18 @@ import LyraTensor
 
 /// Looks for the directories that a checkpoint names but does not hold: towers and the vocoder.
 struct TowerFinder {
-    /// The checkpoint's directory and up to three of its parents.
+    /// The checkpoint's directory, or the one that its file lies in, and up to three parents.
     private let bases: [String]
     private let extra: String?
+    /// Whether the first of `bases` is the checkpoint's own, and not one that other things lie in, too.
+    private let isOwn: Bool
 
-    /// - Parameter extra: where to look after the places that the checkpoint implies
+    /// - Parameters:
+    ///   - checkpoint: its directory or its file
+    ///   - extra: where to look after the places that the checkpoint implies
     init(checkpoint: String, extra: String?) {
+        isOwn = !FileSystem.isFile(checkpoint)
+        let checkpoint = isOwn ? checkpoint : FileSystem.parent(of: checkpoint)
         var bases = [checkpoint], base = checkpoint
         for _ in 0..<3 {
             base = FileSystem.join(base, "..")
@@ -37,19 +43,23 @@ struct TowerFinder {
     func file(_ name: String) -> String? { candidates(name).first { FileSystem.isFile($0) } }
 
     /// The vocoder's file: `given` (a file, or a directory that holds one), or else the first `g_…` file beside a
-    /// config.json in the checkpoint, a model_zoo beside it or its parents, or the extra directory.
-    func vocoder(_ given: String?) -> String? {
+    /// config.json in the checkpoint's directory, a model_zoo in or beside it or beside its parents, or the extra directory.
+    ///
+    /// - Parameter check: asked before a directory is read; throws to give up
+    func vocoder(_ given: String?, check: () throws -> Void) rethrows -> String? {
         if let given {
-            return FileSystem.isDirectory(given) ? search(given, depth: 0) : FileSystem.isFile(given) ? given : nil
+            return FileSystem.isFile(given) ? given : try search(given, depth: 0, check)
         }
-        let roots = [bases[0]] + bases.map { FileSystem.join($0, "model_zoo") } + (extra.map { [$0] } ?? [])
+        let roots =
+            (isOwn ? [bases[0]] : []) + bases.map { FileSystem.join($0, "model_zoo") } + (extra.map { [$0] } ?? [])
         for root in roots where FileSystem.isDirectory(root) {
-            if let found = search(root, depth: 4) { return found }
+            if let found = try search(root, depth: 4, check) { return found }
         }
         return nil
     }
 
-    private func search(_ directory: String, depth: Int) -> String? {
+    private func search(_ directory: String, depth: Int, _ check: () throws -> Void) rethrows -> String? {
+        try check()
         let entries = FileSystem.entries(of: directory)
         if FileSystem.isFile(FileSystem.join(directory, "config.json")),
             let file = entries.first(where: { $0.hasPrefix("g_") && FileSystem.isFile(FileSystem.join(directory, $0)) })
@@ -59,7 +69,7 @@ struct TowerFinder {
         guard depth > 0 else { return nil }
         for entry in entries where !entry.hasPrefix(".") {
             let path = FileSystem.join(directory, entry)
-            if FileSystem.isDirectory(path), let found = search(path, depth: depth - 1) { return found }
+            if FileSystem.isDirectory(path), let found = try search(path, depth: depth - 1, check) { return found }
         }
         return nil
     }

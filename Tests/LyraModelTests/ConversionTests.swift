@@ -63,4 +63,54 @@ import Testing
         }
         #expect(try file.open().speechInput.isPresent)
     }
+
+    // MARK: Looking and giving up
+
+    /// The file may lie anywhere, among things that have nothing to do with it.
+    @Test func whatIsBesideAFileIsNotSearchedForAVocoder() throws {
+        let file = try OneFile(Golden.path("b") + "/lyra", .bf16, options: CheckpointOptions())
+            .changed(keeping: { !$0.hasPrefix("vocoder.") })
+        let vocoder = Golden.path("b") + "/model_zoo/audio/vocoder"
+        try FileManager.default.createDirectory(atPath: file.folder + "/other", withIntermediateDirectories: true)
+        try FileManager.default.copyItem(atPath: vocoder, toPath: file.folder + "/other/vocoder")
+        #expect(try !file.open().vocoder.isPresent)
+        try FileManager.default.moveItem(atPath: file.folder + "/other", toPath: file.folder + "/model_zoo")
+        #expect(try file.open().vocoder.isPresent)
+        // A directory is the model's own.
+        let directory = try copy("b")
+        try FileManager.default.removeItem(atPath: directory.folder + "/model_zoo/audio/vocoder")
+        #expect(try !Checkpoint.open(directory.folder + "/lyra").vocoder.isPresent)
+        try FileManager.default.copyItem(atPath: vocoder, toPath: directory.folder + "/lyra/vocoder")
+        #expect(try Checkpoint.open(directory.folder + "/lyra").vocoder.isPresent)
+    }
+
+    /// Every layer of a tower and every directory that is searched is a chance.
+    @Test func openingCanBeGivenUpAnywhere() throws {
+        let file = try OneFile(Golden.path("b") + "/lyra", .bf16).changed(keeping: { !$0.hasPrefix("vocoder.") })
+        var options = CheckpointOptions()
+        options.towers = Golden.path("b") + "/model_zoo/vision"
+        var told: [Int] = []
+        options.progress = { done, total in
+            #expect(0...total ~= done && total > 0)
+            told.append(done)
+        }
+        let checkpoint = try file.open(options)
+        let repeats = Dictionary(grouping: told, by: { $0 }).mapValues(\.count), parts = Set(told).count
+        let language = checkpoint.configuration.language.layers
+        #expect(repeats[0, default: 0] > 0, "the header")
+        for (place, part) in [(0, "speech tower"), (1, "vision tower"), (2, "sound tower")] {
+            #expect(repeats[language + place, default: 0] > 1, "\(part)")
+        }
+        let generator = checkpoint.generator?.configuration.layers ?? 0
+        #expect(repeats[language + 3 + generator, default: 0] > 2, "the search for a vocoder")
+        #expect(told.count > parts + 8 && told == told.sorted())
+        for end in 0..<told.count {
+            var left = end
+            options.progress = { _, _ in
+                if left == 0 { throw LyraError(.state, "given up") }
+                left -= 1
+            }
+            #expect(throws: LyraError(.state, "given up")) { _ = try file.open(options) }
+        }
+    }
 }

@@ -40,7 +40,7 @@ struct OneFileSource: ModelSource {
         }
         file = try GGUFFile(file: mapped, check: options.check)
         isVocoderGiven = options.vocoder != nil
-        beside = DirectorySource(FileSystem.parent(of: path), options)
+        beside = DirectorySource(path, options)
         adapterNames = try file.strings(OneFileKeys.adapters) ?? []
         guard adapterNames.count <= Self.mostAdapters else {
             throw LyraError(
@@ -78,9 +78,9 @@ struct OneFileSource: ModelSource {
         return TowerFiles(tensors: own, texts: other.texts, candidates: [origin] + other.candidates)
     }
 
-    func vocoder() throws -> (any PartFiles)? {
+    func vocoder(check: () throws -> Void) throws -> (any PartFiles)? {
         if !isVocoderGiven, let own = part(.vocoder) { return own }
-        return try beside.vocoder()
+        return try beside.vocoder(check: check)
     }
 
     /// A part, if the file has a tensor of it.
