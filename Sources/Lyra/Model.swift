@@ -46,8 +46,15 @@ public final class Model: Sendable {
         opening.precision = options.precision
         opening.note = options.log
         opening.progress = options.progress
-        checkpoint = try Checkpoint.open(path, options: opening)
+        // Before opening, which packs weights with them.
+        let before = lk_threads()
         lk_set_threads(Int32(clamping: options.threads ?? 0))
+        do {
+            checkpoint = try Checkpoint.open(path, options: opening)
+        } catch {
+            lk_set_threads(before)
+            throw error
+        }
         BufferPool.trim()
     }
 
