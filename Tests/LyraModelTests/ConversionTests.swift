@@ -64,6 +64,19 @@ import Testing
         #expect(try file.open().speechInput.isPresent)
     }
 
+    @Test func moreAdaptersThanAFileMayListAreNotWritten() throws {
+        let loader = try CheckpointLoader(Golden.path("b") + "/lyra", CheckpointOptions())
+        let checkpoint = try loader.load()
+        var contents = loader.contents
+        contents.adapters = [String](repeating: "speech", count: OneFileSource.mostAdapters)
+        _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, part: .whole, name: "b")
+        contents.adapters.append("speech")
+        expect(.unsupported, "257 adapters", "256") {
+            _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, part: .whole, name: "b")
+        }
+        _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, part: .language, name: "b")
+    }
+
     // MARK: Looking and giving up
 
     /// The file may lie anywhere, among things that have nothing to do with it.

@@ -35,6 +35,12 @@ struct ConversionPlan {
     }
 
     private mutating func addTexts(_ contents: ModelContents, _ recipe: Recipe) throws {
+        guard contents.adapters.count <= OneFileSource.mostAdapters else {
+            throw LyraError(
+                .unsupported,
+                "\(contents.adapters.count) adapters cannot be kept in a model file; \(OneFileSource.mostAdapters) is the most"
+            )
+        }
         metadata += [
             (OneFileKeys.version, .uint32(UInt32(OneFileSource.version))), (OneFileKeys.recipe, .string(recipe.name)),
             (OneFileKeys.adapters, .strings(contents.adapters)),
