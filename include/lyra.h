@@ -42,7 +42,7 @@
  * Structs. Option, info and reader structs begin with their own size, which tells the library what the caller was
  * compiled against: a program built with an older, shorter struct keeps working, and fields it does not know read as 0.
  * Call the init function (which takes the size through a macro), then set what matters; a field of 0 or NULL means its
- * default. A size of 0, or one beyond sense, is LYRA_E_ARGUMENT. Strings that a struct or a call takes are UTF-8, are copied, and need not outlive the call.
+ * default. A size that no version of the struct had is LYRA_E_ARGUMENT. Strings that a struct or a call takes are UTF-8, are copied, and need not outlive the call.
  */
 #ifndef LYRA_H
 #define LYRA_H

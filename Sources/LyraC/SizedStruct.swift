@@ -6,13 +6,24 @@ import Lyra
 protocol SizedStruct {
     init()
     var size: Int { get set }
+    /// Sizes that no version of the struct had, although they keep its alignment: those that end within an array.
+    static var cut: Range<Int> { get }
+}
+
+extension SizedStruct {
+    static var cut: Range<Int> { 0..<0 }
 }
 
 extension lyra_model_options: SizedStruct {}
 extension lyra_model_info: SizedStruct {}
 extension lyra_session_options: SizedStruct {}
 extension lyra_progress: SizedStruct {}
-extension lyra_usage: SizedStruct {}
+extension lyra_usage: SizedStruct {
+    static var cut: Range<Int> {
+        guard let adapter = MemoryLayout<lyra_usage>.offset(of: \.adapter) else { return 0..<0 }
+        return adapter + 1..<adapter + MemoryLayout.size(ofValue: lyra_usage().adapter)
+    }
+}
 extension lyra_media: SizedStruct {}
 extension lyra_reader: SizedStruct {}
 extension lyra_video_options: SizedStruct {}
@@ -53,9 +64,13 @@ extension SizedStruct {
         }
     }
 
+    /// Every version ends with a whole field and is filled up to the alignment; one from the future may be longer.
     private static func check(_ size: Int) throws {
-        guard size >= MemoryLayout<Int>.size, size <= 4096 else {
-            throw LyraError(.argument, "a struct's size is \(size): call its init function first")
+        guard size >= MemoryLayout<Int>.size, size <= 4096, size % MemoryLayout<Self>.alignment == 0,
+            !cut.contains(size)
+        else {
+            throw LyraError(
+                .argument, "a struct's size is \(size), which no version of it had: call its init function first")
         }
     }
 }

@@ -26,6 +26,26 @@ static void model_functions(lyra_model *model, const char *path) {
     check_status(lyra_model_get_info(model, &info), LYRA_E_ARGUMENT, "model info: a struct without a size");
 }
 
+/* Sizes that no version had: they end within a field. */
+static void sizes(lyra_model *model, const char *path) {
+    lyra_model_options options;
+    lyra_model_info info;
+    lyra_usage usage;
+    lyra_model *none = NULL;
+    const size_t array = offsetof(lyra_usage, adapter);
+    need(lyra_model_options_init(&options), "model options");
+    options.size = sizeof(size_t) + sizeof(void *) / 2; /* half of towers_dir */
+    check_status(lyra_model_open(path, &options, &none), LYRA_E_ARGUMENT, "model open: half a pointer");
+    check(strstr(lyra_last_error(), "12") != NULL || sizeof(void *) != 8, "the message names the size");
+    need(lyra_model_info_init(&info), "model info");
+    info.size = sizeof info - 1;
+    check_status(lyra_model_get_info(model, &info), LYRA_E_ARGUMENT, "model info: less than a field");
+    check_status(lyra_model_info_init_size(&info, sizeof info + 1), LYRA_E_ARGUMENT, "model info init: an odd size");
+    check_status(lyra_usage_init_size(&usage, array + 8), LYRA_E_ARGUMENT, "usage init: a part of an array");
+    check_status(lyra_usage_init_size(&usage, array), LYRA_OK, "usage init: all before an array");
+    check_status(lyra_usage_init_size(&usage, array + sizeof usage.adapter), LYRA_OK, "usage init: all of an array");
+}
+
 static void missing_model(void) {
     lyra_model *model = NULL;
     const lyra_status status = lyra_model_open("/nowhere/at-all", NULL, &model);
@@ -179,6 +199,7 @@ int main(int argc, char **argv) {
     versions();
     lyra_model *model = open_model(argc, argv);
     model_functions(model, argv[1]);
+    sizes(model, argv[1]);
     missing_model();
     session_options(model);
     session_functions_refuse(NULL, LYRA_E_ARGUMENT, argv[2]);
