@@ -21,14 +21,14 @@ public struct Recipe: Sendable, Equatable {
     /// llama.cpp's number for it (`llama_ftype`).
     let fileType: UInt32
 
-    /// Everything F32: nothing is lost of any checkpoint, and BF16 ones double.
+    /// Everything F32: nothing is lost but of numbers of 64 bits, and BF16 checkpoints double.
     public static let f32 = Recipe(
-        name: "f32", summary: "everything F32: the numbers of any checkpoint", matrices: .float32,
+        name: "f32", summary: "everything F32: nothing is lost, but of F64", matrices: .float32,
         vocabulary: .float32, sensitive: nil, parts: .float32, adapters: .float32, vocoder: .float32, fileType: 0)
 
-    /// All matrices BF16: the exact numbers of a checkpoint that is stored so.
+    /// All matrices BF16: the exact numbers of what is stored so; of matrices in F16 or F32, towers' for example, bits are lost.
     public static let bf16 = Recipe(
-        name: "bf16", summary: "matrices BF16: the numbers of a published checkpoint", matrices: .bfloat16,
+        name: "bf16", summary: "matrices BF16: nothing is lost of what is stored in BF16", matrices: .bfloat16,
         vocabulary: .bfloat16, sensitive: nil, parts: .bfloat16, adapters: .bfloat16, vocoder: .float32, fileType: 32)
 
     /// All matrices Q8_0.
