@@ -77,8 +77,6 @@ struct ConvertCommand: ParsableCommand {
         return "wrote \(output): \(summary.tensors) tensors (\(types)), \(megabytes(summary.bytesRead)) MB became "
             + "\(megabytes(summary.bytesWritten)) MB in \((seconds * 10).rounded() / 10) s, \(Int(speed)) MB/s"
     }
-
-    private func megabytes(_ bytes: Int) -> String { "\(Double(bytes / 10_000) / 100)" }
 }
 
 extension Recipe: ExpressibleByArgument {

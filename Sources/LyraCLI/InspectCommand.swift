@@ -92,9 +92,10 @@ struct InspectCommand: ParsableCommand {
         lines += missing.isEmpty ? ["nothing is missing"] : missing.map { "missing: " + $0 }
         return lines.joined(separator: "\n")
     }
-
-    private func megabytes(_ bytes: Int) -> String { "\(Double(bytes / 10_000) / 100)" }
 }
+
+/// Millions of bytes, with two decimals at most.
+func megabytes(_ bytes: Int) -> String { "\(Double(bytes / 10_000) / 100)" }
 
 /// `text` with spaces after it, to `width` characters and at least one space.
 func padded(_ text: String, _ width: Int) -> String {

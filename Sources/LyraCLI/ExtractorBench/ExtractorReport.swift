@@ -62,8 +62,8 @@ struct ExtractorReport {
         let paper = PublishedExtractor.figures(tokens: row.tokens, keep: m.keep)
         var cells: [String] = ["\(row.tokens)", m.name, Self.short(m.prefillSeconds) + " s"]
         cells += [Self.share(row.prefillShare), Self.share(row.theory.prefillShare)]
-        cells += [Self.short(m.tokensPerSecond) + " tokens/s", Self.megabytes(m.cache), Self.share(row.cacheShare)]
-        cells.append(m.peak.map(Self.megabytes) ?? "")
+        cells += [Self.short(m.tokensPerSecond) + " tokens/s", Self.size(m.cache), Self.share(row.cacheShare)]
+        cells.append(m.peak.map(Self.size) ?? "")
         if let paper {
             cells += [Self.short(paper.prefill) + " s", paper.share.map(Self.share) ?? ""]
             cells.append(Self.short(paper.rate) + " tokens/s")
@@ -101,7 +101,7 @@ struct ExtractorReport {
         return found
     }
 
-    private static func megabytes(_ bytes: Int) -> String { short(Double(bytes) / 1e6) + " MB" }
+    private static func size(_ bytes: Int) -> String { short(Double(bytes) / 1e6) + " MB" }
 
     private static func share(_ value: Double) -> String { value.isFinite ? fixed(value, 3) : "" }
 
