@@ -15,6 +15,13 @@ extension FileSystem {
         return names.sorted()
     }
 
+    /// The absolute path, without links and dots, of what is at `path`; a path that leads nowhere, as it is.
+    public static func resolved(_ path: String) -> String {
+        guard !path.utf8.contains(0), let absolute = realpath(path, nil) else { return path }
+        defer { free(absolute) }
+        return String(cString: absolute)
+    }
+
     /// The directory that a path lies in: "." for a plain name.
     public static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }

@@ -97,5 +97,7 @@ import Testing
         }
         #expect(FileIdentity(path: other) != mapped.identity)
         #expect(FileIdentity(path: folder.path + "/nothing") == nil && FileIdentity(path: "\0") == nil)
+        #expect(FileSystem.resolved(folder.path + "/./soft").hasSuffix("/file"))
+        #expect(FileSystem.resolved("/nowhere/at/all") == "/nowhere/at/all")
     }
 }

@@ -77,6 +77,13 @@ import Testing
         _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, part: .language, name: "b")
     }
 
+    @Test func aModelIsCalledWhatItsDirectoryIs() throws {
+        for path in ["/lyra", "/lyra/", "/lyra/.", "/model_zoo/../lyra"] {
+            let file = try OneFile(Golden.path("b") + path, .q8_0, part: .language)
+            #expect(try GGUFFile(path: file.path).string("general.name") == "lyra", "\(path)")
+        }
+    }
+
     // MARK: Looking and giving up
 
     /// The file may lie anywhere, among things that have nothing to do with it.

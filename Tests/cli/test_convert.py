@@ -281,6 +281,12 @@ def test_links_and_permissions_stay(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["link.gguf", "there"] and os.listdir(tmp_path / "there") == ["model.gguf"]
 
 
+def test_the_name_is_the_directorys(tmp_path):
+    file = tmp_path / "model.gguf"
+    assert convert(".", file, "--part", "llm", cwd=FIXTURES / "b/lyra").returncode == 0
+    assert b"general.name\x08\0\0\0\x04\0\0\0\0\0\0\0lyra" in file.read_bytes()
+
+
 def test_places_that_cannot_be_written_are_named(tmp_path):
     fails(convert(FIXTURES / "a/lyra", tmp_path), tmp_path, "directory")
     fails(convert(FIXTURES / "a/lyra", tmp_path / "nowhere/model.gguf"), "nowhere/model.gguf")
