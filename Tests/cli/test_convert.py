@@ -14,8 +14,6 @@ import pytest
 from support import FIXTURES, TOOL, answer, case, fails, is_wrong_usage, lyra, model_of, read_wav
 from test_golden_turns import TURNS, is_the_other_side_of_a_tie
 
-gguf = pytest.importorskip("gguf")
-
 RECIPES = ["f32", "bf16", "q8_0", "q4_0", "q4_k_m"]
 
 
@@ -47,6 +45,7 @@ def test_a_line_says_what_was_written(tmp_path):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_other_readers_find_every_tensor(recipe, tmp_path):
+    gguf = pytest.importorskip("gguf")
     file = converted("b", tmp_path / "model.gguf", "--type", recipe)
     reader = gguf.GGUFReader(file)
     names = [tensor.name for tensor in reader.tensors]
@@ -65,6 +64,7 @@ def test_other_readers_find_every_tensor(recipe, tmp_path):
 
 def test_other_readers_find_the_same_numbers(tmp_path):
     """Rounded to Q8_0 by gguf-py from the same BF16, every block is the same."""
+    gguf = pytest.importorskip("gguf")
     wide = {t.name: t for t in gguf.GGUFReader(converted("b", tmp_path / "wide.gguf", "--type", "f32")).tensors}
     small = gguf.GGUFReader(converted("b", tmp_path / "small.gguf", "--type", "q8_0")).tensors
     compared = 0
@@ -301,6 +301,7 @@ def test_wrong_usage_is_64(arguments, tmp_path):
 
 
 def test_what_is_no_model_is_refused(tmp_path):
+    gguf = pytest.importorskip("gguf")
     other = tmp_path / "other.gguf"
     writer = gguf.GGUFWriter(other, "llama")
     writer.add_tensor("token_embd.weight", np.zeros((4, 32), np.float32))
