@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import Lyra
 import LyraModel
+import LyraTensor
 
 struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -82,16 +83,24 @@ struct InspectCommand: ParsableCommand {
         for part in checkpoint.inventory {
             let types = part.types.map { "\($0.type.rawValue) × \($0.tensors)" }.joined(separator: ", ")
             lines.append(
-                padded(part.name, 34) + padded("\(part.parameters)", 14) + padded(megabytes(part.bytes), 10)
+                padded(plain(part.name), 34) + padded("\(part.parameters)", 14) + padded(megabytes(part.bytes), 10)
                     + types + ", " + part.source)
         }
         lines += [
-            "", "adapters: " + (checkpoint.adapters.isEmpty ? "none" : checkpoint.adapters.joined(separator: ", ")),
+            "",
+            "adapters: "
+                + (checkpoint.adapters.isEmpty ? "none" : checkpoint.adapters.map(plain).joined(separator: ", ")),
         ]
         let missing = missing(checkpoint)
         lines += missing.isEmpty ? ["nothing is missing"] : missing.map { "missing: " + $0 }
         return lines.joined(separator: "\n")
     }
+}
+
+/// A name from a file, for a terminal: as it is, unless it is long or has characters that would control the terminal.
+private func plain(_ name: String) -> String {
+    let isPlain = name.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
+    return isPlain && name.unicodeScalars.count <= 120 ? name : shown(name)
 }
 
 /// Millions of bytes, with two decimals at most.

@@ -113,6 +113,17 @@ def test_inspect_tells_parts_and_types(tmp_path):
     assert language["types"] == {"Q8_0": 6 * 7 + 2, "F32": 6 * 5 + 1}
 
 
+def test_inspect_shows_no_control_characters_of_a_file(tmp_path):
+    file = converted("b", tmp_path / "model.gguf", "--type", "q8_0")
+    name = b"\x0b" + bytes(7) + b"long_speech"
+    content = file.read_bytes()
+    assert content.count(name) == 1
+    file.write_bytes(content.replace(name, name[:8] + b"\x1b[2J\nspeech"))
+    ended = lyra("inspect", file)
+    assert ended.returncode == 0 and "\x1b" not in ended.stdout and r'"\u{1B}[2J\nspeech"' in ended.stdout
+    assert "\x1b" not in lyra("inspect", file, "--json").stdout
+
+
 def missing(*arguments):
     return json.loads(lyra("inspect", *arguments, "--json").stdout)["missing"]
 
