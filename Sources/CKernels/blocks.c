@@ -18,11 +18,13 @@ static float float_of(uint32_t bits) {
     return value;
 }
 
+/* Without a float below the normal ones on the way: a host may have told the processor to take those for zeros. */
 float lk_from_f16(uint16_t half) {
-    uint32_t magnitude = (uint32_t)(half & 0x7fff) << 13, sign = (uint32_t)(half & 0x8000) << 16;
-    uint32_t scaled = bits_of(float_of(magnitude) * 0x1p112f);
-    if ((half & 0x7c00) == 0x7c00) scaled = magnitude | 0x7f800000u;
-    return float_of(scaled | sign);
+    uint32_t magnitude = half & 0x7fff, sign = (uint32_t)(half & 0x8000) << 16;
+    uint32_t wide = (magnitude << 13) + (112u << 23); /* the exponents' biases differ by 112 */
+    if (magnitude < 0x400) wide = bits_of((float)magnitude * 0x1p-24f);
+    if (magnitude >= 0x7c00) wide |= 0x7f800000u;
+    return float_of(wide | sign);
 }
 
 uint16_t lk_to_f16(float value) {

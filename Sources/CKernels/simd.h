@@ -58,15 +58,17 @@ LK_INLINE vf vf_from_f16(const void *p) {
     return __builtin_convertvector(h, vf);
 }
 #else
-/* Exponent and mantissa move into place, a multiplication corrects the bias (subnormals too); infinities and NaN keep
- * their exponent of ones. */
+/* Exponent and mantissa move into place, and the exponent grows by what the biases differ; infinities and NaN keep theirs
+ * of ones. Subnormal halves are whole numbers of 2^-24: no subnormal float is made, which a host may have told the
+ * processor to take for zero. */
 LK_INLINE vf vf_from_f16(const void *p) {
     vh h;
     memcpy(&h, p, sizeof h);
-    vu u = __builtin_convertvector(h, vu), magnitude = (u & 0x7fff) << 13;
-    vf scaled = (vf)magnitude * vf_set(0x1p112f);
-    vu special = (vu)(((vi)(u & 0x7c00)) == 0x7c00) & 0x7f800000u;
-    return (vf)((vu)scaled | special | ((u & 0x8000) << 16));
+    vu u = __builtin_convertvector(h, vu), magnitude = u & 0x7fff;
+    vf small = __builtin_convertvector((vi)magnitude, vf) * vf_set(0x1p-24f);
+    vu special = (vu)((vi)magnitude >= 0x7c00) & 0x7f800000u;
+    vu wide = ((magnitude << 13) + (112u << 23)) | special;
+    return (vf)((vu)vf_select((vi)magnitude < 0x400, small, (vf)wide) | ((u & 0x8000) << 16));
 }
 #endif
 
