@@ -2,6 +2,7 @@
  * joined it: one that the system does not run just then is not waited for. */
 #define _GNU_SOURCE
 #include "table.h"
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -9,7 +10,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 256, SPINS = 2000 };
+enum {
+    MAX_THREADS = 256,
+    SPINS = 2000,
+    RETRY_JOBS = 1000 /* after which more threads are asked for where the system gave too few */
+};
 
 typedef struct job {
     void (*task)(void *, size_t);
@@ -21,9 +26,16 @@ static pthread_mutex_t owner_lock = PTHREAD_MUTEX_INITIALIZER; /* held by the ca
 static pthread_mutex_t wake_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static pthread_t workers[MAX_THREADS];
-static int worker_count;          /* guarded by owner_lock */
-static pid_t pool_process;        /* guarded by owner_lock */
-static atomic_int wanted_threads; /* 0: not set yet */
+static atomic_int worker_count;   /* changed under owner_lock */
+static int jobs_until_retry;      /* guarded by owner_lock */
+static atomic_int wanted_threads; /* 0: as many as there are processors */
+static int forks_are_watched;     /* set as the library is loaded */
+
+/* The processors that the pool uses. */
+static pthread_once_t usable_once = PTHREAD_ONCE_INIT;
+static cpu_set_t *usable; /* null if the system does not tell */
+static size_t usable_bytes;
+static int usable_count;
 
 /* Of the current job, in one word so that a worker joins it only while it is open: its number in the upper half, whether
  * it is open, and the workers that are at it. */
@@ -97,58 +109,115 @@ static void announce(uint64_t open) {
     }
 }
 
+/* Those of the calling thread and of the process's first. → 0 if the system knows more processors than fit the sets. */
+static int read_usable(cpu_set_t *all, cpu_set_t *one, size_t bytes) {
+    const pid_t threads[] = {0, getpid()};
+    CPU_ZERO_S(bytes, all);
+    for (int i = 0; i < 2; i++) {
+        CPU_ZERO_S(bytes, one);
+        if (sched_getaffinity(threads[i], bytes, one) == 0) CPU_OR_S(bytes, all, all, one);
+        else if (errno == EINVAL) return 0;
+    }
+    return 1;
+}
+
+/* A host may have bound this very thread to one processor, and others to others; or all of itself, by its first. */
+static void find_usable(void) {
+    enum { LEAST = 64, MOST = 1 << 20 };
+    cpu_set_t *old = usable; /* a parent's */
+    usable = NULL;
+    usable_count = 1;
+    if (old) CPU_FREE(old);
+    for (int processors = LEAST, done = 0; processors <= MOST && !done; processors *= 2) {
+        cpu_set_t *all = CPU_ALLOC(processors), *one = CPU_ALLOC(processors);
+        size_t bytes = CPU_ALLOC_SIZE(processors);
+        done = !all || !one || read_usable(all, one, bytes);
+        if (all && one && done && CPU_COUNT_S(bytes, all) > 0) {
+            usable = all;
+            usable_bytes = bytes;
+            usable_count = CPU_COUNT_S(bytes, all);
+            all = NULL;
+        }
+        if (all) CPU_FREE(all);
+        if (one) CPU_FREE(one);
+    }
+    if (usable_count > MAX_THREADS) usable_count = MAX_THREADS;
+}
+
+/* owner_lock is held. */
 static void stop_workers(void) {
     atomic_store(&quitting, 1);
     announce(0);
     for (int i = 0; i < worker_count; i++) pthread_join(workers[i], NULL);
     atomic_store(&quitting, 0);
-    worker_count = 0;
+    atomic_store(&worker_count, 0);
 }
 
-/* Brings the pool to its wanted size; owner_lock is held. */
-static void resize(void) {
-    int wanted = lk_threads() - 1;
-    if (pool_process != getpid()) { /* a fork took the memory along, but not the threads */
-        worker_count = 0;
-        pool_process = getpid();
-        atomic_store(&state, 0);
-        atomic_store(&sleepers, 0);
-        pthread_mutex_init(&wake_lock, NULL);
-        pthread_cond_init(&wake, NULL);
-    }
-    if (worker_count == wanted) return;
-    stop_workers();
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, 1 << 20);
+/* On any of the usable processors, whichever the calling thread is bound to. */
+static int start_worker(pthread_t *worker) {
     void *seen = (void *)(uintptr_t)number(atomic_load(&state));
+    int status = EINVAL;
+    for (int bound = usable != NULL; bound >= 0 && status == EINVAL; bound--) { /* those may be taken from us since */
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        pthread_attr_setstacksize(&attributes, 1 << 20);
+        if (!bound || pthread_attr_setaffinity_np(&attributes, usable_bytes, usable) == 0)
+            status = pthread_create(worker, &attributes, worker_main, seen);
+        pthread_attr_destroy(&attributes);
+    }
+    return status == 0;
+}
+
+/* Brings the pool to its wanted size, or as near as the system allows; owner_lock is held. */
+static void resize(void) {
+    int wanted = forks_are_watched ? lk_threads() - 1 : 0;
+    if (worker_count > wanted) stop_workers();
+    if (worker_count == wanted || --jobs_until_retry > 0) return;
+    pthread_once(&usable_once, find_usable);
     sigset_t all, usual; /* the host's signals are for the host's threads */
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &usual);
-    while (worker_count < wanted && pthread_create(&workers[worker_count], &attributes, worker_main, seen) == 0)
-        worker_count++;
+    while (worker_count < wanted && start_worker(&workers[worker_count])) atomic_fetch_add(&worker_count, 1);
     pthread_sigmask(SIG_SETMASK, &usual, NULL);
-    pthread_attr_destroy(&attributes);
-    if (worker_count < wanted) atomic_store(&wanted_threads, worker_count + 1); /* the system gives no more */
+    jobs_until_retry = worker_count < wanted ? RETRY_JOBS : 0;
+}
+
+/* A fork takes the memory along, but not the threads; what they held or were about to change is anything. */
+static void forget_workers(void) {
+    pthread_mutex_init(&owner_lock, NULL);
+    pthread_mutex_init(&wake_lock, NULL);
+    pthread_cond_init(&wake, NULL);
+    atomic_store(&state, 0);
+    atomic_store(&sleepers, 0);
+    atomic_store(&quitting, 0);
+    atomic_store(&worker_count, 0);
+    jobs_until_retry = 0;
+    usable_once = (pthread_once_t)PTHREAD_ONCE_INIT; /* the child may be bound to others */
+}
+
+__attribute__((constructor)) static void watch_forks(void) {
+    forks_are_watched = pthread_atfork(NULL, NULL, forget_workers) == 0;
 }
 
 void lk_set_threads(int threads) {
+    pthread_once(&usable_once, find_usable);
     atomic_store(&wanted_threads, threads < 1 ? 0 : threads > MAX_THREADS ? MAX_THREADS : threads);
+    if (pthread_mutex_trylock(&owner_lock) != 0) return; /* then the next job sees to it */
+    jobs_until_retry = 0;
+    if (worker_count > lk_threads() - 1) stop_workers();
+    pthread_mutex_unlock(&owner_lock);
 }
 
 int lk_threads(void) {
     int threads = atomic_load(&wanted_threads);
-    if (threads == 0) {
-        cpu_set_t usable;
-        threads = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : 1;
-        threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
-        atomic_store(&wanted_threads, threads);
-    }
-    return threads;
+    if (threads > 0) return threads;
+    pthread_once(&usable_once, find_usable);
+    return usable_count;
 }
 
 void lk_parallel(size_t count, void (*task)(void *, size_t), void *context) {
-    if (count < 2 || lk_threads() == 1 || pthread_mutex_trylock(&owner_lock) != 0) {
+    int alone = count < 2 || (lk_threads() == 1 && worker_count == 0);
+    if (alone || pthread_mutex_trylock(&owner_lock) != 0) {
         for (size_t i = 0; i < count; i++) task(context, i);
         return;
     }
@@ -169,6 +238,7 @@ typedef struct scratch {
 } scratch;
 
 static pthread_key_t scratch_key;
+static int has_key;
 static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
 
 static void free_scratch(void *p) {
@@ -177,10 +247,12 @@ static void free_scratch(void *p) {
     free(p);
 }
 
-static void make_key(void) { pthread_key_create(&scratch_key, free_scratch); }
+/* The host may have used up all keys. */
+static void make_key(void) { has_key = pthread_key_create(&scratch_key, free_scratch) == 0; }
 
 float *lk_scratch(int slot, size_t floats) {
     pthread_once(&scratch_once, make_key);
+    if (!has_key) return NULL;
     scratch *s = pthread_getspecific(scratch_key);
     if (!s) {
         s = calloc(1, sizeof *s);
