@@ -12,6 +12,9 @@ func onEachISA(_ body: (String) throws -> Void) rethrows {
     }
 }
 
+/// NaN with and without other bits, of either sign.
+let notNumbers = [UInt32](arrayLiteral: 0x7fc0_0000, 0x7fc0_0001, 0x7fff_ffff, 0xffff_ffff).map(Float.init(bitPattern:))
+
 /// Numbers of a fixed sequence in -1…1.
 struct Sequence {
     private var state: UInt64
