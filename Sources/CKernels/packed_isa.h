@@ -1,5 +1,6 @@
 /* The kernels on packed weights, written once over vectors of LK_WIDTH floats; packed_*.c compile them for each
- * instruction set. packed.h says how weights and x lie. */
+ * instruction set. packed.h says how weights and x lie. LK_PORTABLE: without the processor's own products, for a test of
+ * a width that it lacks. */
 #include "blocks.h"
 #include "packed.h"
 #include "simd.h"
@@ -51,7 +52,7 @@ LK_INLINE vf vf_from_s8(const void *p) {
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
     return (vi)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)w, _mm512_set1_epi32(x));
 }
-#elif LK_WIDTH == 16
+#elif LK_WIDTH == 16 && !defined(LK_PORTABLE)
 #define LK_SIGNED
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
     __m512i pairs = _mm512_maddubs_epi16((__m512i)w, _mm512_set1_epi32(x));
@@ -202,7 +203,7 @@ LK_INTEGER_TILES(tile_q4_k, LK_Q4_K)
 LK_INTEGER_TILES(tile_q6_k, LK_Q6_K)
 
 /* The largest and the sum of all lanes, without a way through memory where the compiler does not find one. */
-#if LK_WIDTH == 16
+#if LK_WIDTH == 16 && !defined(LK_PORTABLE)
 LK_INLINE float vf_most(vf v) { return _mm512_reduce_max_ps((__m512)v); }
 LK_INLINE int32_t vi_total(vi v) { return _mm512_reduce_add_epi32((__m512i)v); }
 #elif LK_WIDTH == 8
@@ -218,11 +219,15 @@ LK_INLINE int32_t vi_total(vi v) {
 }
 #else
 LK_INLINE float vf_most(vf v) { return vf_largest(v); }
-LK_INLINE int32_t vi_total(vi v) { return v[0] + v[1] + v[2] + v[3]; }
+LK_INLINE int32_t vi_total(vi v) {
+    int32_t total = 0;
+    for (int i = 0; i < LK_WIDTH; i++) total += v[i];
+    return total;
+}
 #endif
 
-/* Rounds 32 values of x to bytes at q, groups of four `apart` bytes from each other; gives the sums of both halves.
- * Where one is not finite the scale is not either. */
+/* Rounds 32 values of x to bytes at q, groups of four `apart` bytes from each other; gives the sums of both halves. Where
+ * one is not finite the bytes are zeros and the scale is NaN. */
 LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves[2]) {
 #pragma clang fp contract(off) /* the same bytes with every instruction set */
     vf most = vf_set(0), faults = vf_set(0);
@@ -230,6 +235,11 @@ LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves
         vf v = vf_load(x + i);
         most = vf_max(vf_max(v, -v), most);
         faults += v - v;
+    }
+    if (vi_total((vi)(faults != faults)) != 0) {
+        for (int i = 0; i < LK_BLOCK / 4; i++) memset(q + (size_t)i * apart, 0, 4);
+        halves[0] = halves[1] = 0;
+        return NAN;
     }
     float largest = vf_most(most), inverse = largest > 1e-30f ? 127 / largest : 0;
     LK_UNROLL for (int half = 0; half < 2; half++) {
@@ -244,8 +254,7 @@ LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves
         }
         halves[half] = vi_total(total);
     }
-    vi whole = (vi)(faults != faults);
-    return vi_total(whole) == 0 ? largest / 127 : NAN;
+    return largest / 127;
 }
 
 static void make_integer_tile(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type) {

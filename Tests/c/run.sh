@@ -263,10 +263,16 @@ check_sanitized() {
 
 # Processors with AVX-512 are not everywhere: elsewhere this is what its kernels' logic is tested by.
 check_kernels() {
-    local kernels=$root/Sources/CKernels
+    local kernels=$root/Sources/CKernels blas
+    read -ra blas <<< "$(pkg-config --cflags --libs openblas)"
     try "the kernels for vectors of 16 compile" clang -O2 -mavx2 -mfma -mf16c -Wno-psabi "$here/wide.c" \
         "$kernels/isa_generic.c" "$kernels/pool.c" -o "$work/wide" -pthread -lm
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"
+    # What counts in integers is x of whatever a model computes.
+    try "the kernels on packed weights compile for vectors of 16, and to end where an integer overflows" \
+        clang -O1 -Wno-psabi -fsanitize=signed-integer-overflow,shift -fno-sanitize-recover=all "$here/wide_packed.c" \
+        "$kernels"/*.c -o "$work/wide_packed" "${blas[@]}" -pthread -lm
+    try "the kernels on packed weights for vectors of 16 equal the portable ones" "$work/wide_packed"
 }
 
 check_fork() {
@@ -274,7 +280,8 @@ check_fork() {
     read -ra blas <<< "$(pkg-config --cflags --libs openblas)"
     try "pool_fork.c compiles with the kernels" clang -O2 "$here/pool_fork.c" "$root"/Sources/CKernels/*.c \
         -o "$work/pool_fork" "${blas[@]}" -pthread -lm
-    try "a forked child computes what its parent does, also while the pool is busy" timeout 120 "$work/pool_fork"
+    try "the pool's threads are those of a process, also of a forked child's and while the pool is busy" \
+        timeout 120 "$work/pool_fork"
 }
 
 try "a tiny checkpoint and a recording are made" make_inputs
