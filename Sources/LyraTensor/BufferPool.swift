@@ -1,3 +1,4 @@
+import CKernels
 import Glibc
 
 /// Large blocks of memory that come and go with every product: what is given back is kept for the next, up to a limit, the
@@ -46,18 +47,12 @@ public enum BufferPool {
             return blocks[..<dropped]
         }
     }
-    /// Guarded by `lock`.
+    /// Guarded by the kernels' lock for it, which a fork waits for: a child finds it free, and what is kept whole.
     nonisolated(unsafe) private static var kept = Kept()
-    /// One of the system's, which ThreadSanitizer knows also where threads wait for each other. Lives as long as the process.
-    nonisolated(unsafe) private static let lock = {
-        let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-        pthread_mutex_init(lock, nil)
-        return lock
-    }()
 
     private static func withKept<R>(_ body: (inout Kept) -> R) -> R {
-        pthread_mutex_lock(lock)
-        defer { pthread_mutex_unlock(lock) }
+        lk_lock_buffers()
+        defer { lk_unlock_buffers() }
         return body(&kept)
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 
 @testable import LyraTensor
@@ -37,6 +38,35 @@ import Testing
         #expect(Set(third) == Set(again), "a block beyond the limit takes no other's place")
         for block in third { BufferPool.give(block, old) }
         BufferPool.trim()
+    }
+
+    /// A child that is forked while another thread takes and gives buffers has buffers too.
+    @Test func aForkedChildHasBuffers() throws {
+        typealias Fork = @convention(c) () -> pid_t
+        let address = try #require(dlsym(nil, "fork")), fork = unsafeBitCast(address, to: Fork.self)
+        let size = try #require(BufferPool.blockSize(1 << 20)), goesOn = Mutex(true), ends = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            while goesOn.withLock({ $0 }) {
+                if let block = BufferPool.take(size) { BufferPool.give(block, size) }
+            }
+            ends.signal()
+        }
+        defer {
+            goesOn.withLock { $0 = false }
+            ends.wait()
+            BufferPool.trim()
+        }
+        for _ in 0..<300 {
+            let child = fork()
+            if child == 0 {
+                alarm(5)  // for a child that waits for ever
+                if let block = BufferPool.take(size) { BufferPool.give(block, size) }
+                _exit(0)
+            }
+            var status: Int32 = -1
+            #expect(waitpid(child, &status, 0) == child)
+            try #require(status == 0)
+        }
     }
 
     /// Sizes grow by an eighth at most, never shrink, and sizes that differ a little share blocks.

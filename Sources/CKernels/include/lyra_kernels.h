@@ -41,6 +41,11 @@ int lk_threads(void);
  * If the pool is busy with another caller's work, or this is a task itself, the caller does it all alone. */
 void lk_parallel(size_t count, void (*task)(void *context, size_t index), void *context);
 
+/* One lock for the process, for what it keeps of its buffers. It is held while the process forks: a child finds it free,
+ * and what it guards whole. */
+void lk_lock_buffers(void);
+void lk_unlock_buffers(void);
+
 /* ----------------------------------------------------------------------------------------------------------- linear */
 
 typedef enum lk_type {
