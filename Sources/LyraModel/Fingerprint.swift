@@ -4,8 +4,8 @@ import LyraTensor
 extension Checkpoint {
     /// Tells this language model, with its adapters, from others: keys and values that one computed mean nothing to another.
     ///
-    /// It covers the configuration, every matrix's type and shape, and samples of its values; reading all of a large model
-    /// would take seconds.
+    /// It covers the configuration, every matrix's shape, and samples of its bytes, which differ where its type does; reading
+    /// all of a large model would take seconds.
     public var fingerprint: String {
         var sum = CRC32()
         func add(_ text: String) { var text = text; text.withUTF8 { sum.update(UnsafeRawBufferPointer($0)) } }

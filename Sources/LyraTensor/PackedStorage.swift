@@ -40,7 +40,7 @@ extension ElementType {
         }
     }
 
-    /// Whether `Weight.packed(as:)` takes this type for a matrix of so many inputs.
+    /// Whether a matrix of this type and of so many inputs can be packed.
     public func canPack(inputs: Int) -> Bool {
         kernelType.map { inputs > 0 && lk_can_pack($0, inputs) != 0 } ?? false
     }

@@ -66,13 +66,8 @@ public struct Weight: @unchecked Sendable {
 
     /// Packs rows of the kernels' type as they are.
     private func packed() throws -> Weight {
-        try filled(type) { lk_pack($0, base, type, outputs, inputs) }
-    }
-
-    /// A packed weight of this one's shape in memory that `fill` writes.
-    private func filled(_ type: lk_type, _ fill: (UnsafeMutableRawPointer) throws -> Void) throws -> Weight {
         let storage = try PackedStorage(byteCount: lk_packed_bytes(type, outputs, inputs))
-        try fill(storage.base)
+        lk_pack(storage.base, base, type, outputs, inputs)
         withExtendedLifetime(owner) {}
         return Weight(
             outputs: outputs, inputs: inputs, type: type, base: storage.base, owner: storage, packedRow: 0,
@@ -82,33 +77,6 @@ public struct Weight: @unchecked Sendable {
     /// Whether it lies in the kernels' order.
     public var isPacked: Bool { packedRow != nil }
 
-    /// Rows that are converted at a time: a whole number of panels, a few megabytes.
-    private static let rowsAtOnce = 256
-
-    /// The same weights packed, converted to `element` where they are of another type.
-    ///
-    /// - Parameter element: BF16 or a block type; `ElementType.canPack(inputs:)` tells whether its blocks fit
-    /// - Throws: `LyraError.argument` if they do not, `LyraError.memory` if there is no room.
-    public func packed(as element: ElementType) throws -> Weight {
-        guard let wanted = element.kernelType, element.canPack(inputs: inputs) else {
-            throw LyraError(.argument, "a matrix [\(outputs), \(inputs)] cannot be packed as \(element.rawValue)")
-        }
-        if wanted == type {
-            return isPacked ? self : try packed()
-        }
-        return try filled(wanted) { memory in
-            let rows = min(Self.rowsAtOnce, outputs)
-            let floats = try FloatStorage(count: rows * inputs)
-            let stored = try PackedStorage(byteCount: rows * inputs / element.blockElements * element.size)
-            for first in stride(from: 0, to: outputs, by: rows) {
-                let count = min(rows, outputs - first)
-                for row in 0..<count { copyRow(first + row, to: floats.base + row * inputs) }
-                lk_quantize(stored.base, wanted, floats.base, count * inputs)
-                lk_pack(memory + lk_packed_bytes(wanted, first, inputs), stored.base, wanted, count, inputs)
-            }
-        }
-    }
-
     /// The same weights as products of this precision want them: BF16 packed for fast ones, all else as it is.
     ///
     /// - Throws: `LyraError.memory` if there is no room for the packed form.
@@ -116,7 +84,7 @@ public struct Weight: @unchecked Sendable {
         guard precision == .fast, type == LK_BF16, !isPacked, ElementType.bfloat16.canPack(inputs: inputs) else {
             return self
         }
-        return try packed(as: .bfloat16)
+        return try packed()
     }
 
     /// Rows `range` of the matrix, where they lie: the queries of a matrix that holds queries, keys and values, say.
@@ -133,14 +101,22 @@ public struct Weight: @unchecked Sendable {
             packedRow: packedRow.map { $0 + range.lowerBound }, byteCount: range.count * rowBytes)
     }
 
-    /// Shows some of the stored bytes: runs of 64 from all over the matrix, 16 at most.
+    /// Shows some of the stored bytes: runs of 64 from all over the matrix, 16 at most. Where it begins within a panel of
+    /// packed rows, that panel counts as a whole.
     public func sample(_ body: (UnsafeRawBufferPointer) -> Void) {
-        let length = min(byteCount, 64), runs = min(16, byteCount / length)
+        let stored = storedBytes, length = min(stored.count, 64), runs = min(16, stored.count / length)
         for run in 0..<runs {
-            let start = runs == 1 ? 0 : (byteCount - length) / (runs - 1) * run
-            body(UnsafeRawBufferPointer(start: base + start, count: length))
+            let start = runs == 1 ? 0 : (stored.count - length) / (runs - 1) * run
+            body(UnsafeRawBufferPointer(start: base + stored.lowerBound + start, count: length))
         }
         withExtendedLifetime(owner) {}
+    }
+
+    /// Where its rows lie, from `base` on.
+    private var storedBytes: Range<Int> {
+        guard let packedRow else { return 0..<byteCount }
+        func bytes(_ rows: Int) -> Int { lk_packed_bytes(type, rows, inputs) }
+        return bytes(packedRow + 1) - bytes(1)..<bytes(packedRow + outputs)
     }
 
     /// Row `index` widened to floats: an embedding.

@@ -24,10 +24,21 @@ import Testing
             source: "test")
     }
 
-    private func plain(_ outputs: Int, _ inputs: Int) throws -> Weight {
+    private func numbers(_ outputs: Int, _ inputs: Int) -> [Float] {
         var sequence = Sequence(outputs + inputs)
-        let values = sequence.floats(outputs * inputs)
-        return try Weight(stored(.float32, [outputs, inputs], values.withUnsafeBytes { Array($0) }))
+        return sequence.floats(outputs * inputs)
+    }
+
+    private func plain(_ outputs: Int, _ inputs: Int) throws -> Weight {
+        try Weight(stored(.float32, [outputs, inputs], numbers(outputs, inputs).withUnsafeBytes { Array($0) }))
+    }
+
+    /// The same numbers in another type, packed.
+    private func packed(_ outputs: Int, _ inputs: Int, as element: ElementType) throws -> Weight {
+        let values = try Tensor([outputs, inputs], numbers(outputs, inputs))
+        var bytes = [UInt8](repeating: 0, count: outputs * inputs / element.blockElements * element.size)
+        try bytes.withUnsafeMutableBytes { if let base = $0.baseAddress { try values.store(as: element, to: base) } }
+        return try Weight(stored(element, [outputs, inputs], bytes)).prepared(for: .fast)
     }
 
     /// Eight bits keep 1 / 127 / √12 of the largest of 32, four bits a sixteenth; x is rounded as well.
@@ -35,7 +46,7 @@ import Testing
         (ElementType.bfloat16, 0.005), (.q8_0, 0.01), (.q6_k, 0.025), (.q4_k, 0.1), (.q4_0, 0.12),
     ])
     func packingKeepsTheProduct(_ element: ElementType, _ tolerance: Double) throws {
-        let weight = try plain(300, 512), packed = try weight.packed(as: element)
+        let weight = try plain(300, 512), packed = try packed(300, 512, as: element)
         #expect(packed.isPacked && !weight.isPacked && packed.outputs == 300 && packed.inputs == 512)
         #expect(packed.byteCount < weight.byteCount)
         var sequence = Sequence(9)
@@ -47,7 +58,7 @@ import Testing
 
     /// Another model may be opened with another number of threads while a product runs.
     @Test(arguments: [1, 40]) func theSizeOfThePoolMayChangeMeanwhile(_ rows: Int) throws {
-        let packed = try plain(4096, 64).packed(as: .q8_0)
+        let packed = try packed(4096, 64, as: .q8_0)
         var sequence = Sequence(5)
         let x = try Tensor([rows, 64], sequence.floats(rows * 64))
         let want = try packed.multiply(x).values
@@ -71,7 +82,7 @@ import Testing
 
     @Test(arguments: [ElementType.bfloat16, .q8_0, .q4_0, .q4_k, .q6_k])
     func rowsAndCopiesAreThoseOfTheWhole(_ element: ElementType) throws {
-        let packed = try plain(300, 256).packed(as: element), part = try packed.rows(70..<200)
+        let packed = try packed(300, 256, as: element), part = try packed.rows(70..<200)
         var sequence = Sequence(2)
         let x = try Tensor([2, 256], sequence.floats(512)), whole = try packed.multiply(x).values
         #expect(try part.multiply(x).values == Array(whole[70..<200]) + Array(whole[370..<500]))
@@ -86,7 +97,8 @@ import Testing
 
     /// Plain and packed weights beside each other, with and without a bias.
     @Test func productsBesideEachOtherAreThoseOfEach() throws {
-        let plain = try plain(40, 256), packed = try plain.packed(as: .q8_0), other = try plain.packed(as: .bfloat16)
+        let plain = try plain(40, 256)
+        let packed = try packed(40, 256, as: .q8_0), other = try self.packed(40, 256, as: .bfloat16)
         var sequence = Sequence(4)
         let x = try Tensor([3, 256], sequence.floats(3 * 256)), bias = sequence.floats(40)
         for weights in [[plain, packed], [packed, other, packed]] {
@@ -109,13 +121,8 @@ import Testing
         #expect(throws: LyraError.self) { try packed.multiply(x, bias: [1]) }
     }
 
-    /// From blocks, from a repacked one, and by way of another type: the same numbers.
-    @Test func convertingIsTheSameFromEverywhere() throws {
-        let packed = try plain(40, 256).packed(as: .q8_0)
-        #expect(try packed.packed(as: .q8_0).isPacked)
-        var sequence = Sequence(3)
-        let x = try Tensor([1, 256], sequence.floats(256))
-        #expect(try packed.packed(as: .bfloat16).packed(as: .q4_0).multiply(x).rows == 1)
+    /// Blocks become the numbers that the file's reader makes of them.
+    @Test func packedBlocksAreThoseOfTheFile() throws {
         var blocks: [UInt8] = []
         for block in 0..<40 * 8 {
             blocks += [UInt8(block % 256), 0x20]
@@ -130,6 +137,33 @@ import Testing
         #expect(row == Array(values.suffix(256)))
     }
 
+    /// Only BF16 has two forms, of which fast products want the packed one.
+    @Test func onlyFastProductsWantBF16Packed() throws {
+        let bytes = [UInt8](repeating: 0, count: 2 * 40 * 2), weight = try Weight(stored(.bfloat16, [2, 40], bytes))
+        #expect(try !weight.prepared(for: .exact).isPacked)
+        #expect(try weight.prepared(for: .fast).isPacked)
+        #expect(try !plain(2, 40).prepared(for: .fast).isPacked)
+    }
+
+    /// A panel is 32 rows: what is shown of some is from the panels that hold them, and of all of them from all.
+    @Test(arguments: [ElementType.bfloat16, .q8_0, .q4_k])
+    func samplesAreOfTheRowsThatAreMeant(_ element: ElementType) throws {
+        func shown(_ weight: Weight) -> [[UInt8]] {
+            var runs: [[UInt8]] = []
+            weight.sample { runs.append(Array($0)) }
+            return runs
+        }
+        let whole = try packed(96, 256, as: element)
+        // The same rows as a matrix of their own: the sequence goes on from row to row.
+        let values = try Tensor([96, 256], numbers(96, 256)).rows(32..<96)
+        var bytes = [UInt8](repeating: 0, count: 64 * 256 / element.blockElements * element.size)
+        try bytes.withUnsafeMutableBytes { if let base = $0.baseAddress { try values.store(as: element, to: base) } }
+        let own = try Weight(stored(element, [64, 256], bytes)).prepared(for: .fast)
+        #expect(shown(try whole.rows(32..<96)) == shown(own))
+        #expect(shown(try whole.rows(40..<90)) == shown(own))
+        #expect(shown(try whole.rows(0..<96)) == shown(whole) && shown(whole) != shown(own))
+    }
+
     @Test func blocksThatDoNotFitAreRefused() throws {
         let block = [UInt8](repeating: 0, count: 34)
         #expect(throws: LyraError.self) { try Weight(stored(.q8_0, [1, 33], block)) }
@@ -138,12 +172,8 @@ import Testing
         #expect(throws: LyraError.self) { try Weight(stored(.q8_0, [0, 32], block)) }
         #expect(throws: LyraError.self) { try Weight(stored(.q8_0, [1, Int.max, 2], block)) }
         #expect(throws: LyraError.self) { try Weight(stored(.int8, [1, 34], block)) }
-        let weight = try plain(2, 40)
         #expect(!ElementType.q8_0.canPack(inputs: 40) && ElementType.bfloat16.canPack(inputs: 40))
-        #expect(throws: LyraError.self) { try weight.packed(as: .q8_0) }
-        #expect(throws: LyraError.self) { try weight.packed(as: .float32) }
-        #expect(throws: LyraError.self) { try weight.packed(as: .int8) }
-        let packed = try weight.packed(as: .bfloat16)
+        let packed = try packed(2, 40, as: .bfloat16)
         #expect(throws: LyraError.self) { try packed.multiply(Tensor(zeros: [1, 32])) }
     }
 }
