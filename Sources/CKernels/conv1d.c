@@ -78,12 +78,6 @@ int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, s
     return LK_OK;
 }
 
-int lk_conv1d(float *y, size_t ldy, const float *x, size_t ldx, size_t out_columns, const float *packed,
-              const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation) {
-    lk_conv1d_output output = {.y = y, .ldy = ldy};
-    return lk_conv1d_into(&output, x, ldx, out_columns, packed, bias, in_channels, out_channels, kernel, dilation);
-}
-
 /* ---------------------------------------------------------------------------------------------- in pairs of channels */
 
 size_t lk_conv1d_pairs_count(size_t in_channels, size_t out_channels, size_t kernel) {

@@ -77,13 +77,31 @@ import Testing
         #expect(zip(values, back).allSatisfy { abs($0 - $1) < step / 4 })
     }
 
-    @Test func whatIsNotANumberDoesNoHarm() {
-        var values = [Float](repeating: 0.5, count: 256)
-        (values[3], values[40], values[100], values[200]) = (.nan, .infinity, -.infinity, .leastNonzeroMagnitude)
-        for (_, type) in Self.types {
-            #expect(quantized(values, type).count == 256 / lk_block_elements(type) * lk_block_bytes(type))
-            #expect(widened(quantized([Float](repeating: 0, count: 256), type), type).allSatisfy { $0 == 0 })
+    /// What no format holds spoils its own block at most: those beside it are what they are without it.
+    @Test(arguments: types) func whatIsNotANumberDoesNoHarm(_ name: String, _ type: lk_type) {
+        let elements = lk_block_elements(type), bytes = lk_block_bytes(type)
+        let usual = [Float](repeating: 0.5, count: 3 * elements)
+        let want = quantized(usual, type)
+        for bad in notNumbers + [.infinity, -.infinity, .leastNonzeroMagnitude] {
+            for place in [0, 3, elements - 1] {
+                var values = usual
+                values[elements + place] = bad
+                let got = quantized(values, type), back = widened(got, type)
+                #expect(got[..<bytes] == want[..<bytes] && got[(2 * bytes)...] == want[(2 * bytes)...], "\(bad)")
+                #expect(back[..<elements].allSatisfy { abs($0 - 0.5) < 0.02 }, "\(bad)")
+            }
         }
+        #expect(widened(quantized([Float](repeating: 0, count: 256), type), type).allSatisfy { $0 == 0 })
+    }
+
+    /// The largest that Q8_0 and Q4_0 hold is what tells their scale: NaN does not count, and becomes 0.
+    @Test(arguments: notNumbers) func notANumberBecomesZero(_ bad: Float) {
+        var values = [Float](repeating: 0.5, count: 32)
+        values[3] = bad
+        #expect(quantized(values, LK_Q8_0) == [0x08, 0x1c] + (0..<32).map { $0 == 3 ? 0 : 127 })
+        // 0.5 / -8 is the scale of Q4_0, and 0.5 its -8.
+        let four = widened(quantized(values, LK_Q4_0), LK_Q4_0)
+        #expect(four.enumerated().allSatisfy { $0 == 3 || $1 == 0.5 } && four[3].isFinite)
     }
 
     @Test func halvesAreRoundedToNearestEven() {

@@ -23,17 +23,6 @@ import Testing
             Shape(inputs: 256, outputs: 36, kernel: 2, columns: 5),
         ]
 
-    static let isas: [lk_isa] = [
-        LK_ISA_GENERIC, LK_ISA_AVX2, LK_ISA_AVX512, LK_ISA_AVX512VNNI, LK_ISA_AVX512BF16,
-    ]
-
-    /// Runs `body` once for each instruction set that this processor has.
-    static func onEachISA(_ body: (String) throws -> Void) rethrows {
-        let usual = lk_current_isa()
-        defer { _ = lk_force_isa(usual) }
-        for isa in isas where lk_force_isa(isa) != 0 { try body(String(cString: lk_isa_name(isa))) }
-    }
-
     /// A signal and weights from a fixed sequence, and what the kernel makes of them.
     struct Case {
         let shape: Shape
@@ -98,7 +87,7 @@ import Testing
 
     @Test(arguments: shapes, [false, true]) func equalsTheDefinition(_ shape: Shape, _ inPairs: Bool) {
         let one = Case(shape, inPairs: inPairs)
-        Self.onEachISA { isa in
+        onEachISA { isa in
             let y = one.convolve(0..<shape.columns)
             var worst = 0.0
             for output in 0..<shape.outputs {
@@ -119,7 +108,7 @@ import Testing
             Shape(inputs: 6, outputs: 1, kernel: 3, columns: 150),
         ] {
             let one = Case(shape, inPairs: inPairs)
-            Self.onEachISA { isa in
+            onEachISA { isa in
                 let whole = one.convolve(0..<shape.columns)
                 for length in [1, 2, 3, 5, 7, 8, 9, 12, 15, 16, 17, 24, 25, 31, 48, 50, 96, 97, 149] {
                     for start in [0, 1, 13, shape.columns - length] where start + length <= shape.columns {
@@ -152,7 +141,7 @@ import Testing
         for columns in [1, 6, 8, 19, 100] {
             let one = Case(Shape(inputs: 9, outputs: 7, kernel: 5, dilation: 2, columns: columns))
             let shape = one.shape
-            Self.onEachISA { isa in
+            onEachISA { isa in
                 let plain = one.convolve(0..<columns)
                 let residual = (0..<7 * columns).map { Float($0 % 11) - 5 }
                 var y = [Float](repeating: 0, count: 7 * columns)
@@ -185,7 +174,7 @@ import Testing
     /// What is no BF16 number is rounded to the nearest, NaN stays, and an odd last channel stands alone.
     @Test func pairsAreRoundedToTheNearest() throws {
         let numbers: [Float] = [1.00390625, 1.01171875, -3.1415927, 1e30, 3.4e38, 0, -0.0, .nan]
-        try Self.onEachISA { isa in
+        try onEachISA { isa in
             for (index, number) in numbers.enumerated() {
                 var packed = [Float](repeating: 0, count: lk_conv1d_pairs_count(1, 1, 1))
                 lk_conv1d_pack_pairs(&packed, [1], 1, 1, 1)

@@ -7,6 +7,11 @@ import Testing
     /// Sums of k products in float differ from those in double by about √k · 6e-8 of the largest. With 16 bits of a mantissa
     /// each product is off by up to 8e-6, and a sum may be smaller than its products.
     static func tolerance(_ type: lk_type) -> Double { type == LK_BF16 ? 2e-5 : 2e-6 }
+    private static let instructionSets: Int = {
+        var count = 0
+        onEachISA { _ in count += 1 }
+        return count
+    }()
     static let types = [LK_BF16, LK_Q8_0, LK_Q4_0, LK_Q4_K, LK_Q6_K]
 
     /// A packed matrix with its numbers, and x as the kernels round it.
@@ -225,10 +230,12 @@ import Testing
     }
 
     /// Blocks are summed in integers, so instruction sets differ in the last places of a float only.
-    @Test(arguments: types) func instructionSetsAgree(_ type: lk_type) {
+    @Test(.enabled(if: instructionSets > 1, "this processor has one only"), arguments: types)
+    func instructionSetsAgree(_ type: lk_type) {
         let data = Case(type, m: 7, n: 64, blocks: 1)
         var all: [[Float]] = []
         onEachISA { _ in all.append(data.product()) }
+        #expect(all.count > 1)
         for other in all.dropFirst() { #expect(difference(other, all[0].map(Double.init)) < 3e-7) }
     }
 
@@ -245,7 +252,7 @@ import Testing
 
     @Test(arguments: types) func rowsThatAreNotFiniteSpoilThemselvesOnly(_ type: lk_type) {
         let data = Case(type, m: 8, n: 40, blocks: 2)
-        for bad in [Float.nan, .infinity, -.infinity] {
+        for bad in notNumbers + [.infinity, -.infinity] {
             var x = data.x
             x[3 * data.k + 5] = bad
             onEachISA { isa in

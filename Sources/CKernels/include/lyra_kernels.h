@@ -139,12 +139,6 @@ size_t lk_argmax(const float *x, size_t count);
 
 /* ------------------------------------------------------------------------------------------------------ convolution */
 
-/* y[co, t] = bias[co] + Σ_ci,j w[co, ci, j] · x[ci, t + j · dilation], 0 ≤ t < out_columns. x needs
- * out_columns + (kernel - 1) · dilation columns. Each value is summed in the same order wherever it stands in a row, so
- * a signal convolved in pieces equals the whole bit for bit. `packed` is w as lk_conv1d_pack wrote it; `bias` may be
- * null. Only rows shorter than a vector need memory. */
-int lk_conv1d(float *y, size_t ldy, const float *x, size_t ldx, size_t out_columns, const float *packed,
-              const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
 /* Floats that the packed form takes. */
 size_t lk_conv1d_packed_count(size_t in_channels, size_t out_channels, size_t kernel);
 /* w: [out_channels, in_channels, kernel]. */
@@ -161,7 +155,10 @@ typedef struct lk_conv1d_output {
     float slope;
 } lk_conv1d_output;
 
-/* lk_conv1d with a residual and an activation on the way out. */
+/* v[co, t] = bias[co] + Σ_ci,j w[co, ci, j] · x[ci, t + j · dilation], 0 ≤ t < out_columns. x needs
+ * out_columns + (kernel - 1) · dilation columns. Each value is summed in the same order wherever it stands in a row, so
+ * a signal convolved in pieces equals the whole bit for bit. `packed` is w as lk_conv1d_pack wrote it; `bias` may be
+ * null. Only rows shorter than a vector need memory. */
 int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns, const float *packed,
                    const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
 
