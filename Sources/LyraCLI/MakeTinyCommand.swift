@@ -14,7 +14,7 @@ struct MakeTinyCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The same seed gives the same files.", valueName: "n"))
     var seed: UInt64 = 1
 
-    @Option(help: "The size: a few MB, or the published ones of 6 GB and 19 GB.")
+    @Option(help: "The size: a few MB, or the published ones of 7.1 GB and 20 GB.")
     var preset = PresetName.tiny
 
     func run() throws {

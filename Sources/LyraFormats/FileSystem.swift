@@ -14,7 +14,7 @@ public enum FileSystem {
     }
 
     /// Whether something is at `path` that is neither a regular file nor a directory: a device, a pipe.
-    static func isSpecial(_ path: String) -> Bool {
+    public static func isSpecial(_ path: String) -> Bool {
         mode(of: path).map { $0 & S_IFMT != S_IFREG && $0 & S_IFMT != S_IFDIR } ?? false
     }
 
@@ -54,6 +54,13 @@ public enum FileSystem {
         return info.st_mode
     }
 
+    /// - Throws: `.argument` for an empty path or one with a zero byte.
+    public static func checkPath(_ path: String) throws {
+        guard !path.isEmpty, !path.utf8.contains(0) else {
+            throw LyraError(.argument, "\(shown(path)) is not a path: it is empty or contains a zero byte")
+        }
+    }
+
     /// Opens a regular file for reading.
     ///
     /// Does not block on a pipe, and does not leak the descriptor into child processes.
@@ -61,9 +68,7 @@ public enum FileSystem {
     /// - Throws: `.argument` for a path with a zero byte; `.missing` when there is no such file; `.io` when it is not a
     ///   regular file or the system refuses.
     static func openForReading(_ path: String) throws -> (descriptor: Int32, size: Int, identity: FileIdentity) {
-        guard !path.isEmpty, !path.utf8.contains(0) else {
-            throw LyraError(.argument, "\(shown(path)) is not a path: it is empty or contains a zero byte")
-        }
+        try checkPath(path)
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             throw LyraError(errno == ENOENT ? .missing : .io, "\(path): cannot open: \(systemMessage())")

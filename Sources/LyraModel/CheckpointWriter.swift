@@ -8,6 +8,7 @@ public struct CheckpointWriter {
     private let directory: String
     private let preset: ModelPreset
     private let seed: UInt64
+    private let made = CreatedPaths()
 
     public init(directory: String, preset: ModelPreset, seed: UInt64) {
         self.directory = directory
@@ -15,11 +16,20 @@ public struct CheckpointWriter {
         self.seed = seed
     }
 
-    /// - Throws: `LyraError.io` if the directory exists and is not empty, or something cannot be written.
+    /// - Throws: `LyraError.io` if the directory exists and is not empty, or something cannot be written: what was written
+    ///   until then is removed. `.argument` for what is no path.
     public func write() throws {
+        try FileSystem.checkPath(directory)
         guard FileSystem.entries(of: directory).isEmpty else {
             throw LyraError(.io, "\(directory): the directory is not empty; name one that is, or that is not there yet")
         }
+        do { try writeAll() } catch {
+            made.remove()
+            throw error
+        }
+    }
+
+    private func writeAll() throws {
         // Building the networks asks for every tensor, under the name and in the shape that a reader will ask for.
         let main = RandomWeights(seed: seed, type: .bfloat16, keeps: true)
         let tower = RandomWeights(seed: seed &+ 1, type: .bfloat16, keeps: true)
@@ -57,7 +67,9 @@ public struct CheckpointWriter {
         var partial = path.hasPrefix("/") ? "/" : ""
         for part in path.split(separator: "/") {
             partial = FileSystem.join(partial, String(part))
-            guard mkdir(partial, 0o777) == 0 || FileSystem.isDirectory(partial) else {
+            if mkdir(partial, 0o777) == 0 {
+                made.directories.append(partial)
+            } else if !FileSystem.isDirectory(partial) {
                 throw LyraError(.io, "\(partial): cannot make the directory: \(String(cString: strerror(errno)))")
             }
         }
@@ -67,6 +79,7 @@ public struct CheckpointWriter {
         let file = try OutputFile(path: path(name))
         try Array(contents.utf8).withUnsafeBytes { try file.write($0, at: 0) }
         try file.commit()
+        made.files.append(path(name))
     }
 
     /// JSON of a value, keys sorted so that the same seed gives the same bytes.
@@ -83,6 +96,7 @@ public struct CheckpointWriter {
         let writer = try SafetensorsWriter(path: path(name), tensors: specs)
         for tensor in tensors { try writer.write(tensor.name, tensor.bytes) }
         try writer.finish()
+        made.files.append(path(name))
     }
 
     /// Two shards with an index, as published.
@@ -136,6 +150,7 @@ public struct CheckpointWriter {
         let writer = try TorchWriter(path: path(name), tensors: specs, under: keys)
         for tensor in tensors { try writer.write(tensor.name, tensor.bytes) }
         try writer.finish()
+        made.files.append(path(name))
     }
 
     private func writeSoundTower() throws {
@@ -262,5 +277,17 @@ public struct CheckpointWriter {
              "ctc_upsample_factor": \(generator.upsampling), "unit_vocab_size": \(generator.units)}
 
             """)
+    }
+}
+
+/// What a writer has made so far, in the order in which it was made.
+private final class CreatedPaths {
+    var directories: [String] = []
+    var files: [String] = []
+
+    /// Removes all of it, but for directories in which others have put something.
+    func remove() {
+        for file in files { unlink(file) }
+        for directory in directories.reversed() { rmdir(directory) }
     }
 }

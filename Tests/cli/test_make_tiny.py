@@ -1,5 +1,8 @@
 """What `make-tiny` writes."""
 
+import os
+import resource
+
 import pytest
 
 from support import answer, fails, lyra
@@ -43,6 +46,28 @@ def test_a_directory_that_is_not_empty_is_refused_and_left_alone(tmp_path):
 @pytest.mark.parametrize("directory", ["/dev/null", "/dev/null/below", "/proc/self/tiny"])
 def test_a_place_that_cannot_be_written_is_named(directory):
     fails(lyra("make-tiny", directory), "/".join(directory.split("/")[:3]))
+
+
+def test_an_empty_name_is_no_directory(tmp_path):
+    fails(lyra("make-tiny", "", cwd=tmp_path), '"" is not a path')
+    assert contents(tmp_path) == {}
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    made = tmp_path / "deep" / "tiny"
+    fails(lyra("make-tiny", made, preexec_fn=limit), made, "File too large")
+    assert os.listdir(tmp_path) == []
+    made.mkdir(parents=True)
+    fails(lyra("make-tiny", made, preexec_fn=limit), made)
+    assert os.listdir(made) == [], "the directory was there before"
+    assert lyra("make-tiny", made).returncode == 0
+
+
+def test_the_sizes_of_presets_are_what_they_take():
+    assert "7.1 GB and 20 GB" in " ".join(lyra("make-tiny", "--help").stdout.split())
 
 
 def test_what_it_wrote_hears_and_speaks(tiny, recordings, tmp_path):
