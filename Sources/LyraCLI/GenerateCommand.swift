@@ -65,7 +65,8 @@ struct GenerateCommand: ParsableCommand {
         // Only now, because what is missing and was asked for is the error above, in a line of its own.
         for note in notes { printError("note: " + note) }
         let answer = try session.answer(into: wave, echoes: !json)
-        if let rate = model.audioSampleRate { try wave?.finish(sampleRate: rate) }
+        if answer.tokens.isEmpty { try Interrupt.check() }
+        try finish(wave, model)
         if json {
             let report = Report(
                 text: answer.text, tokens: answer.tokens, units: answer.units, usage: session.usage, wave: wave,
@@ -78,6 +79,16 @@ struct GenerateCommand: ParsableCommand {
 
     /// Pictures, then speech, then sound, then text, as the model was trained.
     private func feed(_ session: Session) throws {
+    /// Gives the file its name, unless Ctrl-C came before anything was spoken: one that is there then stays.
+    private func finish(_ wave: WaveFile?, _ model: Model) throws {
+        guard let wave, let rate = model.audioSampleRate else { return }
+        if wave.samples == 0, Interrupt.isRequested {
+            printError("note: \(wave.path) was not written: nothing was spoken yet")
+        } else {
+            try wave.finish(sampleRate: rate)
+        }
+    }
+
         for file in image { try session.feed(imageFile: file) }
         for file in video { try session.feed(videoFile: file, options: looking.videoOptions) }
         for file in audio { try session.feed(speechFile: file) }

@@ -6,7 +6,7 @@ struct Report {
 
     init(text: String, tokens: [Int32], units: [Int32], usage: Usage, wave: WaveFile?, load: Double, total: Double) {
         var audio = JSONValue.null
-        if let wave {
+        if let wave, wave.sampleRate > 0 {
             audio = .object([
                 ("path", .string(wave.path)), ("sample_rate", .number(Double(wave.sampleRate))),
                 ("seconds", .number(wave.seconds)),

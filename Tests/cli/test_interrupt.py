@@ -11,9 +11,10 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 
-from support import TOOL, read_wav
+from support import TOOL, read_wav, write_wav
 
 LONG = ("--prompt", "Hello", "--temperature", "0", "--max-tokens", "30000")
 PATIENCE = 60
@@ -70,6 +71,26 @@ def test_an_interrupted_answers_object_says_so_and_has_what_was_said(start, tmp_
     assert os.listdir(tmp_path) == ["answer.wav"]
     rate, samples = read_wav(tmp_path / "answer.wav")
     assert got["audio"]["seconds"] == pytest.approx(len(samples) / rate) and len(samples) > 0
+
+
+def has_open(process, path):
+    folder = f"/proc/{process.pid}/fd"
+    try:
+        return any(os.path.realpath(f"{folder}/{name}") == str(path) for name in os.listdir(folder))
+    except FileNotFoundError:
+        return False
+
+
+def test_an_interrupt_while_the_recording_is_read_leaves_an_older_file_alone(start, tmp_path):
+    recording, out = tmp_path / "long.wav", tmp_path / "answer.wav"
+    write_wav(recording, np.zeros(3600 * 16000, np.float32))
+    out.write_bytes(b"older")
+    process = start("--audio", recording, "--speak", out)
+    wait_until(lambda: has_open(process, recording))
+    process.send_signal(signal.SIGINT)
+    said, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, said, err) == (1, b"", b"lyra: interrupted before the answer began\n")
+    assert sorted(os.listdir(tmp_path)) == ["answer.wav", "long.wav"] and out.read_bytes() == b"older"
 
 
 def test_an_interrupted_text_stays_and_is_a_beginning_of_the_whole(start):
