@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from support import TOOL, is_wrong_usage, lyra
+from support import TOOL, fails, is_wrong_usage, lyra
 
 QUICK = ("bench", "extractor", "--preset", "tiny", "--repetitions", 2, "--threads", 1)
 TEXT = 48  # tokens of text in a prompt
@@ -133,3 +133,16 @@ def test_ctrl_c_ends_with_what_is_done(tmp_path):
     ("--threads", "0")], ids=" ".join)
 def test_wrong_usage_is_64(arguments):
     is_wrong_usage(lyra(*QUICK, *arguments))
+
+
+def test_a_file_that_cannot_be_written_is_named_before_the_work(tmp_path):
+    for option in ("--json", "--plot"):
+        ended = lyra(*QUICK, "--lengths", 8, option, "nodir/x", cwd=tmp_path)
+        fails(ended, "nodir/x")
+        assert ended.stdout == ""
+
+
+def test_a_file_that_fails_does_not_cost_the_others(tmp_path):
+    ended = lyra(*QUICK, "--lengths", 8, "--json", "/dev/full", "--plot", tmp_path / "plot.svg")
+    fails(ended, "/dev/full")
+    assert ended.stdout and ElementTree.parse(tmp_path / "plot.svg")

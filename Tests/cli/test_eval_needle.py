@@ -163,3 +163,13 @@ def test_wrong_usage_is_64(hay, needle):
     for option, values in (("--lengths", ("0", "a", "5,")), ("--depths", ("2", "nan"))):
         for value in values:
             is_wrong_usage(ask(hay, needle, option, value), option)
+
+
+def test_a_file_that_cannot_be_written_is_named_before_the_work(hay, needle, tmp_path):
+    for option in ("--json", "--picture"):
+        ended = ask(hay, needle, "--lengths", 3, option, "/nowhere/x")
+        fails(ended, "/nowhere/x")
+        assert ended.stdout == "" and "note" not in ended.stderr
+    ended = ask(hay, needle, "--lengths", 3, "--depths", 0, "--json", "/dev/full", "--picture", tmp_path / "x.svg")
+    assert ended.returncode == 1 and "/dev/full" in ended.stderr.splitlines()[-1]
+    assert ElementTree.parse(tmp_path / "x.svg")

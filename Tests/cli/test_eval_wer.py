@@ -132,3 +132,21 @@ def test_ctrl_c_ends_with_what_is_done(folder, endless):
 def test_wrong_usage_is_64():
     is_wrong_usage(lyra("eval", "wer", *MODEL), "--manifest")
     is_wrong_usage(wer("--manifest", "x", "--limit", "0"), "--limit")
+
+
+# The file system of /proc refuses even a superuser.
+@pytest.mark.parametrize("out", ["nodir/x.json", "/proc/self/x.json", "."])
+def test_a_report_that_cannot_be_written_is_named_before_the_work(out, folder):
+    manifest = folder / "manifest.tsv"
+    manifest.write_text("a_short.wav\tsome text\n")
+    ended = wer("--manifest", manifest, "--json", out, cwd=folder)
+    fails(ended, out)
+    assert ended.stdout == ""
+
+
+def test_texts_without_words_are_noted(folder):
+    manifest = folder / "manifest.tsv"
+    manifest.write_text("a_short.wav\t\n")
+    ended = wer("--manifest", manifest)
+    assert ended.returncode == 0 and ended.stdout.count("WER -") == 2
+    assert "the texts have no words" in ended.stderr

@@ -1,19 +1,11 @@
 import ArgumentParser
 import Lyra
-import LyraFormats
 
 struct EvalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eval", abstract: "Measures how well a checkpoint hears: word error rate, needles in haystacks.",
         discussion: "A checkpoint of random weights can be measured too, but its scores mean nothing.",
         subcommands: [TranscribeCommand.self, ScoreCommand.self, NeedleCommand.self])
-}
-
-/// Writes a whole file under its name, or nothing.
-func writeFile(_ path: String, _ text: String) throws {
-    let file = try OutputFile(path: path)
-    try Array(text.utf8).withUnsafeBytes { try file.write($0, at: 0) }
-    try file.commit()
 }
 
 /// Said with every score, because no checkpoint says whether it was trained.

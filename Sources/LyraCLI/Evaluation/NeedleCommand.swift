@@ -55,6 +55,9 @@ struct NeedleCommand: ParsableCommand {
 
     func run() throws {
         Interrupt.watch()
+        let (table, chart) = (
+            try json.map { try ReportFile(path: $0) }, try picture.map { try ReportFile(path: $0) }
+        )
         let model = try source.open(note: { _ in }, check: Interrupt.check)
         let rate = try model.checkpoint.speechInput.get().sampleRate
         let hay = try Haystack(folder: haystack, needle: needle, sampleRate: rate)
@@ -77,9 +80,10 @@ struct NeedleCommand: ParsableCommand {
             }
         }
         let report = NeedleReport(cells: cells, lengths: lengths.values, depths: depths.values)
-        try printOutput(report.means + "\n")
-        if let json { try writeFile(json, report.json(head: head).text + "\n") }
-        if let picture { try writeFile(picture, report.picture(notes: notes).svg) }
+        try doAll(
+            { try printOutput(report.means + "\n") },
+            { try table?.write(report.json(head: head).text + "\n") },
+            { try chart?.write(report.picture(notes: notes).svg) })
         if cells.count < all { throw LyraError(.state, "interrupted after \(cells.count) of \(all) haystacks") }
     }
 

@@ -40,18 +40,19 @@ struct ScoreCommand: ParsableCommand {
 
     func run() throws {
         let normalizer = try normalizing.make()
+        let output = try json.map { try ReportFile(path: $0) }
         var transcripts: [Transcript] = [], totals = TranscriptTotals()
         try TextLines.read(file) { line, place in
             let pair = try TextLines.decode(Pair.self, line, place)
             for pair in pair.lines ?? [pair] { transcripts.append(try pair.transcript(normalizer, place)) }
         }
         for transcript in transcripts { totals.add(transcript) }
-        try printOutput(
-            ([Transcript.header] + transcripts.map(\.line) + [totals.summary]).joined(separator: "\n") + "\n")
-        if let json {
-            let head = [("normalizer", JSONValue.string(normalizing.normalizer.rawValue))]
-            let lines = [("lines", JSONValue.array(transcripts.map(\.json)))]
-            try writeFile(json, JSONValue.object(head + totals.json + lines).text + "\n")
-        }
+        let text = [Transcript.header] + transcripts.map(\.line) + [totals.summary]
+        let head = [("normalizer", JSONValue.string(normalizing.normalizer.rawValue))]
+        let lines = [("lines", JSONValue.array(transcripts.map(\.json)))]
+        try doAll(
+            { try printOutput(text.joined(separator: "\n") + "\n") },
+            { try output?.write(JSONValue.object(head + totals.json + lines).text + "\n") })
+        if let note = totals.note { printError("note: " + note) }
     }
 }

@@ -45,6 +45,7 @@ struct TranscribeCommand: ParsableCommand {
     func run() throws {
         Interrupt.watch()
         let normalizer = try normalizing.make()
+        let output = try json.map { try ReportFile(path: $0) }
         let entries = try Manifest(path: manifest).entries.prefix(limit ?? .max)
         let model = try source.open(note: { _ in }, check: Interrupt.check)
         // Not a failure of every recording, but of the model.
@@ -70,7 +71,15 @@ struct TranscribeCommand: ParsableCommand {
                 try session.reset()
             }
         }
-        try finish(transcripts, failures, all: entries.count, isInterrupted: isInterrupted)
+        try finish(transcripts, failures, all: entries.count, output)
+        if isInterrupted {
+            throw LyraError(.state, "interrupted after \(transcripts.count) of \(entries.count) recordings")
+        }
+        if let first = failures.first {
+            throw LyraError(
+                .io,
+                "\(failures.count) of \(entries.count) recordings could not be transcribed; the first is \(first.name)")
+        }
     }
 
     private func transcribe(_ entry: Manifest.Entry, _ session: Session, _ label: String) throws -> String {
@@ -82,28 +91,22 @@ struct TranscribeCommand: ParsableCommand {
     }
 
     private func finish(
-        _ transcripts: [Transcript], _ failures: [(name: String, reason: String)], all: Int, isInterrupted: Bool
+        _ transcripts: [Transcript], _ failures: [(name: String, reason: String)], all: Int, _ output: ReportFile?
     ) throws {
         var totals = TranscriptTotals()
         for transcript in transcripts { totals.add(transcript) }
-        try printOutput(totals.summary + "\n")
-        if let json {
-            let head: [(String, JSONValue)] = [
-                ("model", .string(source.model)), ("prompt", .string(prompt ?? Self.publishedPrompt)),
-                ("normalizer", .string(normalizing.normalizer.rawValue)), ("note", .string(scoreNote)),
-                ("recordings", .number(Double(all))), ("transcribed", .number(Double(transcripts.count))),
-            ]
-            let failed = failures.map {
-                JSONValue.object([("audio", .string($0.name)), ("error", .string($0.reason))])
-            }
-            let lines = [("lines", JSONValue.array(transcripts.map(\.json))), ("failed", .array(failed))]
-            try writeFile(json, JSONValue.object(head + totals.json + lines).text + "\n")
+        let head: [(String, JSONValue)] = [
+            ("model", .string(source.model)), ("prompt", .string(prompt ?? Self.publishedPrompt)),
+            ("normalizer", .string(normalizing.normalizer.rawValue)), ("note", .string(scoreNote)),
+            ("recordings", .number(Double(all))), ("transcribed", .number(Double(transcripts.count))),
+        ]
+        let failed = failures.map {
+            JSONValue.object([("audio", .string($0.name)), ("error", .string($0.reason))])
         }
-        if isInterrupted { throw LyraError(.state, "interrupted after \(transcripts.count) of \(all) recordings") }
-        guard failures.isEmpty else {
-            throw LyraError(
-                .io, "\(failures.count) of \(all) recordings could not be transcribed; the first is \(failures[0].name)"
-            )
-        }
+        let lines = [("lines", JSONValue.array(transcripts.map(\.json))), ("failed", .array(failed))]
+        try doAll(
+            { try printOutput(totals.summary + "\n") },
+            { try output?.write(JSONValue.object(head + totals.json + lines).text + "\n") })
+        if let note = totals.note { printError("note: " + note) }
     }
 }

@@ -64,6 +64,11 @@ struct TranscriptTotals {
             """
     }
 
+    /// Why there is no rate, if there is none.
+    var note: String? {
+        count > 0 && errors.words == 0 ? "the texts have no words, as they are compared, so there is no rate" : nil
+    }
+
     var json: [(String, JSONValue)] {
         errors.json + [("wer_contiguous", contiguousRate.map(JSONValue.number) ?? .null)]
     }

@@ -80,6 +80,7 @@ struct ExtractorBenchCommand: ParsableCommand {
         Interrupt.watch()
         if let threads { lk_set_threads(Int32(clamping: threads)) }
         let bar = ProgressBar()
+        let (table, chart) = (try json.map { try ReportFile(path: $0) }, try plot.map { try ReportFile(path: $0) })
         defer { bar.clear() }
         bar.show("making random weights", 0, 0)
         let decoder = try Decoder.random(preset.preset, type: dtype.element)
@@ -116,9 +117,10 @@ struct ExtractorBenchCommand: ParsableCommand {
             if !isInterrupted { report.add(cases, tokens: count) }
             for row in report.rows[first...] { try printOutput(report.line(row) + "\n") }
         }
-        try printOutput("\n" + report.footer + "\n")
-        if let json { try writeFile(json, report.json.text + "\n") }
-        if let plot { try writeFile(plot, report.chart.svg) }
+        try doAll(
+            { try printOutput("\n" + report.footer + "\n") },
+            { try table?.write(report.json.text + "\n") },
+            { try chart?.write(report.chart.svg) })
         if isInterrupted { throw LyraError(.state, "interrupted") }
     }
 }
