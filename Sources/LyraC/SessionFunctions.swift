@@ -34,8 +34,11 @@ private func sessionOptions(_ given: lyra_session_options) throws -> SessionOpti
     case Int(LYRA_SAMPLING_RANDOM): options.sampling = .random
     default: throw LyraError(.argument, "there is no sampling \(given.sampling)")
     }
-    guard given.top_k >= 0, given.max_new_tokens >= 0, given.max_context_tokens >= 0 else {
-        throw LyraError(.argument, "top_k, max_new_tokens and max_context_tokens must be at least 0")
+    for (name, value) in [
+        ("top_k", given.top_k), ("max_new_tokens", given.max_new_tokens),
+        ("max_context_tokens", given.max_context_tokens),
+    ] where value < 0 {
+        throw LyraError(.argument, "\(name) is \(value); it must be at least 0")
     }
     options.temperature = given.temperature == 0 ? nil : given.temperature
     options.topK = given.top_k == 0 ? nil : Int(given.top_k)

@@ -80,6 +80,7 @@ static void session_options(lyra_model *model) {
     bad = good, bad.min_p = 1.5F, session_option(model, bad, "session create: a min_p over 1");
     bad = good, bad.repetition_penalty = -1, session_option(model, bad, "session create: a negative penalty");
     bad = good, bad.max_new_tokens = -1, session_option(model, bad, "session create: a negative number of tokens");
+    check(strstr(lyra_last_error(), "top_k is -1") != NULL, "session create: the message has the option and its value");
     bad = good, bad.max_context_tokens = -1, session_option(model, bad, "session create: a negative context");
     bad = good, bad.adapter = "no such adapter", session_option(model, bad, "session create: an unknown adapter");
     check(strstr(lyra_last_error(), "no such adapter") != NULL, "session create: the message names the adapter");

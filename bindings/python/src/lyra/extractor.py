@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
 from . import _abi
+from ._values import integer
 from .errors import LyraError, Status
 
 
@@ -33,17 +34,25 @@ def set_extractor(options: _abi.SessionOptions, choice: ExtractorChoice) -> None
         return
     if isinstance(choice, str):
         if choice != "off":
-            raise LyraError(
-                Status.ARGUMENT, f'extractor is {choice!r}; it can be None, "off", (blocks, keep) or an Extractor'
-            )
+            raise _unknown(choice)
         options.extractor = _abi.EXTRACTOR["off"]
         return
     if not isinstance(choice, Extractor):
-        blocks, keep = choice
+        try:
+            blocks, keep = choice
+        except (TypeError, ValueError):
+            raise _unknown(choice) from None
         choice = Extractor(keep, blocks=blocks)
     if (choice.blocks is None) == (choice.gap is None):
         raise LyraError(Status.ARGUMENT, "give an Extractor either blocks or gap")
     options.extractor = _abi.EXTRACTOR["on"]
-    options.extractor_blocks = choice.blocks or 0
-    options.extractor_gap = choice.gap or 0
+    options.extractor_blocks = integer("blocks", choice.blocks or 0)
+    options.extractor_gap = integer("gap", choice.gap or 0)
     options.extractor_keep = choice.keep
+
+
+def _unknown(choice: object) -> LyraError:
+    return LyraError(
+        Status.ARGUMENT,
+        f'extractor is {choice!r}; it can be None, "off", (blocks, keep) such as (4, 0.7), or an Extractor',
+    )

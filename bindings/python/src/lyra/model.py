@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional, Union
 
 from . import _abi
 from ._library import call, initialized
+from ._values import INT64, UINT64, integer, text
 from .errors import LyraError, Status
 from .extractor import ExtractorChoice, set_extractor
 from .session import Session
@@ -68,7 +69,7 @@ class Model:
             towers: A directory in which towers and vocoder are looked for as well.
             vocoder: The vocoder's file or directory, if it is not found beside the towers.
             sound_projector: A file with mm_audio_projector's tensors; the published checkpoints carry none.
-            threads: How many threads the process computes with; 0: one for each processor.
+            threads: How many threads the process computes with, 256 at most (more is 256); 0: one for each processor.
             precision: "exact" (F32 products, the reference's numbers), "fast" (rounds to BF16 as the reference does on a
                 GPU, with the weights copied into memory) or "default": exact, and fast for weights in blocks.
             log: Called with "info" or "warning" and a message for a person.
@@ -76,7 +77,7 @@ class Model:
                 raises is raised here.
 
         Raises:
-            LyraError: IO, FORMAT, MISSING, UNSUPPORTED or MEMORY; STATE if ``progress`` gave up.
+            LyraError: IO, FORMAT, MISSING, UNSUPPORTED or MEMORY; ARGUMENT; STATE if ``progress`` gave up.
             OSError: liblyra.so is not found.
         """
         self._handle: Optional[int] = None
@@ -102,7 +103,7 @@ class Model:
         options.towers_dir = None if towers is None else os.fsencode(towers)
         options.vocoder = None if vocoder is None else os.fsencode(vocoder)
         options.sound_projector = None if sound_projector is None else os.fsencode(sound_projector)
-        options.threads = threads
+        options.threads = integer("threads", threads)
         options.precision = _abi.PRECISIONS[precision]
         if log is not None:
             options.log = self._callbacks[0]
@@ -169,6 +170,7 @@ class Model:
         Raises:
             LyraError: ARGUMENT for a value out of its range or an unknown adapter; MISSING if ``speak`` is set and the
                 model cannot.
+            TypeError: A value of a wrong type.
         """
         if sampling not in _abi.SAMPLING:
             raise LyraError(Status.ARGUMENT, f"sampling is {sampling!r}; it can be {', '.join(_abi.SAMPLING)}")
@@ -177,23 +179,23 @@ class Model:
         options = initialized(_abi.SessionOptions, "lyra_session_options_init_size")
         options.sampling = _abi.SAMPLING["greedy" if temperature == 0 else sampling]
         options.temperature = temperature or 0
-        options.top_k = top_k
+        options.top_k = integer("top_k", top_k)
         options.top_p = top_p
         options.min_p = min_p
         options.repetition_penalty = repetition_penalty
-        options.seed = seed
-        options.max_new_tokens = max_new_tokens
-        options.max_context_tokens = max_context_tokens
+        options.seed = integer("seed", seed, UINT64)
+        options.max_new_tokens = integer("max_new_tokens", max_new_tokens)
+        options.max_context_tokens = integer("max_context_tokens", max_context_tokens)
         options.speak = 1 if speak else 0
-        options.adapter = adapter.encode()
-        options.system_prompt = None if system_prompt is None else system_prompt.encode()
-        options.max_image_pixels = max_image_pixels
-        options.limit_pixels = limit_pixels
+        options.adapter = text("adapter", adapter)
+        options.system_prompt = None if system_prompt is None else text("system_prompt", system_prompt)
+        options.max_image_pixels = integer("max_image_pixels", max_image_pixels, INT64)
+        options.limit_pixels = integer("limit_pixels", limit_pixels, INT64)
         options.limit_seconds = limit_seconds
         set_extractor(options, extractor)
         options.kv_type = _abi.KV_TYPES[kv_type]
         options.skip_silence = 1 if skip_silence else 0
-        options.max_memory_bytes = max_memory_bytes
+        options.max_memory_bytes = integer("max_memory_bytes", max_memory_bytes, INT64)
         handle = ctypes.c_void_p()
         call("lyra_session_create", self._open_handle(), ctypes.byref(options), ctypes.byref(handle))
         return Session(handle.value, self.info, self._callbacks)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generator, Iterable, Optional, 
 from . import _abi
 from ._library import call, initialized
 from ._sources import FileReader, Pixels, Samples
+from ._values import integer
+from ._values import text as encoded
 from .errors import LyraError, Status
 from .events import Audio, End, Event, Phase, Progress, Text, Usage
 from .media import Medium
@@ -49,7 +51,7 @@ class Session:
 
         Raises LyraError: STATE while an answer is being made, ARGUMENT if the text is over 64 MiB.
         """
-        data = text.encode("utf-8", "replace")
+        data = encoded("text", text)
         self._call("lyra_feed_text", data, len(data))
 
     def feed_audio(
@@ -152,13 +154,14 @@ class Session:
             return
         options = initialized(_abi.VideoOptions, "lyra_video_options_init_size")
         options.frames_per_second = fps
-        options.max_frames = max_frames
+        options.max_frames = integer("max_frames", max_frames)
         options.with_audio = 1 if with_audio else 0
         self._feed_file("video", source, ctypes.byref(options))
 
     def _feed_samples(self, kind: str, source: Any, rate: int) -> None:
         if isinstance(source, (str, os.PathLike, bytes)) or hasattr(source, "read"):
             raise TypeError("a rate is for samples; a file has its own")
+        rate = integer("rate", rate, least=1)
         samples = Samples(source)
         self._call(f"lyra_feed_{kind}_pcm", samples.pointer, samples.frames, samples.channels, rate)
 
@@ -180,7 +183,7 @@ class Session:
 
     def set_system_prompt(self, text: str) -> None:
         """Replaces the system prompt. Raises LyraError: STATE once a turn has ended."""
-        data = text.encode("utf-8", "replace")
+        data = encoded("text", text)
         self._call("lyra_set_system_prompt", data, len(data))
 
     def set_speak(self, speak: bool) -> None:
@@ -336,6 +339,7 @@ class Session:
 
         Raises LyraError: ARGUMENT for a block that was not.
         """
+        block = integer("block", block)
         count = ctypes.c_size_t()
         self._call("lyra_get_kept", block, None, 0, ctypes.byref(count))
         tokens = (ctypes.c_int32 * count.value)()
