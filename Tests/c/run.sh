@@ -179,6 +179,12 @@ check_examples() {
     result $? "the C example tells of wrong usage"
     ! "$work/c/speak" "$model" /nowhere.wav hello "$work/none.wav" > "$log" 2>&1 && grep -q /nowhere.wav "$log"
     result $? "the C example names a recording that is not there"
+    for kept in speak-c:c/speak speak-cpp:cpp/build/speak; do
+        echo older > "$work/kept.wav"
+        ! "$work/${kept#*:}" "$model" /nowhere.wav hello "$work/kept.wav" > "$log" 2>&1 &&
+            [ "$(cat "$work/kept.wav")" = older ]
+        result $? "${kept%:*} leaves an existing file alone when it fails"
+    done
     try "the C example describes a picture" "$work/c/describe" --greedy --max-tokens 4 "$model" "${pictures[0]}" "What?"
     ! "$work/c/describe" "$model" /nowhere.png hello > "$log" 2>&1 && grep -q /nowhere.png "$log"
     result $? "the C example names a picture that is not there"

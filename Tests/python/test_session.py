@@ -383,7 +383,10 @@ def test_the_example_answers_and_writes_speech(checkpoint, recording, tmp_path):
 
 def test_the_example_names_a_recording_that_is_not_there(checkpoint, tmp_path):
     example = [sys.executable, str(ROOT / "examples/python/speak.py")]
+    out = tmp_path / "out.wav"
+    out.write_bytes(b"older")
     done = subprocess.run(
-        [*example, str(checkpoint), "/nowhere.wav", "hello", str(tmp_path / "out.wav")], capture_output=True, text=True
+        [*example, str(checkpoint), "/nowhere.wav", "hello", str(out)], capture_output=True, text=True
     )
+    assert out.read_bytes() == b"older"
     assert done.returncode == 1 and "/nowhere.wav" in done.stderr and "Traceback" not in done.stderr

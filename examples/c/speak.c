@@ -44,8 +44,17 @@ static int wav_write_header(wav_writer *wav) {
     return fwrite(header, 1, sizeof header, wav->file) == sizeof header ? 0 : -1;
 }
 
+/* Makes the file, which empties one that is there: so only once there is something to write. 0, or -1 on failure. */
+static int wav_open(wav_writer *wav) {
+    if (wav->file != NULL) return 0;
+    wav->file = fopen(wav->path, "wb");
+    return wav->file != NULL ? wav_write_header(wav) : -1;
+}
+
 /* Appends samples in -1…1. 0, or -1 on failure. */
 static int wav_write(wav_writer *wav, const float *samples, size_t count) {
+    if (count == 0) return 0;
+    if (wav_open(wav) != 0) return -1;
     if (count > (UINT32_MAX - WAV_HEADER_BYTES) / WAV_BYTES_PER_SAMPLE - wav->samples) {
         errno = EFBIG;
         return -1;
@@ -58,6 +67,14 @@ static int wav_write(wav_writer *wav, const float *samples, size_t count) {
     }
     wav->samples += (uint32_t)count;
     return 0;
+}
+
+/* Completes the header and closes the file. 0, or -1 on failure. */
+static int wav_finish(wav_writer *wav) {
+    if (wav_open(wav) != 0 || wav_write_header(wav) != 0) return -1;
+    FILE *file = wav->file;
+    wav->file = NULL;
+    return fclose(file) == 0 ? 0 : -1;
 }
 
 /* ------------------------------------------------------------------------------------------------------- the answer */
@@ -168,8 +185,7 @@ static int run_model(const arguments *given, wav_writer *wav) {
         lyra_failed("asking about the model", status);
     } else {
         wav->sample_rate = (uint32_t)info.audio_sample_rate;
-        if (wav_write_header(wav) != 0) file_failed(wav->path);
-        else result = run_session(model, given, wav);
+        result = run_session(model, given, wav);
     }
     lyra_model_close(model);
     return result;
@@ -200,13 +216,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: speak MODEL [--towers DIR] [--greedy] [--max-tokens N] AUDIO PROMPT OUT.wav\n");
         return 64;
     }
-    wav_writer wav = {fopen(given.out, "wb"), given.out, 0, 0};
-    if (wav.file == NULL) {
-        file_failed(given.out);
-        return 1;
-    }
+    wav_writer wav = {NULL, given.out, 0, 0};
     int result = run_model(&given, &wav);
-    if (result == 0 && wav_write_header(&wav) != 0) result = file_failed(given.out);
-    if (fclose(wav.file) != 0 && result == 0) result = file_failed(given.out);
+    if (result == 0 && wav_finish(&wav) != 0) result = file_failed(given.out);
+    if (wav.file != NULL) fclose(wav.file);
     return result == 0 ? 0 : 1;
 }

@@ -14,15 +14,14 @@
 
 namespace {
 
-/// A mono WAV file of 16-bit samples.
+/// A mono WAV file of 16-bit samples, made with the first of them: a failure before leaves a file that is there alone.
 class WavWriter {
 public:
-    WavWriter(const std::string &path, std::uint32_t sample_rate)
-        : path_(path), sample_rate_(sample_rate), file_(path, std::ios::binary) {
-        write_header();
-    }
+    WavWriter(const std::string &path, std::uint32_t sample_rate) : path_(path), sample_rate_(sample_rate) {}
 
     void write(const std::vector<float> &samples) {
+        if (samples.empty()) return;
+        open();
         for (const float sample : samples) {
             put(static_cast<std::uint32_t>(static_cast<std::int32_t>(std::clamp(sample, -1.0F, 1.0F) * 32767)), 2);
         }
@@ -31,6 +30,7 @@ public:
     }
 
     void finish() {
+        open();
         file_.seekp(0);
         write_header();
         file_.close();
@@ -38,6 +38,12 @@ public:
     }
 
 private:
+    void open() {
+        if (file_.is_open()) return;
+        file_.open(path_, std::ios::binary);
+        write_header();
+    }
+
     void write_header() {
         file_ << "RIFF";
         put(36 + data_bytes_, 4);

@@ -8,6 +8,7 @@ import argparse
 import sys
 import wave
 from array import array
+from contextlib import ExitStack
 
 import lyra
 
@@ -34,23 +35,35 @@ def main() -> int:
 
 def answer(model: lyra.Model, arguments: argparse.Namespace) -> None:
     sampling = "greedy" if arguments.greedy else "default"
-    with model.session(
-        speak=True, sampling=sampling, max_new_tokens=arguments.max_tokens
-    ) as session, wave.open(arguments.out, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(model.info.audio_sample_rate)
+    with ExitStack() as opened:
+        session = opened.enter_context(
+            model.session(speak=True, sampling=sampling, max_new_tokens=arguments.max_tokens)
+        )
         session.feed_audio(arguments.audio)
         session.feed_text(arguments.prompt)
+        out = None
         for event in session.answer():
             if isinstance(event, lyra.Text):
                 print(event.text, end="", flush=True)
-            elif isinstance(event, lyra.Audio):
+                continue
+            # Only now: it empties a file that is there.
+            if out is None and isinstance(event, (lyra.Audio, lyra.End)):
+                out = opened.enter_context(wave_file(arguments.out, model.info.audio_sample_rate))
+            if isinstance(event, lyra.Audio):
                 out.writeframes(pcm16(event.samples))
             elif isinstance(event, lyra.End):
                 print()
                 seconds = event.usage.audio_samples / model.info.audio_sample_rate
                 note("info", f"{event.usage.generated_tokens} tokens, {seconds:.1f} s of speech in {arguments.out}")
+
+
+def wave_file(path: str, rate: int) -> wave.Wave_write:
+    """A mono WAV file of 16-bit samples, to be written."""
+    out = wave.open(path, "wb")
+    out.setnchannels(1)
+    out.setsampwidth(2)
+    out.setframerate(rate)
+    return out
 
 
 def pcm16(samples: "array[float]") -> bytes:
