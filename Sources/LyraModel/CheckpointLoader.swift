@@ -46,17 +46,29 @@ final class CheckpointLoader {
     var done = 0
     var total = 0
 
-    /// - Throws: `LyraError.missing` if nothing is at `path`; what `OneFileSource` throws if it is a file.
+    /// - Throws: `LyraError.missing` if nothing is at `path`, or no directory where towers are to be; what `OneFileSource`
+    ///   throws if it is a file.
     init(_ path: String, _ options: CheckpointOptions) throws {
         self.options = options
+        try FileSystem.checkPath(path)
+        if let towers = options.towers {
+            try FileSystem.checkPath(towers)
+            guard FileSystem.isDirectory(towers) else {
+                throw LyraError(.missing, "\(towers): there is no such directory; it was to hold the towers")
+            }
+        }
         if FileSystem.isDirectory(path) {
+            guard FileSystem.isFile(FileSystem.join(path, "config.json")) else {
+                throw LyraError(.missing, "\(path): not a checkpoint directory: it has no config.json")
+            }
             source = DirectorySource(path, options)
         } else if FileSystem.isFile(path) {
             source = try OneFileSource(path, options)
         } else {
+            let reason =
+                FileSystem.isSpecial(path) ? "not a regular file or directory" : "there is no such file or directory"
             throw LyraError(
-                .missing,
-                "\(path): there is no such directory; a checkpoint is a directory with a config.json, or a GGUF file")
+                .missing, "\(path): \(reason); a checkpoint is a directory with a config.json, or a GGUF file")
         }
     }
 

@@ -16,6 +16,10 @@ static void model_functions(lyra_model *model, const char *path) {
     need(lyra_model_options_init(&options), "model options");
     options.threads = -1;
     check_status(lyra_model_open(path, &options, &none), LYRA_E_ARGUMENT, "model open: a negative number of threads");
+    need(lyra_model_options_init(&options), "model options");
+    options.towers_dir = "/nowhere/towers";
+    check_status(lyra_model_open(path, &options, &none), LYRA_E_MISSING, "model open: towers that are not there");
+    check(strstr(lyra_last_error(), "/nowhere/towers") != NULL, "model open: the message names the towers");
     check(none == NULL, "model open: out is left as it was");
     check_status(lyra_model_close(NULL), LYRA_OK, "model close: null does nothing");
     check_status(lyra_model_info_init_size(NULL, sizeof info), LYRA_E_ARGUMENT, "model info init: null");
@@ -76,11 +80,11 @@ static void session_options(lyra_model *model) {
     bad = good, bad.temperature = -1, session_option(model, bad, "session create: a negative temperature");
     bad = good, bad.temperature = (float)NAN, session_option(model, bad, "session create: a temperature that is NaN");
     bad = good, bad.top_k = -1, session_option(model, bad, "session create: a negative top_k");
+    check(strstr(lyra_last_error(), "top_k is -1") != NULL, "session create: the message has the option and its value");
     bad = good, bad.top_p = 1.5F, session_option(model, bad, "session create: a top_p over 1");
     bad = good, bad.min_p = 1.5F, session_option(model, bad, "session create: a min_p over 1");
     bad = good, bad.repetition_penalty = -1, session_option(model, bad, "session create: a negative penalty");
     bad = good, bad.max_new_tokens = -1, session_option(model, bad, "session create: a negative number of tokens");
-    check(strstr(lyra_last_error(), "top_k is -1") != NULL, "session create: the message has the option and its value");
     bad = good, bad.max_context_tokens = -1, session_option(model, bad, "session create: a negative context");
     bad = good, bad.adapter = "no such adapter", session_option(model, bad, "session create: an unknown adapter");
     check(strstr(lyra_last_error(), "no such adapter") != NULL, "session create: the message names the adapter");

@@ -11,11 +11,25 @@ from support import FIXTURES, MP3, fails, generate, is_wrong_usage, lyra, model_
 
 
 def test_a_missing_model_is_named(tmp_path):
-    fails(generate("--model", tmp_path / "nowhere", "--prompt", "x"), tmp_path / "nowhere", "no such directory")
+    fails(generate("--model", tmp_path / "nowhere", "--prompt", "x"), tmp_path / "nowhere", "no such file or directory")
 
 
 def test_a_directory_that_is_no_model_is_named(tmp_path):
-    fails(generate("--model", tmp_path, "--prompt", "x"), tmp_path, "config.json")
+    fails(generate("--model", tmp_path, "--prompt", "x"), f"{tmp_path}: not a checkpoint directory", "config.json")
+
+
+@pytest.mark.parametrize("model, part", [
+    ("", '"" is not a path'), ("/dev/null", "/dev/null: not a regular file or directory"),
+    ("nope.gguf", "nope.gguf: there is no such file or directory")])
+def test_what_is_no_model_at_all_is_named(model, part, tmp_path):
+    fails(generate("--model", model, "--prompt", "x", cwd=tmp_path), part)
+    fails(lyra("inspect", model, cwd=tmp_path), part)
+
+
+@pytest.mark.parametrize("towers, part", [("/nope", "/nope: there is no such directory"), ("", '"" is not a path')])
+def test_a_directory_of_towers_that_is_not_there_is_named_though_nothing_needs_it(towers, part, tiny):
+    fails(lyra("generate", "--model", tiny, "--towers", towers, "--prompt", "x"), part)
+    fails(lyra("inspect", tiny, "--towers", towers), part)
 
 
 def test_a_missing_speech_tower_is_named_in_one_line(bare):
