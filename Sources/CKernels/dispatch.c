@@ -4,7 +4,7 @@
 #include "table.h"
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
+#include <strings.h>
 
 typedef struct isa_row {
     const char *name;
@@ -27,7 +27,8 @@ enum { WIDEST = sizeof rows / sizeof rows[0] - 1 };
 
 static _Atomic(const isa_row *) chosen;
 
-const char *lk_isa_name(lk_isa isa) { return rows[isa].name; }
+/* NULL beyond the last. */
+const char *lk_isa_name(lk_isa isa) { return (unsigned)isa <= WIDEST ? rows[isa].name : NULL; }
 
 static int is_here(lk_isa isa) {
 #if defined(__x86_64__)
@@ -48,7 +49,7 @@ static const isa_row *choose(void) {
     int widest = WIDEST;
     const char *limit = getenv("LYRA_ISA");
     for (int i = 0; limit && i <= WIDEST; i++)
-        if (!strcmp(limit, rows[i].name)) widest = i;
+        if (!strcasecmp(limit, rows[i].name)) widest = i;
     for (int i = widest; i > LK_ISA_GENERIC; i--)
         if (is_here((lk_isa)i)) return &rows[i];
     return &rows[LK_ISA_GENERIC];

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CKernels
 import Glibc
 import Lyra
 
@@ -32,6 +33,7 @@ struct LyraCommand: ParsableCommand {
         do {
             var command = try parseAsRoot()
             do {
+                try checkInstructionSet()
                 try command.run()
             } catch let error as LyraError {
                 complain(error.message)
@@ -47,6 +49,18 @@ struct LyraCommand: ParsableCommand {
         for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) == -1 {
             _ = open("/dev/null", O_RDWR)
         }
+    }
+
+    /// The library takes the widest set if LYRA_ISA names none, as it cannot say so.
+    private static func checkInstructionSet() throws {
+        guard let value = getenv("LYRA_ISA"), value.pointee != 0 else { return }
+        var known: [String] = []
+        while let name = lk_isa_name(lk_isa(UInt32(known.count))) {
+            if strcasecmp(name, value) == 0 { return }
+            known.append(String(cString: name))
+        }
+        let given = String(cString: value).debugDescription
+        throw LyraError(.argument, "LYRA_ISA is \(given); it can be \(known.joined(separator: ", "))")
     }
 
     private static func complain(_ message: String) -> Never {

@@ -32,6 +32,15 @@ def test_a_directory_of_towers_that_is_not_there_is_named_though_nothing_needs_i
     fails(lyra("inspect", tiny, "--towers", towers), part)
 
 
+def test_an_unknown_instruction_set_is_named_beside_those_there_are(monkeypatch):
+    monkeypatch.setenv("LYRA_ISA", "foo")
+    fails(lyra("inspect", FIXTURES / "a/lyra"), 'LYRA_ISA is "foo"', "generic, avx2, avx512, avx512vnni, avx512bf16")
+    for value in ("", "Generic"):
+        monkeypatch.setenv("LYRA_ISA", value)
+        ended = lyra("bench", "parts", "--preset", "tiny", "--only", "vocoder", "--repetitions", 1)
+        assert ended.returncode == 0 and (", generic;" in ended.stdout) == bool(value)
+
+
 def test_a_missing_speech_tower_is_named_in_one_line(bare):
     fails(generate("--model", bare, "--audio", MP3), bare, "whisper-tiny")
 
