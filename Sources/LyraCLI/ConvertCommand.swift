@@ -13,6 +13,9 @@ struct ConvertCommand: ParsableCommand {
 
             \(Recipe.all.map { "  \(padded($0.name, 8))\($0.summary)" }.joined(separator: "\n"))
 
+            In all but f32, the language model's norms and biases become F32 and adapters BF16; where matrices are in \
+            blocks, the vocoder is F16.
+
             A file that is there already is replaced when the new one is complete; if anything fails, or after Ctrl-C, \
             SIGTERM or SIGHUP, nothing changes. Only a program that is killed (kill -9) leaves its unfinished file behind, \
             beside the other and named like it with .partial at the end; it can be deleted.
@@ -64,7 +67,21 @@ struct ConvertCommand: ParsableCommand {
                 "note: \(summary.unused.count) tensors that lyra does not use were left out, \(shown(first)) among them"
             )
         }
+        for note in roundingNotes(summary) { printError("note: " + note) }
         printError(line(summary, seconds))
+    }
+
+    private func roundingNotes(_ summary: ModelConverter.Summary) -> [String] {
+        var notes: [String] = []
+        if !summary.roundedBefore.isEmpty {
+            let types = summary.roundedBefore.map(\.rawValue).joined(separator: ", ")
+            notes.append("weights are \(types) already: converting does not bring back what was rounded")
+        }
+        let made = Set(summary.types.map(\.type))
+        if type == .q4_k_m, made.isDisjoint(with: [.q4_k, .q6_k]) {
+            notes.append("no matrix has rows of a multiple of 256, as Q4_K needs: Q8_0 takes its place")
+        }
+        return notes
     }
 
     private func check() throws {

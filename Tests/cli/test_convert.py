@@ -175,6 +175,20 @@ def test_the_language_model_alone_answers_text_and_says_what_it_lacks(recordings
     fails(lyra("generate", "--model", file, "--audio", recordings["a_short"]), file, "does not hear")
 
 
+def test_what_was_rounded_before_is_noted(tmp_path):
+    small = converted("a", tmp_path / "small.gguf", "--type", "q8_0")
+    ended = convert(small, tmp_path / "wide.gguf", "--type", "bf16")
+    assert ended.returncode == 0 and "note: weights are Q8_0 already" in ended.stderr
+    same = convert(small, tmp_path / "same.gguf", "--type", "q8_0")
+    assert same.returncode == 0 and "already" not in same.stderr
+
+
+def test_rows_too_short_for_the_recipe_are_noted(tmp_path):
+    ended = convert(FIXTURES / "a/lyra", tmp_path / "model.gguf", "--type", "q4_k_m")
+    assert ended.returncode == 0 and "multiple of 256" in ended.stderr
+    assert "256" not in convert(FIXTURES / "a/lyra", tmp_path / "other.gguf", "--type", "q4_0").stderr
+
+
 # --------------------------------------------------------------------------------------------------------------- failures
 
 

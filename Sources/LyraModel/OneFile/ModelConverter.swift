@@ -24,6 +24,8 @@ public struct ModelConverter {
         public var types: [(type: ElementType, tensors: Int)]
         /// Names of tensors of the checkpoint that lyra does not use, which were left out.
         public var unused: [String]
+        /// Types in blocks that tensors had and lost: what they were rounded by does not come back.
+        public var roundedBefore: [ElementType]
     }
 
     private let plan: ConversionPlan
@@ -102,10 +104,13 @@ public struct ModelConverter {
     }
 
     private func summary(read: Int) -> Summary {
+        let changed = plan.items.filter { $0.source.type.blockElements > 1 && $0.source.type != $0.type }
+        let before = Set(changed.map(\.source.type))
         let types = Dictionary(grouping: plan.items, by: \.type).map { ($0.key, $0.value.count) }
         return Summary(
             tensors: plan.items.count, bytesRead: read,
             bytesWritten: plan.items.reduce(0) { $0 + $1.source.count / $1.type.blockElements * $1.type.size },
-            types: types.sorted { ($1.1, $0.0.rawValue) < ($0.1, $1.0.rawValue) }, unused: plan.unused)
+            types: types.sorted { ($1.1, $0.0.rawValue) < ($0.1, $1.0.rawValue) }, unused: plan.unused,
+            roundedBefore: before.sorted { $0.rawValue < $1.rawValue })
     }
 }
