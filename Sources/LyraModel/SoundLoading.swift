@@ -43,11 +43,11 @@ extension CheckpointLoader {
         let tensors =
             file.hasSuffix(".safetensors") ? try Safetensors(path: file).tensors : try TorchFile(path: file).tensors()
         noteRead(tensors)
-        record("sound projector", file, Array(tensors.values))
         guard let projector = part(table(file, tensors), prefixes + [""]) else {
             throw LyraError(
                 .missing, "\(file): there is no sound projector: a tensor mm_audio_projector.weight was expected")
         }
+        record("sound projector", file, projector.all)
         return projector
     }
 }

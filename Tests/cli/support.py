@@ -68,6 +68,18 @@ def read_safetensors(path):
         for name, entry in json.loads(data[8:8 + length]).items() if name != "__metadata__"}
 
 
+def write_safetensors(path, arrays):
+    """Arrays of float32, by name."""
+    header, end = {}, 0
+    for name, array in arrays.items():
+        assert array.dtype == np.float32
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    body = b"".join(array.tobytes() for array in arrays.values())
+    Path(path).write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
 def case(variant, name):
     return read_safetensors(FIXTURES / variant / "cases" / f"{name}.safetensors")
 

@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from support import FIXTURES, lyra, model_of
+from support import FIXTURES, lyra, model_of, write_safetensors
 
 # Counted by hand from the configurations: layers, hidden size, heads, key and value heads, vocabulary.
 SIZES = {"a": (8, 64, 4, 2, 2068), "b": (6, 96, 6, 3, 2062)}
@@ -75,3 +76,13 @@ def test_the_table_has_a_line_for_every_part(tiny):
         (line,) = (line for line in lines if line.startswith(part["name"] + "  "))
         assert str(part["parameters"]) in line and part["source"] in line
     assert lines[-1] == "nothing is missing"
+
+
+def test_of_a_sound_projector_only_what_is_used_counts(tiny, tmp_path):
+    file = tmp_path / "projector.safetensors"
+    write_safetensors(file, {
+        "model.mm_audio_projector.weight": np.zeros((64, 24), np.float32),
+        "model.mm_audio_projector.bias": np.zeros(64, np.float32), "model.other": np.zeros(1000, np.float32)})
+    parts = inspect(tiny, "--sound-projector", file)["parts"]
+    (part,) = (part for part in parts if part["source"] == str(file))
+    assert (part["name"], part["parameters"], part["types"]) == ("sound projector", 64 * 24 + 64, {"F32": 2})
