@@ -30,10 +30,20 @@ struct FeaturesCommand: ParsableCommand {
 
     func run() throws {
         switch kind {
-        case .image: try image()
+        case .image:
+            do { try image() } catch let error as LyraError where error.code == .format {
+                guard let other = otherKind() else { throw error }
+                throw LyraError(.format, "\(error.message); it is a \(other.rawValue): pass --as \(other.rawValue)")
+            }
         case .video: try video()
         case .sound: try sound()
         }
+    }
+
+    /// What a file is that is no picture.
+    private func otherKind() -> Kind? {
+        if (try? VideoDecoder(path: file)) != nil { return .video }
+        return (try? AudioDecoder.open(path: file)) != nil ? .sound : nil
     }
 
     private func image() throws {

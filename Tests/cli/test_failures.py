@@ -69,6 +69,14 @@ def test_damaged_audio_is_named(content, tmp_path):
     fails(generate("--audio", audio), audio)
 
 
+def test_an_empty_recording_is_said_to_be_so_once(tmp_path):
+    audio = tmp_path / "empty.wav"
+    audio.write_bytes(b"")
+    ended = generate("--audio", audio)
+    fails(ended, "empty: 0 bytes")
+    assert ended.stderr.count("empty: 0 bytes") == 1
+
+
 def test_audio_that_is_not_a_number_is_named(tmp_path):
     audio = tmp_path / "nan.wav"
     write_wav(audio, [0.1] * 1000 + [float("nan")] * 1000)

@@ -3,6 +3,8 @@
 `lyra features` writes the pixels as decoded and the patches; here both are computed anew from the same file.
 """
 
+import subprocess
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -159,3 +161,16 @@ def test_what_is_no_picture_is_named(tmp_path):
     fails(lyra("features", tmp_path / "none.png", "--out", out), tmp_path / "none.png")
     is_wrong_usage(lyra("features", path))
     assert not out.exists()
+
+
+def test_what_is_no_picture_is_named_for_what_it_is(tmp_path):
+    video, sound = tmp_path / "clip.mp4", tmp_path / "sound.wav"
+    source = ("-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=4")
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", *source, str(video)], check=True)
+    write_wav(sound, np.zeros(16000, np.float32))
+    fails(lyra("features", video, "--out", tmp_path / "f"), "clip.mp4", "--as video")
+    fails(lyra("features", sound, "--out", tmp_path / "f"), "sound.wav", "--as sound")
+    (tmp_path / "text").write_text("neither")
+    ended = lyra("features", tmp_path / "text", "--out", tmp_path / "f")
+    fails(ended, "not a picture")
+    assert "--as" not in ended.stderr

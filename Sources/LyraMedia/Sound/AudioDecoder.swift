@@ -36,7 +36,8 @@ public enum AudioDecoder {
                 return try attempt()
             } catch let error as LyraError where error.code == .format {
                 // Each begins with the name.
-                reasons.append(String(error.message.dropFirst(name.count + 2)))
+                let reason = String(error.message.dropFirst(name.count + 2))
+                if !reasons.contains(reason) { reasons.append(reason) }
             }
         }
         throw LyraError(.format, "\(name): not audio that lyra can decode (\(reasons.joined(separator: "; ")))")
