@@ -81,6 +81,7 @@ enum ChatInput: Equatable {
         case ("/reset", true): self = .reset
         case ("/help", true): self = .help
         case ("/quit", true), ("/exit", true): self = .quit
+        case ("/reset", _), ("/help", _), ("/quit", _), ("/exit", _): self = .unknown("\(name) takes nothing")
         default: self = .unknown("there is no \(name); /help lists what there is")
         }
     }
@@ -122,18 +123,25 @@ private struct Chat {
             switch reader.read(prompt: hasMedia ? "+> " : "> ") {
             case .end:
                 if reader.isInteractive { try printOutput("\n") }
+                noteUnanswered()
                 return
             case .interrupted:
                 printError("")
                 printError("(Ctrl-D or /quit to leave)")
             case .text(let line):
                 let input = ChatInput(line)
-                if input == .quit { return }
+                if input == .quit { return noteUnanswered() }
                 do { try obey(input) } catch let error as LyraError where reader.isInteractive {
                     printError("lyra: " + error.message)
                 }
             }
         }
+    }
+
+    /// Says so if a script ends after media that no line has asked about.
+    private func noteUnanswered() {
+        guard hasMedia, !reader.isInteractive else { return }
+        printError("note: nothing was asked about what was fed last; an empty line has it answered as it is")
     }
 
     private mutating func obey(_ input: ChatInput) throws {

@@ -56,6 +56,7 @@ def test_answers_are_spoken_while_say_is_on(tmp_path):
 
 @pytest.mark.parametrize("line, part", [
     ("/image /nowhere.png", "/nowhere.png"), ("/image", "needs a file"), ("/dance", "/dance"), ("/say maybe", "/say on"),
+    ("/reset now", "/reset takes nothing"), ("/quit now", "/quit takes nothing"),
     (f"/image {MP3}", "hi.mp3"), (f"/video {MP3}", "hi.mp3")])
 def test_an_error_in_a_script_ends_the_chat(line, part):
     ended = chat([line, "Hello"])
@@ -66,6 +67,14 @@ def test_an_error_in_a_script_ends_the_chat(line, part):
 def test_quit_and_help():
     ended = chat(["/help", "/quit", "Hello"])
     assert ended.returncode == 0 and ended.stdout == "" and "/reset" in ended.stderr
+
+
+def test_a_script_that_ends_after_media_without_a_question_is_told_so(recordings):
+    for last in ([], ["/quit"]):
+        ended = chat([f"/audio {recordings['a_short']}", *last])
+        assert (ended.returncode, ended.stdout) == (0, "")
+        assert ended.stderr.startswith("note: ") and "an empty line" in ended.stderr and ended.stderr.count("\n") == 1
+    assert chat([f"/audio {recordings['a_short']}", "/reset"]).stderr == ""
 
 
 class Terminal:
