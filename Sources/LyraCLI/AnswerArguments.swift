@@ -21,7 +21,7 @@ struct AnswerArguments: ParsableArguments {
             "Let media tokens go inside of the language model that the text attends to least: after each of so many "
                 + "blocks of its layers but the last, this share stays. The paper's are blocks=4 with keep=0.8 or 0.7; "
                 + "gap=n in place of blocks=n means blocks of n layers. \"off\" keeps all (default: as the checkpoint says).",
-            valueName: "blocks=n,keep=x"))
+            valueName: "blocks=n,keep=x"), transform: ExtractorOption.init)
     var extractor: ExtractorOption?
 
     @Option(

@@ -42,9 +42,9 @@ struct PartsBenchCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Measure only these, with commas: \(BenchmarkPart.allCases.map(\.rawValue).joined(separator: ", ")).",
-            valueName: "parts"))
-    var only: PartList = PartList(parts: BenchmarkPart.allCases)
+            "Measure only these, with commas: \(BenchmarkPart.allCases.map(\.rawValue).joined(separator: ", ")) (default: all).",
+            valueName: "parts"), transform: PartList.init)
+    var only: PartList?
 
     @Option(
         help: ArgumentHelp(
@@ -89,7 +89,7 @@ struct PartsBenchCommand: ParsableCommand {
         defer { bar.clear() }
         let limits = MachineLimits(repetitions: repetitions)
         var rows: [BenchmarkRow] = []
-        let chosen = BenchmarkPart.allCases.filter(only.parts.contains)
+        let chosen = BenchmarkPart.allCases.filter { only?.parts.contains($0) ?? true }
         for part in chosen where !part.needsModel {
             bar.show(part.rawValue, 0, 0)
             rows += try limits.measure(part)
@@ -135,17 +135,19 @@ struct PartsBenchCommand: ParsableCommand {
 }
 
 /// Names of parts with commas between.
-struct PartList: ExpressibleByArgument {
-    var parts: [BenchmarkPart]
+struct PartList {
+    let parts: [BenchmarkPart]
 
-    init(parts: [BenchmarkPart]) { self.parts = parts }
-
-    init?(argument: String) {
-        parts = argument.split(separator: ",").compactMap { BenchmarkPart(rawValue: String($0)) }
-        guard !parts.isEmpty, parts.count == argument.split(separator: ",").count else { return nil }
+    /// - Throws: `ValidationError` that names what is no part.
+    init(_ argument: String) throws {
+        parts = try argument.split(separator: ",", omittingEmptySubsequences: false).map { name in
+            guard let part = BenchmarkPart(rawValue: String(name)) else {
+                let known = BenchmarkPart.allCases.map(\.rawValue).joined(separator: ", ")
+                throw ValidationError("there is no part \"\(name)\"; there are \(known)")
+            }
+            return part
+        }
     }
-
-    var defaultValueDescription: String { "all" }
 }
 
 /// One line of the table.

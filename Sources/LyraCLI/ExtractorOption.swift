@@ -4,10 +4,12 @@ import LyraModel
 import LyraTensor
 
 /// `--extractor`: "off", "blocks=4,keep=0.7", or "gap=7,keep=0.7" for blocks of so many layers.
-struct ExtractorOption: ExpressibleByArgument {
+struct ExtractorOption {
     let choice: SessionOptions.ExtractorChoice
 
-    init?(argument: String) {
+    /// - Throws: `ValidationError` that says what is wrong.
+    init(_ argument: String) throws {
+        let unknown = ValidationError("it can be blocks=4,keep=0.7, gap=7,keep=0.7 or off, with other numbers too")
         if argument == "off" {
             choice = .off
             return
@@ -19,15 +21,15 @@ struct ExtractorOption: ExpressibleByArgument {
             case ("blocks", let value?) where pair.count == 2 && blocks == nil: blocks = Int(value) ?? 0
             case ("gap", let value?) where pair.count == 2 && gap == nil: gap = Int(value) ?? 0
             case ("keep", let value?) where pair.count == 2 && keep == nil: keep = Float(value) ?? 0
-            default: return nil
+            default: throw unknown
             }
         }
-        guard let keep, (blocks == nil) != (gap == nil) else { return nil }
+        guard let keep, (blocks == nil) != (gap == nil) else { throw unknown }
         do {
             choice = .on(
                 try blocks.map { try Extractor(blocks: $0, keep: keep) } ?? Extractor(gap: gap ?? 0, keep: keep))
-        } catch {
-            return nil
+        } catch let error as LyraError {
+            throw ValidationError(error.message)
         }
     }
 }

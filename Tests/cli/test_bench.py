@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from support import lyra
+from support import is_wrong_usage, lyra
 
 # part, what begins with, unit, the limit it is compared with
 ROWS = [
@@ -74,3 +74,8 @@ def test_parts_can_be_chosen():
     assert [row["what"] for row in rows] == ["prefill 32", "decode after 40"]
     ended = lyra("bench", *QUICK, "--only", "decode,nothing")
     assert ended.returncode == 64 and "limits, prefill, decode" in ended.stderr
+
+
+@pytest.mark.parametrize("parts, part", [("decode,foo", '"foo"'), ("", '""'), ("vocoder,", '""')])
+def test_a_part_that_is_none_is_named(parts, part):
+    is_wrong_usage(lyra("bench", "parts", "--only", parts), f"there is no part {part}; there are memory")

@@ -114,3 +114,11 @@ def test_silent_windows_are_left_out_on_request(tmp_path):
     ("--max-memory", "lots")])
 def test_wrong_usage_is_64(option, value):
     is_wrong_usage(generate("--prompt", "x", f"{option}={value}"), option)
+
+
+@pytest.mark.parametrize("value, reason", [
+    ("4,0.7", "blocks=4,keep=0.7"), ("blocks=4,keep=2", "keep"), ("blocks=4", "blocks=4,keep=0.7")])
+def test_a_wrong_extractor_is_answered_with_a_reason(value, reason):
+    ended = generate("--prompt", "x", f"--extractor={value}")
+    is_wrong_usage(ended, "--extractor")
+    assert reason in ended.stderr.splitlines()[0].split(":", 2)[-1]
