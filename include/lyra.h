@@ -110,7 +110,7 @@ typedef struct lyra_model_options {
                                default: nowhere else */
     const char *vocoder;    /* the vocoder's file or its directory; default: a file g_… with a config.json, up to four levels below
                                the checkpoint's directory, a model_zoo beside the checkpoint or its parents, or towers_dir */
-    int32_t threads;        /* threads that the process computes with; default: the number of processors it may use.
+    int32_t threads;        /* threads that the process computes with, at most 256; default: the number of processors it may use.
                                One pool serves all models: the last open decides its size. OpenBLAS is set to one thread
                                per caller, since the pool already splits the work */
     lyra_log_callback log;  /* default: no messages */

@@ -22,7 +22,7 @@ struct PartsBenchCommand: ParsableCommand {
     @Option(help: "How the weights are stored.")
     var dtype = WeightType.bf16
 
-    @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
+    @Option(help: ModelArguments.threadsHelp)
     var threads: Int?
 
     @Option(help: ArgumentHelp("How often each measurement is made, after a first that is not counted; the median is shown.", valueName: "n"))

@@ -34,10 +34,10 @@ struct ConvertCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "llm: the language model alone, which llama.cpp reads too (default: whole).", valueName: "part"))
+            "llm: the language model alone, which llama.cpp reads too.", valueName: "part"))
     var part = ModelConverter.Part.whole
 
-    @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
+    @Option(help: ModelArguments.threadsHelp)
     var threads: Int?
 
     func validate() throws {

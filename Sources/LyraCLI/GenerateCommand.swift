@@ -13,7 +13,9 @@ struct GenerateCommand: ParsableCommand {
 
     @OptionGroup var source: ModelArguments
 
-    @Option(help: ArgumentHelp("A picture: JPEG, PNG, WebP or GIF. Can be given several times.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "A picture: JPEG, PNG, WebP, GIF, BMP or TIFF. Can be given several times.", valueName: "file"))
     var image: [String] = []
 
     @Option(
@@ -77,8 +79,6 @@ struct GenerateCommand: ParsableCommand {
         }
     }
 
-    /// Pictures, then speech, then sound, then text, as the model was trained.
-    private func feed(_ session: Session) throws {
     /// Gives the file its name, unless Ctrl-C came before anything was spoken: one that is there then stays.
     private func finish(_ wave: WaveFile?, _ model: Model) throws {
         guard let wave, let rate = model.audioSampleRate else { return }
@@ -89,6 +89,8 @@ struct GenerateCommand: ParsableCommand {
         }
     }
 
+    /// Pictures, then speech, then sound, then text, as the model was trained.
+    private func feed(_ session: Session) throws {
         for file in image { try session.feed(imageFile: file) }
         for file in video { try session.feed(videoFile: file, options: looking.videoOptions) }
         for file in audio { try session.feed(speechFile: file) }

@@ -9,6 +9,8 @@ struct ModelArguments: ParsableArguments {
     static let precisionHelp = ArgumentHelp(
         "exact: the reference's numbers; fast: rounds to BF16, as the reference does on a GPU (default: exact, and fast for weights in blocks)."
     )
+    static let threadsHelp = ArgumentHelp(
+        "Threads to compute with, 256 at most; more is 256 (default: the processors that may be used).", valueName: "n")
 
     @Option(help: ArgumentHelp("The checkpoint's directory, or a one-file model.", valueName: "path"))
     var model: String
@@ -18,7 +20,7 @@ struct ModelArguments: ParsableArguments {
     @Option(help: ModelArguments.precisionHelp)
     var precision: Precision?
 
-    @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
+    @Option(help: ModelArguments.threadsHelp)
     var threads: Int?
 
     func validate() throws {

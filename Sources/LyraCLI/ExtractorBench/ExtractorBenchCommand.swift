@@ -24,7 +24,8 @@ struct ExtractorBenchCommand: ParsableCommand {
     var preset = PresetName.mini
 
     @Option(
-        help: ArgumentHelp("Lengths of prompts in tokens, with commas; below 32, as powers of 2.", valueName: "n,…"))
+        help: ArgumentHelp(
+            "Lengths of prompts, with commas: 128…16777216 tokens, or 7…24 for powers of 2.", valueName: "n,…"))
     var lengths: NumberList = "11,12,13"
 
     @Option(help: ArgumentHelp("Shares of media tokens that stay after a block, with commas.", valueName: "x,…"))
@@ -39,7 +40,7 @@ struct ExtractorBenchCommand: ParsableCommand {
     @Option(help: "How keys and values are kept.")
     var kvType = KeyValueType.float32
 
-    @Option(help: ArgumentHelp("Threads to compute with (default: the processors that may be used).", valueName: "n"))
+    @Option(help: ModelArguments.threadsHelp)
     var threads: Int?
 
     @Option(help: ArgumentHelp("How often each measurement is made; the median is shown.", valueName: "n"))
@@ -79,8 +80,8 @@ struct ExtractorBenchCommand: ParsableCommand {
     func run() throws {
         Interrupt.watch()
         if let threads { lk_set_threads(Int32(clamping: threads)) }
-        let bar = ProgressBar()
         let (table, chart) = (try json.map { try ReportFile(path: $0) }, try plot.map { try ReportFile(path: $0) })
+        let bar = ProgressBar()
         defer { bar.clear() }
         bar.show("making random weights", 0, 0)
         let decoder = try Decoder.random(preset.preset, type: dtype.element)
