@@ -156,4 +156,4 @@ def test_a_recording_that_begins_with_left_out_silence_is_the_first_medium():
 def test_without_matplotlib_it_is_said_how_to_get_it():
     program = "import sys; sys.modules['matplotlib'] = None\nimport lyra\nimport lyra.plot"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8")
-    assert ended.returncode == 1 and "pip install 'lyra[plot]'" in ended.stderr.splitlines()[-1]
+    assert ended.returncode == 1 and "pip install './bindings/python[plot]'" in ended.stderr.splitlines()[-1]

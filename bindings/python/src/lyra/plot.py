@@ -10,8 +10,9 @@
         (figure,) = lyra.plot.draw_session(session, media=[picture])
         figure.savefig("kept.png")
 
-Needs matplotlib: ``pip install 'lyra[plot]'``. Nothing here opens a window or changes matplotlib's settings; each function
-gives a ``matplotlib.figure.Figure``. All but ``draw_session`` work on plain data, from wherever it comes.
+Needs matplotlib: ``pip install './bindings/python[plot]'``, in lyra's repository. Nothing here opens a window or changes
+matplotlib's settings; each function gives a ``matplotlib.figure.Figure``. All but ``draw_session`` work on plain data, from
+wherever it comes.
 
 ``kept`` is the same in all of them: for each block, the tokens of this medium that were alive after it, counted from 0. An
 image's or a frame's tokens go row by row, from the top left.
@@ -26,7 +27,9 @@ try:
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.figure import Figure
 except ImportError as error:
-    raise ImportError(f"lyra.plot needs matplotlib ({error}); install it with: pip install 'lyra[plot]'") from error
+    raise ImportError(
+        f"lyra.plot needs matplotlib ({error}); in lyra's repository: pip install './bindings/python[plot]'"
+    ) from error
 
 __all__ = ["draw_audio", "draw_image", "draw_session", "draw_video", "survived"]
 
