@@ -75,7 +75,7 @@ extension Session {
         add(.vision(VisionEncoding(image, vision, preparation: preparation(vision))))
     }
 
-    /// Adds a picture from a file, which is decoded at once: JPEG, PNG, WebP, GIF.
+    /// Adds a picture from a file, which is decoded at once: JPEG, PNG, WebP, GIF, BMP, TIFF.
     ///
     /// - Throws: `LyraError.missing` if the model does not see, `.io`, `.format`, `.memory` over the limit of pixels.
     public func feed(imageFile path: String) throws {

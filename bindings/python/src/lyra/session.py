@@ -109,8 +109,8 @@ class Session:
         """Adds an image to the user's turn. It is decoded at once, and not needed afterwards.
 
         Args:
-            source: The path of a file (JPEG, PNG, WebP, GIF), a file's ``bytes``, a binary file object; a PIL image; or
-                pixels: anything with a buffer of uint8 of shape [height, width, 3], such as a numpy array.
+            source: The path of a file (JPEG, PNG, WebP, GIF, BMP, TIFF), a file's ``bytes``, a binary file object; a PIL
+                image; or pixels: anything with a buffer of uint8 of shape [height, width, 3], such as a numpy array.
 
         Raises:
             LyraError: IO, FORMAT, MISSING if the model does not see, MEMORY over the limit of pixels.
