@@ -32,12 +32,12 @@ static void leaky_relu(float *x, size_t count, float slope) {
 
 static void scale(float *y, size_t count, float factor) { LK_MAP(y, count, v * vf_set(factor)); }
 
-/* tanh x = 1 - 2 / (e^2x + 1); near 0, where that cancels, its series. */
+/* tanh x = 1 - 2 / (e^2x + 1); near 0, where that cancels, its series, which keeps NaN too. */
 LK_INLINE vf vf_tanh(vf x) {
     vf far = vf_set(1.0f) - vf_set(2.0f) / (vf_exp(vf_min(vf_set(40.0f), x + x)) + vf_set(1.0f));
     vf x2 = x * x;
     vf near = x * (vf_set(1.0f) + x2 * (vf_set(-1.0f / 3) + x2 * (vf_set(2.0f / 15) + x2 * vf_set(-17.0f / 315))));
-    return vf_select(vf_max(x, -x) < vf_set(0.15f), near, far);
+    return vf_select(vf_max(x, -x) >= vf_set(0.15f), far, near);
 }
 
 static void tanh_(float *x, size_t count) { LK_MAP(x, count, vf_tanh(v)); }
@@ -145,10 +145,22 @@ static void softmax_tile(float *s, size_t lds, size_t rows, const size_t *column
             continue;
         }
         vf top = vf_set(-INFINITY);
+        vi faults = {0};
         size_t i = 0;
-        for (; i + LK_WIDTH <= n; i += LK_WIDTH) top = vf_max(top, vf_load(s + i));
+        for (; i + LK_WIDTH <= n; i += LK_WIDTH) {
+            vf v = vf_load(s + i);
+            top = vf_max(top, v);
+            faults |= v != v;
+        }
         float largest = vf_largest(top);
-        for (; i < n; i++) largest = s[i] > largest ? s[i] : largest;
+        int fault = __builtin_reduce_or(faults);
+        for (; i < n; i++) largest = s[i] > largest ? s[i] : largest, fault |= s[i] != s[i];
+        if (fault) { /* e^NaN may be a number, but none of this row's weights is */
+            for (size_t j = 0; j < padded; j++) s[j] = j < n ? NAN : 0;
+            row_keep[r] = 1;
+            row_sum[r] = NAN;
+            continue;
+        }
         largest *= factor;
         if (largest < row_max[r]) largest = row_max[r];
         row_keep[r] = row_max[r] == -INFINITY ? 0 : expf(row_max[r] - largest);

@@ -204,13 +204,13 @@ LK_INTEGER_TILES(tile_q6_k, LK_Q6_K)
 
 /* The largest and the sum of all lanes, without a way through memory where the compiler does not find one. */
 #if LK_WIDTH == 16 && !defined(LK_PORTABLE)
-LK_INLINE float vf_most(vf v) { return _mm512_reduce_max_ps((__m512)v); }
+LK_INLINE int32_t vi_most(vi v) { return _mm512_reduce_max_epi32((__m512i)v); }
 LK_INLINE int32_t vi_total(vi v) { return _mm512_reduce_add_epi32((__m512i)v); }
 #elif LK_WIDTH == 8
-LK_INLINE float vf_most(vf v) {
-    __m128 four = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
-    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+LK_INLINE int32_t vi_most(vi v) {
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+    __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
 LK_INLINE int32_t vi_total(vi v) {
     __m128i four = _mm_add_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
@@ -218,7 +218,11 @@ LK_INLINE int32_t vi_total(vi v) {
     return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
 #else
-LK_INLINE float vf_most(vf v) { return vf_largest(v); }
+LK_INLINE int32_t vi_most(vi v) {
+    int32_t most = v[0];
+    for (int i = 1; i < LK_WIDTH; i++) most = v[i] > most ? v[i] : most;
+    return most;
+}
 LK_INLINE int32_t vi_total(vi v) {
     int32_t total = 0;
     for (int i = 0; i < LK_WIDTH; i++) total += v[i];
@@ -230,18 +234,19 @@ LK_INLINE int32_t vi_total(vi v) {
  * one is not finite the bytes are zeros and the scale is NaN. */
 LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves[2]) {
 #pragma clang fp contract(off) /* the same bytes with every instruction set */
-    vf most = vf_set(0), faults = vf_set(0);
+    /* Magnitudes compare as whole numbers do, and NaN is above infinity then. */
+    vi magnitudes = {0};
     LK_UNROLL for (int i = 0; i < LK_BLOCK; i += LK_WIDTH) {
-        vf v = vf_load(x + i);
-        most = vf_max(vf_max(v, -v), most);
-        faults += v - v;
+        vi magnitude = (vi)(vu_load(x + i) & 0x7fffffffu);
+        magnitudes = (vi)vf_select(magnitude > magnitudes, (vf)magnitude, (vf)magnitudes);
     }
-    if (vi_total((vi)(faults != faults)) != 0) {
+    const int32_t most = vi_most(magnitudes);
+    if (most >= 0x7f800000) {
         for (int i = 0; i < LK_BLOCK / 4; i++) memset(q + (size_t)i * apart, 0, 4);
         halves[0] = halves[1] = 0;
         return NAN;
     }
-    float largest = vf_most(most), inverse = largest > 1e-30f ? 127 / largest : 0;
+    float largest = float_at((const char *)&most), inverse = largest > 1e-30f ? 127 / largest : 0;
     LK_UNROLL for (int half = 0; half < 2; half++) {
         vi total = {0};
         LK_UNROLL for (int i = 16 * half; i < 16 * half + 16; i += LK_WIDTH) {

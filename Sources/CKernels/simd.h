@@ -79,12 +79,12 @@ LK_INLINE vf vf_load_as(const void *base, lk_type type, size_t index) {
     return vf_load((const char *)base + 4 * index);
 }
 
-/* e^x with a relative error below 2e-7; 0 below -87.3, e^88.37 above, NaN for NaN. Range reduction by ln 2 in two parts,
- * then a degree-6 polynomial for e^r on [-ln2/2, ln2/2]. */
+/* e^x with a relative error below 2e-7; 0 below -87.3, e^88.37 above, anything for NaN. Range reduction by ln 2 in two
+ * parts, then a degree-6 polynomial for e^r on [-ln2/2, ln2/2]. */
 LK_INLINE vf vf_exp(vf x) {
     vf clamped = vf_min(vf_set(88.37f), vf_max(vf_set(-87.33654f), x));
     vf shifted = clamped * vf_set(1.44269504f) + vf_set(12582912.0f);
-    vu exponent = (vu)shifted - (vu)vf_set(12582912.0f) + 127;
+    vu n = (vu)shifted - (vu)vf_set(12582912.0f);
     vf whole = shifted - vf_set(12582912.0f);
     vf r = clamped - whole * vf_set(0.693145752f);
     r = r - whole * vf_set(1.42860677e-6f);
@@ -95,7 +95,7 @@ LK_INLINE vf vf_exp(vf x) {
     p = p * r + vf_set(0.5f);
     p = p * r + vf_set(1.0f);
     p = p * r + vf_set(1.0f);
-    vf y = p * (vf)(exponent << 23); /* a product, which keeps NaN */
+    vf y = (vf)((vu)p + (n << 23));
     return vf_select(x < vf_set(-87.33654f), vf_set(0), y);
 }
 
