@@ -21,8 +21,6 @@ typedef struct kv_tile {
     size_t scale_stride;
 } kv_tile;
 
-static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
 /* Bytes of one element. */
 static inline size_t kv_bytes(lk_kv_type type) {
     static const size_t sizes[] = {[LK_KV_F32] = 4, [LK_KV_F16] = 2, [LK_KV_BF16] = 2, [LK_KV_Q8] = 1};

@@ -39,12 +39,6 @@ uint16_t lk_to_f16(float value) {
     return sign | (uint16_t)((magnitude - 0x38000000u + 0xfff + odd) >> 13);
 }
 
-uint16_t lk_to_bf16(float value) {
-    uint32_t bits = bits_of(value);
-    if ((bits & 0x7fffffff) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
 size_t lk_block_elements(lk_type type) {
     switch (type) {
     case LK_Q8_0:
@@ -210,7 +204,6 @@ static void quantize_block(void *dst, lk_type type, const float *x) {
         lk_q4_0 q4_0;
         lk_q4_k q4_k;
         lk_q6_k q6_k;
-        uint16_t half;
         float wide;
     } block;
     switch (type) {
@@ -218,8 +211,6 @@ static void quantize_block(void *dst, lk_type type, const float *x) {
     case LK_Q4_0: quantize_q4_0(&block.q4_0, x); break;
     case LK_Q4_K: lk_quantize_q4_k(&block.q4_k, x); break;
     case LK_Q6_K: lk_quantize_q6_k(&block.q6_k, x); break;
-    case LK_F16: block.half = lk_to_f16(*x); break;
-    case LK_BF16: block.half = lk_to_bf16(*x); break;
     default: block.wide = *x; break;
     }
     memcpy(dst, &block, lk_block_bytes(type));
@@ -238,8 +229,13 @@ typedef struct quantize_job {
 static void quantize_task(void *context, size_t index) {
     const quantize_job *j = context;
     size_t elements = lk_block_elements(j->type), bytes = lk_block_bytes(j->type);
-    size_t last = (index + 1) * PIECE < j->count ? (index + 1) * PIECE : j->count;
-    for (size_t i = index * PIECE; i < last; i += elements)
+    size_t first = index * PIECE, last = first + smaller(PIECE, j->count - first);
+    if (j->type == LK_F16 || j->type == LK_BF16) {
+        lk_kv_type half = j->type == LK_F16 ? LK_KV_F16 : LK_KV_BF16;
+        lk_kernels()->narrow(j->dst + bytes * first, j->src + first, half, last - first);
+        return;
+    }
+    for (size_t i = first; i < last; i += elements)
         quantize_block(j->dst + i / elements * bytes, j->type, j->src + i);
 }
 

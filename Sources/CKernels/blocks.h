@@ -36,7 +36,6 @@ typedef struct lk_q6_k {
 
 float lk_from_f16(uint16_t half);
 uint16_t lk_to_f16(float value); /* to nearest even */
-uint16_t lk_to_bf16(float value);
 
 /* The 6-bit numbers of a Q4_K block, one a byte, and back. */
 void lk_q4_k_parts(const uint8_t scales[12], uint8_t scale[8], uint8_t minimum[8]);

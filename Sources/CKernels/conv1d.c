@@ -25,7 +25,6 @@ void lk_conv1d_pack(float *packed, const float *w, size_t in_channels, size_t ou
                     w[(co * in_channels + ci) * kernel + j];
 }
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 static size_t divided_up(size_t a, size_t b) { return (a + b - 1) / b; }
 
 /* How a job is cut: blocks of `columns` columns, the last taking the rest too, so that none is short; and within them

@@ -4,13 +4,12 @@
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma"))),           \
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma,f16c"))),      \
                              apply_to = function)
 
-#define LK_INLINE static inline __attribute__((always_inline))
-#define LK_UNROLL _Pragma("clang loop unroll(full)")
-/* Nothing that uses v moves across this: the tiles take nearly every register. */
-#define LK_IN_ORDER(v) __asm__ volatile("" : "+v"(v))
+#define LK_WIDTH 16
+#define LK_F16C
+#include "simd.h"
 
 enum { LANES = LK_FLASH_LANES, GROUP = LK_FLASH_GROUP };
 

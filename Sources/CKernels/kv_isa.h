@@ -1,18 +1,10 @@
 /* Keys and values in their stored types: reading them in products of few rows, and writing them. */
 
-typedef int8_t vb __attribute__((vector_size(LK_WIDTH)));
-
-LK_INLINE vf vf_from_codes(const void *p) {
-    vb codes;
-    memcpy(&codes, p, sizeof codes);
-    return __builtin_convertvector(__builtin_convertvector(codes, vi), vf);
-}
-
 /* `type` is a constant wherever these are inlined. */
 LK_INLINE size_t kv_size(const lk_kv_type type) { return type == LK_KV_F32 ? 4 : type == LK_KV_Q8 ? 1 : 2; }
 
 LK_INLINE vf vf_load_kv(const char *p, const lk_kv_type type) {
-    if (type == LK_KV_Q8) return vf_from_codes(p);
+    if (type == LK_KV_Q8) return vf_from_s8(p);
     return vf_load_as(p, type == LK_KV_F16 ? LK_F16 : type == LK_KV_BF16 ? LK_BF16 : LK_F32, 0);
 }
 
@@ -189,18 +181,13 @@ static void scale_columns(float *y, size_t ldy, size_t rows, size_t columns, con
 
 static void widen_codes(float *dst, const int8_t *codes, float factor, size_t count) {
     size_t i = 0;
-    for (; i + LK_WIDTH <= count; i += LK_WIDTH) vf_store(dst + i, vf_from_codes(codes + i) * vf_set(factor));
+    for (; i + LK_WIDTH <= count; i += LK_WIDTH) vf_store(dst + i, vf_from_s8(codes + i) * vf_set(factor));
     for (; i < count; i++) dst[i] = (float)codes[i] * factor;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ storing */
 
-/* Cutting off 16 bits, after half of what they are worth was added; NaN could become infinity, so it is only made
- * quiet. */
-LK_INLINE vh vh_bf16(vf x) {
-    vu u = (vu)x, rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16, quiet = (u >> 16) | 0x40;
-    return __builtin_convertvector((vu)vf_select(x != x, (vf)quiet, (vf)rounded), vh);
-}
+LK_INLINE vh vh_bf16(vf x) { return __builtin_convertvector(vu_round_bf16(x) >> 16, vh); }
 
 #ifdef LK_F16C
 LK_INLINE vh vh_f16(vf x) {
@@ -208,7 +195,7 @@ LK_INLINE vh vh_f16(vf x) {
     return (vh)__builtin_convertvector(x, halves);
 }
 #else
-/* As above where the result is a normal number. Below, adding 1/2 leaves the result in the low bits: a float's last
+/* Half of what is cut off was added where the result is a normal number. Below, adding 1/2 leaves the result in the low bits: a float's last
  * digit there is worth as much as the smallest half. */
 LK_INLINE vh vh_f16(vf x) {
     vu u = (vu)x, magnitude = u & 0x7fffffff, sign = (u >> 16) & 0x8000;
@@ -253,7 +240,7 @@ static float quantize(int8_t *codes, const float *src, size_t count) {
         vf v = vf_load_part(src + i, part) / vf_set(factor);
         /* A factor that is a subnormal number is inexact, so that the quotient may be beyond 127. */
         vf code = vf_min(vf_set(127), vf_max(vf_set(-127), v)) + vf_set(12582912.0f);
-        vb narrow_code = __builtin_convertvector((vi)code - (vi)vf_set(12582912.0f), vb);
+        vsb narrow_code = __builtin_convertvector((vi)code - (vi)vf_set(12582912.0f), vsb);
         memcpy(codes + i, &narrow_code, part);
     }
     return factor;

@@ -22,8 +22,6 @@ typedef struct linear_job {
     atomic_int failed;
 } linear_job;
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
 static void finish(const linear_job *j, size_t first, size_t columns) {
     for (size_t r = 0; r < j->m; r++) {
         float *y = j->y + r * j->ldy + first;

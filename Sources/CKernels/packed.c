@@ -1,5 +1,6 @@
 /* y = x · wᵀ on packed weights: x becomes tiles once, then the pool's threads take panels of the weights and run all
  * tiles against each, with the panel in the processor's cache. */
+#include "blocks.h"
 #include "packed_layout.h"
 #include "table.h"
 #include <string.h>
@@ -25,7 +26,6 @@ typedef struct packed_job {
     size_t threads;     /* that it is cut for: the pool's size may be set anew meanwhile */
 } packed_job;
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 /* Rows of x in a whole tile. */
@@ -122,7 +122,7 @@ static int run(packed_job *j) {
     j->threads = (size_t)lk_threads();
     j->split = j->whole && lk_packed_kernels()->bf16_bytes == 4;
     tiles = (j->m + tile_step(j) - 1) / tile_step(j);
-    j->row_bytes = j->type == LK_BF16 ? units * lk_packed_kernels()->bf16_bytes : 44 * (j->k / 32);
+    j->row_bytes = j->type == LK_BF16 ? units * lk_packed_kernels()->bf16_bytes : LK_X_BLOCK * (j->k / LK_BLOCK);
     if (j->split) j->row_bytes *= 2;
     /* The caller's own scratch, which tasks only read; the last tile may have room for more rows than there are. */
     j->tiles = (char *)lk_scratch(0, (j->m + LK_TILE_ROWS) * j->row_bytes / sizeof(float));

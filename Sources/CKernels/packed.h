@@ -40,7 +40,26 @@ enum {
     LK_TILE_ROWS_BF16 = 12 /* there are no totals */
 };
 
-enum { LK_Q8_0_UNIT = 1088, LK_Q4_0_UNIT = 576, LK_Q4_K_UNIT = 4736, LK_Q6_K_UNIT = 6720, LK_BF16_UNIT = 128 };
+/* Bytes, and where they begin, of what the tables above show. */
+enum {
+    LK_Q8_0_LINE = 4 * LK_PANEL, /* four k of every row */
+    LK_Q8_0_SCALES = 8 * LK_Q8_0_LINE,
+    LK_Q8_0_UNIT = LK_Q8_0_SCALES + 2 * LK_PANEL,
+    LK_HALF_LINE = LK_Q8_0_LINE / 2, /* of half bytes */
+    LK_HALVES = 8 * LK_HALF_LINE,    /* after which come scales, or Q6_K's upper bits */
+    LK_Q4_BLOCK = LK_HALVES + 2 * LK_PANEL,
+    LK_Q4_0_UNIT = LK_Q4_BLOCK,
+    LK_MINIMUMS = 2 * LK_PANEL, /* in the header of Q4_K */
+    LK_Q4_K_HEADER = 4 * LK_PANEL,
+    LK_Q4_K_MINIMUMS = LK_HALVES + LK_PANEL,
+    LK_Q4_K_UNIT = LK_Q4_K_HEADER + 8 * LK_Q4_BLOCK,
+    LK_Q6_K_HEADER = 2 * LK_PANEL,
+    LK_Q6_K_SCALES = LK_HALVES + LK_HALVES / 2,
+    LK_Q6_K_BLOCK = LK_Q6_K_SCALES + 2 * LK_PANEL,
+    LK_Q6_K_UNIT = LK_Q6_K_HEADER + 8 * LK_Q6_K_BLOCK,
+    LK_BF16_UNIT = 4 * LK_PANEL,
+    LK_X_BLOCK = 32 + 4 + 8 /* of one row of x in a tile */
+};
 
 /* What a row of a BF16 tile has of x. Where pairs are BF16, a row for the rounded values and one for what rounding left
  * keep 16 bits of the mantissa. */

@@ -12,10 +12,6 @@
 #define LK_PARTS (LK_PANEL / LK_WIDTH)
 /* Those whose sums stay in registers together. */
 #define LK_TOGETHER (LK_WIDTH == 16 ? 2 : 1)
-#define LK_UNROLL _Pragma("clang loop unroll(full)")
-
-typedef uint8_t vb __attribute__((vector_size(LK_WIDTH)));
-typedef int8_t vsb __attribute__((vector_size(LK_WIDTH)));
 
 LK_INLINE vu vu_load(const void *p) {
     vu v;
@@ -33,12 +29,7 @@ LK_INLINE float float_at(const char *p) {
     return v;
 }
 LK_INLINE vf vf_from_u8(const void *p) {
-    vb v;
-    memcpy(&v, p, sizeof v);
-    return __builtin_convertvector(v, vf);
-}
-LK_INLINE vf vf_from_s8(const void *p) {
-    vsb v;
+    vub v;
     memcpy(&v, p, sizeof v);
     return __builtin_convertvector(v, vf);
 }
@@ -93,32 +84,32 @@ LK_INLINE vi vi_dot_as(const lk_type type, vi sums, vu w, int32_t x) {
 /* Weights of group `i` of a block of 32 k, rows of vector `part`. */
 LK_INLINE vu block_weights(const lk_type type, const char *w, int i, int part) {
     if (type == LK_Q8_0) {
-        vu v = vu_load(w + 128 * i + 4 * LK_WIDTH * part);
+        vu v = vu_load(w + LK_Q8_0_LINE * i + 4 * LK_WIDTH * part);
 #ifdef LK_SIGNED
         v ^= 0x80808080u;
 #endif
         return v;
     }
     int at = 4 * (LK_WIDTH * part % 16), half = LK_WIDTH * part / 16;
-    vu v = (vu_load(w + 64 * i + at) >> (4 * half)) & 0x0f0f0f0fu;
+    vu v = (vu_load(w + LK_HALF_LINE * i + at) >> (4 * half)) & 0x0f0f0f0fu;
     if (type == LK_Q6_K) {
         int vector = 2 * i + half;
-        v |= ((vu_load(w + 512 + 64 * (vector / 4) + at) >> (2 * (vector % 4))) & 0x03030303u) << 4;
+        v |= ((vu_load(w + LK_HALVES + LK_HALF_LINE * (vector / 4) + at) >> (2 * (vector % 4))) & 0x03030303u) << 4;
     }
     return v;
 }
 
 /* Scales of the rows of vector `part` in a block; `super` is the header of a super-block. `half` counts for Q6_K. */
 LK_INLINE vf block_scales(const lk_type type, const char *w, const char *super, int half, int part) {
-    if (type == LK_Q8_0) return vf_from_f16(w + 1024 + 2 * LK_WIDTH * part);
-    if (type == LK_Q4_0) return vf_from_f16(w + 512 + 2 * LK_WIDTH * part);
+    if (type == LK_Q8_0) return vf_from_f16(w + LK_Q8_0_SCALES + 2 * LK_WIDTH * part);
+    if (type == LK_Q4_0) return vf_from_f16(w + LK_HALVES + 2 * LK_WIDTH * part);
     vf d = vf_from_f16(super + 2 * LK_WIDTH * part);
-    if (type == LK_Q4_K) return d * vf_from_u8(w + 512 + LK_WIDTH * part);
-    return d * vf_from_s8(w + 768 + LK_PANEL * half + LK_WIDTH * part);
+    if (type == LK_Q4_K) return d * vf_from_u8(w + LK_HALVES + LK_WIDTH * part);
+    return d * vf_from_s8(w + LK_Q6_K_SCALES + LK_PANEL * half + LK_WIDTH * part);
 }
 
 LK_INLINE vf block_minimums(const char *w, const char *super, int part) {
-    return vf_from_f16(super + 64 + 2 * LK_WIDTH * part) * vf_from_u8(w + 544 + LK_WIDTH * part);
+    return vf_from_f16(super + LK_MINIMUMS + 2 * LK_WIDTH * part) * vf_from_u8(w + LK_Q4_K_MINIMUMS + LK_WIDTH * part);
 }
 
 /* totals += one block of 32 k: R rows of x, the rows of T vectors from `part` on. Everything but the pointers is
@@ -159,10 +150,10 @@ LK_INLINE void block_step(const int R, const int T, const lk_type type, vf total
 LK_INLINE void unit_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
                          const char *x, const char *w, int part) {
     const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1;
-    const int header = type == LK_Q4_K ? 128 : type == LK_Q6_K ? 64 : 0;
-    const int bytes = type == LK_Q8_0 ? 1088 : type == LK_Q6_K ? 832 : 576;
+    const int header = type == LK_Q4_K ? LK_Q4_K_HEADER : type == LK_Q6_K ? LK_Q6_K_HEADER : 0;
+    const int bytes = type == LK_Q8_0 ? LK_Q8_0_UNIT : type == LK_Q6_K ? LK_Q6_K_BLOCK : LK_Q4_BLOCK;
     const char *block = w + header;
-    for (int b = 0; b < blocks; b++, block += bytes, x += 44 * R) block_step(R, T, type, totals, x, block, w, part);
+    for (int b = 0; b < blocks; b++, block += bytes, x += LK_X_BLOCK * R) block_step(R, T, type, totals, x, block, w, part);
 }
 
 LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const char *x, const char *w, size_t units) {
@@ -170,7 +161,7 @@ LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const 
                          : type == LK_Q4_0 ? LK_Q4_0_UNIT
                          : type == LK_Q4_K ? LK_Q4_K_UNIT
                                            : LK_Q6_K_UNIT;
-    const size_t x_bytes = (size_t)(44 * R * (type == LK_Q4_K || type == LK_Q6_K ? 8 : 1));
+    const size_t x_bytes = (size_t)(LK_X_BLOCK * R * (type == LK_Q4_K || type == LK_Q6_K ? 8 : 1));
     /* One row leaves registers for the whole panel, so that its lines are read in order. */
     const int T = LK_WIDTH == 8 && R == 1 ? LK_PARTS : LK_TOGETHER;
     vf totals[LK_TILE_ROWS][LK_PARTS];
@@ -269,7 +260,7 @@ static void make_integer_tile(char *tile, const float *x, size_t ldx, size_t row
 #endif
     for (size_t r = 0; r < rows; r++) {
         char *block = tile;
-        for (size_t i = 0; i < k; i += LK_BLOCK, block += 44 * rows) {
+        for (size_t i = 0; i < k; i += LK_BLOCK, block += LK_X_BLOCK * rows) {
             int32_t halves[2];
             float scale = make_block(block + 4 * r, 4 * rows, x + r * ldx + i, halves);
             int32_t correction[2] = {-added * halves[0], -added * halves[1]};
@@ -332,13 +323,6 @@ static void tile_bf16(float *sums, const char *x, size_t rows, const char *w, si
     case 6: bf16_tile(6, LK_TOGETHER, sums, x, w, units); break;
     default: bf16_tile(12, LK_TOGETHER, sums, x, w, units); break;
     }
-}
-
-/* Rounded to nearest even; NaN stays one. The upper half of each lane is the result. */
-LK_INLINE vu vu_round_bf16(vf v) {
-    vu bits = (vu)v, odd = (bits >> 16) & 1;
-    vu rounded = bits + 0x7fff + odd;
-    return (vu)vf_select(v == v, (vf)rounded, (vf)(bits | 0x00400000u)) & 0xffff0000u;
 }
 
 /* Pairs of one vector of x, `apart` bytes from each other. */

@@ -32,20 +32,20 @@ static void put_q8_0(char *unit, size_t row, const void *src) {
         uint32_t four;
         memcpy(&four, block.q + 4 * i, 4);
         four ^= 0x80808080u;
-        memcpy(unit + 128 * i + 4 * row, &four, 4);
+        memcpy(unit + LK_Q8_0_LINE * i + 4 * row, &four, 4);
     }
-    memcpy(unit + 1024 + 2 * row, &block.scale, 2);
+    memcpy(unit + LK_Q8_0_SCALES + 2 * row, &block.scale, 2);
 }
 
 static void get_q8_0(void *dst, const char *unit, size_t row) {
     lk_q8_0 block;
     for (size_t i = 0; i < 8; i++) {
         uint32_t four;
-        memcpy(&four, unit + 128 * i + 4 * row, 4);
+        memcpy(&four, unit + LK_Q8_0_LINE * i + 4 * row, 4);
         four ^= 0x80808080u;
         memcpy(block.q + 4 * i, &four, 4);
     }
-    memcpy(&block.scale, unit + 1024 + 2 * row, 2);
+    memcpy(&block.scale, unit + LK_Q8_0_SCALES + 2 * row, 2);
     memcpy(dst, &block, sizeof block);
 }
 
@@ -53,17 +53,17 @@ static void put_q4_0(char *unit, size_t row, const void *src) {
     lk_q4_0 block;
     memcpy(&block, src, sizeof block);
     for (size_t e = 0; e < LK_BLOCK; e++)
-        put_half(unit + e / 4 * 64, row, e % 4, e < 16 ? block.q[e] & 15 : block.q[e - 16] >> 4);
-    memcpy(unit + 512 + 2 * row, &block.scale, 2);
+        put_half(unit + e / 4 * LK_HALF_LINE, row, e % 4, e < 16 ? block.q[e] & 15 : block.q[e - 16] >> 4);
+    memcpy(unit + LK_HALVES + 2 * row, &block.scale, 2);
 }
 
 static void get_q4_0(void *dst, const char *unit, size_t row) {
     lk_q4_0 block;
     for (size_t e = 0; e < 16; e++) {
-        int low = get_half(unit + e / 4 * 64, row, e % 4), high = get_half(unit + 256 + e / 4 * 64, row, e % 4);
+        int low = get_half(unit + e / 4 * LK_HALF_LINE, row, e % 4), high = get_half(unit + LK_HALVES / 2 + e / 4 * LK_HALF_LINE, row, e % 4);
         block.q[e] = (uint8_t)(low | high << 4);
     }
-    memcpy(&block.scale, unit + 512 + 2 * row, 2);
+    memcpy(&block.scale, unit + LK_HALVES + 2 * row, 2);
     memcpy(dst, &block, sizeof block);
 }
 
@@ -74,12 +74,12 @@ static void put_q4_k(char *unit, size_t row, const void *src) {
     lk_q4_k_values(&block, q);
     lk_q4_k_parts(block.scales, scale, minimum);
     memcpy(unit + 2 * row, &block.scale, 2);
-    memcpy(unit + 64 + 2 * row, &block.minimum, 2);
+    memcpy(unit + LK_MINIMUMS + 2 * row, &block.minimum, 2);
     for (size_t p = 0; p < 8; p++) {
-        char *part = unit + 128 + 576 * p;
-        for (size_t e = 0; e < 32; e++) put_half(part + e / 4 * 64, row, e % 4, q[32 * p + e]);
-        part[512 + row] = (char)scale[p];
-        part[544 + row] = (char)minimum[p];
+        char *part = unit + LK_Q4_K_HEADER + LK_Q4_BLOCK * p;
+        for (size_t e = 0; e < 32; e++) put_half(part + e / 4 * LK_HALF_LINE, row, e % 4, q[32 * p + e]);
+        part[LK_HALVES + row] = (char)scale[p];
+        part[LK_Q4_K_MINIMUMS + row] = (char)minimum[p];
     }
 }
 
@@ -87,12 +87,12 @@ static void get_q4_k(void *dst, const char *unit, size_t row) {
     lk_q4_k block;
     uint8_t q[LK_SUPER], scale[8], minimum[8];
     memcpy(&block.scale, unit + 2 * row, 2);
-    memcpy(&block.minimum, unit + 64 + 2 * row, 2);
+    memcpy(&block.minimum, unit + LK_MINIMUMS + 2 * row, 2);
     for (size_t p = 0; p < 8; p++) {
-        const char *part = unit + 128 + 576 * p;
-        for (size_t e = 0; e < 32; e++) q[32 * p + e] = (uint8_t)get_half(part + e / 4 * 64, row, e % 4);
-        scale[p] = (uint8_t)part[512 + row];
-        minimum[p] = (uint8_t)part[544 + row];
+        const char *part = unit + LK_Q4_K_HEADER + LK_Q4_BLOCK * p;
+        for (size_t e = 0; e < 32; e++) q[32 * p + e] = (uint8_t)get_half(part + e / 4 * LK_HALF_LINE, row, e % 4);
+        scale[p] = (uint8_t)part[LK_HALVES + row];
+        minimum[p] = (uint8_t)part[LK_Q4_K_MINIMUMS + row];
     }
     lk_q4_k_set_parts(block.scales, scale, minimum);
     lk_q4_k_set_values(&block, q);
@@ -103,7 +103,7 @@ static void get_q4_k(void *dst, const char *unit, size_t row) {
 static size_t upper_at(size_t row, size_t e, int *shift) {
     size_t vector = e / 4 * 2 + row / 16;
     *shift = (int)(vector % 4 * 2);
-    return 512 + 64 * (vector / 4) + line_offset(row) + e % 4;
+    return LK_HALVES + LK_HALF_LINE * (vector / 4) + line_offset(row) + e % 4;
 }
 
 static void put_q6_k(char *unit, size_t row, const void *src) {
@@ -113,15 +113,15 @@ static void put_q6_k(char *unit, size_t row, const void *src) {
     lk_q6_k_values(&block, q);
     memcpy(unit + 2 * row, &block.scale, 2);
     for (size_t p = 0; p < 8; p++) {
-        char *part = unit + 64 + 832 * p;
+        char *part = unit + LK_Q6_K_HEADER + LK_Q6_K_BLOCK * p;
         for (size_t e = 0; e < 32; e++) {
             int shift;
             size_t at = upper_at(row, e, &shift);
-            put_half(part + e / 4 * 64, row, e % 4, q[32 * p + e] & 15);
+            put_half(part + e / 4 * LK_HALF_LINE, row, e % 4, q[32 * p + e] & 15);
             part[at] = (char)(part[at] | q[32 * p + e] >> 4 << shift);
         }
-        part[768 + row] = (char)block.scales[2 * p];
-        part[800 + row] = (char)block.scales[2 * p + 1];
+        part[LK_Q6_K_SCALES + row] = (char)block.scales[2 * p];
+        part[LK_Q6_K_SCALES + LK_PANEL + row] = (char)block.scales[2 * p + 1];
     }
 }
 
@@ -130,15 +130,15 @@ static void get_q6_k(void *dst, const char *unit, size_t row) {
     uint8_t q[LK_SUPER];
     memcpy(&block.scale, unit + 2 * row, 2);
     for (size_t p = 0; p < 8; p++) {
-        const char *part = unit + 64 + 832 * p;
+        const char *part = unit + LK_Q6_K_HEADER + LK_Q6_K_BLOCK * p;
         for (size_t e = 0; e < 32; e++) {
             int shift;
             size_t at = upper_at(row, e, &shift);
             int high = ((uint8_t)part[at] >> shift) & 3;
-            q[32 * p + e] = (uint8_t)(get_half(part + e / 4 * 64, row, e % 4) | high << 4);
+            q[32 * p + e] = (uint8_t)(get_half(part + e / 4 * LK_HALF_LINE, row, e % 4) | high << 4);
         }
-        block.scales[2 * p] = (int8_t)part[768 + row];
-        block.scales[2 * p + 1] = (int8_t)part[800 + row];
+        block.scales[2 * p] = (int8_t)part[LK_Q6_K_SCALES + row];
+        block.scales[2 * p + 1] = (int8_t)part[LK_Q6_K_SCALES + LK_PANEL + row];
     }
     lk_q6_k_set_values(&block, q);
     memcpy(dst, &block, sizeof block);

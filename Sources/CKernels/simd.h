@@ -7,8 +7,11 @@ typedef float vf __attribute__((vector_size(LK_WIDTH * 4)));
 typedef int32_t vi __attribute__((vector_size(LK_WIDTH * 4)));
 typedef uint32_t vu __attribute__((vector_size(LK_WIDTH * 4)));
 typedef uint16_t vh __attribute__((vector_size(LK_WIDTH * 2)));
+typedef uint8_t vub __attribute__((vector_size(LK_WIDTH)));
+typedef int8_t vsb __attribute__((vector_size(LK_WIDTH)));
 
 #define LK_INLINE static inline __attribute__((always_inline))
+#define LK_UNROLL _Pragma("clang loop unroll(full)")
 
 LK_INLINE vf vf_load(const void *p) {
     vf v;
@@ -43,6 +46,18 @@ LK_INLINE float vf_largest(vf v) {
     return best;
 }
 
+LK_INLINE vf vf_from_s8(const void *p) {
+    vsb v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vf);
+}
+
+/* BF16 to nearest even, in the upper half of each lane; NaN stays one. */
+LK_INLINE vu vu_round_bf16(vf v) {
+    vu bits = (vu)v, odd = (bits >> 16) & 1;
+    vu rounded = bits + 0x7fff + odd;
+    return (vu)vf_select(v == v, (vf)rounded, (vf)(bits | 0x00400000u)) & 0xffff0000u;
+}
 LK_INLINE vf vf_from_bf16(const void *p) {
     vh h;
     memcpy(&h, p, sizeof h);

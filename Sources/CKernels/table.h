@@ -4,6 +4,8 @@
 
 #include "include/lyra_kernels.h"
 
+static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
 /* Output channels are packed in groups of this many, so that one load of x feeds a whole group. */
 enum { LK_CONV_GROUP = 4 };
 
