@@ -25,7 +25,10 @@ struct PartsBenchCommand: ParsableCommand {
     @Option(help: ModelArguments.threadsHelp)
     var threads: Int?
 
-    @Option(help: ArgumentHelp("How often each measurement is made, after a first that is not counted; the median is shown.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp(
+            "How often each measurement is made, after a first that is not counted; the median is shown.",
+            valueName: "n"))
     var repetitions = 3
 
     @Option(help: ArgumentHelp("Tokens of the prompt that prefill is timed on.", valueName: "n"))
