@@ -36,50 +36,52 @@ LK_INLINE vf vf_from_u8(const void *p) {
 
 /* ---------------------------------------------------------------------------------------------- products of bytes */
 
-/* LK_SIGNED: the processor's product of bytes saturates where both use all eight bits. Q8_0 then takes |w| · ±x, whose
- * pairs fit 16 bits, and needs no correction. */
+typedef int16_t vs __attribute__((vector_size(LK_WIDTH * 4)));
+
+/* LK_PAIRS: the processor adds products of two bytes in 16 bits, where the sums of some groups of small weights have room.
+ * LK_SIGNED: these saturate where both factors use all eight bits. Q8_0 then takes |w| · ±x, and needs no correction. */
 #if defined(LK_VNNI)
 /* sums + Σ w · x over the four bytes of each lane: unsigned w, signed x. */
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
     return (vi)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)w, _mm512_set1_epi32(x));
 }
 #elif LK_WIDTH == 16 && !defined(LK_PORTABLE)
+#define LK_PAIRS
 #define LK_SIGNED
-LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
-    __m512i pairs = _mm512_maddubs_epi16((__m512i)w, _mm512_set1_epi32(x));
-    return sums + (vi)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
-}
-LK_INLINE vi vi_dot_signed(vi sums, vu w, int32_t x) {
+LK_INLINE vs vs_pairs(vu w, int32_t x) { return (vs)_mm512_maddubs_epi16((__m512i)w, _mm512_set1_epi32(x)); }
+LK_INLINE vs vs_signed_pairs(vu w, int32_t x) {
     __m512i bytes = _mm512_set1_epi32(x);
     bytes = _mm512_mask_sub_epi8(bytes, _mm512_movepi8_mask((__m512i)w), _mm512_setzero_si512(), bytes);
-    __m512i pairs = _mm512_maddubs_epi16(_mm512_abs_epi8((__m512i)w), bytes);
-    return sums + (vi)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+    return (vs)_mm512_maddubs_epi16(_mm512_abs_epi8((__m512i)w), bytes);
 }
+LK_INLINE vi vi_from_pairs(vs pairs) { return (vi)_mm512_madd_epi16((__m512i)pairs, _mm512_set1_epi16(1)); }
 #elif LK_WIDTH == 8
+#define LK_PAIRS
 #define LK_SIGNED
-LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
-    __m256i pairs = _mm256_maddubs_epi16((__m256i)w, _mm256_set1_epi32(x));
-    return sums + (vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-}
-LK_INLINE vi vi_dot_signed(vi sums, vu w, int32_t x) {
+LK_INLINE vs vs_pairs(vu w, int32_t x) { return (vs)_mm256_maddubs_epi16((__m256i)w, _mm256_set1_epi32(x)); }
+LK_INLINE vs vs_signed_pairs(vu w, int32_t x) {
     __m256i bytes = _mm256_sign_epi8(_mm256_set1_epi32(x), (__m256i)w);
-    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)w), bytes);
-    return sums + (vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    return (vs)_mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)w), bytes);
 }
+LK_INLINE vi vi_from_pairs(vs pairs) { return (vi)_mm256_madd_epi16((__m256i)pairs, _mm256_set1_epi16(1)); }
 #else
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
     for (int j = 0; j < 4; j++) sums += (vi)((w >> (8 * j)) & 0xff) * (int32_t)(int8_t)((uint32_t)x >> (8 * j));
     return sums;
 }
-#endif
-
-LK_INLINE vi vi_dot_as(const lk_type type, vi sums, vu w, int32_t x) {
-#ifdef LK_SIGNED
-    if (type == LK_Q8_0) return vi_dot_signed(sums, w, x);
-#endif
-    (void)type;
-    return vi_dot(sums, w, x);
+#ifdef LK_PORTABLE
+#define LK_PAIRS
+LK_INLINE vs vs_pairs(vu w, int32_t x) {
+    vs even = (vs)(w & 0x00ff00ffu), odd = (vs)(w >> 8 & 0x00ff00ffu), four = (vs)(x - (vi){0});
+    return even * (four << 8 >> 8) + odd * (four >> 8);
 }
+LK_INLINE vi vi_from_pairs(vs pairs) { return ((vi)pairs << 16 >> 16) + ((vi)pairs >> 16); }
+#endif
+#endif
+#ifdef LK_SIGNED
+/* Signed w that is not -128 in both bytes of a pair, as Q8_0 has none. */
+LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) { return sums + vi_from_pairs(vs_signed_pairs(w, x)); }
+#endif
 
 /* Weights of group `i` of a block of 32 k, rows of vector `part`. */
 LK_INLINE vu block_weights(const lk_type type, const char *w, int i, int part) {
@@ -112,28 +114,72 @@ LK_INLINE vf block_minimums(const char *w, const char *super, int part) {
     return vf_from_f16(super + LK_MINIMUMS + 2 * LK_WIDTH * part) * vf_from_u8(w + LK_Q4_K_MINIMUMS + LK_WIDTH * part);
 }
 
-/* totals += one block of 32 k: R rows of x, the rows of T vectors from `part` on. Everything but the pointers is
- * constant wherever this is inlined. */
-LK_INLINE void block_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
-                          const char *x, const char *w, const char *super, int part) {
-    const int halves = type == LK_Q6_K ? 2 : 1, groups = 8 / halves;
-    const char *scales = x + 32 * R, *corrections = scales + 4 * R;
-    LK_UNROLL for (int half = 0; half < halves; half++) {
-        vi sums[LK_TILE_ROWS][LK_PARTS];
-        LK_UNROLL for (int r = 0; r < R; r++)
-            LK_UNROLL for (int p = 0; p < T; p++)
-                sums[r][p] = type == LK_Q4_K ? (vi){0} : int_at(corrections + 4 * (half * R + r)) - (vi){0};
-        LK_UNROLL for (int i = half * groups; i < (half + 1) * groups; i++) {
+/* What sums of row `r` start from. */
+LK_INLINE vi first_sums(const lk_type type, const char *corrections, int r) {
+    return type == LK_Q4_K ? (vi){0} : int_at(corrections + 4 * r) - (vi){0};
+}
+
+/* sums = groups first … last - 1 of a block, and the corrections: R rows of x, the rows of T vectors from `part` on.
+ * Everything but the pointers is constant wherever these and what follows are inlined. */
+LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PARTS], const char *x,
+                          const char *corrections, const char *w, const int first, const int last, const int part) {
+    LK_UNROLL for (int r = 0; r < R; r++)
+        LK_UNROLL for (int p = 0; p < T; p++)
+            sums[r][p] = first_sums(type, corrections, r);
+    LK_UNROLL for (int i = first; i < last; i++) {
+        vu v[LK_PARTS];
+        LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, part + p);
+        LK_UNROLL for (int r = 0; r < R; r++) {
+            int32_t four = int_at(x + 4 * (i * R + r));
+            LK_UNROLL for (int p = 0; p < T; p++) {
+                sums[r][p] = vi_dot(sums[r][p], v[p], four);
+                LK_IN_ORDER(sums[r][p]);
+            }
+        }
+    }
+}
+
+#ifdef LK_PAIRS
+/* The same in 16 bits as long as they have room: for eight groups of four bits (8 · 2 · 15 · 127), for two of six. */
+LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PARTS],
+                                const char *x, const char *corrections, const char *w, const int first, const int last,
+                                const int part) {
+    const int together = type == LK_Q6_K ? 2 : 8;
+    LK_UNROLL for (int start = first; start < last; start += together) {
+        vs pairs[LK_TILE_ROWS][LK_PARTS];
+        LK_UNROLL for (int i = start; i < start + together; i++) {
             vu v[LK_PARTS];
             LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, part + p);
             LK_UNROLL for (int r = 0; r < R; r++) {
                 int32_t four = int_at(x + 4 * (i * R + r));
                 LK_UNROLL for (int p = 0; p < T; p++) {
-                    sums[r][p] = vi_dot_as(type, sums[r][p], v[p], four);
-                    LK_IN_ORDER(sums[r][p]);
+                    vs two = vs_pairs(v[p], four);
+                    pairs[r][p] = i == start ? two : pairs[r][p] + two;
+                    LK_IN_ORDER(pairs[r][p]);
                 }
             }
         }
+        LK_UNROLL for (int r = 0; r < R; r++)
+            LK_UNROLL for (int p = 0; p < T; p++)
+                sums[r][p] = (start == first ? first_sums(type, corrections, r) : sums[r][p]) + vi_from_pairs(pairs[r][p]);
+    }
+}
+#endif
+
+/* totals += one block of 32 k. */
+LK_INLINE void block_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
+                          const char *x, const char *w, const char *super, const int part) {
+    const int halves = type == LK_Q6_K ? 2 : 1, groups = 8 / halves;
+    const char *scales = x + 32 * R, *corrections = scales + 4 * R;
+    LK_UNROLL for (int half = 0; half < halves; half++) {
+        vi sums[LK_TILE_ROWS][LK_PARTS];
+        const char *first_of_half = corrections + 4 * half * R;
+#ifdef LK_PAIRS
+        if (type != LK_Q8_0)
+            sum_small_groups(R, T, type, sums, x, first_of_half, w, half * groups, (half + 1) * groups, part);
+        else
+#endif
+            sum_groups(R, T, type, sums, x, first_of_half, w, half * groups, (half + 1) * groups, part);
         LK_UNROLL for (int p = 0; p < T; p++) {
             vf scale = block_scales(type, w, super, half, part + p);
             LK_UNROLL for (int r = 0; r < R; r++)
@@ -162,8 +208,9 @@ LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const 
                          : type == LK_Q4_K ? LK_Q4_K_UNIT
                                            : LK_Q6_K_UNIT;
     const size_t x_bytes = (size_t)(LK_X_BLOCK * R * (type == LK_Q4_K || type == LK_Q6_K ? 8 : 1));
-    /* One row leaves registers for the whole panel, so that its lines are read in order. */
-    const int T = LK_WIDTH == 8 && R == 1 ? LK_PARTS : LK_TOGETHER;
+    /* One row leaves registers for the whole panel, so that its lines are read in order. Q4_0 needs none while groups are
+     * summed but for pairs. */
+    const int T = LK_WIDTH != 8 ? LK_TOGETHER : R == 1 ? LK_PARTS : type == LK_Q4_0 ? 2 : LK_TOGETHER;
     vf totals[LK_TILE_ROWS][LK_PARTS];
     for (int part = 0; part < LK_PARTS; part += T) {
         LK_UNROLL for (int r = 0; r < R; r++)
