@@ -17,8 +17,7 @@ typedef struct kv_tile {
     const void *data;
     lk_kv_type type;
     size_t n, stride;    /* elements between rows */
-    const float *scales; /* LK_KV_Q8: one for each row, scale_stride apart */
-    size_t scale_stride;
+    const float *scales; /* LK_KV_Q8: one for each row */
 } kv_tile;
 
 /* Bytes of one element. */
@@ -32,9 +31,9 @@ static inline kv_tile tile_at(const lk_attention_shape *s, const void *const *pa
                               size_t kv_head, size_t start, size_t n) {
     size_t page = start / s->page_rows, row = start % s->page_rows;
     lk_kv_type type = page < s->narrow_pages ? s->kv_type : LK_KV_F32;
-    const char *data = (const char *)pages[page] + (row * s->kv_row_stride + kv_head * s->dim) * kv_bytes(type);
-    const float *factors = type == LK_KV_Q8 ? scales[page] + row * s->kv_heads + kv_head : NULL;
-    return (kv_tile){data, type, n, s->kv_row_stride, factors, s->kv_heads};
+    const char *data = (const char *)pages[page] + (row * s->kv_row_stride + kv_head * s->kv_head_stride) * kv_bytes(type);
+    const float *factors = type == LK_KV_Q8 ? scales[page] + kv_head * s->page_rows + row : NULL;
+    return (kv_tile){data, type, n, s->kv_row_stride, factors};
 }
 
 /* The same values as floats: `t` itself, or what `memory`, [n, dim], holds then. */
@@ -43,12 +42,12 @@ static inline kv_tile widened(kv_tile t, size_t dim, float *memory) {
     for (size_t r = 0; r < t.n; r++) {
         float *row = memory + r * dim;
         if (t.type == LK_KV_Q8)
-            lk_kernels()->widen_codes(row, (const int8_t *)t.data + r * t.stride, t.scales[r * t.scale_stride], dim);
+            lk_kernels()->widen_codes(row, (const int8_t *)t.data + r * t.stride, t.scales[r], dim);
         else
             lk_kernels()->widen(row, (const uint16_t *)t.data + r * t.stride,
                                 t.type == LK_KV_F16 ? LK_F16 : LK_BF16, dim);
     }
-    return (kv_tile){memory, LK_KV_F32, t.n, dim, NULL, 0};
+    return (kv_tile){memory, LK_KV_F32, t.n, dim, NULL};
 }
 
 /* Floats of memory that `m` queries need to see tiles widened; few read them as they are. */
@@ -58,9 +57,7 @@ static inline size_t wide_room(const lk_attention_shape *s, size_t m) {
 
 /* scores[m, n] *= the scale of each row of the tile */
 static inline void apply_scales(kv_tile t, size_t m, float *scores) {
-    float factors[TILE_KEYS];
-    for (size_t r = 0; r < t.n; r++) factors[r] = t.scales[r * t.scale_stride];
-    lk_kernels()->scale_columns(scores, TILE_KEYS, m, t.n, factors);
+    lk_kernels()->scale_columns(scores, TILE_KEYS, m, t.n, t.scales);
 }
 
 /* scores[m, n] = q[m, dim] · kᵀ; more than a few queries want the keys widened. */

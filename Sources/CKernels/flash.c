@@ -87,7 +87,7 @@ static void find_rows(const flash_task *t, size_t first, size_t row_stride, size
     }
 }
 
-/* Asks for a row before it is needed, which the processor does not see coming: it is a piece of a row of all heads. */
+/* Asks for a row before it is needed. */
 static void ask_for(const void *row, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)row + i, 0, 2);
 }

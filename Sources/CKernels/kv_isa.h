@@ -8,6 +8,10 @@ LK_INLINE vf vf_load_kv(const char *p, const lk_kv_type type) {
     return vf_load_as(p, type == LK_KV_F16 ? LK_F16 : type == LK_KV_BF16 ? LK_BF16 : LK_F32, 0);
 }
 
+/* Memory is read while there is something to compute only where lines are asked for, into the second-level cache, some
+ * rows before they are needed. */
+enum { LK_KEYS_AHEAD = 12, LK_VALUES_AHEAD = 32 };
+
 /* ---------------------------------------------------------------------------------------------------- few rows: mix */
 
 /* MT rows × NT vectors of columns; or, where `part` is not 0, as many columns of one vector. MT, NT and type are
@@ -25,6 +29,9 @@ LK_INLINE void mix_tile(const int MT, const int NT, const lk_kv_type type, const
     for (size_t i = 0; i < k; i++, w += row_bytes) {
         vf row[4];
         if (part) memcpy(rest, w, part * size);
+#pragma clang loop unroll(full)
+        for (size_t at = 0; at < NT * LK_WIDTH * size; at += LK_LINE)
+            __builtin_prefetch(w + LK_VALUES_AHEAD * row_bytes + at, 0, 2);
 #pragma clang loop unroll(full)
         for (int n = 0; n < NT; n++) row[n] = vf_load_kv(part ? rest : w + n * LK_WIDTH * size, type);
 #pragma clang loop unroll(full)
@@ -49,15 +56,21 @@ LK_INLINE void mix_columns(const int NT, const lk_kv_type type, const size_t par
     for (; r < m; r++) mix_tile(1, NT, type, part, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
 }
 
+/* So many rows are taken with all their columns before the next ones, so that they come from memory in order. */
+enum { LK_MIX_ROWS = 16 };
+
 LK_INLINE void mix_as(const lk_kv_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
                       const char *w, size_t ldw, size_t n) {
     const size_t size = kv_size(type), row_bytes = ldw * size;
-    size_t j = 0;
-    for (; j + 2 * LK_WIDTH <= n; j += 2 * LK_WIDTH)
-        mix_columns(2, type, 0, y + j, ldy, x, ldx, m, k, w + j * size, row_bytes);
-    for (; j + LK_WIDTH <= n; j += LK_WIDTH)
-        mix_columns(1, type, 0, y + j, ldy, x, ldx, m, k, w + j * size, row_bytes);
-    if (j < n) mix_columns(1, type, n - j, y + j, ldy, x, ldx, m, k, w + j * size, row_bytes);
+    for (size_t i = 0, rows; i < k; i += rows, x += rows, w += rows * row_bytes) {
+        rows = k - i < LK_MIX_ROWS ? k - i : LK_MIX_ROWS;
+        size_t j = 0;
+        for (; j + 2 * LK_WIDTH <= n; j += 2 * LK_WIDTH)
+            mix_columns(2, type, 0, y + j, ldy, x, ldx, m, rows, w + j * size, row_bytes);
+        for (; j + LK_WIDTH <= n; j += LK_WIDTH)
+            mix_columns(1, type, 0, y + j, ldy, x, ldx, m, rows, w + j * size, row_bytes);
+        if (j < n) mix_columns(1, type, n - j, y + j, ldy, x, ldx, m, rows, w + j * size, row_bytes);
+    }
 }
 
 static void mix_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
@@ -113,10 +126,6 @@ LK_INLINE void keys_step(const int MT, const int NT, const lk_kv_type type, cons
     }
 }
 
-/* Rows that are asked for, into the second-level cache, before they are needed: the processor does not see them coming,
- * for each is a piece of a row of all heads. */
-enum { LK_ROWS_AHEAD = 12 };
-
 /* MT × NT values; MT, NT (1 or 4) and type are constants wherever this is inlined. */
 LK_INLINE void keys_tile(const int MT, const int NT, const lk_kv_type type, float *y, size_t ldy, const float *x,
                          size_t ldx, size_t k, const char *w, size_t row_bytes) {
@@ -130,7 +139,7 @@ LK_INLINE void keys_tile(const int MT, const int NT, const lk_kv_type type, floa
     for (; i + line <= k; i += line) {
 #pragma clang loop unroll(full)
         for (int n = 0; n < NT; n++)
-            __builtin_prefetch(w + (n + LK_ROWS_AHEAD) * row_bytes + i * kv_size(type), 0, 2);
+            __builtin_prefetch(w + (n + LK_KEYS_AHEAD) * row_bytes + i * kv_size(type), 0, 2);
 #pragma clang loop unroll(full)
         for (size_t part = 0; part < line; part += LK_WIDTH)
             keys_step(MT, NT, type, 0, acc, x + i + part, ldx, w + (i + part) * kv_size(type), row_bytes);

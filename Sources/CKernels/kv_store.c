@@ -2,19 +2,16 @@
 #include "table.h"
 #include <string.h>
 
-void lk_kv_store(void *page, float *scales, lk_kv_type type, size_t first_row, const float *src, size_t stride,
-                 size_t rows, size_t kv_heads, size_t dim) {
+void lk_kv_store(const lk_kv_page *page, size_t first_row, const float *src, size_t row_stride, size_t head_stride,
+                 size_t rows) {
     const lk_table *kernels = lk_kernels();
-    size_t columns = kv_heads * dim;
-    for (size_t r = first_row; r < first_row + rows; r++, src += stride) {
-        if (type == LK_KV_Q8) {
-            for (size_t h = 0; h < kv_heads; h++)
-                scales[r * kv_heads + h] =
-                    kernels->quantize((int8_t *)page + r * columns + h * dim, src + h * dim, dim);
-        } else if (type == LK_KV_F32) {
-            memcpy((float *)page + r * columns, src, columns * sizeof(float));
-        } else {
-            kernels->narrow((uint16_t *)page + r * columns, src, type, columns);
+    const size_t dim = page->dim;
+    for (size_t h = 0; h < page->kv_heads; h++)
+        for (size_t r = 0; r < rows; r++) {
+            const float *row = src + r * row_stride + h * head_stride;
+            const size_t to = h * page->page_rows + first_row + r;
+            if (page->type == LK_KV_Q8) page->scales[to] = kernels->quantize((int8_t *)page->data + to * dim, row, dim);
+            else if (page->type == LK_KV_F32) memcpy((float *)page->data + to * dim, row, dim * sizeof(float));
+            else kernels->narrow((uint16_t *)page->data + to * dim, row, page->type, dim);
         }
-    }
 }

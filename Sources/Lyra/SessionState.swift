@@ -15,7 +15,7 @@ import LyraTensor
 ///     4 bytes  CRC-32 of everything before
 extension Session {
     private static let magic: [UInt8] = Array("LYRASTAT".utf8)
-    private static let version: UInt32 = 2
+    private static let version: UInt32 = 3
     private static let headerLimit = 256 << 20
 
     /// Writes the conversation to a file: what is in the caches, where the next token stands, the adapter, and the random

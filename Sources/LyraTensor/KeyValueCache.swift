@@ -98,9 +98,9 @@ public final class KeyValueCache {
             let (page, row) = (rows + done).quotientAndRemainder(dividingBy: Self.pageRows)
             let part = min(count - done, Self.pageRows - row)
             for (storage, source) in [(keyPages[page], keys), (valuePages[page], values)] {
-                lk_kv_store(
-                    storage.base, scales(storage, page), pageType(page).kernelType, row, source + done * stride, stride,
-                    part, kvHeads, headDim)
+                withUnsafePointer(to: layout(storage, pageType(page))) {
+                    lk_kv_store($0, row, source + done * stride, stride, headDim, part)
+                }
             }
             done += part
         }
@@ -112,14 +112,13 @@ public final class KeyValueCache {
     ///
     /// - Throws: `LyraError.memory`; the pages that are left stay as they are then.
     public func narrow() throws {
-        let width = kvHeads * headDim
         while type != .float32, (narrowPages + 1) * Self.pageRows + wideRows <= rows {
             let page = narrowPages
             let made = try [keyPages[page], valuePages[page]].map { wide in
                 let storage = try FloatStorage(mapping: pageFloats(type))
-                lk_kv_store(
-                    storage.base, scales(storage, type), type.kernelType, 0, wide.base, width, Self.pageRows, kvHeads,
-                    headDim)
+                withUnsafePointer(to: layout(storage, type)) {
+                    lk_kv_store($0, 0, wide.base, headDim, Self.pageRows * headDim, Self.pageRows)
+                }
                 return storage
             }
             (keyPages[page], valuePages[page]) = (made[0], made[1])
@@ -205,6 +204,12 @@ public final class KeyValueCache {
     private func scales(_ storage: FloatStorage, _ page: Int) -> UnsafeMutablePointer<Float>? {
         scales(storage, pageType(page))
     }
+
+    private func layout(_ storage: FloatStorage, _ type: KeyValueType) -> lk_kv_page {
+        lk_kv_page(
+            data: storage.base, scales: scales(storage, type), type: type.kernelType, page_rows: Self.pageRows,
+            kv_heads: kvHeads, dim: headDim)
+    }
 }
 
 // MARK: - Attention
@@ -271,7 +276,7 @@ extension KeyValueCache {
     ) -> lk_attention_shape {
         lk_attention_shape(
             rows: count, kv_rows: rows, heads: heads, kv_heads: kvHeads, dim: headDim, q_row_stride: stride,
-            out_row_stride: heads * headDim, kv_row_stride: kvHeads * headDim, page_rows: Self.pageRows,
+            out_row_stride: heads * headDim, kv_row_stride: headDim, kv_head_stride: Self.pageRows * headDim, page_rows: Self.pageRows,
             causal: causal ? 1 : 0, scale: 1 / Float(headDim).squareRoot(), kv_type: type.kernelType,
             narrow_pages: narrowPages, fast: precision.kernelFlag)
     }
@@ -286,8 +291,8 @@ extension KeyValueCache {
 
 extension KeyValueCache {
     /// Shows the stored bytes of all rows, in pieces: the keys, then the values of the first page, of the second, and so
-    /// on, each cut to the rows that are there. Where the type has scales, those of the keys follow the keys as a piece
-    /// of their own, and those of the values the values. A piece is valid during the call.
+    /// on, head by head, each cut to the rows that are there. Where the type has scales, a head's follow it as a piece of
+    /// their own. A piece is valid during the call.
     public func forEachPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) rethrows {
         for page in keyPages.indices {
             for storage in [keyPages[page], valuePages[page]] {
@@ -330,11 +335,15 @@ extension KeyValueCache {
         }
     }
 
-    /// The first rows of a page: their elements, and their scales.
+    /// The first rows of each head of a page: their elements, and their scales.
     private func pieces(_ storage: FloatStorage, _ page: Int, rows count: Int) -> [UnsafeMutableRawBufferPointer] {
-        let heads = count * kvHeads, size = pageType(page).size
-        let elements = UnsafeMutableRawBufferPointer(start: storage.base, count: heads * headDim * size)
-        guard let scales = scales(storage, page) else { return [elements] }
-        return [elements, UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(start: scales, count: heads))]
+        let rowBytes = headDim * pageType(page).size, base = UnsafeMutableRawPointer(storage.base)
+        return (0..<kvHeads).flatMap { head in
+            let first = head * Self.pageRows
+            let elements = UnsafeMutableRawBufferPointer(start: base + first * rowBytes, count: count * rowBytes)
+            guard let scales = scales(storage, page) else { return [elements] }
+            let factors = UnsafeMutableBufferPointer(start: scales + first, count: count)
+            return [elements, UnsafeMutableRawBufferPointer(factors)]
+        }
     }
 }

@@ -22,7 +22,7 @@ import Testing
 
     private func halves(_ numbers: [Float], _ type: lk_kv_type) -> [UInt16] {
         var page = [UInt16](repeating: 0xABCD, count: numbers.count)
-        lk_kv_store(&page, nil, type, 0, numbers, numbers.count, 1, 1, numbers.count)
+        storeRow(numbers, as: type, in: &page)
         return page
     }
 
@@ -64,14 +64,21 @@ import Testing
         for row in 0..<rows {
             for head in 0..<heads {
                 let from = row * (heads * dim + 4) + head * dim
-                let want = StoredReference.codes(source[from..<from + dim]), at = (first + row) * heads + head
+                let want = StoredReference.codes(source[from..<from + dim]), at = head * room + first + row
                 codes.replaceSubrange(at * dim..<(at + 1) * dim, with: want.codes)
                 scales[at] = want.scale
             }
         }
         onEachISA { isa in
             var (page, factors) = untouched
-            lk_kv_store(&page, &factors, LK_KV_Q8, first, source, heads * dim + 4, rows, heads, dim)
+            page.withUnsafeMutableBytes { page in
+                factors.withUnsafeMutableBufferPointer { factors in
+                    var layout = lk_kv_page(
+                        data: page.baseAddress, scales: factors.baseAddress, type: LK_KV_Q8, page_rows: room,
+                        kv_heads: heads, dim: dim)
+                    lk_kv_store(&layout, first, source, heads * dim + 4, dim, rows)
+                }
+            }
             #expect(page == codes, "\(isa)")
             for (got, want) in zip(factors, scales) {
                 #expect(got.bitPattern == want.bitPattern || got.isNaN && want.isNaN, "\(isa)")

@@ -47,7 +47,7 @@ import Testing
         for type in [LK_KV_F16, LK_KV_BF16] {
             sameOnEachISA("type \(type.rawValue)") {
                 var page = [UInt16](repeating: 0xABCD, count: floats.count)
-                lk_kv_store(&page, nil, type, 0, floats, floats.count, 1, 1, floats.count)
+                storeRow(floats, as: type, in: &page)
                 return page
             }
         }

@@ -77,15 +77,15 @@ typedef enum lk_kv_type { LK_KV_F32 = 0, LK_KV_F16 = 1, LK_KV_BF16 = 2, LK_KV_Q8
 
 /* Softmax attention with grouped key/value heads, tiled: no more than one tile of scores is held per thread.
  * Keys and values lie in pages of `page_rows` rows: row r, head h of the keys begins at element
- * (r % page_rows) * kv_row_stride + h * dim of k_pages[r / page_rows]; its scale, for LK_KV_Q8, is element
- * (r % page_rows) * kv_heads + h of k_scales[r / page_rows]. Other types have no scales: null. */
+ * (r % page_rows) * kv_row_stride + h * kv_head_stride of k_pages[r / page_rows]; its scale, for LK_KV_Q8, is element
+ * h * page_rows + r % page_rows of k_scales[r / page_rows]. Other types have no scales: null. */
 typedef struct lk_attention_shape {
     size_t rows;          /* queries */
     size_t kv_rows;       /* keys and values */
     size_t heads, kv_heads, dim;
     size_t q_row_stride;  /* of q, whose head h starts at h * dim */
     size_t out_row_stride;
-    size_t kv_row_stride;
+    size_t kv_row_stride, kv_head_stride;
     size_t page_rows;
     int causal;           /* query r sees keys 0 … kv_rows - rows + r; otherwise all */
     float scale;          /* of the scores */
@@ -104,12 +104,21 @@ int lk_attention(float *out, const float *q, const void *const *k_pages, const v
 int lk_attention_columns(float *out, const float *q, const void *const *k_pages, const float *const *k_scales,
                          const lk_attention_shape *shape);
 
-/* Rows of kv_heads · dim floats, `stride` apart, become rows first_row … of a page whose rows lie kv_heads · dim elements
- * apart. Halves are rounded to the nearest, to even between two; infinities and NaN stay. LK_KV_Q8: a head's scale is its
+/* What lies in a page of a cache: the rows of each head as one piece of memory, as one thread reads them. Element d of
+ * row r of head h is (h * page_rows + r) * dim + d. */
+typedef struct lk_kv_page {
+    void *data;
+    float *scales; /* LK_KV_Q8; null for the other types */
+    lk_kv_type type;
+    size_t page_rows, kv_heads, dim;
+} lk_kv_page;
+
+/* `rows` rows of kv_heads heads of dim floats become rows first_row … of a page. Rows lie row_stride floats apart, and
+ * the heads of one head_stride. Halves are rounded to the nearest, to even between two; infinities and NaN stay. LK_KV_Q8: a head's scale is its
  * largest magnitude / 127, its codes are the nearest whole numbers; a head with an infinity or NaN becomes NaN, all of
- * it. `scales` is null for the other types. */
-void lk_kv_store(void *page, float *scales, lk_kv_type type, size_t first_row, const float *src, size_t stride,
-                 size_t rows, size_t kv_heads, size_t dim);
+ * it. */
+void lk_kv_store(const lk_kv_page *page, size_t first_row, const float *src, size_t row_stride, size_t head_stride,
+                 size_t rows);
 
 /* ------------------------------------------------------------------------------------------------- row by row, fused */
 
