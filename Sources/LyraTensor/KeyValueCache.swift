@@ -276,7 +276,8 @@ extension KeyValueCache {
     ) -> lk_attention_shape {
         lk_attention_shape(
             rows: count, kv_rows: rows, heads: heads, kv_heads: kvHeads, dim: headDim, q_row_stride: stride,
-            out_row_stride: heads * headDim, kv_row_stride: headDim, kv_head_stride: Self.pageRows * headDim, page_rows: Self.pageRows,
+            out_row_stride: heads * headDim, kv_row_stride: headDim, kv_head_stride: Self.pageRows * headDim,
+            page_rows: Self.pageRows,
             causal: causal ? 1 : 0, scale: 1 / Float(headDim).squareRoot(), kv_type: type.kernelType,
             narrow_pages: narrowPages, fast: precision.kernelFlag)
     }
