@@ -19,9 +19,9 @@ static uint32_t read_bytes(const void *data, size_t bytes) {
     return total;
 }
 
-/* Products of bytes as the fastest kernel adds them. */
+/* Products of bytes, as the fastest kernel adds them before sums need more than 16 bits. */
 LK_INLINE vi add_bytes(vi sums, vu *weights) {
-    LK_IN_ORDER(*weights); /* nor is their product known */
+    LK_IN_ORDER(*weights); /* so that their product is computed every time */
 #ifdef LK_PAIRS
     return (vi)((vs)sums + vs_pairs(*weights, 0x01010101));
 #else

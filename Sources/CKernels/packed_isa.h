@@ -38,8 +38,14 @@ LK_INLINE vf vf_from_u8(const void *p) {
 
 typedef int16_t vs __attribute__((vector_size(LK_WIDTH * 4)));
 
-/* LK_PAIRS: the processor adds products of two bytes in 16 bits, where the sums of some groups of small weights have room.
- * LK_SIGNED: these saturate where both factors use all eight bits. Q8_0 then takes |w| · ±x, and needs no correction. */
+/* LK_PAIRS: the processor adds products of two bytes in 16 bits. Of small weights the sums of some groups of four k fit.
+ * LK_SIGNED: such a sum saturates where both factors use all eight bits. Q8_0 then takes |w| · ±x, and needs no
+ * correction. */
+enum { LK_LARGEST_X = 127, LK_HALF_GROUPS = 8, LK_SIX_GROUPS = 2 }; /* groups that fit, of four bits and of six */
+_Static_assert(LK_HALF_GROUPS * 2 * 15 * LK_LARGEST_X <= INT16_MAX, "sums of half bytes fit 16 bits");
+_Static_assert(LK_SIX_GROUPS * 2 * 63 * LK_LARGEST_X <= INT16_MAX, "sums of six bits fit 16 bits");
+_Static_assert(2 * 128 * LK_LARGEST_X <= INT16_MAX, "a pair of signed bytes fits 16 bits");
+
 #if defined(LK_VNNI)
 /* sums + Σ w · x over the four bytes of each lane: unsigned w, signed x. */
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
@@ -79,7 +85,7 @@ LK_INLINE vi vi_from_pairs(vs pairs) { return ((vi)pairs << 16 >> 16) + ((vi)pai
 #endif
 #endif
 #ifdef LK_SIGNED
-/* Signed w that is not -128 in both bytes of a pair, as Q8_0 has none. */
+/* Signed w. */
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) { return sums + vi_from_pairs(vs_signed_pairs(w, x)); }
 #endif
 
@@ -140,11 +146,11 @@ LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[
 }
 
 #ifdef LK_PAIRS
-/* The same in 16 bits as long as they have room: for eight groups of four bits (8 · 2 · 15 · 127), for two of six. */
+/* The same, in 16 bits as long as they have room. */
 LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PARTS],
                                 const char *x, const char *corrections, const char *w, const int first, const int last,
                                 const int part) {
-    const int together = type == LK_Q6_K ? 2 : 8;
+    const int together = type == LK_Q6_K ? LK_SIX_GROUPS : LK_HALF_GROUPS;
     LK_UNROLL for (int start = first; start < last; start += together) {
         vs pairs[LK_TILE_ROWS][LK_PARTS];
         LK_UNROLL for (int i = start; i < start + together; i++) {
@@ -161,7 +167,8 @@ LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi
         }
         LK_UNROLL for (int r = 0; r < R; r++)
             LK_UNROLL for (int p = 0; p < T; p++)
-                sums[r][p] = (start == first ? first_sums(type, corrections, r) : sums[r][p]) + vi_from_pairs(pairs[r][p]);
+                sums[r][p] = vi_from_pairs(pairs[r][p]) +
+                             (start == first ? first_sums(type, corrections, r) : sums[r][p]);
     }
 }
 #endif
@@ -202,24 +209,36 @@ LK_INLINE void unit_step(const int R, const int T, const lk_type type, vf totals
     for (int b = 0; b < blocks; b++, block += bytes, x += LK_X_BLOCK * R) block_step(R, T, type, totals, x, block, w, part);
 }
 
+/* Units of `bytes` of a panel that are taken T vectors at a time, all of them, before the next units: where a vector is
+ * half of a line, they stay in the first cache until the other half's turn. */
+LK_INLINE size_t units_together(const int T, size_t bytes, size_t units) {
+    enum { CACHED = 16 << 10 };
+    return LK_WIDTH == 16 || T == LK_PARTS || bytes > CACHED ? units : CACHED / bytes;
+}
+
 LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const char *x, const char *w, size_t units) {
     const size_t bytes = type == LK_Q8_0   ? LK_Q8_0_UNIT
                          : type == LK_Q4_0 ? LK_Q4_0_UNIT
                          : type == LK_Q4_K ? LK_Q4_K_UNIT
                                            : LK_Q6_K_UNIT;
     const size_t x_bytes = (size_t)(LK_X_BLOCK * R * (type == LK_Q4_K || type == LK_Q6_K ? 8 : 1));
-    /* One row leaves registers for the whole panel, so that its lines are read in order. Q4_0 needs none while groups are
-     * summed but for pairs. */
-    const int T = LK_WIDTH != 8 ? LK_TOGETHER : R == 1 ? LK_PARTS : type == LK_Q4_0 ? 2 : LK_TOGETHER;
-    vf totals[LK_TILE_ROWS][LK_PARTS];
-    for (int part = 0; part < LK_PARTS; part += T) {
-        LK_UNROLL for (int r = 0; r < R; r++)
-            LK_UNROLL for (int p = 0; p < T; p++)
-                totals[r][p] = vf_set(0);
-        for (size_t u = 0; u < units; u++) unit_step(R, T, type, totals, x + u * x_bytes, w + u * bytes, part);
-        LK_UNROLL for (int r = 0; r < R; r++)
-            LK_UNROLL for (int p = 0; p < T; p++)
-                vf_store(sums + r * LK_PANEL + (part + p) * LK_WIDTH, totals[r][p]);
+    /* One row leaves registers for the whole panel, so that its lines are read in order. Of Q4_0 two vectors, whose totals
+     * wait in memory while a block is summed, measured faster than one; of Q4_K, which has minimums too, they did not. */
+    const int whole = LK_WIDTH == 8 && R == 1, two = LK_WIDTH == 8 && type == LK_Q4_0;
+    const int T = whole ? LK_PARTS : two ? 2 : LK_TOGETHER;
+    const size_t step = units_together(T, bytes, units);
+    for (size_t first = 0, last; first < units; first = last) {
+        last = units - first < step ? units : first + step;
+        for (int part = 0; part < LK_PARTS; part += T) {
+            vf totals[LK_TILE_ROWS][LK_PARTS];
+            LK_UNROLL for (int r = 0; r < R; r++)
+                LK_UNROLL for (int p = 0; p < T; p++)
+                    totals[r][p] = first == 0 ? vf_set(0) : vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
+            for (size_t u = first; u < last; u++) unit_step(R, T, type, totals, x + u * x_bytes, w + u * bytes, part);
+            LK_UNROLL for (int r = 0; r < R; r++)
+                LK_UNROLL for (int p = 0; p < T; p++)
+                    vf_store(sums + r * LK_PANEL + (part + p) * LK_WIDTH, totals[r][p]);
+        }
     }
 }
 
@@ -268,7 +287,7 @@ LK_INLINE int32_t vi_total(vi v) {
 }
 #endif
 
-/* Rounds 32 values of x to bytes at q, groups of four `apart` bytes from each other; gives the sums of both halves. Where
+/* Rounds 32 values of x to bytes of -127 … 127 at q, groups of four `apart` bytes from each other; gives the sums of both halves. Where
  * one is not finite the bytes are zeros and the scale is NaN. */
 LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves[2]) {
 #pragma clang fp contract(off) /* the same bytes with every instruction set */

@@ -36,9 +36,8 @@ extension Tensor {
         let shape = lk_attention_shape(
             rows: rows, kv_rows: keysValues.rows, heads: heads, kv_heads: heads, dim: columns / heads,
             q_row_stride: columns, out_row_stride: columns, kv_row_stride: 2 * columns, kv_head_stride: columns / heads,
-            page_rows: keysValues.rows,
-            causal: 0, scale: 1 / Float(columns / heads).squareRoot(), kv_type: LK_KV_F32, narrow_pages: 0,
-            fast: precision.kernelFlag)
+            page_rows: keysValues.rows, causal: 0, scale: 1 / Float(columns / heads).squareRoot(), kv_type: LK_KV_F32,
+            narrow_pages: 0, fast: precision.kernelFlag)
         return try Tensor([rows, columns]) { out in
             try withValues { queries in
                 try keysValues.withValues {

@@ -44,7 +44,7 @@ public final class KeyValueCache {
     public let type: KeyValueType
     private let wideRows: Int
     public private(set) var rows = 0
-    /// A page holds the elements of its rows, and after them, for `int8`, one scale for each row and head.
+    /// A page holds the rows of each head together, and after all heads, for `int8`, one scale for each head and row.
     private var keyPages: [FloatStorage] = []
     private var valuePages: [FloatStorage] = []
     /// Pages from the first on that hold `type`; the others hold floats.
@@ -277,9 +277,8 @@ extension KeyValueCache {
         lk_attention_shape(
             rows: count, kv_rows: rows, heads: heads, kv_heads: kvHeads, dim: headDim, q_row_stride: stride,
             out_row_stride: heads * headDim, kv_row_stride: headDim, kv_head_stride: Self.pageRows * headDim,
-            page_rows: Self.pageRows,
-            causal: causal ? 1 : 0, scale: 1 / Float(headDim).squareRoot(), kv_type: type.kernelType,
-            narrow_pages: narrowPages, fast: precision.kernelFlag)
+            page_rows: Self.pageRows, causal: causal ? 1 : 0, scale: 1 / Float(headDim).squareRoot(),
+            kv_type: type.kernelType, narrow_pages: narrowPages, fast: precision.kernelFlag)
     }
 
     private func data(_ page: FloatStorage) -> UnsafeRawPointer? { UnsafeRawPointer(page.base) }
@@ -292,8 +291,8 @@ extension KeyValueCache {
 
 extension KeyValueCache {
     /// Shows the stored bytes of all rows, in pieces: the keys, then the values of the first page, of the second, and so
-    /// on, head by head, each cut to the rows that are there. Where the type has scales, a head's follow it as a piece of
-    /// their own. A piece is valid during the call.
+    /// on; of each, for every head, its rows that are there, and, where the type has scales, theirs as a piece of their
+    /// own. A piece is valid during the call.
     public func forEachPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) rethrows {
         for page in keyPages.indices {
             for storage in [keyPages[page], valuePages[page]] {

@@ -135,8 +135,14 @@ import Testing
     @Test(arguments: KeyValueType.allCases) func aSavedCacheComesBack(_ type: KeyValueType) throws {
         var sequence = Sequence(31)
         let queries = sequence.floats(20)
-        for rows in [0, 1, 255, 256, 300, 700, 999] {
-            let original = try filled(rows, type), saved = pieces(original)
+        var caches = try [0, 1, 255, 256, 300, 700, 999].map { try filled($0, type) }
+        for rows in [1, 100, 257, 300] {  // where a page that was narrowed is cut
+            let cache = try filled(1000, type, wideRows: 0)
+            cache.truncate(to: rows)
+            caches.append(cache)
+        }
+        for original in caches {
+            let rows = original.rows, saved = pieces(original)
             let narrow = min(original.narrowPages * KeyValueCache.pageRows, rows)
             let bytes = 4 * ((rows - narrow) * 20 + narrow * (type == .int8 ? 5 + 4 : 10))
             #expect(saved.reduce(0) { $0 + $1.count } == bytes, "nothing but the rows that are there")
@@ -153,6 +159,36 @@ import Testing
                 let want = try original.attend(queries: queries, stride: 20, rows: 1, heads: 4)
                 #expect(try copy.attend(queries: queries, stride: 20, rows: 1, heads: 4).values == want.values)
             }
+        }
+    }
+
+    /// The order of what is saved, which the version of saved conversations stands for.
+    @Test func aSavedPageIsItsKeysThenItsValuesHeadByHead() throws {
+        let (rows, heads, dim) = (KeyValueCache.pageRows, 2, 3)
+        var sequence = Sequence(5)
+        let parts = (0..<2).map { _ in sequence.floats(rows * heads * dim) }
+        func head(_ part: [Float], _ row: Int, _ head: Int) -> ArraySlice<Float> {
+            part[(row * heads + head) * dim..<(row * heads + head + 1) * dim]
+        }
+        for type in [KeyValueType.float32, .int8] {
+            let cache = KeyValueCache(kvHeads: heads, headDim: dim, type: type, wideRows: 0)
+            try cache.append(keys: parts[0], values: parts[1], stride: heads * dim, count: rows)
+            try cache.narrow()
+            cache.truncate(to: 2)
+            var want: [[UInt8]] = []
+            for part in parts {
+                for index in 0..<heads {
+                    let kept = [head(part, 0, index), head(part, 1, index)]
+                    if type == .float32 {
+                        want.append(kept.joined().flatMap { withUnsafeBytes(of: $0, Array.init) })
+                    } else {
+                        let stored = kept.map(StoredReference.codes)
+                        want.append(stored.flatMap(\.codes).map(UInt8.init(bitPattern:)))
+                        want.append(stored.flatMap { withUnsafeBytes(of: $0.scale, Array.init) })
+                    }
+                }
+            }
+            #expect(pieces(cache) == want, "\(type)")
         }
     }
 

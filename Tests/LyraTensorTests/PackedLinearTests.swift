@@ -250,6 +250,30 @@ import Testing
         }
     }
 
+    /// Half bytes of 15 and six bits of 63 throughout: what is summed in 16 bits comes as far as it can.
+    @Test(arguments: [
+        (LK_Q4_0, [0x00, 0x3C] + [UInt8](repeating: 0xFF, count: 16), 7.0),
+        (
+            LK_Q4_K,
+            [0x00, 0x3C, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1] + [UInt8](repeating: 0xFF, count: 128), 15.0
+        ),
+        (
+            LK_Q6_K,
+            [UInt8](repeating: 0xFF, count: 192) + [UInt8](repeating: 1, count: 16) + [0x00, 0x3C], 31.0
+        ),
+    ])
+    func theLargestSmallWeightsDoNotOverflow(_ type: lk_type, _ block: [UInt8], _ weight: Double) {
+        let k = 256, n = 33
+        let packed = PackedMemory(
+            (0..<n * k / lk_block_elements(type)).flatMap { _ in block }, type, n: n, k: k)
+        for (x, m) in [(Float(1), 1), (-1, 1), (1, 2), (-1, 6), (1, 7)] {
+            onEachISA { isa in
+                let y = product(packed, type, n: n, [Float](repeating: x, count: m * k), m: m, k: k)
+                #expect(difference(y, y.map { _ in weight * Double(x) * Double(k) }) < 1e-6, "\(isa), \(m) rows")
+            }
+        }
+    }
+
     @Test(arguments: types) func rowsThatAreNotFiniteSpoilThemselvesOnly(_ type: lk_type) {
         let data = Case(type, m: 8, n: 40, blocks: 2)
         for bad in notNumbers + [.infinity, -.infinity] {

@@ -78,7 +78,7 @@ typedef enum lk_kv_type { LK_KV_F32 = 0, LK_KV_F16 = 1, LK_KV_BF16 = 2, LK_KV_Q8
 /* Softmax attention with grouped key/value heads, tiled: no more than one tile of scores is held per thread.
  * Keys and values lie in pages of `page_rows` rows: row r, head h of the keys begins at element
  * (r % page_rows) * kv_row_stride + h * kv_head_stride of k_pages[r / page_rows]; its scale, for LK_KV_Q8, is element
- * h * page_rows + r % page_rows of k_scales[r / page_rows]. Other types have no scales: null. */
+ * h * page_rows + r % page_rows of k_scales[r / page_rows], whatever the strides. Other types have no scales: null. */
 typedef struct lk_attention_shape {
     size_t rows;          /* queries */
     size_t kv_rows;       /* keys and values */
@@ -104,8 +104,8 @@ int lk_attention(float *out, const float *q, const void *const *k_pages, const v
 int lk_attention_columns(float *out, const float *q, const void *const *k_pages, const float *const *k_scales,
                          const lk_attention_shape *shape);
 
-/* What lies in a page of a cache: the rows of each head as one piece of memory, as one thread reads them. Element d of
- * row r of head h is (h * page_rows + r) * dim + d. */
+/* A page of a cache: the rows of each head lie together, as one thread reads them. Element d of row r of head h is
+ * data[(h * page_rows + r) * dim + d], its scale scales[h * page_rows + r]. */
 typedef struct lk_kv_page {
     void *data;
     float *scales; /* LK_KV_Q8; null for the other types */
