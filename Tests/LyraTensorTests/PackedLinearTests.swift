@@ -180,6 +180,17 @@ import Testing
         #expect(difference(data.product(), want) < Self.tolerance(type))
     }
 
+    /// Longer panels than vectors that share lines take in turns.
+    @Test(arguments: [LK_Q8_0, LK_Q4_0]) func longRowsAreTakenInPieces(_ type: lk_type) {
+        for m in [1, 2, 7] {
+            let data = Case(type, m: m, n: 33, blocks: 61)
+            let want = data.want.enumerated().map { $1 + Double(data.bias[$0 % data.n]) }
+            onEachISA { isa in
+                #expect(difference(data.product(), want) < Self.tolerance(type), "\(isa), \(m) rows")
+            }
+        }
+    }
+
     @Test(arguments: types) func someColumnsAreThoseOfTheWhole(_ type: lk_type) {
         let data = Case(type, m: 9, n: 130, blocks: 2)
         onEachISA { isa in
