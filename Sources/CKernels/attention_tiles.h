@@ -31,7 +31,8 @@ static inline kv_tile tile_at(const lk_attention_shape *s, const void *const *pa
                               size_t kv_head, size_t start, size_t n) {
     size_t page = start / s->page_rows, row = start % s->page_rows;
     lk_kv_type type = page < s->narrow_pages ? s->kv_type : LK_KV_F32;
-    const char *data = (const char *)pages[page] + (row * s->kv_row_stride + kv_head * s->kv_head_stride) * kv_bytes(type);
+    size_t element = row * s->kv_row_stride + kv_head * s->kv_head_stride;
+    const char *data = (const char *)pages[page] + element * kv_bytes(type);
     const float *factors = type == LK_KV_Q8 ? scales[page] + kv_head * s->page_rows + row : NULL;
     return (kv_tile){data, type, n, s->kv_row_stride, factors};
 }

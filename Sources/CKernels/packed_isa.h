@@ -287,8 +287,8 @@ LK_INLINE int32_t vi_total(vi v) {
 }
 #endif
 
-/* Rounds 32 values of x to bytes of -127 … 127 at q, groups of four `apart` bytes from each other; gives the sums of both halves. Where
- * one is not finite the bytes are zeros and the scale is NaN. */
+/* Rounds 32 values of x to bytes of -127 … 127 at q, groups of four `apart` bytes from each other; gives the sums of both
+ * halves. Where one is not finite the bytes are zeros and the scale is NaN. */
 LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves[2]) {
 #pragma clang fp contract(off) /* the same bytes with every instruction set */
     /* Magnitudes compare as whole numbers do, and NaN is above infinity then. */

@@ -26,7 +26,8 @@ static void fill(float *values, size_t count) {
 static int compute(float *product, float *attended, float *values) {
     const void *page = pages;
     lk_attention_shape shape = {.rows = M, .kv_rows = M, .heads = 4, .kv_heads = 4, .dim = K / 4, .q_row_stride = K,
-                                .out_row_stride = K, .kv_row_stride = K, .kv_head_stride = K / 4, .page_rows = M, .causal = 1, .scale = 1};
+                                .out_row_stride = K, .kv_row_stride = K, .kv_head_stride = K / 4, .page_rows = M,
+                                .causal = 1, .scale = 1};
     fill(values, VALUES);
     lk_gelu(values, VALUES);
     return lk_linear(product, N, x, K, M, K, w, LK_F32, N, NULL, 0) == LK_OK &&

@@ -114,9 +114,9 @@ typedef struct lk_kv_page {
 } lk_kv_page;
 
 /* `rows` rows of kv_heads heads of dim floats become rows first_row … of a page. Rows lie row_stride floats apart, and
- * the heads of one head_stride. Halves are rounded to the nearest, to even between two; infinities and NaN stay. LK_KV_Q8: a head's scale is its
- * largest magnitude / 127, its codes are the nearest whole numbers; a head with an infinity or NaN becomes NaN, all of
- * it. */
+ * the heads of one head_stride. Halves are rounded to the nearest, to even between two; infinities and NaN stay.
+ * LK_KV_Q8: a head's scale is its largest magnitude / 127, its codes are the nearest whole numbers; a head with an
+ * infinity or NaN becomes NaN, all of it. */
 void lk_kv_store(const lk_kv_page *page, size_t first_row, const float *src, size_t row_stride, size_t head_stride,
                  size_t rows);
 
