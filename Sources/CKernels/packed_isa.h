@@ -40,7 +40,8 @@ typedef int16_t vs __attribute__((vector_size(LK_WIDTH * 4)));
 
 /* LK_PAIRS: the processor adds products of two bytes in 16 bits. Of small weights the sums of some groups of four k fit.
  * LK_SIGNED: such a sum saturates where both factors use all eight bits. Q8_0 then takes |w| · ±x, and needs no
- * correction. */
+ * correction. vs_pairs: w · x + w · x of two neighbouring bytes, unsigned w, signed x; vs_signed_pairs: signed w;
+ * vi_from_pairs: the sum of both pairs of a lane. */
 enum { LK_LARGEST_X = 127, LK_HALF_GROUPS = 8, LK_SIX_GROUPS = 2 }; /* groups that fit, of four bits and of six */
 _Static_assert(LK_HALF_GROUPS * 2 * 15 * LK_LARGEST_X <= INT16_MAX, "sums of half bytes fit 16 bits");
 _Static_assert(LK_SIX_GROUPS * 2 * 63 * LK_LARGEST_X <= INT16_MAX, "sums of six bits fit 16 bits");
@@ -85,7 +86,7 @@ LK_INLINE vi vi_from_pairs(vs pairs) { return ((vi)pairs << 16 >> 16) + ((vi)pai
 #endif
 #endif
 #ifdef LK_SIGNED
-/* Signed w. */
+/* As VNNI's, but signed w: only Q8_0 comes here. */
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) { return sums + vi_from_pairs(vs_signed_pairs(w, x)); }
 #endif
 

@@ -205,6 +205,7 @@ public final class KeyValueCache {
         scales(storage, pageType(page))
     }
 
+    /// A page as the kernels write it.
     private func layout(_ storage: FloatStorage, _ type: KeyValueType) -> lk_kv_page {
         lk_kv_page(
             data: storage.base, scales: scales(storage, type), type: type.kernelType, page_rows: Self.pageRows,
