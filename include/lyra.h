@@ -42,7 +42,7 @@
  * Structs. Option, info and reader structs begin with their own size, which tells the library what the caller was
  * compiled against: a program built with an older, shorter struct keeps working, and fields it does not know read as 0.
  * Call the init function (which takes the size through a macro), then set what matters; a field of 0 or NULL means its
- * default. A size that no version of the struct had is LYRA_E_ARGUMENT. Strings that a struct or a call takes are UTF-8, are copied, and need not outlive the call.
+ * default. An option out of the range that its comment states is LYRA_E_ARGUMENT, and the sentence names it. A size that no version of the struct had is LYRA_E_ARGUMENT, too. Strings that a struct or a call takes are UTF-8, are copied, and need not outlive the call.
  */
 #ifndef LYRA_H
 #define LYRA_H
@@ -110,7 +110,7 @@ typedef struct lyra_model_options {
                                default: nowhere else */
     const char *vocoder;    /* the vocoder's file or its directory; default: a file g_… with a config.json, up to four levels below
                                the checkpoint's directory, a model_zoo beside the checkpoint or its parents, or towers_dir */
-    int32_t threads;        /* threads that the process computes with, at most 256; default: the number of processors it may use.
+    int32_t threads;        /* threads that the process computes with, 0 or more; more than 256 are 256; default: the number of processors it may use.
                                One pool serves all models: the last open decides its size. OpenBLAS is set to one thread
                                per caller, since the pool already splits the work */
     lyra_log_callback log;  /* default: no messages */
@@ -119,7 +119,7 @@ typedef struct lyra_model_options {
     const char *sound_projector; /* a file (safetensors, or a torch.save pickle) with mm_audio_projector's tensors, which
                                turn the sound tower's vectors into tokens; the published checkpoints carry none, and do
                                not hear sound other than speech without. Default: the checkpoint's own */
-    lyra_precision precision; /* default: LYRA_PRECISION_DEFAULT */
+    lyra_precision precision; /* one of the above; default: LYRA_PRECISION_DEFAULT */
 } lyra_model_options;
 
 /* Fills `options` with the defaults. `size` is sizeof(lyra_model_options) as the caller knows it. */
@@ -190,35 +190,36 @@ enum {
 typedef struct lyra_session_options {
     size_t size;               /* set by lyra_session_options_init */
     lyra_sampling sampling;
-    float temperature;         /* > 0; default: the checkpoint's, else 1 */
-    int32_t top_k;             /* keep the k most likely; default: the checkpoint's, else all */
-    float top_p;               /* keep the most likely that together reach p; default: the checkpoint's, else 1 */
-    float min_p;               /* drop those less likely than p times the most likely; default: none */
-    float repetition_penalty;  /* > 0; logits of tokens already in the conversation are divided by it when positive and
+    float temperature;         /* above 0, finite; default: the checkpoint's, else 1 */
+    int32_t top_k;             /* keep the k most likely, 1 or more; default: the checkpoint's, else all */
+    float top_p;               /* keep the most likely that together reach p, at most 1; default: the checkpoint's, else 1 */
+    float min_p;               /* drop those less likely than p times the most likely, at most 1; default: none */
+    float repetition_penalty;  /* above 0, finite; logits of tokens already in the conversation are divided by it when positive and
                                   multiplied when negative; default: the checkpoint's, else 1 */
     uint64_t seed;             /* the same seed and inputs give the same answer; default: from the system's entropy */
-    int32_t max_new_tokens;    /* of one answer; default: 1024 */
-    int32_t max_context_tokens; /* of the whole conversation; more is refused with LYRA_E_MEMORY; default: no limit */
-    int32_t speak;             /* 1: answers are spoken as well; default: text only */
+    int32_t max_new_tokens;    /* of one answer, 1 or more; default: 1024 */
+    int32_t max_context_tokens; /* of the whole conversation, 1 or more; over it is LYRA_E_MEMORY; default: no limit */
+    int32_t speak;             /* 0 or 1; 1: answers are spoken as well; default: text only */
     const char *adapter;       /* "auto" (default): none until speech is heard, then "speech" while each recording fits one
                                   window, then "long_speech", never back; "none"; or an adapter's name, kept throughout */
-    const char *system_prompt; /* default: "You are a helpful assistant." */
+    const char *system_prompt; /* at most 64 MiB; default: "You are a helpful assistant." */
     int64_t max_image_pixels;  /* a larger picture is shrunk to this many pixels before it is encoded: fewer tokens, less
-                                  time; at least 3136; default: the checkpoint's, 12,845,056 as published */
+                                  time; 3136 to 2^32; default: the checkpoint's, 12,845,056 as published */
     int64_t limit_pixels;      /* a picture or video with more pixels than this (a frame of it) is refused before it is
-                                  decoded; default: 134,217,728 */
-    double limit_seconds;      /* a video or a sound longer than this is refused; default: 24 hours of video, 10 minutes
-                                  of sound. Speech has no limit */
+                                  decoded; 1 to 2^32; default: 134,217,728, of a video's frame 33,554,432 */
+    double limit_seconds;      /* a video or a sound longer than this is refused, sound over 24 hours in any case; above 0, at
+                                  most 1e9; default: 24 hours of video, 10 minutes of sound. Speech has no limit */
     int32_t extractor;         /* which media tokens the language model lets go on the way; LYRA_EXTRACTOR_DEFAULT: as the
                                   checkpoint's compress_gap and keep_rate say (as published: off) */
-    int32_t extractor_blocks;  /* with LYRA_EXTRACTOR_ON: blocks of layers (the paper's n: 4), after each of which but the
-                                  last some go; or else set extractor_gap, the layers between */
+    int32_t extractor_blocks;  /* with LYRA_EXTRACTOR_ON: blocks of layers, 1 to 1024 (the paper's n: 4), after each of which
+                                  but the last some go; or else set extractor_gap, the layers between, 1 to 1024 */
     int32_t extractor_gap;
     float extractor_keep;      /* the share that stays after each (the paper's: 0.8 or 0.7), above 0 and at most 1 */
-    lyra_kv_type kv_type;      /* how keys and values are kept; default: LYRA_KV_F32 */
-    int32_t skip_silence;      /* 1: windows of speech below -60 dB of full scale are left out; the model was not trained so */
-    int64_t max_memory_bytes;  /* of keys, values and waiting prompt rows; more is refused with LYRA_E_MEMORY before it is
-                                  allocated, and an answer ends (LYRA_STOP_LENGTH) where it is reached; default: no limit */
+    lyra_kv_type kv_type;      /* one of the above: how keys and values are kept; default: LYRA_KV_F32 */
+    int32_t skip_silence;      /* 0 or 1; 1: windows of speech below -60 dB of full scale are left out; the model was not trained so */
+    int64_t max_memory_bytes;  /* of keys, values and waiting prompt rows; 1 to 2^50; more is refused with LYRA_E_MEMORY
+                                  before it is allocated, and an answer ends (LYRA_STOP_LENGTH) where it is reached;
+                                  default: no limit */
 } lyra_session_options;
 
 lyra_status lyra_session_options_init_size(lyra_session_options *options, size_t size);
@@ -324,9 +325,9 @@ lyra_status lyra_feed_image_rgb8(lyra_session *session, const uint8_t *pixels, i
 
 typedef struct lyra_video_options {
     size_t size;               /* set by lyra_video_options_init */
-    float frames_per_second;   /* frames that are looked at; default: 2 */
-    int32_t max_frames;        /* at most so many, evenly over the whole video; default: 16 */
-    int32_t with_audio;        /* 1: the video's own audio follows its frames as speech; LYRA_E_MISSING if it has none */
+    float frames_per_second;   /* frames that are looked at, above 0, at most 1000; default: 2 */
+    int32_t max_frames;        /* at most so many, evenly over the whole video, 1 to 65,536; default: 16 */
+    int32_t with_audio;        /* 0 or 1; 1: the video's own audio follows its frames as speech; LYRA_E_MISSING if it has none */
 } lyra_video_options;
 
 lyra_status lyra_video_options_init_size(lyra_video_options *options, size_t size);

@@ -115,6 +115,7 @@ extension Session {
     }
 
     private func feed(videoReader reader: any ByteReader, name: String, _ options: VideoOptions) throws {
+        try options.check()
         try beginFeeding()
         let vision = try model.checkpoint.visionInput.get()
         let sampling = try VideoSampling(framesPerSecond: options.framesPerSecond, maxFrames: options.maxFrames)

@@ -50,23 +50,12 @@ public final class Session {
     /// - Throws: `LyraError.argument` for an option out of its range or an unknown adapter, `LyraError.missing` if answers
     ///   are to be spoken and the model cannot.
     public init(_ model: Model, options: SessionOptions = SessionOptions()) throws {
+        try options.check()
         self.model = model
         self.options = options
         systemPrompt = options.systemPrompt
         conversation = try Session.newConversation(model, options)
         intake = PromptIntake(model.checkpoint, options)
-        guard (options.maxNewTokens ?? 1) > 0, (options.maxContextTokens ?? 1) > 0 else {
-            throw LyraError(.argument, "limits of tokens must be above 0")
-        }
-        guard (options.maxImagePixels ?? 3136) >= 3136 else {
-            throw LyraError(.argument, "max_image_pixels must be at least 3136, the smallest picture that is encoded")
-        }
-        guard (options.limitPixels ?? 1) > 0, (options.limitSeconds ?? 1) > 0 else {
-            throw LyraError(.argument, "limits of pixels and seconds must be above 0")
-        }
-        guard (options.maxMemoryBytes ?? 1) > 0 else {
-            throw LyraError(.argument, "the limit of memory must be above 0")
-        }
         if options.speaks { try Session.requireSpeech(model) }
     }
 
@@ -80,7 +69,7 @@ public final class Session {
         let checkpoint = model.checkpoint
         var conversation = Conversation(
             caches: checkpoint.decoder.makeCaches(type: options.keyValueType),
-            sampler: try options.sampler(checkpoint.generationDefaults))
+            sampler: options.sampler(checkpoint.generationDefaults))
         if case .named(let name) = options.adapter {
             guard let index = checkpoint.adapterIndex(name) else {
                 throw LyraError(

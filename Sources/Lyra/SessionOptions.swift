@@ -33,7 +33,7 @@ public struct SessionOptions: Sendable {
     }
 
     public var sampling: Sampling?
-    /// Above 0.
+    /// Above 0 and finite.
     public var temperature: Float?
     /// Keep the k most likely; 0 keeps all.
     public var topK: Int?
@@ -41,29 +41,32 @@ public struct SessionOptions: Sendable {
     public var topP: Float?
     /// Drop those less likely than this times the most likely, in 0…1. Default: 0, none.
     public var minP: Float?
-    /// Above 0; 1 changes nothing.
+    /// Above 0 and finite; 1 changes nothing.
     public var repetitionPenalty: Float?
     /// The same seed and inputs give the same answer. Default: from the system's entropy.
     public var seed: UInt64?
-    /// Tokens of one answer. Default: 1024.
+    /// Tokens of one answer, 1 to 2^31 - 1. Default: 1024.
     public var maxNewTokens: Int?
-    /// Tokens of the whole conversation. Default: no limit.
+    /// Tokens of the whole conversation, 1 to 2^31 - 1. Default: no limit.
     public var maxContextTokens: Int?
     /// Whether answers are spoken as well.
     public var speaks = false
     public var adapter = AdapterChoice.automatic
     public var systemPrompt = ChatTemplate.defaultSystemPrompt
-    /// A larger picture is shrunk to this many pixels before it is encoded; at least 3136. Default: the checkpoint's.
+    /// A larger picture is shrunk to this many pixels before it is encoded; 3136 to 2^32. Default: the checkpoint's.
     public var maxImagePixels: Int?
-    /// A picture with more pixels is refused before it is decoded, and so is a video of such frames. Default: 2^27.
+    /// A picture with more pixels is refused before it is decoded, and so is a video of such frames. 1 to
+    /// 2^32; default: 2^27 for a picture, 2^25 for a frame.
     public var limitPixels: Int?
-    /// A longer video or sound is refused. Default: 24 hours of video, 10 minutes of sound. Speech has no limit.
+    /// A longer video or sound is refused, and sound over 24 hours in any case. Above 0, and 1e9 at most; default: 24 hours of
+    /// video, 10 minutes of sound. Speech has no limit.
     public var limitSeconds: Double?
 
     public var extractor = ExtractorChoice.checkpoint
     /// How keys and values are kept. Smaller types make room for longer conversations and are read faster.
     public var keyValueType = KeyValueType.float32
-    /// Bytes that keys, values and waiting prompt rows may take; more is refused before it is allocated. Default: no limit.
+    /// Bytes that keys, values and waiting prompt rows may take; more is refused before it is allocated. 1 to 2^50;
+    /// default: no limit.
     public var maxMemoryBytes: Int?
     /// Leaves out windows of speech that stay below -60 dB of full scale. The model was not trained so.
     public var skipsSilence = false
@@ -81,22 +84,11 @@ extension SessionOptions {
         }
     }
 
-    /// The sampler that these options and the checkpoint's defaults give.
-    ///
-    /// - Throws: `LyraError.argument` for a number out of its range.
-    func sampler(_ defaults: GenerationDefaults) throws -> Sampler {
-        func require(_ condition: Bool, _ message: String) throws {
-            guard condition else { throw LyraError(.argument, message) }
-        }
+    /// The sampler that these options, which were checked, and the checkpoint's defaults give.
+    func sampler(_ defaults: GenerationDefaults) -> Sampler {
         let temperature = temperature ?? (defaults.temperature > 0 ? defaults.temperature : 1)
         let (topK, topP, minP) = (topK ?? defaults.topK, topP ?? defaults.topP, minP ?? 0)
         let penalty = repetitionPenalty ?? defaults.repetitionPenalty
-        try require(
-            temperature > 0 && temperature.isFinite, "temperature must be a number above 0; greedy is a sampling")
-        try require(topK >= 0, "top_k must be at least 0")
-        try require(topP >= 0 && topP <= 1, "top_p must be in 0…1")
-        try require(minP >= 0 && minP <= 1, "min_p must be in 0…1")
-        try require(penalty > 0 && penalty.isFinite, "repetition_penalty must be a number above 0")
         let isGreedy = sampling.map { $0 == .greedy } ?? (!defaults.samples || defaults.temperature == 0)
         return Sampler(
             isGreedy: isGreedy, temperature: temperature, topK: topK, topP: topP, minP: minP,

@@ -75,7 +75,7 @@ extension Session {
     }
 
     private func adopt(_ header: StateHeader, caches: [KeyValueCache], options: SessionOptions) throws {
-        var sampler = try options.sampler(model.checkpoint.generationDefaults)
+        var sampler = options.sampler(model.checkpoint.generationDefaults)
         sampler.random = SplitMix64(seed: header.now.random)
         let now = header.now.conversation(caches, sampler)
         self.options = options

@@ -60,7 +60,7 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
     var result = VideoOptions()
     if given.frames_per_second != 0 { result.framesPerSecond = Double(given.frames_per_second) }
     if given.max_frames != 0 { result.maxFrames = Int(given.max_frames) }
-    result.withAudio = given.with_audio != 0
+    result.withAudio = try flag(given.with_audio, "with_audio")
     return result
 }
 

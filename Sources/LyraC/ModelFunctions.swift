@@ -46,7 +46,7 @@ private func staticString(_ string: String) -> UnsafePointer<CChar> {
 }
 
 private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
-    guard given.threads >= 0 else { throw LyraError(.argument, "threads is \(given.threads)") }
+    guard given.threads >= 0 else { throw outOfRange("threads", given.threads, "0 or more") }
     var options = ModelOptions()
     options.towersDirectory = try text(given.towers_dir, "towers_dir")
     options.vocoder = try text(given.vocoder, "vocoder")
@@ -55,7 +55,7 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
     case lyra_precision(LYRA_PRECISION_DEFAULT): break
     case lyra_precision(LYRA_PRECISION_EXACT): options.precision = .exact
     case lyra_precision(LYRA_PRECISION_FAST): options.precision = .fast
-    default: throw LyraError(.argument, "precision is \(given.precision), which is none")
+    default: throw outOfRange("precision", given.precision, "a LYRA_PRECISION_…, 0 to 2")
     }
     options.threads = given.threads > 0 ? Int(given.threads) : nil
     if let log = given.log {

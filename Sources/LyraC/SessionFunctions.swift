@@ -32,51 +32,63 @@ private func sessionOptions(_ given: lyra_session_options) throws -> SessionOpti
     case Int(LYRA_SAMPLING_DEFAULT): break
     case Int(LYRA_SAMPLING_GREEDY): options.sampling = .greedy
     case Int(LYRA_SAMPLING_RANDOM): options.sampling = .random
-    default: throw LyraError(.argument, "there is no sampling \(given.sampling)")
+    default: throw outOfRange("sampling", given.sampling, "a LYRA_SAMPLING_…, 0 to 2")
     }
-    for (name, value) in [
-        ("top_k", given.top_k), ("max_new_tokens", given.max_new_tokens),
-        ("max_context_tokens", given.max_context_tokens),
-    ] where value < 0 {
-        throw LyraError(.argument, "\(name) is \(value); it must be at least 0")
-    }
-    options.temperature = given.temperature == 0 ? nil : given.temperature
-    options.topK = given.top_k == 0 ? nil : Int(given.top_k)
-    options.topP = given.top_p == 0 ? nil : given.top_p
-    options.minP = given.min_p == 0 ? nil : given.min_p
-    options.repetitionPenalty = given.repetition_penalty == 0 ? nil : given.repetition_penalty
-    options.seed = given.seed == 0 ? nil : given.seed
-    options.maxNewTokens = given.max_new_tokens == 0 ? nil : Int(given.max_new_tokens)
-    options.maxContextTokens = given.max_context_tokens == 0 ? nil : Int(given.max_context_tokens)
-    guard given.max_image_pixels >= 0, given.limit_pixels >= 0, given.limit_seconds >= 0 else {
-        throw LyraError(.argument, "max_image_pixels, limit_pixels and limit_seconds must be at least 0")
-    }
-    options.maxImagePixels = given.max_image_pixels == 0 ? nil : Int(given.max_image_pixels)
-    options.limitPixels = given.limit_pixels == 0 ? nil : Int(given.limit_pixels)
-    options.limitSeconds = given.limit_seconds == 0 ? nil : given.limit_seconds
-    guard given.max_memory_bytes >= 0 else { throw LyraError(.argument, "max_memory_bytes must be at least 0") }
-    options.maxMemoryBytes = given.max_memory_bytes == 0 ? nil : Int(given.max_memory_bytes)
+    // Session.init checks the ranges; 0 is each option's default.
+    options.temperature = unlessZero(given.temperature)
+    options.topK = unlessZero(Int(given.top_k))
+    options.topP = unlessZero(given.top_p)
+    options.minP = unlessZero(given.min_p)
+    options.repetitionPenalty = unlessZero(given.repetition_penalty)
+    options.seed = unlessZero(given.seed)
+    options.maxNewTokens = unlessZero(Int(given.max_new_tokens))
+    options.maxContextTokens = unlessZero(Int(given.max_context_tokens))
+    options.maxImagePixels = unlessZero(Int(given.max_image_pixels))
+    options.limitPixels = unlessZero(Int(given.limit_pixels))
+    options.limitSeconds = unlessZero(given.limit_seconds)
+    options.maxMemoryBytes = unlessZero(Int(given.max_memory_bytes))
     options.extractor = try extractor(given)
     options.keyValueType = try keyValueType(given.kv_type)
-    options.skipsSilence = given.skip_silence != 0
-    options.speaks = given.speak != 0
+    options.skipsSilence = try flag(given.skip_silence, "skip_silence")
+    options.speaks = try flag(given.speak, "speak")
     if let adapter = try text(given.adapter, "adapter") { options.adapter = SessionOptions.AdapterChoice(adapter) }
     if let prompt = try text(given.system_prompt, "system_prompt") { options.systemPrompt = prompt }
     return options
 }
 
+private func unlessZero<Number: Numeric>(_ value: Number) -> Number? { value == 0 ? nil : value }
+
+func outOfRange(_ name: String, _ value: some Any, _ range: String) -> LyraError {
+    LyraError(.argument, "\(name) is \(value); it can be \(range)")
+}
+
+/// An option that is 0 or 1.
+func flag(_ value: Int32, _ name: String) throws -> Bool {
+    guard value == 0 || value == 1 else { throw outOfRange(name, value, "0 or 1") }
+    return value == 1
+}
+
 private func extractor(_ given: lyra_session_options) throws -> SessionOptions.ExtractorChoice {
+    for (name, value) in [("extractor_blocks", given.extractor_blocks), ("extractor_gap", given.extractor_gap)] {
+        guard 0...1024 ~= value else { throw outOfRange(name, value, "1 to 1024") }
+    }
+    guard 0...1 ~= given.extractor_keep else {
+        throw outOfRange("extractor_keep", given.extractor_keep, "above 0, and 1 at most")
+    }
     switch Int(given.extractor) {
     case Int(LYRA_EXTRACTOR_DEFAULT): return .checkpoint
     case Int(LYRA_EXTRACTOR_OFF): return .off
     case Int(LYRA_EXTRACTOR_ON):
-        guard given.extractor_blocks == 0 || given.extractor_gap == 0 else {
-            throw LyraError(.argument, "give extractor_blocks or extractor_gap, not both")
+        guard (given.extractor_blocks == 0) != (given.extractor_gap == 0) else {
+            throw LyraError(.argument, "give extractor_blocks or extractor_gap, one of them")
+        }
+        guard given.extractor_keep > 0 else {
+            throw outOfRange("extractor_keep", given.extractor_keep, "above 0, and 1 at most")
         }
         return given.extractor_gap == 0
             ? .on(try Extractor(blocks: Int(given.extractor_blocks), keep: given.extractor_keep))
             : .on(try Extractor(gap: Int(given.extractor_gap), keep: given.extractor_keep))
-    default: throw LyraError(.argument, "there is no extractor setting \(given.extractor)")
+    default: throw outOfRange("extractor", given.extractor, "a LYRA_EXTRACTOR_…, 0 to 2")
     }
 }
 
@@ -86,7 +98,7 @@ private func keyValueType(_ type: lyra_kv_type) throws -> KeyValueType {
     case Int(LYRA_KV_F16): .float16
     case Int(LYRA_KV_BF16): .bfloat16
     case Int(LYRA_KV_Q8): .int8
-    default: throw LyraError(.argument, "there is no kv_type \(type)")
+    default: throw outOfRange("kv_type", type, "a LYRA_KV_…, 0 to 3")
     }
 }
 

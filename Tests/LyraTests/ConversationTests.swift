@@ -185,7 +185,22 @@ import Testing
             { $0.topK = -1 }, { $0.topP = 1.5 }, { $0.topP = .nan }, { $0.minP = -0.1 }, { $0.minP = .nan },
             { $0.repetitionPenalty = 0 }, { $0.repetitionPenalty = .nan }, { $0.maxNewTokens = 0 },
             { $0.maxNewTokens = -5 }, { $0.maxContextTokens = 0 }, { $0.adapter = .named("song") },
+            { $0.topK = .max }, { $0.maxNewTokens = .max }, { $0.maxContextTokens = .max }, { $0.limitPixels = .max },
+            { $0.limitPixels = 0 }, { $0.maxImagePixels = .max }, { $0.maxImagePixels = .min },
+            { $0.maxMemoryBytes = .max }, { $0.maxMemoryBytes = .min }, { $0.limitSeconds = .nan },
+            { $0.limitSeconds = .infinity }, { $0.limitSeconds = -.leastNonzeroMagnitude },
         ]
         for change in changes { expect(.argument) { _ = try Golden.a.session(change) } }
+        let session = try Golden.a.session()
+        for rate in [0, -1, .nan, .infinity, 1001] {
+            var options = VideoOptions()
+            options.framesPerSecond = rate
+            expect(.argument, "frames_per_second is \(rate)") { try session.feed(videoFile: "none", options: options) }
+        }
+        for frames in [0, -1, 65_537, Int.min, Int.max] {
+            var options = VideoOptions()
+            options.maxFrames = frames
+            expect(.argument, "max_frames is \(frames)") { try session.feed(videoFile: "none", options: options) }
+        }
     }
 }

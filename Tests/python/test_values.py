@@ -27,6 +27,27 @@ def test_an_option_outside_of_its_range_is_named_with_it(model, name, value, mos
     refused(lambda: model.session(**{name: value}), f"{name} is {value}", f"0 to {most}")
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("temperature", 1e-50), ("temperature", float("nan")), ("temperature", 1e39), ("temperature", -1),
+        ("top_p", float("nan")), ("top_p", 1e-50), ("top_p", 1.5), ("min_p", float("inf")), ("min_p", -1e-40),
+        ("repetition_penalty", 1e-60), ("repetition_penalty", 10**400), ("limit_seconds", float("nan")),
+        ("limit_seconds", float("inf")), ("limit_seconds", -5e-324), ("max_memory_bytes", 2**63 - 1),
+        ("limit_pixels", 2**63 - 1), ("max_image_pixels", 3135), ("max_image_pixels", 2**63 - 1),
+        ("extractor", lyra.Extractor(1e-50, blocks=4)), ("extractor", lyra.Extractor(float("nan"), gap=1)),
+        ("adapter", "none\0"), ("system_prompt", "Be\0brief."),
+    ])
+def test_a_number_that_the_library_would_not_get_is_refused(model, name, value):
+    refused(lambda: model.session(**{name: value}), "keep" if name == "extractor" else name)
+
+
+def test_options_of_a_video_that_cannot_be_are_refused(session):
+    for fps in (float("nan"), 1e-50, -1, 1001):
+        refused(lambda: session.feed_video(b"", fps=fps), "fps" if fps == 1e-50 else "frames_per_second is")
+    refused(lambda: session.feed_video(b"", max_frames=65537), "max_frames is 65537")
+
+
 def test_threads_outside_of_their_range_are_named(checkpoint):
     refused(lambda: lyra.Model(checkpoint, threads=10**12), "threads is 1000000000000", f"0 to {INT32}")
 

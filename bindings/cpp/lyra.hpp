@@ -129,6 +129,12 @@ inline void check(lyra_status status) {
     if (status != LYRA_OK) throw Error(status, lyra_last_error());
 }
 
+/// A text that C ends at its first zero byte; with one inside it is refused instead of cut.
+inline const char *c_string(const char *name, const std::string &text) {
+    if (text.find('\0') == std::string::npos) return text.c_str();
+    throw Error(LYRA_E_ARGUMENT, std::string(name) + " has a zero byte in it");
+}
+
 /// The callbacks of a model, and the exception that one of them threw while the model was opened.
 struct Callbacks {
     std::function<void(lyra_log_level, std::string_view)> log;
@@ -264,8 +270,8 @@ public:
         c.max_new_tokens = options.max_new_tokens;
         c.max_context_tokens = options.max_context_tokens;
         c.speak = options.speak ? 1 : 0;
-        if (!options.adapter.empty()) c.adapter = options.adapter.c_str();
-        if (!options.system_prompt.empty()) c.system_prompt = options.system_prompt.c_str();
+        if (!options.adapter.empty()) c.adapter = detail::c_string("adapter", options.adapter);
+        if (!options.system_prompt.empty()) c.system_prompt = detail::c_string("system_prompt", options.system_prompt);
         c.max_image_pixels = options.max_image_pixels;
         c.limit_pixels = options.limit_pixels;
         c.limit_seconds = options.limit_seconds;

@@ -1,7 +1,9 @@
-"""Checks values before ctypes takes them, which cuts an integer that is too large without a word."""
+"""Checks values before ctypes takes them, which cuts without a word an integer that is too large, a number that is too small
+for a float, and a text at its first zero byte."""
 
 from __future__ import annotations
 
+import ctypes
 import operator
 from typing import Any
 
@@ -21,6 +23,28 @@ def integer(name: str, value: Any, most: int = INT32, least: int = 0) -> int:
     if not least <= whole <= most:
         raise LyraError(Status.ARGUMENT, f"{name} is {whole}; it can be {least} to {most}")
     return whole
+
+
+def real(name: str, value: Any, kind: Any = ctypes.c_float) -> float:
+    """``value`` as a float, whose range is the library's to check. Raises TypeError for what is no number, and LyraError:
+    ARGUMENT if ``kind`` would make it 0, which stands for the default, or cannot hold it."""
+    try:
+        given = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, not {_kind(value)}") from None
+    except OverflowError:
+        raise LyraError(Status.ARGUMENT, f"{name} is {value}, which is too large") from None
+    if given != 0 and kind(given).value == 0:
+        raise LyraError(Status.ARGUMENT, f"{name} is {given}, which is too small; 0 is the default")
+    return given
+
+
+def c_text(name: str, value: Any) -> bytes:
+    """As ``text``, for what ends at a zero byte. Raises LyraError: ARGUMENT if one is in it."""
+    data = text(name, value)
+    if 0 in data:
+        raise LyraError(Status.ARGUMENT, f"{name} has a zero byte in it")
+    return data
 
 
 def text(name: str, value: Any) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
 from . import _abi
-from ._values import integer
+from ._values import integer, real
 from .errors import LyraError, Status
 
 
@@ -48,7 +48,7 @@ def set_extractor(options: _abi.SessionOptions, choice: ExtractorChoice) -> None
     options.extractor = _abi.EXTRACTOR["on"]
     options.extractor_blocks = integer("blocks", choice.blocks or 0)
     options.extractor_gap = integer("gap", choice.gap or 0)
-    options.extractor_keep = choice.keep
+    options.extractor_keep = real("keep", choice.keep)
 
 
 def _unknown(choice: object) -> LyraError:

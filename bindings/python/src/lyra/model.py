@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional, Union
 
 from . import _abi
 from ._library import call, initialized
-from ._values import INT64, UINT64, integer, text
+from ._values import INT64, UINT64, c_text, integer, real
 from .errors import LyraError, Status
 from .extractor import ExtractorChoice, set_extractor
 from .session import Session
@@ -141,7 +141,7 @@ class Model:
         skip_silence: bool = False,
         max_memory_bytes: int = 0,
     ) -> Session:
-        """Begins a conversation. What is left out, or 0, has its default.
+        """Begins a conversation. What is left out, or 0, has its default; the ranges are those of lyra.h.
 
         Args:
             speak: Whether answers are spoken as well.
@@ -178,20 +178,20 @@ class Model:
             raise LyraError(Status.ARGUMENT, f"kv_type is {kv_type!r}; it can be {', '.join(_abi.KV_TYPES)}")
         options = initialized(_abi.SessionOptions, "lyra_session_options_init_size")
         options.sampling = _abi.SAMPLING["greedy" if temperature == 0 else sampling]
-        options.temperature = temperature or 0
+        options.temperature = real("temperature", temperature or 0)
         options.top_k = integer("top_k", top_k)
-        options.top_p = top_p
-        options.min_p = min_p
-        options.repetition_penalty = repetition_penalty
+        options.top_p = real("top_p", top_p)
+        options.min_p = real("min_p", min_p)
+        options.repetition_penalty = real("repetition_penalty", repetition_penalty)
         options.seed = integer("seed", seed, UINT64)
         options.max_new_tokens = integer("max_new_tokens", max_new_tokens)
         options.max_context_tokens = integer("max_context_tokens", max_context_tokens)
         options.speak = 1 if speak else 0
-        options.adapter = text("adapter", adapter)
-        options.system_prompt = None if system_prompt is None else text("system_prompt", system_prompt)
+        options.adapter = c_text("adapter", adapter)
+        options.system_prompt = None if system_prompt is None else c_text("system_prompt", system_prompt)
         options.max_image_pixels = integer("max_image_pixels", max_image_pixels, INT64)
         options.limit_pixels = integer("limit_pixels", limit_pixels, INT64)
-        options.limit_seconds = limit_seconds
+        options.limit_seconds = real("limit_seconds", limit_seconds, ctypes.c_double)
         set_extractor(options, extractor)
         options.kv_type = _abi.KV_TYPES[kv_type]
         options.skip_silence = 1 if skip_silence else 0

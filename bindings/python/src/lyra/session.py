@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generator, Iterable, Optional, 
 from . import _abi
 from ._library import call, initialized
 from ._sources import FileReader, Pixels, Samples
-from ._values import integer
+from ._values import integer, real
 from ._values import text as encoded
 from .errors import LyraError, Status
 from .events import Audio, End, Event, Phase, Progress, Text, Usage
@@ -136,8 +136,8 @@ class Session:
             source: The path of a file, which must stay in place until the turn's end; a file's ``bytes``; a binary file
                 object; or frames: anything with a buffer of uint8 of shape [frames, height, width, 3], all of which are
                 looked at.
-            fps: Frames a second that are looked at; 0: 2.
-            max_frames: At most so many, evenly over the whole video; 0: 16.
+            fps: Frames a second that are looked at, 1000 at most; 0: 2.
+            max_frames: At most so many, 65,536 at most, evenly over the whole video; 0: 16.
             with_audio: Whether the video's own audio follows its frames as speech.
 
         Raises:
@@ -153,7 +153,7 @@ class Session:
             )
             return
         options = initialized(_abi.VideoOptions, "lyra_video_options_init_size")
-        options.frames_per_second = fps
+        options.frames_per_second = real("fps", fps)
         options.max_frames = integer("max_frames", max_frames)
         options.with_audio = 1 if with_audio else 0
         self._feed_file("video", source, ctypes.byref(options))
