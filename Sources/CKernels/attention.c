@@ -33,7 +33,7 @@ static void attention_tile(void *context, size_t index) {
     memset(sums, 0, m * dim * sizeof(float));
     for (size_t r = 0; r < m; r++) row_max[r] = -INFINITY, row_sum[r] = 0;
     size_t past = s->kv_rows - s->rows, limit = s->causal ? past + first + rows : s->kv_rows;
-    for (size_t start = 0, n; start < limit; start += n) {
+    for (size_t start = 0, n; start < limit && !lk_interrupted(); start += n) {
         n = smaller(smaller(limit - start, TILE_KEYS), s->page_rows - start % s->page_rows);
         kv_tile k = tile_at(s, j->k_pages, j->k_scales, kv_head, start, n);
         kv_tile v = tile_at(s, j->v_pages, j->v_scales, kv_head, start, n);

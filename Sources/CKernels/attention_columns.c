@@ -33,7 +33,7 @@ static void find_sums(void *context, size_t index) {
     float *row_max = j->row_max + at, *row_sum = j->row_factor + at;
     gather(s, j->q, kv_head, first, rows, q);
     for (size_t r = 0; r < m; r++) row_max[r] = -INFINITY, row_sum[r] = 0;
-    for (size_t start = 0, n; start < s->kv_rows; start += n) {
+    for (size_t start = 0, n; start < s->kv_rows && !lk_interrupted(); start += n) {
         n = smaller(smaller(s->kv_rows - start, TILE_KEYS), s->page_rows - start % s->page_rows);
         kv_tile k = tile_at(s, j->k_pages, j->k_scales, kv_head, start, n);
         for (size_t r = 0; r < m; r++) columns[r] = n;
@@ -63,7 +63,7 @@ static void add_columns(void *context, size_t index) {
     for (size_t kv_head = 0; kv_head < s->kv_heads; kv_head++) {
         kv_tile k = tile_at(s, j->k_pages, j->k_scales, kv_head, start, n);
         if (room > FEW_QUERIES) k = widened(k, dim, wide);
-        for (size_t first = 0; first < s->rows; first += j->tile_rows) {
+        for (size_t first = 0; first < s->rows && !lk_interrupted(); first += j->tile_rows) {
             size_t rows = smaller(j->tile_rows, s->rows - first), at = (kv_head * s->rows + first) * j->group;
             gather(s, j->q, kv_head, first, rows, q);
             score(rows * j->group, dim, q, k, scores);

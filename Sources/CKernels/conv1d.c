@@ -41,8 +41,10 @@ static void run_task(void *context, size_t index) {
     size_t block = index / s->group_runs, group = index % s->group_runs * s->groups;
     size_t groups = divided_up(job->out_channels, GROUP), last = smaller(group + s->groups, groups);
     size_t column = block * s->columns, end = block + 1 == s->blocks ? job->out_columns : column + s->columns;
-    if (s->in_pairs) lk_packed_kernels()->conv1d(job, group, last, column, end);
-    else lk_kernels()->conv1d(job, group, last, column, end);
+    for (; group < last && !lk_interrupted(); group++) {
+        if (s->in_pairs) lk_packed_kernels()->conv1d(job, group, group + 1, column, end);
+        else lk_kernels()->conv1d(job, group, group + 1, column, end);
+    }
 }
 
 static void run(const lk_conv1d_job *job, int in_pairs) {

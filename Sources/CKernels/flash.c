@@ -175,7 +175,7 @@ static void run_task(void *context, size_t index) {
     }
     pack_queries(&t);
     size_t limit = s->causal ? s->kv_rows - s->rows + t.first + t.rows : s->kv_rows, blocks = blocks_of(t.queries);
-    for (size_t start = 0, n; start < limit; start += n) {
+    for (size_t start = 0, n; start < limit && !lk_interrupted(); start += n) {
         n = keys_from(&t, start, limit);
         pack_keys(&t, start, n);
         if (start + n < limit) ask_for_keys(&t, start + n, keys_from(&t, start + n, limit));

@@ -9,7 +9,7 @@ enum {
     FEW_ROWS = 32,       /* up to here streaming the weights beats widening them */
     DOT_COLUMNS = 64,    /* output columns of one task, streamed */
     BLOCK_COLUMNS = 128, /* output columns of one task, widened */
-    BLOCK_DEPTH = 1024   /* of k that is widened at once: 512 KB of floats, which stay in cache */
+    BLOCK_DEPTH = 1024   /* of k at once: widened, 512 KB of floats, which stay in cache; between two a task can end */
 };
 
 typedef struct linear_job {
@@ -52,21 +52,23 @@ static void gemm(const linear_job *j, size_t first, size_t columns, size_t k0, s
 static void many_rows(void *context, size_t index) {
     linear_job *j = context;
     size_t first = index * BLOCK_COLUMNS, columns = smaller(BLOCK_COLUMNS, j->n - first);
-    if (j->type == LK_F32 && (uintptr_t)j->w % 4 == 0) {
-        gemm(j, first, columns, 0, j->k, (const float *)(const void *)j->w + first * j->k, j->k);
-    } else {
-        float *wide = lk_scratch(0, BLOCK_COLUMNS * BLOCK_DEPTH);
-        if (!wide) {
-            atomic_store(&j->failed, 1);
-            return;
+    size_t size = j->type == LK_F32 ? 4 : 2;
+    int in_place = j->type == LK_F32 && (uintptr_t)j->w % 4 == 0;
+    float *wide = in_place ? NULL : lk_scratch(0, BLOCK_COLUMNS * BLOCK_DEPTH);
+    if (!wide && !in_place) {
+        atomic_store(&j->failed, 1);
+        return;
+    }
+    for (size_t k0 = 0; k0 < j->k && !lk_interrupted(); k0 += BLOCK_DEPTH) {
+        size_t depth = smaller(BLOCK_DEPTH, j->k - k0);
+        const char *w = j->w + (first * j->k + k0) * size;
+        if (in_place) {
+            gemm(j, first, columns, k0, depth, (const float *)(const void *)w, j->k);
+            continue;
         }
-        size_t size = j->type == LK_F32 ? 4 : 2;
-        for (size_t k0 = 0; k0 < j->k; k0 += BLOCK_DEPTH) {
-            size_t depth = smaller(BLOCK_DEPTH, j->k - k0);
-            for (size_t c = 0; c < columns; c++)
-                lk_kernels()->widen(wide + c * depth, j->w + ((first + c) * j->k + k0) * size, j->type, depth);
-            gemm(j, first, columns, k0, depth, wide, depth);
-        }
+        for (size_t c = 0; c < columns; c++)
+            lk_kernels()->widen(wide + c * depth, w + c * j->k * size, j->type, depth);
+        gemm(j, first, columns, k0, depth, wide, depth);
     }
     finish(j, first, columns);
 }

@@ -78,6 +78,7 @@ static void run_panels(const packed_job *j, const lk_packed_product *product, si
     for (size_t r = 0, rows; r < j->m; r += rows) {
         rows = tile_rows(j, r);
         for (size_t p = first; p < last; p++) {
+            if (lk_interrupted()) return;
             float sums[LK_TILE_ROWS_BF16 * LK_PANEL] __attribute__((aligned(64)));
             size_t all = kernel_rows(j, rows);
             lk_packed_kernels()->multiply(sums, j->tiles + r * j->row_bytes, all,

@@ -20,6 +20,7 @@ typedef struct job {
     void (*task)(void *, size_t);
     void *context;
     size_t count;
+    const int32_t *interrupt; /* the caller's */
 } job;
 
 static pthread_mutex_t owner_lock = PTHREAD_MUTEX_INITIALIZER; /* held by the caller whose job runs */
@@ -46,9 +47,11 @@ static atomic_size_t next_index;
 static atomic_int sleepers;
 static atomic_int quitting;
 
+/* The tasks that are left once the caller is interrupted are skipped: what the job made is of no use to it then. */
 static void work(void) {
     size_t i;
-    while ((i = atomic_fetch_add_explicit(&next_index, 1, memory_order_relaxed)) < current.count)
+    while (!lk_is_raised(current.interrupt) &&
+           (i = atomic_fetch_add_explicit(&next_index, 1, memory_order_relaxed)) < current.count)
         current.task(current.context, i);
 }
 
@@ -93,7 +96,9 @@ static void *worker_main(void *argument) {
         seen = number(atomic_load(&state));
         if (atomic_load(&quitting)) return NULL;
         if (!join(seen)) continue;
+        lk_bind_interrupt(current.interrupt); /* for looks within a task */
         work();
+        lk_bind_interrupt(NULL);
         atomic_fetch_sub(&state, 1);
     }
 }
@@ -218,57 +223,14 @@ int lk_threads(void) {
 void lk_parallel(size_t count, void (*task)(void *, size_t), void *context) {
     int alone = count < 2 || (lk_threads() == 1 && worker_count == 0);
     if (alone || pthread_mutex_trylock(&owner_lock) != 0) {
-        for (size_t i = 0; i < count; i++) task(context, i);
+        for (size_t i = 0; i < count && !lk_interrupted(); i++) task(context, i);
         return;
     }
     resize();
-    current = (job){task, context, count};
+    current = (job){task, context, count, lk_bound_interrupt()};
     atomic_store(&next_index, 0);
     announce(OPEN);
     work();
     close_job();
     pthread_mutex_unlock(&owner_lock);
-}
-
-/* ------------------------------------------------------------------------------------------------ scratch per thread */
-
-typedef struct scratch {
-    float *memory[2];
-    size_t floats[2];
-} scratch;
-
-static pthread_key_t scratch_key;
-static int has_key;
-static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
-
-static void free_scratch(void *p) {
-    free(((scratch *)p)->memory[0]);
-    free(((scratch *)p)->memory[1]);
-    free(p);
-}
-
-/* The host may have used up all keys. */
-static void make_key(void) { has_key = pthread_key_create(&scratch_key, free_scratch) == 0; }
-
-float *lk_scratch(int slot, size_t floats) {
-    pthread_once(&scratch_once, make_key);
-    if (!has_key) return NULL;
-    scratch *s = pthread_getspecific(scratch_key);
-    if (!s) {
-        s = calloc(1, sizeof *s);
-        if (!s || pthread_setspecific(scratch_key, s) != 0) {
-            free(s);
-            return NULL;
-        }
-    }
-    if (s->floats[slot] < floats) {
-        free(s->memory[slot]);
-        s->floats[slot] = 0;
-        s->memory[slot] = NULL;
-        void *memory = NULL;
-        if (posix_memalign(&memory, 64, (floats + 16) * sizeof(float)) != 0) return NULL;
-        s->memory[slot] = memory;
-        s->floats[slot] = floats;
-    }
-    return s->memory[slot];
 }

@@ -71,6 +71,10 @@ const lk_table *lk_kernels(void);
 /* Keeps OpenBLAS to the thread that calls it: the pool shares the work. To be called before a pool's task uses it. */
 void lk_calm_blas(void);
 
+/* The calling thread's word, and whether a word interrupts. */
+const int32_t *lk_bound_interrupt(void);
+int lk_is_raised(const int32_t *interrupt);
+
 /* At least `floats` floats that belong to the calling thread until its next call with the same slot (0 or 1); null if
  * there is no memory. */
 float *lk_scratch(int slot, size_t floats);

@@ -50,7 +50,8 @@ public final class Model: Sendable {
         let before = lk_threads()
         lk_set_threads(Int32(clamping: options.threads ?? 0))
         do {
-            checkpoint = try Checkpoint.open(path, options: opening)
+            // A reader's callback may open a model within another session's step.
+            checkpoint = try Interruption.never { try Checkpoint.open(path, options: opening) }
         } catch {
             lk_set_threads(before)
             throw error

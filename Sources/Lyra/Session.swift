@@ -151,6 +151,10 @@ public final class Session {
     ///
     /// - Throws: `LyraError.state` if nothing was fed; any other error takes the turn back and ends it.
     public func step() throws -> SessionEvents {
+        try control.interruption.during(boundStep)
+    }
+
+    private func boundStep() throws -> SessionEvents {
         guard !phase.isFeeding else { return try workAhead() }
         let events = try advance()
         if events.contains(.end) { BufferPool.trim() }
@@ -162,7 +166,7 @@ public final class Session {
         do {
             return try work()
         } catch {
-            // A decoder that was interrupted by the request is no failure.
+            // Work that was interrupted by the request is no failure.
             if let events = obeyRequest() { return events }
             takeBack(.failed)
             BufferPool.trim()
@@ -202,9 +206,9 @@ public final class Session {
     /// Ends the turn if another thread asked for it.
     private func obeyRequest() -> SessionEvents? {
         switch control.current {
-        case .idle, .active:
+        case .idle, .active, .answering:
             return nil
-        case .stopRequested:
+        case .stopRequested, .stopAtOnce:
             audio.removeAll()
             guard case .answering(let answer) = phase, !answer.tokens.isEmpty else {
                 takeBack(.stopped)
@@ -264,7 +268,10 @@ public final class Session {
         var events = SessionEvents()
         let new = try answer.sayToken(&conversation)
         if let token = answer.tokens.last, answer.tokens.count > spent.generatedTokens {
-            if spent.generatedTokens == 0 { spent.timings.firstToken = milliseconds() - turnStart }
+            if spent.generatedTokens == 0 {
+                control.beginAnswer()
+                spent.timings.firstToken = milliseconds() - turnStart
+            }
             spent.generatedTokens = answer.tokens.count
             progress.done = answer.tokens.count
             tokens.append([token])

@@ -40,7 +40,9 @@ extension Session {
         try file.write(integer: Session.version)
         try file.write(integer: UInt64(header.count))
         try file.write(header)
-        for cache in conversation.caches { try cache.forEachPiece { try file.write($0) } }
+        try control.interruption.during {
+            for cache in conversation.caches { try cache.forEachPiece { try file.write($0) } }
+        }
         try file.commit()
     }
 

@@ -69,6 +69,7 @@ public struct Decoder: Sendable {
         let hidden = configuration.hiddenSize
         return try Tensor([ids.count, hidden]) { out in
             for (row, id) in ids.enumerated() {
+                if row % 1024 == 0 { try Interruption.check() }
                 guard id >= 0, Int(id) < embeddings.outputs else {
                     throw LyraError(.argument, "token \(id) is outside the model's vocabulary of \(embeddings.outputs)")
                 }

@@ -127,8 +127,9 @@ public struct SoundEncoder: Sendable {
         let patches = clipRows - 1, size = kernel * kernel
         return try Tensor([clips.rows * patches, size]) { out in
             var target = out
-            clips.withValues { values in
+            try clips.withValues { values in
                 for clip in 0..<clips.rows {
+                    try Interruption.check()
                     let picture = values + clip * bands * frames
                     for top in Swift.stride(from: 0, through: bands - kernel, by: Self.stride) {
                         for left in Swift.stride(from: 0, through: frames - kernel, by: Self.stride) {

@@ -159,6 +159,7 @@ public struct VisionEncoder: Sendable {
         let angles = try Tensor([height * width, half]) { out in
             var row = out
             for top in stride(from: 0, to: height, by: merge) {
+                try Interruption.check()
                 for left in stride(from: 0, to: width, by: merge) {
                     for y in top..<top + merge {
                         for x in left..<left + merge {

@@ -72,6 +72,7 @@ final class VocoderDurationStream {
         }
         let plain = result
         lk_layer_norm(&result, plain, layer.normWeight, layer.normBias, made, convolution.outputs, 1e-5)
+        try Interruption.check()
         withExtendedLifetime(memory) {}
         return result
     }

@@ -65,6 +65,7 @@ struct VocoderConvolution: Sendable {
             }
         }
         withExtendedLifetime(packed) {}
+        try Interruption.check()
         guard status == LK_OK else { throw LyraError(.memory, "no memory for a convolution") }
     }
 }

@@ -119,8 +119,9 @@ public struct WhisperEncoder: Sendable {
         let frames = x.count / channels
         let rows = (frames + stride - 1) / stride
         return try Tensor([rows, channels * 3]) { out in
-            x.withValues { values in
+            try x.withValues { values in
                 for row in 0..<rows {
+                    if row % 64 == 0 { try Interruption.check() }
                     let target = out + row * channels * 3
                     for tap in 0..<3 {
                         let frame = row * stride + tap - 1

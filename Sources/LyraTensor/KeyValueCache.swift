@@ -110,9 +110,10 @@ public final class KeyValueCache {
     /// Rounds the pages that are not among the newest any more: after a layer has run, so that a prompt's rows see each
     /// other as they are.
     ///
-    /// - Throws: `LyraError.memory`; the pages that are left stay as they are then.
+    /// - Throws: `LyraError.memory`, or `.state` if the work is interrupted; the pages that are left stay as they are then.
     public func narrow() throws {
         while type != .float32, (narrowPages + 1) * Self.pageRows + wideRows <= rows {
+            try Interruption.check()
             let page = narrowPages
             let made = try [keyPages[page], valuePages[page]].map { wide in
                 let storage = try FloatStorage(mapping: pageFloats(type))
@@ -259,6 +260,7 @@ extension KeyValueCache {
             let status = queries.withValues { values in
                 withUnsafePointer(to: shape) { lk_attention_columns(out, values, keys, scales, $0) }
             }
+            try Interruption.check()
             guard status == LK_OK else {
                 throw LyraError(.memory, "no memory for the scores of \(rows) tokens by \(queries.rows)")
             }
@@ -294,8 +296,11 @@ extension KeyValueCache {
     /// Shows the stored bytes of all rows, in pieces: the keys, then the values of the first page, of the second, and so
     /// on; of each, for every head, its rows that are there, and, where the type has scales, theirs as a piece of their
     /// own. A piece is valid during the call.
-    public func forEachPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) rethrows {
+    ///
+    /// - Throws: what `body` throws, and `LyraError.state` if the work is interrupted.
+    public func forEachPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
         for page in keyPages.indices {
+            try Interruption.check()
             for storage in [keyPages[page], valuePages[page]] {
                 for piece in pieces(storage, page, rows: min(rows - page * Self.pageRows, Self.pageRows)) {
                     try body(UnsafeRawBufferPointer(piece))

@@ -9,16 +9,19 @@ public struct Tensor: @unchecked Sendable {
 
     /// Makes a tensor of `shape` and lets `fill` write all of it.
     ///
-    /// - Throws: `LyraError.memory` if there is no room for it, and what `fill` throws.
+    /// - Throws: `LyraError.memory` if there is no room for it, `.state` if `fill` was interrupted, and what `fill` throws.
     public init(_ shape: [Int], fill: (UnsafeMutablePointer<Float>) throws -> Void) throws {
         let storage = try FloatStorage(count: FloatStorage.count(of: shape))
         try fill(storage.base)
+        try Interruption.check()
         self.init(shape, storage: storage, offset: 0)
     }
 
     public init(zeros shape: [Int]) throws {
         let count = try FloatStorage.count(of: shape)
-        try self.init(shape) { $0.update(repeating: 0, count: count) }
+        try self.init(shape) { base in
+            try Tensor.forEachPiece(of: count) { (base + $0.lowerBound).update(repeating: 0, count: $0.count) }
+        }
     }
 
     /// - Throws: `LyraError.argument` if there are not as many values as `shape` says.
@@ -50,7 +53,7 @@ public struct Tensor: @unchecked Sendable {
         return try Tensor([parts.reduce(0) { $0 + $1.rows }, columns]) { out in
             var target = out
             for part in parts {
-                part.withValues { target.update(from: $0, count: part.count) }
+                try part.withValues { try copy(part.count, from: $0, to: target) }
                 target += part.count
             }
         }
@@ -85,12 +88,36 @@ public struct Tensor: @unchecked Sendable {
     }
 
     /// Writes values: into this memory if nobody else holds it, otherwise into a copy.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room for a copy; `.state` if the work was interrupted, after which the
+    ///   values are anything; and what `body` throws.
     public mutating func withMutableValues<R>(_ body: (UnsafeMutablePointer<Float>) throws -> R) throws -> R {
         if !isKnownUniquelyReferenced(&storage) {
-            self = try Tensor(shape) { copy in withValues { copy.update(from: $0, count: count) } }
+            self = try Tensor(shape) { copy in try withValues { try Tensor.copy(count, from: $0, to: copy) } }
         }
         defer { withExtendedLifetime(storage) {} }
-        return try body(storage.base + offset)
+        let result = try body(storage.base + offset)
+        try Interruption.check()
+        return result
+    }
+
+    /// Elements that are handled between two looks at whether the work is interrupted.
+    private static let piece = 1 << 20
+
+    /// Runs `body` for the pieces of `count` elements, in their order.
+    ///
+    /// - Throws: `LyraError.state` if the work is interrupted.
+    static func forEachPiece(of count: Int, _ body: (Range<Int>) -> Void) throws {
+        for start in stride(from: 0, to: count, by: piece) {
+            try Interruption.check()
+            body(start..<min(count, start + piece))
+        }
+    }
+
+    private static func copy(
+        _ count: Int, from source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>
+    ) throws {
+        try forEachPiece(of: count) { (target + $0.lowerBound).update(from: source + $0.lowerBound, count: $0.count) }
     }
 
     /// Writes `new` over rows from `first` on; they must fit.
@@ -101,7 +128,9 @@ public struct Tensor: @unchecked Sendable {
             throw LyraError(.argument, "rows \(new.shape) do not fit at row \(first) of \(shape)")
         }
         let offset = first * columns
-        try withMutableValues { target in new.withValues { (target + offset).update(from: $0, count: new.count) } }
+        try withMutableValues { target in
+            try new.withValues { try Tensor.copy(new.count, from: $0, to: target + offset) }
+        }
     }
 
     /// The rows that `indices` name, in that order, as a tensor of their own.
@@ -112,8 +141,9 @@ public struct Tensor: @unchecked Sendable {
             throw LyraError(.argument, "row \(wrong) is not in a tensor of shape \(shape)")
         }
         return try Tensor([indices.count] + shape.dropFirst()) { out in
-            withValues { values in
+            try withValues { values in
                 for (row, index) in indices.enumerated() {
+                    if row % 1024 == 0 { try Interruption.check() }
                     (out + row * columns).update(from: values + index * columns, count: columns)
                 }
             }
@@ -122,7 +152,11 @@ public struct Tensor: @unchecked Sendable {
 
     /// A function of every value, one by one.
     public func mapped(_ function: (Float) -> Float) throws -> Tensor {
-        try Tensor(shape) { out in withValues { values in for i in 0..<count { out[i] = function(values[i]) } } }
+        try Tensor(shape) { out in
+            try withValues { values in
+                try Tensor.forEachPiece(of: count) { for i in $0 { out[i] = function(values[i]) } }
+            }
+        }
     }
 
     public var values: [Float] {

@@ -35,7 +35,8 @@ public struct WeightProduct {
     /// without waiting.
     ///
     /// - Parameter x: [rows, inputs]
-    /// - Throws: `LyraError.format` if x or a bias does not fit, `LyraError.memory` if there is no room; y is then undefined.
+    /// - Throws: `LyraError.format` if x or a bias does not fit, `LyraError.memory` if there is no room, `.state` if the work
+    ///   was interrupted; y is then undefined.
     public static func run(_ products: [WeightProduct], of x: Tensor) throws {
         for product in products {
             let weight = product.weight
@@ -54,6 +55,7 @@ public struct WeightProduct {
             }
         }
         withExtendedLifetime(products) {}
+        try Interruption.check()
         guard done else { throw LyraError(.memory, "no memory for a matrix product") }
     }
 

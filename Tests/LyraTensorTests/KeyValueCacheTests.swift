@@ -21,9 +21,9 @@ import Testing
         return cache
     }
 
-    private func pieces(_ cache: KeyValueCache) -> [[UInt8]] {
+    private func pieces(_ cache: KeyValueCache) throws -> [[UInt8]] {
         var all: [[UInt8]] = []
-        cache.forEachPiece { all.append(Array($0)) }
+        try cache.forEachPiece { all.append(Array($0)) }
         return all
     }
 
@@ -71,12 +71,12 @@ import Testing
             #expect(cache.rows == kept)
             // Without a page that was narrowed, as if the rows had never been there.
             if narrow == 0 { #expect(try pieces(cache) == pieces(filled(kept, type))) }
-            let before = pieces(cache)
+            let before = try pieces(cache)
             let zeros = [Float](repeating: 0, count: 10 * 40)
             try cache.append(keys: zeros, values: zeros, stride: 10, count: 40)
             cache.truncate(to: kept)
             cache.truncate(to: kept + 100)
-            #expect(pieces(cache) == before)
+            #expect(try pieces(cache) == before)
         }
         let cache = try filled(3, type)
         cache.truncate(to: -1)
@@ -86,7 +86,7 @@ import Testing
     /// Rows that came after a mark go, and older ones that were rounded since are as they were.
     @Test(arguments: KeyValueType.allCases) func aMarkBringsBackWhatWasRounded(_ type: KeyValueType) throws {
         for rows in [0, 1, 256, 300, 767, 1000] {
-            let cache = try filled(rows, type), before = pieces(cache), bytes = cache.byteCount
+            let cache = try filled(rows, type), before = try pieces(cache), bytes = cache.byteCount
             let mark = cache.mark()
             let more = [Float](repeating: 3, count: 10 * 900)
             for _ in 0..<2 {
@@ -94,7 +94,7 @@ import Testing
                 try cache.narrow()
                 #expect(cache.narrowPages == (type == .float32 ? 0 : (rows + 900 - 512) / 256))
                 cache.restore(to: mark)
-                #expect(cache.rows == rows && cache.byteCount == bytes && pieces(cache) == before)
+                #expect(try cache.rows == rows && cache.byteCount == bytes && pieces(cache) == before)
             }
         }
         let cache = try filled(700, type), part = cache.mark(rows: 300)
@@ -142,7 +142,7 @@ import Testing
             caches.append(cache)
         }
         for original in caches {
-            let rows = original.rows, saved = pieces(original)
+            let rows = original.rows, saved = try pieces(original)
             let narrow = min(original.narrowPages * KeyValueCache.pageRows, rows)
             let bytes = 4 * ((rows - narrow) * 20 + narrow * (type == .int8 ? 5 + 4 : 10))
             #expect(saved.reduce(0) { $0 + $1.count } == bytes, "nothing but the rows that are there")
@@ -154,7 +154,7 @@ import Testing
                 next += 1
             }
             #expect(next == saved.count && copy.rows == rows && copy.byteCount == original.byteCount)
-            #expect(pieces(copy) == saved)
+            #expect(try pieces(copy) == saved)
             if rows > 0 {
                 let want = try original.attend(queries: queries, stride: 20, rows: 1, heads: 4)
                 #expect(try copy.attend(queries: queries, stride: 20, rows: 1, heads: 4).values == want.values)
@@ -188,12 +188,12 @@ import Testing
                     }
                 }
             }
-            #expect(pieces(cache) == want, "\(type)")
+            #expect(try pieces(cache) == want, "\(type)")
         }
     }
 
     @Test(arguments: KeyValueType.allCases) func aCacheThatCouldNotComeBackIsEmpty(_ type: KeyValueType) throws {
-        let count = pieces(try filled(700, type, wideRows: 0)).count
+        let count = try pieces(filled(700, type, wideRows: 0)).count
         for failing in 0..<count {
             let cache = try filled(300, type)
             var next = 0

@@ -264,19 +264,19 @@ import Testing
     {
         let golden = Golden.a
         let session = try golden.session { ($0.keyValueType, $0.adapter) = (type, .named("speech")) }
-        func pieces() -> [[UInt8]] {
+        func pieces() throws -> [[UInt8]] {
             var all: [[UInt8]] = []
-            for cache in session.conversation.caches { cache.forEachPiece { all.append(Array($0)) } }
+            for cache in session.conversation.caches { try cache.forEachPiece { all.append(Array($0)) } }
             return all
         }
         _ = try session.ask("What is said?", hearing: golden.shortRecording)
-        let before = pieces()
+        let before = try pieces()
         try session.feed(pcm: golden.longRecording)
         while try session.step().contains(.progress) {}
         #expect(session.conversation.caches.allSatisfy { $0.narrowPages > 0 })
         session.control.cancel()
         _ = try session.step()
-        #expect(pieces() == before)
+        #expect(try pieces() == before)
     }
 
     // MARK: Limits

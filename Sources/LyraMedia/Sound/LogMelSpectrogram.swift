@@ -45,7 +45,7 @@ public struct LogMelSpectrogram: Sendable {
     ///   - pcm: Samples at the configuration's rate: at most a window; fewer are followed by silence.
     ///   - features: Room for `outputCount` values: [mels, frames], row-major.
     /// - Throws: `LyraError(.argument)` if there are more samples than a window has or the room has another size; `.format` if
-    ///   a sample is NaN, infinite or absurd.
+    ///   a sample is NaN, infinite or absurd; `.state` if the work is interrupted.
     public func callAsFunction(
         _ pcm: UnsafeBufferPointer<Float>, into features: UnsafeMutableBufferPointer<Float>
     ) throws {
@@ -57,7 +57,7 @@ public struct LogMelSpectrogram: Sendable {
             throw LyraError(.argument, "mel features: room for \(features.count) values, but there are \(outputCount)")
         }
         try AudioLimits.checkFinite(pcm, channels: 1, firstFrame: 0, name: "mel features")
-        let largest = logarithms(of: pcm, into: output)
+        let largest = try logarithms(of: pcm, into: output)
         let least = max(largest, Self.floor) - Self.dynamicRange
         for index in 0..<features.count { output[index] = (max(output[index], least) + 4) * 0.25 }
     }
@@ -65,7 +65,7 @@ public struct LogMelSpectrogram: Sendable {
     // MARK: Frames
 
     /// Writes log10 of the mel powers, [mels, frames], and returns the largest.
-    private func logarithms(of pcm: UnsafeBufferPointer<Float>, into output: UnsafeMutablePointer<Float>) -> Float {
+    private func logarithms(of pcm: UnsafeBufferPointer<Float>, into output: UnsafeMutablePointer<Float>) throws -> Float {
         let length = configuration.fftLength
         let bins = length / 2 + 1
         let frames = configuration.frameCount
@@ -78,6 +78,7 @@ public struct LogMelSpectrogram: Sendable {
         let powers = room + 4 * length
 
         for first in stride(from: 0, to: frames, by: Self.framesPerGroup) {
+            try Interruption.check()
             let count = min(Self.framesPerGroup, frames - first)
             if isSilent(frames: first..<first + count, sampleCount: pcm.count) {
                 for mel in 0..<configuration.melCount {

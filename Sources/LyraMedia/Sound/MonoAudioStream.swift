@@ -34,10 +34,11 @@ public final class MonoAudioStream {
 
     /// Reads at most `buffer.count` samples. Fewer come only at the end, or when an unfinished `PCMQueue` has run dry.
     /// - Returns: The number of samples read; 0 at the end.
-    /// - Throws: What the source throws. Samples before the error that were not yet returned are lost.
+    /// - Throws: What the source throws, `LyraError.state` if the work is interrupted. Samples before the error that were not yet returned are lost.
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         var filled = 0
         while filled < buffer.count, !isEmptied {
+            try Interruption.check()
             let rest = UnsafeMutableBufferPointer(rebasing: buffer[filled...])
             if !unread.isEmpty {
                 filled += resample(into: rest)
