@@ -16,6 +16,8 @@ struct Answer {
     /// Tokens of the conversation so far, for the repetition penalty.
     private var seen: Set<Int32> = []
     private(set) var stop = StopReason.none
+    /// Whether it ends where it was asked to.
+    private(set) var isStopped = false
     private var speech: SpokenAnswer?
 
     init(_ checkpoint: Checkpoint, firstRow: Tensor, options: SessionOptions, maxTokens: Int) throws {
@@ -28,7 +30,7 @@ struct Answer {
     }
 
     var isDone: Bool { isSaid && (speech?.isDone ?? true) }
-    private var isSaid: Bool { stop != .none }
+    private var isSaid: Bool { stop != .none || isStopped }
 
     /// Whether the next step is speech: it comes before the next word, so that audio is early.
     var hasSpeechToMake: Bool { speech.map { $0.hasWork } ?? false }
@@ -60,6 +62,13 @@ struct Answer {
     /// One piece of speech: the units of a token, or a piece of waveform.
     mutating func makeSpeech() throws -> (units: [Int32], audio: [Float]) {
         try speech?.step() ?? ([], [])
+    }
+
+    /// Says no further word. → whether speech of those that were said is still to be made
+    mutating func stopSaying() -> Bool {
+        isStopped = true
+        speech?.finish()
+        return !isDone
     }
 
     /// Writes down how the answer stands in the conversation, so that a further turn can follow it.

@@ -6,9 +6,10 @@ import LyraTensor
 extension Session {
     /// Adds typed text, in UTF-8.
     public func feed(text: some Sequence<UInt8>) throws {
-        try beginFeeding()
-        endRecording()
-        intake.add(.text(Array(text)))
+        try feeding {
+            endRecording()
+            intake.add(.text(Array(text)))
+        }
     }
 
     public func feed(text: String) throws { try feed(text: text.utf8) }
@@ -17,45 +18,53 @@ extension Session {
     ///
     /// - Throws: `LyraError.missing` if the model does not hear.
     public func feed(speech source: any SampleSource) throws {
-        try beginFeeding()
-        add(.speech(try speechEncoding(source)))
+        try feeding {
+            add(.speech(try speechEncoding(source)))
+        }
     }
 
     public func feed(speechFile path: String) throws {
-        _ = try model.checkpoint.speechInput.get()
-        try feed(speech: AudioDecoder.open(path: path, limits: mediaLimits, interrupted: isInterrupted))
+        try feeding {
+            _ = try model.checkpoint.speechInput.get()
+            try feed(speech: AudioDecoder.open(path: path, limits: mediaLimits, interrupted: isInterrupted))
+        }
     }
 
     /// Adds a recording that `reader` gives the bytes of.
     public func feed(speechReader reader: any ByteReader) throws {
-        _ = try model.checkpoint.speechInput.get()
-        try feed(
-            speech: AudioDecoder.open(
-                reader: reader, name: "audio from a reader", limits: mediaLimits, interrupted: isInterrupted))
+        try feeding {
+            _ = try model.checkpoint.speechInput.get()
+            try feed(
+                speech: AudioDecoder.open(
+                    reader: reader, name: "audio from a reader", limits: mediaLimits, interrupted: isInterrupted))
+        }
     }
 
     /// Adds a recording from a file's bytes, which are copied.
     public func feed(speechBytes bytes: UnsafeRawBufferPointer) throws {
-        _ = try model.checkpoint.speechInput.get()
-        try feed(
-            speech: AudioDecoder.open(
-                reader: MemoryReader(copying: bytes), name: "audio in memory", limits: mediaLimits,
-                interrupted: isInterrupted))
+        try feeding {
+            _ = try model.checkpoint.speechInput.get()
+            try feed(
+                speech: AudioDecoder.open(
+                    reader: MemoryReader(copying: bytes), name: "audio in memory", limits: mediaLimits,
+                    interrupted: isInterrupted))
+        }
     }
 
     /// Adds samples of speech. Consecutive calls continue one recording, until `endRecording` or another feed.
     ///
     /// - Parameter samples: interleaved floats in -1…1
     public func feed(pcm samples: UnsafeBufferPointer<Float>, channels: Int, sampleRate: Int) throws {
-        try beginFeeding()
-        if let openRecording {
-            try openRecording.append(samples, sampleRate: sampleRate, channels: channels)
-            return
+        try feeding {
+            if let openRecording {
+                try openRecording.append(samples, sampleRate: sampleRate, channels: channels)
+                return
+            }
+            let queue = try PCMQueue(sampleRate: sampleRate, channels: channels)
+            try queue.append(samples, sampleRate: sampleRate, channels: channels)
+            intake.add(.speech(try speechEncoding(queue)))
+            openRecording = queue
         }
-        let queue = try PCMQueue(sampleRate: sampleRate, channels: channels)
-        try queue.append(samples, sampleRate: sampleRate, channels: channels)
-        intake.add(.speech(try speechEncoding(queue)))
-        openRecording = queue
     }
 
     /// Finishes the recording that `feed(pcm:)` began.
@@ -70,9 +79,10 @@ extension Session {
     ///
     /// - Throws: `LyraError.missing` if the model does not see.
     public func feed(image: RGBImage) throws {
-        try beginFeeding()
-        let vision = try model.checkpoint.visionInput.get()
-        add(.vision(VisionEncoding(image, vision, preparation: preparation(vision))))
+        try feeding {
+            let vision = try model.checkpoint.visionInput.get()
+            add(.vision(VisionEncoding(image, vision, preparation: preparation(vision))))
+        }
     }
 
     /// Adds a picture from a file, which is decoded at once: JPEG, PNG, WebP, GIF, BMP, TIFF.
@@ -92,10 +102,11 @@ extension Session {
     }
 
     private func feed(imageReader reader: any ByteReader, name: String) throws {
-        try beginFeeding()
-        _ = try model.checkpoint.visionInput.get()
-        try feed(
-            image: ImageDecoder.decode(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted))
+        try feeding {
+            _ = try model.checkpoint.visionInput.get()
+            try feed(
+                image: ImageDecoder.decode(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted))
+        }
     }
 
     /// Adds a video from a file, which must stay in place until the turn's end.
@@ -116,27 +127,29 @@ extension Session {
 
     private func feed(videoReader reader: any ByteReader, name: String, _ options: VideoOptions) throws {
         try options.check()
-        try beginFeeding()
-        let vision = try model.checkpoint.visionInput.get()
-        let sampling = try VideoSampling(framesPerSecond: options.framesPerSecond, maxFrames: options.maxFrames)
-        let video = try VideoDecoder(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted)
-        var speech: SpeechEncoding?
-        if options.withAudio {
-            _ = try model.checkpoint.speechInput.get()
-            speech = try speechEncoding(
-                AudioDecoder.open(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted))
+        try feeding {
+            let vision = try model.checkpoint.visionInput.get()
+            let sampling = try VideoSampling(framesPerSecond: options.framesPerSecond, maxFrames: options.maxFrames)
+            let video = try VideoDecoder(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted)
+            var speech: SpeechEncoding?
+            if options.withAudio {
+                _ = try model.checkpoint.speechInput.get()
+                speech = try speechEncoding(
+                    AudioDecoder.open(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted))
+            }
+            add(.vision(VisionEncoding(video, vision, preparation: vision.preparation, sampling: sampling)))
+            if let speech { intake.add(.speech(speech)) }
         }
-        add(.vision(VisionEncoding(video, vision, preparation: vision.preparation, sampling: sampling)))
-        if let speech { intake.add(.speech(speech)) }
     }
 
     /// Adds a video of frames, all of which are looked at (an odd last one twice).
     ///
     /// - Throws: `LyraError.argument` if there are none; `.missing` if the model does not see.
     public func feed(frames: [RGBImage]) throws {
-        try beginFeeding()
-        let vision = try model.checkpoint.visionInput.get()
-        add(.vision(try VisionEncoding(frames, vision, preparation: vision.preparation)))
+        try feeding {
+            let vision = try model.checkpoint.visionInput.get()
+            add(.vision(try VisionEncoding(frames, vision, preparation: vision.preparation)))
+        }
     }
 
     /// How pictures are prepared in this session.
@@ -150,31 +163,38 @@ extension Session {
     ///
     /// - Throws: `LyraError.missing` if the model does not hear sound.
     public func feed(sound source: any SampleSource) throws {
-        try beginFeeding()
-        let encoding = try SoundEncoding(
-            source, model.checkpoint.soundInput.get(), limit: options.limitSeconds ?? SoundClips.defaultLimit)
-        add(.sound(encoding))
+        try feeding {
+            let encoding = try SoundEncoding(
+                source, model.checkpoint.soundInput.get(), limit: options.limitSeconds ?? SoundClips.defaultLimit)
+            add(.sound(encoding))
+        }
     }
 
     public func feed(soundFile path: String) throws {
-        _ = try model.checkpoint.soundInput.get()
-        try feed(sound: AudioDecoder.open(path: path, limits: mediaLimits, interrupted: isInterrupted))
+        try feeding {
+            _ = try model.checkpoint.soundInput.get()
+            try feed(sound: AudioDecoder.open(path: path, limits: mediaLimits, interrupted: isInterrupted))
+        }
     }
 
     public func feed(soundReader reader: any ByteReader) throws {
-        _ = try model.checkpoint.soundInput.get()
-        try feed(
-            sound: AudioDecoder.open(
-                reader: reader, name: "sound from a reader", limits: mediaLimits, interrupted: isInterrupted))
+        try feeding {
+            _ = try model.checkpoint.soundInput.get()
+            try feed(
+                sound: AudioDecoder.open(
+                    reader: reader, name: "sound from a reader", limits: mediaLimits, interrupted: isInterrupted))
+        }
     }
 
     /// Adds sound from a file's bytes, which are copied.
     public func feed(soundBytes bytes: UnsafeRawBufferPointer) throws {
-        _ = try model.checkpoint.soundInput.get()
-        try feed(
-            sound: AudioDecoder.open(
-                reader: MemoryReader(copying: bytes), name: "sound in memory", limits: mediaLimits,
-                interrupted: isInterrupted))
+        try feeding {
+            _ = try model.checkpoint.soundInput.get()
+            try feed(
+                sound: AudioDecoder.open(
+                    reader: MemoryReader(copying: bytes), name: "sound in memory", limits: mediaLimits,
+                    interrupted: isInterrupted))
+        }
     }
 
     /// Adds samples of sound; one call is one sound.

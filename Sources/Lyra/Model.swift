@@ -10,6 +10,14 @@ import CKernels
 import LyraModel
 import LyraTensor
 
+/// How much a message matters.
+public enum LogLevel: Int32, Sendable {
+    /// Something a person may want to know, which changes nothing: a turn that was dropped because it was cancelled.
+    case info = 1
+    /// Something that may make the answer another than expected: a part that is missing, a recording that is silent.
+    case warning = 2
+}
+
 /// How to open a model.
 public struct ModelOptions {
     /// Where towers and the vocoder are looked for after the places that the checkpoint names.
@@ -22,8 +30,9 @@ public struct ModelOptions {
     public var precision: Precision?
     /// Threads that the process computes with; nil is the number of processors it may use. One pool serves all models.
     public var threads: Int?
-    /// Gets sentences for a person: a part that is absent, a value that was assumed.
-    public var log: (String) -> Void = { _ in }
+    /// Gets sentences for a person, while the model is opened and from its sessions: a part that is absent, a recording in
+    /// which nothing is heard. Called on the thread that is inside lyra, so on several at once where sessions are.
+    public var log: @Sendable (LogLevel, String) -> Void = { _, _ in }
     /// Told how many parts of how many are read; throw to give up.
     public var progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
 
@@ -33,6 +42,7 @@ public struct ModelOptions {
 /// The weights of a Lyra checkpoint. Immutable: any number of sessions on any threads share it.
 public final class Model: Sendable {
     public let checkpoint: Checkpoint
+    let log: @Sendable (LogLevel, String) -> Void
 
     /// Opens a checkpoint directory and its towers, or a GGUF file that holds all of them. Weights are mapped, not copied,
     /// except those in blocks, which are packed in memory.
@@ -44,7 +54,8 @@ public final class Model: Sendable {
         opening.vocoder = options.vocoder
         opening.soundProjector = options.soundProjector
         opening.precision = options.precision
-        opening.note = options.log
+        log = options.log
+        opening.note = { options.log(.warning, $0) }
         opening.progress = options.progress
         // Before opening, which packs weights with them.
         let before = lk_threads()
@@ -60,7 +71,11 @@ public final class Model: Sendable {
     }
 
     /// Takes parts that were put together in memory.
-    public init(checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+    ///
+    /// - Parameter log: as in `ModelOptions`
+    public init(checkpoint: Checkpoint, log: @escaping @Sendable (LogLevel, String) -> Void = { _, _ in }) {
+        (self.checkpoint, self.log) = (checkpoint, log)
+    }
 
     public var hearsSpeech: Bool { checkpoint.speechInput.isPresent }
     /// Whether images and videos can be fed.

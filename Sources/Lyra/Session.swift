@@ -31,6 +31,9 @@ public final class Session {
     /// The conversation before the first feed of the turn.
     private(set) var beforeTurn: Conversation.Mark?
     private var spent = Usage()
+    /// Whether `spent.stop` says why a turn that was being fed was dropped: until the next turn ends.
+    private var saysWhyDropped = false
+    private var isInFeed = false
     private var turnStart = 0.0
 
     private var text = OutputQueue<UInt8>()
@@ -83,17 +86,22 @@ public final class Session {
     }
 
     /// Forgets the conversation, whatever the session is doing; options and system prompt stay.
-    public func reset() throws {
-        conversation = try Session.newConversation(model, options)
+    public func reset() throws { begin(try Session.newConversation(model, options)) }
+
+    /// Goes on with another conversation in place of this one.
+    func begin(_ conversation: Conversation) {
+        self.conversation = conversation
         dropTurn()
         clearOutput()
         spent = Usage()
+        saysWhyDropped = false
         (media, kept) = ([], [])
         BufferPool.trim()
     }
 
     /// - Throws: `LyraError.state` once a turn has ended, or steps have begun to compute it.
     public func setSystemPrompt(_ prompt: String) throws {
+        if phase.isFeeding { obeyRequestWhileFed() }
         guard conversation.answerEnded == nil, phase.isFeeding, !intake.hasBegun else {
             throw LyraError(.state, "the system prompt cannot change within a conversation; reset it first")
         }
@@ -131,13 +139,14 @@ public final class Session {
         guard phase.isFeeding else {
             throw LyraError(.state, "the turn has ended already; step to the end of its answer")
         }
-        if control.isRequested { takeBackFed() }
+        obeyRequestWhileFed()
         endRecording()
         guard !intake.isEmpty else { throw LyraError(.state, "there is nothing to answer: feed something first") }
         control.begin()
         clearOutput()
         turnStart = milliseconds()
         spent = Usage()
+        saysWhyDropped = false
         spent.cachedTokens = beforeTurn?.lengths.first ?? 0
         // Not the last turn's, until the first step.
         (media, kept) = (intake.media, intake.kept)
@@ -149,7 +158,8 @@ public final class Session {
     /// Does one short piece of work. While a turn is still being fed, works ahead on what was fed: whole windows of speech are
     /// encoded, and without an extractor prefilled; no events mean that there is nothing to do before more is fed.
     ///
-    /// - Throws: `LyraError.state` if nothing was fed; any other error takes the turn back and ends it.
+    /// - Throws: `LyraError.state` if nothing was fed, or the turn was asked to end while it was fed, which drops it; any
+    ///   other error takes the turn back and ends it.
     public func step() throws -> SessionEvents {
         try control.interruption.during(boundStep)
     }
@@ -178,41 +188,72 @@ public final class Session {
         guard !intake.isEmpty else {
             throw LyraError(.state, "no turn is in progress: feed something and end the turn")
         }
+        var worked = false
         do {
             if !control.isRequested {
-                let worked = try intake.step(&conversation, system: systemPrompt)
+                worked = try intake.step(&conversation, system: systemPrompt)
                 progress = intake.progress
                 if worked { media = intake.media }
-                return worked ? .progress : []
             }
         } catch {
-            if !control.isRequested {
+            // Work that was interrupted by the request is no failure.
+            guard control.isRequested else {
                 takeBackFed()
                 throw error
             }
         }
+        try checkStillFed()
+        return worked ? .progress : []
+    }
+
+    /// - Throws: `LyraError.state` if the turn that is being fed was asked to end; it is dropped then.
+    private func checkStillFed() throws {
+        guard let reason = obeyRequestWhileFed() else { return }
+        throw LyraError(
+            .state,
+            "the turn was \(reason == .cancelled ? "cancelled" : "stopped") while it was fed: all that was fed of it is "
+                + "dropped; feed it anew")
+    }
+
+    /// Drops the turn that is being fed if it was asked to end. → why, if so
+    @discardableResult
+    func obeyRequestWhileFed() -> StopReason? {
+        guard control.isRequested else { return nil }
+        let reason = control.current == .cancelRequested ? StopReason.cancelled : .stopped
+        if !intake.isEmpty {
+            let word = reason == .cancelled ? "cancelled" : "stopped"
+            model.log(.info, "a turn was \(word) while it was fed: all that was fed of it is dropped")
+        }
         takeBackFed()
-        return []
+        spent = Usage()
+        spent.stop = reason
+        saysWhyDropped = true
+        return reason
     }
 
     /// A turn that is still being fed is dropped, with what was computed of it.
-    func takeBackFed() {
+    private func takeBackFed() {
         if let beforeTurn { conversation.restore(beforeTurn) }
         (media, kept) = ([], [])
         dropTurn()
         BufferPool.trim()
     }
 
-    /// Ends the turn if another thread asked for it.
+    /// Ends the turn if another thread asked for it; after a stop, speech of words that were said is completed first.
     private func obeyRequest() -> SessionEvents? {
-        switch control.current {
-        case .idle, .active, .answering:
+        let request = control.current
+        switch request {
+        case .idle, .active, .answering, .finishing:
             return nil
-        case .stopRequested, .stopAtOnce:
-            audio.removeAll()
-            guard case .answering(let answer) = phase, !answer.tokens.isEmpty else {
+        case .stopAtOnce, .stopRequested, .endRequested:
+            guard case .answering(var answer) = phase, !answer.tokens.isEmpty else {
                 takeBack(.stopped)
                 return .end
+            }
+            if answer.stopSaying(), request == .stopRequested {
+                phase = .answering(answer)
+                control.beginFinishing()
+                return nil
             }
             answer.conclude(&conversation)
             finishTurn(.stopped)
@@ -301,7 +342,7 @@ public final class Session {
         // A request that came during the last step is obeyed by the next.
         guard answer.isDone, control.tryEnd() else { return [] }
         answer.conclude(&conversation)
-        finishTurn(answer.stop)
+        finishTurn(answer.isStopped ? .stopped : answer.stop)
         return .end
     }
 
@@ -343,6 +384,10 @@ public final class Session {
     private func currentUsage() -> Usage {
         var usage = spent
         usage.cacheBytes = conversation.cacheBytes
+        if phase.isFeeding, control.isRequested {
+            // What was fed is as good as dropped.
+            usage.stop = control.current == .cancelRequested ? .cancelled : .stopped
+        }
         if isAnswering {
             usage.timings.total = milliseconds() - turnStart
             usage.adapter = adapterName
@@ -350,15 +395,34 @@ public final class Session {
         return usage
     }
 
-    /// A turn begins with its first feed.
-    func beginFeeding() throws {
+    /// Adds to the turn, which begins with its first feed.
+    ///
+    /// - Throws: what `body` throws; `LyraError.state` while an answer is being made, or if the turn was asked to end
+    ///   meanwhile, which drops all that was fed of it.
+    func feeding(_ body: () throws -> Void) throws {
+        guard !isInFeed else { return try body() }
+        try beginFeeding()
+        isInFeed = true
+        defer { isInFeed = false }
+        do { try body() } catch {
+            // Work that was interrupted by the request is no failure.
+            try checkStillFed()
+            if intake.isEmpty { dropTurn() }
+            throw error
+        }
+        try checkStillFed()
+    }
+
+    private func beginFeeding() throws {
         guard phase.isFeeding else {
             throw LyraError(
                 .state, "an answer is being made; step to its end, stop it or cancel it before feeding more")
         }
-        if control.isRequested { takeBackFed() }
+        obeyRequestWhileFed()
         control.begin()
-        if beforeTurn == nil { beforeTurn = conversation.mark() }
+        guard beforeTurn == nil else { return }
+        beforeTurn = conversation.mark()
+        if !saysWhyDropped { spent.stop = .none }
     }
 
     /// Goes on with a turn that was being fed when it was saved.

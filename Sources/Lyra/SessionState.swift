@@ -26,7 +26,7 @@ extension Session {
     /// - Throws: `LyraError.state` while an answer is being made or something that was fed is not computed yet, `.io`.
     public func save(to path: String) throws {
         guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before saving") }
-        if control.isRequested { takeBackFed() }
+        obeyRequestWhileFed()
         guard openRecording == nil, let rest = intake.rest else {
             throw LyraError(
                 .state,
@@ -79,14 +79,11 @@ extension Session {
     private func adopt(_ header: StateHeader, caches: [KeyValueCache], options: SessionOptions) throws {
         var sampler = options.sampler(model.checkpoint.generationDefaults)
         sampler.random = SplitMix64(seed: header.now.random)
-        let now = header.now.conversation(caches, sampler)
-        self.options = options
-        try reset()
-        conversation = now
+        var now = header.now.conversation(caches, sampler)
         // A fixed adapter stays, whatever the file's conversation went with.
-        if options.adapter != .automatic {
-            conversation.adapter = try Session.newConversation(model, options).adapter
-        }
+        if options.adapter != .automatic { now.adapter = try Session.newConversation(model, options).adapter }
+        self.options = options
+        begin(now)
         systemPrompt = header.systemPrompt
         media = header.media
         guard let turn = header.turn else { return }

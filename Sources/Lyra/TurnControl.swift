@@ -2,16 +2,20 @@ import LyraTensor
 
 /// How other threads ask a session's turn to end.
 ///
-/// Its state is the word that interrupts the session's work: a turn that is to be taken back ends within the step in progress,
-/// also in the midst of a product; one that keeps what was said ends with it.
+/// Its state is the word that interrupts the session's work: a turn that is to be taken back ends within the step in
+/// progress, also in the midst of a product; one that keeps what was said ends after that step.
 public final class TurnControl: Sendable {
     enum State: Int32 {
         case idle = 0
         case active = 1
         /// Active, and something was said.
         case answering = 2
-        /// To end keeping what was said.
+        /// To end after the words said so far, with their speech.
         case stopRequested = 3
+        /// Stopped: no further word is said, and the speech of those that were is completed.
+        case finishing = 4
+        /// To end now, keeping what was said.
+        case endRequested = 5
         /// To end before anything was said.
         case stopAtOnce = 16
         case cancelRequested = 17
@@ -21,38 +25,66 @@ public final class TurnControl: Sendable {
 
     var current: State { State(rawValue: interruption.value) ?? .idle }
 
-    /// Whether another thread asked for the turn to end, in either way.
+    /// Whether another thread asked for the turn to end, and that was not heeded yet.
     var isRequested: Bool {
         switch current {
-        case .idle, .active, .answering: false
-        case .stopRequested, .stopAtOnce, .cancelRequested: true
+        case .idle, .active, .answering, .finishing: false
+        case .stopRequested, .endRequested, .stopAtOnce, .cancelRequested: true
         }
     }
 
-    private func change(_ old: State, to new: State) -> Bool { interruption.replace(old.rawValue, by: new.rawValue) }
-
-    /// Asks the turn in progress to end, keeping what was said. From any thread; nothing in progress is fine.
+    /// Asks the turn in progress to end, keeping what was said: the speech of those words is completed first. Asked a
+    /// second time, it ends without that. From any thread; nothing in progress is fine.
     public func stop() {
-        // The first word may be said meanwhile.
-        _ = change(.active, to: .stopAtOnce) || change(.answering, to: .stopRequested)
+        change { state in
+            switch state {
+            case .active: .stopAtOnce
+            case .answering: .stopRequested
+            case .stopRequested, .finishing: .endRequested
+            case .idle, .endRequested, .stopAtOnce, .cancelRequested: nil
+            }
+        }
     }
 
     /// Asks for the turn in progress to be taken back. From any thread; nothing in progress is fine.
-    public func cancel() {
-        // In the order in which a turn goes from one to the next.
-        for before in [State.active, .stopAtOnce, .answering, .stopRequested] {
-            if change(before, to: .cancelRequested) { return }
+    public func cancel() { change { $0 == .idle ? nil : .cancelRequested } }
+
+    /// A turn begins; a request that came for it already stays.
+    func begin() { change { $0 == .idle ? .active : nil } }
+
+    /// Something was said: from now on a stop keeps it.
+    func beginAnswer() {
+        change { state in
+            switch state {
+            case .active: .answering
+            case .stopAtOnce: .stopRequested
+            default: nil
+            }
         }
     }
 
-    /// A turn begins; a request that came for it already stays.
-    func begin() { _ = change(.idle, to: .active) }
+    /// A stop is heeded: speech is completed, unless a further request came meanwhile.
+    func beginFinishing() { change { $0 == .stopRequested ? .finishing : nil } }
 
-    /// Something was said: from now on a stop keeps it.
-    func beginAnswer() { _ = change(.active, to: .answering) || change(.stopAtOnce, to: .stopRequested) }
-
-    /// Ends a turn that nobody asked to end; false if somebody did, which then has to be obeyed.
-    func tryEnd() -> Bool { change(.answering, to: .idle) || change(.active, to: .idle) }
+    /// Ends a turn that nobody asks to end any more; false if somebody does, which then has to be obeyed.
+    func tryEnd() -> Bool {
+        change { state in
+            switch state {
+            case .active, .answering, .finishing: .idle
+            default: nil
+            }
+        }
+    }
 
     func end() { interruption.value = State.idle.rawValue }
+
+    /// Goes to the state that `next` gives for the current one; nil stays. → whether it changed
+    @discardableResult
+    private func change(_ next: (State) -> State?) -> Bool {
+        while true {
+            let before = current
+            guard let after = next(before) else { return false }
+            if interruption.replace(before.rawValue, by: after.rawValue) { return true }
+        }
+    }
 }

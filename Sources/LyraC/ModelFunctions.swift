@@ -45,6 +45,13 @@ private func staticString(_ string: String) -> UnsafePointer<CChar> {
     }
 }
 
+/// What a caller wants back with each call of its functions, on whatever thread.
+private struct CallerPointer: @unchecked Sendable {
+    let pointer: UnsafeMutableRawPointer?
+
+    init(_ pointer: UnsafeMutableRawPointer?) { self.pointer = pointer }
+}
+
 private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
     guard given.threads >= 0 else { throw outOfRange("threads", given.threads, "0 or more") }
     var options = ModelOptions()
@@ -59,7 +66,8 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
     }
     options.threads = given.threads > 0 ? Int(given.threads) : nil
     if let log = given.log {
-        options.log = { message in message.withCString { log(given.user, lyra_log_level(LYRA_LOG_WARNING), $0) } }
+        let user = CallerPointer(given.user)
+        options.log = { level, message in message.withCString { log(user.pointer, level.rawValue, $0) } }
     }
     if let progress = given.progress {
         options.progress = { done, total in

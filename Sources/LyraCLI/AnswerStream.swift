@@ -8,7 +8,8 @@ struct SpokenTurn {
 }
 
 extension Session {
-    /// Steps to the end of the turn, showing how far it is; Ctrl-C stops it.
+    /// Steps to the end of the turn, showing how far it is; Ctrl-C stops it, and the speech of
+    /// the words so far is completed.
     ///
     /// - Parameters:
     ///   - wave: gets the spoken answer
@@ -19,8 +20,13 @@ extension Session {
         defer { bar.clear() }
         var text: [UInt8] = []
         var events = SessionEvents()
+        var isStopped = false
         while !events.contains(.end) {
-            if Interrupt.isRequested { control.stop() }
+            // Once: asked a second time, the session would not complete the speech of the words so far.
+            if Interrupt.isRequested, !isStopped {
+                control.stop()
+                isStopped = true
+            }
             events = try step()
             switch progress.phase {
             case .encode: bar.show(label + "encoding", progress.done, progress.total)

@@ -13,7 +13,7 @@ struct ChatCommand: ParsableCommand {
 
     func run() throws {
         Interrupt.watch()
-        let model = try source.open(note: { printError("note: " + $0) }, check: Interrupt.check)
+        let model = try source.open(notes: Notes(.shown), check: Interrupt.check)
         var options = answering.options
         looking.apply(to: &options)
         sampling.apply(to: &options)

@@ -55,8 +55,8 @@ struct GenerateCommand: ParsableCommand {
         Interrupt.watch()
         // An output that cannot be written is found out before the work.
         let wave = try speak.map { try WaveFile(path: $0) }
-        var notes: [String] = []
-        let model = try source.open(note: { notes.append($0) }, check: Interrupt.check)
+        let notes = Notes(.held)
+        let model = try source.open(notes: notes, check: Interrupt.check)
         let loaded = now()
         var options = answering.options
         looking.apply(to: &options)
@@ -65,7 +65,7 @@ struct GenerateCommand: ParsableCommand {
         let session = try Session(model, options: options)
         try feed(session)
         // Only now, because what is missing and was asked for is the error above, in a line of its own.
-        for note in notes { printError("note: " + note) }
+        notes.show()
         let answer = try session.answer(into: wave, echoes: !json)
         if answer.tokens.isEmpty { try Interrupt.check() }
         try finish(wave, model)

@@ -28,9 +28,9 @@ struct ModelArguments: ParsableArguments {
     }
 
     /// - Parameters:
-    ///   - note: gets sentences about parts that are absent or values that were assumed
+    ///   - notes: get sentences about parts that are absent, and later about what is fed
     ///   - check: asked while parts are read; throws to give up
-    func open(note: @escaping (String) -> Void, check: @escaping () throws -> Void) throws -> Model {
+    func open(notes: Notes, check: @escaping () throws -> Void) throws -> Model {
         let bar = ProgressBar()
         defer { bar.clear() }
         var options = ModelOptions()
@@ -39,7 +39,7 @@ struct ModelArguments: ParsableArguments {
         options.soundProjector = parts.soundProjector
         options.precision = precision
         options.threads = threads
-        options.log = note
+        options.log = { _, message in notes.add(message) }
         options.progress = { done, total in
             try check()
             bar.show("opening", done, total)

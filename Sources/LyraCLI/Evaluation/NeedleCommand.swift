@@ -58,7 +58,9 @@ struct NeedleCommand: ParsableCommand {
         let (table, chart) = (
             try json.map { try ReportFile(path: $0) }, try picture.map { try ReportFile(path: $0) }
         )
-        let model = try source.open(note: { _ in }, check: Interrupt.check)
+        let heard = Notes(.dropped)
+        let model = try source.open(notes: heard, check: Interrupt.check)
+        heard.show()
         let rate = try model.checkpoint.speechInput.get().sampleRate
         let hay = try Haystack(folder: haystack, needle: needle, sampleRate: rate)
         for name in hay.skipped { printError("note: \(name) in \(haystack) is no audio and is left out") }

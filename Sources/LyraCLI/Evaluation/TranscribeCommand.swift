@@ -47,7 +47,9 @@ struct TranscribeCommand: ParsableCommand {
         let normalizer = try normalizing.make()
         let output = try json.map { try ReportFile(path: $0) }
         let entries = try Manifest(path: manifest).entries.prefix(limit ?? .max)
-        let model = try source.open(note: { _ in }, check: Interrupt.check)
+        let heard = Notes(.dropped)
+        let model = try source.open(notes: heard, check: Interrupt.check)
+        heard.show()
         // Not a failure of every recording, but of the model.
         _ = try model.checkpoint.speechInput.get()
         var options = answering.options

@@ -1,0 +1,39 @@
+import Glibc
+import Synchronization
+
+/// Sentences for a person on stderr: from the opening of a model, and from its sessions.
+final class Notes: Sendable {
+    enum Handling {
+        case shown
+        /// Kept until `show` is called.
+        case held
+        case dropped
+    }
+
+    private let state: Mutex<(handling: Handling, held: [String])>
+
+    /// - Parameter handling: what is done with notes until `show` is called
+    init(_ handling: Handling) { state = Mutex((handling, [])) }
+
+    func add(_ note: String) {
+        let isShown = state.withLock { state in
+            if state.handling == .held { state.held.append(note) }
+            return state.handling == .shown
+        }
+        if isShown { print(note) }
+    }
+
+    /// Prints what was held, and every later note at once.
+    func show() {
+        let held = state.withLock { state in
+            defer { state = (.shown, []) }
+            return state.held
+        }
+        for note in held { print(note) }
+    }
+
+    /// A bar of progress may stand in the line, which is drawn anew after the note.
+    private func print(_ note: String) {
+        printError((isatty(STDERR_FILENO) == 1 ? "\r\u{1b}[K" : "") + "note: " + note)
+    }
+}
