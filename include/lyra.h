@@ -42,7 +42,9 @@
  * Structs. Option, info and reader structs begin with their own size, which tells the library what the caller was
  * compiled against: a program built with an older, shorter struct keeps working, and fields it does not know read as 0.
  * Call the init function (which takes the size through a macro), then set what matters; a field of 0 or NULL means its
- * default. An option out of the range that its comment states is LYRA_E_ARGUMENT, and the sentence names it. A size that no version of the struct had is LYRA_E_ARGUMENT, too. Strings that a struct or a call takes are UTF-8, are copied, and need not outlive the call.
+ * default. An option out of the range that its comment states is LYRA_E_ARGUMENT, and the sentence names it. A size that
+ * no version of the struct had is LYRA_E_ARGUMENT, too. Strings that a struct or a call takes are UTF-8, are copied, and
+ * need not outlive the call. Paths are bytes, as the system takes them; messages show what is not UTF-8 in them as \xE9.
  */
 #ifndef LYRA_H
 #define LYRA_H

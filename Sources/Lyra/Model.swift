@@ -4,6 +4,8 @@
 @_exported import struct LyraModel.Extractor
 @_exported import enum LyraTensor.KeyValueType
 @_exported import enum LyraTensor.Precision
+@_exported import enum LyraTensor.SystemPath
+@_exported import func LyraTensor.withSystemPath
 @_exported import struct LyraTensor.LyraError
 
 import CKernels

@@ -6,7 +6,7 @@ import Lyra
 @c @implementation public func lyra_feed_image_file(
     _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> lyra_status {
-    with(session) { try $0.feed(imageFile: required(text(path, "path"), "path")) }
+    with(session) { try $0.feed(imageFile: SystemPath.string(cString: required(path, "path"))) }
 }
 
 @c @implementation public func lyra_feed_image_bytes(
@@ -68,7 +68,7 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
     _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<lyra_video_options>!
 ) -> lyra_status {
     with(session) {
-        try $0.feed(videoFile: required(text(path, "path"), "path"), options: videoOptions(options))
+        try $0.feed(videoFile: SystemPath.string(cString: required(path, "path")), options: videoOptions(options))
     }
 }
 
@@ -96,7 +96,7 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
 @c @implementation public func lyra_feed_sound_file(
     _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> lyra_status {
-    with(session) { try $0.feed(soundFile: required(text(path, "path"), "path")) }
+    with(session) { try $0.feed(soundFile: SystemPath.string(cString: required(path, "path"))) }
 }
 
 @c @implementation public func lyra_feed_sound_bytes(

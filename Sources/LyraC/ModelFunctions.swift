@@ -39,7 +39,7 @@ private func staticString(_ string: String) -> UnsafePointer<CChar> {
 ) -> lyra_status {
     status {
         let out = try required(out, "out")
-        let path = try required(text(path, "path"), "path")
+        let path = try SystemPath.string(cString: required(path, "path"))
         let given = try options.map { try lyra_model_options(from: $0) } ?? lyra_model_options()
         out.pointee = try models.insert(Model(path: path, options: modelOptions(given)))
     }
@@ -55,9 +55,9 @@ private struct CallerPointer: @unchecked Sendable {
 private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
     guard given.threads >= 0 else { throw outOfRange("threads", given.threads, "0 or more") }
     var options = ModelOptions()
-    options.towersDirectory = try text(given.towers_dir, "towers_dir")
-    options.vocoder = try text(given.vocoder, "vocoder")
-    options.soundProjector = try text(given.sound_projector, "sound_projector")
+    options.towersDirectory = given.towers_dir.map(SystemPath.string(cString:))
+    options.vocoder = given.vocoder.map(SystemPath.string(cString:))
+    options.soundProjector = given.sound_projector.map(SystemPath.string(cString:))
     switch given.precision {
     case lyra_precision(LYRA_PRECISION_DEFAULT): break
     case lyra_precision(LYRA_PRECISION_EXACT): options.precision = .exact
@@ -67,7 +67,9 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
     options.threads = given.threads > 0 ? Int(given.threads) : nil
     if let log = given.log {
         let user = CallerPointer(given.user)
-        options.log = { level, message in message.withCString { log(user.pointer, level.rawValue, $0) } }
+        options.log = { level, message in
+            SystemPath.printable(message).withCString { log(user.pointer, level.rawValue, $0) }
+        }
     }
     if let progress = given.progress {
         options.progress = { done, total in

@@ -103,11 +103,11 @@ private func keyValueType(_ type: lyra_kv_type) throws -> KeyValueType {
 }
 
 @c @implementation public func lyra_save(_ session: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> lyra_status {
-    with(session) { try $0.save(to: required(text(path, "path"), "path")) }
+    with(session) { try $0.save(to: SystemPath.string(cString: required(path, "path"))) }
 }
 
 @c @implementation public func lyra_restore(_ session: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> lyra_status {
-    with(session) { try $0.restore(from: required(text(path, "path"), "path")) }
+    with(session) { try $0.restore(from: SystemPath.string(cString: required(path, "path"))) }
 }
 
 @c @implementation public func lyra_session_destroy(_ session: OpaquePointer!) -> lyra_status {
@@ -147,7 +147,7 @@ private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> Un
 @c @implementation public func lyra_feed_audio_file(
     _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> lyra_status {
-    with(session) { try $0.feed(speechFile: required(text(path, "path"), "path")) }
+    with(session) { try $0.feed(speechFile: SystemPath.string(cString: required(path, "path"))) }
 }
 
 @c @implementation public func lyra_feed_audio_bytes(

@@ -1,4 +1,5 @@
 import Glibc
+import LyraTensor
 
 /// Which file a name leads to, whatever the name: two names of one file have the same.
 public struct FileIdentity: Hashable, Sendable {
@@ -10,7 +11,7 @@ public struct FileIdentity: Hashable, Sendable {
     /// Of what is at `path`, at the end of its links; nil if nothing is.
     public init?(path: String) {
         var info = stat()
-        guard !path.utf8.contains(0), stat(path, &info) == 0 else { return nil }
+        guard !path.utf8.contains(0), withSystemPath(path, { stat($0, &info) }) == 0 else { return nil }
         self.init(info)
     }
 }

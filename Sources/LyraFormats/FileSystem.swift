@@ -18,9 +18,15 @@ public enum FileSystem {
         mode(of: path).map { $0 & S_IFMT != S_IFREG && $0 & S_IFMT != S_IFDIR } ?? false
     }
 
+    /// A slash as a byte: as a character it would be lost in front of a combining mark.
+    static let slash = UInt8(ascii: "/")
+
+    /// Whether a path begins at the root.
+    public static func isAbsolute(_ path: String) -> Bool { path.utf8.first == slash }
+
     /// `directory` and `name` with exactly one slash between them.
     public static func join(_ directory: String, _ name: String) -> String {
-        directory.isEmpty ? name : directory.hasSuffix("/") ? directory + name : directory + "/" + name
+        directory.isEmpty ? name : directory.utf8.last == slash ? directory + name : directory + "/" + name
     }
 
     /// Where links lead that `path` is one of; a path that is none, or that leads in a circle, as it is.
@@ -28,7 +34,7 @@ public enum FileSystem {
         var current = path
         for _ in 0..<40 {
             guard let next = link(at: current) else { return current }
-            current = next.hasPrefix("/") ? next : join(parent(of: current), next)
+            current = isAbsolute(next) ? next : join(parent(of: current), next)
         }
         return path
     }
@@ -37,10 +43,10 @@ public enum FileSystem {
     private static func link(at path: String) -> String? {
         let bytes = [UInt8](unsafeUninitializedCapacity: Int(PATH_MAX)) { buffer, filled in
             filled = buffer.withMemoryRebound(to: CChar.self) { text in
-                text.baseAddress.map { max(readlink(path, $0, text.count), 0) } ?? 0
+                withSystemPath(path) { name in text.baseAddress.map { max(readlink(name, $0, text.count), 0) } ?? 0 }
             }
         }
-        return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self)
+        return bytes.isEmpty ? nil : SystemPath.string(bytes)
     }
 
     /// Who may read, write and run the file at `path`; nil if there is none.
@@ -50,7 +56,7 @@ public enum FileSystem {
 
     private static func mode(of path: String) -> mode_t? {
         var info = stat()
-        guard !path.utf8.contains(0), stat(path, &info) == 0 else { return nil }
+        guard !path.utf8.contains(0), withSystemPath(path, { stat($0, &info) }) == 0 else { return nil }
         return info.st_mode
     }
 
@@ -69,7 +75,7 @@ public enum FileSystem {
     ///   regular file or the system refuses.
     static func openForReading(_ path: String) throws -> (descriptor: Int32, size: Int, identity: FileIdentity) {
         try checkPath(path)
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = withSystemPath(path) { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard descriptor >= 0 else {
             throw LyraError(errno == ENOENT ? .missing : .io, "\(path): cannot open: \(systemMessage())")
         }

@@ -19,7 +19,7 @@ public final class OutputFile {
             throw LyraError(.argument, "\(shown(path)) is not a path: it is empty or contains a zero byte")
         }
         if FileSystem.isSpecial(path) {
-            let descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK)
+            let descriptor = withSystemPath(path) { open($0, O_WRONLY | O_CLOEXEC | O_NONBLOCK) }
             guard descriptor >= 0 else { throw LyraError(.io, "\(path): cannot write to it: \(systemMessage())") }
             self.init(path: path, temporary: nil, descriptor: descriptor)
             return
@@ -28,7 +28,9 @@ public final class OutputFile {
         let temporary = "\(target).\(getpid())-\(UInt32.random(in: 0 ... .max)).partial"
         let permissions = FileSystem.permissions(of: target)
         UnfinishedFiles.add(temporary)
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions ?? 0o666)
+        let descriptor = withSystemPath(temporary) {
+            open($0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions ?? 0o666)
+        }
         guard descriptor >= 0 else {
             let reason = systemMessage()
             UnfinishedFiles.remove(temporary)
@@ -117,7 +119,9 @@ public final class OutputFile {
 
     /// Brings the new name to the disk; some file systems cannot, and then nothing happens.
     private func syncDirectory() throws {
-        let directory = open(FileSystem.parent(of: target), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let directory = withSystemPath(FileSystem.parent(of: target)) {
+            open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        }
         guard directory >= 0 else { return }
         defer { close(directory) }
         guard fsync(directory) == 0 || errno != EIO else {

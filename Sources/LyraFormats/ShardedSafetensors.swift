@@ -52,7 +52,7 @@ public struct ShardedSafetensors: Sendable {
                 throw LyraError(
                     .format, "\(path): weight_map names the file \(shown(name)), which is not a plain file name")
             }
-            let shard = FileSystem.join(directory, name)
+            let shard = FileSystem.join(directory, SystemPath.string(name.utf8))
             guard FileSystem.isFile(shard) else {
                 throw LyraError(.missing, "\(shard): this shard is named by \(path) but is not there; fetch it")
             }

@@ -64,10 +64,10 @@ public struct CheckpointWriter {
     private func path(_ name: String) -> String { FileSystem.join(directory, name) }
 
     private func makeDirectory(_ path: String) throws {
-        var partial = path.hasPrefix("/") ? "/" : ""
-        for part in path.split(separator: "/") {
-            partial = FileSystem.join(partial, String(part))
-            if mkdir(partial, 0o777) == 0 {
+        var partial = FileSystem.isAbsolute(path) ? "/" : ""
+        for part in path.utf8.split(separator: UInt8(ascii: "/")) {
+            partial = FileSystem.join(partial, String(Substring(part)))
+            if withSystemPath(partial, { mkdir($0, 0o777) }) == 0 {
                 made.directories.append(partial)
             } else if !FileSystem.isDirectory(partial) {
                 throw LyraError(.io, "\(partial): cannot make the directory: \(String(cString: strerror(errno)))")
@@ -287,7 +287,7 @@ private final class CreatedPaths {
 
     /// Removes all of it, but for directories in which others have put something.
     func remove() {
-        for file in files { unlink(file) }
-        for directory in directories.reversed() { rmdir(directory) }
+        for file in files { withSystemPath(file) { _ = unlink($0) } }
+        for directory in directories.reversed() { withSystemPath(directory) { _ = rmdir($0) } }
     }
 }

@@ -30,6 +30,8 @@ struct TowerFinder {
     func candidates(_ name: String) -> [String] {
         // No path is longer, and of a long one with many slashes the places would take memory.
         guard name.utf8.count < Int(PATH_MAX) else { return [] }
+        // What a configuration says is text, and a name that it spells has no bytes that are none.
+        let name = SystemPath.string(name.utf8)
         let parts = name.split(separator: "/")
         let shortened = parts.indices.map { parts[$0...].joined(separator: "/") }
         return [name] + bases.map { FileSystem.join($0, name) }

@@ -25,9 +25,10 @@ public struct LyraError: Error, Equatable, Sendable, CustomStringConvertible {
     public let code: Code
     public let message: String
 
+    /// - Parameter message: may name files as `SystemPath` has them
     public init(_ code: Code, _ message: String) {
         self.code = code
-        self.message = message
+        self.message = SystemPath.printable(message)
     }
 
     public var description: String { message }

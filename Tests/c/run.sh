@@ -112,7 +112,7 @@ check_library() {
 
 check_programs() {
     local name
-    for name in arguments options turn sources vision threads; do
+    for name in arguments options paths turn sources vision threads; do
         try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" "${link[@]}"
         run_checks "$name" "$work/$name" "$model" "$recording" "${pictures[@]}"
     done

@@ -1,6 +1,7 @@
 """Images, videos and sound through the package: every kind of source gives the same answer."""
 
 import io
+import os
 import subprocess
 import sys
 from array import array
@@ -163,3 +164,21 @@ def test_the_example_describes_a_folder(checkpoint, picture, tmp_path):
     (tmp_path / "c.jpg").write_bytes(b"no picture")
     ended = subprocess.run([*command, "--greedy", "--max-tokens", "4"], capture_output=True, text=True)
     assert ended.returncode == 1 and "c.jpg" in ended.stderr and len(ended.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("kind", [os.fsdecode, bytes])
+def test_paths_need_not_be_utf8(kind, checkpoint, recording, tmp_path):
+    """A path is what the system takes: text as os.fsdecode gives it, or bytes."""
+    folder = os.fsencode(tmp_path) + b"/dir-\xe9"
+    os.mkdir(folder)
+    os.symlink(os.fsencode(checkpoint), folder + b"/mod\xe8le")
+    os.symlink(os.fsencode(recording), folder + b"/a\xe9.wav")
+    with lyra.Model(kind(folder + b"/mod\xe8le"), towers=kind(folder)) as model, model.session() as session:
+        session.feed_audio(Path(os.fsdecode(folder + b"/a\xe9.wav")))
+        session.cancel()
+        session.feed_text("Hello")
+        list(session.answer())
+        session.save(kind(folder + b"/state\xe9"))
+        session.restore(kind(folder + b"/state\xe9"))
+        with pytest.raises(lyra.LyraError, match=r"dir-\\xE9/no\\xE9"):
+            session.feed_audio(Path(os.fsdecode(folder + b"/no\xe9")))

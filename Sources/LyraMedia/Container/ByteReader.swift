@@ -67,7 +67,7 @@ public final class FileByteReader: ByteReader {
     /// - Throws: `LyraError(.io)` if the file cannot be opened or is not a regular file.
     public init(path: String) throws {
         // Without O_NONBLOCK, opening a FIFO that nobody writes to would never return.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = withSystemPath(path) { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard descriptor >= 0 else {
             throw LyraError(.io, "\(path): cannot open the file: \(systemReason(errno))")
         }

@@ -43,7 +43,7 @@ public struct ModelConverter {
         let checkpoint = try loader.load()
         // A file with a language model alone has no texts that a whole one could be made of.
         let part = loader.source.language == nil ? part : .language
-        let name = FileSystem.resolved(path).split(separator: "/").last.map(String.init) ?? path
+        let name = SystemPath.printable(FileSystem.resolved(path).split(separator: "/").last.map(String.init) ?? path)
         // A one-file model may be replaced by what is made of it: its mapping stays when its name goes.
         let own = FileSystem.isFile(path) ? FileIdentity(path: path) : nil
         inputs = loader.contents.files.subtracting(own.map { [$0] } ?? [])
