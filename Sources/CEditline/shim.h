@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <editline/readline.h>
 
@@ -15,3 +16,6 @@ static inline void lyra_bind_interrupt(void) {
 
 /* Whether that key ended the line. */
 static inline int lyra_was_interrupted(void) { return rl_done; }
+
+/* The next line of standard input, which Swift cannot name, as getline gives it. */
+static inline ssize_t lyra_next_line(char **line, size_t *capacity) { return getline(line, capacity, stdin); }

@@ -4,10 +4,12 @@ import LyraTensor
 
 /// How a turn is understood and answered: shared by the commands that answer.
 struct AnswerArguments: ParsableArguments {
-    @Option(help: ArgumentHelp("The system prompt, in place of the usual one.", valueName: "text"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("The system prompt, in place of the usual one.", valueName: "text"),
+        transform: typedText)
     var system: String?
 
-    @Option(help: ArgumentHelp("Tokens of an answer, at most.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Tokens of an answer, at most.", valueName: "n"))
     var maxTokens = 1024
 
     @Option(
@@ -29,6 +31,7 @@ struct AnswerArguments: ParsableArguments {
     var kvType = KeyValueType.float32
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Refuse what would take more bytes for keys, values and waiting prompts; K, M and G may follow (default: no "
                 + "limit).", valueName: "bytes"))

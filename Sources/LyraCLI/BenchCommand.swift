@@ -22,22 +22,28 @@ struct PartsBenchCommand: ParsableCommand {
     @Option(help: "How the weights are stored.")
     var dtype = WeightType.bf16
 
-    @Option(help: ModelArguments.threadsHelp)
+    @Option(parsing: .unconditional, help: ModelArguments.threadsHelp)
     var threads: Int?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "How often each measurement is made, after a first that is not counted; the median is shown.",
             valueName: "n"))
     var repetitions = 3
 
-    @Option(help: ArgumentHelp("Tokens of the prompt that prefill is timed on.", valueName: "n"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Tokens of the prompt that prefill is timed on.", valueName: "n"))
     var promptTokens = 512
 
-    @Option(help: ArgumentHelp("Tokens that are decoded, and of the spoken answer.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Tokens that are decoded, and of the spoken answer.", valueName: "n"))
     var decodeTokens = 16
 
-    @Option(help: ArgumentHelp("Tokens of the prompt that they are decoded after.", valueName: "n"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Tokens of the prompt that they are decoded after.", valueName: "n")
+    )
     var decodeAfter = 128
 
     @Option(help: ModelArguments.precisionHelp)
@@ -51,9 +57,9 @@ struct PartsBenchCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "A video whose decoding is timed (default: 10 s of 1080p H.264, made with the ffmpeg command if that is there).",
+            "A video whose decoding is timed; - is standard input (default: 10 s of 1080p H.264, made with the ffmpeg command if that is there).",
             valueName: "file"))
-    var video: String?
+    var video: InputFile?
 
     @Flag(help: "Print one JSON object instead of the table.")
     var json = false
@@ -106,7 +112,7 @@ struct PartsBenchCommand: ParsableCommand {
             defer { made?.remove() }
             let bench = Benchmarks(
                 checkpoint, preset: preset.preset, limits: limits, repetitions: repetitions, promptTokens: promptTokens,
-                decodeTokens: decodeTokens, decodeAfter: decodeAfter, video: video ?? made?.path)
+                decodeTokens: decodeTokens, decodeAfter: decodeAfter, video: try video?.path() ?? made?.path)
             for part in parts {
                 bar.show(part.rawValue, 0, 0)
                 rows += try bench.measure(part)

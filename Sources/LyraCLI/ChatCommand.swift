@@ -70,6 +70,9 @@ enum ChatInput: Equatable {
         }
         let name = String(line.prefix { !$0.isWhitespace }), rest = String(line.dropFirst(name.count)).trimmed.unquoted
         switch (name, rest.isEmpty) {
+        case ("/image", _) where rest == "-", ("/audio", _) where rest == "-", ("/video", _) where rest == "-",
+            ("/sound", _) where rest == "-":
+            self = .unknown("\(name) -: standard input has the lines of the chat; name a file (one named - is ./-)")
         case ("/image", false): self = .image(rest)
         case ("/audio", false): self = .audio(rest)
         case ("/video", false): self = .video(rest)
@@ -147,7 +150,7 @@ private struct Chat {
     private mutating func obey(_ input: ChatInput) throws {
         switch input {
         case .text(let text):
-            try session.feed(text: text)
+            try session.feed(text: typedText(text))
             try answer()
         case .nothing: if hasMedia { try answer() }
         case .image(let file): try session.feed(imageFile: file)

@@ -37,7 +37,7 @@ struct ConvertCommand: ParsableCommand {
             "llm: the language model alone, which llama.cpp reads too.", valueName: "part"))
     var part = ModelConverter.Part.whole
 
-    @Option(help: ModelArguments.threadsHelp)
+    @Option(parsing: .unconditional, help: ModelArguments.threadsHelp)
     var threads: Int?
 
     func validate() throws {

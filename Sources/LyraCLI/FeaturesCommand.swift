@@ -16,8 +16,8 @@ struct FeaturesCommand: ParsableCommand {
 
     enum Kind: String, ExpressibleByArgument, CaseIterable { case image, video, sound }
 
-    @Argument(help: "A picture, video or recording.")
-    var file: String
+    @Argument(help: "A picture, video or recording; - is standard input.")
+    var file: InputFile
 
     @Option(name: .customLong("as"), help: "What it is taken for.")
     var kind = Kind.image
@@ -25,28 +25,30 @@ struct FeaturesCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The safetensors file to write.", valueName: "file"))
     var out: String
 
-    @Option(help: ArgumentHelp("Frames of a video that are looked at, at most.", valueName: "n"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Frames of a video that are looked at, at most.", valueName: "n"))
     var maxFrames = 16
 
     func run() throws {
+        let file = try file.path()
         switch kind {
         case .image:
-            do { try image() } catch let error as LyraError where error.code == .format {
-                guard let other = otherKind() else { throw error }
+            do { try image(file) } catch let error as LyraError where error.code == .format {
+                guard let other = otherKind(file) else { throw error }
                 throw LyraError(.format, "\(error.message); it is a \(other.rawValue): pass --as \(other.rawValue)")
             }
-        case .video: try video()
-        case .sound: try sound()
+        case .video: try video(file)
+        case .sound: try sound(file)
         }
     }
 
     /// What a file is that is no picture.
-    private func otherKind() -> Kind? {
+    private func otherKind(_ file: String) -> Kind? {
         if (try? VideoDecoder(path: file)) != nil { return .video }
         return (try? AudioDecoder.open(path: file)) != nil ? .sound : nil
     }
 
-    private func image() throws {
+    private func image(_ file: String) throws {
         let picture = try ImageDecoder.decode(path: file)
         let shape = [picture.height, picture.width, 3]
         let prepared = try ImagePreparation().prepare(picture)
@@ -55,7 +57,7 @@ struct FeaturesCommand: ParsableCommand {
         }
     }
 
-    private func video() throws {
+    private func video(_ file: String) throws {
         let video = try VideoDecoder(path: file)
         while try !video.scan(packets: 4096) {}
         let sampling = try VideoSampling(maxFrames: maxFrames)
@@ -70,7 +72,7 @@ struct FeaturesCommand: ParsableCommand {
         }
     }
 
-    private func sound() throws {
+    private func sound(_ file: String) throws {
         let clips = try SoundClips(AudioDecoder.open(path: file))
         while try !clips.read() {}
         let features = try clips.features()

@@ -8,7 +8,7 @@ struct GenerateCommand: ParsableCommand {
         abstract: "Answers one turn: pictures, recordings and typed text in, text and speech out.",
         discussion: """
             The text is printed as it is made. Give any of --image, --video, --audio, --sound and --prompt; the turn has \
-            them in this order. Ctrl-C ends the answer and keeps what was said.
+            them in this order. A file that is named - is standard input; it can be given once. Ctrl-C ends the answer and keeps what was said.
             """)
 
     @OptionGroup var source: ModelArguments
@@ -16,22 +16,24 @@ struct GenerateCommand: ParsableCommand {
     @Option(
         help: ArgumentHelp(
             "A picture: JPEG, PNG, WebP, GIF, BMP or TIFF. Can be given several times.", valueName: "file"))
-    var image: [String] = []
+    var image: [InputFile] = []
 
     @Option(
         help: ArgumentHelp("A video: MP4, MOV, WebM, MKV, … Can be given several times.", valueName: "file"))
-    var video: [String] = []
+    var video: [InputFile] = []
 
     @Option(
         help: ArgumentHelp(
             "A recording of speech: WAV, FLAC, Ogg, MP3, M4A, … Can be given several times.", valueName: "file"))
-    var audio: [String] = []
+    var audio: [InputFile] = []
 
     @Option(
         help: ArgumentHelp("Sound that is not speech. Can be given several times.", valueName: "file"))
-    var sound: [String] = []
+    var sound: [InputFile] = []
 
-    @Option(help: ArgumentHelp("Typed text; it comes last.", valueName: "text"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Typed text; it comes last.", valueName: "text"),
+        transform: typedText)
     var prompt: String?
 
     @Option(help: ArgumentHelp("Also speak the answer, into this WAV file.", valueName: "file"))
@@ -48,6 +50,7 @@ struct GenerateCommand: ParsableCommand {
         if (image + video + audio + sound).isEmpty && prompt == nil {
             throw ValidationError("give --prompt, --image, --video, --audio or --sound")
         }
+        try InputFile.checkStandardInput(image + video + audio + sound)
     }
 
     func run() throws {
@@ -91,10 +94,10 @@ struct GenerateCommand: ParsableCommand {
 
     /// Pictures, then speech, then sound, then text, as the model was trained.
     private func feed(_ session: Session) throws {
-        for file in image { try session.feed(imageFile: file) }
-        for file in video { try session.feed(videoFile: file, options: looking.videoOptions) }
-        for file in audio { try session.feed(speechFile: file) }
-        for file in sound { try session.feed(soundFile: file) }
+        for file in image { try session.feed(imageFile: file.path()) }
+        for file in video { try session.feed(videoFile: file.path(), options: looking.videoOptions) }
+        for file in audio { try session.feed(speechFile: file.path()) }
+        for file in sound { try session.feed(soundFile: file.path()) }
         if let prompt { try session.feed(text: prompt) }
         try session.endTurn()
     }

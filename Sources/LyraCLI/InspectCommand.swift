@@ -59,20 +59,20 @@ struct InspectCommand: ParsableCommand {
 
     private func report(_ checkpoint: Checkpoint) -> JSONValue {
         .object([
-            ("model", .string(model)),
+            ("model", .name(model)),
             ("facts", .object(facts(checkpoint))),
             (
                 "parts",
                 .array(
                     checkpoint.inventory.map { part in
                         .object([
-                            ("name", .string(part.name)), ("source", .string(part.source)),
+                            ("name", .string(part.name)), ("source", .name(part.source)),
                             ("parameters", .number(Double(part.parameters))), ("bytes", .number(Double(part.bytes))),
                             ("types", .object(part.types.map { ($0.type.rawValue, .number(Double($0.tensors))) })),
                         ])
                     })
             ),
-            ("adapters", .array(checkpoint.adapters.map { .string($0) })),
+            ("adapters", .array(checkpoint.adapters.map { .name($0) })),
             ("missing", .array(missing(checkpoint).map { .string($0) })),
         ])
     }
@@ -84,7 +84,7 @@ struct InspectCommand: ParsableCommand {
             let types = part.types.map { "\($0.type.rawValue) × \($0.tensors)" }.joined(separator: ", ")
             lines.append(
                 padded(plain(part.name), 34) + padded("\(part.parameters)", 14) + padded(megabytes(part.bytes), 10)
-                    + types + ", " + part.source)
+                    + types + ", " + SystemPath.printable(part.source))
         }
         lines += [
             "",
@@ -99,6 +99,7 @@ struct InspectCommand: ParsableCommand {
 
 /// A name from a file, for a terminal: as it is, unless it is long or has characters that would control the terminal.
 private func plain(_ name: String) -> String {
+    let name = SystemPath.printable(name)
     let isPlain = name.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
     return isPlain && name.unicodeScalars.count <= 120 ? name : shown(name)
 }

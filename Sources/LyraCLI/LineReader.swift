@@ -1,5 +1,6 @@
 import CEditline
 import Glibc
+import Lyra
 
 /// Lines that a person types, with editing and a history of earlier ones; or that stdin holds, if it is no terminal.
 final class LineReader {
@@ -14,7 +15,7 @@ final class LineReader {
     private var isBound = false
 
     func read(prompt: String) -> Line {
-        guard isInteractive else { return readLine().map { .text($0) } ?? .end }
+        guard isInteractive else { return nextLine() }
         let settings = disableInterruptKey()
         defer { if var settings { tcsetattr(STDIN_FILENO, TCSANOW, &settings) } }
         if !isBound {
@@ -25,7 +26,17 @@ final class LineReader {
         defer { free(line) }
         if lyra_was_interrupted() != 0 { return .interrupted }
         if line.pointee != 0 { add_history(line) }
-        return .text(String(cString: line))
+        return .text(SystemPath.string(cString: line))
+    }
+
+    /// A line of standard input, in which names of files need not be UTF-8.
+    private func nextLine() -> Line {
+        var line: UnsafeMutablePointer<CChar>?, capacity = 0
+        defer { free(line) }
+        let count = lyra_next_line(&line, &capacity)
+        guard count > 0, let line else { return .end }
+        let bytes = UnsafeRawBufferPointer(start: line, count: count)
+        return .text(SystemPath.string(bytes.last == UInt8(ascii: "\n") ? bytes.dropLast() : bytes[...]))
     }
 
     /// Has Ctrl-C come as a key, since libedit goes on reading after a signal. → the terminal's settings before

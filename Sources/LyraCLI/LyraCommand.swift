@@ -31,7 +31,9 @@ struct LyraCommand: ParsableCommand {
         openStandardStreams()
         Interrupt.endCleanly()
         do {
-            var command = try parseAsRoot()
+            let words = Words.all()
+            try Words.checkForgottenValues(words)
+            var command = try parseAsRoot(words)
             do {
                 try checkInstructionSet()
                 try command.run()
@@ -39,8 +41,15 @@ struct LyraCommand: ParsableCommand {
                 complain(error.message)
             }
         } catch {
-            exit(withError: error)
+            endUnparsed(error)
         }
+    }
+
+    /// As `exit(withError:)`, with names that are not UTF-8 as they can be shown.
+    private static func endUnparsed(_ error: any Error) -> Never {
+        let code = exitCode(for: error), text = SystemPath.printable(fullMessage(for: error))
+        if !text.isEmpty { write(text + "\n", to: code == .success ? STDOUT_FILENO : STDERR_FILENO) }
+        Glibc.exit(code.rawValue)
     }
 
     /// Puts /dev/null in place of standard streams that are closed: else the next file opened would take their place and
@@ -70,7 +79,7 @@ struct LyraCommand: ParsableCommand {
 }
 
 /// Writes a line to stderr.
-func printError(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
+func printError(_ line: String) { write(SystemPath.printable(line) + "\n", to: STDERR_FILENO) }
 
 /// Writes to stdout. A reader that went away is not our failure; a full disk is.
 ///
@@ -86,19 +95,22 @@ func printOutput(_ text: String) throws {
 @discardableResult
 func write(_ text: String, to descriptor: Int32) -> Int32 {
     var text = text
-    return text.withUTF8 { bytes in
-        var rest = UnsafeRawBufferPointer(bytes)
-        while let base = rest.baseAddress, !rest.isEmpty {
-            let count = Glibc.write(descriptor, base, rest.count)
-            if count < 0 && errno == EINTR { continue }
-            if count < 0 && errno == EAGAIN {
-                var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                poll(&waiting, 1, -1)
-                continue
-            }
-            guard count > 0 else { return count < 0 ? errno : EIO }
-            rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+    return text.withUTF8 { write(UnsafeRawBufferPointer($0)[...], to: descriptor) }
+}
+
+/// The same for bytes.
+func write(_ bytes: Slice<UnsafeRawBufferPointer>, to descriptor: Int32) -> Int32 {
+    var rest = UnsafeRawBufferPointer(rebasing: bytes)
+    while let base = rest.baseAddress, !rest.isEmpty {
+        let count = Glibc.write(descriptor, base, rest.count)
+        if count < 0 && errno == EINTR { continue }
+        if count < 0 && errno == EAGAIN {
+            var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            poll(&waiting, 1, -1)
+            continue
         }
-        return 0
+        guard count > 0 else { return count < 0 ? errno : EIO }
+        rest = UnsafeRawBufferPointer(rebasing: rest[count...])
     }
+    return 0
 }

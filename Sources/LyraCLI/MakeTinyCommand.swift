@@ -11,14 +11,14 @@ struct MakeTinyCommand: ParsableCommand {
     @Argument(help: "A directory that is empty or not there yet.")
     var directory: String
 
-    @Option(help: ArgumentHelp("The same seed gives the same files.", valueName: "n"))
-    var seed: UInt64 = 1
+    @Option(parsing: .unconditional, help: ArgumentHelp("The same seed gives the same files.", valueName: "n"))
+    var seed = Seed(1)
 
     @Option(help: "The size: a few MB, or the published ones of 7.1 GB and 20 GB.")
     var preset = PresetName.tiny
 
     func run() throws {
-        try CheckpointWriter(directory: directory, preset: preset.preset, seed: seed).write()
+        try CheckpointWriter(directory: directory, preset: preset.preset, seed: seed.value).write()
         printError("wrote \(directory); its weights are random")
     }
 }

@@ -20,7 +20,7 @@ struct ModelArguments: ParsableArguments {
     @Option(help: ModelArguments.precisionHelp)
     var precision: Precision?
 
-    @Option(help: ModelArguments.threadsHelp)
+    @Option(parsing: .unconditional, help: ModelArguments.threadsHelp)
     var threads: Int?
 
     func validate() throws {

@@ -3,10 +3,12 @@ import Lyra
 
 /// How pictures and videos are looked at: shared by the commands that take them.
 struct PictureArguments: ParsableArguments {
-    @Option(help: ArgumentHelp("Frames of a video that are looked at, at most.", valueName: "n"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Frames of a video that are looked at, at most.", valueName: "n"))
     var maxFrames = 16
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Shrink larger pictures to this many pixels: fewer tokens, less time (default: the checkpoint's).",
             valueName: "n"))

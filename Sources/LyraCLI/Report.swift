@@ -8,7 +8,7 @@ struct Report {
         var audio = JSONValue.null
         if let wave, wave.sampleRate > 0 {
             audio = .object([
-                ("path", .string(wave.path)), ("sample_rate", .number(Double(wave.sampleRate))),
+                ("path", .name(wave.path)), ("sample_rate", .number(Double(wave.sampleRate))),
                 ("seconds", .number(wave.seconds)),
             ])
         }
@@ -59,6 +59,9 @@ indirect enum JSONValue {
     case number(Double)
     case array([JSONValue])
     case object([(String, JSONValue)])
+
+    /// A file's name: what is not UTF-8 in it is written `\xE9`.
+    static func name(_ path: String) -> JSONValue { .string(SystemPath.printable(path)) }
 
     var text: String {
         switch self {

@@ -4,29 +4,37 @@ import Lyra
 /// How tokens are chosen; what is not given is left to the checkpoint's generation_config.json.
 struct SamplingArguments: ParsableArguments {
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "0 always takes the likeliest token; higher is more varied (default: the checkpoint's).",
             valueName: "x"))
     var temperature: Float?
 
-    @Option(help: ArgumentHelp("Draw among the likeliest tokens that together reach this share, 0…1.", valueName: "x"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Draw among the likeliest tokens that together reach this share, 0…1.", valueName: "x"))
     var topP: Float?
 
-    @Option(help: ArgumentHelp("Draw among this many of the likeliest tokens; 0 is all.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Draw among this many of the likeliest tokens; 0 is all.", valueName: "n"))
     var topK: Int?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("Leave out tokens less likely than this share, 0…1, of the likeliest.", valueName: "x"))
     var minP: Float?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("Above 1, tokens that occurred become less likely; 1 changes nothing.", valueName: "x"))
     var repetitionPenalty: Float?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("The same seed and input give the same answer (default: another each time).", valueName: "n")
     )
-    var seed: UInt64?
+    var seed: Seed?
 
     func validate() throws {
         func require(_ condition: Bool?, _ message: String) throws {
@@ -51,6 +59,6 @@ struct SamplingArguments: ParsableArguments {
         options.topK = topK
         options.minP = minP
         options.repetitionPenalty = repetitionPenalty
-        options.seed = seed
+        options.seed = seed?.value
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import Lyra
 
 /// Ten seconds of a moving test picture, 1080p H.264, made with the ffmpeg command in a temporary file.
 struct TestVideo {
@@ -6,13 +7,17 @@ struct TestVideo {
 
     /// Nil if there is no such command, or it fails.
     static func make() -> TestVideo? {
-        let folder = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp", suffix = ".mp4"
+        let folder = getenv("TMPDIR").map { SystemPath.string(cString: $0) } ?? "/tmp", suffix = ".mp4"
         // mkstemps writes something of its own over the last six before the suffix.
-        var template = Array((folder + "/lyra-bench-" + String(repeating: "X", count: 6) + suffix).utf8CString)
-        let descriptor = mkstemps(&template, Int32(suffix.utf8.count))
+        var template = SystemPath.bytes(folder + "/lyra-bench-" + String(repeating: "X", count: 6) + suffix) + [0]
+        let descriptor = template.withUnsafeMutableBytes { bytes in
+            bytes.withMemoryRebound(to: CChar.self) { name in
+                name.baseAddress.map { mkstemps($0, Int32(suffix.utf8.count)) } ?? -1
+            }
+        }
         guard descriptor >= 0 else { return nil }
         close(descriptor)
-        let video = TestVideo(path: String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self))
+        let video = TestVideo(path: SystemPath.string(template.dropLast()))
         let arguments = [
             "ffmpeg", "-v", "quiet", "-nostdin", "-y", "-f", "lavfi", "-i",
             "testsrc2=duration=10:size=1920x1080:rate=30", "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt",
@@ -25,11 +30,11 @@ struct TestVideo {
         return video
     }
 
-    func remove() { unlink(path) }
+    func remove() { withSystemPath(path) { _ = unlink($0) } }
 
     /// Whether the command could be run and ended well.
     private static func run(_ arguments: [String]) -> Bool {
-        var pointers = arguments.map { strdup($0) } + [nil]
+        var pointers = arguments.map { withSystemPath($0, strdup) } + [nil]
         defer { for pointer in pointers { free(pointer) } }
         var child: pid_t = 0, status: Int32 = 0
         guard posix_spawnp(&child, "ffmpeg", nil, nil, &pointers, environ) == 0 else { return false }

@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -43,6 +44,15 @@ def pictures(tmp_path_factory):
             paths[f"{variant}_{name}"] = directory / f"{variant}_{name}.png"
             Image.fromarray(np.ascontiguousarray(pixels)).save(paths[f"{variant}_{name}"])
     return paths
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """A video of 4 s that the ffmpeg command makes."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    moving = "testsrc=duration=4:size=56x56:rate=4"
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", moving, "-pix_fmt", "yuv420p", path], check=True)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -150,7 +150,7 @@ def test_a_failure_leaves_no_speech_behind(tmp_path):
         ("--bogus",), ("--max-tokens", "0"), ("--max-tokens", "many"), ("--max-tokens", "99999999999999999999"),
         ("--temperature", "warm"), ("--temperature=-1",), ("--temperature", "nan"), ("--temperature", "inf"),
         ("--top-p", "2"), ("--top-p=-0.1",), ("--top-p", "nan"), ("--top-k=-1",), ("--top-k", "1.5"), ("--min-p", "2"),
-        ("--repetition-penalty", "0"), ("--repetition-penalty", "inf"), ("--seed=-1",), ("--seed", "x"),
+        ("--repetition-penalty", "0"), ("--repetition-penalty", "inf"), ("--seed=1.5",), ("--seed", "x"),
         ("--threads", "0"), ("--threads", "x"), ("--prompt",), ("loose words",), ("--image",),
         ("--max-frames", "0"), ("--max-pixels", "100"),
     ],

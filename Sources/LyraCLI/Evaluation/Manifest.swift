@@ -15,19 +15,20 @@ struct Manifest {
           a file of JSON lines: {"audio": "a.wav", "text": "what is said"} ("speech" in place of "audio" will do)
           a file of lines with a tab: a.wav<TAB>what is said
           a *.trans.txt of LibriSpeech, or a folder with such files somewhere in it: the recordings lie beside them
-        Paths are relative to the manifest.
+        Paths are relative to the manifest; if it comes through standard input, to the current directory.
         """
 
     private(set) var entries: [Entry] = []
 
     /// - Throws: `LyraError` that names the file and the line.
-    init(path: String) throws {
+    init(_ file: InputFile) throws {
+        let path = try file.path()
         if FileSystem.isDirectory(path) {
             try addFolder(path)
         } else if path.hasSuffix(Self.librispeech) {
             try addTranscripts(path, shownAs: "")
         } else {
-            try addLines(path)
+            try addLines(path, directory: file.isStandardInput ? "." : FileSystem.parent(of: path))
         }
         guard !entries.isEmpty else {
             let kind = FileSystem.isDirectory(path) ? "no file in it ends in \(Self.librispeech)" : "it has no lines"
@@ -37,23 +38,22 @@ struct Manifest {
 
     private static let librispeech = ".trans.txt"
 
-    private mutating func addLines(_ path: String) throws {
-        let directory = FileSystem.parent(of: path)
-        try TextLines.read(path) { line, place in
+    private mutating func addLines(_ path: String, directory: String) throws {
+        try TextLines.readBytes(path) { line, place in
             let name: String, text: String
-            if line.first == "{" {
-                let object = try TextLines.decode(Line.self, line, place)
+            if line.first == UInt8(ascii: "{") {
+                let object = try TextLines.decode(Line.self, TextLines.text(line, place), place)
                 guard let audio = object.audio ?? object.speech else {
                     throw LyraError(.format, "\(place): the key \"audio\" is missing")
                 }
-                (name, text) = (audio, object.text)
-            } else if let tab = line.firstIndex(of: "\t") {
-                (name, text) = (String(line[..<tab]), String(line[line.index(after: tab)...]))
+                (name, text) = (SystemPath.string(audio.utf8), object.text)
+            } else if let tab = line.firstIndex(of: UInt8(ascii: "\t")) {
+                (name, text) = (SystemPath.string(line[..<tab]), try TextLines.text(line[(tab + 1)...], place))
             } else {
                 throw LyraError(.format, "\(place): neither a JSON object nor a path, a tab and a text")
             }
-            let isAbsolute = name.hasPrefix("/")
-            entries.append(Entry(name: name, path: isAbsolute ? name : FileSystem.join(directory, name), text: text))
+            let path = FileSystem.isAbsolute(name) ? name : FileSystem.join(directory, name)
+            entries.append(Entry(name: name, path: path, text: text))
         }
     }
 
@@ -66,11 +66,11 @@ struct Manifest {
     /// Each line is an identifier, a space and the text; the recording is the identifier's file beside it.
     private mutating func addTranscripts(_ path: String, shownAs prefix: String) throws {
         let directory = FileSystem.parent(of: path)
-        try TextLines.read(path) { line, place in
-            guard let space = line.firstIndex(of: " ") else {
+        try TextLines.readBytes(path) { line, place in
+            guard let space = line.firstIndex(of: UInt8(ascii: " ")) else {
                 throw LyraError(.format, "\(place): not an identifier, a space and a text")
             }
-            let name = String(line[..<space])
+            let name = SystemPath.string(line[..<space])
             let file = ["flac", "wav", "ogg", "opus", "mp3"].map { "\(name).\($0)" }
                 .first { FileSystem.isFile(FileSystem.join(directory, $0)) }
             // One that is not there is found out, and named, when it is to be read.
@@ -78,7 +78,7 @@ struct Manifest {
             entries.append(
                 Entry(
                     name: prefix + found, path: FileSystem.join(directory, found),
-                    text: String(line[line.index(after: space)...])))
+                    text: try TextLines.text(line[(space + 1)...], place)))
         }
     }
 
@@ -105,15 +105,26 @@ enum TextLines {
     ///
     /// - Throws: `LyraError.format` for a file that is no UTF-8 text, or what reading it and `body` throw.
     static func read(_ path: String, _ body: (_ line: String, _ place: String) throws -> Void) throws {
+        try readBytes(path) { line, place in try body(text(line, place), place) }
+    }
+
+    /// The same for lines that begin with the name of a file, whose bytes need not be UTF-8.
+    static func readBytes(_ path: String, _ body: (_ line: ArraySlice<UInt8>, _ place: String) throws -> Void) throws {
         let bytes = try MappedFile.contents(path: path, limit: sizeLimit)
         for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
             let place = "\(path), line \(index + 1)"
             let line = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
-            guard let text = String(validating: line, as: UTF8.self) else {
-                throw LyraError(.format, "\(place): not UTF-8 text")
-            }
-            if !text.allSatisfy(\.isWhitespace) { try body(text, place) }
+            let isBlank = String(validating: line, as: UTF8.self)?.allSatisfy(\.isWhitespace) ?? false
+            if !isBlank { try body(line, place) }
         }
+    }
+
+    /// - Throws: `LyraError.format` for what is not UTF-8
+    static func text(_ bytes: ArraySlice<UInt8>, _ place: String) throws -> String {
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw LyraError(.format, "\(place): not UTF-8 text")
+        }
+        return text
     }
 
     static func decode<T: Decodable>(_ type: T.Type, _ line: String, _ place: String) throws -> T {

@@ -22,19 +22,22 @@ struct NeedleCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The folder of recordings that haystacks are made of.", valueName: "dir"))
     var haystack: String
 
-    @Option(help: ArgumentHelp("The recording that is hidden.", valueName: "file"))
-    var needle: String
+    @Option(help: ArgumentHelp("The recording that is hidden; - is standard input.", valueName: "file"))
+    var needle: InputFile
 
-    @Option(help: ArgumentHelp("What is asked.", valueName: "text"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("What is asked.", valueName: "text"), transform: typedText)
     var question: String
 
-    @Option(help: ArgumentHelp("What the answer is to say.", valueName: "text"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("What the answer is to say.", valueName: "text"),
+        transform: typedText)
     var answer: String
 
-    @Option(help: ArgumentHelp("Lengths of haystacks in seconds, with commas.", valueName: "s,…"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Lengths of haystacks in seconds, with commas.", valueName: "s,…"))
     var lengths: NumberList = "60,450,900,1800,3600"
 
-    @Option(help: ArgumentHelp("Where the clip begins, 0…1, with commas.", valueName: "x,…"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Where the clip begins, 0…1, with commas.", valueName: "x,…"))
     var depths: NumberList = "0,0.25,0.5,0.75,1"
 
     @OptionGroup var answering: AnswerArguments
@@ -62,7 +65,7 @@ struct NeedleCommand: ParsableCommand {
         let model = try source.open(notes: heard, check: Interrupt.check)
         heard.show()
         let rate = try model.checkpoint.speechInput.get().sampleRate
-        let hay = try Haystack(folder: haystack, needle: needle, sampleRate: rate)
+        let hay = try Haystack(folder: haystack, needle: needle.path(), sampleRate: rate)
         for name in hay.skipped { printError("note: \(name) in \(haystack) is no audio and is left out") }
         for length in lengths.values { _ = try hay.source(samples: samples(length, rate), depth: 0) }
         var options = answering.options
@@ -119,7 +122,7 @@ struct NeedleCommand: ParsableCommand {
 
     private var head: [(String, JSONValue)] {
         [
-            ("model", .string(source.model)), ("haystack", .string(haystack)), ("needle", .string(needle)),
+            ("model", .name(source.model)), ("haystack", .name(haystack)), ("needle", .name(needle.name)),
             ("question", .string(question)), ("answer", .string(answer)), ("note", .string(scoreNote)),
         ]
     }

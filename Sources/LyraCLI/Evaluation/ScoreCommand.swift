@@ -10,8 +10,8 @@ struct ScoreCommand: ParsableCommand {
             scored with several normalizers.
             """)
 
-    @Argument(help: ArgumentHelp("The transcripts.", valueName: "file"))
-    var file: String
+    @Argument(help: ArgumentHelp("The transcripts; - is standard input.", valueName: "file"))
+    var file: InputFile
 
     @OptionGroup var normalizing: NormalizerArguments
 
@@ -42,7 +42,7 @@ struct ScoreCommand: ParsableCommand {
         let normalizer = try normalizing.make()
         let output = try json.map { try ReportFile(path: $0) }
         var transcripts: [Transcript] = [], totals = TranscriptTotals()
-        try TextLines.read(file) { line, place in
+        try TextLines.read(file.path()) { line, place in
             let pair = try TextLines.decode(Pair.self, line, place)
             for pair in pair.lines ?? [pair] { transcripts.append(try pair.transcript(normalizer, place)) }
         }

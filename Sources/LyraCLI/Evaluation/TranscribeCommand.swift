@@ -20,16 +20,17 @@ struct TranscribeCommand: ParsableCommand {
 
     @OptionGroup var source: ModelArguments
 
-    @Option(help: ArgumentHelp("The recordings and their texts.", valueName: "path"))
-    var manifest: String
+    @Option(help: ArgumentHelp("The recordings and their texts; - is standard input.", valueName: "path"))
+    var manifest: InputFile
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "What is asked about each recording (default: \"Record the spoken words as text.\" after an empty line, as in "
-                + "the published evaluation).", valueName: "text"))
+                + "the published evaluation).", valueName: "text"), transform: typedText)
     var prompt: String?
 
-    @Option(help: ArgumentHelp("Only the first n recordings.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Only the first n recordings.", valueName: "n"))
     var limit: Int?
 
     @OptionGroup var normalizing: NormalizerArguments
@@ -46,7 +47,7 @@ struct TranscribeCommand: ParsableCommand {
         Interrupt.watch()
         let normalizer = try normalizing.make()
         let output = try json.map { try ReportFile(path: $0) }
-        let entries = try Manifest(path: manifest).entries.prefix(limit ?? .max)
+        let entries = try Manifest(manifest).entries.prefix(limit ?? .max)
         let heard = Notes(.dropped)
         let model = try source.open(notes: heard, check: Interrupt.check)
         heard.show()
@@ -98,12 +99,12 @@ struct TranscribeCommand: ParsableCommand {
         var totals = TranscriptTotals()
         for transcript in transcripts { totals.add(transcript) }
         let head: [(String, JSONValue)] = [
-            ("model", .string(source.model)), ("prompt", .string(prompt ?? Self.publishedPrompt)),
+            ("model", .name(source.model)), ("prompt", .string(prompt ?? Self.publishedPrompt)),
             ("normalizer", .string(normalizing.normalizer.rawValue)), ("note", .string(scoreNote)),
             ("recordings", .number(Double(all))), ("transcribed", .number(Double(transcripts.count))),
         ]
         let failed = failures.map {
-            JSONValue.object([("audio", .string($0.name)), ("error", .string($0.reason))])
+            JSONValue.object([("audio", .name($0.name)), ("error", .string($0.reason))])
         }
         let lines = [("lines", JSONValue.array(transcripts.map(\.json))), ("failed", .array(failed))]
         try doAll(

@@ -20,7 +20,7 @@ struct Transcript {
     var line: String {
         [
             percent(errors.rate), "\(errors.words)", "\(errors.substitutions)", "\(errors.deletions)",
-            "\(errors.insertions)", name, oneLine(heard),
+            "\(errors.insertions)", oneLine(SystemPath.printable(name)), oneLine(heard),
         ].joined(separator: "\t")
     }
 
@@ -28,7 +28,7 @@ struct Transcript {
 
     var json: JSONValue {
         .object(
-            [("audio", .string(name)), ("text", .string(text)), ("hypothesis", .string(heard))] + errors.json + [
+            [("audio", .name(name)), ("text", .string(text)), ("hypothesis", .string(heard))] + errors.json + [
                 ("normalized_text", .string(reference.joined(separator: " "))),
                 ("normalized_hypothesis", .string(hypothesis.joined(separator: " "))),
             ])

@@ -24,14 +24,17 @@ struct ExtractorBenchCommand: ParsableCommand {
     var preset = PresetName.mini
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Lengths of prompts, with commas: 128…16777216 tokens, or 7…24 for powers of 2.", valueName: "n,…"))
     var lengths: NumberList = "11,12,13"
 
-    @Option(help: ArgumentHelp("Shares of media tokens that stay after a block, with commas.", valueName: "x,…"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Shares of media tokens that stay after a block, with commas.", valueName: "x,…"))
     var keep: NumberList = "0.8,0.7,0.5"
 
-    @Option(help: ArgumentHelp("Blocks that the layers are split into.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Blocks that the layers are split into.", valueName: "n"))
     var blocks = 4
 
     @Option(name: [.customLong("dtype"), .customLong("type")], help: "How the weights are stored.")
@@ -40,10 +43,12 @@ struct ExtractorBenchCommand: ParsableCommand {
     @Option(help: "How keys and values are kept.")
     var kvType = KeyValueType.float32
 
-    @Option(help: ModelArguments.threadsHelp)
+    @Option(parsing: .unconditional, help: ModelArguments.threadsHelp)
     var threads: Int?
 
-    @Option(help: ArgumentHelp("How often each measurement is made; the median is shown.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("How often each measurement is made; the median is shown.", valueName: "n"))
     var repetitions = 3
 
     @Option(help: ArgumentHelp("Also write everything into this file, one JSON object.", valueName: "file"))
