@@ -5,10 +5,12 @@ import LyraTensor
 /// Feeding: what is added, in its order, becomes the user's turn.
 extension Session {
     /// Adds typed text, in UTF-8.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room for it.
     public func feed(text: some Sequence<UInt8>) throws {
         try feeding {
             endRecording()
-            intake.add(.text(Array(text)))
+            intake.add(.text(try GrowingBuffer(copying: text)))
         }
     }
 

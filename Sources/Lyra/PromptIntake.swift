@@ -15,6 +15,8 @@ struct PromptIntake {
 
     private(set) var turn = Turn()
     private var queue = PromptQueue()
+    /// The first text of the turn while it is tokenized.
+    private var encoding: TextEncoding?
     private var prefill: Prefill?
     /// The place in the prompt of the prefill's first row.
     private var firstRow = 0
@@ -78,7 +80,7 @@ struct PromptIntake {
         }
         defer { timings.encode += milliseconds() - start }
         try settleAdapter(&conversation)
-        try collect(&conversation, system: system)
+        if try collect(&conversation, system: system) { return true }
         if queue.count >= Prefill.chunkRows, try beginPrefill(conversation) { return true }
         if try encodeStep(conversation) { return true }
         return try beginPrefill(conversation)
@@ -119,9 +121,9 @@ struct PromptIntake {
         }
     }
 
-    /// Rows that are known to come; text counts once it is tokenized.
+    /// Rows that are known to come; text counts once it is tokenized, and while it is with the fewest that it can become.
     private var rowsToCome: Int {
-        turn.spans.reduce(queue.count) { sum, span in
+        turn.spans.reduce(queue.count + (encoding?.fewestTokens ?? 0)) { sum, span in
             guard case .media(let medium) = span else { return sum }
             let (total, overflow) = sum.addingReportingOverflow(medium.expectedRows ?? medium.readyRows)
             return overflow ? .max : total
@@ -162,35 +164,53 @@ struct PromptIntake {
     // MARK: Collecting rows
 
     /// Moves what is ready into the queue, in the prompt's order.
-    private mutating func collect(_ conversation: inout Conversation, system: String) throws {
-        guard isAdapterSettled, turn.hasSomethingWhole else { return }
-        if !isOpened { open(&conversation, system: system) }
+    ///
+    /// - Returns: whether a part of a text was, whose rest is next
+    private mutating func collect(_ conversation: inout Conversation, system: String) throws -> Bool {
+        guard isAdapterSettled, turn.hasSomethingWhole else { return false }
+        if !isOpened { try open(&conversation, system: system) }
         while let span = turn.spans.first {
             switch span {
             case .text(let segments):
-                guard turn.hasWholeText else { return }
-                append(checkpoint.tokenizer.encode(segments), to: &conversation)
+                guard turn.hasWholeText else { return false }
+                guard try tokenize(segments, &conversation) else { return true }
             case .media(let medium):
                 for part in try medium.take(adapter: conversation.adapter) {
                     append(part, of: medium, to: &conversation)
                 }
-                guard medium.isDone else { return }
+                guard medium.isDone else { return false }
                 finishedUnits += medium.expectedUnits ?? 0
             }
             turn.removeFirst()
         }
+        return false
     }
 
-    private mutating func open(_ conversation: inout Conversation, system: String) {
+    /// A part of a text, up to all of a short one, checked against the limits before the next. → whether that was the last
+    private mutating func tokenize(_ segments: [TextSegment], _ conversation: inout Conversation) throws -> Bool {
+        var running = encoding ?? checkpoint.tokenizer.encoding(of: segments)
+        encoding = nil  // held once while it works, so that it changes in place
+        var ids: [Int32] = []
+        try running.step(into: &ids)
+        let isDone = running.isDone
+        if !isDone { encoding = running }
+        try append(ids, to: &conversation)
+        try limits.check(conversation, held: heldBytes, rows: rowsToCome)
+        return isDone
+    }
+
+    private mutating func open(_ conversation: inout Conversation, system: String) throws {
         isOpened = true
-        append(conversation.uncomputed, to: &conversation)
+        try append(conversation.uncomputed, to: &conversation)
         conversation.uncomputed = []
         turn.open(
-            with: conversation.answerEnded.map { ChatTemplate.nextTurn(answerEnded: $0) }
-                ?? ChatTemplate.opening(system: system))
+            with: conversation.answerEnded.map { [ChatTemplate.nextTurn(answerEnded: $0)] }
+                ?? ChatTemplate.openingParts(system: system))
     }
 
-    private mutating func append(_ ids: [Int32], to conversation: inout Conversation) {
+    private mutating func append(_ ids: [Int32], to conversation: inout Conversation) throws {
+        let all = conversation.tokens.count + ids.count
+        if all > conversation.tokens.capacity { try requireMemory(2 * all * MemoryLayout<Int32>.stride) }
         conversation.tokens += ids
         promptTokens += ids.count
         queue.append(ids, next: &conversation.nextPosition)

@@ -4,12 +4,14 @@ import LyraTensor
 /// Prompt rows that are ready for the decoder, in their order, with their positions.
 struct PromptQueue {
     private enum Piece {
-        /// Tokens of text, which are embedded when they are taken.
-        case text([Int32])
-        case media(Tensor)
+        /// Tokens of text, which are embedded when they are taken, and where the first stands.
+        case text(ArraySlice<Int32>, Int32)
+        case media(Tensor, ArraySlice<Position>)
     }
 
-    private var pieces: [(piece: Piece, positions: ArraySlice<Position>)] = []
+    private var pieces: [Piece] = []
+    /// Pieces that were taken.
+    private var taken = 0
     private(set) var count = 0
     /// Bytes of the rows that are held.
     private(set) var byteCount = 0
@@ -17,7 +19,9 @@ struct PromptQueue {
     /// Appends text whose tokens stand one after the other from `next` on.
     mutating func append(_ ids: [Int32], next: inout Int32) {
         guard !ids.isEmpty else { return }
-        append(.text(ids), PromptQueue.sequence(ids.count, &next))
+        pieces.append(.text(ids[...], next))
+        count += ids.count
+        next += Int32(ids.count)
     }
 
     /// Appends rows of a medium.
@@ -27,15 +31,11 @@ struct PromptQueue {
         guard rows.rows > 0 else { return }
         byteCount += rows.count * MemoryLayout<Float>.stride
         switch layout {
-        case .sequence: append(.media(rows), PromptQueue.sequence(rows.rows, &next))
+        case .sequence: pieces.append(.media(rows, PromptQueue.sequence(rows.rows, &next)[...]))
         case .grid(let time, let height, let width):
-            append(.media(rows), PromptQueue.grid(time, height, width, &next))
+            pieces.append(.media(rows, PromptQueue.grid(time, height, width, &next)[...]))
         }
-    }
-
-    private mutating func append(_ piece: Piece, _ positions: [Position]) {
-        count += positions.count
-        pieces.append((piece, positions[...]))
+        count += rows.rows
     }
 
     private static func sequence(_ count: Int, _ next: inout Int32) -> [Position] {
@@ -69,23 +69,32 @@ struct PromptQueue {
         var positions: [Position] = [], roles: [TokenRole] = []
         let embeddings = try Tensor([total, hidden]) { out in
             while positions.count < total {
-                let (piece, at) = pieces.removeFirst()
-                let taken = min(at.count, total - positions.count)
-                let target = out + positions.count * hidden
-                let rows: Tensor, rest: Piece
-                switch piece {
-                case .text(let ids):
-                    (rows, rest) = (try decoder.embed(ids.prefix(taken)), .text(Array(ids.dropFirst(taken))))
-                    roles += [TokenRole](repeating: .text, count: taken)
-                case .media(let all):
-                    (rows, rest) = (all.rows(0..<taken), .media(all.rows(taken..<all.rows)))
-                    roles += [TokenRole](repeating: .media, count: taken)
+                let target = out + positions.count * hidden, room = total - positions.count
+                let rows: Tensor, rest: Piece?
+                switch pieces[taken] {
+                case .text(let ids, let first):
+                    let part = ids.prefix(room)
+                    rows = try decoder.embed(part)
+                    positions += (0..<Int32(part.count)).map { Position(first + $0) }
+                    roles += [TokenRole](repeating: .text, count: part.count)
+                    let left = ids.dropFirst(room)
+                    rest = left.isEmpty ? nil : .text(left, first + Int32(part.count))
+                case .media(let all, let places):
+                    let part = places.prefix(room)
+                    rows = all.rows(0..<part.count)
+                    positions += part
+                    roles += [TokenRole](repeating: .media, count: part.count)
                     byteCount -= rows.count * MemoryLayout<Float>.stride
+                    let left = places.dropFirst(room)
+                    rest = left.isEmpty ? nil : .media(all.rows(part.count..<all.rows), left)
                 }
                 rows.withValues { target.update(from: $0, count: rows.count) }
-                positions += at.prefix(taken)
-                if taken < at.count { pieces.insert((rest, at.dropFirst(taken)), at: 0) }
+                if let rest { pieces[taken] = rest } else { taken += 1 }
             }
+        }
+        if taken > pieces.count / 2 {
+            pieces.removeFirst(taken)
+            taken = 0
         }
         count -= total
         return (embeddings, positions, roles)

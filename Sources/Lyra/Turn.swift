@@ -1,9 +1,10 @@
 import LyraModel
+import LyraTensor
 import LyraText
 
 /// What the user's turn is made of, in the order of feeding.
 enum TurnItem {
-    case text([UInt8])
+    case text(GrowingBuffer<UInt8>)
     /// A recording of speech.
     case speech(SpeechEncoding)
     /// Sound that is not speech; it stands where speech does.
@@ -58,22 +59,22 @@ struct Turn {
     }
 
     /// Puts the template's beginning before all else.
-    mutating func open(with text: String) {
+    mutating func open(with texts: [String]) {
+        let opening = texts.map { TextSegment($0) }
         if case .text(let segments)? = spans.first {
-            spans[0] = .text([TextSegment(text)] + segments)
+            spans[0] = .text(opening + segments)
         } else {
-            spans.insert(.text([TextSegment(text)]), at: 0)
+            spans.insert(.text(opening), at: 0)
         }
     }
 
     private mutating func literal(_ string: String) { append(TextSegment(string)) }
 
     private mutating func append(_ segment: TextSegment) {
-        if case .text(let segments)? = spans.last {
-            spans[spans.count - 1] = .text(segments + [segment])
-        } else {
-            spans.append(.text([segment]))
-        }
+        guard case .text(var segments)? = spans.last else { return spans.append(.text([segment])) }
+        spans.removeLast()  // held once, so that it grows in place
+        segments.append(segment)
+        spans.append(.text(segments))
     }
 
     /// The media that are not done, in their order.

@@ -55,14 +55,14 @@ struct AddedTokenTrie: Sendable {
         return nil
     }
 
-    /// The leftmost token in `range` of `text`, and of those that start there the longest for which `accept` holds.
+    /// The leftmost token that starts in `starts`, and of those that start there the longest for which `accept` holds.
     func firstMatch(
-        in text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, accept: (Int) -> Bool
+        in text: UnsafeBufferPointer<UInt8>, starts: Range<Int>, accept: (Int) -> Bool
     ) -> (token: Int, range: Range<Int>)? {
-        for start in range where startsToken[Int(text[start])] {
+        for start in starts where startsToken[Int(text[start])] {
             var found: (token: Int, range: Range<Int>)?
             var node = 0
-            for position in start..<range.upperBound {
+            for position in start..<text.count {
                 guard let child = child(of: node, text[position]) else { break }
                 node = child
                 let token = Int(nodes[node].token)

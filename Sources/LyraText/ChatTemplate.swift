@@ -30,7 +30,12 @@ public enum ChatTemplate {
 
     /// Begins a conversation, up to the content of the user's first turn.
     public static func opening(system: String = defaultSystemPrompt) -> String {
-        "<|im_start|>system\n" + system + "<|im_end|>\n" + userStart
+        openingParts(system: system).joined()
+    }
+
+    /// The same in parts, to be tokenized together.
+    public static func openingParts(system: String) -> [String] {
+        ["<|im_start|>system\n", system, "<|im_end|>\n" + userStart]
     }
 
     /// Leads from the assistant's answer to the content of the user's next turn.

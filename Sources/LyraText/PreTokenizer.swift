@@ -2,90 +2,127 @@
 ///
 /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 ///
-/// The alternatives are tried in order, and each character is looked at a bounded number of times: linear time.
+/// The alternatives are tried in order, and each character is looked at a bounded number of times: linear time. The text may
+/// come bit by bit: a piece whose end is not seen yet is gone on with where the text ended.
 struct PreTokenizer {
     /// The pattern as tokenizer.json spells it.
     static let pattern =
         #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
 
-    /// Valid UTF-8.
-    private let text: UnsafeBufferPointer<UInt8>
-    private let classes = ScalarClass.basicPlane
-
-    init(_ text: UnsafeBufferPointer<UInt8>) {
-        self.text = text
+    /// What the piece in progress is known to be.
+    private enum Kind {
+        case unknown
+        case letters
+        /// `[^\s\p{L}\p{N}]+`
+        case symbols
+        /// The `[\r\n]*` after it.
+        case breaks
+        case whiteSpace
     }
 
-    /// The end of the piece that starts at `start`, which must be a character's first byte and before the end.
-    func pieceEnd(from start: Int) -> Int {
-        if let end = contractionEnd(from: start) { return end }
-        let (first, second) = scalar(at: start)
+    private let classes = ScalarClass.basicPlane
+    private var kind = Kind.unknown
+    /// Bytes of the piece in progress that were looked through.
+    private(set) var scanned = 0
+    /// In white space: where the last character begins, and where the last line break ends.
+    private var last = 0
+    private var lastBreakEnd: Int?
+
+    /// Bytes that decide what a piece is: a contraction, or two characters.
+    private static let opening = 8
+
+    /// Whether what was looked through belongs to the piece in progress, wherever that ends.
+    var isScannedSettled: Bool { [.letters, .symbols, .breaks].contains(kind) }
+
+    /// Where the piece ends that starts with `text`; nil if that takes more text to tell.
+    ///
+    /// - Parameters:
+    ///   - text: valid UTF-8, not empty; after nil, the same with more behind it
+    ///   - isEnd: whether no more text follows
+    mutating func pieceEnd(_ text: UnsafeBufferPointer<UInt8>, isEnd: Bool) -> Int? {
+        if kind == .unknown {
+            guard isEnd || text.count >= Self.opening else { return nil }
+            if let end = open(text) { return end }
+        }
+        guard let end = runEnd(text, isEnd: isEnd) else { return nil }
+        (kind, scanned, last, lastBreakEnd) = (.unknown, 0, 0, nil)
+        return end
+    }
+
+    /// Leaves the first `count` bytes of the piece in progress, which were looked through, out of the text to come.
+    mutating func skip(_ count: Int) { scanned -= count }
+
+    /// Finds out what the piece is. → its end if that is known as well
+    private mutating func open(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
+        if let end = contractionEnd(text) { return end }
+        let (first, second) = scalar(text, at: 0)
+        let follows = second < text.count ? scalar(text, at: second).kind : nil
+        scanned = second
         switch first {
-        case .letter: return runEnd(of: .letter, from: second)
         case .number: return second
-        case .other:
-            if startsClass(.letter, at: second) { return runEnd(of: .letter, from: second) }
-            return symbolsEnd(from: second)
-        case .space:
-            if startsClass(.letter, at: second) { return runEnd(of: .letter, from: second) }
-            if text[start] == UInt8(ascii: " "), startsClass(.other, at: second) { return symbolsEnd(from: second) }
-            return whiteSpaceEnd(from: start)
-        case .lineBreak: return whiteSpaceEnd(from: start)
+        case .letter: kind = .letters
+        case .other: kind = follows == .letter ? .letters : .symbols
+        case .space where follows == .letter: kind = .letters
+        case .space where text[0] == UInt8(ascii: " ") && follows == .other: kind = .symbols
+        case .space, .lineBreak: (kind, scanned) = (.whiteSpace, 0)
+        }
+        return nil
+    }
+
+    private mutating func runEnd(_ text: UnsafeBufferPointer<UInt8>, isEnd: Bool) -> Int? {
+        switch kind {
+        case .unknown: return nil
+        case .letters: return run(of: .letter, text) || isEnd ? scanned : nil
+        case .symbols:
+            guard run(of: .other, text) || isEnd else { return nil }
+            kind = .breaks
+            return run(of: .lineBreak, text) || isEnd ? scanned : nil
+        case .breaks: return run(of: .lineBreak, text) || isEnd ? scanned : nil
+        case .whiteSpace: return whiteSpaceEnd(text, isEnd: isEnd)
         }
     }
 
     /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)`; without regard to case U+017F (ſ) is an s too.
-    private func contractionEnd(from start: Int) -> Int? {
-        guard text[start] == UInt8(ascii: "'"), start + 1 < text.count else { return nil }
-        let first = text[start + 1]
-        let second = start + 2 < text.count ? text[start + 2] : 0
+    private func contractionEnd(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
+        guard text[0] == UInt8(ascii: "'"), text.count > 1 else { return nil }
+        let first = text[1]
+        let second = text.count > 2 ? text[2] : 0
         switch first | 0x20 {
-        case UInt8(ascii: "s"), UInt8(ascii: "t"), UInt8(ascii: "m"), UInt8(ascii: "d"): return start + 2
-        case UInt8(ascii: "r"), UInt8(ascii: "v"): return second | 0x20 == UInt8(ascii: "e") ? start + 3 : nil
-        case UInt8(ascii: "l"): return second | 0x20 == UInt8(ascii: "l") ? start + 3 : nil
-        default: return first == 0xC5 && second == 0xBF ? start + 3 : nil
+        case UInt8(ascii: "s"), UInt8(ascii: "t"), UInt8(ascii: "m"), UInt8(ascii: "d"): return 2
+        case UInt8(ascii: "r"), UInt8(ascii: "v"): return second | 0x20 == UInt8(ascii: "e") ? 3 : nil
+        case UInt8(ascii: "l"): return second | 0x20 == UInt8(ascii: "l") ? 3 : nil
+        default: return first == 0xC5 && second == 0xBF ? 3 : nil
         }
-    }
-
-    /// The rest of `[^\s\p{L}\p{N}]+[\r\n]*`.
-    private func symbolsEnd(from start: Int) -> Int {
-        runEnd(of: .lineBreak, from: runEnd(of: .other, from: start))
     }
 
     /// `\s*[\r\n]+|\s+(?!\S)|\s+`: up to the last line break of the run; or the run without the last character, which
     /// goes to the word that follows; or the run.
-    private func whiteSpaceEnd(from start: Int) -> Int {
-        var end = start
-        var last = start
-        var lastBreakEnd: Int?
-        while end < text.count {
-            let (kind, next) = scalar(at: end)
-            guard kind == .space || kind == .lineBreak else { break }
-            if kind == .lineBreak { lastBreakEnd = next }
-            last = end
-            end = next
+    private mutating func whiteSpaceEnd(_ text: UnsafeBufferPointer<UInt8>, isEnd: Bool) -> Int? {
+        while scanned < text.count {
+            let (found, next) = scalar(text, at: scanned)
+            guard found == .space || found == .lineBreak else {
+                return lastBreakEnd ?? (last == 0 ? scanned : last)
+            }
+            if found == .lineBreak { lastBreakEnd = next }
+            last = scanned
+            scanned = next
         }
-        if let lastBreakEnd { return lastBreakEnd }
-        return end == text.count || last == start ? end : last
+        return isEnd ? lastBreakEnd ?? scanned : nil
     }
 
-    private func startsClass(_ kind: ScalarClass, at position: Int) -> Bool {
-        position < text.count && scalar(at: position).kind == kind
-    }
-
-    private func runEnd(of kind: ScalarClass, from start: Int) -> Int {
-        var end = start
-        while end < text.count {
-            let (found, next) = scalar(at: end)
-            guard found == kind else { break }
-            end = next
+    /// Looks through a run of one class. → whether its end was seen
+    private mutating func run(of kind: ScalarClass, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
+        while scanned < text.count {
+            let (found, next) = scalar(text, at: scanned)
+            guard found == kind else { return true }
+            scanned = next
         }
-        return end
+        return false
     }
 
     /// The class of the scalar at `position`, and where the next one starts.
     @inline(__always)
-    private func scalar(at position: Int) -> (kind: ScalarClass, next: Int) {
+    private func scalar(_ text: UnsafeBufferPointer<UInt8>, at position: Int) -> (kind: ScalarClass, next: Int) {
         let lead = text[position]
         if lead < 0x80 { return (classes[Int(lead)], position + 1) }
         let second = Int(text[position + 1] & 0x3F)

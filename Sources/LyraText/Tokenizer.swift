@@ -2,25 +2,47 @@ import LyraTensor
 
 /// A piece of text to be tokenized together with its neighbours.
 public struct TextSegment: Sendable {
-    /// UTF-8; what is not is read as U+FFFD.
-    public let bytes: [UInt8]
+    private enum Content: Sendable {
+        case array([UInt8])
+        case string(String)
+        case buffer(GrowingBuffer<UInt8>)
+    }
+
+    private let content: Content
+    /// Bytes of UTF-8.
+    public let count: Int
     /// Whether the texts of special tokens stand for those tokens. Say false for text from an untrusted person.
     public let allowSpecial: Bool
 
+    /// - Parameter bytes: UTF-8; what is not is read as U+FFFD.
     public init(_ bytes: [UInt8], allowSpecial: Bool = true) {
-        self.bytes = bytes
-        self.allowSpecial = allowSpecial
+        (content, count, self.allowSpecial) = (.array(bytes), bytes.count, allowSpecial)
     }
 
     public init(_ text: String, allowSpecial: Bool = true) {
-        self.init([UInt8](text.utf8), allowSpecial: allowSpecial)
+        (content, count, self.allowSpecial) = (.string(text), text.utf8.count, allowSpecial)
+    }
+
+    /// - Parameter bytes: UTF-8, which nobody changes from now on; what is not is read as U+FFFD.
+    public init(_ bytes: GrowingBuffer<UInt8>, allowSpecial: Bool = true) {
+        (content, count, self.allowSpecial) = (.buffer(bytes), bytes.count, allowSpecial)
+    }
+
+    func withBytes<R>(_ body: (UnsafeBufferPointer<UInt8>) throws -> R) rethrows -> R {
+        switch content {
+        case .array(let bytes): return try bytes.withUnsafeBufferPointer(body)
+        case .string(var text): return try text.withUTF8(body)
+        case .buffer(let bytes):
+            defer { withExtendedLifetime(bytes) {} }
+            return try body(UnsafeBufferPointer(bytes.elements))
+        }
     }
 }
 
 /// Qwen2's byte-level BPE tokenizer (Hugging Face `Qwen2Tokenizer`): added tokens are split off, the rest is brought to
 /// NFC, cut by `PreTokenizer.pattern`, and merged from bytes to tokens. Immutable, so that threads may share one.
 ///
-/// Encoding takes O(n log n) time at worst, O(n) on ordinary text, and memory proportional to the text.
+/// Encoding takes time proportional to the text for every vocabulary in use, and some kilobytes beside the tokens.
 public final class Tokenizer: Sendable {
     let vocabulary: Vocabulary
     private let specials: [[UInt8]: Int32]
@@ -99,82 +121,29 @@ public final class Tokenizer: Sendable {
     }
 
     /// The tokens of UTF-8 text; what is not UTF-8 is read as U+FFFD.
+    ///
     /// - Parameter allowSpecial: whether the texts of special tokens stand for those tokens, as in the reference.
-    public func encode(_ text: some Sequence<UInt8>, allowSpecial: Bool = true) -> [Int32] {
-        encode([TextSegment([UInt8](text), allowSpecial: allowSpecial)])
+    /// - Throws: As the form for segments does.
+    public func encode(_ text: some Sequence<UInt8>, allowSpecial: Bool = true) throws -> [Int32] {
+        try encode([TextSegment([UInt8](text), allowSpecial: allowSpecial)])
     }
 
     /// The tokens of a text.
-    public func encode(_ text: String, allowSpecial: Bool = true) -> [Int32] {
-        encode([TextSegment(text, allowSpecial: allowSpecial)])
+    public func encode(_ text: String, allowSpecial: Bool = true) throws -> [Int32] {
+        try encode([TextSegment(text, allowSpecial: allowSpecial)])
     }
 
     /// The tokens of the segments' joined text. A special token counts only where its whole text lies in segments that
     /// allow it; in every other way it is as if the segments were one text.
-    public func encode(_ segments: [TextSegment]) -> [Int32] {
-        var text: [UInt8] = []
-        var zones: [(range: Range<Int>, allowSpecial: Bool)] = []
-        for segment in segments where !segment.bytes.isEmpty {
-            let start = text.count
-            if segment.bytes.allSatisfy({ $0 < 0x80 }) {
-                text.append(contentsOf: segment.bytes)
-            } else {
-                text.append(contentsOf: String(decoding: segment.bytes, as: UTF8.self).utf8)
-            }
-            if let last = zones.indices.last, zones[last].allowSpecial == segment.allowSpecial {
-                zones[last].range = zones[last].range.lowerBound..<text.count
-            } else {
-                zones.append((start..<text.count, segment.allowSpecial))
-            }
-        }
-        return text.withUnsafeBufferPointer { encode($0, zones: zones) }
-    }
-
-    /// - Parameter text: valid UTF-8.
-    private func encode(
-        _ text: UnsafeBufferPointer<UInt8>, zones: [(range: Range<Int>, allowSpecial: Bool)]
-    ) -> [Int32] {
+    ///
+    /// - Throws: `LyraError.memory`, and `.state` if the work is interrupted.
+    public func encode(_ segments: [TextSegment]) throws -> [Int32] {
         var output: [Int32] = []
-        output.reserveCapacity(text.count / 4)
-        var merger = ByteMerger(merges: vocabulary.merges, byteIDs: vocabulary.byteIDs)
-        var plainStart = 0
-        let added = vocabulary.added
-        for zone in zones {
-            var rest = zone.range
-            while let match = vocabulary.addedTrie.firstMatch(
-                in: text, rest, accept: { zone.allowSpecial || !added[$0].isSpecial })
-            {
-                encodePlain(text[plainStart..<match.range.lowerBound], &merger, into: &output)
-                output.append(Int32(truncatingIfNeeded: added[match.token].id))
-                plainStart = match.range.upperBound
-                rest = plainStart..<rest.upperBound
-            }
-        }
-        encodePlain(text[plainStart...], &merger, into: &output)
+        var encoding = encoding(of: segments)
+        while !encoding.isDone { try encoding.step(into: &output) }
         return output
     }
 
-    /// Appends the tokens of text without added tokens.
-    private func encodePlain(
-        _ text: Slice<UnsafeBufferPointer<UInt8>>, _ merger: inout ByteMerger, into output: inout [Int32]
-    ) {
-        let text = UnsafeBufferPointer(rebasing: text)
-        if let normalised = Normalization.nfc(text) {
-            normalised.withUnsafeBufferPointer { Self.encodeNormalised($0, &merger, into: &output) }
-        } else {
-            Self.encodeNormalised(text, &merger, into: &output)
-        }
-    }
-
-    private static func encodeNormalised(
-        _ text: UnsafeBufferPointer<UInt8>, _ merger: inout ByteMerger, into output: inout [Int32]
-    ) {
-        let preTokenizer = PreTokenizer(text)
-        var start = 0
-        while start < text.count {
-            let end = preTokenizer.pieceEnd(from: start)
-            merger.merge(text[start..<end], into: &output)
-            start = end
-        }
-    }
+    /// The same step by step.
+    public func encoding(of segments: [TextSegment]) -> TextEncoding { TextEncoding(vocabulary, segments) }
 }

@@ -12,6 +12,8 @@ struct Vocabulary: Sendable {
     var merges: MergeTable
     var added: [AddedToken]
     var addedTrie: AddedTokenTrie
+    /// Bytes of the longest token.
+    var longestToken = 0
 }
 
 /// Collects tokens, merges and added tokens from any of the file forms, then checks them together.
@@ -125,6 +127,7 @@ struct VocabularyBuilder {
             bytes: bytes, ranges: ranges, special: [Bool](repeating: false, count: idCount), byteIDs: byteIDs,
             merges: table, added: added, addedTrie: AddedTokenTrie())
         try Self.place(added, into: &result, source: addedSource)
+        result.longestToken = result.ranges.lazy.map(\.count).max() ?? 0
         return result
     }
 

@@ -45,7 +45,7 @@ import Testing
         #expect(parameters(checkpoint.inventory) == parameters(golden.checkpoint.inventory))
         #expect(checkpoint.generationDefaults.endTokens == golden.checkpoint.generationDefaults.endTokens)
         let text = "<|im_start|>user\nWas ist das, 你好?<|im_end|>"
-        #expect(checkpoint.tokenizer.encode(text) == golden.checkpoint.tokenizer.encode(text))
+        #expect(try checkpoint.tokenizer.encode(text) == golden.checkpoint.tokenizer.encode(text))
     }
 
     @Test(arguments: Golden.both) func namesAreShortUniqueAndComeBack(_ golden: Golden) throws {
@@ -184,7 +184,7 @@ import Testing
         let want = try answer(golden.checkpoint, golden, "turn_text", adapter: nil)
         #expect(try answer(checkpoint, golden, "turn_text", adapter: nil).firstLogits == want.firstLogits)
         for text in ["<|im_start|>user\nHello, 世界 — déjà vu!<|im_end|>", "  two  spaces\n\n"] {
-            #expect(checkpoint.tokenizer.encode(text) == golden.checkpoint.tokenizer.encode(text))
+            #expect(try checkpoint.tokenizer.encode(text) == golden.checkpoint.tokenizer.encode(text))
         }
         for id in Int32(0)..<Int32(golden.checkpoint.tokenizer.vocabularySize) {
             #expect(checkpoint.tokenizer.bytes(of: id) == golden.checkpoint.tokenizer.bytes(of: id))

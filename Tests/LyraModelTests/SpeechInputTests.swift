@@ -30,7 +30,7 @@ import Testing
         let turn = try golden.values("turn_speech").tensor("in.embeddings")
         let tokens = try golden.tokens(golden.values("speech_short").floats("in.pcm"), adapter: "speech")
         #expect(tokens.rows == (try golden.checkpoint.speechInput.get().windowTokens))
-        let before = golden.checkpoint.tokenizer.encode(
+        let before = try golden.checkpoint.tokenizer.encode(
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
         ).count
         let wanted = turn.rows(before..<before + tokens.rows)

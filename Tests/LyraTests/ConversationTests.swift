@@ -83,8 +83,8 @@ import Testing
         // All but the last token of the first answer are in the cache; that one is computed with the second turn.
         #expect(first.stop == .length)
         #expect(session.usage.cachedTokens == 35 + first.tokens.count - 1)
-        let before = golden.tokenizer.encode("<|im_end|>\n<|im_start|>user\n").count
-        let after = golden.tokenizer.encode("\nWhat is said?" + Self.end).count
+        let before = try golden.tokenizer.encode("<|im_end|>\n<|im_start|>user\n").count
+        let after = try golden.tokenizer.encode("\nWhat is said?" + Self.end).count
         #expect(session.usage.promptTokens == 1 + before + 300 + after)
         #expect(session.usage.mediaTokens == 300)
         #expect(session.usage.generatedTokens == second.tokens.count)

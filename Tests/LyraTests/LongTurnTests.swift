@@ -110,11 +110,11 @@ import Testing
         #expect(outcome.units == (try golden.integers("turn_long", "out.units")))
         #expect(worked > 0 && before.generatedTokens == 0)
         #expect(session.usage.mediaTokens == 900 && session.usage.adapter == "long_speech")
-        #expect(session.media == [span(session, golden, seconds: 71)])
+        #expect(try session.media == [span(session, golden, seconds: 71)])
     }
 
-    private func span(_ session: Session, _ golden: Golden, seconds: Double) -> MediaSpan {
-        let first = golden.tokenizer.encode(
+    private func span(_ session: Session, _ golden: Golden, seconds: Double) throws -> MediaSpan {
+        let first = try golden.tokenizer.encode(
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
         ).count
         return MediaSpan(

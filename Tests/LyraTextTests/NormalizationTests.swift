@@ -1,4 +1,5 @@
 import Foundation
+import LyraTensor
 import Testing
 
 @testable import LyraText
@@ -17,28 +18,86 @@ struct NormalizationTests {
             if parts.count > 1 { seconds.formUnion(parts.dropFirst().map(\.value)) }
         }
         var checked = 0
-        for value in UInt32(0)...0xFFFF where Normalization.isInert(value) {
+        for value in UInt32(0)...0xFFFF where Normalizer.isInert(value) {
             guard let scalar = Unicode.Scalar(value) else { continue }
             checked += 1
             #expect(Array(String(scalar).precomposedStringWithCanonicalMapping.unicodeScalars) == [scalar])
             #expect(scalar.properties.canonicalCombiningClass == .notReordered && !seconds.contains(value))
         }
         #expect(checked > 39_000)
+        #expect(seconds.allSatisfy(Normalizer.canFollow))
+    }
+
+    /// The NFC of what the parts make together.
+    private func nfc(_ parts: [String]) throws -> [UInt8] {
+        var normalizer = Normalizer()
+        let output = GrowingBuffer<UInt8>()
+        for part in parts {
+            try Array(part.utf8).withUnsafeBufferPointer { try normalizer.append($0, to: output) }
+        }
+        try normalizer.finish(to: output)
+        return Array(output.elements)
+    }
+
+    /// The same text in parts of some scalars.
+    private func cut(_ text: String, using generator: inout SeededGenerator) -> [String] {
+        var parts: [String] = [], rest = Substring.UnicodeScalarView(text.unicodeScalars)
+        while !rest.isEmpty {
+            let count = Int.random(in: 1...9, using: &generator)
+            parts.append(String(String.UnicodeScalarView(rest.prefix(count))))
+            rest = rest.dropFirst(count)
+        }
+        return parts
     }
 
     @Test("Text is composed, reordered and left alone as Unicode says")
-    func examples() {
-        func nfc(_ text: String) -> [UInt8] {
-            let bytes = Array(text.utf8)
-            return bytes.withUnsafeBufferPointer { Normalization.nfc($0) } ?? bytes
-        }
+    func examples() throws {
         // Worked out by hand from the Unicode character database.
-        #expect(nfc("e\u{301}") == Array("\u{E9}".utf8))
-        #expect(nfc("\u{212B}") == Array("\u{C5}".utf8))
-        #expect(nfc("a\u{301}\u{323}") == Array("\u{1EA1}\u{301}".utf8))
-        #expect(nfc("\u{1100}\u{1161}\u{11A8}") == Array("\u{AC01}".utf8))
-        #expect(nfc("\u{915}\u{93C}") == Array("\u{915}\u{93C}".utf8))
-        #expect(nfc("\u{958}") == Array("\u{915}\u{93C}".utf8))
-        #expect(nfc("plain, na\u{EF}ve") == Array("plain, na\u{EF}ve".utf8))
+        for (text, wanted) in [
+            ("e\u{301}", "\u{E9}"), ("\u{212B}", "\u{C5}"), ("a\u{301}\u{323}", "\u{1EA1}\u{301}"),
+            ("\u{1100}\u{1161}\u{11A8}", "\u{AC01}"), ("\u{915}\u{93C}", "\u{915}\u{93C}"),
+            ("\u{958}", "\u{915}\u{93C}"), ("plain, na\u{EF}ve", "plain, na\u{EF}ve"),
+        ] {
+            #expect(try nfc([text]) == Array(wanted.utf8))
+        }
+    }
+
+    @Test("Hard texts get the NFC that Python's unicodedata gives them, however they are cut")
+    func peer() throws {
+        var generator = SeededGenerator(state: 6)
+        func text(_ list: Substring) -> String {
+            var view = String.UnicodeScalarView()
+            for part in list.split(separator: ",") {
+                if let scalar = UInt32(part, radix: 16).flatMap(Unicode.Scalar.init) { view.append(scalar) }
+            }
+            return String(view)
+        }
+        let lines = String(decoding: try Fixtures.file("nfc.txt").bytes, as: UTF8.self).split(separator: "\n")
+        #expect(lines.count > 250)
+        for line in lines {
+            let parts = line.split(separator: " ")
+            let input = text(parts[0]), wanted = Array(text(parts[1]).utf8)
+            #expect(try nfc([input]) == wanted, "\(parts[0])")
+            #expect(try nfc(cut(input, using: &generator)) == wanted, "\(parts[0])")
+        }
+    }
+
+    @Test("20,000 random texts get the NFC of Foundation, however they are cut")
+    func random() throws {
+        var generator = SeededGenerator(state: 7)
+        for _ in 0..<20_000 {
+            let text = RandomText.make(using: &generator), wanted = Array(text.nfc.utf8)
+            #expect(try nfc(cut(text, using: &generator)) == wanted, "\(text.unicodeScalars.map(\.value))")
+        }
+    }
+
+    /// A quadratic sort would take minutes. By the definition, of marks of one class the first alone meets the letter.
+    @Test("A run of more than a million marks is sorted")
+    func manyMarks() throws {
+        let count = 300_000
+        let text = "a" + String(repeating: "\u{316}\u{301}", count: count)
+        let wanted =
+            "\u{E1}" + String(repeating: "\u{316}", count: count) + String(repeating: "\u{301}", count: count - 1)
+        #expect(try nfc([text]) == Array(wanted.utf8))
     }
 }

@@ -4,7 +4,7 @@ import LyraText
 /// changed in another way than normalisation and special tokens explain.
 public func checkRoundTrip(of text: [UInt8], _ tokenizer: Tokenizer) {
     for allowSpecial in [true, false] {
-        let ids = tokenizer.encode(text, allowSpecial: allowSpecial)
+        let ids = try tokenizer.encode(text, allowSpecial: allowSpecial)
         var detokenizer = Detokenizer(tokenizer, keepSpecial: true)
         var joined = ""
         for id in ids { joined += detokenizer.append(id) }
