@@ -102,8 +102,8 @@ typedef int32_t (*lyra_open_callback)(void *user, size_t done, size_t total);
 typedef int32_t lyra_precision; /* how exactly products with BF16 weights, and attention, are computed */
 enum {
     LYRA_PRECISION_DEFAULT = 0, /* exact; fast for a model whose weights are in blocks, which round to 8 bits anyway */
-    LYRA_PRECISION_EXACT = 1,   /* in F32: the reference's numbers; weights stay in the mapped files */
-    LYRA_PRECISION_FAST = 2     /* rounds to BF16 as the reference does on a GPU; BF16 weights are copied into memory */
+    LYRA_PRECISION_EXACT = 1,   /* in F32: the reference's numbers without its rounding; weights stay in the mapped files */
+    LYRA_PRECISION_FAST = 2     /* rounds to BF16, where the reference rounds to FP16; BF16 weights are copied into memory */
 };
 
 typedef struct lyra_model_options {

@@ -7,7 +7,8 @@ extension Precision: ExpressibleByArgument {}
 /// Which model, and how to open it: shared by the commands that need one.
 struct ModelArguments: ParsableArguments {
     static let precisionHelp = ArgumentHelp(
-        "exact: the reference's numbers; fast: rounds to BF16, as the reference does on a GPU (default: exact, and fast for weights in blocks)."
+        "exact: in F32, the reference's numbers without its rounding; fast: rounds to BF16, where the reference rounds to "
+            + "FP16 (default: exact, and fast for weights in blocks)."
     )
     static let threadsHelp = ArgumentHelp(
         "Threads to compute with, 256 at most; more is 256 (default: the processors that may be used).", valueName: "n")

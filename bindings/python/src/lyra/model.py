@@ -70,8 +70,8 @@ class Model:
             vocoder: The vocoder's file or directory, if it is not found beside the towers.
             sound_projector: A file with mm_audio_projector's tensors; the published checkpoints carry none.
             threads: How many threads the process computes with, 256 at most (more is 256); 0: one for each processor.
-            precision: "exact" (F32 products, the reference's numbers), "fast" (rounds to BF16 as the reference does on a
-                GPU, with the weights copied into memory) or "default": exact, and fast for weights in blocks.
+            precision: "exact" (F32 products, the reference's numbers without its rounding), "fast" (rounds to BF16, where
+                the reference rounds to FP16, with the weights copied into memory) or "default": exact, and fast for weights in blocks.
             log: Called with "info" or "warning" and a message for a person.
             progress: Called with the number of tensors that are open and of all; returning False gives up. What it
                 raises is raised here.
