@@ -1,25 +1,13 @@
-import CSndfile
+import CSoundWriter
 import Foundation
 
 /// A sound file written by libsndfile, as bytes. nil if the installed libsndfile cannot write that format.
 func soundFile(_ samples: [Float], format: Int, sampleRate: Int = 16_000, channels: Int = 1) throws -> [UInt8]? {
     let path = FileManager.default.temporaryDirectory.appending(path: "lyra-\(UUID().uuidString)").path
     defer { try? FileManager.default.removeItem(atPath: path) }
-    var info = SF_INFO()
-    info.samplerate = Int32(sampleRate)
-    info.channels = Int32(channels)
-    info.format = Int32(format)
-    guard sf_format_check(&info) != 0, let file = sf_open(path, Int32(SFM_WRITE), &info) else { return nil }
-    // In pieces: the Vorbis encoder of libsndfile keeps a whole write on the stack.
-    var done = 0
-    while done < samples.count {
-        let count = min(4096 / channels * channels, samples.count - done)
-        samples[done..<done + count].withUnsafeBufferPointer {
-            _ = sf_write_float(file, $0.baseAddress, sf_count_t(count))
-        }
-        done += count
-    }
-    sf_close(file)
+    let isWritten = write_sound_file(
+        path, samples, samples.count / channels, Int32(channels), Int32(sampleRate), Int32(format))
+    guard isWritten != 0 else { return nil }
     return try [UInt8](Data(contentsOf: URL(filePath: path)))
 }
 

@@ -1,4 +1,5 @@
 import CSndfile
+import CSoundWriter
 import Foundation
 import LyraTensor
 import Testing
@@ -16,11 +17,7 @@ import Testing
 
     private func write(_ samples: [Float], _ name: String, _ format: Int) throws -> String {
         let path = NSTemporaryDirectory() + "lyra-\(UUID().uuidString)-\(name)"
-        var info = SF_INFO(
-            frames: 0, samplerate: 16000, channels: 1, format: Int32(format), sections: 0, seekable: 0)
-        let file = try #require(sf_open(path, Int32(SFM_WRITE), &info))
-        defer { sf_close(file) }
-        #expect(sf_writef_float(file, samples, Int64(samples.count)) == samples.count)
+        #expect(write_sound_file(path, samples, samples.count, 1, 16000, Int32(format)) != 0)
         return path
     }
 

@@ -24,6 +24,7 @@ final class CodecContext {
         _ codec: AVCodecID, parameters: UnsafePointer<AVCodecParameters>? = nil, name: String,
         configure: (inout AVCodecContext) -> Void = { _ in }
     ) throws {
+        try MediaLibrary.ffmpeg.require(for: name)
         guard let decoder = avcodec_find_decoder(codec) else {
             throw LyraError(
                 .unsupported,

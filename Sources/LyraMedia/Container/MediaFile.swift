@@ -16,10 +16,11 @@ final class MediaFile {
 
     /// Opens a container and finds out what is in it, for which a little of it is decoded.
     /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is no such container, `.memory` if a limit does not
-    ///   allow it, `.state` if interrupted.
+    ///   allow it, `.missing` if FFmpeg is, `.state` if interrupted.
     init(reader: any ByteReader, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool) throws {
         self.name = name
         self.limits = limits
+        try MediaLibrary.ffmpeg.require(for: name)
         stream = try ReaderStream(reader: reader, name: name, interrupted: interrupted)
         try MovieTables.check(reader, name: name) { [stream] in try stream.check() }
         try RIFFLists.check(reader, name: name) { [stream] in try stream.check() }

@@ -6,24 +6,14 @@ import CFFmpeg
 /// hands all others to FFmpeg's own, so that a host which uses the libraries too sees what it would see without lyra. A host
 /// with a callback of its own installs it after the first use of lyra's decoders, and then gets lyra's messages as well.
 enum MediaLog {
-    private static let installed: Void = lyra_av_install_log()
-
     /// What a context's `log_level_offset` is set to, for messages of the threads that a decoder starts.
     static let offset = lyra_av_quiet_offset()
 
     static func quiet<R>(_ body: () throws -> R) rethrows -> R {
-        enter()
-        defer { leave() }
+        lyra_av_quiet_depth().pointee += 1
+        defer { lyra_av_quiet_depth().pointee -= 1 }
         return try body()
     }
-
-    // Never inlined: the thread's count is a static variable of the object file that these are compiled into.
-    @inline(never) private static func enter() {
-        installed
-        lyra_av_quiet_depth().pointee += 1
-    }
-
-    @inline(never) private static func leave() { lyra_av_quiet_depth().pointee -= 1 }
 
     /// FFmpeg's words for an error code.
     static func reason(_ code: Int32) -> String {

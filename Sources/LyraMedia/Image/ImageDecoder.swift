@@ -29,6 +29,7 @@ public enum ImageDecoder {
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
+        try MediaLibrary.ffmpeg.require(for: name)
         let packet = try Packet()
         try read(reader, into: packet.pointer, name: name, limits: limits, interrupted: interrupted)
         let bytes = UnsafeRawBufferPointer(start: packet.pointer.pointee.data, count: Int(packet.pointer.pointee.size))

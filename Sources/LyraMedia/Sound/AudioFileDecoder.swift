@@ -43,6 +43,7 @@ public final class AudioFileDecoder: SampleSource {
         guard try !MP3Sync.isMPEG(reader, name: name) else {
             throw LyraError(.format, "\(name): cannot be opened as audio: MPEG audio is not for this decoder")
         }
+        try MediaLibrary.sndfile.require(for: name)
         let (opened, info) = try Self.open(file, name: name)
         do {
             if let failure = file.failure { throw failure }

@@ -27,6 +27,7 @@ public final class MP3Decoder: SampleSource {
         self.name = name
         file = try VirtualFile(reader: reader, name: name)
         guard try MP3Sync.isMPEG(reader, name: name) else { throw LyraError(.format, "\(name): not MP3") }
+        try MediaLibrary.mpg123.require(for: name)
         guard let handle = mpg123_new(nil, nil) else { throw LyraError(.memory, "\(name): no memory to decode MP3") }
         do {
             let (rate, channels) = try Self.open(handle, file, name: name)

@@ -30,6 +30,7 @@ final class FrameScaler {
         self.width = width
         self.height = height
         self.name = name
+        try MediaLibrary.ffmpeg.require(for: name)
         target = try Frame()
         target.pointer.pointee.width = Int32(width)
         target.pointer.pointee.height = Int32(height)

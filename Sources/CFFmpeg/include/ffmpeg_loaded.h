@@ -1,3 +1,5 @@
+/* FFmpeg's libraries, which are loaded when lyra_ffmpeg_load is called; a function of theirs that is called without does
+ * nothing, and returns an error or null. */
 #pragma once
 
 #include <errno.h>
@@ -8,6 +10,17 @@
 #include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
+#include "lyra_loading.h"
+
+#define LYRA_FUNCTION(type, name, parameters, arguments, otherwise) LYRA_RENAME(name)
+#define LYRA_PROCEDURE(name, parameters, arguments) LYRA_RENAME(name)
+#include "ffmpeg_functions.h"
+#undef LYRA_FUNCTION
+#undef LYRA_PROCEDURE
+
+/* Loads the libraries of the versions that lyra was compiled for; at once if they are. From any thread.
+ * → LYRA_LOADED, or why not, with a sentence in `reason`. */
+int lyra_ffmpeg_load(char *reason, size_t capacity);
 
 /* Macros that Swift cannot import, as functions. */
 
@@ -22,27 +35,4 @@ static inline int64_t lyra_av_time_base(void) { return AV_TIME_BASE; }
 static inline int lyra_av_quiet_offset(void) { return 1 << 16; }
 
 /* How many of our calls the thread is in: libavformat and libswscale make contexts of their own, without an offset. */
-static inline int *lyra_av_quiet_depth(void) {
-    static _Thread_local int depth;
-    return &depth;
-}
-
-static inline int lyra_av_is_quiet(void *context) {
-    if (*lyra_av_quiet_depth() > 0) return 1;
-    for (int generation = 0; context && generation < 4; generation++) {
-        const AVClass *type = *(const AVClass **)context;
-        if (!type) return 0;
-        if (type->log_level_offset_offset &&
-            *(const int *)((const char *)context + type->log_level_offset_offset) == lyra_av_quiet_offset())
-            return 1;
-        if (!type->parent_log_context_offset) return 0;
-        context = *(void **)((char *)context + type->parent_log_context_offset);
-    }
-    return 0;
-}
-
-static inline void lyra_av_log(void *context, int level, const char *format, va_list arguments) {
-    if (!lyra_av_is_quiet(context)) av_log_default_callback(context, level, format, arguments);
-}
-
-static inline void lyra_av_install_log(void) { av_log_set_callback(lyra_av_log); }
+int *lyra_av_quiet_depth(void);

@@ -1,0 +1,89 @@
+#define _GNU_SOURCE
+#include "lyra_loading.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { MOST_LIBRARIES = 8 };
+
+static int refuse(int status, char *reason, size_t capacity, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    if (capacity > 0) vsnprintf(reason, capacity, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+static int is_open(const char *file) {
+    void *handle = dlopen(file, RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
+    if (handle) dlclose(handle);
+    return handle != NULL;
+}
+
+/* Whether so many bytes of addresses are left, under RLIMIT_AS. They take no memory. */
+static int has_room(size_t bytes) {
+    void *probe = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (probe == MAP_FAILED) return 0;
+    munmap(probe, bytes);
+    return 1;
+}
+
+/* The loader's words, in the language of the host. */
+static int tells_of_memory(const char *words) {
+    char none[128] = "";
+    const char *said = strerror_r(ENOMEM, none, sizeof none);
+    return strstr(words, said) != NULL || strstr(words, "allocate memory") != NULL;
+}
+
+static int open_library(const lyra_library *library, void **handle, char *reason, size_t capacity) {
+    *handle = dlopen(library->file, RTLD_NOW | RTLD_LOCAL);
+    if (!*handle) {
+        const char *said = dlerror();
+        if (!said) said = "";
+        if (tells_of_memory(said))
+            return refuse(LYRA_LOAD_MEMORY, reason, capacity, "no memory to load %s (%s)", library->file, said);
+        return refuse(LYRA_LOAD_MISSING, reason, capacity, "the library %s cannot be loaded; install it (Debian: %s). %s",
+                      library->file, library->package, said);
+    }
+    if (!library->version) return LYRA_LOADED;
+    unsigned (*version)(void) = (unsigned (*)(void))dlsym(*handle, library->version);
+    unsigned major = version ? version() >> 16 : 0;
+    if (major == library->major) return LYRA_LOADED;
+    return refuse(LYRA_LOAD_MISSING, reason, capacity,
+                  "the library %s says that its version is %u, and lyra was built for %u; install that (Debian: %s)",
+                  library->file, major, library->major, library->package);
+}
+
+static int find_functions(const lyra_library *libraries, void *const *handles, size_t count, const char *const *names,
+                          void **addresses, size_t functions, char *reason, size_t capacity) {
+    for (size_t f = 0; f < functions; f++) {
+        void *address = NULL;
+        for (size_t i = 0; i < count && !address; i++) address = dlsym(handles[i], names[f]);
+        if (!address)
+            return refuse(LYRA_LOAD_MISSING, reason, capacity,
+                          "the library %s has no function %s; install a newer one (Debian: %s)", libraries[0].file,
+                          names[f], libraries[0].package);
+        addresses[f] = address;
+    }
+    return LYRA_LOADED;
+}
+
+int lyra_load(const lyra_library *libraries, size_t count, const char *const *names, void **addresses, size_t functions,
+              size_t room, char *reason, size_t capacity) {
+    void *handles[MOST_LIBRARIES] = {NULL};
+    int status = LYRA_LOADED;
+    if (!is_open(libraries[0].file) && !has_room(room))
+        return refuse(LYRA_LOAD_MEMORY, reason, capacity, "no memory to load %s: it takes %zu MiB of addresses",
+                      libraries[0].file, room >> 20);
+    for (size_t i = 0; i < count && status == LYRA_LOADED; i++)
+        status = open_library(&libraries[i], &handles[i], reason, capacity);
+    if (status == LYRA_LOADED)
+        status = find_functions(libraries, handles, count, names, addresses, functions, reason, capacity);
+    if (status == LYRA_LOADED) return status;
+    for (size_t i = 0; i < count; i++)
+        if (handles[i]) dlclose(handles[i]);
+    return status;
+}

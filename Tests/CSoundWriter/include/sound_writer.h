@@ -1,0 +1,5 @@
+/* Sound files for tests, as libsndfile writes them. */
+#pragma once
+
+/* Writes interleaved samples; `format` is libsndfile's. → 0 if the installed libsndfile cannot. */
+int write_sound_file(const char *path, const float *samples, long frames, int channels, int sample_rate, int format);
