@@ -15,7 +15,6 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLyra", path: "include"),
-        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CEditline", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
         .systemLibrary(name: "CFiles"),
         // What a program may never need is loaded while it runs: these have the headers, and no library to link.
@@ -23,7 +22,7 @@ let package = Package(
         .target(name: "CSndfile", dependencies: ["CLoading"]),
         .target(name: "CFFmpeg", dependencies: ["CLoading"]),
         .target(name: "CMpg123", dependencies: ["CLoading"]),
-        .target(name: "CKernels", dependencies: ["COpenBLAS"]),
+        .target(name: "CKernels", dependencies: ["CLoading"]),
         .target(name: "LyraTensor", dependencies: ["CKernels"]),
         .target(name: "LyraFormats", dependencies: ["LyraTensor", "CFiles"]),
         .target(name: "LyraText", dependencies: ["LyraTensor"]),

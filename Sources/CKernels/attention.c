@@ -12,7 +12,7 @@ typedef struct attention_job {
     const lk_attention_shape *s;
     size_t group;      /* query heads of one key/value head */
     size_t tile_rows;  /* query rows of one task */
-    atomic_int failed;
+    atomic_int status;
 } attention_job;
 
 static void attention_tile(void *context, size_t index) {
@@ -23,7 +23,7 @@ static void attention_tile(void *context, size_t index) {
     const size_t per_column = sizeof(size_t) / sizeof(float);
     float *memory = lk_scratch(1, room * (2 * dim + TILE_KEYS + 3 + per_column) + wide_room(s, m));
     if (!memory) {
-        atomic_store(&j->failed, 1);
+        atomic_store(&j->status, LK_NO_MEMORY);
         return;
     }
     size_t *columns = (size_t *)(void *)memory;
@@ -41,11 +41,19 @@ static void attention_tile(void *context, size_t index) {
             size_t seen = s->causal ? past + first + r / j->group + 1 : s->kv_rows;
             columns[r] = seen > start ? smaller(n, seen - start) : 0;
         }
-        score(m, dim, q, m > FEW_QUERIES ? widened(k, dim, wide) : k, scores);
+        int status = score(m, dim, q, m > FEW_QUERIES ? widened(k, dim, wide) : k, scores);
+        if (status != LK_OK) {
+            atomic_store(&j->status, status);
+            return;
+        }
         lk_kernels()->softmax_tile(scores, TILE_KEYS, m, columns, n, s->scale, row_max, row_sum, keep);
         for (size_t r = 0; r < m; r++)
             if (keep[r] != 1) lk_kernels()->scale(sums + r * dim, dim, keep[r]);
-        mix(m, dim, scores, m > FEW_QUERIES ? widened(v, dim, wide) : v, sums);
+        status = mix(m, dim, scores, m > FEW_QUERIES ? widened(v, dim, wide) : v, sums);
+        if (status != LK_OK) {
+            atomic_store(&j->status, status);
+            return;
+        }
     }
     for (size_t r = 0; r < m; r++) {
         float *out = j->out + (first + r / j->group) * s->out_row_stride + (kv_head * j->group + r % j->group) * dim;
@@ -63,7 +71,8 @@ int lk_attention(float *out, const float *q, const void *const *k_pages, const v
         return lk_flash_attention(out, q, k_pages, v_pages, k_scales, v_scales, shape);
     attention_job job = {out, q, k_pages, v_pages, k_scales, v_scales, shape, shape->heads / shape->kv_heads,
                          tile_rows(shape), 0};
-    lk_calm_blas();
+    int status = prepare_products(shape);
+    if (status != LK_OK) return status;
     lk_parallel((shape->rows + job.tile_rows - 1) / job.tile_rows * shape->kv_heads, attention_tile, &job);
-    return job.failed ? LK_NO_MEMORY : LK_OK;
+    return job.status;
 }

@@ -13,7 +13,7 @@ typedef struct columns_job {
     const lk_attention_shape *s;
     size_t group, tile_rows;
     float *row_max, *row_factor; /* of query t, head h · group + g: at (h · rows + t) · group + g */
-    atomic_int failed;
+    atomic_int status;
 } columns_job;
 
 /* Pass one: one tile of queries over all keys. row_factor becomes 1 / Σ exp(score - row_max). */
@@ -25,7 +25,7 @@ static void find_sums(void *context, size_t index) {
     const size_t per_column = sizeof(size_t) / sizeof(float);
     float *memory = lk_scratch(1, m * (dim + TILE_KEYS + 1 + per_column) + wide_room(s, m));
     if (!memory) {
-        atomic_store(&j->failed, 1);
+        atomic_store(&j->status, LK_NO_MEMORY);
         return;
     }
     size_t *columns = (size_t *)(void *)memory, at = (kv_head * s->rows + first) * j->group;
@@ -37,7 +37,11 @@ static void find_sums(void *context, size_t index) {
         n = smaller(smaller(s->kv_rows - start, TILE_KEYS), s->page_rows - start % s->page_rows);
         kv_tile k = tile_at(s, j->k_pages, j->k_scales, kv_head, start, n);
         for (size_t r = 0; r < m; r++) columns[r] = n;
-        score(m, dim, q, m > FEW_QUERIES ? widened(k, dim, wide) : k, scores);
+        int status = score(m, dim, q, m > FEW_QUERIES ? widened(k, dim, wide) : k, scores);
+        if (status != LK_OK) {
+            atomic_store(&j->status, status);
+            return;
+        }
         lk_kernels()->softmax_tile(scores, TILE_KEYS, m, columns, n, s->scale, row_max, row_sum, keep);
     }
     for (size_t r = 0; r < m; r++) row_sum[r] = 1 / row_sum[r];
@@ -55,7 +59,7 @@ static void add_columns(void *context, size_t index) {
     size_t n = smaller(smaller(s->kv_rows - start, TILE_KEYS), s->page_rows - offset);
     float *memory = lk_scratch(1, room * (dim + TILE_KEYS) + wide_room(s, room));
     if (!memory) {
-        atomic_store(&j->failed, 1);
+        atomic_store(&j->status, LK_NO_MEMORY);
         return;
     }
     float *q = memory, *scores = q + room * dim, *wide = scores + room * TILE_KEYS, sums[TILE_KEYS];
@@ -66,7 +70,11 @@ static void add_columns(void *context, size_t index) {
         for (size_t first = 0; first < s->rows && !lk_interrupted(); first += j->tile_rows) {
             size_t rows = smaller(j->tile_rows, s->rows - first), at = (kv_head * s->rows + first) * j->group;
             gather(s, j->q, kv_head, first, rows, q);
-            score(rows * j->group, dim, q, k, scores);
+            int status = score(rows * j->group, dim, q, k, scores);
+            if (status != LK_OK) {
+                atomic_store(&j->status, status);
+                return;
+            }
             lk_kernels()->softmax_columns(sums, scores, TILE_KEYS, rows * j->group, n, s->scale, j->row_max + at,
                                           j->row_factor + at);
             for (size_t c = 0; c < n; c++) totals[c] += (double)sums[c];
@@ -78,15 +86,16 @@ static void add_columns(void *context, size_t index) {
 int lk_attention_columns(float *out, const float *q, const void *const *k_pages, const float *const *k_scales,
                          const lk_attention_shape *shape) {
     if (shape->rows == 0 || shape->kv_rows == 0) return LK_OK;
+    int status = prepare_products(shape);
+    if (status != LK_OK) return status;
     size_t queries = shape->rows * shape->heads;
     float *memory = malloc(2 * queries * sizeof(float));
     if (!memory) return LK_NO_MEMORY;
     columns_job job = {out, q, k_pages, k_scales, shape, shape->heads / shape->kv_heads, tile_rows(shape), memory,
                        memory + queries, 0};
-    lk_calm_blas();
     lk_parallel((shape->rows + job.tile_rows - 1) / job.tile_rows * shape->kv_heads, find_sums, &job);
     size_t pages = (shape->kv_rows + shape->page_rows - 1) / shape->page_rows;
-    if (!job.failed) lk_parallel(pages * tiles_per_page(shape), add_columns, &job);
+    if (job.status == LK_OK) lk_parallel(pages * tiles_per_page(shape), add_columns, &job);
     free(memory);
-    return job.failed ? LK_NO_MEMORY : LK_OK;
+    return job.status;
 }

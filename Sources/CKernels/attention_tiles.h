@@ -2,8 +2,8 @@
 #ifndef LYRA_ATTENTION_TILES_H
 #define LYRA_ATTENTION_TILES_H
 
+#include "blas.h"
 #include "table.h"
-#include <cblas.h>
 #include <string.h>
 
 enum {
@@ -61,26 +61,25 @@ static inline void apply_scales(kv_tile t, size_t m, float *scores) {
     lk_kernels()->scale_columns(scores, TILE_KEYS, m, t.n, t.scales);
 }
 
-/* scores[m, n] = q[m, dim] · kᵀ; more than a few queries want the keys widened. */
-static inline void score(size_t m, size_t dim, const float *q, kv_tile k, float *scores) {
-    if (m > FEW_QUERIES) {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)k.n, (int)dim, 1, q, (int)dim, k.data,
-                    (int)k.stride, 0, scores, TILE_KEYS);
-        return;
-    }
+/* scores[m, n] = q[m, dim] · kᵀ; more than a few queries want the keys widened. → LK_OK, or as lk_sgemm fails. */
+static inline int score(size_t m, size_t dim, const float *q, kv_tile k, float *scores) {
+    if (m > FEW_QUERIES) return lk_sgemm(scores, TILE_KEYS, q, dim, k.data, k.stride, 1, m, k.n, dim, 0);
     lk_kernels()->dot_keys(scores, TILE_KEYS, q, dim, m, dim, k.data, k.stride, k.type, k.n);
     if (k.type == LK_KV_Q8) apply_scales(k, m, scores);
+    return LK_OK;
 }
 
 /* sums[m, dim] += weights[m, n] · v; as above. The weights are spent. */
-static inline void mix(size_t m, size_t dim, float *weights, kv_tile v, float *sums) {
-    if (m > FEW_QUERIES) {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)dim, (int)v.n, 1, weights, TILE_KEYS, v.data,
-                    (int)v.stride, 1, sums, (int)dim);
-        return;
-    }
+static inline int mix(size_t m, size_t dim, float *weights, kv_tile v, float *sums) {
+    if (m > FEW_QUERIES) return lk_sgemm(sums, dim, weights, TILE_KEYS, v.data, v.stride, 0, m, dim, v.n, 1);
     if (v.type == LK_KV_Q8) apply_scales(v, m, weights);
     lk_kernels()->mix_rows(sums, dim, weights, TILE_KEYS, m, v.n, v.data, v.stride, v.type, dim);
+    return LK_OK;
+}
+
+/* Products of more than a few queries need OpenBLAS. → LK_OK, or as lk_blas_prepare fails. */
+static inline int prepare_products(const lk_attention_shape *s) {
+    return s->rows * (s->heads / s->kv_heads) > FEW_QUERIES ? lk_blas_prepare() : LK_OK;
 }
 
 /* The queries of one task, one after another: row t · group + g. */

@@ -1,7 +1,7 @@
 /* y = x · wᵀ. Few rows: dot products that stream the stored weights once. Many rows: blocks of the weight are widened to
  * float and handed to OpenBLAS, each on one thread; the pool splits the output columns. */
+#include "blas.h"
 #include "table.h"
-#include <cblas.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -19,7 +19,7 @@ typedef struct linear_job {
     lk_type type;
     size_t ldy, ldx, m, k, n;
     lk_epilogue epilogue;
-    atomic_int failed;
+    atomic_int status;
 } linear_job;
 
 static void finish(const linear_job *j, size_t first, size_t columns) {
@@ -44,9 +44,12 @@ static void few_rows(void *context, size_t index) {
     finish(j, first, columns);
 }
 
-static void gemm(const linear_job *j, size_t first, size_t columns, size_t k0, size_t depth, const float *w, size_t ldw) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)j->m, (int)columns, (int)depth, 1, j->x + k0, (int)j->ldx,
-                w, (int)ldw, j->epilogue == LK_ACCUMULATE || k0 > 0 ? 1 : 0, j->y + first, (int)j->ldy);
+/* → 0, after noting it, if it failed. */
+static int gemm(linear_job *j, size_t first, size_t columns, size_t k0, size_t depth, const float *w, size_t ldw) {
+    int status = lk_sgemm(j->y + first, j->ldy, j->x + k0, j->ldx, w, ldw, 1, j->m, columns, depth,
+                          j->epilogue == LK_ACCUMULATE || k0 > 0);
+    if (status != LK_OK) atomic_store(&j->status, status);
+    return status == LK_OK;
 }
 
 static void many_rows(void *context, size_t index) {
@@ -56,37 +59,33 @@ static void many_rows(void *context, size_t index) {
     int in_place = j->type == LK_F32 && (uintptr_t)j->w % 4 == 0;
     float *wide = in_place ? NULL : lk_scratch(0, BLOCK_COLUMNS * BLOCK_DEPTH);
     if (!wide && !in_place) {
-        atomic_store(&j->failed, 1);
+        atomic_store(&j->status, LK_NO_MEMORY);
         return;
     }
     for (size_t k0 = 0; k0 < j->k && !lk_interrupted(); k0 += BLOCK_DEPTH) {
         size_t depth = smaller(BLOCK_DEPTH, j->k - k0);
         const char *w = j->w + (first * j->k + k0) * size;
         if (in_place) {
-            gemm(j, first, columns, k0, depth, (const float *)(const void *)w, j->k);
+            if (!gemm(j, first, columns, k0, depth, (const float *)(const void *)w, j->k)) return;
             continue;
         }
         for (size_t c = 0; c < columns; c++)
             lk_kernels()->widen(wide + c * depth, w + c * j->k * size, j->type, depth);
-        gemm(j, first, columns, k0, depth, wide, depth);
+        if (!gemm(j, first, columns, k0, depth, wide, depth)) return;
     }
     finish(j, first, columns);
 }
 
-static void one_blas_thread(void) { openblas_set_num_threads(1); }
-
-void lk_calm_blas(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, one_blas_thread);
-}
-
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
               size_t n, const float *bias, lk_epilogue epilogue) {
-    lk_calm_blas();
     linear_job job = {y, x, bias, w, type, ldy, ldx, m, k, n, epilogue, 0};
     if (m == 0 || n == 0) return LK_OK;
     if (m <= FEW_ROWS) lk_parallel((n + DOT_COLUMNS - 1) / DOT_COLUMNS, few_rows, &job);
-    else lk_parallel((n + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, many_rows, &job);
-    return job.failed ? LK_NO_MEMORY : LK_OK;
+    else {
+        int status = lk_blas_prepare();
+        if (status != LK_OK) return status;
+        lk_parallel((n + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, many_rows, &job);
+    }
+    return job.status;
 }
 

@@ -1,7 +1,6 @@
 /* What the machine reaches by itself, for benchmarks to stand beside. */
 #include "packed.h"
 #include "table.h"
-#include <cblas.h>
 #include <stdatomic.h>
 
 /* More pieces than threads, so that a slow one is made up for. */
@@ -41,11 +40,4 @@ double lk_peak_operations(lk_peak kind) {
     lk_parallel(PEAK_PIECES, peak_task, &j);
     for (int i = 0; i < PEAK_PIECES; i++) all += j.operations[i];
     return all;
-}
-
-void lk_sgemm_square(float *c, const float *a, const float *b, size_t size) {
-    int n = (int)size;
-    openblas_set_num_threads(lk_threads());
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, n, n, 1, a, n, b, n, 0, c, n);
-    openblas_set_num_threads(1);
 }

@@ -68,9 +68,6 @@ extern const lk_table lk_table_avx512;
 /* The row in use. */
 const lk_table *lk_kernels(void);
 
-/* Keeps OpenBLAS to the thread that calls it: the pool shares the work. To be called before a pool's task uses it. */
-void lk_calm_blas(void);
-
 /* The calling thread's word, and whether a word interrupts. */
 const int32_t *lk_bound_interrupt(void);
 int lk_is_raised(const int32_t *interrupt);

@@ -34,9 +34,10 @@ final class MachineLimits {
         var product = try Tensor(zeros: [size, size])
         return {
             let start = now()
-            try product.withMutableValues { c in
+            let status = try product.withMutableValues { c in
                 factors[0].withValues { a in factors[1].withValues { b in lk_sgemm_square(c, a, b, size) } }
             }
+            try checkKernel(status, "the measurement")
             return 2 * Double(size * size * size) / (now() - start)
         }
     }

@@ -63,6 +63,5 @@ func runAttention(
     let status = withUnsafePointer(to: shape) {
         lk_attention(out, queries, keys, values, keyScales, valueScales, $0)
     }
-    try Interruption.check()
-    guard status == LK_OK else { throw LyraError(.memory, "no memory for attention over \(shape.kv_rows) tokens") }
+    try checkKernel(status, "attention over \(shape.kv_rows) tokens")
 }

@@ -260,10 +260,7 @@ extension KeyValueCache {
             let status = queries.withValues { values in
                 withUnsafePointer(to: shape) { lk_attention_columns(out, values, keys, scales, $0) }
             }
-            try Interruption.check()
-            guard status == LK_OK else {
-                throw LyraError(.memory, "no memory for the scores of \(rows) tokens by \(queries.rows)")
-            }
+            try checkKernel(status, "the scores of \(rows) tokens by \(queries.rows)")
             written = rows
         }
     }

@@ -35,8 +35,8 @@ public struct WeightProduct {
     /// without waiting.
     ///
     /// - Parameter x: [rows, inputs]
-    /// - Throws: `LyraError.format` if x or a bias does not fit, `LyraError.memory` if there is no room, `.state` if the work
-    ///   was interrupted; y is then undefined.
+    /// - Throws: `LyraError.format` if x or a bias does not fit, `.memory` if there is no room, `.missing` if OpenBLAS is
+    ///   needed and not there, `.state` if the work was interrupted; y is then undefined.
     public static func run(_ products: [WeightProduct], of x: Tensor) throws {
         for product in products {
             let weight = product.weight
@@ -46,17 +46,20 @@ public struct WeightProduct {
             }
         }
         let (rows, columns) = (x.rows, x.columns)
-        let done = x.withValues { values -> Bool in
+        let status = x.withValues { values -> Int32 in
             guard products.allSatisfy(\.weight.isPacked) else {
-                return products.allSatisfy { $0.weight.linear($0, values, rows: rows) == LK_OK }
+                for product in products {
+                    let status = product.weight.linear(product, values, rows: rows)
+                    guard status == LK_OK else { return status }
+                }
+                return Int32(LK_OK)
             }
             return withKernelProducts(products[...], []) {
-                lk_packed_linear($0, $0.count, values, columns, rows, columns) == LK_OK
+                lk_packed_linear($0, $0.count, values, columns, rows, columns)
             }
         }
         withExtendedLifetime(products) {}
-        try Interruption.check()
-        guard done else { throw LyraError(.memory, "no memory for a matrix product") }
+        try checkKernel(status, "a matrix product")
     }
 
     /// All products as the kernels take them, while their biases stay where they are.

@@ -1,8 +1,8 @@
 /* Matrix and vector kernels, and the thread pool they run on.
  *
  * All matrices are row-major. `ld…` is the distance between rows in elements. Pointers need the alignment of their
- * element type only, and weights not even that. Functions that can run out of memory return LK_OK or LK_NO_MEMORY and
- * leave their output undefined in the second case. Callers have checked all sizes; matrix dimensions fit an int.
+ * element type only, and weights not even that. Functions that can run out of memory return LK_OK or LK_NO_MEMORY, those
+ * that need OpenBLAS also LK_NO_BLAS, and leave their output undefined if it is not LK_OK. Callers have checked all sizes; matrix dimensions fit an int.
  */
 #ifndef LYRA_KERNELS_H
 #define LYRA_KERNELS_H
@@ -10,7 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LK_OK = 0, LK_NO_MEMORY = 1 };
+enum {
+    LK_OK = 0,
+    LK_NO_MEMORY = 1,
+    LK_NO_BLAS = 2 /* libopenblas.so.0 cannot be loaded */
+};
 
 /* ------------------------------------------------------------------------------------------------ instruction sets */
 
@@ -80,7 +84,7 @@ void lk_widen(float *dst, const void *src, lk_type type, size_t count);
 /* What becomes of a product and its bias: y = it, y += it, y = lk_gelu of it, y = lk_quick_gelu of it. */
 typedef enum lk_epilogue { LK_STORE = 0, LK_ACCUMULATE = 1, LK_GELU = 2, LK_QUICK_GELU = 3 } lk_epilogue;
 
-/* y[m, n] = x[m, k] · w[n, k]ᵀ + bias[n], w not of a block type. `bias` may be null. */
+/* y[m, n] = x[m, k] · w[n, k]ᵀ + bias[n], w not of a block type. `bias` may be null. More than a few rows need OpenBLAS. */
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
               size_t n, const float *bias, lk_epilogue epilogue);
 
@@ -212,6 +216,6 @@ double lk_peak_operations(lk_peak kind);
 
 /* c = a · bᵀ, all [size, size], with OpenBLAS on as many threads as the pool has: what sgemm can reach. Not while other
  * kernels run. */
-void lk_sgemm_square(float *c, const float *a, const float *b, size_t size);
+int lk_sgemm_square(float *c, const float *a, const float *b, size_t size);
 
 #endif

@@ -1,0 +1,16 @@
+import CKernels
+
+/// Throws what a kernel's status means, unless it is `LK_OK` and the work was not interrupted.
+/// - Parameter purpose: What was computed: "a matrix product".
+/// - Throws: `LyraError(.missing)` if OpenBLAS is needed and cannot be loaded, `.memory`; `.state` if the work was interrupted.
+public func checkKernel(_ status: Int32, _ purpose: @autoclosure () -> String) throws {
+    try Interruption.check()
+    switch Int(status) {
+    case Int(LK_OK): return
+    case Int(LK_NO_BLAS):
+        throw LyraError(
+            .missing,
+            "\(purpose()) needs the library libopenblas.so.0, which cannot be loaded; install it (Debian: libopenblas0)")
+    default: throw LyraError(.memory, "no memory for \(purpose())")
+    }
+}
