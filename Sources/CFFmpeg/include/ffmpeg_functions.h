@@ -5,6 +5,7 @@
 LYRA_FUNCTION(int, av_find_best_stream,
               (AVFormatContext *context, enum AVMediaType type, int wanted, int related, const AVCodec **decoder, int flags),
               (context, type, wanted, related, decoder, flags), LYRA_ABSENT)
+LYRA_FUNCTION(const AVInputFormat *, av_find_input_format, (const char *name), (name), NULL)
 LYRA_FUNCTION(int, av_read_frame, (AVFormatContext *context, AVPacket *packet), (context, packet), LYRA_ABSENT)
 LYRA_FUNCTION(int, av_seek_frame, (AVFormatContext *context, int stream, int64_t time, int flags),
               (context, stream, time, flags), LYRA_ABSENT)

@@ -25,3 +25,6 @@ static inline int lyra_mpg123_open(
 static inline int lyra_mpg123_set(mpg123_handle *handle, enum mpg123_parms what, long value) {
     return mpg123_param(handle, what, value, 0);
 }
+
+/* Where the frame that was parsed last begins. */
+static inline off_t lyra_mpg123_framepos(mpg123_handle *handle) { return mpg123_framepos(handle); }

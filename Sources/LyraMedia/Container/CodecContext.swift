@@ -4,7 +4,7 @@ import LyraTensor
 /// A decoder of libavcodec: packets in, frames out.
 final class CodecContext {
     /// What came of asking for a frame.
-    enum Result { case frame, needsPacket, end }
+    enum Result { case frame, needsPacket, end, noMemory }
 
     /// Damaged packets in a row after the last one, before a decoder that only reports errors is taken to be at its end.
     private static let mostFailures = 256
@@ -66,6 +66,7 @@ final class CodecContext {
                 return .frame
             }
             if status == lyra_av_again() { return .needsPacket }
+            if status == lyra_av_no_memory() { return .noMemory }
             failures += 1
             if status == lyra_av_end() || isDraining && failures > Self.mostFailures { return .end }
             if !isDraining { return .needsPacket }

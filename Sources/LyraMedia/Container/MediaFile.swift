@@ -6,8 +6,14 @@ import LyraTensor
 /// It reads the one reader it is given, and nothing that the bytes may name: no other file, no network.
 final class MediaFile {
     /// Containers that carry their own media. Playlists, sequences of files and scripts are not among them.
-    private static let containers =
-        "mov,matroska,avi,flv,mpegts,mpeg,asf,ogg,mp3,aac,flac,wav,aiff,amr,ac3,eac3,ivf,gif"
+    private static let containers = [
+        "mov", "matroska", "avi", "flv", "mpegts", "mpeg", "asf", "ogg", "nut", "mxf", "gxf", "rm", "wtv", "ivf", "gif", "dv",
+        "mp3", "aac", "loas", "ac3", "eac3", "truehd", "mlp", "dts", "dtshd", "amr", "flac", "ape", "wv", "tta", "tak", "mpc",
+        "mpc8", "shn", "dsf", "iff", "oma", "aptx", "wav", "w64", "aiff", "caf", "au", "voc", "xwma", "qcp", "sox",
+        "h261", "h263", "h264", "hevc", "mpegvideo", "m4v", "vc1", "cavsvideo", "dirac", "obu", "yuv4mpegpipe",
+    ].joined(separator: ",")
+    /// Bare streams of pictures, whose times FFmpeg makes up.
+    private static let untimed = ["h261", "h263", "h264", "hevc", "mpegvideo", "m4v", "vc1", "cavsvideo", "dirac"]
 
     let name: String
     private let stream: ReaderStream
@@ -21,16 +27,20 @@ final class MediaFile {
         self.name = name
         self.limits = limits
         try MediaLibrary.ffmpeg.require(for: name)
+        _ = try reader.checkedSize(name: name)
+        let reader = try LeadingTags.skipped(reader, name: name)
         stream = try ReaderStream(reader: reader, name: name, interrupted: interrupted)
+        try stream.check()
+        let form = try MediaForm(reader, name: name)
         try MovieTables.check(reader, name: name) { [stream] in try stream.check() }
         try RIFFLists.check(reader, name: name) { [stream] in try stream.check() }
-        try MediaLog.quiet { try open() }
+        try MediaLog.quiet { try open(form) }
     }
 
     // The stream outlives the context, being a stored property.
     deinit { MediaLog.quiet { avformat_close_input(&context) } }
 
-    private func open() throws {
+    private func open(_ form: MediaForm) throws {
         guard let opening = avformat_alloc_context() else {
             throw LyraError(.memory, "\(name): no memory to open the file")
         }
@@ -42,17 +52,28 @@ final class MediaFile {
         opening.pointee.protocol_whitelist = av_strdup("none")
         context = opening
         // On failure the context is freed and the pointer cleared.
-        let opened = avformat_open_input(&context, nil, nil, nil)
+        let opened = avformat_open_input(&context, nil, form.demuxer.flatMap { av_find_input_format($0) }, nil)
         try stream.check()
         guard opened >= 0, context != nil else {
-            throw LyraError(.format, "\(name): cannot be opened as video or audio: \(MediaLog.reason(opened))")
+            throw Self.error(opened, "\(name): cannot be opened as video or audio")
         }
         let analysed = avformat_find_stream_info(context, nil)
         try stream.check()
-        guard analysed >= 0 else {
-            throw LyraError(.format, "\(name): cannot be understood: \(MediaLog.reason(analysed))")
-        }
+        guard analysed >= 0 else { throw Self.error(analysed, "\(name): cannot be understood") }
     }
+
+    private static func error(_ status: Int32, _ what: String) -> LyraError {
+        LyraError(status == lyra_av_no_memory() ? .memory : .format, "\(what): \(MediaLog.reason(status))")
+    }
+
+    /// Whether the times of frames are those of the file.
+    var hasTimes: Bool {
+        guard let format = context?.pointee.iformat?.pointee.name else { return false }
+        return !Self.untimed.contains(String(cString: format))
+    }
+
+    /// Whether times may start anew or jump within a file (`AVFMT_TS_DISCONT`).
+    var timesMayJump: Bool { (context?.pointee.iformat?.pointee.flags ?? 0) & AVFMT_TS_DISCONT != 0 }
 
     /// The track of a type that a player would choose, or nil if there is none that can be decoded.
     func bestTrack(_ type: AVMediaType) -> Int? {
@@ -92,6 +113,7 @@ final class MediaFile {
             try stream.check()
             let status = MediaLog.quiet { av_read_frame(context, packet) }
             try stream.check()
+            if status == lyra_av_no_memory() { throw LyraError(.memory, "\(name): no memory to read a packet") }
             guard status >= 0 else { return false }
             guard Int(packet.pointee.stream_index) == track else { continue }
             guard Int(packet.pointee.size) <= limits.packetBytes else {

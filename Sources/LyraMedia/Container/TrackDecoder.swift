@@ -33,6 +33,7 @@ final class TrackDecoder {
             case .frame: return true
             case .end: return false
             case .needsPacket: break
+            case .noMemory: throw LyraError(.memory, "\(file.name): no memory to decode a frame")
             }
             // A decoder that failed once it was drained gives no more.
             guard !isDraining else { return false }
@@ -43,6 +44,7 @@ final class TrackDecoder {
             }
             if !isHeld { prepare(packet.pointer) }
             let status = codec.send(packet.pointer)
+            if status == lyra_av_no_memory() { throw LyraError(.memory, "\(file.name): no memory to decode a packet") }
             isHeld = status == lyra_av_again() && !isHeld
             if status < 0, !isHeld { lastFailure = status }
         }

@@ -25,21 +25,100 @@ public enum AudioDecoder {
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: @escaping () -> Bool = { false }
     ) throws -> any SampleSource {
-        let attempts: [() throws -> any SampleSource] = [
-            { try MP3Decoder(reader: reader, name: name) },
-            { try AudioFileDecoder(reader: reader, name: name) },
-            { try MediaAudioDecoder(reader: reader, name: name, limits: limits, interrupted: interrupted) },
-        ]
-        var reasons: [String] = []
-        for attempt in attempts {
-            do {
-                return try attempt()
-            } catch let error as LyraError where error.code == .format {
-                // Each begins with the name.
-                let reason = String(error.message.dropFirst(name.count + 2))
-                if !reasons.contains(reason) { reasons.append(reason) }
+        _ = try reader.checkedSize(name: name)
+        let body = try LeadingTags.skipped(reader, name: name)
+        let form = try MediaForm(body, name: name)
+        let opener = Opener(body: body, name: name, limits: limits, interrupted: interrupted)
+        return form == .ogg ? try opener.openOgg() : try opener.open(form)
+    }
+
+    /// Opens what lies behind a file's tags.
+    private struct Opener {
+        let body: any ByteReader
+        let name: String
+        let limits: MediaLimits
+        let interrupted: () -> Bool
+
+        func open(_ form: MediaForm) throws -> any SampleSource {
+            let mpeg = { JoinedSource(try MP3Decoder(reader: body, name: name, interrupted: interrupted)) }
+            let media = {
+                JoinedSource(
+                    try MediaAudioDecoder(reader: body, name: name, limits: limits, interrupted: interrupted))
+            }
+            switch form {
+            case .sound:
+                let sound = try SoundHeader.repaired(body, name: name)
+                return try first([
+                    { try AudioFileDecoder(reader: sound, name: name) },
+                    {
+                        JoinedSource(
+                            try MediaAudioDecoder(reader: sound, name: name, limits: limits, interrupted: interrupted))
+                    },
+                ])
+            case .mpegWave: return try first([mpeg, media])
+            case .ogg: return try first([{ try AudioFileDecoder(reader: body, name: name) }, media])
+            case .media(let demuxer?) where demuxer != "aac": return try first([media])
+            case .media: return try first([media, mpeg, { try AudioFileDecoder(reader: body, name: name) }])
+            case .mpegAudio, .unknown:
+                return try first([mpeg, { try AudioFileDecoder(reader: body, name: name) }, media])
             }
         }
-        throw LyraError(.format, "\(name): not audio that lyra can decode (\(reasons.joined(separator: "; ")))")
+
+        /// The first decoder that knows the format.
+        private func first(_ attempts: [() throws -> any SampleSource]) throws -> any SampleSource {
+            var reasons: [String] = []
+            for attempt in attempts {
+                do {
+                    return try attempt()
+                } catch let error as LyraError where error.code == .format {
+                    // Each begins with the name.
+                    let reason = String(error.message.dropFirst(name.count + 2))
+                    if !reasons.contains(reason) { reasons.append(reason) }
+                }
+            }
+            throw LyraError(.format, "\(name): not audio that lyra can decode (\(reasons.joined(separator: "; ")))")
+        }
+
+        // MARK: - Ogg
+
+        /// An Ogg file, or several that were joined: each link is decoded as if it were alone.
+        func openOgg() throws -> any SampleSource {
+            guard let second = try nextLink(after: 0) else { return try open(.ogg) }
+            var start: Int64? = second
+            let first: any SampleSource
+            do { first = try link(0, second).open(.ogg) } catch let error as LyraError where Self.isPassedOver(error) {
+                guard let other = try nextSource(&start) else { throw error }
+                first = other
+            }
+            let size = try body.size
+            let length = first.length.map {
+                SourceLength.about(Int64(min(Double($0.samples) * Double(size) / Double(second), 9e15)))
+            }
+            return JoinedSource(first: first, length: length) { try nextSource(&start) }
+        }
+
+        /// The next link that can be decoded, and the start of the one after it.
+        private func nextSource(_ start: inout Int64?) throws -> (any SampleSource)? {
+            while let begin = start {
+                let end = try nextLink(after: begin)
+                start = end
+                do { return try link(begin, end).open(.ogg) } catch let error as LyraError where Self.isPassedOver(error) {}
+            }
+            return nil
+        }
+
+        /// Whether a link is left out: it is damaged, or has no sound.
+        private static func isPassedOver(_ error: LyraError) -> Bool { [.format, .missing].contains(error.code) }
+
+        private func link(_ start: Int64, _ end: Int64?) -> Opener {
+            Opener(
+                body: ReaderView(body, from: start, to: end), name: name, limits: limits, interrupted: interrupted)
+        }
+
+        private func nextLink(after start: Int64) throws -> Int64? {
+            try OggPages.nextLink(in: body, after: start, name: name) {
+                if interrupted() { throw LyraError(.state, "\(name): interrupted") }
+            }
+        }
     }
 }

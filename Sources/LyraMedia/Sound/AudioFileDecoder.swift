@@ -19,7 +19,7 @@ public final class AudioFileDecoder: SampleSource {
     private let file: VirtualFile
     private let handle: OpaquePointer
     /// [frames, channels] of one block.
-    private var block: [Float]
+    private let block: FloatStorage
     private var framesRead: Int64 = 0
     private var failure: LyraError?
 
@@ -39,16 +39,20 @@ public final class AudioFileDecoder: SampleSource {
     /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is not audio that libsndfile understands.
     public init(reader: any ByteReader, name: String) throws {
         self.name = name
-        file = try VirtualFile(reader: reader, name: name)
-        guard try !MP3Sync.isMPEG(reader, name: name) else {
+        _ = try reader.checkedSize(name: name)
+        let body = try LeadingTags.skipped(reader, name: name)
+        file = try VirtualFile(reader: body, name: name)
+        let form = try MediaForm(body, name: name)
+        guard form != .mpegAudio, form != .mpegWave else {
             throw LyraError(.format, "\(name): cannot be opened as audio: MPEG audio is not for this decoder")
         }
         try MediaLibrary.sndfile.require(for: name)
         let (opened, info) = try Self.open(file, name: name)
         do {
             if let failure = file.failure { throw failure }
-            try AudioLimits.check(
-                sampleRate: Int(info.samplerate), channels: Int(info.channels), name: name, code: .format)
+            let channels = Int(info.channels)
+            try AudioLimits.check(sampleRate: Int(info.samplerate), channels: channels, name: name, code: .format)
+            block = try FloatStorage(count: max(1, AudioLimits.samplesPerBlock / channels) * channels)
         } catch {
             sf_close(opened)
             throw error
@@ -58,7 +62,6 @@ public final class AudioFileDecoder: SampleSource {
         channels = Int(info.channels)
         // A header that was never completed claims the largest count that there is, or none.
         length = info.frames > 0 && info.frames < 1 << 48 ? .exact(Int64(info.frames)) : nil
-        block = [Float](repeating: 0, count: max(1, AudioLimits.samplesPerBlock / channels) * channels)
     }
 
     private static func open(_ file: VirtualFile, name: String) throws -> (OpaquePointer, SF_INFO) {
@@ -68,7 +71,10 @@ public final class AudioFileDecoder: SampleSource {
         file.hidesLists = true
         defer { file.hidesLists = false }
         if let opened = sf_open_virtual(&callbacks, Int32(SFM_READ), &info, data) { return (opened, info) }
-        throw file.failure ?? LyraError(.format, "\(name): cannot be opened as audio: \(reason(of: nil))")
+        if let failure = file.failure { throw failure }
+        let reason = reason(of: nil)
+        throw LyraError(
+            isMemory(reason) ? .memory : .format, "\(name): cannot be opened as audio: \(reason)")
     }
 
     // The callbacks may still be called by sf_close: `file` outlives it, being a stored property.
@@ -96,24 +102,27 @@ public final class AudioFileDecoder: SampleSource {
     }
 
     private func readBlock(into target: UnsafeMutablePointer<Float>, atMost wanted: Int) throws -> Int {
-        try block.withUnsafeMutableBufferPointer { block in
-            guard let base = block.baseAddress else { return 0 }
-            let frames = min(wanted, block.count / channels)
-            // The number of frames in the header is not believed; libsndfile says 0 at the end.
-            let count = Int(sf_readf_float(handle, base, sf_count_t(frames)))
-            if let failure = file.failure { throw failure }
-            guard sf_error(handle) == SF_ERR_NO_ERROR, count >= 0, count <= frames else {
-                let place = "after sample \(framesRead)"
-                throw LyraError(.format, "\(name): cannot be decoded \(place): \(Self.reason(of: handle))")
-            }
-            try AudioLimits.checkFinite(
-                UnsafeBufferPointer(start: base, count: count * channels),
-                channels: channels, firstFrame: framesRead, name: name)
-            AudioLimits.downmix(base, frames: count, channels: channels, into: target)
-            framesRead += Int64(count)
-            return count
+        let base = block.base
+        let frames = min(wanted, block.count / channels)
+        // The number of frames in the header is not believed; libsndfile says 0 at the end.
+        let count = Int(sf_readf_float(handle, base, sf_count_t(frames)))
+        if let failure = file.failure { throw failure }
+        guard sf_error(handle) == SF_ERR_NO_ERROR, count >= 0, count <= frames else {
+            let place = "after sample \(framesRead)"
+            let reason = Self.reason(of: handle)
+            throw LyraError(
+                Self.isMemory(reason) ? .memory : .format, "\(name): cannot be decoded \(place): \(reason)")
         }
+        try AudioLimits.checkFinite(
+            UnsafeBufferPointer(start: base, count: count * channels),
+            channels: channels, firstFrame: framesRead, name: name)
+        AudioLimits.downmix(base, frames: count, channels: channels, into: target)
+        framesRead += Int64(count)
+        return count
     }
+
+    /// libsndfile's number for that is not public.
+    private static func isMemory(_ reason: String) -> Bool { reason.utf8.count < 200 && reason.contains("malloc") }
 
     private static func reason(of handle: OpaquePointer?) -> String {
         guard let text = sf_strerror(handle) else { return "no reason given" }

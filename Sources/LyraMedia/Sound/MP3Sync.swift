@@ -1,7 +1,8 @@
-/// Knows MPEG audio by its first bytes, also if it does not begin with a frame.
+import LyraTensor
+
+/// Knows MPEG audio by its frames, also if a file does not begin with one.
 ///
-/// A recording cut out of a stream starts in the middle of a frame. The header is that of ISO/IEC 11172-3 and 13818-3,
-/// layer III.
+/// A recording cut out of a stream starts in the middle of a frame. The header is that of ISO/IEC 11172-3 and 13818-3.
 enum MP3Sync {
     /// How far frames are looked for: some dozens of the largest.
     static let searchLength = 1 << 16
@@ -10,76 +11,179 @@ enum MP3Sync {
     private static let headerLength = 4
 
     /// Whether a file is MPEG audio, or anything else that libsndfile would hand to an MPEG decoder.
+    /// - Parameter reader: Its tags are passed over already.
     static func isMPEG(_ reader: any ByteReader, name: String) throws -> Bool {
-        var bytes = try read(reader, from: 0, name: name)
-        // Tags of ID3v2: ten bytes, of which the last four are the length of the rest in 7 bits each.
-        var start: Int64 = 0
-        for _ in 0..<mostTags where bytes.starts(with: "ID3".utf8) && bytes.count >= 10 {
-            start += 10 + bytes[6..<10].reduce(0) { $0 << 7 | Int64($1 & 0x7f) }
-            bytes = try read(reader, from: start, name: name)
+        switch try MediaForm(reader, name: name) {
+        case .mpegAudio, .mpegWave: true
+        case .unknown: try firstFrame(in: reader.peek(0, searchLength, name: name)) != nil
+        default: false
         }
-        if bytes.starts(with: "RIFF".utf8) {
-            // The format chunk usually comes first, and says MP3.
-            return bytes.count >= 22 && bytes[20] == 0x55 && bytes[21] == 0
-        }
-        if bytes.dropFirst(4).starts(with: "ftyp".utf8) { return false }
-        return hasHeader(bytes) || firstFrame(in: bytes) != nil
-    }
-
-    /// Tags that are skipped at the beginning.
-    private static let mostTags = 8
-
-    private static func read(_ reader: any ByteReader, from offset: Int64, name: String) throws -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: searchLength)
-        let count = try bytes.withUnsafeMutableBytes { try reader.fill($0, from: offset, name: name) }
-        return Array(bytes[..<count])
     }
 
     /// Whether the bytes begin with the header of any layer: version and layer, bit rate and sample rate are possible ones.
-    private static func hasHeader(_ bytes: [UInt8]) -> Bool {
+    static func hasHeader(_ bytes: [UInt8]) -> Bool {
         bytes.count >= headerLength && bytes[0] == 0xff && bytes[1] & 0xe0 == 0xe0 && bytes[1] & 0x18 != 0x08
             && bytes[1] & 0x06 != 0 && bytes[2] & 0xf0 != 0xf0 && bytes[2] & 0x0c != 0x0c
     }
 
     /// The offset of the first of several frames in a row, or nil if there is none.
     static func firstFrame(in bytes: [UInt8]) -> Int? {
-        guard bytes.count >= headerLength else { return nil }
-        for start in 0...bytes.count - headerLength where bytes[start] == 0xff {
-            if isRunOfFrames(bytes, from: start) { return start }
+        bytes.withUnsafeBytes { raw in
+            raw.indices.first { raw[$0] == 0xff && frames(in: ByteScan(raw), from: $0).count == framesInARow }
         }
-        return nil
     }
 
-    private static func isRunOfFrames(_ bytes: [UInt8], from start: Int) -> Bool {
+    // MARK: - What follows an MP3
+
+    /// Where the next frames begin after an MP3 and its tags, or nil if none follow.
+    ///
+    /// Right behind it, or behind tags, two frames are enough; after anything else it takes as many as at a file's beginning.
+    /// - Parameter stop: Called now and then; it throws if the caller wants to stop.
+    static func nextStream(
+        in reader: any ByteReader, from start: Int64, name: String, stop: () throws -> Void
+    ) throws -> Int64? {
         var offset = start
-        var kind: UInt32?
-        for _ in 0..<framesInARow {
-            guard offset <= bytes.count - headerLength else { return false }
-            let header = bytes[offset..<offset + headerLength].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-            guard let length = frameLength(header) else { return false }
+        var isExact = true
+        while true {
+            try stop()
+            let (bytes, count) = try piece(reader, from: offset, name: name)
+            guard count >= headerLength else { return nil }
+            let isLast = count < bytes.count
+            let found = bytes.withUnsafeBytes { raw in
+                place(in: ByteScan(.init(rebasing: raw[..<count])), isExact: isExact, isLast: isLast)
+            }
+            switch found {
+            case .frames(let place): return offset + Int64(place)
+            case .tag(let place):
+                offset += Int64(place)
+                let end = try tagsEnd(in: reader, from: offset, name: name)
+                isExact = end > offset
+                offset = max(end, offset + 1)
+            case .nothing(let searched):
+                guard !isLast else { return nil }
+                isExact = false
+                offset += Int64(searched)
+            }
+        }
+    }
+
+    private enum Place { case frames(Int), tag(Int), nothing(Int) }
+
+    private static func piece(_ reader: any ByteReader, from offset: Int64, name: String) throws -> ([UInt8], Int) {
+        var bytes = [UInt8](repeating: 0, count: searchLength)
+        let count = try bytes.withUnsafeMutableBytes { try reader.fill($0, from: offset, name: name) }
+        return (bytes, count)
+    }
+
+    /// The first frames, or the first mark of a tag, in bytes of which the last few are looked at with the next piece.
+    private static func place(in scan: ByteScan, isExact: Bool, isLast: Bool) -> Place {
+        // Four of the longest frames, of 2,880 bytes.
+        let searched = isLast ? scan.bytes.count : scan.bytes.count - 12_000
+        for place in 0..<searched {
+            switch scan.bytes[place] {
+            case 0xff:
+                let (count, isWhole) = frames(in: scan, from: place)
+                let isEnough = count == framesInARow || isWhole && isLast && count >= 2
+                if place == 0 && isExact ? isWhole && count >= 2 : isEnough { return .frames(place) }
+            case UInt8(ascii: "I"), UInt8(ascii: "T"), UInt8(ascii: "A"):
+                let isTag = scan.has("ID3", at: place) || scan.has("APETAGEX", at: place)
+                if isTag || place == 0 && isExact && scan.has("TAG", at: place) { return .tag(place) }
+            default: break
+            }
+        }
+        return .nothing(searched)
+    }
+
+    /// Behind the tags that begin at `offset`: those of ID3v1, of 128 bytes, among them.
+    private static func tagsEnd(in reader: any ByteReader, from offset: Int64, name: String) throws -> Int64 {
+        var end = offset
+        while true {
+            let start = end
+            if try reader.peek(end, 3, name: name).elementsEqual("TAG".utf8) { end += 128 }
+            end = try LeadingTags.end(in: reader, from: end, name: name)
+            if end == start { return end }
+        }
+    }
+
+    // MARK: - Frames
+
+    /// How many frames that fit together begin here, of as many as are looked for; and whether they end with the bytes, or
+    /// where a tag begins, or are all of those.
+    private static func frames(in scan: ByteScan, from start: Int) -> (count: Int, isWhole: Bool) {
+        var offset = start
+        var kind: Int?
+        for count in 0..<framesInARow {
+            guard let header = scan.big32(offset) else { return (count, true) }
+            if ["ID3", "TAG", "APE"].contains(where: { scan.has($0, at: offset) }) { return (count, true) }
+            guard let length = frameLength(header) else { return (count, false) }
             // Sync word, version, layer and sample rate stay; the bit rate may change.
             let fixed = header & 0xfffe_0c00
-            guard kind == nil || kind == fixed else { return false }
+            guard kind == nil || kind == fixed else { return (count, false) }
             kind = fixed
             offset += length
         }
-        return true
+        return (framesInARow, true)
     }
 
-    /// Bytes from a frame's header to the next, or nil if this is no layer III header (or one of "free" bit rate).
-    private static func frameLength(_ header: UInt32) -> Int? {
-        guard header >> 21 == 0x7ff, header >> 17 & 3 == 1 else { return nil }
-        let version = Int(header >> 19 & 3)
-        let rateIndex = Int(header >> 10 & 3)
-        let bitRateIndex = Int(header >> 12 & 15)
-        guard version != 1, rateIndex != 3, bitRateIndex != 0, bitRateIndex != 15 else { return nil }
+    /// Bytes from a frame's header to the next, or nil if this is no header (or one of "free" bit rate).
+    private static func frameLength(_ header: Int) -> Int? {
+        let version = header >> 19 & 3
+        let layer = 4 - (header >> 17 & 3)
+        let rateIndex = header >> 10 & 3
+        let bitRateIndex = header >> 12 & 15
+        guard header >> 21 == 0x7ff, version != 1, layer < 4, rateIndex != 3, bitRateIndex != 0, bitRateIndex != 15 else {
+            return nil
+        }
         let isVersion1 = version == 3
         let sampleRate = [44_100, 48_000, 32_000][rateIndex] / (isVersion1 ? 1 : version == 2 ? 2 : 4)
-        let kilobits = (isVersion1 ? bitRates1 : bitRates2)[bitRateIndex - 1]
-        return (isVersion1 ? 144 : 72) * kilobits * 1000 / sampleRate + Int(header >> 9 & 1)
+        let rates = isVersion1 ? bitRates1[layer - 1] : bitRates2[min(layer, 2) - 1]
+        let bits = rates[bitRateIndex - 1] * 1000
+        let padding = header >> 9 & 1
+        if layer == 1 { return (12 * bits / sampleRate + padding) * 4 }
+        return (layer == 3 && !isVersion1 ? 72 : 144) * bits / sampleRate + padding
     }
 
-    /// kbit/s of MPEG-1, and of MPEG-2 and 2.5, by the header's index less 1.
-    private static let bitRates1 = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
-    private static let bitRates2 = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]
+    /// kbit/s of MPEG-1, by layer and the header's index less 1.
+    private static let bitRates1 = [
+        [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
+        [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
+        [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+    ]
+    /// kbit/s of MPEG-2 and 2.5: of layer I, and of the other two.
+    private static let bitRates2 = [
+        [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256],
+        [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+    ]
+
+    // MARK: - The frame that describes an MP3
+
+    /// Bytes of a frame that hold the count of bytes, if there is one.
+    static let infoLength = 64
+
+    /// Whether a layer III frame holds no sound but a description of the MP3 that begins with it: of Xing, LAME, or Fraunhofer.
+    static func isInfo(header: UInt32, body: UnsafeRawBufferPointer) -> Bool { infoOffset(header, ByteScan(body)) != nil }
+
+    /// The bytes that an MP3 says it has, in the frame that these bytes begin with.
+    static func infoBytes(_ bytes: [UInt8]) -> Int64? {
+        bytes.withUnsafeBytes { raw in
+            let scan = ByteScan(raw)
+            let body = scan.part(headerLength, raw.count)
+            guard let header = scan.big32(0), header >> 21 == 0x7ff,
+                let offset = infoOffset(UInt32(truncatingIfNeeded: header), body)
+            else { return nil }
+            if body.has("VBRI", at: offset) { return body.big32(offset + 10).map { Int64($0) } }
+            guard let flags = body.big32(offset + 4), flags & 2 != 0 else { return nil }
+            return body.big32(offset + (flags & 1 != 0 ? 12 : 8)).map { Int64($0) }
+        }
+    }
+
+    private static func infoOffset(_ header: UInt32, _ body: ByteScan) -> Int? {
+        guard header >> 17 & 3 == 1 else { return nil }
+        let isVersion1 = header >> 19 & 3 == 3
+        let isMono = header >> 6 & 3 == 3
+        // Behind what would be the side information, and a checksum.
+        let side = isVersion1 ? (isMono ? 17 : 32) : (isMono ? 9 : 17)
+        for offset in [side, side + 2] where body.has("Xing", at: offset) || body.has("Info", at: offset) { return offset }
+        return body.has("VBRI", at: 32) ? 32 : nil
+    }
 }

@@ -4,8 +4,9 @@ import LyraTensor
 /// Decodes the sound track of what libsndfile does not read, to mono samples: AAC in M4A, MP4 and MOV, Opus and Vorbis in
 /// WebM and Matroska, MP3, and the sound of videos. Channels are averaged.
 ///
-/// It holds one frame of the codec. Packets that are damaged are left out. It belongs to one thread at a time.
-public final class MediaAudioDecoder: SampleSource {
+/// It holds one frame of the codec. Packets that are damaged are left out. Where the sample rate changes, it ends; `continued`
+/// goes on there. It belongs to one thread at a time.
+public final class MediaAudioDecoder: ContinuedSource {
     public let name: String
     /// Samples a second, in Hz, as they are decoded.
     public let sampleRate: Int
@@ -15,8 +16,10 @@ public final class MediaAudioDecoder: SampleSource {
     private let frame: Frame
     /// Interleaved, [frames, channels].
     private var interleaved: [Float] = []
-    private var mono: [Float] = []
+    private var mono: FloatStorage?
     private var unread = 0..<0
+    /// Whether `frame` holds the first frame of another rate.
+    private var isRateOver = false
     private var framesRead: Int64 = 0
     private var failure: LyraError?
 
@@ -50,16 +53,28 @@ public final class MediaAudioDecoder: SampleSource {
             let reason = MediaLog.reason(decoder.lastFailure)
             throw LyraError(.format, "\(name): no audio can be decoded: \(reason)")
         }
-        try AudioLimits.check(
-            sampleRate: sampleRate, channels: hasFrame ? Int(frame.pointer.pointee.ch_layout.nb_channels) : 1,
-            name: name,
-            code: .format)
+        try begin(hasFrame: hasFrame)
+    }
+
+    /// Goes on where another decoder stopped, at the rate of the frame that it decoded last.
+    private init(after other: MediaAudioDecoder) throws {
+        (name, decoder, frame, framesRead) = (other.name, other.decoder, other.frame, other.framesRead)
+        sampleRate = Int(frame.pointer.pointee.sample_rate)
+        try begin(hasFrame: true)
+    }
+
+    private func begin(hasFrame: Bool) throws {
+        let channels = hasFrame ? Int(frame.pointer.pointee.ch_layout.nb_channels) : 1
+        try AudioLimits.check(sampleRate: sampleRate, channels: channels, name: name, code: .format)
         if hasFrame { try takeFrame() } else { isAtEnd = true }
     }
 
+    /// The decoder of what follows at another rate, once this one is at its end.
+    func continued() throws -> (any ContinuedSource)? { isRateOver ? try MediaAudioDecoder(after: self) : nil }
+
     /// Reads at most `buffer.count` mono samples; 0 at the end.
-    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if the sample rate changes or a sample is NaN,
-    ///   infinite or absurd; `.state` if interrupted.
+    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if a sample is NaN, infinite or absurd; `.memory`;
+    ///   `.state` if interrupted.
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         if let failure { throw failure }
         guard let target = buffer.baseAddress else { return 0 }
@@ -67,9 +82,7 @@ public final class MediaAudioDecoder: SampleSource {
         do {
             while filled < buffer.count, try fillMono() {
                 let count = min(buffer.count - filled, unread.count)
-                mono.withUnsafeBufferPointer {
-                    (target + filled).update(from: $0.baseAddress! + unread.lowerBound, count: count)
-                }
+                if let mono { (target + filled).update(from: mono.base + unread.lowerBound, count: count) }
                 unread = unread.lowerBound + count..<unread.upperBound
                 filled += count
             }
@@ -94,24 +107,21 @@ public final class MediaAudioDecoder: SampleSource {
         let count = Int(frame.pointer.pointee.nb_samples)
         let rate = Int(frame.pointer.pointee.sample_rate)
         guard rate == sampleRate else {
-            throw LyraError(
-                .unsupported,
-                "\(name): the sample rate changes from \(sampleRate) to \(rate) Hz after sample \(framesRead); "
-                    + "convert it to one rate first")
+            isRateOver = true
+            isAtEnd = true
+            return
         }
         try AudioLimits.check(sampleRate: rate, channels: channels, name: name, code: .format)
         guard count >= 0, count <= Int.max / channels,
             SampleFormat.interleave(frame.pointer, frames: count, channels: channels, into: &interleaved)
         else { throw LyraError(.unsupported, "\(name): samples of a kind that is not known") }
-        if mono.count < count { mono = [Float](repeating: 0, count: count) }
+        if (mono?.count ?? -1) < count { mono = try FloatStorage(count: count) }
         try interleaved.withUnsafeBufferPointer { samples in
-            guard let base = samples.baseAddress, count > 0 else { return }
+            guard let base = samples.baseAddress, let mono, count > 0 else { return }
             try AudioLimits.checkFinite(
                 UnsafeBufferPointer(start: base, count: count * channels), channels: channels, firstFrame: framesRead,
                 name: name)
-            mono.withUnsafeMutableBufferPointer {
-                AudioLimits.downmix(base, frames: count, channels: channels, into: $0.baseAddress!)
-            }
+            AudioLimits.downmix(base, frames: count, channels: channels, into: mono.base)
         }
         framesRead += Int64(count)
         unread = 0..<count

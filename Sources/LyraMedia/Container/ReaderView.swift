@@ -1,0 +1,82 @@
+import LyraTensor
+
+/// Part of another reader's bytes, with bytes of its own in front or in place of some.
+///
+/// It keeps no position of the other reader: each read moves it first.
+final class ReaderView: ByteReader {
+    /// Bytes that are read in place of the reader's.
+    struct Patch {
+        /// From the start of the view.
+        let offset: Int64
+        let bytes: [UInt8]
+    }
+
+    private let base: any ByteReader
+    private let head: [UInt8]
+    private let start: Int64
+    private let end: Int64?
+    private let patches: [Patch]
+    private var position: Int64 = 0
+
+    /// - Parameters:
+    ///   - head: Comes before the reader's bytes.
+    ///   - start: The first byte of the reader that is seen.
+    ///   - end: Where the view ends; nil is the reader's end.
+    init(_ base: any ByteReader, head: [UInt8] = [], from start: Int64 = 0, to end: Int64? = nil, patches: [Patch] = []) {
+        (self.base, self.head, self.start, self.end, self.patches) = (base, head, start, end, patches)
+    }
+
+    var size: Int64 {
+        get throws {
+            let stated = try base.size
+            // A negative size is the caller's to complain about.
+            guard stated >= 0 else { return stated }
+            return Int64(head.count) + max(min(end ?? stated, stated) - start, 0)
+        }
+    }
+
+    func seek(to offset: Int64) { position = max(offset, 0) }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+        let count = position < Int64(head.count) ? readHead(into: buffer) : try readBase(into: buffer)
+        guard count >= 0, count <= buffer.count else { return count }
+        for patch in patches { apply(patch, to: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])) }
+        position += Int64(count)
+        return count
+    }
+
+    private func readHead(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        let count = min(buffer.count, head.count - Int(position))
+        head.withUnsafeBytes {
+            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[Int(position)..<Int(position) + count]))
+        }
+        return count
+    }
+
+    private func readBase(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+        let (offset, overflow) = (position - Int64(head.count)).addingReportingOverflow(start)
+        let room = end.map { max($0 - offset, 0) } ?? .max
+        guard !overflow, room > 0, !buffer.isEmpty else { return 0 }
+        try base.seek(to: offset)
+        let count = Int(min(Int64(buffer.count), room))
+        return try base.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
+    }
+
+    private func apply(_ patch: Patch, to buffer: UnsafeMutableRawBufferPointer) {
+        let shift = patch.offset - position
+        guard shift < Int64(buffer.count), shift > -Int64(patch.bytes.count) else { return }
+        for (place, byte) in patch.bytes.enumerated() {
+            let index = Int(shift) + place
+            if buffer.indices.contains(index) { buffer[index] = byte }
+        }
+    }
+}
+
+extension ByteReader {
+    /// At most `count` bytes from `offset` on, for looking at a few of them.
+    func peek(_ offset: Int64, _ count: Int, name: String) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let filled = try bytes.withUnsafeMutableBytes { try fill($0, from: offset, name: name) }
+        return filled == count ? bytes : Array(bytes[..<filled])
+    }
+}
