@@ -91,8 +91,11 @@ typedef struct lyra_model lyra_model;
 typedef int32_t lyra_log_level;
 enum { LYRA_LOG_INFO = 1, LYRA_LOG_WARNING = 2 };
 
-/* Gets messages for a person (an adapter that is missing, a part that was found elsewhere). `message` is valid during
- * the call only. Called on the thread that is inside lyra; must not call lyra. */
+/* Gets messages for a person, while a model is opened and from its sessions. LYRA_LOG_WARNING: the answer may be another than
+ * expected (a part is missing; a recording has no samples, or none at -60 dB of full scale or above once its channels are
+ * averaged, told once with its name and its number in the turn). LYRA_LOG_INFO: nothing changes (a turn was cancelled while
+ * it was fed, and is dropped). `message` is valid during the call only. Called on the thread that is inside lyra, so on several
+ * at once where sessions are; must not call lyra. */
 typedef void (*lyra_log_callback)(void *user, lyra_log_level level, const char *message);
 
 /* Told how far the opening of a model is: `done` of `total` parts, layers mostly. Return 0 to go on, anything else to give up: the
@@ -117,7 +120,7 @@ typedef struct lyra_model_options {
                                per caller, since the pool already splits the work */
     lyra_log_callback log;  /* default: no messages */
     lyra_open_callback progress; /* default: not told */
-    void *user;             /* handed to both callbacks */
+    void *user;             /* handed to both callbacks; log may be called as long as a session of the model lives */
     const char *sound_projector; /* a file (safetensors, or a torch.save pickle) with mm_audio_projector's tensors, which
                                turn the sound tower's vectors into tokens; the published checkpoints carry none, and do
                                not hear sound other than speech without. Default: the checkpoint's own */

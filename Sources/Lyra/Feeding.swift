@@ -115,6 +115,7 @@ extension Session {
     ///
     /// - Throws: `LyraError.missing` if the model does not see, or audio was asked for and there is none; `.io`, `.format`.
     public func feed(videoFile path: String, options: VideoOptions = VideoOptions()) throws {
+        try options.check()
         try feed(videoReader: FileByteReader(path: path), name: path, options)
     }
 
@@ -167,7 +168,8 @@ extension Session {
     public func feed(sound source: any SampleSource) throws {
         try feeding {
             let encoding = try SoundEncoding(
-                source, model.checkpoint.soundInput.get(), limit: options.limitSeconds ?? SoundClips.defaultLimit)
+                watched(source), model.checkpoint.soundInput.get(),
+                limit: options.limitSeconds ?? SoundClips.defaultLimit)
             add(.sound(encoding))
         }
     }
@@ -216,8 +218,15 @@ extension Session {
         intake.add(item)
     }
 
+    /// Tells the log if nothing is heard in a recording.
+    private func watched(_ source: any SampleSource) -> any SampleSource {
+        recordingsFed += 1
+        let (log, number) = (model.log, recordingsFed)
+        return SilenceWatch(source) { log(.warning, "\(source.name): recording \(number) of the turn \($0)") }
+    }
+
     private func speechEncoding(_ source: any SampleSource) throws -> SpeechEncoding {
-        try SpeechEncoding(source, model.checkpoint.speechInput.get(), skipsSilence: options.skipsSilence)
+        try SpeechEncoding(watched(source), model.checkpoint.speechInput.get(), skipsSilence: options.skipsSilence)
     }
 
     /// Whether another thread asked for the turn to end; decoders look at it.

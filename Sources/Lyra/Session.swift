@@ -27,6 +27,8 @@ public final class Session {
     /// What was fed of the turn; Feeding.swift has the functions that add to it.
     var intake: PromptIntake
     var openRecording: PCMQueue?
+    /// Recordings of speech and sounds that were fed of the turn.
+    var recordingsFed = 0
     private var phase = Phase.feeding
     /// The conversation before the first feed of the turn.
     private(set) var beforeTurn: Conversation.Mark?
@@ -366,6 +368,7 @@ public final class Session {
     private func dropTurn() {
         intake = PromptIntake(model.checkpoint, options)
         openRecording = nil
+        recordingsFed = 0
         beforeTurn = nil
         phase = .feeding
         progress = SessionProgress()

@@ -30,9 +30,6 @@ final class SpeechEncoding: MediaEncoding {
     let kind = MediaKind.speech
     let layout = MediaLayout.sequence
 
-    /// Silence is what stays below this: -60 dB of full scale.
-    private static let silence: Float = 1e-3
-
     /// - Parameter skipsSilence: leaves out windows in which nothing is heard, unless that is all of them
     init(_ source: any SampleSource, _ input: SpeechInput, skipsSilence: Bool = false) throws {
         stream = try MonoAudioStream(source, sampleRate: input.sampleRate)
@@ -122,7 +119,7 @@ final class SpeechEncoding: MediaEncoding {
     /// Whether nothing is heard in the window, and it is not all that there would be.
     private var isSilent: Bool {
         if sawLastWindow && rowsGiven == 0 && encoded.isEmpty { return false }
-        return window[..<filled].allSatisfy { abs($0) < Self.silence }
+        return window[..<filled].allSatisfy { abs($0) < SilenceWatch.threshold }
     }
 
     private func features() throws -> Tensor {

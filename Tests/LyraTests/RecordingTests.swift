@@ -2,6 +2,7 @@ import CSndfile
 import CSoundWriter
 import Foundation
 import LyraTensor
+import Synchronization
 import Testing
 
 @testable import Lyra
@@ -92,6 +93,70 @@ import Testing
         _ = try session.answer()
         #expect(session.usage.mediaTokens == 300)
         #expect(session.usage.adapter == "speech")
+    }
+
+    /// A session and what its model logged.
+    private func logging() throws -> (session: Session, messages: () -> [String]) {
+        let messages = Messages()
+        let model = Model(checkpoint: golden.model.checkpoint) { level, message in
+            messages.all.withLock { $0.append("\(level): \(message)") }
+        }
+        var options = SessionOptions()
+        options.maxNewTokens = 1
+        return (try Session(model, options: options), { messages.all.withLock { $0 } })
+    }
+
+    private final class Messages: Sendable {
+        let all = Mutex<[String]>([])
+    }
+
+    @Test func recordingsInWhichNothingIsHeardAreToldOfOnce() throws {
+        let below = Float(1e-3).nextDown
+        for (samples, word) in [
+            ([], "no samples"), ([0], "silent"), ([Float](repeating: 0, count: 480_000), "silent"),
+            ([Float](repeating: below, count: 500_000), "silent"), ([Float](repeating: -below, count: 7), "silent"),
+        ] {
+            let (session, messages) = try logging()
+            try session.feed(pcm: samples)
+            _ = try session.answer()
+            #expect(messages().count == 1, "\(messages())")
+            #expect(messages().allSatisfy { $0.hasPrefix("warning: appended PCM: recording 1") && $0.contains(word) })
+        }
+        for samples in [[Float(1e-3)], [-1e-3], [Float](repeating: 0, count: 490_000) + [0.5]] {
+            let (session, messages) = try logging()
+            try session.feed(pcm: samples)
+            _ = try session.answer()
+            #expect(messages().isEmpty)
+        }
+    }
+
+    @Test func filesBytesReadersAndSoundsAreToldOfByName() throws {
+        let silent = try write([Float](repeating: 0, count: 9000), "s.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
+        let empty = try write([], "e.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
+        let loud = try write(try samples(), "l.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
+        defer { for path in [silent, empty, loud] { unlink(path) } }
+        let bytes = [UInt8](try Data(contentsOf: URL(filePath: silent)))
+        let (session, messages) = try logging()
+        try session.feed(speechFile: loud)
+        try session.feed(speechFile: silent)
+        try session.feed(speechFile: empty)
+        try bytes.withUnsafeBytes { try session.feed(speechBytes: $0) }
+        try session.feed(speechReader: Trickle(bytes))
+        try session.feed(soundFile: silent)
+        try session.feed(soundFile: loud)
+        // Left and right cancel each other out where they are averaged.
+        let opposite = (0..<8000).map { Float($0 % 2 == 0 ? 0.5 : -0.5) }
+        try opposite.withUnsafeBufferPointer { try session.feed(pcm: $0, channels: 2, sampleRate: 16_000) }
+        _ = try session.answer()
+        let told = Set(messages())
+        #expect(told.count == 6 && messages().count == 6, "\(told)")
+        for start in [
+            "\(silent): recording 2", "\(empty): recording 3", "audio in memory: recording 4",
+            "audio from a reader: recording 5", "\(silent): recording 6", "appended PCM: recording 8",
+        ] { #expect(told.contains { $0.hasPrefix("warning: " + start) }, "\(start)") }
+        try session.feed(pcm: [0])
+        _ = try session.answer()
+        #expect(messages().last?.contains("recording 1 of the turn") == true, "each turn counts its own")
     }
 
     @Test func exactlyOneWindowTakesTwoAsInTheReference() throws {

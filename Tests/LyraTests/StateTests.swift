@@ -58,7 +58,7 @@ import Testing
         let cancelled = try golden.session()
         try cancelled.restore(from: path)
         cancelled.control.cancel()
-        _ = try cancelled.step()
+        expect(.state) { _ = try cancelled.step() }
         #expect(try cancelled.ask("Hello!") == golden.session().ask("Hello!"), "the restored turn is taken back, too")
     }
 

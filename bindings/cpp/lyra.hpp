@@ -67,7 +67,8 @@ struct ModelOptions {
     std::string towers_dir;
     std::string vocoder;
     std::int32_t threads = 0;
-    /// Gets messages for a person; must not call lyra. It is kept as long as the model or a session of it lives.
+    /// Gets messages for a person, also from sessions (as lyra_log_callback says); must not call lyra. It is kept as long as
+    /// the model or a session of it lives.
     std::function<void(lyra_log_level level, std::string_view message)> log;
     /// Told how many tensors of how many are open; return false to give the opening up.
     std::function<bool(std::size_t done, std::size_t total)> progress;

@@ -72,7 +72,8 @@ class Model:
             threads: How many threads the process computes with, 256 at most (more is 256); 0: one for each processor.
             precision: "exact" (F32 products, the reference's numbers without its rounding), "fast" (rounds to BF16, where
                 the reference rounds to FP16, with the weights copied into memory) or "default": exact, and fast for weights in blocks.
-            log: Called with "info" or "warning" and a message for a person.
+            log: Called with "info" or "warning" and a message for a person, also from sessions: a recording that is
+                silent ("warning"), a turn that was cancelled while it was fed ("info").
             progress: Called with the number of tensors that are open and of all; returning False gives up. What it
                 raises is raised here.
 
