@@ -41,7 +41,10 @@ struct Normalizer {
 
     /// One decomposed scalar, with its combining class.
     private mutating func take(_ part: UInt32, to output: GrowingBuffer<UInt8>) throws {
-        guard part >> 24 == 0 else { return try marks.append(part) }
+        guard part >> 24 == 0 else {
+            if marks.isEmpty { try decomposeStarter() }
+            return try marks.append(part)
+        }
         try composeMarks()
         if marks.isEmpty, let before = starter, let composed = table.composition(of: before, part) {
             starter = composed
@@ -49,6 +52,15 @@ struct Normalizer {
         }
         try flush(to: output)
         starter = part
+    }
+
+    /// A letter that came composed may give away its marks to those that follow.
+    private mutating func decomposeStarter() throws {
+        guard let whole = starter else { return }
+        let parts = table.decomposition(of: whole)
+        guard parts.dropFirst().allSatisfy({ $0 >> 24 != 0 }), let letter = parts.first else { return }
+        starter = letter
+        try marks.append(parts.dropFirst())
     }
 
     private mutating func flush(to output: GrowingBuffer<UInt8>) throws {
