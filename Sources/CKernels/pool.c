@@ -1,6 +1,7 @@
 /* One pool of threads for the process. A caller publishes a job, works on it itself, and waits for the workers that
  * joined it: one that the system does not run just then is not waited for. */
 #define _GNU_SOURCE
+#include "quota.h"
 #include "table.h"
 #include <errno.h>
 #include <pthread.h>
@@ -146,6 +147,8 @@ static void find_usable(void) {
         if (all) CPU_FREE(all);
         if (one) CPU_FREE(one);
     }
+    int quota = lk_quota_processors(""); /* more threads would only wait for their share of the time */
+    if (quota > 0 && usable_count > quota) usable_count = quota;
     if (usable_count > MAX_THREADS) usable_count = MAX_THREADS;
 }
 

@@ -36,7 +36,8 @@ int lk_force_isa(lk_isa isa);
 /* ------------------------------------------------------------------------------------------------------ thread pool */
 
 /* Threads that share the work, the calling one among them; capped at 256. Below 1: as many as the process may use
- * processors, which is asked once, as one of these is first called: those of the caller and of the process's first thread.
+ * processors, which is asked once, as one of these is first called: those of the caller and of the process's first thread,
+ * but no more than the quota of its control groups amounts to, rounded up.
  * The pool's threads run on any of them. */
 void lk_set_threads(int threads);
 int lk_threads(void);
