@@ -29,7 +29,8 @@ let package = Package(
         .target(name: "LyraMedia", dependencies: ["LyraTensor", "CLoading", "CSndfile", "CMpg123", "CFFmpeg"]),
         .target(name: "LyraModel", dependencies: ["LyraFormats", "LyraText", "LyraMedia"]),
         .target(name: "Lyra", dependencies: ["LyraModel"]),
-        .target(name: "LyraC", dependencies: ["Lyra", "CLyra"]),
+        .target(name: "CCallers"),
+        .target(name: "LyraC", dependencies: ["Lyra", "CLyra", "CCallers"]),
         .executableTarget(
             name: "LyraCLI",
             dependencies: [

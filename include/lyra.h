@@ -31,7 +31,9 @@
  *
  * Threads. A model is immutable: any number of sessions on any threads share it. A session belongs to one thread at a
  * time; only lyra_stop and lyra_cancel may be called from another while a call is in progress. A call on a session that
- * another thread is inside of is refused with LYRA_E_STATE.
+ * another thread is inside of is refused with LYRA_E_STATE. A calling thread, or coroutine, needs 64 KiB of stack: where
+ * less than 256 KiB are left, a thread of lyra's own does the work while the caller waits, callbacks are called on the
+ * caller's all the same, and LYRA_E_MEMORY says that no such thread could be started.
  *
  * Errors. Every call that can fail returns a lyra_status. After one that is not LYRA_OK, lyra_last_error() has a
  * sentence for a person: what was wrong, where, and what to do. Out parameters are then left as they were, and the
@@ -67,7 +69,8 @@ enum {
     LYRA_E_ARGUMENT = 1,    /* something that cannot be was passed: a null pointer, a negative size, an unknown name */
     LYRA_E_IO = 2,          /* the system refused: a file cannot be opened, read or written; a reader failed */
     LYRA_E_FORMAT = 3,      /* bytes are not what they should be: damaged, truncated, of a wrong shape or type */
-    LYRA_E_MISSING = 4,     /* something needed is not there: a tower, an adapter, a tensor, the vocoder */
+    LYRA_E_MISSING = 4,     /* something needed is not there: a tower, an adapter, a tensor, the vocoder; a library that
+                               decodes the file, or OpenBLAS, which are loaded when they are first needed */
     LYRA_E_UNSUPPORTED = 5, /* well-formed, but nothing that lyra runs */
     LYRA_E_MEMORY = 6,      /* memory, or a limit that the caller set, does not suffice */
     LYRA_E_STATE = 7,       /* the call does not fit what the object is doing now */
@@ -115,7 +118,8 @@ typedef struct lyra_model_options {
                                default: nowhere else */
     const char *vocoder;    /* the vocoder's file or its directory; default: a file g_… with a config.json, up to four levels below
                                the checkpoint's directory, a model_zoo beside the checkpoint or its parents, or towers_dir */
-    int32_t threads;        /* threads that the process computes with, 0 or more; more than 256 are 256; default: the number of processors it may use.
+    int32_t threads;        /* threads that the process computes with, 0 or more; more than 256 are 256; default: the number of processors it may use,
+                               and no more than its container's CPU quota.
                                One pool serves all models: the last open decides its size. OpenBLAS is set to one thread
                                per caller, since the pool already splits the work */
     lyra_log_callback log;  /* default: no messages */

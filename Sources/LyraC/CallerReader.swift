@@ -18,10 +18,10 @@ final class CallerReader: ByteReader {
 
     private init(_ reader: lyra_reader) { self.reader = reader }
 
-    deinit { reader.close?(reader.user) }
+    deinit { CallingThread.call { reader.close?(reader.user) } }
 
     func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-        let count = reader.read?(reader.user, buffer.baseAddress, buffer.count) ?? -1
+        let count = CallingThread.call { reader.read?(reader.user, buffer.baseAddress, buffer.count) ?? -1 }
         guard count >= 0, count <= Int64(buffer.count) else {
             throw LyraError(.io, "the reader's read function returned \(count) when asked for \(buffer.count) bytes")
         }
@@ -29,7 +29,7 @@ final class CallerReader: ByteReader {
     }
 
     func seek(to offset: Int64) throws {
-        let reached = reader.seek?(reader.user, offset) ?? -1
+        let reached = CallingThread.call { reader.seek?(reader.user, offset) ?? -1 }
         guard reached == offset else {
             throw LyraError(.io, "the reader's seek function returned \(reached) when asked for offset \(offset)")
         }
@@ -37,7 +37,7 @@ final class CallerReader: ByteReader {
 
     var size: Int64 {
         get throws {
-            let size = reader.length?(reader.user) ?? -1
+            let size = CallingThread.call { reader.length?(reader.user) ?? -1 }
             guard size >= 0 else { throw LyraError(.io, "the reader's length function returned \(size)") }
             return size
         }

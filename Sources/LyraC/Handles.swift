@@ -74,8 +74,13 @@ final class SessionBox: @unchecked Sendable {
     }
 }
 
-/// Runs `body` on the session behind a handle.
+/// Runs `body` on the session behind a handle, where there is stack for it.
 func with(_ handle: OpaquePointer?, _ body: (Session) throws -> Void) -> lyra_status {
+    status { try CallingThread.work { try sessions.object(handle).use(body) } }
+}
+
+/// Runs `body`, which takes little stack, on the session behind a handle.
+func withShortly(_ handle: OpaquePointer?, _ body: (Session) throws -> Void) -> lyra_status {
     status { try sessions.object(handle).use(body) }
 }
 
@@ -85,7 +90,9 @@ func withReader(
     _ handle: OpaquePointer?, _ reader: UnsafePointer<lyra_reader>?, _ body: (Session, CallerReader) throws -> Void
 ) -> lyra_status {
     status {
-        let reader = try CallerReader.adopt(lyra_reader(from: required(reader, "reader")))
-        try sessions.object(handle).use { try body($0, reader) }
+        try CallingThread.work {
+            let reader = try CallerReader.adopt(lyra_reader(from: required(reader, "reader")))
+            try sessions.object(handle).use { try body($0, reader) }
+        }
     }
 }

@@ -41,7 +41,9 @@ private func staticString(_ string: String) -> UnsafePointer<CChar> {
         let out = try required(out, "out")
         let path = try SystemPath.string(cString: required(path, "path"))
         let given = try options.map { try lyra_model_options(from: $0) } ?? lyra_model_options()
-        out.pointee = try models.insert(Model(path: path, options: modelOptions(given)))
+        out.pointee = try CallingThread.work {
+            try models.insert(Model(path: path, options: modelOptions(given)))
+        }
     }
 }
 
@@ -68,12 +70,14 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
     if let log = given.log {
         let user = CallerPointer(given.user)
         options.log = { level, message in
-            SystemPath.printable(message).withCString { log(user.pointer, level.rawValue, $0) }
+            SystemPath.printable(message).withCString { text in
+                CallingThread.call { log(user.pointer, level.rawValue, text) }
+            }
         }
     }
     if let progress = given.progress {
         options.progress = { done, total in
-            guard progress(given.user, done, total) == 0 else {
+            guard CallingThread.call({ progress(given.user, done, total) }) == 0 else {
                 throw LyraError(.state, "the opening of the model was given up by the progress callback")
             }
         }
@@ -82,7 +86,7 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
 }
 
 @c @implementation public func lyra_model_close(_ model: OpaquePointer!) -> lyra_status {
-    status { if let model { try models.remove(model) } }
+    status { if let model { try CallingThread.work { try models.remove(model) } } }
 }
 
 @c @implementation public func lyra_model_get_info(

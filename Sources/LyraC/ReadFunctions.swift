@@ -5,7 +5,7 @@ import Lyra
     _ session: OpaquePointer!, _ buffer: UnsafeMutablePointer<CChar>!, _ capacity: Int,
     _ bytes: UnsafeMutablePointer<Int>!
 ) -> lyra_status {
-    with(session) { session in
+    withShortly(session) { session in
         let (buffer, bytes) = (try required(buffer, "buffer"), try required(bytes, "bytes"))
         let taken = session.readText(limit: max(capacity, 0))
         guard !taken.isEmpty || !session.hasText else {
@@ -21,7 +21,7 @@ private func copy<Element>(
     _ session: OpaquePointer?, _ buffer: UnsafeMutablePointer<Element>?, _ capacity: Int,
     _ count: UnsafeMutablePointer<Int>?, _ read: (Session, Int) -> [Element]
 ) -> lyra_status {
-    with(session) { session in
+    withShortly(session) { session in
         let (buffer, count) = (try required(buffer, "buffer"), try required(count, "the count"))
         guard capacity >= 0 else { throw LyraError(.argument, "a buffer cannot have room for \(capacity)") }
         let taken = read(session, capacity)
@@ -48,7 +48,7 @@ private func copy<Element>(
 @c @implementation public func lyra_get_progress(
     _ session: OpaquePointer!, _ progress: UnsafeMutablePointer<lyra_progress>!
 ) -> lyra_status {
-    with(session) { session in
+    withShortly(session) { session in
         var result = lyra_progress()
         result.phase = session.progress.phase.rawValue
         result.done = Int64(session.progress.done)
@@ -60,7 +60,7 @@ private func copy<Element>(
 @c @implementation public func lyra_get_usage(
     _ session: OpaquePointer!, _ usage: UnsafeMutablePointer<lyra_usage>!
 ) -> lyra_status {
-    with(session) { session in
+    withShortly(session) { session in
         let spent = session.usage
         var result = lyra_usage()
         result.stop = spent.stop.rawValue
@@ -93,7 +93,7 @@ private func copy<Element>(
 @c @implementation public func lyra_get_media(
     _ session: OpaquePointer!, _ index: Int32, _ media: UnsafeMutablePointer<lyra_media>!
 ) -> lyra_status {
-    with(session) { session in
+    withShortly(session) { session in
         guard session.media.indices.contains(Int(index)) else {
             throw LyraError(.argument, "there is no medium \(index): the turn has \(session.media.count)")
         }
@@ -112,7 +112,7 @@ private func copy<Element>(
     _ session: OpaquePointer!, _ block: Int32, _ tokens: UnsafeMutablePointer<Int32>!, _ capacity: Int,
     _ count: UnsafeMutablePointer<Int>!
 ) -> lyra_status {
-    with(session) { session in
+    withShortly(session) { session in
         let count = try required(count, "the count")
         guard session.kept.indices.contains(Int(block)) else {
             throw LyraError(.argument, "there is no block \(block): the extractor had \(session.kept.count)")

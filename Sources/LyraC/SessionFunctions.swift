@@ -21,8 +21,10 @@ import Lyra
     status {
         let out = try required(out, "out")
         let given = try options.map { try lyra_session_options(from: $0) } ?? lyra_session_options()
-        let session = try Session(models.object(model), options: sessionOptions(given))
-        out.pointee = try sessions.insert(SessionBox(session))
+        out.pointee = try CallingThread.work {
+            let session = try Session(models.object(model), options: sessionOptions(given))
+            return try sessions.insert(SessionBox(session))
+        }
     }
 }
 
@@ -114,7 +116,7 @@ private func keyValueType(_ type: lyra_kv_type) throws -> KeyValueType {
     status {
         guard let session else { return }
         // The session stays marked as in use, so that a call that comes at the same moment does not get inside.
-        try sessions.object(session).use { _ in try sessions.remove(session) }
+        try CallingThread.work { try sessions.object(session).use { _ in try sessions.remove(session) } }
     }
 }
 
