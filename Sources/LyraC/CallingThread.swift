@@ -31,7 +31,8 @@ enum CallingThread {
 
     /// Hands a closure to a C function that takes a function and its context, and calls it before it returns.
     private static func pass(
-        _ body: () -> Void, to run: (@convention(c) (UnsafeMutableRawPointer?) -> Void, UnsafeMutableRawPointer?) -> Int32
+        _ body: () -> Void,
+        to run: (@convention(c) (UnsafeMutableRawPointer?) -> Void, UnsafeMutableRawPointer?) -> Int32
     ) -> Int32 {
         withoutActuallyEscaping(body) { body in
             var body = body

@@ -10,7 +10,8 @@ public func checkKernel(_ status: Int32, _ purpose: @autoclosure () -> String) t
     case Int(LK_NO_BLAS):
         throw LyraError(
             .missing,
-            "\(purpose()) needs the library libopenblas.so.0, which cannot be loaded; install it (Debian: libopenblas0)")
+            "\(purpose()) needs the library libopenblas.so.0, which cannot be loaded; install it (Debian: libopenblas0)"
+        )
     default: throw LyraError(.memory, "no memory for \(purpose())")
     }
 }

@@ -47,6 +47,11 @@ strict=(-std=c99 -Wall -Wextra -pedantic -Werror)
 link=(-pthread "-L$prefix/lib" -llyra -lm "-Wl,-rpath,$prefix/lib")
 recording=$work/recording.wav
 model=$work/tiny other=$work/other
+kernels=$root/Sources/CKernels
+loading=("-I$root/Sources/CLoading/include" "$root/Sources/CLoading/loading.c")
+# FFmpeg's libraries of the headers, for which lyra was built.
+soname() { echo "lib$1.so.$(echo "LIB${1^^}_VERSION_MAJOR" | gcc -E -P -include "lib$1/$1.h" - | tail -1)"; }
+avformat=$(soname avformat) swscale=$(soname swscale)
 
 make_inputs() {
     python3 "$root/examples/python/make_recording.py" "$recording" > "$log" 2>&1 &&
@@ -102,6 +107,9 @@ check_library() {
     try "the library exports the header's functions and nothing else" diff "$work/declared" "$work/exported"
     ldd "$library" > "$log" 2>&1 && ! grep -qiE 'swift|foundation|dispatch|not found' "$log"
     result $? "the library needs no Swift library, and everything that it needs is there"
+    ! ldd "$library" | awk '{ print $1 }' | sed 's|.*/||' |
+        grep -vxE 'linux-vdso\.so\.1|lib(c|m|stdc\+\+|gcc_s|pthread|dl|rt)\.so\.[0-9]+|ld-linux[-a-z0-9_]*\.so\.[0-9]+' > "$log"
+    result $? "the library needs nothing but the C and C++ libraries before a file needs it: no codecs, no BLAS"
     readelf -d "$library" > "$log" 2>&1 && grep -q 'SONAME.*\[liblyra\.so\.0\]' "$log"
     result $? "the library's SONAME is liblyra.so.0"
     readelf -S "$library" > "$log" 2>&1 && ! grep -qE '\.symtab|\.debug_info' "$log"
@@ -190,6 +198,44 @@ check_examples() {
     result $? "the C example names a picture that is not there"
 }
 
+# Libraries in the place of the installed ones: of another version, without functions, and none at all.
+check_loading() {
+    local fake=$work/fake run=(env "LD_LIBRARY_PATH=$work/fake" "$work/loading" "$model") mp3=$root/Tests/Fixtures/media/hi.mp3
+    mkdir -p "$fake"
+    try "loading.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/loading.c" -o "$work/loading" "${link[@]}"
+    echo 'unsigned avformat_version(void) { return 77u << 16; }' > "$fake/other.c"
+    : > "$fake/none.c"
+    gcc -shared -fPIC "$fake/other.c" -o "$fake/$avformat" && gcc -shared -fPIC "$fake/none.c" -o "$fake/libsndfile.so.1" &&
+        gcc -shared -fPIC "$fake/none.c" -o "$fake/libmpg123.so.0" && echo damaged > "$fake/libopenblas.so.0"
+    result $? "other libraries are made"
+    run_checks "another FFmpeg" "${run[@]}" image "${pictures[0]}" 4 77
+    run_checks "another FFmpeg" "${run[@]}" video "${pictures[2]}" 4 "${avformat#*.so.}"
+    run_checks "a libsndfile without functions" "${run[@]}" audio "$recording" 4 sf_open_virtual
+    run_checks "a libmpg123 without functions" "${run[@]}" audio "$mp3" 4 mpg123_
+    run_checks "a damaged OpenBLAS" "${run[@]}" pcm - 4 libopenblas0
+    rm -r "$fake"
+    for kind in pcm pixels image audio video; do
+        local file=-
+        case $kind in image) file=${pictures[0]} ;; audio) file=$recording ;; video) file=${pictures[2]} ;; esac
+        run_checks "the installed libraries" "$work/loading" "$model" "$kind" "$file" 0 -
+    done
+}
+
+# Threads with little stack, and processes with little room.
+check_limits() {
+    local name media=("$work/recording.m4a" "$work/recording.mp3" "$work/picture.jpg")
+    ffmpeg -v error -nostdin -y -i "$recording" "${media[0]}" > "$log" 2>&1 &&
+        ffmpeg -v error -nostdin -y -i "$recording" "${media[1]}" >> "$log" 2>&1 &&
+        ffmpeg -v error -nostdin -y -i "${pictures[0]}" "${media[2]}" >> "$log" 2>&1
+    result $? "media for threads with little stack are made"
+    for name in small_stack address_limit; do
+        try "$name.c compiles" gcc -std=gnu99 "${strict[@]:1}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" \
+            "${link[@]}"
+    done
+    run_checks small_stack "$work/small_stack" "$model" "$work" "$recording" "${media[@]}" "${pictures[3]}"
+    run_checks address_limit "$work/address_limit" "$model" "$recording" "${pictures[0]}"
+}
+
 check_valgrind() {
     # Its processor has no AVX-512, whatever the machine's has, so that the library takes another path there.
     try "valgrind finds no error and no leak in the C example" timeout 900 valgrind --error-exitcode=9 \
@@ -199,23 +245,51 @@ check_valgrind() {
 
 # ------------------------------------------------------------------------------------------------ without a toolchain
 
-# A root directory with the example, the library, what ldd names for them, and nothing else.
-check_bare_root() {
-    local bare=$work/bare enter=() file
-    mkdir -p "$bare"/{dev,proc,tmp,lyra/lib}
-    cp -r "$work/c/speak" "$recording" "$work/tiny" "$bare/lyra/"
-    cp -a "$prefix/lib"/liblyra.so* "$bare/lyra/lib/"
-    for file in $(ldd "$work/c/speak" "$prefix/lib/liblyra.so" | grep -oE '/[^ ]+\.so[^ :]*' | sort -u); do
+# with_libraries ROOT FILE…: copies what ldd names for the files into a root directory.
+with_libraries() {
+    local bare=$1 file; shift
+    for file in $(ldd "$@" | grep -oE '/[^ ]+\.so[^ :]*' | sort -u); do
         case $file in */liblyra.so*) ;; *) cp -L --parents "$file" "$bare" ;; esac
     done
+}
+
+# install_libraries ROOT NAME…: copies libraries that are found by name, and what they need.
+install_libraries() {
+    local bare=$1 name path; shift
+    for name in "$@"; do
+        path=$(PATH=$PATH:/usr/sbin:/sbin ldconfig -p | awk -v name="$name" '$1 == name { print $NF; exit }')
+        cp -L --parents "$path" "$bare" && with_libraries "$bare" "$path"
+    done
+}
+
+# Root directories with programs, the library, what ldd names for them, and nothing else; then with what is loaded later.
+check_bare_root() {
+    local bare=$work/bare enter=() run kind
+    mkdir -p "$bare"/{dev,proc,tmp,lyra/lib}
+    cp -r "$work/c/speak" "$work/loading" "$recording" "$work/tiny" "${pictures[0]}" "$root/Tests/Fixtures/media/hi.mp3" \
+        "$bare/lyra/"
+    cp -a "$prefix/lib"/liblyra.so* "$bare/lyra/lib/"
+    with_libraries "$bare" "$work/c/speak" "$prefix/lib/liblyra.so"
     if [ "$(id -u)" -ne 0 ]; then enter=(unshare --user --map-root-user); fi
     if ! "${enter[@]}" true 2> /dev/null; then
-        echo "# skipped: a bare root directory (neither root nor user namespaces)"
+        echo "# skipped: bare root directories (neither root nor user namespaces)"
         return
     fi
+    run=("${enter[@]}" env -i LD_LIBRARY_PATH=/lyra/lib "$(PATH=$PATH:/usr/sbin command -v chroot)" "$bare")
+    run_checks "with no library but C's" "${run[@]}" /lyra/loading /lyra/tiny text - 0 -
+    run_checks "without OpenBLAS" "${run[@]}" /lyra/loading /lyra/tiny pcm - 4 libopenblas0
+    install_libraries "$bare" libopenblas.so.0
+    for kind in pcm pixels; do
+        run_checks "without FFmpeg" "${run[@]}" /lyra/loading /lyra/tiny $kind - 0 -
+    done
+    run_checks "without FFmpeg" "${run[@]}" /lyra/loading /lyra/tiny image /lyra/picture.png 4 "libavformat${avformat#*.so.}"
+    run_checks "without libsndfile" "${run[@]}" /lyra/loading /lyra/tiny audio /lyra/recording.wav 4 libsndfile1
+    run_checks "without libmpg123" "${run[@]}" /lyra/loading /lyra/tiny audio /lyra/hi.mp3 4 libmpg123-0
+    install_libraries "$bare" "$avformat" "$swscale" libsndfile.so.1 libmpg123.so.0
+    run_checks "with all libraries" "${run[@]}" /lyra/loading /lyra/tiny image /lyra/picture.png 0 -
+    run_checks "with all libraries" "${run[@]}" /lyra/loading /lyra/tiny audio /lyra/hi.mp3 0 -
     try "with nothing of Swift in its root directory, a C program answers" \
-        "${enter[@]}" env -i LD_LIBRARY_PATH=/lyra/lib "$(PATH=$PATH:/usr/sbin command -v chroot)" "$bare" \
-        /lyra/speak --greedy --max-tokens 3 /lyra/tiny /lyra/recording.wav hello /tmp/out.wav
+        "${run[@]}" /lyra/speak --greedy --max-tokens 3 /lyra/tiny /lyra/recording.wav hello /tmp/out.wav
 }
 
 # ------------------------------------------------------------------------------------------------------------ the tool
@@ -269,25 +343,27 @@ check_sanitized() {
 
 # Processors with AVX-512 are not everywhere: elsewhere this is what its kernels' logic is tested by.
 check_kernels() {
-    local kernels=$root/Sources/CKernels blas
-    read -ra blas <<< "$(pkg-config --cflags --libs openblas)"
     try "the kernels for vectors of 16 compile" clang -O2 -mavx2 -mfma -mf16c -Wno-psabi "$here/wide.c" \
-        "$kernels/isa_generic.c" "$kernels/pool.c" "$kernels/thread_state.c" -o "$work/wide" -pthread -lm
+        "$kernels/isa_generic.c" "$kernels/pool.c" "$kernels/quota.c" -o "$work/wide" -pthread -lm
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"
     # What counts in integers is x of whatever a model computes.
     try "the kernels on packed weights compile for vectors of 16, and to end where an integer overflows" \
         clang -O1 -Wno-psabi -fsanitize=signed-integer-overflow,shift -fno-sanitize-recover=all "$here/wide_packed.c" \
-        "$kernels"/*.c -o "$work/wide_packed" "${blas[@]}" -pthread -lm
+        "$kernels"/*.c "${loading[@]}" -o "$work/wide_packed" -pthread -lm
     try "the kernels on packed weights for vectors of 16 equal the portable ones" "$work/wide_packed"
 }
 
 check_fork() {
-    local blas
-    read -ra blas <<< "$(pkg-config --cflags --libs openblas)"
-    try "pool_fork.c compiles with the kernels" clang -O2 "$here/pool_fork.c" "$root"/Sources/CKernels/*.c \
-        -o "$work/pool_fork" "${blas[@]}" -pthread -lm
+    try "pool_fork.c compiles with the kernels" clang -O2 "$here/pool_fork.c" "$kernels"/*.c "${loading[@]}" \
+        -o "$work/pool_fork" -pthread -lm
     try "the pool's threads are those of a process, also of a forked child's and while the pool is busy" \
         timeout 120 "$work/pool_fork"
+}
+
+check_quota() {
+    mkdir -p "$work/quota"
+    try "quota.c compiles" gcc -Wall -Wextra -Werror -O1 "$here/quota.c" "$kernels/quota.c" -o "$work/quota-test"
+    run_checks quota "$work/quota-test" "$work/quota"
 }
 
 try "a tiny checkpoint and a recording are made" make_inputs
@@ -301,11 +377,14 @@ else
     check_long
     check_old_client
     check_examples
+    check_loading
+    check_limits
     check_valgrind
     check_bare_root
     check_tool
     if grep -q avx2 /proc/cpuinfo; then check_kernels; fi
     check_fork
+    check_quota
 fi
 echo "C: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]
