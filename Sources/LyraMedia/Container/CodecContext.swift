@@ -10,7 +10,12 @@ final class CodecContext {
     private static let mostFailures = 256
 
     /// libavcodec counts the pixels that it adds to rows, too: at most this many for pictures of 65,535 rows.
-    static let paddingPixels: Int64 = 1 << 24
+    private static let paddingPixels: Int64 = 1 << 24
+
+    /// `max_pixels` for pictures of so many; any number will do.
+    static func mostPixels(_ pixels: Int) -> Int64 {
+        Int64(min(max(pixels, 0), Int(Int64.max - paddingPixels))) + paddingPixels
+    }
 
     private(set) var context: UnsafeMutablePointer<AVCodecContext>?
     private var isDraining = false

@@ -2,12 +2,13 @@ import CFFmpeg
 import CLoading
 import CMpg123
 import CSndfile
+import CTIFF
 import LyraTensor
 
 /// The libraries that decode media. They are loaded when a file first needs them, and then stay: lyra runs without them on
 /// samples and pixels.
 enum MediaLibrary {
-    case ffmpeg, sndfile, mpg123
+    case ffmpeg, sndfile, mpg123, tiff
 
     /// Makes the library's functions usable; at once if they are. From any thread.
     ///
@@ -24,6 +25,7 @@ enum MediaLibrary {
                 case .ffmpeg: lyra_ffmpeg_load(buffer.baseAddress, buffer.count)
                 case .sndfile: lyra_sndfile_load(buffer.baseAddress, buffer.count)
                 case .mpg123: lyra_mpg123_load(buffer.baseAddress, buffer.count)
+                case .tiff: lyra_tiff_load(buffer.baseAddress, buffer.count)
                 }
             guard status != LYRA_LOADED, let text = buffer.baseAddress else { return "" }
             return String(cString: text)

@@ -19,7 +19,10 @@ public struct ImageConfiguration: Decodable, Equatable, Sendable {
     public var deviation: [Float] = [0.26862954, 0.26130258, 0.27577711]
 
     /// Pixels of a token's side: sizes are multiples of it.
-    public var factor: Int { patch * merge }
+    public var factor: Int {
+        let (product, overflow) = patch.multipliedReportingOverflow(by: merge)
+        return overflow ? Int.max : product
+    }
 
     public init() {}
 

@@ -3,8 +3,8 @@ import LyraTensor
 
 /// Decodes still pictures to upright 8-bit RGB: JPEG, PNG, WebP, GIF (of animations the first frame), BMP and TIFF.
 ///
-/// The format is known by the first bytes, not by the name. EXIF's orientation is applied. What is transparent is laid on
-/// white. Samples of 16 bits keep their high byte, grey ones, too. Colour profiles are not applied.
+/// The format is known by the first bytes, not by the name. The orientation of EXIF, or else of XMP, is applied. What is
+/// transparent is laid on white. Samples of 16 bits keep their high byte, grey ones, too. Colour profiles are not applied.
 public enum ImageDecoder {
     /// Decodes the picture in a file.
     /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is no such picture or damaged, `.memory` if it is
@@ -24,7 +24,11 @@ public enum ImageDecoder {
     }
 
     /// Decodes the encoded picture that a reader gives, from its first byte to its last.
-    /// - Parameter interrupted: Asked between reads and before decoding; true ends the call with `LyraError(.state)`.
+    ///
+    /// Decoding runs on a thread of its own, which an interruption leaves to end by itself; the reader is called on the
+    /// calling thread only.
+    /// - Parameter interrupted: Asked between reads and while the picture is decoded; true ends the call with
+    ///   `LyraError(.state)`.
     public static func decode(
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: () -> Bool = { false }
@@ -32,25 +36,44 @@ public enum ImageDecoder {
         try MediaLibrary.ffmpeg.require(for: name)
         let packet = try Packet()
         try read(reader, into: packet.pointer, name: name, limits: limits, interrupted: interrupted)
+        // A decoder cannot be interrupted, but left alone: all that it uses is its own.
+        return try BackgroundWork.run(name: name, interrupted: interrupted) { isUnwanted in
+            try decode(packet, name: name, limits: limits, interrupted: isUnwanted)
+        }
+    }
+
+    private static func decode(
+        _ packet: Packet, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool
+    ) throws -> RGBImage {
         let bytes = UnsafeRawBufferPointer(start: packet.pointer.pointee.data, count: Int(packet.pointer.pointee.size))
         guard let header = ImageHeader(bytes) else {
             throw LyraError(
                 .format, "\(name): not a picture that lyra knows: JPEG, PNG, WebP, GIF, BMP and TIFF are decoded")
         }
-        if header.kind == .tiff, EXIF.holdsJPEG(ByteScan(bytes)) {
-            // libavcodec gives wrong colours for most of them, without an error.
-            throw LyraError(.unsupported, "\(name): JPEG inside a TIFF; convert it to JPEG or PNG")
+        func checkSize(_ width: Int, _ height: Int) throws {
+            try check(width: width, height: height, kind: header.kind, name: name, limits: limits)
         }
-        if let size = header.size {
-            try check(width: size.width, height: size.height, kind: header.kind, name: name, limits: limits)
+        if let size = header.size { try checkSize(size.width, size.height) }
+        switch header.kind {
+        case .tiff:
+            let decoder = try TIFFDecoder(bytes, name: name, limits: limits, interrupted: interrupted)
+            try checkSize(decoder.width, decoder.height)
+            return try upright(decoder.rgb(), decoder.orientation, interrupted)
+        case .bmp:
+            return try BMPDecoder(ByteScan(bytes), name: name).rgb(interrupted: interrupted)
+        default: break
         }
         if let frame = header.firstFrame { try replace(packet.pointer, by: frame.file, name: name) }
+        if let adobe = header.inks?.adobeName { packet.pointer.pointee.data[adobe] = UInt8(ascii: "a") }
         let decoded = try decode(packet.pointer, header: header, name: name, limits: limits)
         let picture = decoded.pointer.pointee
-        try check(width: Int(picture.width), height: Int(picture.height), kind: header.kind, name: name, limits: limits)
+        try checkSize(Int(picture.width), Int(picture.height))
         if interrupted() { throw LyraError(.state, "\(name): interrupted") }
-        let pixels = try StillConverter(frame: decoded.pointer, kind: header.kind, name: name).rgb()
-        return try upright(pixels, header: header)
+        let orientation = header.orientation ?? rawProfile(decoded.pointer)
+        let pixels = try StillConverter(
+            frame: decoded.pointer, header: header, name: name, interrupted: interrupted
+        ).rgb()
+        return try upright(onCanvas(pixels, header: header), orientation, interrupted)
     }
 
     // MARK: - Reading
@@ -116,17 +139,18 @@ public enum ImageDecoder {
     private static func decode(
         _ packet: UnsafeMutablePointer<AVPacket>, header: ImageHeader, name: String, limits: MediaLimits
     ) throws -> Frame {
-        let codec = try CodecContext(header.codec, name: name) {
+        guard let codec = header.codec else { throw LyraError(.unsupported, "\(name): \(header.kind.rawValue)") }
+        let context = try CodecContext(codec, name: name) {
             $0.thread_count = 1
-            $0.max_pixels = Int64(limits.imagePixels) + CodecContext.paddingPixels
+            $0.max_pixels = CodecContext.mostPixels(limits.imagePixels)
             // The integer transform of the IJG's library, as most other readers have it.
             if header.kind == .jpeg { $0.idct_algo = FF_IDCT_INT }
         }
         let frame = try Frame()
-        let status = codec.send(packet)
+        let status = context.send(packet)
         let isDecoded =
-            codec.receive(into: frame.pointer) == .frame
-            || (codec.send(nil) >= 0 && codec.receive(into: frame.pointer) == .frame)
+            context.receive(into: frame.pointer) == .frame
+            || (context.send(nil) >= 0 && context.receive(into: frame.pointer) == .frame)
         guard isDecoded else {
             let reason = status < 0 ? MediaLog.reason(status) : "the data end before the picture"
             throw LyraError(
@@ -136,15 +160,35 @@ public enum ImageDecoder {
         return frame
     }
 
-    /// Lays the first frame of an animation on its canvas, and turns the picture upright.
-    private static func upright(_ pixels: RGBImage, header: ImageHeader) throws -> RGBImage {
-        var pixels = pixels
-        if let frame = header.firstFrame, let (width, height) = header.size {
-            pixels = try canvas(width: width, height: height, with: pixels, x: frame.x, y: frame.y)
+    /// The orientation of EXIF data that a PNG holds as text in hexadecimal digits, as old versions of ImageMagick wrote it.
+    private static func rawProfile(_ frame: UnsafeMutablePointer<AVFrame>) -> Int? {
+        for key in ["Raw profile type exif", "Raw profile type APP1"] {
+            guard let entry = av_dict_get(frame.pointee.metadata, key, nil, 0), let value = entry.pointee.value else {
+                continue
+            }
+            // A line with the name and one with the length come first.
+            let lines = String(cString: value).split(separator: "\n").dropFirst(2)
+            let digits = lines.joined().utf8.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
+            let bytes = stride(from: 0, to: digits.count - 1, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
+            if let found = bytes.withUnsafeBytes({ EXIF.orientation(ByteScan($0)) }) { return found }
         }
-        if header.orientation == .upright { return pixels }
+        return nil
+    }
+
+    /// Lays the first frame of an animation on its canvas.
+    private static func onCanvas(_ pixels: RGBImage, header: ImageHeader) throws -> RGBImage {
+        guard let frame = header.firstFrame, let (width, height) = header.size else { return pixels }
+        return try canvas(width: width, height: height, with: pixels, x: frame.x, y: frame.y)
+    }
+
+    private static func upright(
+        _ pixels: RGBImage, _ exif: Int?, _ interrupted: () -> Bool
+    ) throws -> RGBImage {
+        let orientation = exif.map(Orientation.init(exif:)) ?? .upright
+        if orientation == .upright { return pixels }
         return try pixels.withPixels {
-            try header.orientation.upright($0, width: pixels.width, height: pixels.height, stride: pixels.width * 3)
+            try orientation.upright(
+                $0, width: pixels.width, height: pixels.height, stride: pixels.width * 3, interrupted: interrupted)
         }
     }
 

@@ -8,7 +8,12 @@ struct ImageHeader {
     let kind: Kind
     /// Of the stored picture; nil if it is not where it should be, or if the format says it too deep inside.
     var size: (width: Int, height: Int)?
-    var orientation = Orientation.upright
+    /// As EXIF or else XMP states it: 1 … 8. Of a TIFF its decoder finds it.
+    var orientation: Int?
+    /// The grey of a PNG of 1 bit that is transparent, 0 or 1; libavcodec tells of all others.
+    var transparentBit: Int?
+    /// A JPEG of four components.
+    var inks: JPEGInks?
     /// The first frame of an animated WebP, which libavcodec does not decode as it is.
     var firstFrame: WebPFrame?
 
@@ -23,23 +28,19 @@ struct ImageHeader {
         case .webp: readWebP(scan)
         case .gif:
             if let width = scan.little16(6), let height = scan.little16(8) { size = (width, height) }
-        case .bmp:
-            // Rows may be stored from the top, with a negative height.
-            if let width = scan.little32(18), let height = scan.little32(22) {
-                size = (width, Int(Int32(truncatingIfNeeded: height).magnitude))
-            }
-        case .tiff: orientation = EXIF.orientation(scan)
+        case .bmp: size = BMPDecoder.size(scan)
+        case .tiff: break
         }
     }
 
-    var codec: AVCodecID {
+    /// libavcodec's decoder; nil for formats that it does not decode here.
+    var codec: AVCodecID? {
         switch kind {
         case .jpeg: AV_CODEC_ID_MJPEG
         case .png: AV_CODEC_ID_PNG
         case .gif: AV_CODEC_ID_GIF
         case .webp: AV_CODEC_ID_WEBP
-        case .bmp: AV_CODEC_ID_BMP
-        case .tiff: AV_CODEC_ID_TIFF
+        case .bmp, .tiff: nil
         }
     }
 
@@ -51,16 +52,21 @@ struct ImageHeader {
         if begins("\u{89}PNG\r\n\u{1a}\n") { return .png }
         if begins("GIF87a") || begins("GIF89a") { return .gif }
         if begins("RIFF"), begins("WEBP", at: 8) { return .webp }
-        if begins("II*\0") || begins("MM\0*") { return .tiff }
-        // "BM" is little to go by: the four bytes that are 0, too.
-        if begins("BM"), begins("\0\0\0\0", at: 6) { return .bmp }
-        return nil
+        if begins("II*\0") || begins("MM\0*") || begins("II+\0") || begins("MM\0+") { return .tiff }
+        return BMPDecoder.begins(ByteScan(bytes)) ? .bmp : nil
     }
 
-    /// Segments up to the frame header (ITU-T T.81 B.1).
+    /// Segments up to the scan (ITU-T T.81 B.1).
     private mutating func readJPEG(_ scan: ByteScan) {
         var offset = 2
-        var hasEXIF = false
+        var exif: [UInt8] = []
+        var xmp: Int?
+        var adobe: (name: Int, transform: Int)?
+        var components = 0
+        defer {
+            orientation = exif.withUnsafeBytes { EXIF.orientation(ByteScan($0)) } ?? xmp
+            if components == 4 { inks = JPEGInks(isYCCK: adobe?.transform == 2, adobeName: adobe?.name) }
+        }
         while let marker = scan.big16(offset), marker >> 8 == 0xff {
             let code = marker & 0xff
             if code == 0xff {
@@ -68,13 +74,19 @@ struct ImageHeader {
                 continue
             }
             guard code != 0xd9, code != 0xda, let length = scan.big16(offset + 2), length >= 2 else { return }
-            if code == 0xe1, !hasEXIF, scan.has("Exif\0\0", at: offset + 4) {
-                hasEXIF = true
-                orientation = EXIF.orientation(scan.part(offset + 10, length - 8))
+            let data = scan.part(offset + 4, length - 2)
+            if code == 0xe1, data.has("Exif\0\0", at: 0) {
+                // What does not fit in one segment goes on in the next.
+                exif += data.bytes.dropFirst(6)
+            } else if code == 0xe1, xmp == nil, data.has("http://ns.adobe.com/xap/1.0/\0", at: 0) {
+                xmp = XMP.orientation(data)
+            } else if code == 0xee, data.has("Adobe", at: 0), let transform = data.integer(11, 1, big: true) {
+                adobe = (offset + 4, transform)
             }
             // SOF0 … SOF15 without the tables and arithmetic conditioning between them.
             if 0xc0...0xcf ~= code, code != 0xc4, code != 0xc8, code != 0xcc {
-                if let height = scan.big16(offset + 5), let width = scan.big16(offset + 7) { size = (width, height) }
+                if let height = data.big16(1), let width = data.big16(3) { size = (width, height) }
+                components = data.integer(5, 1, big: true) ?? 0
                 // What follows can still be EXIF in a file that lays its segments out oddly.
             }
             offset += 2 + length
@@ -84,17 +96,24 @@ struct ImageHeader {
     /// Chunks: length, name, data, checksum.
     private mutating func readPNG(_ scan: ByteScan) {
         if let width = scan.big32(16), let height = scan.big32(20) { size = (width, height) }
+        let isBilevel = scan.big16(24) == 0x0100
+        var (exif, xmp) = (Int?.none, Int?.none)
         var offset = 8
         while let length = scan.big32(offset) {
-            if scan.has("eXIf", at: offset + 4) {
-                orientation = EXIF.orientation(scan.part(offset + 8, length))
-                return
+            let data = scan.part(offset + 8, length)
+            if exif == nil, scan.has("eXIf", at: offset + 4) { exif = EXIF.orientation(data) }
+            // Compression flag and method, and the empty names of a language and a translation may follow the name.
+            if xmp == nil, scan.has("iTXt", at: offset + 4), data.has("XML:com.adobe.xmp\0\0", at: 0) {
+                xmp = XMP.orientation(data)
             }
+            if isBilevel, scan.has("tRNS", at: offset + 4), let grey = data.big16(0) { transparentBit = grey & 1 }
             offset += 12 + length
         }
+        orientation = exif ?? xmp
     }
 
     private mutating func readWebP(_ scan: ByteScan) {
+        var (exif, xmp) = (Int?.none, Int?.none)
         var offset = 12
         while let length = scan.little32(offset + 4) {
             let data = scan.part(offset + 8, length)
@@ -104,12 +123,21 @@ struct ImageHeader {
                 size = WebPFrame.size(of: scan.part(offset, 8 + length))
             }
             if firstFrame == nil, scan.has("ANMF", at: offset) { firstFrame = WebPFrame(data) }
-            if scan.has("EXIF", at: offset) {
-                orientation = EXIF.orientation(data.has("Exif\0\0", at: 0) ? data.part(6, length) : data)
-            }
+            if exif == nil, scan.has("EXIF", at: offset) { exif = EXIF.orientation(data) }
+            if xmp == nil, scan.has("XMP ", at: offset) { xmp = XMP.orientation(data) }
             offset += 8 + length + length % 2
         }
+        orientation = exif ?? xmp
     }
+}
+
+/// A JPEG of printing inks, as Adobe's programs write it: all four inverted.
+struct JPEGInks {
+    /// Whether cyan, magenta and yellow are coded as Y'CbCr.
+    let isYCCK: Bool
+    /// Where "Adobe" stands in the file, if it does. libavcodec multiplies the inks where it finds that name, and rounds
+    /// down.
+    let adobeName: Int?
 }
 
 /// The frame of an animated WebP: where on the canvas it lies, and its chunks.

@@ -31,24 +31,27 @@ public struct ImagePreparation: Sendable {
     public func limited(toPixels pixels: Int?) -> ImagePreparation {
         guard let pixels else { return self }
         var limited = self
-        let least = max(configuration.minPixels, configuration.factor * configuration.factor)
+        let (token, overflow) = configuration.factor.multipliedReportingOverflow(by: configuration.factor)
+        let least = max(configuration.minPixels, overflow ? Int.max : token)
         limited.configuration.maxPixels = max(min(pixels, configuration.maxPixels), least)
         return limited
     }
 
     /// A picture, which stands for two equal frames.
     ///
-    /// - Throws: `LyraError(.memory)` if there is no room.
-    public func prepare(_ image: RGBImage) throws -> PatchGrid {
+    /// - Parameter interrupted: Asked every few rows; true ends the call.
+    /// - Throws: `LyraError(.memory)` if there is no room, `.state` if interrupted, `.format` if the configuration cannot be.
+    public func prepare(_ image: RGBImage, interrupted: () -> Bool = { false }) throws -> PatchGrid {
+        try configuration.validate("preparing pictures")
         var image = image
         for size in PixelSize(width: image.width, height: image.height).bounded() {
-            image = try ImageResizer.nearest(image, size)
+            image = try ImageResizer.nearest(image, size, interrupted: interrupted)
         }
         let size = PixelSize(width: image.width, height: image.height).fitted(
             factor: configuration.factor, minPixels: configuration.minPixels, maxPixels: configuration.maxPixels)
         var frames = try VideoFrames(self, size: size, frames: 1)
-        try frames.append(image)
-        return try frames.finish()
+        try frames.append(image, interrupted: interrupted)
+        return try frames.finish(interrupted: interrupted)
     }
 
     /// Writes the patches of one frame.
@@ -57,13 +60,17 @@ public struct ImagePreparation: Sendable {
     ///   - image: of sides that are multiples of the factor
     ///   - place: which of a patch's frames it is
     ///   - target: room for the patches of its frame pair
-    func write(_ image: RGBImage, place: Int, to target: UnsafeMutablePointer<Float>) {
+    ///   - interrupted: asked every few rows; true ends the call with `LyraError(.state)`
+    func write(
+        _ image: RGBImage, place: Int, to target: UnsafeMutablePointer<Float>, interrupted: () -> Bool = { false }
+    ) throws {
         let (patch, merge) = (configuration.patch, configuration.merge)
         let (height, width) = (image.height / patch, image.width / patch)
         let frame = patch * patch, channel = configuration.temporalPatch * frame
-        image.withPixels { pixels in
+        try image.withPixels { pixels in
             var out = target + place * frame
             for top in stride(from: 0, to: height, by: merge) {
+                if interrupted() { throw LyraError(.state, "preparing a picture was interrupted") }
                 for left in stride(from: 0, to: width, by: merge) {
                     for y in top..<top + merge {
                         for x in left..<left + merge {

@@ -5,14 +5,18 @@ import LyraTensor
 enum ImageResizer {
     /// The pixel under the middle of each new one.
     ///
-    /// - Throws: `LyraError(.memory)` if there is no room, `.argument` for a side that cannot be.
-    static func nearest(_ image: RGBImage, _ size: PixelSize) throws -> RGBImage {
+    /// - Parameter interrupted: Asked every few rows.
+    /// - Throws: `LyraError(.memory)` if there is no room, `.argument` for a side that cannot be, `.state` if interrupted.
+    static func nearest(
+        _ image: RGBImage, _ size: PixelSize, interrupted: () -> Bool = { false }
+    ) throws -> RGBImage {
         let columns = nearestIndices(from: image.width, to: size.width)
         let rows = nearestIndices(from: image.height, to: size.height)
         return try RGBImage(width: size.width, height: size.height) { target in
-            image.withPixels { source in
+            try image.withPixels { source in
                 var out = target
-                for row in rows {
+                for (place, row) in rows.enumerated() {
+                    try check(place, interrupted)
                     let line = source + row * image.width * 3
                     for column in columns {
                         let pixel = line + column * 3
@@ -37,12 +41,20 @@ enum ImageResizer {
     /// Bicubic with antialias: the kernel is as wide as the step when the picture shrinks. Two passes with 8 bits between
     /// them. Rows come first, unless the picture loses more than twice as many rows as columns: so since Pillow 13; before,
     /// rows always came first, which differs where a sharp edge overshoots 0 … 255 between the passes.
-    static func bicubic(_ image: RGBImage, _ size: PixelSize) throws -> RGBImage {
+    ///
+    /// - Parameter interrupted: Asked every few rows; true ends the call with `LyraError(.state)`.
+    static func bicubic(
+        _ image: RGBImage, _ size: PixelSize, interrupted: () -> Bool = { false }
+    ) throws -> RGBImage {
         let lostRows = image.height - size.height, lostColumns = image.width - size.width
         if lostRows > 0, lostRows > 2 * lostColumns {
-            return try resizeRows(resizeColumns(image, to: size.height), to: size.width)
+            return try resizeRows(resizeColumns(image, to: size.height, interrupted), to: size.width, interrupted)
         }
-        return try resizeColumns(resizeRows(image, to: size.width), to: size.height)
+        return try resizeColumns(resizeRows(image, to: size.width, interrupted), to: size.height, interrupted)
+    }
+
+    private static func check(_ row: Int, _ interrupted: () -> Bool) throws {
+        if row & 15 == 0, interrupted() { throw LyraError(.state, "resizing a picture was interrupted") }
     }
 
     // MARK: Kernels
@@ -93,12 +105,15 @@ enum ImageResizer {
     // Sums cannot overflow: the weights of one value sum to 2^22, and their magnitudes to less than twice that, so that with
     // values up to 255 a sum stays below 2^31.
 
-    private static func resizeRows(_ image: RGBImage, to width: Int) throws -> RGBImage {
+    private static func resizeRows(
+        _ image: RGBImage, to width: Int, _ interrupted: () -> Bool
+    ) throws -> RGBImage {
         if width == image.width { return image }
         let taps = taps(from: image.width, to: width)
         return try RGBImage(width: width, height: image.height) { target in
-            image.withPixels { source in
+            try image.withPixels { source in
                 for row in 0..<image.height {
+                    try check(row, interrupted)
                     let line = source + row * image.width * 3
                     var out = target + row * width * 3
                     for tap in taps {
@@ -117,15 +132,18 @@ enum ImageResizer {
         }
     }
 
-    private static func resizeColumns(_ image: RGBImage, to height: Int) throws -> RGBImage {
+    private static func resizeColumns(
+        _ image: RGBImage, to height: Int, _ interrupted: () -> Bool
+    ) throws -> RGBImage {
         if height == image.height { return image }
         let bytes = image.width * 3
         var sums = [Int32](repeating: 0, count: bytes)
         return try RGBImage(width: image.width, height: height) { target in
-            image.withPixels { source in
-                sums.withUnsafeMutableBufferPointer { sums in
+            try image.withPixels { source in
+                try sums.withUnsafeMutableBufferPointer { sums in
                     guard let sums = sums.baseAddress else { return }
                     for (row, tap) in taps(from: image.height, to: height).enumerated() {
+                        try check(row, interrupted)
                         sums.update(repeating: 1 << (precision - 1), count: bytes)
                         for (offset, weight) in tap.weights.enumerated() {
                             let line = source + (tap.first + offset) * bytes

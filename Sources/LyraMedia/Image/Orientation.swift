@@ -33,30 +33,40 @@ struct Orientation: Equatable {
     /// - Parameters:
     ///   - pixels: RGB, rows `stride` bytes apart.
     ///   - width: Of the stored picture; the result is as wide as it is high if transposed.
-    func upright(_ pixels: UnsafePointer<UInt8>, width: Int, height: Int, stride: Int) throws -> RGBImage {
+    ///   - interrupted: Asked every few rows; true ends the call with `LyraError(.state)`.
+    func upright(
+        _ pixels: UnsafePointer<UInt8>, width: Int, height: Int, stride: Int, interrupted: () -> Bool = { false }
+    ) throws -> RGBImage {
         let (columns, rows) = isTransposed ? (height, width) : (width, height)
         return try RGBImage(width: columns, height: rows) { target in
             if !isTransposed, !flipsColumns {
                 for row in 0..<rows {
+                    if row & 63 == 0 { try Self.check(interrupted) }
                     let source = pixels + (flipsRows ? rows - 1 - row : row) * stride
                     (target + row * columns * 3).update(from: source, count: columns * 3)
                 }
             } else {
-                turn(pixels, stride: stride, into: target, columns: columns, rows: rows)
+                try turn(pixels, stride: stride, into: target, columns: columns, rows: rows, interrupted)
             }
         }
     }
 
+    private static func check(_ interrupted: () -> Bool) throws {
+        if interrupted() { throw LyraError(.state, "turning a picture was interrupted") }
+    }
+
     /// In tiles, so that the rows of the one and the columns of the other stay in the cache.
     private func turn(
-        _ pixels: UnsafePointer<UInt8>, stride: Int, into target: UnsafeMutablePointer<UInt8>, columns: Int, rows: Int
-    ) {
+        _ pixels: UnsafePointer<UInt8>, stride: Int, into target: UnsafeMutablePointer<UInt8>, columns: Int, rows: Int,
+        _ interrupted: () -> Bool
+    ) throws {
         let tile = 32
         // Bytes in the source to the next column and row of the result.
         let across = (isTransposed ? stride : 3) * (flipsColumns ? -1 : 1)
         let down = (isTransposed ? 3 : stride) * (flipsRows ? -1 : 1)
         let origin = (flipsColumns ? -across * (columns - 1) : 0) + (flipsRows ? -down * (rows - 1) : 0)
         for firstRow in Swift.stride(from: 0, to: rows, by: tile) {
+            try Self.check(interrupted)
             for firstColumn in Swift.stride(from: 0, to: columns, by: tile) {
                 for row in firstRow..<min(firstRow + tile, rows) {
                     var source = pixels + origin + row * down + firstColumn * across

@@ -6,16 +6,22 @@ import LyraTensor
 /// Transparent pixels are laid on white. Y'CbCr of JPEG and WebP is converted as their own libraries do.
 struct StillConverter {
     private let frame: UnsafeMutablePointer<AVFrame>
-    private let kind: ImageHeader.Kind
+    private let header: ImageHeader
     private let name: String
+    private let interrupted: () -> Bool
     private let format: AVPixelFormat
     private let width: Int
     private let height: Int
 
-    init(frame: UnsafeMutablePointer<AVFrame>, kind: ImageHeader.Kind, name: String) {
+    /// - Parameter interrupted: Asked every few rows; true ends the conversion with `LyraError(.state)`.
+    init(
+        frame: UnsafeMutablePointer<AVFrame>, header: ImageHeader, name: String,
+        interrupted: @escaping () -> Bool = { false }
+    ) {
         self.frame = frame
-        self.kind = kind
+        self.header = header
         self.name = name
+        self.interrupted = interrupted
         format = AVPixelFormat(rawValue: frame.pointee.format)
         width = Int(frame.pointee.width)
         height = Int(frame.pointee.height)
@@ -25,11 +31,17 @@ struct StillConverter {
     func rgb() throws -> RGBImage {
         if format == AV_PIX_FMT_PAL8 { return try palette() }
         if format == AV_PIX_FMT_MONOBLACK || format == AV_PIX_FMT_MONOWHITE { return try bits() }
-        if kind == .jpeg || kind == .webp, let picture = YCbCrPicture(frame, kind: kind) {
-            return try RGBImage(width: width, height: height) { picture.convert(into: $0) }
+        if let picture = YCbCrPicture(frame, header) {
+            return try RGBImage(width: width, height: height) { target in
+                try picture.convert(into: target) { try check($0) }
+            }
         }
         if let components = components() { return try interleave(components) }
         return try FrameScaler(width: width, height: height, name: name).convert(frame, orientation: .upright)
+    }
+
+    private func check(_ row: Int) throws {
+        if row & 15 == 0, interrupted() { throw LyraError(.state, "\(name): interrupted") }
     }
 
     /// One of R, G, B and alpha: the address of the (high) byte of the first pixel, and the distances to the next.
@@ -75,6 +87,7 @@ struct StillConverter {
     private func interleave(_ components: [Component]) throws -> RGBImage {
         try RGBImage(width: width, height: height) { target in
             for row in 0..<height {
+                try check(row)
                 let output = target + row * width * 3
                 for channel in 0..<3 {
                     let component = components[channel]
@@ -126,8 +139,9 @@ struct StillConverter {
             }
         }.flatMap { $0 }
         return try RGBImage(width: width, height: height) { target in
-            table.withUnsafeBufferPointer { table in
+            try table.withUnsafeBufferPointer { table in
                 for row in 0..<height {
+                    try check(row)
                     for column in 0..<width {
                         let color = Int(indices.base[row * indices.stride + column]) * 3
                         for channel in 0..<3 { target[(row * width + column) * 3 + channel] = table[color + channel] }
@@ -141,12 +155,15 @@ struct StillConverter {
     private func bits() throws -> RGBImage {
         guard let plane = plane(0) else { throw LyraError(.format, "\(name): a picture without pixels") }
         let flip: UInt8 = format == AV_PIX_FMT_MONOWHITE ? 0xff : 0
+        // Of a transparent grey, the white below it is seen.
+        let values: [UInt8] = [header.transparentBit == 0 ? 255 : 0, 255]
         return try RGBImage(width: width, height: height) { target in
             for row in 0..<height {
+                try check(row)
                 for column in 0..<width {
                     let byte = plane.base[row * plane.stride + column / 8] ^ flip
-                    let value: UInt8 = byte >> (7 - UInt8(column % 8)) & 1 == 1 ? 255 : 0
-                    (target + (row * width + column) * 3).update(repeating: value, count: 3)
+                    let bit = Int(byte >> (7 - UInt8(column % 8)) & 1)
+                    (target + (row * width + column) * 3).update(repeating: values[bit], count: 3)
                 }
             }
         }

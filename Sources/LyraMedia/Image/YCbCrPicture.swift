@@ -15,9 +15,12 @@ struct YCbCrPicture {
     private let shiftX: Int
     private let shiftY: Int
     private let hasAlpha: Bool
+    /// The fourth plane is black, and the others are inks.
+    private let inks: JPEGInks?
 
-    /// - Returns: nil if it has another pixel format.
-    init?(_ frame: UnsafeMutablePointer<AVFrame>, kind: ImageHeader.Kind) {
+    /// - Returns: nil if it is no JPEG or WebP, or has another pixel format.
+    init?(_ frame: UnsafeMutablePointer<AVFrame>, _ header: ImageHeader) {
+        guard header.kind == .jpeg || header.kind == .webp else { return nil }
         let format = AVPixelFormat(rawValue: frame.pointee.format)
         switch format {
         case AV_PIX_FMT_YUVJ420P, AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVA420P: (shiftX, shiftY) = (1, 1)
@@ -29,22 +32,32 @@ struct YCbCrPicture {
         }
         guard frame.pointee.data.0 != nil, frame.pointee.data.1 != nil, frame.pointee.data.2 != nil else { return nil }
         self.frame = frame
-        isWebP = kind == .webp
+        isWebP = header.kind == .webp
+        inks = header.inks
+        guard inks == nil || frame.pointee.data.3 != nil else { return nil }
         hasAlpha = isWebP && format == AV_PIX_FMT_YUVA420P && frame.pointee.data.3 != nil
         width = Int(frame.pointee.width)
         height = Int(frame.pointee.height)
     }
 
-    func convert(into target: UnsafeMutablePointer<UInt8>) {
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 2 * width + 8) { rows in
+    /// - Parameter check: Called with each row before it is converted.
+    func convert(into target: UnsafeMutablePointer<UInt8>, check: (Int) throws -> Void) throws {
+        try withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 2 * width + 8) { rows in
             guard let first = rows.baseAddress else { return }
             let (blue, red) = (first, first + width + 4)
             for row in 0..<height {
+                try check(row)
                 upsample(frame.pointee.data.1!, stride: Int(frame.pointee.linesize.1), row: row, into: blue)
                 upsample(frame.pointee.data.2!, stride: Int(frame.pointee.linesize.2), row: row, into: red)
                 let luma = UnsafePointer(frame.pointee.data.0! + row * Int(frame.pointee.linesize.0))
                 let output = target + row * width * 3
-                if isWebP { webPRow(luma, blue, red, output) } else { jpegRow(luma, blue, red, output) }
+                if let inks {
+                    inkRow(inks, luma, blue, red, row, output)
+                } else if isWebP {
+                    webPRow(luma, blue, red, output)
+                } else {
+                    jpegRow(luma, blue, red, output)
+                }
                 if hasAlpha, let alpha = frame.pointee.data.3 {
                     StillConverter.layOnWhite(
                         output, width: width, alpha: alpha + row * Int(frame.pointee.linesize.3), step: 1)
@@ -126,6 +139,22 @@ struct YCbCrPicture {
             pixel[0] = Self.clamp(y &+ (91_881 &* cr &+ 32_768) >> 16)
             pixel[1] = Self.clamp(y &+ (-22_554 &* cb &- 46_802 &* cr &+ 32_768) >> 16)
             pixel[2] = Self.clamp(y &+ (116_130 &* cb &+ 32_768) >> 16)
+        }
+    }
+
+    /// Inverted cyan, magenta, yellow and black; what is YCCK is Y'CbCr of the first three, not inverted.
+    private func inkRow(
+        _ inks: JPEGInks, _ first: UnsafePointer<UInt8>, _ second: UnsafePointer<UInt8>, _ third: UnsafePointer<UInt8>,
+        _ row: Int, _ output: UnsafeMutablePointer<UInt8>
+    ) {
+        guard let black = frame.pointee.data.3.map({ $0 + row * Int(frame.pointee.linesize.3) }) else { return }
+        if inks.isYCCK { jpegRow(first, second, third, output) }
+        for x in 0..<width {
+            let pixel = output + 3 * x
+            let colors =
+                inks.isYCCK
+                ? (pixel[0], pixel[1], pixel[2]) : (255 - first[x], 255 - second[x], 255 - third[x])
+            CMYK.convert(colors, black: 255 - black[x], to: pixel)
         }
     }
 

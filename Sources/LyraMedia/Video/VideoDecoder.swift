@@ -133,7 +133,7 @@ public final class VideoDecoder {
         ) {
             $0.thread_count = Int32(clamping: threads)
             $0.thread_type = FF_THREAD_FRAME | FF_THREAD_SLICE
-            $0.max_pixels = Int64(limits.videoPixels) + CodecContext.paddingPixels
+            $0.max_pixels = CodecContext.mostPixels(limits.videoPixels)
             $0.pkt_timebase = track.pointee.time_base
         }
     }

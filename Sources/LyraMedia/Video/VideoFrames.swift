@@ -14,6 +14,7 @@ public struct VideoFrames {
     ///   - frames: how many will come; an odd last one counts twice
     /// - Throws: `LyraError(.memory)` if there is no room, `.argument` for sides or frames that cannot be.
     public init(_ preparation: ImagePreparation, frameSize size: PixelSize, frames: Int) throws {
+        try preparation.configuration.validate("preparing frames")
         let sides = 1...RGBImage.longestSide
         guard sides.contains(size.width), sides.contains(size.height), (1...65_536).contains(frames) else {
             throw LyraError(
@@ -37,17 +38,21 @@ public struct VideoFrames {
     }
 
     /// Resizes the next frame and takes it up; those over the number that was announced are left out.
-    public mutating func append(_ frame: RGBImage) throws {
-        try add(
-            frame.width == size.width && frame.height == size.height ? frame : ImageResizer.bicubic(frame, size))
+    ///
+    /// - Parameter interrupted: Asked every few rows; true ends the call with `LyraError(.state)`.
+    public mutating func append(_ frame: RGBImage, interrupted: () -> Bool = { false }) throws {
+        let isFitting = frame.width == size.width && frame.height == size.height
+        try add(isFitting ? frame : ImageResizer.bicubic(frame, size, interrupted: interrupted), interrupted)
     }
 
-    private mutating func add(_ frame: RGBImage) throws {
+    private mutating func add(_ frame: RGBImage, _ interrupted: () -> Bool) throws {
         let together = preparation.configuration.temporalPatch
         guard count < grid.time * together else { return }
         let offset = count / together * grid.height * grid.width * patches.columns
         let (preparation, place) = (preparation, count % together)
-        try patches.withMutableValues { preparation.write(frame, place: place, to: $0 + offset) }
+        try patches.withMutableValues {
+            try preparation.write(frame, place: place, to: $0 + offset, interrupted: interrupted)
+        }
         last = frame
         count += 1
     }
@@ -55,9 +60,9 @@ public struct VideoFrames {
     /// All patches; where frames are missing, the last one is repeated.
     ///
     /// - Throws: `LyraError(.format)` if there was none.
-    public consuming func finish() throws -> PatchGrid {
+    public consuming func finish(interrupted: () -> Bool = { false }) throws -> PatchGrid {
         guard let last else { throw LyraError(.format, "the video has no frames") }
-        while count < grid.time * preparation.configuration.temporalPatch { try add(last) }
+        while count < grid.time * preparation.configuration.temporalPatch { try add(last, interrupted) }
         return PatchGrid(grid: grid, patches: patches)
     }
 }

@@ -1,0 +1,287 @@
+import LyraTensor
+
+/// Decodes Windows and OS/2 bitmaps to RGB: 1 to 32 bits, with or without masks, run lengths, rows from either end.
+///
+/// libavcodec decodes fewer headers and masks, and takes the fourth byte of 32 bits for alpha whatever the header says.
+/// Alpha counts where a header states a mask for it, and is laid on white.
+struct BMPDecoder {
+    private enum Compression: Int { case none, rle8, rle4, masks, rle24, alphaMasks = 6 }
+
+    private let scan: ByteScan
+    private let name: String
+    let width: Int
+    let height: Int
+    private let isTopDown: Bool
+    private let bits: Int
+    private let compression: Compression
+    /// Of red, green, blue and alpha, where pixels have 16 or 32 bits.
+    private var masks: [UInt32] = []
+    /// 256 · 3 bytes, black where the file has no colour.
+    private var palette: [UInt8] = []
+    private let dataStart: Int
+
+    /// Whether the bytes begin with the header of a bitmap; "BM" alone is little to go by.
+    static func begins(_ scan: ByteScan) -> Bool {
+        guard scan.has("BM", at: 0), let size = scan.little32(14) else { return false }
+        return size == 12 ? scan.little16(22) == 1 : headerSizes(size) && scan.little16(26) == 1
+    }
+
+    /// The size of the stored picture, or nil if the header is cut off.
+    static func size(_ scan: ByteScan) -> (width: Int, height: Int)? {
+        if scan.little32(14) == 12 {
+            guard let width = scan.little16(18), let height = scan.little16(20) else { return nil }
+            return (width, height)
+        }
+        guard let width = scan.little32(18), let height = scan.little32(22) else { return nil }
+        return (width, Int(Int32(truncatingIfNeeded: height).magnitude))
+    }
+
+    /// OS/2's second header may be cut after any field from 16 bytes on; Windows' have 40 to 124.
+    private static func headerSizes(_ size: Int) -> Bool { 16...64 ~= size || size == 108 || size == 124 }
+
+    /// - Throws: `LyraError(.format)` if the header is damaged, `.unsupported` for what is not decoded, by name.
+    init(_ scan: ByteScan, name: String) throws {
+        self.scan = scan
+        self.name = name
+        guard let headerSize = scan.little32(14), let size = Self.size(scan), size.width > 0, size.height > 0 else {
+            throw LyraError(.format, "\(name): a BMP picture without its header")
+        }
+        (width, height) = size
+        let isOld = headerSize == 12
+        let header = scan.part(14, headerSize)
+        bits = (isOld ? header.little16(10) : header.little16(14)) ?? 0
+        isTopDown = !isOld && Int32(truncatingIfNeeded: header.little32(8) ?? 0) < 0
+        let code = isOld ? 0 : header.little32(16) ?? 0
+        let isOS2 = isOld || ![40, 52, 56, 108, 124].contains(headerSize)
+        compression = try Self.compression(code, bits: bits, isOS2: isOS2, name: name)
+        // A 40-byte header has its masks behind it.
+        let masksBehind = headerSize == 40 ? compression == .masks ? 3 : compression == .alphaMasks ? 4 : 0 : 0
+        dataStart = scan.little32(10) ?? 0
+        masks = Self.masks(scan, headerSize: headerSize, compression: compression, bits: bits)
+        if bits <= 8 {
+            let stated = isOld ? 0 : header.little32(32) ?? 0
+            let count = stated == 0 ? 1 << bits : min(stated, 1 << bits)
+            readPalette(at: 14 + headerSize + masksBehind * 4, count: count, entry: isOld ? 3 : 4)
+        }
+    }
+
+    private static func compression(_ code: Int, bits: Int, isOS2: Bool, name: String) throws -> Compression {
+        let allowed: [Compression: [Int]] = [
+            .none: [1, 2, 4, 8, 16, 24, 32], .rle8: [8], .rle4: [4], .masks: [16, 32], .alphaMasks: [16, 32],
+            .rle24: [24],
+        ]
+        let names = isOS2 ? [3: "Huffman codes"] : [4: "JPEG data", 5: "PNG data"]
+        guard names[code] == nil, let known = Compression(rawValue: code) else {
+            throw LyraError(
+                .unsupported, "\(name): a BMP picture of \(names[code] ?? "compression \(code)"); convert it to PNG")
+        }
+        guard allowed[known]?.contains(bits) == true else {
+            throw LyraError(.format, "\(name): a BMP picture of \(bits) bits with compression \(code)")
+        }
+        return known
+    }
+
+    private static func masks(_ scan: ByteScan, headerSize: Int, compression: Compression, bits: Int) -> [UInt32] {
+        guard bits == 16 || bits == 32 else { return [] }
+        if compression == .none {
+            return bits == 16 ? [0x7c00, 0x3e0, 0x1f, 0] : [0xff_0000, 0xff00, 0xff, 0]
+        }
+        let count = headerSize >= 56 || compression == .alphaMasks ? 4 : 3
+        return (0..<4).map { $0 < count ? UInt32(scan.little32(54 + $0 * 4) ?? 0) : 0 }
+    }
+
+    private mutating func readPalette(at start: Int, count: Int, entry: Int) {
+        palette = [UInt8](repeating: 0, count: 256 * 3)
+        for index in 0..<count {
+            let color = scan.part(start + index * entry, 3).bytes
+            guard color.count == 3 else { break }
+            for place in 0..<3 { palette[index * 3 + place] = color[2 - place] }
+        }
+    }
+
+    /// Decodes the picture. Its size was checked against the limits before.
+    /// - Throws: `LyraError(.format)` if the data end too early, `.memory`, `.state` if interrupted.
+    func rgb(interrupted: () -> Bool) throws -> RGBImage {
+        let data = scan.part(dataStart, scan.bytes.count).bytes
+        return try RGBImage(width: width, height: height) { target in
+            switch compression {
+            case .rle4, .rle8, .rle24: try readRuns(data, into: target, interrupted)
+            case .none, .masks, .alphaMasks: try readRows(data, into: target, interrupted)
+            }
+        }
+    }
+
+    private func check(_ row: Int, _ interrupted: () -> Bool) throws {
+        if row & 15 == 0, interrupted() { throw LyraError(.state, "\(name): interrupted") }
+    }
+
+    // MARK: - Rows
+
+    private func readRows(
+        _ data: UnsafeRawBufferPointer, into target: UnsafeMutablePointer<UInt8>, _ interrupted: () -> Bool
+    ) throws {
+        let stride = (width * bits + 31) / 32 * 4
+        // The last row's padding may be missing.
+        guard let base = data.baseAddress, data.count >= stride * (height - 1) + (width * bits + 7) / 8 else {
+            throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the picture")
+        }
+        let channels = masks.map(Channel.init)
+        for row in 0..<height {
+            try check(row, interrupted)
+            let source = (base + row * stride).assumingMemoryBound(to: UInt8.self)
+            let output = target + (isTopDown ? row : height - 1 - row) * width * 3
+            switch bits {
+            case 24:
+                for x in 0..<width { for place in 0..<3 { output[x * 3 + place] = source[x * 3 + 2 - place] } }
+            case 16, 32: mix(source, channels, to: output)
+            default:
+                let mask = (1 << bits) - 1
+                for x in 0..<width {
+                    let bit = x * bits
+                    put(Int(source[bit >> 3]) >> (8 - bits - bit & 7) & mask, at: output + x * 3)
+                }
+            }
+        }
+    }
+
+    /// One of a pixel's masks.
+    private struct Channel {
+        let mask: UInt32
+        let shift: UInt32
+        let largest: UInt64
+
+        init(_ mask: UInt32) {
+            self.mask = mask
+            shift = mask == 0 ? 0 : UInt32(mask.trailingZeroBitCount)
+            largest = UInt64(mask >> shift)
+        }
+
+        /// 0 … 255, cut as Pillow does.
+        @inline(__always)
+        func value(_ word: UInt32) -> UInt8 {
+            largest == 0 ? 0 : UInt8(truncatingIfNeeded: UInt64((word & mask) >> shift) * 255 / largest)
+        }
+    }
+
+    private func mix(_ source: UnsafePointer<UInt8>, _ channels: [Channel], to output: UnsafeMutablePointer<UInt8>) {
+        let (red, green, blue, alpha) = (channels[0], channels[1], channels[2], channels[3])
+        var pixel = output
+        for x in 0..<width {
+            let word: UInt32
+            if bits == 16 {
+                word = UInt32(source[x * 2]) | UInt32(source[x * 2 + 1]) << 8
+            } else {
+                let bytes = source + x * 4
+                word = UInt32(bytes[0]) | UInt32(bytes[1]) << 8 | UInt32(bytes[2]) << 16 | UInt32(bytes[3]) << 24
+            }
+            (pixel[0], pixel[1], pixel[2]) = (red.value(word), green.value(word), blue.value(word))
+            if alpha.mask != 0 {
+                var share = alpha.value(word)
+                StillConverter.layOnWhite(pixel, width: 1, alpha: &share, step: 1)
+            }
+            pixel += 3
+        }
+    }
+
+    @inline(__always)
+    private func put(_ index: Int, at pixel: UnsafeMutablePointer<UInt8>) {
+        for place in 0..<3 { pixel[place] = palette[index * 3 + place] }
+    }
+
+    // MARK: - Runs
+
+    /// Runs of equal pixels, runs of stored ones, and jumps. What is jumped over has the first colour.
+    private func readRuns(
+        _ data: UnsafeRawBufferPointer, into target: UnsafeMutablePointer<UInt8>, _ interrupted: () -> Bool
+    ) throws {
+        for row in 0..<height {
+            try check(row, interrupted)
+            for x in 0..<width where bits < 24 { put(0, at: target + (row * width + x) * 3) }
+            if bits == 24 { (target + row * width * 3).update(repeating: 0, count: width * 3) }
+        }
+        var runs = Runs(data: data, bits: bits)
+        var (x, y) = (0, 0)
+        while y < height {
+            guard let code = runs.next() else {
+                throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the picture")
+            }
+            switch code {
+            case .endOfRow: (x, y) = (0, y + 1)
+            case .endOfPicture: return
+            case .jump(let right, let down): (x, y) = (x + right, y + down)
+            case .pixels(let count, let isStored):
+                for place in 0..<count {
+                    guard let pixel = runs.pixel(place, isStored: isStored) else {
+                        throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the picture")
+                    }
+                    guard x < width else { continue }
+                    let output = target + ((isTopDown ? y : height - 1 - y) * width + x) * 3
+                    if bits == 24 {
+                        for place in 0..<3 { output[place] = UInt8(truncatingIfNeeded: pixel >> (16 - 8 * place)) }
+                    } else {
+                        put(pixel, at: output)
+                    }
+                    x += 1
+                }
+                runs.pass(count, isStored: isStored)
+            }
+            if y & 15 == 0, x == 0 { try check(0, interrupted) }
+        }
+    }
+
+    /// The codes of run-length data.
+    private struct Runs {
+        enum Code { case endOfRow, endOfPicture, jump(Int, Int), pixels(Int, isStored: Bool) }
+
+        let data: UnsafeRawBufferPointer
+        let bits: Int
+        private var offset = 0
+
+        init(data: UnsafeRawBufferPointer, bits: Int) { (self.data, self.bits) = (data, bits) }
+
+        private func byte(_ place: Int) -> Int? { data.indices.contains(place) ? Int(data[place]) : nil }
+
+        mutating func next() -> Code? {
+            // Many writers leave the last code out.
+            guard let count = byte(offset), let value = byte(offset + 1) else { return .endOfPicture }
+            if count > 0 {
+                offset += 1
+                return .pixels(count, isStored: false)
+            }
+            offset += 2
+            switch value {
+            case 0: return .endOfRow
+            case 1: return .endOfPicture
+            case 2:
+                guard let right = byte(offset), let down = byte(offset + 1) else { return nil }
+                offset += 2
+                return .jump(right, down)
+            default: return .pixels(value, isStored: true)
+            }
+        }
+
+        /// A pixel of the run at hand: an index, or B, G, R as a word.
+        func pixel(_ place: Int, isStored: Bool) -> Int? {
+            switch bits {
+            case 4:
+                let pair = byte(offset + (isStored ? place / 2 : 0))
+                return pair.map { place & 1 == 0 ? $0 >> 4 : $0 & 15 }
+            case 8: return byte(offset + (isStored ? place : 0))
+            default:
+                let start = offset + (isStored ? place * 3 : 0)
+                guard let blue = byte(start), let green = byte(start + 1), let red = byte(start + 2) else { return nil }
+                return red << 16 | green << 8 | blue
+            }
+        }
+
+        /// Moves behind the run at hand; stored pixels end at an even byte.
+        mutating func pass(_ count: Int, isStored: Bool) {
+            if isStored {
+                let bytes = bits == 24 ? count * 3 : (count * bits + 7) / 8
+                offset += bytes + bytes % 2
+            } else {
+                offset += bits == 24 ? 3 : 1
+            }
+        }
+    }
+}

@@ -1,0 +1,327 @@
+import Glibc
+import LyraTensor
+
+/// Decodes the first picture of a TIFF or BigTIFF to RGB, as it is stored: strips or tiles, samples together or apart, of 1 to
+/// 16 bits, grey, palette, RGB, CMYK and Y'CbCr.
+///
+/// Samples of more than 8 bits keep their highest 8. An unspecified extra sample is ignored, alpha is laid on white.
+struct TIFFDecoder {
+    private let file: TIFFFile
+    private let name: String
+    private let interrupted: () -> Bool
+    /// Bytes that one allocation may take.
+    private let most: Int
+    let width: Int
+    let height: Int
+    private let photometric: Photometric
+    private let compression: Int
+    private let bits: Int
+    /// Samples of a pixel as they are stored.
+    private let samples: Int
+    private let isPlanar: Bool
+    private let alpha: Alpha
+    /// The stored samples that count: the colours, and perhaps alpha.
+    private let used: [Int]
+
+    private enum Photometric: Int { case whiteIsZero, blackIsZero, rgb, palette, cmyk = 5, ycbcr }
+
+    private enum Alpha { case none, straight, premultiplied }
+
+    private static let (oldJPEG, jpeg) = (6, 7)
+
+    /// Reads the directory.
+    /// - Throws: `LyraError(.format)`, `.unsupported` for what is not decoded, by name.
+    init(_ bytes: UnsafeRawBufferPointer, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool) throws {
+        self.name = name
+        self.interrupted = interrupted
+        most = max(1 << 24, min(limits.imagePixels, 1 << 40) * 8)
+        file = try TIFFFile(bytes, name: name, most: most)
+        (width, height) = (file.long(.width) ?? 0, file.long(.height) ?? 0)
+        compression = file.short(.compression) ?? 1
+        bits = file.short(.bitsPerSample) ?? 1
+        samples = file.short(.samplesPerPixel) ?? 1
+        isPlanar = file.short(.planar) == 2 && samples > 1
+        photometric = try Self.photometric(file, compression: compression, samples: samples, name: name)
+        let colors = [.rgb, .ycbcr].contains(photometric) ? 3 : photometric == .cmyk ? 4 : 1
+        // What is stored beyond the colours without a word is taken for alpha, as Pillow does.
+        let states = TIFFDirectory(ByteScan(bytes))?.entry(TIFFFile.Tag.extraSamples.rawValue) != nil
+        let extra = states ? file.extraSamples() : samples == colors + 1 && photometric == .rgb ? [2] : []
+        let alphaIndex = extra.prefix(max(samples - colors, 0)).firstIndex { $0 == 1 || $0 == 2 }
+        if let alphaIndex { alpha = extra[alphaIndex] == 1 ? .premultiplied : .straight } else { alpha = .none }
+        used = Array(0..<colors) + (alphaIndex.map { [colors + $0] } ?? [])
+        try validate(colors: colors)
+    }
+
+    private static func photometric(
+        _ file: TIFFFile, compression: Int, samples: Int, name: String
+    ) throws -> Photometric {
+        if compression == oldJPEG { return samples == 1 ? .blackIsZero : .ycbcr }
+        guard let stated = file.statedShort(.photometric) else { return samples < 3 ? .whiteIsZero : .rgb }
+        if let known = Photometric(rawValue: stated) {
+            // Only the luma.
+            return known == .ycbcr && samples == 1 ? .blackIsZero : known
+        }
+        let names = [
+            4: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32_803: "a colour filter array",
+            32_844: "LogL", 32_845: "LogLuv", 34_892: "linear raw",
+        ]
+        throw LyraError(
+            .unsupported,
+            "\(name): a TIFF of \(names[stated] ?? "photometric interpretation \(stated)"); convert it to RGB")
+    }
+
+    private func validate(colors: Int) throws {
+        func refuse(_ what: String) -> LyraError {
+            LyraError(.unsupported, "\(name): a TIFF with \(what); convert it to 8-bit RGB")
+        }
+        guard file.decodes(compression: compression) else {
+            throw refuse("compression \(compression), which the installed libtiff cannot decode")
+        }
+        let formats = [2: "signed samples", 3: "floating-point samples", 5: "complex samples", 6: "complex samples"]
+        if let format = formats[file.short(.sampleFormat) ?? 1] { throw refuse(format) }
+        guard (1...16).contains(bits) else { throw refuse("samples of \(bits) bits") }
+        guard samples >= colors else { throw LyraError(.format, "\(name): a TIFF with \(samples) samples a pixel") }
+        if photometric == .palette, bits > 8 { throw refuse("a palette of 2^\(bits) colours") }
+        if photometric == .ycbcr, bits != 8 { throw refuse("Y'CbCr samples of \(bits) bits") }
+        if photometric == .cmyk, let inks = file.short(.inkSet), inks != 1 { throw refuse("inks other than CMYK") }
+    }
+
+    /// The orientation that the tag or else XMP states.
+    var orientation: Int? { file.statedShort(.orientation) ?? file.withXMP(XMP.orientation) }
+
+    /// Decodes the picture. Its size was checked against the limits before.
+    /// - Throws: `LyraError(.format)` if it is damaged, `.memory`, `.state` if interrupted.
+    func rgb() throws -> RGBImage {
+        let isRGBA = photometric == .ycbcr && (compression != Self.jpeg || isPlanar)
+        if photometric == .ycbcr {
+            if isRGBA { file.clearOrientation() } else { file.setJPEGToRGB() }
+        }
+        let count = used.count
+        guard let values = calloc(width * height, count)?.assumingMemoryBound(to: UInt8.self) else {
+            throw LyraError(.memory, "\(name): no memory for a picture of \(width) × \(height) pixels")
+        }
+        defer { free(values) }
+        if isRGBA {
+            try readConverted(into: values)
+        } else if file.isTiled {
+            try readTiles(into: values)
+        } else {
+            try readRows(into: values)
+        }
+        let colors = try Colors(photometric, file, bits: bits, name: name)
+        return try RGBImage(width: width, height: height) { target in
+            for row in 0..<height {
+                try check(row)
+                let source = values + row * width * count
+                let output = target + row * width * 3
+                colors.convert(source, count, width, to: output)
+                if alpha != .none { layOnWhite(output, source + (count - 1), step: count) }
+            }
+        }
+    }
+
+    private func check(_ row: Int) throws {
+        if row & 15 == 0, interrupted() { throw LyraError(.state, "\(name): interrupted") }
+    }
+
+    // MARK: - Samples
+
+    /// Zeroed memory for a decoded row or tile.
+    private func withBuffer(_ bytes: Int, _ body: (UnsafeMutableRawPointer) throws -> Void) throws {
+        guard bytes > 0, bytes <= most, let buffer = calloc(bytes, 1) else {
+            throw LyraError(.memory, "\(name): no memory for a row or tile of \(bytes) bytes (MediaLimits.imagePixels)")
+        }
+        defer { free(buffer) }
+        try body(buffer)
+    }
+
+    private func readRows(into values: UnsafeMutablePointer<UInt8>) throws {
+        try requireBytes(file.rowBytes, pixels: width)
+        try withBuffer(file.rowBytes) { buffer in
+            // Samples that lie apart come one after the other, since rows are decoded in order.
+            for (place, sample) in isPlanar ? Array(used.enumerated()) : [(0, 0)] {
+                for row in 0..<height {
+                    try check(row)
+                    try file.readRow(row, sample: sample, into: buffer)
+                    store(buffer, width, to: values + row * width * used.count + place)
+                }
+            }
+        }
+    }
+
+    private func tileSize() throws -> (width: Int, height: Int) {
+        guard let width = file.long(.tileWidth), let height = file.long(.tileHeight), width > 0, height > 0,
+            width <= 1 << 24, height <= 1 << 24
+        else { throw LyraError(.format, "\(name): a TIFF with tiles of no size") }
+        return (width, height)
+    }
+
+    private func readTiles(into values: UnsafeMutablePointer<UInt8>) throws {
+        let tile = try tileSize()
+        let bytes = file.tileBytes
+        try requireBytes(bytes / tile.height, pixels: tile.width)
+        try withBuffer(bytes) { buffer in
+            for (place, sample) in isPlanar ? Array(used.enumerated()) : [(0, 0)] {
+                for y in stride(from: 0, to: height, by: tile.height) {
+                    for x in stride(from: 0, to: width, by: tile.width) {
+                        try check(0)
+                        try file.readTile(x: x, y: y, sample: sample, into: buffer)
+                        for row in y..<min(y + tile.height, height) {
+                            store(
+                                buffer + (row - y) * (bytes / tile.height), min(tile.width, width - x),
+                                to: values + (row * width + x) * used.count + place)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A row of so many pixels has room in so many bytes.
+    private func requireBytes(_ bytes: Int, pixels: Int) throws {
+        guard bytes >= (pixels * (isPlanar ? 1 : samples) * bits + 7) / 8 else {
+            throw LyraError(.format, "\(name): a TIFF whose rows have only \(bytes) bytes")
+        }
+    }
+
+    /// Y'CbCr that libtiff converts, by its own coefficients and its own range.
+    private func readConverted(into values: UnsafeMutablePointer<UInt8>) throws {
+        var part = (width: width, height: min(file.long(.rowsPerStrip) ?? height, height))
+        if file.isTiled { part = try tileSize() }
+        guard part.height > 0 else { throw LyraError(.format, "\(name): a TIFF with strips of no rows") }
+        try withBuffer(part.width * part.height * 4) { buffer in
+            let words = buffer.assumingMemoryBound(to: UInt32.self)
+            for y in stride(from: 0, to: height, by: part.height) {
+                for x in stride(from: 0, to: width, by: part.width) {
+                    try check(0)
+                    try file.readRGBA(x: x, y: y, into: words)
+                    let rows = min(part.height, height - y)
+                    // A tile is always whole, a last strip is as high as it has rows.
+                    let lowest = (file.isTiled ? part.height : rows) - 1
+                    for row in 0..<rows {
+                        let source = words + (lowest - row) * part.width
+                        let target = values + ((y + row) * width + x) * used.count
+                        for column in 0..<min(part.width, width - x) {
+                            for place in 0..<3 {
+                                target[column * used.count + place] =
+                                    UInt8(truncatingIfNeeded: source[column] >> UInt32(8 * place))
+                            }
+                            if used.count > 3 { target[column * used.count + 3] = 255 }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stores samples of a decoded row as bytes: those that count, or if they lie apart the only one.
+    private func store(_ row: UnsafeMutableRawPointer, _ pixels: Int, to target: UnsafeMutablePointer<UInt8>) {
+        let places = isPlanar ? [0] : used
+        let together = isPlanar ? 1 : samples
+        for (place, sample) in places.enumerated() {
+            var output = target + place
+            switch bits {
+            case 8:
+                var source = row.assumingMemoryBound(to: UInt8.self) + sample
+                for _ in 0..<pixels {
+                    output.pointee = source.pointee
+                    (output, source) = (output + used.count, source + together)
+                }
+            case 16:
+                var source = row.assumingMemoryBound(to: UInt16.self) + sample
+                for _ in 0..<pixels {
+                    output.pointee = UInt8(truncatingIfNeeded: source.pointee >> 8)
+                    (output, source) = (output + used.count, source + together)
+                }
+            default:
+                let source = row.assumingMemoryBound(to: UInt8.self)
+                for pixel in 0..<pixels {
+                    output.pointee = packed(source, (pixel * together + sample) * bits)
+                    output += used.count
+                }
+            }
+        }
+    }
+
+    /// A sample of 1 … 15 bits, the highest first, brought to 0 … 255; an index of a palette as it is.
+    private func packed(_ bytes: UnsafePointer<UInt8>, _ start: Int) -> UInt8 {
+        var value = 0
+        for bit in start..<start + bits { value = value << 1 | Int(bytes[bit >> 3] >> UInt8(7 - bit & 7)) & 1 }
+        if bits > 8 { value >>= bits - 8 }
+        return UInt8(truncatingIfNeeded: bits > 8 || photometric == .palette ? value : value * 255 / ((1 << bits) - 1))
+    }
+
+    // MARK: - Colours
+
+    /// How a pixel's samples of 8 bits become R, G and B.
+    private struct Colors {
+        private let photometric: Photometric
+        /// Of the palette: 256 · 3 bytes.
+        private var table: [UInt8] = []
+
+        init(_ photometric: Photometric, _ file: TIFFFile, bits: Int, name: String) throws {
+            self.photometric = photometric
+            guard photometric == .palette else { return }
+            guard let map = file.colorMap(1 << bits) else { throw LyraError(.format, "\(name): a TIFF without its palette") }
+            // Some writers leave values of 8 bits in a table of 16.
+            let shift: UInt16 = map.allSatisfy { $0.allSatisfy { $0 < 256 } } ? 0 : 8
+            table = (0..<256).flatMap { index in
+                map.map { $0.indices.contains(index) ? UInt8(truncatingIfNeeded: $0[index] >> shift) : 0 }
+            }
+        }
+
+        /// - Parameter step: bytes from pixel to pixel of the source
+        func convert(
+            _ source: UnsafePointer<UInt8>, _ step: Int, _ pixels: Int, to target: UnsafeMutablePointer<UInt8>
+        ) {
+            switch photometric {
+            case .rgb, .ycbcr:
+                for pixel in 0..<pixels {
+                    for place in 0..<3 { target[pixel * 3 + place] = source[pixel * step + place] }
+                }
+            case .whiteIsZero, .blackIsZero:
+                let flip: UInt8 = photometric == .whiteIsZero ? 255 : 0
+                for pixel in 0..<pixels {
+                    (target + pixel * 3).update(repeating: source[pixel * step] ^ flip, count: 3)
+                }
+            case .palette:
+                table.withUnsafeBufferPointer { table in
+                    for pixel in 0..<pixels {
+                        let color = Int(source[pixel * step]) * 3
+                        for place in 0..<3 { target[pixel * 3 + place] = table[color + place] }
+                    }
+                }
+            case .cmyk:
+                for pixel in 0..<pixels {
+                    let inks = source + pixel * step
+                    CMYK.convert((inks[0], inks[1], inks[2]), black: inks[3], to: target + pixel * 3)
+                }
+            }
+        }
+    }
+
+    private func layOnWhite(_ pixels: UnsafeMutablePointer<UInt8>, _ alpha: UnsafePointer<UInt8>, step: Int) {
+        if self.alpha == .premultiplied {
+            for pixel in 0..<width {
+                let share = Int(alpha[pixel * step])
+                for place in pixel * 3..<pixel * 3 + 3 {
+                    pixels[place] = share == 0 ? 0 : UInt8(min(255, Int(pixels[place]) * 255 / share))
+                }
+            }
+        }
+        StillConverter.layOnWhite(pixels, width: width, alpha: alpha, step: step)
+    }
+}
+
+/// The plain conversion of printing inks to RGB that Pillow and browsers use without a profile: (1 - ink) · (1 - black).
+enum CMYK {
+    @inline(__always)
+    static func convert(_ colors: (UInt8, UInt8, UInt8), black: UInt8, to pixel: UnsafeMutablePointer<UInt8>) {
+        let rest = 255 - Int(black)
+        func share(_ ink: UInt8) -> UInt8 {
+            let product = Int(ink) * rest + 128
+            return UInt8(truncatingIfNeeded: max(0, rest - (product + product >> 8) >> 8))
+        }
+        (pixel[0], pixel[1], pixel[2]) = (share(colors.0), share(colors.1), share(colors.2))
+    }
+}
