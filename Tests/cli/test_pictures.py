@@ -188,7 +188,8 @@ def test_extra_samples(tmp_path, colors, extra, planar, bits):
             color = np.where(alpha == 0, 0, np.minimum(255, color * 255 // np.maximum(alpha, 1)))
         wanted = (2 * (color * alpha + 255 * (255 - alpha)) + 255) // 510
     check(path, np.broadcast_to(wanted, (HEIGHT, WIDTH, 3)).astype(np.uint8))
-    if not planar and (colors == 3 or bits == 8):
+    # Pillow reads premultiplied grey, but converts it to nothing.
+    if not planar and (colors == 3 or bits == 8 and extra != 1):
         check(path)
 
 
@@ -200,7 +201,7 @@ def test_inks(tmp_path, tile, bits):
     check(tmp_path / "a.tif", np.asarray(Image.fromarray((inks >> (bits - 8)).astype(np.uint8), "CMYK").convert("RGB")))
 
 
-@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg", "lzma", "zstd", "webp"])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg", "lzma", "zstd"])
 def test_compressions(tmp_path, compression):
     image = Image.fromarray(smooth())
     options = {"tiffinfo": {317: 2}} if compression in ("tiff_lzw", "tiff_adobe_deflate") else {}
@@ -208,9 +209,8 @@ def test_compressions(tmp_path, compression):
     image.save(path, compression=compression, **options)
     check(path)
     for mode in ("L", "CMYK"):
-        if compression != "webp":
-            image.convert(mode).save(path, compression=compression)
-            check(path)
+        image.convert(mode).save(path, compression=compression)
+        check(path)
 
 
 @pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt", "packbits"])

@@ -64,7 +64,7 @@ public enum ImageDecoder {
         default: break
         }
         if let frame = header.firstFrame { try replace(packet.pointer, by: frame.file, name: name) }
-        if let adobe = header.inks?.adobeName { packet.pointer.pointee.data[adobe] = UInt8(ascii: "a") }
+        if let inks = header.inks { try keepInks(inks, packet.pointer, bytes, name: name) }
         let decoded = try decode(packet.pointer, header: header, name: name, limits: limits)
         let picture = decoded.pointer.pointee
         try checkSize(Int(picture.width), Int(picture.height))
@@ -135,6 +135,17 @@ public enum ImageDecoder {
     }
 
     // MARK: - Decoding
+
+    /// Has libavcodec leave inks as they are stored.
+    private static func keepInks(
+        _ inks: JPEGInks, _ packet: UnsafeMutablePointer<AVPacket>, _ bytes: UnsafeRawBufferPointer, name: String
+    ) throws {
+        if let offset = inks.transformOffset {
+            packet.pointee.data[offset] = JPEGInks.plainTransform
+        } else {
+            try replace(packet, by: bytes.prefix(2) + JPEGInks.segment + bytes.dropFirst(2), name: name)
+        }
+    }
 
     private static func decode(
         _ packet: UnsafeMutablePointer<AVPacket>, header: ImageHeader, name: String, limits: MediaLimits

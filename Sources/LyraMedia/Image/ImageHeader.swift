@@ -61,11 +61,11 @@ struct ImageHeader {
         var offset = 2
         var exif: [UInt8] = []
         var xmp: Int?
-        var adobe: (name: Int, transform: Int)?
+        var adobe: (offset: Int, transform: Int)?
         var components = 0
         defer {
             orientation = exif.withUnsafeBytes { EXIF.orientation(ByteScan($0)) } ?? xmp
-            if components == 4 { inks = JPEGInks(isYCCK: adobe?.transform == 2, adobeName: adobe?.name) }
+            if components == 4 { inks = JPEGInks(isYCCK: adobe?.transform == 2, transformOffset: adobe?.offset) }
         }
         while let marker = scan.big16(offset), marker >> 8 == 0xff {
             let code = marker & 0xff
@@ -81,7 +81,7 @@ struct ImageHeader {
             } else if code == 0xe1, xmp == nil, data.has("http://ns.adobe.com/xap/1.0/\0", at: 0) {
                 xmp = XMP.orientation(data)
             } else if code == 0xee, data.has("Adobe", at: 0), let transform = data.integer(11, 1, big: true) {
-                adobe = (offset + 4, transform)
+                adobe = (offset + 15, transform)
             }
             // SOF0 … SOF15 without the tables and arithmetic conditioning between them.
             if 0xc0...0xcf ~= code, code != 0xc4, code != 0xc8, code != 0xcc {
@@ -135,9 +135,15 @@ struct ImageHeader {
 struct JPEGInks {
     /// Whether cyan, magenta and yellow are coded as Y'CbCr.
     let isYCCK: Bool
-    /// Where "Adobe" stands in the file, if it does. libavcodec multiplies the inks where it finds that name, and rounds
-    /// down.
-    let adobeName: Int?
+    /// Where Adobe's segment says how the colours are coded, if there is such a segment.
+    let transformOffset: Int?
+
+    /// What libavcodec knows no conversion for: it then gives all four planes as they are stored. Otherwise it multiplies
+    /// the inks with black, and rounds down.
+    static let plainTransform: UInt8 = 1
+
+    /// The segment, for a file that has none.
+    static let segment: [UInt8] = [0xff, 0xee, 0, 14] + Array("Adobe".utf8) + [0, 100, 0, 0, 0, 0, plainTransform]
 }
 
 /// The frame of an animated WebP: where on the canvas it lies, and its chunks.
