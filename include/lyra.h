@@ -279,7 +279,8 @@ lyra_status lyra_set_speak(lyra_session *session, int32_t speak);
  * resampled. Damaged files are LYRA_E_FORMAT, from the feed if their header shows it, else from the step that finds it. */
 
 /* Adds typed text: `bytes` bytes of UTF-8 (invalid sequences become U+FFFD); with 0 bytes `utf8` may be NULL. Names of special tokens, such as
- * "<|im_end|>", are read as those tokens, as in the reference. LYRA_E_ARGUMENT if it is over 64 MiB. */
+ * "<|im_end|>", are read as those tokens, as in the reference. LYRA_E_ARGUMENT if it is over 64 MiB, LYRA_E_MEMORY if there
+ * is no room for a copy. It is tokenized in lyra_step, a piece at a time, with the session's limits checked between them. */
 lyra_status lyra_feed_text(lyra_session *session, const char *utf8, size_t bytes);
 
 /* Adds a recording of speech from a file. The file must stay in place until the turn's end event.
@@ -389,7 +390,7 @@ enum {
     LYRA_EVENT_END = 8       /* the turn is over; set exactly once for each turn */
 };
 
-/* Does one short piece of work: a layer of a tower or a part of one, one chunk of prefill, one token, or one piece of
+/* Does one short piece of work: a piece of typed text, a layer of a tower or a part of one, one chunk of prefill, one token, or one piece of
  * waveform. Before lyra_end_turn it works ahead on what was fed: whole windows of a recording are encoded and, without an
  * extractor and once the adapter is settled, prefilled, so that little is left when the turn ends; *events is 0 when there
  * is nothing to do before more is fed.
@@ -405,7 +406,8 @@ lyra_status lyra_stop(lyra_session *session);
 
 /* Asks for the turn in progress to be taken back: the next step drops text and audio not yet read and sets
  * LYRA_EVENT_END; the conversation is as if the turn had never been. A turn that is still being fed is dropped without an
- * event. From any thread, also while a step runs. Nothing in progress is no error. */
+ * event. From any thread, also while a step runs: that step ends early, in the midst of its products if need be. Nothing in
+ * progress is no error. */
 lyra_status lyra_cancel(lyra_session *session);
 
 /* ------------------------------------------------------------------------------------------------------------- read
