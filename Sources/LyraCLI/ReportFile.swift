@@ -8,7 +8,7 @@ struct ReportFile {
 
     /// - Throws: `LyraError.io` if the file cannot be made.
     init(path: String) throws {
-        guard !FileSystem.isDirectory(path) else { throw LyraError(.io, "\(path): a directory; name a file") }
+        guard try !FileSystem.isDirectory(path) else { throw LyraError(.io, "\(path): a directory; name a file") }
         file = try OutputFile(path: path)
     }
 

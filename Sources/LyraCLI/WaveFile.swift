@@ -13,7 +13,7 @@ final class WaveFile {
 
     /// - Throws: `LyraError.io` if the file cannot be made.
     init(path: String) throws {
-        guard !FileSystem.isDirectory(path) else { throw LyraError(.io, "\(path): a directory; name a file") }
+        guard try !FileSystem.isDirectory(path) else { throw LyraError(.io, "\(path): a directory; name a file") }
         file = try OutputFile(path: path)
         try header().withUnsafeBytes { try file.write($0, at: 0) }
     }

@@ -2,26 +2,63 @@ import Glibc
 import LyraTensor
 
 extension FileSystem {
-    /// The names in a directory, sorted by their bytes, without `.` and `..`; none if it cannot be read. At most 10,000.
-    public static func entries(of directory: String) -> [String] {
-        guard !directory.utf8.contains(0), let stream = withSystemPath(directory, opendir) else { return [] }
+    /// The most entries of one directory: more than any checkpoint or folder of recordings has.
+    private static let mostEntries = 100_000
+
+    /// The names in a directory, sorted by their bytes, without `.` and `..`; none if there is no such directory.
+    ///
+    /// - Throws: `.io`, with the path and the reason, when it cannot be read, or not to its end; `.unsupported` for more than
+    ///   100,000 names.
+    public static func entries(of directory: String) throws -> [String] {
+        guard !directory.utf8.contains(0) else { return [] }
+        guard let stream = withSystemPath(directory, opendir) else {
+            let code = errno
+            guard !meansAbsent(code) else { return [] }
+            throw LyraError(.io, "\(shownPath(directory)): cannot read the directory: \(systemMessage(code))")
+        }
         defer { closedir(stream) }
         var names: [String] = []
-        while names.count < 10_000, let entry = readdir(stream) {
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else { break }
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { SystemPath.string(cString: $0) }
             }
-            if name != ".", name != ".." { names.append(name) }
+            guard name != ".", name != ".." else { continue }
+            guard names.count < mostEntries else {
+                throw LyraError(.unsupported, "\(directory): more than \(mostEntries) entries in one directory")
+            }
+            names.append(name)
+        }
+        guard errno == 0 else {
+            throw LyraError(.io, "\(directory): cannot read the directory to its end: \(systemMessage())")
         }
         // Not as strings are compared, to which different spellings of one accented letter are equal.
         return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
     /// The absolute path, without links and dots, of what is at `path`; a path that leads nowhere, as it is.
-    public static func resolved(_ path: String) -> String {
-        guard !path.utf8.contains(0), let absolute = withSystemPath(path, { realpath($0, nil) }) else { return path }
+    ///
+    /// - Throws: `.io`, with the path and the reason, when the system does not say.
+    public static func resolved(_ path: String) throws -> String {
+        guard !path.utf8.contains(0) else { return path }
+        guard let absolute = withSystemPath(path, { realpath($0, nil) }) else {
+            let code = errno
+            guard !meansAbsent(code) else { return path }
+            throw LyraError(.io, "\(shownPath(path)): cannot be looked at: \(systemMessage(code))")
+        }
         defer { free(absolute) }
         return SystemPath.string(cString: absolute)
+    }
+
+    /// The directory that contains the directory at `path` by its name, which links may have given it; of a path that ends in
+    /// dots, and of ".", the one that the file system says.
+    public static func outer(_ path: String) -> String {
+        var name = path.unicodeScalars[...]
+        while name.count > 1, name.last == "/" { name.removeLast() }
+        let last = path.utf8.split(separator: slash).last.map { String(Substring($0)) } ?? ""
+        if last == "." || last == ".." || name.isEmpty { return join(String(name), "..") }
+        return last.isEmpty ? "/" : parent(of: String(name))
     }
 
     /// The directory that a path lies in: "." for a plain name.

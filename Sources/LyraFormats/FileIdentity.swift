@@ -9,9 +9,10 @@ public struct FileIdentity: Hashable, Sendable {
     init(_ info: stat) { (device, number) = (info.st_dev, info.st_ino) }
 
     /// Of what is at `path`, at the end of its links; nil if nothing is.
-    public init?(path: String) {
-        var info = stat()
-        guard !path.utf8.contains(0), withSystemPath(path, { stat($0, &info) }) == 0 else { return nil }
+    ///
+    /// - Throws: `LyraError.io`, with the path and the reason, when the system does not say.
+    public init?(path: String) throws {
+        guard let info = try FileSystem.status(of: path) else { return nil }
         self.init(info)
     }
 }

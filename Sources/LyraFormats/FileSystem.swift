@@ -2,20 +2,25 @@ import Glibc
 import LyraTensor
 
 /// The few questions about paths that loading a checkpoint asks.
+///
+/// Only ENOENT and ENOTDIR mean that something is not there. Every other failure is thrown: a file that cannot be looked at
+/// is not absent, and a model without it would answer otherwise.
 public enum FileSystem {
     /// Whether `path` is a regular file, or a link to one.
-    public static func isFile(_ path: String) -> Bool {
-        mode(of: path).map { $0 & S_IFMT == S_IFREG } ?? false
-    }
+    ///
+    /// - Throws: `.io`, with the path and the reason, when the system does not say.
+    public static func isFile(_ path: String) throws -> Bool { try kind(of: path) == S_IFREG }
 
     /// Whether `path` is a directory, or a link to one.
-    public static func isDirectory(_ path: String) -> Bool {
-        mode(of: path).map { $0 & S_IFMT == S_IFDIR } ?? false
-    }
+    ///
+    /// - Throws: `.io`, with the path and the reason, when the system does not say.
+    public static func isDirectory(_ path: String) throws -> Bool { try kind(of: path) == S_IFDIR }
 
     /// Whether something is at `path` that is neither a regular file nor a directory: a device, a pipe.
-    public static func isSpecial(_ path: String) -> Bool {
-        mode(of: path).map { $0 & S_IFMT != S_IFREG && $0 & S_IFMT != S_IFDIR } ?? false
+    ///
+    /// - Throws: `.io`, with the path and the reason, when the system does not say.
+    public static func isSpecial(_ path: String) throws -> Bool {
+        try kind(of: path).map { $0 != S_IFREG && $0 != S_IFDIR } ?? false
     }
 
     /// A slash as a byte: as a character it would be lost in front of a combining mark.
@@ -29,36 +34,65 @@ public enum FileSystem {
         directory.isEmpty ? name : directory.utf8.last == slash ? directory + name : directory + "/" + name
     }
 
-    /// Where links lead that `path` is one of; a path that is none, or that leads in a circle, as it is.
-    static func followingLinks(_ path: String) -> String {
+    /// Where links lead that `path` is one of; a path that is none, as it is.
+    ///
+    /// - Throws: `.io` when a link cannot be read, or links lead in a circle.
+    static func followingLinks(_ path: String) throws -> String {
         var current = path
         for _ in 0..<40 {
-            guard let next = link(at: current) else { return current }
+            guard let next = try link(at: current) else { return current }
             current = isAbsolute(next) ? next : join(parent(of: current), next)
         }
-        return path
+        throw LyraError(.io, "\(path): \(systemMessage(ELOOP))")
     }
 
     /// What a symbolic link says; nil if there is none at `path`.
-    private static func link(at path: String) -> String? {
+    private static func link(at path: String) throws -> String? {
+        var failure: Int32 = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: Int(PATH_MAX)) { buffer, filled in
-            filled = buffer.withMemoryRebound(to: CChar.self) { text in
-                withSystemPath(path) { name in text.baseAddress.map { max(readlink(name, $0, text.count), 0) } ?? 0 }
+            buffer.withMemoryRebound(to: CChar.self) { text in
+                guard let base = text.baseAddress else { return }
+                let count = withSystemPath(path) { name in
+                    let count = readlink(name, base, text.count)
+                    failure = count < 0 ? errno : 0
+                    return count
+                }
+                filled = max(count, 0)
             }
         }
-        return bytes.isEmpty ? nil : SystemPath.string(bytes)
+        // EINVAL: something that is no link.
+        guard failure != 0, failure != EINVAL, !meansAbsent(failure) else {
+            return bytes.isEmpty ? nil : SystemPath.string(bytes)
+        }
+        throw LyraError(.io, "\(path): cannot be looked at: \(systemMessage(failure))")
     }
 
     /// Who may read, write and run the file at `path`; nil if there is none.
-    static func permissions(of path: String) -> mode_t? {
-        mode(of: path).flatMap { $0 & S_IFMT == S_IFREG ? $0 & 0o777 : nil }
+    static func permissions(of path: String) throws -> mode_t? {
+        try status(of: path).flatMap { $0.st_mode & S_IFMT == S_IFREG ? $0.st_mode & 0o777 : nil }
     }
 
-    private static func mode(of path: String) -> mode_t? {
+    private static func kind(of path: String) throws -> mode_t? { try status(of: path).map { $0.st_mode & S_IFMT } }
+
+    /// What the system says of what is at `path`, at the end of its links; nil if nothing is.
+    ///
+    /// - Throws: `.io`, with the path and the reason, when the system does not say.
+    static func status(of path: String) throws -> stat? {
+        guard !path.utf8.contains(0) else { return nil }
         var info = stat()
-        guard !path.utf8.contains(0), withSystemPath(path, { stat($0, &info) }) == 0 else { return nil }
-        return info.st_mode
+        let code = withSystemPath(path) { stat($0, &info) == 0 ? 0 : errno }
+        guard code != 0 else { return info }
+        guard meansAbsent(code) else {
+            throw LyraError(.io, "\(shownPath(path)): cannot be looked at: \(systemMessage(code))")
+        }
+        return nil
     }
+
+    /// Whether a failure says that nothing is there.
+    static func meansAbsent(_ code: Int32) -> Bool { code == ENOENT || code == ENOTDIR }
+
+    /// A path for a message; what a file names can be as long as the file.
+    static func shownPath(_ path: String) -> String { path.utf8.count < PATH_MAX ? path : shown(path, limit: 256) }
 
     /// - Throws: `.argument` for an empty path or one with a zero byte.
     public static func checkPath(_ path: String) throws {
@@ -77,7 +111,9 @@ public enum FileSystem {
         try checkPath(path)
         let descriptor = withSystemPath(path) { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard descriptor >= 0 else {
-            throw LyraError(errno == ENOENT ? .missing : .io, "\(path): cannot open: \(systemMessage())")
+            let code = errno
+            throw LyraError(
+                meansAbsent(code) ? .missing : .io, "\(shownPath(path)): cannot open: \(systemMessage(code))")
         }
         var info = stat()
         guard fstat(descriptor, &info) == 0 else {

@@ -17,7 +17,7 @@ extension ElementType {
         case .int64: 27
         case .float64: 28
         case .bfloat16: 30
-        case .uint8, .bool: nil
+        case .uint8, .bool, .float8E4M3, .float8E5M2, .other: nil
         }
     }
 

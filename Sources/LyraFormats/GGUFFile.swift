@@ -17,10 +17,10 @@ public struct GGUFFile: Sendable {
     /// Tensors begin at multiples of this, counted from the start of the data.
     public let alignment: Int
     /// The names of all tensors, in the order of the file.
-    public let names: [String]
+    public private(set) var names: [String]
     /// All tensors, by name. Shapes are row-major as everywhere in lyra: the innermost axis last.
-    public let tensors: [String: StoredTensor]
-    /// The mapping that the tensors' bytes lie in.
+    public private(set) var tensors: [String: StoredTensor]
+    /// The mapping that the metadata, and the tensors unless they come from other parts, lie in.
     public let file: MappedFile
 
     /// Opens the file at `path`; errors as for `init(file:)` and `MappedFile.init(path:)`.
@@ -42,8 +42,8 @@ public struct GGUFFile: Sendable {
         var reader = reader
         version = try reader.version()
         // Both counts stand together; each has to fit what follows.
-        let tensorCount = try reader.count(of: "tensors", size: GGUFReader.tensorSize)
-        let keyCount = try reader.count(of: "keys", size: GGUFReader.keySize)
+        let tensorCount = try reader.entryCount(of: "tensors", size: GGUFReader.tensorSize)
+        let keyCount = try reader.entryCount(of: "keys", size: GGUFReader.keySize)
         (keys, metadata) = try reader.metadata(count: keyCount)
         path = file.path
         self.file = file
@@ -72,6 +72,18 @@ public struct GGUFFile: Sendable {
         try Self.checkApart(ranges, source: file.path)
         self.tensors = tensors
         names = entries.map(\.spec.name)
+    }
+
+    /// Adds the tensors of another part of the same model.
+    ///
+    /// - Throws: `.format` when one is there already.
+    mutating func add(tensorsOf part: GGUFFile) throws {
+        for name in part.names {
+            guard let tensor = part.tensors[name], tensors.updateValue(tensor, forKey: name) == nil else {
+                throw LyraError(.format, "\(part.path): tensor \(shown(name)) is in another part, too")
+            }
+        }
+        names += part.names
     }
 
     /// The tensor of this name, if the file has it.

@@ -13,6 +13,9 @@ struct GGUFReader {
     /// that what is made of them fits into memory. Texts in the metadata are thereby no longer than a JSON file may be.
     static let headerLimit = JSONFile.sizeLimit
 
+    /// The most keys, and the most tensors, of one file: some times what the largest models have.
+    static let entryLimit = 65_536
+
     private(set) var cursor: ByteCursor
     /// Keeps the bytes that the cursor reads.
     private let file: MappedFile
@@ -59,6 +62,16 @@ struct GGUFReader {
                     + "behind cannot hold them; the file is damaged or truncated")
         }
         return Int(count)
+    }
+
+    /// The same for keys and tensors, which take much more memory than the fewest bytes that they have in the file.
+    mutating func entryCount(of what: String, size: Int) throws -> Int {
+        let count = try count(of: what, size: size)
+        guard count <= Self.entryLimit else {
+            throw LyraError(
+                .unsupported, "\(cursor.source): \(count) \(what) in one file; lyra reads \(Self.entryLimit) at most")
+        }
+        return count
     }
 
     private mutating func name(of what: String) throws -> String {

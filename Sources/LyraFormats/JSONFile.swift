@@ -5,13 +5,21 @@ import LyraTensor
 public enum JSONFile {
     /// The longest JSON file that is read. The largest in use, a tokenizer.json, has about 11 MB.
     public static let sizeLimit = 64 << 20
+    /// The longest configuration that is read: decoding takes many times its size. Published ones have a few thousand bytes,
+    /// some with tables of filters 400,000.
+    public static let configurationLimit = 1 << 20
+
+    /// The most bytes that a model's text of this name may have.
+    public static func limit(of name: String) -> Int {
+        name.hasSuffix("config.json") && !name.hasSuffix("tokenizer_config.json") ? configurationLimit : sizeLimit
+    }
 
     /// Decodes the JSON file at `path`.
     ///
     /// - Throws: `.missing` when there is no such file; `.io` when it cannot be read; `.format`, with the file and the path
-    ///   of keys, when it is too long, not UTF-8, not JSON, or lacks a key or has one of another type.
+    ///   of keys, when it is longer than `configurationLimit`, not UTF-8, not JSON, or lacks a key or has one of another type.
     public static func decode<T: Decodable>(_ type: T.Type, path: String) throws -> T {
-        let bytes = try MappedFile.contents(path: path, limit: sizeLimit)
+        let bytes = try MappedFile.contents(path: path, limit: configurationLimit)
         return try bytes.withUnsafeBytes { try decode(type, from: $0, source: path) }
     }
 

@@ -15,6 +15,7 @@ public final class MappedFile: @unchecked Sendable {
     /// Maps the file at `path`.
     ///
     /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or mapped or is not a regular file;
+    ///   `.memory` when the process has no room for the mapping;
     ///   `.argument` for an empty path or one with a zero byte.
     public init(path: String) throws {
         let (descriptor, size, identity) = try FileSystem.openForReading(path)
@@ -26,7 +27,9 @@ public final class MappedFile: @unchecked Sendable {
             return
         }
         guard let start = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED else {
-            throw LyraError(.io, "\(path): cannot map \(size) bytes: \(systemMessage())")
+            let code = errno
+            throw LyraError(
+                code == ENOMEM ? .memory : .io, "\(path): cannot map \(size) bytes: \(systemMessage(code))")
         }
         bytes = UnsafeRawBufferPointer(start: start, count: size)
     }

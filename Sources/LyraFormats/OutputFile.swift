@@ -18,15 +18,15 @@ public final class OutputFile {
         guard !path.isEmpty, !path.utf8.contains(0) else {
             throw LyraError(.argument, "\(shown(path)) is not a path: it is empty or contains a zero byte")
         }
-        if FileSystem.isSpecial(path) {
+        if try FileSystem.isSpecial(path) {
             let descriptor = withSystemPath(path) { open($0, O_WRONLY | O_CLOEXEC | O_NONBLOCK) }
             guard descriptor >= 0 else { throw LyraError(.io, "\(path): cannot write to it: \(systemMessage())") }
             self.init(path: path, temporary: nil, descriptor: descriptor)
             return
         }
-        let target = FileSystem.followingLinks(path)
+        let target = try FileSystem.followingLinks(path)
         let temporary = "\(target).\(getpid())-\(UInt32.random(in: 0 ... .max)).partial"
-        let permissions = FileSystem.permissions(of: target)
+        let permissions = try FileSystem.permissions(of: target)
         UnfinishedFiles.add(temporary)
         let descriptor = withSystemPath(temporary) {
             open($0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions ?? 0o666)

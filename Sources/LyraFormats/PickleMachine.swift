@@ -50,12 +50,16 @@ struct PickleTensor {
 /// Reads one pickle of a torch.save file into plain values, and runs none of it.
 ///
 /// Only opcodes and globals that torch.save writes for tensors in dicts, lists and tuples are known; every other one is
-/// refused by name. Memory is bounded by a small multiple of the pickle's length.
+/// refused by name. Memory is bounded by the number of opcodes and the length of the pickle.
 struct PickleMachine {
     /// The longest pickle that is read; those of published models have less than 1 MB.
-    static let byteLimit = 64 << 20
+    static let byteLimit = 16 << 20
+    /// The most opcodes of a pickle, each of which makes at most one value; some 40 describe a tensor.
+    static let opcodeLimit = 1 << 20
     /// The most values on the stack. torch.save writes out dicts and lists in pieces of a thousand.
-    static let stackLimit = 1 << 20
+    static let stackLimit = 1 << 16
+    /// The most values that are kept to be recalled.
+    static let memoLimit = 1 << 18
 
     var containers: [PickleContainer] = []
     var storages: [PickleStorage] = []
@@ -79,14 +83,16 @@ struct PickleMachine {
     static func read(_ cursor: inout ByteCursor) throws -> (value: PickleValue, machine: PickleMachine) {
         var machine = PickleMachine(cursor)
         let start = cursor.position
+        var opcodes = 0
         repeat {
             machine.place = machine.cursor.offset
             let byte: UInt8 = try machine.cursor.integer()
             guard let opcode = PickleOpcode(rawValue: byte) else { throw machine.unknown(byte) }
             if opcode == .stop { break }
             try machine.step(opcode)
-            guard machine.cursor.position - start <= byteLimit, machine.stack.count <= stackLimit,
-                machine.marks.count <= stackLimit
+            opcodes += 1
+            guard machine.cursor.position - start <= byteLimit, opcodes <= opcodeLimit,
+                machine.stack.count <= stackLimit, machine.marks.count <= stackLimit, machine.memo.count <= memoLimit
             else {
                 throw machine.failure("it is larger than any pickle of a state dict")
             }

@@ -79,7 +79,7 @@ enum PickleGlobal: Equatable {
         }
     }
 
-    /// The class in module `torch` of storages with these elements; nil for blocks, which torch has none for.
+    /// The class in module `torch` of storages with these elements; nil for blocks and others that torch has none for.
     static func storageClass(_ type: ElementType) -> String? {
         switch type {
         case .float64: "DoubleStorage"
@@ -92,7 +92,7 @@ enum PickleGlobal: Equatable {
         case .int8: "CharStorage"
         case .uint8: "ByteStorage"
         case .bool: "BoolStorage"
-        case .q8_0, .q4_0, .q4_k, .q6_k: nil
+        case .q8_0, .q4_0, .q4_k, .q6_k, .float8E4M3, .float8E5M2, .other: nil
         }
     }
 }

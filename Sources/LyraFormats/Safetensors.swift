@@ -8,13 +8,11 @@ import LyraTensor
 public struct Safetensors: Sendable {
     /// The longest header that is read: the limit of the format's own library.
     static let headerLimit = 100_000_000
+    /// The most tensors of one file: some times what the largest models have.
+    static let tensorLimit = 65_536
 
     /// All tensors, by name.
     public let tensors: [String: StoredTensor]
-    /// The names of all tensors, sorted.
-    public let names: [String]
-    /// The strings under `__metadata__`.
-    public let metadata: [String: String]
     /// The mapping that the tensors' bytes lie in.
     public let file: MappedFile
 
@@ -25,32 +23,26 @@ public struct Safetensors: Sendable {
 
     /// Reads and checks the header of a mapped file.
     ///
-    /// - Throws: `.format` when the header or an entry is damaged or does not fit the file; `.unsupported` for a dtype that
-    ///   lyra does not read. The message names file, tensor and offsets.
+    /// Of a tensor whose dtype lyra does not read, only the place is checked; its type is `other`. Memory is bounded by the
+    /// number of tensors, whatever the header's size.
+    /// - Throws: `.format` when the header or an entry is damaged or does not fit the file, `.unsupported` for more than 65,536
+    ///   tensors. The message names file, tensor and offsets.
     public init(file: MappedFile) throws {
         let dataStart = try Self.dataStart(in: file)
         let text = UnsafeRawBufferPointer(rebasing: file.bytes[8..<dataStart])
         guard text.first == UInt8(ascii: "{") else {
             throw LyraError(.format, "\(file.path): the safetensors header at byte 8 does not begin with '{'")
         }
-        let header = try JSONFile.decode(SafetensorsHeader.self, from: text, source: "\(file.path): safetensors header")
-
         let data = UnsafeRawBufferPointer(rebasing: file.bytes[dataStart...])
-        var tensors: [String: StoredTensor] = [:]
-        var ranges: [(name: String, range: Range<Int>)] = []
-        for (name, entry) in header.entries {
-            let (type, range) = try entry.checked(name: name, dataCount: data.count, source: file.path)
-            tensors[name] = StoredTensor(
-                name: name, type: type, shape: entry.shape, bytes: UnsafeRawBufferPointer(rebasing: data[range]),
-                owner: file, source: file.path)
-            ranges.append((name, range))
+        tensors = try JSONScanner.read(text, source: "\(file.path): safetensors header") {
+            try Self.tensors(&$0, data: data, file: file)
         }
-        try Self.checkCover(ranges, dataCount: data.count, source: file.path)
-        self.tensors = tensors
-        self.names = tensors.keys.sorted()
-        self.metadata = header.metadata
         self.file = file
+        try Self.checkCover(tensors.values, data: data, source: file.path)
     }
+
+    /// The names of all tensors, sorted.
+    public var names: [String] { tensors.keys.sorted() }
 
     /// The tensor of this name, if the file has it.
     public func tensor(_ name: String) -> StoredTensor? { tensors[name] }
@@ -76,15 +68,44 @@ public struct Safetensors: Sendable {
         return 8 + Int(length)
     }
 
+    private static func tensors(
+        _ scanner: inout JSONScanner, data: UnsafeRawBufferPointer, file: MappedFile
+    ) throws -> [String: StoredTensor] {
+        var tensors: [String: StoredTensor] = [:]
+        try scanner.object { scanner, key in
+            guard let name = String(validating: key, as: UTF8.self) else {
+                throw scanner.error("the name of a tensor is not UTF-8")
+            }
+            guard name != "__metadata__" else {
+                // Strings that say nothing of the tensors.
+                return try scanner.object { scanner, key in
+                    guard try scanner.peek() == UInt8(ascii: "\"") else {
+                        throw scanner.error(
+                            "__metadata__: \(shown(String(decoding: key, as: UTF8.self))) is not a string")
+                    }
+                    try scanner.skip()
+                }
+            }
+            guard tensors.count < tensorLimit else {
+                throw LyraError(.unsupported, "\(file.path): more than \(tensorLimit) tensors in one file")
+            }
+            let entry = try SafetensorsEntry(&scanner, name: name)
+            let tensor = try entry.tensor(name: name, data: data, file: file)
+            guard tensors.updateValue(tensor, forKey: name) == nil else {
+                throw LyraError(.format, "\(file.path): tensor \(shown(name)) is there twice; the file is damaged")
+            }
+        }
+        return tensors
+    }
+
     /// Checks that the tensors follow each other from the first byte of the data to the last.
     private static func checkCover(
-        _ ranges: [(name: String, range: Range<Int>)], dataCount: Int, source: String
+        _ tensors: Dictionary<String, StoredTensor>.Values, data: UnsafeRawBufferPointer, source: String
     ) throws {
-        let ordered = ranges.sorted {
-            ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound)
-        }
         var end = 0
-        for (name, range) in ordered {
+        for (range, name) in tensors.map({ ($0.place(in: data), $0.name) }).sorted(by: {
+            ($0.0.lowerBound, $0.0.upperBound) < ($1.0.lowerBound, $1.0.upperBound)
+        }) {
             guard range.lowerBound == end else {
                 let what =
                     range.lowerBound < end ? "overlaps the tensor before it, which ends" : "leaves a gap after the data"
@@ -95,70 +116,90 @@ public struct Safetensors: Sendable {
             }
             end = range.upperBound
         }
-        guard end == dataCount else {
+        guard end == data.count else {
             throw LyraError(
                 .format,
-                "\(source): \(dataCount - end) data bytes from data byte \(end) on belong to no tensor; the file is damaged"
+                "\(source): \(data.count - end) data bytes from data byte \(end) on belong to no tensor; the file is damaged"
             )
         }
     }
 }
 
-/// The JSON header of a safetensors file, decoded but not yet checked against the file.
-private struct SafetensorsHeader: Decodable {
-    var metadata: [String: String] = [:]
-    var entries: [String: Entry] = [:]
+extension StoredTensor {
+    /// Where the bytes lie, counted from the start of the data that they are in.
+    fileprivate func place(in data: UnsafeRawBufferPointer) -> Range<Int> {
+        guard let start = bytes.baseAddress, let base = data.baseAddress else { return 0..<0 }
+        return start - base..<start - base + bytes.count
+    }
+}
 
-    private struct Name: CodingKey {
-        let stringValue: String
-        var intValue: Int? { nil }
-        init(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { nil }
+/// What the header says of one tensor, not yet checked against the file.
+private struct SafetensorsEntry {
+    let dtype: String
+    let shape: [Int]
+    let offsets: [Int]
+
+    /// The longest name of a dtype in bytes, and the most axes of a tensor, that are read.
+    private static let dtypeLimit = 64
+    private static let axisLimit = 64
+
+    init(_ scanner: inout JSONScanner, name: String) throws {
+        var dtype: String?, shape: [Int]?, offsets: [Int]?
+        try scanner.object { scanner, key in
+            switch String(decoding: key, as: UTF8.self) {
+            case "dtype": dtype = try scanner.text(limit: Self.dtypeLimit)
+            case "shape": shape = try scanner.integers(limit: Self.axisLimit)
+            case "data_offsets": offsets = try scanner.integers(limit: 2)
+            default: try scanner.skip()
+            }
+        }
+        func required<T>(_ value: T?, _ key: String) throws -> T {
+            guard let value else { throw scanner.error("tensor \(shown(name)): the key \(shown(key)) is missing") }
+            return value
+        }
+        self.dtype = try required(dtype, "dtype")
+        self.shape = try required(shape, "shape")
+        self.offsets = try required(offsets, "data_offsets")
     }
 
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.container(keyedBy: Name.self)
-        for name in container.allKeys {
-            if name.stringValue == "__metadata__" {
-                metadata = try container.decode([String: String].self, forKey: name)
-            } else {
-                entries[name.stringValue] = try container.decode(Entry.self, forKey: name)
-            }
+    /// The tensor, once everything about the entry holds.
+    func tensor(name: String, data: UnsafeRawBufferPointer, file: MappedFile) throws -> StoredTensor {
+        let tensor = "\(file.path): tensor \(shown(name))"
+        let type = ElementType.allCases.first { $0.rawValue == dtype && $0.isInSafetensors } ?? .other
+        guard offsets.count == 2, offsets[0] >= 0, offsets[0] <= offsets[1], offsets[1] <= data.count else {
+            throw LyraError(
+                .format,
+                "\(tensor): data_offsets \(offsets) do not lie in the file's \(data.count) data bytes; "
+                    + "the file is damaged or truncated")
         }
+        let count = type == .other ? offsets[1] - offsets[0] : type.byteCount(of: shape)
+        guard count == offsets[1] - offsets[0], ElementType.count(of: shape) != nil else {
+            throw LyraError(
+                .format,
+                "\(tensor): shape \(shape.prefix(16)) of \(shown(dtype)) does not fit its \(offsets[1] - offsets[0]) bytes "
+                    + "at data byte \(offsets[0]); the file is damaged")
+        }
+        return StoredTensor(
+            name: name, type: type, shape: shape,
+            bytes: UnsafeRawBufferPointer(rebasing: data[offsets[0]..<offsets[1]]), owner: file, source: file.path,
+            typeName: dtype)
     }
+}
 
-    struct Entry: Decodable {
-        let dtype: String
-        let shape: [Int]
-        let offsets: [Int]
+extension ElementType {
+    fileprivate var isInSafetensors: Bool { isFloat8 || Self.plain.contains(self) }
+}
 
-        enum CodingKeys: String, CodingKey {
-            case dtype, shape
-            case offsets = "data_offsets"
+extension JSONScanner {
+    /// Reads an array of integers.
+    ///
+    /// - Parameter limit: the most that it may have
+    fileprivate mutating func integers(limit: Int) throws -> [Int] {
+        var integers: [Int] = []
+        try array { scanner in
+            guard integers.count < limit else { throw scanner.error("an array has more than \(limit) numbers") }
+            integers.append(try scanner.integer())
         }
-
-        /// The element type, and the place in the data, once everything about the entry holds.
-        func checked(name: String, dataCount: Int, source: String) throws -> (ElementType, Range<Int>) {
-            let tensor = "\(source): tensor \(shown(name))"
-            guard let type = ElementType.plain.first(where: { $0.rawValue == dtype }) else {
-                throw LyraError(
-                    .unsupported,
-                    "\(tensor) has dtype \(shown(dtype)); lyra reads "
-                        + ElementType.plain.map(\.rawValue).joined(separator: ", "))
-            }
-            guard offsets.count == 2, offsets[0] >= 0, offsets[0] <= offsets[1], offsets[1] <= dataCount else {
-                throw LyraError(
-                    .format,
-                    "\(tensor): data_offsets \(offsets.prefix(4)) do not lie in the file's \(dataCount) data bytes; "
-                        + "the file is damaged or truncated")
-            }
-            guard let bytes = type.byteCount(of: shape), bytes == offsets[1] - offsets[0] else {
-                throw LyraError(
-                    .format,
-                    "\(tensor): shape \(shape.prefix(16)) of \(dtype) does not fit its \(offsets[1] - offsets[0]) bytes at "
-                        + "data byte \(offsets[0]); the file is damaged")
-            }
-            return (type, offsets[0]..<offsets[1])
-        }
+        return integers
     }
 }

@@ -40,8 +40,8 @@ struct TorchValueBuilder {
         self.file = file
         self.storages = storages
         // Every value that the file does not repeat takes at least a byte, and the names in it are spelled out once.
-        valuesLeft = 1024 + pickleSize
-        nameBytesLeft = 65_536 + 16 * pickleSize
+        valuesLeft = min(1024 + pickleSize, PickleMachine.opcodeLimit)
+        nameBytesLeft = min(65_536 + 16 * pickleSize, 2 * PickleMachine.byteLimit)
     }
 
     /// - Parameters:

@@ -7,6 +7,11 @@ struct ZipArchive {
     /// Where the bytes of each entry lie in the file, by the entry's name.
     private(set) var entries: [String: Range<Int>] = [:]
 
+    /// The most entries that are read: some times the tensors of the largest models.
+    private static let entryLimit: UInt64 = 1 << 17
+    /// The fewest bytes that an entry takes in the directory.
+    private static let entrySize = 46
+
     private struct Directory {
         var count: UInt64
         var size: UInt64
@@ -35,8 +40,17 @@ struct ZipArchive {
                 "\(file.path): the zip directory should be \(directory.size) bytes at byte \(directory.offset), beyond the "
                     + "end of the file at \(file.bytes.count); it is damaged")
         }
+        guard directory.count <= UInt64(size / Self.entrySize) else {
+            throw LyraError(
+                .format,
+                "\(file.path): the zip directory of \(size) bytes cannot hold \(directory.count) entries; it is damaged")
+        }
+        guard directory.count <= Self.entryLimit else {
+            throw LyraError(
+                .unsupported,
+                "\(file.path): \(directory.count) entries in a zip archive; \(Self.entryLimit) are the most")
+        }
         var cursor = try ByteCursor(file, start..<start + size, part: "the zip directory")
-        // Every entry takes bytes of the directory, so a count that is too large ends in an error, not in memory.
         var read: UInt64 = 0
         while read < directory.count {
             let (name, range) = try Self.entry(&cursor, in: file)

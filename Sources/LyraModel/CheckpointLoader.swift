@@ -53,20 +53,20 @@ final class CheckpointLoader {
         try FileSystem.checkPath(path)
         if let towers = options.towers {
             try FileSystem.checkPath(towers)
-            guard FileSystem.isDirectory(towers) else {
+            guard try FileSystem.isDirectory(towers) else {
                 throw LyraError(.missing, "\(towers): there is no such directory; it was to hold the towers")
             }
         }
-        if FileSystem.isDirectory(path) {
-            guard FileSystem.isFile(FileSystem.join(path, "config.json")) else {
+        if try FileSystem.isDirectory(path) {
+            guard try FileSystem.isFile(FileSystem.join(path, "config.json")) else {
                 throw LyraError(.missing, "\(path): not a checkpoint directory: it has no config.json")
             }
-            source = DirectorySource(path, options)
-        } else if FileSystem.isFile(path) {
+            source = try DirectorySource(path, options)
+        } else if try FileSystem.isFile(path) {
             source = try OneFileSource(path, options)
         } else {
-            let reason =
-                FileSystem.isSpecial(path) ? "not a regular file or directory" : "there is no such file or directory"
+            let isSpecial = try FileSystem.isSpecial(path)
+            let reason = isSpecial ? "not a regular file or directory" : "there is no such file or directory"
             throw LyraError(
                 .missing, "\(path): \(reason); a checkpoint is a directory with a config.json, or a GGUF file")
         }
@@ -117,30 +117,46 @@ final class CheckpointLoader {
     /// The bytes of a part's text, and what messages call it.
     func text(_ part: ModelPart, _ files: any PartFiles, _ name: String) throws -> NamedBytes {
         let bytes = try files.text(name)
-        noteRead(files.path(name))
+        try noteRead(files.path(name))
         contents.texts.append((part.folder + name, bytes))
         return NamedBytes(name: files.path(name), bytes: bytes)
     }
 
+    /// Looks at the keys of a configuration: the text, what messages call it, and who is told.
+    typealias KeyCheck = (JSONValue, String, (String) -> Void) throws -> Void
+
     /// A part's JSON text, decoded.
+    ///
+    /// - Parameter check: refuses keys that change the numbers and are not computed
     func decode<T: Decodable>(
-        _ type: T.Type, _ part: ModelPart, _ files: any PartFiles, _ name: String
+        _ type: T.Type, _ part: ModelPart, _ files: any PartFiles, _ name: String, check: KeyCheck
     ) throws -> T {
         let text = try text(part, files, name)
-        return try text.bytes.withUnsafeBytes { try JSONFile.decode(type, from: $0, source: text.name) }
+        let value = try text.bytes.withUnsafeBytes { try JSONFile.decode(type, from: $0, source: text.name) }
+        try checkKeys(text, check)
+        return value
+    }
+
+    /// The same without decoding.
+    func checkKeys(_ text: NamedBytes, _ check: KeyCheck) throws {
+        try check(try text.bytes.withUnsafeBytes { try JSONValue($0, source: text.name) }, text.name, options.note)
     }
 
     private func readConfiguration() throws -> LyraConfiguration {
         let configuration =
-            try source.language?.configuration() ?? decode(LyraConfiguration.self, .main, source.main, "config.json")
+            try source.language?.configuration(note: options.note)
+            ?? decode(
+                LyraConfiguration.self, .main, source.main, "config.json", check: ConfigurationChecks.main)
         try configuration.validate(source.language == nil ? source.main.path("config.json") : origin)
         return configuration
     }
 
     private func readGenerationDefaults() throws -> GenerationDefaults {
         let name = "generation_config.json"
-        guard source.main.has(name) else { return GenerationDefaults() }
-        let defaults = try decode(GenerationDefaults.self, .main, source.main, name)
+        guard try source.main.has(name) else { return GenerationDefaults() }
+        let defaults = try decode(GenerationDefaults.self, .main, source.main, name) {
+            try KnownKeys.generation.check($0, $1, note: $2)
+        }
         try defaults.validate(source.main.path(name))
         return defaults
     }
@@ -159,8 +175,10 @@ final class CheckpointLoader {
 
     private func tokenizerOfTexts() throws -> Tokenizer {
         let files = source.main
-        func optional(_ name: String) throws -> NamedBytes? { files.has(name) ? try text(.main, files, name) : nil }
-        if !files.has("vocab.json"), let whole = try optional("tokenizer.json") {
+        func optional(_ name: String) throws -> NamedBytes? {
+            try files.has(name) ? text(.main, files, name) : nil
+        }
+        if try !files.has("vocab.json"), let whole = try optional("tokenizer.json") {
             return try Tokenizer(tokenizerJSON: whole)
         }
         return try Tokenizer(
@@ -183,7 +201,7 @@ final class CheckpointLoader {
     /// The tensors of a part's files.
     func tensors(_ files: any PartFiles) throws -> [String: StoredTensor] {
         let tensors = try files.tensors()
-        if let index = files.index { noteRead(index) }
+        if let index = files.index { try noteRead(index) }
         noteRead(tensors)
         return tensors
     }
@@ -194,8 +212,8 @@ final class CheckpointLoader {
         }
     }
 
-    private func noteRead(_ path: String) {
-        if let file = FileIdentity(path: path) { contents.files.insert(file) }
+    private func noteRead(_ path: String) throws {
+        if let file = try FileIdentity(path: path) { contents.files.insert(file) }
     }
 
     /// Tensors of one file or directory, to be multiplied as the options say.
@@ -237,7 +255,9 @@ final class CheckpointLoader {
     private func findAdapters() throws -> [Adapter] {
         try source.adapters().enumerated().map { index, found in
             let file = "adapter_config.json"
-            let configuration = try decode(AdapterConfiguration.self, .adapter(index), found.files, file)
+            let configuration = try decode(AdapterConfiguration.self, .adapter(index), found.files, file) {
+                try KnownKeys.adapter.check($0, $1, note: $2)
+            }
             try configuration.validate(found.files.path(file))
             let tensors = try tensors(found.files)
             record("adapter \(found.name)", found.files.origin, Array(tensors.values))

@@ -20,7 +20,7 @@ public struct CheckpointWriter {
     ///   until then is removed. `.argument` for what is no path.
     public func write() throws {
         try FileSystem.checkPath(directory)
-        guard FileSystem.entries(of: directory).isEmpty else {
+        guard try FileSystem.entries(of: directory).isEmpty else {
             throw LyraError(.io, "\(directory): the directory is not empty; name one that is, or that is not there yet")
         }
         do { try writeAll() } catch {
@@ -69,8 +69,11 @@ public struct CheckpointWriter {
             partial = FileSystem.join(partial, String(Substring(part)))
             if withSystemPath(partial, { mkdir($0, 0o777) }) == 0 {
                 made.directories.append(partial)
-            } else if !FileSystem.isDirectory(partial) {
-                throw LyraError(.io, "\(partial): cannot make the directory: \(String(cString: strerror(errno)))")
+                continue
+            }
+            let code = errno
+            guard try FileSystem.isDirectory(partial) else {
+                throw LyraError(.io, "\(partial): cannot make the directory: \(String(cString: strerror(code)))")
             }
         }
     }

@@ -9,9 +9,10 @@ struct DirectorySource: ModelSource {
     private let givenVocoder: String?
 
     /// - Parameter path: the directory; or a file, beside which towers may lie
-    init(_ path: String, _ options: CheckpointOptions) {
+    /// - Throws: `LyraError.io` if the system does not say which of them it is.
+    init(_ path: String, _ options: CheckpointOptions) throws {
         origin = path
-        finder = TowerFinder(checkpoint: path, extra: options.towers)
+        finder = try TowerFinder(checkpoint: path, extra: options.towers)
         givenVocoder = options.vocoder
     }
 
@@ -19,23 +20,23 @@ struct DirectorySource: ModelSource {
     var language: LanguageMetadata? { nil }
 
     /// Every subdirectory with an adapter_config.json.
-    func adapters() -> [AdapterFiles] {
-        FileSystem.entries(of: origin).compactMap { entry in
+    func adapters() throws -> [AdapterFiles] {
+        try FileSystem.entries(of: origin).compactMap { entry in
             let folder = DirectoryFiles(FileSystem.join(origin, entry), stem: "adapter_model")
-            guard folder.has("adapter_config.json") else { return nil }
+            guard try folder.has("adapter_config.json") else { return nil }
             let projector = folder.path("non_lora_trainables.bin")
             return AdapterFiles(
                 name: Checkpoint.adapterName(directory: entry), files: folder,
-                projector: FileSystem.isFile(projector) ? TorchFiles(projector) : nil)
+                projector: try FileSystem.isFile(projector) ? TorchFiles(projector) : nil)
         }
     }
 
-    func tower(_ part: ModelPart, _ name: String) -> TowerFiles {
+    func tower(_ part: ModelPart, _ name: String) throws -> TowerFiles {
         let candidates = finder.candidates(name)
         if part == .soundTower {
-            return TowerFiles(tensors: finder.file(name).map { TorchFiles($0) }, texts: nil, candidates: candidates)
+            return TowerFiles(tensors: try finder.file(name).map { TorchFiles($0) }, texts: nil, candidates: candidates)
         }
-        let folder = finder.directory(name).map { DirectoryFiles($0) }
+        let folder = try finder.directory(name).map { DirectoryFiles($0) }
         return TowerFiles(tensors: folder, texts: folder, candidates: candidates)
     }
 
@@ -60,9 +61,9 @@ struct DirectoryFiles: PartFiles {
     }
 
     func path(_ name: String) -> String { FileSystem.join(origin, name) }
-    func has(_ name: String) -> Bool { FileSystem.isFile(path(name)) }
+    func has(_ name: String) throws -> Bool { try FileSystem.isFile(path(name)) }
     func text(_ name: String) throws -> [UInt8] {
-        try MappedFile.contents(path: path(name), limit: JSONFile.sizeLimit)
+        try MappedFile.contents(path: path(name), limit: JSONFile.limit(of: name))
     }
     func tensors() throws -> [String: StoredTensor] {
         try ShardedSafetensors(directory: origin, stem: stem).tensors
@@ -82,9 +83,9 @@ struct TorchFiles: PartFiles {
     }
 
     func path(_ name: String) -> String { FileSystem.join(FileSystem.parent(of: origin), name) }
-    func has(_ name: String) -> Bool { FileSystem.isFile(path(name)) }
+    func has(_ name: String) throws -> Bool { try FileSystem.isFile(path(name)) }
     func text(_ name: String) throws -> [UInt8] {
-        try MappedFile.contents(path: path(name), limit: JSONFile.sizeLimit)
+        try MappedFile.contents(path: path(name), limit: JSONFile.limit(of: name))
     }
     func tensors() throws -> [String: StoredTensor] { try TorchFile(path: origin).tensors(under: keys) }
 }

@@ -21,7 +21,7 @@ public struct LyraConfiguration: Decodable, Sendable {
     enum CodingKeys: String, CodingKey {
         case compress_gap, keep_rate, mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type,
             speech_encoder_ds_rate, speech_norm,
-            speech_generator_type, eos_token_id
+            speech_generator_type, eos_token_id, text_config
     }
 
     public init(from decoder: any Swift.Decoder) throws {
@@ -41,7 +41,9 @@ public struct LyraConfiguration: Decodable, Sendable {
         generator =
             try container.decodeIfPresent(String.self, forKey: .speech_generator_type) == nil
             ? nil : SpeechGeneratorConfiguration(from: decoder)
-        endTokens = try container.decodeIfPresent(OneOrMany.self, forKey: .eos_token_id)?.values ?? []
+        endTokens =
+            try container.decodeIfPresent(OneOrMany.self, forKey: .eos_token_id)?.values
+            ?? container.decodeIfPresent(EndTokens.self, forKey: .text_config)?.eos_token_id?.values ?? []
         if let gap = try container.decodeIfPresent(Int.self, forKey: .compress_gap),
             let keep = try container.decodeIfPresent(Float.self, forKey: .keep_rate)
         {
@@ -91,34 +93,48 @@ public struct DecoderConfiguration: Decodable, Sendable {
 
     enum CodingKeys: String, CodingKey {
         case hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, intermediate_size, vocab_size
-        case rms_norm_eps, rope_theta, rope_scaling, tie_word_embeddings, max_position_embeddings
+        case rms_norm_eps, rope_theta, rope_scaling, rope_parameters, tie_word_embeddings, max_position_embeddings
+        case text_config
     }
 
-    struct RopeScaling: Decodable {
-        var type: String?
-        var rope_type: String?
-        var mrope_section: [Int]?
-    }
-
+    /// Reads the keys at the top level or, as newer files have them, under `text_config`; those of the positions also in
+    /// `rope_scaling` or `rope_parameters`. A key that stands in several places must say the same.
     public init(from decoder: any Swift.Decoder) throws {
-        let container = try decoder.container(keyedBy: CodingKeys.self)
-        hiddenSize = try container.decode(Int.self, forKey: .hidden_size)
-        layers = try container.decode(Int.self, forKey: .num_hidden_layers)
-        heads = try container.decode(Int.self, forKey: .num_attention_heads)
-        kvHeads = try container.decodeIfPresent(Int.self, forKey: .num_key_value_heads) ?? heads
-        intermediateSize = try container.decode(Int.self, forKey: .intermediate_size)
-        vocabularySize = try container.decode(Int.self, forKey: .vocab_size)
-        rmsEpsilon = try container.decodeIfPresent(Float.self, forKey: .rms_norm_eps) ?? 1e-6
-        ropeTheta = try container.decodeIfPresent(Double.self, forKey: .rope_theta) ?? 1e6
-        let scaling = try container.decodeIfPresent(RopeScaling.self, forKey: .rope_scaling)
-        mropeSections = scaling?.mrope_section ?? []
-        for kind in [scaling?.type, scaling?.rope_type] where !["mrope", "default", nil].contains(kind) {
-            throw DecodingError.dataCorruptedError(
-                forKey: .rope_scaling, in: container,
-                debugDescription: "rope scaling of type \(kind ?? "") is not supported; mrope or default is")
+        let outer = try decoder.container(keyedBy: CodingKeys.self)
+        let inner = try outer.decodeIfPresent(JSONObject.self, forKey: .text_config)
+            .map { _ in try outer.nestedContainer(keyedBy: CodingKeys.self, forKey: .text_config) }
+        let places = [outer] + (inner.map { [$0] } ?? [])
+        func find<T: Decodable & Equatable>(_ type: T.Type, _ key: CodingKeys) throws -> T? {
+            try Self.same(places.compactMap { try $0.decodeIfPresent(type, forKey: key) }, key, in: outer)
         }
-        tiesEmbeddings = try container.decodeIfPresent(Bool.self, forKey: .tie_word_embeddings) ?? false
-        contextLength = try container.decodeIfPresent(Int.self, forKey: .max_position_embeddings) ?? 32768
+        func need(_ key: CodingKeys) throws -> Int { try find(Int.self, key) ?? outer.decode(Int.self, forKey: key) }
+        hiddenSize = try need(.hidden_size)
+        layers = try need(.num_hidden_layers)
+        heads = try need(.num_attention_heads)
+        kvHeads = try find(Int.self, .num_key_value_heads) ?? heads
+        intermediateSize = try need(.intermediate_size)
+        vocabularySize = try need(.vocab_size)
+        rmsEpsilon = try find(Float.self, .rms_norm_eps) ?? 1e-6
+        let ropes = try places.flatMap { place in
+            try [CodingKeys.rope_scaling, .rope_parameters].compactMap {
+                try place.decodeIfPresent(RopeParameters.self, forKey: $0)
+            }
+        }.flatMap { [$0] + $0.layers }
+        let thetas = try places.compactMap { try $0.decodeIfPresent(Double.self, forKey: .rope_theta) }
+        ropeTheta = try Self.same(thetas + ropes.compactMap(\.theta), .rope_theta, in: outer) ?? 1e6
+        mropeSections = try Self.same(ropes.compactMap(\.sections), .rope_scaling, in: outer) ?? []
+        tiesEmbeddings = try find(Bool.self, .tie_word_embeddings) ?? false
+        contextLength = try find(Int.self, .max_position_embeddings) ?? 32768
+    }
+
+    /// The one value that all places have; nil if there are none.
+    private static func same<T: Equatable>(
+        _ values: [T], _ key: CodingKeys, in container: KeyedDecodingContainer<CodingKeys>
+    ) throws -> T? {
+        guard let other = values.first(where: { $0 != values[0] }) else { return values.first }
+        throw DecodingError.dataCorruptedError(
+            forKey: key, in: container,
+            debugDescription: "\(values[0]) at one place and \(other) at another; which is meant?")
     }
 
     public init(
@@ -213,6 +229,11 @@ public struct SpeechGeneratorConfiguration: Decodable, Sendable {
         try bounds.require(
             dim % heads == 0 && dim / heads % 2 == 0, "the generator's dim must be an even multiple of its heads")
     }
+}
+
+/// The end tokens of a `text_config`.
+private struct EndTokens: Decodable {
+    var eos_token_id: OneOrMany?
 }
 
 /// `7` or `[7, 8]`, as `eos_token_id` comes.

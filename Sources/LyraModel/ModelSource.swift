@@ -23,7 +23,8 @@ protocol PartFiles {
     var origin: String { get }
     /// What messages call the text of this name.
     func path(_ name: String) -> String
-    func has(_ name: String) -> Bool
+    /// - Throws: `LyraError.io` if the system does not say.
+    func has(_ name: String) throws -> Bool
     /// - Throws: `LyraError.missing` if there is no such text; `.io` if it cannot be read; `.format` if it is too long.
     func text(_ name: String) throws -> [UInt8]
     /// - Throws: `LyraError` that names the file and what is wrong with it.
@@ -48,7 +49,8 @@ protocol ModelSource {
     /// - Parameters:
     ///   - part: `speechTower`, `visionTower` or `soundTower`
     ///   - name: what config.json calls it
-    func tower(_ part: ModelPart, _ name: String) -> TowerFiles
+    /// - Throws: `LyraError.io` if the system does not say whether it is there.
+    func tower(_ part: ModelPart, _ name: String) throws -> TowerFiles
     /// The caller's, or else the one that is found; nil if there is none.
     ///
     /// - Parameter check: asked while it is looked for; throws to give up

@@ -8,7 +8,7 @@ extension CheckpointLoader {
         _ main: TensorTable, _ configuration: LyraConfiguration, _ adapters: [Adapter]
     ) throws -> Checkpoint.Part<SpeechInput> {
         guard let name = configuration.speechTower else { return absentByConfiguration("hear", "mm_speech_tower") }
-        let found = source.tower(.speechTower, name)
+        let found = try source.tower(.speechTower, name)
         let inside = main.subtable(under: ["model.speech_tower.speech_tower."], holding: "conv1.weight")
         let outside = try inside == nil ? found.tensors.map { try whisperTable($0) } : nil
         guard let tower = inside ?? outside else {
@@ -51,10 +51,13 @@ extension CheckpointLoader {
         _ texts: (any PartFiles)?, _ tower: TensorTable
     ) throws -> (WhisperConfiguration, MelConfiguration) {
         if let texts {
-            let whisper = try decode(WhisperConfiguration.self, .speechTower, texts, "config.json")
+            let whisper = try decode(WhisperConfiguration.self, .speechTower, texts, "config.json") {
+                try KnownKeys.whisper.check($0, $1, note: $2)
+            }
             try whisper.validate(texts.path("config.json"))
             let file = try text(.speechTower, texts, "preprocessor_config.json")
             let features = try MelConfiguration(json: file.bytes, source: file.name)
+            try checkKeys(file) { try KnownKeys.features.check($0, $1, note: $2) }
             guard features.melCount == whisper.mels, features.frameCount == 2 * whisper.positions else {
                 throw LyraError(
                     .format,
@@ -83,7 +86,9 @@ extension CheckpointLoader {
         record("vocoder", files.origin, Array(tensors.values))
         let table = table(files.origin, tensors)
         keep(.vocoder, table)
-        let vocoder = try decode(VocoderConfiguration.self, .vocoder, files, "config.json")
+        let vocoder = try decode(VocoderConfiguration.self, .vocoder, files, "config.json") {
+            try KnownKeys.vocoder.check($0, $1, note: $2)
+        }
         let file = files.path("config.json")
         try vocoder.validate(source: file)
         guard vocoder.numEmbeddings >= generator.units else {

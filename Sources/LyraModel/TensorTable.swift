@@ -24,6 +24,12 @@ struct TensorTable: WeightSource {
         guard let tensor = tensors[name] else {
             throw LyraError(.missing, "\(origin): there is no tensor \(name)")
         }
+        guard tensor.type != .other else {
+            throw LyraError(
+                .unsupported,
+                "\(tensor.source): tensor \(shown(tensor.name)) is of type \(shown(tensor.typeName)), which lyra does not "
+                    + "read; convert the checkpoint to BF16, F16 or F32")
+        }
         guard tensor.shape == shape else {
             throw LyraError(
                 .format,

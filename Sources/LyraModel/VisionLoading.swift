@@ -8,7 +8,7 @@ extension CheckpointLoader {
         _ main: TensorTable, _ configuration: LyraConfiguration
     ) throws -> Checkpoint.Part<VisionInput> {
         guard let name = configuration.visionTower else { return absentByConfiguration("see", "mm_vision_tower") }
-        let found = source.tower(.visionTower, name)
+        let found = try source.tower(.visionTower, name)
         let inside = main.subtable(under: ["model.vision_tower.vision_tower."], holding: "patch_embed.proj.weight")
         let outside = try inside == nil ? found.tensors.map { try visionTable($0) } : nil
         guard let tower = inside ?? outside else {
@@ -56,7 +56,8 @@ extension CheckpointLoader {
             )
             return vision
         }
-        let vision = try decode(VisionConfiguration.self, .visionTower, texts, "config.json")
+        let vision = try decode(
+            VisionConfiguration.self, .visionTower, texts, "config.json", check: ConfigurationChecks.vision)
         try vision.validate(texts.path("config.json"))
         return vision
     }
@@ -67,8 +68,10 @@ extension CheckpointLoader {
     ) throws -> ImagePreparation {
         let name = "preprocessor_config.json"
         var images = ImageConfiguration()
-        if let texts, texts.has(name) {
-            images = try decode(ImageConfiguration.self, .visionTower, texts, name)
+        if let texts, try texts.has(name) {
+            images = try decode(ImageConfiguration.self, .visionTower, texts, name) {
+                try KnownKeys.images.check($0, $1, note: $2)
+            }
             try images.validate(texts.path(name))
         }
         guard images.patch == vision.patch, images.temporalPatch == vision.temporalPatch, images.merge == vision.merge

@@ -17,15 +17,34 @@ public protocol WeightSource {
 extension WeightSource {
     /// A matrix `[outputs, inputs…]`, which stays where it is stored unless it is in blocks or to be fast.
     func weight(_ name: String, _ shape: [Int]) throws -> Weight {
-        let stored = try tensor(name, shape)
+        let stored = try unscaled(name, shape)
         let weight = try Weight(stored).prepared(for: precision)
         // A packed one is a copy: what was read of the file need not stay in memory beside it.
         if weight.isPacked { (stored.owner as? MappedFile)?.dropResidentPages(of: stored.bytes) }
         return weight
     }
 
+    /// The tensor, unless it is one of 8-bit floats that numbers elsewhere are to be multiplied by.
+    ///
+    /// - Throws: as `tensor`; `LyraError.unsupported`, with the name of the scale, for such a tensor.
+    private func unscaled(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+        let stored = try tensor(name, shape)
+        guard stored.type.isFloat8 else { return stored }
+        let module = name.split(separator: ".").dropLast().map { $0 + "." }.joined()
+        let scales =
+            ["_scale", "_scale_inv", "_scale_2", "_scales", "_global_scale", "_zero_point"].map { name + $0 }
+            + ["scale", "scale_inv", "scales", "scale_weight", "input_scale", "input_scale_inv", "scale_input"].map {
+                module + $0
+            }
+        guard let scale = scales.first(where: contains) else { return stored }
+        throw LyraError(
+            .unsupported,
+            "\(stored.source): tensor \(shown(stored.name)) is \(stored.typeName) with the scale \(shown(scale)), which lyra "
+                + "does not apply; convert the checkpoint to BF16")
+    }
+
     /// A small tensor (a norm's weight, a bias) copied out as floats.
-    func floats(_ name: String, _ shape: [Int]) throws -> [Float] { try tensor(name, shape).floats() }
+    func floats(_ name: String, _ shape: [Int]) throws -> [Float] { try unscaled(name, shape).floats() }
 }
 
 /// A source under a prefix: `blocks.0.` before every name.

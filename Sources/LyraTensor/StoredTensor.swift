@@ -12,13 +12,21 @@ public enum ElementType: String, Sendable, CaseIterable {
     case int8 = "I8"
     case uint8 = "U8"
     case bool = "BOOL"
+    /// 4 bits of exponent, 3 of mantissa, no infinities: PyTorch's float8_e4m3fn.
+    case float8E4M3 = "F8_E4M3"
+    /// 5 bits of exponent, 2 of mantissa, with infinities.
+    case float8E5M2 = "F8_E5M2"
     case q8_0 = "Q8_0"
     case q4_0 = "Q4_0"
     case q4_k = "Q4_K"
     case q6_k = "Q6_K"
+    /// A type that lyra does not read: `StoredTensor.typeName` says which.
+    case other
 
-    /// Those of one element each: what safetensors and torch files hold.
-    public static let plain = allCases.filter { $0.blockElements == 1 }
+    /// Those of one element each that safetensors and torch files have in common.
+    public static let plain = allCases.filter { $0.blockElements == 1 && !$0.isFloat8 && $0 != .other }
+
+    public var isFloat8: Bool { self == .float8E4M3 || self == .float8E5M2 }
 
     /// Elements of one block; 1 for a plain type. The last axis of a tensor is a multiple of it.
     public var blockElements: Int {
@@ -35,7 +43,7 @@ public enum ElementType: String, Sendable, CaseIterable {
         case .float64, .int64: 8
         case .float32, .int32: 4
         case .float16, .bfloat16, .int16: 2
-        case .int8, .uint8, .bool: 1
+        case .int8, .uint8, .bool, .float8E4M3, .float8E5M2, .other: 1
         case .q8_0: 34
         case .q4_0: 18
         case .q4_k: 144
@@ -47,7 +55,7 @@ public enum ElementType: String, Sendable, CaseIterable {
 /// A tensor as it lies in a file: typed, contiguous, row-major, read-only bytes, usually in mapped memory.
 ///
 /// A reader makes one only after it has checked that `bytes.count` is the product of `shape` times the element's size,
-/// and of a block type that the last axis is a multiple of the block.
+/// and of a block type that the last axis is a multiple of the block. Of a tensor of the type `other` only the place is known.
 /// The bytes live as long as `owner` does; they may be unaligned.
 public struct StoredTensor: @unchecked Sendable {
     public let name: String
@@ -58,9 +66,13 @@ public struct StoredTensor: @unchecked Sendable {
     public let owner: AnyObject
     /// The file it came from, for error messages.
     public let source: String
+    /// What the file calls the type.
+    public let typeName: String
 
+    /// - Parameter typeName: what the file calls the type; by default what lyra does
     public init(
-        name: String, type: ElementType, shape: [Int], bytes: UnsafeRawBufferPointer, owner: AnyObject, source: String
+        name: String, type: ElementType, shape: [Int], bytes: UnsafeRawBufferPointer, owner: AnyObject, source: String,
+        typeName: String? = nil
     ) {
         self.name = name
         self.type = type
@@ -68,6 +80,7 @@ public struct StoredTensor: @unchecked Sendable {
         self.bytes = bytes
         self.owner = owner
         self.source = source
+        self.typeName = typeName ?? type.rawValue
     }
 
     /// Number of elements.

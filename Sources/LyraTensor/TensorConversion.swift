@@ -39,10 +39,12 @@ extension StoredTensor {
             for index in 0..<elements.count {
                 floats[index] = Float(bytes.loadUnaligned(fromByteOffset: index * 8, as: Double.self))
             }
+        } else if type.isFloat8 {
+            widenFloat8(elements, to: floats)
         } else if let kernel = type.kernelType {
             if let base = bytes.baseAddress { lk_widen(floats, base, kernel, elements.count) }
         } else {
-            throw LyraError(.unsupported, "\(source): tensor \(name) is \(type.rawValue); a floating type was expected")
+            throw LyraError(.unsupported, "\(source): tensor \(name) is \(typeName); a floating type was expected")
         }
     }
 }

@@ -18,16 +18,17 @@ public struct Weight: @unchecked Sendable {
     public let byteCount: Int
 
     /// Takes the first axis of `stored` as outputs and all others together as inputs. Blocks are packed, with the pool's
-    /// threads; other types stay where they are.
+    /// threads, and floats of 8 bits become BF16; other types stay where they are.
     ///
     /// - Throws: `LyraError.unsupported` for an element type that the kernels do not read, naming file and tensor;
     ///   `LyraError.memory` if there is no room for the packed form.
     public init(_ stored: StoredTensor) throws {
+        let stored = try stored.wideningFloat8()
         guard let type = stored.type.kernelType else {
             throw LyraError(
                 .unsupported,
-                "\(stored.source): tensor \(stored.name) is \(stored.type.rawValue); weights must be F32, F16, BF16, "
-                    + "Q8_0, Q4_0, Q4_K or Q6_K")
+                "\(stored.source): tensor \(stored.name) is \(stored.typeName); weights must be F32, F16, BF16, "
+                    + "F8_E4M3, F8_E5M2, Q8_0, Q4_0, Q4_K or Q6_K")
         }
         let outputs = stored.shape.first ?? 1
         let inputs = stored.shape.dropFirst().reduce(1) { (product: Int, length: Int) -> Int in
@@ -180,8 +181,14 @@ extension StoredTensor {
         if type == .float64 {
             return (0..<count).map { Float(bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Double.self)) }
         }
+        if type.isFloat8 {
+            return [Float](unsafeUninitializedCapacity: count) { buffer, written in
+                if let destination = buffer.baseAddress { widenFloat8(0..<count, to: destination) }
+                written = count
+            }
+        }
         guard let kernel = type.kernelType else {
-            throw LyraError(.unsupported, "\(source): tensor \(name) is \(type.rawValue); a floating type was expected")
+            throw LyraError(.unsupported, "\(source): tensor \(name) is \(typeName); a floating type was expected")
         }
         return [Float](unsafeUninitializedCapacity: count) { buffer, written in
             if let destination = buffer.baseAddress, let bytes = bytes.baseAddress {

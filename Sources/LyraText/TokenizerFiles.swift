@@ -4,9 +4,7 @@ import LyraTensor
 extension VocabularyBuilder {
     /// `vocab.json`: one object, token → id.
     mutating func readVocabulary(_ file: NamedBytes) throws {
-        var scanner = JSONScanner(file)
-        try readVocabulary(&scanner, source: file.name)
-        try scanner.end()
+        try file.scan { try readVocabulary(&$0, source: file.name) }
     }
 
     private mutating func readVocabulary(_ scanner: inout JSONScanner, source: String) throws {
@@ -36,26 +34,26 @@ extension VocabularyBuilder {
 
     /// `added_tokens.json`: one object, content → id. It does not say which tokens are special; all are taken to be.
     mutating func readAddedTokens(_ file: NamedBytes) throws {
-        var scanner = JSONScanner(file)
-        try scanner.object { scanner, content in
-            try addAdded(AddedToken(content: content, id: try scanner.integer()), source: file.name)
+        try file.scan { scanner in
+            try scanner.object { scanner, content in
+                try addAdded(AddedToken(content: content, id: try scanner.integer()), source: file.name)
+            }
         }
-        try scanner.end()
     }
 
     /// `tokenizer_config.json`: its `added_tokens_decoder`, if there is one; the rest does not concern encoding.
     mutating func readConfiguration(_ file: NamedBytes) throws {
-        var scanner = JSONScanner(file)
-        try scanner.object { scanner, key in
-            guard key.elementsEqual("added_tokens_decoder".utf8) else { return try scanner.skip() }
+        try file.scan { scanner in
             try scanner.object { scanner, key in
-                guard let id = Int(String(decoding: key, as: UTF8.self)) else {
-                    throw scanner.error("a key of added_tokens_decoder is not a token id")
+                guard key.elementsEqual("added_tokens_decoder".utf8) else { return try scanner.skip() }
+                try scanner.object { scanner, key in
+                    guard let id = Int(String(decoding: key, as: UTF8.self)) else {
+                        throw scanner.error("a key of added_tokens_decoder is not a token id")
+                    }
+                    try readAddedToken(&scanner, id: id, source: file.name)
                 }
-                try readAddedToken(&scanner, id: id, source: file.name)
             }
         }
-        try scanner.end()
     }
 
     /// One entry of `added_tokens` or `added_tokens_decoder`. Contents are looked for before the text is normalised.
@@ -83,21 +81,21 @@ extension VocabularyBuilder {
 
     /// `tokenizer.json`. What would make it encode in another way than Qwen2 is refused, not ignored.
     mutating func readTokenizer(_ file: NamedBytes) throws {
-        var scanner = JSONScanner(file)
         var found = false
-        try scanner.object { scanner, key in
-            switch String(decoding: key, as: UTF8.self) {
-            case "added_tokens":
-                try scanner.array { try readAddedToken(&$0, id: nil, source: file.name) }
-            case "normalizer": try Self.checkNormalizer(&scanner, source: file.name)
-            case "pre_tokenizer": try Self.checkPreTokenizer(&scanner, source: file.name)
-            case "model":
-                found = true
-                try readModel(&scanner, source: file.name)
-            default: try scanner.skip()
+        try file.scan { scanner in
+            try scanner.object { scanner, key in
+                switch String(decoding: key, as: UTF8.self) {
+                case "added_tokens":
+                    try scanner.array { try readAddedToken(&$0, id: nil, source: file.name) }
+                case "normalizer": try Self.checkNormalizer(&scanner, source: file.name)
+                case "pre_tokenizer": try Self.checkPreTokenizer(&scanner, source: file.name)
+                case "model":
+                    found = true
+                    try readModel(&scanner, source: file.name)
+                default: try scanner.skip()
+                }
             }
         }
-        try scanner.end()
         guard found else { throw LyraError(.format, "\(file.name): there is no \"model\"") }
     }
 

@@ -50,8 +50,8 @@ import Testing
     @Test func aFileBeyondTheLimitIsRefused() throws {
         let folder = try Folder()
         let path = try folder.write("config.json", [])
-        #expect(truncate(path, JSONFile.sizeLimit + 1) == 0)
-        expect(.format, path, "\(JSONFile.sizeLimit)") { _ = try JSONFile.decode(Config.self, path: path) }
+        #expect(truncate(path, off_t(JSONFile.configurationLimit + 1)) == 0)
+        expect(.format, path, "\(JSONFile.configurationLimit)") { _ = try JSONFile.decode(Config.self, path: path) }
     }
 
     @Test func damageNeverCrashes() throws {

@@ -40,12 +40,57 @@ import Testing
     @Test func filesAndDirectoriesAreToldApart() throws {
         let folder = try Folder()
         let path = try folder.write("a", [1])
-        #expect(FileSystem.isFile(path) && !FileSystem.isDirectory(path))
-        #expect(FileSystem.isDirectory(folder.path) && !FileSystem.isFile(folder.path))
-        #expect(!FileSystem.isFile(path + "b") && !FileSystem.isFile(path + "\0"))
+        #expect(try FileSystem.isFile(path))
+        #expect(try !FileSystem.isDirectory(path))
+        #expect(try FileSystem.isDirectory(folder.path))
+        #expect(try !FileSystem.isFile(folder.path))
+        #expect(try !FileSystem.isFile(path + "b"))
+        #expect(try !FileSystem.isFile(path + "\0"))
+        // ENOTDIR: what is below a file is not there.
+        #expect(try !FileSystem.isFile(path + "/c"))
         #expect(
             FileSystem.join("a", "b") == "a/b" && FileSystem.join("a/", "b") == "a/b" && FileSystem.join("", "b") == "b"
         )
+    }
+}
+
+/// Only ENOENT and ENOTDIR mean that something is not there; these failures hit a superuser, too.
+@Suite struct FailingLookUpTests {
+    /// Questions to the file system about `path`.
+    private let questions: [(String) throws -> Void] = [
+        { _ = try FileSystem.isFile($0) }, { _ = try FileSystem.isDirectory($0) }, { _ = try FileSystem.isSpecial($0) },
+        { _ = try FileSystem.entries(of: $0) }, { _ = try FileSystem.resolved($0) }, { _ = try FileIdentity(path: $0) },
+        { _ = try MappedFile(path: $0) }, { _ = try OutputFile(path: $0) },
+        { _ = try ShardedSafetensors(directory: FileSystem.parent(of: $0), stem: "circle") },
+    ]
+
+    @Test func aCircleOfLinksIsAnErrorWithItsReason() throws {
+        let folder = try Folder()
+        for name in ["circle", "circle.safetensors.index.json"] {
+            try FileManager.default.createSymbolicLink(
+                atPath: folder.path + "/" + name, withDestinationPath: folder.path + "/" + name)
+        }
+        for question in questions {
+            expect(.io, folder.path + "/circle", "Too many levels of symbolic links") {
+                try question(folder.path + "/circle")
+            }
+        }
+    }
+
+    @Test func aNameThatIsTooLongIsAnErrorWithItsReason() throws {
+        let folder = try Folder()
+        for question in questions.dropLast() {
+            expect(.io, folder.path, "File name too long") {
+                try question(folder.path + "/" + String(repeating: "n", count: 256))
+            }
+        }
+    }
+
+    @Test func aShardThatCannotBeLookedAtIsNotAbsent() throws {
+        let folder = try Folder()
+        try FileManager.default.createSymbolicLink(atPath: folder.path + "/s", withDestinationPath: "s")
+        try folder.write("model.safetensors.index.json", #"{"weight_map":{"x":"s"}}"#.utf8)
+        expect(.io, folder.path + "/s", "Too many levels") { _ = try ShardedSafetensors(directory: folder.path) }
     }
 }
 

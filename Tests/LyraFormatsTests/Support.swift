@@ -91,6 +91,7 @@ func damage(_ original: [UInt8], read: (String) throws -> [StoredTensor]) throws
         do {
             for tensor in try read(path) {
                 _ = tensor.bytes.reduce(0) { $0 &+ Int($1) }
+                if tensor.type == .other { continue }
                 #expect(tensor.type.byteCount(of: tensor.shape) == tensor.bytes.count)
             }
         } catch let error as LyraError {

@@ -6,47 +6,8 @@ import Testing
 
 /// Opening checkpoints: whole, in parts, and with something wrong.
 @Suite struct CheckpointTests {
-    /// A copy of a fixture's model whose files can be changed.
-    private final class Copy {
-        let root = NSTemporaryDirectory() + "lyra-checkpoint-\(UUID().uuidString)"
-        var model: String { root + "/lyra" }
-
-        init(_ name: String, zoo: Bool = true) throws {
-            try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)
-            for part in ["lyra"] + (zoo ? ["model_zoo"] : []) {
-                try FileManager.default.copyItem(atPath: Golden.path(name) + "/" + part, toPath: root + "/" + part)
-            }
-        }
-
-        func open(_ options: CheckpointOptions = CheckpointOptions()) throws -> Checkpoint {
-            try withExtendedLifetime(self) { try Checkpoint.open(model, options: options) }
-        }
-
-        deinit { try? FileManager.default.removeItem(atPath: root) }
-
-        /// Replaces `old` by `new` in a text file.
-        func edit(_ file: String, _ old: String, _ new: String) throws {
-            let text = try String(contentsOfFile: root + "/" + file, encoding: .utf8)
-            try #require(text.contains(old), "\(file) does not contain \(old)")
-            try text.replacingOccurrences(of: old, with: new).write(
-                toFile: root + "/" + file, atomically: true, encoding: .utf8)
-        }
-    }
-
-    private func expect(_ code: LyraError.Code, _ parts: String..., open copy: Copy) {
-        do {
-            _ = try copy.open()
-            Issue.record("it opened")
-        } catch let error as LyraError {
-            #expect(error.code == code, "\(error.message)")
-            for part in parts { #expect(error.message.contains(part), "\(error.message)") }
-        } catch {
-            Issue.record("\(error)")
-        }
-    }
-
     @Test func towersAreFoundBesideTheCheckpointAndWhereTheCallerSays() throws {
-        let alone = try Copy("b", zoo: false)
+        let alone = try CheckpointCopy("b", zoo: false)
         for towers in [Golden.path("b") + "/model_zoo", Golden.path("b"), Golden.path("b") + "/model_zoo/audio"] {
             var options = CheckpointOptions()
             options.towers = towers
@@ -55,11 +16,11 @@ import Testing
             #expect(checkpoint.soundInput.isPresent, "\(towers)")
             #expect(checkpoint.visionInput.isPresent == !towers.hasSuffix("audio"), "\(towers)")
         }
-        #expect(try Copy("b").open().speechInput.isPresent)
+        #expect(try CheckpointCopy("b").open().speechInput.isPresent)
     }
 
     @Test func aMissingTowerIsSaidWhenItIsNeeded() throws {
-        let alone = try Copy("b", zoo: false)
+        let alone = try CheckpointCopy("b", zoo: false)
         var notes: [String] = []
         var options = CheckpointOptions()
         options.note = { notes.append($0) }
@@ -81,20 +42,20 @@ import Testing
 
     @Test func aTowerInsideNeedsItsDirectoryOnlyForItsConfiguration() throws {
         // Heads of 16 cannot be derived from shapes, so variant a without its directory does not hear, but opens.
-        let speech = try Copy("a", zoo: false).open().speechInput
+        let speech = try CheckpointCopy("a", zoo: false).open().speechInput
         let error = #expect(throws: LyraError.self) { try speech.get() }
         #expect(error?.code == .missing && error?.message.contains("model_zoo/audio/whisper-tiny") == true)
     }
 
     @Test func featuresThatDoNotFitTheTowerAreRefusedAtOnce() throws {
-        let copy = try Copy("b")
+        let copy = try CheckpointCopy("b")
         try copy.edit(
             "model_zoo/audio/whisper-tiny/preprocessor_config.json", "\"feature_size\": 80", "\"feature_size\": 128")
         expect(.format, "preprocessor_config.json", "128", "80", open: copy)
     }
 
     @Test func tokenizerJSONServesWhereThereIsNoVocabulary() throws {
-        let copy = try Copy("a")
+        let copy = try CheckpointCopy("a")
         for file in ["vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json"] {
             try FileManager.default.removeItem(atPath: copy.model + "/" + file)
         }
@@ -120,54 +81,54 @@ import Testing
             ("\"vocab_size\": 2068", "\"vocab_size\": 0", "vocab_size"), ("{", "[", "config.json"),
         ]
         for (old, new, key) in bad {
-            let copy = try Copy("a")
+            let copy = try CheckpointCopy("a")
             try copy.edit("lyra/config.json", old, new)
             expect(.format, "config.json", key, open: copy)
         }
     }
 
     @Test func shapesThatDoNotFitNameTheTensor() throws {
-        let copy = try Copy("a")
+        let copy = try CheckpointCopy("a")
         try copy.edit("lyra/config.json", "\"intermediate_size\": 128", "\"intermediate_size\": 64")
         expect(.format, "gate_proj.weight", "[128, 64]", "[64, 64]", open: copy)
-        let layers = try Copy("a")
+        let layers = try CheckpointCopy("a")
         try layers.edit("lyra/config.json", "\"num_hidden_layers\": 8", "\"num_hidden_layers\": 9")
         expect(.missing, "model.layers.8.", open: layers)
-        let small = try Copy("b")
+        let small = try CheckpointCopy("b")
         try small.edit("lyra/config.json", "\"vocab_size\": 2062", "\"vocab_size\": 2061")
         expect(.format, "embed_tokens", open: small)
     }
 
     @Test func anAdapterOfAnotherModelIsRefused() throws {
-        let copy = try Copy("b")
+        let copy = try CheckpointCopy("b")
         let target = copy.model + "/speech_lora/adapter_model.safetensors"
         try FileManager.default.removeItem(atPath: target)
         try FileManager.default.copyItem(
             atPath: Golden.path("a") + "/lyra/speech_lora/adapter_model.safetensors", toPath: target)
         expect(.format, "speech_lora", open: copy)
-        let dora = try Copy("b")
+        let dora = try CheckpointCopy("b")
         try dora.edit("lyra/speech_lora/adapter_config.json", "\"use_dora\": false", "\"use_dora\": true")
         expect(.unsupported, "use_dora", open: dora)
-        let fewer = try Copy("b")
+        let fewer = try CheckpointCopy("b")
         try fewer.edit("lyra/config.json", "\"num_hidden_layers\": 6", "\"num_hidden_layers\": 5")
         expect(.format, "no place", open: fewer)
     }
 
     @Test func aTokenizerLargerThanTheEmbeddingIsRefused() throws {
-        let copy = try Copy("a")
+        let copy = try CheckpointCopy("a")
         try copy.edit("lyra/added_tokens.json", "2061", "2099")
         try FileManager.default.removeItem(atPath: copy.model + "/tokenizer_config.json")
         expect(.format, "tokenizer", "2100", open: copy)
     }
 
     @Test func whatIsNotThereIsMissing() throws {
-        let gone = try Copy("a")
+        let gone = try CheckpointCopy("a")
         try FileManager.default.removeItem(atPath: gone.model)
         expect(.missing, gone.model, open: gone)
-        let copy = try Copy("a")
+        let copy = try CheckpointCopy("a")
         try FileManager.default.removeItem(atPath: copy.model + "/model-00002-of-00002.safetensors")
         expect(.missing, "model-00002-of-00002.safetensors", open: copy)
-        let config = try Copy("a")
+        let config = try CheckpointCopy("a")
         try FileManager.default.removeItem(atPath: config.model + "/config.json")
         expect(.missing, "config.json", open: config)
     }

@@ -31,7 +31,7 @@ import Testing
     func noFileThatAModelIsReadFromIsReplaced(_ name: String, _ part: ModelConverter.Part) throws {
         let model = try copy(name), before = try contents(model.folder)
         let converter = try converter(model.folder + "/lyra", part: part)
-        let inputs = before.keys.filter { FileSystem.isFile(model.folder + "/" + $0) }
+        let inputs = try before.keys.filter { try FileSystem.isFile(model.folder + "/" + $0) }
         #expect(inputs.count > 15)
         for input in inputs {
             expect(.argument, input, "another file") { _ = try converter.write(to: model.folder + "/" + input) }

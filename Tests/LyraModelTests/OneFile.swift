@@ -43,6 +43,22 @@ final class OneFile {
     }
 }
 
+extension OneFile {
+    /// The same file with one more tensor, of F32.
+    func adding(_ name: String, _ values: [Float]) throws -> OneFile {
+        let file = try GGUFFile(path: path), copy = try OneFile()
+        let tensors = file.names.compactMap { file.tensor($0) }
+        let writer = try GGUFWriter(
+            path: copy.path, metadata: file.keys.compactMap { key in file.metadata[key].map { (key, $0) } },
+            tensors: tensors.map { TensorSpec(name: $0.name, type: $0.type, shape: $0.shape) }
+                + [TensorSpec(name: name, type: .float32, shape: [values.count])])
+        for tensor in tensors { try writer.write(tensor.name, tensor.bytes) }
+        try values.withUnsafeBytes { try writer.write(name, $0) }
+        try writer.finish()
+        return copy
+    }
+}
+
 /// The root of the mean square of the differences, as a share of the range of what was wanted.
 func rootMeanSquareOfRange(_ got: [Float], _ want: [Float]) -> Float {
     guard got.count == want.count, let low = want.min(), let high = want.max() else { return .infinity }

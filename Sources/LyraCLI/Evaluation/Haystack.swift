@@ -18,11 +18,11 @@ struct Haystack {
     /// - Parameter sampleRate: of what is read, in Hz
     /// - Throws: `LyraError` if there are no recordings, or the needle cannot be read.
     init(folder: String, needle: String, sampleRate: Int) throws {
-        guard FileSystem.isDirectory(folder) else { throw LyraError(.missing, "\(folder): no such directory") }
+        guard try FileSystem.isDirectory(folder) else { throw LyraError(.missing, "\(folder): no such directory") }
         var files: [String] = [], skipped: [String] = []
-        for name in FileSystem.entries(of: folder) {
+        for name in try FileSystem.entries(of: folder) {
             let path = FileSystem.join(folder, name)
-            guard FileSystem.isFile(path) else { continue }
+            guard try FileSystem.isFile(path) else { continue }
             do {
                 _ = try AudioDecoder.open(path: path)
                 files.append(path)

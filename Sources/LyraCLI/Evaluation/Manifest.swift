@@ -23,7 +23,7 @@ struct Manifest {
     /// - Throws: `LyraError` that names the file and the line.
     init(_ file: InputFile) throws {
         let path = try file.path()
-        if FileSystem.isDirectory(path) {
+        if try FileSystem.isDirectory(path) {
             try addFolder(path)
         } else if path.hasSuffix(Self.librispeech) {
             try addTranscripts(path, shownAs: "")
@@ -31,7 +31,8 @@ struct Manifest {
             try addLines(path, directory: file.isStandardInput ? "." : FileSystem.parent(of: path))
         }
         guard !entries.isEmpty else {
-            let kind = FileSystem.isDirectory(path) ? "no file in it ends in \(Self.librispeech)" : "it has no lines"
+            let isFolder = try FileSystem.isDirectory(path)
+            let kind = isFolder ? "no file in it ends in \(Self.librispeech)" : "it has no lines"
             throw LyraError(.format, "\(path): not a manifest: \(kind)")
         }
     }
@@ -71,8 +72,8 @@ struct Manifest {
                 throw LyraError(.format, "\(place): not an identifier, a space and a text")
             }
             let name = SystemPath.string(line[..<space])
-            let file = ["flac", "wav", "ogg", "opus", "mp3"].map { "\(name).\($0)" }
-                .first { FileSystem.isFile(FileSystem.join(directory, $0)) }
+            let file = try ["flac", "wav", "ogg", "opus", "mp3"].map { "\(name).\($0)" }
+                .first { try FileSystem.isFile(FileSystem.join(directory, $0)) }
             // One that is not there is found out, and named, when it is to be read.
             let found = file ?? name + ".flac"
             entries.append(
@@ -84,9 +85,9 @@ struct Manifest {
 
     private mutating func addFolder(_ root: String, _ inside: String = "", depth: Int = 0) throws {
         let directory = inside.isEmpty ? root : FileSystem.join(root, inside)
-        for name in FileSystem.entries(of: directory) {
+        for name in try FileSystem.entries(of: directory) {
             let path = FileSystem.join(directory, name)
-            if FileSystem.isDirectory(path) {
+            if try FileSystem.isDirectory(path) {
                 // LibriSpeech has three levels; a link that leads back must not go on forever.
                 if depth < 8 { try addFolder(root, FileSystem.join(inside, name), depth: depth + 1) }
             } else if name.hasSuffix(Self.librispeech) {

@@ -88,6 +88,6 @@ struct ConversionPlan {
 extension StoredTensor {
     /// Whether it holds numbers that a network could compute with.
     fileprivate var isFloating: Bool {
-        type == .float64 || type.blockElements > 1 || [.float32, .float16, .bfloat16].contains(type)
+        type == .float64 || type.isFloat8 || type.blockElements > 1 || [.float32, .float16, .bfloat16].contains(type)
     }
 }

@@ -4,8 +4,8 @@ import LyraText
 
 /// Configuration and vocabulary of a Qwen2 language model in a GGUF file's metadata, under llama.cpp's keys.
 struct LanguageMetadata {
-    private let file: GGUFFile
-    private let architecture: String
+    let file: GGUFFile
+    let architecture: String
 
     /// Architectures of llama.cpp that are Qwen2 as lyra runs it; the first has M-RoPE.
     private static let architectures = ["qwen2vl", "qwen2"]
@@ -38,12 +38,15 @@ struct LanguageMetadata {
 
     // MARK: Reading
 
-    func configuration() throws -> LyraConfiguration {
+    /// - Parameter note: told of keys that are not honoured
+    /// - Throws: `LyraError.unsupported` for what changes the numbers and is not computed; `.format` and `.missing`.
+    func configuration(note: (String) -> Void) throws -> LyraConfiguration {
         let vocabulary = try required(file.strings("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens").count
         let heads = try integer("attention.head_count")
         let width = try integer("embedding_length")
         let epsilon = "\(architecture).attention.layer_norm_rms_epsilon"
         try checkPositions()
+        try checkKeys(headDim: heads > 0 ? width / heads : 0, note: note)
         let language = DecoderConfiguration(
             hiddenSize: width, layers: try integer("block_count"), heads: heads,
             kvHeads: try file.int("\(architecture).attention.head_count_kv") ?? heads,
@@ -65,7 +68,11 @@ struct LanguageMetadata {
     private func sections() throws -> [Int] {
         guard architecture == Self.architectures[0] else { return [] }
         let key = "\(architecture).rope.dimension_sections"
-        return Array(try required(file.ints(key), key).prefix(3))
+        let sections = try required(file.ints(key), key)
+        guard sections.dropFirst(3).allSatisfy({ $0 == 0 }) else {
+            throw LyraError(.unsupported, "\(file.path): \(key) is \(sections.prefix(8)); positions have three axes")
+        }
+        return Array(sections.prefix(3))
     }
 
     /// Refuses positions that are stretched, which lyra does not do. As in llama.cpp, a factor alone means "linear".

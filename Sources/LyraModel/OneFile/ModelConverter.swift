@@ -43,9 +43,10 @@ public struct ModelConverter {
         let checkpoint = try loader.load()
         // A file with a language model alone has no texts that a whole one could be made of.
         let part = loader.source.language == nil ? part : .language
-        let name = SystemPath.printable(FileSystem.resolved(path).split(separator: "/").last.map(String.init) ?? path)
+        let name = SystemPath.printable(
+            try FileSystem.resolved(path).split(separator: "/").last.map(String.init) ?? path)
         // A one-file model may be replaced by what is made of it: its mapping stays when its name goes.
-        let own = FileSystem.isFile(path) ? FileIdentity(path: path) : nil
+        let own = try FileSystem.isFile(path) ? FileIdentity(path: path) : nil
         inputs = loader.contents.files.subtracting(own.map { [$0] } ?? [])
         plan = try ConversionPlan(loader.contents, checkpoint, recipe: recipe, part: part, name: name)
     }
@@ -61,10 +62,10 @@ public struct ModelConverter {
     public func write(to path: String, progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }) throws
         -> Summary
     {
-        guard !FileSystem.isDirectory(path) else {
+        guard try !FileSystem.isDirectory(path) else {
             throw LyraError(.io, "\(path): is a directory; name a file in it, like \(path)/model.gguf")
         }
-        if let target = FileIdentity(path: path), inputs.contains(target) {
+        if let target = try FileIdentity(path: path), inputs.contains(target) {
             throw LyraError(
                 .argument, "\(path): the model is read from this file, which would be lost; name another file")
         }

@@ -38,9 +38,9 @@ struct OneFileSource: ModelSource {
             throw LyraError(
                 .format, "\(path): not a GGUF file; a model is such a file, or the directory that holds a config.json")
         }
-        file = try GGUFFile(file: mapped, check: options.check)
+        file = try GGUFFile.opening(mapped, check: options.check)
         isVocoderGiven = options.vocoder != nil
-        beside = DirectorySource(path, options)
+        beside = try DirectorySource(path, options)
         adapterNames = try file.strings(OneFileKeys.adapters) ?? []
         guard adapterNames.count <= Self.mostAdapters else {
             throw LyraError(
@@ -70,11 +70,11 @@ struct OneFileSource: ModelSource {
         }
     }
 
-    func tower(_ part: ModelPart, _ name: String) -> TowerFiles {
-        guard let own = self.part(part) else { return beside.tower(part, name) }
+    func tower(_ part: ModelPart, _ name: String) throws -> TowerFiles {
+        guard let own = self.part(part) else { return try beside.tower(part, name) }
         if own.has("config.json") { return TowerFiles(tensors: own, texts: own, candidates: [origin]) }
         // A tower from inside a checkpoint, whose texts were not found when it was converted.
-        let other = beside.tower(part, name)
+        let other = try beside.tower(part, name)
         return TowerFiles(tensors: own, texts: other.texts, candidates: [origin] + other.candidates)
     }
 
@@ -109,10 +109,11 @@ struct OneFilePart: PartFiles {
         guard let text = try file.string(key(name)) else {
             throw LyraError(.missing, "\(file.path): there is no \(key(name)) in its metadata; convert the model again")
         }
-        guard text.utf8.count <= JSONFile.sizeLimit else {
+        let limit = JSONFile.limit(of: name)
+        guard text.utf8.count <= limit else {
             throw LyraError(
                 .format,
-                "\(path(name)): \(text.utf8.count) bytes, more than the \(JSONFile.sizeLimit) that such a text may have"
+                "\(path(name)): \(text.utf8.count) bytes, more than the \(limit) that such a text may have"
             )
         }
         return Array(text.utf8)

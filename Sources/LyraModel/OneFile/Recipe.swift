@@ -100,10 +100,11 @@ public struct Recipe: Sendable, Equatable {
         row % type.blockElements == 0 ? type : row % ElementType.q8_0.blockElements == 0 ? .q8_0 : nil
     }
 
-    /// As it is, but floats of 64 bits; and F32 for small tensors of the language model, which llama.cpp wants so.
+    /// As it is, but floats of 64 and of 8 bits; and F32 for small tensors of the language model, which llama.cpp wants so.
     private func wide(_ tensor: StoredTensor, _ name: String, _ part: ModelPart) -> ElementType {
         let isLanguage = part == .main && (OneFileNames.layer(name) != nil || name.hasPrefix("output_norm."))
         if isLanguage, tensor.shape.count < 2 { return .float32 }
+        if tensor.type.isFloat8 { return .bfloat16 }
         return tensor.type.blockElements > 1 || tensor.type == .float64 ? .float32 : tensor.type
     }
 

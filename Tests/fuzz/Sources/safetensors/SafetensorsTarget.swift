@@ -18,7 +18,6 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
                 }
             }
         }
-        use(file.metadata)
     }
     return 0
 }

@@ -1,27 +1,40 @@
-import LyraTensor
-
-/// A pull parser for JSON, made for vocabulary files: a hundred thousand members pass through one reused buffer, strings
-/// are bytes (so that canonically equivalent keys stay distinct), and every error names the file and the byte offset.
-struct JSONScanner {
-    private let bytes: [UInt8]
+/// A pull parser for JSON over bytes that lie somewhere: what is not asked for is skipped, not built, so that a hostile text
+/// costs no more memory than what its reader keeps. Strings are bytes (so that canonically equivalent keys stay distinct),
+/// and every error names the file and the byte offset.
+public struct JSONScanner {
+    /// The whole text; it must outlive the scanner.
+    private let bytes: UnsafeRawBufferPointer
     private let source: String
-    private(set) var position = 0
+    public private(set) var position = 0
 
     /// Values nested deeper than this are refused, so that hostile input cannot exhaust the stack.
     private static let depthLimit = 64
     private var depth = 0
 
-    init(_ file: NamedBytes) {
-        bytes = file.bytes
-        source = file.name
+    /// - Parameter source: the file, for messages
+    public init(_ bytes: UnsafeRawBufferPointer, source: String) {
+        (self.bytes, self.source) = (bytes, source)
     }
 
-    func error(_ reason: String) -> LyraError {
+    /// Reads one text from its start to its end.
+    ///
+    /// - Parameter body: must consume exactly one value
+    /// - Throws: what `body` throws; `LyraError.format` if something follows the value.
+    public static func read<Result>(
+        _ bytes: UnsafeRawBufferPointer, source: String, _ body: (inout JSONScanner) throws -> Result
+    ) throws -> Result {
+        var scanner = JSONScanner(bytes, source: source)
+        let result = try body(&scanner)
+        try scanner.end()
+        return result
+    }
+
+    public func error(_ reason: String) -> LyraError {
         LyraError(.format, "\(source): \(reason) (at byte \(position))")
     }
 
     /// The next byte that is not white space, not consumed.
-    mutating func peek() throws -> UInt8 {
+    public mutating func peek() throws -> UInt8 {
         while position < bytes.count {
             switch bytes[position] {
             case 0x20, 0x09, 0x0A, 0x0D: position += 1
@@ -32,7 +45,7 @@ struct JSONScanner {
     }
 
     /// Fails unless only white space is left.
-    mutating func end() throws {
+    public mutating func end() throws {
         while position < bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(bytes[position]) { position += 1 }
         guard position == bytes.count else { throw error("something follows the end of the JSON value") }
     }
@@ -44,18 +57,21 @@ struct JSONScanner {
         position += 1
     }
 
+    /// The longest key of an object, in bytes; a longer one is refused.
+    private static let keyLimit = 65_535
+
     /// Reads an object; `member` must consume exactly the member's value.
-    mutating func object(_ member: (inout JSONScanner, _ key: [UInt8]) throws -> Void) throws {
+    public mutating func object(_ member: (inout JSONScanner, _ key: [UInt8]) throws -> Void) throws {
         var key: [UInt8] = []
         try list(open: UInt8(ascii: "{"), close: UInt8(ascii: "}")) { scanner in
-            try scanner.string(into: &key)
+            try scanner.string(into: &key, limit: Self.keyLimit)
             try scanner.expect(UInt8(ascii: ":"))
             try member(&scanner, key)
         }
     }
 
     /// Reads an array; `element` must consume exactly one value.
-    mutating func array(_ element: (inout JSONScanner) throws -> Void) throws {
+    public mutating func array(_ element: (inout JSONScanner) throws -> Void) throws {
         try list(open: UInt8(ascii: "["), close: UInt8(ascii: "]"), element)
     }
 
@@ -82,7 +98,7 @@ struct JSONScanner {
     }
 
     /// Reads an integer without fraction or exponent.
-    mutating func integer() throws -> Int {
+    public mutating func integer() throws -> Int {
         let negative = try peek() == UInt8(ascii: "-")
         if negative { position += 1 }
         let start = position
@@ -102,14 +118,14 @@ struct JSONScanner {
     }
 
     /// Reads `true` or `false`.
-    mutating func boolean() throws -> Bool {
+    public mutating func boolean() throws -> Bool {
         if try literal("true") { return true }
         if try literal("false") { return false }
         throw error("expected true or false")
     }
 
     /// Consumes `null` if it comes next.
-    mutating func null() throws -> Bool { try literal("null") }
+    public mutating func null() throws -> Bool { try literal("null") }
 
     private mutating func literal(_ word: StaticString) throws -> Bool {
         _ = try peek()
@@ -122,13 +138,11 @@ struct JSONScanner {
     }
 
     /// Consumes one value of any kind.
-    mutating func skip() throws {
+    public mutating func skip() throws {
         switch try peek() {
         case UInt8(ascii: "{"): try object { scanner, _ in try scanner.skip() }
         case UInt8(ascii: "["): try array { scanner in try scanner.skip() }
-        case UInt8(ascii: "\""):
-            var ignored: [UInt8] = []
-            try string(into: &ignored)
+        case UInt8(ascii: "\""): try skipString()
         case UInt8(ascii: "t"), UInt8(ascii: "f"): _ = try boolean()
         case UInt8(ascii: "n"):
             guard try null() else { throw error("expected null") }
@@ -139,20 +153,66 @@ struct JSONScanner {
         }
     }
 
+    private mutating func skipString() throws {
+        var ignored: [UInt8] = []
+        try expect(UInt8(ascii: "\""))
+        while position < bytes.count {
+            switch bytes[position] {
+            case UInt8(ascii: "\""):
+                position += 1
+                return
+            case UInt8(ascii: "\\"):
+                try escape(into: &ignored)
+                ignored.removeAll(keepingCapacity: true)
+            case 0..<0x20: throw error("a string holds a bare control character")
+            default: position += 1
+            }
+        }
+        throw error("a string does not end; the file may be truncated")
+    }
+
+    /// Reads a number of any kind.
+    public mutating func number() throws -> Double {
+        _ = try peek()
+        let start = position
+        while position < bytes.count, Self.numberBytes.contains(bytes[position]) { position += 1 }
+        guard position - start <= 64,
+            let number = Double(String(decoding: bytes[start..<position], as: UTF8.self))
+        else {
+            position = start
+            throw error("expected a JSON value")
+        }
+        return number
+    }
+
     private static let numberBytes = [UInt8]("+-.0123456789Ee".utf8)
 
     /// Reads a string as its own array of bytes.
-    mutating func string() throws -> [UInt8] {
+    public mutating func string() throws -> [UInt8] {
         var result: [UInt8] = []
         try string(into: &result)
         return result
     }
 
+    /// Reads a string as text.
+    ///
+    /// - Parameter limit: the most bytes that it may have
+    /// - Throws: `LyraError.format` for a longer one, or one that is not UTF-8.
+    public mutating func text(limit: Int) throws -> String {
+        var result: [UInt8] = []
+        try string(into: &result, limit: limit)
+        guard let text = String(validating: result, as: UTF8.self) else { throw error("a string is not UTF-8") }
+        return text
+    }
+
     /// Reads a string into `output`, replacing what it held. The bytes are UTF-8 if the file's are.
-    mutating func string(into output: inout [UInt8]) throws {
+    ///
+    /// - Parameter limit: the most bytes that it may have
+    public mutating func string(into output: inout [UInt8], limit: Int = .max) throws {
         try expect(UInt8(ascii: "\""))
         output.removeAll(keepingCapacity: true)
         while position < bytes.count {
+            guard output.count <= limit else { throw error("a string is longer than \(limit) bytes") }
             let byte = bytes[position]
             switch byte {
             case UInt8(ascii: "\""):
