@@ -1,0 +1,112 @@
+"""Where the parts of a model are looked for: beside the checkpoint, not in the current directory; and what cannot be looked at
+is an error, not absent."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from support import MP3, fails, lyra
+
+GREEDY = ("--prompt", "What?", "--temperature", "0", "--max-tokens", "8")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A checkpoint with other towers."""
+    directory = tmp_path_factory.mktemp("other") / "made"
+    assert lyra("make-tiny", directory, "--seed", 2).returncode == 0
+    return directory
+
+
+@pytest.fixture
+def open_to_all():
+    """A directory that any user can reach."""
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+# Of whoever is not a superuser; the tests may run as one, whom no permission stops.
+ANYBODY = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def source(model, part, **options):
+    ended = lyra("inspect", model, "--json", **options)
+    assert ended.returncode == 0, ended
+    return next(found["source"] for found in json.loads(ended.stdout)["parts"] if found["name"] == part)
+
+
+def test_a_model_zoo_in_the_current_directory_changes_nothing(tiny, other, tmp_path):
+    shutil.copytree(other / "model_zoo", tmp_path / "model_zoo")
+    answers = []
+    for directory in ("/", tmp_path):
+        for part in ("speech tower", "vision tower"):
+            assert source(tiny, part, cwd=directory).startswith(str(tiny))
+        ended = lyra("generate", "--model", tiny, "--audio", MP3, *GREEDY, cwd=directory)
+        assert ended.returncode == 0
+        answers.append(ended.stdout)
+    assert answers[0] == answers[1]
+
+
+def test_a_model_zoo_in_the_current_directory_is_not_found_unless_it_is_named(tiny, tmp_path):
+    model = tmp_path / "a/b/c/d/lyra"
+    shutil.copytree(tiny, model)
+    shutil.move(model / "model_zoo", tmp_path / "cwd/model_zoo")
+    got = json.loads(lyra("inspect", model, "--json", cwd=tmp_path / "cwd").stdout)
+    assert len(got["missing"]) == 4 and all("model_zoo" in why or "vocoder" in why for why in got["missing"])
+    named = json.loads(lyra("inspect", model, "--json", "--towers", "model_zoo", cwd=tmp_path / "cwd").stdout)
+    assert named["missing"] == []
+
+
+def test_a_linked_checkpoint_has_neighbours_at_both_ends(tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path / "store/lyra")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/link").symlink_to("../store/lyra")
+    for end in ("store", "home"):
+        zoo = tmp_path / end / "model_zoo"
+        shutil.move(next(path for path in tmp_path.rglob("model_zoo")), zoo)
+        for cwd, model in (("/", tmp_path / "home/link"), (tmp_path / "home", "link"), (tmp_path / "home/link", ".")):
+            if model == "." and end == "home":
+                continue  # Which link led here, "." does not say.
+            got = json.loads(lyra("inspect", model, "--json", cwd=cwd).stdout)
+            assert got["missing"] == [], (end, cwd)
+
+
+def test_added_tokens_that_cannot_be_looked_at_are_an_error(tiny, open_to_all):
+    model, private = open_to_all / "model", open_to_all / "private"
+    shutil.copytree(tiny, model)
+    private.mkdir()
+    shutil.move(model / "added_tokens.json", private / "added_tokens.json")
+    (model / "added_tokens.json").symlink_to("../private/added_tokens.json")
+    private.chmod(0)
+    try:
+        ended = lyra("generate", "--model", model, *GREEDY, **ANYBODY)
+        fails(ended, model / "added_tokens.json", "Permission denied")
+    finally:
+        private.chmod(0o755)
+    assert lyra("generate", "--model", model, *GREEDY, **ANYBODY).returncode == 0
+
+
+@pytest.mark.parametrize("part", ["speech_lora", "model_zoo", "model_zoo/audio/whisper"])
+def test_a_folder_that_cannot_be_looked_into_is_an_error(part, tiny, open_to_all):
+    model = open_to_all / "model"
+    shutil.copytree(tiny, model)
+    (model / part).chmod(0)
+    try:
+        fails(lyra("inspect", model, **ANYBODY), model / part, "Permission denied")
+    finally:
+        (model / part).chmod(0o755)
+
+
+def test_the_newest_vocoder_is_taken(tiny, tmp_path):
+    model = tmp_path / "lyra"
+    shutil.copytree(tiny, model)
+    (old,) = (model / "model_zoo/audio/vocoder").glob("g_*")
+    for step in ("g_00000100", "g_99999999", "do_99999999"):
+        shutil.copy(old, old.with_name(step))
+    assert source(model, "vocoder").endswith("/g_99999999")
