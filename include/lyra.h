@@ -114,12 +114,14 @@ enum {
 
 typedef struct lyra_model_options {
     size_t size;            /* set by lyra_model_options_init */
-    const char *towers_dir; /* where towers and vocoder are looked for after the places that the checkpoint names;
-                               default: nowhere else */
-    const char *vocoder;    /* the vocoder's file or its directory; default: a file g_… with a config.json, up to four levels below
-                               the checkpoint's directory, a model_zoo beside the checkpoint or its parents, or towers_dir */
-    int32_t threads;        /* threads that the process computes with, 0 or more; more than 256 are 256; default: the number of processors it may use,
-                               and no more than its container's CPU quota.
+    const char *towers_dir; /* where towers and vocoder are looked for after the places that the checkpoint names, which are
+                               in it or beside it and its parents (of a link: at both its ends), never in the current
+                               directory; default: nowhere else */
+    const char *vocoder;    /* the vocoder's file or its directory; default: the g_… of the highest step with a config.json, up
+                               to four levels below the checkpoint's directory, a model_zoo beside the checkpoint or its
+                               parents, or towers_dir */
+    int32_t threads;        /* threads that the process computes with, 0 or more; more than 256 are 256; default: the
+                               number of processors it may use, and no more than its container's CPU quota.
                                One pool serves all models: the last open decides its size. OpenBLAS is set to one thread
                                per caller, since the pool already splits the work */
     lyra_log_callback log;  /* default: no messages */
@@ -136,11 +138,14 @@ lyra_status lyra_model_options_init_size(lyra_model_options *options, size_t siz
 #define lyra_model_options_init(options) lyra_model_options_init_size((options), sizeof(lyra_model_options))
 
 /* Opens the checkpoint directory `path` (config.json, safetensors, vocabulary, adapters) and its towers; or a GGUF file
- * that `lyra convert` made of it, or one of llama.cpp's ("qwen2vl", "qwen2"), which knows text only. Weights are mapped: the
- * files may be replaced or removed while the model is open, but not be shortened in place; blocks (Q8_0, ...) are copied.
- * `options` may be NULL. The caller owns *out and closes it with lyra_model_close.
- * Errors: LYRA_E_MISSING, LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_UNSUPPORTED, LYRA_E_MEMORY; LYRA_E_STATE if the progress callback
- * gave up. A tower or vocoder that is not found is no error until something needs it. Any thread. */
+ * that `lyra convert` made of it, or one of llama.cpp's ("qwen2vl", "qwen2"; any part of a split one), which knows text
+ * only. Weights are mapped: the files may be replaced or removed while the model is open, but not be shortened in place;
+ * blocks (Q8_0, ...) and 8-bit floats are copied. `options` may be NULL. The caller owns *out and closes it with
+ * lyra_model_close.
+ * What config.json and its like ask for and lyra does not compute is LYRA_E_UNSUPPORTED, by name; keys that lyra does not
+ * know are logged. A tower or vocoder that is not found is no error until something needs it; a file that cannot be looked
+ * at is LYRA_E_IO. Other errors: LYRA_E_MISSING, LYRA_E_FORMAT, LYRA_E_MEMORY; LYRA_E_STATE if the progress callback gave
+ * up. Any thread. */
 lyra_status lyra_model_open(const char *path, const lyra_model_options *options, lyra_model **out);
 
 /* Closes a model. Sessions that still use it go on working, and its memory is given back with the last of them.

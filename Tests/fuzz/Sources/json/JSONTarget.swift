@@ -28,9 +28,20 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
         }
         decode(VocoderConfiguration.self, path) { try $0.validate(source: path) }
         try? use(MelConfiguration(path: path).frameCount)
+        try? checkKeys(path)
         try? use(ShardedSafetensors(directory: modelDirectory).names)
     }
     return 0
+}
+
+/// Looks at the keys as those of every kind of configuration.
+private func checkKeys(_ path: String) throws {
+    let bytes = try MappedFile.contents(path: path, limit: JSONFile.configurationLimit)
+    let value = try bytes.withUnsafeBytes { try JSONValue($0, source: path) }
+    for check in [ConfigurationChecks.main, ConfigurationChecks.vision] { try? check(value, path) { use($0.utf8.count) } }
+    for table in [KnownKeys.generation, KnownKeys.adapter, KnownKeys.whisper, KnownKeys.features, KnownKeys.vocoder] {
+        try? table.check(value, path) { use($0.utf8.count) }
+    }
 }
 
 private func decode<T: Decodable>(_ type: T.Type, _ path: String, validate: (T) throws -> Void) {

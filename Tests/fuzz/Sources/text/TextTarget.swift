@@ -10,7 +10,11 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
     let input = FuzzInput(start, count)
     checkRoundTrip(of: [UInt8](input.bytes), tokenizer)
     let parts = input.parts(limit: 2)
-    use(tokenizer.encode(parts.enumerated().map { TextSegment($0.element, allowSpecial: $0.offset == 0) }))
+    do {
+        use(try tokenizer.encode(parts.enumerated().map { TextSegment($0.element, allowSpecial: $0.offset == 0) }))
+    } catch {
+        fatalError("text was refused: \(error)")
+    }
     return 0
 }
 
