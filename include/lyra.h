@@ -275,6 +275,11 @@ lyra_status lyra_set_speak(lyra_session *session, int32_t speak);
  * inserted; a recording that is followed by text gets a line break after it, as the model was trained. Feeding while an
  * answer is being made is LYRA_E_STATE.
  *
+ * lyra_cancel or lyra_stop from another thread drops a turn that is being fed. A feed or a step that is running then returns
+ * LYRA_E_STATE. Between two calls nothing can be returned: a step or lyra_end_turn that follows is LYRA_E_STATE, but a feed
+ * begins a fresh turn, without what was fed before. Until the next lyra_end_turn, lyra_usage.stop says so: it is
+ * LYRA_STOP_CANCELLED (or LYRA_STOP_STOPPED), and LYRA_STOP_NONE for a turn of which nothing was dropped.
+ *
  * Images, videos, speech, sound and text can be mixed freely. The model was trained on: images and videos, then speech,
  * then text.
  *
@@ -399,14 +404,17 @@ enum {
  * waveform. Before lyra_end_turn it works ahead on what was fed: whole windows of a recording are encoded and, without an
  * extractor and once the adapter is settled, prefilled, so that little is left when the turn ends; *events is 0 when there
  * is nothing to do before more is fed.
- * LYRA_E_STATE if nothing was fed. Any other error (a file that turned out damaged, memory, a limit) takes the
+ * LYRA_E_STATE if nothing was fed, or if the turn was cancelled or stopped while it was fed. Any other error (a file that turned out damaged, memory, a limit) takes the
  * whole turn back: the conversation is as it was before the turn's first feed, LYRA_EVENT_END is set (if the turn
- * had ended), and the session can be used further. A cancelled or stopped turn is no error. */
+ * had ended), and the session can be used further. An answer that is cancelled or stopped is no error. */
 lyra_status lyra_step(lyra_session *session, uint32_t *events);
 
-/* Asks the turn in progress to end, keeping what was said: the next step drops audio not yet read and sets
- * LYRA_EVENT_END; text not yet read stays readable, and the words so far are part of the conversation. Before the first
- * word it works like lyra_cancel. From any thread, also while a step runs. Nothing in progress is no error. */
+/* Asks the turn in progress to end, keeping what was said: no further word follows, and the words so far are part of the
+ * conversation. Text and audio not yet read stay readable. Where answers are spoken, the steps that follow complete the
+ * speech of the words so far (little: that of the last word, and the end of the waveform) and then set LYRA_EVENT_END;
+ * otherwise the next step does. Called a second time, the next step sets LYRA_EVENT_END without that. A host that wants silence
+ * at once stops reading audio, or cancels. Before the first word it works like lyra_cancel. From any thread, also while a
+ * step runs. Nothing in progress is no error. */
 lyra_status lyra_stop(lyra_session *session);
 
 /* Asks for the turn in progress to be taken back: the next step drops text and audio not yet read and sets
@@ -452,7 +460,7 @@ typedef int32_t lyra_stop_reason;
 enum {
     LYRA_STOP_NONE = 0,      /* the turn is not over, or there was none */
     LYRA_STOP_EOS = 1,       /* the model ended its answer */
-    LYRA_STOP_LENGTH = 2,    /* max_new_tokens was reached */
+    LYRA_STOP_LENGTH = 2,    /* a limit of tokens or bytes was reached; what was said is spoken to its end */
     LYRA_STOP_STOPPED = 3,   /* lyra_stop */
     LYRA_STOP_CANCELLED = 4, /* lyra_cancel */
     LYRA_STOP_ERROR = 5      /* a step failed */
@@ -460,7 +468,7 @@ enum {
 
 typedef struct lyra_usage {
     size_t size;               /* set by lyra_usage_init */
-    lyra_stop_reason stop;     /* why the last turn ended */
+    lyra_stop_reason stop;     /* why the last turn ended, or why the one being fed was dropped */
     int64_t prompt_tokens;     /* this turn's tokens that were prefilled, media among them */
     int64_t media_tokens;      /* of those, tokens that stand for media */
     int64_t cached_tokens;     /* tokens of earlier turns that were kept and not computed again */

@@ -223,13 +223,16 @@ static void stopping(lyra_model *model, const char *recording) {
         printf("# the turn was over before it could be stopped\n");
     } else {
         need(lyra_stop(session), "stop");
-        need(lyra_step(session, &events), "the step after stop");
-        check((events & LYRA_EVENT_END) != 0, "stopped, a turn ends with the next step");
-        const lyra_usage usage = usage_of(session);
-        check(usage.stop == LYRA_STOP_STOPPED, "usage says that it was stopped");
+        const int64_t said = usage_of(session).generated_tokens;
         answer *rest = new_answer();
+        finish(session, rest, 64, 1000);
+        const lyra_usage usage = usage_of(session);
+        check(usage.stop == LYRA_STOP_STOPPED && rest->ends == 1, "usage says that it was stopped, and it ends once");
+        check(usage.generated_tokens == said, "stopped, a turn says no further word");
         drain(session, rest, 64, 1000);
-        check(rest->text_bytes > 0 && rest->samples == 0, "a stopped turn leaves its text to read, and no audio");
+        check(rest->text_bytes > 0 && (usage.units == 0 || rest->samples > 0),
+              "a stopped turn leaves its text and its speech to read");
+        check(usage.audio_samples == (int64_t)rest->samples, "all of them");
         free_answer(rest);
         answer *next = take_turn(session, NULL, 64, 1000);
         check(next->ends == 1, "a stopped conversation goes on");
@@ -237,6 +240,48 @@ static void stopping(lyra_model *model, const char *recording) {
         free_answer(next);
     }
     lyra_session_destroy(session);
+}
+
+/* Stopped twice, an answer ends with the next step; a cancel takes back one that was stopped. */
+static void stopping_at_once(lyra_model *model, const char *recording) {
+    for (int cancels = 0; cancels <= 1; cancels++) {
+        lyra_session *session = greedy_session(model);
+        feed(session, recording);
+        need(lyra_end_turn(session), "the turn ends");
+        uint32_t events = step_until(session, LYRA_EVENT_TEXT);
+        if (!(events & LYRA_EVENT_END)) {
+            need(lyra_stop(session), "stop");
+            need(cancels ? lyra_cancel(session) : lyra_stop(session), "a second request");
+            need(lyra_step(session, &events), "the step after it");
+            check((events & LYRA_EVENT_END) != 0, "a second request ends a stopped turn with the next step");
+            check(usage_of(session).stop == (cancels ? LYRA_STOP_CANCELLED : LYRA_STOP_STOPPED), "usage says which");
+        }
+        lyra_session_destroy(session);
+    }
+}
+
+/* A request between two feeds drops what was fed, and the feeder can find out. */
+static void half_turn(lyra_model *model, const char *recording) {
+    for (int stops = 0; stops <= 1; stops++) {
+        const lyra_stop_reason reason = stops ? LYRA_STOP_STOPPED : LYRA_STOP_CANCELLED;
+        lyra_session *session = greedy_session(model);
+        uint32_t events = 0;
+        need(lyra_feed_audio_file(session, recording), "a recording is fed");
+        check(usage_of(session).stop == LYRA_STOP_NONE, "nothing was dropped yet");
+        need(stops ? lyra_stop(session) : lyra_cancel(session), "a request between feeds");
+        check(usage_of(session).stop == reason, "usage tells of it at once");
+        check_status(lyra_step(session, &events), LYRA_E_STATE, "a step after it has nothing to work on");
+        check_status(lyra_end_turn(session), LYRA_E_STATE, "and there is nothing to answer");
+        need(lyra_feed_text(session, "What is said?", 13), "text is fed");
+        check(usage_of(session).stop == reason, "usage tells of it until the turn ends");
+        need(lyra_end_turn(session), "the turn ends");
+        check(usage_of(session).stop == LYRA_STOP_NONE, "and no longer");
+        answer *got = new_answer();
+        finish(session, got, 64, 1000);
+        check(usage_of(session).media_tokens == 0, "what was fed afterwards is a turn of its own");
+        free_answer(got);
+        lyra_session_destroy(session);
+    }
 }
 
 /* A limit on the context is met in whichever call first can know, and takes the turn back. */
@@ -281,6 +326,8 @@ int main(int argc, char **argv) {
     small_buffers(model);
     cancelling(model, argv[2], whole);
     stopping(model, argv[2]);
+    stopping_at_once(model, argv[2]);
+    half_turn(model, argv[2]);
     limits(model, argv[2]);
     several_turns(model, argv[2]);
     free_answer(whole);

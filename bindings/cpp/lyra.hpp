@@ -423,10 +423,12 @@ public:
         return Events(events);
     }
 
-    /// Asks the turn to end, keeping what was said. From any thread.
+    /// Asks the turn to end, keeping what was said; the steps that follow complete its speech, unless asked a second time.
+    /// From any thread.
     void stop() const { detail::check(lyra_stop(handle_.get())); }
 
-    /// Asks for the turn to be taken back. From any thread.
+    /// Asks for the turn to be taken back. From any thread. A feed or step of a turn that is being fed then throws
+    /// LYRA_E_STATE; between two feeds the next begins a fresh turn, and usage().stop says so until end_turn().
     void cancel() const { detail::check(lyra_cancel(handle_.get())); }
 
     /// All text that is new, UTF-8; empty if there is none.

@@ -26,7 +26,7 @@ class StopReason(enum.IntEnum):
     NONE = 0
     #: The model ended its answer.
     EOS = 1
-    #: ``max_new_tokens`` was reached.
+    #: A limit of tokens or bytes was reached: what was said is spoken to its end.
     LENGTH = 2
     #: ``Session.stop`` was called: what was said is kept.
     STOPPED = 3

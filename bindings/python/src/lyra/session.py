@@ -208,8 +208,9 @@ class Session:
             Whether something was done; False: there is nothing to do before more is fed.
 
         Raises:
-            LyraError: STATE if nothing was fed or an answer is being made. Any other code takes back what was fed of
-                the turn, and the session can be used further. What a file object raised is raised as it is.
+            LyraError: STATE if nothing was fed, an answer is being made, or the turn was cancelled or stopped. Any other
+                code takes back what was fed of the turn, and the session can be used further. What a file object raised
+                is raised as it is.
         """
         if self._is_answering:
             raise LyraError(Status.STATE, "an answer is being made: iterate over it to its end")
@@ -289,6 +290,7 @@ class Session:
 
     def _stop_now(self) -> None:
         self.stop()
+        self.stop()  # nobody listens to the speech that one stop would complete
         events = ctypes.c_uint32()
         while not events.value & _abi.EVENT_END:
             try:
@@ -297,11 +299,18 @@ class Session:
                 return  # the turn is over all the same, and the caller has gone
 
     def stop(self) -> None:
-        """Asks the turn in progress to end, keeping what was said; audio not yet given is dropped. From any thread."""
+        """Asks the turn in progress to end, keeping what was said. From any thread.
+
+        The speech of the words so far is still completed and given, unless this is called a second time.
+        """
         self._call("lyra_stop")
 
     def cancel(self) -> None:
-        """Asks for the turn in progress, or being fed, to be taken back. From any thread."""
+        """Asks for the turn in progress, or being fed, to be taken back. From any thread.
+
+        A feed or ``work_ahead`` that is running then raises LyraError: STATE. Between two feeds the next one begins a
+        fresh turn, without what was fed before; until ``answer()``, ``usage.stop`` is StopReason.CANCELLED.
+        """
         self._call("lyra_cancel")
 
     # ---------------------------------------------------------------------------------------------------- reading
