@@ -12,7 +12,7 @@ import Testing
     /// Units and waveform of the first `count` words after a typed question, computed at once from their hidden rows.
     private func speech(_ golden: Golden, _ question: String, _ tokens: [Int32], _ count: Int) throws -> Outcome {
         let checkpoint = golden.model.checkpoint
-        let ids = golden.tokenizer.encode(Self.opening + question + Self.end)
+        let ids = try golden.tokenizer.encode(Self.opening + question + Self.end)
         let caches = checkpoint.decoder.makeCaches()
         var prefill = try Prefill(
             checkpoint.decoder, embeddings: checkpoint.decoder.embed(ids),
@@ -62,7 +62,7 @@ import Testing
         let golden = Golden.a
         // The prompt and a few words more fill one page of each layer's cache.
         let question = String(repeating: "Hello! Who are you? ", count: 24)
-        let prompt = golden.tokenizer.encode(Self.opening + question + Self.end).count
+        let prompt = try golden.tokenizer.encode(Self.opening + question + Self.end).count
         try #require((200..<250).contains(prompt), "\(prompt) tokens")
         let page = KeyValueCache.byteCount(rows: 256, kvHeads: 2, headDim: 16, type: .float32)
         let session = try golden.session {
