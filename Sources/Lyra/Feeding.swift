@@ -83,7 +83,8 @@ extension Session {
     public func feed(image: RGBImage) throws {
         try feeding {
             let vision = try model.checkpoint.visionInput.get()
-            add(.vision(VisionEncoding(image, vision, preparation: preparation(vision))))
+            add(
+                .vision(VisionEncoding(image, vision, preparation: preparation(vision), interrupted: isInterrupted)))
         }
     }
 
@@ -140,7 +141,11 @@ extension Session {
                 speech = try speechEncoding(
                     AudioDecoder.open(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted))
             }
-            add(.vision(VisionEncoding(video, vision, preparation: vision.preparation, sampling: sampling)))
+            add(
+                .vision(
+                    VisionEncoding(
+                        video, vision, preparation: vision.preparation, sampling: sampling,
+                        interrupted: isInterrupted)))
             if let speech { intake.add(.speech(speech)) }
         }
     }
@@ -151,7 +156,10 @@ extension Session {
     public func feed(frames: [RGBImage]) throws {
         try feeding {
             let vision = try model.checkpoint.visionInput.get()
-            add(.vision(try VisionEncoding(frames, vision, preparation: vision.preparation)))
+            add(
+                .vision(
+                    try VisionEncoding(
+                        frames, vision, preparation: vision.preparation, interrupted: isInterrupted)))
         }
     }
 

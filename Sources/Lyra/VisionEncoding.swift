@@ -16,6 +16,8 @@ final class VisionEncoding: MediaEncoding {
 
     private let input: VisionInput
     private let preparation: ImagePreparation
+    /// Asked while pictures and frames are resized; true ends the step.
+    private let interrupted: () -> Bool
     private var stage: Stage
     private var tokens: Tensor?
     let kind: MediaKind
@@ -24,15 +26,21 @@ final class VisionEncoding: MediaEncoding {
     private(set) var expectedRows: Int?
 
     /// A picture.
-    init(_ picture: RGBImage, _ input: VisionInput, preparation: ImagePreparation) {
-        (self.input, self.preparation) = (input, preparation)
+    init(
+        _ picture: RGBImage, _ input: VisionInput, preparation: ImagePreparation,
+        interrupted: @escaping () -> Bool = { false }
+    ) {
+        (self.input, self.preparation, self.interrupted) = (input, preparation, interrupted)
         kind = .image
         stage = .picture(picture)
     }
 
     /// A video; `sampling` says which of its frames are looked at.
-    init(_ video: VideoDecoder, _ input: VisionInput, preparation: ImagePreparation, sampling: VideoSampling) {
-        (self.input, self.preparation) = (input, preparation)
+    init(
+        _ video: VideoDecoder, _ input: VisionInput, preparation: ImagePreparation, sampling: VideoSampling,
+        interrupted: @escaping () -> Bool = { false }
+    ) {
+        (self.input, self.preparation, self.interrupted) = (input, preparation, interrupted)
         kind = .video
         stage = .scanning(video, sampling)
     }
@@ -40,8 +48,11 @@ final class VisionEncoding: MediaEncoding {
     /// Frames, all of which are looked at; those of another size than the first are brought to it.
     ///
     /// - Throws: `LyraError.argument` if there are none.
-    init(_ frames: [RGBImage], _ input: VisionInput, preparation: ImagePreparation) throws {
-        (self.input, self.preparation) = (input, preparation)
+    init(
+        _ frames: [RGBImage], _ input: VisionInput, preparation: ImagePreparation,
+        interrupted: @escaping () -> Bool = { false }
+    ) throws {
+        (self.input, self.preparation, self.interrupted) = (input, preparation, interrupted)
         kind = .video
         guard let first = frames.first else { throw LyraError(.argument, "a video needs at least one frame") }
         stage = .frames(
@@ -69,22 +80,22 @@ final class VisionEncoding: MediaEncoding {
         stage = .done  // held once while it works, so that it changes in place
         switch consume current {
         case .picture(let picture):
-            try encode(preparation.prepare(picture))
+            try encode(preparation.prepare(picture, interrupted: interrupted))
         case .scanning(let video, let sampling):
             stage = try scan(video, sampling)
         case .decoding(let video, var frames):
             if let frame = try video.nextFrame() {
-                try frames.append(frame)
+                try frames.append(frame, interrupted: interrupted)
                 stage = .decoding(video, frames)
             } else {
-                try encode(frames.finish())
+                try encode(frames.finish(interrupted: interrupted))
             }
         case .frames(var rest, var frames):
             if let frame = rest.popFirst() {
-                try frames.append(frame)
+                try frames.append(frame, interrupted: interrupted)
                 stage = .frames(rest, frames)
             } else {
-                try encode(frames.finish())
+                try encode(frames.finish(interrupted: interrupted))
             }
         case .encoding(var run):
             if let result = try input.encoder.step(&run) {

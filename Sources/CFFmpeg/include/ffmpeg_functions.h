@@ -48,8 +48,8 @@ LYRA_FUNCTION(int, avcodec_send_packet, (AVCodecContext *context, const AVPacket
 /* libavutil */
 LYRA_FUNCTION(int, av_cpu_count, (void), (), 1)
 LYRA_FUNCTION(AVDictionaryEntry *, av_dict_get,
-              (const AVDictionary *entries, const char *key, const AVDictionaryEntry *before, int flags),
-              (entries, key, before, flags), NULL)
+              (const AVDictionary *dictionary, const char *key, const AVDictionaryEntry *previous, int flags),
+              (dictionary, key, previous, flags), NULL)
 LYRA_FUNCTION(AVFrame *, av_frame_alloc, (void), (), NULL)
 LYRA_PROCEDURE(av_frame_free, (AVFrame **frame), (frame))
 LYRA_FUNCTION(int, av_frame_get_buffer, (AVFrame *frame, int alignment), (frame, alignment), LYRA_ABSENT)

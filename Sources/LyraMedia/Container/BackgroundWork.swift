@@ -7,6 +7,9 @@ enum BackgroundWork {
     /// Threads that were left behind and still work, at most; a further call waits for one of them.
     static let mostAbandoned = 4
 
+    /// Pixels of a frame of video from which on a call of its decoder is worth a thread; smaller ones take a few ms.
+    static let worthAThread = 1 << 19
+
     private static let abandoned = Mutex(0)
 
     /// Milliseconds between two questions whether to stop.

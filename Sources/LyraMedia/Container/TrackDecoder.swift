@@ -7,13 +7,20 @@ final class TrackDecoder {
     let track: Int
     let codec: CodecContext
     private let packet: Packet
+    /// Where calls of the decoder run on a thread of their own: whether to leave it.
+    private let interrupted: (() -> Bool)?
+    /// Whether a thread was left behind that still uses the decoder.
+    private var isLeft = false
     /// Whether `packet` holds one that the decoder had no room for.
     private var isHeld = false
     private var isDraining = false
     /// The last error of the decoder, for the message if nothing at all can be decoded.
     private(set) var lastFailure: Int32 = 0
 
-    init(file: MediaFile, track: Int, codec: CodecContext) throws {
+    /// - Parameter interrupted: Given where a call of the decoder takes long: it then runs in the background, and is left
+    ///   when this says so. Nil decodes on the calling thread.
+    init(file: MediaFile, track: Int, codec: CodecContext, interrupted: (() -> Bool)? = nil) throws {
+        self.interrupted = interrupted
         self.file = file
         self.track = track
         self.codec = codec
@@ -21,15 +28,18 @@ final class TrackDecoder {
     }
 
     /// Decodes the next frame; damaged packets are passed over.
-    /// - Parameter prepare: Called with each packet before it is decoded.
+    /// - Parameters:
+    ///   - owner: What frees the frame; a decoder that is left behind keeps it.
+    ///   - prepare: Called with each packet before it is decoded.
     /// - Returns: false at the end.
     /// - Throws: `LyraError(.io)` if the reader fails, `.state` if interrupted, `.memory` if a packet is too large.
     func next(
-        into frame: UnsafeMutablePointer<AVFrame>, prepare: (UnsafeMutablePointer<AVPacket>) -> Void = { _ in }
+        into frame: UnsafeMutablePointer<AVFrame>, owner: AnyObject? = nil,
+        prepare: (UnsafeMutablePointer<AVPacket>) -> Void = { _ in }
     ) throws -> Bool {
         while true {
             try file.check()
-            switch codec.receive(into: frame) {
+            switch try call({ codec in withExtendedLifetime(owner) { codec.receive(into: frame) } }) {
             case .frame: return true
             case .end: return false
             case .needsPacket: break
@@ -39,15 +49,24 @@ final class TrackDecoder {
             guard !isDraining else { return false }
             if !isHeld, try !file.read(track: track, into: packet.pointer) {
                 isDraining = true
-                _ = codec.send(nil)
+                _ = try call { $0.send(nil) }
                 continue
             }
             if !isHeld { prepare(packet.pointer) }
-            let status = codec.send(packet.pointer)
+            let status = try call { [packet] in $0.send(packet.pointer) }
             if status == lyra_av_no_memory() { throw LyraError(.memory, "\(file.name): no memory to decode a packet") }
             isHeld = status == lyra_av_again() && !isHeld
             if status < 0, !isHeld { lastFailure = status }
         }
+    }
+
+    private func call<Result>(_ work: @escaping (CodecContext) -> Result) throws -> Result {
+        guard !isLeft else { throw LyraError(.state, "\(file.name): interrupted") }
+        guard let interrupted else { return work(codec) }
+        isLeft = true
+        let result = try BackgroundWork.run(name: file.name, interrupted: interrupted) { [codec] _ in work(codec) }
+        isLeft = false
+        return result
     }
 
     /// Goes on elsewhere: after `MediaFile.seek`.

@@ -64,7 +64,12 @@ public enum ImageDecoder {
         default: break
         }
         if let frame = header.firstFrame { try replace(packet.pointer, by: frame.file, name: name) }
-        if let inks = header.inks { try keepInks(inks, packet.pointer, bytes, name: name) }
+        if let inks = header.inks {
+            guard inks.isBlackWhole else {
+                throw LyraError(.unsupported, "\(name): a JPEG with fewer samples of black; convert it to RGB")
+            }
+            inks.hide(in: UnsafeMutableBufferPointer(start: packet.pointer.pointee.data, count: bytes.count))
+        }
         let decoded = try decode(packet.pointer, header: header, name: name, limits: limits)
         let picture = decoded.pointer.pointee
         try checkSize(Int(picture.width), Int(picture.height))
@@ -135,17 +140,6 @@ public enum ImageDecoder {
     }
 
     // MARK: - Decoding
-
-    /// Has libavcodec leave inks as they are stored.
-    private static func keepInks(
-        _ inks: JPEGInks, _ packet: UnsafeMutablePointer<AVPacket>, _ bytes: UnsafeRawBufferPointer, name: String
-    ) throws {
-        if let offset = inks.transformOffset {
-            packet.pointee.data[offset] = JPEGInks.plainTransform
-        } else {
-            try replace(packet, by: bytes.prefix(2) + JPEGInks.segment + bytes.dropFirst(2), name: name)
-        }
-    }
 
     private static func decode(
         _ packet: UnsafeMutablePointer<AVPacket>, header: ImageHeader, name: String, limits: MediaLimits

@@ -10,8 +10,9 @@ struct ImageHeader {
     var size: (width: Int, height: Int)?
     /// As EXIF or else XMP states it: 1 … 8. Of a TIFF its decoder finds it.
     var orientation: Int?
-    /// The grey of a PNG of 1 bit that is transparent, 0 or 1; libavcodec tells of all others.
-    var transparentBit: Int?
+    /// The grey of a PNG of 1, 2 or 4 bits that is transparent, brought to 0 … 255: libavcodec drops that of 1 bit, and
+    /// finds no other than black in those of 2 and 4.
+    var transparentGrey: UInt8?
     /// A JPEG of four components.
     var inks: JPEGInks?
     /// The first frame of an animated WebP, which libavcodec does not decode as it is.
@@ -62,10 +63,12 @@ struct ImageHeader {
         var exif: [UInt8] = []
         var xmp: Int?
         var adobe: (offset: Int, transform: Int)?
-        var components = 0
+        var frame: Int?
         defer {
             orientation = exif.withUnsafeBytes { EXIF.orientation(ByteScan($0)) } ?? xmp
-            if components == 4 { inks = JPEGInks(isYCCK: adobe?.transform == 2, transformOffset: adobe?.offset) }
+            if let frame, scan.integer(frame + 5, 1, big: true) == 4 {
+                inks = JPEGInks(scan, frame: frame, transformOffset: adobe?.offset, isYCCK: adobe?.transform == 2)
+            }
         }
         while let marker = scan.big16(offset), marker >> 8 == 0xff {
             let code = marker & 0xff
@@ -86,7 +89,7 @@ struct ImageHeader {
             // SOF0 … SOF15 without the tables and arithmetic conditioning between them.
             if 0xc0...0xcf ~= code, code != 0xc4, code != 0xc8, code != 0xcc {
                 if let height = data.big16(1), let width = data.big16(3) { size = (width, height) }
-                components = data.integer(5, 1, big: true) ?? 0
+                frame = offset + 4
                 // What follows can still be EXIF in a file that lays its segments out oddly.
             }
             offset += 2 + length
@@ -96,7 +99,8 @@ struct ImageHeader {
     /// Chunks: length, name, data, checksum.
     private mutating func readPNG(_ scan: ByteScan) {
         if let width = scan.big32(16), let height = scan.big32(20) { size = (width, height) }
-        let isBilevel = scan.big16(24) == 0x0100
+        // Grey, without alpha.
+        let depth = scan.integer(25, 1, big: true) == 0 ? scan.integer(24, 1, big: true) ?? 0 : 0
         var (exif, xmp) = (Int?.none, Int?.none)
         var offset = 8
         while let length = scan.big32(offset) {
@@ -106,7 +110,10 @@ struct ImageHeader {
             if xmp == nil, scan.has("iTXt", at: offset + 4), data.has("XML:com.adobe.xmp\0\0", at: 0) {
                 xmp = XMP.orientation(data)
             }
-            if isBilevel, scan.has("tRNS", at: offset + 4), let grey = data.big16(0) { transparentBit = grey & 1 }
+            if [1, 2, 4].contains(depth), length == 2, scan.has("tRNS", at: offset + 4), let grey = data.big16(0) {
+                let largest = (1 << depth) - 1
+                transparentGrey = UInt8((grey & largest) * 255 / largest)
+            }
             offset += 12 + length
         }
         orientation = exif ?? xmp
@@ -129,21 +136,6 @@ struct ImageHeader {
         }
         orientation = exif ?? xmp
     }
-}
-
-/// A JPEG of printing inks, as Adobe's programs write it: all four inverted.
-struct JPEGInks {
-    /// Whether cyan, magenta and yellow are coded as Y'CbCr.
-    let isYCCK: Bool
-    /// Where Adobe's segment says how the colours are coded, if there is such a segment.
-    let transformOffset: Int?
-
-    /// What libavcodec knows no conversion for: it then gives all four planes as they are stored. Otherwise it multiplies
-    /// the inks with black, and rounds down.
-    static let plainTransform: UInt8 = 1
-
-    /// The segment, for a file that has none.
-    static let segment: [UInt8] = [0xff, 0xee, 0, 14] + Array("Adobe".utf8) + [0, 100, 0, 0, 0, 0, plainTransform]
 }
 
 /// The frame of an animated WebP: where on the canvas it lies, and its chunks.

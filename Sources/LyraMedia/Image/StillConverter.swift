@@ -99,6 +99,9 @@ struct StillConverter {
                         source += component.step
                     }
                 }
+                if let clear = header.transparentGrey {
+                    for value in output..<output + width * 3 where value.pointee == clear { value.pointee = 255 }
+                }
                 guard components.count == 4 else { continue }
                 let alpha = components[3]
                 Self.layOnWhite(output, width: width, alpha: alpha.base + row * alpha.stride, step: alpha.step)
@@ -156,7 +159,7 @@ struct StillConverter {
         guard let plane = plane(0) else { throw LyraError(.format, "\(name): a picture without pixels") }
         let flip: UInt8 = format == AV_PIX_FMT_MONOWHITE ? 0xff : 0
         // Of a transparent grey, the white below it is seen.
-        let values: [UInt8] = [header.transparentBit == 0 ? 255 : 0, 255]
+        let values: [UInt8] = [header.transparentGrey == 0 ? 255 : 0, 255]
         return try RGBImage(width: width, height: height) { target in
             for row in 0..<height {
                 try check(row)

@@ -312,16 +312,3 @@ struct TIFFDecoder {
         StillConverter.layOnWhite(pixels, width: width, alpha: alpha, step: step)
     }
 }
-
-/// The plain conversion of printing inks to RGB that Pillow and browsers use without a profile: (1 - ink) · (1 - black).
-enum CMYK {
-    @inline(__always)
-    static func convert(_ colors: (UInt8, UInt8, UInt8), black: UInt8, to pixel: UnsafeMutablePointer<UInt8>) {
-        let rest = 255 - Int(black)
-        func share(_ ink: UInt8) -> UInt8 {
-            let product = Int(ink) * rest + 128
-            return UInt8(truncatingIfNeeded: max(0, rest - (product + product >> 8) >> 8))
-        }
-        (pixel[0], pixel[1], pixel[2]) = (share(colors.0), share(colors.1), share(colors.2))
-    }
-}

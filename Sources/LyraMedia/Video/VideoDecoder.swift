@@ -33,6 +33,8 @@ public final class VideoDecoder {
     private let scaler: FrameScaler
     private var index = VideoIndex()
     private var isScanned = false
+    /// Whether a thread was left behind that still converts a frame.
+    private var isLeft = false
 
     private var selected: [Int] = []
     /// How many of `selected` were given.
@@ -82,7 +84,8 @@ public final class VideoDecoder {
         (width, height) = orientation.isTransposed ? (rows, columns) : (columns, rows)
         scaler = try FrameScaler(width: columns, height: rows, name: name)
         decoder = try TrackDecoder(
-            file: file, track: number, codec: Self.codec(for: track, limits: limits, name: name))
+            file: file, track: number, codec: Self.codec(for: track, limits: limits, name: name),
+            interrupted: Self.isLarge(columns, rows) ? interrupted : nil)
         packet = try Packet()
         current = try Frame()
         previous = try Frame()
@@ -210,10 +213,27 @@ public final class VideoDecoder {
             return last.image
         }
         if let key = keyFrame(before: target) { try begin(at: key) }
-        let image = try scaler.convert(try frame(for: target).pointer, orientation: orientation)
+        let image = try converted(frame(for: target))
         lastGiven = (target, image)
         given += 1
         return image
+    }
+
+    /// A frame as an upright picture.
+    private func converted(_ frame: Frame) throws -> RGBImage {
+        guard !isLeft else { throw LyraError(.state, "\(name): interrupted") }
+        guard Self.isLarge(width, height) else { return try scaler.convert(frame.pointer, orientation: orientation) }
+        isLeft = true
+        let image = try BackgroundWork.run(name: name, interrupted: interrupted) { [scaler, orientation] _ in
+            try scaler.convert(frame.pointer, orientation: orientation)
+        }
+        isLeft = false
+        return image
+    }
+
+    /// Whether a call of the decoder takes longer than the thread that it would run on.
+    private static func isLarge(_ width: Int, _ height: Int) -> Bool {
+        width * height >= BackgroundWork.worthAThread
     }
 
     /// The key frame to begin at if decoding on would take longer, or if the target lies behind.
@@ -278,7 +298,7 @@ public final class VideoDecoder {
 
     private func decodeNext() throws -> Bool {
         let context = decoder.codec.context
-        let found = try decoder.next(into: previous.pointer) { [index] packet in
+        let found = try decoder.next(into: previous.pointer, owner: previous) { [index] packet in
             // Only H.264 says reliably which frames no other frame needs.
             guard let context, index.hasTimes, context.pointee.codec_id == AV_CODEC_ID_H264 else { return }
             context.pointee.skip_frame = index.isMarked(packet.pointee.pts) ? AVDISCARD_DEFAULT : AVDISCARD_NONREF
@@ -313,6 +333,7 @@ public final class VideoDecoder {
         else { throw LyraError(.io, "\(name): the file changed while it was read") }
         file.keepOnly(decoder.track)
         decoder = try TrackDecoder(
-            file: file, track: decoder.track, codec: Self.codec(for: track, limits: limits, name: name))
+            file: file, track: decoder.track, codec: Self.codec(for: track, limits: limits, name: name),
+            interrupted: Self.isLarge(width, height) ? interrupted : nil)
     }
 }
