@@ -1,6 +1,7 @@
 """Images, videos and sound through the package: every kind of source gives the same answer."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 import lyra
+from lyra._sources import Pixels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +39,18 @@ def videos(tmp_path_factory, recording):
     for name, sound in (("silent.mp4", []), ("spoken.mp4", ["-i", str(recording), "-shortest"])):
         subprocess.run([*make, *sound, "-pix_fmt", "yuv420p", str(directory / name)], check=True)
     return directory
+
+
+def decoded(path):
+    """What the library decodes from a file: [height, width, 3]."""
+    out = path.with_suffix(".safetensors")
+    tool = os.environ.get("LYRA_TOOL", str(ROOT / ".build/lyra/bin/lyra"))
+    subprocess.run([tool, "features", str(path), "--out", str(out)], check=True)
+    data = out.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    entry = json.loads(data[8:8 + size])["rgb"]
+    first, last = entry["data_offsets"]
+    return np.frombuffer(data[8 + size + first:8 + size + last], np.uint8).reshape(entry["shape"])
 
 
 def answer(session):
@@ -66,6 +80,66 @@ def test_every_source_of_an_image_gives_the_same_answer(session, picture, pixels
         session.feed_image(source)
         answers.append(answer(session))
     assert answers[0][1] == 4 and all(other == answers[0] for other in answers[1:])
+
+
+def pil_images():
+    """-> name, image, suffix and options of the file that holds the same"""
+    random = np.random.default_rng(5)
+    color = random.integers(0, 256, (44, 60, 3), np.uint8)
+    alpha = random.integers(0, 256, (44, 60, 1), np.uint8)
+    wide = random.integers(0, 65536, (44, 60), np.uint16)
+    rgb, rgba = Image.fromarray(color), Image.fromarray(np.dstack([color, alpha]))
+    palette = rgb.quantize(40)
+    for image in (rgb, rgba, rgb.convert("L"), rgba.convert("LA"), rgb.convert("1"), palette, Image.fromarray(wide)):
+        yield image.mode, image, "png", {}
+    yield "I", Image.fromarray(wide.astype(np.int32)), "png", {}
+    big = Image.frombytes("I;16B", (60, 44), wide.astype(">u2").tobytes())
+    yield "I;16B", big, "tif", {}
+    for clear in (3, bytes([0, 255, 128])):
+        yield f"P {clear}", palette, "png", {"transparency": clear}
+    yield "1 clear", rgb.convert("1"), "png", {"transparency": 0}
+    yield "L clear", rgb.convert("L"), "png", {"transparency": 90}
+    yield "RGB clear", rgb, "png", {"transparency": tuple(int(v) for v in color[0, 0])}
+    yield "I;16 clear", Image.fromarray(wide), "png", {"transparency": int(wide[0, 0])}
+    for image in (rgb.convert("CMYK"), rgba, rgba.convert("LA"), palette):
+        yield f"{image.mode} tif", image, "tif", {}
+    yield "CMYK jpg", rgb.convert("CMYK"), "jpg", {"quality": 95}
+    exif = Image.Exif()
+    for orientation in range(1, 9):
+        exif[0x0112] = orientation
+        for suffix in ("png", "jpg", "webp", "tif"):
+            yield f"{orientation} {suffix}", rgb, suffix, {"exif": exif}
+
+
+@pytest.mark.parametrize("name, image, suffix, options", [pytest.param(*p, id=p[0]) for p in pil_images()])
+def test_a_pil_image_gives_what_its_file_gives(tmp_path, name, image, suffix, options):
+    """The pixels that are fed, byte for byte, against those that the library decodes from the file."""
+    path = tmp_path / f"a.{suffix}"
+    image.save(path, **options)
+    wanted = decoded(path)
+    # Not loaded yet, loaded already, and, where nothing was left to the file, as it was made.
+    with Image.open(path) as fresh, Image.open(path) as loaded:
+        loaded.load()
+        sources = [fresh, loaded] + ([] if options or suffix == "jpg" else [image])
+        for source in sources:
+            pixels = Pixels.of(source, dimensions=3)
+            assert (pixels.height, pixels.width) == wanted.shape[:2]
+            assert pixels.data == wanted.tobytes()
+
+
+def test_a_premultiplied_pil_image(tmp_path):
+    rgba = Image.fromarray(np.random.default_rng(6).integers(0, 256, (20, 30, 4), np.uint8))
+    premultiplied = rgba.convert("RGBa")
+    premultiplied.convert("RGBA").save(tmp_path / "a.png")
+    assert Pixels.of(premultiplied, dimensions=3).data == decoded(tmp_path / "a.png").tobytes()
+
+
+@pytest.mark.parametrize("image", [
+    Image.fromarray(np.zeros((4, 4), np.float32)), Image.fromarray(np.full((4, 4), 70_000, np.int32)),
+    Image.fromarray(np.full((4, 4), -1, np.int32))])
+def test_samples_without_a_range_are_an_error(session, image):
+    with pytest.raises(ValueError):
+        session.feed_image(image)
 
 
 def test_an_image_is_not_needed_after_the_call(session, picture, tmp_path):

@@ -60,14 +60,15 @@ class Pixels:
 
     @classmethod
     def of(cls, source: Any, dimensions: int) -> Optional[Pixels]:
-        """The pixels of a PIL image, or of a buffer of uint8 of shape [..., height, width, 3] and so many dimensions;
+        """The pixels of a PIL image as its file would give them, or of a buffer of uint8 of shape [..., height, width, 3] and so many dimensions;
         None for a path, bytes or a file object.
 
-        Raises TypeError for other types of elements and ValueError for other shapes."""
+        Raises TypeError for other types of elements, and ValueError for other shapes and for PIL images whose samples
+        have no plain meaning."""
         if isinstance(source, (str, os.PathLike, bytes, bytearray)):
             return None
         if dimensions == 3 and hasattr(source, "convert") and hasattr(source, "tobytes"):
-            image = source.convert("RGB")
+            image = upright_rgb(source)
             return cls(image.tobytes(), 1, image.height, image.width)
         try:
             view = memoryview(source)
@@ -83,6 +84,107 @@ class Pixels:
             raise ValueError(f"pixels of shape {list(shape or ())}; they can be {what}")
         # A view of any strides, negative ones too, comes out in order.
         return cls(view.tobytes(), shape[0] if dimensions == 4 else 1, shape[-3], shape[-2])
+
+
+#: EXIF's orientations other than upright, as names of PIL's transpositions.
+_TRANSPOSITIONS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+
+
+def upright_rgb(image: Any) -> Any:
+    """A PIL image as the library decodes its file: upright, transparent pixels on white, the high bytes of 16 bits.
+
+    Raises ValueError for samples of 32 bits, whose range nobody states."""
+    from PIL import Image
+
+    stored = _stored_mode(image)
+    image.load()
+    # After load, since PIL turns some formats upright itself.
+    orientation = image.getexif().get(0x0112, 1) if hasattr(image, "getexif") else 1
+    if isinstance(orientation, bytes) and len(orientation) == 1:
+        orientation = orientation[0]
+    alpha = None
+    if image.mode == "I" or image.mode == "F" or image.mode.startswith("I;"):
+        rgb, alpha = _high_bytes(image, 4 if stored == "I;12" else 0)
+    elif getattr(image, "has_transparency_data", image.mode in ("RGBA", "LA", "PA", "RGBa", "La")) or (
+        "transparency" in image.info
+    ):
+        rgb, alpha = _color_and_alpha(image, {"L;2": 85, "L;4": 17}.get(stored, 1))
+    else:
+        rgb = image.convert("RGB")
+    if alpha is not None:
+        white = Image.new("RGB", rgb.size, "white")
+        white.paste(rgb, mask=alpha)
+        rgb = white
+    name = _TRANSPOSITIONS.get(orientation)
+    # PIL before 9.1 has no Transpose.
+    return rgb.transpose(getattr(getattr(Image, "Transpose", Image), name)) if name else rgb
+
+
+def _stored_mode(image: Any) -> str:
+    """PIL's name of how the file holds samples, which is gone once the image is loaded; "" if it is not known."""
+    try:
+        arguments = image.tile[0][3]
+        return arguments if isinstance(arguments, str) else str(arguments[0])
+    except (AttributeError, IndexError, TypeError):
+        return ""
+
+
+def _color_and_alpha(image: Any, scale: int) -> Any:
+    """RGB and alpha; `scale` is what PIL multiplied grey samples by, but not the transparent one."""
+    from PIL import Image
+
+    if image.mode == "La":
+        # PIL converts it to LA only: premultiplied colours take the way of RGBa.
+        grey, alpha = image.split()
+        image = Image.frombytes("RGBa", image.size, Image.merge("RGBA", (grey, grey, grey, alpha)).tobytes())
+    clear = image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
+        # A file of 16 bits, of which PIL keeps the high bytes.
+        image = image.copy()
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    elif image.mode == "L" and isinstance(clear, int) and scale > 1:
+        image = image.copy()
+        image.info["transparency"] = clear * scale
+    full = image.convert("RGBA")
+    return full.convert("RGB"), full.getchannel("A")
+
+
+def _high_bytes(image: Any, shift: int) -> Any:
+    """Grey of 16 bits as RGB, and alpha, or None, where one grey is transparent; values are shifted up before."""
+    from PIL import Image
+
+    data = image.tobytes()
+    if image.mode in ("I", "F"):
+        low, high = image.getextrema() if image.mode == "I" else (-1, -1)
+        if low < 0 or high > 65_535 or image.format == "TIFF":
+            raise ValueError(f"a PIL image of mode {image.mode}, whose range is not known; convert it to L or RGB")
+        words = array("i", data)
+        if words.itemsize != 4:
+            raise ValueError("a PIL image of mode I; convert it to L or RGB")
+        data, is_big = array("H", words).tobytes(), sys.byteorder == "big"
+    else:
+        is_big = image.mode == "I;16B" or image.mode == "I;16N" and sys.byteorder == "big"
+    if shift:
+        words = array("H", data)
+        data = array("H", (value << shift for value in words)).tobytes()
+    low_bytes, high_bytes = (data[1::2], data[0::2]) if is_big else (data[0::2], data[1::2])
+    grey = Image.frombytes("L", image.size, high_bytes)
+    alpha = None
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        hidden = bytes(
+            0 if high << 8 | low == clear else 255 for high, low in zip(high_bytes, low_bytes)
+        )
+        alpha = Image.frombytes("L", image.size, hidden)
+    return grey.convert("RGB"), alpha
 
 
 class FileReader:

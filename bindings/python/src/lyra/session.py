@@ -110,11 +110,11 @@ class Session:
 
         Args:
             source: The path of a file (JPEG, PNG, WebP, GIF, BMP, TIFF), a file's ``bytes``, a binary file object; a PIL
-                image; or pixels: anything with a buffer of uint8 of shape [height, width, 3], such as a numpy array.
+                image, which gives what its file gives; or pixels: anything with a buffer of uint8 of shape [height, width, 3], such as a numpy array.
 
         Raises:
             LyraError: IO, FORMAT, MISSING if the model does not see, MEMORY over the limit of pixels.
-            TypeError, ValueError: A source that is none of these.
+            TypeError, ValueError: A source that is none of these, or a PIL image of 32-bit samples.
         """
         pixels = Pixels.of(source, dimensions=3)
         if pixels is None:
