@@ -11,7 +11,7 @@ lyra=$root/.build/lyra/bin/lyra
 step() { echo "== $*"; }
 
 step "system packages"
-"$root/bindings/setup-debian.sh" libopenblas0 libsndfile1-dev libmpg123-dev libedit-dev libavformat-dev libavcodec-dev \
+"$root/bindings/setup-debian.sh" libopenblas0 libsndfile1-dev libmpg123-dev libtiff-dev libedit-dev libavformat-dev libavcodec-dev \
     libswscale-dev libavutil-dev pkg-config g++ binutils git ca-certificates python3
 
 step "building the library and the tool (minutes the first time)"

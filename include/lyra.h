@@ -328,7 +328,8 @@ lyra_status lyra_feed_audio_pcm(lyra_session *session, const float *samples, siz
 lyra_status lyra_feed_audio_end(lyra_session *session);
 
 /* Adds an image from a file: JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF. It is turned upright by its EXIF
- * orientation, alpha is laid on white, 16 bits are cut to 8. It takes about (width / 28) · (height / 28) tokens.
+ * or XMP orientation, alpha is laid on white, 16 bits are cut to 8; float and 32-bit samples are refused.
+ * It takes about (width / 28) · (height / 28) tokens.
  * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model does not see, LYRA_E_MEMORY over limit_pixels. */
 lyra_status lyra_feed_image_file(lyra_session *session, const char *path);
 
