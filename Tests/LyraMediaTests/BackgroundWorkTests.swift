@@ -94,7 +94,8 @@ import Testing
         #expect(try polls { _ = try ImagePreparation().prepare(picture, interrupted: $0) } > 100)
         let turned = try polls { interrupted in
             _ = try picture.withPixels {
-                try Orientation(exif: 6).upright($0, width: 4000, height: 3000, stride: 12_000, interrupted: interrupted)
+                try Orientation(exif: 6).upright(
+                    $0, width: 4000, height: 3000, stride: 12_000, interrupted: interrupted)
             }
         }
         #expect(turned > 50)

@@ -139,11 +139,13 @@ enum BackgroundWork {
         defer { pthread_sigmask(SIG_SETMASK, &usual, nil) }
         let held = Unmanaged.passRetained(job as AnyObject)
         var thread = pthread_t()
-        let status = pthread_create(&thread, &attributes, { held in
-            guard let held else { return nil }
-            (Unmanaged<AnyObject>.fromOpaque(held).takeRetainedValue() as? any JobToRun)?.run()
-            return nil
-        }, held.toOpaque())
+        let status = pthread_create(
+            &thread, &attributes,
+            { held in
+                guard let held else { return nil }
+                (Unmanaged<AnyObject>.fromOpaque(held).takeRetainedValue() as? any JobToRun)?.run()
+                return nil
+            }, held.toOpaque())
         guard status == 0 else {
             held.release()
             return false

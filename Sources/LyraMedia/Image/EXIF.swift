@@ -16,7 +16,6 @@ enum EXIF {
 /// The first directory of a TIFF or a BigTIFF (TIFF 6.0, section 2), of any byte order.
 struct TIFFDirectory {
     struct Entry {
-        let type: Int
         let count: Int
         /// The first value, if it is an integer of any type.
         let firstInteger: Int?
@@ -52,10 +51,10 @@ struct TIFFDirectory {
             let offset = first + index * size
             guard let tag = tiff.integer(offset, 2, big: isBigEndian) else { return nil }
             guard tag == wanted else { continue }
-            let counted =
-                isBigTIFF ? Self.integer64(tiff, offset + 4, isBigEndian) : tiff.integer(offset + 4, 4, big: isBigEndian)
-            guard let type = tiff.integer(offset + 2, 2, big: isBigEndian), let counted else { return nil }
-            return Entry(type: type, count: counted, firstInteger: value(type, counted, at: offset + (isBigTIFF ? 12 : 8)))
+            guard let type = tiff.integer(offset + 2, 2, big: isBigEndian), let count = pointer(offset + 4) else {
+                return nil
+            }
+            return Entry(count: count, firstInteger: value(type, count, at: offset + (isBigTIFF ? 12 : 8)))
         }
         return nil
     }
@@ -66,12 +65,16 @@ struct TIFFDirectory {
         guard let width = widths[type], count > 0 else { return nil }
         let room = isBigTIFF ? 8 : 4
         let isInPlace = count <= room / width
-        let pointer = isBigTIFF ? Self.integer64(tiff, offset, isBigEndian) : tiff.integer(offset, 4, big: isBigEndian)
-        guard let place = isInPlace ? offset : pointer else { return nil }
+        guard let place = isInPlace ? offset : pointer(offset) else { return nil }
         if width == 8 { return Self.integer64(tiff, place, isBigEndian) }
         guard let value = tiff.integer(place, width, big: isBigEndian) else { return nil }
         let isSigned = type == 6 || type == 8 || type == 9
         return isSigned && value >> (8 * width - 1) == 1 ? value - 1 << (8 * width) : value
+    }
+
+    /// A count or an offset, whose width depends on the kind of TIFF.
+    private func pointer(_ offset: Int) -> Int? {
+        isBigTIFF ? Self.integer64(tiff, offset, isBigEndian) : tiff.integer(offset, 4, big: isBigEndian)
     }
 
     /// Eight bytes; nil if they are no Int.

@@ -62,8 +62,8 @@ struct TIFFDecoder {
             return known == .ycbcr && samples == 1 ? .blackIsZero : known
         }
         let names = [
-            4: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32_803: "a colour filter array",
-            32_844: "LogL", 32_845: "LogLuv", 34_892: "linear raw",
+            4: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*",
+            32_803: "a colour filter array", 32_844: "LogL", 32_845: "LogLuv", 34_892: "linear raw",
         ]
         throw LyraError(
             .unsupported,
@@ -262,7 +262,9 @@ struct TIFFDecoder {
         init(_ photometric: Photometric, _ file: TIFFFile, bits: Int, name: String) throws {
             self.photometric = photometric
             guard photometric == .palette else { return }
-            guard let map = file.colorMap(1 << bits) else { throw LyraError(.format, "\(name): a TIFF without its palette") }
+            guard let map = file.colorMap(1 << bits) else {
+                throw LyraError(.format, "\(name): a TIFF without its palette")
+            }
             // Some writers leave values of 8 bits in a table of 16.
             let shift: UInt16 = map.allSatisfy { $0.allSatisfy { $0 < 256 } } ? 0 : 8
             table = (0..<256).flatMap { index in
