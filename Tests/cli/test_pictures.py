@@ -554,14 +554,15 @@ def test_exif_as_text_of_a_png(tmp_path, upright):
 
 @pytest.mark.parametrize("quality, subsampling", [(100, 0), (90, 0)])
 def test_jpegs_of_inks(tmp_path, quality, subsampling):
+    # Pillow decodes with libjpeg-turbo, whose transform rounds otherwise.
     inks = np.dstack([smooth(), noise(HEIGHT, WIDTH, high=60)])
     path = tmp_path / "a.jpg"
     Image.fromarray(inks, "CMYK").save(path, quality=quality, subsampling=subsampling)
-    check(path)
+    check(path, tolerance=3)
     data = path.read_bytes()
     # Without Adobe's marker, and with its word that the colours are Y'CbCr.
     at = data.index(b"Adobe")
     path.write_bytes(data[:at] + b"Other" + data[at + 5:])
-    check(path)
+    check(path, tolerance=3)
     path.write_bytes(data[:at + 11] + b"\2" + data[at + 12:])
-    check(path)
+    check(path, tolerance=3)

@@ -92,7 +92,6 @@ def pil_images():
     palette = rgb.quantize(40)
     for image in (rgb, rgba, rgb.convert("L"), rgba.convert("LA"), rgb.convert("1"), palette, Image.fromarray(wide)):
         yield image.mode, image, "png", {}
-    yield "I", Image.fromarray(wide.astype(np.int32)), "png", {}
     big = Image.frombytes("I;16B", (60, 44), wide.astype(">u2").tobytes())
     yield "I;16B", big, "tif", {}
     for clear in (3, bytes([0, 255, 128])):
@@ -113,7 +112,8 @@ def pil_images():
 
 @pytest.mark.parametrize("name, image, suffix, options", [pytest.param(*p, id=p[0]) for p in pil_images()])
 def test_a_pil_image_gives_what_its_file_gives(tmp_path, name, image, suffix, options):
-    """The pixels that are fed, byte for byte, against those that the library decodes from the file."""
+    """The pixels that are fed against those that the library decodes from the file: byte for byte, but of JPEG, which
+    Pillow decodes with libjpeg-turbo."""
     path = tmp_path / f"a.{suffix}"
     image.save(path, **options)
     wanted = decoded(path)
@@ -121,10 +121,13 @@ def test_a_pil_image_gives_what_its_file_gives(tmp_path, name, image, suffix, op
     with Image.open(path) as fresh, Image.open(path) as loaded:
         loaded.load()
         sources = [fresh, loaded] + ([] if options or suffix == "jpg" else [image])
+        if image.mode == "I;16" and not options:
+            sources.append(image.convert("I"))
         for source in sources:
             pixels = Pixels.of(source, dimensions=3)
             assert (pixels.height, pixels.width) == wanted.shape[:2]
-            assert pixels.data == wanted.tobytes()
+            got = np.frombuffer(pixels.data, np.uint8).reshape(wanted.shape)
+            assert np.abs(got.astype(int) - wanted).max() <= (3 if suffix == "jpg" else 0)
 
 
 def test_a_premultiplied_pil_image(tmp_path):
