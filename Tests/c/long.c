@@ -50,8 +50,8 @@ static void working_ahead(lyra_model *model, const float *samples, said whole) {
     work_ahead(session);
     need(lyra_cancel(session), "cancel");
     uint32_t events = 77;
-    check_status(lyra_step(session, &events), LYRA_OK, "a turn that was computed ahead is cancelled");
-    check(events == 0 && usage_of(session).cache_bytes == 0, "without an event, and nothing of it is left");
+    check_status(lyra_step(session, &events), LYRA_E_STATE, "a step on a turn that was computed ahead and cancelled");
+    check(events == 77 && usage_of(session).cache_bytes == 0, "without an event, and nothing of the turn is left");
     check_status(lyra_step(session, &events), LYRA_E_STATE, "and then there is nothing to do ahead");
     lyra_session_destroy(session);
 }
