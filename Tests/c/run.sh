@@ -276,7 +276,7 @@ check_bare_root() {
         return
     fi
     run=("${enter[@]}" env -i LD_LIBRARY_PATH=/lyra/lib "$(PATH=$PATH:/usr/sbin command -v chroot)" "$bare")
-    run_checks "with no library but C's" "${run[@]}" /lyra/loading /lyra/tiny text - 0 -
+    run_checks "with no library but C's" "${run[@]}" /lyra/loading /lyra/tiny text - 4 libopenblas0
     run_checks "without OpenBLAS" "${run[@]}" /lyra/loading /lyra/tiny pcm - 4 libopenblas0
     install_libraries "$bare" libopenblas.so.0
     for kind in pcm pixels; do

@@ -34,7 +34,7 @@ struct TIFFDecoder {
     init(_ bytes: UnsafeRawBufferPointer, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool) throws {
         self.name = name
         self.interrupted = interrupted
-        most = max(1 << 24, min(limits.imagePixels, 1 << 40) * 8)
+        most = max(1 << 24, min(max(limits.imagePixels, 0), 1 << 40) * 8)
         file = try TIFFFile(bytes, name: name, most: most)
         (width, height) = (file.long(.width) ?? 0, file.long(.height) ?? 0)
         compression = file.short(.compression) ?? 1
