@@ -344,7 +344,7 @@ check_sanitized() {
 # Processors with AVX-512 are not everywhere: elsewhere this is what its kernels' logic is tested by.
 check_kernels() {
     try "the kernels for vectors of 16 compile" clang -O2 -mavx2 -mfma -mf16c -Wno-psabi "$here/wide.c" \
-        "$kernels/isa_generic.c" "$kernels/pool.c" "$kernels/quota.c" -o "$work/wide" -pthread -lm
+        "$kernels/isa_generic.c" "$kernels/pool.c" "$kernels/quota.c" "$kernels/thread_state.c" -o "$work/wide" -pthread -lm
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"
     # What counts in integers is x of whatever a model computes.
     try "the kernels on packed weights compile for vectors of 16, and to end where an integer overflows" \
