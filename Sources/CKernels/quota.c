@@ -16,7 +16,7 @@ static FILE *open_below(const char *root, const char *path, const char *name) {
     return file;
 }
 
-/* The first line of a file, to be freed; null if there is none. */
+/* Returns the first line of a file, or null. The caller frees it. */
 static char *first_line(const char *root, const char *path, const char *name) {
     FILE *file = open_below(root, path, name);
     char *line = NULL;
@@ -50,7 +50,7 @@ static int limit_v2(const char *root, const char *path) {
     return rounded_up(quota, period);
 }
 
-/* A file for each; a quota of -1 is none. */
+/* One file each; a quota of -1 means no limit. */
 static int limit_v1(const char *root, const char *path) {
     char *quota = first_line(root, path, "/cpu.cfs_quota_us"), *period = first_line(root, path, "/cpu.cfs_period_us"), *end;
     int processors = quota && period ? rounded_up(positive(quota, &end), positive(period, &end)) : 0;

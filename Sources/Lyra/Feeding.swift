@@ -226,7 +226,7 @@ extension Session {
         intake.add(item)
     }
 
-    /// Tells the log if nothing is heard in a recording.
+    /// Logs a warning if a recording is silent.
     private func watched(_ source: any SampleSource) -> any SampleSource {
         recordingsFed += 1
         let (log, number) = (model.log, recordingsFed)

@@ -8,13 +8,13 @@ public final class TurnControl: Sendable {
     enum State: Int32 {
         case idle = 0
         case active = 1
-        /// Active, and something was said.
+        /// An answer is in progress and has at least one token.
         case answering = 2
-        /// To end after the words said so far, with their speech.
+        /// End after the generated text is spoken.
         case stopRequested = 3
-        /// Stopped: no further word is said, and the speech of those that were is completed.
+        /// Stopped: no further token is generated, and the speech of the generated text is completed.
         case finishing = 4
-        /// To end now, keeping what was said.
+        /// End now and keep the generated text.
         case endRequested = 5
         /// To end before anything was said.
         case stopAtOnce = 16
