@@ -98,7 +98,10 @@ int lk_blas_prepare(void) {
  * and more buffers are made one at a time, while nobody is inside, after such room was found. */
 
 enum { MOST_BUFFERS = 64 }; /* of which even a small build keeps account */
-static const size_t buffer_room = ((size_t)128 + 16) << 20;
+
+/* A buffer, what OpenBLAS maps beside it, and what glibc maps for a moment when another thread makes its first
+ * allocation between the look for room and OpenBLAS's own. */
+static const size_t buffer_room = ((size_t)128 + 16 + 128) << 20;
 
 enum { CLOSED = 1 << 30 };
 static atomic_int inside;  /* threads, and whether others may enter */

@@ -83,8 +83,16 @@ static void close_job(void) {
     }
 }
 
+/* glibc reserves 64 MiB of addresses for the allocations of a thread when the thread makes its first one. Here it takes
+ * them before OpenBLAS looks for room (blas.c), not while. */
+static void reserve_allocations(void) {
+    void *volatile first = malloc(1);
+    free(first);
+}
+
 static void *worker_main(void *argument) {
     unsigned seen = (unsigned)(uintptr_t)argument;
+    reserve_allocations();
     for (;;) {
         for (int i = 0; i < SPINS && number(atomic_load(&state)) == seen; i++) relax();
         if (number(atomic_load(&state)) == seen) {

@@ -6,8 +6,9 @@
 #include <unistd.h>
 
 /* SECONDS is far more than a child needs: one that waits for ever is ended then. Below LEAST, small allocations of Swift
- * itself, which cannot fail, may end the process. */
-enum { SECONDS = 60, LEAST = 16, MOST = 528, STEP = 64 };
+ * itself, which cannot fail, may end the process. How much room an answer takes depends on the processor: the room grows
+ * until ENOUGH children have answered. */
+enum { SECONDS = 60, LEAST = 16, MOST = 2064, STEP = 64, ENOUGH = 3 };
 
 static int ask(const char *path, const char *file) {
     lyra_model *model = NULL;
@@ -50,7 +51,7 @@ int main(int argc, char **argv) {
         const char *file = i == 1 ? NULL : argv[i], *name = file ? strrchr(file, '/') + 1 : "text";
         char promise[200];
         int answered = 0, refused = 0, others = 0;
-        for (long room = LEAST; room <= MOST; room += STEP) {
+        for (long room = LEAST; room <= MOST && answered < ENOUGH; room += STEP) {
             fflush(stdout);
             pid_t child = fork();
             if (child == 0) {
@@ -64,7 +65,7 @@ int main(int argc, char **argv) {
             int status = 0;
             if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) {
                 others++;
-                printf("# %ld MiB: signal %d\n", room, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+                printf("# %ld MiB: ended by signal %d\n", room, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
             } else if (WEXITSTATUS(status) == LYRA_OK) answered++;
             else if (WEXITSTATUS(status) == LYRA_E_MEMORY) refused++;
             else others++;
