@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole suite: Swift, then the C interface, the Python package and the command-line tool of the release build, then
-# fuzzing.
+# fuzzing. Two parts run at a time: compiling is mostly the work of one processor. README.md beside this says what they
+# check, and how long they take.
 # Installs the system packages that are missing. Can be run again, from any folder. The last line is "N passed, N
 # failed"; the exit status is 0 only if nothing failed.
 set -uo pipefail
@@ -9,19 +10,27 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 logs=$root/.build/test-logs
 prefix=$root/.build/lyra
 python=$root/.build/python-tests
-passed=0 failed=0
 
 # count PASSED FAILED STATUS: adds a part's figures. A part that ended badly without a failed test is itself a failure.
 count() {
     local bad=$2
     if [ "$3" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-    passed=$((passed + $1)) failed=$((failed + bad))
+    echo "$1 $bad" >> "$logs/figures"
 }
 
 finish() {
+    local passed failed
+    read -r passed failed < <(awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }' "$logs/figures")
+    if [ -s "$logs/times" ]; then cat "$logs/times"; fi
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ]
     exit
+}
+
+# part NAME: runs test_NAME, with what it prints in a log and, marked, on the terminal, and notes the time that it took.
+part() {
+    local TIMEFORMAT="$1: %0R s, %0U s of processors' time"
+    { time "test_$1" 2>&1 | tee "$logs/$1.log" | sed -u "s/^/$1: /"; } 2>> "$logs/times"
 }
 
 install_packages() {
@@ -31,10 +40,18 @@ install_packages() {
     "$root/bindings/setup-debian.sh" "${packages[@]}"
 }
 
+swift_tests=(--package-path "$root" -c release -Xswiftc -enable-testing)
+
+# The tests and the modules that they test: not the tool, which the C interface's build makes.
+test_swift_build() {
+    swift build "${swift_tests[@]}" --product lyraPackageTests && touch "$logs/swift-built"
+}
+
 # Reads Swift Testing's summary ("Test run with 12 tests …") and XCTest's ("Executed 3 tests, with 1 failure").
 test_swift() {
-    local log=$logs/swift.log status all bad skipped xctest
-    swift test --package-path "$root" -c release -Xswiftc -enable-testing --no-parallel 2>&1 | tee "$log"
+    local log=$logs/swift-tests.log status all bad skipped xctest
+    if [ ! -f "$logs/swift-built" ]; then count 0 1 1; return; fi
+    swift test --skip-build "${swift_tests[@]}" --no-parallel 2>&1 | tee "$log"
     status=$?
     all=$(sed -nE 's/^.*Test run with ([0-9]+) tests? .*(passed|failed) after.*/\1/p' "$log" |
         awk '{ n += $1 } END { print n + 0 }')
@@ -49,6 +66,13 @@ test_swift() {
     count 0 0 $((status != 0 && bad == 0))
 }
 
+# An older build's library must not be what is tested.
+test_library() {
+    "$root/bindings/c/build.sh" --prefix "$prefix" && return
+    rm -rf "$prefix"
+    count 0 1 1
+}
+
 # count_lines NAME LOG STATUS: adds the figures of a part whose last line is "NAME: N passed, N failed".
 count_lines() {
     local pattern="^$1: ([0-9]+) passed, ([0-9]+) failed$"
@@ -60,17 +84,20 @@ count_lines() {
 }
 
 test_c() {
-    "$root/Tests/c/run.sh" "$prefix" 2>&1 | tee "$logs/c.log"
-    count_lines C "$logs/c.log" $?
+    "$root/Tests/c/run.sh" "$prefix" 2>&1 | tee "$logs/c-tests.log"
+    count_lines C "$logs/c-tests.log" $?
 }
 
+# What fails here fails again in test_fuzz, which counts it.
+test_fuzz_build() { "$root/Tests/fuzz/run.sh" --build; }
+
 test_fuzz() {
-    "$root/Tests/fuzz/run.sh" 10 2>&1 | tee "$logs/fuzz.log"
-    count_lines fuzz "$logs/fuzz.log" $?
+    "$root/Tests/fuzz/run.sh" 10 2>&1 | tee "$logs/fuzz-tests.log"
+    count_lines fuzz "$logs/fuzz-tests.log" $?
 }
 
 # The Swift example, as a package that depends on this one, asks a tiny checkpoint about a recording.
-test_swift_example() {
+test_example() {
     local work=$root/.build/swift-example
     rm -rf "$work" && mkdir -p "$work" &&
         swift build --package-path "$root/examples/swift" &&
@@ -82,7 +109,7 @@ test_swift_example() {
 
 # A virtual environment that is made once; the package is installed anew each time, from a copy, as pip builds in place.
 prepare_python() {
-    local packages=(pytest numpy pillow matplotlib jiwer whisper-normalizer gguf 'setuptools>=64' wheel)
+    local packages=(pytest pytest-xdist numpy pillow matplotlib jiwer whisper-normalizer gguf 'setuptools>=64' wheel)
     # Made anew when an earlier run put other packages into it.
     if [ "$(cat "$python/ready" 2> /dev/null)" != "${packages[*]}" ]; then
         rm -rf "$python"
@@ -96,18 +123,30 @@ prepare_python() {
 # attribute NAME: a figure of pytest's report.
 attribute() { sed -nE "s/.*<testsuite [^>]*\b$1=\"([0-9]+)\".*/\1/p" "$logs/python.xml" | head -1; }
 
+# A worker for each processor, bound to it (Tests/conftest.py).
 test_python() {
     local status bad
+    if ! prepare_python; then count 0 1 1; return; fi
     rm -f "$logs/python.xml"
     LYRA_LIBRARY=$prefix/lib/liblyra.so LYRA_TOOL=$prefix/bin/lyra "$python/bin/python" -m pytest -q \
-        -p no:cacheprovider --junitxml "$logs/python.xml" "$root"/Tests/{python,cli} 2>&1 | tee "$logs/python.log"
+        -p no:cacheprovider -n "$(nproc)" --dist worksteal --junitxml "$logs/python.xml" "$root"/Tests/{python,cli}
     status=$?
     if [ ! -f "$logs/python.xml" ]; then count 0 1 1; return; fi
     bad=$(($(attribute failures) + $(attribute errors)))
     count $(($(attribute tests) - bad - $(attribute skipped))) "$bad" $status
 }
 
+# Each of the two is mostly one thread: the tests of Swift, and what is made for others and for fuzzing.
+test_modules() { part swift_build; part swift; }
+test_products() {
+    part library
+    if [ -d "$prefix" ]; then part c; part example; fi
+    part fuzz_build
+}
+
 mkdir -p "$logs"
+rm -f "$logs"/{figures,times,swift-built}
+touch "$logs/figures"
 export PYTHONDONTWRITEBYTECODE=1
 echo "== system packages"
 if ! install_packages; then count 0 1 1; finish; fi
@@ -116,21 +155,17 @@ if ! command -v swift > /dev/null; then
     count 0 1 1
     finish
 fi
-echo "== Swift"
-test_swift
-echo "== the release library and tool"
-if ! "$root/bindings/c/build.sh" --prefix "$prefix"; then
-    # An older build's library must not be what is tested.
-    rm -rf "$prefix"
-    count 0 1 1
-    finish
+# Once, before two builds would do it at the same time.
+if ! swift package --package-path "$root" resolve; then count 0 1 1; finish; fi
+echo "== Swift; the release library and tool, C, an example in Swift"
+test_modules &
+modules=$!
+test_products
+wait "$modules"
+if [ -d "$prefix" ]; then
+    echo "== Python and the command line"
+    part python
 fi
-echo "== the Swift example"
-test_swift_example
-echo "== C"
-test_c
-echo "== Python and the command line"
-if prepare_python; then test_python; else count 0 1 1; fi
 echo "== Fuzzing"
-test_fuzz
+part fuzz
 finish

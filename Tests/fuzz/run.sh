@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Feeds mutated input to everything that reads bytes from outside: run.sh [SECONDS] [TARGET…], by default 10 seconds for
-# each target. README.md beside this says how to go on from a failure. Can be run from any folder. The last line is
+# each target, as many at a time as there are processors; run.sh --build only builds them. README.md beside this says how to go on from a failure. Can be run from any folder. The last line is
 # "fuzz: N passed, N failed"; the exit status is 0 only if nothing failed.
 set -uo pipefail
 
@@ -10,7 +10,6 @@ scratch=$root/.build/fuzz
 found=$scratch/found
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
 
 seconds=${1:-10}
 shift $(($# > 0))
@@ -64,31 +63,42 @@ fuzz() {
     if [ -f "$here/dictionaries/$name.dict" ]; then options+=("-dict=$here/dictionaries/$name.dict"); fi
     for file in "$here/regressions/$name"/*; do
         if [ ! -f "$file" ]; then continue; fi
-        if ! "$program" "${limits[@]}" "$file" < /dev/null > "$log" 2>&1; then report "$name: ${file##*/}"; return; fi
+        if ! "$program" "${limits[@]}" "$file" < /dev/null > "$log" 2>&1; then report "$name: ${file##*/}" "$log"; return; fi
     done
     if "$program" "${options[@]}" "$corpus" < /dev/null > "$log" 2>&1; then
-        passed=$((passed + 1))
         echo "ok - $name: $(grep -aE '^#[0-9]+\s+DONE' "$log" | tr '\t' ' '), peak $(
             sed -nE 's/^stat::peak_rss_mb: *//p' "$log") MB"
     else
-        report "$name"
+        report "$name" "$log"
     fi
 }
 
-# report WHAT: a failure, with the end of what libFuzzer said.
+# report WHAT LOG: a failure, with the end of what libFuzzer said.
 report() {
-    failed=$((failed + 1))
     echo "not ok - $1"
-    grep -avE '^#[0-9]+\s+(NEW|REDUCE|pulse|RELOAD)' "$log" | cut -c1-300 | tail -40 | sed 's/^/# /'
+    grep -avE '^#[0-9]+\s+(NEW|REDUCE|pulse|RELOAD)' "$2" | cut -c1-300 | tail -40 | sed 's/^/# /'
 }
 
-if [[ ! $seconds =~ ^[0-9]+$ ]]; then echo "usage: $0 [SECONDS] [TARGET…]" >&2; exit 64; fi
+# fuzz_all TARGET…: as many at a time as there are processors; what each prints comes when it has ended.
+fuzz_all() {
+    local target
+    for target in "$@"; do
+        while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+        { fuzz "$target" > "$work/$target.out"; cat "$work/$target.out"; } &
+    done
+    wait
+}
+
+if [ "$seconds" = --build ]; then build; exit; fi
+if [[ ! $seconds =~ ^[0-9]+$ ]]; then echo "usage: $0 [SECONDS] [TARGET…], or $0 --build" >&2; exit 64; fi
 mkdir -p "$found"
+passed=0 failed=1
 if build; then
-    for target in "${targets[@]}"; do fuzz "$target"; done
+    fuzz_all "${targets[@]}"
+    passed=$(cat "$work"/*.out | grep -c '^ok - ')
+    failed=$((${#targets[@]} - passed))
 else
     tail -20 "$work/build.log"
-    failed=1
 fi
 echo "fuzz: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]
