@@ -34,8 +34,8 @@ part() {
 }
 
 install_packages() {
-    local packages=(libopenblas0 libsndfile1-dev libmpg123-dev libtiff-dev libedit-dev libavformat-dev libavcodec-dev libswscale-dev
-        libavutil-dev ffmpeg pkg-config gcc g++ make cmake binutils git ca-certificates valgrind libc6-dbg python3)
+    local packages=(libopenblas0 libsndfile1-dev libmpg123-dev libtiff-dev libedit-dev
+        libavformat-dev libavcodec-dev libswscale-dev libavutil-dev ffmpeg pkg-config gcc g++ make cmake binutils git ca-certificates valgrind libc6-dbg python3)
     if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then packages+=(python3-venv); fi
     "$root/bindings/setup-debian.sh" "${packages[@]}"
 }

@@ -1,0 +1,30 @@
+"""What the log callback is told of recordings, however they are fed."""
+
+import numpy as np
+
+import lyra
+
+
+def messages(checkpoint, *pieces):
+    """One turn of a recording that comes in pieces. → the warnings of the session, in order"""
+    told = []
+    with lyra.Model(checkpoint, log=lambda level, message: told.append((level, message))) as model:
+        told.clear()
+        with model.session(sampling="greedy", max_new_tokens=2) as session:
+            for piece in pieces:
+                session.feed_audio(piece, 16000, more=True)
+                while session.work_ahead():
+                    pass
+            session.feed_audio([], 16000)
+            session.feed_text("What?")
+            assert isinstance(list(session.answer())[-1], lyra.End)
+    return told
+
+
+def test_a_silent_microphone_is_told_of_at_its_end(checkpoint):
+    quiet = np.zeros(8000, np.float32)
+    told = messages(checkpoint, quiet, quiet, quiet)
+    assert len(told) == 1 and "recording 1 of the turn is silent" in told[0][1]
+    heard = quiet.copy()
+    heard[4000] = 0.5
+    assert messages(checkpoint, quiet, heard, quiet) == []
