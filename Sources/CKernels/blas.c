@@ -54,7 +54,9 @@ static int load_here(void) {
     void *found[2];
     char reason[256];
     int status = lyra_load(&library, 1, names, found, 2, library_room, reason, sizeof reason);
-    if (status != LYRA_LOADED) return status == LYRA_LOAD_MEMORY ? LK_NO_MEMORY : LK_NO_BLAS;
+    if (status == LYRA_LOAD_MEMORY) return LK_NO_MEMORY;
+    if (status == LYRA_LOAD_IO) return LK_CLOSED_BLAS;
+    if (status != LYRA_LOADED) return LK_NO_BLAS;
     blas *b = malloc(sizeof *b);
     if (!b) return LK_NO_MEMORY;
     *b = (blas){(sgemm_function *)found[0], (void (*)(int))found[1], NULL, NULL};

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 /* Loads OpenBLAS, on a thread of its own, unless it is loaded. To be called before the pool's tasks multiply.
- * → LK_OK, LK_NO_BLAS or LK_NO_MEMORY; after a failure the next call tries again. */
+ * → LK_OK, LK_NO_BLAS, LK_CLOSED_BLAS or LK_NO_MEMORY; after a failure the next call tries again. */
 int lk_blas_prepare(void);
 
 /* y[m, n] = x[m, k] · w (+ y, to accumulate). w: [n, k], whose transpose is meant, if `transposed`, else [k, n].

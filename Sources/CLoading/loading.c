@@ -31,11 +31,19 @@ static int has_room(size_t bytes) {
     return 1;
 }
 
-/* The loader's words, in the language of the host. */
-static int tells_of_memory(const char *words) {
-    char none[128] = "";
-    const char *said = strerror_r(ENOMEM, none, sizeof none);
-    return strstr(words, said) != NULL || strstr(words, "allocate memory") != NULL;
+/* Whether the loader's sentence names this error. The host may have chosen the sentence's language. */
+static int names_error(const char *sentence, int error) {
+    char buffer[128] = "";
+    return strstr(sentence, strerror_r(error, buffer, sizeof buffer)) != NULL;
+}
+
+/* Only a library that is absent or not a library is missing: the system may also refuse to open one that is there. */
+static int cause_of_failure(const char *sentence) {
+    static const int refusals[] = {EMFILE, ENFILE, EACCES, EIO};
+    if (names_error(sentence, ENOMEM) || strstr(sentence, "allocate memory")) return LYRA_LOAD_MEMORY;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        if (names_error(sentence, refusals[i])) return LYRA_LOAD_IO;
+    return LYRA_LOAD_MISSING;
 }
 
 static int open_library(const lyra_library *library, void **handle, char *reason, size_t capacity) {
@@ -43,8 +51,11 @@ static int open_library(const lyra_library *library, void **handle, char *reason
     if (!*handle) {
         const char *said = dlerror();
         if (!said) said = "";
-        if (tells_of_memory(said))
-            return refuse(LYRA_LOAD_MEMORY, reason, capacity, "no memory to load %s (%s)", library->file, said);
+        int cause = cause_of_failure(said);
+        if (cause == LYRA_LOAD_MEMORY)
+            return refuse(cause, reason, capacity, "no memory to load %s (%s)", library->file, said);
+        if (cause == LYRA_LOAD_IO)
+            return refuse(cause, reason, capacity, "the library %s cannot be opened: %s", library->file, said);
         return refuse(LYRA_LOAD_MISSING, reason, capacity, "the library %s cannot be loaded; install it (Debian: %s). %s",
                       library->file, library->package, said);
     }

@@ -2,7 +2,8 @@ import CKernels
 
 /// Throws what a kernel's status means, unless it is `LK_OK` and the work was not interrupted.
 /// - Parameter purpose: What was computed: "a matrix product".
-/// - Throws: `LyraError(.missing)` if OpenBLAS is needed and cannot be loaded, `.memory`; `.state` if the work was interrupted.
+/// - Throws: `LyraError(.missing)` if OpenBLAS is needed and not installed, `.io` if it cannot be opened, `.memory`;
+///   `.state` if the work was interrupted.
 public func checkKernel(_ status: Int32, _ purpose: @autoclosure () -> String) throws {
     try Interruption.check()
     switch Int(status) {
@@ -12,6 +13,10 @@ public func checkKernel(_ status: Int32, _ purpose: @autoclosure () -> String) t
             .missing,
             "\(purpose()) needs the library libopenblas.so.0, which cannot be loaded; install it (Debian: libopenblas0)"
         )
+    case Int(LK_CLOSED_BLAS):
+        throw LyraError(
+            .io,
+            "\(purpose()) needs the library libopenblas.so.0, which the system refuses to open: are too many files open?")
     default: throw LyraError(.memory, "no memory for \(purpose())")
     }
 }

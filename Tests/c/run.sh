@@ -228,12 +228,14 @@ check_limits() {
         ffmpeg -v error -nostdin -y -i "$recording" "${media[1]}" >> "$log" 2>&1 &&
         ffmpeg -v error -nostdin -y -i "${pictures[0]}" "${media[2]}" >> "$log" 2>&1
     result $? "media for threads with little stack are made"
-    for name in small_stack address_limit; do
+    for name in small_stack address_limit file_limit; do
         try "$name.c compiles" gcc -std=gnu99 "${strict[@]:1}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" \
             "${link[@]}"
     done
     run_checks small_stack "$work/small_stack" "$model" "$work" "$recording" "${media[@]}" "${pictures[3]}"
     run_checks address_limit "$work/address_limit" "$model" "$recording" "${pictures[0]}"
+    run_checks file_limit "$work/file_limit" "$model" "$work/limited.state" "$recording" "${media[1]}" "${pictures[0]}" \
+        "${pictures[2]}"
 }
 
 check_valgrind() {

@@ -2,7 +2,8 @@
  *
  * All matrices are row-major. `ld…` is the distance between rows in elements. Pointers need the alignment of their
  * element type only, and weights not even that. Functions that can run out of memory return LK_OK or LK_NO_MEMORY, those
- * that need OpenBLAS also LK_NO_BLAS, and leave their output undefined if it is not LK_OK. Callers have checked all sizes; matrix dimensions fit an int.
+ * that need OpenBLAS also LK_NO_BLAS or LK_CLOSED_BLAS, and leave their output undefined if it is not LK_OK. Callers have
+ * checked all sizes; matrix dimensions fit an int.
  */
 #ifndef LYRA_KERNELS_H
 #define LYRA_KERNELS_H
@@ -13,7 +14,8 @@
 enum {
     LK_OK = 0,
     LK_NO_MEMORY = 1,
-    LK_NO_BLAS = 2 /* libopenblas.so.0 cannot be loaded */
+    LK_NO_BLAS = 2,    /* libopenblas.so.0 is not installed, or damaged */
+    LK_CLOSED_BLAS = 3 /* the system refuses to open it: too many open files, no permission */
 };
 
 /* ------------------------------------------------------------------------------------------------ instruction sets */

@@ -21,7 +21,12 @@ typedef struct lyra_library {
     unsigned major;      /* what that must be: the header's, since structs differ */
 } lyra_library;
 
-enum { LYRA_LOADED = 0, LYRA_LOAD_MISSING = 1, LYRA_LOAD_MEMORY = 2 };
+enum {
+    LYRA_LOADED = 0,
+    LYRA_LOAD_MISSING = 1, /* not installed, damaged, or of another version */
+    LYRA_LOAD_MEMORY = 2,
+    LYRA_LOAD_IO = 3 /* the system refuses to open the file: too many open files, no permission */
+};
 
 /* Opens `libraries` and finds each of `names` in one of them. They are never closed again, and stay out of the way of
  * what else the process has loaded. Any number of threads may call it at once.

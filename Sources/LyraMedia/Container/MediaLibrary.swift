@@ -15,7 +15,7 @@ enum MediaLibrary {
     /// To be called where a file is opened: without it the functions return errors.
     /// - Parameter name: Of the file, for the message.
     /// - Throws: `LyraError(.missing)`, with the package's name, if the library is not installed or is of another version
-    ///   than lyra was built for; `.memory` if there is no memory to load it.
+    ///   than lyra was built for; `.io` if the system refuses to open it; `.memory` if there is no memory to load it.
     func require(for name: String) throws {
         var status = Int32(LYRA_LOADED)
         let reason = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 1024) { buffer in
@@ -31,6 +31,13 @@ enum MediaLibrary {
             return String(cString: text)
         }
         guard status != LYRA_LOADED else { return }
-        throw LyraError(status == LYRA_LOAD_MEMORY ? .memory : .missing, "\(name): \(reason)")
+        throw LyraError(code(status), "\(name): \(reason)")
+    }
+    private func code(_ status: Int32) -> LyraError.Code {
+        switch Int(status) {
+        case LYRA_LOAD_MEMORY: .memory
+        case LYRA_LOAD_IO: .io
+        default: .missing
+        }
     }
 }
