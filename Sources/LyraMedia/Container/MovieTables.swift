@@ -19,6 +19,8 @@ struct MovieTables {
     private let size: Int64
     private let stop: () throws -> Void
     private var claimed: Int64 = 0
+    /// What libavformat makes of tables that cost less than they claim, by their offsets.
+    private var soundEntries: [Int64: Int64] = [:]
 
     /// Does nothing if the file is not an MP4 or MOV.
     /// - Parameter stop: Called now and then; it throws if the caller wants to stop.
@@ -36,14 +38,14 @@ struct MovieTables {
         var offset: Int64 = 0
         for box in 0..<Self.mostBoxes {
             let head = try bytes(from: offset, count: 16)
-            let isMovie = head.withUnsafeBytes { raw in
+            let isFirst = head.withUnsafeBytes { raw in
                 let scan = ByteScan(raw)
                 return ["ftyp", "moov", "mdat", "free", "skip", "wide", "pnot", "moof", "styp"].contains {
                     scan.has($0, at: 4)
                 }
             }
-            guard head.count >= 8, box > 0 || isMovie else { return }
-            let (length, isMedia) = head.withUnsafeBytes { raw in
+            guard head.count >= 8, box > 0 || isFirst else { return }
+            let (length, isMedia, isMovie) = head.withUnsafeBytes { raw in
                 let scan = ByteScan(raw)
                 var length = Int64(scan.big32(0) ?? 0)
                 // 1: the length follows, in 64 bits; 0: to the end of the file.
@@ -52,11 +54,14 @@ struct MovieTables {
                 } else if length == 0 {
                     length = size
                 }
-                return (length, scan.has("mdat", at: 4))
+                return (length, scan.has("mdat", at: 4), scan.has("moov", at: 4))
             }
             guard length >= 8 else { return }
             let (sum, overflow) = offset.addingReportingOverflow(length)
             let end = overflow ? size : min(sum, size)
+            if isMovie, end - offset > 8 {
+                soundEntries = try SoundTables.entries(in: offset + 8..<end, of: reader, name: name)
+            }
             if !isMedia { try search(offset..<end) }
             offset = end
         }
@@ -78,7 +83,7 @@ struct MovieTables {
             let count = min(Int64(Self.pieceLength + Self.tableLength), range.upperBound - offset)
             let piece = try bytes(from: offset, count: Int(count))
             guard !piece.isEmpty else { return }
-            claimed += piece.withUnsafeBytes { Self.samples(claimedIn: $0) }
+            claimed = min(claimed + piece.withUnsafeBytes { samples(claimedIn: $0, at: offset) }, .max / 4)
             guard claimed <= min(max(size, Self.allowance), Self.most) else {
                 throw LyraError(
                     .memory,
@@ -89,15 +94,20 @@ struct MovieTables {
         }
     }
 
-    private static func samples(claimedIn bytes: UnsafeRawBufferPointer) -> Int64 {
+    /// - Parameter start: Where the bytes lie in the file.
+    private func samples(claimedIn bytes: UnsafeRawBufferPointer, at start: Int64) -> Int64 {
         let scan = ByteScan(bytes)
         var sum: Int64 = 0
-        for offset in 0..<max(0, min(pieceLength, bytes.count - tableLength + 1)) {
+        for offset in 0..<max(0, min(Self.pieceLength, bytes.count - Self.tableLength + 1)) {
             let first = bytes[offset]
             guard first == 0x73 || first == 0x74 else { continue }
             if scan.has("stsz", at: offset) {
                 // The table of sizes takes as much room as it claims: only one size for all is cheap.
-                if scan.big32(offset + 8) != 0 { sum += Int64(scan.big32(offset + 12) ?? 0) }
+                if let entries = soundEntries[start + Int64(offset)] {
+                    sum = min(sum + entries, .max / 4)
+                } else if scan.big32(offset + 8) != 0 {
+                    sum += Int64(scan.big32(offset + 12) ?? 0)
+                }
             } else if scan.has("trun", at: offset) {
                 sum += Int64(scan.big32(offset + 8) ?? 0)
             }

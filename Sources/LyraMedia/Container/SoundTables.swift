@@ -1,0 +1,132 @@
+import LyraTensor
+
+/// Tracks of an MP4 or MOV file whose samples are single numbers of sound: PCM.
+///
+/// Of most tracks libavformat makes an entry of each sample. Of sound whose samples last one tick each it makes one of up to
+/// 1,024 samples of a chunk, so that a table that counts millions of them costs little.
+struct SoundTables {
+    private static let mostBoxes = 1 << 12
+    /// Samples that an entry has at least, but the last of a chunk.
+    private static let samplesPerEntry: Int64 = 512
+    private static let pieceLength = 1 << 16
+
+    private struct Box {
+        let name: String
+        let body: Range<Int64>
+    }
+
+    private let reader: any ByteReader
+    private let name: String
+
+    /// Entries that libavformat makes, by the offset of the name "stsz" of such tracks' tables.
+    /// - Parameter movie: The body of "moov".
+    static func entries(in movie: Range<Int64>, of reader: any ByteReader, name: String) throws -> [Int64: Int64] {
+        let tables = SoundTables(reader: reader, name: name)
+        var entries: [Int64: Int64] = [:]
+        for track in try tables.boxes(in: movie) where track.name == "trak" {
+            guard let (offset, count) = try tables.entries(ofTrack: track.body) else { continue }
+            entries[offset] = count
+        }
+        return entries
+    }
+
+    private func entries(ofTrack track: Range<Int64>) throws -> (Int64, Int64)? {
+        guard let media = try child("mdia", of: track), let handler = try child("hdlr", of: media),
+            let info = try child("minf", of: media), let table = try child("stbl", of: info)
+        else { return nil }
+        let boxes = try boxes(in: table)
+        guard let times = boxes.first(where: { $0.name == "stts" }),
+            let sizes = boxes.first(where: { $0.name == "stsz" }),
+            let chunks = boxes.first(where: { $0.name == "stsc" }),
+            let places = boxes.first(where: { ["stco", "co64"].contains($0.name) }),
+            try reader.peek(handler.lowerBound + 8, 4, name: name).elementsEqual("soun".utf8),
+            // One entry: all samples last one tick.
+            try number(times.body.lowerBound + 4) == 1, try number(times.body.lowerBound + 12) == 1,
+            try isOnly(in: track), let count = try number(places.body.lowerBound + 4)
+        else { return nil }
+        return (sizes.body.lowerBound - 4, try entries(chunks.body, chunkCount: count))
+    }
+
+    /// Entries of all chunks: runs of them have as many samples each.
+    private func entries(_ table: Range<Int64>, chunkCount: Int64) throws -> Int64 {
+        let runs = min(try number(table.lowerBound + 4) ?? 0, (table.upperBound - table.lowerBound - 8) / 12)
+        var sum: Int64 = 0
+        var last: (first: Int64, entries: Int64)?
+        var offset = table.lowerBound + 8
+        let end = offset + runs * 12
+        while offset < end {
+            let piece = try reader.peek(offset, Int(min(Int64(Self.pieceLength / 12 * 12), end - offset)), name: name)
+            guard piece.count >= 12 else { break }
+            piece.withUnsafeBytes { raw in
+                let scan = ByteScan(raw)
+                for place in stride(from: 0, through: raw.count - 12, by: 12) {
+                    let first = Int64(scan.big32(place) ?? 0), samples = Int64(scan.big32(place + 4) ?? 0)
+                    if let last { sum = Self.sum(sum, last.entries, times: first - last.first) }
+                    last = (first, (samples + Self.samplesPerEntry - 1) / Self.samplesPerEntry)
+                }
+            }
+            offset += Int64(piece.count / 12 * 12)
+        }
+        return last.map { Self.sum(sum, $0.entries, times: chunkCount - $0.first + 1) } ?? sum
+    }
+
+    private static func sum(_ sum: Int64, _ entries: Int64, times count: Int64) -> Int64 {
+        // A table whose chunks go back is no table: libavformat would count without a sign.
+        guard count >= 0 else { return .max / 2 }
+        let (product, overflow) = entries.multipliedReportingOverflow(by: count)
+        return overflow ? .max / 2 : min(sum + min(product, .max / 4), .max / 2)
+    }
+
+    /// Whether the names of tables are in a track once, and no picture's: libavformat takes the last that it finds, and finds
+    /// them in more places than the standard has them.
+    private func isOnly(in track: Range<Int64>) throws -> Bool {
+        var counts = ["stts": 0, "stsz": 0, "stz2": 0, "stsc": 0, "stco": 0, "co64": 0, "trak": 0, "vide": 0]
+        var offset = track.lowerBound
+        while offset < track.upperBound {
+            let count = min(Int64(Self.pieceLength), track.upperBound - offset)
+            let piece = try reader.peek(offset, Int(count), name: name)
+            guard piece.count > 3 else { break }
+            piece.withUnsafeBytes { raw in
+                let scan = ByteScan(raw)
+                for place in 0..<raw.count - 3 where [0x73, 0x63, 0x74, 0x76].contains(raw[place]) {
+                    for name in counts.keys where scan.has(name, at: place) { counts[name, default: 0] += 1 }
+                }
+            }
+            // Names that two pieces share are seen in the second.
+            offset += Int64(piece.count - 3)
+        }
+        return counts["stts"] == 1 && counts["stsz"] == 1 && counts["stsc"] == 1 && counts["stz2"] == 0
+            && (counts["stco"] ?? 0) + (counts["co64"] ?? 0) == 1 && counts["trak"] == 0 && counts["vide"] == 0
+    }
+
+    private func child(_ wanted: String, of body: Range<Int64>) throws -> Range<Int64>? {
+        try boxes(in: body).first { $0.name == wanted }?.body
+    }
+
+    private func boxes(in body: Range<Int64>) throws -> [Box] {
+        var boxes: [Box] = []
+        var offset = body.lowerBound
+        while boxes.count < Self.mostBoxes, body.upperBound - offset >= 8 {
+            let head = try reader.peek(offset, 16, name: name)
+            guard head.count >= 8, let (length, skipped) = head.withUnsafeBytes({ Self.length(ByteScan($0)) }),
+                length >= skipped, length <= body.upperBound - offset
+            else { break }
+            boxes.append(
+                Box(name: String(decoding: head[4..<8], as: UTF8.self), body: offset + skipped..<offset + length))
+            offset += length
+        }
+        return boxes
+    }
+
+    /// Bytes of a box, and of what comes before its body.
+    private static func length(_ scan: ByteScan) -> (Int64, Int64)? {
+        guard let short = scan.big32(0) else { return nil }
+        guard short == 1 else { return (Int64(short), 8) }
+        guard let high = scan.big32(8), let low = scan.big32(12), high < 1 << 30 else { return nil }
+        return (Int64(high) << 32 | Int64(low), 16)
+    }
+
+    private func number(_ offset: Int64) throws -> Int64? {
+        try reader.peek(offset, 4, name: name).withUnsafeBytes { ByteScan($0).big32(0) }.map { Int64($0) }
+    }
+}
