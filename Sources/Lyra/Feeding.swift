@@ -92,7 +92,8 @@ extension Session {
     ///
     /// - Throws: `LyraError.missing` if the model does not see, `.io`, `.format`, `.memory` over the limit of pixels.
     public func feed(imageFile path: String) throws {
-        try feed(imageReader: FileByteReader(path: path), name: path)
+        let reader = try FileByteReader(path: path, limits: mediaLimits, interrupted: isInterrupted)
+        try feed(imageReader: reader, name: path)
     }
 
     public func feed(imageReader reader: any ByteReader) throws {
@@ -117,7 +118,8 @@ extension Session {
     /// - Throws: `LyraError.missing` if the model does not see, or audio was asked for and there is none; `.io`, `.format`.
     public func feed(videoFile path: String, options: VideoOptions = VideoOptions()) throws {
         try options.check()
-        try feed(videoReader: FileByteReader(path: path), name: path, options)
+        let reader = try FileByteReader(path: path, limits: mediaLimits, interrupted: isInterrupted)
+        try feed(videoReader: reader, name: path, options)
     }
 
     public func feed(videoReader reader: any ByteReader, options: VideoOptions = VideoOptions()) throws {

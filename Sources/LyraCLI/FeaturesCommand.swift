@@ -44,6 +44,8 @@ struct FeaturesCommand: ParsableCommand {
 
     /// What a file is that is no picture.
     private func otherKind(_ file: String) -> Kind? {
+        // What a pipe gave is gone.
+        guard (try? FileByteReader(regularFile: file)) != nil else { return nil }
         if (try? VideoDecoder(path: file)) != nil { return .video }
         return (try? AudioDecoder.open(path: file)) != nil ? .sound : nil
     }

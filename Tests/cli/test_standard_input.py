@@ -38,6 +38,19 @@ def test_every_medium_comes_through_a_pipe(option, media):
     assert heard(piped(data, *turn(option, "-"))) == answer(option, media[option])["token_ids"]
 
 
+@pytest.mark.parametrize("option", ["--audio", "--image", "--video", "--sound"])
+def test_every_medium_comes_through_process_substitution_and_a_fifo(option, media, tmp_path):
+    file, right = str(media[option]), answer(option, media[option])["token_ids"]
+    command = [TOOL, *map(str, turn()), option]
+    substituted = ["bash", "-c", '"$@" <(cat "$0")', file, *command]
+    assert heard(subprocess.run(substituted, capture_output=True, encoding="utf-8", timeout=120)) == right
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = subprocess.Popen(["bash", "-c", 'cat "$0" > "$1"', file, fifo])
+    assert heard(generate(option, fifo, "--json")) == right
+    assert writer.wait(timeout=60) == 0
+
+
 def test_a_pipe_that_is_written_slowly_is_read_to_its_end(media):
     process = subprocess.Popen([TOOL, *map(str, turn("--audio", "-"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     data = media["--audio"].read_bytes()

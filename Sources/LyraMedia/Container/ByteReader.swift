@@ -59,56 +59,6 @@ extension ByteReader {
     }
 }
 
-/// A regular file.
-public final class FileByteReader: ByteReader {
-    private let descriptor: Int32
-    private let path: String
-
-    /// - Throws: `LyraError(.io)` if the file cannot be opened or is not a regular file.
-    public init(path: String) throws {
-        // Without O_NONBLOCK, opening a FIFO that nobody writes to would never return.
-        let descriptor = withSystemPath(path) { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
-        guard descriptor >= 0 else {
-            throw LyraError(.io, "\(path): cannot open the file: \(systemReason(errno))")
-        }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            close(descriptor)
-            throw LyraError(.io, "\(path): not a regular file; give the path of a media file")
-        }
-        self.descriptor = descriptor
-        self.path = path
-    }
-
-    deinit { close(descriptor) }
-
-    public var size: Int64 {
-        get throws {
-            var status = stat()
-            guard fstat(descriptor, &status) == 0 else {
-                throw LyraError(.io, "\(path): cannot find the file's size: \(systemReason(errno))")
-            }
-            return Int64(status.st_size)
-        }
-    }
-
-    public func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-        while true {
-            let count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
-            if count >= 0 { return count }
-            guard errno == EINTR else {
-                throw LyraError(.io, "\(path): cannot read the file: \(systemReason(errno))")
-            }
-        }
-    }
-
-    public func seek(to offset: Int64) throws {
-        guard lseek(descriptor, off_t(offset), SEEK_SET) >= 0 else {
-            throw LyraError(.io, "\(path): cannot move to byte \(offset): \(systemReason(errno))")
-        }
-    }
-}
-
 /// Bytes that lie in memory.
 final class MemoryByteReader: ByteReader {
     private let bytes: [UInt8]

@@ -15,6 +15,8 @@ public struct MediaLimits: Sendable, Equatable {
     public var tracks = 64
     /// Bytes of one encoded frame of video or piece of sound.
     public var packetBytes = 1 << 28
+    /// Bytes that a pipe may give, which are copied to a temporary file.
+    public var spoolBytes = 1 << 33
     /// Threads that decode a video; 0 is one for each processor, 8 at most.
     public var threads = 0
 

@@ -12,7 +12,8 @@ public enum ImageDecoder {
     public static func decode(
         path: String, limits: MediaLimits = MediaLimits(), interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
-        try decode(reader: FileByteReader(path: path), name: path, limits: limits, interrupted: interrupted)
+        let reader = try FileByteReader(path: path, limits: limits, interrupted: interrupted)
+        return try decode(reader: reader, name: path, limits: limits, interrupted: interrupted)
     }
 
     /// Decodes an encoded picture that lies in memory.

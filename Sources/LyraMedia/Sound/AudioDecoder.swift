@@ -9,7 +9,8 @@ public enum AudioDecoder {
     public static func open(
         path: String, limits: MediaLimits = MediaLimits(), interrupted: @escaping () -> Bool = { false }
     ) throws -> any SampleSource {
-        try open(reader: FileByteReader(path: path), name: path, limits: limits, interrupted: interrupted)
+        let reader = try FileByteReader(path: path, limits: limits, interrupted: interrupted)
+        return try open(reader: reader, name: path, limits: limits, interrupted: interrupted)
     }
 
     /// Opens the sound of an encoded file that lies in memory.

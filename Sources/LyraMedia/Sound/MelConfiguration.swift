@@ -64,7 +64,7 @@ public struct MelConfiguration: Equatable, Sendable {
     /// Reads a preprocessor_config.json.
     /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if its content cannot be.
     public init(path: String) throws {
-        let reader = try FileByteReader(path: path)
+        let reader = try FileByteReader(regularFile: path)
         let size = try reader.size
         guard size <= Self.largestFile else {
             throw LyraError(.format, "\(path): \(size) bytes is too much for a preprocessor_config.json")

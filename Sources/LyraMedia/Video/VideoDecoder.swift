@@ -95,7 +95,8 @@ public final class VideoDecoder {
     public convenience init(
         path: String, limits: MediaLimits = MediaLimits(), interrupted: @escaping () -> Bool = { false }
     ) throws {
-        try self.init(reader: FileByteReader(path: path), name: path, limits: limits, interrupted: interrupted)
+        let reader = try FileByteReader(path: path, limits: limits, interrupted: interrupted)
+        try self.init(reader: reader, name: path, limits: limits, interrupted: interrupted)
     }
 
     /// Opens an encoded video that lies in memory.
