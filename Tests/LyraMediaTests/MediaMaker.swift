@@ -37,10 +37,13 @@ final class MediaMaker {
     }
 
     /// A video whose every frame shows its number: 14 bars, 8 wide, white where a bit is set, the lowest at the left.
-    func countingVideo(frames: Int, codec: String, to name: String, rate: String = "30") throws {
+    /// - Parameter first: The first frame's number.
+    func countingVideo(
+        frames: Int, from first: Int = 0, codec: String, to name: String, rate: String = "30"
+    ) throws {
         var raw = [UInt8](repeating: 16, count: frames * Counting.width * Counting.height)
         for frame in 0..<frames {
-            for bit in 0..<Counting.bits where frame >> bit & 1 == 1 {
+            for bit in 0..<Counting.bits where (first + frame) >> bit & 1 == 1 {
                 for row in 0..<Counting.height {
                     let start = (frame * Counting.height + row) * Counting.width + bit * 8
                     for column in start..<start + 8 { raw[column] = 235 }

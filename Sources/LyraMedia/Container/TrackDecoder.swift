@@ -30,12 +30,12 @@ final class TrackDecoder {
     /// Decodes the next frame; damaged packets are passed over.
     /// - Parameters:
     ///   - owner: What frees the frame; a decoder that is left behind keeps it.
-    ///   - prepare: Called with each packet before it is decoded.
+    ///   - prepare: Called with each packet before it is decoded; false passes it over.
     /// - Returns: false at the end.
     /// - Throws: `LyraError(.io)` if the reader fails, `.state` if interrupted, `.memory` if a packet is too large.
     func next(
         into frame: UnsafeMutablePointer<AVFrame>, owner: AnyObject? = nil,
-        prepare: (UnsafeMutablePointer<AVPacket>) -> Void = { _ in }
+        prepare: (UnsafeMutablePointer<AVPacket>) -> Bool = { _ in true }
     ) throws -> Bool {
         while true {
             try file.check()
@@ -52,7 +52,7 @@ final class TrackDecoder {
                 _ = try call { $0.send(nil) }
                 continue
             }
-            if !isHeld { prepare(packet.pointer) }
+            if !isHeld, !prepare(packet.pointer) { continue }
             let status = try call { [packet] in $0.send(packet.pointer) }
             if status == lyra_av_no_memory() { throw LyraError(.memory, "\(file.name): no memory to decode a packet") }
             isHeld = status == lyra_av_again() && !isHeld

@@ -31,7 +31,7 @@ public final class VideoDecoder {
     private let packet: Packet
     private let orientation: Orientation
     private let scaler: FrameScaler
-    private var index = VideoIndex()
+    private let index: VideoIndex
     private var isScanned = false
     /// Whether a thread was left behind that still converts a frame.
     private var isLeft = false
@@ -55,6 +55,12 @@ public final class VideoDecoder {
     /// How often decoding began further back for a frame that was missing.
     private var retries = 0
     private static let mostRetries = 32
+    /// Frames' packets of the file that were read since its beginning, and how many of them are passed over at least: counted
+    /// where the container cannot go to a frame, since times alone do not say which it is.
+    private var packetsRead = 0
+    private var packetsSkipped = 0
+    /// Of those packets' times.
+    private var counter = TimeCounter(bits: 0)
     /// Whether decoding may begin at a key frame in the middle: not after that led past a frame that was looked for.
     private var seeks = true
 
@@ -86,6 +92,9 @@ public final class VideoDecoder {
         decoder = try TrackDecoder(
             file: file, track: number, codec: Self.codec(for: track, limits: limits, name: name),
             interrupted: Self.isLarge(columns, rows) ? interrupted : nil)
+        index = VideoIndex(
+            tick: av_q2d(track.pointee.time_base), hasTimes: file.hasTimes, timesMayJump: file.timesMayJump,
+            counter: TimeCounter(bits: Int(track.pointee.pts_wrap_bits)))
         packet = try Packet()
         current = try Frame()
         previous = try Frame()
@@ -155,7 +164,7 @@ public final class VideoDecoder {
                 try finishScan()
                 return true
             }
-            index.add(packet.pointer.pointee)
+            try index.add(packet.pointer.pointee)
             guard index.count <= limits.videoFrames else {
                 throw LyraError(
                     .memory, "\(name): more than \(limits.videoFrames) frames, which is MediaLimits.videoFrames")
@@ -172,8 +181,10 @@ public final class VideoDecoder {
         let tick = av_q2d(track.pointee.time_base)
         let rate = track.pointee.avg_frame_rate
         let stated = rate.num > 0 && rate.den > 0 ? av_q2d(rate) : 0
-        duration = index.span.map { Double($0) * tick } ?? decoder.file.statedSeconds ?? 0
-        if !(duration > 0) { duration = stated > 0 ? Double(index.count) / stated : 0 }
+        // A container whose frames have no times may know the length of the last of several joined files only.
+        let counted = stated > 0 ? Double(index.count) / stated : decoder.file.statedSeconds ?? 0
+        duration = index.span.map { Double($0) * tick } ?? counted
+        if !(duration > 0) { duration = counted }
         averageFrameRate = stated > 0 ? stated : duration > 0 ? Double(index.count) / duration : 0
         guard duration <= limits.videoSeconds else {
             throw LyraError(
@@ -182,6 +193,7 @@ public final class VideoDecoder {
             )
         }
         isScanned = true
+        packetsRead = index.count
         try begin(at: 0)
     }
 
@@ -298,12 +310,7 @@ public final class VideoDecoder {
     }
 
     private func decodeNext() throws -> Bool {
-        let context = decoder.codec.context
-        let found = try decoder.next(into: previous.pointer, owner: previous) { [index] packet in
-            // Only H.264 says reliably which frames no other frame needs.
-            guard let context, index.hasTimes, context.pointee.codec_id == AV_CODEC_ID_H264 else { return }
-            context.pointee.skip_frame = index.isMarked(packet.pointee.pts) ? AVDISCARD_DEFAULT : AVDISCARD_NONREF
-        }
+        let found = try decoder.next(into: previous.pointer, owner: previous) { prepare(&$0.pointee) }
         guard found else {
             hasPrevious = false
             return false
@@ -315,6 +322,23 @@ public final class VideoDecoder {
         return true
     }
 
+    /// Gives a packet the time at which its frame is shown. → whether it is to be decoded
+    private func prepare(_ packet: inout AVPacket) -> Bool {
+        if index.isJoined, VideoIndex.isFrame(packet) {
+            packetsRead += 1
+            let time = counter.times(of: packet).shown
+            if packetsRead <= packetsSkipped { return false }
+            packet.pts = index.time(time, ofPacket: packetsRead - 1)
+            packet.dts = lyra_av_no_time()
+        }
+        // Only H.264 says reliably which frames no other frame needs.
+        guard let context = decoder.codec.context, index.hasTimes, context.pointee.codec_id == AV_CODEC_ID_H264 else {
+            return true
+        }
+        context.pointee.skip_frame = index.isMarked(packet.pts) ? AVDISCARD_DEFAULT : AVDISCARD_NONREF
+        return true
+    }
+
     /// Makes a key frame the next to be decoded.
     private func begin(at key: Int) throws {
         hasCurrent = false
@@ -322,16 +346,32 @@ public final class VideoDecoder {
         framesDecoded = 0
         start = key
         isSought = seeks && index.hasTimes
+        if index.isJoined {
+            try read(toPlace: index.place(of: key))
+            return
+        }
         if isSought, try decoder.file.seek(track: decoder.track, to: index.time(of: key)) {
             decoder.flush()
             return
         }
         start = 0
         isSought = false
+        try reopen()
+    }
+
+    /// Passes over packets up to a frame's.
+    private func read(toPlace place: Int) throws {
+        if packetsRead > place { try reopen() } else { decoder.flush() }
+        packetsSkipped = place
+    }
+
+    private func reopen() throws {
+        packetsRead = 0
         let file = try MediaFile(reader: reader, name: name, limits: limits, interrupted: interrupted)
         guard let track = file.track(decoder.track),
             track.pointee.codecpar.pointee.codec_id == decoder.codec.context?.pointee.codec_id
         else { throw LyraError(.io, "\(name): the file changed while it was read") }
+        counter = TimeCounter(bits: Int(track.pointee.pts_wrap_bits))
         file.keepOnly(decoder.track)
         decoder = try TrackDecoder(
             file: file, track: decoder.track, codec: Self.codec(for: track, limits: limits, name: name),

@@ -1,53 +1,177 @@
 import CFFmpeg
+import Glibc
+import LyraTensor
 
 /// When the frames of a video are shown, and where decoding may begin.
-struct VideoIndex {
+///
+/// Times may go back or jump where recordings were joined. There a new stretch begins: its first frame is shown when the last of
+/// the stretch before it ends.
+final class VideoIndex {
     /// Frames between here and a key frame from which on it is quicker to go there than to decode them.
     static let worthSeeking = 12
 
     private struct Entry {
         var time: Int64
+        /// Packets before it.
+        var place: UInt32
         var isKey: Bool
         var isMarked = false
     }
 
-    private var entries: [Entry] = []
-    private var lastDuration: Int64 = 0
+    private struct Stretch {
+        let firstPlace: Int
+        var first: Int64
+        var last: Int64
+        /// Of the last frame.
+        var duration: Int64
+        /// What is added to its times.
+        var offset: Int64 = 0
+
+        /// Ticks of a stretch of so many frames, to the end of the last.
+        func span(frames: Int) -> Int64? {
+            let (length, overflow) = last.subtractingReportingOverflow(first)
+            guard !overflow else { return nil }
+            let mean = frames > 1 ? length / Int64(frames - 1) : 0
+            let (span, tooLong) = length.addingReportingOverflow(duration > 0 ? duration : mean)
+            return tooLong ? nil : span
+        }
+    }
+
+    /// In seconds. Times that go back by less belong to damaged or reordered packets, unless at a key frame; those that go
+    /// on by less are pauses. (The numbers are those of the ffmpeg command, in which the first is 0.1 s.)
+    private static let leastStepBack = 1.0
+    private static let leastJump = 10.0
+    private static let leastJumpWithoutRestarts = 108_000.0
+
+    private let entries = GrowingTable<Entry>()
+    private let stretches = GrowingTable<Stretch>()
+    private var counter: TimeCounter
+    private var lastDecoded: Int64?
+    private let ticksBack: Int64
+    private let ticksJump: Int64
     /// Whether every frame has a time of its own. If not, frames are counted as they come, from the first.
-    private(set) var hasTimes = true
+    private(set) var hasTimes: Bool
+    /// Ticks from the first frame to the end of the last, or nil if frames have no times.
+    private(set) var span: Int64?
+
+    /// - Parameters:
+    ///   - tick: Seconds of the times' unit.
+    ///   - hasTimes: Whether the file has times at all.
+    ///   - timesMayJump: Whether a jump forward is no pause in such files.
+    ///   - counter: Unwraps times.
+    init(tick: Double, hasTimes: Bool, timesMayJump: Bool, counter: TimeCounter) {
+        self.hasTimes = hasTimes
+        self.counter = counter
+        let jump = timesMayJump ? Self.leastJump : Self.leastJumpWithoutRestarts
+        func ticks(_ seconds: Double) -> Int64 { tick > 0 ? Int64(min(seconds / tick, 0x1p60)) : .max }
+        (ticksBack, ticksJump) = (ticks(Self.leastStepBack), ticks(jump))
+    }
 
     var count: Int { entries.count }
 
-    mutating func add(_ packet: AVPacket) {
-        if packet.flags & AV_PKT_FLAG_DISCARD != 0 || packet.size == 0 { return }
+    /// Whether packets' times are those of the frames only after `TimeCounter` and `time(_:ofPacket:)`.
+    var isJoined: Bool { hasTimes && (stretches.count > 1 || counter.hasWrapped) }
+
+    /// Whether a packet is a frame.
+    static func isFrame(_ packet: AVPacket) -> Bool { packet.flags & AV_PKT_FLAG_DISCARD == 0 && packet.size > 0 }
+
+    /// Adds the next packet of the file, if it is a frame.
+    /// - Throws: `LyraError(.memory)`.
+    func add(_ packet: AVPacket) throws {
+        guard Self.isFrame(packet) else { return }
         if packet.pts == lyra_av_no_time() { hasTimes = false }
-        if entries.isEmpty || packet.pts > entries[entries.count - 1].time { lastDuration = max(packet.duration, 0) }
-        entries.append(Entry(time: packet.pts, isKey: packet.flags & AV_PKT_FLAG_KEY != 0))
+        let isKey = packet.flags & AV_PKT_FLAG_KEY != 0
+        var shown = packet.pts
+        if hasTimes {
+            let time = counter.times(of: packet)
+            shown = time.shown
+            let duration = max(packet.duration, 0)
+            if entries.count == 0 || isJoint(shown, decoded: time.decoded, isKey: isKey) {
+                try stretches.append(
+                    Stretch(firstPlace: entries.count, first: shown, last: shown, duration: duration))
+            } else {
+                extend(to: shown, duration: duration)
+            }
+            lastDecoded = time.decoded
+        }
+        try entries.append(Entry(time: shown, place: UInt32(clamping: entries.count), isKey: isKey))
+    }
+
+    private func extend(to time: Int64, duration: Int64) {
+        let index = stretches.count - 1
+        if time < stretches.values[index].first { stretches.values[index].first = time }
+        if time > stretches.values[index].last {
+            stretches.values[index].last = time
+            stretches.values[index].duration = duration
+        }
+    }
+
+    /// Frames that are decoded before a key frame are shown before it: an earlier time belongs to another recording.
+    private func isJoint(_ time: Int64, decoded: Int64, isKey: Bool) -> Bool {
+        guard let stretch = stretches.values.last, let lastDecoded else { return false }
+        if isKey, time < stretch.last { return true }
+        let (step, overflow) = decoded.subtractingReportingOverflow(lastDecoded)
+        return overflow || step < -ticksBack || step > ticksJump
     }
 
     /// Puts the frames in the order in which they are shown.
-    mutating func finish() {
-        if hasTimes { entries.sort { $0.time < $1.time } }
+    func finish() {
+        guard hasTimes else { return }
+        span = joinStretches()
+        if span == nil { hasTimes = false }
+        guard hasTimes else { return }
+        for index in entries.values.indices {
+            let entry = entries.values[index]
+            entries.values[index].time = time(entry.time, ofPacket: Int(entry.place))
+        }
+        guard let base = entries.values.baseAddress else { return }
+        qsort(base, entries.count, MemoryLayout<Entry>.stride) { left, right in
+            guard let a = left?.load(as: Entry.self), let b = right?.load(as: Entry.self) else { return 0 }
+            return (a.time, a.place) < (b.time, b.place) ? -1 : 1
+        }
     }
 
-    /// Ticks from the first frame to the end of the last, or nil if frames have no times.
-    var span: Int64? {
-        guard hasTimes, let first = entries.first, let last = entries.last else { return nil }
-        let (length, overflow) = last.time.subtractingReportingOverflow(first.time)
-        guard !overflow else { return nil }
-        let mean = entries.count > 1 ? length / Int64(entries.count - 1) : 0
-        let (span, tooLong) = length.addingReportingOverflow(lastDuration > 0 ? lastDuration : mean)
-        return tooLong || span <= 0 ? nil : span
+    /// Sets the offsets. → ticks of all, nil if times are beyond all bounds or do not go on
+    private func joinStretches() -> Int64? {
+        guard let first = stretches.values.first else { return nil }
+        var end = first.first
+        for index in stretches.values.indices {
+            let stretch = stretches.values[index]
+            let next = index + 1 < stretches.count ? stretches.values[index + 1].firstPlace : entries.count
+            guard let span = stretch.span(frames: next - stretch.firstPlace) else { return nil }
+            let (offset, tooFar) = end.subtractingReportingOverflow(stretch.first)
+            // A single frame without a duration must not share its time with the next.
+            let (sum, overflow) = end.addingReportingOverflow(max(span, 1))
+            guard !tooFar, !overflow else { return nil }
+            stretches.values[index].offset = offset
+            end = sum
+        }
+        let (span, overflow) = end.subtractingReportingOverflow(first.first)
+        return overflow ? nil : span
     }
 
-    func time(of frame: Int) -> Int64 { entries[frame].time }
+    func time(of frame: Int) -> Int64 { entries.values[frame].time }
+
+    /// Frames' packets before that of a frame.
+    func place(of frame: Int) -> Int { Int(entries.values[frame].place) }
+
+    /// When a frame is shown whose packet has this time, as `TimeCounter` gives it.
+    /// - Parameter place: Frames' packets before it.
+    func time(_ time: Int64, ofPacket place: Int) -> Int64 {
+        var (low, high) = (0, stretches.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if stretches.values[middle].firstPlace <= place { low = middle + 1 } else { high = middle }
+        }
+        return low > 0 ? time &+ stretches.values[low - 1].offset : time
+    }
 
     /// The last frame at or before a time; 0 if all are later.
     func frame(at time: Int64) -> Int {
         var (low, high) = (0, entries.count)
         while low < high {
             let middle = (low + high) / 2
-            if entries[middle].time <= time { low = middle + 1 } else { high = middle }
+            if entries.values[middle].time <= time { low = middle + 1 } else { high = middle }
         }
         return max(low - 1, 0)
     }
@@ -55,18 +179,18 @@ struct VideoIndex {
     /// The last key frame at or before a frame; 0 if there is none.
     func keyFrame(atOrBefore frame: Int) -> Int {
         var frame = frame
-        while frame > 0, !entries[frame].isKey { frame -= 1 }
+        while frame > 0, !entries.values[frame].isKey { frame -= 1 }
         return frame
     }
 
     /// Marks the frames that are wanted, and no others.
-    mutating func mark(_ frames: [Int]) {
-        for frame in entries.indices { entries[frame].isMarked = false }
-        for frame in frames { entries[frame].isMarked = true }
+    func mark(_ frames: [Int]) {
+        for frame in entries.values.indices { entries.values[frame].isMarked = false }
+        for frame in frames { entries.values[frame].isMarked = true }
     }
 
     func isMarked(_ time: Int64) -> Bool {
         let frame = frame(at: time)
-        return entries[frame].time != time || entries[frame].isMarked
+        return entries.values[frame].time != time || entries.values[frame].isMarked
     }
 }
