@@ -293,8 +293,12 @@ lyra_status lyra_set_speak(lyra_session *session, int32_t speak);
  * is no room for a copy. It is tokenized in lyra_step, a piece at a time, with the session's limits checked between them. */
 lyra_status lyra_feed_text(lyra_session *session, const char *utf8, size_t bytes);
 
-/* Adds a recording of speech from a file. The file must stay in place until the turn's end event.
- * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model does not hear. */
+/* Adds a recording of speech from a file: WAV, RF64, W64, AIFF, AU, CAF, FLAC, Ogg, MP3, AAC, and the sound of MP4, MOV, MKV,
+ * WebM, AVI, FLV and TS, as the installed libsndfile and FFmpeg read them. MP3, AAC, AC-3 or Ogg files that were joined by
+ * concatenation are heard to the end. The file must stay in place until the turn's end event.
+ * Of a FIFO, pipe or socket (/dev/stdin, /dev/fd/N), here and in the other functions that take a path of media, all bytes,
+ * at most 8 GiB, are copied to an unnamed file in the directory that TMPDIR names, or /tmp, before the call returns.
+ * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model does not hear; LYRA_E_MEMORY if a pipe gives more. */
 lyra_status lyra_feed_audio_file(lyra_session *session, const char *path);
 
 /* The same from a file's bytes in memory, which are copied. */

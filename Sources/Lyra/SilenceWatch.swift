@@ -11,7 +11,7 @@ final class SilenceWatch: SampleSource {
     private var isHeard = false
     private var isReported = false
 
-    /// - Parameter report: called at the recording's end, with a sentence, if it is empty or silent
+    /// - Parameter report: called at the recording's end, with a sentence, if it is empty, silent or not whole
     init(_ source: any SampleSource, report: @escaping (String) -> Void) {
         self.source = source
         self.report = report
@@ -20,11 +20,13 @@ final class SilenceWatch: SampleSource {
     var name: String { source.name }
     var sampleRate: Int { source.sampleRate }
     var length: SourceLength? { source.length }
+    var omissions: [String] { source.omissions }
 
     var isAtEnd: Bool {
         guard source.isAtEnd else { return false }
+        if !isReported { source.omissions.forEach(report) }
+        defer { isReported = true }
         if !isHeard, !isReported {
-            isReported = true
             report(samples == 0 ? "has no samples" : "is silent: all its samples are below -60 dB of full scale")
         }
         return true

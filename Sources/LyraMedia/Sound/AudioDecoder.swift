@@ -86,26 +86,39 @@ public enum AudioDecoder {
         func openOgg() throws -> any SampleSource {
             guard let second = try nextLink(after: 0) else { return try open(.ogg) }
             var start: Int64? = second
+            var omissions: [String] = []
             let first: any SampleSource
             do { first = try link(0, second).open(.ogg) } catch let error as LyraError where Self.isPassedOver(error) {
-                guard let other = try nextSource(&start) else { throw error }
+                note(error, at: 0, in: &omissions)
+                guard let other = try nextSource(&start, &omissions) else { throw error }
                 first = other
             }
             let size = try body.size
             let length = first.length.map {
                 SourceLength.about(Int64(min(Double($0.samples) * Double(size) / Double(second), 9e15)))
             }
-            return JoinedSource(first: first, length: length) { try nextSource(&start) }
+            return JoinedSource(first: first, length: length, omissions: omissions) { try nextSource(&start, &$0) }
         }
 
         /// The next link that can be decoded, and the start of the one after it.
-        private func nextSource(_ start: inout Int64?) throws -> (any SampleSource)? {
+        private func nextSource(_ start: inout Int64?, _ omissions: inout [String]) throws -> (any SampleSource)? {
             while let begin = start {
                 let end = try nextLink(after: begin)
                 start = end
-                do { return try link(begin, end).open(.ogg) } catch let error as LyraError where Self.isPassedOver(error) {}
+                do {
+                    return try link(begin, end).open(.ogg)
+                } catch let error as LyraError where Self.isPassedOver(error) {
+                    note(error, at: begin, in: &omissions)
+                }
             }
             return nil
+        }
+
+        /// Damage is reported; a link without sound leaves nothing out.
+        private func note(_ error: LyraError, at offset: Int64, in omissions: inout [String]) {
+            guard error.code == .format else { return }
+            let reason = error.message.dropFirst(name.count + 2)
+            omissions.append("lacks the Ogg stream that begins at byte \(offset), which is left out: \(reason)")
         }
 
         /// Whether a link is left out: it is damaged, or has no sound.

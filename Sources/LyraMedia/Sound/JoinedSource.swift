@@ -8,8 +8,9 @@ final class JoinedSource: SampleSource {
     let sampleRate: Int
     let length: SourceLength?
     private(set) var isAtEnd = false
+    private(set) var omissions: [String] = []
 
-    private let next: () throws -> (any SampleSource)?
+    private let next: (_ omissions: inout [String]) throws -> (any SampleSource)?
     private var current: any SampleSource
     /// Resamples `current`, unless its rate is the first's.
     private var resampled: MonoAudioStream?
@@ -17,10 +18,14 @@ final class JoinedSource: SampleSource {
 
     /// - Parameters:
     ///   - length: Of all recordings, as far as it is known.
-    ///   - next: Opens the next recording; nil after the last.
-    init(first: any SampleSource, length: SourceLength?, next: @escaping () throws -> (any SampleSource)?) {
+    ///   - omissions: What was left out before the first recording.
+    ///   - next: Opens the next recording; nil after the last. It adds a sentence for each recording that it leaves out.
+    init(
+        first: any SampleSource, length: SourceLength?, omissions: [String] = [],
+        next: @escaping (_ omissions: inout [String]) throws -> (any SampleSource)?
+    ) {
         (name, sampleRate, current) = (first.name, first.sampleRate, first)
-        (self.length, self.next) = (length, next)
+        (self.length, self.omissions, self.next) = (length, omissions, next)
     }
 
     func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
@@ -40,7 +45,7 @@ final class JoinedSource: SampleSource {
     }
 
     private func moveOn() throws {
-        guard let source = try next() else {
+        guard let source = try next(&omissions) else {
             isAtEnd = true
             return
         }
@@ -59,7 +64,7 @@ extension JoinedSource {
     /// A file of which one decoder after another gives the samples.
     convenience init(_ first: any ContinuedSource) {
         var last = first
-        self.init(first: first, length: first.length) {
+        self.init(first: first, length: first.length) { _ in
             guard let next = try last.continued() else { return nil }
             last = next
             return next

@@ -14,6 +14,9 @@ public protocol SampleSource: AnyObject {
     /// How many samples there are in all, as far as that is known before they are read; nil where it is not.
     var length: SourceLength? { get }
 
+    /// What was left out of the samples read so far because it cannot be decoded: sentences without a subject.
+    var omissions: [String] { get }
+
     /// Reads at most `buffer.count` samples and moves past them.
     /// - Returns: The number of samples read. 0 means that there are none now; none will come either if `isAtEnd`.
     func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int
@@ -21,6 +24,7 @@ public protocol SampleSource: AnyObject {
 
 extension SampleSource {
     public var length: SourceLength? { nil }
+    public var omissions: [String] { [] }
 }
 
 /// How many samples a source has.

@@ -1,0 +1,127 @@
+import Foundation
+import LyraTensor
+import Testing
+
+@testable import LyraMedia
+
+/// Recordings that were put behind one another with `cat` are heard to the end, at the rate of the first. The right samples
+/// are those that the ffmpeg command decodes of each.
+@Suite struct JoinedSoundTests {
+    private let maker: MediaMaker
+
+    init() throws {
+        maker = try MediaMaker()
+        try maker.glides("a.wav", rate: 16_000, seed: 1)
+        try maker.glides("b.wav", rate: 16_000, seconds: 1.1, seed: 2)
+        try maker.glides("rate.wav", rate: 22_050, seed: 3)
+        try maker.glides("stereo.wav", rate: 16_000, channels: 2, seconds: 0.9, seed: 4)
+        try maker.glides("cd.wav", rate: 44_100, channels: 2, seconds: 0.7, seed: 5)
+    }
+
+    private static let channels = ["a": 1, "b": 1, "rate": 1, "stereo": 2, "cd": 2]
+
+    private func encode(_ names: [String], _ options: String, _ ending: String) throws {
+        let inputs = names.map { "-i \($0).wav" }.joined(separator: " ")
+        let outputs = names.enumerated().map { "-map \($0.offset) \(options) \($0.element).\(ending)" }
+        try maker.ffmpeg("\(inputs) \(outputs.joined(separator: " "))")
+    }
+
+    /// The samples of recordings, each decoded alone, at one rate.
+    private func apart(_ names: [String], _ ending: String, rate: Int, channels: Int? = nil) throws -> [Float] {
+        try maker.ffmpegSamples(
+            names.map { ("\($0).\(ending)", channels ?? Self.channels[$0] ?? 1) }, rate: rate
+        ).flatMap { $0 }
+    }
+
+    private func joined(_ names: [String], _ ending: String, with between: [UInt8] = []) throws -> [Float] {
+        try maker.join(names.map { "\($0).\(ending)" }, to: "joined.\(ending)", with: between)
+        return try heard(maker.path("joined.\(ending)"))
+    }
+
+    @Test func joinedMP3sAreHeardToTheEnd() throws {
+        try encode(["a", "b", "rate", "stereo", "cd"], "-b:a 96k", "mp3")
+        try expectSame(joined(["a", "b"], "mp3"), apart(["a", "b"], "mp3", rate: 16_000))
+        try expectSame(
+            joined(["a", "stereo", "b"], "mp3"), apart(["a", "stereo", "b"], "mp3", rate: 16_000), "channels")
+        try expectSame(joined(["stereo", "a"], "mp3"), apart(["stereo", "a"], "mp3", rate: 16_000), "channels")
+        try expectAlike(joined(["a", "rate", "b"], "mp3"), apart(["a", "rate", "b"], "mp3", rate: 16_000), "rate")
+        try expectAlike(joined(["rate", "cd"], "mp3"), apart(["rate", "cd"], "mp3", rate: 22_050), "both")
+        let tag = Array("TAG".utf8) + [UInt8](repeating: 0, count: 125)
+        try expectSame(joined(["a", "b"], "mp3", with: tag), apart(["a", "b"], "mp3", rate: 16_000), "ID3v1")
+        let zeros = [UInt8](repeating: 0, count: 5000)
+        try expectSame(
+            joined(["a", "b"], "mp3", with: zeros), apart(["a", "b"], "mp3", rate: 16_000), "zeros between")
+    }
+
+    @Test func theJoinedMP3OfAReportIsHeardToTheEnd() throws {
+        _ = try maker.write([UInt8](Data(contentsOf: URL(filePath: faultPath("joined.mp3")))), to: "j.mp3")
+        // ffmpeg 5.1 decodes 2.0 s: 32,000 samples at 16 kHz.
+        let source = try AudioDecoder.open(path: maker.path("j.mp3"))
+        let samples = try readAll(source)
+        #expect(samples.count == 2 * source.sampleRate)
+        #expect(rootMeanSquare(Array(samples.suffix(source.sampleRate / 2))) > 0.01)
+    }
+
+    /// Without the frame that describes an MP3 there is no joint to be seen: all is one stream, as for ffmpeg.
+    @Test func mp3sWithoutADescriptionAreOneStream() throws {
+        try encode(["a", "b", "cd"], "-b:a 96k -write_xing 0 -id3v2_version 0", "mp3")
+        try expectSame(joined(["a", "b"], "mp3"), maker.ffmpegSamples("joined.mp3"))
+        try expectAlike(joined(["a", "cd"], "mp3"), apart(["a", "cd"], "mp3", rate: 16_000), "rate")
+    }
+
+    @Test func joinedADTSAndAC3AreHeardToTheEnd() throws {
+        try encode(["a", "b", "rate"], "-c:a aac -b:a 64k", "aac")
+        try expectSame(joined(["a", "b"], "aac"), maker.ffmpegSamples("joined.aac"))
+        #expect(try joined(["a", "rate"], "aac").count == apart(["a", "rate"], "aac", rate: 16_000).count)
+        try encode(["a", "b"], "-c:a ac3 -ar 48000", "ac3")
+        try expectSame(joined(["a", "b"], "ac3"), maker.ffmpegSamples("joined.ac3"))
+    }
+
+    /// Codecs in Ogg, and their recordings that are joined. Opus has a rate of its own, 48 kHz.
+    // Behind the last sample of some Vorbis streams ffmpeg 5.1 gives more: of those here it gives what there is.
+    @Test(arguments: [
+        ("-c:a libvorbis -q:a 4", ["a", "b", "rate"]), ("-c:a flac -f ogg", ["a", "stereo", "b", "rate"]),
+        ("-c:a libspeex -f ogg -ac 1 -ar 16000", ["a", "b"]), ("-c:a libopus -ac 2 -ar 48000", ["cd", "rate", "a"]),
+    ])
+    func chainedOggIsHeardToTheEnd(options: String, names: [String]) throws {
+        try encode(names, options, "ogg")
+        let rate = options.contains("opus") ? 48_000 : 16_000
+        let channels = options.contains("opus") ? 2 : nil
+        func right(_ names: [String]) throws -> [Float] { try apart(names, "ogg", rate: rate, channels: channels) }
+        let two = Array(names.prefix(2))
+        try expectSame(joined(two, "ogg"), right(two), options)
+        try expectAlike(joined(names, "ogg"), right(names), options)
+        try expectSame(joined(two, "ogg", with: Array("junk".utf8)), right(two), "\(options) with junk between")
+    }
+
+    @Test func theChainedOggOfAReportIsHeardToTheEnd() throws {
+        // ffmpeg 5.1 decodes 2.0 s.
+        let source = try AudioDecoder.open(path: faultPath("chained.ogg"))
+        let samples = try readAll(source)
+        #expect(samples.count == 2 * source.sampleRate)
+        #expect(rootMeanSquare(Array(samples.suffix(source.sampleRate / 2))) > 0.01)
+    }
+
+    @Test func linksOfOtherCodecsFollowOneAnother() throws {
+        try maker.ffmpeg("-i a.wav -c:a libvorbis a.ogg -c:a flac -f ogg b.ogg -c:a libspeex -f ogg stereo.ogg")
+        try expectAlike(
+            joined(["a", "b", "stereo"], "ogg"), apart(["a", "b", "stereo"], "ogg", rate: 16_000, channels: 1))
+    }
+
+    /// A link whose head is damaged is left out, and that is reported.
+    @Test func aDamagedLinkIsReported() throws {
+        try encode(["a", "b", "rate"], "-c:a flac -f ogg -q:a 4", "ogg")
+        let whole = try apart(["a", "rate"], "ogg", rate: 16_000)
+        var damaged = try maker.bytes("b.ogg")
+        damaged.replaceSubrange(28..<60, with: [UInt8](repeating: 0, count: 32))
+        _ = try maker.write(damaged, to: "b.ogg")
+        let first = try maker.bytes("a.ogg").count
+        for (names, place) in [(["a", "b", "rate"], first), (["b", "a", "rate"], 0)] {
+            try maker.join(names.map { "\($0).ogg" }, to: "joined.ogg")
+            let source = try AudioDecoder.open(path: maker.path("joined.ogg"))
+            try expectAlike(readAll(source), whole)
+            #expect(source.omissions.count == 1)
+            #expect(source.omissions.first?.contains("lacks the Ogg stream that begins at byte \(place),") == true)
+        }
+    }
+}
