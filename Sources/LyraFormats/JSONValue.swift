@@ -7,12 +7,12 @@ public enum JSONValue: Sendable, Equatable {
     case number(Double)
     case string(String)
     case array([JSONValue])
-    /// In no order; of a key that is there twice, the last.
+    /// In no order. A key that stands twice is refused: readers do not agree on which of the two counts.
     case object([String: JSONValue])
 
     /// Reads a whole text.
     ///
-    /// - Throws: `LyraError.format`, naming `source`, if it is not JSON or nested deeper than 64.
+    /// - Throws: `LyraError.format`, naming `source`, if it is not JSON, nested deeper than 64, or has a key twice.
     public init(_ text: UnsafeRawBufferPointer, source: String) throws {
         self = try JSONScanner.read(text, source: source) { try JSONValue(&$0) }
     }
@@ -22,7 +22,10 @@ public enum JSONValue: Sendable, Equatable {
         case UInt8(ascii: "{"):
             var members: [String: JSONValue] = [:]
             try scanner.object { scanner, key in
-                members[String(decoding: key, as: UTF8.self)] = try JSONValue(&scanner)
+                let name = String(decoding: key, as: UTF8.self)
+                guard members.updateValue(try JSONValue(&scanner), forKey: name) == nil else {
+                    throw scanner.error("the key \(shown(name)) stands twice in an object; remove one")
+                }
             }
             self = .object(members)
         case UInt8(ascii: "["):

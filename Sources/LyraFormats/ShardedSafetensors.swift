@@ -43,7 +43,8 @@ public struct ShardedSafetensors: Sendable {
             throw LyraError(
                 .format, "\(path): \(file.bytes.count) bytes, more than the \(Self.indexLimit) that an index may have")
         }
-        var shards: [String: Safetensors] = [:]
+        // By the bytes of their names: a String also equals one of other bytes that Unicode holds for the same.
+        var shards: [[UInt8]: Safetensors] = [:]
         var tensors: [String: StoredTensor] = [:]
         var found = false
         try JSONScanner.read(file.bytes, source: path) { scanner in
@@ -59,8 +60,9 @@ public struct ShardedSafetensors: Sendable {
                     guard tensors.count < Self.tensorLimit else {
                         throw LyraError(.unsupported, "\(path): more than \(Self.tensorLimit) tensors")
                     }
-                    let file = try shards[shard] ?? Self.open(shard, directory, index: path)
-                    shards[shard] = file
+                    let bytes = Array(shard.utf8)
+                    let file = try shards[bytes] ?? Self.open(shard, directory, index: path)
+                    shards[bytes] = file
                     guard let tensor = file.tensor(name) else {
                         throw LyraError(
                             .format,
@@ -73,7 +75,8 @@ public struct ShardedSafetensors: Sendable {
         }
         withExtendedLifetime(file) {}
         guard found else { throw LyraError(.format, "\(path): the key \"weight_map\" is missing") }
-        self.init(shards: shards.sorted { $0.key < $1.key }.map(\.value), tensors: tensors)
+        self.init(
+            shards: shards.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.value), tensors: tensors)
     }
 
     private static func open(_ name: String, _ directory: String, index: String) throws -> Safetensors {

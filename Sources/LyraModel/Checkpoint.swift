@@ -46,7 +46,12 @@ public struct Checkpoint: Sendable {
 
     /// The index of the adapter called `name`, with or without "_lora".
     public func adapterIndex(_ name: String) -> Int? {
-        adapters.firstIndex(of: name) ?? adapters.firstIndex(of: Checkpoint.adapterName(directory: name))
+        index(ofBytes: name) ?? index(ofBytes: Checkpoint.adapterName(directory: name))
+    }
+
+    /// Names of directories are compared byte by byte: Unicode holds some different ones for the same text.
+    private func index(ofBytes name: String) -> Int? {
+        adapters.firstIndex { $0.utf8.elementsEqual(name.utf8) }
     }
 
     /// The adapter's name for its directory: "speech" for "speech_lora".

@@ -25,9 +25,10 @@ struct TowerFinder {
         let resolved = try FileSystem.resolved(checkpoint)
         let named = isOwn ? checkpoint : FileSystem.parent(of: checkpoint)
         let target = isOwn ? resolved : FileSystem.parent(of: resolved)
-        var bases: [String] = [], seen: Set<String> = []
+        // By their bytes: Unicode holds some different names for the same text.
+        var bases: [String] = [], seen: Set<[UInt8]> = []
         func add(_ base: String) throws {
-            if seen.insert(try FileSystem.resolved(base)).inserted { bases.append(base) }
+            if seen.insert(Array(try FileSystem.resolved(base).utf8)).inserted { bases.append(base) }
         }
         var ends = [named, target]
         for distance in 0...Self.parents {
@@ -73,7 +74,8 @@ struct TowerFinder {
             return try FileSystem.isFile(given) ? given : try search(given, depth: 0, check)
         }
         let roots =
-            (isOwn ? [bases[0]] : []) + bases.map { FileSystem.join($0, "model_zoo") } + (extra.map { [$0] } ?? [])
+            (isOwn ? [bases[0]] : []) + bases.map { FileSystem.join($0, "model_zoo") }
+            + (extra.map { [FileSystem.join($0, "model_zoo"), $0] } ?? [])
         for root in roots where try FileSystem.isDirectory(root) {
             if let found = try search(root, depth: 4, check) { return found }
         }

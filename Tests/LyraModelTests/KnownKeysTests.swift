@@ -152,6 +152,24 @@ import Testing
         expect(.unsupported, copy.model + "/config.json", open: copy)
     }
 
+    /// Readers that take such a value for true, or for none, would compute something else.
+    @Test(arguments: [
+        #""use_sliding_window": 1, "sliding_window": 8, "max_window_layers": 0"#, #""use_sliding_window": "true""#,
+        #""head_dim": "32""#, #""head_dim": 16.5"#, #""layer_types": "sliding_attention""#,
+        #""max_window_layers": "0", "use_sliding_window": true, "sliding_window": 8"#,
+        #""rope_theta": 1, "rope_theta": 2"#, #""a": {"b": 1, "b": 1}"#,
+        #""rope_scaling": {"type": "yarn"}, "rope_scaling": {"type": "default"}"#,
+    ])
+    func keysOfAnotherTypeOrTwiceAreRefused(_ keys: String) throws {
+        let text = Array("{\(keys)}".utf8)
+        let error = #expect(throws: LyraError.self) {
+            try ConfigurationChecks.main(
+                text.withUnsafeBytes { try JSONValue($0, source: "config.json") }, "config.json", note: { _ in })
+        }
+        #expect(error?.code == .format)
+        #expect(error?.message.hasPrefix("config.json: ") == true)
+    }
+
     @Test func refusalsNameKeyAndValue() throws {
         for (file, old, new, parts) in [
             ("lyra/config.json", "\"silu\"", "\"gelu\"", ["hidden_act", "\"gelu\""]),

@@ -110,3 +110,38 @@ def test_the_newest_vocoder_is_taken(tiny, tmp_path):
     for step in ("g_00000100", "g_99999999", "do_99999999"):
         shutil.copy(old, old.with_name(step))
     assert source(model, "vocoder").endswith("/g_99999999")
+
+
+# One name for people, and two for the system.
+COMPOSED, DECOMPOSED = b"\xc3\xa9".decode(), b"e\xcc\x81".decode()
+
+
+def test_adapters_whose_names_look_alike_are_two(tiny, tmp_path):
+    model = tmp_path / "lyra"
+    shutil.copytree(tiny, model)
+    shutil.copytree(model / "speech_lora", model / COMPOSED)
+    shutil.copytree(model / "long_speech_lora", model / DECOMPOSED)
+
+    def said(adapter):
+        ended = lyra("generate", "--model", model, "--adapter", adapter, "--json", *GREEDY)
+        assert ended.returncode == 0, ended
+        return json.loads(ended.stdout)["token_ids"]
+
+    assert said(COMPOSED) == said("speech") != said(DECOMPOSED) == said("long_speech")
+
+
+def test_folders_whose_names_look_alike_are_two(tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path / DECOMPOSED / "lyra")
+    (tmp_path / COMPOSED).mkdir()
+    (tmp_path / COMPOSED / "link").symlink_to(f"../{DECOMPOSED}/lyra")
+    shutil.move(tmp_path / DECOMPOSED / "lyra/model_zoo", tmp_path / DECOMPOSED / "model_zoo")
+    assert json.loads(lyra("inspect", tmp_path / COMPOSED / "link", "--json").stdout)["missing"] == []
+
+
+def test_what_a_file_system_keeps_for_itself_is_no_adapter(tiny, open_to_all):
+    model = open_to_all / "lyra"
+    shutil.copytree(tiny, model)
+    for name in ("lost+found", ".Trash"):
+        (model / name).mkdir(mode=0)
+    got = json.loads(lyra("inspect", model, "--json", **ANYBODY).stdout)
+    assert got["missing"] == []

@@ -243,6 +243,31 @@ def test_ycbcr_is_of_full_range(tmp_path, subsampling, deflate):
     check(tmp_path / "a.tif", wanted, tolerance=1)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("deflate", [False, True])
+def test_ycbcr_is_turned_upright(tmp_path, deflate, orientation):
+    """libtiff's own conversion heeds the tag by itself."""
+    values = noise(16, 32, 3, seed=orientation)
+    data = zlib.compress(values.tobytes()) if deflate else values.tobytes()
+    entries = [(256, 4, [32]), (257, 4, [16]), (258, 3, [8, 8, 8]), (259, 3, [8 if deflate else 1]), (262, 3, [6]),
+               (273, 4, [8]), (274, 3, [orientation]), (277, 3, [3]), (278, 4, [16]), (279, 4, [len(data)]),
+               (530, 3, [1, 1]), (532, 5, [0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1])]
+    Tiff().assemble(tmp_path / "a.tif", data, entries)
+    upright = [entry if entry[0] != 274 else (274, 3, [1]) for entry in entries]
+    Tiff().assemble(tmp_path / "b.tif", data, upright)
+    turned = Image.fromarray(decoded(tmp_path / "b.tif"))
+    turned.getexif()[0x112] = orientation
+    check(tmp_path / "a.tif", np.asarray(ImageOps.exif_transpose(turned)))
+
+
+def test_a_tile_is_bounded_whatever_the_picture(tmp_path):
+    path = tmp_path / "a.tif"
+    entries = [(256, 4, [16]), (257, 4, [16]), (258, 3, [8]), (259, 3, [8]), (262, 3, [1]), (277, 3, [1]),
+               (322, 4, [16384]), (323, 4, [8192]), (324, 4, [8]), (325, 4, [4])]
+    Tiff().assemble(path, zlib.compress(b"")[:4], entries)
+    fails(lyra("features", path, "--out", tmp_path / "o"), "tiles of 16384 × 8192")
+
+
 def test_the_first_page_counts(tmp_path):
     pages = [Image.fromarray(noise(9, 11, 3, seed=i)) for i in range(3)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
@@ -386,6 +411,35 @@ def test_run_lengths(tmp_path, size):
     check(path, colors[np.array(rows[::-1])])
 
 
+@pytest.mark.parametrize("bits", [8, 24])
+def test_pixels_begin_behind_the_headers_where_no_place_is_stated(tmp_path, bits):
+    words = noise(HEIGHT, WIDTH, high=1 << bits, dtype=np.uint32)
+    palette = b"".join(bytes(c) + b"\0" for c in noise(256, 3, seed=3)) if bits == 8 else b""
+    path = tmp_path / "a.bmp"
+    whole = bytearray(bitmap(stored(words, bits), bits, 40, 0, palette, width=WIDTH, height=HEIGHT))
+    path.write_bytes(whole)
+    wanted = decoded(path)
+    whole[10:14] = bytes(4)
+    path.write_bytes(whole)
+    check(path, wanted)
+    whole[10:14] = struct.pack("<I", 30)
+    path.write_bytes(whole)
+    fails(lyra("features", path, "--out", tmp_path / "o"), "begin at byte 30")
+
+
+def test_runs_that_are_cut_short_are_refused(tmp_path):
+    palette = b"".join(bytes(c) + b"\0" for c in noise(256, 3, seed=3))
+    runs = bytes([8, 1, 0, 0, 8, 2, 0, 0, 8, 3])
+    path = tmp_path / "a.bmp"
+    path.write_bytes(bitmap(runs, 8, 40, 1, palette, width=8, height=3))
+    whole = decoded(path)
+    path.write_bytes(bitmap(runs + bytes([0, 1]), 8, 40, 1, palette, width=8, height=3))
+    check(path, whole)
+    for end in (2, 4, 6, 8):
+        path.write_bytes(bitmap(runs[:end], 8, 40, 1, palette, width=8, height=3))
+        fails(lyra("features", path, "--out", tmp_path / "o"), "the data end")
+
+
 def test_bitmaps_that_hold_something_else_are_refused_by_name(tmp_path):
     path = tmp_path / "a.bmp"
     for code, size, bits, name in ((4, 40, 24, "JPEG"), (5, 40, 24, "PNG"), (3, 64, 1, "Huffman")):
@@ -448,7 +502,7 @@ def test_transparent_entries_of_a_palette(tmp_path, depth):
 
 def exif(value, kind=3, big_endian=False):
     order, mark = (">", b"MM") if big_endian else ("<", b"II")
-    code = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}[kind]
+    code = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}[kind]
     body = struct.pack(order + code, value)
     # Another tag of text comes first, as cameras have it.
     return mark + struct.pack(order + "HIHHHI4s", 42, 8, 2, 0x10f, 2, 4, b"abc\0") + struct.pack(
@@ -512,7 +566,7 @@ def is_turned(tmp_path, kind, data, upright, turned=True):
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("big_endian", [False, True])
 def test_orientations_of_any_integer(tmp_path, kind, big_endian, upright):
-    for number in (1, 3, 4, 6, 8, 9):
+    for number in (1, 3, 4, 6, 8, 9, 13):
         is_turned(tmp_path, kind, wrapped(kind, exif(6, number, big_endian)), upright)
     is_turned(tmp_path, kind, wrapped(kind, exif(-6, 8, big_endian)), upright, turned=False)
     if kind != "jpg":
@@ -530,6 +584,9 @@ def test_xmp_counts_where_exif_says_nothing(tmp_path, form, upright):
     text = b"XML:com.adobe.xmp\0\0\0\0\0" + packet
     is_turned(tmp_path, "png", plain_png((b"iTXt", text)), upright)
     is_turned(tmp_path, "png", plain_png((b"iTXt", text), (b"eXIf", exif(1))), upright, turned=False)
+    packed = (b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0a name\0" + zlib.compress(packet))
+    is_turned(tmp_path, "png", plain_png(packed), upright)
+    is_turned(tmp_path, "png", plain_png(packed, (b"eXIf", exif(1))), upright, turned=False)
     is_turned(tmp_path, "webp", webp((b"XMP ", packet)), upright)
     is_turned(tmp_path, "webp", webp((b"EXIF", exif(1)), (b"XMP ", packet)), upright, turned=False)
     path = tmp_path / "a.tif"

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import lyra
-from lyra._sources import Pixels
+from lyra._sources import Pixels, untouched_jpeg
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,6 +128,49 @@ def test_a_pil_image_gives_what_its_file_gives(tmp_path, name, image, suffix, op
             assert (pixels.height, pixels.width) == wanted.shape[:2]
             got = np.frombuffer(pixels.data, np.uint8).reshape(wanted.shape)
             assert np.abs(got.astype(int) - wanted).max() <= (3 if suffix == "jpg" else 0)
+
+
+def test_a_jpeg_that_pil_has_opened_is_its_file(session, picture, tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.open(picture).convert("RGB").save(path, quality=90)
+    with Image.open(path) as opened:
+        assert untouched_jpeg(opened) == path.read_bytes()
+        # It can still be used, and then is no longer untouched.
+        assert opened.getpixel((0, 0)) is not None and untouched_jpeg(opened) is None
+    answers = []
+    for source in (path, Image.open(path)):
+        session.reset()
+        session.feed_image(source)
+        answers.append(answer(session))
+    assert answers[0] == answers[1]
+    with Image.open(path) as smaller:
+        smaller.draft("RGB", (8, 8))
+        assert smaller.size == (60, 44) or untouched_jpeg(smaller) is None
+    assert untouched_jpeg(Image.open(picture)) is None and untouched_jpeg(b"") is None
+
+
+@pytest.mark.parametrize("form", ["tiff:Orientation = '6'", 'tiff:Orientation="6"', "tiff:Orientation='6'"])
+def test_xmp_in_any_spelling_turns_a_pil_image(tmp_path, form):
+    packet = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF><rdf:Description {form}/></rdf:RDF></x:xmpmeta>"
+    path = tmp_path / "a.webp"
+    Image.fromarray(np.random.default_rng(6).integers(0, 256, (20, 30, 3), np.uint8)).save(
+        path, lossless=True, xmp=packet.encode())
+    with Image.open(path) as image:
+        assert Pixels.of(image, dimensions=3).data == decoded(path).tobytes()
+    assert decoded(path).shape == (30, 20, 3)
+
+
+def test_a_pil_image_of_16_bits_where_white_is_0(tmp_path):
+    path = tmp_path / "a.tif"
+    wide = np.random.default_rng(5).integers(0, 65536, (44, 60), np.uint16)
+    Image.fromarray(wide).save(path)
+    data = bytearray(path.read_bytes())
+    place = data.index(bytes([262 & 255, 1, 3, 0, 1, 0, 0, 0, 1, 0]))
+    data[place + 8] = 0
+    path.write_bytes(data)
+    with Image.open(path) as image:
+        assert Pixels.of(image, dimensions=3).data == decoded(path).tobytes()
+    assert (decoded(path)[..., 0] == 255 - (wide >> 8)).all()
 
 
 def test_a_premultiplied_pil_image(tmp_path):

@@ -27,12 +27,10 @@ LYRA_FUNCTION(AVIOContext *, avio_alloc_context,
 LYRA_PROCEDURE(avio_context_free, (AVIOContext **context), (context))
 
 /* libavcodec */
-LYRA_FUNCTION(int, av_grow_packet, (AVPacket *packet, int bytes), (packet, bytes), LYRA_ABSENT)
 LYRA_FUNCTION(int, av_new_packet, (AVPacket *packet, int bytes), (packet, bytes), LYRA_ABSENT)
 LYRA_FUNCTION(AVPacket *, av_packet_alloc, (void), (), NULL)
 LYRA_PROCEDURE(av_packet_free, (AVPacket **packet), (packet))
 LYRA_PROCEDURE(av_packet_unref, (AVPacket *packet), (packet))
-LYRA_PROCEDURE(av_shrink_packet, (AVPacket *packet, int bytes), (packet, bytes))
 LYRA_FUNCTION(AVCodecContext *, avcodec_alloc_context3, (const AVCodec *codec), (codec), NULL)
 LYRA_FUNCTION(const AVCodec *, avcodec_find_decoder, (enum AVCodecID id), (id), NULL)
 LYRA_PROCEDURE(avcodec_flush_buffers, (AVCodecContext *context), (context))

@@ -96,6 +96,20 @@ final class Packet {
         self.pointer = pointer
     }
 
+    /// A packet of its own bytes, with the room behind them that libavcodec wants.
+    /// - Throws: `LyraError(.memory)`, naming `name`.
+    convenience init(copying bytes: UnsafeRawBufferPointer, name: String) throws {
+        try self.init()
+        guard let count = Int32(exactly: bytes.count), let source = bytes.baseAddress,
+            av_new_packet(pointer, count) >= 0
+        else { throw LyraError(.memory, "\(name): no memory for the encoded picture") }
+        pointer.pointee.data.update(from: source.assumingMemoryBound(to: UInt8.self), count: bytes.count)
+    }
+
+    var bytes: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: pointer.pointee.data, count: Int(pointer.pointee.size))
+    }
+
     deinit {
         var pointer: UnsafeMutablePointer<AVPacket>? = pointer
         av_packet_free(&pointer)

@@ -18,12 +18,14 @@ struct BMPDecoder {
     private var masks: [UInt32] = []
     /// 256 · 3 bytes, black where the file has no colour.
     private var palette: [UInt8] = []
-    private let dataStart: Int
+    /// The offset of the pixels. Some writers leave it 0: then they follow what belongs to the header.
+    private var dataStart = 0
 
     /// Whether the bytes begin with the header of a bitmap; "BM" alone is little to go by.
     static func begins(_ scan: ByteScan) -> Bool {
         guard scan.has("BM", at: 0), let size = scan.little32(14) else { return false }
-        return size == 12 ? scan.little16(22) == 1 : headerSizes(size) && scan.little16(26) == 1
+        guard let planes = scan.little16(size == 12 ? 22 : 26) else { return false }
+        return planes <= 1 && (size == 12 || headerSizes(size))
     }
 
     /// The size of the stored picture, or nil if the header is cut off.
@@ -54,15 +56,22 @@ struct BMPDecoder {
         let code = isOld ? 0 : header.little32(16) ?? 0
         let isOS2 = isOld || ![40, 52, 56, 108, 124].contains(headerSize)
         compression = try Self.compression(code, bits: bits, isOS2: isOS2, name: name)
-        // A 40-byte header has its masks behind it.
-        let masksBehind = headerSize == 40 ? compression == .masks ? 3 : compression == .alphaMasks ? 4 : 0 : 0
-        dataStart = scan.little32(10) ?? 0
         masks = Self.masks(scan, headerSize: headerSize, compression: compression, bits: bits)
+        // What lies behind the header: a palette, or the masks that a header of 40 bytes has no room for.
+        let headerEnd = 14 + headerSize
+        var behind = headerSize == 40 ? compression == .masks ? 12 : compression == .alphaMasks ? 16 : 0 : 0
         if bits <= 8 {
             let stated = isOld ? 0 : header.little32(32) ?? 0
-            let count = stated == 0 ? 1 << bits : min(stated, 1 << bits)
-            readPalette(at: 14 + headerSize + masksBehind * 4, count: count, entry: isOld ? 3 : 4)
+            let (count, entry) = (stated == 0 ? 1 << bits : min(stated, 1 << bits), isOld ? 3 : 4)
+            behind = count * entry
+            readPalette(at: headerEnd, count: count, entry: entry)
         }
+        let statedStart = scan.little32(10) ?? 0
+        guard statedStart == 0 || statedStart >= headerEnd else {
+            throw LyraError(
+                .format, "\(name): a BMP picture whose pixels begin at byte \(statedStart), inside its header")
+        }
+        dataStart = statedStart == 0 ? headerEnd + behind : statedStart
     }
 
     private static func compression(_ code: Int, bits: Int, isOS2: Bool, name: String) throws -> Compression {
@@ -208,6 +217,12 @@ struct BMPDecoder {
             switch code {
             case .endOfRow: (x, y) = (0, y + 1)
             case .endOfPicture: return
+            case .endOfData:
+                // Many writers leave the last code out, but no pixel of the last row.
+                guard y == height - 1, x >= width else {
+                    throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the picture")
+                }
+                return
             case .jump(let right, let down): (x, y) = (x + right, y + down)
             case .pixels(let count, let isStored):
                 for place in 0..<count {
@@ -231,7 +246,7 @@ struct BMPDecoder {
 
     /// The codes of run-length data.
     private struct Runs {
-        enum Code { case endOfRow, endOfPicture, jump(Int, Int), pixels(Int, isStored: Bool) }
+        enum Code { case endOfRow, endOfPicture, endOfData, jump(Int, Int), pixels(Int, isStored: Bool) }
 
         let data: UnsafeRawBufferPointer
         let bits: Int
@@ -242,8 +257,7 @@ struct BMPDecoder {
         private func byte(_ place: Int) -> Int? { data.indices.contains(place) ? Int(data[place]) : nil }
 
         mutating func next() -> Code? {
-            // Many writers leave the last code out.
-            guard let count = byte(offset), let value = byte(offset + 1) else { return .endOfPicture }
+            guard let count = byte(offset), let value = byte(offset + 1) else { return .endOfData }
             if count > 0 {
                 offset += 1
                 return .pixels(count, isStored: false)

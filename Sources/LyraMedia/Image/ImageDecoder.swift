@@ -1,4 +1,5 @@
 import CFFmpeg
+import Glibc
 import LyraTensor
 
 /// Decodes still pictures to upright 8-bit RGB: JPEG, PNG, WebP, GIF (of animations the first frame), BMP and TIFF.
@@ -34,19 +35,17 @@ public enum ImageDecoder {
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
-        try MediaLibrary.ffmpeg.require(for: name)
-        let packet = try Packet()
-        try read(reader, into: packet.pointer, name: name, limits: limits, interrupted: interrupted)
+        let file = try read(reader, name: name, limits: limits, interrupted: interrupted)
         // A decoder cannot be interrupted, but left alone: all that it uses is its own.
         return try BackgroundWork.run(name: name, interrupted: interrupted) { isUnwanted in
-            try decode(packet, name: name, limits: limits, interrupted: isUnwanted)
+            try decode(file, name: name, limits: limits, interrupted: isUnwanted)
         }
     }
 
     private static func decode(
-        _ packet: Packet, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool
+        _ file: GrowingBuffer<UInt8>, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool
     ) throws -> RGBImage {
-        let bytes = UnsafeRawBufferPointer(start: packet.pointer.pointee.data, count: Int(packet.pointer.pointee.size))
+        let bytes = UnsafeRawBufferPointer(file.elements)
         guard let header = ImageHeader(bytes) else {
             throw LyraError(
                 .format, "\(name): not a picture that lyra knows: JPEG, PNG, WebP, GIF, BMP and TIFF are decoded")
@@ -64,18 +63,22 @@ public enum ImageDecoder {
             return try BMPDecoder(ByteScan(bytes), name: name).rgb(interrupted: interrupted)
         default: break
         }
-        if let frame = header.firstFrame { try replace(packet.pointer, by: frame.file, name: name) }
+        try MediaLibrary.ffmpeg.require(for: name)
+        let packet =
+            try header.firstFrame.map { frame in try frame.file.withUnsafeBytes { try Packet(copying: $0, name: name) } }
+            ?? Packet(copying: bytes, name: name)
         if let inks = header.inks {
             guard inks.isBlackWhole else {
                 throw LyraError(.unsupported, "\(name): a JPEG with fewer samples of black; convert it to RGB")
             }
-            inks.hide(in: UnsafeMutableBufferPointer(start: packet.pointer.pointee.data, count: bytes.count))
+            inks.hide(in: packet.bytes.bindMemory(to: UInt8.self))
         }
+        if header.orientation == nil { header.exposePackedXMP(in: packet.bytes) }
         let decoded = try decode(packet.pointer, header: header, name: name, limits: limits)
         let picture = decoded.pointer.pointee
         try checkSize(Int(picture.width), Int(picture.height))
         if interrupted() { throw LyraError(.state, "\(name): interrupted") }
-        let orientation = header.orientation ?? rawProfile(decoded.pointer)
+        let orientation = header.orientation ?? rawProfile(decoded.pointer) ?? packedXMP(decoded.pointer)
         let pixels = try StillConverter(
             frame: decoded.pointer, header: header, name: name, interrupted: interrupted
         ).rgb()
@@ -85,30 +88,28 @@ public enum ImageDecoder {
     // MARK: - Reading
 
     private static func read(
-        _ reader: any ByteReader, into packet: UnsafeMutablePointer<AVPacket>, name: String, limits: MediaLimits,
-        interrupted: () -> Bool
-    ) throws {
+        _ reader: any ByteReader, name: String, limits: MediaLimits, interrupted: () -> Bool
+    ) throws -> GrowingBuffer<UInt8> {
         let piece = 1 << 20
         // A packet's size is an Int32, and libavcodec wants room behind it.
         let most = min(limits.imageBytes, Int(Int32.max) - 2 * piece)
         let stated = try reader.checkedSize(name: name)
         guard stated <= Int64(most) else { throw tooManyBytes(name, limits) }
         // The stated size is only a hint: read until there is no more.
-        var filled = 0
+        let file = GrowingBuffer<UInt8>()
         while true {
             if interrupted() { throw LyraError(.state, "\(name): interrupted") }
-            let room =
-                filled < Int(stated) ? min(Int(stated) - filled, 16 * piece) : filled == Int(stated) ? 4096 : piece
-            guard av_grow_packet(packet, Int32(room)) >= 0 else {
+            let filled = file.count
+            let room = filled <= Int(stated) ? min(Int(stated) - filled + 1, 16 * piece) : piece
+            guard (try? file.resize(to: filled + room)) != nil else {
                 throw LyraError(.memory, "\(name): no memory for the encoded picture")
             }
-            let target = UnsafeMutableRawBufferPointer(start: packet.pointee.data + filled, count: room)
+            let target = UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: file.elements[filled...]))
             let count = try reader.fill(target, from: Int64(filled), name: name)
-            filled += count
-            guard filled <= most else { throw tooManyBytes(name, limits) }
-            if count < room { break }
+            try file.resize(to: filled + count)
+            guard file.count <= most else { throw tooManyBytes(name, limits) }
+            if count < room { return file }
         }
-        av_shrink_packet(packet, Int32(filled))
     }
 
     private static func tooManyBytes(_ name: String, _ limits: MediaLimits) -> LyraError {
@@ -128,16 +129,6 @@ public enum ImageDecoder {
                 "\(name): a \(kind.rawValue) picture of \(width) × \(height) pixels; MediaLimits.imagePixels allows "
                     + "\(limits.imagePixels), and a side \(RGBImage.longestSide)")
         }
-    }
-
-    private static func replace(
-        _ packet: UnsafeMutablePointer<AVPacket>, by file: [UInt8], name: String
-    ) throws {
-        av_packet_unref(packet)
-        guard av_new_packet(packet, Int32(file.count)) >= 0 else {
-            throw LyraError(.memory, "\(name): no memory for the encoded picture")
-        }
-        packet.pointee.data.update(from: file, count: file.count)
     }
 
     // MARK: - Decoding
@@ -179,6 +170,14 @@ public enum ImageDecoder {
             if let found = bytes.withUnsafeBytes({ EXIF.orientation(ByteScan($0)) }) { return found }
         }
         return nil
+    }
+
+    /// The orientation of the XMP packet of a PNG that is compressed.
+    private static func packedXMP(_ frame: UnsafeMutablePointer<AVFrame>) -> Int? {
+        guard let entry = av_dict_get(frame.pointee.metadata, ImageHeader.xmpKey, nil, 0),
+            let text = entry.pointee.value
+        else { return nil }
+        return XMP.orientation(ByteScan(UnsafeRawBufferPointer(start: text, count: strlen(text))))
     }
 
     /// Lays the first frame of an animation on its canvas.

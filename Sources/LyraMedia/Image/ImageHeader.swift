@@ -13,6 +13,8 @@ struct ImageHeader {
     /// The grey of a PNG of 1, 2 or 4 bits that is transparent, brought to 0 … 255: libavcodec drops that of 1 bit, and
     /// finds no other than black in those of 2 and 4.
     var transparentGrey: UInt8?
+    /// An iTXt chunk of a PNG with a compressed XMP packet: the offsets of its type, its data and the compressed text.
+    private var packedXMP: (type: Int, data: Int, text: Range<Int>)?
     /// A JPEG of four components.
     var inks: JPEGInks?
     /// The first frame of an animated WebP, which libavcodec does not decode as it is.
@@ -110,6 +112,11 @@ struct ImageHeader {
             if xmp == nil, scan.has("iTXt", at: offset + 4), data.has("XML:com.adobe.xmp\0\0", at: 0) {
                 xmp = XMP.orientation(data)
             }
+            if packedXMP == nil, scan.has("iTXt", at: offset + 4), data.has("XML:com.adobe.xmp\0\u{1}\0", at: 0) {
+                packedXMP = Self.packedText(data).map { text in
+                    (offset + 4, offset + 8, text.lowerBound + offset + 8..<text.upperBound + offset + 8)
+                }
+            }
             if [1, 2, 4].contains(depth), length == 2, scan.has("tRNS", at: offset + 4), let grey = data.big16(0) {
                 let largest = (1 << depth) - 1
                 transparentGrey = UInt8((grey & largest) * 255 / largest)
@@ -117,6 +124,32 @@ struct ImageHeader {
             offset += 12 + length
         }
         orientation = exif ?? xmp
+    }
+
+    /// The compressed text of an iTXt chunk: it follows the name, a flag, a method, and the names of a language and a
+    /// translation, which each end with a zero.
+    private static func packedText(_ data: ByteScan) -> Range<Int>? {
+        var start = xmpKey.utf8.count + 3
+        for _ in 0..<2 {
+            guard let zero = data.bytes.dropFirst(start).firstIndex(of: 0) else { return nil }
+            start = zero + 1
+        }
+        return start < data.bytes.count ? start..<data.bytes.count : nil
+    }
+
+    /// The name of the text in a PNG that is an XMP packet.
+    static let xmpKey = "XML:com.adobe.xmp"
+
+    /// Makes the iTXt chunk with a compressed XMP packet the zTXt chunk of the same text, which libavcodec inflates and
+    /// gives as metadata; it passes over iTXt.
+    func exposePackedXMP(in bytes: UnsafeMutableRawBufferPointer) {
+        guard let packed = packedXMP, bytes.indices.contains(packed.text.upperBound - 1) else { return }
+        // The name and its zero stay; the method, 0, and the text follow.
+        let method = packed.data + Self.xmpKey.utf8.count + 1
+        bytes[packed.type] = UInt8(ascii: "z")
+        bytes[method] = 0
+        for (place, source) in zip(method + 1..<packed.text.upperBound, packed.text) { bytes[place] = bytes[source] }
+        for place in method + 1 + packed.text.count..<packed.text.upperBound { bytes[place] = 0 }
     }
 
     private mutating func readWebP(_ scan: ByteScan) {

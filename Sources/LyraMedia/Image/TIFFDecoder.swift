@@ -22,6 +22,8 @@ struct TIFFDecoder {
     private let alpha: Alpha
     /// The stored samples that count: the colours, and perhaps alpha.
     private let used: [Int]
+    /// The orientation that the tag or else XMP states. Decoding may change what libtiff says of the tag.
+    let orientation: Int?
 
     private enum Photometric: Int { case whiteIsZero, blackIsZero, rgb, palette, cmyk = 5, ycbcr }
 
@@ -49,6 +51,7 @@ struct TIFFDecoder {
         let alphaIndex = extra.prefix(max(samples - colors, 0)).firstIndex { $0 == 1 || $0 == 2 }
         if let alphaIndex { alpha = extra[alphaIndex] == 1 ? .premultiplied : .straight } else { alpha = .none }
         used = Array(0..<colors) + (alphaIndex.map { [colors + $0] } ?? [])
+        orientation = file.statedShort(.orientation) ?? file.withXMP(XMP.orientation)
         try validate(colors: colors)
     }
 
@@ -85,9 +88,6 @@ struct TIFFDecoder {
         if photometric == .ycbcr, bits != 8 { throw refuse("Y'CbCr samples of \(bits) bits") }
         if photometric == .cmyk, let inks = file.short(.inkSet), inks != 1 { throw refuse("inks other than CMYK") }
     }
-
-    /// The orientation that the tag or else XMP states.
-    var orientation: Int? { file.statedShort(.orientation) ?? file.withXMP(XMP.orientation) }
 
     /// Decodes the picture. Its size was checked against the limits before.
     /// - Throws: `LyraError(.format)` if it is damaged, `.memory`, `.state` if interrupted.
@@ -149,11 +149,21 @@ struct TIFFDecoder {
         }
     }
 
+    /// The most pixels of a tile, whatever the picture's size. Usual tiles have 16² to 1024².
+    private static let tilePixels = 1 << 24
+
     private func tileSize() throws -> (width: Int, height: Int) {
-        guard let width = file.long(.tileWidth), let height = file.long(.tileHeight), width > 0, height > 0,
-            width <= 1 << 24, height <= 1 << 24
+        guard let tileWidth = file.long(.tileWidth), let tileHeight = file.long(.tileHeight), tileWidth > 0,
+            tileHeight > 0
         else { throw LyraError(.format, "\(name): a TIFF with tiles of no size") }
-        return (width, height)
+        let (pixels, overflow) = tileWidth.multipliedReportingOverflow(by: tileHeight)
+        guard !overflow, pixels <= max(Self.tilePixels, 4 * width * height) else {
+            throw LyraError(
+                .memory,
+                "\(name): a TIFF of \(width) × \(height) pixels with tiles of \(tileWidth) × \(tileHeight); "
+                    + "\(Self.tilePixels) pixels of a tile are decoded, or four times the picture's")
+        }
+        return (tileWidth, tileHeight)
     }
 
     private func readTiles(into values: UnsafeMutablePointer<UInt8>) throws {

@@ -11,20 +11,38 @@ enum ConfigurationChecks {
         func find(_ key: String) -> JSONValue? { value["text_config"]?[key] ?? value[key] }
         func refuse(_ message: String) -> LyraError { LyraError(.unsupported, "\(source): \(message)") }
 
-        if let stated = find("head_dim")?.number, let width = find("hidden_size")?.number,
-            let heads = find("num_attention_heads")?.number, stated * heads != width
-        {
-            throw refuse(
-                "head_dim is \(stated), but hidden_size / num_attention_heads is \(width / heads); other widths of a head "
-                    + "are not computed")
+        func number(_ key: String) throws -> Int? {
+            guard let value = find(key) else { return nil }
+            guard let number = value.number.flatMap({ Int(exactly: $0) }) else {
+                throw LyraError(.format, "\(source): \(key) is not a whole number")
+            }
+            return number
         }
-        let isWindowed = find("use_sliding_window") == true && find("sliding_window") != nil
+
+        if let stated = try number("head_dim"), let width = try number("hidden_size"),
+            let heads = try number("num_attention_heads"), heads > 0
+        {
+            let (all, overflow) = stated.multipliedReportingOverflow(by: heads)
+            if overflow || all != width {
+                throw refuse(
+                    "head_dim is \(stated), but hidden_size / num_attention_heads is \(width / heads); other widths of a "
+                        + "head are not computed")
+            }
+        }
+        let stated = find("use_sliding_window")
+        guard stated == nil || stated?.bool != nil else {
+            throw LyraError(.format, "\(source): use_sliding_window is neither true nor false")
+        }
+        let isWindowed = try stated == true && number("sliding_window") != nil
         // Layers from this one on see a window; Qwen2's default where a file does not say.
-        let first = find("max_window_layers")?.number ?? 28
-        if isWindowed, let layers = find("num_hidden_layers")?.number, first < layers {
+        let first = try number("max_window_layers") ?? 28
+        if isWindowed, let layers = try number("num_hidden_layers"), first < layers {
             throw refuse(
                 "use_sliding_window with max_window_layers \(first) of \(layers) layers: a sliding window is not computed"
             )
+        }
+        guard find("layer_types") == nil || find("layer_types")?.elements != nil else {
+            throw LyraError(.format, "\(source): layer_types is not a list")
         }
         for type in find("layer_types")?.elements ?? [] where type != "full_attention" {
             guard type == "sliding_attention", !isWindowed else {

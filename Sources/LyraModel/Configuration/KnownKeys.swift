@@ -295,9 +295,18 @@ enum KnownKeys {
         [
             (
                 """
-                patch_size temporal_patch_size merge_size min_pixels max_pixels size rescale_factor image_mean
+                patch_size temporal_patch_size merge_size min_pixels max_pixels rescale_factor image_mean
                 image_std
                 """, .used
+            ),
+            // transformers refuses a picture's size by sides, too.
+            (
+                "size",
+                .inside(
+                    KeyTable([
+                        ("shortest_edge longest_edge min_pixels max_pixels", .used),
+                        ("height width max_height max_width", .only([])),
+                    ]))
             ),
             ("do_convert_rgb do_normalize do_rescale do_resize", .only([true])),
             ("do_center_crop do_pad", .only([false])), ("crop_size pad_size", .only([])),

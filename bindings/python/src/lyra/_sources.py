@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import io
 import os
+import re
 import sys
 from array import array
 from typing import Any, BinaryIO, Callable, Iterable, Optional, Union
@@ -86,6 +87,29 @@ class Pixels:
         return cls(view.tobytes(), shape[0] if dimensions == 4 else 1, shape[-3], shape[-2])
 
 
+#: Formats of which Pillow's pixels differ from the library's, by up to 3 of 255: decoders of JPEG round in their own ways.
+_ROUNDED = {"JPEG", "MPO"}
+
+
+def untouched_jpeg(source: Any) -> Optional[bytes]:
+    """The bytes of the file of a PIL image that was opened and not yet loaded, so that nothing of it was changed, if it is
+    a JPEG. None for every other source."""
+    file = getattr(source, "fp", None)
+    if getattr(source, "format", None) not in _ROUNDED or not getattr(source, "tile", None) or file is None:
+        return None
+    # Another frame was asked for, or a smaller picture.
+    if getattr(source, "tell", lambda: 0)() != 0 or getattr(source, "decoderconfig", ()) not in ((), None):
+        return None
+    try:
+        here = file.tell()
+        file.seek(0)
+        data = file.read()
+        file.seek(here)
+    except (AttributeError, OSError, ValueError):
+        return None
+    return bytes(data)
+
+
 #: EXIF's orientations other than upright, as names of PIL's transpositions.
 _TRANSPOSITIONS = {
     2: "FLIP_LEFT_RIGHT",
@@ -107,9 +131,11 @@ def upright_rgb(image: Any) -> Any:
     stored = _stored_mode(image)
     image.load()
     # After load, since PIL turns some formats upright itself.
-    orientation = image.getexif().get(0x0112, 1) if hasattr(image, "getexif") else 1
+    orientation = image.getexif().get(0x0112) if hasattr(image, "getexif") else None
     if isinstance(orientation, bytes) and len(orientation) == 1:
         orientation = orientation[0]
+    if orientation is None:
+        orientation = _xmp_orientation(image)
     alpha = None
     if image.mode == "I" or image.mode == "F" or image.mode.startswith("I;"):
         rgb, alpha = _high_bytes(image, 4 if stored == "I;12" else 0)
@@ -126,6 +152,15 @@ def upright_rgb(image: Any) -> Any:
     name = _TRANSPOSITIONS.get(orientation)
     # PIL before 9.1 has no Transpose.
     return rgb.transpose(getattr(getattr(Image, "Transpose", Image), name)) if name else rgb
+
+
+def _xmp_orientation(image: Any) -> Optional[int]:
+    """What an image's XMP says, which Pillow reads of fewer spellings than the library."""
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    if isinstance(packet, str):
+        packet = packet.encode("utf-8", "replace")
+    found = re.search(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([0-9]{1,3})", packet)
+    return int(found[1]) if found else None
 
 
 def _stored_mode(image: Any) -> str:
@@ -159,7 +194,7 @@ def _color_and_alpha(image: Any, scale: int) -> Any:
 
 def _high_bytes(image: Any, shift: int) -> Any:
     """Grey of 16 bits as RGB, and alpha, or None, where one grey is transparent; values are shifted up before."""
-    from PIL import Image
+    from PIL import Image, ImageChops
 
     data = image.tobytes()
     if image.mode in ("I", "F"):
@@ -177,6 +212,9 @@ def _high_bytes(image: Any, shift: int) -> Any:
         data = array("H", (value << shift for value in words)).tobytes()
     low_bytes, high_bytes = (data[1::2], data[0::2]) if is_big else (data[0::2], data[1::2])
     grey = Image.frombytes("L", image.size, high_bytes)
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(262) == 0:
+        # White is 0, which Pillow turns round in greys of 8 bits only.
+        grey = ImageChops.invert(grey)
     alpha = None
     clear = image.info.get("transparency")
     if isinstance(clear, int):

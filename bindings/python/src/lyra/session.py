@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generator, Iterable, Optional, 
 
 from . import _abi
 from ._library import call, initialized
-from ._sources import FileReader, Pixels, Samples
+from ._sources import FileReader, Pixels, Samples, untouched_jpeg
 from ._values import integer, real
 from ._values import text as encoded
 from .errors import LyraError, Status
@@ -110,15 +110,17 @@ class Session:
 
         Args:
             source: The path of a file (JPEG, PNG, WebP, GIF, BMP, TIFF), a file's ``bytes``, a binary file object; a PIL
-                image, which gives what its file gives; or pixels: anything with a buffer of uint8 of shape [height, width, 3], such as a numpy array.
+                image, which gives what its file gives (of a JPEG, once PIL has loaded its pixels, within 3 of 255); or
+                pixels: anything with a buffer of uint8 of shape [height, width, 3], such as a numpy array.
 
         Raises:
             LyraError: IO, FORMAT, MISSING if the model does not see, MEMORY over the limit of pixels.
             TypeError, ValueError: A source that is none of these, or a PIL image of 32-bit samples.
         """
-        pixels = Pixels.of(source, dimensions=3)
+        file = untouched_jpeg(source)
+        pixels = Pixels.of(source, dimensions=3) if file is None else None
         if pixels is None:
-            self._feed_file("image", source)
+            self._feed_file("image", source if file is None else file)
         else:
             self._call("lyra_feed_image_rgb8", pixels.data, pixels.width, pixels.height, 3 * pixels.width)
 
