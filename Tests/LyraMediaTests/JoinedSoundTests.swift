@@ -8,6 +8,9 @@ import Testing
 /// are those that the ffmpeg command decodes of each.
 @Suite struct JoinedSoundTests {
     private let maker: MediaMaker
+    private let known = Known()
+
+    private final class Known { var samples: [String: [Float]] = [:] }
 
     init() throws {
         maker = try MediaMaker()
@@ -28,9 +31,14 @@ import Testing
 
     /// The samples of recordings, each decoded alone, at one rate.
     private func apart(_ names: [String], _ ending: String, rate: Int, channels: Int? = nil) throws -> [Float] {
-        try maker.ffmpegSamples(
-            names.map { ("\($0).\(ending)", channels ?? Self.channels[$0] ?? 1) }, rate: rate
-        ).flatMap { $0 }
+        func key(_ name: String) -> String { "\(name).\(ending) \(rate)" }
+        let missing = Set(names).filter { known.samples[key($0)] == nil }.sorted()
+        if !missing.isEmpty {
+            let decoded = try maker.ffmpegSamples(
+                missing.map { ("\($0).\(ending)", channels ?? Self.channels[$0] ?? 1) }, rate: rate)
+            for (name, samples) in zip(missing, decoded) { known.samples[key(name)] = samples }
+        }
+        return names.flatMap { known.samples[key($0)] ?? [] }
     }
 
     private func joined(_ names: [String], _ ending: String, with between: [UInt8] = []) throws -> [Float] {
@@ -40,6 +48,7 @@ import Testing
 
     @Test func joinedMP3sAreHeardToTheEnd() throws {
         try encode(["a", "b", "rate", "stereo", "cd"], "-b:a 96k", "mp3")
+        _ = try apart(["a", "b", "rate", "stereo"], "mp3", rate: 16_000)
         try expectSame(joined(["a", "b"], "mp3"), apart(["a", "b"], "mp3", rate: 16_000))
         try expectSame(
             joined(["a", "stereo", "b"], "mp3"), apart(["a", "stereo", "b"], "mp3", rate: 16_000), "channels")
@@ -77,6 +86,18 @@ import Testing
         try expectSame(joined(["a", "b"], "ac3"), maker.ffmpegSamples("joined.ac3"))
     }
 
+    /// FLAC files may be followed by others, or by a tag of ID3v1, which ffmpeg takes for damage.
+    @Test func joinedFLACsAreHeardToTheEnd() throws {
+        try encode(["a", "b", "cd"], "-c:a flac", "flac")
+        try expectSame(joined(["a", "b", "a"], "flac"), apart(["a", "b", "a"], "flac", rate: 16_000))
+        try expectAlike(joined(["cd", "a"], "flac"), apart(["cd", "a"], "flac", rate: 44_100))
+        let tag = Array("TAG".utf8) + [UInt8](repeating: 0, count: 125)
+        for after in [tag, [UInt8](repeating: 0, count: 5000), Array("APETAGEX".utf8)] {
+            let bytes = try maker.bytes("cd.flac") + after
+            try expectSame(readAll(AudioDecoder.open(bytes: bytes)), apart(["cd"], "flac", rate: 44_100))
+        }
+    }
+
     /// Codecs in Ogg, and their recordings that are joined. Opus has a rate of its own, 48 kHz.
     // Behind the last sample of some Vorbis streams ffmpeg 5.1 gives more: of those here it gives what there is.
     @Test(arguments: [
@@ -87,6 +108,7 @@ import Testing
         try encode(names, options, "ogg")
         let rate = options.contains("opus") ? 48_000 : 16_000
         let channels = options.contains("opus") ? 2 : nil
+        _ = try apart(names, "ogg", rate: rate, channels: channels)
         func right(_ names: [String]) throws -> [Float] { try apart(names, "ogg", rate: rate, channels: channels) }
         let two = Array(names.prefix(2))
         try expectSame(joined(two, "ogg"), right(two), options)

@@ -50,7 +50,7 @@ public enum AudioDecoder {
             case .sound:
                 let sound = try SoundHeader.repaired(body, name: name)
                 return try first([
-                    { try AudioFileDecoder(reader: sound, name: name) },
+                    { JoinedSource(try AudioFileDecoder(reader: sound, name: name)) },
                     {
                         JoinedSource(
                             try MediaAudioDecoder(reader: sound, name: name, limits: limits, interrupted: interrupted))

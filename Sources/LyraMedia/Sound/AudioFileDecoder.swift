@@ -6,8 +6,9 @@ import LyraTensor
 /// installed libsndfile knows, but MP3, about which it writes to stderr. Channels are averaged.
 ///
 /// It holds one block of samples, however long the recording. A file that stops early gives what could be decoded; what
-/// the decoder itself calls an error is thrown, and thrown again by every later read.
-public final class AudioFileDecoder: SampleSource {
+/// the decoder itself calls an error is thrown, and thrown again by every later read. Behind the samples that a FLAC file counts
+/// may be anything, such as a tag; `continued` goes on at another FLAC file.
+public final class AudioFileDecoder: ContinuedSource {
     public let name: String
     /// Samples a second, in Hz.
     public let sampleRate: Int
@@ -16,6 +17,8 @@ public final class AudioFileDecoder: SampleSource {
     public private(set) var isAtEnd = false
     public let length: SourceLength?
 
+    /// Samples of a FLAC file, as its header counts them; nil for other formats, and where nobody counted.
+    private let framesOfFLAC: Int64?
     private let file: VirtualFile
     private let handle: OpaquePointer
     /// [frames, channels] of one block.
@@ -60,6 +63,8 @@ public final class AudioFileDecoder: SampleSource {
         handle = opened
         sampleRate = Int(info.samplerate)
         channels = Int(info.channels)
+        let isFLAC = info.format & Int32(SF_FORMAT_TYPEMASK) == Int32(SF_FORMAT_FLAC)
+        framesOfFLAC = isFLAC && info.frames > 0 && info.frames < 1 << 40 ? Int64(info.frames) : nil
         // A header that was never completed claims the largest count that there is, or none.
         length = info.frames > 0 && info.frames < 1 << 48 ? .exact(Int64(info.frames)) : nil
     }
@@ -103,8 +108,11 @@ public final class AudioFileDecoder: SampleSource {
 
     private func readBlock(into target: UnsafeMutablePointer<Float>, atMost wanted: Int) throws -> Int {
         let base = block.base
-        let frames = min(wanted, block.count / channels)
-        // The number of frames in the header is not believed; libsndfile says 0 at the end.
+        var frames = min(wanted, block.count / channels)
+        // What is behind the samples of a FLAC file would be an error. Of other formats the number of frames in the header is
+        // not believed; libsndfile says 0 at the end.
+        if let framesOfFLAC { frames = min(frames, Int(framesOfFLAC - framesRead)) }
+        if frames <= 0 { return 0 }
         let count = Int(sf_readf_float(handle, base, sf_count_t(frames)))
         if let failure = file.failure { throw failure }
         guard sf_error(handle) == SF_ERR_NO_ERROR, count >= 0, count <= frames else {
@@ -119,6 +127,18 @@ public final class AudioFileDecoder: SampleSource {
         AudioLimits.downmix(base, frames: count, channels: channels, into: target)
         framesRead += Int64(count)
         return count
+    }
+
+    /// Bytes that libFLAC may have read beyond the last frame.
+    private static let readAhead: Int64 = 1 << 18
+
+    /// The decoder of the FLAC file that was joined to this one, once this one is at its end.
+    func continued() throws -> (any ContinuedSource)? {
+        guard framesOfFLAC != nil else { return nil }
+        // Its own mark is at 0.
+        let first = max(file.position - Self.readAhead, 1)
+        guard let start = try FLACStart.next(in: file.reader, from: first, name: name) else { return nil }
+        return try AudioFileDecoder(reader: ReaderView(file.reader, from: start), name: name)
     }
 
     /// libsndfile's number for that is not public.

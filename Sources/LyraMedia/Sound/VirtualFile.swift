@@ -8,10 +8,10 @@ import LyraTensor
 /// Nothing is thrown through C: the first error is kept in `failure` and every later read gives 0 bytes. The reader is moved
 /// before each read, because another decoder may use it in between.
 final class VirtualFile {
-    private let reader: any ByteReader
+    let reader: any ByteReader
     private let name: String
     private let size: Int64
-    private var position: Int64 = 0
+    private(set) var position: Int64 = 0
     private(set) var failure: LyraError?
 
     /// Whether the marker "LIST" is read as one that nobody knows. libsndfile 1.2 never returns from a list whose parts
