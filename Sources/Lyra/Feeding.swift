@@ -92,8 +92,11 @@ extension Session {
     ///
     /// - Throws: `LyraError.missing` if the model does not see, `.io`, `.format`, `.memory` over the limit of pixels.
     public func feed(imageFile path: String) throws {
-        let reader = try FileByteReader(path: path, limits: mediaLimits, interrupted: isInterrupted)
-        try feed(imageReader: reader, name: path)
+        try feeding {
+            _ = try model.checkpoint.visionInput.get()
+            let reader = try FileByteReader(path: path, limits: mediaLimits, interrupted: isInterrupted)
+            try feed(imageReader: reader, name: path)
+        }
     }
 
     public func feed(imageReader reader: any ByteReader) throws {
@@ -118,8 +121,11 @@ extension Session {
     /// - Throws: `LyraError.missing` if the model does not see, or audio was asked for and there is none; `.io`, `.format`.
     public func feed(videoFile path: String, options: VideoOptions = VideoOptions()) throws {
         try options.check()
-        let reader = try FileByteReader(path: path, limits: mediaLimits, interrupted: isInterrupted)
-        try feed(videoReader: reader, name: path, options)
+        try feeding {
+            _ = try model.checkpoint.visionInput.get()
+            let reader = try FileByteReader(path: path, limits: mediaLimits, interrupted: isInterrupted)
+            try feed(videoReader: reader, name: path, options)
+        }
     }
 
     public func feed(videoReader reader: any ByteReader, options: VideoOptions = VideoOptions()) throws {

@@ -66,7 +66,7 @@ struct GenerateCommand: ParsableCommand {
         sampling.apply(to: &options)
         options.speaks = speak != nil
         let session = try Session(model, options: options)
-        try feed(session)
+        try FeedingWatch.during(feedingOf: session) { try feed(session) }
         // Only now, because what is missing and was asked for is the error above, in a line of its own.
         notes.show()
         let answer = try session.answer(into: wave, echoes: !json)

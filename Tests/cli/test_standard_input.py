@@ -51,6 +51,25 @@ def test_every_medium_comes_through_process_substitution_and_a_fifo(option, medi
     assert writer.wait(timeout=60) == 0
 
 
+@pytest.mark.parametrize("option", ["--audio", "--image", "--video"])
+def test_ctrl_c_ends_the_waiting_for_a_fifo(option, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    process = subprocess.Popen(
+        [TOOL, *map(str, turn(option, fifo))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    # It waits once it has opened the pipe: then a writer that does not wait can open it, too.
+    deadline, writer = time.monotonic() + 60, None
+    while writer is None and time.monotonic() < deadline:
+        try:
+            writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    os.close(writer)
+    assert process.returncode == 1 and error == "lyra: interrupted before the answer began\n"
+
+
 def test_a_pipe_that_is_written_slowly_is_read_to_its_end(media):
     process = subprocess.Popen([TOOL, *map(str, turn("--audio", "-"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     data = media["--audio"].read_bytes()

@@ -1,0 +1,54 @@
+import Glibc
+import Lyra
+import Synchronization
+
+/// Takes a turn back once Ctrl-C is pressed while it is fed: reading a long file, or waiting for a pipe, ends then.
+final class FeedingWatch: Sendable {
+    /// Microseconds between two looks.
+    private static let interval: UInt32 = 50_000
+
+    private let control: TurnControl
+    private let isOver = Mutex(false)
+
+    private init(_ control: TurnControl) { self.control = control }
+
+    /// Runs `body`, which feeds a turn of the session.
+    ///
+    /// - Throws: what `body` throws; `LyraError.state` if Ctrl-C ended it
+    static func during(feedingOf session: Session, _ body: () throws -> Void) throws {
+        let watch = FeedingWatch(session.control)
+        watch.start()
+        defer { watch.isOver.withLock { $0 = true } }
+        do { try body() } catch {
+            try Interrupt.check()
+            throw error
+        }
+    }
+
+    /// Looks on a thread of its own. Where there is no room for one, Ctrl-C is noticed after the feeding.
+    private func start() {
+        var thread = pthread_t()
+        var all = sigset_t(), usual = sigset_t()
+        sigfillset(&all)
+        let held = Unmanaged.passRetained(self)
+        pthread_sigmask(SIG_BLOCK, &all, &usual)  // signals are for the main thread
+        let code = pthread_create(&thread, nil, Self.look, held.toOpaque())
+        pthread_sigmask(SIG_SETMASK, &usual, nil)
+        if code == 0 { pthread_detach(thread) } else { held.release() }
+    }
+
+    private static let look: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { held in
+        guard let held else { return nil }
+        let watch = Unmanaged<FeedingWatch>.fromOpaque(held).takeRetainedValue()
+        while !watch.isFinished() { usleep(interval) }
+        return nil
+    }
+
+    /// Whether there is nothing more to watch.
+    private func isFinished() -> Bool {
+        isOver.withLock { isOver in
+            if !isOver, Interrupt.isRequested { control.cancel() }
+            return isOver
+        }
+    }
+}
