@@ -130,6 +130,26 @@ import Testing
         }
     }
 
+    /// Of three Ogg files in a row, the second has a damaged head: it is left out, which is said once.
+    @Test func whatIsLeftOutOfAJoinedFileIsToldOf() throws {
+        let path = try write(try samples(), "j.ogg", SF_FORMAT_OGG | SF_FORMAT_VORBIS)
+        defer { unlink(path) }
+        let whole = [UInt8](try Data(contentsOf: URL(filePath: path)))
+        var damaged = whole
+        damaged.replaceSubrange(28..<60, with: [UInt8](repeating: 0, count: 32))
+        try Data(whole + damaged + whole).write(to: URL(filePath: path))
+        for feed in [{ try $0.feed(speechFile: path) }, { try $0.feed(soundFile: path) }] as [(Session) throws -> Void]
+        {
+            let (session, messages) = try logging()
+            try feed(session)
+            _ = try session.answer()
+            let start = "warning: \(path): recording 1 of the turn lacks the Ogg stream that begins at byte"
+            #expect(
+                messages().count == 1 && messages().allSatisfy { $0.hasPrefix("\(start) \(whole.count),") },
+                "\(messages())")
+        }
+    }
+
     @Test func filesBytesReadersAndSoundsAreToldOfByName() throws {
         let silent = try write([Float](repeating: 0, count: 9000), "s.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
         let empty = try write([], "e.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
