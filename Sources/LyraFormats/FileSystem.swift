@@ -11,6 +11,9 @@ public enum FileSystem {
     /// - Throws: `.io`, with the path and the reason, when the system does not say.
     public static func isFile(_ path: String) throws -> Bool { try kind(of: path) == S_IFREG }
 
+    /// Whether an entry of a directory is hidden, or what a file system keeps at its root, where an ordinary user may not look.
+    public static func isReserved(_ name: String) -> Bool { name.hasPrefix(".") || name == "lost+found" }
+
     /// Whether `path` is a directory, or a link to one.
     ///
     /// - Throws: `.io`, with the path and the reason, when the system does not say.

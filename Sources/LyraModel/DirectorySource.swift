@@ -19,10 +19,9 @@ struct DirectorySource: ModelSource {
     var main: any PartFiles { DirectoryFiles(origin) }
     var language: LanguageMetadata? { nil }
 
-    /// Every subdirectory with an adapter_config.json; not hidden ones, and not what a file system keeps at its root, where
-    /// an ordinary user may not look.
+    /// Every subdirectory with an adapter_config.json, but for those that are nobody's to look into.
     func adapters() throws -> [AdapterFiles] {
-        try FileSystem.entries(of: origin).filter { !$0.hasPrefix(".") && $0 != "lost+found" }.compactMap { entry in
+        try FileSystem.entries(of: origin).filter { !FileSystem.isReserved($0) }.compactMap { entry in
             let folder = DirectoryFiles(FileSystem.join(origin, entry), stem: "adapter_model")
             guard try folder.has("adapter_config.json") else { return nil }
             let projector = folder.path("non_lora_trainables.bin")

@@ -92,7 +92,7 @@ struct TowerFinder {
             if let file = Self.newest(files) { return FileSystem.join(directory, file) }
         }
         guard depth > 0 else { return nil }
-        for entry in entries where !entry.hasPrefix(".") {
+        for entry in entries where !FileSystem.isReserved(entry) {
             let path = FileSystem.join(directory, entry)
             if try FileSystem.isDirectory(path), let found = try search(path, depth: depth - 1, check) { return found }
         }
