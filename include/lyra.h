@@ -41,6 +41,12 @@
  * or prints. A null pointer where one is not allowed is LYRA_E_ARGUMENT; a handle that was closed, or never was one,
  * is LYRA_E_CLOSED.
  *
+ * Memory. Mappings, threads, and what grows with the input or with the model's weights and vocabulary, are asked for where
+ * the answer may be no: the call returns LYRA_E_MEMORY. Small objects of the library's language, below 64 KiB each, cannot be
+ * refused: where the allocator has nothing left for one, the process ends. Configurations, the list of a model's tensors,
+ * the metadata of GGUF files, and the list of tokens in a saved conversation are such objects at any size. A host that
+ * must live bounds lyra with max_memory_bytes and max_context_tokens, and leaves some room beside them.
+ *
  * Structs. Option, info and reader structs begin with their own size, which tells the library what the caller was
  * compiled against: a program built with an older, shorter struct keeps working, and fields it does not know read as 0.
  * Call the init function (which takes the size through a macro), then set what matters; a field of 0 or NULL means its

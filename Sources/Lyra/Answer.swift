@@ -12,9 +12,9 @@ struct Answer {
     /// The newest token, which is not in the caches yet.
     private var newest: Int32?
     private var detokenizer: Detokenizer
-    private(set) var tokens: [Int32] = []
+    let tokens = GrowingBuffer<Int32>()
     /// Tokens of the conversation so far, for the repetition penalty.
-    private var seen: Set<Int32> = []
+    private var seen: TokenSet?
     private(set) var stop = StopReason.none
     /// Whether it ends where it was asked to.
     private(set) var isStopped = false
@@ -46,11 +46,13 @@ struct Answer {
         }
         guard let row else { return "" }
         let logits = try checkpoint.decoder.logits(row)
-        if tokens.isEmpty && conversation.sampler.repetitionPenalty != 1 { seen = Set(conversation.tokens) }
-        let token = conversation.sampler.next(logits, seen: seen)
-        tokens.append(token)
-        seen.insert(token)
-        conversation.tokens.append(token)
+        if tokens.isEmpty && conversation.sampler.repetitionPenalty != 1 {
+            seen = try TokenSet(conversation.tokens.elements, vocabulary: logits.count)
+        }
+        let token = try conversation.sampler.next(logits, seen: seen)
+        try tokens.append(token)
+        seen?.insert(token)
+        try conversation.tokens.append(token)
         newest = token
         speech?.heard(row)
         if endTokens.contains(token) { stop = .endOfAnswer } else if tokens.count >= maxTokens { stop = .length }
@@ -60,8 +62,9 @@ struct Answer {
     }
 
     /// One piece of speech: the units of a token, or a piece of waveform.
-    mutating func makeSpeech() throws -> (units: [Int32], audio: [Float]) {
-        try speech?.step() ?? ([], [])
+    mutating func makeSpeech() throws -> (units: [Int32], audio: GrowingBuffer<Float>) {
+        let audio = GrowingBuffer<Float>()
+        return (try speech?.step(audio) ?? [], audio)
     }
 
     /// Says no further word. → whether speech of those that were said is still to be made
@@ -110,19 +113,24 @@ private struct SpokenAnswer {
     mutating func heard(_ row: Tensor) { rows.append(row) }
     mutating func finish() { isFinished = true }
 
-    mutating func step() throws -> (units: [Int32], audio: [Float]) {
-        if waveform.hasWork { return ([], try waveform.produce()) }
+    /// - Parameter audio: samples are appended to it
+    /// - Returns: units
+    mutating func step(_ audio: GrowingBuffer<Float>) throws -> [Int32] {
+        if waveform.hasWork {
+            try waveform.produce(into: audio)
+            return []
+        }
         if let row = rows.first {
             rows.removeFirst()
             let units = try generator.append(row, to: &state)
             try waveform.append(units)
-            return (units, [])
+            return units
         }
         if isFinished && !wasFlushed {
             wasFlushed = true
             waveform.finish()
         }
-        return ([], [])
+        return []
     }
 }
 

@@ -13,7 +13,7 @@ struct Conversation {
     /// Index of the adapter in use; nil for none.
     var adapter: Int?
     /// All text tokens so far, for the repetition penalty.
-    var tokens: [Int32] = []
+    let tokens: GrowingBuffer<Int32>
     var sampler: Sampler
 
     /// Tokens in the caches.
@@ -22,18 +22,20 @@ struct Conversation {
     /// Bytes of the caches.
     var cacheBytes: Int { caches.reduce(0) { $0 + $1.byteCount } }
 
-    /// Everything that a turn changes, so that it can be taken back. The caches only grow at their end.
+    /// Everything that a turn changes, so that it can be taken back. Caches and tokens only grow at their end.
     struct Mark {
         let caches: [KeyValueCache.Mark]
         let rest: Conversation
+        let tokenCount: Int
 
         var lengths: [Int] { caches.map(\.rows) }
     }
 
-    func mark() -> Mark { Mark(caches: caches.map { $0.mark() }, rest: self) }
+    func mark() -> Mark { Mark(caches: caches.map { $0.mark() }, rest: self, tokenCount: tokens.count) }
 
     mutating func restore(_ mark: Mark) {
         self = mark.rest
+        tokens.truncate(to: mark.tokenCount)
         for (cache, before) in zip(caches, mark.caches) { cache.restore(to: before) }
     }
 }

@@ -50,7 +50,7 @@ struct EncodedRows {
 }
 
 /// What was fed.
-public enum MediaKind: Int32, Sendable, Codable {
+public enum MediaKind: Int32, Sendable, Codable, BitwiseCopyable {
     case speech = 1, sound, image, video
 }
 
@@ -63,7 +63,7 @@ enum MediaLayout: Equatable {
 }
 
 /// Where a medium stands in a turn's prompt.
-public struct MediaSpan: Sendable, Equatable, Codable {
+public struct MediaSpan: Sendable, Equatable, Codable, BitwiseCopyable {
     public var kind: MediaKind
     /// The place of its first token among the turn's prompt tokens.
     public var first: Int

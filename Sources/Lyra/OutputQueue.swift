@@ -1,35 +1,52 @@
+import LyraTensor
+
 /// What was made and not read yet; reading takes from the front at no cost for what stays.
-struct OutputQueue<Element> {
-    private var elements: [Element] = []
+struct OutputQueue<Element: BitwiseCopyable> {
+    private let made = GrowingBuffer<Element>()
     private var start = 0
 
-    var isEmpty: Bool { start == elements.count }
-    var count: Int { elements.count - start }
+    var isEmpty: Bool { start == made.count }
+    var count: Int { made.count - start }
 
-    mutating func append(_ new: some Sequence<Element>) { elements.append(contentsOf: new) }
+    /// - Throws: `LyraError.memory` if there is no room.
+    mutating func append(_ new: some Sequence<Element>) throws { try made.append(new) }
+
+    mutating func append(_ new: Element) throws { try made.append(new) }
 
     mutating func removeAll() {
-        elements = []
+        made.removeAll()
         start = 0
     }
 
     /// Lets `body` see what is there; what it returns is the number of elements it took.
-    mutating func take(_ body: (UnsafeBufferPointer<Element>) -> Int) -> Int {
-        let taken = elements.withUnsafeBufferPointer { body(UnsafeBufferPointer(rebasing: $0[start...])) }
+    mutating func take(_ body: (UnsafeBufferPointer<Element>) throws -> Int) rethrows {
+        let taken = try body(UnsafeBufferPointer(rebasing: made.elements[start...]))
         start += min(max(taken, 0), count)
         if isEmpty {
             removeAll()
-        } else if start > elements.count / 2 {
-            elements.removeFirst(start)
+        } else if start > made.count / 2 {
+            made.removeFirst(start)
             start = 0
         }
-        return taken
+    }
+
+    /// Moves as many elements to `buffer` as fit. → how many
+    mutating func read(into buffer: UnsafeMutableBufferPointer<Element>) -> Int {
+        var read = 0
+        take { all in
+            read = min(all.count, buffer.count)
+            if let target = buffer.baseAddress, let source = all.baseAddress {
+                target.update(from: source, count: read)
+            }
+            return read
+        }
+        return read
     }
 
     /// The next `limit` elements at most, taken.
     mutating func read(_ limit: Int = .max) -> [Element] {
         var result: [Element] = []
-        _ = take { all in
+        take { all in
             result = Array(all.prefix(limit))
             return result.count
         }

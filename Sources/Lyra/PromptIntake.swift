@@ -26,9 +26,9 @@ struct PromptIntake {
     private var isAdapterSettled: Bool
 
     /// Where the media stand in the prompt, as far as they were encoded.
-    private(set) var media: [MediaSpan] = []
+    let media: GrowingBuffer<MediaSpan>
     /// For each block of the extractor, the media tokens left after it, by their places in the prompt.
-    private(set) var kept: [[Int32]] = []
+    private(set) var kept: [GrowingBuffer<Int32>] = []
     private(set) var promptTokens = 0
     private(set) var mediaTokens = 0
     private(set) var timings = Timings()
@@ -36,25 +36,28 @@ struct PromptIntake {
     private var rowsDone = 0
     private(set) var progress = SessionProgress(phase: .encode)
 
-    init(_ checkpoint: Checkpoint, _ options: SessionOptions) {
+    init(
+        _ checkpoint: Checkpoint, _ options: SessionOptions, media: GrowingBuffer<MediaSpan> = GrowingBuffer()
+    ) {
         self.checkpoint = checkpoint
         self.options = options
         schedule = options.schedule(checkpoint)
         limits = SessionLimits(options, checkpoint.decoder, schedule: schedule)
         isAdapterSettled = options.adapter != .automatic
         isOpened = false
+        self.media = media
     }
 
     /// Goes on with a turn that was saved while it was being fed.
     init(
-        _ checkpoint: Checkpoint, _ options: SessionOptions, rest: Turn.Rest, promptTokens: Int, media: [MediaSpan]
+        _ checkpoint: Checkpoint, _ options: SessionOptions, rest: Turn.Rest, promptTokens: Int,
+        media: GrowingBuffer<MediaSpan>
     ) {
-        self.init(checkpoint, options)
+        self.init(checkpoint, options, media: media)
         turn = Turn(rest)
         isOpened = true
         self.promptTokens = promptTokens
-        self.media = media
-        mediaTokens = media.reduce(0) { $0 + $1.tokens }
+        mediaTokens = media.elements.reduce(0) { $0 + $1.tokens }
     }
 
     var isEmpty: Bool { turn.isEmpty }
@@ -176,7 +179,7 @@ struct PromptIntake {
                 guard try tokenize(segments, &conversation) else { return true }
             case .media(let medium):
                 for part in try medium.take(adapter: conversation.adapter) {
-                    append(part, of: medium, to: &conversation)
+                    try append(part, of: medium, to: &conversation)
                 }
                 guard medium.isDone else { return false }
                 finishedUnits += medium.expectedUnits ?? 0
@@ -190,8 +193,8 @@ struct PromptIntake {
     private mutating func tokenize(_ segments: [TextSegment], _ conversation: inout Conversation) throws -> Bool {
         var running = encoding ?? checkpoint.tokenizer.encoding(of: segments)
         encoding = nil  // held once while it works, so that it changes in place
-        var ids: [Int32] = []
-        try running.step(into: &ids)
+        let ids = GrowingBuffer<Int32>()
+        try running.step(into: ids)
         let isDone = running.isDone
         if !isDone { encoding = running }
         try append(ids, to: &conversation)
@@ -201,23 +204,22 @@ struct PromptIntake {
 
     private mutating func open(_ conversation: inout Conversation, system: String) throws {
         isOpened = true
-        try append(conversation.uncomputed, to: &conversation)
+        try append(GrowingBuffer(copying: conversation.uncomputed), to: &conversation)
         conversation.uncomputed = []
         turn.open(
             with: conversation.answerEnded.map { [ChatTemplate.nextTurn(answerEnded: $0)] }
                 ?? ChatTemplate.openingParts(system: system))
     }
 
-    private mutating func append(_ ids: [Int32], to conversation: inout Conversation) throws {
-        let all = conversation.tokens.count + ids.count
-        if all > conversation.tokens.capacity { try requireMemory(2 * all * MemoryLayout<Int32>.stride) }
-        conversation.tokens += ids
+    private mutating func append(_ ids: GrowingBuffer<Int32>, to conversation: inout Conversation) throws {
+        try conversation.tokens.append(ids.elements)
         promptTokens += ids.count
         queue.append(ids, next: &conversation.nextPosition)
     }
 
-    private mutating func append(_ part: EncodedRows, of medium: any MediaEncoding, to conversation: inout Conversation)
-    {
+    private mutating func append(
+        _ part: EncodedRows, of medium: any MediaEncoding, to conversation: inout Conversation
+    ) throws {
         let count = part.rows.rows
         queue.append(part.rows, medium.layout, next: &conversation.nextPosition)
         var span = MediaSpan(
@@ -228,10 +230,10 @@ struct PromptIntake {
         }
         promptTokens += count
         mediaTokens += count
-        if let last = media.last, last.isContinued(by: span) {
+        if let last = media.elements.last, last.isContinued(by: span) {
             media[media.count - 1].extend(by: span)
         } else {
-            media.append(span)
+            try media.append(span)
         }
     }
 
@@ -249,7 +251,8 @@ struct PromptIntake {
         firstRow = promptTokens - queue.count
         let (embeddings, positions, roles) = try queue.take(limit, checkpoint.decoder)
         let begun = try Prefill(
-            checkpoint.decoder, embeddings: embeddings, positions: positions, roles: roles, schedule: schedule)
+            checkpoint.decoder, embeddings: embeddings, positions: positions.elements, roles: roles.elements,
+            schedule: schedule)
         try limits.check(conversation, held: held, adding: begun)
         prefill = begun
         return true
@@ -270,7 +273,8 @@ struct PromptIntake {
             return
         }
         rowsDone += done
-        kept = running.kept.map { block in block.map { $0 + Int32(firstRow) } }
+        let first = Int32(firstRow)
+        kept = try running.kept.map { try GrowingBuffer(copying: $0.elements.lazy.map { $0 + first }) }
         if isWhole, queue.count == 0 { lastRow = try running.lastRow(checkpoint.decoder) }
     }
 }

@@ -3,60 +3,61 @@ import LyraTensor
 
 /// Prompt rows that are ready for the decoder, in their order, with their positions.
 struct PromptQueue {
-    private enum Piece {
-        /// Tokens of text, which are embedded when they are taken, and where the first stands.
-        case text(ArraySlice<Int32>, Int32)
-        case media(Tensor, ArraySlice<Position>)
+    private enum Content {
+        /// Tokens of text, which are embedded when they are taken.
+        case text(GrowingBuffer<Int32>)
+        case media(Tensor, MediaLayout)
+    }
+
+    private struct Piece {
+        var content: Content
+        /// Where the first of all its rows stands.
+        let start: Int32
+        let rows: Int
+        /// Rows that were taken.
+        var taken = 0
+
+        /// Each token of a grid has its own time, row and column; all else stands one after the other.
+        func position(_ row: Int) -> Position {
+            guard case .media(_, .grid(_, let height, let width)) = content else { return Position(start + Int32(row)) }
+            return Position(
+                time: start + Int32(row / (height * width)), height: start + Int32(row / width % height),
+                width: start + Int32(row % width))
+        }
     }
 
     private var pieces: [Piece] = []
-    /// Pieces that were taken.
-    private var taken = 0
+    /// Pieces of which nothing is left.
+    private var done = 0
     private(set) var count = 0
     /// Bytes of the rows that are held.
     private(set) var byteCount = 0
 
     /// Appends text whose tokens stand one after the other from `next` on.
-    mutating func append(_ ids: [Int32], next: inout Int32) {
+    ///
+    /// - Parameter ids: nobody changes them from now on
+    mutating func append(_ ids: GrowingBuffer<Int32>, next: inout Int32) {
         guard !ids.isEmpty else { return }
-        pieces.append(.text(ids[...], next))
-        count += ids.count
+        append(Piece(content: .text(ids), start: next, rows: ids.count))
         next += Int32(ids.count)
     }
 
-    /// Appends rows of a medium.
+    /// Appends rows of a medium, from the next free position on; what follows begins after the largest.
     ///
     /// - Parameter layout: a grid must come whole
     mutating func append(_ rows: Tensor, _ layout: MediaLayout, next: inout Int32) {
         guard rows.rows > 0 else { return }
         byteCount += rows.count * MemoryLayout<Float>.stride
+        append(Piece(content: .media(rows, layout), start: next, rows: rows.rows))
         switch layout {
-        case .sequence: pieces.append(.media(rows, PromptQueue.sequence(rows.rows, &next)[...]))
-        case .grid(let time, let height, let width):
-            pieces.append(.media(rows, PromptQueue.grid(time, height, width, &next)[...]))
+        case .sequence: next += Int32(rows.rows)
+        case .grid(let time, let height, let width): next += Int32(max(time, height, width))
         }
-        count += rows.rows
     }
 
-    private static func sequence(_ count: Int, _ next: inout Int32) -> [Position] {
-        defer { next += Int32(count) }
-        return (0..<Int32(count)).map { Position(next + $0) }
-    }
-
-    /// Each token of a grid has its own time, row and column, from the next free position on; what follows begins after the
-    /// largest.
-    private static func grid(_ time: Int, _ height: Int, _ width: Int, _ next: inout Int32) -> [Position] {
-        var positions: [Position] = []
-        positions.reserveCapacity(time * height * width)
-        for t in 0..<Int32(time) {
-            for h in 0..<Int32(height) {
-                for w in 0..<Int32(width) {
-                    positions.append(Position(time: next + t, height: next + h, width: next + w))
-                }
-            }
-        }
-        next += Int32(max(time, height, width))
-        return positions
+    private mutating func append(_ piece: Piece) {
+        count += piece.rows
+        pieces.append(piece)
     }
 
     /// Takes `limit` rows at most from the front.
@@ -64,37 +65,36 @@ struct PromptQueue {
     /// - Returns: embeddings [rows, hidden] with a position and a role for each
     mutating func take(
         _ limit: Int, _ decoder: Decoder
-    ) throws -> (embeddings: Tensor, positions: [Position], roles: [TokenRole]) {
+    ) throws -> (embeddings: Tensor, positions: GrowingBuffer<Position>, roles: GrowingBuffer<TokenRole>) {
         let (total, hidden) = (min(limit, count), decoder.configuration.hiddenSize)
-        var positions: [Position] = [], roles: [TokenRole] = []
+        let positions = GrowingBuffer<Position>(), roles = GrowingBuffer<TokenRole>()
+        try positions.reserve(total)
+        try roles.reserve(total)
         let embeddings = try Tensor([total, hidden]) { out in
             while positions.count < total {
-                let target = out + positions.count * hidden, room = total - positions.count
-                let rows: Tensor, rest: Piece?
-                switch pieces[taken] {
-                case .text(let ids, let first):
-                    let part = ids.prefix(room)
-                    rows = try decoder.embed(part)
-                    positions += (0..<Int32(part.count)).map { Position(first + $0) }
-                    roles += [TokenRole](repeating: .text, count: part.count)
-                    let left = ids.dropFirst(room)
-                    rest = left.isEmpty ? nil : .text(left, first + Int32(part.count))
-                case .media(let all, let places):
-                    let part = places.prefix(room)
-                    rows = all.rows(0..<part.count)
-                    positions += part
-                    roles += [TokenRole](repeating: .media, count: part.count)
-                    byteCount -= rows.count * MemoryLayout<Float>.stride
-                    let left = places.dropFirst(room)
-                    rest = left.isEmpty ? nil : .media(all.rows(part.count..<all.rows), left)
+                let piece = pieces[done], range = piece.taken..<min(piece.rows, piece.taken + total - positions.count)
+                let target = out + positions.count * hidden
+                switch piece.content {
+                case .text(let ids):
+                    let rows = try decoder.embed(ids.elements[range])
+                    rows.withValues { target.update(from: $0, count: range.count * hidden) }
+                    try roles.append(repeating: .text, count: range.count)
+                case .media(let all, _):
+                    all.rows(range).withValues { target.update(from: $0, count: range.count * hidden) }
+                    try roles.append(repeating: .media, count: range.count)
+                    byteCount -= range.count * hidden * MemoryLayout<Float>.stride
                 }
-                rows.withValues { target.update(from: $0, count: rows.count) }
-                if let rest { pieces[taken] = rest } else { taken += 1 }
+                try positions.append(range.lazy.map { piece.position($0) })
+                pieces[done].taken = range.upperBound
+                if range.upperBound == piece.rows {
+                    pieces[done].content = .text(GrowingBuffer())
+                    done += 1
+                }
             }
         }
-        if taken > pieces.count / 2 {
-            pieces.removeFirst(taken)
-            taken = 0
+        if done > pieces.count / 2 {
+            pieces.removeFirst(done)
+            done = 0
         }
         count -= total
         return (embeddings, positions, roles)

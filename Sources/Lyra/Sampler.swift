@@ -16,89 +16,92 @@ struct Sampler {
     /// - Parameters:
     ///   - logits: [vocabulary]; must not be empty
     ///   - seen: tokens already in the conversation, for the repetition penalty
-    mutating func next(_ logits: Tensor, seen: Set<Int32>) -> Int32 {
+    /// - Throws: `LyraError.memory` if there is no room.
+    mutating func next(_ logits: Tensor, seen: TokenSet? = nil) throws -> Int32 {
         if isGreedy && repetitionPenalty == 1 {
             return logits.withValues {
                 Int32(UnsafeBufferPointer(start: $0, count: logits.count).indexOfLargest())
             }
         }
-        var scores = logits.values
-        penalize(&scores, seen)
-        if isGreedy { return Int32(scores.withUnsafeBufferPointer { $0.indexOfLargest() }) }
-        return draw(candidates(scores))
-    }
-
-    private func penalize(_ scores: inout [Float], _ seen: Set<Int32>) {
-        guard repetitionPenalty != 1 else { return }
-        for token in seen where scores.indices.contains(Int(token)) {
-            let score = scores[Int(token)]
-            scores[Int(token)] = score > 0 ? score / repetitionPenalty : score * repetitionPenalty
+        var logits = logits
+        let count = logits.count
+        // The caller's own values stay: they become a copy here.
+        return try logits.withMutableValues { values in
+            let scores = UnsafeMutableBufferPointer(start: values, count: count)
+            penalize(scores, seen)
+            if isGreedy { return Int32(UnsafeBufferPointer(scores).indexOfLargest()) }
+            return draw(try candidates(UnsafeBufferPointer(scores)))
         }
     }
+
+    private func penalize(_ scores: UnsafeMutableBufferPointer<Float>, _ seen: TokenSet?) {
+        guard repetitionPenalty != 1, let seen else { return }
+        for token in scores.indices where seen.contains(token) {
+            let score = scores[token]
+            scores[token] = score > 0 ? score / repetitionPenalty : score * repetitionPenalty
+        }
+    }
+
+    private typealias Candidate = (token: Int32, weight: Double)
 
     /// Tokens that may be drawn with their weights (e^((score − best) / temperature)), most likely first.
     ///
     /// Divided last and in Double: scores over a very low temperature would all be infinite, and no longer differ.
-    private func candidates(_ scores: [Float]) -> [(token: Int32, weight: Double)] {
-        let finite = scores.indices.filter { !scores[$0].isNaN }
-        let ranked: [Int]
-        if topK > 0 && topK < finite.count {
-            ranked = largest(topK, of: finite, scores)
-        } else {
-            ranked = finite.sorted { (scores[$0], $1) > (scores[$1], $0) }
-        }
-        guard let best = ranked.first.map({ scores[$0] }), best.isFinite else { return [(Int32(ranked.first ?? 0), 1)] }
-        var kept = ranked.map {
-            (token: Int32($0), weight: exp((Double(scores[$0]) - Double(best)) / Double(temperature)))
-        }
+    private func candidates(_ scores: UnsafeBufferPointer<Float>) throws -> GrowingBuffer<Candidate> {
+        let tokens = try LyraTensor.ranked(scores)
+        if topK > 0 { tokens.truncate(to: topK) }
+        let ranked = tokens.elements
+        let best = ranked.first.map { scores[Int($0)] } ?? 0
+        guard best.isFinite, !ranked.isEmpty else { return try GrowingBuffer(copying: [(ranked.first ?? 0, 1)]) }
+        let kept = try GrowingBuffer<Candidate>(
+            copying: ranked.lazy.map {
+                (token: $0, weight: exp((Double(scores[Int($0)]) - Double(best)) / Double(temperature)))
+            })
         if topP < 1 {
-            let limit = Double(topP) * kept.reduce(0) { $0 + $1.weight }
+            let limit = Double(topP) * kept.elements.reduce(0) { $0 + $1.weight }
             var sum = 0.0
             // The token that reaches p is kept, and always one.
             let count =
-                kept.firstIndex {
+                kept.elements.firstIndex {
                     sum += $0.weight; return sum >= limit
                 } ?? kept.count - 1
-            kept.removeLast(kept.count - count - 1)
+            kept.truncate(to: count + 1)
         }
-        if minP > 0 { kept.removeAll { $0.weight < Double(minP) } }
+        if minP > 0 {
+            // The most likely come first.
+            kept.truncate(to: kept.elements.firstIndex { $0.weight < Double(minP) } ?? kept.count)
+        }
         return kept
     }
 
-    /// The `count` indices with the largest scores, largest first; of equals the first.
-    private func largest(_ count: Int, of indices: [Int], _ scores: [Float]) -> [Int] {
-        // A heap of the best so far with the worst of them on top.
-        func isWorse(_ a: Int, _ b: Int) -> Bool { scores[a] < scores[b] || scores[a] == scores[b] && a > b }
-        var heap = Array(indices.prefix(count))
-        func sift(_ start: Int) {
-            var i = start
-            while true {
-                var worst = i
-                for child in [2 * i + 1, 2 * i + 2] where child < heap.count && isWorse(heap[child], heap[worst]) {
-                    worst = child
-                }
-                if worst == i { return }
-                heap.swapAt(i, worst)
-                i = worst
-            }
-        }
-        for i in stride(from: heap.count / 2 - 1, through: 0, by: -1) { sift(i) }
-        for index in indices.dropFirst(count) where isWorse(heap[0], index) {
-            heap[0] = index
-            sift(0)
-        }
-        return heap.sorted { isWorse($1, $0) }
-    }
-
-    private mutating func draw(_ candidates: [(token: Int32, weight: Double)]) -> Int32 {
-        let total = candidates.reduce(0) { $0 + $1.weight }
+    private mutating func draw(_ candidates: GrowingBuffer<Candidate>) -> Int32 {
+        let total = candidates.elements.reduce(0) { $0 + $1.weight }
         var target = random.nextUnit() * total
-        for (token, weight) in candidates {
+        for (token, weight) in candidates.elements {
             target -= weight
             if target < 0 { return token }
         }
-        return candidates.last?.token ?? 0
+        return candidates.elements.last?.token ?? 0
     }
+}
+
+/// Tokens of a vocabulary.
+struct TokenSet {
+    /// For each token whether it is one of them.
+    private let members: GrowingBuffer<Bool>
+
+    /// - Throws: `LyraError.memory` if there is no room.
+    init(_ tokens: some Sequence<Int32>, vocabulary: Int) throws {
+        members = try GrowingBuffer(repeating: false, count: vocabulary)
+        for token in tokens { insert(token) }
+    }
+
+    /// Does nothing for a number that is no token.
+    func insert(_ token: Int32) {
+        if token >= 0, Int(token) < members.count { members.elements[Int(token)] = true }
+    }
+
+    func contains(_ token: Int) -> Bool { token < members.count && members[token] }
 }
 
 /// A small generator whose whole state is one number (Steele, Lea and Flood, 2014).

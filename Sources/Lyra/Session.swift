@@ -17,10 +17,12 @@ public final class Session {
     public private(set) var progress = SessionProgress()
 
     /// Where the media of the turn in progress, or of the last one, stand in its prompt, as far as they are encoded.
-    public internal(set) var media: [MediaSpan] = []
+    public var media: [MediaSpan] { Array(mediaSpans.elements) }
+    var mediaSpans = GrowingBuffer<MediaSpan>()
     /// For each block of the extractor, which of the turn's media tokens were left after it, by their places in the turn's
     /// prompt; empty without an extractor.
-    public private(set) var kept: [[Int32]] = []
+    public var kept: [[Int32]] { keptTokens.map { Array($0.elements) } }
+    private var keptTokens: [GrowingBuffer<Int32>] = []
 
     var options: SessionOptions
     var conversation: Conversation
@@ -73,7 +75,7 @@ public final class Session {
     static func newConversation(_ model: Model, _ options: SessionOptions) throws -> Conversation {
         let checkpoint = model.checkpoint
         var conversation = Conversation(
-            caches: checkpoint.decoder.makeCaches(type: options.keyValueType),
+            caches: checkpoint.decoder.makeCaches(type: options.keyValueType), tokens: GrowingBuffer(),
             sampler: options.sampler(checkpoint.generationDefaults))
         if case .named(let name) = options.adapter {
             guard let index = checkpoint.adapterIndex(name) else {
@@ -97,7 +99,7 @@ public final class Session {
         clearOutput()
         spent = Usage()
         saysWhyDropped = false
-        (media, kept) = ([], [])
+        (mediaSpans, keptTokens) = (GrowingBuffer(), [])
         BufferPool.trim()
     }
 
@@ -151,7 +153,7 @@ public final class Session {
         saysWhyDropped = false
         spent.cachedTokens = beforeTurn?.lengths.first ?? 0
         // Not the last turn's, until the first step.
-        (media, kept) = (intake.media, intake.kept)
+        (mediaSpans, keptTokens) = (intake.media, intake.kept)
         intake.close()
         progress = SessionProgress(phase: .encode)
         phase = .reading
@@ -195,7 +197,7 @@ public final class Session {
             if !control.isRequested {
                 worked = try intake.step(&conversation, system: systemPrompt)
                 progress = intake.progress
-                if worked { media = intake.media }
+                if worked { mediaSpans = intake.media }
             }
         } catch {
             // Work that was interrupted by the request is no failure.
@@ -236,7 +238,7 @@ public final class Session {
     /// A turn that is still being fed is dropped, with what was computed of it.
     private func takeBackFed() {
         if let beforeTurn { conversation.restore(beforeTurn) }
-        (media, kept) = ([], [])
+        (mediaSpans, keptTokens) = (GrowingBuffer(), [])
         dropTurn()
         BufferPool.trim()
     }
@@ -289,7 +291,7 @@ public final class Session {
 
     private func readStep() throws {
         defer {
-            (media, kept) = (intake.media, intake.kept)
+            (mediaSpans, keptTokens) = (intake.media, intake.kept)
             spent.read(intake)
         }
         _ = try intake.step(&conversation, system: systemPrompt)
@@ -310,17 +312,17 @@ public final class Session {
     private func tokenStep(_ answer: inout Answer) throws -> SessionEvents {
         var events = SessionEvents()
         let new = try answer.sayToken(&conversation)
-        if let token = answer.tokens.last, answer.tokens.count > spent.generatedTokens {
+        if let token = answer.tokens.elements.last, answer.tokens.count > spent.generatedTokens {
             if spent.generatedTokens == 0 {
                 control.beginAnswer()
                 spent.timings.firstToken = milliseconds() - turnStart
             }
             spent.generatedTokens = answer.tokens.count
             progress.done = answer.tokens.count
-            tokens.append([token])
+            try tokens.append(token)
         }
         if !new.isEmpty {
-            text.append(new.utf8)
+            try text.append(new.utf8)
             events.insert(.text)
         }
         return events.union(endIfDone(answer))
@@ -328,13 +330,14 @@ public final class Session {
 
     private func speechStep(_ answer: inout Answer) throws -> SessionEvents {
         var events = SessionEvents()
-        let (newUnits, samples) = try answer.makeSpeech()
-        units.append(newUnits)
-        spent.units += newUnits.count
+        let made = try answer.makeSpeech()
+        try units.append(made.units)
+        spent.units += made.units.count
+        let samples = made.audio.elements
         if !samples.isEmpty {
+            try audio.append(samples)
             if spent.audioSamples == 0 { spent.timings.firstAudio = milliseconds() - turnStart }
             spent.audioSamples += samples.count
-            audio.append(samples)
             events.insert(.audio)
         }
         return events.union(endIfDone(answer))
@@ -361,7 +364,7 @@ public final class Session {
     private func takeBack(_ reason: StopReason) {
         if let beforeTurn { conversation.restore(beforeTurn) }
         if reason == .failed { clearOutput() }
-        (media, kept) = ([], [])
+        (mediaSpans, keptTokens) = (GrowingBuffer(), [])
         finishTurn(reason)
     }
 
@@ -437,17 +440,53 @@ public final class Session {
 
     // MARK: Reading
 
+    /// How many spans `media` has.
+    public var mediaCount: Int { mediaSpans.count }
+
+    /// One span of `media`.
+    ///
+    /// - Parameter index: below `mediaCount`
+    public func medium(_ index: Int) -> MediaSpan { mediaSpans[index] }
+
+    /// Blocks of `kept`.
+    public var keptBlocks: Int { keptTokens.count }
+
+    /// Shows one block of `kept` without a copy.
+    ///
+    /// - Parameter block: below `keptBlocks`
+    public func withKept<R>(block: Int, _ body: (UnsafeBufferPointer<Int32>) throws -> R) rethrows -> R {
+        try body(UnsafeBufferPointer(keptTokens[block].elements))
+    }
+
     /// Takes up to `limit` bytes of text, whole UTF-8 characters only.
     public func readText(limit: Int = .max) -> [UInt8] {
         var result: [UInt8] = []
-        _ = text.take { all in
-            var end = min(limit, all.count)
-            // Back to the start of a character: continuation bytes are 10xxxxxx.
-            while end > 0, end < all.count, all[end] & 0xc0 == 0x80 { end -= 1 }
-            result = Array(all[..<end])
-            return end
+        text.take { all in
+            result = Array(all[..<wholeCharacters(of: all, limit: limit)])
+            return result.count
         }
         return result
+    }
+
+    /// Bytes of the longest text of whole characters within `limit` bytes.
+    private func wholeCharacters(of text: UnsafeBufferPointer<UInt8>, limit: Int) -> Int {
+        var end = min(limit, text.count)
+        // Back to the start of a character: continuation bytes are 10xxxxxx.
+        while end > 0, end < text.count, text[end] & 0xc0 == 0x80 { end -= 1 }
+        return end
+    }
+
+    /// Moves text to `buffer`, whole UTF-8 characters only. → bytes
+    public func readText(into buffer: UnsafeMutableBufferPointer<UInt8>) -> Int {
+        var read = 0
+        text.take { all in
+            read = wholeCharacters(of: all, limit: buffer.count)
+            if let target = buffer.baseAddress, let source = all.baseAddress {
+                target.update(from: source, count: read)
+            }
+            return read
+        }
+        return read
     }
 
     public var hasText: Bool { !text.isEmpty }
@@ -455,11 +494,20 @@ public final class Session {
     /// Takes up to `limit` samples, mono at the vocoder's rate.
     public func readAudio(limit: Int = .max) -> [Float] { audio.read(limit) }
 
+    /// Moves as many samples to `buffer` as fit. → how many
+    public func readAudio(into buffer: UnsafeMutableBufferPointer<Float>) -> Int { audio.read(into: buffer) }
+
     /// Takes ids of the answer's tokens, the stop token included.
     public func readTokens(limit: Int = .max) -> [Int32] { tokens.read(limit) }
 
+    /// Moves as many ids to `buffer` as fit. → how many
+    public func readTokens(into buffer: UnsafeMutableBufferPointer<Int32>) -> Int { tokens.read(into: buffer) }
+
     /// Takes speech units of the answer.
     public func readUnits(limit: Int = .max) -> [Int32] { units.read(limit) }
+
+    /// Moves as many units to `buffer` as fit. → how many
+    public func readUnits(into buffer: UnsafeMutableBufferPointer<Int32>) -> Int { units.read(into: buffer) }
 }
 
 extension Usage {

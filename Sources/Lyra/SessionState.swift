@@ -79,21 +79,22 @@ extension Session {
     private func adopt(_ header: StateHeader, caches: [KeyValueCache], options: SessionOptions) throws {
         var sampler = options.sampler(model.checkpoint.generationDefaults)
         sampler.random = SplitMix64(seed: header.now.random)
-        var now = header.now.conversation(caches, sampler)
+        var now = try header.now.conversation(caches, sampler)
         // A fixed adapter stays, whatever the file's conversation went with.
         if options.adapter != .automatic { now.adapter = try Session.newConversation(model, options).adapter }
         self.options = options
         begin(now)
         systemPrompt = header.systemPrompt
-        media = header.media
+        mediaSpans = try GrowingBuffer(copying: header.media)
         guard let turn = header.turn else { return }
-        var before = header.before.conversation(caches, sampler)
+        var before = try header.before.conversation(caches, sampler)
         before.sampler.random = SplitMix64(seed: header.before.random)
         if options.adapter != .automatic { before.adapter = conversation.adapter }
         beginRestoredTurn(
-            PromptIntake(model.checkpoint, options, rest: turn, promptTokens: header.promptTokens, media: header.media),
+            PromptIntake(model.checkpoint, options, rest: turn, promptTokens: header.promptTokens, media: mediaSpans),
             before: Conversation.Mark(
-                caches: zip(caches, header.lengthsBefore).map { $0.mark(rows: $1) }, rest: before))
+                caches: zip(caches, header.lengthsBefore).map { $0.mark(rows: $1) }, rest: before,
+                tokenCount: header.before.tokens.count))
     }
 
     /// A state that is not there is a file that cannot be opened, not a part that the model lacks.
@@ -150,14 +151,14 @@ struct StateHeader: Codable {
             uncomputed = conversation.uncomputed
             answerEnded = conversation.answerEnded
             adapter = conversation.adapter
-            tokens = conversation.tokens
+            tokens = Array(conversation.tokens.elements)
             random = conversation.sampler.random.state
         }
 
-        func conversation(_ caches: [KeyValueCache], _ sampler: Sampler) -> Conversation {
-            Conversation(
+        func conversation(_ caches: [KeyValueCache], _ sampler: Sampler) throws -> Conversation {
+            try Conversation(
                 caches: caches, nextPosition: nextPosition, uncomputed: uncomputed, answerEnded: answerEnded,
-                adapter: adapter, tokens: tokens, sampler: sampler)
+                adapter: adapter, tokens: GrowingBuffer(copying: tokens), sampler: sampler)
         }
     }
 
@@ -186,7 +187,7 @@ struct StateHeader: Codable {
         now = Standing(conversation)
         turn = rest.wasFed ? rest : nil
         promptTokens = session.intake.promptTokens
-        media = rest.wasFed ? session.intake.media : session.media
+        media = rest.wasFed ? Array(session.intake.media.elements) : session.media
         lengthsBefore = session.beforeTurn?.lengths ?? lengths
         before = Standing(session.beforeTurn?.rest ?? conversation)
     }

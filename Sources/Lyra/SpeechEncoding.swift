@@ -11,7 +11,7 @@ final class SpeechEncoding: MediaEncoding {
     private let input: SpeechInput
     private let skipsSilence: Bool
     private let length: SourceLength?
-    private var window: [Float] = []
+    private let window = GrowingBuffer<Float>()
     /// Samples of `window` that were read.
     private var filled = 0
     /// Whether `window` is to be encoded as it is.
@@ -77,16 +77,17 @@ final class SpeechEncoding: MediaEncoding {
     /// Fills the window. → whether it is whole, or the recording's last
     private func readWindow(isComplete: Bool) throws -> Bool {
         guard !isRead else { return true }
-        if window.isEmpty { window = [Float](repeating: 0, count: input.windowSamples) }
-        filled += try window.withUnsafeMutableBufferPointer {
-            try stream.read(into: UnsafeMutableBufferPointer(rebasing: $0[filled...]))
-        }
+        if window.isEmpty { try window.resize(to: input.windowSamples) }
+        filled += try stream.read(into: UnsafeMutableBufferPointer(rebasing: window.elements[filled...]))
         guard filled == window.count || stream.isAtEnd || isComplete else { return false }
         isRead = true
         if hasSeveralWindows == nil { hasSeveralWindows = filled == window.count }
         sawLastWindow = filled < window.count
         // Many short recordings can wait at once.
-        if sawLastWindow { window = Array(window[..<filled]) }
+        if sawLastWindow {
+            window.truncate(to: filled)
+            window.shrink()
+        }
         return true
     }
 
@@ -111,25 +112,14 @@ final class SpeechEncoding: MediaEncoding {
             return .finished
         }
         samplesEncoding = filled
-        run = try input.encoder.begin(mel: features())
-        if sawLastWindow { window = [] }
+        run = try input.encoder.begin(mel: input.mel(UnsafeBufferPointer(rebasing: window.elements[..<filled])))
+        if sawLastWindow { window.removeAll() }
         return .working
     }
 
     /// Whether nothing is heard in the window, and it is not all that there would be.
     private var isSilent: Bool {
         if sawLastWindow && rowsGiven == 0 && encoded.isEmpty { return false }
-        return window[..<filled].allSatisfy { abs($0) < SilenceWatch.threshold }
-    }
-
-    private func features() throws -> Tensor {
-        let shape = input.mel.configuration
-        return try Tensor([shape.melCount, shape.frameCount]) { out in
-            try window.withUnsafeBufferPointer {
-                try input.mel(
-                    UnsafeBufferPointer(rebasing: $0[..<filled]),
-                    into: UnsafeMutableBufferPointer(start: out, count: input.mel.outputCount))
-            }
-        }
+        return window.elements[..<filled].allSatisfy { abs($0) < SilenceWatch.threshold }
     }
 }

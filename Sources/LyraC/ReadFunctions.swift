@@ -7,43 +7,41 @@ import Lyra
 ) -> lyra_status {
     withShortly(session) { session in
         let (buffer, bytes) = (try required(buffer, "buffer"), try required(bytes, "bytes"))
-        let taken = session.readText(limit: max(capacity, 0))
-        guard !taken.isEmpty || !session.hasText else {
+        let room = UnsafeMutableRawBufferPointer(start: buffer, count: max(capacity, 0))
+        let taken = session.readText(into: room.assumingMemoryBound(to: UInt8.self))
+        guard taken > 0 || !session.hasText else {
             throw LyraError(.argument, "the next character does not fit into \(capacity) bytes; 4 always suffice")
         }
-        for (index, byte) in taken.enumerated() { buffer[index] = CChar(bitPattern: byte) }
-        bytes.pointee = taken.count
+        bytes.pointee = taken
     }
 }
 
-/// Copies what `read` takes into a caller's buffer.
+/// Has `read` move what it takes straight into a caller's buffer.
 private func copy<Element>(
     _ session: OpaquePointer?, _ buffer: UnsafeMutablePointer<Element>?, _ capacity: Int,
-    _ count: UnsafeMutablePointer<Int>?, _ read: (Session, Int) -> [Element]
+    _ count: UnsafeMutablePointer<Int>?, _ read: (Session, UnsafeMutableBufferPointer<Element>) -> Int
 ) -> lyra_status {
     withShortly(session) { session in
         let (buffer, count) = (try required(buffer, "buffer"), try required(count, "the count"))
         guard capacity >= 0 else { throw LyraError(.argument, "a buffer cannot have room for \(capacity)") }
-        let taken = read(session, capacity)
-        taken.withUnsafeBufferPointer { if let base = $0.baseAddress { buffer.update(from: base, count: $0.count) } }
-        count.pointee = taken.count
+        count.pointee = read(session, UnsafeMutableBufferPointer(start: buffer, count: capacity))
     }
 }
 
 @c @implementation public func lyra_read_audio(
     _ session: OpaquePointer!, _ buffer: UnsafeMutablePointer<Float>!, _ capacity: Int,
     _ samples: UnsafeMutablePointer<Int>!
-) -> lyra_status { copy(session, buffer, capacity, samples) { $0.readAudio(limit: $1) } }
+) -> lyra_status { copy(session, buffer, capacity, samples) { $0.readAudio(into: $1) } }
 
 @c @implementation public func lyra_read_tokens(
     _ session: OpaquePointer!, _ buffer: UnsafeMutablePointer<Int32>!, _ capacity: Int,
     _ count: UnsafeMutablePointer<Int>!
-) -> lyra_status { copy(session, buffer, capacity, count) { $0.readTokens(limit: $1) } }
+) -> lyra_status { copy(session, buffer, capacity, count) { $0.readTokens(into: $1) } }
 
 @c @implementation public func lyra_read_units(
     _ session: OpaquePointer!, _ buffer: UnsafeMutablePointer<Int32>!, _ capacity: Int,
     _ count: UnsafeMutablePointer<Int>!
-) -> lyra_status { copy(session, buffer, capacity, count) { $0.readUnits(limit: $1) } }
+) -> lyra_status { copy(session, buffer, capacity, count) { $0.readUnits(into: $1) } }
 
 @c @implementation public func lyra_get_progress(
     _ session: OpaquePointer!, _ progress: UnsafeMutablePointer<lyra_progress>!
@@ -94,10 +92,10 @@ private func copy<Element>(
     _ session: OpaquePointer!, _ index: Int32, _ media: UnsafeMutablePointer<lyra_media>!
 ) -> lyra_status {
     withShortly(session) { session in
-        guard session.media.indices.contains(Int(index)) else {
-            throw LyraError(.argument, "there is no medium \(index): the turn has \(session.media.count)")
+        guard (0..<session.mediaCount).contains(Int(index)) else {
+            throw LyraError(.argument, "there is no medium \(index): the turn has \(session.mediaCount)")
         }
-        let span = session.media[Int(index)]
+        let span = session.medium(Int(index))
         var result = lyra_media()
         result.kind = span.kind.rawValue
         (result.first, result.tokens) = (Int64(span.first), Int64(span.tokens))
@@ -114,14 +112,14 @@ private func copy<Element>(
 ) -> lyra_status {
     withShortly(session) { session in
         let count = try required(count, "the count")
-        guard session.kept.indices.contains(Int(block)) else {
-            throw LyraError(.argument, "there is no block \(block): the extractor had \(session.kept.count)")
+        guard (0..<session.keptBlocks).contains(Int(block)) else {
+            throw LyraError(.argument, "there is no block \(block): the extractor had \(session.keptBlocks)")
         }
-        let kept = session.kept[Int(block)]
-        if capacity >= kept.count, !kept.isEmpty {
-            let tokens = try required(tokens, "tokens")
-            kept.withUnsafeBufferPointer { if let base = $0.baseAddress { tokens.update(from: base, count: $0.count) } }
+        try session.withKept(block: Int(block)) { kept in
+            if capacity >= kept.count, let base = kept.baseAddress, !kept.isEmpty {
+                try required(tokens, "tokens").update(from: base, count: kept.count)
+            }
+            count.pointee = kept.count
         }
-        count.pointee = kept.count
     }
 }

@@ -54,26 +54,37 @@ public final class MappedFile: @unchecked Sendable {
         madvise(UnsafeMutableRawPointer(mutating: start + first), last - first, MADV_DONTNEED)
     }
 
-    /// Reads a whole small file into memory.
+    /// Reads a whole small file into an array, which ends the process where there is no memory for it.
+    ///
+    /// - Throws: As `buffer` does.
+    public static func contents(path: String, limit: Int) throws -> [UInt8] {
+        let content = try buffer(path: path, limit: limit)
+        return withExtendedLifetime(content) { Array(content.elements) }
+    }
+
+    /// Reads a whole file into memory.
     ///
     /// - Parameter limit: The most bytes that the file may have.
-    /// - Throws: As `init(path:)`; `.format` when the file is longer than `limit`.
-    public static func contents(path: String, limit: Int) throws -> [UInt8] {
+    /// - Throws: As `init(path:)`; `.format` when the file is longer than `limit`; `.memory` when there is no room for it.
+    public static func buffer(path: String, limit: Int) throws -> GrowingBuffer<UInt8> {
         let (descriptor, size, _) = try FileSystem.openForReading(path)
         defer { close(descriptor) }
         guard size <= limit else {
             throw LyraError(.format, "\(path): \(size) bytes, more than the \(limit) that such a file may have")
         }
-        return try [UInt8](unsafeUninitializedCapacity: size) { buffer, filled in
-            while filled < size {
-                let got = read(descriptor, buffer.baseAddress.map { $0 + filled }, size - filled)
-                if got == 0 { break }
-                if got > 0 {
-                    filled += got
-                } else if errno != EINTR {
-                    throw LyraError(.io, "\(path): cannot read at byte \(filled): \(systemMessage())")
-                }
+        let content = GrowingBuffer<UInt8>()
+        try content.resize(to: size)
+        var filled = 0
+        while filled < size {
+            let got = read(descriptor, content.elements.baseAddress.map { $0 + filled }, size - filled)
+            if got == 0 { break }
+            if got > 0 {
+                filled += got
+            } else if errno != EINTR {
+                throw LyraError(.io, "\(path): cannot read at byte \(filled): \(systemMessage())")
             }
         }
+        content.truncate(to: filled)
+        return content
     }
 }

@@ -132,14 +132,14 @@ final class CheckpointLoader {
         _ type: T.Type, _ part: ModelPart, _ files: any PartFiles, _ name: String, check: KeyCheck
     ) throws -> T {
         let text = try text(part, files, name)
-        let value = try text.bytes.withUnsafeBytes { try JSONFile.decode(type, from: $0, source: text.name) }
+        let value = try text.withBytes { try JSONFile.decode(type, from: $0, source: text.name) }
         try checkKeys(text, check)
         return value
     }
 
     /// The same without decoding.
     func checkKeys(_ text: NamedBytes, _ check: KeyCheck) throws {
-        try check(try text.bytes.withUnsafeBytes { try JSONValue($0, source: text.name) }, text.name, options.note)
+        try check(try text.withBytes { try JSONValue($0, source: text.name) }, text.name, options.note)
     }
 
     private func readConfiguration() throws -> LyraConfiguration {

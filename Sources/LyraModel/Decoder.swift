@@ -7,7 +7,7 @@ public struct Decoder: Sendable {
     private let embeddings: Weight
     private let head: Weight
     var blocks: [DecoderBlock]
-    private let finalNorm: [Float]
+    private let finalNorm: Tensor
     private let rotary: RotaryEmbedding
 
     init(_ source: any WeightSource, _ configuration: DecoderConfiguration, progress: () throws -> Void) throws {
@@ -82,7 +82,7 @@ public struct Decoder: Sendable {
     ///
     /// - Parameter queriesOf: rows of `x` whose rotated queries are wanted as well: [count, heads · headDim]
     func layer(
-        _ index: Int, _ x: Tensor, positions: ArraySlice<Position>, cache: KeyValueCache, adapter: Int?,
+        _ index: Int, _ x: Tensor, positions: some Collection<Position>, cache: KeyValueCache, adapter: Int?,
         queriesOf asking: [Int] = []
     ) throws -> (output: Tensor, queries: Tensor?) {
         let rotation = try rotary.tables(positions)

@@ -18,8 +18,8 @@ struct DecoderBlock: Sendable {
 
     let shape: Shape
     private let precision: Precision
-    private let inputNorm: [Float]
-    private let postAttentionNorm: [Float]
+    private let inputNorm: Tensor
+    private let postAttentionNorm: Tensor
     private var query: Linear
     private var key: Linear
     private var value: Linear

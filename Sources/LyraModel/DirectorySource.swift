@@ -62,8 +62,8 @@ struct DirectoryFiles: PartFiles {
 
     func path(_ name: String) -> String { FileSystem.join(origin, name) }
     func has(_ name: String) throws -> Bool { try FileSystem.isFile(path(name)) }
-    func text(_ name: String) throws -> [UInt8] {
-        try MappedFile.contents(path: path(name), limit: JSONFile.limit(of: name))
+    func text(_ name: String) throws -> GrowingBuffer<UInt8> {
+        try MappedFile.buffer(path: path(name), limit: JSONFile.limit(of: name))
     }
     func tensors() throws -> [String: StoredTensor] {
         try ShardedSafetensors(directory: origin, stem: stem).tensors
@@ -84,8 +84,8 @@ struct TorchFiles: PartFiles {
 
     func path(_ name: String) -> String { FileSystem.join(FileSystem.parent(of: origin), name) }
     func has(_ name: String) throws -> Bool { try FileSystem.isFile(path(name)) }
-    func text(_ name: String) throws -> [UInt8] {
-        try MappedFile.contents(path: path(name), limit: JSONFile.limit(of: name))
+    func text(_ name: String) throws -> GrowingBuffer<UInt8> {
+        try MappedFile.buffer(path: path(name), limit: JSONFile.limit(of: name))
     }
     func tensors() throws -> [String: StoredTensor] { try TorchFile(path: origin).tensors(under: keys) }
 }

@@ -80,11 +80,17 @@ public struct ExtractionSchedule: Sendable, Equatable {
     }
 
     /// The indices of the `keptCount` largest scores, in their order; of equal scores the first.
-    func choose(_ scores: [Float]) -> [Int] {
-        let count = keptCount(of: scores.count)
+    ///
+    /// - Throws: `LyraError.memory` if there is no room.
+    func choose(_ scores: some Collection<Float>) throws -> GrowingBuffer<Int32> {
         // A score that is no number counts as the smallest.
-        func value(_ index: Int) -> Float { scores[index].isNaN ? -.infinity : scores[index] }
-        let ranked = scores.indices.sorted { (value($0), $1) > (value($1), $0) }
-        return ranked.prefix(count).sorted()
+        let numbers = try GrowingBuffer(copying: scores.lazy.map { $0.isNaN ? -.infinity : $0 })
+        let chosen = try ranked(UnsafeBufferPointer(numbers.elements))
+        chosen.truncate(to: keptCount(of: numbers.count))
+        let stays = try GrowingBuffer(repeating: false, count: numbers.count)
+        for index in chosen.elements { stays[Int(index)] = true }
+        chosen.removeAll(keeping: .max)
+        for index in stays.elements.indices where stays[index] { try chosen.append(Int32(index)) }
+        return chosen
     }
 }

@@ -4,7 +4,7 @@ import LyraTensor
 /// A matrix, an optional bias, and the low-rank adapters that can be switched on beside it.
 public struct Linear: Sendable {
     let weight: Weight
-    let bias: [Float]?
+    let bias: Tensor?
     /// One for each adapter of the checkpoint, in its order; nil where an adapter leaves this layer alone.
     var adapters: [LowRank?] = []
 

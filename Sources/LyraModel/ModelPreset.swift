@@ -160,7 +160,7 @@ struct RandomModel {
         let projector = try SpeechProjector(
             main.under("model.mm_speech_projector."), width: preset.whisper.width, configuration: configuration)
         let speech = SpeechInput(
-            mel: LogMelSpectrogram(try MelConfiguration(melCount: preset.whisper.mels)),
+            mel: try LogMelSpectrogram(MelConfiguration(melCount: preset.whisper.mels)),
             encoder: try WhisperEncoder(tower.under("encoder."), preset.whisper, progress: {}), projector: projector,
             adapterProjectors: [], downsampling: preset.downsampling)
         let generator = try SpeechGenerator(

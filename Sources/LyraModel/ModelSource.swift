@@ -25,8 +25,8 @@ protocol PartFiles {
     func path(_ name: String) -> String
     /// - Throws: `LyraError.io` if the system does not say.
     func has(_ name: String) throws -> Bool
-    /// - Throws: `LyraError.missing` if there is no such text; `.io` if it cannot be read; `.format` if it is too long.
-    func text(_ name: String) throws -> [UInt8]
+    /// - Throws: `LyraError.missing` if there is no such text; `.io` if it cannot be read; `.format` if it is too long; `.memory`.
+    func text(_ name: String) throws -> GrowingBuffer<UInt8>
     /// - Throws: `LyraError` that names the file and what is wrong with it.
     func tensors() throws -> [String: StoredTensor]
     /// A file that `tensors` reads besides those that the tensors lie in, if it is there.
@@ -82,7 +82,7 @@ struct TowerFiles {
 /// Everything of a model that opening it read: what a copy of it must hold.
 struct ModelContents {
     /// Texts under the names that `ModelPart.folder` puts before theirs.
-    var texts: [(name: String, bytes: [UInt8])] = []
+    var texts: [(name: String, bytes: GrowingBuffer<UInt8>)] = []
     var tensors: [(part: ModelPart, tensors: [String: StoredTensor])] = []
     var adapters: [String] = []
     /// All files that were read.

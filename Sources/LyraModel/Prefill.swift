@@ -1,7 +1,7 @@
 import LyraTensor
 
 /// What a row of a prompt stands for.
-public enum TokenRole: UInt8, Sendable {
+public enum TokenRole: UInt8, Sendable, BitwiseCopyable {
     case text
     /// Speech, sound, a picture or a video.
     case media
@@ -16,7 +16,7 @@ public struct Prefill {
     /// Rows of one step: enough to keep the matrix kernels busy, few enough that a step stays short.
     public static let chunkRows = 512
 
-    private var positions: [Position]
+    private var positions: GrowingBuffer<Position>
     private var hidden: Tensor
     private var layer = 0
     private var row = 0
@@ -30,9 +30,10 @@ public struct Prefill {
     ///   - positions: one for each row
     ///   - roles: one for each row; needed with an extractor only
     ///   - schedule: where media tokens are dropped; nil for nowhere
-    /// - Throws: `LyraError.argument` if the counts differ.
+    /// - Throws: `LyraError.argument` if the counts differ, `.memory` if there is no room.
     public init(
-        _ decoder: Decoder, embeddings: Tensor, positions: [Position], roles: [TokenRole] = [],
+        _ decoder: Decoder, embeddings: Tensor, positions: some Collection<Position>,
+        roles: some Collection<TokenRole> = [],
         schedule: ExtractionSchedule? = nil
     ) throws {
         guard embeddings.rows == positions.count, !positions.isEmpty else {
@@ -41,10 +42,10 @@ public struct Prefill {
         guard schedule == nil || roles.count == positions.count else {
             throw LyraError(.argument, "\(roles.count) roles for \(positions.count) rows to prefill")
         }
-        self.positions = positions
+        self.positions = try GrowingBuffer(copying: positions)
         hidden = embeddings
         layers = decoder.blocks.count
-        extraction = schedule.flatMap { Extraction($0, roles: roles) }
+        extraction = try schedule.flatMap { try Extraction($0, roles: roles) }
         plan = Prefill.plan(rows: positions.count, extraction, layers: layers)
     }
 
@@ -60,7 +61,7 @@ public struct Prefill {
     public var isDone: Bool { layer == layers }
 
     /// For each block after which tokens were dropped, the media rows that were left, by their place in the prompt.
-    public var kept: [[Int32]] { extraction?.kept ?? [] }
+    public var kept: [GrowingBuffer<Int32>] { extraction?.kept ?? [] }
 
     /// Rows that this prefill adds to each layer's cache.
     public var cacheRows: [Int] { plan }
@@ -72,7 +73,7 @@ public struct Prefill {
         let drops = extraction?.schedule.drops(after: layer, of: layers) ?? false
         let asking = drops ? extraction?.queryRows(in: chunk) ?? [] : []
         let result = try decoder.layer(
-            layer, hidden.rows(chunk), positions: positions[chunk], cache: caches[layer], adapter: adapter,
+            layer, hidden.rows(chunk), positions: positions.elements[chunk], cache: caches[layer], adapter: adapter,
             queriesOf: asking)
         try hidden.replace(rowsFrom: chunk.lowerBound, with: result.output)
         if let queries = result.queries { extraction?.queries.append(queries) }
@@ -87,8 +88,8 @@ public struct Prefill {
     private mutating func drop(_ cache: KeyValueCache, heads: Int) throws {
         guard let alive = try extraction?.choose(cache, heads: heads, newRows: positions.count) else { return }
         if alive.count < positions.count {
-            hidden = try hidden.keepingRows(alive)
-            positions = alive.map { positions[$0] }
+            hidden = try hidden.keepingRows(alive.elements)
+            positions = try positions.picking(alive)
         }
     }
 
@@ -103,25 +104,28 @@ public struct Prefill {
 private struct Extraction {
     let schedule: ExtractionSchedule
     /// Of the rows that are alive: what they stand for, and their places in the prompt.
-    private var roles: [TokenRole]
-    private var origins: [Int32]
+    private var roles: GrowingBuffer<TokenRole>
+    private var origins: GrowingBuffer<Int32>
     /// Where the first medium was: text from there on asks. Rows before it never move, so that text which takes its place
     /// came after it.
     private var firstMedium: Int
     /// Rotated queries of the layer in progress: [rows, heads · headDim] each.
     var queries: [Tensor] = []
-    private(set) var kept: [[Int32]] = []
+    private(set) var kept: [GrowingBuffer<Int32>] = []
 
     /// Nil where there is nothing to drop: no media, or no text after them.
-    init?(_ schedule: ExtractionSchedule, roles: [TokenRole]) {
-        guard let firstMedium = roles.firstIndex(of: .media), roles[firstMedium...].contains(.text) else { return nil }
+    ///
+    /// - Throws: `LyraError.memory` if there is no room.
+    init?(_ schedule: ExtractionSchedule, roles: some Collection<TokenRole>) throws {
+        let copy = try GrowingBuffer(copying: roles), all = copy.elements
+        guard let firstMedium = all.firstIndex(of: .media), all[firstMedium...].contains(.text) else { return nil }
         self.schedule = schedule
-        self.roles = roles
+        self.roles = copy
         self.firstMedium = firstMedium
-        origins = Array(0..<Int32(roles.count))
+        origins = try GrowingBuffer(copying: 0..<Int32(copy.count))
     }
 
-    var mediaCount: Int { roles.reduce(0) { $0 + ($1 == .media ? 1 : 0) } }
+    var mediaCount: Int { roles.elements.reduce(0) { $0 + ($1 == .media ? 1 : 0) } }
 
     /// Rows of `chunk` whose queries count, from the chunk's start.
     func queryRows(in chunk: Range<Int>) -> [Int] {
@@ -132,18 +136,28 @@ private struct Extraction {
     ///
     /// - Parameter newRows: rows of this prompt; the cache's last
     /// - Returns: the rows that stay, text among them
-    mutating func choose(_ cache: KeyValueCache, heads: Int, newRows: Int) throws -> [Int] {
+    mutating func choose(_ cache: KeyValueCache, heads: Int, newRows: Int) throws -> GrowingBuffer<Int32> {
         let scores = try cache.columnScores(queries: Tensor.stacking(queries), heads: heads)
         queries = []
-        let past = cache.rows - newRows
-        let media = roles.indices.filter { roles[$0] == .media }
-        let chosen = schedule.choose(media.map { scores[past + $0] }).map { media[$0] }
-        kept.append(chosen.map { origins[$0] })
-        var stays = roles.map { $0 == .text }
-        for row in chosen { stays[row] = true }
-        let alive = stays.indices.filter { stays[$0] }
-        roles = alive.map { roles[$0] }
-        origins = alive.map { origins[$0] }
+        let past = cache.rows - newRows, old = roles
+        let media = try indices { old[$0] == .media }
+        let chosen = try scores.withValues { scores in
+            try schedule.choose(media.elements.lazy.map { scores[past + Int($0)] })
+        }
+        for (place, index) in chosen.elements.enumerated() { chosen[place] = media[Int(index)] }
+        kept.append(try origins.picking(chosen))
+        let stays = try GrowingBuffer(copying: old.elements.lazy.map { $0 == .text })
+        for row in chosen.elements { stays[Int(row)] = true }
+        let alive = try indices { stays[$0] }
+        roles = try old.picking(alive)
+        origins = try origins.picking(alive)
         return alive
+    }
+
+    /// Rows for which `isWanted` holds.
+    private func indices(where isWanted: (Int) -> Bool) throws -> GrowingBuffer<Int32> {
+        let result = GrowingBuffer<Int32>()
+        for row in 0..<roles.count where isWanted(row) { try result.append(Int32(row)) }
+        return result
     }
 }

@@ -2,7 +2,7 @@ import Glibc
 import LyraTensor
 
 /// Where a token stands: in time, height and width. Text and speech use one number for all three.
-public struct Position: Equatable, Sendable {
+public struct Position: Equatable, Sendable, BitwiseCopyable {
     public var time: Int32
     public var height: Int32
     public var width: Int32

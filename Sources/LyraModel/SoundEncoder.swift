@@ -18,8 +18,8 @@ public struct SoundEncoder: Sendable {
     private let stem: Weight
     private let kernel: Int
     private let stemNorm: LayerNorm
-    private let classToken: [Float]
-    private let positions: [Float]
+    private let classToken: Tensor
+    private let positions: Tensor
     private let blocks: [Block]
     private let headNorm: LayerNorm
     private let head: Weight
@@ -66,10 +66,11 @@ public struct SoundEncoder: Sendable {
         head = try source.weight("modality_heads.audio.2.weight", [outputWidth, width])
         let logScale = "modality_postprocessors.audio.1.log_logit_scale"
         let logits = try source.floats(logScale, source.shape(of: logScale) ?? [])
-        guard logits.count == 1, logits[0].isFinite else {
+        let logScaleValue = logits.withValues { logits.count == 1 ? $0[0] : .nan }
+        guard logScaleValue.isFinite else {
             throw LyraError(.format, "\(source.origin): tensor \(logScale) must be one number")
         }
-        scale = min(expf(logits[0]), 100)
+        scale = min(expf(logScaleValue), 100)
     }
 
     /// Clips on their way through the encoder, layer by layer, so that a caller can stop between two.
@@ -91,11 +92,14 @@ public struct SoundEncoder: Sendable {
         let count = clips.rows, rows = clipRows, width = width
         let hidden = try Tensor([count * rows, width]) { out in
             patches.withValues { patches in
-                for clip in 0..<count {
-                    let target = out + clip * rows * width
-                    let source = patches + clip * (rows - 1) * width
-                    for i in 0..<width { target[i] = classToken[i] + positions[i] }
-                    for i in 0..<(rows - 1) * width { target[width + i] = source[i] + positions[width + i] }
+                positions.withValues { positions in
+                    for clip in 0..<count {
+                        let target = out + clip * rows * width
+                        classToken.withValues { target.update(from: $0, count: width) }
+                        let source = patches + clip * (rows - 1) * width
+                        (target + width).update(from: source, count: (rows - 1) * width)
+                        for i in 0..<rows * width { target[i] += positions[i] }
+                    }
                 }
             }
         }
@@ -148,10 +152,10 @@ public struct SoundEncoder: Sendable {
     private struct Block: Sendable {
         let norm1: LayerNorm
         let queryKeyValue: Weight
-        let queryKeyValueBias: [Float]
+        let queryKeyValueBias: Tensor
         /// A key and a value that every clip's rows see besides their own.
-        let biasKey: [Float]
-        let biasValue: [Float]
+        let biasKey: Tensor
+        let biasValue: Tensor
         let output: Linear
         let norm2: LayerNorm
         let fc1: Linear
@@ -199,7 +203,8 @@ public struct SoundEncoder: Sendable {
                         (out + row * 2 * width).update(from: values + row * 3 * width + width, count: 2 * width)
                     }
                     let last = out + rows * 2 * width
-                    for i in 0..<width { (last[i], last[width + i]) = (biasKey[i], biasValue[i]) }
+                    biasKey.withValues { last.update(from: $0, count: width) }
+                    biasValue.withValues { (last + width).update(from: $0, count: width) }
                 }
                 return (queries, keysValues)
             }

@@ -31,7 +31,7 @@ extension CheckpointLoader {
         }
         return .present(
             SpeechInput(
-                mel: LogMelSpectrogram(features), encoder: encoder, projector: projector,
+                mel: try LogMelSpectrogram(features), encoder: encoder, projector: projector,
                 adapterProjectors: own, downsampling: configuration.speechDownsampling))
     }
 
@@ -56,7 +56,7 @@ extension CheckpointLoader {
             }
             try whisper.validate(texts.path("config.json"))
             let file = try text(.speechTower, texts, "preprocessor_config.json")
-            let features = try MelConfiguration(json: file.bytes, source: file.name)
+            let features = try file.withBytes { try MelConfiguration(json: $0, source: file.name) }
             try checkKeys(file) { try KnownKeys.features.check($0, $1, note: $2) }
             guard features.melCount == whisper.mels, features.frameCount == 2 * whisper.positions else {
                 throw LyraError(

@@ -180,8 +180,8 @@ public struct VisionEncoder: Sendable {
         let norm1: LayerNorm
         let query: Weight
         let keyValue: Weight
-        let queryBias: [Float]
-        let keyValueBias: [Float]
+        let queryBias: Tensor
+        let keyValueBias: Tensor
         let output: Linear
         let norm2: LayerNorm
         let fc1: Linear
@@ -197,7 +197,7 @@ public struct VisionEncoder: Sendable {
             let weight = try source.weight("attn.qkv.weight", [3 * width, width])
             let bias = try source.floats("attn.qkv.bias", [3 * width])
             (query, keyValue) = (try weight.rows(0..<width), try weight.rows(width..<3 * width))
-            (queryBias, keyValueBias) = (Array(bias[..<width]), Array(bias[width...]))
+            (queryBias, keyValueBias) = (bias.rows(0..<width), bias.rows(width..<3 * width))
             output = try Linear(source, "attn.proj", width, width, bias: true)
             norm2 = try LayerNorm(source, "norm2", width, epsilon: 1e-6)
             fc1 = try Linear(source, "mlp.fc1", configuration.inner, width, bias: true)

@@ -7,7 +7,7 @@ import LyraTensor
 public struct Vocoder: Sendable {
     public let configuration: VocoderConfiguration
     /// [units, embeddingDim]
-    let embeddings: [Float]
+    let embeddings: Tensor
     let durations: DurationPredictor
     let entry: VocoderConvolution
     let stages: [Stage]
@@ -35,13 +35,13 @@ public struct Vocoder: Sendable {
     /// frame more or less would be heard.
     struct DurationPredictor: Sendable {
         let layers: [Layer]
-        let projection: [Float]
+        let projection: Tensor
         let bias: Float
 
         struct Layer: Sendable {
             let convolution: VocoderConvolution
-            let normWeight: [Float]
-            let normBias: [Float]
+            let normWeight: Tensor
+            let normBias: Tensor
         }
     }
 
@@ -113,6 +113,6 @@ extension Vocoder.DurationPredictor {
                 normBias: weights.floats("ln\(index).bias", [hidden]))
         }
         projection = try weights.floats("proj.weight", [1, hidden])
-        bias = try weights.floats("proj.bias", [1])[0]
+        bias = try weights.floats("proj.bias", [1]).withValues { $0[0] }
     }
 }

@@ -12,7 +12,7 @@ final class VocoderDurationStream {
     private let vocoder: Vocoder
     private var tails: [ColumnTail]
     /// Units fed whose frames are not known yet.
-    private var undecided: [Int] = []
+    private let undecided = GrowingBuffer<Int32>()
 
     init(_ vocoder: Vocoder) throws {
         self.vocoder = vocoder
@@ -25,28 +25,24 @@ final class VocoderDurationStream {
 
     /// - Parameter isLast: The utterance ends with these units.
     /// - Returns: the units that are decided now, in order.
-    func push(_ units: [Int], isLast: Bool) throws -> [FrameRun] {
-        undecided += units
-        let dim = vocoder.configuration.embeddingDim
+    func push(_ units: UnsafeBufferPointer<Int32>, isLast: Bool) throws -> [FrameRun] {
+        try undecided.append(units)
         // [units, dim] between layers, so that LayerNorm sees rows
-        var rows = units.flatMap { vocoder.embeddings[$0 * dim..<($0 + 1) * dim] }
+        var rows = try vocoder.embeddings.keepingRows(units)
         for index in vocoder.durations.layers.indices {
             rows = try run(index, rows, isLast: isLast)
         }
-        let hidden = vocoder.configuration.durationPredictor.hiddenDim
-        let decided = min(rows.count / hidden, undecided.count)
-        let runs = (0..<decided).map { index in
-            FrameRun(unit: undecided[index], frames: frames(rows[index * hidden..<(index + 1) * hidden]))
-        }
+        let decided = min(rows.rows, undecided.count)
+        let runs = (0..<decided).map { FrameRun(unit: Int(undecided[$0]), frames: frames(rows.rows($0..<$0 + 1))) }
         undecided.removeFirst(decided)
         return runs
     }
 
     /// Convolution, ReLU and LayerNorm. [columns, inputs] → [fewer or more columns, outputs]
-    private func run(_ index: Int, _ rows: [Float], isLast: Bool) throws -> [Float] {
+    private func run(_ index: Int, _ rows: Tensor, isLast: Bool) throws -> Tensor {
         let layer = vocoder.durations.layers[index]
         let convolution = layer.convolution
-        let columns = rows.count / convolution.inputs
+        let columns = rows.rows
         let kept = tails[index].count
         let available = kept + columns + (isLast ? convolution.padding : 0)
         let made = max(0, available - convolution.span)
@@ -54,9 +50,11 @@ final class VocoderDurationStream {
         let plane = Plane(base: memory.base, stride: available)
         let output = memory.base + convolution.inputs * available
         tails[index].restore(to: plane)
-        for column in 0..<columns {
-            for row in 0..<convolution.inputs {
-                plane.base[row * available + kept + column] = rows[column * convolution.inputs + row]
+        rows.withValues { rows in
+            for column in 0..<columns {
+                for row in 0..<convolution.inputs {
+                    plane.base[row * available + kept + column] = rows[column * convolution.inputs + row]
+                }
             }
         }
         plane.clear(kept + columns..<available, rows: convolution.inputs)
@@ -64,23 +62,25 @@ final class VocoderDurationStream {
             plane.base, stride: available, columns: made,
             into: lk_conv1d_output(activated: output, stride: available, slope: 0))
         tails[index].keep(made..<available, of: plane)
-        var result = [Float](repeating: 0, count: made * convolution.outputs)
-        for column in 0..<made {
-            for row in 0..<convolution.outputs {
-                result[column * convolution.outputs + row] = output[row * available + column]
+        let result = try Tensor([made, convolution.outputs]) { result in
+            for column in 0..<made {
+                for row in 0..<convolution.outputs {
+                    result[column * convolution.outputs + row] = output[row * available + column]
+                }
             }
         }
-        let plain = result
-        lk_layer_norm(&result, plain, layer.normWeight, layer.normBias, made, convolution.outputs, 1e-5)
-        try Interruption.check()
         withExtendedLifetime(memory) {}
-        return result
+        return try result.layerNormalized(weight: layer.normWeight, bias: layer.normBias, epsilon: 1e-5)
     }
 
     /// round(exp(weighted sum) - 1), at least 1.
-    private func frames(_ row: ArraySlice<Float>) -> Int {
+    private func frames(_ row: Tensor) -> Int {
         var sum = vocoder.durations.bias
-        for (value, weight) in zip(row, vocoder.durations.projection) { sum += value * weight }
+        row.withValues { row in
+            vocoder.durations.projection.withValues { weights in
+                for i in 0..<vocoder.durations.projection.count { sum += row[i] * weights[i] }
+            }
+        }
         let frames = (expf(sum) - 1).rounded(.toNearestOrEven)
         guard frames >= 1 else { return 1 }
         return Int(min(frames, Self.longest))

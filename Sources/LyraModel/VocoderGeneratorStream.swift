@@ -22,12 +22,13 @@ final class VocoderGeneratorStream {
 
     /// Takes the frames of `runs`, no more of them than the workspace was made for.
     ///
-    /// - Parameter isLast: The utterance ends with these frames.
-    /// - Returns: the samples that are final now.
-    func push(_ runs: [FrameRun], isLast: Bool) throws -> [Float] {
+    /// - Parameters:
+    ///   - isLast: The utterance ends with these frames.
+    ///   - samples: Those that are final now are appended to it.
+    func push(_ runs: [FrameRun], isLast: Bool, into samples: GrowingBuffer<Float>) throws {
         var columns = try enter(runs, isLast: isLast)
         for (index, stage) in stages.enumerated() {
-            guard columns > 0 || isLast else { return [] }
+            guard columns > 0 || isLast else { return }
             let isEnd = index + 1 == stages.count
             let following = isEnd ? exitTail : stages[index + 1].input
             let target = workspace.input(index + 2)
@@ -36,7 +37,7 @@ final class VocoderGeneratorStream {
                 columns, in: workspace.input(index + 1), isLast: isLast, planes: workspace.planes(stage: index),
                 slope: isEnd ? Vocoder.lastSlope : Vocoder.slope, to: target, at: following.count)
         }
-        return try leave(columns, isLast: isLast)
+        try leave(columns, isLast: isLast, into: samples)
     }
 
     /// First convolution, activated into the first stage's input.
@@ -46,9 +47,10 @@ final class VocoderGeneratorStream {
         entryTail.restore(to: plane)
         var available = entryTail.count
         for run in runs {
-            for row in 0..<dim {
-                (plane.at(available) + row * plane.stride).update(
-                    repeating: vocoder.embeddings[run.unit * dim + row], count: run.frames)
+            vocoder.embeddings.rows(run.unit..<run.unit + 1).withValues { embedding in
+                for row in 0..<dim {
+                    (plane.at(available) + row * plane.stride).update(repeating: embedding[row], count: run.frames)
+                }
             }
             available += run.frames
         }
@@ -66,19 +68,19 @@ final class VocoderGeneratorStream {
     }
 
     /// Last convolution.
-    private func leave(_ columns: Int, isLast: Bool) throws -> [Float] {
+    private func leave(_ columns: Int, isLast: Bool, into samples: GrowingBuffer<Float>) throws {
         let plane = workspace.input(stages.count + 1)
         let available = padded(exitTail.count + columns, vocoder.exit, plane, isLast)
         let made = max(0, available - vocoder.exit.span)
-        var samples = [Float](repeating: 0, count: made)
-        try samples.withUnsafeMutableBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { return }
+        let before = samples.count
+        try samples.resize(to: before + made)
+        if let base = samples.elements.baseAddress {
             try vocoder.exit(
-                plane.base, stride: plane.stride, columns: made, into: lk_conv1d_output(y: base, stride: made))
-            lk_tanh(base, made)
+                plane.base, stride: plane.stride, columns: made,
+                into: lk_conv1d_output(y: base + before, stride: made))
+            lk_tanh(base + before, made)
         }
         exitTail.keep(made..<available, of: plane)
-        return samples
     }
 
     private func padded(_ columns: Int, _ convolution: VocoderConvolution, _ plane: Plane, _ isLast: Bool) -> Int {

@@ -8,7 +8,7 @@ struct VocoderConvolution: Sendable {
     let kernel: Int
     let dilation: Int
     private let packed: FloatStorage
-    private let bias: [Float]
+    private let bias: Tensor
     private let precision: Precision
 
     /// Columns beyond the first that an output column reads.
@@ -18,9 +18,10 @@ struct VocoderConvolution: Sendable {
 
     /// - Parameters:
     ///   - weight: [outputs, inputs, kernel]
+    ///   - bias: [outputs]
     ///   - precision: if fast, the signal and the weights are rounded to BF16
     init(
-        _ weight: [Float], bias: [Float], inputs: Int, outputs: Int, kernel: Int, dilation: Int = 1,
+        _ weight: Tensor, bias: Tensor, inputs: Int, outputs: Int, kernel: Int, dilation: Int = 1,
         precision: Precision = .exact
     ) throws {
         self.inputs = inputs
@@ -32,10 +33,10 @@ struct VocoderConvolution: Sendable {
         switch precision {
         case .exact:
             packed = try FloatStorage(count: lk_conv1d_packed_count(inputs, outputs, kernel))
-            lk_conv1d_pack(packed.base, weight, inputs, outputs, kernel)
+            weight.withValues { lk_conv1d_pack(packed.base, $0, inputs, outputs, kernel) }
         case .fast:
             packed = try FloatStorage(count: lk_conv1d_pairs_count(inputs, outputs, kernel))
-            lk_conv1d_pack_pairs(packed.base, weight, inputs, outputs, kernel)
+            weight.withValues { lk_conv1d_pack_pairs(packed.base, $0, inputs, outputs, kernel) }
         }
     }
 
@@ -57,11 +58,15 @@ struct VocoderConvolution: Sendable {
     /// - Parameter output: where the values go; its rows are not those of `x`.
     func callAsFunction(_ x: UnsafePointer<Float>, stride: Int, columns: Int, into output: lk_conv1d_output) throws {
         guard columns > 0 else { return }
-        let status = withUnsafePointer(to: output) {
-            switch precision {
-            case .exact: lk_conv1d_into($0, x, stride, columns, packed.base, bias, inputs, outputs, kernel, dilation)
-            case .fast:
-                lk_conv1d_pairs_into($0, x, stride, columns, packed.base, bias, inputs, outputs, kernel, dilation)
+        let status = withUnsafePointer(to: output) { output in
+            bias.withValues { bias in
+                switch precision {
+                case .exact:
+                    lk_conv1d_into(output, x, stride, columns, packed.base, bias, inputs, outputs, kernel, dilation)
+                case .fast:
+                    lk_conv1d_pairs_into(
+                        output, x, stride, columns, packed.base, bias, inputs, outputs, kernel, dilation)
+                }
             }
         }
         withExtendedLifetime(packed) {}
@@ -96,12 +101,15 @@ struct VocoderUpsampling: Sendable {
         let bias = try source.floats(name + ".bias", [outputs])
         phases = try (0..<rate).map { phase in
             let taps = (kernel - phase + rate - 1) / rate
-            var part = [Float](repeating: 0, count: outputs * inputs * taps)
-            for output in 0..<outputs {
-                for input in 0..<inputs {
-                    for tap in 0..<taps {
-                        part[(output * inputs + input) * taps + tap] =
-                            weight[(input * outputs + output) * kernel + phase + (taps - 1 - tap) * rate]
+            let part = try Tensor([outputs, inputs, taps]) { part in
+                weight.withValues { weight in
+                    for output in 0..<outputs {
+                        for input in 0..<inputs {
+                            for tap in 0..<taps {
+                                part[(output * inputs + input) * taps + tap] =
+                                    weight[(input * outputs + output) * kernel + phase + (taps - 1 - tap) * rate]
+                            }
+                        }
                     }
                 }
             }
@@ -141,20 +149,22 @@ extension lk_conv1d_output {
 extension WeightSource {
     /// `name`.weight, or weight_v · weight_g / |weight_v| where weight normalisation (arXiv 1602.07868) was left in the
     /// checkpoint; the norm is taken over all axes but the first.
-    func foldedWeight(_ name: String, _ shape: [Int]) throws -> [Float] {
+    func foldedWeight(_ name: String, _ shape: [Int]) throws -> Tensor {
         if contains(name + ".weight") { return try floats(name + ".weight", shape) }
         var weight = try floats(name + ".weight_v", shape)
         let rows = shape.first ?? 1
         let gains = try floats(name + ".weight_g", [rows] + shape.dropFirst().map { _ in 1 })
-        let columns = rows > 0 ? weight.count / rows : 0
-        for (row, gain) in gains.enumerated() {
-            let range = row * columns..<(row + 1) * columns
-            let norm = weight[range].reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
-            guard norm > 0, norm.isFinite else {
-                throw LyraError(.format, "\(origin): row \(row) of \(name).weight_v is zero or not finite")
+        let columns = weight.columns
+        try weight.withMutableValues { values in
+            for row in 0..<rows {
+                let part = UnsafeMutableBufferPointer(start: values + row * columns, count: columns)
+                let norm = part.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+                guard norm > 0, norm.isFinite else {
+                    throw LyraError(.format, "\(origin): row \(row) of \(name).weight_v is zero or not finite")
+                }
+                let factor = gains.withValues { $0[row] } / Float(norm)
+                for index in part.indices { part[index] *= factor }
             }
-            let factor = gain / Float(norm)
-            for index in range { weight[index] *= factor }
         }
         return weight
     }

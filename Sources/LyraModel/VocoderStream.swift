@@ -14,7 +14,7 @@ public final class VocoderStream {
     private var durations: VocoderDurationStream?
     private var generator: VocoderGeneratorStream?
     /// Units not yet seen by the duration predictor, from `nextUnit` on.
-    private var units: [Int32] = []
+    private let units = GrowingBuffer<Int32>()
     private var nextUnit = 0
     /// Decided units whose frames are not yet synthesised.
     private var runs: [FrameRun] = []
@@ -40,15 +40,15 @@ public final class VocoderStream {
 
     /// Adds units to the end.
     ///
-    /// - Throws: `LyraError.argument` for a unit that the vocoder does not know (then none is added), `LyraError.state`
-    ///   after `finish`.
+    /// - Throws: `LyraError.argument` for a unit that the vocoder does not know, `.memory` if there is no room, `.state`
+    ///   after `finish`; then none is added.
     public func append(_ units: [Int32]) throws {
         guard !isFinished else { throw LyraError(.state, "units were appended to an utterance after its end") }
         let known = 0..<Int32(vocoder.configuration.numEmbeddings)
         if let unknown = units.first(where: { !known.contains($0) }) {
             throw LyraError(.argument, "speech unit \(unknown) is not one of the vocoder's \(known.upperBound)")
         }
-        self.units += units
+        try self.units.append(units)
     }
 
     /// Says that no unit follows.
@@ -56,31 +56,32 @@ public final class VocoderStream {
 
     /// Does one piece of work.
     ///
-    /// - Returns: samples in -1…1 that follow those of earlier calls; none while what was appended does not suffice for
-    ///   one, or no unit was.
+    /// - Parameter samples: those in -1…1 that follow those of earlier calls are appended to it; none while the units that
+    ///   were appended do not suffice for one.
     /// - Throws: `LyraError.memory`; the utterance cannot be continued then.
-    public func produce() throws -> [Float] {
+    public func produce(into samples: GrowingBuffer<Float>) throws {
         decidedFrames.removeAll(keepingCapacity: true)
         try decideDurations()
         let piece = takeFrames()
         if piece.isEmpty {
-            guard isFinished, !samplesEnded else { return [] }
+            guard isFinished, !samplesEnded else { return }
             samplesEnded = true
-            let end = try generator?.push([], isLast: true) ?? []
+            try generator?.push([], isLast: true, into: samples)
             generator = nil
             durations = nil
-            return end
+            return
         }
         let generator = try self.generator ?? VocoderGeneratorStream(vocoder, frames: framesPerPiece)
         self.generator = generator
-        return try generator.push(piece, isLast: false)
+        try generator.push(piece, isLast: false, into: samples)
     }
 
     /// Feeds the duration predictor until a piece's frames are decided. A unit has at least one frame.
     private func decideDurations() throws {
         var waiting = runs.reduce(0) { $0 + $1.frames }
         while waiting < framesPerPiece {
-            let piece = units[nextUnit..<min(units.count, nextUnit + framesPerPiece - waiting)].map { Int($0) }
+            let piece = UnsafeBufferPointer(
+                rebasing: units.elements[nextUnit..<min(units.count, nextUnit + framesPerPiece - waiting)])
             let isLast = isFinished && nextUnit + piece.count == units.count
             guard !piece.isEmpty || (isLast && !durationsEnded && durations != nil) else { break }
             let durations = try self.durations ?? VocoderDurationStream(vocoder)

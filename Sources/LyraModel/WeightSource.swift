@@ -43,8 +43,8 @@ extension WeightSource {
                 + "does not apply; convert the checkpoint to BF16")
     }
 
-    /// A small tensor (a norm's weight, a bias) copied out as floats.
-    func floats(_ name: String, _ shape: [Int]) throws -> [Float] { try unscaled(name, shape).floats() }
+    /// A tensor that products do not read (a norm's weight, a bias, positions), copied out as floats.
+    func floats(_ name: String, _ shape: [Int]) throws -> Tensor { try unscaled(name, shape).values() }
 }
 
 /// A source under a prefix: `blocks.0.` before every name.

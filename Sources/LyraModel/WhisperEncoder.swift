@@ -64,7 +64,7 @@ public struct WhisperEncoder: Sendable {
     public let configuration: WhisperConfiguration
     private let conv1: Linear
     private let conv2: Linear
-    private let positions: [Float]
+    private let positions: Tensor
     private let blocks: [Block]
     private let finalNorm: LayerNorm
 
@@ -100,7 +100,9 @@ public struct WhisperEncoder: Sendable {
         let wide = try conv1.gelu(unfold(mel, channelStride: mel.columns, frameStride: 1, stride: 1))
         var x = try conv2.gelu(unfold(wide, channelStride: 1, frameStride: wide.columns, stride: 2))
         let count = x.count
-        try x.withMutableValues { values in for i in 0..<count { values[i] += positions[i] } }
+        try x.withMutableValues { values in
+            positions.withValues { positions in for i in 0..<count { values[i] += positions[i] } }
+        }
         return Run(hidden: x)
     }
 
@@ -185,8 +187,8 @@ extension Linear {
 
 /// A layer norm with Whisper's epsilon.
 struct LayerNorm: Sendable {
-    let weight: [Float]
-    let bias: [Float]
+    let weight: Tensor
+    let bias: Tensor
     let epsilon: Float
 
     init(_ source: any WeightSource, _ name: String, _ width: Int, epsilon: Float = 1e-5) throws {

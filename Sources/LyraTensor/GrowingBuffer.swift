@@ -1,6 +1,7 @@
 import Glibc
 
-/// Elements one after the other in memory from an allocator that can say no. Belongs to one owner at a time.
+/// Elements one after the other in memory from an allocator that can say no: in place of an array wherever there can be
+/// many, since an array that finds no memory ends the process. Belongs to one owner at a time.
 public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable {
     private var base: UnsafeMutablePointer<Element>?
     private var capacity = 0
@@ -14,18 +15,29 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         try append(elements)
     }
 
+    /// `count` times the same.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room.
+    public convenience init(repeating element: Element, count: Int) throws {
+        self.init()
+        try append(repeating: element, count: count)
+    }
+
     deinit { free(base) }
 
     public var isEmpty: Bool { count == 0 }
 
-    /// Valid until the next change.
+    /// Valid until the next change, and while the buffer lives.
     public var elements: UnsafeMutableBufferPointer<Element> { UnsafeMutableBufferPointer(start: base, count: count) }
 
-    public subscript(index: Int) -> Element { elements[index] }
+    public subscript(index: Int) -> Element {
+        get { elements[index] }
+        set { elements[index] = newValue }
+    }
 
     /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
     public func append(_ element: Element) throws {
-        if count == capacity { try reserve(count + 1) }
+        if count == capacity { try reserve(max(count + 1, 16)) }
         base?[count] = element
         count += 1
     }
@@ -41,6 +53,21 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         if isWhole == nil { for element in elements { try append(element) } }
     }
 
+    /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
+    public func append(repeating element: Element, count number: Int) throws {
+        let old = count
+        try resize(to: old + number)
+        elements[old...].update(repeating: element)
+    }
+
+    /// The elements at `indices`, as a buffer of their own.
+    ///
+    /// - Parameter indices: below `count`
+    /// - Throws: `LyraError.memory` if there is no room.
+    public func picking(_ indices: GrowingBuffer<Int32>) throws -> GrowingBuffer {
+        try GrowingBuffer(copying: indices.elements.lazy.map { self[Int($0)] })
+    }
+
     /// Makes it `count` elements long. New ones hold anything.
     ///
     /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
@@ -49,10 +76,20 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         self.count = count
     }
 
+    /// Forgets all elements from the first `number` on.
+    public func truncate(to number: Int) { count = min(count, max(number, 0)) }
+
+    /// Gives back memory beyond its elements, if the allocator can.
+    public func shrink() {
+        guard count > 0 else { return removeAll() }
+        guard count < capacity, let memory = realloc(base, count * MemoryLayout<Element>.stride) else { return }
+        (base, capacity) = (memory.bindMemory(to: Element.self, capacity: count), count)
+    }
+
     /// Forgets the first `number` elements.
     public func removeFirst(_ number: Int) {
         guard let base, number > 0 else { return }
-        count -= number
+        count -= min(number, count)
         base.update(from: base + number, count: count)
     }
 
@@ -64,23 +101,18 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         (base, capacity) = (nil, 0)
     }
 
-    /// At least doubles, so that appending takes constant time on average.
-    private func reserve(_ least: Int) throws {
-        guard least > capacity else { return }
-        let wanted = max(least, capacity > Int.max / 4 ? least : 2 * capacity, 64)
+    /// Makes room for `total` elements; exactly that many where there was none.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
+    public func reserve(_ total: Int) throws {
+        guard total > capacity else { return }
+        // At least doubles, so that appending takes constant time on average.
+        let wanted = max(total, capacity > Int.max / 4 ? total : 2 * capacity)
         let (bytes, overflow) = wanted.multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
-        guard !overflow, let memory = realloc(base, bytes) else {
+        guard !overflow, let memory = realloc(base, max(bytes, 64)) else {
             throw LyraError(.memory, "no memory for \(wanted) elements of \(MemoryLayout<Element>.stride) bytes")
         }
         base = memory.bindMemory(to: Element.self, capacity: wanted)
         capacity = wanted
     }
-}
-
-/// Asks the allocator before Swift does, which ends the process where there is no room.
-///
-/// - Throws: `LyraError.memory` if it has no `bytes` bytes in one piece.
-public func requireMemory(_ bytes: Int) throws {
-    guard let memory = malloc(max(bytes, 1)) else { throw LyraError(.memory, "no memory for \(bytes) bytes") }
-    free(memory)
 }

@@ -245,9 +245,9 @@ extension KeyValueCache {
     /// every query sees every row.
     ///
     /// - Parameter queries: [any but none, heads · headDim], rotated; they need not be of cached positions.
-    /// - Returns: one number for each cached row; they add up to 1.
+    /// - Returns: [cached rows], numbers that add up to 1
     /// - Throws: `LyraError.argument` if the queries do not fit, `LyraError.memory`
-    public func columnScores(queries: Tensor, heads: Int) throws -> [Float] {
+    public func columnScores(queries: Tensor, heads: Int) throws -> Tensor {
         try checkHeads(heads)
         guard queries.rows > 0, queries.columns == heads * headDim else {
             throw LyraError(.argument, "queries \(queries.shape) are not rows of \(heads) heads of \(headDim)")
@@ -255,13 +255,12 @@ extension KeyValueCache {
         let shape = shape(
             rows: queries.rows, heads: heads, stride: queries.columns, causal: false, precision: .exact)
         let (keys, scales) = (keyPages.map(data), factors(keyPages))
-        return try [Float](unsafeUninitializedCapacity: rows) { buffer, written in
-            guard let out = buffer.baseAddress, rows > 0 else { return }
+        return try Tensor([rows]) { out in
+            guard rows > 0 else { return }
             let status = queries.withValues { values in
                 withUnsafePointer(to: shape) { lk_attention_columns(out, values, keys, scales, $0) }
             }
             try checkKernel(status, "the scores of \(rows) tokens by \(queries.rows)")
-            written = rows
         }
     }
 

@@ -2,19 +2,28 @@ import CKernels
 
 extension Tensor {
     /// self / rms(self) · weight over the last axis. [rows, columns]
-    public func rmsNormalized(weight: [Float], epsilon: Float) throws -> Tensor {
+    ///
+    /// - Parameter weight: [columns]
+    public func rmsNormalized(weight: Tensor, epsilon: Float) throws -> Tensor {
         try checkColumns(weight.count, "an RMS norm")
         return try Tensor(shape) { y in
-            withValues { lk_rms_norm(y, $0, weight, rows, columns, epsilon) }
+            withValues { x in weight.withValues { lk_rms_norm(y, x, $0, rows, columns, epsilon) } }
         }
     }
 
     /// (self − mean) / √(variance + ε) · weight + bias over the last axis. [rows, columns]
-    public func layerNormalized(weight: [Float], bias: [Float], epsilon: Float) throws -> Tensor {
+    ///
+    /// - Parameters:
+    ///   - weight, bias: [columns]
+    public func layerNormalized(weight: Tensor, bias: Tensor, epsilon: Float) throws -> Tensor {
         try checkColumns(weight.count, "a layer norm")
         try checkColumns(bias.count, "a layer norm's bias")
         return try Tensor(shape) { y in
-            withValues { lk_layer_norm(y, $0, weight, bias, rows, columns, epsilon) }
+            withValues { x in
+                weight.withValues { weight in
+                    bias.withValues { lk_layer_norm(y, x, weight, $0, rows, columns, epsilon) }
+                }
+            }
         }
     }
 

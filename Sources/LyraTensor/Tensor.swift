@@ -136,15 +136,15 @@ public struct Tensor: @unchecked Sendable {
     /// The rows that `indices` name, in that order, as a tensor of their own.
     ///
     /// - Throws: `LyraError.argument` for an index that is not a row.
-    public func keepingRows(_ indices: [Int]) throws -> Tensor {
-        if let wrong = indices.first(where: { !(0..<rows).contains($0) }) {
+    public func keepingRows(_ indices: some Collection<Int32>) throws -> Tensor {
+        if let wrong = indices.first(where: { !(0..<rows).contains(Int($0)) }) {
             throw LyraError(.argument, "row \(wrong) is not in a tensor of shape \(shape)")
         }
         return try Tensor([indices.count] + shape.dropFirst()) { out in
             try withValues { values in
                 for (row, index) in indices.enumerated() {
                     if row % 1024 == 0 { try Interruption.check() }
-                    (out + row * columns).update(from: values + index * columns, count: columns)
+                    (out + row * columns).update(from: values + Int(index) * columns, count: columns)
                 }
             }
         }

@@ -33,6 +33,11 @@ extension StoredTensor {
             rebasing: bytes[first..<first + elements.count / type.blockElements * type.size])
     }
 
+    /// All elements as floats, in a tensor of the same shape.
+    ///
+    /// - Throws: `LyraError.unsupported` if they are not of a floating type, `.memory` if there is no room.
+    public func values() throws -> Tensor { try Tensor(shape) { try widen(0..<count, to: $0) } }
+
     private func widen(_ elements: Range<Int>, to floats: UnsafeMutablePointer<Float>) throws {
         let bytes = bytes(of: elements)
         if type == .float64 {

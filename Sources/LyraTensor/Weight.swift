@@ -132,8 +132,8 @@ public struct Weight: @unchecked Sendable {
         withExtendedLifetime(owner) {}
     }
 
-    /// x · selfᵀ + bias. x: [rows, inputs] → [rows, outputs]
-    public func multiply(_ x: Tensor, bias: [Float]? = nil, epilogue: Epilogue = .store) throws -> Tensor {
+    /// x · selfᵀ + bias. x: [rows, inputs], bias: [outputs] → [rows, outputs]
+    public func multiply(_ x: Tensor, bias: Tensor? = nil, epilogue: Epilogue = .store) throws -> Tensor {
         try Tensor([x.rows, outputs]) {
             try multiply(x, into: $0, rowStride: outputs, bias: bias, epilogue: epilogue)
         }
@@ -141,7 +141,7 @@ public struct Weight: @unchecked Sendable {
 
     /// The same into memory whose rows are `rowStride` floats apart.
     public func multiply(
-        _ x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, bias: [Float]? = nil,
+        _ x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, bias: Tensor? = nil,
         epilogue: Epilogue = .store
     ) throws {
         let product = WeightProduct(self, into: y, rowStride: rowStride, bias: bias, epilogue: epilogue)
@@ -155,21 +155,21 @@ public struct Weight: @unchecked Sendable {
                 withUnsafePointer(to: packed) { lk_packed_linear($0, 1, x, inputs, rows, inputs) }
             }
         }
-        return lk_linear(
-            product.y, product.rowStride, x, inputs, rows, inputs, base, type, outputs, product.bias,
-            product.epilogue.kernel)
+        return product.withBias {
+            lk_linear(
+                product.y, product.rowStride, x, inputs, rows, inputs, base, type, outputs, $0,
+                product.epilogue.kernel)
+        }
     }
 
     /// A product with packed weights as the kernels take it, while its bias stays where it is.
     func withPacked<R>(_ product: WeightProduct, _ body: (lk_packed_product) -> R) -> R {
-        func call(_ bias: UnsafePointer<Float>?) -> R {
+        product.withBias {
             body(
                 lk_packed_product(
                     y: product.y, ldy: product.rowStride, packed: base, type: type, first: packedRow ?? 0, n: outputs,
-                    bias: bias, epilogue: product.epilogue.kernel))
+                    bias: $0, epilogue: product.epilogue.kernel))
         }
-        guard let bias = product.bias else { return call(nil) }
-        return bias.withUnsafeBufferPointer { call($0.baseAddress) }
     }
 }
 

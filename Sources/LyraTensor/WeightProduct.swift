@@ -20,15 +20,21 @@ public struct WeightProduct {
     let weight: Weight
     let y: UnsafeMutablePointer<Float>
     let rowStride: Int
-    let bias: [Float]?
+    let bias: Tensor?
     let epilogue: Epilogue
 
     /// - Parameter y: rows of `weight.outputs` floats, `rowStride` floats apart, that nobody else writes
     public init(
-        _ weight: Weight, into y: UnsafeMutablePointer<Float>, rowStride: Int, bias: [Float]? = nil,
+        _ weight: Weight, into y: UnsafeMutablePointer<Float>, rowStride: Int, bias: Tensor? = nil,
         epilogue: Epilogue = .store
     ) {
         (self.weight, self.y, self.rowStride, self.bias, self.epilogue) = (weight, y, rowStride, bias, epilogue)
+    }
+
+    /// Reads the bias; null where there is none.
+    func withBias<R>(_ body: (UnsafePointer<Float>?) -> R) -> R {
+        guard let bias else { return body(nil) }
+        return bias.withValues { body($0) }
     }
 
     /// Runs all of them. Where all weights are packed, x is rounded once and threads go from one matrix to the next

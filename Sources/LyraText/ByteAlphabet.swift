@@ -1,3 +1,5 @@
+import LyraTensor
+
 /// The printable alphabet in which byte-level BPE files (GPT-2 and its descendants) write arbitrary bytes.
 ///
 /// Printable Latin-1 bytes stand for themselves; the other 68 take the scalars from U+0100 on, in byte order.
@@ -31,7 +33,8 @@ enum ByteAlphabet {
 
     /// Appends the bytes that `text`, UTF-8 in this alphabet, stands for.
     /// - Returns: false if `text` holds anything outside the alphabet; `output` then holds a useless part.
-    static func decode(_ text: some Sequence<UInt8>, into output: inout [UInt8]) -> Bool {
+    /// - Throws: `LyraError.memory` if there is no room.
+    static func decode(_ text: some Sequence<UInt8>, into output: GrowingBuffer<UInt8>) throws -> Bool {
         let table = bytes
         var lead = 0
         for unit in text {
@@ -49,7 +52,7 @@ enum ByteAlphabet {
                 lead = 0
             }
             guard scalar < table.count, table[scalar] >= 0 else { return false }
-            output.append(UInt8(truncatingIfNeeded: table[scalar]))
+            try output.append(UInt8(truncatingIfNeeded: table[scalar]))
         }
         return lead == 0
     }

@@ -1,3 +1,5 @@
+import LyraTensor
+
 /// Merges the bytes of one piece of text into tokens: as long as two neighbours merge, the pair of lowest rank does, the
 /// leftmost first. Holds the work space, so one is made for each text, not for each piece.
 struct ByteMerger {
@@ -21,9 +23,11 @@ struct ByteMerger {
     }
 
     /// Appends the tokens of `piece`. O(n log n) in its length.
-    mutating func merge(_ piece: Slice<UnsafeBufferPointer<UInt8>>, into output: inout [Int32]) {
+    ///
+    /// - Throws: `LyraError.memory` if there is no room.
+    mutating func merge(_ piece: Slice<UnsafeBufferPointer<UInt8>>, into output: GrowingBuffer<Int32>) throws {
         guard piece.count > 1 else {
-            for byte in piece { output.append(byteIDs[Int(byte)]) }
+            for byte in piece { try output.append(byteIDs[Int(byte)]) }
             return
         }
         ids.removeAll(keepingCapacity: true)
@@ -32,9 +36,9 @@ struct ByteMerger {
         for index in 0..<ids.count - 1 { pairs.append(merges.packed(ids[index], ids[index + 1])) }
         if ids.count <= Self.scanLimit {
             mergeByScanning()
-            output.append(contentsOf: ids)
+            try output.append(ids)
         } else {
-            mergeByQueue(into: &output)
+            try mergeByQueue(into: output)
         }
     }
 
@@ -55,7 +59,7 @@ struct ByteMerger {
         }
     }
 
-    private mutating func mergeByQueue(into output: inout [Int32]) {
+    private mutating func mergeByQueue(into output: GrowingBuffer<Int32>) throws {
         let count = ids.count
         previous = Array(-1..<count - 1)
         next = Array(1...count)
@@ -80,7 +84,7 @@ struct ByteMerger {
         }
         var position = 0
         while position < count {
-            output.append(ids[position])
+            try output.append(ids[position])
             position = next[position]
         }
     }

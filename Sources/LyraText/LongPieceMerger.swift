@@ -11,7 +11,7 @@ struct LongPieceMerger {
     /// Bytes of one part.
     let part: Int
     /// Tokens of what comes next, known from the last part, and their bytes; they are not settled.
-    private var ahead: [Int32] = []
+    private var ahead = GrowingBuffer<Int32>()
     private var aheadBytes = 0
 
     init(part: Int) { self.part = part }
@@ -25,21 +25,22 @@ struct LongPieceMerger {
     ///   - text: the rest of the piece, from the first byte on that is not settled; after it, the same without what was settled
     ///   - isEnd: whether the piece ends with it
     /// - Returns: the bytes whose tokens were appended, above 0; nil if that takes more text
+    /// - Throws: `LyraError.memory` if there is no room
     mutating func step(
         _ text: UnsafeBufferPointer<UInt8>, isEnd: Bool, _ merger: inout ByteMerger, _ vocabulary: Vocabulary,
-        into output: inout [Int32]
-    ) -> Int? {
+        into output: GrowingBuffer<Int32>
+    ) throws -> Int? {
         while isEnd || text.count >= needed {
             if ahead.isEmpty {
                 aheadBytes = min(part, text.count)
-                merger.merge(text[..<aheadBytes], into: &ahead)
+                try merger.merge(text[..<aheadBytes], into: ahead)
             }
             if isEnd, aheadBytes == text.count {
-                output += ahead
-                (ahead, aheadBytes) = ([], 0)
+                try output.append(ahead.elements)
+                (ahead, aheadBytes) = (GrowingBuffer(), 0)
                 return text.count
             }
-            if let settled = join(text, isEnd: isEnd, &merger, vocabulary, into: &output) { return settled }
+            if let settled = try join(text, isEnd: isEnd, &merger, vocabulary, into: output) { return settled }
         }
         return nil
     }
@@ -50,8 +51,8 @@ struct LongPieceMerger {
     /// - Returns: the bytes that were settled; nil if the next part took the place of what was known
     private mutating func join(
         _ text: UnsafeBufferPointer<UInt8>, isEnd: Bool, _ merger: inout ByteMerger, _ vocabulary: Vocabulary,
-        into output: inout [Int32]
-    ) -> Int? {
+        into output: GrowingBuffer<Int32>
+    ) throws -> Int? {
         let nextEnd = min(aheadBytes + part, text.count)
         for overlap in [part / 4, aheadBytes / 2, aheadBytes] {
             var (first, start) = (0, 0)
@@ -60,12 +61,13 @@ struct LongPieceMerger {
                 guard after <= aheadBytes - overlap else { break }
                 (first, start) = (first + 1, after)
             }
-            var next: [Int32] = []
-            merger.merge(text[start..<nextEnd], into: &next)
+            let next = GrowingBuffer<Int32>()
+            try merger.merge(text[start..<nextEnd], into: next)
             let mayBeLast = isEnd && nextEnd == text.count
-            if let common = Self.common(ahead[first...], next, mayBeLast: mayBeLast, vocabulary) {
-                output += ahead[...common.left]
-                ahead = Array(next[(common.right + 1)...])
+            if let common = Self.common(ahead.elements[first...], next.elements, mayBeLast: mayBeLast, vocabulary) {
+                try output.append(ahead.elements[...common.left])
+                next.removeFirst(common.right + 1)
+                ahead = next
                 aheadBytes = nextEnd - start - common.end
                 return start + common.end
             }
@@ -80,7 +82,8 @@ struct LongPieceMerger {
     /// The first token of `left` that stands at the same place in `right`, where something follows it: their indices, and
     /// where it ends, counted from where both begin.
     private static func common(
-        _ left: ArraySlice<Int32>, _ right: [Int32], mayBeLast: Bool, _ vocabulary: Vocabulary
+        _ left: Slice<UnsafeMutableBufferPointer<Int32>>, _ right: UnsafeMutableBufferPointer<Int32>, mayBeLast: Bool,
+        _ vocabulary: Vocabulary
     ) -> (left: Int, right: Int, end: Int)? {
         var (i, j, leftStart, rightStart) = (left.startIndex, 0, 0, 0)
         let limit = mayBeLast ? right.count : right.count - 1
@@ -102,5 +105,5 @@ struct LongPieceMerger {
 
 extension Vocabulary {
     /// Bytes of a token.
-    func length(of id: Int32) -> Int { ranges[Int(id)].count }
+    func length(of id: Int32) -> Int { places[Int(id)].count }
 }

@@ -1,5 +1,7 @@
+import LyraTensor
+
 /// The merges of a BPE vocabulary: (left id, right id) → (rank, id of the merged token), by open addressing.
-struct MergeTable: Sendable {
+struct MergeTable: @unchecked Sendable {
     /// What a pair merges into. The lower the rank, the earlier it merges.
     struct Merge {
         let rank: UInt32
@@ -7,7 +9,9 @@ struct MergeTable: Sendable {
     }
 
     /// `[key, value]` pairs, interleaved so that a look-up touches one cache line.
-    private var slots: [UInt64]
+    private let memory: GrowingBuffer<UInt64>
+    /// Those of `memory`, which never moves.
+    private let slots: UnsafeMutablePointer<UInt64>
     private let mask: Int
     /// Random, so that no file can be made whose pairs all fall into one place.
     private let multiplier: UInt64
@@ -16,16 +20,20 @@ struct MergeTable: Sendable {
     private static let vacant = UInt64.max
 
     /// A table with room for `count` merges.
-    init(count: Int) {
+    ///
+    /// - Throws: `LyraError.memory` if there is no room.
+    init(count: Int) throws {
         var size = 16
         while size < count * 2 { size *= 2 }
-        slots = [UInt64](repeating: Self.vacant, count: size * 2)
+        memory = try GrowingBuffer(repeating: Self.vacant, count: size * 2)
+        guard let base = memory.elements.baseAddress else { throw LyraError(.memory, "no memory for \(count) merges") }
+        slots = base
         mask = size - 1
         multiplier = UInt64.random(in: 0...UInt64.max) | 1
     }
 
     /// Adds a merge unless the pair is there already, in which case it returns false.
-    mutating func insert(_ left: Int32, _ right: Int32, _ merge: Merge) -> Bool {
+    func insert(_ left: Int32, _ right: Int32, _ merge: Merge) -> Bool {
         let key = Self.key(left, right)
         let slot = self.slot(of: key)
         guard slots[slot] == Self.vacant else { return false }
@@ -43,7 +51,7 @@ struct MergeTable: Sendable {
 
     /// All merges, in no order.
     var all: [(left: Int32, right: Int32, rank: UInt32)] {
-        stride(from: 0, to: slots.count, by: 2).compactMap { slot in
+        stride(from: 0, to: memory.count, by: 2).compactMap { slot in
             let (key, value) = (slots[slot], slots[slot + 1])
             guard key != Self.vacant else { return nil }
             return (

@@ -2,16 +2,30 @@ import LyraTensor
 
 /// The bytes of a file and the name that error messages give it. This module never opens files itself.
 public struct NamedBytes: Sendable {
-    public let name: String
-    public let bytes: [UInt8]
+    private enum Content: Sendable {
+        case array([UInt8])
+        case buffer(GrowingBuffer<UInt8>)
+    }
 
-    public init(name: String, bytes: [UInt8]) {
-        self.name = name
-        self.bytes = bytes
+    public let name: String
+    private let content: Content
+
+    public init(name: String, bytes: [UInt8]) { (self.name, content) = (name, .array(bytes)) }
+
+    /// - Parameter bytes: nobody changes them from now on
+    public init(name: String, bytes: GrowingBuffer<UInt8>) { (self.name, content) = (name, .buffer(bytes)) }
+
+    public func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+        switch content {
+        case .array(let bytes): return try bytes.withUnsafeBytes(body)
+        case .buffer(let bytes):
+            defer { withExtendedLifetime(bytes) {} }
+            return try body(UnsafeRawBufferPointer(bytes.elements))
+        }
     }
 
     /// Reads the bytes as one JSON text; errors name the file.
     func scan(_ body: (inout JSONScanner) throws -> Void) throws {
-        try bytes.withUnsafeBytes { try JSONScanner.read($0, source: name, body) }
+        try withBytes { try JSONScanner.read($0, source: name, body) }
     }
 }

@@ -120,15 +120,22 @@ struct PreTokenizer {
         return false
     }
 
+    /// The class of a scalar below U+10000.
+    @inline(__always)
+    private func kind(_ value: Int) -> ScalarClass {
+        if let classes { return classes[value] }
+        return Unicode.Scalar(UInt32(truncatingIfNeeded: value)).map(ScalarClass.init) ?? .other
+    }
+
     /// The class of the scalar at `position`, and where the next one starts.
     @inline(__always)
     private func scalar(_ text: UnsafeBufferPointer<UInt8>, at position: Int) -> (kind: ScalarClass, next: Int) {
         let lead = text[position]
-        if lead < 0x80 { return (classes[Int(lead)], position + 1) }
+        if lead < 0x80 { return (kind(Int(lead)), position + 1) }
         let second = Int(text[position + 1] & 0x3F)
-        if lead < 0xE0 { return (classes[Int(lead & 0x1F) << 6 | second], position + 2) }
+        if lead < 0xE0 { return (kind(Int(lead & 0x1F) << 6 | second), position + 2) }
         let third = Int(text[position + 2] & 0x3F)
-        if lead < 0xF0 { return (classes[Int(lead & 0x0F) << 12 | second << 6 | third], position + 3) }
+        if lead < 0xF0 { return (kind(Int(lead & 0x0F) << 12 | second << 6 | third), position + 3) }
         let value = UInt32(Int(lead & 0x07) << 18 | second << 12 | third << 6 | Int(text[position + 3] & 0x3F))
         return (Unicode.Scalar(value).map(ScalarClass.init) ?? .other, position + 4)
     }

@@ -1,3 +1,5 @@
+import Glibc
+
 /// The classes into which the pre-tokenizer's pattern divides Unicode scalars.
 ///
 /// `\s` is the property White_Space, `\p{L}` and `\p{N}` are general categories. Letters and numbers assigned after
@@ -34,8 +36,12 @@ enum ScalarClass: UInt8 {
     }
 
     /// The classes of U+0000…U+FFFF (surrogates: `other`), because the property look-up is slow; the rest is rare enough
-    /// in text to be looked up each time.
-    static let basicPlane: [ScalarClass] = (UInt32(0)..<0x10000).map { value in
-        Unicode.Scalar(value).map(ScalarClass.init) ?? .other
-    }
+    /// in text to be looked up each time. Nil where there was no memory for them: all are looked up then.
+    nonisolated(unsafe) static let basicPlane: UnsafePointer<ScalarClass>? = {
+        let count = 0x10000
+        guard let memory = malloc(count) else { return nil }
+        let classes = memory.bindMemory(to: ScalarClass.self, capacity: count)
+        for value in 0..<count { classes[value] = Unicode.Scalar(UInt32(value)).map(ScalarClass.init) ?? .other }
+        return UnsafePointer(classes)
+    }()
 }

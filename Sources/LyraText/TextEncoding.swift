@@ -40,7 +40,7 @@ public struct TextEncoding {
     /// - Parameters:
     ///   - step: bytes that a step takes
     ///   - part: bytes that BPE merges at once
-    init(_ vocabulary: Vocabulary, _ segments: [TextSegment], step: Int = 1 << 15, part: Int = 1 << 12) {
+    init(_ vocabulary: Vocabulary, _ segments: [TextSegment], step: Int = 1 << 14, part: Int = 1 << 12) {
         self.vocabulary = vocabulary
         self.segments = segments
         stepBytes = max(step, AddedTokenTrie.lengthLimit)
@@ -60,11 +60,11 @@ public struct TextEncoding {
     /// Does one step, and appends the tokens that are settled.
     ///
     /// - Throws: `LyraError.memory`, and `.state` if the work is interrupted; the rest cannot be encoded then.
-    public mutating func step(into output: inout [Int32]) throws {
+    public mutating func step(into output: GrowingBuffer<Int32>) throws {
         var budget = stepBytes
         while budget > 0, !isDone {
             try Interruption.check()
-            try merge(&budget, into: &output)
+            try merge(&budget, into: output)
             guard budget > 0 else { return }
             isDone = unread == 0 && searched == window.count && isStretchEnd && text.isEmpty && following == nil
             try read(&budget)
@@ -74,10 +74,10 @@ public struct TextEncoding {
     // MARK: Merging
 
     /// Merges pieces whose end is known, and what is settled of a long one, and appends the added token that follows.
-    private mutating func merge(_ budget: inout Int, into output: inout [Int32]) throws {
+    private mutating func merge(_ budget: inout Int, into output: GrowingBuffer<Int32>) throws {
         while done < text.count, budget > 0 {
             let before = done
-            if longPiece == 0 { mergePiece(into: &output) } else { try mergeLongPiece(into: &output) }
+            if longPiece == 0 { try mergePiece(into: output) } else { try mergeLongPiece(into: output) }
             budget -= done - before
             if done == before, longPiece == 0 || isWaiting { break }
         }
@@ -89,12 +89,12 @@ public struct TextEncoding {
             done = 0
         }
         guard isStretchEnd, text.isEmpty, let token = following else { return }
-        output.append(token)
+        try output.append(token)
         (following, isStretchEnd) = (nil, false)
     }
 
     /// A piece that is merged at once, or the begin of one that is not.
-    private mutating func mergePiece(into output: inout [Int32]) {
+    private mutating func mergePiece(into output: GrowingBuffer<Int32>) throws {
         let rest = UnsafeBufferPointer(rebasing: text.elements[done...])
         isWaiting = false
         if let end = preTokenizer.pieceEnd(rest, isEnd: isStretchEnd) {
@@ -102,20 +102,20 @@ public struct TextEncoding {
                 longPiece = end
                 return
             }
-            merger.merge(rest[..<end], into: &output)
+            try merger.merge(rest[..<end], into: output)
             done += end
         } else if preTokenizer.isScannedSettled, preTokenizer.scanned >= longMerger.needed {
             longPiece = nil
         }
     }
 
-    private mutating func mergeLongPiece(into output: inout [Int32]) throws {
+    private mutating func mergeLongPiece(into output: GrowingBuffer<Int32>) throws {
         try Interruption.check()
         let rest = UnsafeBufferPointer(rebasing: text.elements[done...])
         if longPiece == nil { longPiece = preTokenizer.pieceEnd(rest, isEnd: isStretchEnd) }
         let known = longPiece ?? preTokenizer.scanned
         let piece = UnsafeBufferPointer(rebasing: rest[..<known])
-        let settled = longMerger.step(piece, isEnd: longPiece != nil, &merger, vocabulary, into: &output)
+        let settled = try longMerger.step(piece, isEnd: longPiece != nil, &merger, vocabulary, into: output)
         isWaiting = settled == nil
         done += settled ?? 0
         if longPiece != nil { longPiece = known - (settled ?? 0) } else { preTokenizer.skip(settled ?? 0) }

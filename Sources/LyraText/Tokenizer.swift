@@ -104,15 +104,21 @@ public final class Tokenizer: Sendable {
     }
 
     /// One more than the largest id. A model's embedding may have more rows; the rest is padding.
-    public var vocabularySize: Int { vocabulary.ranges.count }
+    public var vocabularySize: Int { vocabulary.places.count }
 
     /// The id of the added token with just this text (compared byte by byte), such as `<|im_end|>`.
     public func id(ofSpecial content: String) -> Int32? { specials[[UInt8](content.utf8)] }
 
     /// The bytes of a token: any bytes for a BPE token, the text for an added one; nil if no token has the id.
     public func bytes(of id: Int32) -> [UInt8]? {
-        guard id >= 0, id < vocabulary.ranges.count, !vocabulary.ranges[Int(id)].isEmpty else { return nil }
-        return [UInt8](vocabulary.bytes[vocabulary.ranges[Int(id)]])
+        withBytes(of: id) { [UInt8]($0) }
+    }
+
+    /// The same without a copy: the bytes are valid during the call.
+    func withBytes<R>(of id: Int32, _ body: (UnsafeBufferPointer<UInt8>) throws -> R) rethrows -> R? {
+        guard id >= 0, id < vocabulary.places.count else { return nil }
+        let place = vocabulary.places[Int(id)]
+        return place.count == 0 ? nil : try body(UnsafeBufferPointer(rebasing: vocabulary.bytes.elements[place.range]))
     }
 
     /// Whether the id is that of a special added token.
@@ -138,10 +144,10 @@ public final class Tokenizer: Sendable {
     ///
     /// - Throws: `LyraError.memory`, and `.state` if the work is interrupted.
     public func encode(_ segments: [TextSegment]) throws -> [Int32] {
-        var output: [Int32] = []
+        let output = GrowingBuffer<Int32>()
         var encoding = encoding(of: segments)
-        while !encoding.isDone { try encoding.step(into: &output) }
-        return output
+        while !encoding.isDone { try encoding.step(into: output) }
+        return Array(output.elements)
     }
 
     /// The same step by step.

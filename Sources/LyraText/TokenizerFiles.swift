@@ -13,20 +13,26 @@ extension VocabularyBuilder {
 
     /// `merges.txt`: a `#version` line, then one merge a line, the parts separated by a space.
     mutating func readMerges(_ file: NamedBytes) throws {
-        for (index, line) in file.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-            .enumerated()
-        {
-            let line = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
-            if line.isEmpty || index == 0 && line.starts(with: "#version".utf8) { continue }
-            guard try addMerge(joined: line, source: file.name) else {
-                throw LyraError(.format, "\(file.name): line \(index + 1) is not two tokens separated by one space")
+        try file.withBytes { bytes in
+            var rest = bytes[...], number = 0
+            while !rest.isEmpty {
+                number += 1
+                var line = rest.prefix { $0 != UInt8(ascii: "\n") }
+                rest = rest[line.endIndex...].dropFirst()
+                if line.last == UInt8(ascii: "\r") { line.removeLast() }
+                if line.isEmpty || number == 1 && line.starts(with: "#version".utf8) { continue }
+                guard try addMerge(joined: line, source: file.name) else {
+                    throw LyraError(.format, "\(file.name): line \(number) is not two tokens separated by one space")
+                }
             }
         }
     }
 
-    private mutating func addMerge(joined line: ArraySlice<UInt8>, source: String) throws -> Bool {
+    private mutating func addMerge(
+        joined line: some BidirectionalCollection<UInt8>, source: String
+    ) throws -> Bool {
         guard let space = line.firstIndex(of: UInt8(ascii: " ")) else { return false }
-        let right = line[(space + 1)...]
+        let right = line[line.index(after: space)...]
         guard !right.contains(UInt8(ascii: " ")) else { return false }
         try addMerge(line[..<space], right, source: source)
         return true
@@ -127,7 +133,7 @@ extension VocabularyBuilder {
     private mutating func readMerge(_ scanner: inout JSONScanner, source: String) throws {
         if try scanner.peek() == UInt8(ascii: "\"") {
             let line = try scanner.string()
-            guard try addMerge(joined: line[...], source: source) else {
+            guard try addMerge(joined: line, source: source) else {
                 throw scanner.error("a merge is not two tokens separated by one space")
             }
             return

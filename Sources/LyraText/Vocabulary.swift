@@ -2,11 +2,20 @@ import LyraTensor
 
 /// The tables of a checked byte-level BPE vocabulary.
 struct Vocabulary: Sendable {
-    /// The bytes of all tokens, one after the other; `ranges[id]` is empty where no token has the id.
-    var bytes: [UInt8]
-    var ranges: [Range<Int>]
+    /// Where a token's bytes are, and how many.
+    struct Place: BitwiseCopyable {
+        var start = 0
+        var count = 0
+
+        var range: Range<Int> { start..<start + count }
+    }
+
+    /// The bytes of all tokens, one after the other.
+    let bytes: GrowingBuffer<UInt8>
+    /// Of each id; of no bytes where no token has it.
+    let places: GrowingBuffer<Place>
     /// Which ids are special added tokens.
-    var special: [Bool]
+    let special: GrowingBuffer<Bool>
     /// The token of each single byte.
     var byteIDs: [Int32]
     var merges: MergeTable
@@ -23,20 +32,22 @@ struct VocabularyBuilder {
     /// What the merge queue's keys have room for.
     static let mergeLimit = 1 << 24
 
-    private struct Token {
-        let range: Range<Int>
+    fileprivate struct Token: BitwiseCopyable {
+        let place: Vocabulary.Place
         let id: Int32
+
+        var range: Range<Int> { place.range }
     }
 
-    private struct Merge {
+    private struct Merge: BitwiseCopyable {
         let start: Int
         let middle: Int
         let end: Int
     }
 
-    private var bytes: [UInt8] = []
-    private var tokens: [Token] = []
-    private var merges: [Merge] = []
+    private let bytes = GrowingBuffer<UInt8>()
+    private let tokens = GrowingBuffer<Token>()
+    private let merges = GrowingBuffer<Merge>()
     private var added: [AddedToken] = []
     private var addedIndexByID: [Int: Int] = [:]
 
@@ -56,12 +67,12 @@ struct VocabularyBuilder {
     mutating func addToken(_ text: some Collection<UInt8>, id: Int, source: String) throws {
         let id = try Self.checkID(id, of: text, source: source)
         let start = bytes.count
-        guard ByteAlphabet.decode(text, into: &bytes) else {
+        guard try ByteAlphabet.decode(text, into: bytes) else {
             throw LyraError(
                 .format, "\(source): token \(Self.quoted(text)) holds a character outside the byte-level alphabet")
         }
         guard bytes.count > start else { throw LyraError(.format, "\(source): token \(id) is empty") }
-        tokens.append(Token(range: start..<bytes.count, id: id))
+        try tokens.append(Token(place: .init(start: start, count: bytes.count - start), id: id))
     }
 
     /// Adds the next merge, its parts written in the byte alphabet.
@@ -70,15 +81,15 @@ struct VocabularyBuilder {
             throw LyraError(.unsupported, "\(source): more than \(Self.mergeLimit) merges")
         }
         let start = bytes.count
-        let leftFits = ByteAlphabet.decode(left, into: &bytes)
+        let leftFits = try ByteAlphabet.decode(left, into: bytes)
         let middle = bytes.count
-        guard leftFits, ByteAlphabet.decode(right, into: &bytes), middle > start, bytes.count > middle else {
+        guard leftFits, try ByteAlphabet.decode(right, into: bytes), middle > start, bytes.count > middle else {
             throw LyraError(
                 .format,
                 "\(source): merge \(merges.count) (\(Self.quoted(left)) and \(Self.quoted(right))) has an empty part or "
                     + "a character outside the byte-level alphabet")
         }
-        merges.append(Merge(start: start, middle: middle, end: bytes.count))
+        try merges.append(Merge(start: start, middle: middle, end: bytes.count))
     }
 
     /// Adds a token outside BPE. The same token may come from several files; a later word on `isSpecial` counts.
@@ -107,63 +118,45 @@ struct VocabularyBuilder {
 
     /// Checks everything against everything and makes the tables. The names are those of the files that errors blame.
     func build(vocabularySource: String, mergesSource: String, addedSource: String) throws -> Vocabulary {
-        let idCount = max(tokens.lazy.map { Int($0.id) }.max() ?? -1, added.lazy.map(\.id).max() ?? -1) + 1
-        var ranges = [Range<Int>](repeating: 0..<0, count: idCount)
-        for token in tokens {
+        let known = UnsafeBufferPointer(tokens.elements)
+        let idCount = max(known.lazy.map { Int($0.id) }.max() ?? -1, added.lazy.map(\.id).max() ?? -1) + 1
+        let places = try GrowingBuffer(repeating: Vocabulary.Place(), count: idCount)
+        for token in known {
             let slot = Int(token.id)
-            guard ranges[slot].isEmpty else {
+            guard places[slot].count == 0 else {
                 throw LyraError(.format, "\(vocabularySource): two tokens have the id \(token.id)")
             }
-            ranges[slot] = token.range
+            places[slot] = token.place
         }
-        let (byteIDs, table) = try bytes.withUnsafeBytes { raw in
-            let ids = try indexByBytes(raw, source: vocabularySource)
-            return (
-                try Self.byteIDs(ids, source: vocabularySource),
-                try mergeTable(raw, ids, source: mergesSource)
-            )
-        }
+        let finder = try TokenFinder(known, UnsafeBufferPointer(bytes.elements), source: vocabularySource)
         var result = Vocabulary(
-            bytes: bytes, ranges: ranges, special: [Bool](repeating: false, count: idCount), byteIDs: byteIDs,
-            merges: table, added: added, addedTrie: AddedTokenTrie())
+            bytes: bytes, places: places, special: try GrowingBuffer(repeating: false, count: idCount),
+            byteIDs: try Self.byteIDs(finder, source: vocabularySource),
+            merges: try mergeTable(finder, source: mergesSource), added: added, addedTrie: AddedTokenTrie())
         try Self.place(added, into: &result, source: addedSource)
-        result.longestToken = result.ranges.lazy.map(\.count).max() ?? 0
+        bytes.shrink()
+        result.longestToken = places.elements.lazy.map(\.count).max() ?? 0
         return result
     }
 
-    /// Token bytes → id. The keys point into `raw`.
-    private func indexByBytes(_ raw: UnsafeRawBufferPointer, source: String) throws -> [ByteKey: Int32] {
-        var ids: [ByteKey: Int32] = [:]
-        ids.reserveCapacity(tokens.count)
-        for token in tokens {
-            let key = ByteKey(bytes: UnsafeRawBufferPointer(rebasing: raw[token.range]))
-            if let other = ids.updateValue(token.id, forKey: key) {
-                throw LyraError(.format, "\(source): the ids \(other) and \(token.id) stand for the same token")
-            }
-        }
-        return ids
-    }
-
-    private static func byteIDs(_ ids: [ByteKey: Int32], source: String) throws -> [Int32] {
+    private static func byteIDs(_ tokens: TokenFinder, source: String) throws -> [Int32] {
         try (UInt8.min...UInt8.max).map { byte in
-            let id = withUnsafeBytes(of: byte) { ids[ByteKey(bytes: $0)] }
-            guard let id else {
+            guard let id = withUnsafeBytes(of: byte, { tokens.id(of: $0) }) else {
                 throw LyraError(.format, "\(source): no token stands for the single byte \(byte), so not all text fits")
             }
             return id
         }
     }
 
-    private func mergeTable(
-        _ raw: UnsafeRawBufferPointer, _ ids: [ByteKey: Int32], source: String
-    ) throws -> MergeTable {
-        var table = MergeTable(count: merges.count)
-        for (rank, merge) in merges.enumerated() {
+    private func mergeTable(_ tokens: TokenFinder, source: String) throws -> MergeTable {
+        let table = try MergeTable(count: merges.count)
+        let bytes = UnsafeBufferPointer(bytes.elements)
+        for (rank, merge) in merges.elements.enumerated() {
             func id(_ range: Range<Int>) throws -> Int32 {
-                if let id = ids[ByteKey(bytes: UnsafeRawBufferPointer(rebasing: raw[range]))] { return id }
+                let text = UnsafeBufferPointer(rebasing: bytes[range])
+                if let id = tokens.id(of: UnsafeRawBufferPointer(text)) { return id }
                 throw LyraError(
-                    .format, "\(source): merge \(rank) needs \(Self.quoted(raw[range])), which is not in the vocabulary"
-                )
+                    .format, "\(source): merge \(rank) needs \(Self.quoted(text)), which is not in the vocabulary")
             }
             let left = try id(merge.start..<merge.middle)
             let right = try id(merge.middle..<merge.end)
@@ -172,8 +165,8 @@ struct VocabularyBuilder {
             guard table.insert(left, right, entry) else {
                 throw LyraError(
                     .format,
-                    "\(source): merge \(rank) of \(Self.quoted(raw[merge.start..<merge.middle])) and "
-                        + "\(Self.quoted(raw[merge.middle..<merge.end])) is there twice")
+                    "\(source): merge \(rank) of \(Self.quoted(bytes[merge.start..<merge.middle])) and "
+                        + "\(Self.quoted(bytes[merge.middle..<merge.end])) is there twice")
             }
         }
         return table
@@ -187,30 +180,62 @@ struct VocabularyBuilder {
             }
             let start = result.bytes.count
             // An added token may also be in the vocabulary, under the same id.
-            guard result.ranges[token.id].isEmpty || result.bytes[result.ranges[token.id]].elementsEqual(token.content)
-            else {
+            let before = result.places[token.id]
+            guard before.count == 0 || result.bytes.elements[before.range].elementsEqual(token.content) else {
                 throw LyraError(
                     .format,
                     "\(source): added token \(quoted(token.content)) has the id \(token.id) of another token")
             }
-            result.bytes.append(contentsOf: token.content)
-            result.ranges[token.id] = start..<result.bytes.count
+            try result.bytes.append(token.content)
+            result.places[token.id] = .init(start: start, count: token.content.count)
             result.special[token.id] = token.isSpecial
             result.addedTrie.insert(token.content, token: Int32(truncatingIfNeeded: index))
         }
     }
 }
 
-/// A run of bytes as a dictionary key, without a copy; valid only as long as the memory it points to.
-private struct ByteKey: Hashable {
-    let bytes: UnsafeRawBufferPointer
+/// Finds tokens by their bytes: open addressing over indices of the tokens, at most half full.
+private struct TokenFinder {
+    private let bytes: UnsafeBufferPointer<UInt8>
+    private let tokens: UnsafeBufferPointer<VocabularyBuilder.Token>
+    /// An index, or −1.
+    private let slots: GrowingBuffer<Int32>
 
-    static func == (left: ByteKey, right: ByteKey) -> Bool {
-        left.bytes.count == right.bytes.count && left.bytes.elementsEqual(right.bytes)
+    /// - Parameters:
+    ///   - bytes, tokens: must outlive the finder
+    /// - Throws: `LyraError.format` if two tokens have the same bytes, `.memory` if there is no room.
+    init(
+        _ tokens: UnsafeBufferPointer<VocabularyBuilder.Token>, _ bytes: UnsafeBufferPointer<UInt8>, source: String
+    ) throws {
+        (self.bytes, self.tokens) = (bytes, tokens)
+        var size = 16
+        while size < tokens.count * 2 { size *= 2 }
+        slots = try GrowingBuffer(repeating: -1, count: size)
+        for (index, token) in tokens.enumerated() {
+            let slot = slot(of: UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: bytes[token.range])))
+            guard slots[slot] < 0 else {
+                throw LyraError(
+                    .format,
+                    "\(source): the ids \(tokens[Int(slots[slot])].id) and \(token.id) stand for the same token")
+            }
+            slots[slot] = Int32(truncatingIfNeeded: index)
+        }
     }
 
-    func hash(into hasher: inout Hasher) {
-        hasher.combine(bytes: bytes)
-        hasher.combine(bytes.count)
+    func id(of text: UnsafeRawBufferPointer) -> Int32? {
+        let index = slots[slot(of: text)]
+        return index < 0 ? nil : tokens[Int(index)].id
+    }
+
+    /// The slot that holds the token, or the vacant one where it belongs.
+    private func slot(of text: UnsafeRawBufferPointer) -> Int {
+        // Seeded at random for each process, so that no file can be made whose tokens all fall into one place.
+        var hasher = Hasher()
+        hasher.combine(bytes: text)
+        var slot = hasher.finalize() & (slots.count - 1)
+        while slots[slot] >= 0, !bytes[tokens[Int(slots[slot])].range].elementsEqual(text) {
+            slot = (slot + 1) & (slots.count - 1)
+        }
+        return slot
     }
 }

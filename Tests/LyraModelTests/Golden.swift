@@ -64,8 +64,7 @@ struct Golden: Sendable, CustomTestStringConvertible {
     func encode(_ window: [Float]) throws -> Tensor {
         let input = try checkpoint.speechInput.get()
         let features = try window.withUnsafeBufferPointer { try input.mel($0) }
-        let shape = [input.mel.configuration.melCount, input.mel.configuration.frameCount]
-        var run = try input.encoder.begin(mel: Tensor(shape, features))
+        var run = try input.encoder.begin(mel: features)
         while true { if let encoded = try input.encoder.step(&run) { return encoded } }
     }
 }
@@ -122,7 +121,7 @@ struct Greedy {
             decoder, embeddings: embeddings, positions: positions, roles: roles,
             schedule: extractor.flatMap { ExtractionSchedule($0, layers: decoder.layerCount) })
         while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: adapter) }
-        kept = prefill.kept.map { $0.map { Int($0) } }
+        kept = prefill.kept.map { $0.elements.map { Int($0) } }
         var row = try prefill.lastRow(decoder)
         var position = next
         while true {

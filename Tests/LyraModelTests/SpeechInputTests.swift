@@ -11,7 +11,7 @@ import Testing
     @Test(arguments: Golden.both) func featuresEqualTheReference(_ golden: Golden) throws {
         let values = try golden.values("speech_short")
         let mel = try golden.checkpoint.speechInput.get().mel
-        let features = try values.floats("in.pcm").withUnsafeBufferPointer { try mel($0) }
+        let features = try values.floats("in.pcm").withUnsafeBufferPointer { try mel($0) }.values
         let frames = mel.configuration.frameCount
         let kept = (0..<mel.configuration.melCount).flatMap { band in
             Swift.stride(from: 0, to: frames, by: Self.stride).map { features[band * frames + $0] }

@@ -29,7 +29,7 @@ import Testing
 
     @Test func floatsOf8BitsAreWidened() throws {
         let table = table(("x.weight", .float8E4M3, "F8_E4M3"))
-        #expect(try table.floats("x.weight", [2, 2]) == [1, 2, -1, 0.5])
+        #expect(try table.floats("x.weight", [2, 2]).values == [1, 2, -1, 0.5])
         let weight = try table.under("x.").weight("weight", [2, 2])
         #expect(weight.outputs == 2 && weight.inputs == 2)
     }

@@ -96,6 +96,13 @@ struct ArraySource: WeightSource {
 }
 
 extension VocoderStream {
+    /// The samples of one piece of work.
+    func produce() throws -> [Float] {
+        let samples = GrowingBuffer<Float>()
+        try produce(into: samples)
+        return Array(samples.elements)
+    }
+
     /// Works until it stands still; samples and frames.
     func drain() throws -> (samples: [Float], frames: [Int]) {
         var (samples, frames): ([Float], [Int]) = ([], [])

@@ -54,13 +54,13 @@ import Testing
     @Test func samplesComeAsSoonAsTheLookaheadIsCovered() throws {
         let vocoder = try VocoderFixture("a").vocoder
         let generator = try VocoderGeneratorStream(vocoder, frames: 24)
-        var samples = 0
+        let samples = GrowingBuffer<Float>()
         for frame in 1...30 {
-            samples += try generator.push([FrameRun(unit: frame, frames: 1)], isLast: false).count
-            #expect(samples == max(0, frame * 320 - 6418))
+            try generator.push([FrameRun(unit: frame, frames: 1)], isLast: false, into: samples)
+            #expect(samples.count == max(0, frame * 320 - 6418))
         }
-        samples += try generator.push([], isLast: true).count
-        #expect(samples == 30 * 320)
+        try generator.push([], isLast: true, into: samples)
+        #expect(samples.count == 30 * 320)
     }
 
     @Test func unitsAreSpokenAsSoonAsTheyAndTheirLookaheadAreKnown() throws {
@@ -81,7 +81,10 @@ import Testing
         let vocoder = try VocoderFixture("a").vocoder
         func speak(_ runs: [FrameRun]) throws -> [Float] {
             let generator = try VocoderGeneratorStream(vocoder, frames: 64)
-            return try generator.push(runs, isLast: false) + generator.push([], isLast: true)
+            let samples = GrowingBuffer<Float>()
+            try generator.push(runs, isLast: false, into: samples)
+            try generator.push([], isLast: true, into: samples)
+            return Array(samples.elements)
         }
         let before = try speak([FrameRun(unit: 4, frames: 30), FrameRun(unit: 9, frames: 30)])
         let after = try speak([FrameRun(unit: 4, frames: 30), FrameRun(unit: 77, frames: 30)])

@@ -100,7 +100,7 @@ import Testing
         let plain = try plain(40, 256)
         let packed = try packed(40, 256, as: .q8_0), other = try self.packed(40, 256, as: .bfloat16)
         var sequence = Sequence(4)
-        let x = try Tensor([3, 256], sequence.floats(3 * 256)), bias = sequence.floats(40)
+        let x = try Tensor([3, 256], sequence.floats(3 * 256)), bias = try Tensor([40], sequence.floats(40))
         for weights in [[plain, packed], [packed, other, packed]] {
             let total = 40 * weights.count
             let beside = try Tensor([3, total]) { y in
@@ -118,7 +118,7 @@ import Testing
                 }
             }
         }
-        #expect(throws: LyraError.self) { try packed.multiply(x, bias: [1]) }
+        #expect(throws: LyraError.self) { try packed.multiply(x, bias: Tensor([1], [1])) }
     }
 
     /// Blocks become the numbers that the file's reader makes of them.

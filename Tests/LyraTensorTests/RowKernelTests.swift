@@ -113,8 +113,9 @@ import Testing
         }
         let tensor = try Tensor([rows, columns], x)
         try onEachISA { isa in
-            let root = try tensor.rmsNormalized(weight: weight, epsilon: 1e-6)
-            let centred = try tensor.layerNormalized(weight: weight, bias: bias, epsilon: 1e-5)
+            let (weights, biases) = (try Tensor([columns], weight), try Tensor([columns], bias))
+            let root = try tensor.rmsNormalized(weight: weights, epsilon: 1e-6)
+            let centred = try tensor.layerNormalized(weight: weights, bias: biases, epsilon: 1e-5)
             #expect(difference(root.values, rms) < 1e-6, "\(isa)")
             // With one column the deviation is √ε and what is left of the mean is divided by it.
             let layerTolerance = columns < 3 ? 2e-4 : 3e-6

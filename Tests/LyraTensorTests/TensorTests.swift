@@ -28,7 +28,7 @@ import Testing
         #expect(kept.values == [12, 13, 14, 15, 0, 1, 2, 3, 12, 13, 14, 15])
         #expect(try tensor.rows(1..<3).keepingRows([1]).values == [8, 9, 10, 11])
         #expect(try tensor.keepingRows([]).shape == [0, 2, 2])
-        for index in [-1, 4, .max, .min] {
+        for index in [Int32(-1), 4, .max, .min] {
             #expect(throws: LyraError.self) { try tensor.keepingRows([0, index]) }
         }
         #expect(throws: LyraError.self) { try tensor.rows(1..<3).keepingRows([2]) }

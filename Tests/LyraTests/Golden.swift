@@ -163,11 +163,9 @@ extension Golden {
 
     private func tokens(_ pcm: [Float], adapter: Int?) throws -> [Float] {
         let input = try model.checkpoint.speechInput.get()
-        let shape = [input.mel.configuration.melCount, input.mel.configuration.frameCount]
         return try stride(from: 0, through: pcm.count, by: input.windowSamples).flatMap { start in
             let window = Array(pcm[start..<min(start + input.windowSamples, pcm.count)])
-            var run = try input.encoder.begin(
-                mel: Tensor(shape, window.withUnsafeBufferPointer { try input.mel($0) }))
+            var run = try input.encoder.begin(mel: window.withUnsafeBufferPointer { try input.mel($0) })
             while true {
                 if let encoded = try input.encoder.step(&run) {
                     return try input.project(encoded, adapter: adapter).values

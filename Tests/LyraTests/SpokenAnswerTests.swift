@@ -31,7 +31,9 @@ import Testing
         let stream = VocoderStream(try checkpoint.vocoder.get())
         try stream.append(spoken.units)
         stream.finish()
-        while stream.hasWork { spoken.audio += try stream.produce() }
+        let audio = GrowingBuffer<Float>()
+        while stream.hasWork { try stream.produce(into: audio) }
+        spoken.audio = Array(audio.elements)
         return spoken
     }
 

@@ -136,3 +136,7 @@ extension String {
     /// NFC by way of NFD, because Foundation leaves a Hangul syllable and a final consonant after it uncomposed.
     var nfc: String { decomposedStringWithCanonicalMapping.precomposedStringWithCanonicalMapping }
 }
+
+extension NamedBytes {
+    var bytes: [UInt8] { withBytes { Array($0) } }
+}

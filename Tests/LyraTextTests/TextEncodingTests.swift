@@ -9,15 +9,15 @@ import Testing
 struct TextEncodingTests {
     private func tokens(_ tokenizer: Tokenizer, _ segments: [TextSegment], step: Int, part: Int) throws -> [Int32] {
         var encoding = TextEncoding(tokenizer.vocabulary, segments, step: step, part: part)
-        var ids: [Int32] = []
+        let ids = GrowingBuffer<Int32>()
         while !encoding.isDone {
             let before = ids.count
             let fewest = encoding.fewestTokens
-            try encoding.step(into: &ids)
+            try encoding.step(into: ids)
             #expect(ids.count - before + encoding.fewestTokens >= fewest / 4 || fewest == 0)
         }
         #expect(encoding.fewestTokens == 0)
-        return ids
+        return Array(ids.elements)
     }
 
     /// The same bytes in segments, cut anywhere, also inside of characters and special tokens when `whole` is false.

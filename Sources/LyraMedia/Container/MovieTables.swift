@@ -10,7 +10,7 @@ struct MovieTables {
     /// And never more than this: libavformat takes 24 bytes for each.
     private static let most: Int64 = 1 << 25
     private static let mostBoxes = 1 << 20
-    private static let pieceLength = 1 << 16
+    private static let pieceLength = 1 << 15
     /// Bytes of a table's box that are looked at, from its name on.
     private static let tableLength = 16
 

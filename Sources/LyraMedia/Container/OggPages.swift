@@ -2,7 +2,7 @@ import LyraTensor
 
 /// Finds the logical streams that follow one another in an Ogg file: its links (RFC 3533, section 6).
 enum OggPages {
-    private static let bufferLength = 1 << 16
+    private static let bufferLength = 1 << 15
     private static let longestHead = 27 + 255
 
     /// Where the next link begins: the first page that starts a stream after pages that do not.

@@ -5,7 +5,7 @@ import LyraTensor
 /// libavformat takes memory for a text in a "LIST" of kind "INFO", and clears it, before it reads the text: a file of some
 /// hundred bytes would become gigabytes. A text is refused there if it is longer than its list.
 enum RIFFLists {
-    private static let pieceLength = 1 << 16
+    private static let pieceLength = 1 << 15
     private static let headLength = 12
 
     private enum ByteOrder { case little, big, either }

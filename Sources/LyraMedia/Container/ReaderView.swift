@@ -73,6 +73,16 @@ final class ReaderView: ByteReader {
 }
 
 extension ByteReader {
+    /// At most `count` bytes from `offset` on, in memory from an allocator that can say no.
+    ///
+    /// - Throws: as `fill` does; `LyraError.memory` if there is no room.
+    func piece(_ offset: Int64, _ count: Int, name: String) throws -> GrowingBuffer<UInt8> {
+        let bytes = GrowingBuffer<UInt8>()
+        try bytes.resize(to: count)
+        bytes.truncate(to: try fill(UnsafeMutableRawBufferPointer(bytes.elements), from: offset, name: name))
+        return bytes
+    }
+
     /// At most `count` bytes from `offset` on, for looking at a few of them.
     func peek(_ offset: Int64, _ count: Int, name: String) throws -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)

@@ -46,7 +46,7 @@ public enum ImageDecoder {
         _ file: GrowingBuffer<UInt8>, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool
     ) throws -> RGBImage {
         let bytes = UnsafeRawBufferPointer(file.elements)
-        guard let header = ImageHeader(bytes) else {
+        guard let header = try ImageHeader(bytes) else {
             throw LyraError(
                 .format, "\(name): not a picture that lyra knows: JPEG, PNG, WebP, GIF, BMP and TIFF are decoded")
         }
@@ -64,9 +64,8 @@ public enum ImageDecoder {
         default: break
         }
         try MediaLibrary.ffmpeg.require(for: name)
-        let packet =
-            try header.firstFrame.map { frame in try frame.file.withUnsafeBytes { try Packet(copying: $0, name: name) } }
-            ?? Packet(copying: bytes, name: name)
+        let packet = try Packet(
+            copying: header.firstFrame.map { UnsafeRawBufferPointer($0.file.elements) } ?? bytes, name: name)
         if let inks = header.inks {
             guard inks.isBlackWhole else {
                 throw LyraError(.unsupported, "\(name): a JPEG with fewer samples of black; convert it to RGB")
@@ -78,7 +77,7 @@ public enum ImageDecoder {
         let picture = decoded.pointer.pointee
         try checkSize(Int(picture.width), Int(picture.height))
         if interrupted() { throw LyraError(.state, "\(name): interrupted") }
-        let orientation = header.orientation ?? rawProfile(decoded.pointer) ?? packedXMP(decoded.pointer)
+        let orientation = try header.orientation ?? rawProfile(decoded.pointer) ?? packedXMP(decoded.pointer)
         let pixels = try StillConverter(
             frame: decoded.pointer, header: header, name: name, interrupted: interrupted
         ).rgb()
@@ -145,29 +144,32 @@ public enum ImageDecoder {
         }
         let frame = try Frame()
         let status = context.send(packet)
-        let isDecoded =
-            context.receive(into: frame.pointer) == .frame
-            || (context.send(nil) >= 0 && context.receive(into: frame.pointer) == .frame)
-        guard isDecoded else {
-            let reason = status < 0 ? MediaLog.reason(status) : "the data end before the picture"
+        var result = context.receive(into: frame.pointer)
+        if result != .frame, result != .noMemory, context.send(nil) >= 0 {
+            result = context.receive(into: frame.pointer)
+        }
+        guard result == .frame else {
+            let isMemory = result == .noMemory || status == lyra_av_no_memory()
+            let reason =
+                isMemory
+                ? "no memory" : status < 0 ? MediaLog.reason(status) : "the data end before the picture"
             throw LyraError(
-                status == lyra_av_no_memory() ? .memory : .format,
+                isMemory ? .memory : .format,
                 "\(name): cannot be decoded as \(header.kind.rawValue): \(reason)")
         }
         return frame
     }
 
     /// The orientation of EXIF data that a PNG holds as text in hexadecimal digits, as old versions of ImageMagick wrote it.
-    private static func rawProfile(_ frame: UnsafeMutablePointer<AVFrame>) -> Int? {
+    ///
+    /// - Throws: `LyraError.memory` if there is no room for it.
+    private static func rawProfile(_ frame: UnsafeMutablePointer<AVFrame>) throws -> Int? {
         for key in ["Raw profile type exif", "Raw profile type APP1"] {
             guard let entry = av_dict_get(frame.pointee.metadata, key, nil, 0), let value = entry.pointee.value else {
                 continue
             }
-            // A line with the name and one with the length come first.
-            let lines = String(cString: value).split(separator: "\n").dropFirst(2)
-            let digits = lines.joined().utf8.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
-            let bytes = stride(from: 0, to: digits.count - 1, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
-            if let found = bytes.withUnsafeBytes({ EXIF.orientation(ByteScan($0)) }) { return found }
+            let bytes = try profile(UnsafeRawBufferPointer(start: value, count: strlen(value)))
+            if let found = EXIF.orientation(ByteScan(UnsafeRawBufferPointer(bytes.elements))) { return found }
         }
         return nil
     }
@@ -178,6 +180,20 @@ public enum ImageDecoder {
             let text = entry.pointee.value
         else { return nil }
         return XMP.orientation(ByteScan(UnsafeRawBufferPointer(start: text, count: strlen(text))))
+    }
+
+    /// The bytes whose digits follow a line with the name and one with the length.
+    private static func profile(_ text: UnsafeRawBufferPointer) throws -> GrowingBuffer<UInt8> {
+        let bytes = GrowingBuffer<UInt8>()
+        var rest = text.drop { $0 == UInt8(ascii: "\n") }
+        for _ in 0..<2 { rest = rest.drop { $0 != UInt8(ascii: "\n") }.drop { $0 == UInt8(ascii: "\n") } }
+        var high: UInt8?
+        for letter in rest {
+            guard let digit = Character(UnicodeScalar(letter)).hexDigitValue.map({ UInt8($0) }) else { continue }
+            if let first = high { try bytes.append(first << 4 | digit) }
+            high = high == nil ? digit : nil
+        }
+        return bytes
     }
 
     /// Lays the first frame of an animation on its canvas.

@@ -21,14 +21,15 @@ struct ImageHeader {
     var firstFrame: WebPFrame?
 
     /// - Returns: nil if the bytes do not begin like a picture of a known format.
-    init?(_ bytes: UnsafeRawBufferPointer) {
+    /// - Throws: `LyraError.memory` if there is no room for parts of it.
+    init?(_ bytes: UnsafeRawBufferPointer) throws {
         guard let kind = Self.kind(bytes) else { return nil }
         self.kind = kind
         let scan = ByteScan(bytes)
         switch kind {
-        case .jpeg: readJPEG(scan)
+        case .jpeg: try readJPEG(scan)
         case .png: readPNG(scan)
-        case .webp: readWebP(scan)
+        case .webp: try readWebP(scan)
         case .gif:
             if let width = scan.little16(6), let height = scan.little16(8) { size = (width, height) }
         case .bmp: size = BMPDecoder.size(scan)
@@ -60,14 +61,14 @@ struct ImageHeader {
     }
 
     /// Segments up to the scan (ITU-T T.81 B.1).
-    private mutating func readJPEG(_ scan: ByteScan) {
+    private mutating func readJPEG(_ scan: ByteScan) throws {
         var offset = 2
-        var exif: [UInt8] = []
+        let exif = GrowingBuffer<UInt8>()
         var xmp: Int?
         var adobe: (offset: Int, transform: Int)?
         var frame: Int?
         defer {
-            orientation = exif.withUnsafeBytes { EXIF.orientation(ByteScan($0)) } ?? xmp
+            orientation = EXIF.orientation(ByteScan(UnsafeRawBufferPointer(exif.elements))) ?? xmp
             if let frame, scan.integer(frame + 5, 1, big: true) == 4 {
                 inks = JPEGInks(scan, frame: frame, transformOffset: adobe?.offset, isYCCK: adobe?.transform == 2)
             }
@@ -82,7 +83,7 @@ struct ImageHeader {
             let data = scan.part(offset + 4, length - 2)
             if code == 0xe1, data.has("Exif\0\0", at: 0) {
                 // What does not fit in one segment goes on in the next.
-                exif += data.bytes.dropFirst(6)
+                try exif.append(data.bytes.dropFirst(6))
             } else if code == 0xe1, xmp == nil, data.has("http://ns.adobe.com/xap/1.0/\0", at: 0) {
                 xmp = XMP.orientation(data)
             } else if code == 0xee, data.has("Adobe", at: 0), let transform = data.integer(11, 1, big: true) {
@@ -152,7 +153,7 @@ struct ImageHeader {
         for place in method + 1 + packed.text.count..<packed.text.upperBound { bytes[place] = 0 }
     }
 
-    private mutating func readWebP(_ scan: ByteScan) {
+    private mutating func readWebP(_ scan: ByteScan) throws {
         var (exif, xmp) = (Int?.none, Int?.none)
         var offset = 12
         while let length = scan.little32(offset + 4) {
@@ -162,7 +163,7 @@ struct ImageHeader {
             } else if size == nil {
                 size = WebPFrame.size(of: scan.part(offset, 8 + length))
             }
-            if firstFrame == nil, scan.has("ANMF", at: offset) { firstFrame = WebPFrame(data) }
+            if firstFrame == nil, scan.has("ANMF", at: offset) { firstFrame = try WebPFrame(data) }
             if exif == nil, scan.has("EXIF", at: offset) { exif = EXIF.orientation(data) }
             if xmp == nil, scan.has("XMP ", at: offset) { xmp = XMP.orientation(data) }
             offset += 8 + length + length % 2
@@ -178,10 +179,12 @@ struct WebPFrame {
     let width: Int
     let height: Int
     /// The frame as a WebP file of its own.
-    let file: [UInt8]
+    let file = GrowingBuffer<UInt8>()
 
     /// From the data of an ANMF chunk.
-    init?(_ data: ByteScan) {
+    ///
+    /// - Throws: `LyraError.memory` if there is no room for it.
+    init?(_ data: ByteScan) throws {
         guard let x = data.little24(0), let y = data.little24(3), let width = data.little24(6),
             let height = data.little24(9), data.bytes.count > 16
         else { return nil }
@@ -195,7 +198,9 @@ struct WebPFrame {
             header = Array("VP8X".utf8) + little(10, 4) + [0x10, 0, 0, 0] + little(width, 3) + little(height, 3)
         }
         let size = 4 + header.count + chunks.bytes.count
-        file = Array("RIFF".utf8) + little(size, 4) + Array("WEBP".utf8) + header + chunks.bytes
+        try file.reserve(8 + size)
+        try file.append(Array("RIFF".utf8) + little(size, 4) + Array("WEBP".utf8) + header)
+        try file.append(chunks.bytes)
     }
 
     /// From the header of the bitstream in a "VP8 " or "VP8L" chunk.

@@ -10,16 +10,16 @@ enum ImageResizer {
     static func nearest(
         _ image: RGBImage, _ size: PixelSize, interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
-        let columns = nearestIndices(from: image.width, to: size.width)
-        let rows = nearestIndices(from: image.height, to: size.height)
+        let columns = try nearestIndices(from: image.width, to: size.width)
+        let rows = try nearestIndices(from: image.height, to: size.height)
         return try RGBImage(width: size.width, height: size.height) { target in
             try image.withPixels { source in
                 var out = target
-                for (place, row) in rows.enumerated() {
+                for (place, row) in rows.elements.enumerated() {
                     try check(place, interrupted)
-                    let line = source + row * image.width * 3
-                    for column in columns {
-                        let pixel = line + column * 3
+                    let line = source + Int(row) * image.width * 3
+                    for column in columns.elements {
+                        let pixel = line + Int(column) * 3
                         (out[0], out[1], out[2]) = (pixel[0], pixel[1], pixel[2])
                         out += 3
                     }
@@ -29,13 +29,15 @@ enum ImageResizer {
     }
 
     /// Sums up the step, as Pillow does, rather than multiplying it: the last place of a double decides some halves.
-    private static func nearestIndices(from count: Int, to newCount: Int) -> [Int] {
-        let step = Double(count) / Double(newCount)
+    private static func nearestIndices(from count: Int, to newCount: Int) throws -> GrowingBuffer<Int32> {
+        let step = Double(count) / Double(newCount), indices = GrowingBuffer<Int32>()
+        try indices.reserve(newCount)
         var position = step * 0.5
-        return (0..<newCount).map { _ in
-            defer { position += step }
-            return min(Int(position), count - 1)
+        for _ in 0..<newCount {
+            try indices.append(Int32(min(Int(position), count - 1)))
+            position += step
         }
+        return indices
     }
 
     /// Bicubic with antialias: the kernel is as wide as the step when the picture shrinks. Two passes with 8 bits between
@@ -59,11 +61,22 @@ enum ImageResizer {
 
     // MARK: Kernels
 
-    /// What one new value is made of: `weights` times the old values from `first` on.
+    /// What each new value is made of: its weights times the old values from its first on.
     private struct Taps {
-        var first: Int
+        struct Tap: BitwiseCopyable {
+            let first: Int
+            /// Where its weights begin, and how many there are.
+            let start: Int
+            let count: Int
+        }
+
+        let all = GrowingBuffer<Tap>()
         /// Parts of 2^22.
-        var weights: [Int32]
+        let weights = GrowingBuffer<Int32>()
+
+        func weights(of tap: Tap) -> UnsafeBufferPointer<Int32> {
+            UnsafeBufferPointer(rebasing: weights.elements[tap.start..<tap.start + tap.count])
+        }
     }
 
     private static let precision: Int32 = 22
@@ -75,23 +88,27 @@ enum ImageResizer {
         return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0
     }
 
-    private static func taps(from count: Int, to newCount: Int) -> [Taps] {
+    /// - Throws: `LyraError(.memory)` if there is no room.
+    private static func taps(from count: Int, to newCount: Int) throws -> Taps {
+        let taps = Taps(), weights = GrowingBuffer<Double>()
+        try taps.all.reserve(newCount)
         let step = Double(count) / Double(newCount)
         let width = max(step, 1)
         let support = 2 * width
-        return (0..<newCount).map { index in
+        for index in 0..<newCount {
             let center = (Double(index) + 0.5) * step
             let first = max(Int(center - support + 0.5), 0)
             let end = min(Int(center + support + 0.5), count)
-            let weights = (first..<end).map { cubic((Double($0) - center + 0.5) * (1 / width)) }
-            let sum = weights.reduce(0, +)
-            return Taps(
-                first: first,
-                weights: weights.map { weight in
-                    let share = (sum == 0 ? weight : weight / sum) * Double(1 << precision)
-                    return Int32(share < 0 ? share - 0.5 : share + 0.5)
-                })
+            weights.truncate(to: 0)
+            for place in first..<end { try weights.append(cubic((Double(place) - center + 0.5) * (1 / width))) }
+            let sum = weights.elements.reduce(0, +)
+            try taps.all.append(.init(first: first, start: taps.weights.count, count: weights.count))
+            for weight in weights.elements {
+                let share = (sum == 0 ? weight : weight / sum) * Double(1 << precision)
+                try taps.weights.append(Int32(share < 0 ? share - 0.5 : share + 0.5))
+            }
         }
+        return taps
     }
 
     /// Rounds a sum of 2^22 parts to 0 … 255; half a part was added to it before.
@@ -109,17 +126,17 @@ enum ImageResizer {
         _ image: RGBImage, to width: Int, _ interrupted: () -> Bool
     ) throws -> RGBImage {
         if width == image.width { return image }
-        let taps = taps(from: image.width, to: width)
+        let taps = try taps(from: image.width, to: width)
         return try RGBImage(width: width, height: image.height) { target in
             try image.withPixels { source in
                 for row in 0..<image.height {
                     try check(row, interrupted)
                     let line = source + row * image.width * 3
                     var out = target + row * width * 3
-                    for tap in taps {
+                    for tap in taps.all.elements {
                         var pixel = line + tap.first * 3
                         var sum = SIMD4<Int32>(repeating: 1 << (precision - 1))
-                        for weight in tap.weights {
+                        for weight in taps.weights(of: tap) {
                             let value = SIMD4(Int32(pixel[0]), Int32(pixel[1]), Int32(pixel[2]), 0)
                             sum = sum &+ value &* SIMD4(repeating: weight)
                             pixel += 3
@@ -137,21 +154,20 @@ enum ImageResizer {
     ) throws -> RGBImage {
         if height == image.height { return image }
         let bytes = image.width * 3
-        var sums = [Int32](repeating: 0, count: bytes)
+        let sums = try GrowingBuffer<Int32>(repeating: 0, count: bytes), taps = try taps(from: image.height, to: height)
         return try RGBImage(width: image.width, height: height) { target in
             try image.withPixels { source in
-                try sums.withUnsafeMutableBufferPointer { sums in
-                    guard let sums = sums.baseAddress else { return }
-                    for (row, tap) in taps(from: image.height, to: height).enumerated() {
-                        try check(row, interrupted)
-                        sums.update(repeating: 1 << (precision - 1), count: bytes)
-                        for (offset, weight) in tap.weights.enumerated() {
-                            let line = source + (tap.first + offset) * bytes
-                            for i in 0..<bytes { sums[i] = sums[i] &+ Int32(line[i]) &* weight }
-                        }
-                        let out = target + row * bytes
-                        for i in 0..<bytes { out[i] = clipped(sums[i]) }
+                defer { withExtendedLifetime(sums) {} }
+                guard let sums = sums.elements.baseAddress else { return }
+                for (row, tap) in taps.all.elements.enumerated() {
+                    try check(row, interrupted)
+                    sums.update(repeating: 1 << (precision - 1), count: bytes)
+                    for (offset, weight) in taps.weights(of: tap).enumerated() {
+                        let line = source + (tap.first + offset) * bytes
+                        for i in 0..<bytes { sums[i] = sums[i] &+ Int32(line[i]) &* weight }
                     }
+                    let out = target + row * bytes
+                    for i in 0..<bytes { out[i] = clipped(sums[i]) }
                 }
             }
         }

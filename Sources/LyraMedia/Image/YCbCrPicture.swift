@@ -1,5 +1,6 @@
 import CFFmpeg
 import Glibc
+import LyraTensor
 
 /// A decoded picture of Y'CbCr planes with 8 bits, and how its own format's library makes RGB of it.
 ///
@@ -41,9 +42,12 @@ struct YCbCrPicture {
     }
 
     /// - Parameter check: Called with each row before it is converted.
+    /// - Throws: What `check` throws, and `LyraError.memory` if there is no room for two rows.
     func convert(into target: UnsafeMutablePointer<UInt8>, check: (Int) throws -> Void) throws {
-        try withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 2 * width + 8) { rows in
-            guard let first = rows.baseAddress else { return }
+        let rows = GrowingBuffer<UInt8>()
+        try rows.resize(to: 2 * width + 8)
+        try withExtendedLifetime(rows) {
+            guard let first = rows.elements.baseAddress else { return }
             let (blue, red) = (first, first + width + 4)
             for row in 0..<height {
                 try check(row)

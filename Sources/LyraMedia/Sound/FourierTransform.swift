@@ -1,4 +1,5 @@
 import Glibc
+import LyraTensor
 
 /// The discrete Fourier transform of any length, of several complex signals at once: each lane of a vector is a signal.
 ///
@@ -7,22 +8,25 @@ import Glibc
 struct FourierTransform: Sendable {
     typealias Lanes = SIMD4<Double>
 
+    private typealias Factor = (re: Double, im: Double)
+
     private struct Stage: Sendable {
         let radix: Int
         /// Signals of `radix · groups` values are left to transform, `stride` of them interleaved.
         let groups: Int
         let stride: Int
         /// exp(−2πi · group · k / (radix · groups)): [groups, radix].
-        let twiddles: [(re: Double, im: Double)]
+        let twiddles: GrowingBuffer<Factor>
         /// exp(−2πi · k / radix): [radix].
-        let roots: [(re: Double, im: Double)]
+        let roots: GrowingBuffer<Factor>
     }
 
     let count: Int
     private let stages: [Stage]
 
     /// - Parameter count: The length, at least 1.
-    init(count: Int) {
+    /// - Throws: `LyraError(.memory)` if there is no room.
+    init(count: Int) throws {
         self.count = count
         var stages: [Stage] = []
         var rest = count
@@ -30,8 +34,9 @@ struct FourierTransform: Sendable {
         while rest > 1 {
             let radix = Self.factor(of: rest)
             let groups = rest / radix
-            let twiddles = (0..<rest).map { Self.root($0 / radix * ($0 % radix), of: rest) }
-            let roots = (0..<radix).map { Self.root($0, of: radix) }
+            let twiddles = try GrowingBuffer(
+                copying: (0..<rest).lazy.map { Self.root($0 / radix * ($0 % radix), of: rest) })
+            let roots = try GrowingBuffer(copying: (0..<radix).lazy.map { Self.root($0, of: radix) })
             stages.append(Stage(radix: radix, groups: groups, stride: stride, twiddles: twiddles, roots: roots))
             stride *= radix
             rest = groups
@@ -60,25 +65,36 @@ struct FourierTransform: Sendable {
         let im: UnsafeMutablePointer<Lanes>
     }
 
+    /// Zeros for signals.
+    struct Room {
+        let base: UnsafeMutablePointer<Lanes>
+        private let storage: FloatStorage
+
+        /// - Throws: `LyraError(.memory)` if there is no room.
+        init(_ count: Int) throws {
+            storage = try FloatStorage(count: count * MemoryLayout<Lanes>.stride / MemoryLayout<Float>.stride)
+            base = UnsafeMutableRawPointer(storage.base).bindMemory(to: Lanes.self, capacity: count)
+            base.initialize(repeating: Lanes(), count: count)
+        }
+    }
+
     /// Transforms `signal`, using `scratch`; both are overwritten.
     /// - Returns: The one of the two that holds the spectrum.
     func transform(_ signal: Signal, scratch: Signal) -> Signal {
         var (source, target) = (signal, scratch)
         for stage in stages {
-            stage.twiddles.withUnsafeBufferPointer { twiddles in
-                guard let twiddles = twiddles.baseAddress else { return }
-                switch stage.radix {
-                case 4: Self.radix4(stage, twiddles, source, target)
-                case 5: Self.radix5(stage, twiddles, source, target)
-                default: Self.radixAny(stage, twiddles, source, target)
-                }
+            guard let twiddles = stage.twiddles.elements.baseAddress else { continue }
+            switch stage.radix {
+            case 4: Self.radix4(stage, twiddles, source, target)
+            case 5: Self.radix5(stage, twiddles, source, target)
+            default: Self.radixAny(stage, twiddles, source, target)
             }
             (source, target) = (target, source)
         }
         return source
     }
 
-    private typealias Twiddles = UnsafePointer<(re: Double, im: Double)>
+    private typealias Twiddles = UnsafeMutablePointer<Factor>
 
     @inline(__always)
     private static func store(
@@ -148,24 +164,23 @@ struct FourierTransform: Sendable {
     private static func radixAny(_ stage: Stage, _ twiddles: Twiddles, _ x: Signal, _ y: Signal) {
         let (radix, groups, stride) = (stage.radix, stage.groups, stage.stride)
         let jump = groups &* stride
-        stage.roots.withUnsafeBufferPointer { roots in
-            for group in 0..<groups {
-                for lane in 0..<stride {
-                    let i = stride &* group &+ lane
-                    let o = radix &* stride &* group &+ lane
-                    for k in 0..<radix {
-                        var (re, im) = (Lanes(), Lanes())
-                        var power = 0
-                        for j in 0..<radix {
-                            let root = roots[power]
-                            let (inRe, inIm) = (x.re[i &+ j &* jump], x.im[i &+ j &* jump])
-                            re += inRe * root.re - inIm * root.im
-                            im += inRe * root.im + inIm * root.re
-                            power &+= k
-                            if power >= radix { power &-= radix }
-                        }
-                        store(re, im, times: twiddles[radix &* group &+ k], to: y, at: o &+ k &* stride)
+        let roots = stage.roots.elements
+        for group in 0..<groups {
+            for lane in 0..<stride {
+                let i = stride &* group &+ lane
+                let o = radix &* stride &* group &+ lane
+                for k in 0..<radix {
+                    var (re, im) = (Lanes(), Lanes())
+                    var power = 0
+                    for j in 0..<radix {
+                        let root = roots[power]
+                        let (inRe, inIm) = (x.re[i &+ j &* jump], x.im[i &+ j &* jump])
+                        re += inRe * root.re - inIm * root.im
+                        im += inRe * root.im + inIm * root.re
+                        power &+= k
+                        if power >= radix { power &-= radix }
                     }
+                    store(re, im, times: twiddles[radix &* group &+ k], to: y, at: o &+ k &* stride)
                 }
             }
         }

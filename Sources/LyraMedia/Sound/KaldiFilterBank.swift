@@ -18,15 +18,18 @@ public struct KaldiFilterBank: Sendable {
 
     private let window: [Double]
     private let hop: Int
-    private let transform = FourierTransform(count: fftLength)
+    private let transform: FourierTransform
     /// For each band its first bin and the weights from there on.
     private let triangles: [(first: Int, weights: [Double])]
 
     /// 16 kHz: a frame fits the transform.
-    public init(bands: Int = 128) {
+    ///
+    /// - Throws: `LyraError(.memory)` if there is no room.
+    public init(bands: Int = 128) throws {
         let rate = 16_000
         (self.bands, sampleRate, hop) = (bands, rate, rate / 100)
         let length = rate * 25 / 1000
+        transform = try FourierTransform(count: Self.fftLength)
         window = (0..<length).map { 0.5 - 0.5 * cos(2 * Double.pi * Double($0) / Double(length - 1)) }
         func mel(_ frequency: Double) -> Double { 1127 * log1p(frequency / 700) }
         let low = mel(Self.lowest), step = (mel(Double(rate) / 2) - low) / Double(bands + 1)
@@ -46,16 +49,17 @@ public struct KaldiFilterBank: Sendable {
         samples < window.count ? 0 : 1 + (samples - window.count) / hop
     }
 
-    /// - Parameter pcm: samples at `sampleRate`
-    /// - Returns: [frames, bands], row-major; nothing for less than one frame
-    public func callAsFunction(_ pcm: UnsafeBufferPointer<Float>) -> [Float] {
+    /// - Parameters:
+    ///   - pcm: samples at `sampleRate`
+    ///   - features: becomes [frames, bands], row-major; nothing for less than one frame
+    /// - Throws: `LyraError(.memory)` if there is no room.
+    public func callAsFunction(_ pcm: UnsafeBufferPointer<Float>, into features: GrowingBuffer<Float>) throws {
         let frames = frameCount(samples: pcm.count), length = Self.fftLength, lanes = Lanes.scalarCount
-        var features = [Float](repeating: 0, count: frames * bands)
-        let room = UnsafeMutablePointer<Lanes>.allocate(capacity: 4 * length)
-        room.initialize(repeating: Lanes(), count: 4 * length)
-        defer { room.deallocate() }
+        try features.resize(to: frames * bands)
+        let memory = try FourierTransform.Room(4 * length), room = memory.base
         let signal = FourierTransform.Signal(re: room, im: room + length)
         let scratch = FourierTransform.Signal(re: room + 2 * length, im: room + 3 * length)
+        defer { withExtendedLifetime(memory) {} }
         for first in stride(from: 0, to: frames, by: lanes) {
             room.update(repeating: Lanes(), count: 4 * length)
             let count = min(lanes, frames - first)
@@ -72,7 +76,6 @@ public struct KaldiFilterBank: Sendable {
                 }
             }
         }
-        return features
     }
 
     /// One frame into a lane: without its mean, emphasised, windowed.

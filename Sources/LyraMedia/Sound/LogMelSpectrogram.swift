@@ -16,16 +16,18 @@ public struct LogMelSpectrogram: Sendable {
     private static let floor: Float = -10
     private static let dynamicRange: Float = 8
 
-    private let window: [Double]
+    private let window: GrowingBuffer<Double>
     private let transform: FourierTransform
     private let filters: MelFilterBank
 
-    public init(_ configuration: MelConfiguration) {
+    /// - Throws: `LyraError(.memory)` if there is no room for its tables.
+    public init(_ configuration: MelConfiguration) throws {
         self.configuration = configuration
         let length = configuration.fftLength
-        window = (0..<length).map { 0.5 - 0.5 * cos(2 * Double.pi * Double($0) / Double(length)) }
-        transform = FourierTransform(count: length)
-        filters = MelFilterBank(
+        window = try GrowingBuffer(
+            copying: (0..<length).lazy.map { 0.5 - 0.5 * cos(2 * Double.pi * Double($0) / Double(length)) })
+        transform = try FourierTransform(count: length)
+        filters = try MelFilterBank(
             melCount: configuration.melCount, bins: length / 2 + 1, sampleRate: configuration.sampleRate)
     }
 
@@ -33,19 +35,19 @@ public struct LogMelSpectrogram: Sendable {
     public var outputCount: Int { configuration.melCount * configuration.frameCount }
 
     /// - Parameter pcm: Samples at the configuration's rate: at most a window; fewer are followed by silence.
-    /// - Returns: [mels, frames], row-major.
+    /// - Returns: [mels, frames]
     /// - Throws: As the other form does.
-    public func callAsFunction(_ pcm: UnsafeBufferPointer<Float>) throws -> [Float] {
-        var features = [Float](repeating: 0, count: outputCount)
-        try features.withUnsafeMutableBufferPointer { try self(pcm, into: $0) }
-        return features
+    public func callAsFunction(_ pcm: UnsafeBufferPointer<Float>) throws -> Tensor {
+        try Tensor([configuration.melCount, configuration.frameCount]) {
+            try self(pcm, into: UnsafeMutableBufferPointer(start: $0, count: outputCount))
+        }
     }
 
     /// - Parameters:
     ///   - pcm: Samples at the configuration's rate: at most a window; fewer are followed by silence.
     ///   - features: Room for `outputCount` values: [mels, frames], row-major.
     /// - Throws: `LyraError(.argument)` if there are more samples than a window has or the room has another size; `.format` if
-    ///   a sample is NaN, infinite or absurd; `.state` if the work is interrupted.
+    ///   a sample is NaN, infinite or absurd, `.memory` if there is no room, `.state` if the work is interrupted.
     public func callAsFunction(
         _ pcm: UnsafeBufferPointer<Float>, into features: UnsafeMutableBufferPointer<Float>
     ) throws {
@@ -70,9 +72,8 @@ public struct LogMelSpectrogram: Sendable {
         let bins = length / 2 + 1
         let frames = configuration.frameCount
         var largest = Self.floor
-        let room = UnsafeMutablePointer<Lanes>.allocate(capacity: 4 * length + 2 * bins)
-        room.initialize(repeating: Lanes(), count: 4 * length + 2 * bins)
-        defer { room.deallocate() }
+        let memory = try FourierTransform.Room(4 * length + 2 * bins), room = memory.base
+        defer { withExtendedLifetime(memory) {} }
         let signal = FourierTransform.Signal(re: room, im: room + length)
         let scratch = FourierTransform.Signal(re: room + 2 * length, im: room + 3 * length)
         let powers = room + 4 * length
@@ -106,6 +107,7 @@ public struct LogMelSpectrogram: Sendable {
     private func load(_ pcm: UnsafeBufferPointer<Float>, frames: Range<Int>, into signal: FourierTransform.Signal) {
         let length = configuration.fftLength
         let lanes = Lanes.scalarCount
+        let window = window.elements
         for slot in 0..<Self.framesPerGroup {
             let part = slot < lanes ? signal.re : signal.im
             let target = UnsafeMutableRawPointer(part).assumingMemoryBound(to: Double.self) + slot % lanes
@@ -115,11 +117,7 @@ public struct LogMelSpectrogram: Sendable {
             }
             let start = (frames.lowerBound + slot) * configuration.hopLength - length / 2
             if start >= 0, start + length <= pcm.count, let samples = pcm.baseAddress {
-                window.withUnsafeBufferPointer { window in
-                    for index in 0..<length {
-                        target[index &* lanes] = Double(samples[start &+ index]) * window[index]
-                    }
-                }
+                for index in 0..<length { target[index &* lanes] = Double(samples[start &+ index]) * window[index] }
             } else {
                 for index in 0..<length {
                     target[index * lanes] = Double(sample(at: start + index, of: pcm)) * window[index]
@@ -165,9 +163,7 @@ public struct LogMelSpectrogram: Sendable {
             for half in 0..<2 where half * lanes < count {
                 let source = powers + half * bins + band.firstBin
                 var sum = Lanes()
-                band.weights.withUnsafeBufferPointer { weights in
-                    for index in 0..<weights.count { sum += source[index] * weights[index] }
-                }
+                for (index, weight) in filters.weights(of: band).enumerated() { sum += source[index] * weight }
                 for lane in 0..<min(lanes, count - half * lanes) {
                     let value = max(Float(log10(sum[lane])), Self.floor)
                     row[half * lanes + lane] = value

@@ -15,7 +15,12 @@ enum MP3Sync {
     static func isMPEG(_ reader: any ByteReader, name: String) throws -> Bool {
         switch try MediaForm(reader, name: name) {
         case .mpegAudio, .mpegWave: true
-        case .unknown: try firstFrame(in: reader.peek(0, searchLength, name: name)) != nil
+        case .unknown:
+            try {
+                let bytes = try reader.piece(0, searchLength, name: name)
+                defer { withExtendedLifetime(bytes) {} }
+                return firstFrame(in: UnsafeRawBufferPointer(bytes.elements)) != nil
+            }()
         default: false
         }
     }
@@ -27,10 +32,8 @@ enum MP3Sync {
     }
 
     /// The offset of the first of several frames in a row, or nil if there is none.
-    static func firstFrame(in bytes: [UInt8]) -> Int? {
-        bytes.withUnsafeBytes { raw in
-            raw.indices.first { raw[$0] == 0xff && frames(in: ByteScan(raw), from: $0).count == framesInARow }
-        }
+    static func firstFrame(in bytes: UnsafeRawBufferPointer) -> Int? {
+        bytes.indices.first { bytes[$0] == 0xff && frames(in: ByteScan(bytes), from: $0).count == framesInARow }
     }
 
     // MARK: - What follows an MP3
@@ -46,11 +49,11 @@ enum MP3Sync {
         var isExact = true
         while true {
             try stop()
-            let (bytes, count) = try piece(reader, from: offset, name: name)
-            guard count >= headerLength else { return nil }
-            let isLast = count < bytes.count
-            let found = bytes.withUnsafeBytes { raw in
-                place(in: ByteScan(.init(rebasing: raw[..<count])), isExact: isExact, isLast: isLast)
+            let bytes = try reader.piece(offset, searchLength, name: name)
+            guard bytes.count >= headerLength else { return nil }
+            let isLast = bytes.count < searchLength
+            let found = withExtendedLifetime(bytes) {
+                place(in: ByteScan(UnsafeRawBufferPointer(bytes.elements)), isExact: isExact, isLast: isLast)
             }
             switch found {
             case .frames(let place): return offset + Int64(place)
@@ -68,12 +71,6 @@ enum MP3Sync {
     }
 
     private enum Place { case frames(Int), tag(Int), nothing(Int) }
-
-    private static func piece(_ reader: any ByteReader, from offset: Int64, name: String) throws -> ([UInt8], Int) {
-        var bytes = [UInt8](repeating: 0, count: searchLength)
-        let count = try bytes.withUnsafeMutableBytes { try reader.fill($0, from: offset, name: name) }
-        return (bytes, count)
-    }
 
     /// The first frames, or the first mark of a tag, in bytes of which the last few are looked at with the next piece.
     private static func place(in scan: ByteScan, isExact: Bool, isLast: Bool) -> Place {

@@ -15,7 +15,7 @@ public final class MediaAudioDecoder: ContinuedSource {
     private let decoder: TrackDecoder
     private let frame: Frame
     /// Interleaved, [frames, channels].
-    private var interleaved: [Float] = []
+    private let interleaved = GrowingBuffer<Float>()
     private var mono: FloatStorage?
     private var unread = 0..<0
     /// Whether `frame` holds the first frame of another rate.
@@ -113,11 +113,10 @@ public final class MediaAudioDecoder: ContinuedSource {
         }
         try AudioLimits.check(sampleRate: rate, channels: channels, name: name, code: .format)
         guard count >= 0, count <= Int.max / channels,
-            SampleFormat.interleave(frame.pointer, frames: count, channels: channels, into: &interleaved)
+            try SampleFormat.interleave(frame.pointer, frames: count, channels: channels, into: interleaved)
         else { throw LyraError(.unsupported, "\(name): samples of a kind that is not known") }
         if (mono?.count ?? -1) < count { mono = try FloatStorage(count: count) }
-        try interleaved.withUnsafeBufferPointer { samples in
-            guard let base = samples.baseAddress, let mono, count > 0 else { return }
+        if let base = interleaved.elements.baseAddress, let mono, count > 0 {
             try AudioLimits.checkFinite(
                 UnsafeBufferPointer(start: base, count: count * channels), channels: channels, firstFrame: framesRead,
                 name: name)

@@ -83,7 +83,7 @@ public struct MelConfiguration: Equatable, Sendable {
 
     /// Reads the text of a preprocessor_config.json.
     /// - Throws: `LyraError(.format)`, naming `source`.
-    public init(json: [UInt8], source: String) throws {
+    public init(json: some Sequence<UInt8>, source: String) throws {
         do {
             let decoder = JSONDecoder()
             if let key = Self.sourceKey { decoder.userInfo[key] = source }

@@ -1,15 +1,21 @@
 import Glibc
+import LyraTensor
 
 /// Triangular filters from frequency bins to mel bands, on Slaney's mel scale and with his area normalisation
 /// (Auditory Toolbox, 1998; the numbers are those of transformers' `mel_filter_bank`).
 struct MelFilterBank: Sendable {
-    /// One band: the weights of neighbouring bins.
+    /// One band: neighbouring bins, and where their weights are.
     struct Band: Sendable {
         let firstBin: Int
-        let weights: [Double]
+        fileprivate let weights: Range<Int>
     }
 
     let bands: [Band]
+    private let weights = GrowingBuffer<Double>()
+
+    func weights(of band: Band) -> UnsafeBufferPointer<Double> {
+        UnsafeBufferPointer(rebasing: weights.elements[band.weights])
+    }
 
     /// WhisperFeatureExtractor's filters reach from 0 to 8000 Hz at any sample rate.
     private static let highestFrequency = 8000.0
@@ -17,23 +23,25 @@ struct MelFilterBank: Sendable {
     /// - Parameters:
     ///   - bins: Frequency bins, from 0 Hz to half the sample rate; at least 2.
     ///   - sampleRate: In Hz.
-    init(melCount: Int, bins: Int, sampleRate: Int) {
+    /// - Throws: `LyraError(.memory)` if there is no room.
+    init(melCount: Int, bins: Int, sampleRate: Int) throws {
         let highestMel = Self.mel(hertz: Self.highestFrequency)
         let edges = (0..<melCount + 2).map { Self.hertz(mel: highestMel * Double($0) / Double(melCount + 1)) }
         let spacing = Double(sampleRate / 2) / Double(bins - 1)
-        bands = (0..<melCount).map { band in
+        let weights = weights
+        bands = try (0..<melCount).map { band in
             let (low, centre, high) = (edges[band], edges[band + 1], edges[band + 2])
             let height = 2 / (high - low)
             var firstBin = 0
-            var weights: [Double] = []
+            let before = weights.count
             for bin in 0..<bins {
                 let frequency = Double(bin) * spacing
                 let weight = min((frequency - low) / (centre - low), (high - frequency) / (high - centre))
                 guard weight > 0 else { continue }
-                if weights.isEmpty { firstBin = bin }
-                weights.append(weight * height)
+                if weights.count == before { firstBin = bin }
+                try weights.append(weight * height)
             }
-            return Band(firstBin: firstBin, weights: weights)
+            return Band(firstBin: firstBin, weights: before..<weights.count)
         }
     }
 

@@ -14,7 +14,7 @@ public final class MonoAudioStream {
 
     private let source: any SampleSource
     private let resampler: Resampler
-    private var block = [Float](repeating: 0, count: blockSize)
+    private let block = GrowingBuffer<Float>()
     /// What of `block` the resampler has not taken yet.
     private var unread = 0..<0
     private var isEmptied = false
@@ -22,11 +22,12 @@ public final class MonoAudioStream {
     /// - Parameters:
     ///   - source: Where the samples come from; nobody else may read from it.
     ///   - sampleRate: The rate to resample to, 1 … 1,000,000 Hz.
-    /// - Throws: `LyraError(.argument)` if a rate is out of range.
+    /// - Throws: `LyraError(.argument)` if a rate is out of range, `.memory` if there is no room.
     public init(_ source: any SampleSource, sampleRate: Int) throws {
         self.source = source
         self.sampleRate = sampleRate
         resampler = try Resampler(from: source.sampleRate, to: sampleRate)
+        try block.resize(to: Self.blockSize)
     }
 
     /// True once every sample has been read and none can follow.
@@ -47,7 +48,7 @@ public final class MonoAudioStream {
                 isEmptied = count < rest.count
                 filled += count
             } else {
-                let count = try block.withUnsafeMutableBufferPointer { try source.read(into: $0) }
+                let count = try source.read(into: block.elements)
                 if count == 0, !source.isAtEnd { break }
                 unread = 0..<count
             }
@@ -57,10 +58,9 @@ public final class MonoAudioStream {
     }
 
     private func resample(into output: UnsafeMutableBufferPointer<Float>) -> Int {
-        block.withUnsafeBufferPointer { block in
-            let (consumed, produced) = resampler.process(UnsafeBufferPointer(rebasing: block[unread]), into: output)
-            unread = unread.lowerBound + consumed..<unread.upperBound
-            return produced
-        }
+        let (consumed, produced) = resampler.process(
+            UnsafeBufferPointer(rebasing: block.elements[unread]), into: output)
+        unread = unread.lowerBound + consumed..<unread.upperBound
+        return produced
     }
 }

@@ -9,8 +9,10 @@ public final class PCMQueue: SampleSource {
     /// Channels of what is appended; they are averaged.
     public let channels: Int
 
-    private var blocks: [SampleBlock] = []
-    private var readBlock = 0
+    /// What was not read yet: a chain, since its links cost a few bytes each however many there are.
+    private var first: SampleBlock?
+    private var last: SampleBlock?
+    /// Samples of `first` that were read.
     private var readOffset = 0
     private var framesAppended: Int64 = 0
     private var isFinished = false
@@ -23,10 +25,13 @@ public final class PCMQueue: SampleSource {
         self.channels = channels
     }
 
+    // One by one: a chain that frees itself from its head on would use stack for each.
+    deinit { while let block = first { first = block.next.take() } }
+
     /// Known once it is finished.
     public var length: SourceLength? { isFinished ? .exact(framesAppended) : nil }
 
-    public var isAtEnd: Bool { isFinished && readBlock == blocks.count }
+    public var isAtEnd: Bool { isFinished && first == nil }
 
     /// Appends interleaved frames: [frames, channels], full scale ±1. After an error nothing of the piece is kept.
     /// - Throws: `LyraError(.argument)` if rate or channels differ from the queue's or a frame is incomplete, `.format` if a
@@ -51,18 +56,21 @@ public final class PCMQueue: SampleSource {
     }
 
     private func convert(_ base: UnsafePointer<Float>, frames: Int) throws {
-        var pieces: [SampleBlock] = []
+        var (head, tail): (SampleBlock?, SampleBlock?)
         var done = 0
         while done < frames {
             let count = min(frames - done, AudioLimits.samplesPerBlock)
             guard let block = SampleBlock(count: count) else {
+                while let made = head { head = made.next.take() }
                 throw LyraError(.memory, "\(name): no memory for \(frames) more samples; append them in smaller pieces")
             }
             AudioLimits.downmix(base + done * channels, frames: count, channels: channels, into: block.samples)
-            pieces.append(block)
+            if let tail { tail.next = block } else { head = block }
+            tail = block
             done += count
         }
-        blocks += pieces
+        if let last { last.next = head } else { first = head }
+        last = tail
         framesAppended += Int64(frames)
     }
 
@@ -72,26 +80,18 @@ public final class PCMQueue: SampleSource {
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) -> Int {
         guard let target = buffer.baseAddress else { return 0 }
         var filled = 0
-        while filled < buffer.count, readBlock < blocks.count {
-            let block = blocks[readBlock]
+        while filled < buffer.count, let block = first {
             let count = min(buffer.count - filled, block.count - readOffset)
             (target + filled).update(from: block.samples + readOffset, count: count)
             filled += count
             readOffset += count
             if readOffset == block.count {
                 readOffset = 0
-                readBlock += 1
+                first = block.next.take()
+                if first == nil { last = nil }
             }
         }
-        dropRead()
         return filled
-    }
-
-    /// Frees what was read, in steps that double, so that many small pieces do not cost quadratic time.
-    private func dropRead() {
-        guard readBlock * 2 >= blocks.count else { return }
-        blocks.removeFirst(readBlock)
-        readBlock = 0
     }
 }
 
@@ -99,6 +99,7 @@ public final class PCMQueue: SampleSource {
 private final class SampleBlock {
     let samples: UnsafeMutablePointer<Float>
     let count: Int
+    var next: SampleBlock?
 
     init?(count: Int) {
         guard let memory = malloc(count * MemoryLayout<Float>.stride) else { return nil }

@@ -23,11 +23,11 @@ public final class Resampler {
     /// Taps of a phase, a multiple of `lanes`; those past the window are 0.
     private let taps: Int
     /// [phases, taps], or [1, taps] if phases are computed one by one.
-    private var kernels: [Float]
+    private let kernels: GrowingBuffer<Float>
     private let hasTable: Bool
 
     /// Samples that outputs to come still need. The first `left` are the silence before the recording.
-    private var history: [Float]
+    private let history: GrowingBuffer<Float>
     private var historyCount: Int
     /// Where in `history` the next output's first tap lies.
     private var next = 0
@@ -41,7 +41,7 @@ public final class Resampler {
     /// - Parameters:
     ///   - from: The rate of the input, 1 … 1,000,000 Hz.
     ///   - to: The rate of the output, 1 … 1,000,000 Hz.
-    /// - Throws: `LyraError(.argument)` if a rate is out of its range.
+    /// - Throws: `LyraError(.argument)` if a rate is out of its range, `.memory` if there is no room.
     public init(from: Int, to: Int) throws {
         for rate in [from, to] where !AudioLimits.sampleRates.contains(rate) {
             throw LyraError(
@@ -56,8 +56,8 @@ public final class Resampler {
         left = Int(half.rounded(.up))
         taps = (2 * left + 2 + Self.lanes - 1) / Self.lanes * Self.lanes
         hasTable = self.to <= Self.largestTable / taps
-        kernels = [Float](repeating: 0, count: (hasTable ? self.to : 1) * taps)
-        history = [Float](repeating: 0, count: taps + min(taps, 1 << 18) + (1 << 14))
+        kernels = try GrowingBuffer(repeating: 0, count: (hasTable ? self.to : 1) * taps)
+        history = try GrowingBuffer(repeating: 0, count: taps + min(taps, 1 << 18) + (1 << 14))
         historyCount = left
         if hasTable, self.from != self.to { fillTable() }
     }
@@ -105,8 +105,7 @@ public final class Resampler {
     private func take(_ input: UnsafeBufferPointer<Float>) -> Int {
         if historyCount == history.count { compact() }
         let count = min(input.count, history.count - historyCount)
-        history.withUnsafeMutableBufferPointer { history in
-            guard let base = history.baseAddress, let source = input.baseAddress else { return }
+        if let base = history.elements.baseAddress, let source = input.baseAddress {
             (base + historyCount).update(from: source, count: count)
         }
         historyCount += count
@@ -117,10 +116,7 @@ public final class Resampler {
     /// Forgets what no output needs any more. An output moves `next` by at most a window, so `next` stays in the history.
     private func compact() {
         let kept = historyCount - next
-        history.withUnsafeMutableBufferPointer { history in
-            guard let base = history.baseAddress, next > 0 else { return }
-            base.update(from: base + next, count: kept)
-        }
+        if let base = history.elements.baseAddress, next > 0 { base.update(from: base + next, count: kept) }
         historyCount = kept
         next = 0
     }
@@ -132,26 +128,24 @@ public final class Resampler {
         let whole = from / to
         let part = from % to
         var produced = start
-        kernels.withUnsafeMutableBufferPointer { kernels in
-            history.withUnsafeBufferPointer { history in
-                guard let kernels = kernels.baseAddress, let history = history.baseAddress else { return }
-                while produced < output.count, next &+ taps <= historyCount, pending > 0 {
-                    if !hasTable { fillExactKernel(kernels, fraction: fraction) }
-                    let kernel = hasTable ? kernels + phase &* taps : kernels
-                    output[produced] = Self.dot(history + next, kernel, count: taps)
-                    produced &+= 1
-                    var step = whole
-                    fraction &+= part
-                    if fraction >= to {
-                        fraction &-= to
-                        step &+= 1
-                    }
-                    phase &+= 1
-                    if phase == to { phase = 0 }
-                    next &+= step
-                    pending &-= Int64(step)
-                }
+        guard let kernels = kernels.elements.baseAddress, let history = history.elements.baseAddress else {
+            return start
+        }
+        while produced < output.count, next &+ taps <= historyCount, pending > 0 {
+            if !hasTable { fillExactKernel(kernels, fraction: fraction) }
+            let kernel = hasTable ? kernels + phase &* taps : kernels
+            output[produced] = Self.dot(history + next, kernel, count: taps)
+            produced &+= 1
+            var step = whole
+            fraction &+= part
+            if fraction >= to {
+                fraction &-= to
+                step &+= 1
             }
+            phase &+= 1
+            if phase == to { phase = 0 }
+            next &+= step
+            pending &-= Int64(step)
         }
         return produced
     }

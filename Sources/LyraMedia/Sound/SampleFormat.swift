@@ -1,28 +1,28 @@
 import CFFmpeg
+import LyraTensor
 
 /// The samples of a decoded frame as floats, full scale ±1.
 enum SampleFormat {
     /// Writes `frames · channels` samples, interleaved, whatever their format.
     /// - Returns: false if the format is not known or the frame does not hold them.
+    /// - Throws: `LyraError.memory` if there is no room.
     static func interleave(
-        _ frame: UnsafeMutablePointer<AVFrame>, frames: Int, channels: Int, into samples: inout [Float]
-    ) -> Bool {
+        _ frame: UnsafeMutablePointer<AVFrame>, frames: Int, channels: Int, into samples: GrowingBuffer<Float>
+    ) throws -> Bool {
         guard frames > 0 else { return true }
-        if samples.count < frames * channels { samples = [Float](repeating: 0, count: frames * channels) }
+        try samples.resize(to: frames * channels)
         let format = AVSampleFormat(rawValue: frame.pointee.format)
         let isPlanar = av_sample_fmt_is_planar(format) != 0
         guard let planes = frame.pointee.extended_data else { return false }
-        return samples.withUnsafeMutableBufferPointer { samples in
-            guard let target = samples.baseAddress else { return false }
-            for channel in 0..<channels {
-                guard let plane = planes[isPlanar ? channel : 0] else { return false }
-                let strip = Strip(
-                    source: plane, first: isPlanar ? 0 : channel, step: isPlanar ? 1 : channels, frames: frames,
-                    target: target + channel, targetStep: channels)
-                guard strip.convert(av_get_packed_sample_fmt(format)) else { return false }
-            }
-            return true
+        guard let target = samples.elements.baseAddress else { return false }
+        for channel in 0..<channels {
+            guard let plane = planes[isPlanar ? channel : 0] else { return false }
+            let strip = Strip(
+                source: plane, first: isPlanar ? 0 : channel, step: isPlanar ? 1 : channels, frames: frames,
+                target: target + channel, targetStep: channels)
+            guard strip.convert(av_get_packed_sample_fmt(format)) else { return false }
         }
+        return true
     }
 
     /// One channel's samples: where they are, and where they go.

@@ -20,27 +20,25 @@ public final class SoundClips {
     private let stream: MonoAudioStream
     private let filterBank: KaldiFilterBank
     private let limit: Int
-    private var samples: [Float] = []
+    private let samples = GrowingBuffer<Float>()
 
     /// - Parameter limit: seconds
-    /// - Throws: `LyraError(.argument)` if the source's rate cannot be.
+    /// - Throws: `LyraError(.argument)` if the source's rate cannot be, `.memory` if there is no room.
     public init(_ source: any SampleSource, limit: Double = defaultLimit) throws {
         name = source.name
-        filterBank = KaldiFilterBank(bands: Self.shape.bands)
+        filterBank = try KaldiFilterBank(bands: Self.shape.bands)
         stream = try MonoAudioStream(source, sampleRate: filterBank.sampleRate)
         self.limit = Int(min(max(limit, 0), 86_400) * Double(filterBank.sampleRate))
     }
 
     /// Reads on. → whether all was read
     ///
-    /// - Throws: what the source throws, `LyraError(.memory)` if the sound is longer than the limit.
+    /// - Throws: what the source throws, `LyraError(.memory)` if the sound is longer than the limit or there is no room.
     public func read() throws -> Bool {
         let count = samples.count
-        samples += [Float](repeating: 0, count: Self.piece)
-        let read = try samples.withUnsafeMutableBufferPointer {
-            try stream.read(into: UnsafeMutableBufferPointer(rebasing: $0[count...]))
-        }
-        samples.removeLast(Self.piece - read)
+        try samples.resize(to: count + Self.piece)
+        let read = try stream.read(into: UnsafeMutableBufferPointer(rebasing: samples.elements[count...]))
+        samples.truncate(to: count + read)
         guard samples.count <= limit else {
             throw LyraError(
                 .memory,
@@ -51,7 +49,7 @@ public final class SoundClips {
 
     /// The clips of what was read: [clips, bands, frames]. What a clip lacks is 0 before it is normalised.
     ///
-    /// - Throws: `LyraError(.format)` if there is less than one frame.
+    /// - Throws: `LyraError(.format)` if there is less than one frame, `.memory` if there is no room.
     public func features() throws -> Tensor {
         guard filterBank.frameCount(samples: samples.count) > 0 else {
             throw LyraError(
@@ -63,16 +61,20 @@ public final class SoundClips {
             for clip in 0..<Self.clips {
                 let start = room / Double(Self.clips - 1) * Double(clip)
                 let end = min(Int((start + Self.seconds) * rate), samples.count)
-                write(samples[min(Int(start * rate), end)..<end], to: out + clip * bands * frames)
+                try write(samples.elements[min(Int(start * rate), end)..<end], to: out + clip * bands * frames)
             }
         }
     }
 
     /// One clip, its mean taken off: [bands, frames].
-    private func write(_ clip: ArraySlice<Float>, to target: UnsafeMutablePointer<Float>) {
+    private func write(
+        _ clip: Slice<UnsafeMutableBufferPointer<Float>>, to target: UnsafeMutablePointer<Float>
+    ) throws {
         let (bands, frames) = Self.shape
         let mean = Float(clip.reduce(0.0) { $0 + Double($1) } / Double(max(clip.count, 1)))
-        let features = clip.map { $0 - mean }.withUnsafeBufferPointer { filterBank($0) }
+        let centred = try GrowingBuffer(copying: clip.lazy.map { $0 - mean })
+        let features = GrowingBuffer<Float>()
+        try filterBank(UnsafeBufferPointer(centred.elements), into: features)
         let count = features.count / bands
         for band in 0..<bands {
             for frame in 0..<frames {

@@ -46,7 +46,7 @@ struct ConversionPlan {
             (OneFileKeys.adapters, .strings(contents.adapters)),
         ]
         for (name, bytes) in contents.texts {
-            guard let text = String(validating: bytes, as: UTF8.self) else {
+            guard let text = String(validating: bytes.elements, as: UTF8.self) else {
                 throw LyraError(.format, "\(shown(name)): not UTF-8 text, so it cannot be kept in a model file")
             }
             metadata.append((OneFileKeys.file + name, .string(text)))

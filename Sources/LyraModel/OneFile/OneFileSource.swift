@@ -105,7 +105,7 @@ struct OneFilePart: PartFiles {
     func path(_ name: String) -> String { "\(file.path) (\(key(name)))" }
     func has(_ name: String) -> Bool { file.metadata[key(name)] != nil }
 
-    func text(_ name: String) throws -> [UInt8] {
+    func text(_ name: String) throws -> GrowingBuffer<UInt8> {
         guard let text = try file.string(key(name)) else {
             throw LyraError(.missing, "\(file.path): there is no \(key(name)) in its metadata; convert the model again")
         }
@@ -116,7 +116,7 @@ struct OneFilePart: PartFiles {
                 "\(path(name)): \(text.utf8.count) bytes, more than the \(limit) that such a text may have"
             )
         }
-        return Array(text.utf8)
+        return try GrowingBuffer(copying: text.utf8)
     }
 
     func tensors() throws -> [String: StoredTensor] {

@@ -1,0 +1,33 @@
+/// Indices of scores, the largest score first; of equals the first index. What is no number is left out.
+///
+/// A stable radix sort, a byte at a time: an array's own takes memory that nobody can refuse.
+///
+/// - Throws: `LyraError.memory` if there is no room.
+public func ranked(_ scores: UnsafeBufferPointer<Float>) throws -> GrowingBuffer<Int32> {
+    let indices = GrowingBuffer<Int32>(), other = GrowingBuffer<Int32>()
+    try indices.reserve(scores.count)
+    for index in scores.indices where !scores[index].isNaN { try indices.append(Int32(index)) }
+    try other.resize(to: indices.count)
+    defer { withExtendedLifetime(other) {} }
+    var (from, to) = (indices.elements, other.elements)
+    // An even number of passes, so that the last one ends in `indices`.
+    for shift in stride(from: UInt32(0), to: 32, by: 8) {
+        var starts = [Int](repeating: 0, count: 257)
+        for index in from { starts[digit(of: scores[Int(index)], shift) + 1] += 1 }
+        for digit in 1..<256 { starts[digit] += starts[digit - 1] }
+        for index in from {
+            let digit = digit(of: scores[Int(index)], shift)
+            to[starts[digit]] = index
+            starts[digit] += 1
+        }
+        swap(&from, &to)
+    }
+    return indices
+}
+
+/// A byte of a number that is smaller for a larger score. Both zeros are equal.
+private func digit(of score: Float, _ shift: UInt32) -> Int {
+    let bits = (score + 0).bitPattern
+    let order = bits & 1 << 31 == 0 ? ~(bits | 1 << 31) : bits
+    return Int(order >> shift & 255)
+}
