@@ -48,6 +48,20 @@ static void log_others(void *context, int level, const char *format, va_list arg
     if (!is_quiet(context)) av_log_default_callback(context, level, format, arguments);
 }
 
+static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags) {
+    int status = avcodec_default_get_buffer2(context, frame, flags);
+    if (status == AVERROR(ENOMEM)) __atomic_fetch_add((int *)context->opaque, 1, __ATOMIC_RELAXED);
+    return status;
+}
+
+void lyra_av_count_refusals(AVCodecContext *context, int *refusals) {
+    context->opaque = refusals;
+    context->get_buffer2 = get_buffer;
+#if LIBAVCODEC_VERSION_MAJOR < 60
+    context->thread_safe_callbacks = 1; /* so that threads need not wait for each other to call it */
+#endif
+}
+
 int lyra_ffmpeg_load(char *reason, size_t capacity) {
     int first;
     int status = load_functions(libraries, sizeof libraries / sizeof *libraries, room, &first, reason, capacity);

@@ -33,6 +33,8 @@ LYRA_PROCEDURE(av_packet_free, (AVPacket **packet), (packet))
 LYRA_PROCEDURE(av_packet_unref, (AVPacket *packet), (packet))
 LYRA_FUNCTION(AVCodecContext *, avcodec_alloc_context3, (const AVCodec *codec), (codec), NULL)
 LYRA_FUNCTION(const AVCodec *, avcodec_find_decoder, (enum AVCodecID id), (id), NULL)
+LYRA_FUNCTION(int, avcodec_default_get_buffer2, (AVCodecContext *context, AVFrame *frame, int flags),
+              (context, frame, flags), AVERROR(ENOMEM))
 LYRA_PROCEDURE(avcodec_flush_buffers, (AVCodecContext *context), (context))
 LYRA_PROCEDURE(avcodec_free_context, (AVCodecContext **context), (context))
 LYRA_FUNCTION(const char *, avcodec_get_name, (enum AVCodecID id), (id), "unknown")

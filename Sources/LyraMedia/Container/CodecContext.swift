@@ -1,4 +1,5 @@
 import CFFmpeg
+import Glibc
 import LyraTensor
 
 /// A decoder of libavcodec: packets in, frames out.
@@ -20,6 +21,8 @@ final class CodecContext {
     private(set) var context: UnsafeMutablePointer<AVCodecContext>?
     private var isDraining = false
     private var failures = 0
+    /// Frames for which the decoder found no memory, as its threads count them.
+    private let refusals: UnsafeMutablePointer<Int32>
 
     /// - Parameters:
     ///   - parameters: What the container says about the track, or nil for a codec that needs no telling.
@@ -35,6 +38,11 @@ final class CodecContext {
                 .unsupported,
                 "\(name): the installed FFmpeg libraries cannot decode \(String(cString: avcodec_get_name(codec)))")
         }
+        guard let counter = malloc(MemoryLayout<Int32>.size) else {
+            throw LyraError(.memory, "\(name): no memory for a decoder")
+        }
+        refusals = counter.bindMemory(to: Int32.self, capacity: 1)
+        refusals.initialize(to: 0)
         context = avcodec_alloc_context3(decoder)
         guard let context else { throw LyraError(.memory, "\(name): no memory for a decoder") }
         context.pointee.log_level_offset = MediaLog.offset
@@ -44,6 +52,7 @@ final class CodecContext {
                 guard status >= 0 else { return status }
             }
             configure(&context.pointee)
+            lyra_av_count_refusals(context, refusals)
             return avcodec_open2(context, decoder, nil)
         }
         guard status >= 0 else {
@@ -53,19 +62,27 @@ final class CodecContext {
         }
     }
 
-    deinit { MediaLog.quiet { avcodec_free_context(&context) } }
+    deinit {
+        MediaLog.quiet { avcodec_free_context(&context) }
+        free(refusals)
+    }
+
+    /// Whether there was no memory for a frame, which most decoders report, and some pass over as if it were damaged.
+    private var isRefused: Bool { lyra_av_refusals(refusals) > 0 }
 
     /// Hands a packet in; nil says that none follows.
     /// - Returns: libavcodec's status: negative if the packet is damaged.
     func send(_ packet: UnsafeMutablePointer<AVPacket>?) -> Int32 {
         if packet == nil { isDraining = true }
-        return MediaLog.quiet { avcodec_send_packet(context, packet) }
+        let status = MediaLog.quiet { avcodec_send_packet(context, packet) }
+        return isRefused ? lyra_av_no_memory() : status
     }
 
     /// Asks for the next frame. Damaged packets are passed over.
     func receive(into frame: UnsafeMutablePointer<AVFrame>) -> Result {
         while true {
             let status = MediaLog.quiet { avcodec_receive_frame(context, frame) }
+            if isRefused { return .noMemory }
             if status >= 0 {
                 failures = 0
                 return .frame
@@ -82,6 +99,7 @@ final class CodecContext {
     func flush() {
         isDraining = false
         failures = 0
+        refusals.pointee = 0
         MediaLog.quiet { avcodec_flush_buffers(context) }
     }
 }

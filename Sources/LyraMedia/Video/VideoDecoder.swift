@@ -48,6 +48,10 @@ public final class VideoDecoder {
     private var hasPrevious = false
     /// The position in showing order of the frame decoded last, for files without times.
     private var framesDecoded = 0
+    /// Frames that came out since decoding began, from the key frame there on.
+    private var framesShown = 0
+    /// Which of them are missing though they were decoded twice.
+    private var damaged = 0
     /// Where decoding began last: the index of a key frame.
     private var start = 0
     /// Whether the container was told to go there, which it may have done inexactly.
@@ -177,7 +181,7 @@ public final class VideoDecoder {
         guard index.count > 0, let track = decoder.file.track(decoder.track) else {
             throw LyraError(.format, "\(name): the video track has no frames")
         }
-        index.finish()
+        try index.finish()
         let tick = av_q2d(track.pointee.time_base)
         let rate = track.pointee.avg_frame_rate
         let stated = rate.num > 0 && rate.den > 0 ? av_q2d(rate) : 0
@@ -226,7 +230,7 @@ public final class VideoDecoder {
             return last.image
         }
         if let key = keyFrame(before: target) { try begin(at: key) }
-        let image = try converted(frame(for: target))
+        let image = try converted(wholeFrame(for: target))
         lastGiven = (target, image)
         given += 1
         return image
@@ -269,6 +273,30 @@ public final class VideoDecoder {
     private static func time(of frame: Frame) -> Int64 {
         let time = frame.pointer.pointee.pts
         return time != lyra_av_no_time() ? time : frame.pointer.pointee.best_effort_timestamp
+    }
+
+    /// The same as `frame(for:)`; but where frames up to the target are missing, they are decoded once more: decoders that
+    /// find no memory for a frame leave it out, as they do with a damaged one, and what refers to it is then another.
+    ///
+    /// - Throws: `LyraError(.memory)` if they are missing again and there is no memory.
+    private func wholeFrame(for target: Int) throws -> Frame {
+        let frame = try frame(for: target)
+        guard missing(upTo: target) > damaged else { return frame }
+        try begin(at: start)
+        let again = try self.frame(for: target)
+        damaged = missing(upTo: target)
+        if damaged > 0 {
+            // What a decoder holds of some frames.
+            try GrowingBuffer<UInt8>().reserve(16 * width * height)
+        }
+        return again
+    }
+
+    /// Frames from where decoding began up to the target that did not come out.
+    private func missing(upTo target: Int) -> Int {
+        guard index.hasTimes, start <= target else { return 0 }
+        let isPast = hasCurrent && Self.time(of: current) > index.time(of: target)
+        return index.decoded(start...target) - (isPast ? framesShown - 1 : framesShown)
     }
 
     /// Decodes on until the target, or past it if it is missing.
@@ -319,6 +347,7 @@ public final class VideoDecoder {
         hasPrevious = hasCurrent
         hasCurrent = true
         framesDecoded += 1
+        if index.hasTimes, Self.time(of: current) >= index.time(of: start) { framesShown += 1 }
         return true
     }
 
@@ -332,18 +361,20 @@ public final class VideoDecoder {
             packet.dts = lyra_av_no_time()
         }
         // Only H.264 says reliably which frames no other frame needs.
-        guard let context = decoder.codec.context, index.hasTimes, context.pointee.codec_id == AV_CODEC_ID_H264 else {
-            return true
-        }
-        context.pointee.skip_frame = index.isMarked(packet.pts) ? AVDISCARD_DEFAULT : AVDISCARD_NONREF
-        return true
+        guard index.hasTimes, let track = decoder.file.track(decoder.track),
+            let packets = H264Packets(track.pointee.codecpar.pointee), !index.isMarked(packet.pts),
+            packets.isUnreferenced(packet)
+        else { return true }
+        index.leaveOut(packet.pts)
+        return false
     }
 
     /// Makes a key frame the next to be decoded.
     private func begin(at key: Int) throws {
         hasCurrent = false
         hasPrevious = false
-        framesDecoded = 0
+        (framesDecoded, framesShown, damaged) = (0, 0, 0)
+        index.leaveOutNone()
         start = key
         isSought = seeks && index.hasTimes
         if index.isJoined {

@@ -10,12 +10,13 @@ final class VideoIndex {
     /// Frames between here and a key frame from which on it is quicker to go there than to decode them.
     static let worthSeeking = 12
 
-    private struct Entry {
+    private struct Entry: BitwiseCopyable {
         var time: Int64
         /// Packets before it.
         var place: UInt32
         var isKey: Bool
         var isMarked = false
+        var isLeftOut = false
     }
 
     private struct Stretch {
@@ -43,8 +44,8 @@ final class VideoIndex {
     private static let leastJump = 10.0
     private static let leastJumpWithoutRestarts = 108_000.0
 
-    private let entries = GrowingTable<Entry>()
-    private let stretches = GrowingTable<Stretch>()
+    private let entries = GrowingBuffer<Entry>()
+    private let stretches = GrowingBuffer<Stretch>()
     private var counter: TimeCounter
     private var lastDecoded: Int64?
     private let ticksBack: Int64
@@ -99,16 +100,16 @@ final class VideoIndex {
 
     private func extend(to time: Int64, duration: Int64) {
         let index = stretches.count - 1
-        if time < stretches.values[index].first { stretches.values[index].first = time }
-        if time > stretches.values[index].last {
-            stretches.values[index].last = time
-            stretches.values[index].duration = duration
+        if time < stretches.elements[index].first { stretches.elements[index].first = time }
+        if time > stretches.elements[index].last {
+            stretches.elements[index].last = time
+            stretches.elements[index].duration = duration
         }
     }
 
     /// Frames that are decoded before a key frame are shown before it: an earlier time belongs to another recording.
     private func isJoint(_ time: Int64, decoded: Int64, isKey: Bool) -> Bool {
-        guard let stretch = stretches.values.last, let lastDecoded else { return false }
+        guard let stretch = stretches.elements.last, let lastDecoded else { return false }
         if isKey, time < stretch.last { return true }
         let (step, overflow) = decoded.subtractingReportingOverflow(lastDecoded)
         return overflow || step < -ticksBack || step > ticksJump
@@ -120,11 +121,11 @@ final class VideoIndex {
         span = joinStretches()
         if span == nil { hasTimes = false }
         guard hasTimes else { return }
-        for index in entries.values.indices {
-            let entry = entries.values[index]
-            entries.values[index].time = time(entry.time, ofPacket: Int(entry.place))
+        for index in entries.elements.indices {
+            let entry = entries.elements[index]
+            entries.elements[index].time = time(entry.time, ofPacket: Int(entry.place))
         }
-        guard let base = entries.values.baseAddress else { return }
+        guard let base = entries.elements.baseAddress else { return }
         qsort(base, entries.count, MemoryLayout<Entry>.stride) { left, right in
             guard let a = left?.load(as: Entry.self), let b = right?.load(as: Entry.self) else { return 0 }
             return (a.time, a.place) < (b.time, b.place) ? -1 : 1
@@ -133,27 +134,27 @@ final class VideoIndex {
 
     /// Sets the offsets. → ticks of all, nil if times are beyond all bounds or do not go on
     private func joinStretches() -> Int64? {
-        guard let first = stretches.values.first else { return nil }
+        guard let first = stretches.elements.first else { return nil }
         var end = first.first
-        for index in stretches.values.indices {
-            let stretch = stretches.values[index]
-            let next = index + 1 < stretches.count ? stretches.values[index + 1].firstPlace : entries.count
+        for index in stretches.elements.indices {
+            let stretch = stretches.elements[index]
+            let next = index + 1 < stretches.count ? stretches.elements[index + 1].firstPlace : entries.count
             guard let span = stretch.span(frames: next - stretch.firstPlace) else { return nil }
             let (offset, tooFar) = end.subtractingReportingOverflow(stretch.first)
             // A single frame without a duration must not share its time with the next.
             let (sum, overflow) = end.addingReportingOverflow(max(span, 1))
             guard !tooFar, !overflow else { return nil }
-            stretches.values[index].offset = offset
+            stretches.elements[index].offset = offset
             end = sum
         }
         let (span, overflow) = end.subtractingReportingOverflow(first.first)
         return overflow ? nil : span
     }
 
-    func time(of frame: Int) -> Int64 { entries.values[frame].time }
+    func time(of frame: Int) -> Int64 { entries.elements[frame].time }
 
     /// Frames' packets before that of a frame.
-    func place(of frame: Int) -> Int { Int(entries.values[frame].place) }
+    func place(of frame: Int) -> Int { Int(entries.elements[frame].place) }
 
     /// When a frame is shown whose packet has this time, as `TimeCounter` gives it.
     /// - Parameter place: Frames' packets before it.
@@ -161,9 +162,9 @@ final class VideoIndex {
         var (low, high) = (0, stretches.count)
         while low < high {
             let middle = (low + high) / 2
-            if stretches.values[middle].firstPlace <= place { low = middle + 1 } else { high = middle }
+            if stretches.elements[middle].firstPlace <= place { low = middle + 1 } else { high = middle }
         }
-        return low > 0 ? time &+ stretches.values[low - 1].offset : time
+        return low > 0 ? time &+ stretches.elements[low - 1].offset : time
     }
 
     /// The last frame at or before a time; 0 if all are later.
@@ -171,7 +172,7 @@ final class VideoIndex {
         var (low, high) = (0, entries.count)
         while low < high {
             let middle = (low + high) / 2
-            if entries.values[middle].time <= time { low = middle + 1 } else { high = middle }
+            if entries.elements[middle].time <= time { low = middle + 1 } else { high = middle }
         }
         return max(low - 1, 0)
     }
@@ -179,18 +180,32 @@ final class VideoIndex {
     /// The last key frame at or before a frame; 0 if there is none.
     func keyFrame(atOrBefore frame: Int) -> Int {
         var frame = frame
-        while frame > 0, !entries.values[frame].isKey { frame -= 1 }
+        while frame > 0, !entries.elements[frame].isKey { frame -= 1 }
         return frame
     }
 
     /// Marks the frames that are wanted, and no others.
     func mark(_ frames: [Int]) {
-        for frame in entries.values.indices { entries.values[frame].isMarked = false }
-        for frame in frames { entries.values[frame].isMarked = true }
+        for frame in entries.elements.indices { entries.elements[frame].isMarked = false }
+        for frame in frames { entries.elements[frame].isMarked = true }
+    }
+
+    /// Says that the frame of this time is not decoded.
+    func leaveOut(_ time: Int64) {
+        let frame = frame(at: time)
+        if entries[frame].time == time { entries[frame].isLeftOut = true }
+    }
+
+    /// Says that all frames are decoded.
+    func leaveOutNone() { for frame in 0..<entries.count { entries[frame].isLeftOut = false } }
+
+    /// Frames of a range that are decoded.
+    func decoded(_ frames: ClosedRange<Int>) -> Int {
+        entries.elements[frames].reduce(0) { $0 + ($1.isLeftOut ? 0 : 1) }
     }
 
     func isMarked(_ time: Int64) -> Bool {
         let frame = frame(at: time)
-        return entries.values[frame].time != time || entries.values[frame].isMarked
+        return entries.elements[frame].time != time || entries.elements[frame].isMarked
     }
 }
