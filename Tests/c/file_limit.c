@@ -2,7 +2,6 @@
  * be opened is not taken for one that is absent, and one that cannot be written leaves the older one as it was.
  * usage: file_limit MODEL STATE FILE…: STATE is a path to write; each FILE is a recording, a picture or a video. */
 #include "check.h"
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -55,7 +54,6 @@ static int ask_limited(int resource, rlim_t limit, const char *path, const char 
     pid_t child = fork();
     if (child == 0) {
         struct rlimit room = {limit, limit};
-        signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit then fails */
         alarm(SECONDS);
         setrlimit(resource, &room);
         *said = ask(path, file, state);

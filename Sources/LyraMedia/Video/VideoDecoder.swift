@@ -181,7 +181,7 @@ public final class VideoDecoder {
         guard index.count > 0, let track = decoder.file.track(decoder.track) else {
             throw LyraError(.format, "\(name): the video track has no frames")
         }
-        try index.finish()
+        index.finish()
         let tick = av_q2d(track.pointee.time_base)
         let rate = track.pointee.avg_frame_rate
         let stated = rate.num > 0 && rate.den > 0 ? av_q2d(rate) : 0
