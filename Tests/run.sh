@@ -96,6 +96,11 @@ test_fuzz() {
     count_lines fuzz "$logs/fuzz-tests.log" $?
 }
 
+test_inject() {
+    "$root/Tests/inject/run.sh" "$prefix" 2>&1 | tee "$logs/inject-tests.log"
+    count_lines inject "$logs/inject-tests.log" $?
+}
+
 # The Swift example, as a package that depends on this one, asks a tiny checkpoint about a recording.
 test_example() {
     local work=$root/.build/swift-example
@@ -165,6 +170,8 @@ wait "$modules"
 if [ -d "$prefix" ]; then
     echo "== Python and the command line"
     part python
+    echo "== Faults"
+    part inject
 fi
 echo "== Fuzzing"
 part fuzz
