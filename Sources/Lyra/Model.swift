@@ -5,6 +5,7 @@
 @_exported import enum LyraTensor.KeyValueType
 @_exported import enum LyraTensor.Precision
 @_exported import enum LyraTensor.SystemPath
+@_exported import func LyraTensor.requireMemory
 @_exported import func LyraTensor.withSystemPath
 @_exported import struct LyraTensor.LyraError
 

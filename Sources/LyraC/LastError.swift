@@ -52,9 +52,10 @@ func required<T>(_ pointer: T?, _ name: String) throws -> T {
 
 /// A caller's string; nil for null.
 ///
-/// - Throws: `LyraError.argument` if it is not UTF-8.
+/// - Throws: `LyraError.argument` if it is not UTF-8; `.memory`
 func text(_ pointer: UnsafePointer<CChar>?, _ name: String) throws -> String? {
     guard let pointer else { return nil }
+    try requireMemory(2 * strlen(pointer))
     guard let string = String(validatingCString: pointer) else { throw LyraError(.argument, "\(name) is not UTF-8") }
     return string
 }

@@ -127,7 +127,12 @@ private func keyValueType(_ type: lyra_kv_type) throws -> KeyValueType {
 @c @implementation public func lyra_set_system_prompt(
     _ session: OpaquePointer!, _ utf8: UnsafePointer<CChar>!, _ bytes: Int
 ) -> lyra_status {
-    with(session) { try $0.setSystemPrompt(String(decoding: textBytes(utf8, bytes), as: UTF8.self)) }
+    with(session) { session in
+        let text = try textBytes(utf8, bytes)
+        // Each byte that is not UTF-8 becomes the three of U+FFFD.
+        try requireMemory(4 * text.count)
+        try session.setSystemPrompt(String(decoding: text, as: UTF8.self))
+    }
 }
 
 @c @implementation public func lyra_set_speak(_ session: OpaquePointer!, _ speak: Int32) -> lyra_status {

@@ -116,3 +116,15 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         capacity = wanted
     }
 }
+
+/// Checks that there is room for a large allocation of Swift's, which ends the process where there is none.
+///
+/// The room is mapped and given back: the compiler removes a `malloc` whose memory is only freed.
+///
+/// - Throws: `LyraError.memory` if the system has no `bytes` bytes in one piece. Up to 64 KiB are not checked.
+public func requireMemory(_ bytes: Int) throws {
+    guard bytes > 1 << 16 else { return }
+    let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let memory, memory != MAP_FAILED else { throw LyraError(.memory, "no memory for \(bytes) bytes") }
+    munmap(memory, bytes)
+}

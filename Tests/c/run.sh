@@ -145,6 +145,15 @@ check_long() {
     done
 }
 
+# Texts that are made to cost more than they are worth.
+check_hostile() {
+    local name
+    for name in bigtext; do
+        try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" "${link[@]}"
+        run_checks "$name" "$work/$name" "$model" "$recording" "$other" "$work/states"
+    done
+}
+
 # A header of the past: without comments and the fields that came with the extractor, and each struct that begins with its
 # size without the last of those that are left.
 check_old_client() {
@@ -377,6 +386,7 @@ else
     check_library
     check_programs
     check_long
+    check_hostile
     check_old_client
     check_examples
     check_loading
