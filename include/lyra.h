@@ -266,7 +266,8 @@ lyra_status lyra_save(lyra_session *session, const char *path);
 /* Goes on with a conversation that lyra_save wrote, in place of this session's, which is left as it was after an error.
  * Options stay, but for the system prompt and kv_type, which are the file's. LYRA_E_FORMAT for a damaged file,
  * LYRA_E_UNSUPPORTED for another version's, LYRA_E_ARGUMENT for another model's, LYRA_E_MEMORY over a limit of this
- * session, LYRA_E_IO, LYRA_E_STATE while an answer is being made. */
+ * session, LYRA_E_IO, LYRA_E_STATE while an answer is being made, or if lyra_cancel or lyra_stop interrupts it. Messages name
+ * the file. A file that another process shortens meanwhile is LYRA_E_FORMAT. */
 lyra_status lyra_restore(lyra_session *session, const char *path);
 
 /* Replaces the system prompt. LYRA_E_STATE once a turn has ended, or steps have begun to compute it: reset first. */

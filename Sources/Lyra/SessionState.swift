@@ -46,34 +46,64 @@ extension Session {
         try file.commit()
     }
 
-    /// Goes on with a conversation that `save` wrote, in place of this session's. Options stay as they are, but for the
-    /// system prompt and the type of keys and values, which are the file's. After an error the session is as it was.
+    /// Replaces this session's conversation by one that `save` wrote. Options stay, but for the system prompt and the type of
+    /// keys and values, which come from the file. After an error the session is as it was.
     ///
-    /// - Throws: `LyraError.state` while an answer is being made, `.io`, `.format` for a damaged file, `.unsupported` for
-    ///   another version's, `.argument` for one of another model, `.memory` over a limit of this session.
+    /// - Throws: `LyraError.state` while an answer is being made, or if `control` interrupts the reading; `.io`; `.format` for
+    ///   a damaged file; `.unsupported` for another version; `.argument` for another model's state; `.memory` over a limit of
+    ///   this session. Each message names the file.
     public func restore(from path: String) throws {
         guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before restoring") }
-        let file = try Session.open(path)
-        let (header, body) = try Session.readHeader(file)
-        let decoder = model.checkpoint.decoder
-        try header.check(model, path: path)
+        obeyRequestWhileFed()
+        do {
+            let (header, caches, restored) = try interruptibly {
+                let file = try Session.open(path)
+                let state = try readState(file)
+                try Session.checkWhole(file)
+                return state
+            }
+            try adopt(header, caches: caches, options: restored)
+        } catch let error as LyraError {
+            throw Session.named(error, path)
+        }
+    }
+
+    /// Runs `body` so that a stop or cancel interrupts it, also if no turn is in progress.
+    private func interruptibly<R>(_ body: () throws -> R) throws -> R {
+        let hadTurn = control.current != .idle
+        control.begin()
+        defer { if !hadTurn { control.end() } }
+        return try control.interruption.during(body)
+    }
+
+    /// Reads the header and the caches, up to the checksum.
+    private func readState(_ file: ChecksummedInput) throws -> (StateHeader, [KeyValueCache], SessionOptions) {
+        let header = try readHeader(file)
         guard let type = KeyValueType(rawValue: header.keyValueType) else {
-            throw LyraError(.unsupported, "\(path): keys and values of type \(header.keyValueType) are not known")
+            throw LyraError(.format, "keys and values of type \(shown(header.keyValueType)) are not known")
         }
         var restored = options
         (restored.systemPrompt, restored.keyValueType) = (header.systemPrompt, type)
+        let decoder = model.checkpoint.decoder
         let caches = decoder.makeCaches(type: type)
-        try SessionLimits(restored, decoder).check(lengths: header.lengths)
-        var rest = body
+        // What the file cannot hold is damage; what this session has no room for is not.
+        var bytes = 0
         for (index, cache) in caches.enumerated() {
-            try cache.restore(rows: header.lengths[index], narrowPages: header.narrowPages[index]) { piece in
-                guard rest.count >= piece.count else { throw Session.damaged(path, "it ends too early") }
-                piece.copyMemory(from: UnsafeRawBufferPointer(rebasing: rest[..<(rest.startIndex + piece.count)]))
-                rest = UnsafeRawBufferPointer(rebasing: rest[(rest.startIndex + piece.count)...])
+            let (sum, overflow) = bytes.addingReportingOverflow(
+                try cache.pieceBytes(rows: header.lengths[index], narrowPages: header.narrowPages[index]))
+            bytes = overflow ? .max : sum
+        }
+        guard bytes == file.remaining else {
+            throw LyraError(
+                .format, "it has \(file.remaining) bytes of keys and values where its header means \(bytes)")
+        }
+        try SessionLimits(restored, decoder).check(lengths: header.lengths)
+        for (index, cache) in caches.enumerated() {
+            try cache.restore(rows: header.lengths[index], narrowPages: header.narrowPages[index]) {
+                try file.read(into: $0)
             }
         }
-        guard rest.isEmpty else { throw Session.damaged(path, "\(rest.count) bytes too many") }
-        try adopt(header, caches: caches, options: restored)
+        return (header, caches, restored)
     }
 
     private func adopt(_ header: StateHeader, caches: [KeyValueCache], options: SessionOptions) throws {
@@ -98,136 +128,67 @@ extension Session {
     }
 
     /// A state that is not there is a file that cannot be opened, not a part that the model lacks.
-    private static func open(_ path: String) throws -> MappedFile {
+    private static func open(_ path: String) throws -> ChecksummedInput {
         do {
-            return try MappedFile(path: path)
+            return try ChecksummedInput(path: path)
         } catch let error as LyraError where error.code == .missing {
             throw LyraError(.io, error.message)
         }
     }
 
-    private static func damaged(_ path: String, _ what: String) -> LyraError {
-        LyraError(.format, "\(path): this state file is damaged: \(what)")
+    /// The same error with the file's name, once.
+    private static func named(_ error: LyraError, _ path: String) -> LyraError {
+        let what =
+            error.message.hasPrefix(path + ": ") ? String(error.message.dropFirst(path.count + 2)) : error.message
+        return LyraError(
+            error.code, "\(path): " + (error.code == .format ? "not a saved session, or a damaged one: " : "") + what)
     }
 
-    /// Checks the frame and the checksum. → the header and the bytes after it
-    private static func readHeader(_ file: MappedFile) throws -> (StateHeader, UnsafeRawBufferPointer) {
-        let (path, bytes) = (file.path, file.bytes)
-        let fixed = magic.count + 12
-        guard bytes.count >= fixed + 4, bytes[..<magic.count].elementsEqual(magic) else {
-            throw LyraError(.format, "\(path): not a saved session")
+    /// Reads what stands before the keys and values, and checks it.
+    private func readHeader(_ file: ChecksummedInput) throws -> StateHeader {
+        let magic = (Session.magic.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
+        guard file.remaining >= Session.magic.count + 12, try file.read(UInt64.self) == magic else {
+            throw LyraError(.format, "it does not begin with LYRASTAT")
         }
-        let found = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: magic.count, as: UInt32.self))
-        guard found == version else {
-            throw LyraError(.unsupported, "\(path): a saved session of version \(found); this lyra reads \(version)")
+        let found = try file.read(UInt32.self)
+        guard found == Session.version else {
+            throw LyraError(.unsupported, "a saved session of version \(found); this lyra reads \(Session.version)")
         }
-        let size = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: magic.count + 4, as: UInt64.self))
-        guard size <= UInt64(min(headerLimit, bytes.count - fixed - 4)) else {
-            throw damaged(path, "its header claims \(size) bytes")
+        let size = try file.read(UInt64.self)
+        guard size <= UInt64(min(Session.headerLimit, file.remaining)) else {
+            throw LyraError(.format, "its header claims \(size) bytes")
         }
-        let content = UnsafeRawBufferPointer(rebasing: bytes[..<(bytes.count - 4)])
-        let stored = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: bytes.count - 4, as: UInt32.self))
-        guard CRC32.checksum(content) == stored else { throw damaged(path, "its checksum does not fit") }
-        let end = fixed + Int(size)
-        let header: StateHeader = try JSONFile.decode(
-            StateHeader.self, from: UnsafeRawBufferPointer(rebasing: content[fixed..<end]), source: path)
-        return (header, UnsafeRawBufferPointer(rebasing: content[end...]))
-    }
-}
-
-/// What a state file says before the caches.
-struct StateHeader: Codable {
-    /// What a turn changes, but for the caches.
-    struct Standing: Codable {
-        var nextPosition: Int32
-        var uncomputed: [Int32]
-        var answerEnded: Bool?
-        var adapter: Int?
-        var tokens: [Int32]
-        var random: UInt64
-
-        init(_ conversation: Conversation) {
-            nextPosition = conversation.nextPosition
-            uncomputed = conversation.uncomputed
-            answerEnded = conversation.answerEnded
-            adapter = conversation.adapter
-            tokens = Array(conversation.tokens.elements)
-            random = conversation.sampler.random.state
+        let storage = try FloatStorage(count: Int(size) / MemoryLayout<Float>.stride + 1)
+        let json = UnsafeMutableRawBufferPointer(start: storage.base, count: Int(size))
+        try file.read(into: json)
+        let limits = headerLimits(file)
+        let header = try withExtendedLifetime(storage) {
+            try StateHeader(json: UnsafeRawBufferPointer(json), source: file.path, limits)
         }
-
-        func conversation(_ caches: [KeyValueCache], _ sampler: Sampler) throws -> Conversation {
-            try Conversation(
-                caches: caches, nextPosition: nextPosition, uncomputed: uncomputed, answerEnded: answerEnded,
-                adapter: adapter, tokens: GrowingBuffer(copying: tokens), sampler: sampler)
-        }
-    }
-
-    var fingerprint: String
-    var keyValueType: String
-    var systemPrompt: String
-    /// Rows of each layer's cache.
-    var lengths: [Int]
-    /// Pages of each cache that hold its type; the rest holds floats.
-    var narrowPages: [Int]
-    var now: Standing
-    /// The turn that was being fed, and how all stood before it.
-    var turn: Turn.Rest?
-    var promptTokens: Int
-    var media: [MediaSpan]
-    var lengthsBefore: [Int]
-    var before: Standing
-
-    init(_ session: Session, rest: Turn.Rest) {
-        let conversation = session.conversation
-        fingerprint = session.model.checkpoint.fingerprint
-        keyValueType = session.options.keyValueType.rawValue
-        systemPrompt = session.systemPrompt
-        lengths = conversation.caches.map(\.rows)
-        narrowPages = conversation.caches.map(\.narrowPages)
-        now = Standing(conversation)
-        turn = rest.wasFed ? rest : nil
-        promptTokens = session.intake.promptTokens
-        media = rest.wasFed ? Array(session.intake.media.elements) : session.media
-        lengthsBefore = session.beforeTurn?.lengths ?? lengths
-        before = Standing(session.beforeTurn?.rest ?? conversation)
-    }
-
-    /// Whether the media lie in a prompt that can be; sums of these numbers cannot overflow then.
-    private var hasSoundMedia: Bool {
-        let places = 0...Int(Int32.max) / 2
-        guard places.contains(promptTokens), media.count <= places.upperBound else { return false }
-        var sum = 0
-        for span in media {
-            let numbers = [span.first, span.tokens, span.time, span.height, span.width]
-            guard numbers.allSatisfy(places.contains), span.start.isFinite, span.seconds.isFinite else { return false }
-            sum += span.tokens
-            guard places.contains(sum) else { return false }
-        }
-        return turn == nil || sum <= promptTokens
-    }
-
-    /// - Throws: `LyraError.argument` for another model's, `.format` for numbers that cannot be.
-    func check(_ model: Model, path: String) throws {
         let checkpoint = model.checkpoint
-        guard fingerprint == checkpoint.fingerprint else {
+        guard header.fingerprint == checkpoint.fingerprint else {
+            try Session.checkWhole(file)
             throw LyraError(
                 .argument,
-                "\(path): saved with another model (its fingerprint is \(fingerprint.prefix(16)), this model's "
+                "saved with another model (its fingerprint is \(shown(header.fingerprint, limit: 16)), this model's "
                     + "\(checkpoint.fingerprint))")
         }
-        let vocabulary = Int32(clamping: checkpoint.configuration.language.vocabularySize)
-        let layers = checkpoint.decoder.layerCount
-        let isSound =
-            lengths.count == layers && lengthsBefore.count == layers && narrowPages.count == layers
-            && lengths.allSatisfy { (0...Int(Int32.max)).contains($0) }
-            && zip(lengthsBefore, lengths).allSatisfy { 0 <= $0 && $0 <= $1 }
-            && [now, before].allSatisfy { standing in
-                standing.nextPosition >= 0 && standing.nextPosition <= Int32.max / 2
-                    && standing.adapter.map { checkpoint.adapters.indices.contains($0) } ?? true
-                    && (standing.tokens + standing.uncomputed).allSatisfy { (0..<vocabulary).contains($0) }
-            }
-        guard isSound, hasSoundMedia else {
-            throw LyraError(.format, "\(path): this state file is damaged: its numbers cannot be")
-        }
+        try header.check(checkpoint)
+        return header
+    }
+
+    /// - Throws: `LyraError.format` if the checksum differs.
+    private static func checkWhole(_ file: ChecksummedInput) throws {
+        guard try file.finish() else { throw LyraError(.format, "its checksum does not fit") }
+    }
+
+    /// What a header may list, given the keys and values that `file` still has.
+    private func headerLimits(_ file: ChecksummedInput) -> StateHeader.Limits {
+        let language = model.checkpoint.configuration.language
+        // Of the smallest type: a byte for each element of a key and a value.
+        let rowBytes = max(2 * language.kvHeads * language.headDim, 1)
+        return StateHeader.Limits(
+            layers: model.checkpoint.decoder.layerCount, rowsOfFile: file.remaining / rowBytes,
+            rowsOfSession: options.maxContextTokens ?? Int(Int32.max))
     }
 }

@@ -97,7 +97,7 @@ struct Turn {
 
 extension Turn {
     /// What a state file keeps of a turn that was prefilled as far as it was fed.
-    struct Rest: Codable {
+    struct Rest: Encodable {
         var isAfterSpeech: Bool
         var wasFed: Bool
     }

@@ -101,11 +101,22 @@ public struct JSONScanner {
     public mutating func integer() throws -> Int {
         let negative = try peek() == UInt8(ascii: "-")
         if negative { position += 1 }
+        guard let value = Int(exactly: try digits()) else { throw error("the number is too large") }
+        return negative ? -value : value
+    }
+
+    /// Reads an integer of 0 or more without fraction or exponent.
+    public mutating func unsignedInteger() throws -> UInt64 {
+        _ = try peek()
+        return try digits()
+    }
+
+    private mutating func digits() throws -> UInt64 {
         let start = position
-        var value = 0
+        var value: UInt64 = 0
         while position < bytes.count, (0x30...0x39).contains(bytes[position]) {
             let (product, overflow) = value.multipliedReportingOverflow(by: 10)
-            let (sum, carry) = product.addingReportingOverflow(Int(bytes[position] - 0x30))
+            let (sum, carry) = product.addingReportingOverflow(UInt64(bytes[position] - 0x30))
             guard !overflow, !carry else { throw error("the number is too large") }
             value = sum
             position += 1
@@ -114,7 +125,7 @@ public struct JSONScanner {
         if position < bytes.count, [0x2E, 0x45, 0x65].contains(bytes[position]) {
             throw error("expected a whole number")
         }
-        return negative ? -value : value
+        return value
     }
 
     /// Reads `true` or `false`.

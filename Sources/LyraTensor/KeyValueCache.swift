@@ -305,22 +305,42 @@ extension KeyValueCache {
         }
     }
 
+    /// Bytes that `forEachPiece` passes for `count` rows whose first `narrow` pages are stored in the cache's type.
+    ///
+    /// - Throws: `LyraError.format` for counts that cannot be.
+    public func pieceBytes(rows count: Int, narrowPages narrow: Int) throws -> Int {
+        try check(rows: count, narrowPages: narrow)
+        func bytes(_ rows: Int, _ type: KeyValueType) -> Int {
+            // A page's bytes are a multiple of its rows.
+            let page = Self.pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type)
+            return Self.product(Self.product(2, rows), page / Self.pageRows)
+        }
+        let narrowRows = min(count, Self.product(narrow, Self.pageRows))
+        let (sum, overflow) = bytes(narrowRows, type).addingReportingOverflow(bytes(count - narrowRows, .float32))
+        return overflow ? Int.max : sum
+    }
+
+    private func check(rows count: Int, narrowPages narrow: Int) throws {
+        let most = count / Self.pageRows + (count % Self.pageRows == 0 ? 0 : 1)
+        guard count >= 0, 0...(type == .float32 ? 0 : most) ~= narrow else {
+            throw LyraError(.format, "a cache cannot have \(count) rows with \(narrow) pages of \(type.rawValue)")
+        }
+    }
+
     /// Becomes what `forEachPiece` showed of a cache of the same heads and type: `fill` writes each piece, in the same
     /// sizes and order. Memory is taken page by page, so that a count that is a lie ends where the bytes do.
     ///
     /// - Parameter narrow: that cache's `narrowPages`
-    /// - Throws: `LyraError.argument` for counts that cannot be, `LyraError.memory`, and what `fill` throws; the cache is
+    /// - Throws: `LyraError.format` for counts that cannot be, `LyraError.memory`, and what `fill` throws; the cache is
     ///   empty then.
     public func restore(
         rows count: Int, narrowPages narrow: Int, _ fill: (UnsafeMutableRawBufferPointer) throws -> Void
     ) throws {
         truncate(to: 0)
-        let most = count / Self.pageRows + (count % Self.pageRows == 0 ? 0 : 1)
-        guard count >= 0, (0...(type == .float32 ? 0 : most)).contains(narrow) else {
-            throw LyraError(.argument, "a cache cannot have \(count) rows with \(narrow) pages of \(type.rawValue)")
-        }
+        try check(rows: count, narrowPages: narrow)
         do {
             while rows < count {
+                try Interruption.check()
                 let page = keyPages.count
                 if page < narrow { narrowPages = page + 1 }
                 try addPage(pageType(page))

@@ -208,9 +208,21 @@ import Testing
         }
         let cache = try filled(300, type)
         for (rows, pages) in [(-1, 0), (10, -1), (10, 2), (.min, 0), (1, .max)] {
-            #expect(throws: LyraError.self) { try cache.restore(rows: rows, narrowPages: pages) { _ in } }
-            #expect(cache.rows == 0 && cache.byteCount == 0)
+            let error = #expect(throws: LyraError.self) { try cache.restore(rows: rows, narrowPages: pages) { _ in } }
+            #expect(error?.code == .format && cache.rows == 0 && cache.byteCount == 0)
+            #expect(throws: LyraError.self) { try cache.pieceBytes(rows: rows, narrowPages: pages) }
         }
+    }
+
+    @Test(arguments: KeyValueType.allCases) func theBytesOfAllPiecesAreKnownBeforehand(_ type: KeyValueType) throws {
+        for (rows, wide) in [(0, 0), (1, 1), (255, 255), (256, 256), (700, 0), (900, 300)] {
+            let cache = try filled(rows, type, wideRows: wide)
+            var bytes = 0
+            try cache.forEachPiece { bytes += $0.count }
+            #expect(try cache.pieceBytes(rows: rows, narrowPages: cache.narrowPages) == bytes)
+        }
+        let cache = KeyValueCache(kvHeads: 2, headDim: 5, type: type)
+        #expect(try cache.pieceBytes(rows: .max, narrowPages: 0) == .max)
     }
 
     /// A count beyond what there is costs no more memory than what there is.

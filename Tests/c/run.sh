@@ -145,10 +145,10 @@ check_long() {
     done
 }
 
-# Texts that are made to cost more than they are worth.
+# Files and texts that are made to cost more than they are worth.
 check_hostile() {
     local name
-    for name in bigtext; do
+    for name in states bigtext; do
         try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" "${link[@]}"
         run_checks "$name" "$work/$name" "$model" "$recording" "$other" "$work/states"
     done

@@ -1,0 +1,275 @@
+import LyraModel
+import LyraTensor
+
+/// What a state file says before the caches.
+struct StateHeader: Encodable {
+    /// What a turn changes, but for the caches.
+    struct Standing: Encodable {
+        var nextPosition: Int32 = 0
+        var uncomputed: [Int32] = []
+        var answerEnded: Bool?
+        var adapter: Int?
+        var tokens: [Int32] = []
+        var random: UInt64 = 0
+
+        func conversation(_ caches: [KeyValueCache], _ sampler: Sampler) -> Conversation {
+            Conversation(
+                caches: caches, nextPosition: nextPosition, uncomputed: uncomputed, answerEnded: answerEnded,
+                adapter: adapter, tokens: tokens, sampler: sampler)
+        }
+    }
+
+    var fingerprint = ""
+    var keyValueType = ""
+    var systemPrompt = ""
+    /// Rows of each layer's cache.
+    var lengths: [Int] = []
+    /// Pages of each cache that hold its type; the rest holds floats.
+    var narrowPages: [Int] = []
+    var now = Standing()
+    /// The turn that was being fed, and how all stood before it.
+    var turn: Turn.Rest?
+    var promptTokens = 0
+    var media: [MediaSpan] = []
+    var lengthsBefore: [Int] = []
+    var before = Standing()
+}
+
+extension StateHeader.Standing {
+    init(_ conversation: Conversation) {
+        nextPosition = conversation.nextPosition
+        uncomputed = conversation.uncomputed
+        answerEnded = conversation.answerEnded
+        adapter = conversation.adapter
+        tokens = conversation.tokens
+        random = conversation.sampler.random.state
+    }
+}
+
+extension StateHeader {
+    init(_ session: Session, rest: Turn.Rest) {
+        let conversation = session.conversation
+        fingerprint = session.model.checkpoint.fingerprint
+        keyValueType = session.options.keyValueType.rawValue
+        systemPrompt = session.systemPrompt
+        lengths = conversation.caches.map(\.rows)
+        narrowPages = conversation.caches.map(\.narrowPages)
+        now = Standing(conversation)
+        turn = rest.wasFed ? rest : nil
+        promptTokens = session.intake.promptTokens
+        media = rest.wasFed ? session.intake.media : session.media
+        lengthsBefore = session.beforeTurn?.lengths ?? lengths
+        before = Standing(session.beforeTurn?.rest ?? conversation)
+    }
+}
+
+// MARK: - Checking
+
+extension StateHeader {
+    /// Tokens that the last answer leaves to be computed: the newest, or the template's end of a turn.
+    static let mostUncomputed = 16
+
+    /// The most text tokens of a conversation of `rows` rows: the last token of an answer counts again in the turn after it.
+    static func mostTokens(rows: Int) -> Int { 2 * min(rows, Int(Int32.max)) + mostUncomputed }
+
+    /// Checks numbers against each other and the model that saved them; sums of them cannot overflow then.
+    ///
+    /// - Throws: `LyraError.format` for numbers that cannot be.
+    func check(_ checkpoint: Checkpoint) throws {
+        let layers = checkpoint.decoder.layerCount
+        guard lengths.count == layers, lengthsBefore.count == layers, narrowPages.count == layers,
+            lengths.allSatisfy({ 0...Int(Int32.max) ~= $0 }),
+            zip(lengthsBefore, lengths).allSatisfy({ 0 <= $0 && $0 <= $1 }),
+            isSound(now, rows: lengths.first ?? 0, checkpoint),
+            isSound(before, rows: lengthsBefore.first ?? 0, checkpoint), hasSoundMedia
+        else {
+            throw LyraError(.format, "its numbers cannot be")
+        }
+    }
+
+    private func isSound(_ standing: Standing, rows: Int, _ checkpoint: Checkpoint) -> Bool {
+        let vocabulary = 0..<Int32(clamping: checkpoint.configuration.language.vocabularySize)
+        // Each row stands at the position after the one before it, or at one that a grid shares with others.
+        return 0...rows ~= Int(standing.nextPosition) && standing.nextPosition <= Int32.max / 2
+            && standing.adapter.map { checkpoint.adapters.indices.contains($0) } ?? true
+            && standing.uncomputed.count <= Self.mostUncomputed
+            && standing.tokens.count <= Self.mostTokens(rows: rows)
+            && standing.uncomputed.allSatisfy(vocabulary.contains) && standing.tokens.allSatisfy(vocabulary.contains)
+    }
+
+    /// Whether the caches have the rows of all media.
+    private var hasSoundMedia: Bool {
+        let places = 0...Int(Int32.max) / 2
+        guard places.contains(promptTokens), turn == nil || promptTokens <= lengths.first ?? 0 else { return false }
+        var sum = 0
+        for span in media {
+            let numbers = [span.first, span.tokens, span.time, span.height, span.width]
+            guard numbers.allSatisfy(places.contains), span.tokens > 0, span.start.isFinite, span.seconds.isFinite
+            else {
+                return false
+            }
+            sum += span.tokens
+            guard sum <= lengths.first ?? 0 else { return false }
+        }
+        return turn == nil || sum <= promptTokens
+    }
+}
+
+// MARK: - Reading
+
+extension StateHeader {
+    /// Numbers that a header may hold, so that none is read in vain.
+    struct Limits {
+        let layers: Int
+        /// Rows of the first layer that the file has bytes for, and that the session has room for.
+        let rowsOfFile: Int
+        let rowsOfSession: Int
+
+        var rows: Int { min(rowsOfFile, rowsOfSession) }
+    }
+
+    /// Reads a header. Each list ends at its limit, so that a hostile header costs little more than its own bytes.
+    ///
+    /// - Throws: `LyraError.format` if `json` is not a header, or lists more than the file can contain; `.memory` if it lists
+    ///   more than the session may hold.
+    init(json: UnsafeRawBufferPointer, source: String, _ limits: Limits) throws {
+        // Copies of the system prompt while it is read.
+        try requireMemory(4 * json.count)
+        var missing: Set = [
+            "fingerprint", "keyValueType", "systemPrompt", "lengths", "narrowPages", "now", "promptTokens", "media",
+            "lengthsBefore", "before",
+        ]
+        try JSONScanner.read(json, source: source) { scanner in
+            try scanner.object { scanner, bytes in
+                let key = String(decoding: bytes, as: UTF8.self)
+                let isFirst = missing.remove(key) != nil
+                guard try read(key, &scanner, limits) == isFirst else {
+                    throw scanner.error("the key \(shown(key)) occurs twice")
+                }
+            }
+            if let key = missing.min() { throw scanner.error("the key \(key) is missing") }
+        }
+    }
+
+    /// Reads the value of one key. → whether it is a required key
+    private mutating func read(_ key: String, _ scanner: inout JSONScanner, _ limits: Limits) throws -> Bool {
+        switch key {
+        case "fingerprint": fingerprint = try scanner.text(limit: 256)
+        case "keyValueType": keyValueType = try scanner.text(limit: 256)
+        case "systemPrompt": systemPrompt = try scanner.text(limit: OptionRange.textBytes.upperBound)
+        case "lengths": lengths = try scanner.list(limits.layers) { try $0.integer() }
+        case "narrowPages": narrowPages = try scanner.list(limits.layers) { try $0.integer() }
+        case "lengthsBefore": lengthsBefore = try scanner.list(limits.layers) { try $0.integer() }
+        case "now": now = try Standing(&scanner, limits)
+        case "before": before = try Standing(&scanner, limits)
+        case "promptTokens": promptTokens = try scanner.integer()
+        case "media": media = try scanner.list(of: limits, limits.rows) { try MediaSpan(&$0) }
+        case "turn":
+            turn = try scanner.null() ? nil : Turn.Rest(&scanner)
+            return false
+        default:
+            try scanner.skip()
+            return false
+        }
+        return true
+    }
+}
+
+extension StateHeader.Standing {
+    fileprivate init(_ scanner: inout JSONScanner, _ limits: StateHeader.Limits) throws {
+        try scanner.object { scanner, key in
+            switch String(decoding: key, as: UTF8.self) {
+            case "nextPosition": nextPosition = try scanner.whole()
+            case "uncomputed":
+                uncomputed = try scanner.list(StateHeader.mostUncomputed) { try $0.whole() }
+            case "answerEnded": answerEnded = try scanner.null() ? nil : scanner.boolean()
+            case "adapter": adapter = try scanner.null() ? nil : scanner.whole()
+            case "tokens":
+                tokens = try scanner.list(of: limits, StateHeader.mostTokens(rows: limits.rows)) { try $0.whole() }
+            case "random": random = try scanner.unsignedInteger()
+            default: try scanner.skip()
+            }
+        }
+    }
+}
+
+extension Turn.Rest {
+    fileprivate init(_ scanner: inout JSONScanner) throws {
+        (isAfterSpeech, wasFed) = (false, false)
+        try scanner.object { scanner, key in
+            switch String(decoding: key, as: UTF8.self) {
+            case "isAfterSpeech": isAfterSpeech = try scanner.boolean()
+            case "wasFed": wasFed = try scanner.boolean()
+            default: try scanner.skip()
+            }
+        }
+    }
+}
+
+extension MediaSpan {
+    fileprivate init(_ scanner: inout JSONScanner) throws {
+        self.init(kind: .speech, first: 0, tokens: 0, time: 0, height: 0, width: 0, start: 0, seconds: 0)
+        try scanner.object { scanner, key in
+            switch String(decoding: key, as: UTF8.self) {
+            case "kind":
+                guard let kind = MediaKind(rawValue: try scanner.whole()) else {
+                    throw scanner.error("no kind of media")
+                }
+                self.kind = kind
+            case "first": first = try scanner.whole()
+            case "tokens": tokens = try scanner.whole()
+            case "time": time = try scanner.whole()
+            case "height": height = try scanner.whole()
+            case "width": width = try scanner.whole()
+            case "start": start = try scanner.real()
+            case "seconds": seconds = try scanner.real()
+            default: try scanner.skip()
+            }
+        }
+    }
+}
+
+extension JSONScanner {
+    fileprivate mutating func whole<Number: FixedWidthInteger>() throws -> Number {
+        guard let value = Number(exactly: try integer()) else { throw error("the number is too large") }
+        return value
+    }
+
+    fileprivate mutating func real() throws -> Double {
+        let value = try number()
+        guard value.isFinite else { throw error("the number is too large") }
+        return value
+    }
+
+    fileprivate mutating func list<Element>(
+        _ limit: Int, _ element: (inout JSONScanner) throws -> Element
+    ) throws -> [Element] {
+        var list: [Element] = []
+        try array { scanner in
+            guard list.count < limit else { throw scanner.error("a list is longer than \(limit)") }
+            list.append(try element(&scanner))
+        }
+        return list
+    }
+
+    /// A list that grows with the conversation.
+    fileprivate mutating func list<Element>(
+        of limits: StateHeader.Limits, _ limit: Int, _ element: (inout JSONScanner) throws -> Element
+    ) throws -> [Element] {
+        var list: [Element] = []
+        try array { scanner in
+            guard list.count < limit else {
+                guard limits.rowsOfSession < limits.rowsOfFile else {
+                    throw scanner.error("a list is longer than the \(limit) that the file has keys and values for")
+                }
+                throw LyraError(
+                    .memory, scanner.error("the conversation has more tokens than the session's limit").message)
+            }
+            if list.count == list.capacity {
+                try requireMemory(2 * (list.count + 1) * MemoryLayout<Element>.stride)
+            }
+            list.append(try element(&scanner))
+        }
+        return list
+    }
+}

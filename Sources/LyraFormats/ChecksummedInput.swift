@@ -1,0 +1,82 @@
+import Glibc
+import LyraTensor
+
+/// Reads a file that `ChecksummedOutput` wrote, front to back. The file is read, not mapped: if another process shortens it
+/// meanwhile, reading fails with an error instead of a SIGBUS.
+public final class ChecksummedInput {
+    public let path: String
+    /// Bytes between the read position and the checksum.
+    public private(set) var remaining: Int
+    private let descriptor: Int32
+    private var offset = 0
+    private var checksum = CRC32()
+
+    private static let checksumBytes = 4
+    /// Bytes that `finish` reads at once.
+    private static let skippedBytes = 1 << 16
+
+    /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or is not a regular file; `.format` when
+    ///   it has no room for a checksum; `.argument` for an empty path or one with a zero byte.
+    public init(path: String) throws {
+        let (descriptor, size, _) = try FileSystem.openForReading(path)
+        self.path = path
+        self.descriptor = descriptor
+        remaining = size - Self.checksumBytes
+        guard remaining >= 0 else { throw LyraError(.format, "\(path): \(size) bytes, too few for such a file") }
+    }
+
+    deinit { close(descriptor) }
+
+    /// Fills `buffer` with the next bytes.
+    ///
+    /// - Throws: `.format` if fewer bytes are left, or the file has been shortened since it was opened; `.io`.
+    public func read(into buffer: UnsafeMutableRawBufferPointer) throws {
+        guard buffer.count <= remaining else {
+            throw LyraError(
+                .format,
+                "\(path): it ends too early: \(buffer.count) bytes are needed at byte \(offset), but \(remaining) are left"
+            )
+        }
+        try fill(buffer)
+        remaining -= buffer.count
+        checksum.update(UnsafeRawBufferPointer(buffer))
+    }
+
+    /// Reads a little-endian integer.
+    ///
+    /// - Throws: As `read(into:)`.
+    public func read<T: FixedWidthInteger>(_ type: T.Type = T.self) throws -> T {
+        var number = T.zero
+        try withUnsafeMutableBytes(of: &number) { try read(into: $0) }
+        return T(littleEndian: number)
+    }
+
+    /// Reads the rest of the file and the checksum. → whether the checksum matches the bytes before it
+    ///
+    /// - Throws: As `read(into:)`; `.state` if the work is interrupted.
+    public func finish() throws -> Bool {
+        let buffer = try FloatStorage(count: Self.skippedBytes / MemoryLayout<Float>.stride)
+        while remaining > 0 {
+            try Interruption.check()
+            try read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: min(remaining, Self.skippedBytes)))
+        }
+        let found = checksum.value
+        var stored: UInt32 = 0
+        try withUnsafeMutableBytes(of: &stored) { try fill($0) }
+        return UInt32(littleEndian: stored) == found
+    }
+
+    private func fill(_ buffer: UnsafeMutableRawBufferPointer) throws {
+        var filled = 0
+        while filled < buffer.count {
+            let got = pread(descriptor, buffer.baseAddress.map { $0 + filled }, buffer.count - filled, offset)
+            if got < 0 && errno == EINTR { continue }
+            guard got >= 0 else { throw LyraError(.io, "\(path): cannot read at byte \(offset): \(systemMessage())") }
+            guard got > 0 else {
+                throw LyraError(.format, "\(path): it was shortened to \(offset) bytes while it was read")
+            }
+            filled += got
+            offset += got
+        }
+    }
+}
