@@ -17,8 +17,16 @@ struct MakeTinyCommand: ParsableCommand {
     @Option(help: "The size: a few MB, or the published ones of 7.1 GB and 20 GB.")
     var preset = PresetName.tiny
 
+    @Option(help: ArgumentHelp("The most layers of each network; the widths stay.", valueName: "n"))
+    var layers: Int?
+
+    func validate() throws {
+        if let layers, layers < 1 { throw ValidationError("--layers is \(layers); it can be 1 or more") }
+    }
+
     func run() throws {
-        try CheckpointWriter(directory: directory, preset: preset.preset, seed: seed.value).write()
+        let sizes = layers.map { preset.preset.limited(toLayers: $0) } ?? preset.preset
+        try CheckpointWriter(directory: directory, preset: sizes, seed: seed.value).write()
         printError("wrote \(directory); its weights are random")
     }
 }

@@ -53,6 +53,17 @@ public struct ModelPreset: Sendable {
 
     public static let all = [tiny, mini, base]
 
+    /// The same widths with at most `most` layers in each network but the vocoder.
+    public func limited(toLayers most: Int) -> ModelPreset {
+        var limited = self
+        limited.language.layers = min(language.layers, most)
+        limited.whisper.layers = min(whisper.layers, most)
+        limited.vision.layers = min(vision.layers, most)
+        limited.sound?.layers = min(sound?.layers ?? most, most)
+        limited.generator.layers = min(generator.layers, most)
+        return limited
+    }
+
     var configuration: LyraConfiguration {
         LyraConfiguration(
             language: language, speechTower: "model_zoo/audio/whisper", visionTower: "model_zoo/vision/Qwen2VL_ViT",

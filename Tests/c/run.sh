@@ -154,6 +154,21 @@ check_hostile() {
     done
 }
 
+# The mini preset's widths: what is cancelled is as long as there, layer by layer. Also on a processor that OpenBLAS takes for
+# an old one.
+check_cancel() {
+    local wide=$work/wide-model make=(ffmpeg -v error -nostdin -y)
+    "$prefix/bin/lyra" make-tiny "$wide" --preset mini --layers 1 > "$log" 2>&1 &&
+        "${make[@]}" -f lavfi -i "testsrc=duration=1:size=4000x3000:rate=1,noise=alls=100" -frames:v 1 "$work/large.png" \
+            >> "$log" 2>&1
+    result $? "a model of the mini preset's widths and a large picture are made"
+    try "cancel.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/cancel.c" -o "$work/cancel" "${link[@]}"
+    run_checks cancel "$work/cancel" "$wide" "$recording" "$work/large.png" "$work/large.state" 3 0.8
+    run_checks "cancel, Prescott" env OPENBLAS_CORETYPE=Prescott "$work/cancel" "$wide" "$recording" "$work/large.png" \
+        "$work/large.state" 3 0.8
+    rm -r "$wide"
+}
+
 # A header of the past: without comments and the fields that came with the extractor, and each struct that begins with its
 # size without the last of those that are left.
 check_old_client() {
@@ -387,6 +402,7 @@ else
     check_programs
     check_long
     check_hostile
+    check_cancel
     check_old_client
     check_examples
     check_loading

@@ -165,7 +165,7 @@ def test_wrong_usage_of_generate_is_64(arguments):
     [
         ("generate", "--prompt", "x"), ("generate", *model_of("a")), ("inspect",), ("make-tiny",), ("no-such-command",),
         ("bench", "--preset", "huge"), ("bench", "--dtype", "f8"), ("bench", "--repetitions", "0"),
-        ("make-tiny", "x", "--preset", "huge"), ("make-tiny", "x", "--seed", "x"),
+        ("make-tiny", "x", "--preset", "huge"), ("make-tiny", "x", "--seed", "x"), ("make-tiny", "x", "--layers", "0"),
     ],
     ids=lambda arguments: " ".join(map(str, arguments[:3])))
 def test_wrong_usage_of_a_command_is_64(arguments, tmp_path):

@@ -1,5 +1,6 @@
 """What `make-tiny` writes."""
 
+import json
 import os
 import resource
 
@@ -35,6 +36,19 @@ def test_the_seed_that_is_not_given_is_1(tiny, tmp_path):
 def test_it_is_small_and_takes_an_empty_directory(tmp_path):
     made = make(tmp_path)
     assert sum(map(len, made.values())) < 16e6
+
+
+def test_layers_limits_every_network_and_keeps_the_widths(tiny, tmp_path):
+    def configuration(made):
+        return json.loads(made["config.json"])
+
+    whole, one = contents(tiny), make(tmp_path / "one", "--layers", "1")
+    assert configuration(whole)["num_hidden_layers"] > 1
+    assert configuration(one) == configuration(whole) | {
+        "num_hidden_layers": 1, "ctc_decoder_config": configuration(one)["ctc_decoder_config"]}
+    assert configuration(one)["ctc_decoder_config"].startswith("(1,")
+    assert make(tmp_path / "many", "--layers", "100") == whole
+    answer("--model", tmp_path / "one", "--prompt", "Hello!", "--max-tokens", "2")
 
 
 def test_a_directory_that_is_not_empty_is_refused_and_left_alone(tmp_path):
