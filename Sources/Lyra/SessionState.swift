@@ -161,18 +161,18 @@ extension Session {
         let storage = try FloatStorage(count: Int(size) / MemoryLayout<Float>.stride + 1)
         let json = UnsafeMutableRawBufferPointer(start: storage.base, count: Int(size))
         try file.read(into: json)
+        defer { withExtendedLifetime(storage) {} }
+        let text = UnsafeRawBufferPointer(json), checkpoint = model.checkpoint
         let limits = headerLimits(file)
-        let header = try withExtendedLifetime(storage) {
-            try StateHeader(json: UnsafeRawBufferPointer(json), source: file.path, limits)
-        }
-        let checkpoint = model.checkpoint
-        guard header.fingerprint == checkpoint.fingerprint else {
+        let fingerprint = try StateHeader.fingerprint(json: text, source: file.path)
+        guard fingerprint == checkpoint.fingerprint else {
             try Session.checkWhole(file)
             throw LyraError(
                 .argument,
-                "saved with another model (its fingerprint is \(shown(header.fingerprint, limit: 16)), this model's "
+                "saved with another model (its fingerprint is \(shown(fingerprint, limit: 16)), this model's "
                     + "\(checkpoint.fingerprint))")
         }
+        let header = try StateHeader(json: text, source: file.path, limits)
         try header.check(checkpoint)
         return header
     }

@@ -128,6 +128,19 @@ extension StateHeader {
         var rows: Int { min(rowsOfFile, rowsOfSession) }
     }
 
+    /// Reads the fingerprint of the model that saved the state, before anything else is taken for that model's.
+    static func fingerprint(json: UnsafeRawBufferPointer, source: String) throws -> String {
+        try JSONScanner.read(json, source: source) { scanner in
+            var fingerprint: String?
+            try scanner.object { scanner, key in
+                guard key.elementsEqual("fingerprint".utf8) else { return try scanner.skip() }
+                fingerprint = try scanner.text(limit: 256)
+            }
+            guard let fingerprint else { throw scanner.error("the key fingerprint is missing") }
+            return fingerprint
+        }
+    }
+
     /// Reads a header. Each list ends at its limit, so that a hostile header costs little more than its own bytes.
     ///
     /// - Throws: `LyraError.format` if `json` is not a header, or lists more than the file can contain; `.memory` if it lists
