@@ -149,8 +149,8 @@ check_long() {
 check_hostile() {
     local name
     for name in states bigtext; do
-        try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" "${link[@]}"
-        run_checks "$name" "$work/$name" "$model" "$recording" "$other" "$work/states"
+        try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/run-$name" "${link[@]}"
+        run_checks "$name" "$work/run-$name" "$model" "$recording" "$other" "$work/states"
     done
 }
 
