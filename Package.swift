@@ -51,14 +51,18 @@ let package = Package(
 
 // Tests/fuzz/run.sh sets this: libFuzzer's programs in place of what is built otherwise.
 if Context.environment["LYRA_FUZZ"] != nil {
-    let fuzzed: [Target.Dependency] = ["LyraTensor", "LyraFormats", "LyraText", "LyraMedia", "LyraModel"]
+    let fuzzed: [Target.Dependency] = ["LyraTensor", "LyraFormats", "LyraText", "LyraMedia", "LyraModel", "Lyra"]
     package.products = []
-    package.targets.removeAll { [.executable, .test].contains($0.type) || ["Lyra", "LyraC"].contains($0.name) }
+    package.targets.removeAll { [.executable, .test].contains($0.type) || $0.name == "CSoundWriter" }
     package.targets.append(
-        .target(name: "FuzzSupport", dependencies: ["LyraText"], path: "Tests/fuzz/Sources/Support"))
-    for name in ["safetensors", "gguf", "torch", "json", "tokenizer", "text", "audio", "image", "video"] {
+        .target(name: "FuzzSupport", dependencies: ["LyraText", "Lyra"], path: "Tests/fuzz/Sources/Support"))
+    for name in [
+        "safetensors", "gguf", "torch", "json", "tokenizer", "text", "audio", "image", "video", "state", "options",
+    ] {
         package.targets.append(
             .executableTarget(
-                name: "fuzz-\(name)", dependencies: fuzzed + ["FuzzSupport"], path: "Tests/fuzz/Sources/\(name)"))
+                name: "fuzz-\(name)",
+                dependencies: fuzzed + ["FuzzSupport"] + (name == "options" ? ["LyraC", "CLyra"] : []),
+                path: "Tests/fuzz/Sources/\(name)"))
     }
 }

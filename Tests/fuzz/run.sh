@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 seconds=${1:-10}
 shift $(($# > 0))
 targets=("$@")
-if [ $# -eq 0 ]; then targets=(safetensors gguf torch json tokenizer text audio image video); fi
+if [ $# -eq 0 ]; then targets=(safetensors gguf torch json tokenizer text audio image video state options); fi
 
 # The memory that AddressSanitizer itself takes counts, too: 64 MB are the most that it keeps of what was freed.
 export ASAN_OPTIONS=quarantine_size_mb=64:allocator_may_return_null=1:detect_stack_use_after_return=0
@@ -50,6 +50,7 @@ longest() {
         text) echo 2048 ;;
         json) echo 4096 ;;
         torch | tokenizer) echo 8192 ;;
+        options) echo 512 ;;
         *) echo 16384 ;;
     esac
 }
