@@ -12,10 +12,10 @@ struct StateHeader: Encodable {
         var tokens: [Int32] = []
         var random: UInt64 = 0
 
-        func conversation(_ caches: [KeyValueCache], _ sampler: Sampler) -> Conversation {
-            Conversation(
+        func conversation(_ caches: [KeyValueCache], _ sampler: Sampler) throws -> Conversation {
+            try Conversation(
                 caches: caches, nextPosition: nextPosition, uncomputed: uncomputed, answerEnded: answerEnded,
-                adapter: adapter, tokens: tokens, sampler: sampler)
+                adapter: adapter, tokens: GrowingBuffer(copying: tokens), sampler: sampler)
         }
     }
 
@@ -41,7 +41,7 @@ extension StateHeader.Standing {
         uncomputed = conversation.uncomputed
         answerEnded = conversation.answerEnded
         adapter = conversation.adapter
-        tokens = conversation.tokens
+        tokens = Array(conversation.tokens.elements)
         random = conversation.sampler.random.state
     }
 }
@@ -57,7 +57,7 @@ extension StateHeader {
         now = Standing(conversation)
         turn = rest.wasFed ? rest : nil
         promptTokens = session.intake.promptTokens
-        media = rest.wasFed ? session.intake.media : session.media
+        media = rest.wasFed ? Array(session.intake.media.elements) : session.media
         lengthsBefore = session.beforeTurn?.lengths ?? lengths
         before = Standing(session.beforeTurn?.rest ?? conversation)
     }
