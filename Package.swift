@@ -27,7 +27,9 @@ let package = Package(
         .target(name: "LyraTensor", dependencies: ["CKernels"]),
         .target(name: "LyraFormats", dependencies: ["LyraTensor", "CFiles"]),
         .target(name: "LyraText", dependencies: ["LyraTensor"]),
-        .target(name: "LyraMedia", dependencies: ["LyraTensor", "CLoading", "CSndfile", "CMpg123", "CFFmpeg", "CTIFF"]),
+        .target(
+            name: "LyraMedia",
+            dependencies: ["LyraTensor", "CLoading", "CSndfile", "CMpg123", "CFFmpeg", "CTIFF"]),
         .target(name: "LyraModel", dependencies: ["LyraFormats", "LyraText", "LyraMedia"]),
         .target(name: "Lyra", dependencies: ["LyraModel"]),
         .target(name: "CCallers"),

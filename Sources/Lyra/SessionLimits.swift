@@ -48,7 +48,8 @@ struct SessionLimits {
         let (total, overflow) = length.addingReportingOverflow(rows)
         // One more is needed for the answer to begin.
         guard !overflow, total < maxTokens else {
-            throw LyraError(.memory, "the conversation would have at least \(total) tokens, over the limit of \(maxTokens)")
+            throw LyraError(
+                .memory, "the conversation would have at least \(total) tokens, over the limit of \(maxTokens)")
         }
     }
 

@@ -43,7 +43,8 @@ struct ZipArchive {
         guard directory.count <= UInt64(size / Self.entrySize) else {
             throw LyraError(
                 .format,
-                "\(file.path): the zip directory of \(size) bytes cannot hold \(directory.count) entries; it is damaged")
+                "\(file.path): the zip directory of \(size) bytes cannot hold \(directory.count) entries; it is damaged"
+            )
         }
         guard directory.count <= Self.entryLimit else {
             throw LyraError(

@@ -21,7 +21,9 @@ struct NormalizationTests {
         for value in UInt32(0)...0x2FFFF {
             guard let scalar = Unicode.Scalar(value), !(0xAC00...0xD7A3).contains(value) else { continue }
             let (whole, parts) = (String(scalar).nfc, String(scalar).decomposedStringWithCanonicalMapping)
-            guard whole.unicodeScalars.count == 1, let last = parts.unicodeScalars.last, last != scalar else { continue }
+            guard whole.unicodeScalars.count == 1, let last = parts.unicodeScalars.last, last != scalar else {
+                continue
+            }
             if parts.unicodeScalars.count > 1 { #expect(Normalizer.canFollow(last.value)) }
         }
         var checked = 0

@@ -33,7 +33,9 @@ enum LeadingTags {
             let body = (0..<4).reduce(0) { $0 << 7 | parts >> (24 - 8 * $1) & 0x7f }
             return Int64(10 + body + (version >= 4 && flags & 0x10 != 0 ? 10 : 0))
         }
-        if scan.has("APETAGEX", at: 0), let body = scan.little32(12), let flags = scan.little32(20), flags >> 29 & 1 == 1 {
+        if scan.has("APETAGEX", at: 0), let body = scan.little32(12), let flags = scan.little32(20),
+            flags >> 29 & 1 == 1
+        {
             return Int64(32 + body)
         }
         return 0

@@ -7,8 +7,10 @@ import LyraTensor
 final class MediaFile {
     /// Containers that carry their own media. Playlists, sequences of files and scripts are not among them.
     private static let containers = [
-        "mov", "matroska", "avi", "flv", "mpegts", "mpeg", "asf", "ogg", "nut", "mxf", "gxf", "rm", "wtv", "ivf", "gif", "dv",
-        "mp3", "aac", "loas", "ac3", "eac3", "truehd", "mlp", "dts", "dtshd", "amr", "flac", "ape", "wv", "tta", "tak", "mpc",
+        "mov", "matroska", "avi", "flv", "mpegts", "mpeg", "asf", "ogg", "nut", "mxf", "gxf", "rm", "wtv", "ivf", "gif",
+        "dv",
+        "mp3", "aac", "loas", "ac3", "eac3", "truehd", "mlp", "dts", "dtshd", "amr", "flac", "ape", "wv", "tta", "tak",
+        "mpc",
         "mpc8", "shn", "dsf", "iff", "oma", "aptx", "wav", "w64", "aiff", "caf", "au", "voc", "xwma", "qcp", "sox",
         "h261", "h263", "h264", "hevc", "mpegvideo", "m4v", "vc1", "cavsvideo", "dirac", "obu", "yuv4mpegpipe",
     ].joined(separator: ",")

@@ -101,7 +101,8 @@ enum MediaForm: Equatable {
     /// First bytes of what FFmpeg tells apart itself.
     private static let marks: [[UInt8]] =
         [
-            "#!AMR", "DKIF", "GIF8", "nut/multimedia container\0", "wvpk", "TTA1", "MAC ", "DSD ", "tBaK", "MPCK", "MP+", ".RMF",
+            "#!AMR", "DKIF", "GIF8", "nut/multimedia container\0", "wvpk", "TTA1", "MAC ", "DSD ", "tBaK", "MPCK",
+            "MP+", ".RMF",
             ".ra\u{fd}", "YUV4MPEG2", "ajkg", "FRM8",
         ].map { Array($0.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) }) } + [
             // AC-3 in both byte orders; DTS in them; DTS-HD.

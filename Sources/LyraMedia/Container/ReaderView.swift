@@ -22,7 +22,8 @@ final class ReaderView: ByteReader {
     ///   - head: Comes before the reader's bytes.
     ///   - start: The first byte of the reader that is seen.
     ///   - end: Where the view ends; nil is the reader's end.
-    init(_ base: any ByteReader, head: [UInt8] = [], from start: Int64 = 0, to end: Int64? = nil, patches: [Patch] = []) {
+    init(_ base: any ByteReader, head: [UInt8] = [], from start: Int64 = 0, to end: Int64? = nil, patches: [Patch] = [])
+    {
         (self.base, self.head, self.start, self.end, self.patches) = (base, head, start, end, patches)
     }
 

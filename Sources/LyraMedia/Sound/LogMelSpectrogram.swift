@@ -67,7 +67,9 @@ public struct LogMelSpectrogram: Sendable {
     // MARK: Frames
 
     /// Writes log10 of the mel powers, [mels, frames], and returns the largest.
-    private func logarithms(of pcm: UnsafeBufferPointer<Float>, into output: UnsafeMutablePointer<Float>) throws -> Float {
+    private func logarithms(
+        of pcm: UnsafeBufferPointer<Float>, into output: UnsafeMutablePointer<Float>
+    ) throws -> Float {
         let length = configuration.fftLength
         let bins = length / 2 + 1
         let frames = configuration.frameCount

@@ -128,7 +128,8 @@ enum MP3Sync {
         let layer = 4 - (header >> 17 & 3)
         let rateIndex = header >> 10 & 3
         let bitRateIndex = header >> 12 & 15
-        guard header >> 21 == 0x7ff, version != 1, layer < 4, rateIndex != 3, bitRateIndex != 0, bitRateIndex != 15 else {
+        guard header >> 21 == 0x7ff, version != 1, layer < 4, rateIndex != 3, bitRateIndex != 0, bitRateIndex != 15
+        else {
             return nil
         }
         let isVersion1 = version == 3
@@ -158,7 +159,9 @@ enum MP3Sync {
     static let infoLength = 64
 
     /// Whether a layer III frame holds no sound but a description of the MP3 that begins with it: of Xing, LAME, or Fraunhofer.
-    static func isInfo(header: UInt32, body: UnsafeRawBufferPointer) -> Bool { infoOffset(header, ByteScan(body)) != nil }
+    static func isInfo(header: UInt32, body: UnsafeRawBufferPointer) -> Bool {
+        infoOffset(header, ByteScan(body)) != nil
+    }
 
     /// The bytes that an MP3 says it has, in the frame that these bytes begin with.
     static func infoBytes(_ bytes: [UInt8]) -> Int64? {
@@ -180,7 +183,9 @@ enum MP3Sync {
         let isMono = header >> 6 & 3 == 3
         // Behind what would be the side information, and a checksum.
         let side = isVersion1 ? (isMono ? 17 : 32) : (isMono ? 9 : 17)
-        for offset in [side, side + 2] where body.has("Xing", at: offset) || body.has("Info", at: offset) { return offset }
+        for offset in [side, side + 2] where body.has("Xing", at: offset) || body.has("Info", at: offset) {
+            return offset
+        }
         return body.has("VBRI", at: 32) ? 32 : nil
     }
 }

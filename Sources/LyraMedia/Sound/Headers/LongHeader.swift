@@ -12,7 +12,8 @@ enum LongHeader {
             case .aLaw: 27
             }
         guard let number else { return nil }
-        return Array(".snd".utf8) + [24, 0xffff_ffff, number, rate, channels].flatMap { Array(little($0, 4).reversed()) }
+        let fields = [24, 0xffff_ffff, number, rate, channels]
+        return Array(".snd".utf8) + fields.flatMap { Array(little($0, 4).reversed()) }
     }
 
     /// Of Wave64: samples are little-endian.

@@ -102,7 +102,7 @@ struct PartList {
     func sampleBytes(from start: Int64, stated: Int64, isBare: Bool = false) throws -> Int64 {
         let room = max(size - start, 0)
         if stated >= room { return room }
-        let isPlaceholder = stated >= 0xffff_0000 && stated <= 0xffff_ffff || (0x7fff_0000...0x8000_0000).contains(stated)
+        let isPlaceholder = 0xffff_0000...0xffff_ffff ~= stated || 0x7fff_0000...0x8000_0000 ~= stated
         let isWrapped = room >= 1 << 32 && layout.sizeBytes == 4 && abs(room & 0xffff_ffff - stated) <= 1
         guard stated == 0 || layout.sizeBytes == 4 && isPlaceholder || isWrapped else { return stated }
         let end = (start + stated + layout.alignment - 1) / layout.alignment * layout.alignment

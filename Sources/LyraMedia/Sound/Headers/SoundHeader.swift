@@ -31,7 +31,9 @@ struct SoundHeader {
     static func isMPEG(_ reader: any ByteReader, name: String) throws -> Bool {
         let header = SoundHeader(reader: reader, name: name, size: try reader.checkedSize(name: name))
         let isBig = try reader.peek(0, 4, name: name).elementsEqual("RIFX".utf8)
-        guard let format = try header.parts(isBig ? .big : .little).parts(from: 12, to: "fmt ")?.last else { return false }
+        guard let format = try header.parts(isBig ? .big : .little).parts(from: 12, to: "fmt ")?.last else {
+            return false
+        }
         let tag = try reader.peek(format.start, 2, name: name)
         return [[0x50, 0], [0x55, 0]].contains(isBig ? tag.reversed() : tag)
     }
@@ -140,7 +142,9 @@ struct SoundHeader {
             return ReaderView(reader, head: head, from: start, to: start + count)
         }
         guard !isEmpty else { return reader }
-        var patches = [patch(4, list.layout.bytes(whole)), patch(sound.sizeOffset, list.layout.bytes(count + 8 + place))]
+        var patches = [
+            patch(4, list.layout.bytes(whole)), patch(sound.sizeOffset, list.layout.bytes(count + 8 + place)),
+        ]
         // No more frames than there are samples for: libsndfile counts them itself.
         if let description { patches.append(patch(description.start + 2, [0xff, 0xff, 0xff, 0xff])) }
         return ReaderView(reader, patches: patches)
@@ -149,7 +153,8 @@ struct SoundHeader {
     private func longAIFF(_ description: PartList.Part, count: Int64) throws -> [UInt8]? {
         try reader.peek(description.start, 22, name: name).withUnsafeBytes { raw in
             let scan = ByteScan(raw)
-            guard let channels = scan.big16(0), let bits = scan.big16(6), let rate = Self.extended(scan.part(8, 10)) else {
+            guard let channels = scan.big16(0), let bits = scan.big16(6), let rate = Self.extended(scan.part(8, 10))
+            else {
                 return nil
             }
             let whole = (bits + 7) / 8 * 8

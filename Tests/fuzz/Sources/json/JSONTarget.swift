@@ -38,7 +38,9 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
 private func checkKeys(_ path: String) throws {
     let bytes = try MappedFile.contents(path: path, limit: JSONFile.configurationLimit)
     let value = try bytes.withUnsafeBytes { try JSONValue($0, source: path) }
-    for check in [ConfigurationChecks.main, ConfigurationChecks.vision] { try? check(value, path) { use($0.utf8.count) } }
+    for check in [ConfigurationChecks.main, ConfigurationChecks.vision] {
+        try? check(value, path) { use($0.utf8.count) }
+    }
     for table in [KnownKeys.generation, KnownKeys.adapter, KnownKeys.whisper, KnownKeys.features, KnownKeys.vocoder] {
         try? table.check(value, path) { use($0.utf8.count) }
     }
