@@ -50,6 +50,9 @@ struct GenerateCommand: ParsableCommand {
         if (image + video + audio + sound).isEmpty && prompt == nil {
             throw ValidationError("give --prompt, --image, --video, --audio or --sound")
         }
+        if speak == "-" {
+            throw ValidationError("--speak writes a file: standard output has the text; ./- is a file of that name")
+        }
         try InputFile.checkStandardInput(image + video + audio + sound)
     }
 

@@ -175,3 +175,7 @@ def test_a_benchmark_decodes_it(clip):
     timed = "bench", "parts", "--preset", "tiny", "--only", "video", "--repetitions", 1
     ended = piped(clip.read_bytes(), *timed, "--video", "-")
     assert ended.returncode == 0 and "video" in ended.stdout, ended
+
+
+def test_speech_does_not_go_to_standard_output():
+    is_wrong_usage(generate("--prompt", "hi", "--speak", "-"), "--speak writes a file")
