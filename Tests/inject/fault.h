@@ -1,8 +1,7 @@
 /* Faults on demand: the process's own malloc, open, read and so on, the Nth of which can be made to fail.
  *
- * The functions replace libc's, either because the program is linked with them (-rdynamic) or because they were
- * preloaded. A record in shared memory says which call fails, and is filled with what came of it; a parent reads it after
- * the process is gone. */
+ * The functions replace libc's, because the program is linked with them (-rdynamic). A record in shared memory says which
+ * call fails, and is filled with what came of it; a parent reads it after the process is gone. */
 #ifndef LYRA_INJECT_FAULT_H
 #define LYRA_INJECT_FAULT_H
 
