@@ -60,6 +60,8 @@ extension StateHeader {
         media = rest.wasFed ? Array(session.intake.media.elements) : session.media
         lengthsBefore = session.beforeTurn?.lengths ?? lengths
         before = Standing(session.beforeTurn?.rest ?? conversation)
+        // The list of tokens is shared with the conversation, which has grown since.
+        if let mark = session.beforeTurn { before.tokens.removeLast(before.tokens.count - mark.tokenCount) }
     }
 }
 

@@ -53,10 +53,14 @@ static int ask_limited(int resource, rlim_t limit, const char *path, const char 
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        struct rlimit room = {limit, limit};
+        struct rlimit usual, room;
+        getrlimit(resource, &usual);
+        room = usual;
+        room.rlim_cur = limit;
         alarm(SECONDS);
         setrlimit(resource, &room);
         *said = ask(path, file, state);
+        setrlimit(resource, &usual); /* for what is printed here, which may go to a file */
         if (write(ends[1], said, sizeof *said) != (ssize_t)sizeof *said) _exit(9);
         if (said->status != LYRA_OK) printf("# %lu: %s\n", (unsigned long)limit, lyra_last_error());
         fflush(stdout);
