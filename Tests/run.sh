@@ -92,7 +92,7 @@ test_c() {
 test_fuzz_build() { "$root/Tests/fuzz/run.sh" --build; }
 
 test_fuzz() {
-    "$root/Tests/fuzz/run.sh" 10 2>&1 | tee "$logs/fuzz-tests.log"
+    "$root/Tests/fuzz/run.sh" 6 2>&1 | tee "$logs/fuzz-tests.log"
     count_lines fuzz "$logs/fuzz-tests.log" $?
 }
 

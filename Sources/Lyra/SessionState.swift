@@ -112,12 +112,14 @@ extension Session {
         var now = try header.now.conversation(caches, sampler)
         // A fixed adapter stays, whatever the file's conversation went with.
         if options.adapter != .automatic { now.adapter = try Session.newConversation(model, options).adapter }
+        // Whatever can fail comes before the first change.
+        let media = try GrowingBuffer(copying: header.media)
+        var before = try header.before.conversation(caches, sampler)
         self.options = options
         begin(now)
         systemPrompt = header.systemPrompt
-        mediaSpans = try GrowingBuffer(copying: header.media)
+        mediaSpans = media
         guard let turn = header.turn else { return }
-        var before = try header.before.conversation(caches, sampler)
         before.sampler.random = SplitMix64(seed: header.before.random)
         if options.adapter != .automatic { before.adapter = conversation.adapter }
         beginRestoredTurn(

@@ -192,8 +192,11 @@ extension StateHeader {
 
 extension StateHeader.Standing {
     fileprivate init(_ scanner: inout JSONScanner, _ limits: StateHeader.Limits) throws {
+        var missing: Set = ["nextPosition", "uncomputed", "tokens", "random"]
         try scanner.object { scanner, key in
-            switch String(decoding: key, as: UTF8.self) {
+            let key = String(decoding: key, as: UTF8.self)
+            missing.remove(key)
+            switch key {
             case "nextPosition": nextPosition = try scanner.whole()
             case "uncomputed":
                 uncomputed = try scanner.list(StateHeader.mostUncomputed) { try $0.whole() }
@@ -205,19 +208,24 @@ extension StateHeader.Standing {
             default: try scanner.skip()
             }
         }
+        if let key = missing.min() { throw scanner.error("the key \(key) is missing") }
     }
 }
 
 extension Turn.Rest {
     fileprivate init(_ scanner: inout JSONScanner) throws {
         (isAfterSpeech, wasFed) = (false, false)
+        var missing: Set = ["isAfterSpeech", "wasFed"]
         try scanner.object { scanner, key in
-            switch String(decoding: key, as: UTF8.self) {
+            let key = String(decoding: key, as: UTF8.self)
+            missing.remove(key)
+            switch key {
             case "isAfterSpeech": isAfterSpeech = try scanner.boolean()
             case "wasFed": wasFed = try scanner.boolean()
             default: try scanner.skip()
             }
         }
+        if let key = missing.min() { throw scanner.error("the key \(key) is missing") }
     }
 }
 

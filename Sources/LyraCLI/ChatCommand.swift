@@ -153,10 +153,10 @@ private struct Chat {
             try session.feed(text: typedText(text))
             try answer()
         case .nothing: if hasMedia { try answer() }
-        case .image(let file): try session.feed(imageFile: file)
-        case .audio(let file): try session.feed(speechFile: file)
-        case .video(let file): try session.feed(videoFile: file, options: video)
-        case .sound(let file): try session.feed(soundFile: file)
+        case .image(let file): try feed { try $0.feed(imageFile: file) }
+        case .audio(let file): try feed { try $0.feed(speechFile: file) }
+        case .video(let file): try feed { [video] in try $0.feed(videoFile: file, options: video) }
+        case .sound(let file): try feed { try $0.feed(soundFile: file) }
         case .say(let on): try session.setSpeaks(on)
         case .reset:
             try session.reset()
@@ -166,6 +166,16 @@ private struct Chat {
         case .quit: break
         }
         if input.isMedium { hasMedia = true }
+    }
+
+    /// Feeds a file. Ctrl-C ends the reading of it, and with it the turn that was being fed.
+    private mutating func feed(_ body: (Session) throws -> Void) throws {
+        Interrupt.clear()
+        defer { Interrupt.clear() }
+        do { try FeedingWatch.during(feedingOf: session) { try body(session) } } catch {
+            if Interrupt.isRequested { hasMedia = false }
+            throw error
+        }
     }
 
     private mutating func answer() throws {

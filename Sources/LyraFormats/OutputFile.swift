@@ -63,7 +63,7 @@ public final class OutputFile {
         // Asked first: some file systems take all that is left before they find that it is not enough.
         var code = free.map { $0 < byteCount } ?? false ? ENOSPC : 0
         // Not posix_fallocate: where the file system cannot, that writes into every block of the file.
-        if code == 0, Self.withoutSizeSignal({ fallocate(descriptor, 0, 0, off_t(byteCount)) }) != 0 { code = errno }
+        if code == 0, withoutSizeSignal({ fallocate(descriptor, 0, 0, off_t(byteCount)) }) != 0 { code = errno }
         guard code == ENOSPC || code == EDQUOT || code == EFBIG else { return }
         discard()
         let room = free.map { ", and \($0) are free there" } ?? ""
@@ -86,7 +86,7 @@ public final class OutputFile {
         guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
         var done = 0
         while done < bytes.count {
-            let written = Self.withoutSizeSignal {
+            let written = withoutSizeSignal {
                 pwrite(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, off_t(offset + done))
             }
             if written > 0 {
@@ -97,26 +97,6 @@ public final class OutputFile {
                 throw LyraError(.io, "\(path): cannot write at byte \(offset + done): \(reason)")
             }
         }
-    }
-
-    /// Makes a call that may let a file grow. Over RLIMIT_FSIZE it fails with EFBIG, and the signal that comes with that,
-    /// which would end the process, is taken from this thread.
-    private static func withoutSizeSignal<Result>(_ call: () -> Result) -> Result {
-        var (signals, usual, waiting) = (sigset_t(), sigset_t(), sigset_t())
-        sigemptyset(&signals)
-        sigaddset(&signals, SIGXFSZ)
-        sigpending(&waiting)
-        pthread_sigmask(SIG_BLOCK, &signals, &usual)
-        let result = call()
-        let code = errno
-        // One that waited before is the host's.
-        if sigismember(&waiting, SIGXFSZ) == 0 {
-            var now = timespec()
-            while sigtimedwait(&signals, nil, &now) < 0, errno == EINTR {}
-        }
-        pthread_sigmask(SIG_SETMASK, &usual, nil)
-        errno = code
-        return result
     }
 
     /// Brings the file to the disk, closes it and gives it its name: after a power failure the name leads to the old file or

@@ -86,6 +86,17 @@ import Testing
         try expectSame(joined(["a", "b"], "ac3"), maker.ffmpegSamples("joined.ac3"))
     }
 
+    /// The decoder of each file of thousands that are joined sees a part of what the one before it saw.
+    @Test func aViewOfViewsIsOneView() throws {
+        var reader: any ByteReader = MemoryByteReader(bytes: (0..<100_000).map { UInt8(truncatingIfNeeded: $0) })
+        for _ in 0..<99_990 { reader = ReaderView(reader, from: 1) }
+        reader = ReaderView(ReaderView(reader, from: 2, to: 9), from: 1, to: 100)
+        #expect(try reader.size == 6)
+        #expect(try reader.peek(1, 100, name: "view") == (99_994..<99_999).map { UInt8(truncatingIfNeeded: $0) })
+        let patched = ReaderView(reader, patches: [ReaderView.Patch(offset: 0, bytes: [7])])
+        #expect(try ReaderView(patched, from: 0, to: 1).peek(0, 2, name: "view") == [7])
+    }
+
     /// FLAC files may be followed by others, or by a tag of ID3v1, which ffmpeg takes for damage.
     @Test func joinedFLACsAreHeardToTheEnd() throws {
         try encode(["a", "b", "cd"], "-c:a flac", "flac")

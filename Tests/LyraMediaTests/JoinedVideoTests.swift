@@ -1,3 +1,4 @@
+import CFFmpeg
 import Foundation
 import LyraTensor
 import Testing
@@ -14,6 +15,21 @@ import Testing
         let decoder = try scanned(VideoDecoder(path: maker.path(name)))
         let shown = try frames(wanted ?? Array(0..<decoder.frameCount), of: decoder).map(Counting.number)
         return (shown, decoder.duration)
+    }
+
+    /// Packets without a picture share their time with the next; they are no frames that are missing.
+    @Test func packetsThatShareATimeAreOneFrame() throws {
+        let index = VideoIndex(tick: 0.001, hasTimes: true, timesMayJump: false, counter: TimeCounter(bits: 64))
+        for (time, isKey) in [(0, true), (33, false), (33, false), (66, false), (99, false), (99, false)] {
+            var packet = AVPacket()
+            (packet.pts, packet.dts, packet.size) = (Int64(time), Int64(time), 1)
+            packet.flags = isKey ? AV_PKT_FLAG_KEY : 0
+            try index.add(packet)
+        }
+        index.finish()
+        #expect(index.count == 6 && index.decoded(0...5) == 4 && index.decoded(1...2) == 1)
+        index.leaveOut(66)
+        #expect(index.decoded(0...5) == 3)
     }
 
     /// Two transport streams of 30 frames, each from time 0: in frame n the left half is grey 16 + 3n. ffmpeg 5.1 decodes

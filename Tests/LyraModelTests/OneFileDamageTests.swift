@@ -38,7 +38,7 @@ import Testing
         let bytes = [UInt8](try Data(contentsOf: URL(filePath: whole.path)))
         var random = SeededGenerator(state: 7)
         var errors = 0
-        for trial in 0..<300 {
+        for trial in 0..<120 {
             var damaged = bytes
             // The metadata and the list of tensors are at the beginning.
             let end = trial % 3 == 0 ? bytes.count : bytes.count / 8

@@ -83,7 +83,7 @@ import Testing
                 try copy.replace(file, bytes[..<(bytes.count * place / 20)])
                 attempt(copy, answers: place % 10 == 9, "\(file) cut at \(place) / 20")
             }
-            for trial in 0..<60 {
+            for trial in 0..<30 {
                 var damaged = bytes
                 let at = Int(random.next() % UInt64(max(bytes.count, 1)))
                 if !damaged.isEmpty { damaged[at] ^= UInt8(truncatingIfNeeded: random.next() | 1) }

@@ -17,7 +17,10 @@ typedef struct answer {
     size_t count;
 } answer;
 
+static const char *const piped = "/dev/stdin";
+
 static lyra_status feed(lyra_session *session, const char *file) {
+    if (file == piped) return lyra_feed_audio_file(session, file);
     if (strstr(file, ".wav") || strstr(file, ".mp3")) return lyra_feed_audio_file(session, file);
     return strstr(file, ".mp4") ? lyra_feed_video_file(session, file, NULL) : lyra_feed_image_file(session, file);
 }
@@ -118,8 +121,26 @@ static void check_file_sizes(const char *path, const char *file, const char *sta
           "a state no larger than the largest file is written");
 }
 
+/* What comes through a pipe is kept in a temporary file, which may be too large, too. */
+static void check_pipe(const char *path, const char *file) {
+    answer said;
+    char command[4200];
+    snprintf(command, sizeof command, "cat '%s'", file);
+    for (int fits = 0; fits < 2; fits++) {
+        FILE *stream = popen(command, "r");
+        if (!stream || dup2(fileno(stream), STDIN_FILENO) < 0) exit(9);
+        const rlim_t room = fits ? RLIM_INFINITY : 4096;
+        const int came = ask_limited(RLIMIT_FSIZE, room, path, piped, NULL, &said);
+        check(came && said.status == (fits ? LYRA_OK : LYRA_E_IO),
+              fits ? "a recording through a pipe is answered" : "one beyond the largest file is refused");
+        close(STDIN_FILENO);
+        pclose(stream);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc < 4) return 64;
+    check_pipe(argv[1], argv[3]);
     for (int i = 3; i < argc; i++) check_open_files(argv[1], argv[i]);
     check_file_sizes(argv[1], argv[3], argv[2]);
     return check_failures ? 1 : 0;

@@ -51,19 +51,24 @@ def test_every_medium_comes_through_process_substitution_and_a_fifo(option, medi
     assert writer.wait(timeout=60) == 0
 
 
+def open_when_read(fifo):
+    """Who reads waits once it has opened the pipe: then a writer that does not wait can open it, too. → its descriptor"""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 @pytest.mark.parametrize("option", ["--audio", "--image", "--video"])
 def test_ctrl_c_ends_the_waiting_for_a_fifo(option, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     process = subprocess.Popen(
         [TOOL, *map(str, turn(option, fifo))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
-    # It waits once it has opened the pipe: then a writer that does not wait can open it, too.
-    deadline, writer = time.monotonic() + 60, None
-    while writer is None and time.monotonic() < deadline:
-        try:
-            writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            time.sleep(0.02)
+    writer = open_when_read(fifo)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     os.close(writer)
@@ -179,3 +184,22 @@ def test_a_benchmark_decodes_it(clip):
 
 def test_speech_does_not_go_to_standard_output():
     is_wrong_usage(generate("--prompt", "hi", "--speak", "-"), "--speak writes a file")
+
+
+def test_ctrl_c_ends_the_waiting_for_a_fifo_in_a_chat(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    process = subprocess.Popen(
+        [TOOL, "chat", *map(str, model_of("a"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        encoding="utf-8")
+    process.stdin.write(f"/audio {fifo}\n")
+    process.stdin.flush()
+    writer = open_when_read(fifo)
+    try:
+        process.send_signal(signal.SIGINT)
+        # What is no terminal has nobody to ask what next.
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode != 0 and "interrupted" in stderr.lower(), (process.returncode, stderr)
+    finally:
+        os.close(writer)
+        process.kill()

@@ -145,7 +145,8 @@ static void run_class(const settings *use, const try_record *reference, int faul
     fflush(NULL);
     for (int job = 0; job < use->jobs; job++)
         if (fork() == 0) run_job(use, reference, fault_class, job, row);
-    while (wait(NULL) > 0) {}
+    for (int status; wait(&status) > 0;)
+        if (status != 0) fprintf(stderr, "a process that makes tries ended with %d\n", status);
 }
 
 static long tries(const figures *row) {
@@ -167,6 +168,13 @@ static int print_figures(const figures *rows) {
     printf("| calls            | in all | sites | tries | status | same | crash | hang | wrong | lost | no name | leak |\n"
            "|---|---|---|---|---|---|---|---|---|---|---|---|\n");
     for (int fault_class = 0; fault_class < FAULT_CLASSES; fault_class++) {
+        /* Tries that were not made, as their process ended, have not passed. */
+        long lost = rows[fault_class].planned - tries(&rows[fault_class]) - rows[fault_class].verdicts[MISSED];
+        if (rows[fault_class].planned > 0 && rows[fault_class].verdicts[MISSED] == rows[fault_class].planned) lost++;
+        if (lost > 0) {
+            printf("%s: %ld tries were not made\n", fault_names[fault_class], lost);
+            failed += lost;
+        }
         if (tries(&rows[fault_class]) == 0) continue;
         print_row(fault_names[fault_class], &rows[fault_class]);
         for (int verdict = 0; verdict < MISSED; verdict++)

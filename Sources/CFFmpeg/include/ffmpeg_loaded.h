@@ -34,6 +34,7 @@ static inline int64_t lyra_av_time_base(void) { return AV_TIME_BASE; }
 /* Counts in `refusals` how often the decoder of a context, not opened yet, finds no memory for a frame: some decoders pass
  * over such a frame as if it were damaged. `refusals` must outlive the context. */
 void lyra_av_count_refusals(AVCodecContext *context, int *refusals);
+static inline void lyra_av_forget_refusals(int *refusals) { __atomic_store_n(refusals, 0, __ATOMIC_RELAXED); }
 static inline int lyra_av_refusals(const int *refusals) { return __atomic_load_n(refusals, __ATOMIC_RELAXED); }
 
 /* Silence. A context that is given this log level offset is ours: nothing of it or of its children is printed. */

@@ -99,8 +99,8 @@ final class CodecContext {
     func flush() {
         isDraining = false
         failures = 0
-        refusals.pointee = 0
         MediaLog.quiet { avcodec_flush_buffers(context) }
+        lyra_av_forget_refusals(refusals)
     }
 }
 

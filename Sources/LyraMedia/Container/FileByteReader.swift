@@ -159,7 +159,7 @@ private struct Spool {
             }
             var written = 0
             while written < count {
-                let done = write(target, memory + written, count - written)
+                let done = withoutSizeSignal { write(target, memory + written, count - written) }
                 if done < 0, errno == EINTR { continue }
                 guard done > 0 else {
                     throw LyraError(

@@ -60,7 +60,7 @@ struct MovieTables {
             let (sum, overflow) = offset.addingReportingOverflow(length)
             let end = overflow ? size : min(sum, size)
             if isMovie, end - offset > 8 {
-                soundEntries = try SoundTables.entries(in: offset + 8..<end, of: reader, name: name)
+                soundEntries = try SoundTables.entries(in: offset + 8..<end, of: reader, name: name, stop: stop)
             }
             if !isMedia { try search(offset..<end) }
             offset = end

@@ -24,7 +24,21 @@ final class ReaderView: ByteReader {
     ///   - end: Where the view ends; nil is the reader's end.
     init(_ base: any ByteReader, head: [UInt8] = [], from start: Int64 = 0, to end: Int64? = nil, patches: [Patch] = [])
     {
-        (self.base, self.head, self.start, self.end, self.patches) = (base, head, start, end, patches)
+        (self.head, self.patches) = (head, patches)
+        // A view of a view is one of what lies below: thousands of joined files must not become thousands of calls.
+        if let view = base as? ReaderView, view.head.isEmpty, view.patches.isEmpty,
+            let first = Self.sum(start, view.start), let last = end.map({ Self.sum($0, view.start) }) ?? .max
+        {
+            (self.base, self.start) = (view.base, first)
+            self.end = end == nil ? view.end : min(last, view.end ?? .max)
+        } else {
+            (self.base, self.start, self.end) = (base, start, end)
+        }
+    }
+
+    private static func sum(_ a: Int64, _ b: Int64) -> Int64? {
+        let (sum, overflow) = a.addingReportingOverflow(b)
+        return overflow ? nil : sum
     }
 
     var size: Int64 {

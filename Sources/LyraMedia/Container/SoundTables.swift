@@ -8,7 +8,7 @@ struct SoundTables {
     private static let mostBoxes = 1 << 12
     /// Samples that an entry has at least, but the last of a chunk.
     private static let samplesPerEntry: Int64 = 512
-    private static let pieceLength = 1 << 16
+    private static let pieceLength = 1 << 15
 
     private struct Box {
         let name: String
@@ -17,11 +17,17 @@ struct SoundTables {
 
     private let reader: any ByteReader
     private let name: String
+    /// Called between pieces; throws to give up.
+    private let stop: () throws -> Void
 
     /// Entries that libavformat makes, by the offset of the name "stsz" of such tracks' tables.
-    /// - Parameter movie: The body of "moov".
-    static func entries(in movie: Range<Int64>, of reader: any ByteReader, name: String) throws -> [Int64: Int64] {
-        let tables = SoundTables(reader: reader, name: name)
+    /// - Parameters:
+    ///   - movie: The body of "moov".
+    ///   - stop: Called between pieces; throws to give up.
+    static func entries(
+        in movie: Range<Int64>, of reader: any ByteReader, name: String, stop: @escaping () throws -> Void
+    ) throws -> [Int64: Int64] {
+        let tables = SoundTables(reader: reader, name: name, stop: stop)
         var entries: [Int64: Int64] = [:]
         for track in try tables.boxes(in: movie) where track.name == "trak" {
             guard let (offset, count) = try tables.entries(ofTrack: track.body) else { continue }
@@ -55,6 +61,7 @@ struct SoundTables {
         var offset = table.lowerBound + 8
         let end = offset + runs * 12
         while offset < end {
+            try stop()
             let piece = try reader.peek(offset, Int(min(Int64(Self.pieceLength / 12 * 12), end - offset)), name: name)
             guard piece.count >= 12 else { break }
             piece.withUnsafeBytes { raw in
@@ -80,23 +87,27 @@ struct SoundTables {
     /// Whether the names of tables are in a track once, and no picture's: libavformat takes the last that it finds, and finds
     /// them in more places than the standard has them.
     private func isOnly(in track: Range<Int64>) throws -> Bool {
-        var counts = ["stts": 0, "stsz": 0, "stz2": 0, "stsc": 0, "stco": 0, "co64": 0, "trak": 0, "vide": 0]
+        let names = ["stts", "stsz", "stsc", "stco", "co64", "stz2", "trak", "vide"]
+        let codes = names.map { $0.utf8.reduce(0) { $0 << 8 | Int($1) } }
+        var counts = [Int](repeating: 0, count: names.count)
         var offset = track.lowerBound
         while offset < track.upperBound {
+            try stop()
             let count = min(Int64(Self.pieceLength), track.upperBound - offset)
             let piece = try reader.peek(offset, Int(count), name: name)
             guard piece.count > 3 else { break }
             piece.withUnsafeBytes { raw in
                 let scan = ByteScan(raw)
                 for place in 0..<raw.count - 3 where [0x73, 0x63, 0x74, 0x76].contains(raw[place]) {
-                    for name in counts.keys where scan.has(name, at: place) { counts[name, default: 0] += 1 }
+                    let code = scan.big32(place)
+                    for index in codes.indices where codes[index] == code { counts[index] += 1 }
                 }
             }
             // Names that two pieces share are seen in the second.
             offset += Int64(piece.count - 3)
         }
-        return counts["stts"] == 1 && counts["stsz"] == 1 && counts["stsc"] == 1 && counts["stz2"] == 0
-            && (counts["stco"] ?? 0) + (counts["co64"] ?? 0) == 1 && counts["trak"] == 0 && counts["vide"] == 0
+        // One of each of the first three, one of the two lists of places, and nothing else.
+        return counts[..<3] == [1, 1, 1] && counts[3] + counts[4] == 1 && counts[5...] == [0, 0, 0]
     }
 
     private func child(_ wanted: String, of body: Range<Int64>) throws -> Range<Int64>? {
@@ -107,6 +118,7 @@ struct SoundTables {
         var boxes: [Box] = []
         var offset = body.lowerBound
         while boxes.count < Self.mostBoxes, body.upperBound - offset >= 8 {
+            try stop()
             let head = try reader.peek(offset, 16, name: name)
             guard head.count >= 8, let (length, skipped) = head.withUnsafeBytes({ Self.length(ByteScan($0)) }),
                 length >= skipped, length <= body.upperBound - offset

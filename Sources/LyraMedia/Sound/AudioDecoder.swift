@@ -114,9 +114,15 @@ public enum AudioDecoder {
             return nil
         }
 
+        /// The most damaged links that are reported one by one.
+        private static let mostOmissions = 16
+
         /// Damage is reported; a link without sound leaves nothing out.
         private func note(_ error: LyraError, at offset: Int64, in omissions: inout [String]) {
-            guard error.code == .format else { return }
+            guard error.code == .format, omissions.count <= Self.mostOmissions else { return }
+            guard omissions.count < Self.mostOmissions else {
+                return omissions.append("lacks more Ogg streams, which are damaged, too")
+            }
             let reason = error.message.dropFirst(name.count + 2)
             omissions.append("lacks the Ogg stream that begins at byte \(offset), which is left out: \(reason)")
         }

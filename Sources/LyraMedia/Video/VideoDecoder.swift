@@ -52,6 +52,9 @@ public final class VideoDecoder {
     private var framesShown = 0
     /// Which of them are missing though they were decoded twice.
     private var damaged = 0
+    private var secondTries = 0
+    /// A file that needs more of them is damaged.
+    private static let mostSecondTries = 3
     /// Where decoding began last: the index of a key frame.
     private var start = 0
     /// Whether the container was told to go there, which it may have done inexactly.
@@ -281,13 +284,14 @@ public final class VideoDecoder {
     /// - Throws: `LyraError(.memory)` if they are missing again and there is no memory.
     private func wholeFrame(for target: Int) throws -> Frame {
         let frame = try frame(for: target)
-        guard missing(upTo: target) > damaged else { return frame }
+        guard missing(upTo: target) > damaged, secondTries < Self.mostSecondTries else { return frame }
+        secondTries += 1
         try begin(at: start)
         let again = try self.frame(for: target)
         damaged = missing(upTo: target)
         if damaged > 0 {
             // What a decoder holds of some frames.
-            try GrowingBuffer<UInt8>().reserve(16 * width * height)
+            try requireMemory(16 * width * height)
         }
         return again
     }
@@ -347,7 +351,10 @@ public final class VideoDecoder {
         hasPrevious = hasCurrent
         hasCurrent = true
         framesDecoded += 1
-        if index.hasTimes, Self.time(of: current) >= index.time(of: start) { framesShown += 1 }
+        let time = Self.time(of: current)
+        if index.hasTimes, time >= index.time(of: start), !hasPrevious || time != Self.time(of: previous) {
+            framesShown += 1
+        }
         return true
     }
 

@@ -199,9 +199,13 @@ final class VideoIndex {
     /// Says that all frames are decoded.
     func leaveOutNone() { for frame in 0..<entries.count { entries[frame].isLeftOut = false } }
 
-    /// Frames of a range that are decoded.
+    /// Frames of a range that are decoded. Packets that share a time are one: VP8 has some without a picture.
     func decoded(_ frames: ClosedRange<Int>) -> Int {
-        entries.elements[frames].reduce(0) { $0 + ($1.isLeftOut ? 0 : 1) }
+        var (count, last) = (0, Int64?.none)
+        for entry in entries.elements[frames] where !entry.isLeftOut && entry.time != last {
+            (count, last) = (count + 1, entry.time)
+        }
+        return count
     }
 
     func isMarked(_ time: Int64) -> Bool {

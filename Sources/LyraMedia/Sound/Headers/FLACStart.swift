@@ -2,7 +2,7 @@ import LyraTensor
 
 /// Finds FLAC files that were joined to another.
 enum FLACStart {
-    private static let bufferLength = 1 << 16
+    private static let bufferLength = 1 << 15
     /// Bytes of what every file begins with: "fLaC", and the head of a block that describes the stream, of 34 bytes.
     private static let markLength = 8
 

@@ -100,14 +100,19 @@ def untouched_jpeg(source: Any) -> Optional[bytes]:
     # Another frame was asked for, or a smaller picture.
     if getattr(source, "tell", lambda: 0)() != 0 or getattr(source, "decoderconfig", ()) not in ((), None):
         return None
+    from PIL import Image
+
     try:
         here = file.tell()
         file.seek(0)
         data = file.read()
         file.seek(here)
+        # An orientation that was changed, or removed, in the image counts.
+        with Image.open(io.BytesIO(data)) as stored:
+            is_same = stored.getexif().get(0x0112) == source.getexif().get(0x0112)
     except (AttributeError, OSError, ValueError):
         return None
-    return bytes(data)
+    return bytes(data) if is_same else None
 
 
 #: EXIF's orientations other than upright, as names of PIL's transpositions.
