@@ -19,7 +19,7 @@ OPTIONS = {
     "convert": [
         "--output", "--type", "--towers", "--vocoder", "--sound-projector", "--part", "--threads"],
     "features": ["--as", "--out", "--max-frames"],
-    "make-tiny": ["--seed", "--preset"],
+    "make-tiny": ["--seed", "--preset", "--layers"],
     "bench": [],
     "bench parts": [
         "--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--decode-after",

@@ -20,12 +20,14 @@ if [ $# -eq 0 ]; then targets=(safetensors gguf torch json tokenizer text audio 
 export ASAN_OPTIONS=quarantine_size_mb=64:allocator_may_return_null=1:detect_stack_use_after_return=0
 export LSAN_OPTIONS=suppressions=$here/leaks.txt:print_suppressions=0
 # FFmpeg's libraries ask for up to 2 GB at once where a damaged file says so, and leave it untouched when nothing follows.
-limits=(-rss_limit_mb=512 -malloc_limit_mb=2048 -timeout=5 "-artifact_prefix=$found/")
+# An input takes at most 5 s; twice that is waited for, as two targets share processors that others may use, too.
+limits=(-rss_limit_mb=512 -malloc_limit_mb=2048 -timeout=10 "-artifact_prefix=$found/")
 
 # swiftc heeds only its last -sanitize; the package manager would give it one for each sanitizer, in any order.
 build() {
     LYRA_FUZZ=1 swift build --package-path "$root" --scratch-path "$scratch" -c release --sanitize fuzzer \
-        -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=address -Xswiftc -use-ld=lld -Xswiftc -enable-testing 2>&1 |
+        -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=address -Xcc -O1 -Xswiftc -use-ld=lld \
+        -Xswiftc -enable-testing 2>&1 |
         tee "$work/build.log" |
         grep -E 'error:|warning: unre|^Build complete'
     return "${PIPESTATUS[0]}"
