@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// Tests are compiled once and run once: what optimizing them takes is more than it saves.
+// Tests that do not compute much themselves: what optimizing them takes is more than it saves.
 let unoptimized: [SwiftSetting] = [.unsafeFlags(["-Onone"], .when(configuration: .release))]
 
 let package = Package(
@@ -44,12 +44,12 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .target(name: "CSoundWriter", path: "Tests/CSoundWriter", linkerSettings: [.linkedLibrary("sndfile")]),
-        .testTarget(name: "LyraTensorTests", dependencies: ["LyraTensor"], swiftSettings: unoptimized),
+        .testTarget(name: "LyraTensorTests", dependencies: ["LyraTensor"]),
         .testTarget(name: "LyraFormatsTests", dependencies: ["LyraFormats"], swiftSettings: unoptimized),
         .testTarget(name: "LyraTextTests", dependencies: ["LyraText"], swiftSettings: unoptimized),
         .testTarget(name: "LyraMediaTests", dependencies: ["LyraMedia", "CSoundWriter"], swiftSettings: unoptimized),
         .testTarget(name: "LyraModelTests", dependencies: ["LyraModel"], swiftSettings: unoptimized),
-        .testTarget(name: "LyraTests", dependencies: ["Lyra", "CSoundWriter"], swiftSettings: unoptimized),
+        .testTarget(name: "LyraTests", dependencies: ["Lyra", "CSoundWriter"]),
     ],
     swiftLanguageModes: [.v6]
 )

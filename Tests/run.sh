@@ -141,12 +141,11 @@ test_python() {
     count $(($(attribute tests) - bad - $(attribute skipped))) "$bad" $status
 }
 
-# Each of the two is mostly one thread: the tests of Swift, and what is made for others and for fuzzing.
-test_modules() { part swift_build; part swift; }
+# Each of the two is mostly one thread: the tests of Swift and what is made for fuzzing, and what is made for others.
+test_modules() { part swift_build; part swift; part fuzz_build; }
 test_products() {
     part library
     if [ -d "$prefix" ]; then part c; part example; fi
-    part fuzz_build
 }
 
 mkdir -p "$logs"
