@@ -128,13 +128,14 @@ prepare_python() {
 # attribute NAME: a figure of pytest's report.
 attribute() { sed -nE "s/.*<testsuite [^>]*\b$1=\"([0-9]+)\".*/\1/p" "$logs/python.xml" | head -1; }
 
-# A worker for each processor, bound to it (Tests/conftest.py).
+# A worker for each processor, bound to it (Tests/conftest.py). The longest tests come first, so that none waits for them
+# at the end.
 test_python() {
     local status bad
     if ! prepare_python; then count 0 1 1; return; fi
     rm -f "$logs/python.xml"
     LYRA_LIBRARY=$prefix/lib/liblyra.so LYRA_TOOL=$prefix/bin/lyra "$python/bin/python" -m pytest -q \
-        -p no:cacheprovider -n "$(nproc)" --dist worksteal --junitxml "$logs/python.xml" "$root"/Tests/{python,cli}
+        -p no:cacheprovider -n "$(nproc)" --dist worksteal --junitxml "$logs/python.xml" "$root"/Tests/{cli/test_hours.py,python,cli}
     status=$?
     if [ ! -f "$logs/python.xml" ]; then count 0 1 1; return; fi
     bad=$(($(attribute failures) + $(attribute errors)))
