@@ -124,7 +124,8 @@ struct PromptIntake {
         }
     }
 
-    /// Rows that are known to come; text counts once it is tokenized, and while it is with the fewest that it can become.
+    /// Rows that are known to come; text counts once it is tokenized, and while it is with the fewest that it can
+    /// become.
     private var rowsToCome: Int {
         turn.spans.reduce(queue.count + (encoding?.fewestTokens ?? 0)) { sum, span in
             guard case .media(let medium) = span else { return sum }
@@ -135,8 +136,8 @@ struct PromptIntake {
 
     // MARK: Adapter
 
-    /// `auto`: up from none to speech to long_speech with what this turn brings, never back. Before the turn's end it is
-    /// settled only once it is at the top.
+    /// `auto`: up from none to speech to long_speech with what this turn brings, never back. Before the turn's end it
+    /// is settled only once it is at the top.
     private mutating func settleAdapter(_ conversation: inout Conversation) throws {
         guard !isAdapterSettled else { return }
         let long = checkpoint.adapterIndex("long_speech")
@@ -189,7 +190,8 @@ struct PromptIntake {
         return false
     }
 
-    /// A part of a text, up to all of a short one, checked against the limits before the next. → whether that was the last
+    /// A part of a text, up to all of a short one, checked against the limits before the next. → whether that was
+    /// the last
     private mutating func tokenize(_ segments: [TextSegment], _ conversation: inout Conversation) throws -> Bool {
         var running = encoding ?? checkpoint.tokenizer.encoding(of: segments)
         encoding = nil  // held once while it works, so that it changes in place

@@ -35,7 +35,7 @@ struct PromptQueue {
 
     /// Appends text whose tokens stand one after the other from `next` on.
     ///
-    /// - Parameter ids: nobody changes them from now on
+    /// - Parameter ids: must not change afterwards
     mutating func append(_ ids: GrowingBuffer<Int32>, next: inout Int32) {
         guard !ids.isEmpty else { return }
         append(Piece(content: .text(ids), start: next, rows: ids.count))

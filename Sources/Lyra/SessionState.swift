@@ -46,8 +46,8 @@ extension Session {
         try file.commit()
     }
 
-    /// Replaces this session's conversation by one that `save` wrote. Options stay, but for the system prompt and the type of
-    /// keys and values, which come from the file. After an error the session is as it was.
+    /// Replaces this session's conversation by one that `save` wrote. The system prompt and the type of keys and values
+    /// come from the file; all other options stay. After an error the session is as it was.
     ///
     /// - Throws: `LyraError.state` while an answer is being made, or if `control` interrupts the reading; `.io`; `.format` for
     ///   a damaged file; `.unsupported` for another version; `.argument` for another model's state; `.memory` over a limit of

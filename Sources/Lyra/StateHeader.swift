@@ -3,7 +3,7 @@ import LyraTensor
 
 /// What a state file says before the caches.
 struct StateHeader: Encodable {
-    /// What a turn changes, but for the caches.
+    /// The part of a conversation that a turn changes, without the caches.
     struct Standing: Encodable {
         var nextPosition: Int32 = 0
         var uncomputed: [Int32] = []

@@ -7,8 +7,8 @@ extension FileSystem {
 
     /// The names in a directory, sorted by their bytes, without `.` and `..`; none if there is no such directory.
     ///
-    /// - Throws: `.io`, with the path and the reason, when it cannot be read, or not to its end; `.unsupported` for more than
-    ///   100,000 names.
+    /// - Throws: `.io`, with the path and the reason, when it cannot be read, or not to its end; `.unsupported` for
+    ///   more than 100,000 names.
     public static func entries(of directory: String) throws -> [String] {
         guard !directory.utf8.contains(0) else { return [] }
         guard let stream = withSystemPath(directory, opendir) else {
@@ -51,8 +51,8 @@ extension FileSystem {
         return SystemPath.string(cString: absolute)
     }
 
-    /// The directory that contains the directory at `path` by its name, which links may have given it; of a path that ends in
-    /// dots, and of ".", the one that the file system says.
+    /// The directory that contains the directory at `path` by its name, which links may have given it; of a path that
+    /// ends in dots, and of ".", the one that the file system says.
     public static func outer(_ path: String) -> String {
         var name = path.unicodeScalars[...]
         while name.count > 1, name.last == "/" { name.removeLast() }

@@ -37,7 +37,7 @@ public enum FileSystem {
         directory.isEmpty ? name : directory.utf8.last == slash ? directory + name : directory + "/" + name
     }
 
-    /// Where links lead that `path` is one of; a path that is none, as it is.
+    /// The target of a symbolic link, followed to the end; a path that is not a link is returned unchanged.
     ///
     /// - Throws: `.io` when a link cannot be read, or links lead in a circle.
     static func followingLinks(_ path: String) throws -> String {

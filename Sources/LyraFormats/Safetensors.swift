@@ -2,9 +2,9 @@ import LyraTensor
 
 /// A safetensors file: named tensors in mapped memory, none of them copied.
 ///
-/// Layout (huggingface/safetensors, "Format"): the length of the header as a little-endian 64-bit integer; the header, a
-/// JSON object of tensor name to `dtype`, `shape` and `data_offsets`; then the data, which the tensors cover completely and
-/// without overlap.
+/// Layout (huggingface/safetensors, "Format"): the length of the header as a little-endian 64-bit integer; the header,
+/// a JSON object of tensor name to `dtype`, `shape` and `data_offsets`; then the data, which the tensors cover
+/// completely and without overlap.
 public struct Safetensors: Sendable {
     /// The longest header that is read: the limit of the format's own library.
     static let headerLimit = 100_000_000
@@ -23,10 +23,10 @@ public struct Safetensors: Sendable {
 
     /// Reads and checks the header of a mapped file.
     ///
-    /// Of a tensor whose dtype lyra does not read, only the place is checked; its type is `other`. Memory is bounded by the
-    /// number of tensors, whatever the header's size.
-    /// - Throws: `.format` when the header or an entry is damaged or does not fit the file, `.unsupported` for more than 65,536
-    ///   tensors. The message names file, tensor and offsets.
+    /// Of a tensor whose dtype lyra does not read, only the place is checked; its type is `other`. Memory is bounded
+    /// by the number of tensors, whatever the header's size.
+    /// - Throws: `.format` when the header or an entry is damaged or does not fit the file, `.unsupported` for more
+    ///   than 65,536 tensors. The message names file, tensor and offsets.
     public init(file: MappedFile) throws {
         let dataStart = try Self.dataStart(in: file)
         let text = UnsafeRawBufferPointer(rebasing: file.bytes[8..<dataStart])

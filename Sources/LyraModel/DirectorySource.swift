@@ -19,7 +19,7 @@ struct DirectorySource: ModelSource {
     var main: any PartFiles { DirectoryFiles(origin) }
     var language: LanguageMetadata? { nil }
 
-    /// Every subdirectory with an adapter_config.json, but for those that are nobody's to look into.
+    /// Every subdirectory with an adapter_config.json, except hidden ones and the file system's own.
     func adapters() throws -> [AdapterFiles] {
         try FileSystem.entries(of: origin).filter { !FileSystem.isReserved($0) }.compactMap { entry in
             let folder = DirectoryFiles(FileSystem.join(origin, entry), stem: "adapter_model")

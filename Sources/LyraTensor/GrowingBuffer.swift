@@ -117,7 +117,7 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
     }
 }
 
-/// Checks that there is room for a large allocation of Swift's, which ends the process where there is none.
+/// Checks that a large allocation by Swift will succeed: if one fails, Swift ends the process.
 ///
 /// The room is mapped and given back: the compiler removes a `malloc` whose memory is only freed.
 ///

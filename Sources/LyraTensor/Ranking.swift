@@ -1,6 +1,6 @@
 /// Indices of scores, the largest score first; of equals the first index. What is no number is left out.
 ///
-/// A stable radix sort, a byte at a time: an array's own takes memory that nobody can refuse.
+/// A stable radix sort, a byte at a time: Array.sort allocates memory without reporting failure.
 ///
 /// - Throws: `LyraError.memory` if there is no room.
 public func ranked(_ scores: UnsafeBufferPointer<Float>) throws -> GrowingBuffer<Int32> {

@@ -31,7 +31,7 @@ public struct WeightProduct {
         (self.weight, self.y, self.rowStride, self.bias, self.epilogue) = (weight, y, rowStride, bias, epilogue)
     }
 
-    /// Reads the bias; null where there is none.
+    /// Reads the bias; null if there is no bias.
     func withBias<R>(_ body: (UnsafePointer<Float>?) -> R) -> R {
         guard let bias else { return body(nil) }
         return bias.withValues { body($0) }

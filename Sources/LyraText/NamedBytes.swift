@@ -12,7 +12,7 @@ public struct NamedBytes: Sendable {
 
     public init(name: String, bytes: [UInt8]) { (self.name, content) = (name, .array(bytes)) }
 
-    /// - Parameter bytes: nobody changes them from now on
+    /// - Parameter bytes: must not change afterwards
     public init(name: String, bytes: GrowingBuffer<UInt8>) { (self.name, content) = (name, .buffer(bytes)) }
 
     public func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {

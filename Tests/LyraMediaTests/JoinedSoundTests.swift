@@ -4,8 +4,8 @@ import Testing
 
 @testable import LyraMedia
 
-/// Recordings that were put behind one another with `cat` are heard to the end, at the rate of the first. The right samples
-/// are those that the ffmpeg command decodes of each.
+/// Recordings that were put behind one another with `cat` are heard to the end, at the rate of the first. The right
+/// samples are those that the ffmpeg command decodes of each.
 @Suite struct JoinedSoundTests {
     private let maker: MediaMaker
     private let known = Known()

@@ -23,7 +23,8 @@ print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 
 def peak(*arguments):
     """Runs the tool. → the exit status, what it printed to stderr, and its peak of resident memory in bytes"""
-    ended = subprocess.run([sys.executable, "-c", START, TOOL, *map(str, arguments)], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", START, TOOL, *map(str, arguments)], capture_output=True, text=True, check=True)
     status, memory = ended.stdout.split()
     return int(status), ended.stderr, int(memory)
 

@@ -1,6 +1,5 @@
-"""Pictures of every kind come as Pillow decodes them: TIFF, BMP, PNG's transparent colours, inks, and who is upright."""
+"""Pictures of every kind come as Pillow decodes them: TIFF, BMP, PNG's transparent colours, and inks."""
 
-import io
 import struct
 import zlib
 
@@ -8,118 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from support import fails, lyra, read_safetensors
-
-WIDTH, HEIGHT = 53, 37
-
-
-def noise(*shape, seed=1, high=256, dtype=np.uint8):
-    return np.random.default_rng(seed).integers(0, high, shape, dtype=dtype)
-
-
-def smooth():
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
-    return np.stack([x * 4, y * 6, 255 - x * 2 - y * 2], -1).astype(np.uint8)
-
-
-def decoded(path):
-    """What lyra makes of a file: [height, width, 3]."""
-    out = path.with_suffix(".safetensors")
-    ended = lyra("features", path, "--out", out)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    return read_safetensors(out)["rgb"]
-
-
-def on_white(image):
-    """Upright RGB as the library promises it, by Pillow."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image.convert("RGB"), mask=image.getchannel("A"))
-        return np.asarray(white)
-    return np.asarray(image.convert("RGB"))
-
-
-def check(path, wanted=None, tolerance=0):
-    if wanted is None:
-        with Image.open(path) as image:
-            wanted = on_white(image)
-    got = decoded(path)
-    assert got.shape == wanted.shape
-    assert np.abs(got.astype(int) - wanted.astype(int)).max() <= tolerance
+from picture_files import HEIGHT, WIDTH, Tiff, check, decoded, noise, png, smooth
+from support import fails, lyra
 
 
 # MARK: TIFF
-
-
-class Tiff:
-    """Writes a TIFF: samples [height, width, samples] in strips or tiles, together or apart."""
-
-    def __init__(self, big_endian=False, big=False):
-        self.order = ">" if big_endian else "<"
-        self.big = big
-
-    def pack(self, samples, bits):
-        """-> the bytes of rows of samples, each row filled up to a byte"""
-        if bits in (8, 16, 32):
-            return samples.astype(f"{self.order}u{bits // 8}").tobytes()
-        flat = samples.reshape(len(samples), -1)
-        digits = (flat[:, :, None] >> np.arange(bits - 1, -1, -1)) & 1
-        return np.packbits(digits.reshape(len(flat), -1).astype(np.uint8), axis=1).tobytes()
-
-    def parts(self, samples, bits, tile, rows, planar):
-        planes = [samples[:, :, i:i + 1] for i in range(samples.shape[2])] if planar else [samples]
-        for plane in planes:
-            height, width, _ = plane.shape
-            if tile:
-                down, across = tile
-                padded = np.zeros((-(-height // down) * down, -(-width // across) * across, plane.shape[2]), plane.dtype)
-                padded[:height, :width] = plane
-                for y in range(0, height, down):
-                    for x in range(0, width, across):
-                        yield self.pack(padded[y:y + down, x:x + across], bits)
-            else:
-                for y in range(0, height, rows):
-                    yield self.pack(plane[y:y + rows], bits)
-
-    def write(self, path, samples, bits=8, photometric=2, tile=None, rows=11, planar=False, deflate=False, tags=()):
-        """tags: (number, type, values)"""
-        height, width, count = samples.shape
-        parts = list(self.parts(samples, bits, tile, rows, planar))
-        if deflate:
-            parts = [zlib.compress(part) for part in parts]
-        head = 16 if self.big else 8
-        offsets = [head + sum(map(len, parts[:i])) for i in range(len(parts))]
-        layout = [(322, 4, [tile[1]]), (323, 4, [tile[0]]), (324, 4, offsets), (325, 4, [len(p) for p in parts])] \
-            if tile else [(273, 4, offsets), (278, 4, [rows]), (279, 4, [len(p) for p in parts])]
-        entries = [(256, 4, [width]), (257, 4, [height]), (258, 3, [bits] * count), (259, 3, [8 if deflate else 1]),
-                   (262, 3, [photometric]), (277, 3, [count]), (284, 3, [2 if planar else 1]), *layout, *tags]
-        self.assemble(path, b"".join(parts), entries)
-
-    def assemble(self, path, data, entries):
-        """A file of data, from byte 8 or 16 on, and a directory."""
-        head, room = (16, 8) if self.big else (8, 4)
-        data += bytes(-len(data) % 8)
-        start = head + len(data)
-        entries = sorted(entries)
-        size = (8 + 20 * len(entries) + 8) if self.big else (2 + 12 * len(entries) + 4)
-        directory, tail = b"", b""
-        long = "Q" if self.big else "I"
-        for tag, kind, values in entries:
-            codes = {1: "B", 2: "B", 3: "H", 4: "I", 5: "I", 6: "b", 7: "B", 8: "h", 9: "i", 16: "Q"}
-            body = struct.pack(f"{self.order}{len(values)}{codes[kind]}", *values)
-            number = len(values) // 2 if kind == 5 else len(values)
-            directory += struct.pack(f"{self.order}HH{long}", tag, kind, number)
-            if len(body) <= room:
-                directory += body + bytes(room - len(body))
-            else:
-                directory += struct.pack(f"{self.order}{long}", start + size + len(tail))
-                tail += body + bytes(-len(body) % 2)
-        mark = b"MM" if self.order == ">" else b"II"
-        first = struct.pack(f"{self.order}HHHQ", 43, 8, 0, start) if self.big else struct.pack(f"{self.order}HI", 42, start)
-        count = struct.pack(f"{self.order}{'Q' if self.big else 'H'}", len(entries))
-        path.write_bytes(mark + first + data + count + directory + bytes(room) + tail)
 
 
 @pytest.mark.parametrize("deflate", [False, True])
@@ -452,15 +344,6 @@ def test_bitmaps_that_hold_something_else_are_refused_by_name(tmp_path):
 # MARK: PNG
 
 
-def png(width, height, depth, color, rows, *chunks):
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    raw = b"".join(b"\0" + row for row in rows)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)) + b"".join(
-        chunk(*c) for c in chunks) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize("clear", [0, 1])
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
 def test_a_transparent_grey(tmp_path, depth, clear):
@@ -498,112 +381,6 @@ def test_transparent_entries_of_a_palette(tmp_path, depth):
 
 
 # MARK: Upright
-
-
-def exif(value, kind=3, big_endian=False):
-    order, mark = (">", b"MM") if big_endian else ("<", b"II")
-    code = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}[kind]
-    body = struct.pack(order + code, value)
-    # Another tag of text comes first, as cameras have it.
-    return mark + struct.pack(order + "HIHHHI4s", 42, 8, 2, 0x10f, 2, 4, b"abc\0") + struct.pack(
-        order + "HHI", 0x112, kind, 1) + body + bytes(4 - len(body)) + bytes(4)
-
-
-def xmp(value, form):
-    text = {"attribute": f"<rdf:Description tiff:Orientation=\"{value}\"/>",
-            "single": f"<rdf:Description tiff:Orientation = '{value}'/>",
-            "element": f"<rdf:Description><tiff:Orientation>{value}</tiff:Orientation></rdf:Description>"}[form]
-    return f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF>{text}</rdf:RDF></x:xmpmeta>".encode()
-
-
-def jpeg(*segments):
-    file = io.BytesIO()
-    Image.fromarray(smooth()).save(file, "JPEG", quality=95)
-    data = file.getvalue()
-    return data[:2] + b"".join(b"\xff\xe1" + struct.pack(">H", len(s) + 2) + s for s in segments) + data[2:]
-
-
-def webp(*chunks):
-    file = io.BytesIO()
-    Image.fromarray(smooth()).save(file, "WEBP", lossless=True)
-    extended = b"VP8X" + struct.pack("<II", 10, 0x0c) + struct.pack("<I", WIDTH - 1)[:3] + struct.pack("<I", HEIGHT - 1)[:3]
-    body = extended + file.getvalue()[12:]
-    for name, data in chunks:
-        body += name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
-    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
-
-
-def plain_png(*chunks):
-    return png(WIDTH, HEIGHT, 8, 2, [row.tobytes() for row in smooth()], *chunks)
-
-
-def wrapped(kind, data):
-    """-> a file of a kind with EXIF data"""
-    if kind == "jpg":
-        return jpeg(b"Exif\0\0" + data)
-    if kind == "png":
-        return plain_png((b"eXIf", data))
-    return webp((b"EXIF", data))
-
-
-@pytest.fixture(scope="module")
-def upright(tmp_path_factory):
-    """Each kind as it is without any orientation."""
-    folder = tmp_path_factory.mktemp("upright")
-    pictures = {}
-    for kind, data in (("jpg", jpeg()), ("png", plain_png()), ("webp", webp())):
-        (folder / f"a.{kind}").write_bytes(data)
-        pictures[kind] = decoded(folder / f"a.{kind}")
-    return pictures
-
-
-def is_turned(tmp_path, kind, data, upright, turned=True):
-    path = tmp_path / f"a.{kind}"
-    path.write_bytes(data)
-    check(path, np.rot90(upright[kind], -1) if turned else upright[kind])
-
-
-@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
-@pytest.mark.parametrize("big_endian", [False, True])
-def test_orientations_of_any_integer(tmp_path, kind, big_endian, upright):
-    for number in (1, 3, 4, 6, 8, 9, 13):
-        is_turned(tmp_path, kind, wrapped(kind, exif(6, number, big_endian)), upright)
-    is_turned(tmp_path, kind, wrapped(kind, exif(-6, 8, big_endian)), upright, turned=False)
-    if kind != "jpg":
-        is_turned(tmp_path, kind, wrapped(kind, b"Exif\0\0" + exif(6, 3, big_endian)), upright)
-
-
-@pytest.mark.parametrize("form", ["attribute", "single", "element"])
-def test_xmp_counts_where_exif_says_nothing(tmp_path, form, upright):
-    packet = xmp(6, form)
-    name = b"http://ns.adobe.com/xap/1.0/\0"
-    other = exif(6).replace(struct.pack("<H", 0x112), struct.pack("<H", 0x113))
-    is_turned(tmp_path, "jpg", jpeg(name + packet), upright)
-    is_turned(tmp_path, "jpg", jpeg(b"Exif\0\0" + other, name + packet), upright)
-    is_turned(tmp_path, "jpg", jpeg(name + packet, b"Exif\0\0" + exif(1)), upright, turned=False)
-    text = b"XML:com.adobe.xmp\0\0\0\0\0" + packet
-    is_turned(tmp_path, "png", plain_png((b"iTXt", text)), upright)
-    is_turned(tmp_path, "png", plain_png((b"iTXt", text), (b"eXIf", exif(1))), upright, turned=False)
-    packed = (b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0a name\0" + zlib.compress(packet))
-    is_turned(tmp_path, "png", plain_png(packed), upright)
-    is_turned(tmp_path, "png", plain_png(packed, (b"eXIf", exif(1))), upright, turned=False)
-    is_turned(tmp_path, "webp", webp((b"XMP ", packet)), upright)
-    is_turned(tmp_path, "webp", webp((b"EXIF", exif(1)), (b"XMP ", packet)), upright, turned=False)
-    path = tmp_path / "a.tif"
-    Tiff().write(path, smooth(), tags=[(700, 1, list(packet))])
-    check(path, np.rot90(smooth(), -1))
-
-
-def test_exif_in_several_segments(tmp_path, upright):
-    data = exif(6)
-    is_turned(tmp_path, "jpg", jpeg(b"Exif\0\0" + data[:20], b"Exif\0\0" + data[20:]), upright)
-
-
-def test_exif_as_text_of_a_png(tmp_path, upright):
-    data = b"Exif\0\0" + exif(6)
-    text = f"\nexif\n{len(data):8}\n{data.hex()[:72]}\n{data.hex()[72:]}\n".encode()
-    is_turned(tmp_path, "png", plain_png((b"tEXt", b"Raw profile type exif\0" + text)), upright)
-    is_turned(tmp_path, "png", plain_png((b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text))), upright)
 
 
 # MARK: Inks of JPEG

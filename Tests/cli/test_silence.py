@@ -60,7 +60,7 @@ def test_the_silent_one_of_two_is_named(tmp_path):
 def test_a_videos_silent_audio_is_noted(tmp_path):
     path = tmp_path / "muted.mp4"
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc=duration=2:size=56x56:rate=4", "-f", "lavfi",
-         "-i", "anullsrc=r=16000:cl=mono", "-t", "2", "-pix_fmt", "yuv420p", path], check=True)
+        ["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc=duration=2:size=56x56:rate=4",
+         "-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "2", "-pix_fmt", "yuv420p", path], check=True)
     assert "muted.mp4: recording 1 of the turn is silent" in notes("--video", path, "--with-audio")
     assert answer("--video", path, "--prompt", "What?")["usage"]["media_tokens"] > 0

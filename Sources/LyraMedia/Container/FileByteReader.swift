@@ -45,7 +45,7 @@ public final class FileByteReader: ByteReader {
     private enum Kind { case regular, pipe }
 
     private static func open(_ path: String) throws -> (Int32, Kind) {
-        // Without O_NONBLOCK, opening a FIFO that nobody writes to would never return.
+        // Without O_NONBLOCK, opening a FIFO waits until it has a writer.
         var descriptor = withSystemPath(path) { Glibc.open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         // A socket has no path that can be opened, but a descriptor.
         if descriptor < 0, errno == ENXIO, let number = descriptorNumber(path) {

@@ -2,8 +2,8 @@ import LyraTensor
 
 /// Tracks of an MP4 or MOV file whose samples are single numbers of sound: PCM.
 ///
-/// Of most tracks libavformat makes an entry of each sample. Of sound whose samples last one tick each it makes one of up to
-/// 1,024 samples of a chunk, so that a table that counts millions of them costs little.
+/// Of most tracks libavformat makes an entry of each sample. Of sound whose samples last one tick each it makes one of
+/// up to 1,024 samples of a chunk, so that a table that counts millions of them costs little.
 struct SoundTables {
     private static let mostBoxes = 1 << 12
     /// Samples that an entry has at least, but the last of a chunk.
@@ -84,8 +84,8 @@ struct SoundTables {
         return overflow ? .max / 2 : min(sum + min(product, .max / 4), .max / 2)
     }
 
-    /// Whether the names of tables are in a track once, and no picture's: libavformat takes the last that it finds, and finds
-    /// them in more places than the standard has them.
+    /// Whether the names of tables are in a track once, and no picture's: libavformat takes the last that it finds,
+    /// and finds them in more places than the standard has them.
     private func isOnly(in track: Range<Int64>) throws -> Bool {
         let names = ["stts", "stsz", "stsc", "stco", "co64", "stz2", "trak", "vide"]
         let codes = names.map { $0.utf8.reduce(0) { $0 << 8 | Int($1) } }

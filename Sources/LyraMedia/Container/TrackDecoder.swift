@@ -17,8 +17,8 @@ final class TrackDecoder {
     /// The last error of the decoder, for the message if nothing at all can be decoded.
     private(set) var lastFailure: Int32 = 0
 
-    /// - Parameter interrupted: Given where a call of the decoder takes long: it then runs in the background, and is left
-    ///   when this says so. Nil decodes on the calling thread.
+    /// - Parameter interrupted: Given where a call of the decoder takes long: it then runs in the background, and is
+    ///   left when this says so. Nil decodes on the calling thread.
     init(file: MediaFile, track: Int, codec: CodecContext, interrupted: (() -> Bool)? = nil) throws {
         self.interrupted = interrupted
         self.file = file

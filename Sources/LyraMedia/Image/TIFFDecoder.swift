@@ -1,8 +1,8 @@
 import Glibc
 import LyraTensor
 
-/// Decodes the first picture of a TIFF or BigTIFF to RGB, as it is stored: strips or tiles, samples together or apart, of 1 to
-/// 16 bits, grey, palette, RGB, CMYK and Y'CbCr.
+/// Decodes the first picture of a TIFF or BigTIFF to RGB, as it is stored: strips or tiles, samples together or apart,
+/// of 1 to 16 bits, grey, palette, RGB, CMYK and Y'CbCr.
 ///
 /// Samples of more than 8 bits keep their highest 8. An unspecified extra sample is ignored, alpha is laid on white.
 struct TIFFDecoder {

@@ -17,7 +17,7 @@ public final class AudioFileDecoder: ContinuedSource {
     public private(set) var isAtEnd = false
     public let length: SourceLength?
 
-    /// Samples of a FLAC file, as its header counts them; nil for other formats, and where nobody counted.
+    /// The number of samples that the header of a FLAC file states; nil if it states none, and for other formats.
     private let framesOfFLAC: Int64?
     private let file: VirtualFile
     private let handle: OpaquePointer

@@ -15,8 +15,8 @@ enum KeyRule: Sendable {
     case inside(KeyTable)
 }
 
-/// The keys of one kind of configuration file. Every one has a rule, so that none which changes the numbers is passed over;
-/// one without is told.
+/// The keys of one kind of configuration file. Every one has a rule, so that none which changes the numbers is passed
+/// over; one without is told.
 struct KeyTable: Sendable {
     private(set) var rules: [String: KeyRule] = [:]
     /// Whether objects under other names have the same keys: `rope_parameters` of each type of layers.
