@@ -101,14 +101,15 @@ test_inject() {
     count_lines inject "$logs/inject-tests.log" $?
 }
 
-# The Swift example, as a package that depends on this one, asks a tiny checkpoint about a recording.
+# The Swift example, as a package that depends on this one, asks a tiny checkpoint about a recording. It is compiled as the
+# tests are, in their folder, where the modules that it depends on are ready.
 test_example() {
-    local work=$root/.build/swift-example
+    local work=$root/.build/swift-example flags=("${swift_tests[@]:2}" --scratch-path "$root/.build")
     rm -rf "$work" && mkdir -p "$work" &&
-        swift build --package-path "$root/examples/swift" &&
+        swift build --package-path "$root/examples/swift" "${flags[@]}" &&
         "$prefix/bin/lyra" make-tiny "$work/tiny" &&
         python3 "$root/examples/python/make_recording.py" "$work/question.wav" &&
-        "$root/examples/swift/.build/debug/speak" "$work/tiny" "$work/question.wav" "What is said?" "$work/answer.f32" &&
+        "$root/.build/release/speak" "$work/tiny" "$work/question.wav" "What is said?" "$work/answer.f32" &&
         [ -s "$work/answer.f32" ] && count 1 0 0 || count 0 1 1
 }
 
@@ -142,11 +143,12 @@ test_python() {
     count $(($(attribute tests) - bad - $(attribute skipped))) "$bad" $status
 }
 
-# Each of the two is mostly one thread: the tests of Swift and what is made for fuzzing, and what is made for others.
-test_modules() { part swift_build; part swift; part fuzz_build; }
+# Each of the two is mostly one thread: the tests of Swift, and what is made for others, and for fuzzing.
+test_modules() { part swift_build; part swift; }
 test_products() {
     part library
-    if [ -d "$prefix" ]; then part c; part example; fi
+    if [ -d "$prefix" ]; then part c; fi
+    part fuzz_build
 }
 
 mkdir -p "$logs"
@@ -162,12 +164,14 @@ if ! command -v swift > /dev/null; then
 fi
 # Once, before two builds would do it at the same time.
 if ! swift package --package-path "$root" resolve; then count 0 1 1; finish; fi
-echo "== Swift; the release library and tool, C, an example in Swift"
+echo "== Swift; the release library and tool, C; the build for fuzzing"
 test_modules &
 modules=$!
 test_products
 wait "$modules"
 if [ -d "$prefix" ]; then
+    echo "== An example in Swift"
+    part example
     echo "== Python and the command line"
     part python
     echo "== Faults"
