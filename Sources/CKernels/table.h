@@ -3,6 +3,7 @@
 #define LYRA_KERNELS_TABLE_H
 
 #include "include/lyra_kernels.h"
+#include "lyra_interruption.h"
 
 static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -67,10 +68,6 @@ extern const lk_table lk_table_avx512;
 
 /* The row in use. */
 const lk_table *lk_kernels(void);
-
-/* The calling thread's word, and whether a word interrupts. */
-const int32_t *lk_bound_interrupt(void);
-int lk_is_raised(const int32_t *interrupt);
 
 /* At least `floats` floats that belong to the calling thread until its next call with the same slot (0 or 1); null if
  * there is no memory. */

@@ -1,6 +1,6 @@
 import LyraMedia
 import LyraModel
-import LyraTensor
+import LyraBase
 
 /// Feeding: what is added, in its order, becomes the user's turn.
 extension Session {

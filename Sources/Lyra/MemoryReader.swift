@@ -1,6 +1,6 @@
 import Glibc
 import LyraMedia
-import LyraTensor
+import LyraBase
 
 /// A copy of a file's bytes in memory that is allowed to fail.
 final class MemoryReader: ByteReader {

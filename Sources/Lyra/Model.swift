@@ -4,12 +4,13 @@
 @_exported import struct LyraModel.Extractor
 @_exported import enum LyraTensor.KeyValueType
 @_exported import enum LyraTensor.Precision
-@_exported import enum LyraTensor.SystemPath
-@_exported import func LyraTensor.requireMemory
-@_exported import func LyraTensor.withSystemPath
-@_exported import struct LyraTensor.LyraError
+@_exported import enum LyraBase.SystemPath
+@_exported import func LyraBase.requireMemory
+@_exported import func LyraBase.withSystemPath
+@_exported import struct LyraBase.LyraError
 
 import CKernels
+import LyraBase
 import LyraModel
 import LyraTensor
 

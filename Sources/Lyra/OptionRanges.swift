@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Ranges of the options, as include/lyra.h states them. They are checked before anything is computed with the options,
 /// so that no sum or product of them overflows.

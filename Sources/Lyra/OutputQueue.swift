@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// What was made and not read yet; reading takes from the front at no cost for what stays.
 struct OutputQueue<Element: BitwiseCopyable> {

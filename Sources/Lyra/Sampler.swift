@@ -1,4 +1,5 @@
 import Glibc
+import LyraBase
 import LyraTensor
 
 /// Chooses the next token from its scores. A value: copying it saves its random state.

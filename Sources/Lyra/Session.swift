@@ -1,4 +1,5 @@
 import Glibc
+import LyraBase
 import LyraMedia
 import LyraModel
 import LyraTensor

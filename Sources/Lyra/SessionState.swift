@@ -1,3 +1,4 @@
+import LyraBase
 import LyraFormats
 import LyraModel
 import LyraTensor

@@ -1,5 +1,5 @@
 import LyraModel
-import LyraTensor
+import LyraBase
 import LyraText
 
 /// What the user's turn is made of, in the order of feeding.

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// How other threads ask a session's turn to end.
 ///

@@ -1,3 +1,4 @@
+import LyraBase
 import LyraMedia
 import LyraModel
 import LyraTensor

@@ -2,6 +2,7 @@ import ArgumentParser
 import CKernels
 import Glibc
 import Lyra
+import LyraBase
 import LyraModel
 import LyraTensor
 

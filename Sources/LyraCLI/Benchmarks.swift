@@ -1,5 +1,6 @@
 import CKernels
 import Lyra
+import LyraBase
 import LyraModel
 import LyraTensor
 

@@ -2,7 +2,7 @@ import ArgumentParser
 import CKernels
 import Lyra
 import LyraModel
-import LyraTensor
+import LyraBase
 
 struct ConvertCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Lyra
+import LyraBase
 import LyraModel
 import LyraTensor
 

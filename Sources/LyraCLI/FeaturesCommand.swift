@@ -1,5 +1,6 @@
 import ArgumentParser
 import Lyra
+import LyraBase
 import LyraFormats
 import LyraMedia
 import LyraTensor

@@ -2,7 +2,7 @@ import ArgumentParser
 import Glibc
 import Lyra
 import LyraModel
-import LyraTensor
+import LyraBase
 
 struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,7 +1,6 @@
 import Lyra
 import LyraMedia
 import LyraModel
-import LyraTensor
 
 extension Benchmarks {
     /// From a picture's pixels to its tokens.

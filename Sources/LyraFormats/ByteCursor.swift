@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Reads little-endian numbers and runs of bytes from a part of a file, each read checked against its end.
 struct ByteCursor {

@@ -1,4 +1,5 @@
 import Glibc
+import LyraBase
 import LyraTensor
 
 /// Reads a file that `ChecksummedOutput` wrote, front to back. The file is read, not mapped: if another process shortens it

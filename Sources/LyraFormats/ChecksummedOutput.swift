@@ -1,5 +1,3 @@
-import LyraTensor
-
 /// A file that is written front to back and ends in the CRC-32 of all before it; it appears under its name when complete.
 public final class ChecksummedOutput {
     private let file: OutputFile

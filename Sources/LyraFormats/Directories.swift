@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 extension FileSystem {
     /// The most entries of one directory: more than any checkpoint or folder of recordings has.

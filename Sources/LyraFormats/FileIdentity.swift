@@ -1,5 +1,4 @@
 import Glibc
-import LyraTensor
 
 /// Which file a name leads to, whatever the name: two names of one file have the same.
 public struct FileIdentity: Hashable, Sendable {

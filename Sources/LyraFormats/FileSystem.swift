@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// The few questions about paths that loading a checkpoint asks.
 ///

@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// A GGUF file: typed metadata, and named tensors in mapped memory, none of them copied.

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Typed answers from the metadata: nil when a key is not there, `.format` when its value is of another type.
 extension GGUFFile {

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// What a GGUF file begins with, and where its tensors go, worked out before the file is made.
 struct GGUFPlan {

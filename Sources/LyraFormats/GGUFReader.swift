@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// Reads the metadata and the list of tensors at the start of a GGUF file.

@@ -1,5 +1,3 @@
-import LyraTensor
-
 /// Writes a GGUF file, version 3, whose tensors are announced first and then come one at a time, whole or in pieces.
 ///
 /// The file appears under its name only with `finish()`; a writer that fails or is let go before leaves nothing behind.

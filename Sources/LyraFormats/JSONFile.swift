@@ -1,5 +1,5 @@
 import FoundationEssentials
-import LyraTensor
+import LyraBase
 
 /// Reads JSON configuration files, with errors that name the file and the place in it.
 public enum JSONFile {

@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// A regular file, mapped read-only: its bytes cost memory only where they are read, and the system may drop them again.
 ///

@@ -1,6 +1,6 @@
 import CFiles
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// A file that appears under its name only when it is complete: written beside it under another name, then renamed.
 public final class OutputFile {

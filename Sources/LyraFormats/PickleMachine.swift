@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// A value on the stack or in the memo of a pickle.

@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// A safetensors file: named tensors in mapped memory, none of them copied.

@@ -1,5 +1,5 @@
 import FoundationEssentials
-import LyraTensor
+import LyraBase
 
 /// Writes a safetensors file whose tensors are announced first and then come one at a time.
 ///

@@ -1,4 +1,5 @@
 import Glibc
+import LyraBase
 import LyraTensor
 
 /// The safetensors of a model directory: one file, or several with an index that says which tensor is in which.

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Models in several GGUF files, as llama.cpp's `gguf-split` makes them: `name-00001-of-00003.gguf` and so on. The first has all
 /// metadata, every part tensors of its own.

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// The tensors that a writer has promised, where each goes, and which are still to come.
 struct TensorLayout {

@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// A file that torch.save wrote, in its zip form or the legacy form from before PyTorch 1.6.

@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// What a torch.save file holds: tensors in plain containers.

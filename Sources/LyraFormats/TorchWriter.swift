@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Writes a dict of tensors as torch.save does in its zip form: `torch.load` and `TorchFile` read it.
 ///

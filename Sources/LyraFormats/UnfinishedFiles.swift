@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 import Synchronization
 
 /// The temporary files of this process's `OutputFile`s, so that a program that is told to end can leave none behind.

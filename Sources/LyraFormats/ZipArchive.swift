@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// The directory of a zip archive in mapped memory, of the kind torch.save writes: every entry stored, none encrypted.
 ///

@@ -1,4 +1,5 @@
 import CKernels
+import LyraBase
 
 extension Tensor {
     /// Softmax attention of every row over all rows.

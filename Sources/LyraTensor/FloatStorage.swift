@@ -1,4 +1,5 @@
 import Glibc
+import LyraBase
 
 /// Memory for floats from an allocator that can say no, aligned to 64 bytes, freed with the last reference.
 ///

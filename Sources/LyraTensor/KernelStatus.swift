@@ -1,4 +1,5 @@
 import CKernels
+import LyraBase
 
 /// Throws what a kernel's status means, unless it is `LK_OK` and the work was not interrupted.
 /// - Parameter purpose: What was computed: "a matrix product".

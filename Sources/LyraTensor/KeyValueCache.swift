@@ -1,4 +1,5 @@
 import CKernels
+import LyraBase
 
 /// How a cache stores keys and values. Its newest rows are float32 in any case (`KeyValueCache.wideRows`).
 public enum KeyValueType: String, Sendable, CaseIterable {

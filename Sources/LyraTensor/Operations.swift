@@ -1,4 +1,5 @@
 import CKernels
+import LyraBase
 
 extension Tensor {
     /// self / rms(self) · weight over the last axis. [rows, columns]

@@ -1,5 +1,6 @@
 import CKernels
 import Glibc
+import LyraBase
 
 /// Memory for packed weights, immutable once it is filled.
 final class PackedStorage: @unchecked Sendable {

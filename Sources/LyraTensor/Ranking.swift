@@ -1,3 +1,5 @@
+import LyraBase
+
 /// Indices of scores, the largest score first; of equals the first index. What is no number is left out.
 ///
 /// A stable radix sort, a byte at a time: Array.sort allocates memory without reporting failure.

@@ -1,4 +1,5 @@
 import CKernels
+import LyraBase
 
 /// Element types that lyra reads from files: plain ones, and GGUF's blocks, which hold several elements with their scales.
 public enum ElementType: String, Sendable, CaseIterable {

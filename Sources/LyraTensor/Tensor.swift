@@ -1,3 +1,5 @@
+import LyraBase
+
 /// A contiguous, row-major tensor of floats.
 ///
 /// A value: operations make new tensors, and nothing writes into one that someone else holds. Rows of a tensor are a

@@ -1,4 +1,5 @@
 import CKernels
+import LyraBase
 
 extension StoredTensor {
     /// Writes some of the elements in another type: F32, F16 or BF16 rounded to nearest even, or blocks.

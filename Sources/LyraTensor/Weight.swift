@@ -1,4 +1,5 @@
 import CKernels
+import LyraBase
 
 /// A matrix `[outputs, inputs]` of weights.
 ///

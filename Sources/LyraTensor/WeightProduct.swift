@@ -1,4 +1,5 @@
 import CKernels
+import LyraBase
 
 /// What becomes of a product and its bias: y = it, y += it, y = GELU of it, it · ½(1 + erf(it / √2)), or quick GELU,
 /// it · σ(1.702 it).

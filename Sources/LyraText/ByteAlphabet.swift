@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// The printable alphabet in which byte-level BPE files (GPT-2 and its descendants) write arbitrary bytes.
 ///

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Merges the bytes of one piece of text into tokens: as long as two neighbours merge, the pair of lowest rank does, the
 /// leftmost first. Holds the work space, so one is made for each text, not for each piece.

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Merges a piece of text that is too long to be merged at once, part by part, to the tokens of the whole.
 ///

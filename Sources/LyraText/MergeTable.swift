@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// The merges of a BPE vocabulary: (left id, right id) → (rank, id of the merged token), by open addressing.
 struct MergeTable: @unchecked Sendable {

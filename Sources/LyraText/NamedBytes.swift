@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// The bytes of a file and the name that error messages give it. This module never opens files itself.
 public struct NamedBytes: Sendable {

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 @_spi(_Unicode) import Swift
 
 /// Brings UTF-8 text to Unicode's normalisation form C (UAX #15) as it comes, in time linear in its length: the marks that

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Text on its way to tokens, in steps of bounded work: read, searched for added tokens, brought to NFC, cut into pieces and
 /// merged as it comes. However it is cut into steps, the tokens are those of the whole.

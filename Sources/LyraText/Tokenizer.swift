@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// A piece of text to be tokenized together with its neighbours.
 public struct TextSegment: Sendable {

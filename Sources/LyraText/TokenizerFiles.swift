@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Readers of the published file forms, each adding what it finds to a builder.
 extension VocabularyBuilder {

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// The tables of a checked byte-level BPE vocabulary.
 struct Vocabulary: Sendable {

@@ -1,5 +1,4 @@
 import Foundation
-import LyraTensor
 import Testing
 
 @testable import LyraFormats

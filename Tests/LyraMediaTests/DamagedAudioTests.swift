@@ -1,5 +1,5 @@
 import CSndfile
-import LyraTensor
+import LyraBase
 import Testing
 
 @testable import LyraMedia

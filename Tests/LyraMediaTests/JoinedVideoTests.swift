@@ -1,6 +1,6 @@
 import CFFmpeg
 import Foundation
-import LyraTensor
+import LyraBase
 import Testing
 
 @testable import LyraMedia

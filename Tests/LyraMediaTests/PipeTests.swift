@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import LyraTensor
 import Testing
 
 @testable import LyraMedia

@@ -1,6 +1,5 @@
 import CSndfile
 import Foundation
-import LyraTensor
 import Testing
 
 @testable import LyraMedia

@@ -1,6 +1,6 @@
 import Foundation
 import LyraFormats
-import LyraTensor
+import LyraBase
 import Testing
 
 @testable import LyraModel

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 import Testing
 
 /// The error that `body` throws; records an issue when it throws none, or one of another type.

@@ -1,5 +1,4 @@
 import LyraMedia
-import LyraTensor
 import Testing
 
 /// The pictures and sounds of the golden cases, which follow from one picture and one recording. For the tests of models

@@ -1,6 +1,5 @@
 import Foundation
 import LyraFormats
-import LyraTensor
 
 @testable import LyraModel
 

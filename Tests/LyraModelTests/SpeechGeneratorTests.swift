@@ -1,4 +1,3 @@
-import LyraTensor
 import Testing
 
 @testable import LyraModel

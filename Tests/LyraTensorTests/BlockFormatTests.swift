@@ -1,6 +1,5 @@
 import CKernels
 import Foundation
-import LyraTensor
 import Testing
 
 /// GGUF's block formats equal the package gguf, whose blocks and numbers Fixtures/blocks/make_blocks.py wrote.

@@ -1,4 +1,5 @@
 import CKernels
+import LyraBase
 import LyraTensor
 import Testing
 

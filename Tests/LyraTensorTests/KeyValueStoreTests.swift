@@ -1,5 +1,4 @@
 import CKernels
-import LyraTensor
 import Testing
 
 /// Numbers become halves and codes exactly as the definitions say.

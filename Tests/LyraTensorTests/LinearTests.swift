@@ -1,5 +1,4 @@
 import CKernels
-import LyraTensor
 import Testing
 
 /// Matrix products against the definition in double precision, on every instruction set that is here.

@@ -1,5 +1,4 @@
 import CKernels
-import LyraTensor
 import Testing
 
 /// Products with packed weights against their definition in double precision, on every instruction set that is here.

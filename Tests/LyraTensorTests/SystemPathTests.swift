@@ -1,3 +1,4 @@
+import LyraBase
 import Testing
 
 @testable import LyraTensor

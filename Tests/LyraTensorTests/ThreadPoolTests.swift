@@ -1,5 +1,6 @@
 import CKernels
 import Foundation
+import LyraBase
 import LyraTensor
 import Synchronization
 import Testing

@@ -1,10 +1,11 @@
+import CInterruption
 import CKernels
 import Foundation
+@testable import LyraBase
 import Synchronization
 import Testing
 
 @testable import Lyra
-@testable import LyraTensor
 
 /// A turn that is cancelled in the midst of a step: at any look that the work takes at the session's word.
 @Suite(.serialized) struct InterruptionTests {

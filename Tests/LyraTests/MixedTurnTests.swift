@@ -1,6 +1,5 @@
 import LyraMedia
 import LyraModel
-import LyraTensor
 import Testing
 
 @testable import Lyra

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 import Testing
 
 @testable import Lyra

@@ -1,7 +1,7 @@
 import CSndfile
 import CSoundWriter
 import Foundation
-import LyraTensor
+import LyraBase
 import Synchronization
 import Testing
 

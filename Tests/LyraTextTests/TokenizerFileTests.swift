@@ -1,5 +1,5 @@
 import Foundation
-import LyraTensor
+import LyraBase
 import LyraText
 import Testing
 

@@ -47,7 +47,7 @@ strict=(-std=c99 -Wall -Wextra -pedantic -Werror)
 link=(-pthread "-L$prefix/lib" -llyra -lm "-Wl,-rpath,$prefix/lib")
 recording=$work/recording.wav
 model=$work/tiny other=$work/other
-kernels=$root/Sources/CKernels
+kernels=$root/Sources/CKernels interruption=$root/Sources/CInterruption
 # FFmpeg's libraries of the headers, for which lyra was built.
 soname() { echo "lib$1.so.$(echo "LIB${1^^}_VERSION_MAJOR" | gcc -E -P -include "lib$1/$1.h" - | tail -1)"; }
 avformat=$(soname avformat) swscale=$(soname swscale)
@@ -369,13 +369,14 @@ check_sanitized() {
 # All kernels, not optimized, which compiles six times as fast: for programs that need them, and do not wait for them.
 compile_kernels() (
     mkdir -p "$work/kernels" && cd "$work/kernels" &&
-        clang -O0 -Wno-psabi -c "$kernels"/*.c "-I$root/Sources/CLoading/include" "$root/Sources/CLoading/loading.c"
+        clang -O0 -Wno-psabi -c "-I$interruption/include" "$kernels"/*.c "$interruption/interruption.c" \
+            "-I$root/Sources/CLoading/include" "$root/Sources/CLoading/loading.c"
 )
 
 # Processors with AVX-512 are not everywhere: elsewhere this is what its kernels' logic is tested by.
 check_wide_kernels() {
     try "the kernels for vectors of 16 compile" clang -O1 -mavx2 -mfma -mf16c -Wno-psabi "$here/wide.c" \
-        "$kernels/isa_generic.c" "$kernels/pool.c" "$kernels/quota.c" "$kernels/thread_state.c" -o "$work/wide" -pthread -lm
+        "-I$interruption/include" "$interruption/interruption.c" "$kernels"/{isa_generic,pool,quota,scratch}.c -o "$work/wide" -pthread -lm
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"
     # What counts in integers is x of whatever a model computes.
     local sanitized=(packed.c packed_generic.c packing.c blocks.c blocks_k.c) others=() object
@@ -384,13 +385,14 @@ check_wide_kernels() {
     done
     try "the kernels on packed weights compile for vectors of 16, and to end where an integer overflows" \
         clang -O1 -Wno-psabi -fsanitize=signed-integer-overflow,shift -fno-sanitize-recover=all "$here/wide_packed.c" \
+        "-I$interruption/include" \
         "${sanitized[@]/#/$kernels/}" "${others[@]}" \
         -o "$work/wide_packed" -pthread -lm
     try "the kernels on packed weights for vectors of 16 equal the portable ones" "$work/wide_packed"
 }
 
 check_fork() {
-    try "pool_fork.c compiles with the kernels" clang -O2 "$here/pool_fork.c" "$work/kernels"/*.o \
+    try "pool_fork.c compiles with the kernels" clang -O2 "-I$interruption/include" "$here/pool_fork.c" "$work/kernels"/*.o \
         -o "$work/pool_fork" -pthread -lm
     try "the pool's threads are those of a process, also of a forked child's and while the pool is busy" \
         timeout 120 "$work/pool_fork"

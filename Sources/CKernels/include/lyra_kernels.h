@@ -49,21 +49,6 @@ int lk_threads(void);
  * If the pool is busy with another caller's work, or this is a task itself, the caller does it all alone. */
 void lk_parallel(size_t count, void (*task)(void *context, size_t index), void *context);
 
-/* Interruption. Work that a thread calls for ends early once the word that is bound to the thread is LK_INTERRUPTED or
- * more: tasks that were not begun are skipped, and long ones end between two of their pieces. Pieces are counted, never
- * timed, so that results do not depend on how often the word is looked at. Whoever binds a word asks lk_interrupted after
- * each call, and drops what the call has written if it says so. */
-enum { LK_INTERRUPTED = 16 };
-
-/* Binds a word to the calling thread, or none, if null; it must stay valid until it is bound no more. Returns the word that
- * was bound before. */
-const int32_t *lk_bind_interrupt(const int32_t *interrupt);
-/* Whether the calling thread's word says so. */
-int lk_interrupted(void);
-/* For tests: `called` before every look at a word, on the thread that looks; null for nothing. */
-typedef void (*lk_look_hook)(const int32_t *interrupt);
-void lk_on_look(lk_look_hook called);
-
 /* One lock for the process, for what it keeps of its buffers. It is held while the process forks: a child finds it free,
  * and what it guards whole. */
 void lk_lock_buffers(void);

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CKernels
 import Lyra
+import LyraBase
 import LyraModel
 import LyraTensor
 

@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 import Synchronization
 
 /// Runs a call that cannot be interrupted, such as a decoder's, on a thread of its own, so that the caller can leave it.

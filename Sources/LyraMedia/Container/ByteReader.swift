@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// Bytes that are read on demand: a file, a buffer, or whatever the caller has.
 ///

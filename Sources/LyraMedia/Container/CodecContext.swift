@@ -1,6 +1,6 @@
 import CFFmpeg
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// A decoder of libavcodec: packets in, frames out.
 final class CodecContext {

@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// A file, or what a pipe gives: that is copied to a temporary file first, since decoders go back and forth.
 public final class FileByteReader: ByteReader {

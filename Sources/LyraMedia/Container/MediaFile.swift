@@ -1,5 +1,5 @@
 import CFFmpeg
-import LyraTensor
+import LyraBase
 
 /// A container of video and sound: which tracks there are, and their packets.
 ///

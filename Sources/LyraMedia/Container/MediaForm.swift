@@ -1,5 +1,3 @@
-import LyraTensor
-
 /// What a file is, by marks at fixed places of its beginning.
 ///
 /// Only these say what a container is. Frames of MP3 that lie somewhere in its first bytes say nothing.

@@ -3,7 +3,7 @@ import CLoading
 import CMpg123
 import CSndfile
 import CTIFF
-import LyraTensor
+import LyraBase
 
 /// The libraries that decode media. They are loaded when a file first needs them, and then stay: lyra runs without them on
 /// samples and pixels.

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Looks through an MP4 or MOV file, before libavformat reads it, for tables that claim more samples than the file can hold.
 ///

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Looks through a WAV or AVI file, before libavformat reads it, for lists of texts that claim to be longer than the file.
 ///

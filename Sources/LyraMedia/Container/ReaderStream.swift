@@ -1,6 +1,6 @@
 import CFFmpeg
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// A `ByteReader` as libavformat sees one: an `AVIOContext` that reads and seeks, called from C.
 ///

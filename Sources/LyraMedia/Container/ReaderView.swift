@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Part of another reader's bytes, with bytes of its own in front or in place of some.
 ///

@@ -1,5 +1,5 @@
 import CFFmpeg
-import LyraTensor
+import LyraBase
 
 /// One track of a file, decoded frame by frame.
 final class TrackDecoder {

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Decodes Windows and OS/2 bitmaps to RGB: 1 to 32 bits, with or without masks, run lengths, rows from either end.
 ///

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// How a vision tower wants its pictures: the values of Qwen2-VL's preprocessor_config.json. What is not there has the
 /// published value.

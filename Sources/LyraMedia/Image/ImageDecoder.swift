@@ -1,6 +1,6 @@
 import CFFmpeg
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// Decodes still pictures to upright 8-bit RGB: JPEG, PNG, WebP, GIF (of animations the first frame), BMP and TIFF.
 ///

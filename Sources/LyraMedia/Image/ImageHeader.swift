@@ -1,5 +1,5 @@
 import CFFmpeg
-import LyraTensor
+import LyraBase
 
 /// What the first bytes of an encoded picture say: its format, its size and which way up it is.
 struct ImageHeader {

@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// What a vision tower takes: the patches of a picture or a video.

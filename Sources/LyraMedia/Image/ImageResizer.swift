@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// Changes the size of pictures bit for bit as Pillow's `Image.resize` does.
 enum ImageResizer {

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// How a stored picture has to be turned to stand upright: perhaps transposed (rows become columns), then mirrored.
 struct Orientation: Equatable {

@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// A picture of 8-bit RGB pixels, upright, rows from the top, without gaps: `height · width · 3` bytes. Immutable.
 public struct RGBImage: @unchecked Sendable {

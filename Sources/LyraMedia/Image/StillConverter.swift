@@ -1,5 +1,5 @@
 import CFFmpeg
-import LyraTensor
+import LyraBase
 
 /// Makes 8-bit RGB of a decoded still picture, in exact arithmetic where the format allows it.
 ///

@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// Decodes the first picture of a TIFF or BigTIFF to RGB, as it is stored: strips or tiles, samples together or apart,
 /// of 1 to 16 bits, grey, palette, RGB, CMYK and Y'CbCr.

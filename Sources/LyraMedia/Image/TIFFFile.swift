@@ -1,6 +1,6 @@
 import CTIFF
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// A TIFF in memory, opened with libtiff. This file holds all calls of the library.
 ///

@@ -1,6 +1,6 @@
 import CFFmpeg
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// A decoded picture of Y'CbCr planes with 8 bits, and how its own format's library makes RGB of it.
 ///

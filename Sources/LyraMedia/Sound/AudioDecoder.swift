@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// The one way to open a file with sound, whatever its format: libmpg123 reads MP3, libsndfile what it can,
 /// FFmpeg's libraries all else.

@@ -1,5 +1,6 @@
 import CSndfile
 import Glibc
+import LyraBase
 import LyraTensor
 
 /// Decodes a sound file, wherever its bytes are, to mono samples: WAV, FLAC, OGG (Vorbis, Opus) and whatever else the

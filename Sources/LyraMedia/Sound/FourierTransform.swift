@@ -1,4 +1,5 @@
 import Glibc
+import LyraBase
 import LyraTensor
 
 /// The discrete Fourier transform of any length, of several complex signals at once: each lane of a vector is a signal.

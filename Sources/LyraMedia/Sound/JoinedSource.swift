@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Recordings one after another, as one: those at another rate than the first are resampled to it.
 ///

@@ -1,4 +1,5 @@
 import Glibc
+import LyraBase
 import LyraTensor
 
 /// Whisper's input features: the logarithm of a mel spectrogram, of one window of audio at a time.

@@ -1,5 +1,5 @@
 import CMpg123
-import LyraTensor
+import LyraBase
 
 /// Decodes MP3 to mono samples. Channels are averaged; the silence that an encoder added is left out where its tag says so.
 ///

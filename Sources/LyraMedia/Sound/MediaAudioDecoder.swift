@@ -1,4 +1,5 @@
 import CFFmpeg
+import LyraBase
 import LyraTensor
 
 /// Decodes the sound track of what libsndfile does not read, to mono samples: AAC in M4A, MP4 and MOV, Opus and Vorbis in

@@ -1,5 +1,5 @@
 import FoundationEssentials
-import LyraTensor
+import LyraBase
 
 /// How a speech tower wants its log-mel features: the values of its preprocessor_config.json.
 ///

@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// Triangular filters from frequency bins to mel bands, on Slaney's mel scale and with his area normalisation
 /// (Auditory Toolbox, 1998; the numbers are those of transformers' `mel_filter_bank`).

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Mono samples at the rate that a model wants, from a source at any rate: decoded, averaged and resampled as they are read.
 ///

@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// Float PCM that a caller appends in pieces, kept as mono until it is read.
 public final class PCMQueue: SampleSource {

@@ -1,5 +1,5 @@
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// Changes the rate of mono samples with a windowed sinc, piece by piece.
 ///

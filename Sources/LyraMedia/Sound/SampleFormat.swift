@@ -1,5 +1,5 @@
 import CFFmpeg
-import LyraTensor
+import LyraBase
 
 /// The samples of a decoded frame as floats, full scale ±1.
 enum SampleFormat {

@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Mono samples at some rate, read piece by piece: a decoder, or PCM that a caller appends.
 public protocol SampleSource: AnyObject {

@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// What ImageBind hears of a sound: three clips of two seconds, evenly placed, as normalised filter banks.

@@ -1,7 +1,7 @@
 import CMpg123
 import CSndfile
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// A `ByteReader` as libsndfile and libmpg123 see one: read, seek, tell and length, called from C.
 ///

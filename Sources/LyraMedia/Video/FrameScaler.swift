@@ -1,5 +1,5 @@
 import CFFmpeg
-import LyraTensor
+import LyraBase
 
 /// Converts decoded frames of any pixel format to RGB with libswscale.
 ///

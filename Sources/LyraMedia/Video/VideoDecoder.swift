@@ -1,5 +1,5 @@
 import CFFmpeg
-import LyraTensor
+import LyraBase
 
 /// Decodes chosen frames of a video, upright, as RGB.
 ///

@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// The patches of a video while its frames come.

@@ -1,6 +1,6 @@
 import CFFmpeg
 import Glibc
-import LyraTensor
+import LyraBase
 
 /// When the frames of a video are shown, and where decoding may begin.
 ///

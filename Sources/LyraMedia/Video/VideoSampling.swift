@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Which frames of a video are looked at, and how large: qwen-vl-utils' choice with the bounds of the reference.
 public struct VideoSampling: Sendable {

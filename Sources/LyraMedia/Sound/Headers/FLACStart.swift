@@ -1,4 +1,4 @@
-import LyraTensor
+import LyraBase
 
 /// Finds FLAC files that were joined to another.
 enum FLACStart {

@@ -1,5 +1,3 @@
-import LyraTensor
-
 /// The parts of a file of RIFF's kind: each has a name, a size and its bytes.
 struct PartList {
     /// How the parts of a format are written.

@@ -1,6 +1,6 @@
 import FuzzSupport
 import Glibc
-import LyraTensor
+import LyraBase
 
 @testable import LyraFormats
 @testable import LyraMedia

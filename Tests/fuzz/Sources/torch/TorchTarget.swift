@@ -1,5 +1,4 @@
 import FuzzSupport
-import LyraTensor
 
 @testable import LyraFormats
 

@@ -1,0 +1,49 @@
+/* Memory that each thread works in. */
+#include "table.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+typedef struct scratch_memory {
+    float *memory[2];
+    size_t floats[2];
+} scratch_memory;
+
+static pthread_key_t key;
+static int has_key;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+
+static void free_state(void *p) {
+    free(((scratch_memory *)p)->memory[0]);
+    free(((scratch_memory *)p)->memory[1]);
+    free(p);
+}
+
+/* The host may have used up all keys. */
+static void make_key(void) { has_key = pthread_key_create(&key, free_state) == 0; }
+
+/* The calling thread's, made if it is not there; null if there is no memory. */
+static scratch_memory *state(void) {
+    pthread_once(&key_once, make_key);
+    if (!has_key) return NULL;
+    scratch_memory *s = pthread_getspecific(key);
+    if (s) return s;
+    s = calloc(1, sizeof *s);
+    if (s && pthread_setspecific(key, s) == 0) return s;
+    free(s);
+    return NULL;
+}
+
+float *lk_scratch(int slot, size_t floats) {
+    scratch_memory *s = state();
+    if (!s) return NULL;
+    if (s->floats[slot] < floats) {
+        free(s->memory[slot]);
+        s->floats[slot] = 0;
+        s->memory[slot] = NULL;
+        void *memory = NULL;
+        if (posix_memalign(&memory, 64, (floats + 16) * sizeof(float)) != 0) return NULL;
+        s->memory[slot] = memory;
+        s->floats[slot] = floats;
+    }
+    return s->memory[slot];
+}

@@ -1,0 +1,101 @@
+import LyraBase
+import LyraTensor
+import LyraText
+
+/// All parts of one opened model: weights only, immutable, shared by any number of sessions and threads.
+public struct Checkpoint: Sendable {
+    public let configuration: LyraConfiguration
+    public let decoder: Decoder
+    public let tokenizer: Tokenizer
+    /// What generation_config.json says; the session's options come before it.
+    public let generationDefaults: GenerationDefaults
+    /// Names of the adapters, in the order that indexes them: "speech", "long_speech", …
+    public let adapters: [String]
+    public let speechInput: Part<SpeechInput>
+    public let visionInput: Part<VisionInput>
+    public let soundInput: Part<SoundInput>
+    public let generator: SpeechGenerator?
+    public let vocoder: Part<Vocoder>
+    /// What each part takes, for `inspect` and `info`.
+    public let inventory: [PartSize]
+
+    /// A part that a checkpoint can lack. Why it lacks it is said when something needs it.
+    public enum Part<Network: Sendable>: Sendable {
+        case present(Network)
+        case absent(LyraError)
+
+        /// - Throws: the reason that there is none.
+        public func get() throws -> Network {
+            switch self {
+            case .present(let network): return network
+            case .absent(let reason): throw reason
+            }
+        }
+
+        public var isPresent: Bool { if case .present = self { true } else { false } }
+    }
+
+    /// One part's name, place and size.
+    public struct PartSize: Sendable {
+        public var name: String
+        public var source: String
+        public var parameters: Int
+        public var bytes: Int
+        /// Element types with the number of tensors of each.
+        public var types: [(type: ElementType, tensors: Int)]
+    }
+
+    /// The index of the adapter called `name`, with or without "_lora".
+    public func adapterIndex(_ name: String) -> Int? {
+        index(ofBytes: name) ?? index(ofBytes: Checkpoint.adapterName(directory: name))
+    }
+
+    /// Names of directories are compared byte by byte: Unicode holds some different ones for the same text.
+    private func index(ofBytes name: String) -> Int? {
+        adapters.firstIndex { $0.utf8.elementsEqual(name.utf8) }
+    }
+
+    /// The adapter's name for its directory: "speech" for "speech_lora".
+    static func adapterName(directory: String) -> String {
+        directory.hasSuffix("_lora") ? String(directory.dropLast(5)) : directory
+    }
+}
+
+/// generation_config.json: how a checkpoint wants to be sampled.
+public struct GenerationDefaults: Decodable, Sendable {
+    public var samples: Bool
+    public var temperature: Float
+    public var topK: Int
+    public var topP: Float
+    public var repetitionPenalty: Float
+    /// Tokens that end an answer; empty leaves it to config.json and the chat template.
+    public var endTokens: [Int32]
+
+    enum CodingKeys: String, CodingKey {
+        case do_sample, temperature, top_k, top_p, repetition_penalty, eos_token_id
+    }
+
+    /// Greedy: for a checkpoint without the file.
+    public init() {
+        (samples, temperature, topK, topP, repetitionPenalty, endTokens) = (false, 1, 0, 1, 1, [])
+    }
+
+    public init(from decoder: any Swift.Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        samples = try container.decodeIfPresent(Bool.self, forKey: .do_sample) ?? false
+        temperature = try container.decodeIfPresent(Float.self, forKey: .temperature) ?? 1
+        topK = try container.decodeIfPresent(Int.self, forKey: .top_k) ?? 0
+        topP = try container.decodeIfPresent(Float.self, forKey: .top_p) ?? 1
+        repetitionPenalty = try container.decodeIfPresent(Float.self, forKey: .repetition_penalty) ?? 1
+        endTokens = try container.decodeIfPresent(OneOrMany.self, forKey: .eos_token_id)?.values ?? []
+    }
+
+    func validate(_ source: String) throws {
+        let bounds = Bounds(source)
+        try bounds.require(temperature >= 0 && temperature.isFinite, "temperature must be a number of at least 0")
+        try bounds.check("top_k", topK, 0...Int(Int32.max))
+        try bounds.require(topP >= 0 && topP <= 1, "top_p must be in 0…1")
+        try bounds.require(
+            repetitionPenalty > 0 && repetitionPenalty.isFinite, "repetition_penalty must be a number above 0")
+    }
+}

@@ -1,0 +1,303 @@
+import LyraBase
+import LyraFormats
+import LyraMedia
+import LyraTensor
+import LyraText
+
+/// How to open a checkpoint.
+public struct CheckpointOptions {
+    /// Where towers and vocoder are looked for after the places that the checkpoint implies.
+    public var towers: String?
+    /// The vocoder's file or its directory.
+    public var vocoder: String?
+    /// A file with the sound projector: no published checkpoint carries one.
+    public var soundProjector: String?
+    /// How exactly to multiply; nil is exact, and fast for a language model whose weights are in blocks, which round anyway.
+    public var precision: Precision?
+    /// Told what a person may want to know: parts that are absent, values that were derived.
+    public var note: (String) -> Void = { _ in }
+    /// Told how many parts of how many are read; throws to give up.
+    public var progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
+
+    public init() {}
+
+    /// Asks `progress` whether to give up, before it is known how many parts there are.
+    func check() throws { try progress(0, 1) }
+}
+
+extension Checkpoint {
+    /// Opens a directory in the published layout (config.json, safetensors, vocabulary, adapters, and the towers it names)
+    /// or a GGUF file: a whole model that `ModelConverter` made, or a language model of the kind "qwen2vl" or "qwen2".
+    ///
+    /// Weights are mapped, not copied, except that those in blocks are packed in memory for the kernels.
+    /// - Throws: `LyraError` that names the file and what is wrong with it.
+    public static func open(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws -> Checkpoint {
+        try CheckpointLoader(path, options).load()
+    }
+}
+
+/// Reads one checkpoint, part by part, and remembers what it read.
+final class CheckpointLoader {
+    let source: any ModelSource
+    let options: CheckpointOptions
+    var inventory: [Checkpoint.PartSize] = []
+    private(set) var contents = ModelContents()
+    /// Of all parts, once the main tensors are there.
+    private(set) var precision = Precision.exact
+    var done = 0
+    var total = 0
+
+    /// - Throws: `LyraError.missing` if nothing is at `path`, or no directory where towers are to be; what `OneFileSource`
+    ///   throws if it is a file.
+    init(_ path: String, _ options: CheckpointOptions) throws {
+        self.options = options
+        try FileSystem.checkPath(path)
+        if let towers = options.towers {
+            try FileSystem.checkPath(towers)
+            guard try FileSystem.isDirectory(towers) else {
+                throw LyraError(.missing, "\(towers): there is no such directory; it was to hold the towers")
+            }
+        }
+        if try FileSystem.isDirectory(path) {
+            guard try FileSystem.isFile(FileSystem.join(path, "config.json")) else {
+                throw LyraError(.missing, "\(path): not a checkpoint directory: it has no config.json")
+            }
+            source = try DirectorySource(path, options)
+        } else if try FileSystem.isFile(path) {
+            source = try OneFileSource(path, options)
+        } else {
+            let isSpecial = try FileSystem.isSpecial(path)
+            let reason = isSpecial ? "not a regular file or directory" : "there is no such file or directory"
+            throw LyraError(
+                .missing, "\(path): \(reason); a checkpoint is a directory with a config.json, or a GGUF file")
+        }
+    }
+
+    /// For messages.
+    var origin: String { source.origin }
+
+    func load() throws -> Checkpoint {
+        let configuration = try readConfiguration()
+        total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 6
+        let main = try mainTable()
+        let adapters = try findAdapters()
+        var decoder = try Decoder(main, configuration.language, progress: advance)
+        for adapter in adapters { try decoder.addAdapter(adapter.table, adapter.configuration) }
+        let speechInput = try openSpeechInput(main, configuration, adapters)
+        try advance()
+        let visionInput = try openVisionInput(main, configuration)
+        try advance()
+        let soundInput = try openSoundInput(main, configuration)
+        try advance()
+        let generator = try configuration.generator.map {
+            try SpeechGenerator(
+                main.under("speech_generator."), $0, language: configuration.language, progress: advance)
+        }
+        let vocoder = try openVocoder(configuration)
+        try advance()
+        let defaults = try readGenerationDefaults()
+        let tokenizer = try readTokenizer(configuration)
+        try advance()
+        return Checkpoint(
+            configuration: configuration, decoder: decoder, tokenizer: tokenizer, generationDefaults: defaults,
+            adapters: adapters.map(\.name), speechInput: speechInput, visionInput: visionInput,
+            soundInput: soundInput, generator: generator, vocoder: vocoder,
+            inventory: inventory)
+    }
+
+    private func advance() throws {
+        done += 1
+        try options.progress(min(done, total), total)
+    }
+
+    /// Asks whether to give up, while a part is read.
+    func check() throws { try options.progress(min(done, total), max(total, 1)) }
+
+    // MARK: Texts
+
+    /// The bytes of a part's text, and what messages call it.
+    func text(_ part: ModelPart, _ files: any PartFiles, _ name: String) throws -> NamedBytes {
+        let bytes = try files.text(name)
+        try noteRead(files.path(name))
+        contents.texts.append((part.folder + name, bytes))
+        return NamedBytes(name: files.path(name), bytes: bytes)
+    }
+
+    /// Looks at the keys of a configuration: the text, what messages call it, and who is told.
+    typealias KeyCheck = (JSONValue, String, (String) -> Void) throws -> Void
+
+    /// A part's JSON text, decoded.
+    ///
+    /// - Parameter check: refuses keys that change the numbers and are not computed
+    func decode<T: Decodable>(
+        _ type: T.Type, _ part: ModelPart, _ files: any PartFiles, _ name: String, check: KeyCheck
+    ) throws -> T {
+        let text = try text(part, files, name)
+        let value = try text.withBytes { try JSONFile.decode(type, from: $0, source: text.name) }
+        try checkKeys(text, check)
+        return value
+    }
+
+    /// The same without decoding.
+    func checkKeys(_ text: NamedBytes, _ check: KeyCheck) throws {
+        try check(try text.withBytes { try JSONValue($0, source: text.name) }, text.name, options.note)
+    }
+
+    private func readConfiguration() throws -> LyraConfiguration {
+        let configuration =
+            try source.language?.configuration(note: options.note)
+            ?? decode(
+                LyraConfiguration.self, .main, source.main, "config.json", check: ConfigurationChecks.main)
+        try configuration.validate(source.language == nil ? source.main.path("config.json") : origin)
+        return configuration
+    }
+
+    private func readGenerationDefaults() throws -> GenerationDefaults {
+        let name = "generation_config.json"
+        guard try source.main.has(name) else { return GenerationDefaults() }
+        let defaults = try decode(GenerationDefaults.self, .main, source.main, name) {
+            try KnownKeys.generation.check($0, $1, note: $2)
+        }
+        try defaults.validate(source.main.path(name))
+        return defaults
+    }
+
+    /// vocab.json, merges.txt and what was added to them; or tokenizer.json, where those are not there.
+    private func readTokenizer(_ configuration: LyraConfiguration) throws -> Tokenizer {
+        let tokenizer = try source.language?.tokenizer() ?? tokenizerOfTexts()
+        let rows = configuration.language.vocabularySize
+        guard tokenizer.vocabularySize <= rows else {
+            throw LyraError(
+                .format,
+                "\(origin): the tokenizer has \(tokenizer.vocabularySize) tokens, the model embeds only \(rows)")
+        }
+        return tokenizer
+    }
+
+    private func tokenizerOfTexts() throws -> Tokenizer {
+        let files = source.main
+        func optional(_ name: String) throws -> NamedBytes? {
+            try files.has(name) ? text(.main, files, name) : nil
+        }
+        if try !files.has("vocab.json"), let whole = try optional("tokenizer.json") {
+            return try Tokenizer(tokenizerJSON: whole)
+        }
+        return try Tokenizer(
+            vocabJSON: text(.main, files, "vocab.json"), mergesText: text(.main, files, "merges.txt"),
+            addedTokensJSON: optional("added_tokens.json"), tokenizerConfigJSON: optional("tokenizer_config.json"))
+    }
+
+    // MARK: Tensors
+
+    private func mainTable() throws -> TensorTable {
+        let tensors = try tensors(source.main)
+        let groups = Dictionary(grouping: tensors, by: { Self.partName($0.key) }).sorted { $0.key < $1.key }
+        for (name, members) in groups { record(name, origin, members.map(\.value)) }
+        precision = options.precision ?? (tensors.values.contains { $0.type.blockElements > 1 } ? .fast : .exact)
+        let table = table(origin, tensors)
+        keep(.main, table)
+        return table
+    }
+
+    /// The tensors of a part's files.
+    func tensors(_ files: any PartFiles) throws -> [String: StoredTensor] {
+        let tensors = try files.tensors()
+        if let index = files.index { try noteRead(index) }
+        noteRead(tensors)
+        return tensors
+    }
+
+    func noteRead(_ tensors: [String: StoredTensor]) {
+        for tensor in tensors.values {
+            if let file = tensor.owner as? MappedFile { contents.files.insert(file.identity) }
+        }
+    }
+
+    private func noteRead(_ path: String) throws {
+        if let file = try FileIdentity(path: path) { contents.files.insert(file) }
+    }
+
+    /// Tensors of one file or directory, to be multiplied as the options say.
+    func table(_ origin: String, _ tensors: [String: StoredTensor]) -> TensorTable {
+        TensorTable(origin: origin, tensors: tensors, precision: precision)
+    }
+
+    /// Remembers the tensors that make up a part.
+    func keep(_ part: ModelPart, _ table: TensorTable) { contents.tensors.append((part, table.tensors)) }
+
+    /// The part that a tensor of the main checkpoint belongs to, for the inventory.
+    private static func partName(_ tensor: String) -> String {
+        let parts = [
+            ("speech_generator.", "speech generator"), ("model.vision_tower.", "vision tower"),
+            ("model.speech_tower.", "speech tower"), ("model.mm_speech_projector.", "speech projector"),
+            ("model.mm_audio_projector.", "sound projector"),
+        ]
+        return parts.first { tensor.hasPrefix($0.0) }?.1 ?? "language model"
+    }
+
+    func record(_ name: String, _ source: String, _ tensors: [StoredTensor]) {
+        let byType = Dictionary(grouping: tensors, by: \.type).map { ($0.key, $0.value.count) }
+        inventory.append(
+            Checkpoint.PartSize(
+                name: name, source: source, parameters: tensors.reduce(0) { $0 + $1.count },
+                bytes: tensors.reduce(0) { $0 + $1.bytes.count }, types: byType.sorted { $0.1 > $1.1 }))
+    }
+
+    // MARK: Adapters
+
+    struct Adapter {
+        var name: String
+        var table: TensorTable
+        var configuration: AdapterConfiguration
+        /// The speech projector trained with it, if it brought one.
+        var projector: TensorTable?
+    }
+
+    private func findAdapters() throws -> [Adapter] {
+        try source.adapters().enumerated().map { index, found in
+            let file = "adapter_config.json"
+            let configuration = try decode(AdapterConfiguration.self, .adapter(index), found.files, file) {
+                try KnownKeys.adapter.check($0, $1, note: $2)
+            }
+            try configuration.validate(found.files.path(file))
+            let tensors = try tensors(found.files)
+            record("adapter \(found.name)", found.files.origin, Array(tensors.values))
+            let table = table(found.files.origin, tensors)
+            keep(.adapter(index), table)
+            contents.adapters.append(found.name)
+            return Adapter(
+                name: found.name, table: table, configuration: configuration,
+                projector: try found.projector.flatMap { try adapterProjector($0, index, found.name) })
+        }
+    }
+
+    private func adapterProjector(_ files: any PartFiles, _ index: Int, _ name: String) throws -> TensorTable? {
+        let tensors = try tensors(files)
+        record("speech projector of \(name)", files.origin, Array(tensors.values))
+        let prefixes = ["model.model.", "base_model.model.model.", "model.", ""].map { $0 + "mm_speech_projector." }
+        let projector = table(files.origin, tensors).subtable(under: prefixes, holding: "linear1.weight")
+        if let projector { keep(.adapterProjector(index), projector) }
+        return projector
+    }
+
+    /// A part that the configuration does not speak of.
+    func absentByConfiguration<Network>(_ verb: String, _ key: String) -> Checkpoint.Part<Network> {
+        let reason = source.language == nil ? "config.json has no \(key)" : "the file holds a language model alone"
+        return .absent(LyraError(.missing, "\(origin): this model does not \(verb): \(reason)"))
+    }
+
+    /// A part that is not there; a person is told so.
+    func absent<Network>(_ reason: String) -> Checkpoint.Part<Network> {
+        absent(LyraError(.missing, "\(origin): \(reason)"))
+    }
+
+    private func absent<Network>(_ error: LyraError) -> Checkpoint.Part<Network> {
+        options.note(error.message)
+        return .absent(error)
+    }
+
+    /// A tower whose configuration is not there and cannot be derived, which `error` says.
+    func absent<Network>(_ error: LyraError, _ name: String, _ found: TowerFiles) -> Checkpoint.Part<Network> {
+        absent(LyraError(.missing, "\(error.message): \(shown(name)) was looked for at \(found.places)"))
+    }
+}

@@ -1,0 +1,297 @@
+import FoundationEssentials
+import Glibc
+import LyraBase
+import LyraFormats
+import LyraTensor
+
+/// Writes a random checkpoint in the published layout: what `make-tiny` makes.
+public struct CheckpointWriter {
+    private let directory: String
+    private let preset: ModelPreset
+    private let seed: UInt64
+    private let made = CreatedPaths()
+
+    public init(directory: String, preset: ModelPreset, seed: UInt64) {
+        self.directory = directory
+        self.preset = preset
+        self.seed = seed
+    }
+
+    /// - Throws: `LyraError.io` if the directory exists and is not empty, or something cannot be written: what was written
+    ///   until then is removed. `.argument` for what is no path.
+    public func write() throws {
+        try FileSystem.checkPath(directory)
+        guard try FileSystem.entries(of: directory).isEmpty else {
+            throw LyraError(.io, "\(directory): the directory is not empty; name one that is, or that is not there yet")
+        }
+        do { try writeAll() } catch {
+            made.remove()
+            throw error
+        }
+    }
+
+    private func writeAll() throws {
+        // Building the networks asks for every tensor, under the name and in the shape that a reader will ask for.
+        let main = RandomWeights(seed: seed, type: .bfloat16, keeps: true)
+        let tower = RandomWeights(seed: seed &+ 1, type: .bfloat16, keeps: true)
+        let vocoder = RandomWeights(seed: seed &+ 2, type: .float32, keeps: true)
+        let vision = RandomWeights(seed: seed &+ 10, type: .bfloat16, keeps: true)
+        let checkpoint = try RandomModel(preset, main, tower: tower, vision: vision, vocoder).checkpoint()
+        if let sound = preset.sound {
+            _ = try SoundProjector(
+                random: main, under: "model.mm_audio_projector.", inputs: sound.outputWidth,
+                outputs: preset.language.hiddenSize)
+        }
+
+        for folder in ["", "model_zoo/audio/whisper", "model_zoo/audio/vocoder", "model_zoo/vision/Qwen2VL_ViT"]
+            + preset.adapters.map({ $0.name + "_lora" })
+        {
+            try makeDirectory(path(folder))
+        }
+        try writeText()
+        try writeShards(main.made)
+        try writeTensors(tower.made, "model_zoo/audio/whisper/model.safetensors")
+        try writeTensors(vision.made, "model_zoo/vision/Qwen2VL_ViT/model.safetensors")
+        try writeTowerConfigurations()
+        try writeSoundTower()
+        for (index, adapter) in preset.adapters.enumerated() {
+            try writeAdapter(adapter, checkpoint.decoder, seed: seed &+ 3 &+ UInt64(index))
+        }
+        try writeVocoder(vocoder.made)
+        // Last: without it nothing takes the directory for a checkpoint.
+        try writeConfiguration()
+    }
+
+    private func path(_ name: String) -> String { FileSystem.join(directory, name) }
+
+    private func makeDirectory(_ path: String) throws {
+        var partial = FileSystem.isAbsolute(path) ? "/" : ""
+        for part in path.utf8.split(separator: UInt8(ascii: "/")) {
+            partial = FileSystem.join(partial, String(Substring(part)))
+            if withSystemPath(partial, { mkdir($0, 0o777) }) == 0 {
+                made.directories.append(partial)
+                continue
+            }
+            let code = errno
+            guard try FileSystem.isDirectory(partial) else {
+                throw LyraError(.io, "\(partial): cannot make the directory: \(String(cString: strerror(code)))")
+            }
+        }
+    }
+
+    private func put(_ name: String, _ contents: String) throws {
+        let file = try OutputFile(path: path(name))
+        try Array(contents.utf8).withUnsafeBytes { try file.write($0, at: 0) }
+        try file.commit()
+        made.files.append(path(name))
+    }
+
+    /// JSON of a value, keys sorted so that the same seed gives the same bytes.
+    private func put(json value: some Encodable, _ name: String) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        try put(name, String(decoding: encoder.encode(value), as: UTF8.self) + "\n")
+    }
+
+    // MARK: Tensors
+
+    private func writeTensors(_ tensors: [StoredTensor], _ name: String) throws {
+        let specs = tensors.map { TensorSpec(name: $0.name, type: $0.type, shape: $0.shape) }
+        let writer = try SafetensorsWriter(path: path(name), tensors: specs)
+        for tensor in tensors { try writer.write(tensor.name, tensor.bytes) }
+        try writer.finish()
+        made.files.append(path(name))
+    }
+
+    /// Two shards with an index, as published.
+    private func writeShards(_ tensors: [StoredTensor]) throws {
+        let half = tensors.count / 2
+        var map: [String: String] = [:]
+        for (number, part) in [tensors[..<half], tensors[half...]].enumerated() {
+            let name = "model-0000\(number + 1)-of-00002.safetensors"
+            try writeTensors(Array(part), name)
+            for tensor in part { map[tensor.name] = name }
+        }
+        struct Index: Encodable {
+            var metadata: [String: Int]
+            var weight_map: [String: String]
+        }
+        let total = tensors.reduce(0) { $0 + $1.bytes.count }
+        try put(json: Index(metadata: ["total_size": total], weight_map: map), "model.safetensors.index.json")
+    }
+
+    private func writeAdapter(_ adapter: (name: String, rank: Int, alpha: Int), _ decoder: Decoder, seed: UInt64) throws
+    {
+        let source = RandomWeights(seed: seed, type: .bfloat16, keeps: true)
+        let folder = adapter.name + "_lora"
+        for layer in decoder.blocks.indices {
+            for (module, key) in DecoderBlock.adaptable {
+                let linear = decoder.blocks[layer][keyPath: key].weight
+                let name = "base_model.model.model.layers.\(layer).\(module).lora_"
+                _ = try source.tensor(name + "A.weight", [adapter.rank, linear.inputs])
+                _ = try source.tensor(name + "B.weight", [linear.outputs, adapter.rank])
+            }
+        }
+        try writeTensors(source.made, folder + "/adapter_model.safetensors")
+        struct Configuration: Encodable {
+            var peft_type = "LORA", task_type = "CAUSAL_LM", bias = "none"
+            var r: Int, lora_alpha: Int
+            var target_modules: [String]
+        }
+        let targets = DecoderBlock.adaptable.compactMap { $0.name.split(separator: ".").last.map(String.init) }
+        try put(
+            json: Configuration(r: adapter.rank, lora_alpha: adapter.alpha, target_modules: targets),
+            folder + "/adapter_config.json")
+        let projector = RandomWeights(seed: seed &+ 100, type: .bfloat16, keeps: true)
+        _ = try SpeechProjector(
+            projector.under("model.model.mm_speech_projector."), width: preset.whisper.width,
+            configuration: preset.configuration)
+        try writeTorch(projector.made, under: [], folder + "/non_lora_trainables.bin")
+    }
+
+    private func writeTorch(_ tensors: [StoredTensor], under keys: [String], _ name: String) throws {
+        let specs = tensors.map { TensorSpec(name: $0.name, type: $0.type, shape: $0.shape) }
+        let writer = try TorchWriter(path: path(name), tensors: specs, under: keys)
+        for tensor in tensors { try writer.write(tensor.name, tensor.bytes) }
+        try writer.finish()
+        made.files.append(path(name))
+    }
+
+    private func writeSoundTower() throws {
+        guard let sound = preset.sound, let file = preset.configuration.soundTower else { return }
+        let source = RandomWeights(seed: seed &+ 11, type: .bfloat16, keeps: true)
+        _ = try sound.tensors(source)
+        try writeTorch(source.made, under: [], file)
+    }
+
+    /// The published vocoder keeps its convolutions as weight norm: a direction and a length for each first index.
+    private func writeVocoder(_ tensors: [StoredTensor]) throws {
+        let split = try tensors.flatMap { tensor -> [StoredTensor] in
+            guard tensor.shape.count == 3, !tensor.name.hasPrefix("dur_predictor.") else { return [tensor] }
+            let rows = tensor.shape[0], values = try tensor.floats(), width = values.count / rows
+            let lengths = (0..<rows).map { row in
+                sqrtf(values[row * width..<(row + 1) * width].reduce(0) { $0 + $1 * $1 })
+            }
+            let storage = try FloatStorage(count: rows)
+            storage.base.update(from: lengths, count: rows)
+            let bytes = UnsafeRawBufferPointer(start: storage.base, count: rows * 4)
+            return [
+                StoredTensor(
+                    name: tensor.name + "_v", type: .float32, shape: tensor.shape, bytes: tensor.bytes,
+                    owner: tensor.owner,
+                    source: tensor.source),
+                StoredTensor(
+                    name: tensor.name + "_g", type: .float32, shape: [rows, 1, 1], bytes: bytes, owner: storage,
+                    source: tensor.source),
+            ]
+        }
+        try writeTorch(split, under: ["generator"], "model_zoo/audio/vocoder/g_00500000")
+        try put(json: preset.vocoder, "model_zoo/audio/vocoder/config.json")
+    }
+
+    // MARK: Text and configurations
+
+    private func writeText() throws {
+        let vocabulary = TinyVocabulary()
+        func object(_ members: [(String, Int)]) -> String {
+            "{" + members.map { "\(quoted($0.0)): \($0.1)" }.joined(separator: ",\n ") + "}\n"
+        }
+        try put("vocab.json", object(vocabulary.tokens.enumerated().map { ($1, $0) }))
+        try put("merges.txt", "#version: 0.2\n" + vocabulary.merges.map { "\($0) \($1)\n" }.joined())
+        try put("added_tokens.json", object(vocabulary.added.map { ($0.text, $0.id) }))
+        let end = vocabulary.id("<|im_end|>"), text = vocabulary.id("<|endoftext|>")
+        try put(
+            "generation_config.json",
+            """
+            {"bos_token_id": \(text), "eos_token_id": [\(end), \(text)], "pad_token_id": \(text), "do_sample": true,
+             "temperature": 0.01, "top_k": 1, "top_p": 0.001}
+
+            """)
+    }
+
+    private func quoted(_ text: String) -> String {
+        "\"" + text.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : String($0) }.joined() + "\""
+    }
+
+    private func writeTowerConfigurations() throws {
+        let whisper = preset.whisper
+        try put(
+            "model_zoo/audio/whisper/config.json",
+            """
+            {"model_type": "whisper", "d_model": \(whisper.width), "encoder_layers": \(whisper.layers),
+             "encoder_attention_heads": \(whisper.heads), "encoder_ffn_dim": \(whisper.inner),
+             "num_mel_bins": \(whisper.mels), "max_source_positions": \(whisper.positions), "activation_function": "gelu"}
+
+            """)
+        let vision = preset.vision
+        try put(
+            "model_zoo/vision/Qwen2VL_ViT/config.json",
+            """
+            {"model_type": "qwen2_vl_vision", "depth": \(vision.layers), "embed_dim": \(vision.width),
+             "num_heads": \(vision.heads), "mlp_ratio": 4, "hidden_size": \(vision.outputWidth), "hidden_act": "quick_gelu",
+             "in_channels": 3, "patch_size": \(vision.patch), "temporal_patch_size": \(vision.temporalPatch),
+             "spatial_merge_size": \(vision.merge)}
+
+            """)
+        try put(
+            "model_zoo/vision/Qwen2VL_ViT/preprocessor_config.json",
+            """
+            {"image_processor_type": "Qwen2VLImageProcessor", "min_pixels": 3136, "max_pixels": 12845056,
+             "patch_size": \(vision.patch), "temporal_patch_size": \(vision.temporalPatch), "merge_size": \(vision.merge),
+             "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
+
+            """)
+        try put(
+            "model_zoo/audio/whisper/preprocessor_config.json",
+            """
+            {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": \(whisper.mels), "hop_length": 160,
+             "n_fft": 400, "chunk_length": 30, "n_samples": 480000, "nb_max_frames": 3000, "sampling_rate": 16000}
+
+            """)
+    }
+
+    private func writeConfiguration() throws {
+        let language = preset.language, generator = preset.generator, vocabulary = TinyVocabulary()
+        let sound = preset.sound.map {
+            """
+             "mm_audio_tower": "\(preset.configuration.soundTower ?? "")", "mm_audio_hidden_size": \($0.outputWidth),
+             "mm_audio_projector_type": "linear",
+
+            """
+        }
+        try put(
+            "config.json",
+            """
+            {"architectures": ["Lyra2SQwen2VLForCausalLM"], "model_type": "Lyra_Qwen2VL_SpeechGenerator",
+             "torch_dtype": "bfloat16", "hidden_act": "silu", "hidden_size": \(language.hiddenSize),
+             "num_hidden_layers": \(language.layers), "num_attention_heads": \(language.heads),
+             "num_key_value_heads": \(language.kvHeads), "intermediate_size": \(language.intermediateSize),
+             "vocab_size": \(language.vocabularySize), "rms_norm_eps": 1e-06, "rope_theta": \(language.ropeTheta),
+             "rope_scaling": {"type": "mrope", "mrope_section": \(language.mropeSections)},
+             "max_position_embeddings": \(language.contextLength), "tie_word_embeddings": \(language.tiesEmbeddings),
+             "bos_token_id": \(vocabulary.id("<|endoftext|>")), "eos_token_id": \(vocabulary.id("<|im_end|>")),
+             "mm_vision_tower": "model_zoo/vision/Qwen2VL_ViT", "mm_projector_type": "identity",
+             "mm_hidden_size": \(language.hiddenSize), "mm_use_mrope": false, "image_aspect_ratio": "qwen2vl",
+            \(sound ?? "")\
+             "mm_speech_tower": "model_zoo/audio/whisper", "mm_speech_projector_type": "simple_mlp",
+             "mm_speech_hidden_size": \(preset.whisper.width), "speech_encoder_ds_rate": \(preset.downsampling),
+             "speech_encoder_hidden_size": \(preset.whisper.width), "speech_norm": false,
+             "speech_generator_type": "ctc",
+             "ctc_decoder_config": "(\(generator.layers),\(generator.dim),\(generator.heads),\(generator.inner))",
+             "ctc_upsample_factor": \(generator.upsampling), "unit_vocab_size": \(generator.units)}
+
+            """)
+    }
+}
+
+/// What a writer has made so far, in the order in which it was made.
+private final class CreatedPaths {
+    var directories: [String] = []
+    var files: [String] = []
+
+    /// Removes all of it, but for directories in which others have put something.
+    func remove() {
+        for file in files { withSystemPath(file) { _ = unlink($0) } }
+        for directory in directories.reversed() { withSystemPath(directory) { _ = rmdir($0) } }
+    }
+}

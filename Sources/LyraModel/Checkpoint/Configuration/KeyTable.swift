@@ -1,0 +1,87 @@
+import LyraFormats
+import LyraBase
+
+/// What lyra does with a key of a configuration file.
+enum KeyRule: Sendable {
+    /// A configuration reads it, or a check compares it with others.
+    case used
+    /// It changes no number that lyra computes: training, bookkeeping, parts that lyra does not run.
+    case irrelevant
+    /// lyra computes as these values say; a file with another is refused. null, {} and [] are always allowed.
+    case only([JSONValue])
+    /// lyra computes as these values say; that another is not honoured is told.
+    case noted([JSONValue])
+    /// An object with keys of its own.
+    case inside(KeyTable)
+}
+
+/// The keys of one kind of configuration file. Every one has a rule, so that none which changes the numbers is passed
+/// over; one without is told.
+struct KeyTable: Sendable {
+    private(set) var rules: [String: KeyRule] = [:]
+    /// Whether objects under other names have the same keys: `rope_parameters` of each type of layers.
+    var isRepeated = false
+
+    /// - Parameters:
+    ///   - parts: keys, with white space between them, and the rule of all of them
+    ///   - others: tables whose keys are here, too, unless `parts` says otherwise of them
+    init(_ parts: [(keys: String, rule: KeyRule)], including others: [KeyTable] = []) {
+        for table in others { rules.merge(table.rules) { _, new in new } }
+        for (keys, rule) in parts {
+            for key in keys.split(whereSeparator: \.isWhitespace) { rules[String(key)] = rule }
+        }
+    }
+
+    /// - Parameters:
+    ///   - source: the file, for messages
+    ///   - path: the keys that lead to `value`, with a dot after each
+    ///   - note: told of unknown keys, and of values that are not honoured
+    /// - Throws: `LyraError.unsupported`, with file, key and value, for a value that would change the numbers.
+    func check(_ value: JSONValue, _ source: String, path: String = "", note: (String) -> Void) throws {
+        guard case .object(let members) = value else { return }
+        for (key, value) in members.sorted(by: { $0.key < $1.key }) {
+            let name = shown(path + key).dropFirst().dropLast()
+            switch rules[key] {
+            case .used, .irrelevant: break
+            case .only(let allowed):
+                guard !value.saysNothing, !allowed.contains(value) else { break }
+                throw LyraError(
+                    .unsupported,
+                    "\(source): \(name) is \(value.words), which lyra does not compute"
+                        + (allowed.isEmpty ? "" : "; it computes \(allowed.map(\.words).joined(separator: ", "))"))
+            case .noted(let honoured):
+                guard !value.saysNothing, !honoured.contains(value) else { break }
+                note("\(source): \(name) is \(value.words), which lyra does not honour")
+            case .inside(let table): try table.check(value, source, path: path + key + ".", note: note)
+            case nil:
+                if isRepeated, case .object = value {
+                    try check(value, source, path: path + key + ".", note: note)
+                } else {
+                    note("\(source) has a key that lyra does not know: \(name)")
+                }
+            }
+        }
+    }
+}
+
+extension JSONValue {
+    /// Whether it leaves everything as it would be without the key.
+    fileprivate var saysNothing: Bool { self == .null || self == .array([]) || self == .object([:]) }
+
+    /// For messages: of an object, what it says it is.
+    fileprivate var words: String {
+        switch self {
+        case .null: return "null"
+        case .bool(let value): return String(value)
+        case .number(let value):
+            return Int(exactly: value).map { String($0) } ?? String(value)
+        case .string(let value): return shown(value)
+        case .array(let values): return "a list of \(values.count)"
+        case .object:
+            let kinds = ["quant_method", "quant_algo", "quant_type", "rope_type", "type"].compactMap {
+                self[$0]?.string
+            }
+            return kinds.first.map { shown($0) } ?? "an object"
+        }
+    }
+}

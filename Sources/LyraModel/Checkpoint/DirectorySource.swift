@@ -1,0 +1,92 @@
+import LyraBase
+import LyraFormats
+import LyraTensor
+
+/// A checkpoint directory in the published layout, and the places where its towers are looked for.
+struct DirectorySource: ModelSource {
+    let origin: String
+    private let finder: TowerFinder
+    /// Where the caller says that the vocoder is.
+    private let givenVocoder: String?
+
+    /// - Parameter path: the directory; or a file, beside which towers may lie
+    /// - Throws: `LyraError.io` if the system does not say which of them it is.
+    init(_ path: String, _ options: CheckpointOptions) throws {
+        origin = path
+        finder = try TowerFinder(checkpoint: path, extra: options.towers)
+        givenVocoder = options.vocoder
+    }
+
+    var main: any PartFiles { DirectoryFiles(origin) }
+    var language: LanguageMetadata? { nil }
+
+    /// Every subdirectory with an adapter_config.json, except hidden ones and the file system's own.
+    func adapters() throws -> [AdapterFiles] {
+        try FileSystem.entries(of: origin).filter { !FileSystem.isReserved($0) }.compactMap { entry in
+            let folder = DirectoryFiles(FileSystem.join(origin, entry), stem: "adapter_model")
+            guard try folder.has("adapter_config.json") else { return nil }
+            let projector = folder.path("non_lora_trainables.bin")
+            return AdapterFiles(
+                name: Checkpoint.adapterName(directory: entry), files: folder,
+                projector: try FileSystem.isFile(projector) ? TorchFiles(projector) : nil)
+        }
+    }
+
+    func tower(_ part: ModelPart, _ name: String) throws -> TowerFiles {
+        let candidates = finder.candidates(name)
+        if part == .soundTower {
+            return TowerFiles(tensors: try finder.file(name).map { TorchFiles($0) }, texts: nil, candidates: candidates)
+        }
+        let folder = try finder.directory(name).map { DirectoryFiles($0) }
+        return TowerFiles(tensors: folder, texts: folder, candidates: candidates)
+    }
+
+    func vocoder(check: () throws -> Void) throws -> (any PartFiles)? {
+        let file = try finder.vocoder(givenVocoder, check: check)
+        if let givenVocoder, file == nil {
+            throw LyraError(
+                .missing, "\(givenVocoder): there is no vocoder: a file g_… with a config.json beside it was expected")
+        }
+        return file.map { TorchFiles($0, under: ["generator"]) }
+    }
+}
+
+/// A directory with texts and safetensors, in one file or in shards.
+struct DirectoryFiles: PartFiles {
+    let origin: String
+    private let stem: String
+
+    init(_ directory: String, stem: String = "model") {
+        origin = directory
+        self.stem = stem
+    }
+
+    func path(_ name: String) -> String { FileSystem.join(origin, name) }
+    func has(_ name: String) throws -> Bool { try FileSystem.isFile(path(name)) }
+    func text(_ name: String) throws -> GrowingBuffer<UInt8> {
+        try MappedFile.buffer(path: path(name), limit: JSONFile.limit(of: name))
+    }
+    func tensors() throws -> [String: StoredTensor] {
+        try ShardedSafetensors(directory: origin, stem: stem).tensors
+    }
+    var index: String? { path(ShardedSafetensors.index(stem: stem)) }
+}
+
+/// A file of torch.save, with texts beside it.
+struct TorchFiles: PartFiles {
+    let origin: String
+    private let keys: [String]
+
+    /// - Parameter keys: that lead to the tensors
+    init(_ file: String, under keys: [String] = []) {
+        origin = file
+        self.keys = keys
+    }
+
+    func path(_ name: String) -> String { FileSystem.join(FileSystem.parent(of: origin), name) }
+    func has(_ name: String) throws -> Bool { try FileSystem.isFile(path(name)) }
+    func text(_ name: String) throws -> GrowingBuffer<UInt8> {
+        try MappedFile.buffer(path: path(name), limit: JSONFile.limit(of: name))
+    }
+    func tensors() throws -> [String: StoredTensor] { try TorchFile(path: origin).tensors(under: keys) }
+}

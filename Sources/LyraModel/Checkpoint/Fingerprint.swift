@@ -1,0 +1,25 @@
+import LyraFormats
+
+extension Checkpoint {
+    /// Tells this language model, with its adapters, from others: keys and values that one computed mean nothing to another.
+    ///
+    /// It covers the configuration, every matrix's shape, and samples of its bytes, which differ where its type does; reading
+    /// all of a large model would take seconds.
+    public var fingerprint: String {
+        var sum = CRC32()
+        func add(_ text: String) { var text = text; text.withUTF8 { sum.update(UnsafeRawBufferPointer($0)) } }
+        add("\(configuration.language)")
+        add(adapters.joined(separator: ","))
+        let language = sum.value
+        decoder.forEachWeight { weight in
+            add("\(weight.outputs)x\(weight.inputs)")
+            weight.sample { sum.update($0) }
+        }
+        return hexadecimal(language) + hexadecimal(sum.value)
+    }
+}
+
+private func hexadecimal(_ number: UInt32) -> String {
+    let digits = String(number, radix: 16)
+    return String(repeating: "0", count: 8 - digits.count) + digits
+}

@@ -1,0 +1,262 @@
+import LyraBase
+
+/// The parts of a checkpoint's config.json that lyra reads (model_type `Lyra_Qwen2VL_SpeechGenerator`).
+public struct LyraConfiguration: Decodable, Sendable {
+    public var language: DecoderConfiguration
+    /// `mm_speech_tower`: directory of the Whisper encoder, if the model hears.
+    public var speechTower: String?
+    /// `mm_vision_tower`: directory of the vision tower, if the model sees.
+    public var visionTower: String?
+    /// `mm_audio_tower`: file of the sound tower, if the model hears sound.
+    public var soundTower: String?
+    /// `speech_encoder_ds_rate`: encoder positions that become one token.
+    public var speechDownsampling: Int
+    /// `speech_norm`: whether each speech token is scaled to length 1.
+    public var normalizesSpeech: Bool
+    public var generator: SpeechGeneratorConfiguration?
+    public var endTokens: [Int32]
+    /// `compress_gap` and `keep_rate`: where the model lets media tokens go; nil for nowhere.
+    public var extraction: ExtractionSchedule?
+
+    enum CodingKeys: String, CodingKey {
+        case compress_gap, keep_rate, mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type,
+            speech_encoder_ds_rate, speech_norm,
+            speech_generator_type, eos_token_id, text_config
+    }
+
+    public init(from decoder: any Swift.Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        language = try DecoderConfiguration(from: decoder)
+        speechTower = try container.decodeIfPresent(String.self, forKey: .mm_speech_tower)
+        visionTower = try container.decodeIfPresent(String.self, forKey: .mm_vision_tower)
+        soundTower = try container.decodeIfPresent(String.self, forKey: .mm_audio_tower)
+        let projector = try container.decodeIfPresent(String.self, forKey: .mm_projector_type) ?? "identity"
+        guard visionTower == nil || projector == "identity" else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .mm_projector_type, in: container,
+                debugDescription: "a vision projector of type \(projector) is not supported; identity is")
+        }
+        speechDownsampling = try container.decodeIfPresent(Int.self, forKey: .speech_encoder_ds_rate) ?? 5
+        normalizesSpeech = try container.decodeIfPresent(Bool.self, forKey: .speech_norm) ?? false
+        generator =
+            try container.decodeIfPresent(String.self, forKey: .speech_generator_type) == nil
+            ? nil : SpeechGeneratorConfiguration(from: decoder)
+        endTokens =
+            try container.decodeIfPresent(OneOrMany.self, forKey: .eos_token_id)?.values
+            ?? container.decodeIfPresent(EndTokens.self, forKey: .text_config)?.eos_token_id?.values ?? []
+        if let gap = try container.decodeIfPresent(Int.self, forKey: .compress_gap),
+            let keep = try container.decodeIfPresent(Float.self, forKey: .keep_rate)
+        {
+            extraction = ExtractionSchedule(gap: gap, keep: keep, layers: language.layers)
+        }
+    }
+
+    public init(
+        language: DecoderConfiguration, speechTower: String?, visionTower: String? = nil,
+        soundTower: String? = nil, speechDownsampling: Int, normalizesSpeech: Bool,
+        generator: SpeechGeneratorConfiguration?, endTokens: [Int32]
+    ) {
+        self.language = language
+        self.speechTower = speechTower
+        self.visionTower = visionTower
+        self.soundTower = soundTower
+        self.speechDownsampling = speechDownsampling
+        self.normalizesSpeech = normalizesSpeech
+        self.generator = generator
+        self.endTokens = endTokens
+    }
+
+    /// - Throws: `LyraError.format` naming `source` if a value cannot be.
+    public func validate(_ source: String) throws {
+        try language.validate(source)
+        try Bounds(source).check("speech_encoder_ds_rate", speechDownsampling, 1...1000)
+        try generator?.validate(source)
+    }
+}
+
+/// Qwen2's text decoder as in Qwen2-VL.
+public struct DecoderConfiguration: Decodable, Sendable {
+    public var hiddenSize: Int
+    public var layers: Int
+    public var heads: Int
+    public var kvHeads: Int
+    public var intermediateSize: Int
+    public var vocabularySize: Int
+    public var rmsEpsilon: Float
+    public var ropeTheta: Double
+    /// Frequency pairs that follow time, height and width; their sum is half a head.
+    public var mropeSections: [Int]
+    public var tiesEmbeddings: Bool
+    public var contextLength: Int
+
+    public var headDim: Int { hiddenSize / heads }
+
+    enum CodingKeys: String, CodingKey {
+        case hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, intermediate_size, vocab_size
+        case rms_norm_eps, rope_theta, rope_scaling, rope_parameters, tie_word_embeddings, max_position_embeddings
+        case text_config
+    }
+
+    /// Reads the keys at the top level or, as newer files have them, under `text_config`; those of the positions also in
+    /// `rope_scaling` or `rope_parameters`. A key that stands in several places must say the same.
+    public init(from decoder: any Swift.Decoder) throws {
+        let outer = try decoder.container(keyedBy: CodingKeys.self)
+        let inner = try outer.decodeIfPresent(JSONObject.self, forKey: .text_config)
+            .map { _ in try outer.nestedContainer(keyedBy: CodingKeys.self, forKey: .text_config) }
+        let places = [outer] + (inner.map { [$0] } ?? [])
+        func find<T: Decodable & Equatable>(_ type: T.Type, _ key: CodingKeys) throws -> T? {
+            try Self.same(places.compactMap { try $0.decodeIfPresent(type, forKey: key) }, key, in: outer)
+        }
+        func need(_ key: CodingKeys) throws -> Int { try find(Int.self, key) ?? outer.decode(Int.self, forKey: key) }
+        hiddenSize = try need(.hidden_size)
+        layers = try need(.num_hidden_layers)
+        heads = try need(.num_attention_heads)
+        kvHeads = try find(Int.self, .num_key_value_heads) ?? heads
+        intermediateSize = try need(.intermediate_size)
+        vocabularySize = try need(.vocab_size)
+        rmsEpsilon = try find(Float.self, .rms_norm_eps) ?? 1e-6
+        let ropes = try places.flatMap { place in
+            try [CodingKeys.rope_scaling, .rope_parameters].compactMap {
+                try place.decodeIfPresent(RopeParameters.self, forKey: $0)
+            }
+        }.flatMap { [$0] + $0.layers }
+        let thetas = try places.compactMap { try $0.decodeIfPresent(Double.self, forKey: .rope_theta) }
+        ropeTheta = try Self.same(thetas + ropes.compactMap(\.theta), .rope_theta, in: outer) ?? 1e6
+        mropeSections = try Self.same(ropes.compactMap(\.sections), .rope_scaling, in: outer) ?? []
+        tiesEmbeddings = try find(Bool.self, .tie_word_embeddings) ?? false
+        contextLength = try find(Int.self, .max_position_embeddings) ?? 32768
+    }
+
+    /// The one value that all places have; nil if there are none.
+    private static func same<T: Equatable>(
+        _ values: [T], _ key: CodingKeys, in container: KeyedDecodingContainer<CodingKeys>
+    ) throws -> T? {
+        guard let other = values.first(where: { $0 != values[0] }) else { return values.first }
+        throw DecodingError.dataCorruptedError(
+            forKey: key, in: container,
+            debugDescription: "\(values[0]) at one place and \(other) at another; which is meant?")
+    }
+
+    public init(
+        hiddenSize: Int, layers: Int, heads: Int, kvHeads: Int, intermediateSize: Int, vocabularySize: Int,
+        rmsEpsilon: Float = 1e-6, ropeTheta: Double = 1e6, mropeSections: [Int], tiesEmbeddings: Bool,
+        contextLength: Int = 32768
+    ) {
+        self.hiddenSize = hiddenSize
+        self.layers = layers
+        self.heads = heads
+        self.kvHeads = kvHeads
+        self.intermediateSize = intermediateSize
+        self.vocabularySize = vocabularySize
+        self.rmsEpsilon = rmsEpsilon
+        self.ropeTheta = ropeTheta
+        self.mropeSections = mropeSections
+        self.tiesEmbeddings = tiesEmbeddings
+        self.contextLength = contextLength
+    }
+
+    func validate(_ source: String) throws {
+        let bounds = Bounds(source)
+        try bounds.check("hidden_size", hiddenSize, 2...1 << 20)
+        try bounds.check("num_hidden_layers", layers, 1...1024)
+        try bounds.check("num_attention_heads", heads, 1...4096)
+        try bounds.check("num_key_value_heads", kvHeads, 1...heads)
+        try bounds.check("intermediate_size", intermediateSize, 1...1 << 22)
+        try bounds.check("vocab_size", vocabularySize, 1...1 << 24)
+        try bounds.check("max_position_embeddings", contextLength, 1...1 << 30)
+        try bounds.require(
+            hiddenSize % heads == 0 && headDim % 2 == 0, "hidden_size must be an even multiple of the heads")
+        try bounds.require(heads % kvHeads == 0, "num_key_value_heads must divide num_attention_heads")
+        try bounds.require(rmsEpsilon >= 0 && rmsEpsilon < 1, "rms_norm_eps must be in 0..<1")
+        try bounds.require(ropeTheta >= 1 && ropeTheta <= 1e12, "rope_theta must be in 1…1e12")
+        try bounds.require(
+            mropeSections.isEmpty
+                || mropeSections.count == 3 && mropeSections.allSatisfy { (0...headDim).contains($0) }
+                    && mropeSections.reduce(0, +) == headDim / 2,
+            "mrope_section must be three counts whose sum is \(headDim / 2), half a head")
+    }
+}
+
+/// `ctc_decoder_config` "(layers,dim,heads,inner)" and the fields beside it.
+public struct SpeechGeneratorConfiguration: Decodable, Sendable {
+    public var layers: Int
+    public var dim: Int
+    public var heads: Int
+    public var inner: Int
+    /// Positions for one hidden row of the language model.
+    public var upsampling: Int
+    /// Speech units; the id after the last is CTC's blank.
+    public var units: Int
+
+    enum CodingKeys: String, CodingKey { case ctc_decoder_config, ctc_upsample_factor, unit_vocab_size }
+
+    public init(from decoder: any Swift.Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        let text = try container.decode(String.self, forKey: .ctc_decoder_config)
+        let numbers = text.split(whereSeparator: { "(), ".contains($0) }).map { Int($0) }
+        guard numbers.count == 4, let layers = numbers[0], let dim = numbers[1], let heads = numbers[2],
+            let inner = numbers[3]
+        else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .ctc_decoder_config, in: container,
+                debugDescription: "\"(layers,dim,heads,inner)\" was expected, not \"\(text)\"")
+        }
+        self.layers = layers
+        self.dim = dim
+        self.heads = heads
+        self.inner = inner
+        upsampling = try container.decodeIfPresent(Int.self, forKey: .ctc_upsample_factor) ?? 25
+        units = try container.decodeIfPresent(Int.self, forKey: .unit_vocab_size) ?? 1000
+    }
+
+    public init(layers: Int, dim: Int, heads: Int, inner: Int, upsampling: Int = 25, units: Int = 1000) {
+        self.layers = layers
+        self.dim = dim
+        self.heads = heads
+        self.inner = inner
+        self.upsampling = upsampling
+        self.units = units
+    }
+
+    func validate(_ source: String) throws {
+        let bounds = Bounds(source)
+        try bounds.check("ctc_decoder_config layers", layers, 1...256)
+        try bounds.check("ctc_decoder_config dim", dim, 2...1 << 20)
+        try bounds.check("ctc_decoder_config heads", heads, 1...4096)
+        try bounds.check("ctc_decoder_config inner", inner, 1...1 << 22)
+        try bounds.check("ctc_upsample_factor", upsampling, 1...1000)
+        try bounds.check("unit_vocab_size", units, 1...1 << 20)
+        try bounds.require(
+            dim % heads == 0 && dim / heads % 2 == 0, "the generator's dim must be an even multiple of its heads")
+    }
+}
+
+/// The end tokens of a `text_config`.
+private struct EndTokens: Decodable {
+    var eos_token_id: OneOrMany?
+}
+
+/// `7` or `[7, 8]`, as `eos_token_id` comes.
+struct OneOrMany: Decodable {
+    var values: [Int32]
+
+    init(from decoder: any Swift.Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        values = try (try? container.decode([Int32].self)) ?? [container.decode(Int32.self)]
+    }
+}
+
+/// Checks numbers of a configuration file and names the file when one cannot be.
+struct Bounds {
+    let source: String
+
+    init(_ source: String) { self.source = source }
+
+    func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws {
+        try require(range.contains(value), "\(name) is \(value); it must be in \(range.lowerBound)…\(range.upperBound)")
+    }
+
+    func require(_ condition: Bool, _ message: String) throws {
+        guard condition else { throw LyraError(.format, "\(source): \(message)") }
+    }
+}

@@ -1,0 +1,94 @@
+import LyraBase
+import LyraFormats
+import LyraTensor
+
+/// What goes into a one-file model, worked out before the file is made.
+struct ConversionPlan {
+    struct Item {
+        let name: String
+        let source: StoredTensor
+        let type: ElementType
+        /// As it is stored: at least one axis and at most as many as a GGUF file has.
+        let shape: [Int]
+    }
+
+    private(set) var items: [Item] = []
+    private(set) var metadata: [(key: String, value: GGUFValue)]
+    /// Names of the checkpoint's tensors that lyra does not use.
+    private(set) var unused: [String] = []
+
+    /// - Throws: `LyraError.unsupported` for a tensor that cannot be stored, `LyraError.format` for a text that is not UTF-8.
+    init(
+        _ contents: ModelContents, _ checkpoint: Checkpoint, recipe: Recipe, part: ModelConverter.Part, name: String
+    ) throws {
+        let end = checkpoint.generationDefaults.endTokens.first ?? checkpoint.configuration.endTokens.first
+        metadata = LanguageMetadata.entries(checkpoint.configuration, checkpoint.tokenizer, end: end)
+        metadata += [
+            ("general.name", .string(name)), ("general.file_type", .uint32(recipe.fileType)),
+            ("general.quantization_version", .uint32(2)),
+        ]
+        if part == .whole { try addTexts(contents, recipe) }
+        for (modelPart, tensors) in contents.tensors where part == .whole || modelPart == .main {
+            for (loaded, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
+                try add(loaded, tensor, modelPart, checkpoint.configuration.language, recipe, part)
+            }
+        }
+    }
+
+    private mutating func addTexts(_ contents: ModelContents, _ recipe: Recipe) throws {
+        guard contents.adapters.count <= OneFileSource.mostAdapters else {
+            throw LyraError(
+                .unsupported,
+                "\(contents.adapters.count) adapters cannot be kept in a model file; \(OneFileSource.mostAdapters) is the most"
+            )
+        }
+        metadata += [
+            (OneFileKeys.version, .uint32(UInt32(OneFileSource.version))), (OneFileKeys.recipe, .string(recipe.name)),
+            (OneFileKeys.adapters, .strings(contents.adapters)),
+        ]
+        for (name, bytes) in contents.texts {
+            guard let text = String(validating: bytes.elements, as: UTF8.self) else {
+                throw LyraError(.format, "\(shown(name)): not UTF-8 text, so it cannot be kept in a model file")
+            }
+            metadata.append((OneFileKeys.file + name, .string(text)))
+        }
+    }
+
+    private mutating func add(
+        _ loaded: String, _ tensor: StoredTensor, _ modelPart: ModelPart, _ language: DecoderConfiguration,
+        _ recipe: Recipe, _ part: ModelConverter.Part
+    ) throws {
+        // What the towers' and the projector's own entries hold, and a head that is the embedding once more.
+        let isElsewhere =
+            ["model.speech_tower.", "model.vision_tower."].contains { loaded.hasPrefix($0) }
+            || loaded.contains("mm_audio_projector.")
+        let isTwice = language.tiesEmbeddings && loaded == "lm_head.weight"
+        guard !(modelPart == .main && (isElsewhere || isTwice)) else { return }
+        guard let name = OneFileNames.stored(modelPart, loaded), tensor.isFloating else {
+            unused.append(tensor.name)
+            return
+        }
+        let isLanguage = ["blk.", "output", "token_embd."].contains { name.hasPrefix($0) }
+        guard part == .whole || isLanguage else { return }
+        guard name.utf8.count <= OneFileNames.lengthLimit, tensor.count > 0 else {
+            throw LyraError(
+                .unsupported,
+                "\(tensor.source): tensor \(shown(tensor.name)) cannot be kept in a model file: it is empty, or its name is longer than "
+                    + "\(OneFileNames.lengthLimit) bytes")
+        }
+        let type = recipe.type(of: name, tensor, in: modelPart, layers: language.layers)
+        var shape = tensor.shape.isEmpty ? [1] : tensor.shape
+        if shape.count > GGUFWriter.axisLimit {
+            metadata.append((OneFileKeys.shape + name, .int64s(shape.map { Int64($0) })))
+            shape = [shape[0], tensor.count / shape[0]]
+        }
+        items.append(Item(name: name, source: tensor, type: type, shape: shape))
+    }
+}
+
+extension StoredTensor {
+    /// Whether it holds numbers that a network could compute with.
+    fileprivate var isFloating: Bool {
+        type == .float64 || type.isFloat8 || type.blockElements > 1 || [.float32, .float16, .bfloat16].contains(type)
+    }
+}

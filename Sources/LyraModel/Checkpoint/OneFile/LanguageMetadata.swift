@@ -1,0 +1,193 @@
+import LyraFormats
+import LyraBase
+import LyraText
+
+/// Configuration and vocabulary of a Qwen2 language model in a GGUF file's metadata, under llama.cpp's keys.
+struct LanguageMetadata {
+    let file: GGUFFile
+    let architecture: String
+
+    /// Architectures of llama.cpp that are Qwen2 as lyra runs it; the first has M-RoPE.
+    private static let architectures = ["qwen2vl", "qwen2"]
+
+    /// Kinds of tokens by llama.cpp's numbers (`llama_token_type`).
+    private enum TokenType: Int {
+        case normal = 1
+        case control = 3
+        case userDefined = 4
+        case unused = 5
+    }
+
+    /// - Throws: `LyraError.unsupported` if the file holds no such model.
+    init(_ file: GGUFFile) throws {
+        self.file = file
+        guard let architecture = try file.string("general.architecture") else {
+            throw LyraError(
+                .unsupported,
+                "\(file.path): not a model: its metadata have neither lyra.version nor general.architecture")
+        }
+        guard Self.architectures.contains(architecture) else {
+            throw LyraError(
+                .unsupported,
+                "\(file.path): a model of the architecture \(shown(architecture)), which lyra does not run; lyra runs "
+                    + "what `lyra convert` makes, and language models of "
+                    + Self.architectures.joined(separator: " and "))
+        }
+        self.architecture = architecture
+    }
+
+    // MARK: Reading
+
+    /// - Parameter note: told of keys that are not honoured
+    /// - Throws: `LyraError.unsupported` for what changes the numbers and is not computed; `.format` and `.missing`.
+    func configuration(note: (String) -> Void) throws -> LyraConfiguration {
+        let vocabulary = try required(file.strings("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens").count
+        let heads = try integer("attention.head_count")
+        let width = try integer("embedding_length")
+        let epsilon = "\(architecture).attention.layer_norm_rms_epsilon"
+        try checkPositions()
+        try checkKeys(headDim: heads > 0 ? width / heads : 0, note: note)
+        let language = DecoderConfiguration(
+            hiddenSize: width, layers: try integer("block_count"), heads: heads,
+            kvHeads: try file.int("\(architecture).attention.head_count_kv") ?? heads,
+            intermediateSize: try integer("feed_forward_length"), vocabularySize: vocabulary,
+            rmsEpsilon: Float(try required(file.double(epsilon), epsilon)),
+            ropeTheta: try file.double("\(architecture).rope.freq_base") ?? Self.usualBase,
+            mropeSections: try sections(), tiesEmbeddings: file.tensor("output.weight") == nil,
+            contextLength: try file.int("\(architecture).context_length") ?? 32768)
+        let end = try file.int("tokenizer.ggml.eos_token_id").flatMap { Int32(exactly: $0) }
+        return LyraConfiguration(
+            language: language, speechTower: nil, speechDownsampling: 1, normalizesSpeech: false, generator: nil,
+            endTokens: end.map { [$0] } ?? [])
+    }
+
+    /// llama.cpp's where a file does not say.
+    private static let usualBase = 10_000.0
+
+    /// How many frequency pairs follow time, height and width; none for plain positions.
+    private func sections() throws -> [Int] {
+        guard architecture == Self.architectures[0] else { return [] }
+        let key = "\(architecture).rope.dimension_sections"
+        let sections = try required(file.ints(key), key)
+        guard sections.dropFirst(3).allSatisfy({ $0 == 0 }) else {
+            throw LyraError(.unsupported, "\(file.path): \(key) is \(sections.prefix(8)); positions have three axes")
+        }
+        return Array(sections.prefix(3))
+    }
+
+    /// Refuses positions that are stretched, which lyra does not do. As in llama.cpp, a factor alone means "linear".
+    private func checkPositions() throws {
+        let rope = "\(architecture).rope."
+        let type = try file.string(rope + "scaling.type") ?? "linear"
+        let factor = try file.double(rope + "scaling.factor") ?? file.double(rope + "scale_linear") ?? 1
+        // 0 says nothing there, as 1 does.
+        guard type == "none" || type == "linear" && (factor == 1 || factor == 0) else {
+            throw LyraError(
+                .unsupported,
+                "\(file.path): rope scaling of type \(shown(type)) by \(factor) (\(rope)scaling) is not supported")
+        }
+    }
+
+    func tokenizer() throws -> Tokenizer {
+        let (model, kind) = (try file.string("tokenizer.ggml.model"), try file.string("tokenizer.ggml.pre"))
+        guard model == "gpt2", kind == "qwen2" else {
+            throw LyraError(
+                .unsupported,
+                "\(file.path): a tokenizer \(shown(model ?? "")) with \(shown(kind ?? "")); lyra reads \"gpt2\" with \"qwen2\""
+            )
+        }
+        let texts = try required(file.strings("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens")
+        let merges = try required(file.strings("tokenizer.ggml.merges"), "tokenizer.ggml.merges")
+        let types = try required(file.ints("tokenizer.ggml.token_type"), "tokenizer.ggml.token_type")
+        guard types.count == texts.count else {
+            throw LyraError(.format, "\(file.path): \(texts.count) tokens, but \(types.count) types of tokens")
+        }
+        var tokens: [(text: [UInt8], id: Int)] = []
+        var added: [AddedToken] = []
+        for (id, (text, number)) in zip(texts, types).enumerated() {
+            switch TokenType(rawValue: number) {
+            case .normal: tokens.append((Array(text.utf8), id))
+            case .control: added.append(AddedToken(content: Array(text.utf8), id: id))
+            case .userDefined: added.append(AddedToken(content: Array(text.utf8), id: id, isSpecial: false))
+            case .unused: break
+            case nil:
+                throw LyraError(
+                    .unsupported, "\(file.path): token \(id) is of type \(number), which lyra does not know")
+            }
+        }
+        let pairs = try merges.enumerated().map { index, merge in
+            let parts = merge.utf8.split(separator: UInt8(ascii: " "))
+            guard parts.count == 2 else {
+                throw LyraError(.format, "\(file.path): merge \(index) is not two tokens separated by one space")
+            }
+            return (left: Array(parts[0]), right: Array(parts[1]))
+        }
+        return try Tokenizer(tokens: tokens, merges: pairs, added: added, source: file.path)
+    }
+
+    private func integer(_ name: String) throws -> Int {
+        try required(file.int("\(architecture).\(name)"), "\(architecture).\(name)")
+    }
+
+    private func required<T>(_ value: T?, _ key: String) throws -> T {
+        guard let value else { throw LyraError(.missing, "\(file.path): there is no \(key) in its metadata") }
+        return value
+    }
+
+    // MARK: Writing
+
+    /// What llama.cpp wants to know of a language model, under its keys.
+    static func entries(
+        _ configuration: LyraConfiguration, _ tokenizer: Tokenizer, end: Int32?
+    ) -> [(key: String, value: GGUFValue)] {
+        let language = configuration.language, sections = language.mropeSections
+        let name = sections.isEmpty ? architectures[1] : architectures[0]
+        func number(_ value: Int) -> GGUFValue { .uint32(UInt32(clamping: value)) }
+        var entries: [(key: String, value: GGUFValue)] = [
+            ("general.architecture", .string(name)), ("general.type", .string("model")),
+            ("\(name).block_count", number(language.layers)),
+            ("\(name).context_length", number(language.contextLength)),
+            ("\(name).embedding_length", number(language.hiddenSize)),
+            ("\(name).feed_forward_length", number(language.intermediateSize)),
+            ("\(name).attention.head_count", number(language.heads)),
+            ("\(name).attention.head_count_kv", number(language.kvHeads)),
+            ("\(name).attention.layer_norm_rms_epsilon", .float32(language.rmsEpsilon)),
+            ("\(name).rope.freq_base", .float32(Float(language.ropeTheta))),
+        ]
+        if !sections.isEmpty {
+            let four = (sections + [0]).map { Int32(clamping: $0) }
+            entries.append(("\(name).rope.dimension_sections", .int32s(four)))
+        }
+        return entries + vocabulary(tokenizer, rows: language.vocabularySize, end: end)
+    }
+
+    private static func vocabulary(
+        _ tokenizer: Tokenizer, rows: Int, end: Int32?
+    ) -> [(key: String, value: GGUFValue)] {
+        let listing = tokenizer.listing(rows: rows)
+        let types = listing.tokens.map { token in
+            let type: TokenType =
+                switch token.kind {
+                case .normal: .normal
+                case .special: .control
+                case .added: .userDefined
+                case .unused: .unused
+                }
+            return Int32(type.rawValue)
+        }
+        var entries: [(key: String, value: GGUFValue)] = [
+            ("tokenizer.ggml.model", .string("gpt2")), ("tokenizer.ggml.pre", .string("qwen2")),
+            ("tokenizer.ggml.tokens", .strings(listing.tokens.map(\.text))),
+            ("tokenizer.ggml.token_type", .int32s(types)), ("tokenizer.ggml.merges", .strings(listing.merges)),
+            ("tokenizer.ggml.add_bos_token", .bool(false)),
+        ]
+        let padding = tokenizer.id(ofSpecial: "<|endoftext|>")
+        let ids = [
+            ("eos", end ?? tokenizer.id(ofSpecial: "<|im_end|>")), ("bos", padding), ("padding", padding),
+        ]
+        for case (let name, let id?) in ids {
+            entries.append(("tokenizer.ggml.\(name)_token_id", .uint32(UInt32(clamping: id))))
+        }
+        return entries
+    }
+}

@@ -1,0 +1,152 @@
+/// What tensors are called in a GGUF file: the language model's as llama.cpp calls them, all others under their part.
+///
+/// ggml takes names of up to 63 bytes, so what the published layout puts before every name of a part is left out.
+enum OneFileNames {
+    /// The longest name, in bytes, that ggml reads (`GGML_MAX_NAME` with its zero).
+    static let lengthLimit = 63
+
+    /// What stands before the names of a part; the main one has several.
+    static func prefix(_ part: ModelPart) -> String {
+        switch part {
+        case .main: ""
+        case .adapter(let index): "adapter.\(index)."
+        case .adapterProjector(let index): "adapter.\(index).projector."
+        case .speechTower: "speech_tower."
+        case .visionTower: "vision_tower."
+        case .soundTower: "sound_tower."
+        case .soundProjector: "projector.sound."
+        case .vocoder: "vocoder."
+        }
+    }
+
+    /// The name in a file of the tensor that the loader calls `name`; nil for one that lyra does not use.
+    static func stored(_ part: ModelPart, _ name: String) -> String? {
+        switch part {
+        case .main: storedMain(name)
+        case .adapter: storedAdapter(name).map { prefix(part) + $0 }
+        case .soundTower: exchange(name, sound.map { ($0.1, $0.0) }).map { prefix(part) + $0 }
+        default: prefix(part) + name
+        }
+    }
+
+    /// What the loader calls the tensor of this name in a file; nil if it is not of the part.
+    static func loaded(_ part: ModelPart, _ name: String) -> String? {
+        guard let rest = name.removing(prefix: prefix(part)) else { return nil }
+        switch part {
+        case .main: return loadedMain(name)
+        case .adapter: return loadedAdapter(rest)
+        case .soundTower: return exchange(rest, sound)
+        case .adapterProjector: return "mm_speech_projector." + rest
+        default: return rest
+        }
+    }
+
+    // MARK: The main part
+
+    private static let single = [
+        ("token_embd.weight", "model.embed_tokens.weight"), ("output_norm.weight", "model.norm.weight"),
+        ("output.weight", "lm_head.weight"),
+    ]
+
+    private static let groups = [
+        ("generator.", "speech_generator."), ("projector.speech.", "model.mm_speech_projector."),
+        ("projector.sound.", "model.mm_audio_projector."),
+    ]
+
+    /// llama.cpp's names of a layer's modules, and Qwen2's.
+    private static let modules = [
+        ("attn_norm", "input_layernorm"), ("attn_q", "self_attn.q_proj"), ("attn_k", "self_attn.k_proj"),
+        ("attn_v", "self_attn.v_proj"), ("attn_output", "self_attn.o_proj"),
+        ("ffn_norm", "post_attention_layernorm"), ("ffn_gate", "mlp.gate_proj"), ("ffn_up", "mlp.up_proj"),
+        ("ffn_down", "mlp.down_proj"),
+    ]
+
+    private static func storedMain(_ name: String) -> String? {
+        if let pair = single.first(where: { $0.1 == name }) { return pair.0 }
+        if let name = exchange(name, groups.map { ($0.1, $0.0) }) { return name }
+        guard let rest = name.removing(prefix: "model.layers.") else { return nil }
+        return storedLayer(rest, suffixes: [".weight", ".bias"])
+    }
+
+    private static func loadedMain(_ name: String) -> String? {
+        if let pair = single.first(where: { $0.0 == name }) { return pair.1 }
+        if let name = exchange(name, groups) { return name }
+        return loadedLayer(name, suffixes: [".weight", ".bias"]).map { "model.layers." + $0 }
+    }
+
+    // MARK: The sound tower
+
+    private static let sound = [
+        ("stem.", "modality_preprocessors.audio."), ("trunk.", "modality_trunks.audio."),
+        ("head.", "modality_heads.audio."), ("scale.", "modality_postprocessors.audio."),
+    ]
+
+    /// With one of the first beginnings replaced by the second beside it.
+    private static func exchange(_ name: String, _ pairs: [(String, String)]) -> String? {
+        for (old, new) in pairs { if let rest = name.removing(prefix: old) { return new + rest } }
+        return nil
+    }
+
+    // MARK: Adapters
+
+    private static let peft = "base_model.model.model.layers."
+    private static let pairs = [(".weight.lora_a", ".lora_A.weight"), (".weight.lora_b", ".lora_B.weight")]
+
+    private static func storedAdapter(_ name: String) -> String? {
+        for (file, loader) in pairs {
+            if let rest = name.removing(prefix: peft)?.removing(suffix: loader) {
+                return storedLayer(rest, suffixes: [""]).map { $0 + file }
+            }
+        }
+        return nil
+    }
+
+    private static func loadedAdapter(_ name: String) -> String? {
+        for (file, loader) in pairs {
+            if let rest = name.removing(suffix: file) {
+                return loadedLayer(rest, suffixes: [""]).map { peft + $0 + loader }
+            }
+        }
+        return nil
+    }
+
+    /// `3.self_attn.q_proj.weight` → `blk.3.attn_q.weight`
+    private static func storedLayer(_ name: String, suffixes: [String]) -> String? {
+        let parts = name.split(separator: ".", maxSplits: 1)
+        guard parts.count == 2, let layer = UInt16(parts[0]) else { return nil }
+        for suffix in suffixes {
+            guard let module = String(parts[1]).removing(suffix: suffix) else { continue }
+            if let pair = modules.first(where: { $0.1 == module }) { return "blk.\(layer).\(pair.0)\(suffix)" }
+        }
+        return nil
+    }
+
+    /// `blk.3.attn_q.weight` → `3.self_attn.q_proj.weight`
+    private static func loadedLayer(_ name: String, suffixes: [String]) -> String? {
+        guard let parts = name.removing(prefix: "blk.")?.split(separator: ".", maxSplits: 1), parts.count == 2,
+            let layer = UInt16(parts[0]), String(layer) == parts[0]
+        else { return nil }
+        for suffix in suffixes {
+            guard let module = String(parts[1]).removing(suffix: suffix) else { continue }
+            if let pair = modules.first(where: { $0.0 == module }) { return "\(layer).\(pair.1)\(suffix)" }
+        }
+        return nil
+    }
+
+    /// The layer of a tensor of the language model and its module ("attn_v"), by its name in a file.
+    static func layer(_ stored: String) -> (index: Int, module: String)? {
+        let parts = stored.split(separator: ".")
+        guard parts.count == 4, parts[0] == "blk", let index = Int(parts[1]) else { return nil }
+        return (index, String(parts[2]))
+    }
+}
+
+extension String {
+    fileprivate func removing(prefix: String) -> String? {
+        hasPrefix(prefix) ? String(dropFirst(prefix.count)) : nil
+    }
+
+    fileprivate func removing(suffix: String) -> String? {
+        hasSuffix(suffix) ? String(dropLast(suffix.count)) : nil
+    }
+}

@@ -1,0 +1,145 @@
+import LyraBase
+import LyraFormats
+import LyraTensor
+
+/// Keys of the metadata by which lyra knows its own files.
+enum OneFileKeys {
+    /// The layout of what follows: 1.
+    static let version = "lyra.version"
+    /// The recipe's name.
+    static let recipe = "lyra.recipe"
+    /// The adapters' names, in the order that indexes them.
+    static let adapters = "lyra.adapters"
+    /// Before the name of a text: "lyra.file.config.json".
+    static let file = "lyra.file."
+    /// Before the name of a tensor that has more axes than GGUF knows: all of them, the innermost last.
+    static let shape = "lyra.shape."
+}
+
+/// A model in one GGUF file; towers and vocoder that it lacks are looked for as a directory's are.
+struct OneFileSource: ModelSource {
+    let origin: String
+    let language: LanguageMetadata?
+    private let file: GGUFFile
+    private let beside: DirectorySource
+    private let adapterNames: [String]
+    private let isVocoderGiven: Bool
+
+    /// The layout that is written and read.
+    static let version = 1
+    /// Adapters that a file may list: all are looked for among all tensors.
+    static let mostAdapters = 256
+
+    /// - Throws: what `GGUFFile.init` throws; `LyraError.format` for more than `mostAdapters`; `LyraError.unsupported` for
+    ///   a file of a later version, or one without a model that lyra runs.
+    init(_ path: String, _ options: CheckpointOptions) throws {
+        origin = path
+        let mapped = try MappedFile(path: path)
+        guard withExtendedLifetime(mapped, { mapped.bytes.starts(with: "GGUF".utf8) }) else {
+            throw LyraError(
+                .format, "\(path): not a GGUF file; a model is such a file, or the directory that holds a config.json")
+        }
+        file = try GGUFFile.opening(mapped, check: options.check)
+        isVocoderGiven = options.vocoder != nil
+        beside = try DirectorySource(path, options)
+        adapterNames = try file.strings(OneFileKeys.adapters) ?? []
+        guard adapterNames.count <= Self.mostAdapters else {
+            throw LyraError(
+                .format,
+                "\(path): \(OneFileKeys.adapters) lists \(adapterNames.count) adapters; \(Self.mostAdapters) is the most"
+            )
+        }
+        guard let version = try file.int(OneFileKeys.version) else {
+            language = try LanguageMetadata(file)
+            return
+        }
+        guard version == Self.version else {
+            throw LyraError(
+                .unsupported,
+                "\(path): a lyra model of version \(version), and this lyra reads \(Self.version); a newer one may read it"
+            )
+        }
+        language = nil
+    }
+
+    var main: any PartFiles { OneFilePart(file, .main) }
+
+    func adapters() -> [AdapterFiles] {
+        adapterNames.enumerated().map { index, name in
+            AdapterFiles(
+                name: name, files: OneFilePart(file, .adapter(index)), projector: part(.adapterProjector(index)))
+        }
+    }
+
+    func tower(_ part: ModelPart, _ name: String) throws -> TowerFiles {
+        guard let own = self.part(part) else { return try beside.tower(part, name) }
+        if own.has("config.json") { return TowerFiles(tensors: own, texts: own, candidates: [origin]) }
+        // A tower from inside a checkpoint, whose texts were not found when it was converted.
+        let other = try beside.tower(part, name)
+        return TowerFiles(tensors: own, texts: other.texts, candidates: [origin] + other.candidates)
+    }
+
+    func vocoder(check: () throws -> Void) throws -> (any PartFiles)? {
+        if !isVocoderGiven, let own = part(.vocoder) { return own }
+        return try beside.vocoder(check: check)
+    }
+
+    /// A part, if the file has a tensor of it.
+    private func part(_ part: ModelPart) -> OneFilePart? {
+        let prefix = OneFileNames.prefix(part)
+        return file.names.contains { $0.hasPrefix(prefix) } ? OneFilePart(file, part) : nil
+    }
+}
+
+/// One part of a GGUF file: tensors whose names begin alike, and texts in the metadata.
+struct OneFilePart: PartFiles {
+    private let file: GGUFFile
+    private let part: ModelPart
+
+    init(_ file: GGUFFile, _ part: ModelPart) {
+        self.file = file
+        self.part = part
+    }
+
+    var origin: String { file.path }
+    private func key(_ name: String) -> String { OneFileKeys.file + part.folder + name }
+    func path(_ name: String) -> String { "\(file.path) (\(key(name)))" }
+    func has(_ name: String) -> Bool { file.metadata[key(name)] != nil }
+
+    func text(_ name: String) throws -> GrowingBuffer<UInt8> {
+        guard let text = try file.string(key(name)) else {
+            throw LyraError(.missing, "\(file.path): there is no \(key(name)) in its metadata; convert the model again")
+        }
+        let limit = JSONFile.limit(of: name)
+        guard text.utf8.count <= limit else {
+            throw LyraError(
+                .format,
+                "\(path(name)): \(text.utf8.count) bytes, more than the \(limit) that such a text may have"
+            )
+        }
+        return try GrowingBuffer(copying: text.utf8)
+    }
+
+    func tensors() throws -> [String: StoredTensor] {
+        var result: [String: StoredTensor] = [:]
+        for (name, tensor) in file.tensors {
+            if let loaded = OneFileNames.loaded(part, name) { result[loaded] = try reshaped(tensor) }
+        }
+        return result
+    }
+
+    /// With the axes that the tensor had before it was stored.
+    private func reshaped(_ tensor: StoredTensor) throws -> StoredTensor {
+        let key = OneFileKeys.shape + tensor.name
+        guard let shape = try file.ints(key) else { return tensor }
+        guard shape.allSatisfy({ $0 > 0 }), tensor.type.blockElements == 1,
+            (try? FloatStorage.count(of: shape)) == tensor.count
+        else {
+            throw LyraError(
+                .format, "\(file.path): \(key) is \(shape.prefix(16)), but the tensor has shape \(tensor.shape)")
+        }
+        return StoredTensor(
+            name: tensor.name, type: tensor.type, shape: shape, bytes: tensor.bytes, owner: tensor.owner,
+            source: tensor.source)
+    }
+}

@@ -1,0 +1,123 @@
+import LyraBase
+import LyraTensor
+
+/// Which type each tensor of a model gets when it is converted to one file.
+///
+/// Every recipe leaves norms, biases, positional embeddings, convolutions and the first layers of towers as wide as they
+/// are, and so every matrix whose rows no block type divides.
+public struct Recipe: Sendable, Equatable {
+    public let name: String
+    /// One sentence for a person.
+    public let summary: String
+    /// What most matrices of the language model become.
+    let matrices: ElementType
+    /// Of the embeddings and the head, which matter more than others.
+    let vocabulary: ElementType
+    /// Of some of the values and of the MLPs' last matrices, as llama.cpp's mixes choose them; nil for no such mix.
+    let sensitive: ElementType?
+    /// Of towers, projectors and the speech generator.
+    let parts: ElementType
+    let adapters: ElementType
+    let vocoder: ElementType
+    /// llama.cpp's number for it (`llama_ftype`).
+    let fileType: UInt32
+
+    /// Everything F32: nothing is lost but of numbers of 64 bits, and BF16 checkpoints double.
+    public static let f32 = Recipe(
+        name: "f32", summary: "everything F32: nothing is lost, but of F64", matrices: .float32,
+        vocabulary: .float32, sensitive: nil, parts: .float32, adapters: .float32, vocoder: .float32, fileType: 0)
+
+    /// All matrices BF16: the exact numbers of what is stored so; of matrices in F16 or F32, towers' for example, bits are lost.
+    public static let bf16 = Recipe(
+        name: "bf16", summary: "matrices BF16: nothing is lost of what is stored in BF16", matrices: .bfloat16,
+        vocabulary: .bfloat16, sensitive: nil, parts: .bfloat16, adapters: .bfloat16, vocoder: .float32, fileType: 32)
+
+    /// All matrices Q8_0.
+    public static let q8_0 = Recipe(
+        name: "q8_0", summary: "matrices Q8_0: half of BF16, with next to no difference", matrices: .q8_0,
+        vocabulary: .q8_0, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .float16, fileType: 7)
+
+    /// The language model's matrices Q4_K, with Q6_K where it matters most; other parts Q8_0.
+    public static let q4_k_m = Recipe(
+        name: "q4_k_m", summary: "language model Q4_K, and Q6_K where it matters; the rest Q8_0",
+        matrices: .q4_k, vocabulary: .q6_k, sensitive: .q6_k, parts: .q8_0, adapters: .bfloat16, vocoder: .float16,
+        fileType: 15)
+
+    /// The language model's matrices Q4_0, the simplest four bits; other parts Q8_0.
+    public static let q4_0 = Recipe(
+        name: "q4_0", summary: "language model Q4_0, less exact than Q4_K; the rest Q8_0", matrices: .q4_0,
+        vocabulary: .q6_k, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .float16, fileType: 2)
+
+    /// All recipes, the recommended one first.
+    public static let all = [q4_k_m, q8_0, q4_0, bf16, f32]
+
+    /// The recipe of this name.
+    ///
+    /// - Throws: `LyraError.argument` if there is none.
+    public init(named name: String) throws {
+        guard let recipe = Recipe.all.first(where: { $0.name == name }) else {
+            let names = Recipe.all.map(\.name).joined(separator: ", ")
+            throw LyraError(.argument, "there is no recipe \"\(name)\"; there are \(names)")
+        }
+        self = recipe
+    }
+
+    private init(
+        name: String, summary: String, matrices: ElementType, vocabulary: ElementType, sensitive: ElementType?,
+        parts: ElementType, adapters: ElementType, vocoder: ElementType, fileType: UInt32
+    ) {
+        (self.name, self.summary, self.fileType) = (name, summary, fileType)
+        (self.matrices, self.vocabulary, self.sensitive) = (matrices, vocabulary, sensitive)
+        (self.parts, self.adapters, self.vocoder) = (parts, adapters, vocoder)
+    }
+
+    // MARK: Choosing
+
+    /// The type that a tensor gets.
+    ///
+    /// - Parameters:
+    ///   - name: its name in the file
+    ///   - layers: of the language model
+    func type(of name: String, _ tensor: StoredTensor, in part: ModelPart, layers: Int) -> ElementType {
+        guard self != .f32 else { return .float32 }
+        if part == .vocoder { return tensor.shape.count > 1 ? vocoder : .float32 }
+        guard tensor.shape.count == 2, !Self.isPosition(name), let row = tensor.shape.last else {
+            return wide(tensor, name, part)
+        }
+        switch part {
+        case .adapter: return adapters
+        case .main where name.hasPrefix("token_embd.") || name.hasPrefix("output."):
+            return fitting(vocabulary, row) ?? wide(tensor, name, part)
+        case .main:
+            guard let layer = OneFileNames.layer(name) else { return fitting(parts, row) ?? wide(tensor, name, part) }
+            let mixed = Self.isSensitive(layer.module, layer.index, layers) ? sensitive ?? matrices : matrices
+            return fitting(mixed, row) ?? wide(tensor, name, part)
+        default: return fitting(parts, row) ?? wide(tensor, name, part)
+        }
+    }
+
+    /// The type if blocks of it make up a row, or else Q8_0 if that does.
+    private func fitting(_ type: ElementType, _ row: Int) -> ElementType? {
+        row % type.blockElements == 0 ? type : row % ElementType.q8_0.blockElements == 0 ? .q8_0 : nil
+    }
+
+    /// As it is, but floats of 64 and of 8 bits; and F32 for small tensors of the language model, which llama.cpp wants so.
+    private func wide(_ tensor: StoredTensor, _ name: String, _ part: ModelPart) -> ElementType {
+        let isLanguage = part == .main && (OneFileNames.layer(name) != nil || name.hasPrefix("output_norm."))
+        if isLanguage, tensor.shape.count < 2 { return .float32 }
+        if tensor.type.isFloat8 { return .bfloat16 }
+        return tensor.type.blockElements > 1 || tensor.type == .float64 ? .float32 : tensor.type
+    }
+
+    private static func isPosition(_ name: String) -> Bool {
+        name.contains("embed_positions") || name.contains("pos_embed")
+    }
+
+    /// Where a mix keeps more bits: the values and the MLPs' last matrices in the first and the last eighth of the layers, and
+    /// in every third between (llama.cpp, `use_more_bits`).
+    private static func isSensitive(_ module: String, _ layer: Int, _ layers: Int) -> Bool {
+        guard ["attn_v", "ffn_down"].contains(module) else { return false }
+        let eighth = layers / 8
+        return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2
+    }
+}

@@ -1,0 +1,64 @@
+import LyraBase
+import LyraFormats
+import LyraTensor
+
+/// Where a network's weights come from: the files of a checkpoint, or random numbers in memory.
+///
+/// Networks ask for each tensor by its checkpoint name and the shape that their configuration implies.
+public protocol WeightSource {
+    /// What the source is, for messages: a file or directory.
+    var origin: String { get }
+    /// How exactly its weights are multiplied.
+    var precision: Precision { get }
+    func contains(_ name: String) -> Bool
+    /// - Throws: `LyraError.missing` if there is no such tensor, `LyraError.format` if its shape differs.
+    func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor
+}
+
+extension WeightSource {
+    /// A matrix `[outputs, inputs…]`, which stays where it is stored unless it is in blocks or to be fast.
+    func weight(_ name: String, _ shape: [Int]) throws -> Weight {
+        let stored = try unscaled(name, shape)
+        let weight = try Weight(stored).prepared(for: precision)
+        // A packed one is a copy: what was read of the file need not stay in memory beside it.
+        if weight.isPacked { (stored.owner as? MappedFile)?.dropResidentPages(of: stored.bytes) }
+        return weight
+    }
+
+    /// The tensor, unless it is one of 8-bit floats that numbers elsewhere are to be multiplied by.
+    ///
+    /// - Throws: as `tensor`; `LyraError.unsupported`, with the name of the scale, for such a tensor.
+    private func unscaled(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+        let stored = try tensor(name, shape)
+        guard stored.type.isFloat8 else { return stored }
+        let module = name.split(separator: ".").dropLast().map { $0 + "." }.joined()
+        let scales =
+            ["_scale", "_scale_inv", "_scale_2", "_scales", "_global_scale", "_zero_point"].map { name + $0 }
+            + ["scale", "scale_inv", "scales", "scale_weight", "input_scale", "input_scale_inv", "scale_input"].map {
+                module + $0
+            }
+        guard let scale = scales.first(where: contains) else { return stored }
+        throw LyraError(
+            .unsupported,
+            "\(stored.source): tensor \(shown(stored.name)) is \(stored.typeName) with the scale \(shown(scale)), which lyra "
+                + "does not apply; convert the checkpoint to BF16")
+    }
+
+    /// A tensor that products do not read (a norm's weight, a bias, positions), copied out as floats.
+    func floats(_ name: String, _ shape: [Int]) throws -> Tensor { try unscaled(name, shape).values() }
+}
+
+/// A source under a prefix: `blocks.0.` before every name.
+struct PrefixedSource: WeightSource {
+    let base: any WeightSource
+    let prefix: String
+
+    var origin: String { base.origin }
+    var precision: Precision { base.precision }
+    func contains(_ name: String) -> Bool { base.contains(prefix + name) }
+    func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor { try base.tensor(prefix + name, shape) }
+}
+
+extension WeightSource {
+    func under(_ prefix: String) -> PrefixedSource { PrefixedSource(base: self, prefix: prefix) }
+}

@@ -1,0 +1,164 @@
+import LyraBase
+import LyraTensor
+
+/// What a row of a prompt stands for.
+public enum TokenRole: UInt8, Sendable, BitwiseCopyable {
+    case text
+    /// Speech, sound, a picture or a video.
+    case media
+}
+
+/// Rows of a prompt on their way through the decoder, layer by layer and inside a layer chunk by chunk: the hidden states
+/// of all rows stay, everything else is bounded by the chunk.
+///
+/// The order lets the extractor see all rows of a layer before it drops some. Without one, a long prompt can be given in
+/// pieces, each a prefill of its own, so that only a piece is held.
+public struct Prefill {
+    /// Rows of one step: enough to keep the matrix kernels busy, few enough that a step stays short.
+    public static let chunkRows = 512
+
+    private var positions: GrowingBuffer<Position>
+    private var hidden: Tensor
+    private var layer = 0
+    private var row = 0
+    private let layers: Int
+    private var extraction: Extraction?
+    /// Rows that each layer computes.
+    private let plan: [Int]
+
+    /// - Parameters:
+    ///   - embeddings: [tokens, hidden], at least one row
+    ///   - positions: one for each row
+    ///   - roles: one for each row; needed with an extractor only
+    ///   - schedule: where media tokens are dropped; nil for nowhere
+    /// - Throws: `LyraError.argument` if the counts differ, `.memory` if there is no room.
+    public init(
+        _ decoder: Decoder, embeddings: Tensor, positions: some Collection<Position>,
+        roles: some Collection<TokenRole> = [],
+        schedule: ExtractionSchedule? = nil
+    ) throws {
+        guard embeddings.rows == positions.count, !positions.isEmpty else {
+            throw LyraError(.argument, "\(embeddings.rows) embeddings with \(positions.count) positions to prefill")
+        }
+        guard schedule == nil || roles.count == positions.count else {
+            throw LyraError(.argument, "\(roles.count) roles for \(positions.count) rows to prefill")
+        }
+        self.positions = try GrowingBuffer(copying: positions)
+        hidden = embeddings
+        layers = decoder.blocks.count
+        extraction = try schedule.flatMap { try Extraction($0, roles: roles) }
+        plan = Prefill.plan(rows: positions.count, extraction, layers: layers)
+    }
+
+    private static func plan(rows: Int, _ extraction: Extraction?, layers: Int) -> [Int] {
+        guard let extraction else { return [Int](repeating: rows, count: layers) }
+        let media = extraction.mediaCount
+        return extraction.schedule.counts(of: media, layers: layers).map { rows - media + $0 }
+    }
+
+    /// Token-layers computed, and in all.
+    public var progress: (done: Int, total: Int) { (plan[..<layer].reduce(row, +), plan.reduce(0, +)) }
+
+    public var isDone: Bool { layer == layers }
+
+    /// For each block after which tokens were dropped, the media rows that were left, by their place in the prompt.
+    public var kept: [GrowingBuffer<Int32>] { extraction?.kept ?? [] }
+
+    /// Rows that this prefill adds to each layer's cache.
+    public var cacheRows: [Int] { plan }
+
+    /// Computes one chunk of one layer and appends its keys and values to that layer's cache.
+    public mutating func step(_ decoder: Decoder, caches: [KeyValueCache], adapter: Int?) throws {
+        guard !isDone else { return }
+        let chunk = row..<min(row + Self.chunkRows, positions.count)
+        let drops = extraction?.schedule.drops(after: layer, of: layers) ?? false
+        let asking = drops ? extraction?.queryRows(in: chunk) ?? [] : []
+        let result = try decoder.layer(
+            layer, hidden.rows(chunk), positions: positions.elements[chunk], cache: caches[layer], adapter: adapter,
+            queriesOf: asking)
+        try hidden.replace(rowsFrom: chunk.lowerBound, with: result.output)
+        if let queries = result.queries { extraction?.queries.append(queries) }
+        row = chunk.upperBound
+        guard row == positions.count else { return }
+        if drops { try drop(caches[layer], heads: decoder.configuration.heads) }
+        try caches[layer].narrow()
+        (layer, row) = (layer + 1, 0)
+    }
+
+    /// Lets the media rows go that the text looks at least; later layers do not see them.
+    private mutating func drop(_ cache: KeyValueCache, heads: Int) throws {
+        guard let alive = try extraction?.choose(cache, heads: heads, newRows: positions.count) else { return }
+        if alive.count < positions.count {
+            hidden = try hidden.keepingRows(alive.elements)
+            positions = try positions.picking(alive)
+        }
+    }
+
+    /// The final-norm hidden row of the last position, [1, hidden], once done.
+    public func lastRow(_ decoder: Decoder) throws -> Tensor {
+        guard isDone else { throw LyraError(.state, "the prompt is not prefilled yet") }
+        return try decoder.normalize(hidden.rows(positions.count - 1..<positions.count))
+    }
+}
+
+/// What the extractor knows of a prompt's rows while they are prefilled.
+private struct Extraction {
+    let schedule: ExtractionSchedule
+    /// Of the rows that are alive: what they stand for, and their places in the prompt.
+    private var roles: GrowingBuffer<TokenRole>
+    private var origins: GrowingBuffer<Int32>
+    /// Where the first medium was: text from there on asks. Rows before it never move, so that text which takes its place
+    /// came after it.
+    private var firstMedium: Int
+    /// Rotated queries of the layer in progress: [rows, heads · headDim] each.
+    var queries: [Tensor] = []
+    private(set) var kept: [GrowingBuffer<Int32>] = []
+
+    /// Nil where there is nothing to drop: no media, or no text after them.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room.
+    init?(_ schedule: ExtractionSchedule, roles: some Collection<TokenRole>) throws {
+        let copy = try GrowingBuffer(copying: roles), all = copy.elements
+        guard let firstMedium = all.firstIndex(of: .media), all[firstMedium...].contains(.text) else { return nil }
+        self.schedule = schedule
+        self.roles = copy
+        self.firstMedium = firstMedium
+        origins = try GrowingBuffer(copying: 0..<Int32(copy.count))
+    }
+
+    var mediaCount: Int { roles.elements.reduce(0) { $0 + ($1 == .media ? 1 : 0) } }
+
+    /// Rows of `chunk` whose queries count, from the chunk's start.
+    func queryRows(in chunk: Range<Int>) -> [Int] {
+        chunk.filter { $0 >= firstMedium && roles[$0] == .text }.map { $0 - chunk.lowerBound }
+    }
+
+    /// Chooses by the mean attention of the queries over all of the layer's keys, those of earlier turns included.
+    ///
+    /// - Parameter newRows: rows of this prompt; the cache's last
+    /// - Returns: the rows that stay, text among them
+    mutating func choose(_ cache: KeyValueCache, heads: Int, newRows: Int) throws -> GrowingBuffer<Int32> {
+        let scores = try cache.columnScores(queries: Tensor.stacking(queries), heads: heads)
+        queries = []
+        let past = cache.rows - newRows, old = roles
+        let media = try indices { old[$0] == .media }
+        let chosen = try scores.withValues { scores in
+            try schedule.choose(media.elements.lazy.map { scores[past + Int($0)] })
+        }
+        for (place, index) in chosen.elements.enumerated() { chosen[place] = media[Int(index)] }
+        kept.append(try origins.picking(chosen))
+        let stays = try GrowingBuffer(copying: old.elements.lazy.map { $0 == .text })
+        for row in chosen.elements { stays[Int(row)] = true }
+        let alive = try indices { stays[$0] }
+        roles = try old.picking(alive)
+        origins = try origins.picking(alive)
+        return alive
+    }
+
+    /// Rows for which `isWanted` holds.
+    private func indices(where isWanted: (Int) -> Bool) throws -> GrowingBuffer<Int32> {
+        let result = GrowingBuffer<Int32>()
+        for row in 0..<roles.count where isWanted(row) { try result.append(Int32(row)) }
+        return result
+    }
+}

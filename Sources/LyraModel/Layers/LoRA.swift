@@ -1,0 +1,75 @@
+import Glibc
+import LyraBase
+
+/// The parts of PEFT's adapter_config.json that change the arithmetic.
+struct AdapterConfiguration: Decodable {
+    var rank: Int
+    var alpha: Double
+    var usesRankStabilization: Bool?
+    var usesDora: Bool?
+    var isTransposed: Bool?
+    var bias: String?
+    var kind: String?
+    var rankPattern: [String: Double]?
+    var alphaPattern: [String: Double]?
+
+    enum CodingKeys: String, CodingKey {
+        case rank = "r"
+        case alpha = "lora_alpha"
+        case usesRankStabilization = "use_rslora"
+        case usesDora = "use_dora"
+        case isTransposed = "fan_in_fan_out"
+        case bias
+        case kind = "peft_type"
+        case rankPattern = "rank_pattern"
+        case alphaPattern = "alpha_pattern"
+    }
+
+    /// - Throws: `LyraError` naming `source` for numbers that cannot be and for variants of LoRA that lyra does not run.
+    func validate(_ source: String) throws {
+        try Bounds(source).check("r", rank, 1...65536)
+        try Bounds(source).require(alpha.isFinite, "lora_alpha must be a number")
+        let strange = [
+            kind.flatMap { $0 == "LORA" ? nil : "peft_type \(shown($0))" }, usesDora == true ? "use_dora" : nil,
+            isTransposed == true ? "fan_in_fan_out" : nil, bias.flatMap { $0 == "none" ? nil : "bias \(shown($0))" },
+            rankPattern?.isEmpty == false ? "rank_pattern" : nil,
+            alphaPattern?.isEmpty == false ? "alpha_pattern" : nil,
+        ].compactMap { $0 }.first
+        if let strange { throw LyraError(.unsupported, "\(source): adapters with \(strange) are not supported") }
+    }
+
+    /// What x·Aᵀ·Bᵀ is multiplied by.
+    var scale: Float { Float(alpha / (usesRankStabilization == true ? Double(rank).squareRoot() : Double(rank))) }
+}
+
+extension Decoder {
+    /// Puts one more adapter beside the decoder's matrices; its index is the number of those before it.
+    ///
+    /// - Parameter table: PEFT's names, `base_model.model.<module>.lora_A.weight`
+    /// - Throws: `LyraError.format` if the adapter's matrices do not fit this decoder or one has no place in it, which is
+    ///   what an adapter for another model looks like.
+    mutating func addAdapter(_ table: TensorTable, _ configuration: AdapterConfiguration) throws {
+        var used = 0
+        for layer in blocks.indices {
+            for (module, path) in DecoderBlock.adaptable {
+                let linear = blocks[layer][keyPath: path].weight
+                let name = "base_model.model.model.layers.\(layer).\(module).lora_"
+                var pair: LowRank?
+                if table.contains(name + "A.weight") || table.contains(name + "B.weight") {
+                    pair = LowRank(
+                        a: try table.weight(name + "A.weight", [configuration.rank, linear.inputs]),
+                        b: try table.weight(name + "B.weight", [linear.outputs, configuration.rank]),
+                        scale: configuration.scale)
+                    used += 2
+                }
+                blocks[layer][keyPath: path].adapters.append(pair)
+            }
+        }
+        guard used == table.names.count, used > 0 else {
+            throw LyraError(
+                .format,
+                "\(table.origin): \(table.names.count - used) of \(table.names.count) tensors have no place in this model "
+                    + "of \(blocks.count) layers; the adapter is for another one")
+        }
+    }
+}

@@ -1,0 +1,53 @@
+import LyraFormats
+import LyraMedia
+import LyraBase
+
+/// Sound that is not speech: ImageBind's audio branch and a projector, which the published checkpoints do not carry.
+extension CheckpointLoader {
+    /// Where the tower is looked for if config.json does not say.
+    private static let usualTower = "model_zoo/audio/imagebind_huge.pth"
+
+    func openSoundInput(_ main: TensorTable, _ configuration: LyraConfiguration) throws -> Checkpoint.Part<SoundInput> {
+        let name = configuration.soundTower ?? Self.usualTower
+        guard let projectorTable = try soundProjectorTable(main) else {
+            let reason =
+                "\(origin): this model does not hear sound other than speech: it has no sound projector "
+                + "(mm_audio_projector); pass a file that holds one"
+            if configuration.soundTower != nil { options.note(reason) }
+            return .absent(LyraError(.missing, reason))
+        }
+        keep(.soundProjector, projectorTable)
+        let found = try source.tower(.soundTower, name)
+        guard let files = found.tensors else {
+            return absent(
+                "the sound tower \(shown(name)) was not found at \(found.places); pass the directory that holds the towers"
+            )
+        }
+        let audio = try tensors(files).filter { $0.key.contains(".audio.") }
+        record("sound tower", files.origin, Array(audio.values))
+        let tower = table(files.origin, audio)
+        keep(.soundTower, tower)
+        let encoder = try SoundEncoder(tower, clipShape: SoundClips.shape, progress: check)
+        let projector = try SoundProjector(
+            projectorTable, inputs: encoder.outputWidth, outputs: configuration.language.hiddenSize)
+        return .present(SoundInput(encoder: encoder, projector: projector))
+    }
+
+    /// The caller's, else the checkpoint's own.
+    private func soundProjectorTable(_ main: TensorTable) throws -> TensorTable? {
+        let prefixes = ["model.", "model.model.", "base_model.model.model.", ""].map { $0 + "mm_audio_projector." }
+        func part(_ table: TensorTable, _ prefixes: [String]) -> TensorTable? {
+            table.subtable(under: prefixes, holding: "weight") ?? table.subtable(under: prefixes, holding: "0.weight")
+        }
+        guard let file = options.soundProjector else { return part(main, prefixes) }
+        let tensors =
+            file.hasSuffix(".safetensors") ? try Safetensors(path: file).tensors : try TorchFile(path: file).tensors()
+        noteRead(tensors)
+        guard let projector = part(table(file, tensors), prefixes + [""]) else {
+            throw LyraError(
+                .missing, "\(file): there is no sound projector: a tensor mm_audio_projector.weight was expected")
+        }
+        record("sound projector", file, projector.all)
+        return projector
+    }
+}

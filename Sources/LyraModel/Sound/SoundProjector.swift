@@ -1,0 +1,46 @@
+import LyraBase
+import LyraTensor
+
+/// Turns a sound tower's vectors into tokens, one for one: `linear`, or `mlpNx_gelu` (Linear, then GELU and Linear again).
+public struct SoundProjector: Sendable {
+    private let layers: [Linear]
+
+    /// - Parameters:
+    ///   - source: holds `weight` and `bias`, or `0.weight`, `0.bias`, `2.weight`, …
+    ///   - inputs: width of the sound tower's vectors
+    ///   - outputs: width of the language model
+    init(_ source: TensorTable, inputs: Int, outputs: Int) throws {
+        let numbered = (0..<64).lazy.map { "\(2 * $0)." }.prefix { source.contains($0 + "weight") }
+        let names = source.contains("weight") ? [""] : Array(numbered)
+        guard !names.isEmpty else {
+            throw LyraError(.missing, "\(source.origin): there is no tensor weight or 0.weight of a sound projector")
+        }
+        var layers: [Linear] = []
+        for name in names {
+            let width = name == names.last ? outputs : source.shape(of: name + "weight")?.first ?? 0
+            layers.append(
+                try Linear(unnamed: source.under(name), outputs: width, inputs: layers.last?.outputs ?? inputs))
+        }
+        self.layers = layers
+    }
+
+    /// A `linear` one of random weights.
+    init(random source: any WeightSource, under prefix: String, inputs: Int, outputs: Int) throws {
+        layers = [try Linear(unnamed: source.under(prefix), outputs: outputs, inputs: inputs)]
+    }
+
+    /// [clips, inputs] → [clips, hidden]
+    func callAsFunction(_ vectors: Tensor) throws -> Tensor {
+        var x = vectors
+        for (index, layer) in layers.enumerated() { x = try index + 1 < layers.count ? layer.gelu(x) : layer(x) }
+        return x
+    }
+}
+
+extension Linear {
+    /// A layer whose tensors are called just `weight` and `bias`.
+    fileprivate init(unnamed source: any WeightSource, outputs: Int, inputs: Int) throws {
+        weight = try source.weight("weight", [outputs, inputs])
+        bias = try source.floats("bias", [outputs])
+    }
+}

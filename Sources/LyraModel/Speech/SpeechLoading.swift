@@ -1,0 +1,102 @@
+import LyraFormats
+import LyraMedia
+import LyraBase
+
+/// Speech: the Whisper encoder, its features, and a projector for each adapter; the vocoder.
+extension CheckpointLoader {
+    func openSpeechInput(
+        _ main: TensorTable, _ configuration: LyraConfiguration, _ adapters: [Adapter]
+    ) throws -> Checkpoint.Part<SpeechInput> {
+        guard let name = configuration.speechTower else { return absentByConfiguration("hear", "mm_speech_tower") }
+        let found = try source.tower(.speechTower, name)
+        let inside = main.subtable(under: ["model.speech_tower.speech_tower."], holding: "conv1.weight")
+        let outside = try inside == nil ? found.tensors.map { try whisperTable($0) } : nil
+        guard let tower = inside ?? outside else {
+            return absent(
+                "the speech tower \(shown(name)) is neither in the checkpoint nor at \(found.places); pass the directory that holds the towers"
+            )
+        }
+        keep(.speechTower, tower)
+        let whisper: WhisperConfiguration, features: MelConfiguration
+        do {
+            (whisper, features) = try towerConfigurations(found.texts, tower)
+        } catch let error as LyraError where found.texts == nil {
+            return absent(error, name, found)
+        }
+        let encoder = try WhisperEncoder(tower, whisper, progress: check)
+        let projector = try SpeechProjector(
+            main.under("model.mm_speech_projector."), width: whisper.width, configuration: configuration)
+        let own = try adapters.map {
+            try $0.projector.map { try SpeechProjector($0, width: whisper.width, configuration: configuration) }
+        }
+        return .present(
+            SpeechInput(
+                mel: try LogMelSpectrogram(features), encoder: encoder, projector: projector,
+                adapterProjectors: own, downsampling: configuration.speechDownsampling))
+    }
+
+    /// The encoder's tensors of a Whisper directory; its decoder is left out.
+    private func whisperTable(_ files: any PartFiles) throws -> TensorTable {
+        let table = table(files.origin, try tensors(files))
+        guard let encoder = table.subtable(under: ["encoder.", "model.encoder.", ""], holding: "conv1.weight") else {
+            throw LyraError(
+                .format, "\(files.origin): there is no tensor encoder.conv1.weight; is it a Whisper model?")
+        }
+        record("speech tower", files.origin, encoder.all)
+        return encoder
+    }
+
+    /// Read from the tower's texts; where those are not there, derived from the shapes of the tensors.
+    private func towerConfigurations(
+        _ texts: (any PartFiles)?, _ tower: TensorTable
+    ) throws -> (WhisperConfiguration, MelConfiguration) {
+        if let texts {
+            let whisper = try decode(WhisperConfiguration.self, .speechTower, texts, "config.json") {
+                try KnownKeys.whisper.check($0, $1, note: $2)
+            }
+            try whisper.validate(texts.path("config.json"))
+            let file = try text(.speechTower, texts, "preprocessor_config.json")
+            let features = try file.withBytes { try MelConfiguration(json: $0, source: file.name) }
+            try checkKeys(file) { try KnownKeys.features.check($0, $1, note: $2) }
+            guard features.melCount == whisper.mels, features.frameCount == 2 * whisper.positions else {
+                throw LyraError(
+                    .format,
+                    "\(file.name): features of \(features.melCount) mels × \(features.frameCount) frames, but the tower takes "
+                        + "\(whisper.mels) × \(2 * whisper.positions)")
+            }
+            return (whisper, features)
+        }
+        let whisper = try WhisperConfiguration(shapesOf: tower)
+        options.note(
+            "\(origin): the speech tower's config.json was not found; a Whisper with heads of 64 and the usual features is assumed"
+        )
+        let features = try MelConfiguration(
+            melCount: whisper.mels, sampleCount: whisper.positions * 2 * 160, source: tower.origin)
+        return (whisper, features)
+    }
+
+    func openVocoder(_ configuration: LyraConfiguration) throws -> Checkpoint.Part<Vocoder> {
+        guard let generator = configuration.generator else {
+            return absentByConfiguration("speak", "speech_generator_type")
+        }
+        guard let files = try source.vocoder(check: check) else {
+            return absent("no vocoder was found (a file g_… with its config.json); pass the directory that holds it")
+        }
+        let tensors = try tensors(files)
+        record("vocoder", files.origin, Array(tensors.values))
+        let table = table(files.origin, tensors)
+        keep(.vocoder, table)
+        let vocoder = try decode(VocoderConfiguration.self, .vocoder, files, "config.json") {
+            try KnownKeys.vocoder.check($0, $1, note: $2)
+        }
+        let file = files.path("config.json")
+        try vocoder.validate(source: file)
+        guard vocoder.numEmbeddings >= generator.units else {
+            throw LyraError(
+                .format,
+                "\(file): a vocoder of \(vocoder.numEmbeddings) units does not speak the \(generator.units) of "
+                    + source.main.path("config.json"))
+        }
+        return .present(try Vocoder(configuration: vocoder, weights: table))
+    }
+}

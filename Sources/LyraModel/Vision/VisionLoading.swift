@@ -1,0 +1,87 @@
+import LyraFormats
+import LyraMedia
+import LyraBase
+
+/// Sight: the vision tower and how pictures are prepared for it.
+extension CheckpointLoader {
+    func openVisionInput(
+        _ main: TensorTable, _ configuration: LyraConfiguration
+    ) throws -> Checkpoint.Part<VisionInput> {
+        guard let name = configuration.visionTower else { return absentByConfiguration("see", "mm_vision_tower") }
+        let found = try source.tower(.visionTower, name)
+        let inside = main.subtable(under: ["model.vision_tower.vision_tower."], holding: "patch_embed.proj.weight")
+        let outside = try inside == nil ? found.tensors.map { try visionTable($0) } : nil
+        guard let tower = inside ?? outside else {
+            return absent(
+                "the vision tower \(shown(name)) is neither in the checkpoint nor at \(found.places); pass the directory that holds the towers"
+            )
+        }
+        keep(.visionTower, tower)
+        let vision: VisionConfiguration
+        do {
+            vision = try visionConfiguration(found.texts, tower)
+        } catch let error as LyraError where found.texts == nil {
+            return absent(error, name, found)
+        }
+        let hidden = configuration.language.hiddenSize
+        guard vision.outputWidth == hidden else {
+            throw LyraError(
+                .format,
+                "\(tower.origin): a vision tower of hidden_size \(vision.outputWidth) does not fit a language model of \(hidden)"
+            )
+        }
+        return .present(
+            VisionInput(
+                preparation: try imagePreparation(found.texts, tower, vision),
+                encoder: try VisionEncoder(tower, vision, progress: check)))
+    }
+
+    private func visionTable(_ files: any PartFiles) throws -> TensorTable {
+        let table = table(files.origin, try tensors(files))
+        let prefixes = ["", "visual.", "model.visual.", "vision_tower."]
+        guard let tower = table.subtable(under: prefixes, holding: "patch_embed.proj.weight") else {
+            throw LyraError(
+                .format, "\(files.origin): there is no tensor patch_embed.proj.weight; is it Qwen2-VL's vision tower?")
+        }
+        record("vision tower", files.origin, tower.all)
+        return tower
+    }
+
+    /// Read from the tower's texts; where those are not there, derived from the shapes of the tensors.
+    private func visionConfiguration(_ texts: (any PartFiles)?, _ tower: TensorTable) throws -> VisionConfiguration {
+        guard let texts else {
+            let vision = try VisionConfiguration(shapesOf: tower)
+            options.note(
+                "\(origin): the vision tower's config.json was not found; heads of 80 and the usual preparation are assumed"
+            )
+            return vision
+        }
+        let vision = try decode(
+            VisionConfiguration.self, .visionTower, texts, "config.json", check: ConfigurationChecks.vision)
+        try vision.validate(texts.path("config.json"))
+        return vision
+    }
+
+    /// From the tower's preprocessor_config.json, if it has one; it must agree with the tower.
+    private func imagePreparation(
+        _ texts: (any PartFiles)?, _ tower: TensorTable, _ vision: VisionConfiguration
+    ) throws -> ImagePreparation {
+        let name = "preprocessor_config.json"
+        var images = ImageConfiguration()
+        if let texts, try texts.has(name) {
+            images = try decode(ImageConfiguration.self, .visionTower, texts, name) {
+                try KnownKeys.images.check($0, $1, note: $2)
+            }
+            try images.validate(texts.path(name))
+        }
+        guard images.patch == vision.patch, images.temporalPatch == vision.temporalPatch, images.merge == vision.merge
+        else {
+            throw LyraError(
+                .format,
+                "\(texts?.path(name) ?? tower.origin): patches of \(images.patch) pixels, \(images.temporalPatch) frames and merge "
+                    + "\(images.merge), but the tower takes \(vision.patch), \(vision.temporalPatch) and \(vision.merge)"
+            )
+        }
+        return ImagePreparation(images)
+    }
+}
