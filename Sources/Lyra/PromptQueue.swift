@@ -67,30 +67,27 @@ struct PromptQueue {
     mutating func take(
         _ limit: Int, _ decoder: Decoder
     ) throws -> (embeddings: Tensor, positions: GrowingBuffer<Position>, roles: GrowingBuffer<TokenRole>) {
-        let (total, hidden) = (min(limit, count), decoder.configuration.hiddenSize)
+        let total = min(limit, count)
         let positions = GrowingBuffer<Position>(), roles = GrowingBuffer<TokenRole>()
         try positions.reserve(total)
         try roles.reserve(total)
-        let embeddings = try Tensor([total, hidden]) { out in
-            while positions.count < total {
-                let piece = pieces[done], range = piece.taken..<min(piece.rows, piece.taken + total - positions.count)
-                let target = out + positions.count * hidden
-                switch piece.content {
-                case .text(let ids):
-                    let rows = try decoder.embed(ids.elements[range])
-                    rows.withValues { target.update(from: $0, count: range.count * hidden) }
-                    try roles.append(repeating: .text, count: range.count)
-                case .media(let all, _):
-                    all.rows(range).withValues { target.update(from: $0, count: range.count * hidden) }
-                    try roles.append(repeating: .media, count: range.count)
-                    byteCount -= range.count * hidden * MemoryLayout<Float>.stride
-                }
-                try positions.append(range.lazy.map { piece.position($0) })
-                pieces[done].taken = range.upperBound
-                if range.upperBound == piece.rows {
-                    pieces[done].content = .text(GrowingBuffer())
-                    done += 1
-                }
+        var embeddings: [Tensor] = []
+        while positions.count < total {
+            let piece = pieces[done], range = piece.taken..<min(piece.rows, piece.taken + total - positions.count)
+            switch piece.content {
+            case .text(let ids):
+                embeddings.append(try decoder.embed(ids[range]))
+                try roles.append(repeating: .text, count: range.count)
+            case .media(let all, _):
+                embeddings.append(all.rows(range))
+                try roles.append(repeating: .media, count: range.count)
+                byteCount -= range.count * all.columns * MemoryLayout<Float>.stride
+            }
+            try positions.append(range.lazy.map { piece.position($0) })
+            pieces[done].taken = range.upperBound
+            if range.upperBound == piece.rows {
+                pieces[done].content = .text(GrowingBuffer())
+                done += 1
             }
         }
         if done > pieces.count / 2 {
@@ -98,6 +95,6 @@ struct PromptQueue {
             done = 0
         }
         count -= total
-        return (embeddings, positions, roles)
+        return (try Tensor.stacking(embeddings), positions, roles)
     }
 }

@@ -19,23 +19,14 @@ struct Sampler {
     ///   - seen: tokens already in the conversation, for the repetition penalty
     /// - Throws: `LyraError.memory` if there is no room.
     mutating func next(_ logits: Tensor, seen: TokenSet? = nil) throws -> Int32 {
-        if isGreedy && repetitionPenalty == 1 {
-            return logits.withValues {
-                Int32(UnsafeBufferPointer(start: $0, count: logits.count).indexOfLargest())
-            }
-        }
-        var logits = logits
-        let count = logits.count
-        // The caller's own values stay: they become a copy here.
-        return try logits.withMutableValues { values in
-            let scores = UnsafeMutableBufferPointer(start: values, count: count)
-            penalize(scores, seen)
-            if isGreedy { return Int32(UnsafeBufferPointer(scores).indexOfLargest()) }
-            return draw(try candidates(UnsafeBufferPointer(scores)))
-        }
+        if isGreedy && repetitionPenalty == 1 { return Int32(logits.indicesOfLargest()[0]) }
+        let scores = GrowingBuffer<Float>()
+        try scores.append(logits)
+        penalize(scores, seen)
+        return isGreedy ? try ranked(scores).first ?? 0 : draw(try candidates(scores))
     }
 
-    private func penalize(_ scores: UnsafeMutableBufferPointer<Float>, _ seen: TokenSet?) {
+    private func penalize(_ scores: GrowingBuffer<Float>, _ seen: TokenSet?) {
         guard repetitionPenalty != 1, let seen else { return }
         for token in scores.indices where seen.contains(token) {
             let score = scores[token]
@@ -48,41 +39,40 @@ struct Sampler {
     /// Tokens that may be drawn with their weights (e^((score − best) / temperature)), most likely first.
     ///
     /// Divided last and in Double: scores over a very low temperature would all be infinite, and no longer differ.
-    private func candidates(_ scores: UnsafeBufferPointer<Float>) throws -> GrowingBuffer<Candidate> {
-        let tokens = try LyraTensor.ranked(scores)
+    private func candidates(_ scores: GrowingBuffer<Float>) throws -> GrowingBuffer<Candidate> {
+        let tokens = try ranked(scores)
         if topK > 0 { tokens.truncate(to: topK) }
-        let ranked = tokens.elements
-        let best = ranked.first.map { scores[Int($0)] } ?? 0
-        guard best.isFinite, !ranked.isEmpty else { return try GrowingBuffer(copying: [(ranked.first ?? 0, 1)]) }
+        let best = tokens.first.map { scores[Int($0)] } ?? 0
+        guard best.isFinite, !tokens.isEmpty else { return try GrowingBuffer(copying: [(tokens.first ?? 0, 1)]) }
         let kept = try GrowingBuffer<Candidate>(
-            copying: ranked.lazy.map {
+            copying: tokens.lazy.map {
                 (token: $0, weight: exp((Double(scores[Int($0)]) - Double(best)) / Double(temperature)))
             })
         if topP < 1 {
-            let limit = Double(topP) * kept.elements.reduce(0) { $0 + $1.weight }
+            let limit = Double(topP) * kept.reduce(0) { $0 + $1.weight }
             var sum = 0.0
             // The token that reaches p is kept, and always one.
             let count =
-                kept.elements.firstIndex {
+                kept.firstIndex {
                     sum += $0.weight; return sum >= limit
                 } ?? kept.count - 1
             kept.truncate(to: count + 1)
         }
         if minP > 0 {
             // The most likely come first.
-            kept.truncate(to: kept.elements.firstIndex { $0.weight < Double(minP) } ?? kept.count)
+            kept.truncate(to: kept.firstIndex { $0.weight < Double(minP) } ?? kept.count)
         }
         return kept
     }
 
     private mutating func draw(_ candidates: GrowingBuffer<Candidate>) -> Int32 {
-        let total = candidates.elements.reduce(0) { $0 + $1.weight }
+        let total = candidates.reduce(0) { $0 + $1.weight }
         var target = random.nextUnit() * total
-        for (token, weight) in candidates.elements {
+        for (token, weight) in candidates {
             target -= weight
             if target < 0 { return token }
         }
-        return candidates.elements.last?.token ?? 0
+        return candidates.last?.token ?? 0
     }
 }
 
@@ -99,7 +89,7 @@ struct TokenSet {
 
     /// Does nothing for a number that is no token.
     func insert(_ token: Int32) {
-        if token >= 0, Int(token) < members.count { members.elements[Int(token)] = true }
+        if token >= 0, Int(token) < members.count { members[Int(token)] = true }
     }
 
     func contains(_ token: Int) -> Bool { token < members.count && members[token] }

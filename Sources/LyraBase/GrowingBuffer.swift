@@ -25,19 +25,12 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
 
     deinit { free(base) }
 
-    public var isEmpty: Bool { count == 0 }
-
     /// Valid until the next change, and while the buffer lives.
     public var elements: UnsafeMutableBufferPointer<Element> { UnsafeMutableBufferPointer(start: base, count: count) }
 
-    public subscript(index: Int) -> Element {
-        get { elements[index] }
-        set { elements[index] = newValue }
-    }
-
     /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
     public func append(_ element: Element) throws {
-        if count == capacity { try reserve(max(count + 1, 16)) }
+        if count == capacity { try reserve(Swift.max(count + 1, 16)) }
         base?[count] = element
         count += 1
     }
@@ -77,7 +70,7 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
     }
 
     /// Forgets all elements from the first `number` on.
-    public func truncate(to number: Int) { count = min(count, max(number, 0)) }
+    public func truncate(to number: Int) { count = Swift.min(count, Swift.max(number, 0)) }
 
     /// Gives back memory beyond its elements, if the allocator can.
     public func shrink() {
@@ -89,7 +82,7 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
     /// Forgets the first `number` elements.
     public func removeFirst(_ number: Int) {
         guard let base, number > 0 else { return }
-        count -= min(number, count)
+        count -= Swift.min(number, count)
         base.update(from: base + number, count: count)
     }
 
@@ -107,13 +100,28 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
     public func reserve(_ total: Int) throws {
         guard total > capacity else { return }
         // At least doubles, so that appending takes constant time on average.
-        let wanted = max(total, capacity > Int.max / 4 ? total : 2 * capacity)
+        let wanted = Swift.max(total, capacity > Int.max / 4 ? total : 2 * capacity)
         let (bytes, overflow) = wanted.multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
-        guard !overflow, let memory = realloc(base, max(bytes, 64)) else {
+        guard !overflow, let memory = realloc(base, Swift.max(bytes, 64)) else {
             throw LyraError(.memory, "no memory for \(wanted) elements of \(MemoryLayout<Element>.stride) bytes")
         }
         base = memory.bindMemory(to: Element.self, capacity: wanted)
         capacity = wanted
+    }
+}
+
+extension GrowingBuffer: RandomAccessCollection {
+    public var startIndex: Int { 0 }
+    public var endIndex: Int { count }
+
+    /// The index must be below `count`.
+    public subscript(index: Int) -> Element {
+        get { elements[index] }
+        set { elements[index] = newValue }
+    }
+
+    public func withContiguousStorageIfAvailable<R>(_ body: (UnsafeBufferPointer<Element>) throws -> R) rethrows -> R? {
+        try body(UnsafeBufferPointer(elements))
     }
 }
 

@@ -120,7 +120,7 @@ final class Benchmarks {
         let (seconds, rates) = try beside(limits.readingRate) {
             for _ in 0..<decodeTokens {
                 let logits = try decoder.logits(row)
-                let id = logits.withValues { UnsafeBufferPointer(start: $0, count: logits.count).indexOfLargest() }
+                let id = logits.indicesOfLargest()[0]
                 row = try decoder.decode(Int32(id), position: Position(position), caches: caches, adapter: nil)
                 position += 1
             }

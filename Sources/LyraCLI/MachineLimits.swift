@@ -35,7 +35,7 @@ final class MachineLimits {
         return {
             let start = now()
             let status = try product.withMutableValues { c in
-                factors[0].withValues { a in factors[1].withValues { b in lk_sgemm_square(c, a, b, size) } }
+                try factors[0].withValues { a in try factors[1].withValues { b in lk_sgemm_square(c, a, b, size) } }
             }
             try checkKernel(status, "the measurement")
             return 2 * Double(size * size * size) / (now() - start)

@@ -41,6 +41,8 @@ public struct CRC32: Sendable {
         }
     }
 
+    public mutating func update(_ bytes: RawSpan) { bytes.withUnsafeBytes { update($0) } }
+
     public static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
         var checksum = CRC32()
         checksum.update(bytes)

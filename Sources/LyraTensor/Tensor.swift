@@ -1,22 +1,50 @@
 import LyraBase
 
-/// A contiguous, row-major tensor of floats.
+/// A row-major tensor of floats.
 ///
-/// A value: operations make new tensors, and nothing writes into one that someone else holds. Rows of a tensor are a
-/// view of it, without a copy.
+/// A tensor is a value: operations make new tensors, and nothing writes into memory that another tensor still reads.
+/// `rows` and `columns` make views without a copy. In a view of columns, rows lie apart; every operation accepts both.
+/// An operation that takes a tensor as `consuming` may reuse its memory for the result if no other tensor shares it.
 public struct Tensor: @unchecked Sendable {
+    /// The length of each axis. The first axis counts rows; the others together are columns.
     public let shape: [Int]
     private var storage: FloatStorage
     private let offset: Int
+    /// Floats from the start of one row to the start of the next. The elements of a row are contiguous.
+    let rowStride: Int
+
+    private init(_ shape: [Int], storage: FloatStorage, offset: Int, rowStride: Int) {
+        (self.shape, self.storage, self.offset, self.rowStride) = (shape, storage, offset, rowStride)
+    }
 
     /// Makes a tensor of `shape` and lets `fill` write all of it.
     ///
-    /// - Throws: `LyraError.memory` if there is no room for it, `.state` if `fill` was interrupted, and what `fill` throws.
-    public init(_ shape: [Int], fill: (UnsafeMutablePointer<Float>) throws -> Void) throws {
+    /// - Throws: `LyraError.memory` if there is no room, `.state` if `fill` was interrupted, and what `fill` throws.
+    package init(_ shape: [Int], fill: (UnsafeMutablePointer<Float>) throws -> Void) throws {
         let storage = try FloatStorage(count: FloatStorage.count(of: shape))
         try fill(storage.base)
         try Interruption.check()
-        self.init(shape, storage: storage, offset: 0)
+        self.init(shape, storage: storage, offset: 0, rowStride: shape.dropFirst().reduce(1, *))
+    }
+
+    /// The same with rows `rowStride` floats apart.
+    init(rows: Int, columns: Int, rowStride: Int, fill: (UnsafeMutablePointer<Float>) throws -> Void) throws {
+        let storage = try FloatStorage(count: FloatStorage.count(of: [rows, rowStride]))
+        try fill(storage.base)
+        try Interruption.check()
+        self.init([rows, columns], storage: storage, offset: 0, rowStride: rowStride)
+    }
+
+    /// Makes a matrix [rows, columns] whose elements `element` gives.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room, `.state` if the work is interrupted.
+    public init(rows: Int, columns: Int, element: (_ row: Int, _ column: Int) -> Float) throws {
+        try self.init([rows, columns]) { out in
+            for row in 0..<rows {
+                if row % 64 == 0 { try Interruption.check() }
+                for column in 0..<columns { out[row * columns + column] = element(row, column) }
+            }
+        }
     }
 
     public init(zeros shape: [Int]) throws {
@@ -37,65 +65,115 @@ public struct Tensor: @unchecked Sendable {
             }
         }
     }
+}
 
-    private init(_ shape: [Int], storage: FloatStorage, offset: Int) {
-        self.shape = shape
-        self.storage = storage
-        self.offset = offset
-    }
+// MARK: - Shape and views
 
-    /// The rows of all `parts`, one after the other: [rows, columns].
-    ///
-    /// - Throws: `LyraError.argument` if their columns differ.
-    public static func stacking(_ parts: [Tensor]) throws -> Tensor {
-        let columns = parts.first?.columns ?? 0
-        guard parts.allSatisfy({ $0.columns == columns }) else {
-            throw LyraError(.argument, "tensors of shapes \(parts.map(\.shape)) cannot be stacked")
-        }
-        return try Tensor([parts.reduce(0) { $0 + $1.rows }, columns]) { out in
-            var target = out
-            for part in parts {
-                try part.withValues { try copy(part.count, from: $0, to: target) }
-                target += part.count
-            }
-        }
-    }
-
+extension Tensor {
     /// Length of the first axis.
     public var rows: Int { shape.first ?? 1 }
     /// Elements of one row.
     public var columns: Int { shape.dropFirst().reduce(1, *) }
     public var count: Int { shape.reduce(1, *) }
 
-    /// Rows `range` as a tensor that shares this one's memory. The range is cut to what there is.
+    /// Whether rows lie one right after the other.
+    var isContiguous: Bool { rowStride == columns || rows <= 1 }
+
+    /// Rows `range`, which share this tensor's memory. The range is cut to what there is.
     public func rows(_ range: Range<Int>) -> Tensor {
         let range = range.clamped(to: 0..<rows)
-        return Tensor([range.count] + shape.dropFirst(), storage: storage, offset: offset + range.lowerBound * columns)
+        return Tensor(
+            [range.count] + shape.dropFirst(), storage: storage, offset: offset + range.lowerBound * rowStride,
+            rowStride: rowStride)
+    }
+
+    /// Columns `range` of every row, which share this tensor's memory: [rows, range.count]. The range is cut to what there is.
+    public func columns(_ range: Range<Int>) -> Tensor {
+        let range = range.clamped(to: 0..<columns)
+        return Tensor([rows, range.count], storage: storage, offset: offset + range.lowerBound, rowStride: rowStride)
+    }
+
+    /// Neighbouring columns as tensors of these widths, which share this tensor's memory.
+    ///
+    /// - Throws: `LyraError.argument` if the widths do not add up to `columns`.
+    public func split(columns widths: [Int]) throws -> [Tensor] {
+        guard widths.allSatisfy({ $0 >= 0 }), widths.reduce(0, +) == columns else {
+            throw LyraError(.argument, "rows of \(columns) cannot be split into \(widths)")
+        }
+        var start = 0
+        return widths.map { width in
+            defer { start += width }
+            return columns(start..<start + width)
+        }
     }
 
     /// The same values under another shape of as many elements.
     ///
-    /// - Throws: `LyraError.argument` if the counts differ.
+    /// - Throws: `LyraError.argument` if the counts differ; `.memory` if rows lie apart and there is no room for a copy.
     public func reshaped(_ shape: [Int]) throws -> Tensor {
         guard shape.reduce(1, *) == count else {
-            throw LyraError(.argument, "a tensor of shape \(self.shape) cannot be seen as \(shape)")
+            throw LyraError(.argument, "a tensor of shape \(self.shape) cannot be reshaped to \(shape)")
         }
-        return Tensor(shape, storage: storage, offset: offset)
+        let whole = try contiguous()
+        return Tensor(shape, storage: whole.storage, offset: whole.offset, rowStride: shape.dropFirst().reduce(1, *))
     }
 
-    /// Reads all values; the pointer is valid during the call.
-    public func withValues<R>(_ body: (UnsafePointer<Float>) throws -> R) rethrows -> R {
+    /// The same values with rows right after each other: this tensor if they lie so, otherwise a copy.
+    func contiguous() throws -> Tensor {
+        if isContiguous { return Tensor(shape, storage: storage, offset: offset, rowStride: columns) }
+        return try Tensor(shape) { try copyRows(to: $0, rowStride: columns) }
+    }
+
+    /// Hands the values over and leaves an empty tensor, so that an operation can reuse the memory.
+    public mutating func take() -> Tensor {
+        let taken = self
+        self = Tensor([0], storage: Tensor.nothing, offset: 0, rowStride: 1)
+        return taken
+    }
+
+    private static let nothing = FloatStorage.empty
+}
+
+// MARK: - Reading and writing
+
+extension Tensor {
+    public var values: [Float] {
+        var result: [Float] = []
+        result.reserveCapacity(count)
+        withMatrix { base, stride in
+            for row in 0..<rows { result += UnsafeBufferPointer(start: base + row * stride, count: columns) }
+        }
+        return result
+    }
+
+    /// The element at `index` of the values in order; the index must be below `count`.
+    public subscript(index: Int) -> Float {
+        precondition(index >= 0 && index < count, "an element outside of a tensor")
+        let (row, column) = columns == 0 ? (0, 0) : index.quotientAndRemainder(dividingBy: columns)
+        return withMatrix { base, stride in base[row * stride + column] }
+    }
+
+    /// Reads rows of `columns` floats, `stride` floats apart; the pointer is valid during the call.
+    func withMatrix<R>(_ body: (_ base: UnsafePointer<Float>, _ stride: Int) throws -> R) rethrows -> R {
         defer { withExtendedLifetime(storage) {} }
-        return try body(UnsafePointer(storage.base + offset))
+        return try body(UnsafePointer(storage.base + offset), rowStride)
     }
 
-    /// Writes values: into this memory if nobody else holds it, otherwise into a copy.
+    /// Reads all values in order; the pointer is valid during the call.
+    ///
+    /// - Throws: `LyraError.memory` if rows lie apart and there is no room for a copy, and what `body` throws.
+    package func withValues<R>(_ body: (UnsafePointer<Float>) throws -> R) throws -> R {
+        try contiguous().withMatrix { base, _ in try body(base) }
+    }
+
+    /// Writes values: into this memory if no other tensor shares it, otherwise into a copy.
     ///
     /// - Throws: `LyraError.memory` if there is no room for a copy; `.state` if the work was interrupted, after which the
-    ///   values are anything; and what `body` throws.
-    public mutating func withMutableValues<R>(_ body: (UnsafeMutablePointer<Float>) throws -> R) throws -> R {
-        if !isKnownUniquelyReferenced(&storage) {
-            self = try Tensor(shape) { copy in try withValues { try Tensor.copy(count, from: $0, to: copy) } }
+    ///   values are undefined; and what `body` throws.
+    package mutating func withMutableValues<R>(_ body: (UnsafeMutablePointer<Float>) throws -> R) throws -> R {
+        if !isContiguous || !isKnownUniquelyReferenced(&storage) {
+            let shared = self
+            self = try Tensor(shape) { try shared.copyRows(to: $0, rowStride: shared.columns) }
         }
         defer { withExtendedLifetime(storage) {} }
         let result = try body(storage.base + offset)
@@ -103,10 +181,24 @@ public struct Tensor: @unchecked Sendable {
         return result
     }
 
-    /// Elements that are handled between two looks at whether the work is interrupted.
+    /// Copies every row to memory whose rows lie `stride` floats apart.
+    func copyRows(to target: UnsafeMutablePointer<Float>, rowStride stride: Int) throws {
+        try withMatrix { base, own in
+            guard own != columns || stride != columns else {
+                return try Tensor.copy(count, from: base, to: target)
+            }
+            let together = max(1, Tensor.piece / max(columns, 1))
+            for row in 0..<rows {
+                if row % together == 0 { try Interruption.check() }
+                (target + row * stride).update(from: base + row * own, count: columns)
+            }
+        }
+    }
+
+    /// Elements that are handled between two checks for interruption.
     private static let piece = 1 << 20
 
-    /// Runs `body` for the pieces of `count` elements, in their order.
+    /// Runs `body` for the pieces of `count` elements, in order.
     ///
     /// - Throws: `LyraError.state` if the work is interrupted.
     static func forEachPiece(of count: Int, _ body: (Range<Int>) -> Void) throws {
@@ -120,48 +212,5 @@ public struct Tensor: @unchecked Sendable {
         _ count: Int, from source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>
     ) throws {
         try forEachPiece(of: count) { (target + $0.lowerBound).update(from: source + $0.lowerBound, count: $0.count) }
-    }
-
-    /// Writes `new` over rows from `first` on; they must fit.
-    ///
-    /// - Throws: `LyraError.argument` if they do not.
-    public mutating func replace(rowsFrom first: Int, with new: Tensor) throws {
-        guard first >= 0, new.rows <= rows - first, new.columns == columns else {
-            throw LyraError(.argument, "rows \(new.shape) do not fit at row \(first) of \(shape)")
-        }
-        let offset = first * columns
-        try withMutableValues { target in
-            try new.withValues { try Tensor.copy(new.count, from: $0, to: target + offset) }
-        }
-    }
-
-    /// The rows that `indices` name, in that order, as a tensor of their own.
-    ///
-    /// - Throws: `LyraError.argument` for an index that is not a row.
-    public func keepingRows(_ indices: some Collection<Int32>) throws -> Tensor {
-        if let wrong = indices.first(where: { !(0..<rows).contains(Int($0)) }) {
-            throw LyraError(.argument, "row \(wrong) is not in a tensor of shape \(shape)")
-        }
-        return try Tensor([indices.count] + shape.dropFirst()) { out in
-            try withValues { values in
-                for (row, index) in indices.enumerated() {
-                    if row % 1024 == 0 { try Interruption.check() }
-                    (out + row * columns).update(from: values + Int(index) * columns, count: columns)
-                }
-            }
-        }
-    }
-
-    /// A function of every value, one by one.
-    public func mapped(_ function: (Float) -> Float) throws -> Tensor {
-        try Tensor(shape) { out in
-            try withValues { values in
-                try Tensor.forEachPiece(of: count) { for i in $0 { out[i] = function(values[i]) } }
-            }
-        }
-    }
-
-    public var values: [Float] {
-        withValues { Array(UnsafeBufferPointer(start: $0, count: count)) }
     }
 }

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import LyraModel
+@testable import LyraTensor
 
 /// Rotary angles, against the formula θ^(−2i/d) · id evaluated in double precision.
 @Suite struct RotaryEmbeddingTests {
@@ -9,7 +10,7 @@ import Testing
     private func expect(
         _ rotary: RotaryEmbedding, _ positions: [Position], headDim: Int, theta: Double, axis: (Int) -> Int
     ) throws {
-        let (cosines, sines) = try rotary.tables(positions)
+        let rotation = try rotary(positions), (cosines, sines) = (rotation.cos, rotation.sin)
         #expect(cosines.shape == [positions.count, headDim / 2] && sines.shape == cosines.shape)
         for (row, position) in positions.enumerated() {
             let ids = [position.time, position.height, position.width]
@@ -36,8 +37,8 @@ import Testing
     }
 
     @Test func theOriginIsNotRotated() throws {
-        let (cosines, sines) = try RotaryEmbedding(headDim: 16, theta: 1e6, sections: [2, 3, 3]).tables([Position(0)])
-        #expect(cosines.values == [Float](repeating: 1, count: 8))
-        #expect(sines.values == [Float](repeating: 0, count: 8))
+        let rotation = try RotaryEmbedding(headDim: 16, theta: 1e6, sections: [2, 3, 3])([Position(0)])
+        #expect(rotation.cos.values == [Float](repeating: 1, count: 8))
+        #expect(rotation.sin.values == [Float](repeating: 0, count: 8))
     }
 }

@@ -53,14 +53,14 @@ import Testing
 
     @Test func samplesComeAsSoonAsTheLookaheadIsCovered() throws {
         let vocoder = try VocoderFixture("a").vocoder
-        let generator = try VocoderGeneratorStream(vocoder, frames: 24)
-        let samples = GrowingBuffer<Float>()
-        for frame in 1...30 {
-            try generator.push([FrameRun(unit: frame, frames: 1)], isLast: false, into: samples)
-            #expect(samples.count == max(0, frame * 320 - 6418))
+        var generator = try StreamedGenerator(vocoder)
+        var samples = 0
+        for frame in Int32(1)...30 {
+            samples += try generator.push([frame], isLast: false)?.count ?? 0
+            #expect(samples == max(0, Int(frame) * 320 - 6418))
         }
-        try generator.push([], isLast: true, into: samples)
-        #expect(samples.count == 30 * 320)
+        samples += try generator.push([], isLast: true)?.count ?? 0
+        #expect(samples == 30 * 320)
     }
 
     @Test func unitsAreSpokenAsSoonAsTheyAndTheirLookaheadAreKnown() throws {
@@ -79,15 +79,12 @@ import Testing
 
     @Test func aFrameChangesTheSampleAtTheLookaheadAndNoneBefore() throws {
         let vocoder = try VocoderFixture("a").vocoder
-        func speak(_ runs: [FrameRun]) throws -> [Float] {
-            let generator = try VocoderGeneratorStream(vocoder, frames: 64)
-            let samples = GrowingBuffer<Float>()
-            try generator.push(runs, isLast: false, into: samples)
-            try generator.push([], isLast: true, into: samples)
-            return Array(samples.elements)
+        func speak(_ last: Int32) throws -> [Float] {
+            let units = [Int32](repeating: 4, count: 30) + [Int32](repeating: last, count: 30)
+            var generator = try StreamedGenerator(vocoder)
+            return try [units, []].flatMap { try generator.push($0, isLast: $0.isEmpty)?.values ?? [] }
         }
-        let before = try speak([FrameRun(unit: 4, frames: 30), FrameRun(unit: 9, frames: 30)])
-        let after = try speak([FrameRun(unit: 4, frames: 30), FrameRun(unit: 77, frames: 30)])
+        let (before, after) = (try speak(9), try speak(77))
         let first = try #require(before.indices.first { before[$0] != after[$0] })
         #expect(first >= 30 * 320 - 6418)
         // The outermost taps are products of a hundred weights: below the last bit for the very first samples.

@@ -89,7 +89,8 @@ import Testing
             return attend(query, k, v, at: head * dim, columns: width, seen: rows)
         }
         try onEachISA { isa in
-            let got = try qkv.selfAttention(heads: heads)
+            let parts = try qkv.split(columns: [width, width, width])
+            let got = try attention(parts[0], keys: parts[1], values: parts[2], heads: heads)
             #expect(difference(got.values, want) < 2e-6, "\(isa)")
             let keysValues = try Tensor(
                 [rows, 2 * width],
@@ -98,7 +99,9 @@ import Testing
                     return Array(k[columns]) + Array(v[columns])
                 })
             let some = rows / 2..<rows  // fewer queries than keys
-            let over = try Tensor([rows, width], q).rows(some).attention(over: keysValues, heads: heads)
+            let over = try attention(
+                Tensor([rows, width], q).rows(some), keys: keysValues.columns(0..<width),
+                values: keysValues.columns(width..<2 * width), heads: heads)
             #expect(difference(over.values, Array(want[some.lowerBound * width..<rows * width])) < 2e-6, "\(isa)")
         }
     }

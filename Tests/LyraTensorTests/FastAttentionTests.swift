@@ -62,12 +62,10 @@ import Testing
         /// The newest `rows` queries, those before them left out.
         func attend(_ cache: KeyValueCache, _ precision: Precision, rows: Range<Int>? = nil) throws -> [Float] {
             let rows = rows ?? 0..<each.queries
-            return try queries[(rows.lowerBound * each.width)...].withUnsafeBufferPointer {
-                guard let base = $0.baseAddress else { return [] }
-                return try cache.attend(
-                    queries: base, stride: each.width, rows: rows.count, heads: each.heads, precision: precision
-                ).values
-            }
+            return try cache.attend(
+                queries: Array(queries[(rows.lowerBound * each.width)...]), stride: each.width, rows: rows.count,
+                heads: each.heads, precision: precision
+            ).values
         }
 
         /// All queries over all keys.
@@ -78,7 +76,10 @@ import Testing
             }
             let over = try Tensor([each.rows, 2 * each.columns], keysValues)
             let all = try Tensor([each.queries, each.width], queries)
-            return try all.attention(over: over, heads: each.heads, precision: precision).values
+            return try attention(
+                all, keys: over.columns(0..<each.columns), values: over.columns(each.columns..<2 * each.columns),
+                heads: each.heads, precision: precision
+            ).values
         }
     }
 

@@ -107,3 +107,27 @@ func storeRow(_ row: [Float], as type: lk_kv_type, in page: inout [UInt16]) {
         lk_kv_store(&layout, 0, row, row.count, row.count, 1)
     }
 }
+
+extension KeyValueCache {
+    /// Appends rows that lie `stride` floats apart: a view of columns.
+    func append(keys: [Float], values: [Float], stride: Int, count: Int) throws {
+        func rows(_ all: [Float]) throws -> Tensor {
+            try strided(all, stride: stride, rows: count).columns(0..<kvHeads * headDim)
+        }
+        try append(keys: rows(keys), values: rows(values))
+    }
+
+    /// Attention of queries that lie `stride` floats apart.
+    func attend(
+        queries: [Float], stride: Int, rows: Int, heads: Int, precision: Precision = .exact
+    ) throws -> Tensor {
+        let all = try strided(queries, stride: stride, rows: rows)
+        return try attention(all.columns(0..<max(0, heads * headDim)), heads: heads, precision: precision)
+    }
+}
+
+/// Rows of `stride` floats; what the last one lacks is zero.
+private func strided(_ values: [Float], stride: Int, rows: Int) throws -> Tensor {
+    let all = values.prefix(rows * stride)
+    return try Tensor([rows, stride], all + [Float](repeating: 0, count: rows * stride - all.count))
+}

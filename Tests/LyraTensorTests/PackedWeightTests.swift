@@ -1,9 +1,10 @@
 import CKernels
 import Foundation
 import LyraBase
-import LyraTensor
 import Synchronization
 import Testing
+
+@testable import LyraTensor
 
 /// Weights from blocks and in packed memory do what plain ones do.
 @Suite struct PackedWeightTests {
@@ -52,7 +53,7 @@ import Testing
         #expect(packed.byteCount < weight.byteCount)
         var sequence = Sequence(9)
         let x = try Tensor([3, 512], sequence.floats(3 * 512))
-        let (want, got) = (try weight.multiply(x).values, try packed.multiply(x).values)
+        let (want, got) = (try weight.product(x).values, try packed.product(x).values)
         let error = zip(want, got).reduce(0.0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
         #expect((error / want.reduce(0.0) { $0 + Double($1 * $1) }).squareRoot() < tolerance)
     }
@@ -62,7 +63,7 @@ import Testing
         let packed = try packed(4096, 64, as: .q8_0)
         var sequence = Sequence(5)
         let x = try Tensor([rows, 64], sequence.floats(rows * 64))
-        let want = try packed.multiply(x).values
+        let want = try packed.product(x).values
         let usual = lk_threads()
         let ends = DispatchSemaphore(value: 0), goesOn = Mutex(true)
         Thread.detachNewThread {
@@ -78,17 +79,17 @@ import Testing
             ends.wait()
             lk_set_threads(usual)
         }
-        for _ in 0..<500 { #expect(try packed.multiply(x).values == want) }
+        for _ in 0..<500 { #expect(try packed.product(x).values == want) }
     }
 
     @Test(arguments: [ElementType.bfloat16, .q8_0, .q4_0, .q4_k, .q6_k])
     func rowsAndCopiesAreThoseOfTheWhole(_ element: ElementType) throws {
         let packed = try packed(300, 256, as: element), part = try packed.rows(70..<200)
         var sequence = Sequence(2)
-        let x = try Tensor([2, 256], sequence.floats(512)), whole = try packed.multiply(x).values
-        #expect(try part.multiply(x).values == Array(whole[70..<200]) + Array(whole[370..<500]))
+        let x = try Tensor([2, 256], sequence.floats(512)), whole = try packed.product(x).values
+        #expect(try part.product(x).values == Array(whole[70..<200]) + Array(whole[370..<500]))
         #expect(part.outputs == 130 && part.byteCount < packed.byteCount)
-        #expect(try part.rows(1..<2).multiply(x).values == [whole[71], whole[371]])
+        #expect(try part.rows(1..<2).product(x).values == [whole[71], whole[371]])
         var (row, same) = ([Float](repeating: 0, count: 256), [Float](repeating: 1, count: 256))
         part.copyRow(5, to: &row)
         packed.copyRow(75, to: &same)
@@ -104,22 +105,19 @@ import Testing
         let x = try Tensor([3, 256], sequence.floats(3 * 256)), bias = try Tensor([40], sequence.floats(40))
         for weights in [[plain, packed], [packed, other, packed]] {
             let total = 40 * weights.count
-            let beside = try Tensor([3, total]) { y in
-                try WeightProduct.run(
-                    weights.enumerated().map { index, weight in
-                        WeightProduct(weight, into: y + 40 * index, rowStride: total, bias: index == 0 ? bias : nil)
-                    }, of: x)
-            }
+            let beside = try weights.enumerated().map { index, weight in
+                Projection(weight, bias: index == 0 ? bias : nil)
+            }.sideBySide(x)
             let values = beside.values
             for (index, weight) in weights.enumerated() {
-                let alone = try weight.multiply(x, bias: index == 0 ? bias : nil).values
+                let alone = try weight.product(x, bias: index == 0 ? bias : nil).values
                 for row in 0..<3 {
                     let start = row * total + 40 * index
                     #expect(Array(values[start..<start + 40]) == Array(alone[row * 40..<row * 40 + 40]))
                 }
             }
         }
-        #expect(throws: LyraError.self) { try packed.multiply(x, bias: Tensor([1], [1])) }
+        #expect(throws: LyraError.self) { try packed.product(x, bias: Tensor([1], [1])) }
     }
 
     /// Blocks become the numbers that the file's reader makes of them.
@@ -151,7 +149,7 @@ import Testing
     func samplesAreOfTheRowsThatAreMeant(_ element: ElementType) throws {
         func shown(_ weight: Weight) -> [[UInt8]] {
             var runs: [[UInt8]] = []
-            weight.sample { runs.append(Array($0)) }
+            weight.sample { $0.withUnsafeBytes { runs.append(Array($0)) } }
             return runs
         }
         let whole = try packed(96, 256, as: element)
@@ -175,6 +173,6 @@ import Testing
         #expect(throws: LyraError.self) { try Weight(stored(.int8, [1, 34], block)) }
         #expect(!ElementType.q8_0.canPack(inputs: 40) && ElementType.bfloat16.canPack(inputs: 40))
         let packed = try packed(2, 40, as: .bfloat16)
-        #expect(throws: LyraError.self) { try packed.multiply(Tensor(zeros: [1, 32])) }
+        #expect(throws: LyraError.self) { try packed.product(Tensor(zeros: [1, 32])) }
     }
 }

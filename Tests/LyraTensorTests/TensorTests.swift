@@ -1,6 +1,7 @@
 import LyraBase
-import LyraTensor
 import Testing
+
+@testable import LyraTensor
 
 /// Tensors as values: views, writing in place, and the operations that are more than one kernel.
 @Suite struct TensorTests {
@@ -47,7 +48,8 @@ import Testing
     @Test func rotationTurnsHalvesOfTheFirstHeads() throws {
         let x = try counting([2, 10])
         let (cos, sin) = (try Tensor([2, 2], [0, 1, 0.5, -1]), try Tensor([2, 2], [1, 0, 2, 3]))
-        let turned = try x.rotated(cos: cos, sin: sin, heads: 2, headDim: 4).values
+        let rotation = Rotation(cos: cos, sin: sin)
+        let turned = try x.rotated(rotation, heads: 2).values
         func want(_ row: Int) -> [Float] {
             let v = x.rows(row..<row + 1).values, c = cos.rows(row..<row + 1).values, s = sin.rows(row..<row + 1).values
             let heads = [0, 4].flatMap { first -> [Float] in
@@ -58,8 +60,8 @@ import Testing
         }
         #expect(turned == want(0) + want(1))
         #expect(x.values == (0..<20).map(Float.init), "the original stays")
-        #expect(throws: LyraError.self) { try x.rotated(cos: cos, sin: sin, heads: 3, headDim: 4) }
-        #expect(throws: LyraError.self) { try x.rotated(cos: cos, sin: sin, heads: 1, headDim: 6) }
+        #expect(throws: LyraError.self) { try x.rotated(rotation, heads: 3) }
+        #expect(throws: LyraError.self) { try x.rows(0..<1).rotated(rotation, heads: 1) }
     }
 
     @Test func rowsOfAWeightMultiplyAsTheWholeDoes() throws {
@@ -72,7 +74,7 @@ import Testing
                 bytes: UnsafeRawBufferPointer(start: storage.base, count: values.count * 4), owner: storage,
                 source: "test"))
         let x = try counting([3, 5])
-        let whole = try weight.multiply(x), part = try weight.rows(2..<5).multiply(x)
+        let whole = try weight.product(x), part = try weight.rows(2..<5).product(x)
         for row in 0..<3 {
             #expect(part.rows(row..<row + 1).values == Array(whole.rows(row..<row + 1).values[2..<5]))
         }

@@ -1,9 +1,10 @@
 import CKernels
 import Foundation
 import LyraBase
-import LyraTensor
 import Synchronization
 import Testing
+
+@testable import LyraTensor
 
 /// The pool does every task exactly once, whoever calls it and however.
 @Suite(.serialized) struct ThreadPoolTests {
@@ -65,12 +66,12 @@ import Testing
 
     @Test func aViewThatAloneIsLeftChangesInPlace() throws {
         var view = try Tensor([2, 2], [1, 2, 3, 4]).rows(1..<2)
-        let before = view.withValues { UInt(bitPattern: $0) }
+        let before = try view.withValues { UInt(bitPattern: $0) }
         try view.withMutableValues { $0[1] = 8 }
-        #expect(view.values == [3, 8] && view.withValues { UInt(bitPattern: $0) } == before)
+        let after = try view.withValues { UInt(bitPattern: $0) }
+        #expect(view.values == [3, 8] && after == before)
         let kept = view
-        let turned = try view.rotated(
-            cos: Tensor([1, 1], [0]), sin: Tensor([1, 1], [1]), heads: 1, headDim: 2)
+        let turned = try view.rotated(Rotation(cos: Tensor([1, 1], [0]), sin: Tensor([1, 1], [1])), heads: 1)
         #expect(turned.values == [-8, 3])
         #expect(kept.values == [3, 8] && view.values == [3, 8])
     }

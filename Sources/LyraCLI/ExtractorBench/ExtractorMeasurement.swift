@@ -94,7 +94,7 @@ struct ExtractorBench {
         for step in 0..<Self.decodeTokens {
             if Interrupt.isRequested { return false }
             let logits = try decoder.logits(row)
-            let id = logits.withValues { UnsafeBufferPointer(start: $0, count: logits.count).indexOfLargest() }
+            let id = logits.indicesOfLargest()[0]
             row = try decoder.decode(
                 Int32(id), position: Position(Int32(tokens + step)), caches: caches, adapter: nil)
         }

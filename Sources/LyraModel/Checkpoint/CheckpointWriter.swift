@@ -124,9 +124,9 @@ public struct CheckpointWriter {
     {
         let source = RandomWeights(seed: seed, type: .bfloat16, keeps: true)
         let folder = adapter.name + "_lora"
-        for layer in decoder.blocks.indices {
-            for (module, key) in DecoderBlock.adaptable {
-                let linear = decoder.blocks[layer][keyPath: key].weight
+        for layer in decoder.layers.indices {
+            for (module, key) in DecoderLayer.adaptable {
+                let linear = decoder.layers[layer][keyPath: key].weight
                 let name = "base_model.model.model.layers.\(layer).\(module).lora_"
                 _ = try source.tensor(name + "A.weight", [adapter.rank, linear.inputs])
                 _ = try source.tensor(name + "B.weight", [linear.outputs, adapter.rank])
@@ -138,7 +138,7 @@ public struct CheckpointWriter {
             var r: Int, lora_alpha: Int
             var target_modules: [String]
         }
-        let targets = DecoderBlock.adaptable.compactMap { $0.name.split(separator: ".").last.map(String.init) }
+        let targets = DecoderLayer.adaptable.compactMap { $0.name.split(separator: ".").last.map(String.init) }
         try put(
             json: Configuration(r: adapter.rank, lora_alpha: adapter.alpha, target_modules: targets),
             folder + "/adapter_config.json")

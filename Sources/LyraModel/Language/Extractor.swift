@@ -86,12 +86,12 @@ public struct ExtractionSchedule: Sendable, Equatable {
     func choose(_ scores: some Collection<Float>) throws -> GrowingBuffer<Int32> {
         // A score that is no number counts as the smallest.
         let numbers = try GrowingBuffer(copying: scores.lazy.map { $0.isNaN ? -.infinity : $0 })
-        let chosen = try ranked(UnsafeBufferPointer(numbers.elements))
+        let chosen = try ranked(numbers)
         chosen.truncate(to: keptCount(of: numbers.count))
         let stays = try GrowingBuffer(repeating: false, count: numbers.count)
-        for index in chosen.elements { stays[Int(index)] = true }
+        for index in chosen { stays[Int(index)] = true }
         chosen.removeAll(keeping: .max)
-        for index in stays.elements.indices where stays[index] { try chosen.append(Int32(index)) }
+        for index in stays.indices where stays[index] { try chosen.append(Int32(index)) }
         return chosen
     }
 }

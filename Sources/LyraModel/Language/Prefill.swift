@@ -45,7 +45,7 @@ public struct Prefill {
         }
         self.positions = try GrowingBuffer(copying: positions)
         hidden = embeddings
-        layers = decoder.blocks.count
+        layers = decoder.layerCount
         extraction = try schedule.flatMap { try Extraction($0, roles: roles) }
         plan = Prefill.plan(rows: positions.count, extraction, layers: layers)
     }
@@ -71,25 +71,23 @@ public struct Prefill {
     public mutating func step(_ decoder: Decoder, caches: [KeyValueCache], adapter: Int?) throws {
         guard !isDone else { return }
         let chunk = row..<min(row + Self.chunkRows, positions.count)
-        let drops = extraction?.schedule.drops(after: layer, of: layers) ?? false
-        let asking = drops ? extraction?.queryRows(in: chunk) ?? [] : []
-        let result = try decoder.layer(
-            layer, hidden.rows(chunk), positions: positions.elements[chunk], cache: caches[layer], adapter: adapter,
-            queriesOf: asking)
+        let prunes = extraction?.schedule.drops(after: layer, of: layers) ?? false
+        let result = try decoder.layers[layer](
+            hidden.rows(chunk), rotation: decoder.rotation(positions[chunk]), cache: caches[layer], adapter: adapter)
         try hidden.replace(rowsFrom: chunk.lowerBound, with: result.output)
-        if let queries = result.queries { extraction?.queries.append(queries) }
+        if prunes { try extraction?.collectQueries(result.queries, of: chunk) }
         row = chunk.upperBound
         guard row == positions.count else { return }
-        if drops { try drop(caches[layer], heads: decoder.configuration.heads) }
+        if prunes { try prune(caches[layer], heads: decoder.configuration.heads) }
         try caches[layer].narrow()
         (layer, row) = (layer + 1, 0)
     }
 
-    /// Lets the media rows go that the text looks at least; later layers do not see them.
-    private mutating func drop(_ cache: KeyValueCache, heads: Int) throws {
+    /// Prunes the media rows that the text attends to least; later layers do not see them.
+    private mutating func prune(_ cache: KeyValueCache, heads: Int) throws {
         guard let alive = try extraction?.choose(cache, heads: heads, newRows: positions.count) else { return }
         if alive.count < positions.count {
-            hidden = try hidden.keepingRows(alive.elements)
+            hidden = try hidden.keepingRows(alive)
             positions = try positions.picking(alive)
         }
     }
@@ -111,26 +109,29 @@ private struct Extraction {
     /// came after it.
     private var firstMedium: Int
     /// Rotated queries of the layer in progress: [rows, heads · headDim] each.
-    var queries: [Tensor] = []
+    private var queries: [Tensor] = []
     private(set) var kept: [GrowingBuffer<Int32>] = []
 
     /// Nil where there is nothing to drop: no media, or no text after them.
     ///
     /// - Throws: `LyraError.memory` if there is no room.
     init?(_ schedule: ExtractionSchedule, roles: some Collection<TokenRole>) throws {
-        let copy = try GrowingBuffer(copying: roles), all = copy.elements
+        let all = try GrowingBuffer(copying: roles)
         guard let firstMedium = all.firstIndex(of: .media), all[firstMedium...].contains(.text) else { return nil }
         self.schedule = schedule
-        self.roles = copy
+        self.roles = all
         self.firstMedium = firstMedium
-        origins = try GrowingBuffer(copying: 0..<Int32(copy.count))
+        origins = try GrowingBuffer(copying: 0..<Int32(all.count))
     }
 
-    var mediaCount: Int { roles.elements.reduce(0) { $0 + ($1 == .media ? 1 : 0) } }
+    var mediaCount: Int { roles.reduce(0) { $0 + ($1 == .media ? 1 : 0) } }
 
-    /// Rows of `chunk` whose queries count, from the chunk's start.
-    func queryRows(in chunk: Range<Int>) -> [Int] {
-        chunk.filter { $0 >= firstMedium && roles[$0] == .text }.map { $0 - chunk.lowerBound }
+    /// Keeps the queries of the chunk's text rows that follow a medium.
+    ///
+    /// - Parameter new: [rows of the chunk, heads · headDim], rotated
+    mutating func collectQueries(_ new: Tensor, of chunk: Range<Int>) throws {
+        let text = chunk.filter { $0 >= firstMedium && roles[$0] == .text }
+        if !text.isEmpty { queries.append(try new.keepingRows(text.map { Int32($0 - chunk.lowerBound) })) }
     }
 
     /// Chooses by the mean attention of the queries over all of the layer's keys, those of earlier turns included.
@@ -142,13 +143,11 @@ private struct Extraction {
         queries = []
         let past = cache.rows - newRows, old = roles
         let media = try indices { old[$0] == .media }
-        let chosen = try scores.withValues { scores in
-            try schedule.choose(media.elements.lazy.map { scores[past + Int($0)] })
-        }
-        for (place, index) in chosen.elements.enumerated() { chosen[place] = media[Int(index)] }
+        let chosen = try schedule.choose(media.lazy.map { scores[past + Int($0)] })
+        for (place, index) in chosen.enumerated() { chosen[place] = media[Int(index)] }
         kept.append(try origins.picking(chosen))
-        let stays = try GrowingBuffer(copying: old.elements.lazy.map { $0 == .text })
-        for row in chosen.elements { stays[Int(row)] = true }
+        let stays = try GrowingBuffer(copying: old.lazy.map { $0 == .text })
+        for row in chosen { stays[Int(row)] = true }
         let alive = try indices { stays[$0] }
         roles = try old.picking(alive)
         origins = try origins.picking(alive)

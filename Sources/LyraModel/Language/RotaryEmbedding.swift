@@ -32,18 +32,13 @@ struct RotaryEmbedding: Sendable {
             : sections.enumerated().flatMap { [UInt8](repeating: UInt8($0.offset), count: $0.element) }
     }
 
-    /// Cosines and sines for `positions`: each [positions, headDim / 2].
-    func tables(_ positions: some Collection<Position>) throws -> (cos: Tensor, sin: Tensor) {
-        let half = inverseFrequencies.count
-        let angles = try Tensor([positions.count, half]) { out in
-            for (row, position) in positions.enumerated() {
-                let ids = (Float(position.time), Float(position.height), Float(position.width))
-                for pair in 0..<half {
-                    let id = axes[pair] == 0 ? ids.0 : axes[pair] == 1 ? ids.1 : ids.2
-                    out[row * half + pair] = id * inverseFrequencies[pair]
-                }
-            }
-        }
-        return (try angles.mapped(cosf), try angles.mapped(sinf))
+    /// The rotation of queries and keys at `positions`.
+    func callAsFunction(_ positions: some Collection<Position>) throws -> Rotation {
+        let ids = positions.map { (Float($0.time), Float($0.height), Float($0.width)) }
+        return try Rotation(
+            angles: Tensor(rows: ids.count, columns: inverseFrequencies.count) { row, pair in
+                let id = axes[pair] == 0 ? ids[row].0 : axes[pair] == 1 ? ids[row].1 : ids[row].2
+                return id * inverseFrequencies[pair]
+            })
     }
 }

@@ -1,82 +1,67 @@
-import CKernels
-import LyraBase
 import LyraTensor
 
-/// A matrix, an optional bias, and the low-rank adapters that can be switched on beside it.
+/// A matrix, an optional bias, and the low-rank updates of the checkpoint's adapters, one of which can be switched on.
 public struct Linear: Sendable {
     let weight: Weight
     let bias: Tensor?
-    /// One for each adapter of the checkpoint, in its order; nil where an adapter leaves this layer alone.
-    var adapters: [LowRank?] = []
+    /// One for each adapter of the checkpoint, in its order; nil where an adapter has none for this layer.
+    var adapters: [LowRankUpdate?] = []
 
     var outputs: Int { weight.outputs }
 
-    /// - Parameter bias: whether there is one; nil takes it if the source has it.
+    /// - Parameter bias: whether there is one
     init(_ source: any WeightSource, _ name: String, _ outputs: Int, _ inputs: Int, bias hasBias: Bool) throws {
-        weight = try source.weight(name + ".weight", [outputs, inputs])
-        bias = hasBias ? try source.floats(name + ".bias", [outputs]) : nil
+        try self.init(source, prefix: name + ".", [outputs, inputs], bias: hasBias)
+    }
+
+    /// - Parameters:
+    ///   - prefix: what stands before `weight` and `bias` in the names of the tensors
+    ///   - shape: of the weight; the axes after the first are inputs
+    init(_ source: any WeightSource, prefix: String, _ shape: [Int], bias hasBias: Bool) throws {
+        weight = try source.weight(prefix + "weight", shape)
+        bias = hasBias ? try source.floats(prefix + "bias", [weight.outputs]) : nil
     }
 
     /// x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ. [rows, inputs] → [rows, outputs]
-    func callAsFunction(_ x: Tensor, adapter: Int? = nil) throws -> Tensor {
-        try Tensor([x.rows, outputs]) { y in
-            try weight.multiply(x, into: y, rowStride: outputs, bias: bias)
-            try addAdapter(adapter, x, to: y, rowStride: outputs)
-        }
+    func callAsFunction(_ x: Tensor, adapter: Int? = nil) throws -> Tensor { try with(adapter)(x) }
+
+    /// activation(x · Wᵀ + bias), without an adapter. [rows, inputs] → [rows, outputs]
+    func callAsFunction(_ x: Tensor, activation: Activation) throws -> Tensor {
+        try weight.product(x, bias: bias, activation: activation)
     }
 
-    /// gelu(x · Wᵀ + bias), without adapters.
-    func gelu(_ x: Tensor) throws -> Tensor { try weight.multiply(x, bias: bias, epilogue: .gelu) }
-
-    /// quickGelu(x · Wᵀ + bias), without adapters.
-    func quickGelu(_ x: Tensor) throws -> Tensor { try weight.multiply(x, bias: bias, epilogue: .quickGelu) }
-
-    /// sum += x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ. sum: [rows, outputs]
-    func add(_ x: Tensor, to sum: inout Tensor, adapter: Int? = nil) throws {
-        guard sum.shape == [x.rows, outputs] else {
-            throw LyraError(.format, "a product [\(x.rows), \(outputs)] cannot be added to a tensor \(sum.shape)")
-        }
-        try sum.withMutableValues { y in
-            try weight.multiply(x, into: y, rowStride: outputs, bias: bias, epilogue: .accumulate)
-            try addAdapter(adapter, x, to: y, rowStride: outputs)
-        }
+    /// residual + x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ. residual: [rows, outputs]
+    func callAsFunction(_ x: Tensor, adapter: Int? = nil, addedTo residual: consuming Tensor) throws -> Tensor {
+        try with(adapter)(x, addedTo: residual)
     }
 
-    /// Several of the same x, whose outputs lie side by side in rows of y that are `rowStride` floats apart.
-    static func apply(
-        _ linears: [Linear], to x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, adapter: Int?
-    ) throws {
-        var column = 0
-        var products: [WeightProduct] = []
-        for linear in linears {
-            products.append(WeightProduct(linear.weight, into: y + column, rowStride: rowStride, bias: linear.bias))
-            column += linear.outputs
-        }
-        try WeightProduct.run(products, of: x)
-        column = 0
-        for linear in linears {
-            try linear.addAdapter(adapter, x, to: y + column, rowStride: rowStride)
-            column += linear.outputs
-        }
+    /// Rows `range` of the matrix and of its bias: the queries of a matrix that holds queries, keys and values, say.
+    func rows(_ range: Range<Int>) throws -> Linear {
+        Linear(weight: try weight.rows(range), bias: try bias?.reshaped([outputs]).rows(range))
     }
 
-    private func addAdapter(_ adapter: Int?, _ x: Tensor, to y: UnsafeMutablePointer<Float>, rowStride: Int) throws {
-        if let adapter, adapters.indices.contains(adapter), let lowRank = adapters[adapter] {
-            try lowRank.add(x, to: y, rowStride: rowStride)
-        }
+    private init(weight: Weight, bias: Tensor?) { (self.weight, self.bias) = (weight, bias) }
+
+    fileprivate func with(_ adapter: Int?) -> Projection {
+        let update = adapter.flatMap { adapters.indices.contains($0) ? adapters[$0] : nil }
+        return Projection(weight, bias: bias, update: update)
     }
 }
 
-/// One adapter's pair for one matrix (LoRA, arXiv 2106.09685), kept beside it so that switching costs nothing.
-struct LowRank: Sendable {
-    let a: Weight
-    let b: Weight
-    let scale: Float
+extension [Linear] {
+    /// Products of the same x beside each other: [rows, inputs] → [rows, outputs of the first + outputs of the second + …]
+    func sideBySide(_ x: Tensor, adapter: Int? = nil) throws -> Tensor {
+        try map { $0.with(adapter) }.sideBySide(x)
+    }
+}
 
-    func add(_ x: Tensor, to y: UnsafeMutablePointer<Float>, rowStride: Int) throws {
-        var low = try a.multiply(x)  // [rows, rank]
-        let count = low.count
-        try low.withMutableValues { lk_scale($0, count, scale) }
-        try b.multiply(low, into: y, rowStride: rowStride, epilogue: .accumulate)
+extension Linear: Parameterized {
+    var parameters: [Parameter] {
+        let updates = adapters.enumerated().flatMap { index, update in
+            update.map {
+                [Parameter("adapters.\(index).a.weight", $0.a), Parameter("adapters.\(index).b.weight", $0.b)]
+            } ?? []
+        }
+        return [Parameter("weight", weight)] + (bias.map { [Parameter("bias", $0)] } ?? []) + updates
     }
 }

@@ -1,5 +1,6 @@
 import Glibc
 import LyraBase
+import LyraTensor
 
 /// The parts of PEFT's adapter_config.json that change the arithmetic.
 struct AdapterConfiguration: Decodable {
@@ -50,26 +51,26 @@ extension Decoder {
     ///   what an adapter for another model looks like.
     mutating func addAdapter(_ table: TensorTable, _ configuration: AdapterConfiguration) throws {
         var used = 0
-        for layer in blocks.indices {
-            for (module, path) in DecoderBlock.adaptable {
-                let linear = blocks[layer][keyPath: path].weight
+        for layer in layers.indices {
+            for (module, path) in DecoderLayer.adaptable {
+                let linear = layers[layer][keyPath: path].weight
                 let name = "base_model.model.model.layers.\(layer).\(module).lora_"
-                var pair: LowRank?
+                var update: LowRankUpdate?
                 if table.contains(name + "A.weight") || table.contains(name + "B.weight") {
-                    pair = LowRank(
+                    update = LowRankUpdate(
                         a: try table.weight(name + "A.weight", [configuration.rank, linear.inputs]),
                         b: try table.weight(name + "B.weight", [linear.outputs, configuration.rank]),
                         scale: configuration.scale)
                     used += 2
                 }
-                blocks[layer][keyPath: path].adapters.append(pair)
+                layers[layer][keyPath: path].adapters.append(update)
             }
         }
         guard used == table.names.count, used > 0 else {
             throw LyraError(
                 .format,
                 "\(table.origin): \(table.names.count - used) of \(table.names.count) tensors have no place in this model "
-                    + "of \(blocks.count) layers; the adapter is for another one")
+                    + "of \(layers.count) layers; the adapter is for another one")
         }
     }
 }

@@ -21,7 +21,7 @@ public struct SoundEncoder: Sendable {
     private let stemNorm: LayerNorm
     private let classToken: Tensor
     private let positions: Tensor
-    private let blocks: [Block]
+    private let layers: [Layer]
     private let headNorm: LayerNorm
     private let head: Weight
     private let scale: Float
@@ -53,21 +53,22 @@ public struct SoundEncoder: Sendable {
         (self.clipShape, self.kernel) = (clipShape, kernel)
         stem = try source.weight(stemName, [width, 1, kernel, kernel])
         stemNorm = try LayerNorm(source, prefix + "rgbt_stem.norm_layer", width)
-        classToken = try source.floats(prefix + "cls_token", [1, 1, width])
+        classToken = try source.floats(prefix + "cls_token", [1, 1, width]).reshaped([1, width])
         positions = try source.floats(prefix + "pos_embedding_helper.pos_embed", [1, 1 + down * across, width])
+            .reshaped([1 + down * across, width])
         let trunk = "modality_trunks.audio.blocks."
         let layers = (0..<1024).first { source.shape(of: "\(trunk)\($0).mlp.fc1.weight") == nil } ?? 1024
-        blocks = try (0..<layers).map {
+        self.layers = try (0..<layers).map {
             try progress()
             let inner = try shape("\(trunk)\($0).mlp.fc1.weight", 2)[0]
-            return try Block(source.under("\(trunk)\($0)."), width: width, inner: inner, heads: width / Self.headDim)
+            return try Layer(source.under("\(trunk)\($0)."), width: width, inner: inner, heads: width / Self.headDim)
         }
         headNorm = try LayerNorm(source, "modality_heads.audio.0", width, epsilon: 1e-6)
         outputWidth = try shape("modality_heads.audio.2.weight", 2)[0]
         head = try source.weight("modality_heads.audio.2.weight", [outputWidth, width])
         let logScale = "modality_postprocessors.audio.1.log_logit_scale"
         let logits = try source.floats(logScale, source.shape(of: logScale) ?? [])
-        let logScaleValue = logits.withValues { logits.count == 1 ? $0[0] : .nan }
+        let logScaleValue = logits.count == 1 ? logits[0] : .nan
         guard logScaleValue.isFinite else {
             throw LyraError(.format, "\(source.origin): tensor \(logScale) must be one number")
         }
@@ -81,6 +82,8 @@ public struct SoundEncoder: Sendable {
         fileprivate var layer = 0
     }
 
+    /// Begins with clips: a class token and the embedded patches of each, plus positions.
+    ///
     /// - Parameter clips: [clips, bands, frames], normalised log-mel
     public func begin(clips: Tensor) throws -> Run {
         guard clips.shape == [clips.rows, clipShape.bands, clipShape.frames], clips.rows > 0 else {
@@ -89,72 +92,28 @@ public struct SoundEncoder: Sendable {
                 "clips of shape \(clips.shape) do not fit a sound tower that takes "
                     + "[clips, \(clipShape.bands), \(clipShape.frames)]")
         }
-        let patches = try stemNorm(stem.multiply(unfold(clips)))
-        let count = clips.rows, rows = clipRows, width = width
-        let hidden = try Tensor([count * rows, width]) { out in
-            patches.withValues { patches in
-                positions.withValues { positions in
-                    for clip in 0..<count {
-                        let target = out + clip * rows * width
-                        classToken.withValues { target.update(from: $0, count: width) }
-                        let source = patches + clip * (rows - 1) * width
-                        (target + width).update(from: source, count: (rows - 1) * width)
-                        for i in 0..<rows * width { target[i] += positions[i] }
-                    }
-                }
-            }
-        }
-        return Run(hidden: hidden, clips: count)
+        let patches = try stemNorm(stem.product(clips.unfoldedSquares(kernel: kernel, stride: Self.stride)))
+        let perClip = clipRows - 1
+        let x = try Tensor.stacking(
+            (0..<clips.rows).flatMap { [classToken, patches.rows($0 * perClip..<($0 + 1) * perClip)] })
+        return Run(hidden: try x.adding(positions), clips: clips.rows)
     }
 
     /// Computes one layer. → one vector a clip, [clips, outputWidth], after the last, nil before.
     public func step(_ run: inout Run) throws -> Tensor? {
-        if run.layer < blocks.count {
-            try blocks[run.layer](&run.hidden, clips: run.clips)
+        if run.layer < layers.count {
+            run.hidden = try layers[run.layer](run.hidden.take(), clips: run.clips)
             run.layer += 1
             return nil
         }
-        let width = width, rows = clipRows
-        let classTokens = try Tensor([run.clips, width]) { out in
-            run.hidden.withValues { hidden in
-                for clip in 0..<run.clips {
-                    (out + clip * width).update(from: hidden + clip * rows * width, count: width)
-                }
-            }
-        }
-        let scale = scale
-        return try head.multiply(headNorm(classTokens)).unitRows().mapped { $0 * scale }
+        let classTokens = try run.hidden.reshaped([run.clips, clipRows * width]).columns(0..<width)
+        return try head.product(headNorm(classTokens)).unitRows().scaled(by: scale)
     }
 
-    /// Squares of the spectrogram, side by side. → [clips · patches, kernel²]
-    private func unfold(_ clips: Tensor) throws -> Tensor {
-        let (bands, frames) = clipShape
-        let patches = clipRows - 1, size = kernel * kernel
-        return try Tensor([clips.rows * patches, size]) { out in
-            var target = out
-            try clips.withValues { values in
-                for clip in 0..<clips.rows {
-                    try Interruption.check()
-                    let picture = values + clip * bands * frames
-                    for top in Swift.stride(from: 0, through: bands - kernel, by: Self.stride) {
-                        for left in Swift.stride(from: 0, through: frames - kernel, by: Self.stride) {
-                            for row in 0..<kernel {
-                                let source = picture + (top + row) * frames + left
-                                target.update(from: source, count: kernel)
-                                target += kernel
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    private struct Block: Sendable {
+    struct Layer: Sendable {
         let norm1: LayerNorm
-        let queryKeyValue: Weight
-        let queryKeyValueBias: Tensor
-        /// A key and a value that every clip's rows see besides their own.
+        let queryKeyValue: Linear
+        /// A key and a value that every clip's rows attend to besides their own. [1, width] each
         let biasKey: Tensor
         let biasValue: Tensor
         let output: Linear
@@ -168,47 +127,55 @@ public struct SoundEncoder: Sendable {
             self.heads = heads
             precision = source.precision
             norm1 = try LayerNorm(source, "norm_1", width, epsilon: 1e-6)
-            queryKeyValue = try source.weight("attn.in_proj_weight", [3 * width, width])
-            queryKeyValueBias = try source.floats("attn.in_proj_bias", [3 * width])
-            biasKey = try source.floats("attn.bias_k", [1, 1, width])
-            biasValue = try source.floats("attn.bias_v", [1, 1, width])
+            queryKeyValue = try Linear(source, prefix: "attn.in_proj_", [3 * width, width], bias: true)
+            biasKey = try source.floats("attn.bias_k", [1, 1, width]).reshaped([1, width])
+            biasValue = try source.floats("attn.bias_v", [1, 1, width]).reshaped([1, width])
             output = try Linear(source, "attn.out_proj", width, width, bias: true)
             norm2 = try LayerNorm(source, "norm_2", width, epsilon: 1e-6)
             fc1 = try Linear(source, "mlp.fc1", inner, width, bias: true)
             fc2 = try Linear(source, "mlp.fc2", width, inner, bias: true)
         }
 
-        /// x: [clips · rows, width], which becomes the next layer's
-        func callAsFunction(_ x: inout Tensor, clips: Int) throws {
-            let qkv = try queryKeyValue.multiply(norm1(x), bias: queryKeyValueBias)
-            var attended = try Tensor(zeros: x.shape)
-            let rows = x.rows / clips
-            for clip in 0..<clips {
-                let (queries, keysValues) = try split(qkv.rows(clip * rows..<(clip + 1) * rows))
-                let seen = try queries.attention(over: keysValues, heads: heads, precision: precision)
-                try attended.replace(rowsFrom: clip * rows, with: seen)
+        /// h = x + attention(norm(x)) within each clip, then h + fc2(gelu(fc1(norm(h)))).
+        /// [clips · rows, width] → [clips · rows, width]
+        func callAsFunction(_ x: consuming Tensor, clips: Int) throws -> Tensor {
+            let width = x.columns, rows = x.rows / clips
+            let qkv = try queryKeyValue(norm1(x))
+            let attended = try (0..<clips).map { clip in
+                let parts = try qkv.rows(clip * rows..<(clip + 1) * rows).split(columns: [width, width, width])
+                return try attention(
+                    parts[0], keys: Tensor.stacking([parts[1], biasKey]), values: Tensor.stacking([parts[2], biasValue]),
+                    heads: heads, precision: precision)
             }
-            try output.add(attended, to: &x)
-            try fc2.add(fc1.gelu(norm2(x)), to: &x)
+            let h = try output(Tensor.stacking(attended), addedTo: x)
+            let inner = try fc1(norm2(h), activation: .gelu)
+            return try fc2(inner, addedTo: consume h)
         }
+    }
+}
 
-        /// [rows, 3 · width] → queries [rows, width]; keys and values with the learned pair after them, [rows + 1, 2 · width]
-        private func split(_ qkv: Tensor) throws -> (queries: Tensor, keysValues: Tensor) {
-            let width = qkv.columns / 3, rows = qkv.rows
-            return try qkv.withValues { values in
-                let queries = try Tensor([rows, width]) { out in
-                    for row in 0..<rows { (out + row * width).update(from: values + row * 3 * width, count: width) }
-                }
-                let keysValues = try Tensor([rows + 1, 2 * width]) { out in
-                    for row in 0..<rows {
-                        (out + row * 2 * width).update(from: values + row * 3 * width + width, count: 2 * width)
-                    }
-                    let last = out + rows * 2 * width
-                    biasKey.withValues { last.update(from: $0, count: width) }
-                    biasValue.withValues { (last + width).update(from: $0, count: width) }
-                }
-                return (queries, keysValues)
-            }
-        }
+extension SoundEncoder: Parameterized {
+    public var parameters: [Parameter] {
+        let prefix = "modality_preprocessors.audio."
+        return [Parameter(prefix + "rgbt_stem.proj.weight", stem)]
+            + stemNorm.parameters(under: prefix + "rgbt_stem.norm_layer")
+            + [
+                Parameter(prefix + "cls_token", classToken),
+                Parameter(prefix + "pos_embedding_helper.pos_embed", positions),
+            ]
+            + layers.parameters(under: "modality_trunks.audio.blocks")
+            + headNorm.parameters(under: "modality_heads.audio.0")
+            + [Parameter("modality_heads.audio.2.weight", head)]
+    }
+}
+
+extension SoundEncoder.Layer: Parameterized {
+    var parameters: [Parameter] {
+        norm1.parameters(under: "norm_1")
+            + [Parameter("attn.in_proj_weight", queryKeyValue.weight)]
+            + (queryKeyValue.bias.map { [Parameter("attn.in_proj_bias", $0)] } ?? [])
+            + [Parameter("attn.bias_k", biasKey), Parameter("attn.bias_v", biasValue)]
+            + output.parameters(under: "attn.out_proj") + norm2.parameters(under: "norm_2")
+            + fc1.parameters(under: "mlp.fc1") + fc2.parameters(under: "mlp.fc2")
     }
 }

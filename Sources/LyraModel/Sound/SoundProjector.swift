@@ -19,28 +19,22 @@ public struct SoundProjector: Sendable {
         for name in names {
             let width = name == names.last ? outputs : source.shape(of: name + "weight")?.first ?? 0
             layers.append(
-                try Linear(unnamed: source.under(name), outputs: width, inputs: layers.last?.outputs ?? inputs))
+                try Linear(source, prefix: name, [width, layers.last?.outputs ?? inputs], bias: true))
         }
         self.layers = layers
     }
 
     /// A `linear` one of random weights.
     init(random source: any WeightSource, under prefix: String, inputs: Int, outputs: Int) throws {
-        layers = [try Linear(unnamed: source.under(prefix), outputs: outputs, inputs: inputs)]
+        layers = [try Linear(source, prefix: prefix, [outputs, inputs], bias: true)]
     }
 
     /// [clips, inputs] → [clips, hidden]
     func callAsFunction(_ vectors: Tensor) throws -> Tensor {
         var x = vectors
-        for (index, layer) in layers.enumerated() { x = try index + 1 < layers.count ? layer.gelu(x) : layer(x) }
+        for (index, layer) in layers.enumerated() {
+            x = try index + 1 < layers.count ? layer(x, activation: .gelu) : layer(x)
+        }
         return x
-    }
-}
-
-extension Linear {
-    /// A layer whose tensors are called just `weight` and `bias`.
-    fileprivate init(unnamed source: any WeightSource, outputs: Int, inputs: Int) throws {
-        weight = try source.weight("weight", [outputs, inputs])
-        bias = try source.floats("bias", [outputs])
     }
 }

@@ -66,18 +66,20 @@ public struct WhisperEncoder: Sendable {
     private let conv1: Linear
     private let conv2: Linear
     private let positions: Tensor
-    private let blocks: [Block]
+    private let layers: [Layer]
     private let finalNorm: LayerNorm
+
+    private static let kernel = 3
 
     init(_ source: any WeightSource, _ configuration: WhisperConfiguration, progress: () throws -> Void) throws {
         let width = configuration.width
         self.configuration = configuration
-        conv1 = try Linear(convolution: source, "conv1", width, configuration.mels)
-        conv2 = try Linear(convolution: source, "conv2", width, width)
+        conv1 = try Linear(source, prefix: "conv1.", [width, configuration.mels, Self.kernel], bias: true)
+        conv2 = try Linear(source, prefix: "conv2.", [width, width, Self.kernel], bias: true)
         positions = try source.floats("embed_positions.weight", [configuration.positions, width])
-        blocks = try (0..<configuration.layers).map { layer in
+        layers = try (0..<configuration.layers).map { layer in
             try progress()
-            return try Block(source.under("layers.\(layer)."), configuration)
+            return try Layer(source.under("layers.\(layer)."), configuration)
         }
         finalNorm = try LayerNorm(source, "layer_norm", width)
     }
@@ -88,7 +90,7 @@ public struct WhisperEncoder: Sendable {
         fileprivate var layer = 0
     }
 
-    /// Begins with a window's features.
+    /// Begins with a window's features: x = gelu(conv2(gelu(conv1(mel)))) + positions.
     ///
     /// - Parameter mel: [mels, 2 · positions]
     public func begin(mel: Tensor) throws -> Run {
@@ -98,58 +100,31 @@ public struct WhisperEncoder: Sendable {
                 "features of shape \(mel.shape) do not fit a speech tower that takes "
                     + "[\(configuration.mels), \(2 * configuration.positions)]: check preprocessor_config.json")
         }
-        let wide = try conv1.gelu(unfold(mel, channelStride: mel.columns, frameStride: 1, stride: 1))
-        var x = try conv2.gelu(unfold(wide, channelStride: 1, frameStride: wide.columns, stride: 2))
-        let count = x.count
-        try x.withMutableValues { values in
-            positions.withValues { positions in for i in 0..<count { values[i] += positions[i] } }
-        }
-        return Run(hidden: x)
+        let frames = try conv1(mel.transposed().unfoldedRows(kernel: Self.kernel, stride: 1), activation: .gelu)
+        let x = try conv2(frames.unfoldedRows(kernel: Self.kernel, stride: 2), activation: .gelu)
+        return Run(hidden: try x.adding(positions))
     }
 
     /// Computes one layer. → the encoder's output [positions, width] after the last, nil before.
     public func step(_ run: inout Run) throws -> Tensor? {
-        if run.layer < blocks.count {
-            try blocks[run.layer](&run.hidden)
+        if run.layer < layers.count {
+            run.hidden = try layers[run.layer](run.hidden.take())
             run.layer += 1
         }
-        return run.layer == blocks.count ? try finalNorm(run.hidden) : nil
+        return run.layer == layers.count ? try finalNorm(run.hidden) : nil
     }
 
-    /// The frames that a kernel of 3 with padding 1 sees, side by side. → [frames / stride, channels · 3]
-    private func unfold(_ x: Tensor, channelStride: Int, frameStride: Int, stride: Int) throws -> Tensor {
-        let channels = channelStride == 1 ? x.columns : x.rows
-        let frames = x.count / channels
-        let rows = (frames + stride - 1) / stride
-        return try Tensor([rows, channels * 3]) { out in
-            try x.withValues { values in
-                for row in 0..<rows {
-                    if row % 64 == 0 { try Interruption.check() }
-                    let target = out + row * channels * 3
-                    for tap in 0..<3 {
-                        let frame = row * stride + tap - 1
-                        for channel in 0..<channels {
-                            target[channel * 3 + tap] =
-                                frame >= 0 && frame < frames
-                                ? values[channel * channelStride + frame * frameStride] : 0
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    private struct Block: Sendable {
+    struct Layer: Sendable {
         let attentionNorm: LayerNorm
         let query: Linear
         let key: Linear
         let value: Linear
         let output: Linear
-        let heads: Int
-        let precision: Precision
         let finalNorm: LayerNorm
         let fc1: Linear
         let fc2: Linear
+        let heads: Int
+        let precision: Precision
 
         init(_ source: any WeightSource, _ configuration: WhisperConfiguration) throws {
             let width = configuration.width
@@ -165,40 +140,31 @@ public struct WhisperEncoder: Sendable {
             fc2 = try Linear(source, "fc2", width, configuration.inner, bias: true)
         }
 
-        /// x: [positions, width], which becomes the next layer's
-        func callAsFunction(_ x: inout Tensor) throws {
-            let normed = try attentionNorm(x)
+        /// h = x + attention(norm(x)), then h + fc2(gelu(fc1(norm(h)))). [positions, width] → [positions, width]
+        func callAsFunction(_ x: consuming Tensor) throws -> Tensor {
             let width = x.columns
-            let qkv = try Tensor([x.rows, 3 * width]) { out in
-                try Linear.apply([query, key, value], to: normed, into: out, rowStride: 3 * width, adapter: nil)
-            }
-            try output.add(qkv.selfAttention(heads: heads, precision: precision), to: &x)
-            try fc2.add(fc1.gelu(finalNorm(x)), to: &x)
+            let qkv = try [query, key, value].sideBySide(attentionNorm(x)).split(columns: [width, width, width])
+            let attended = try attention(qkv[0], keys: qkv[1], values: qkv[2], heads: heads, precision: precision)
+            let h = try output(attended, addedTo: x)
+            let inner = try fc1(finalNorm(h), activation: .gelu)
+            return try fc2(inner, addedTo: consume h)
         }
     }
 }
 
-extension Linear {
-    /// A convolution of kernel 3 as a matrix over unfolded frames: weight [outputs, inputs, 3].
-    fileprivate init(convolution source: any WeightSource, _ name: String, _ outputs: Int, _ inputs: Int) throws {
-        weight = try source.weight(name + ".weight", [outputs, inputs, 3])
-        bias = try source.floats(name + ".bias", [outputs])
+extension WhisperEncoder: Parameterized {
+    public var parameters: [Parameter] {
+        conv1.parameters(under: "conv1") + conv2.parameters(under: "conv2")
+            + [Parameter("embed_positions.weight", positions)]
+            + layers.parameters(under: "layers") + finalNorm.parameters(under: "layer_norm")
     }
 }
 
-/// A layer norm with Whisper's epsilon.
-struct LayerNorm: Sendable {
-    let weight: Tensor
-    let bias: Tensor
-    let epsilon: Float
-
-    init(_ source: any WeightSource, _ name: String, _ width: Int, epsilon: Float = 1e-5) throws {
-        weight = try source.floats(name + ".weight", [width])
-        bias = try source.floats(name + ".bias", [width])
-        self.epsilon = epsilon
-    }
-
-    func callAsFunction(_ x: Tensor) throws -> Tensor {
-        try x.layerNormalized(weight: weight, bias: bias, epsilon: epsilon)
+extension WhisperEncoder.Layer: Parameterized {
+    var parameters: [Parameter] {
+        attentionNorm.parameters(under: "self_attn_layer_norm") + query.parameters(under: "self_attn.q_proj")
+            + key.parameters(under: "self_attn.k_proj") + value.parameters(under: "self_attn.v_proj")
+            + output.parameters(under: "self_attn.out_proj") + finalNorm.parameters(under: "final_layer_norm")
+            + fc1.parameters(under: "fc1") + fc2.parameters(under: "fc2")
     }
 }

@@ -9,19 +9,19 @@ public struct Vocoder: Sendable {
     /// [units, embeddingDim]
     let embeddings: Tensor
     let durations: DurationPredictor
-    let entry: VocoderConvolution
+    let entry: Convolution1D
     let stages: [Stage]
-    let exit: VocoderConvolution
+    let exit: Convolution1D
 
     /// One transposed convolution and the residual blocks whose mean follows it.
     struct Stage: Sendable {
-        let upsampling: VocoderUpsampling
+        let upsampling: TransposedConvolution1D
         let blocks: [[Pair]]
 
         /// x + second(leaky(first(leaky(x)))), the unit a residual block is made of.
         struct Pair: Sendable {
-            let first: VocoderConvolution
-            let second: VocoderConvolution
+            let first: Convolution1D
+            let second: Convolution1D
 
             /// Columns after its own that an output column reads.
             var lookahead: Int { first.padding + second.padding }
@@ -29,20 +29,6 @@ public struct Vocoder: Sendable {
 
         /// Columns after its own, of the slowest block.
         var lookahead: Int { blocks.map { $0.reduce(0) { $0 + $1.lookahead } }.max() ?? 0 }
-    }
-
-    /// Two times convolution, ReLU and LayerNorm; then log(1 + frames) of a unit as a weighted sum. Exact in any case: a
-    /// frame more or less would be heard.
-    struct DurationPredictor: Sendable {
-        let layers: [Layer]
-        let projection: Tensor
-        let bias: Float
-
-        struct Layer: Sendable {
-            let convolution: VocoderConvolution
-            let normWeight: Tensor
-            let normBias: Tensor
-        }
     }
 
     /// Slope of the leaky ReLU inside the network, and of the one before the last convolution.
@@ -59,10 +45,10 @@ public struct Vocoder: Sendable {
         let dim = configuration.embeddingDim
         embeddings = try weights.floats("dict.weight", [configuration.numEmbeddings, dim])
         durations = try DurationPredictor(weights.under("dur_predictor."), configuration)
-        entry = try VocoderConvolution(
+        entry = try Convolution1D(
             weights, "conv_pre", inputs: dim, outputs: configuration.upsampleInitialChannel, kernel: 7)
         stages = try configuration.upsampleRates.indices.map { try Stage(weights, configuration, $0) }
-        exit = try VocoderConvolution(
+        exit = try Convolution1D(
             weights, "conv_post", inputs: configuration.upsampleInitialChannel >> stages.count, outputs: 1, kernel: 7,
             precision: .exact)
     }
@@ -83,7 +69,7 @@ public struct Vocoder: Sendable {
 extension Vocoder.Stage {
     init(_ weights: any WeightSource, _ configuration: VocoderConfiguration, _ index: Int) throws {
         let channels = configuration.upsampleInitialChannel >> (index + 1)
-        upsampling = try VocoderUpsampling(
+        upsampling = try TransposedConvolution1D(
             weights, "ups.\(index)", inputs: configuration.upsampleInitialChannel >> index, outputs: channels,
             kernel: configuration.upsampleKernelSizes[index], rate: configuration.upsampleRates[index])
         let kernels = configuration.resblockKernelSizes
@@ -91,28 +77,46 @@ extension Vocoder.Stage {
             let source = weights.under("resblocks.\(index * kernels.count + block).")
             return try configuration.resblockDilationSizes[block].enumerated().map { position, dilation in
                 try Pair(
-                    first: VocoderConvolution(
+                    first: Convolution1D(
                         source, "convs1.\(position)", inputs: channels, outputs: channels, kernel: kernels[block],
                         dilation: dilation),
-                    second: VocoderConvolution(
+                    second: Convolution1D(
                         source, "convs2.\(position)", inputs: channels, outputs: channels, kernel: kernels[block]))
             }
         }
     }
 }
 
-extension Vocoder.DurationPredictor {
-    init(_ weights: any WeightSource, _ configuration: VocoderConfiguration) throws {
-        let hidden = configuration.durationPredictor.hiddenDim
-        layers = try (1...2).map { index in
-            try Layer(
-                convolution: VocoderConvolution(
-                    weights, "conv\(index).0", inputs: index == 1 ? configuration.embeddingDim : hidden,
-                    outputs: hidden, kernel: configuration.durationPredictor.kernelSize, precision: .exact),
-                normWeight: weights.floats("ln\(index).weight", [hidden]),
-                normBias: weights.floats("ln\(index).bias", [hidden]))
-        }
-        projection = try weights.floats("proj.weight", [1, hidden])
-        bias = try weights.floats("proj.bias", [1]).withValues { $0[0] }
+extension Convolution1D {
+    /// Reads `name`.weight (or its weight-normed parts) [outputs, inputs, kernel] and `name`.bias.
+    ///
+    /// - Parameter precision: nil for the source's
+    init(
+        _ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, dilation: Int = 1,
+        precision: Precision? = nil
+    ) throws {
+        try self.init(
+            source.foldedWeight(name, [outputs, inputs, kernel]), bias: source.floats(name + ".bias", [outputs]),
+            dilation: dilation, precision: precision ?? source.precision)
+    }
+}
+
+extension TransposedConvolution1D {
+    /// Reads `name`.weight (or its weight-normed parts) [inputs, outputs, kernel] and `name`.bias.
+    init(_ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, rate: Int) throws {
+        try self.init(
+            source.foldedWeight(name, [inputs, outputs, kernel]), bias: source.floats(name + ".bias", [outputs]),
+            rate: rate, precision: source.precision)
+    }
+}
+
+extension WeightSource {
+    /// `name`.weight, or gain · v / |v| where weight normalisation (arXiv 1602.07868) was left in the checkpoint; the norm is
+    /// taken over all axes but the first.
+    fileprivate func foldedWeight(_ name: String, _ shape: [Int]) throws -> Tensor {
+        if contains(name + ".weight") { return try floats(name + ".weight", shape) }
+        let gains = try floats(name + ".weight_g", [shape.first ?? 1] + shape.dropFirst().map { _ in 1 })
+        return try floats(name + ".weight_v", shape)
+            .foldingWeightNorm(gains: gains, name: "\(origin): \(name).weight_v")
     }
 }

@@ -11,8 +11,8 @@ public final class VocoderStream {
 
     private let vocoder: Vocoder
     private let framesPerPiece: Int
-    private var durations: VocoderDurationStream?
-    private var generator: VocoderGeneratorStream?
+    private var durations: StreamedDurations?
+    private var generator: StreamedGenerator?
     /// Units not yet seen by the duration predictor, from `nextUnit` on.
     private let units = GrowingBuffer<Int32>()
     private var nextUnit = 0
@@ -62,31 +62,26 @@ public final class VocoderStream {
     public func produce(into samples: GrowingBuffer<Float>) throws {
         decidedFrames.removeAll(keepingCapacity: true)
         try decideDurations()
-        let piece = takeFrames()
-        if piece.isEmpty {
-            guard isFinished, !samplesEnded else { return }
+        let frames = takeFrames()
+        let isLast = frames.isEmpty && isFinished
+        guard !frames.isEmpty || isLast && !samplesEnded else { return }
+        if !frames.isEmpty && generator == nil { generator = try StreamedGenerator(vocoder) }
+        if let made = try generator?.push(frames, isLast: isLast) { try samples.append(made) }
+        if isLast {
             samplesEnded = true
-            try generator?.push([], isLast: true, into: samples)
-            generator = nil
-            durations = nil
-            return
+            (generator, durations) = (nil, nil)
         }
-        let generator = try self.generator ?? VocoderGeneratorStream(vocoder, frames: framesPerPiece)
-        self.generator = generator
-        try generator.push(piece, isLast: false, into: samples)
     }
 
     /// Feeds the duration predictor until a piece's frames are decided. A unit has at least one frame.
     private func decideDurations() throws {
         var waiting = runs.reduce(0) { $0 + $1.frames }
         while waiting < framesPerPiece {
-            let piece = UnsafeBufferPointer(
-                rebasing: units.elements[nextUnit..<min(units.count, nextUnit + framesPerPiece - waiting)])
+            let piece = units[nextUnit..<min(units.count, nextUnit + framesPerPiece - waiting)]
             let isLast = isFinished && nextUnit + piece.count == units.count
             guard !piece.isEmpty || (isLast && !durationsEnded && durations != nil) else { break }
-            let durations = try self.durations ?? VocoderDurationStream(vocoder)
-            self.durations = durations
-            let decided = try durations.push(piece, isLast: isLast)
+            if durations == nil { durations = try StreamedDurations(vocoder) }
+            let decided = try durations?.push(piece, isLast: isLast) ?? []
             if isLast { durationsEnded = true }
             nextUnit += piece.count
             runs += decided
@@ -99,15 +94,14 @@ public final class VocoderStream {
         }
     }
 
-    private func takeFrames() -> [FrameRun] {
-        var room = framesPerPiece
-        var piece: [FrameRun] = []
-        while room > 0, let run = runs.first {
-            let frames = min(room, run.frames)
-            piece.append(FrameRun(unit: run.unit, frames: frames))
-            room -= frames
-            if frames == run.frames { runs.removeFirst() } else { runs[0].frames -= frames }
+    /// The units of the next frames, one for each frame.
+    private func takeFrames() -> [Int32] {
+        var frames: [Int32] = []
+        while frames.count < framesPerPiece, let run = runs.first {
+            let count = min(framesPerPiece - frames.count, run.frames)
+            frames += [Int32](repeating: run.unit, count: count)
+            if count == run.frames { runs.removeFirst() } else { runs[0].frames -= count }
         }
-        return piece
+        return frames
     }
 }

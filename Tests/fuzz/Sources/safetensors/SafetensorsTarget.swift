@@ -10,13 +10,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
         for name in file.names.prefix(64) {
             guard let tensor = file.tensor(name) else { fatalError("a tensor that is listed is not there") }
             try? use(tensor.floats())
-            if let weight = try? Weight(tensor) {
-                withUnsafeTemporaryAllocation(of: Float.self, capacity: weight.inputs) {
-                    guard let row = $0.baseAddress else { return }
-                    weight.copyRow(0, to: row)
-                    weight.copyRow(weight.outputs - 1, to: row)
-                }
-            }
+            if let weight = try? Weight(tensor) { _ = try? weight.gather([0, Int32(weight.outputs - 1)]) }
         }
     }
     return 0

@@ -5,12 +5,13 @@ import LyraBase
 /// A stable radix sort, a byte at a time: Array.sort allocates memory without reporting failure.
 ///
 /// - Throws: `LyraError.memory` if there is no room.
-public func ranked(_ scores: UnsafeBufferPointer<Float>) throws -> GrowingBuffer<Int32> {
+public func ranked(_ buffer: GrowingBuffer<Float>) throws -> GrowingBuffer<Int32> {
     let indices = GrowingBuffer<Int32>(), other = GrowingBuffer<Int32>()
+    let scores = buffer.elements
     try indices.reserve(scores.count)
     for index in scores.indices where !scores[index].isNaN { try indices.append(Int32(index)) }
     try other.resize(to: indices.count)
-    defer { withExtendedLifetime(other) {} }
+    defer { withExtendedLifetime((buffer, other)) {} }
     var (from, to) = (indices.elements, other.elements)
     // An even number of passes, so that the last one ends in `indices`.
     for shift in stride(from: UInt32(0), to: 32, by: 8) {

@@ -84,28 +84,38 @@ public final class KeyValueCache {
         return overflow ? .max : sum
     }
 
-    /// Appends `count` rows that lie `stride` floats apart.
+    /// Appends rows of keys and values.
     ///
-    /// - Throws: `LyraError.memory`; the cache is then unchanged.
-    public func append(
-        keys: UnsafePointer<Float>, values: UnsafePointer<Float>, stride: Int, count: Int
-    ) throws {
-        do { try reserve(rows + count) } catch {
+    /// - Parameters:
+    ///   - keys, values: [any, kvHeads · headDim] each
+    /// - Throws: `LyraError.format` if they do not fit, `LyraError.memory`; the cache is then unchanged.
+    public func append(keys: Tensor, values: Tensor) throws {
+        guard keys.columns == kvHeads * headDim, keys.shape == values.shape else {
+            throw LyraError(
+                .format, "keys \(keys.shape) and values \(values.shape) do not fit \(kvHeads) heads of \(headDim)")
+        }
+        do { try reserve(rows + keys.rows) } catch {
             truncate(to: rows)
             throw error
         }
-        var done = 0
-        while done < count {
-            let (page, row) = (rows + done).quotientAndRemainder(dividingBy: Self.pageRows)
-            let part = min(count - done, Self.pageRows - row)
-            for (storage, source) in [(keyPages[page], keys), (valuePages[page], values)] {
-                withUnsafePointer(to: layout(storage, pageType(page))) {
-                    lk_kv_store($0, row, source + done * stride, stride, headDim, part)
+        store(keys, in: keyPages)
+        store(values, in: valuePages)
+        rows += keys.rows
+    }
+
+    /// Stores new rows after those that are cached.
+    private func store(_ new: Tensor, in pages: [FloatStorage]) {
+        new.withMatrix { source, stride in
+            var done = 0
+            while done < new.rows {
+                let (page, row) = (rows + done).quotientAndRemainder(dividingBy: Self.pageRows)
+                let count = min(new.rows - done, Self.pageRows - row)
+                withUnsafePointer(to: layout(pages[page], pageType(page))) {
+                    lk_kv_store($0, row, source + done * stride, stride, headDim, count)
                 }
+                done += count
             }
-            done += part
         }
-        rows += count
     }
 
     /// Rounds the pages that are not among the newest any more: after a layer has run, so that a prompt's rows see each
@@ -218,32 +228,31 @@ public final class KeyValueCache {
 // MARK: - Attention
 
 extension KeyValueCache {
-    /// Causal attention of the newest `rows` positions over all that are cached.
+    /// Causal softmax attention of the newest positions, whose keys and values are cached already, over all cached rows.
     ///
     /// - Parameters:
-    ///   - queries: `rows` rows of `heads · headDim`, `stride` floats apart; their keys and values are cached already.
-    ///   - heads: query heads; the key/value heads serve them in groups.
-    ///   - precision: whether all may be rounded to BF16. A few rows are computed exactly in either case.
-    /// - Returns: [rows, heads · headDim]
+    ///   - queries: [positions, heads · headDim]
+    ///   - heads: query heads; they share the key/value heads in groups of equal size
+    ///   - precision: `fast` may round all to BF16. A few rows are computed exactly in either case.
+    /// - Returns: [positions, heads · headDim]
     /// - Throws: `LyraError.argument` for more queries than cached rows, or heads that do not make whole groups;
     ///   `LyraError.memory`
-    public func attend(
-        queries: UnsafePointer<Float>, stride: Int, rows count: Int, heads: Int, precision: Precision = .exact
-    ) throws -> Tensor {
+    public func attention(_ queries: Tensor, heads: Int, precision: Precision = .exact) throws -> Tensor {
         try checkHeads(heads)
-        guard count <= rows else {
-            throw LyraError(.argument, "\(count) queries cannot be the newest of \(rows) cached rows")
+        guard queries.rows <= rows, queries.columns == heads * headDim else {
+            throw LyraError(.argument, "queries \(queries.shape) cannot be the newest of \(rows) cached rows")
         }
-        let shape = shape(rows: count, heads: heads, stride: stride, causal: true, precision: precision)
-        return try Tensor([count, heads * headDim]) { out in
-            try runAttention(
-                out, queries, keys: keyPages.map(data), values: valuePages.map(data), keyScales: factors(keyPages),
-                valueScales: factors(valuePages), shape)
+        return try Tensor([queries.rows, queries.columns]) { out in
+            try queries.withMatrix { values, stride in
+                try runAttention(
+                    out, values, keys: keyPages.map(data), values: valuePages.map(data), keyScales: factors(keyPages),
+                    valueScales: factors(valuePages),
+                    shape(rows: queries.rows, heads: heads, stride: stride, causal: true, precision: precision))
+            }
         }
     }
 
-    /// How much each cached row is looked at: the mean over all queries and heads of softmax over all cached rows, where
-    /// every query sees every row.
+    /// The mean attention weight of each cached row over all queries and heads. No causal mask.
     ///
     /// - Parameter queries: [any but none, heads · headDim], rotated; they need not be of cached positions.
     /// - Returns: [cached rows], numbers that add up to 1
@@ -253,13 +262,12 @@ extension KeyValueCache {
         guard queries.rows > 0, queries.columns == heads * headDim else {
             throw LyraError(.argument, "queries \(queries.shape) are not rows of \(heads) heads of \(headDim)")
         }
-        let shape = shape(
-            rows: queries.rows, heads: heads, stride: queries.columns, causal: false, precision: .exact)
         let (keys, scales) = (keyPages.map(data), factors(keyPages))
         return try Tensor([rows]) { out in
             guard rows > 0 else { return }
-            let status = queries.withValues { values in
-                withUnsafePointer(to: shape) { lk_attention_columns(out, values, keys, scales, $0) }
+            let status = queries.withMatrix { values, stride in
+                let shape = shape(rows: queries.rows, heads: heads, stride: stride, causal: false, precision: .exact)
+                return withUnsafePointer(to: shape) { lk_attention_columns(out, values, keys, scales, $0) }
             }
             try checkKernel(status, "the scores of \(rows) tokens by \(queries.rows)")
         }

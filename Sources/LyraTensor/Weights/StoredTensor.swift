@@ -97,6 +97,6 @@ extension Tensor {
         guard let kernel = type.kernelType, count % type.blockElements == 0 else {
             throw LyraError(.argument, "a tensor of shape \(shape) cannot be stored as \(type.rawValue)")
         }
-        withValues { lk_quantize(destination, kernel, $0, count) }
+        try withValues { lk_quantize(destination, kernel, $0, count) }
     }
 }

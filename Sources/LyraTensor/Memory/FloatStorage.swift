@@ -26,6 +26,11 @@ public final class FloatStorage: @unchecked Sendable {
         self.origin = origin
     }
 
+    /// No floats.
+    static let empty = FloatStorage()
+
+    private init() { (base, count, origin) = (UnsafeMutablePointer.allocate(capacity: 1), 0, .heap) }
+
     private static func allocate(_ bytes: Int) -> (UnsafeMutableRawPointer, Origin)? {
         if bytes >= BufferPool.leastBytes {
             guard let size = BufferPool.blockSize(bytes) else { return nil }

@@ -8,3 +8,8 @@ public enum Precision: String, Sendable, CaseIterable {
     /// BF16 (the reference computes in FP16); so are queries, keys, values and weights of attention over many rows.
     case fast
 }
+
+extension Precision {
+    /// As the kernels take it.
+    var kernelFlag: Int32 { self == .fast ? 1 : 0 }
+}

@@ -76,6 +76,9 @@ public struct Weight: @unchecked Sendable {
             byteCount: storage.byteCount)
     }
 
+    /// The type of its elements.
+    public var elementType: ElementType { ElementType.allCases.first { $0.kernelType == type } ?? .other }
+
     /// Whether it lies in the kernels' order.
     public var isPacked: Bool { packedRow != nil }
 
@@ -105,11 +108,11 @@ public struct Weight: @unchecked Sendable {
 
     /// Shows some of the stored bytes: runs of 64 from all over the matrix, 16 at most. Where it begins within a panel of
     /// packed rows, that panel counts as a whole.
-    public func sample(_ body: (UnsafeRawBufferPointer) -> Void) {
+    public func sample(_ body: (RawSpan) -> Void) {
         let stored = storedBytes, length = min(stored.count, 64), runs = min(16, stored.count / length)
         for run in 0..<runs {
             let start = runs == 1 ? 0 : (stored.count - length) / (runs - 1) * run
-            body(UnsafeRawBufferPointer(start: base + stored.lowerBound + start, count: length))
+            body(UnsafeRawBufferPointer(start: base + stored.lowerBound + start, count: length).bytes)
         }
         withExtendedLifetime(owner) {}
     }
@@ -124,7 +127,7 @@ public struct Weight: @unchecked Sendable {
     /// Row `index` widened to floats: an embedding.
     ///
     /// - Parameter index: below `outputs`; the caller checks.
-    public func copyRow(_ index: Int, to destination: UnsafeMutablePointer<Float>) {
+    func copyRow(_ index: Int, to destination: UnsafeMutablePointer<Float>) {
         if let packedRow {
             lk_unpack_row(destination, base, type, inputs, packedRow + index)
         } else {
@@ -133,44 +136,26 @@ public struct Weight: @unchecked Sendable {
         withExtendedLifetime(owner) {}
     }
 
-    /// x · selfᵀ + bias. x: [rows, inputs], bias: [outputs] → [rows, outputs]
-    public func multiply(_ x: Tensor, bias: Tensor? = nil, epilogue: Epilogue = .store) throws -> Tensor {
-        try Tensor([x.rows, outputs]) {
-            try multiply(x, into: $0, rowStride: outputs, bias: bias, epilogue: epilogue)
-        }
-    }
-
-    /// The same into memory whose rows are `rowStride` floats apart.
-    public func multiply(
-        _ x: Tensor, into y: UnsafeMutablePointer<Float>, rowStride: Int, bias: Tensor? = nil,
-        epilogue: Epilogue = .store
-    ) throws {
-        let product = WeightProduct(self, into: y, rowStride: rowStride, bias: bias, epilogue: epilogue)
-        try WeightProduct.run([product], of: x)
-    }
-
-    /// A product with weights that may lie anywhere, with the kernels' status.
-    func linear(_ product: WeightProduct, _ x: UnsafePointer<Float>, rows: Int) -> Int32 {
+    /// x · selfᵀ + bias with plain or packed weights, as the kernels are called. → their status
+    func multiply(
+        _ x: UnsafePointer<Float>, _ xStride: Int, rows: Int, into y: UnsafeMutablePointer<Float>, _ yStride: Int,
+        _ bias: UnsafePointer<Float>?, _ epilogue: lk_epilogue
+    ) -> Int32 {
         guard !isPacked else {
-            return withPacked(product) { packed in
-                withUnsafePointer(to: packed) { lk_packed_linear($0, 1, x, inputs, rows, inputs) }
+            return withUnsafePointer(to: packedProduct(y, yStride, bias, epilogue)) {
+                lk_packed_linear($0, 1, x, xStride, rows, inputs)
             }
         }
-        return product.withBias {
-            lk_linear(
-                product.y, product.rowStride, x, inputs, rows, inputs, base, type, outputs, $0,
-                product.epilogue.kernel)
-        }
+        return lk_linear(y, yStride, x, xStride, rows, inputs, base, type, outputs, bias, epilogue)
     }
 
-    /// A product with packed weights as the kernels take it, while its bias stays where it is.
-    func withPacked<R>(_ product: WeightProduct, _ body: (lk_packed_product) -> R) -> R {
-        product.withBias {
-            body(
-                lk_packed_product(
-                    y: product.y, ldy: product.rowStride, packed: base, type: type, first: packedRow ?? 0, n: outputs,
-                    bias: $0, epilogue: product.epilogue.kernel))
-        }
+    /// A product with packed weights, as the kernels describe it.
+    func packedProduct(
+        _ y: UnsafeMutablePointer<Float>, _ yStride: Int, _ bias: UnsafePointer<Float>?, _ epilogue: lk_epilogue
+    ) -> lk_packed_product {
+        lk_packed_product(
+            y: y, ldy: yStride, packed: base, type: type, first: packedRow ?? 0, n: outputs, bias: bias,
+            epilogue: epilogue)
     }
 }
 

@@ -1,0 +1,96 @@
+import LyraTensor
+
+/// One Qwen2 layer: grouped-query attention with rotary positions and biases of q, k and v, then a SwiGLU MLP, each behind
+/// an RMS norm and inside a residual. The language model and the speech generator consist of such layers.
+struct DecoderLayer: Sendable {
+    struct Shape {
+        var hidden: Int
+        var heads: Int
+        var kvHeads: Int
+        var inner: Int
+        var epsilon: Float
+
+        var headDim: Int { hidden / heads }
+    }
+
+    let shape: Shape
+    private let precision: Precision
+    private let inputNorm: RMSNorm
+    private var query: Linear
+    private var key: Linear
+    private var value: Linear
+    private var output: Linear
+    private let postAttentionNorm: RMSNorm
+    private var gate: Linear
+    private var up: Linear
+    private var down: Linear
+
+    init(_ source: any WeightSource, _ shape: Shape) throws {
+        let (hidden, kv) = (shape.hidden, shape.kvHeads * shape.headDim)
+        self.shape = shape
+        precision = source.precision
+        inputNorm = try RMSNorm(source, "input_layernorm", hidden, epsilon: shape.epsilon)
+        postAttentionNorm = try RMSNorm(source, "post_attention_layernorm", hidden, epsilon: shape.epsilon)
+        query = try Linear(source, "self_attn.q_proj", hidden, hidden, bias: true)
+        key = try Linear(source, "self_attn.k_proj", kv, hidden, bias: true)
+        value = try Linear(source, "self_attn.v_proj", kv, hidden, bias: true)
+        output = try Linear(source, "self_attn.o_proj", hidden, hidden, bias: false)
+        gate = try Linear(source, "mlp.gate_proj", shape.inner, hidden, bias: false)
+        up = try Linear(source, "mlp.up_proj", shape.inner, hidden, bias: false)
+        down = try Linear(source, "mlp.down_proj", hidden, shape.inner, bias: false)
+    }
+
+    /// The forward pass over new positions, whose keys and values are appended to `cache`:
+    /// h = x + attention(norm(x)), then h + down(silu(gate(norm(h))) · up(norm(h))).
+    ///
+    /// - Parameters:
+    ///   - x: [positions, hidden]
+    ///   - rotation: of those positions
+    ///   - adapter: the low-rank updates to use; nil for none
+    /// - Returns: the layer's output [positions, hidden], and its rotated queries [positions, heads · headDim]
+    func callAsFunction(
+        _ x: Tensor, rotation: Rotation, cache: KeyValueCache, adapter: Int?
+    ) throws -> (output: Tensor, queries: Tensor) {
+        try finish(x, project(x, adapter: adapter), rotation: rotation, cache: cache, adapter: adapter)
+    }
+
+    /// Queries, keys and values before rotation. [positions, hidden] → [positions, (heads + 2 kvHeads) · headDim]
+    func project(_ x: Tensor, adapter: Int?) throws -> Tensor {
+        try [query, key, value].sideBySide(inputNorm(x), adapter: adapter)
+    }
+
+    /// What follows the projection to queries, keys and values.
+    func finish(
+        _ x: Tensor, _ qkv: consuming Tensor, rotation: Rotation, cache: KeyValueCache, adapter: Int?
+    ) throws -> (output: Tensor, queries: Tensor) {
+        let kvColumns = shape.kvHeads * shape.headDim
+        let parts = try qkv.rotated(rotation, heads: shape.heads + shape.kvHeads)
+            .split(columns: [shape.hidden, kvColumns, kvColumns])
+        let (q, k, v) = (parts[0], parts[1], parts[2])
+
+        try cache.append(keys: k, values: v)
+        let attended = try cache.attention(q, heads: shape.heads, precision: precision)
+        let h = try output(attended, adapter: adapter, addedTo: x)
+        let gatedUp = try [gate, up].sideBySide(postAttentionNorm(h), adapter: adapter).siluGated()
+        return (try down(gatedUp, adapter: adapter, addedTo: consume h), q)
+    }
+
+    /// The matrices that an adapter can update, by their names in a checkpoint.
+    static var adaptable: [(name: String, path: WritableKeyPath<DecoderLayer, Linear>)] {
+        [
+            ("self_attn.q_proj", \.query), ("self_attn.k_proj", \.key), ("self_attn.v_proj", \.value),
+            ("self_attn.o_proj", \.output), ("mlp.gate_proj", \.gate), ("mlp.up_proj", \.up), ("mlp.down_proj", \.down),
+        ]
+    }
+
+    /// Bytes of its matrices as stored.
+    var byteCount: Int { Self.adaptable.reduce(0) { $0 + self[keyPath: $1.path].weight.byteCount } }
+}
+
+extension DecoderLayer: Parameterized {
+    var parameters: [Parameter] {
+        inputNorm.parameters(under: "input_layernorm")
+            + Self.adaptable.flatMap { self[keyPath: $0.path].parameters(under: $0.name) }
+            + postAttentionNorm.parameters(under: "post_attention_layernorm")
+    }
+}

@@ -1,0 +1,82 @@
+import LyraTensor
+
+/// One layer of the vision transformer.
+struct VisionLayer: Sendable {
+    private let norm1: LayerNorm
+    private let query: Linear
+    private let keyValue: Linear
+    private let qkv: Linear
+    private let output: Linear
+    private let norm2: LayerNorm
+    private let fc1: Linear
+    private let fc2: Linear
+    private let heads: Int
+    private let precision: Precision
+
+    init(_ source: any WeightSource, _ configuration: VisionConfiguration) throws {
+        let width = configuration.width
+        heads = configuration.heads
+        precision = source.precision
+        norm1 = try LayerNorm(source, "norm1", width, epsilon: 1e-6)
+        qkv = try Linear(source, "attn.qkv", 3 * width, width, bias: true)
+        (query, keyValue) = (try qkv.rows(0..<width), try qkv.rows(width..<3 * width))
+        output = try Linear(source, "attn.proj", width, width, bias: true)
+        norm2 = try LayerNorm(source, "norm2", width, epsilon: 1e-6)
+        fc1 = try Linear(source, "mlp.fc1", configuration.inner, width, bias: true)
+        fc2 = try Linear(source, "mlp.fc2", width, configuration.inner, bias: true)
+    }
+
+    /// Rotated keys, and values. [rows, width] → [rows, 2 · width]
+    func keysValues(_ x: Tensor, rotation: Rotation) throws -> Tensor {
+        try keyValue(norm1(x)).rotated(rotation, heads: heads)
+    }
+
+    /// h = x + attention(norm1(x)), then h + fc2(quickGelu(fc1(norm2(h)))). [rows, width] → [rows, width]
+    ///
+    /// - Parameter keysValues: of all rows of the frame
+    func callAsFunction(_ x: Tensor, rotation: Rotation, keysValues: Tensor) throws -> Tensor {
+        let width = x.columns
+        let q = try query(norm1(x)).rotated(rotation, heads: heads)
+        let attended = try attention(
+            q, keys: keysValues.columns(0..<width), values: keysValues.columns(width..<2 * width), heads: heads,
+            precision: precision)
+        let h = try output(attended, addedTo: x)
+        let inner = try fc1(norm2(h), activation: .quickGelu)
+        return try fc2(inner, addedTo: consume h)
+    }
+}
+
+/// One token of merge × merge patches, which are neighbours in the rows: norm, Linear, GELU, Linear.
+struct VisionMerger: Sendable {
+    private let norm: LayerNorm
+    private let linear1: Linear
+    private let linear2: Linear
+    private let group: Int
+
+    init(_ source: any WeightSource, _ configuration: VisionConfiguration) throws {
+        let merged = configuration.mergedWidth
+        group = configuration.merge * configuration.merge
+        norm = try LayerNorm(source, "ln_q", configuration.width, epsilon: 1e-6)
+        linear1 = try Linear(source, "mlp.0", merged, merged, bias: true)
+        linear2 = try Linear(source, "mlp.2", configuration.outputWidth, merged, bias: true)
+    }
+
+    /// [rows, width] → [rows / merge², outputWidth]
+    func callAsFunction(_ x: Tensor) throws -> Tensor {
+        let windows = try norm(x).reshaped([x.rows / group, group * x.columns])
+        return try linear2(linear1(windows, activation: .gelu))
+    }
+}
+
+extension VisionLayer: Parameterized {
+    var parameters: [Parameter] {
+        norm1.parameters(under: "norm1") + qkv.parameters(under: "attn.qkv") + output.parameters(under: "attn.proj")
+            + norm2.parameters(under: "norm2") + fc1.parameters(under: "mlp.fc1") + fc2.parameters(under: "mlp.fc2")
+    }
+}
+
+extension VisionMerger: Parameterized {
+    var parameters: [Parameter] {
+        norm.parameters(under: "ln_q") + linear1.parameters(under: "mlp.0") + linear2.parameters(under: "mlp.2")
+    }
+}

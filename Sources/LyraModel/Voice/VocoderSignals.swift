@@ -1,0 +1,159 @@
+import LyraTensor
+
+// The vocoder's network at work on one utterance. Signals are tensors [channels, columns]. Every layer makes all output
+// columns that its input determines, and keeps the input columns that later ones depend on: its history. So each column is
+// computed once, by the same operations wherever the pieces are cut, and the next layer's input is written straight behind
+// that layer's history.
+
+/// A convolution over a signal that comes in pieces.
+struct StreamedConvolution {
+    let convolution: Convolution1D
+    /// The input columns that the next piece follows: at first the zeros before the signal.
+    private(set) var history: Tensor
+
+    init(_ convolution: Convolution1D) throws {
+        self.convolution = convolution
+        history = try Tensor(zeros: [convolution.inputs, convolution.padding])
+    }
+
+    /// The input for the next output columns; what later ones depend on becomes the history.
+    ///
+    /// - Parameters:
+    ///   - input: the history, then the new columns
+    ///   - isLast: The signal ends with these columns; zeros follow.
+    mutating func advance(_ input: Tensor, isLast: Bool) throws -> Tensor {
+        let whole = isLast ? try input.padded(columns: convolution.padding) : input
+        history = try whole.copy(columnsFrom: convolution.outputColumns(whole.columns))
+        return whole
+    }
+}
+
+/// A residual block at work: x + second(leaky(first(leaky(x)))), once for each pair of convolutions.
+struct StreamedResidualBlock {
+    private var pairs: [Pair]
+    /// Columns that this block has made and a slower block of its stage has not.
+    var waiting: Tensor
+
+    private struct Pair {
+        var first: StreamedConvolution
+        var second: StreamedConvolution
+        /// Columns of x whose sum is not made yet.
+        var residual: Tensor
+    }
+
+    init(_ pairs: [Vocoder.Stage.Pair], channels: Int) throws {
+        let none = try Tensor(zeros: [channels, 0])
+        self.pairs = try pairs.map {
+            Pair(first: try StreamedConvolution($0.first), second: try StreamedConvolution($0.second), residual: none)
+        }
+        waiting = none
+    }
+
+    /// Takes the next columns of the stage's signal. → the columns that wait, then those that are made now
+    mutating func push(_ signal: Tensor, isLast: Bool) throws -> Tensor {
+        guard let entry = pairs.first else { return waiting }
+        var x = try signal.after(entry.residual)
+        var activated = try signal.leakyRelu(slope: Vocoder.slope, after: entry.first.history)
+        for index in pairs.indices {
+            let following = index + 1 < pairs.count ? pairs[index + 1] : nil
+            let middle = try pairs[index].first.convolution.activated(
+                pairs[index].first.advance(activated, isLast: isLast), slope: Vocoder.slope,
+                after: pairs[index].second.history)
+            let second = pairs[index].second.convolution
+            let input = try pairs[index].second.advance(middle, isLast: isLast)
+            pairs[index].residual = try x.copy(columnsFrom: second.outputColumns(input.columns))
+            guard let following else { return try second(input, addedTo: x, after: waiting) }
+            (x, activated) = try second.withActivation(
+                input, addedTo: x, slope: Vocoder.slope, after: following.residual,
+                activatedAfter: following.first.history)
+        }
+        return waiting
+    }
+}
+
+/// A stage at work: a transposed convolution, and the mean of the residual blocks after it.
+struct StreamedStage {
+    private let upsampling: TransposedConvolution1D
+    private var blocks: [StreamedResidualBlock]
+    /// Activated input columns that the next piece follows.
+    private(set) var history: Tensor
+    private var received = 0
+    private var emitted = 0
+    /// Upsampled columns at the true start that are still to be cut.
+    private var cut: Int
+
+    init(_ stage: Vocoder.Stage) throws {
+        upsampling = stage.upsampling
+        history = try Tensor(zeros: [upsampling.inputs, upsampling.reach - 1])
+        cut = upsampling.padding
+        let channels = upsampling.outputs
+        blocks = try stage.blocks.map { try StreamedResidualBlock($0, channels: channels) }
+    }
+
+    /// leaky(mean of the blocks over the upsampled signal).
+    ///
+    /// - Parameters:
+    ///   - input: the history, then the next activated columns
+    ///   - isLast: The signal ends with these columns.
+    ///   - slope: of the leaky ReLU
+    ///   - following: the next layer's history
+    /// - Returns: `following`, then the new columns
+    mutating func push(_ input: Tensor, isLast: Bool, slope: Float, after following: Tensor) throws -> Tensor {
+        let signal = try upsample(input, isLast: isLast)
+        var made: [Tensor] = []
+        for index in blocks.indices { made.append(try blocks[index].push(signal, isLast: isLast)) }
+        let ready = made.map(\.columns).min() ?? 0
+        for index in blocks.indices { blocks[index].waiting = try made[index].copy(columnsFrom: ready) }
+        return try Tensor.leakyReluOfMean(made.map { $0.columns(0..<ready) }, slope: slope, after: following)
+    }
+
+    private mutating func upsample(_ input: Tensor, isLast: Bool) throws -> Tensor {
+        let rate = upsampling.rate, new = input.columns - history.columns
+        let zeros = isLast ? (upsampling.padding + rate - 1) / rate : 0
+        let whole = try input.padded(columns: zeros)
+        let upsampled = try upsampling(whole)
+        history = try whole.copy(columnsFrom: new + zeros)
+        received += new
+        let first = min(cut, upsampled.columns)
+        cut -= first
+        let made = upsampled.columns - first
+        let count = isLast ? min(made, received * rate - emitted) : made
+        emitted += count
+        return upsampled.columns(first..<first + count)
+    }
+}
+
+/// The whole generator at work on one utterance: frames of embedded units in, samples out.
+struct StreamedGenerator {
+    private let embeddings: Tensor
+    private var entry: StreamedConvolution
+    private var stages: [StreamedStage]
+    private var exit: StreamedConvolution
+
+    init(_ vocoder: Vocoder) throws {
+        embeddings = vocoder.embeddings
+        entry = try StreamedConvolution(vocoder.entry)
+        stages = try vocoder.stages.map { try StreamedStage($0) }
+        exit = try StreamedConvolution(vocoder.exit)
+    }
+
+    /// Takes the next frames. → the samples that are final now, [1, any]
+    ///
+    /// - Parameters:
+    ///   - units: one for each frame
+    ///   - isLast: The utterance ends with these frames.
+    mutating func push(_ units: [Int32], isLast: Bool) throws -> Tensor? {
+        guard let first = stages.first else { return nil }
+        let embedded = try embeddings.keepingRows(units).transposed().after(entry.history)
+        let entered = try entry.advance(embedded, isLast: isLast)
+        var x = try entry.convolution.activated(entered, slope: Vocoder.slope, after: first.history)
+        for index in stages.indices {
+            guard x.columns > stages[index].history.columns || isLast else { return nil }
+            let isEnd = index + 1 == stages.count
+            x = try stages[index].push(
+                x, isLast: isLast, slope: isEnd ? Vocoder.lastSlope : Vocoder.slope,
+                after: isEnd ? exit.history : stages[index + 1].history)
+        }
+        return try exit.convolution(exit.advance(x, isLast: isLast)).tanh()
+    }
+}

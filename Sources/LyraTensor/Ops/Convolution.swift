@@ -1,0 +1,314 @@
+import CKernels
+import LyraBase
+
+// Signals are tensors [channels, columns]. A convolution makes only the columns that its input determines, so a signal
+// that comes in pieces is convolved piece by piece: what a piece's last columns still lack comes with the next. Every value
+// is summed in the same order wherever it stands, so the pieces equal the whole bit for bit.
+
+/// A 1-D convolution with bias, packed for the kernels.
+public struct Convolution1D: Sendable {
+    public let inputs: Int
+    public let outputs: Int
+    public let kernel: Int
+    public let dilation: Int
+    private let packed: FloatStorage
+    private let bias: Tensor
+    private let precision: Precision
+
+    /// Input columns beyond the first that an output column depends on.
+    public var span: Int { (kernel - 1) * dilation }
+    /// Zero columns at either end of a signal that keep its length.
+    public var padding: Int { span / 2 }
+
+    /// - Parameters:
+    ///   - weight: [outputs, inputs, kernel]
+    ///   - bias: [outputs]
+    ///   - precision: `fast` rounds the signal and the weights to BF16
+    public init(_ weight: Tensor, bias: Tensor, dilation: Int = 1, precision: Precision = .exact) throws {
+        guard weight.shape.count == 3, bias.count == weight.rows, dilation > 0 else {
+            throw LyraError(.format, "\(weight.shape) and a bias \(bias.shape) are no convolution")
+        }
+        let (outputs, inputs, kernel) = (weight.shape[0], weight.shape[1], weight.shape[2])
+        (self.inputs, self.outputs, self.kernel, self.dilation) = (inputs, outputs, kernel, dilation)
+        (self.bias, self.precision) = (try bias.contiguous(), precision)
+        let floats = precision == .exact ? lk_conv1d_packed_count : lk_conv1d_pairs_count
+        let pack = precision == .exact ? lk_conv1d_pack : lk_conv1d_pack_pairs
+        let packed = try FloatStorage(count: floats(inputs, outputs, kernel))
+        try weight.withValues { pack(packed.base, $0, inputs, outputs, kernel) }
+        self.packed = packed
+    }
+
+    /// Output columns that an input of so many columns determines.
+    public func outputColumns(_ inputColumns: Int) -> Int { max(0, inputColumns - span) }
+
+    /// self ∗ x, and + residual. [inputs, columns] → [outputs, outputColumns(columns)]
+    ///
+    /// - Parameters:
+    ///   - residual: [outputs, at least the output's columns]
+    ///   - history: columns [outputs, any] that the result begins with
+    public func callAsFunction(_ x: Tensor, addedTo residual: Tensor? = nil, after history: Tensor? = nil) throws -> Tensor {
+        let made = outputColumns(x.columns)
+        return try Tensor(signal: outputs, columns: made, after: history) { y, stride in
+            try run(x, made, residual, Target(y: y, stride: stride), nil, slope: 0)
+        }
+    }
+
+    /// leakyReLU(self ∗ x), with the same parameters. A slope of 0 gives ReLU.
+    public func activated(_ x: Tensor, slope: Float, after history: Tensor? = nil) throws -> Tensor {
+        let made = outputColumns(x.columns)
+        return try Tensor(signal: outputs, columns: made, after: history) { y, stride in
+            try run(x, made, nil, nil, Target(y: y, stride: stride), slope: slope)
+        }
+    }
+
+    /// y = self ∗ x + residual, and leakyReLU(y), computed at once.
+    ///
+    /// - Parameters:
+    ///   - history: columns that y begins with
+    ///   - activatedHistory: columns that leakyReLU(y) begins with
+    public func withActivation(
+        _ x: Tensor, addedTo residual: Tensor, slope: Float, after history: Tensor, activatedAfter activatedHistory: Tensor
+    ) throws -> (plain: Tensor, activated: Tensor) {
+        let made = outputColumns(x.columns)
+        var activated: Tensor?
+        let plain = try Tensor(signal: outputs, columns: made, after: history) { y, stride in
+            activated = try Tensor(signal: outputs, columns: made, after: activatedHistory) { leaky, leakyStride in
+                try run(
+                    x, made, residual, Target(y: y, stride: stride), Target(y: leaky, stride: leakyStride), slope: slope)
+            }
+        }
+        return (plain, try activated ?? plain.contiguous())
+    }
+
+    private struct Target {
+        var y: UnsafeMutablePointer<Float>
+        var stride: Int
+    }
+
+    private func run(
+        _ x: Tensor, _ columns: Int, _ residual: Tensor?, _ plain: Target?, _ activated: Target?, slope: Float
+    ) throws {
+        guard x.rows == inputs, residual.map({ $0.rows == outputs && $0.columns >= columns }) ?? true else {
+            throw LyraError(.format, "a convolution of \(inputs) to \(outputs) channels does not take a signal \(x.shape)")
+        }
+        guard columns > 0 else { return }
+        let status = x.withMatrix { x, stride in
+            bias.withMatrix { bias, _ in
+                withResidual(residual) { residual, residualStride in
+                    var output = lk_conv1d_output(
+                        add: residual, ld_add: residualStride, y: plain?.y, ldy: plain?.stride ?? 0,
+                        activated: activated?.y, ld_activated: activated?.stride ?? 0, slope: slope)
+                    let convolve = precision == .exact ? lk_conv1d_into : lk_conv1d_pairs_into
+                    return convolve(
+                        &output, x, stride, columns, packed.base, bias, inputs, outputs, kernel, dilation)
+                }
+            }
+        }
+        withExtendedLifetime(packed) {}
+        try checkKernel(status, "a convolution")
+    }
+
+    private func withResidual<R>(_ residual: Tensor?, _ body: (UnsafePointer<Float>?, Int) -> R) -> R {
+        guard let residual else { return body(nil, 0) }
+        return residual.withMatrix { body($0, $1) }
+    }
+}
+
+/// A transposed 1-D convolution of stride `rate`: one ordinary convolution for each of the `rate` phases.
+///
+/// Column t of the input adds its `kernel` taps to columns t · rate … of the output, whose first and last `padding` columns
+/// the caller cuts. So a group of `rate` output columns depends on `reach` input columns, the last of which is its own.
+public struct TransposedConvolution1D: Sendable {
+    public let rate: Int
+    public let kernel: Int
+    public let inputs: Int
+    public let outputs: Int
+    private let phases: [Convolution1D]
+
+    /// Input columns that one group of output columns depends on.
+    public var reach: Int { (kernel + rate - 1) / rate }
+    /// Output columns to cut at either end.
+    public var padding: Int { (kernel - rate) / 2 }
+
+    /// - Parameters:
+    ///   - weight: [inputs, outputs, kernel]
+    ///   - bias: [outputs]
+    public init(_ weight: Tensor, bias: Tensor, rate: Int, precision: Precision) throws {
+        guard weight.shape.count == 3, rate > 0, weight.shape[2] >= rate else {
+            throw LyraError(.format, "\(weight.shape) is no transposed convolution of stride \(rate)")
+        }
+        let (inputs, outputs, kernel) = (weight.shape[0], weight.shape[1], weight.shape[2])
+        (self.rate, self.kernel, self.inputs, self.outputs) = (rate, kernel, inputs, outputs)
+        phases = try (0..<rate).map { phase in
+            let taps = (kernel - phase + rate - 1) / rate
+            let part = try Tensor([outputs, inputs, taps]) { part in
+                try weight.withValues { weight in
+                    for output in 0..<outputs {
+                        for input in 0..<inputs {
+                            for tap in 0..<taps {
+                                part[(output * inputs + input) * taps + tap] =
+                                    weight[(input * outputs + output) * kernel + phase + (taps - 1 - tap) * rate]
+                            }
+                        }
+                    }
+                }
+            }
+            return try Convolution1D(part, bias: bias, precision: precision)
+        }
+    }
+
+    /// [inputs, groups + reach − 1] → [outputs, groups · rate]
+    public func callAsFunction(_ x: Tensor) throws -> Tensor {
+        let groups = max(0, x.columns - (reach - 1))
+        return try Tensor(signal: outputs, columns: groups * rate) { y, stride in
+            for (phase, convolution) in phases.enumerated() {
+                let first = reach - convolution.kernel
+                let values = try convolution(x.columns(first..<first + groups + convolution.span))
+                values.withMatrix { lk_spread(y + phase, stride, rate, $0, $1, outputs, groups) }
+            }
+        }
+    }
+}
+
+// MARK: - Signals
+
+extension Tensor {
+    /// Makes a signal [channels, history.columns + columns] that begins with `history`; `fill` writes the rest.
+    ///
+    /// Rows are an odd number of cache lines apart, so that they do not fall on the same cache sets.
+    fileprivate init(
+        signal channels: Int, columns: Int, after history: Tensor? = nil,
+        fill: (_ first: UnsafeMutablePointer<Float>, _ stride: Int) throws -> Void
+    ) throws {
+        let kept = history?.columns ?? 0
+        guard history.map({ $0.rows == channels }) ?? true else {
+            throw LyraError(.format, "\(channels) channels cannot follow a signal \(history?.shape ?? [])")
+        }
+        let stride = (kept + columns + 31) / 32 * 32 + 16
+        try self.init(rows: channels, columns: kept + columns, rowStride: stride) { base in
+            try history?.copyRows(to: base, rowStride: stride)
+            try fill(base + kept, stride)
+        }
+    }
+
+    /// This signal after another: [channels, history.columns + columns]
+    public func after(_ history: Tensor) throws -> Tensor {
+        try Tensor(signal: rows, columns: columns, after: history) { try copyRows(to: $0, rowStride: $1) }
+    }
+
+    /// leakyReLU of this signal after another.
+    public func leakyRelu(slope: Float, after history: Tensor) throws -> Tensor {
+        try Tensor(signal: rows, columns: columns, after: history) { base, stride in
+            try copyRows(to: base, rowStride: stride)
+            for row in 0..<rows { lk_leaky_relu(base + row * stride, columns, slope) }
+        }
+    }
+
+    /// leakyReLU of the mean of some signals after another.
+    ///
+    /// - Parameter signals: at least one, of the same channels and columns
+    public static func leakyReluOfMean(_ signals: [Tensor], slope: Float, after history: Tensor) throws -> Tensor {
+        guard let first = signals.first, signals.allSatisfy({ $0.shape == first.shape }) else {
+            throw LyraError(.argument, "signals of shapes \(signals.map(\.shape)) have no mean")
+        }
+        let (rows, columns) = (first.rows, first.columns)
+        return try Tensor(signal: rows, columns: columns, after: history) { base, stride in
+            try first.copyRows(to: base, rowStride: stride)
+            for row in 0..<rows {
+                let sum = base + row * stride
+                for signal in signals.dropFirst() { signal.withMatrix { lk_add(sum, $0 + row * $1, columns) } }
+                lk_scale(sum, columns, 1 / Float(signals.count))
+                lk_leaky_relu(sum, columns, slope)
+            }
+        }
+    }
+
+    /// The signal with columns of zeros after it.
+    public func padded(columns zeros: Int) throws -> Tensor {
+        zeros == 0 ? self : try Tensor(zeros: [rows, zeros]).after(self)
+    }
+
+    /// The columns from `first` on, as a copy that does not keep the rest alive.
+    public func copy(columnsFrom first: Int) throws -> Tensor {
+        let last = columns(min(first, columns)..<columns)
+        return try Tensor([rows, last.columns]) { try last.copyRows(to: $0, rowStride: last.columns) }
+    }
+}
+
+// MARK: - Convolutions as products
+
+extension Tensor {
+    /// The rows that a kernel over rows sees, side by side, so that a convolution becomes a product:
+    /// [rows, channels] → [rows / stride rounded up, channels · kernel], channel by channel. Zeros stand around the rows.
+    public func unfoldedRows(kernel: Int, stride: Int) throws -> Tensor {
+        let (channels, count) = (columns, rows), padding = kernel / 2
+        let made = (count + stride - 1) / stride
+        return try Tensor([made, channels * kernel]) { out in
+            try withMatrix { values, rowStride in
+                for row in 0..<made {
+                    if row % 64 == 0 { try Interruption.check() }
+                    let target = out + row * channels * kernel
+                    for tap in 0..<kernel {
+                        let from = row * stride + tap - padding
+                        for channel in 0..<channels {
+                            target[channel * kernel + tap] =
+                                from >= 0 && from < count ? values[from * rowStride + channel] : 0
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The squares of `kernel` × `kernel` that a 2-D kernel sees in each picture of [pictures, height, width], at every
+    /// `stride`-th place: [pictures · places, kernel²], row by row.
+    public func unfoldedSquares(kernel: Int, stride step: Int) throws -> Tensor {
+        guard shape.count == 3, kernel > 0, step > 0, shape[1] >= kernel, shape[2] >= kernel else {
+            throw LyraError(.format, "pictures \(shape) have no squares of \(kernel)")
+        }
+        let (pictures, height, width) = (shape[0], shape[1], shape[2])
+        let places = ((height - kernel) / step + 1) * ((width - kernel) / step + 1)
+        let whole = try contiguous()
+        return try Tensor([pictures * places, kernel * kernel]) { out in
+            var target = out
+            try whole.withMatrix { values, _ in
+                for picture in 0..<pictures {
+                    try Interruption.check()
+                    for top in stride(from: 0, through: height - kernel, by: step) {
+                        for left in stride(from: 0, through: width - kernel, by: step) {
+                            for row in 0..<kernel {
+                                let source = values + (picture * height + top + row) * width + left
+                                target.update(from: source, count: kernel)
+                                target += kernel
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Undoes weight normalisation (arXiv 1602.07868): every row v becomes gain · v / |v|.
+    ///
+    /// - Parameters:
+    ///   - gains: one for each row
+    ///   - name: of the tensor, for messages
+    /// - Throws: `LyraError.format` if a row is zero or not finite.
+    public consuming func foldingWeightNorm(gains: Tensor, name: String) throws -> Tensor {
+        var weight = self
+        let (rows, columns) = (weight.rows, weight.columns)
+        guard gains.count == rows else { throw LyraError(.format, "\(name): \(gains.count) gains for \(rows) rows") }
+        try weight.withMutableValues { values in
+            for row in 0..<rows {
+                let part = UnsafeMutableBufferPointer(start: values + row * columns, count: columns)
+                let norm = part.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+                guard norm > 0, norm.isFinite else {
+                    throw LyraError(.format, "\(name): row \(row) is zero or not finite")
+                }
+                let factor = gains[row] / Float(norm)
+                for index in part.indices { part[index] *= factor }
+            }
+        }
+        return weight
+    }
+}

@@ -1,0 +1,211 @@
+import CKernels
+import LyraBase
+
+/// A function of every element of a product, computed while the product is written.
+public enum Activation: Sendable {
+    case identity
+    /// v · ½(1 + erf(v / √2))
+    case gelu
+    /// v · σ(1.702 v)
+    case quickGelu
+
+    fileprivate var epilogue: lk_epilogue {
+        switch self {
+        case .identity: LK_STORE
+        case .gelu: LK_GELU
+        case .quickGelu: LK_QUICK_GELU
+        }
+    }
+}
+
+// MARK: - One weight
+
+extension Weight {
+    /// activation(x · selfᵀ + bias). [rows, inputs] → [rows, outputs]
+    ///
+    /// - Parameter bias: [outputs]
+    /// - Throws: `LyraError.format` if x or the bias does not fit, `.memory` if there is no room, `.missing` if OpenBLAS is
+    ///   needed and not installed, `.state` if the work was interrupted. All products throw these.
+    public func product(_ x: Tensor, bias: Tensor? = nil, activation: Activation = .identity) throws -> Tensor {
+        try Tensor([x.rows, outputs]) { y in
+            try runProducts(x, [PlacedProduct(self, bias, y, rowStride: outputs, activation.epilogue)])
+        }
+    }
+
+    /// residual + x · selfᵀ + bias, in the residual's memory if no other tensor shares it.
+    ///
+    /// - Parameter residual: [rows, outputs]
+    public func product(_ x: Tensor, bias: Tensor? = nil, addedTo residual: consuming Tensor) throws -> Tensor {
+        try Projection(self, bias: bias)(x, addedTo: residual)
+    }
+
+    /// x · self, the product with the transpose: what carries a gradient from outputs back to inputs.
+    /// [rows, outputs] → [rows, inputs]
+    ///
+    /// Weights are dequantized to F32 a few rows at a time; sums are F32.
+    public func transposedProduct(_ x: Tensor) throws -> Tensor {
+        guard x.columns == outputs else {
+            throw LyraError(.format, "the transpose of a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
+        }
+        // Rows of the weights at a time: their transpose takes at most 4 MiB.
+        let together = max(1, min(outputs, (1 << 20) / inputs))
+        var sum = try Tensor(zeros: [x.rows, inputs])
+        for first in stride(from: 0, to: outputs, by: together) {
+            let range = first..<min(first + together, outputs)
+            let panel = try dequantized(rows: range).transposed()  // [inputs, range.count]
+            let part = x.columns(range)
+            let (rows, inputs) = (x.rows, inputs)
+            try sum.withMutableValues { sum in
+                let status = try panel.withValues { panel in
+                    part.withMatrix { x, stride in
+                        lk_linear(
+                            sum, inputs, x, stride, rows, range.count, panel, LK_F32, inputs, nil, LK_ACCUMULATE)
+                    }
+                }
+                try checkKernel(status, "a product with a transposed matrix")
+            }
+        }
+        return sum
+    }
+
+    /// Some rows as floats. → [range.count, inputs]
+    public func dequantized(rows range: Range<Int>) throws -> Tensor {
+        try gather(range.map { Int32(clamping: $0) })
+    }
+
+    /// The rows that `indices` name, as floats: embeddings of tokens. → [indices.count, inputs]
+    ///
+    /// - Throws: `LyraError.argument` for an index that is not a row.
+    public func gather(_ indices: some Collection<Int32>) throws -> Tensor {
+        if let wrong = indices.first(where: { $0 < 0 || Int($0) >= outputs }) {
+            throw LyraError(.argument, "row \(wrong) is outside of a matrix of \(outputs) rows")
+        }
+        return try Tensor([indices.count, inputs]) { out in
+            for (row, index) in indices.enumerated() {
+                if row % 1024 == 0 { try Interruption.check() }
+                copyRow(Int(index), to: out + row * inputs)
+            }
+        }
+    }
+}
+
+// MARK: - Several weights, and low-rank updates
+
+/// A low-rank update of a matrix (LoRA, arXiv 2106.09685): scale · b · a, kept beside the matrix so that switching it on
+/// or off costs nothing.
+public struct LowRankUpdate: Sendable {
+    /// [rank, inputs]
+    public let a: Weight
+    /// [outputs, rank]
+    public let b: Weight
+    public let scale: Float
+
+    public init(a: Weight, b: Weight, scale: Float) { (self.a, self.b, self.scale) = (a, b, scale) }
+}
+
+/// x · weightᵀ + bias, and with an update + scale · x · aᵀ · bᵀ.
+public struct Projection: Sendable {
+    public let weight: Weight
+    /// [outputs]
+    public let bias: Tensor?
+    public let update: LowRankUpdate?
+
+    public init(_ weight: Weight, bias: Tensor? = nil, update: LowRankUpdate? = nil) {
+        (self.weight, self.bias, self.update) = (weight, bias, update)
+    }
+
+    /// [rows, inputs] → [rows, outputs]
+    public func callAsFunction(_ x: Tensor) throws -> Tensor { try [self].sideBySide(x) }
+
+    /// residual + the product, in the residual's memory if no other tensor shares it. [rows, inputs] → [rows, outputs]
+    ///
+    /// - Parameter residual: [rows, outputs]
+    public func callAsFunction(_ x: Tensor, addedTo residual: consuming Tensor) throws -> Tensor {
+        var sum = residual
+        guard sum.shape == [x.rows, weight.outputs] else {
+            throw LyraError(.format, "a product [\(x.rows), \(weight.outputs)] cannot be added to a tensor \(sum.shape)")
+        }
+        let outputs = weight.outputs
+        try sum.withMutableValues { y in
+            try runProducts(x, [PlacedProduct(weight, bias, y, rowStride: outputs, LK_ACCUMULATE)])
+            try update?.add(x, to: y, rowStride: outputs)
+        }
+        return sum
+    }
+}
+
+extension [Projection] {
+    /// Products of the same x, beside each other: [rows, inputs] → [rows, outputs of the first + outputs of the second + …].
+    /// x is rounded once for packed weights, and threads go from one matrix to the next without waiting.
+    public func sideBySide(_ x: Tensor) throws -> Tensor {
+        let columns = reduce(0) { $0 + $1.weight.outputs }
+        return try Tensor([x.rows, columns]) { y in
+            let starts = reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.weight.outputs) }
+            try runProducts(
+                x, zip(self, starts).map { PlacedProduct($0.weight, $0.bias, y + $1, rowStride: columns, LK_STORE) })
+            for (projection, start) in zip(self, starts) {
+                try projection.update?.add(x, to: y + start, rowStride: columns)
+            }
+        }
+    }
+}
+
+extension LowRankUpdate {
+    fileprivate func add(_ x: Tensor, to y: UnsafeMutablePointer<Float>, rowStride: Int) throws {
+        let low = try a.product(x).scaled(by: scale)  // [rows, rank]
+        try runProducts(low, [PlacedProduct(b, nil, y, rowStride: rowStride, LK_ACCUMULATE)])
+    }
+}
+
+// MARK: - Kernels
+
+/// A product with the memory that it is written to.
+private struct PlacedProduct {
+    let weight: Weight
+    let bias: Tensor?
+    let y: UnsafeMutablePointer<Float>
+    let rowStride: Int
+    let epilogue: lk_epilogue
+
+    init(_ weight: Weight, _ bias: Tensor?, _ y: UnsafeMutablePointer<Float>, rowStride: Int, _ epilogue: lk_epilogue) {
+        (self.weight, self.bias, self.y, self.rowStride, self.epilogue) = (weight, bias, y, rowStride, epilogue)
+    }
+}
+
+/// Runs products of the same x: all at once if all weights are packed.
+private func runProducts(_ x: Tensor, _ products: [PlacedProduct]) throws {
+    for product in products {
+        let weight = product.weight
+        guard x.columns == weight.inputs, product.bias.map({ $0.count == weight.outputs && $0.isContiguous }) ?? true else {
+            throw LyraError(.format, "a matrix [\(weight.outputs), \(weight.inputs)] does not take rows of \(x.columns)")
+        }
+    }
+    let (rows, columns) = (x.rows, x.columns)
+    let status = x.withMatrix { x, stride in
+        withBiases(products) { biases in
+            if products.allSatisfy(\.weight.isPacked) {
+                let packed = zip(products, biases).map { product, bias in
+                    product.weight.packedProduct(product.y, product.rowStride, bias, product.epilogue)
+                }
+                return lk_packed_linear(packed, packed.count, x, stride, rows, columns)
+            }
+            for (product, bias) in zip(products, biases) {
+                let status = product.weight.multiply(
+                    x, stride, rows: rows, into: product.y, product.rowStride, bias, product.epilogue)
+                guard status == LK_OK else { return status }
+            }
+            return Int32(LK_OK)
+        }
+    }
+    withExtendedLifetime(products) {}
+    try checkKernel(status, "a matrix product")
+}
+
+/// Reads the biases of all products; null where there is none.
+private func withBiases<R>(
+    _ products: [PlacedProduct], _ found: [UnsafePointer<Float>?] = [], _ body: ([UnsafePointer<Float>?]) -> R
+) -> R {
+    guard found.count < products.count else { return body(found) }
+    guard let bias = products[found.count].bias else { return withBiases(products, found + [nil], body) }
+    return bias.withMatrix { base, _ in withBiases(products, found + [base], body) }
+}

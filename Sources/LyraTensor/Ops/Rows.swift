@@ -1,0 +1,133 @@
+import CKernels
+import LyraBase
+
+// Rows and columns of matrices: joined, chosen, replaced, repeated, transposed. No arithmetic but sums.
+
+extension Tensor {
+    /// The rows of all `tensors`, one tensor after the other. [rows of all, columns]
+    ///
+    /// - Throws: `LyraError.argument` if their columns differ.
+    public static func stacking(_ tensors: [Tensor]) throws -> Tensor {
+        let columns = tensors.first?.columns ?? 0
+        guard tensors.allSatisfy({ $0.columns == columns }) else {
+            throw LyraError(.argument, "tensors of shapes \(tensors.map(\.shape)) cannot be stacked")
+        }
+        return try Tensor([tensors.reduce(0) { $0 + $1.rows }, columns]) { out in
+            var target = out
+            for tensor in tensors {
+                try tensor.copyRows(to: target, rowStride: columns)
+                target += tensor.count
+            }
+        }
+    }
+
+    /// The columns of all `tensors`, one tensor beside the other. [rows, columns of all]
+    ///
+    /// - Throws: `LyraError.argument` if their rows differ.
+    public static func joiningColumns(_ tensors: [Tensor]) throws -> Tensor {
+        let rows = tensors.first?.rows ?? 0
+        guard tensors.allSatisfy({ $0.rows == rows }) else {
+            throw LyraError(.argument, "tensors of shapes \(tensors.map(\.shape)) cannot be joined")
+        }
+        let columns = tensors.reduce(0) { $0 + $1.columns }
+        return try Tensor([rows, columns]) { out in
+            var target = out
+            for tensor in tensors {
+                try tensor.copyRows(to: target, rowStride: columns)
+                target += tensor.columns
+            }
+        }
+    }
+
+    /// Writes `new` over the rows from `first` on.
+    ///
+    /// - Throws: `LyraError.argument` if the rows do not fit.
+    public mutating func replace(rowsFrom first: Int, with new: Tensor) throws {
+        guard first >= 0, new.rows <= rows - first, new.columns == columns else {
+            throw LyraError(.argument, "rows \(new.shape) do not fit at row \(first) of \(shape)")
+        }
+        let columns = columns
+        try withMutableValues { try new.copyRows(to: $0 + first * columns, rowStride: columns) }
+    }
+
+    /// The rows that `indices` name, in that order.
+    ///
+    /// - Throws: `LyraError.argument` for an index that is not a row.
+    public func keepingRows(_ indices: some Collection<Int32>) throws -> Tensor {
+        if let wrong = indices.first(where: { !(0..<rows).contains(Int($0)) }) {
+            throw LyraError(.argument, "row \(wrong) is not in a tensor of shape \(shape)")
+        }
+        return try Tensor([indices.count] + shape.dropFirst()) { out in
+            try withMatrix { values, stride in
+                for (row, index) in indices.enumerated() {
+                    if row % 1024 == 0 { try Interruption.check() }
+                    (out + row * columns).update(from: values + Int(index) * stride, count: columns)
+                }
+            }
+        }
+    }
+
+    /// Every row `count` times in a row. [rows, columns] → [rows · count, columns]
+    public func repeatingRows(_ count: Int) throws -> Tensor {
+        try Tensor([rows * count, columns]) { out in
+            withMatrix { values, stride in
+                for row in 0..<rows * count {
+                    (out + row * columns).update(from: values + row / count * stride, count: columns)
+                }
+            }
+        }
+    }
+
+    /// [rows, columns] → [columns, rows]
+    public func transposed() throws -> Tensor {
+        let (rows, columns) = (rows, columns)
+        return try Tensor([columns, rows]) { out in
+            try withMatrix { values, stride in
+                for row in 0..<rows {
+                    if row % 64 == 0 { try Interruption.check() }
+                    for column in 0..<columns { out[column * rows + row] = values[row * stride + column] }
+                }
+            }
+        }
+    }
+
+    /// self + other, whose rows repeat if self has a multiple of them.
+    ///
+    /// - Parameter other: [rows / n, columns]
+    /// - Throws: `LyraError.format` if the shapes do not fit.
+    public consuming func adding(_ other: Tensor) throws -> Tensor {
+        var result = self
+        guard result.columns == other.columns, other.rows > 0, result.rows % other.rows == 0 else {
+            throw LyraError(.format, "a tensor \(other.shape) cannot be added to \(result.shape)")
+        }
+        let (rows, count) = (result.rows / other.rows, other.count)
+        try result.withMutableValues { sum in
+            try other.withValues { other in
+                for row in 0..<rows { lk_add(sum + row * count, other, count) }
+            }
+        }
+        return result
+    }
+
+    /// `factor` · self.
+    public consuming func scaled(by factor: Float) throws -> Tensor {
+        var result = self
+        let count = result.count
+        try result.withMutableValues { lk_scale($0, count, factor) }
+        return result
+    }
+
+    /// The column of each row's largest value, the first of equals.
+    public func indicesOfLargest() -> [Int] {
+        withMatrix { values, stride in (0..<rows).map { lk_argmax(values + $0 * stride, columns) } }
+    }
+}
+
+extension GrowingBuffer<Float> {
+    /// Appends all values in order.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
+    public func append(_ tensor: Tensor) throws {
+        try tensor.withValues { try append(UnsafeBufferPointer(start: $0, count: tensor.count)) }
+    }
+}
