@@ -1,6 +1,6 @@
 /* Chooses the instruction set, once. */
-#include "flash.h"
-#include "packed.h"
+#include "attention/flash.h"
+#include "quantized/packed.h"
 #include "table.h"
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* What the machine reaches by itself, for benchmarks to stand beside. */
-#include "packed.h"
+#include "quantized/packed.h"
 #include "table.h"
 #include <stdatomic.h>
 

@@ -1,5 +1,5 @@
 /* What a container's quota of processor time allows, as the files that the kernel shows it in say: in roots of our own. */
-#include "../../Sources/CKernels/quota.h"
+#include "../../Sources/CKernels/pool/quota.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -369,14 +369,16 @@ check_sanitized() {
 # All kernels, not optimized, which compiles six times as fast: for programs that need them, and do not wait for them.
 compile_kernels() (
     mkdir -p "$work/kernels" && cd "$work/kernels" &&
-        clang -O0 -Wno-psabi -c "-I$interruption/include" "$kernels"/*.c "$interruption/interruption.c" \
+        clang -O0 -Wno-psabi -c "-I$interruption/include" "$kernels"/*.c "$kernels"/*/*.c \
+            "$interruption/interruption.c" \
             "-I$root/Sources/CLoading/include" "$root/Sources/CLoading/loading.c"
 )
 
 # Processors with AVX-512 are not everywhere: elsewhere this is what its kernels' logic is tested by.
 check_wide_kernels() {
     try "the kernels for vectors of 16 compile" clang -O1 -mavx2 -mfma -mf16c -Wno-psabi "$here/wide.c" \
-        "-I$interruption/include" "$interruption/interruption.c" "$kernels"/{isa_generic,pool,quota,scratch}.c -o "$work/wide" -pthread -lm
+        "-I$interruption/include" "$interruption/interruption.c" \
+        "$kernels"/{elementwise/isa_generic,pool/pool,pool/quota,pool/scratch}.c -o "$work/wide" -pthread -lm
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"
     # What counts in integers is x of whatever a model computes.
     local sanitized=(packed.c packed_generic.c packing.c blocks.c blocks_k.c) others=() object
@@ -386,7 +388,7 @@ check_wide_kernels() {
     try "the kernels on packed weights compile for vectors of 16, and to end where an integer overflows" \
         clang -O1 -Wno-psabi -fsanitize=signed-integer-overflow,shift -fno-sanitize-recover=all "$here/wide_packed.c" \
         "-I$interruption/include" \
-        "${sanitized[@]/#/$kernels/}" "${others[@]}" \
+        "${sanitized[@]/#/$kernels/quantized/}" "${others[@]}" \
         -o "$work/wide_packed" -pthread -lm
     try "the kernels on packed weights for vectors of 16 equal the portable ones" "$work/wide_packed"
 }
@@ -400,7 +402,7 @@ check_fork() {
 
 check_quota() {
     mkdir -p "$work/quota"
-    try "quota.c compiles" gcc -Wall -Wextra -Werror -O1 "$here/quota.c" "$kernels/quota.c" -o "$work/quota-test"
+    try "quota.c compiles" gcc -Wall -Wextra -Werror -O1 "$here/quota.c" "$kernels/pool/quota.c" -o "$work/quota-test"
     run_checks quota "$work/quota-test" "$work/quota"
 }
 

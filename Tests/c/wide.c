@@ -10,7 +10,7 @@
 #define LK_IN_ORDER(v) (void)0
 #define LK_WIDTH 16
 #define LK_TABLE lk_table_wide
-#include "../../Sources/CKernels/kernels_isa.h"
+#include "../../Sources/CKernels/elementwise/kernels_isa.h"
 
 static int failures;
 

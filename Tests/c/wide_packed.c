@@ -1,6 +1,6 @@
 /* As wide.c, the kernels on packed weights: over vectors of 16, which the compiler splits, against the portable table.
  * Integers that overflow end the program where it is compiled so. */
-#include "../../Sources/CKernels/blocks.h"
+#include "../../Sources/CKernels/quantized/blocks.h"
 #include "../../Sources/CKernels/table.h"
 #include <math.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #define LK_PORTABLE
 #define LK_WIDTH 16
 #define LK_PACKED_TABLE lk_packed_wide
-#include "../../Sources/CKernels/packed_isa.h"
+#include "../../Sources/CKernels/quantized/packed_isa.h"
 
 enum { K = 512, N = 32 }; /* one panel */
 

@@ -1,5 +1,5 @@
 /* The lock of the buffers that the process keeps. */
-#include "include/lyra_kernels.h"
+#include "../include/lyra_kernels.h"
 #include <pthread.h>
 
 /* A statically made one of the system's, which ThreadSanitizer knows also where threads wait for each other. */

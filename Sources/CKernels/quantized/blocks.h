@@ -2,7 +2,7 @@
 #ifndef LYRA_KERNELS_BLOCKS_H
 #define LYRA_KERNELS_BLOCKS_H
 
-#include "include/lyra_kernels.h"
+#include "../include/lyra_kernels.h"
 
 enum { LK_BLOCK = 32, LK_SUPER = 256 };
 

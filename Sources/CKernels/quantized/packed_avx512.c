@@ -1,15 +1,14 @@
 #if defined(__x86_64__)
 #include "blocks.h"
-#include "table.h"
+#include "../table.h"
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
-#define LK_TARGET "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni"
+#define LK_TARGET "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
 #pragma clang attribute push(__attribute__((target(LK_TARGET))), apply_to = function)
 #define LK_WIDTH 16
 #define LK_F16C
-#define LK_VNNI
-#define LK_PACKED_TABLE lk_packed_avx512vnni
+#define LK_PACKED_TABLE lk_packed_avx512
 #include "packed_isa.h"
 #pragma clang attribute pop
 #endif

@@ -4,7 +4,7 @@
 #define _GNU_SOURCE
 #include "blas.h"
 #include "lyra_loading.h"
-#include "table.h"
+#include "../table.h"
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>

@@ -32,7 +32,7 @@
 #ifndef LYRA_KERNELS_PACKED_H
 #define LYRA_KERNELS_PACKED_H
 
-#include "include/lyra_kernels.h"
+#include "../include/lyra_kernels.h"
 
 enum {
     LK_PANEL = 32,

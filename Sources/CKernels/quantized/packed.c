@@ -2,7 +2,7 @@
  * tiles against each, with the panel in the processor's cache. */
 #include "blocks.h"
 #include "packed_layout.h"
-#include "table.h"
+#include "../table.h"
 #include <string.h>
 
 enum {

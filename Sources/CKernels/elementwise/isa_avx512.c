@@ -1,5 +1,5 @@
 #if defined(__x86_64__)
-#include "table.h"
+#include "../table.h"
 #include <math.h>
 #include <string.h>
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \

@@ -1,16 +1,15 @@
 #if defined(__x86_64__)
 #include "blocks.h"
-#include "table.h"
+#include "../table.h"
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
-#define LK_TARGET "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni,avx512bf16"
+#define LK_TARGET "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni"
 #pragma clang attribute push(__attribute__((target(LK_TARGET))), apply_to = function)
 #define LK_WIDTH 16
 #define LK_F16C
 #define LK_VNNI
-#define LK_BF16_DOT
-#define LK_PACKED_TABLE lk_packed_avx512bf16
+#define LK_PACKED_TABLE lk_packed_avx512vnni
 #include "packed_isa.h"
 #pragma clang attribute pop
 #endif

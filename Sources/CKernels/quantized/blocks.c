@@ -1,6 +1,6 @@
 /* GGUF's block formats: to floats and from floats. The reference is gguf-py's arithmetic, in float and in its order. */
 #include "blocks.h"
-#include "table.h"
+#include "../table.h"
 #include <math.h>
 #include <string.h>
 

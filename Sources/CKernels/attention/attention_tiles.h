@@ -2,8 +2,8 @@
 #ifndef LYRA_ATTENTION_TILES_H
 #define LYRA_ATTENTION_TILES_H
 
-#include "blas.h"
-#include "table.h"
+#include "../linear/blas.h"
+#include "../table.h"
 #include <string.h>
 
 enum {

@@ -1,6 +1,6 @@
 /* Convolution along time: packing, and sharing the work between threads. */
-#include "packed.h"
-#include "table.h"
+#include "../quantized/packed.h"
+#include "../table.h"
 #include <string.h>
 
 enum {

@@ -1,5 +1,5 @@
 /* Memory that each thread works in. */
-#include "table.h"
+#include "../table.h"
 #include <pthread.h>
 #include <stdlib.h>
 

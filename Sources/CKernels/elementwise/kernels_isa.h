@@ -1,9 +1,9 @@
 /* The kernels, written once over vectors of LK_WIDTH floats; isa_*.c compile them for each instruction set. */
-#include "table.h"
-#include "simd.h"
-#include "conv1d_isa.h"
-#include "dot_rows_isa.h"
-#include "kv_isa.h"
+#include "../table.h"
+#include "../simd.h"
+#include "../convolution/conv1d_isa.h"
+#include "../linear/dot_rows_isa.h"
+#include "../attention/kv_isa.h"
 
 /* Runs `expression` on whole vectors of x[0 … count), the last one padded with zeros; v is the value. */
 #define LK_MAP(x, count, expression)                                                                                   \

@@ -1,5 +1,5 @@
 /* Row-wise functions: large ones are cut into pieces for the pool. */
-#include "table.h"
+#include "../table.h"
 #include <math.h>
 
 /* Elements below which one thread is faster than waking others. */

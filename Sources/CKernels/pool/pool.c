@@ -2,7 +2,7 @@
  * joined it: one that the system does not run just then is not waited for. */
 #define _GNU_SOURCE
 #include "quota.h"
-#include "table.h"
+#include "../table.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>

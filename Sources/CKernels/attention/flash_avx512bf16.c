@@ -9,7 +9,7 @@
 
 #define LK_WIDTH 16
 #define LK_F16C
-#include "simd.h"
+#include "../simd.h"
 
 enum { LANES = LK_FLASH_LANES, GROUP = LK_FLASH_GROUP };
 

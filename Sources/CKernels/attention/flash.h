@@ -14,7 +14,7 @@
 #ifndef LYRA_KERNELS_FLASH_H
 #define LYRA_KERNELS_FLASH_H
 
-#include "include/lyra_kernels.h"
+#include "../include/lyra_kernels.h"
 
 enum {
     LK_FLASH_LANES = 16,

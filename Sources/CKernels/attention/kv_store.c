@@ -1,5 +1,5 @@
 /* Writing keys and values into the pages of a cache. */
-#include "table.h"
+#include "../table.h"
 #include <string.h>
 
 void lk_kv_store(const lk_kv_page *page, size_t first_row, const float *src, size_t row_stride, size_t head_stride,

@@ -3,7 +3,7 @@
  * a width that it lacks. */
 #include "blocks.h"
 #include "packed.h"
-#include "simd.h"
+#include "../simd.h"
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -528,7 +528,7 @@ static void multiply(float *sums, const char *tile, size_t rows, const char *pan
 }
 
 #define LK_CONV_PAIRS
-#include "conv1d_isa.h"
+#include "../convolution/conv1d_isa.h"
 #include "limits_isa.h"
 
 /* Channel `even` and, unless it is null, `odd` as pairs of BF16. */

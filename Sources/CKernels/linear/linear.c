@@ -1,7 +1,7 @@
 /* y = x · wᵀ. Few rows: dot products that stream the stored weights once. Many rows: blocks of the weight are widened to
  * float and handed to OpenBLAS, each on one thread; the pool splits the output columns. */
 #include "blas.h"
-#include "table.h"
+#include "../table.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
