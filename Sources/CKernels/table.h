@@ -19,7 +19,7 @@ typedef struct lk_conv1d_job {
 } lk_conv1d_job;
 
 typedef struct lk_table {
-    void (*widen)(float *dst, const void *src, lk_type type, size_t count);
+    void (*dequantize)(float *dst, const void *src, lk_type type, size_t count);
     /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x; weights are read once, straight from their stored type. */
     void (*dot_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
                      lk_type type, size_t n);
@@ -32,11 +32,11 @@ typedef struct lk_table {
     /* y[r, c] *= factors[c] */
     void (*scale_columns)(float *y, size_t ldy, size_t rows, size_t columns, const float *factors);
     /* dst[i] = codes[i] · scale */
-    void (*widen_codes)(float *dst, const int8_t *codes, float scale, size_t count);
+    void (*dequantize_codes)(float *dst, const int8_t *codes, float scale, size_t count);
     /* dst[i] = src[i] as F16 or BF16, to nearest, ties to even. */
-    void (*narrow)(void *dst, const float *src, lk_kv_type type, size_t count);
+    void (*round_to_half)(void *dst, const float *src, lk_kv_type type, size_t count);
     /* As LK_KV_Q8 says; returns the scale. */
-    float (*quantize)(int8_t *codes, const float *src, size_t count);
+    float (*quantize_codes)(int8_t *codes, const float *src, size_t count);
     /* One tile of scores s[rows, columns] (ld lds) becomes exp(scale · s - max), where max covers this tile and earlier
      * ones (row_max). row_sum is updated; row_keep is what earlier sums were multiplied by. */
     void (*softmax_tile)(float *s, size_t lds, size_t rows, const size_t *columns, size_t padded, float scale,
@@ -44,9 +44,10 @@ typedef struct lk_table {
     /* sums[c] = Σ_r exp(scale · s[r, c] - row_max[r]) · row_factor[r] */
     void (*softmax_columns)(float *sums, const float *s, size_t lds, size_t rows, size_t columns, float scale,
                             const float *row_max, const float *row_factor);
-    void (*rms_norm)(float *y, const float *x, const float *weight, size_t rows, size_t columns, float epsilon);
-    void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, size_t rows, size_t columns,
-                       float epsilon);
+    void (*rms_norm)(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, size_t rows, size_t columns,
+                     float epsilon);
+    void (*layer_norm)(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, const float *bias,
+                       size_t rows, size_t columns, float epsilon);
     void (*silu_mul)(float *y, const float *gate, const float *up, size_t count);
     void (*gelu)(float *x, size_t count);
     void (*quick_gelu)(float *x, size_t count);
@@ -54,7 +55,8 @@ typedef struct lk_table {
     void (*tanh_)(float *x, size_t count);
     void (*add)(float *y, const float *x, size_t count);
     void (*scale)(float *y, size_t count, float factor);
-    void (*rope)(float *x, size_t row_stride, const float *cos, const float *sin, size_t rows, size_t heads, size_t dim);
+    void (*rope)(float *y, size_t ldy, const float *x, size_t ldx, const float *cos, const float *sin, size_t rows,
+                 size_t heads, size_t dim);
     /* Output channels 4 · first_group … 4 · last_group, columns first_column … last_column of a convolution. */
     void (*conv1d)(const lk_conv1d_job *job, size_t first_group, size_t last_group, size_t first_column,
                    size_t last_column);

@@ -30,7 +30,7 @@ import Testing
         var values = [Float](repeating: 77, count: count)
         // One byte off, as in a file.
         ([0] + blocks).withUnsafeBytes { bytes in
-            if let base = bytes.baseAddress { lk_widen(&values, base + 1, type, count) }
+            if let base = bytes.baseAddress { lk_dequantize(&values, base + 1, type, count) }
         }
         return values
     }

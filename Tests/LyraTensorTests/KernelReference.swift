@@ -1,5 +1,6 @@
 import CKernels
 import Foundation
+import LyraTensor
 import Testing
 
 /// Runs `body` once for each instruction set that this processor has, and goes back to the usual one.
@@ -48,3 +49,11 @@ let epilogues: [(lk_epilogue, @Sendable (_ product: Double, _ old: Double) -> Do
 
 /// Float to BF16 by cutting off, which is exact for numbers that were BF16 before.
 func bfloat16(_ values: [Float]) -> [UInt16] { values.map { UInt16($0.bitPattern >> 16) } }
+
+extension Tensor {
+    /// silu(first half) · second half of every row.
+    func siluGated() throws -> Tensor {
+        let halves = try split(columns: [columns / 2, columns / 2])
+        return try Tensor.siluProduct(gate: halves[0], up: halves[1])
+    }
+}

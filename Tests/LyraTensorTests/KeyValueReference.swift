@@ -102,8 +102,8 @@ struct AttentionCase: Sendable {
 /// One row of one head, as the kernels store it.
 func storeRow(_ row: [Float], as type: lk_kv_type, in page: inout [UInt16]) {
     page.withUnsafeMutableBytes { page in
-        var layout = lk_kv_page(
-            data: page.baseAddress, scales: nil, type: type, page_rows: 1, kv_heads: 1, dim: row.count)
+        var layout = lk_kv_mutable_page(
+            data: page.baseAddress, scales: nil, type: type, page_rows: 1, heads: 1, dim: row.count)
         lk_kv_store(&layout, 0, row, row.count, row.count, 1)
     }
 }

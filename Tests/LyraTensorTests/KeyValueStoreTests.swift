@@ -72,9 +72,9 @@ import Testing
             var (page, factors) = untouched
             page.withUnsafeMutableBytes { page in
                 factors.withUnsafeMutableBufferPointer { factors in
-                    var layout = lk_kv_page(
+                    var layout = lk_kv_mutable_page(
                         data: page.baseAddress, scales: factors.baseAddress, type: LK_KV_Q8, page_rows: room,
-                        kv_heads: heads, dim: dim)
+                        heads: heads, dim: dim)
                     lk_kv_store(&layout, first, source, heads * dim + 4, dim, rows)
                 }
             }

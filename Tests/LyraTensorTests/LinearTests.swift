@@ -144,7 +144,7 @@ import Testing
             for (type, bytes) in stored {
                 var wide = [Float](repeating: 77, count: count + 1)
                 ([0] + bytes).withUnsafeBytes { bytes in
-                    if let base = bytes.baseAddress { lk_widen(&wide, base + 1, type, count) }
+                    if let base = bytes.baseAddress { lk_dequantize(&wide, base + 1, type, count) }
                 }
                 #expect(wide == values + [77], "\(isa), type \(type.rawValue)")
             }
@@ -155,14 +155,14 @@ import Testing
         let patterns = (0...UInt16.max).map { $0 }
         onEachISA { isa in
             var wide = [Float](repeating: 0, count: patterns.count)
-            lk_widen(&wide, patterns, LK_F16, patterns.count)
+            lk_dequantize(&wide, patterns, LK_F16, patterns.count)
             for pattern in patterns {
                 let (got, want) = (wide[Int(pattern)], Float(Float16(bitPattern: pattern)))
                 if got.bitPattern != want.bitPattern && !(got.isNaN && want.isNaN) {
                     Issue.record("\(isa): F16 \(pattern) became \(got), not \(want)")
                 }
             }
-            lk_widen(&wide, patterns, LK_BF16, patterns.count)
+            lk_dequantize(&wide, patterns, LK_BF16, patterns.count)
             for pattern in patterns where wide[Int(pattern)].bitPattern != UInt32(pattern) << 16 {
                 Issue.record("\(isa): BF16 \(pattern) became \(wide[Int(pattern)])")
             }

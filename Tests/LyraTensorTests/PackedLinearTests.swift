@@ -29,7 +29,7 @@ import Testing
             var stored = [UInt8](repeating: 0, count: n * k / lk_block_elements(type) * lk_block_bytes(type))
             lk_quantize(&stored, type, sequence.floats(n * k), n * k)
             var wide = [Float](repeating: 0, count: n * k)
-            lk_widen(&wide, stored, type, n * k)
+            lk_dequantize(&wide, stored, type, n * k)
             packed = PackedMemory(stored, type, n: n, k: k)
             w = wide
             let whole = type == LK_BF16 && m <= LK_FEW_ROWS

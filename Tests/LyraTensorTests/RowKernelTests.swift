@@ -24,13 +24,19 @@ import Testing
         }
     }
 
+    /// Applies what becomes of a product to each of y: of the product of y, a column of weights, and 1.
+    private func apply(_ epilogue: lk_epilogue, _ y: UnsafeMutablePointer<Float>, _ count: Int) {
+        let weights = Array(UnsafeBufferPointer(start: y, count: count))
+        #expect(lk_linear(y, count, [1], 1, 1, 1, weights, LK_F32, count, nil, epilogue) == LK_OK)
+    }
+
     @Test func geluIsExact() {
         // erf is good to 3e-7 and is multiplied by up to 6.
-        check(2e-6, { lk_gelu($0, $1) }) { 0.5 * $0 * (1 + erf($0 / 2.0.squareRoot())) }
+        check(2e-6, { apply(LK_GELU, $0, $1) }) { 0.5 * $0 * (1 + erf($0 / 2.0.squareRoot())) }
     }
 
     @Test func quickGeluIsExact() {
-        check(2e-6, { lk_quick_gelu($0, $1) }) { $0 / (1 + exp(-1.702 * $0)) }
+        check(2e-6, { apply(LK_QUICK_GELU, $0, $1) }) { $0 / (1 + exp(-1.702 * $0)) }
     }
 
     @Test func tanhIsExact() { check(4e-7, { lk_tanh($0, $1) }) { tanh($0) } }
@@ -50,7 +56,7 @@ import Testing
                 var x = [Float](repeating: 0.5, count: 33)
                 x[place] = bad
                 let kernels: [(String, (UnsafeMutablePointer<Float>, Int) -> Void)] = [
-                    ("gelu", { lk_gelu($0, $1) }), ("quick_gelu", { lk_quick_gelu($0, $1) }),
+                    ("gelu", { apply(LK_GELU, $0, $1) }), ("quick_gelu", { apply(LK_QUICK_GELU, $0, $1) }),
                     ("tanh", { lk_tanh($0, $1) }),
                     ("leaky_relu", { lk_leaky_relu($0, $1, 0.1) }), ("relu", { lk_leaky_relu($0, $1, 0) }),
                 ]
@@ -144,7 +150,10 @@ import Testing
         let angles = sequence.floats(rows * dim / 2).map { $0 * 50 }
         onEachISA { isa in
             var y = x
-            lk_rope(&y, stride, angles.map { cosf($0) }, angles.map { sinf($0) }, rows, heads, dim)
+            y.withUnsafeMutableBufferPointer {
+                guard let y = $0.baseAddress else { return }
+                lk_rope(y, stride, y, stride, angles.map { cosf($0) }, angles.map { sinf($0) }, rows, heads, dim)
+            }
             var want = x.map { Double($0) }
             for row in 0..<rows {
                 for head in 0..<heads {
@@ -169,16 +178,22 @@ import Testing
         let x = sequence.floats(rows * stride)
         let cos = sequence.floats(rows * dim / 2), sin = sequence.floats(rows * dim / 2)
         onEachISA { isa in
-            var (together, alone) = (x, x)
-            lk_rope(&together, stride, cos, sin, rows, heads, dim)
+            var (together, alone) = ([Float](repeating: 0, count: x.count), x)
+            lk_rope(&together, stride, x, stride, cos, sin, rows, heads, dim)
             alone.withUnsafeMutableBufferPointer { alone in
                 for row in 0..<rows {
                     let angles = row * dim / 2..<(row + 1) * dim / 2
                     guard let base = alone.baseAddress else { continue }
-                    lk_rope(base + row * stride, stride, Array(cos[angles]), Array(sin[angles]), 1, heads, dim)
+                    lk_rope(
+                        base + row * stride, 0, base + row * stride, 0, Array(cos[angles]), Array(sin[angles]), 1, heads,
+                        dim)
                 }
             }
-            #expect(together == alone, "\(isa)")
+            for row in 0..<rows {
+                let rotated = row * stride..<row * stride + heads * dim
+                #expect(together[rotated] == alone[rotated], "\(isa)")
+                #expect(together[rotated.upperBound..<(row + 1) * stride].allSatisfy { $0 == 0 }, "\(isa)")
+            }
         }
     }
 

@@ -34,7 +34,7 @@ import Testing
         onEachISA { isa in
             let got = withoutSubnormals {
                 var floats = [Float](repeating: 77, count: halves.count)
-                lk_widen(&floats, halves, LK_F16, halves.count)
+                lk_dequantize(&floats, halves, LK_F16, halves.count)
                 return floats.map(\.bitPattern)
             }
             #expect(got == want.map(\.bitPattern), "\(isa)")
@@ -66,7 +66,7 @@ import Testing
         let bytes = stored(), packed = PackedLinearTests.PackedMemory(bytes, type, n: n, k: k)
         sameOnEachISA("floats") {
             var wide = [Float](repeating: 77, count: n * k)
-            lk_widen(&wide, bytes, type, n * k)
+            lk_dequantize(&wide, bytes, type, n * k)
             return wide
         }
         sameOnEachISA("a packed row") {

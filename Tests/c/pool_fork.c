@@ -24,14 +24,16 @@ static void fill(float *values, size_t count) {
 
 /* A matrix product, attention over it, and a function of many values. */
 static int compute(float *product, float *attended, float *values) {
-    const void *page = pages;
-    lk_attention_shape shape = {.rows = M, .kv_rows = M, .heads = 4, .kv_heads = 4, .dim = K / 4, .q_row_stride = K,
-                                .out_row_stride = K, .kv_row_stride = K, .kv_head_stride = K / 4, .page_rows = M,
-                                .causal = 1, .scale = 1};
+    const lk_kv_page page = {.data = pages, .type = LK_KV_F32};
+    const lk_queries queries = {.data = x, .rows = M, .heads = 4, .dim = K / 4, .row_stride = K, .head_stride = K / 4};
+    const lk_keys_values keys_values = {.keys = &page, .values = &page, .rows = M, .heads = 4, .page_rows = M,
+                                        .row_stride = K, .head_stride = K / 4};
+    const lk_attention_output output = {.data = attended, .row_stride = K, .head_stride = K / 4};
+    const lk_attention_options options = {.scale = 1, .causal = 1};
     fill(values, VALUES);
-    lk_gelu(values, VALUES);
+    lk_rms_norm(values, 100, values, 100, w, VALUES / 100, 100, 1e-6f);
     return lk_linear(product, N, x, K, M, K, w, LK_F32, N, NULL, 0) == LK_OK &&
-           lk_attention(attended, x, &page, &page, NULL, NULL, &shape) == LK_OK;
+           lk_attention(&output, &queries, &keys_values, &options) == LK_OK;
 }
 
 static float product[2][M * N], attended[2][M * K], values[2][VALUES];
@@ -97,7 +99,7 @@ static int threads_here(void) {
 /* Only what is computed without OpenBLAS, whose own locks a fork may catch. */
 static int child_of_busy_pool(void) {
     fill(values[1], VALUES);
-    lk_gelu(values[1], VALUES);
+    lk_rms_norm(values[1], 100, values[1], 100, w, VALUES / 100, 100, 1e-6f);
     return memcmp(values[0], values[1], sizeof values[0]) == 0 && others_come(0);
 }
 
@@ -216,7 +218,7 @@ static atomic_int enough;
 
 static void *keep_busy(void *unused) {
     static float own[VALUES];
-    while (!atomic_load(&enough)) lk_gelu(own, VALUES);
+    while (!atomic_load(&enough)) lk_rms_norm(own, 100, own, 100, w, VALUES / 100, 100, 1e-6f);
     return unused;
 }
 

@@ -37,18 +37,20 @@ static void rows(const lk_table *a, const lk_table *b, size_t n) {
         call_a, call_b;                                                                                                \
         compare(what, n, y, z, count, 2e-5f);                                                                          \
     } while (0)
-    CHECK("rms_norm", 3 * n, a->rms_norm(y, x, w, 3, n, 1e-6f), b->rms_norm(z, x, w, 3, n, 1e-6f));
-    CHECK("layer_norm", 3 * n, a->layer_norm(y, x, w, w + 7, 3, n, 1e-3f), b->layer_norm(z, x, w, w + 7, 3, n, 1e-3f));
+    CHECK("rms_norm", 3 * n, a->rms_norm(y, n, x, n, w, 3, n, 1e-6f), b->rms_norm(z, n, x, n, w, 3, n, 1e-6f));
+    CHECK("layer_norm", 3 * n, a->layer_norm(y, n, x, n, w, w + 7, 3, n, 1e-3f),
+          b->layer_norm(z, n, x, n, w, w + 7, 3, n, 1e-3f));
     CHECK("silu_mul", n, a->silu_mul(y, x, w, n), b->silu_mul(z, x, w, n));
     CHECK("gelu", n, a->gelu(y, n), b->gelu(z, n));
     CHECK("tanh", n, a->tanh_(y, n), b->tanh_(z, n));
     CHECK("leaky_relu", n, a->leaky_relu(y, n, 0.1f), b->leaky_relu(z, n, 0.1f));
     CHECK("add", n, a->add(y, w, n), b->add(z, w, n));
     CHECK("scale", n, a->scale(y, n, 3), b->scale(z, n, 3));
-    CHECK("rope", n / 2 * 2, a->rope(y, n, w, w + 3, 1, 1, n / 2 * 2), b->rope(z, n, w, w + 3, 1, 1, n / 2 * 2));
+    CHECK("rope", n / 2 * 2, a->rope(y, n, x, n, w, w + 3, 1, 1, n / 2 * 2),
+          b->rope(z, n, x, n, w, w + 3, 1, 1, n / 2 * 2));
     for (int type = LK_F32; type <= LK_BF16; type++) {
-        a->widen(y, w, (lk_type)type, n), b->widen(z, w, (lk_type)type, n);
-        if (memcmp(y, z, n * 4) != 0) printf("# widen %d, size %zu\n", type, n), failures++;
+        a->dequantize(y, w, (lk_type)type, n), b->dequantize(z, w, (lk_type)type, n);
+        if (memcmp(y, z, n * 4) != 0) printf("# dequantize %d, size %zu\n", type, n), failures++;
     }
     size_t seen[3] = {n, n / 2, 0};
     float top_a[3] = {-INFINITY, 0, 1}, sum_a[3] = {0, 1, 1}, keep_a[3], top_b[3], sum_b[3], keep_b[3];
@@ -78,8 +80,8 @@ static void mixtures(const lk_table *a, const lk_table *b, size_t m, size_t k, s
     for (int type = LK_KV_F32; type <= LK_KV_Q8; type++) {
         float *y = numbers(m * n), *z = numbers(m * n);
         if (type == LK_KV_F32) memcpy(stored, w, k * n * sizeof(float));
-        else if (type == LK_KV_Q8) b->quantize((int8_t *)stored, w, k * n);
-        else b->narrow(stored, w, (lk_kv_type)type, k * n);
+        else if (type == LK_KV_Q8) b->quantize_codes((int8_t *)stored, w, k * n);
+        else b->round_to_half(stored, w, (lk_kv_type)type, k * n);
         a->mix_rows(y, n, x, k, m, k, stored, n, (lk_kv_type)type, columns);
         b->mix_rows(z, n, x, k, m, k, stored, n, (lk_kv_type)type, columns);
         compare("mix_rows", m * 1000 + n, y, z, m * n, type == LK_KV_Q8 ? 1e-3f : 1e-4f); /* codes are large */
@@ -93,16 +95,16 @@ static void stored(const lk_table *a, const lk_table *b, size_t n) {
     enum { KEYS = 9, QUERIES = 7 };
     float *x = numbers(QUERIES * n), *w = numbers(KEYS * n), *y = numbers(KEYS * n), *z = numbers(KEYS * n);
     int8_t *codes = malloc(KEYS * n), *others = malloc(KEYS * n);
-    float factor = a->quantize(codes, w, KEYS * n), top[QUERIES] = {1, 2, 3}, part[QUERIES] = {1, 0.5f, 0.25f};
-    b->quantize(others, w, KEYS * n);
+    float factor = a->quantize_codes(codes, w, KEYS * n), top[QUERIES] = {1, 2, 3}, part[QUERIES] = {1, 0.5f, 0.25f};
+    b->quantize_codes(others, w, KEYS * n);
     for (size_t i = 0; i < KEYS * n; i++)
         if (codes[i] != others[i]) printf("# quantize, size %zu\n", n), failures++, i = KEYS * n;
     for (int type = LK_KV_F16; type <= LK_KV_BF16; type++) {
-        a->narrow(y, w, (lk_kv_type)type, n), b->narrow(z, w, (lk_kv_type)type, n);
+        a->round_to_half(y, w, (lk_kv_type)type, n), b->round_to_half(z, w, (lk_kv_type)type, n);
         if (memcmp(y, z, 2 * n) != 0) printf("# narrow, size %zu\n", n), failures++;
     }
-    a->widen_codes(y, codes, factor, KEYS * n), b->widen_codes(z, codes, factor, KEYS * n);
-    compare("widen_codes", n, y, z, KEYS * n, 1e-6f);
+    a->dequantize_codes(y, codes, factor, KEYS * n), b->dequantize_codes(z, codes, factor, KEYS * n);
+    compare("dequantize_codes", n, y, z, KEYS * n, 1e-6f);
     a->scale_columns(y, n, KEYS, n, w), b->scale_columns(z, n, KEYS, n, w);
     compare("scale_columns", n, y, z, KEYS * n, 1e-6f);
     a->softmax_columns(y, x, n, QUERIES, n, 2, top, part), b->softmax_columns(z, x, n, QUERIES, n, 2, top, part);
@@ -110,7 +112,7 @@ static void stored(const lk_table *a, const lk_table *b, size_t n) {
     float scores[QUERIES * KEYS], scores_b[QUERIES * KEYS];
     for (int type = LK_KV_F32; type <= LK_KV_Q8; type++) {
         const void *keys = type == LK_KV_F32 ? (void *)w : type == LK_KV_Q8 ? (void *)codes : (void *)y;
-        if (keys == y) b->narrow(y, w, (lk_kv_type)type, KEYS * n);
+        if (keys == y) b->round_to_half(y, w, (lk_kv_type)type, KEYS * n);
         a->dot_keys(scores, KEYS, x, n, QUERIES, n, keys, n, (lk_kv_type)type, KEYS);
         b->dot_keys(scores_b, KEYS, x, n, QUERIES, n, keys, n, (lk_kv_type)type, KEYS);
         /* codes are a hundred times larger than x */

@@ -1,78 +1,103 @@
-/* Tiled attention: for a block of queries, scores against one page of keys at a time, with a running softmax. */
-#include "attention_tiles.h"
+/* Tiled attention: for a tile of queries, the scores of one tile of keys at a time, with a running softmax. */
 #include "flash.h"
+#include "tiles.h"
 #include <math.h>
 #include <stdatomic.h>
 
 typedef struct attention_job {
-    float *out;
-    const float *q;
-    const void *const *k_pages, *const *v_pages;
-    const float *const *k_scales, *const *v_scales;
-    const lk_attention_shape *s;
-    size_t group;      /* query heads of one key/value head */
-    size_t tile_rows;  /* query rows of one task */
+    attention_input in;
+    const lk_attention_output *out;
     atomic_int status;
 } attention_job;
 
-static void attention_tile(void *context, size_t index) {
-    attention_job *j = context;
-    const lk_attention_shape *s = j->s;
-    size_t dim = s->dim, kv_head = index % s->kv_heads, first = index / s->kv_heads * j->tile_rows;
-    size_t rows = smaller(j->tile_rows, s->rows - first), m = rows * j->group, room = j->tile_rows * j->group;
+/* The memory of one task. Query row t, head g of the group is row t · group + g. */
+typedef struct attention_task {
+    size_t kv_head, first, rows; /* query rows first … first + rows - 1 */
+    size_t m;                    /* rows · group */
+    size_t *columns;             /* of a tile, that each query sees */
+    float *q, *sums, *scores;    /* [m, dim], [m, dim], [m, TILE_KEYS] */
+    float *row_max, *row_sum;    /* of each query: its largest scaled score, Σ exp(scaled score - row_max) */
+    float *keep;                 /* what earlier sums are multiplied by */
+    float *dequantized;
+} attention_task;
+
+/* Returns 0 if there is no memory. */
+static int start_task(attention_task *t, const attention_job *j, size_t index) {
+    const attention_input *in = &j->in;
+    const size_t dim = in->q->dim, room = in->tile_rows * in->group;
+    t->kv_head = index % in->kv->heads;
+    t->first = index / in->kv->heads * in->tile_rows;
+    t->rows = smaller(in->tile_rows, in->q->rows - t->first);
+    t->m = t->rows * in->group;
     const size_t per_column = sizeof(size_t) / sizeof(float);
-    float *memory = lk_scratch(1, room * (2 * dim + TILE_KEYS + 3 + per_column) + wide_room(s, m));
-    if (!memory) {
-        atomic_store(&j->status, LK_NO_MEMORY);
-        return;
-    }
-    size_t *columns = (size_t *)(void *)memory;
-    float *q = memory + room * per_column, *sums = q + room * dim, *scores = sums + room * dim;
-    float *row_max = scores + room * TILE_KEYS, *row_sum = row_max + room, *keep = row_sum + room, *wide = keep + room;
-    gather(s, j->q, kv_head, first, rows, q);
-    memset(sums, 0, m * dim * sizeof(float));
-    for (size_t r = 0; r < m; r++) row_max[r] = -INFINITY, row_sum[r] = 0;
-    size_t past = s->kv_rows - s->rows, limit = s->causal ? past + first + rows : s->kv_rows;
-    for (size_t start = 0, n; start < limit && !lk_interrupted(); start += n) {
-        n = smaller(smaller(limit - start, TILE_KEYS), s->page_rows - start % s->page_rows);
-        kv_tile k = tile_at(s, j->k_pages, j->k_scales, kv_head, start, n);
-        kv_tile v = tile_at(s, j->v_pages, j->v_scales, kv_head, start, n);
-        for (size_t r = 0; r < m; r++) {
-            size_t seen = s->causal ? past + first + r / j->group + 1 : s->kv_rows;
-            columns[r] = seen > start ? smaller(n, seen - start) : 0;
-        }
-        int status = score(m, dim, q, m > FEW_QUERIES ? widened(k, dim, wide) : k, scores);
-        if (status != LK_OK) {
-            atomic_store(&j->status, status);
-            return;
-        }
-        lk_kernels()->softmax_tile(scores, TILE_KEYS, m, columns, n, s->scale, row_max, row_sum, keep);
-        for (size_t r = 0; r < m; r++)
-            if (keep[r] != 1) lk_kernels()->scale(sums + r * dim, dim, keep[r]);
-        status = mix(m, dim, scores, m > FEW_QUERIES ? widened(v, dim, wide) : v, sums);
-        if (status != LK_OK) {
-            atomic_store(&j->status, status);
-            return;
-        }
-    }
+    float *memory = lk_scratch(1, room * (2 * dim + TILE_KEYS + 3 + per_column) + dequantized_room(in, t->m));
+    if (!memory) return 0;
+    t->columns = (size_t *)(void *)memory;
+    t->q = memory + room * per_column;
+    t->sums = t->q + room * dim;
+    t->scores = t->sums + room * dim;
+    t->row_max = t->scores + room * TILE_KEYS;
+    t->row_sum = t->row_max + room;
+    t->keep = t->row_sum + room;
+    t->dequantized = t->keep + room;
+    gather(in, t->kv_head, t->first, t->rows, t->q);
+    memset(t->sums, 0, t->m * dim * sizeof(float));
+    for (size_t r = 0; r < t->m; r++) t->row_max[r] = -INFINITY, t->row_sum[r] = 0;
+    return 1;
+}
+
+/* Adds keys and values start … start + n - 1. Returns LK_OK, or as products fail. */
+static int add_tile(const attention_task *t, const attention_input *in, size_t start, size_t n) {
+    const size_t dim = in->q->dim, m = t->m;
+    kv_tile k = tile_at(in->kv, in->kv->keys, t->kv_head, start, n);
+    kv_tile v = tile_at(in->kv, in->kv->values, t->kv_head, start, n);
     for (size_t r = 0; r < m; r++) {
-        float *out = j->out + (first + r / j->group) * s->out_row_stride + (kv_head * j->group + r % j->group) * dim;
-        float inverse = row_sum[r] > 0 ? 1 / row_sum[r] : 0;
-        for (size_t d = 0; d < dim; d++) out[d] = sums[r * dim + d] * inverse;
+        size_t seen = keys_seen(in, t->first + r / in->group);
+        t->columns[r] = seen > start ? smaller(n, seen - start) : 0;
+    }
+    int status = score(m, dim, t->q, m > FEW_QUERIES ? dequantized(k, dim, t->dequantized) : k, t->scores);
+    if (status != LK_OK) return status;
+    lk_kernels()->softmax_tile(t->scores, TILE_KEYS, m, t->columns, n, in->scale, t->row_max, t->row_sum, t->keep);
+    for (size_t r = 0; r < m; r++)
+        if (t->keep[r] != 1) lk_kernels()->scale(t->sums + r * dim, dim, t->keep[r]);
+    return mix(m, dim, t->scores, m > FEW_QUERIES ? dequantized(v, dim, t->dequantized) : v, t->sums);
+}
+
+static void store_results(const attention_task *t, const attention_job *j) {
+    const size_t dim = j->in.q->dim, group = j->in.group;
+    for (size_t r = 0; r < t->m; r++) {
+        const size_t row = t->first + r / group, head = t->kv_head * group + r % group;
+        float *out = j->out->data + row * j->out->row_stride + head * j->out->head_stride;
+        float inverse = t->row_sum[r] > 0 ? 1 / t->row_sum[r] : 0;
+        for (size_t d = 0; d < dim; d++) out[d] = t->sums[r * dim + d] * inverse;
+        if (j->out->log_sum_exp)
+            j->out->log_sum_exp[row * j->in.q->heads + head] = t->row_max[r] + logf(t->row_sum[r]);
     }
 }
 
-int lk_attention(float *out, const float *q, const void *const *k_pages, const void *const *v_pages,
-                 const float *const *k_scales, const float *const *v_scales, const lk_attention_shape *shape) {
-    if (shape->rows == 0) return LK_OK;
+static void run_task(void *context, size_t index) {
+    attention_job *j = context;
+    attention_task t;
+    int status = start_task(&t, j, index) ? LK_OK : LK_NO_MEMORY;
+    const size_t limit = status == LK_OK ? keys_seen(&j->in, t.first + t.rows - 1) : 0;
+    for (size_t start = 0, n; start < limit && status == LK_OK && !lk_interrupted(); start += n) {
+        n = keys_in_tile(j->in.kv, start, limit, TILE_KEYS);
+        status = add_tile(&t, &j->in, start, n);
+    }
+    if (status == LK_OK) store_results(&t, j);
+    else atomic_store(&j->status, status);
+}
+
+int lk_attention(const lk_attention_output *output, const lk_queries *queries, const lk_keys_values *keys_values,
+                 const lk_attention_options *options) {
+    if (queries->rows == 0) return LK_OK;
+    attention_job job = {attention_input_of(queries, keys_values, options->scale, options->causal), output, LK_OK};
     /* Keys are padded to groups of 8, which only the end of them all may cut. */
-    int in_groups = shape->page_rows % 8 == 0 || shape->page_rows >= shape->kv_rows;
-    if (shape->fast && shape->rows > LK_FEW_ROWS && in_groups && lk_flash_kernels())
-        return lk_flash_attention(out, q, k_pages, v_pages, k_scales, v_scales, shape);
-    attention_job job = {out, q, k_pages, v_pages, k_scales, v_scales, shape, shape->heads / shape->kv_heads,
-                         tile_rows(shape), 0};
-    int status = prepare_products(shape);
+    int in_groups = keys_values->page_rows % 8 == 0 || keys_values->page_rows >= keys_values->rows;
+    if (options->fast && queries->rows > LK_FEW_ROWS && in_groups && lk_flash_kernels())
+        return lk_flash_attention(output, &job.in);
+    int status = prepare_products(&job.in);
     if (status != LK_OK) return status;
-    lk_parallel((shape->rows + job.tile_rows - 1) / job.tile_rows * shape->kv_heads, attention_tile, &job);
+    lk_parallel((queries->rows + job.in.tile_rows - 1) / job.in.tile_rows * keys_values->heads, run_task, &job);
     return job.status;
 }

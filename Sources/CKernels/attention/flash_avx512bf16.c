@@ -1,4 +1,4 @@
-/* Attention over many rows in BF16 with AVX512's products of BF16. flash.h says how everything lies. */
+/* Attention of many rows in BF16, with the BF16 products of AVX-512. flash.h describes the layouts. */
 #if defined(__x86_64__)
 #include "flash.h"
 #include <immintrin.h>
@@ -35,7 +35,8 @@ LK_INLINE void transpose(__m512i v[LANES]) {
     }
 }
 
-static void pack_rows(uint32_t *to, size_t apart, size_t upper, const float *const *rows, size_t dim, float factor) {
+static void pack_rows(uint32_t *to, size_t pair_stride, size_t half_stride, const float *const *rows, size_t dim,
+                      float factor) {
     const __m512 by = _mm512_set1_ps(factor);
     for (size_t i = 0; i < dim; i += 2 * LANES) {
         const __mmask16 here = first_lanes(dim - i), after = dim - i > LANES ? first_lanes(dim - i - LANES) : 0;
@@ -51,8 +52,8 @@ static void pack_rows(uint32_t *to, size_t apart, size_t upper, const float *con
         LK_UNROLL for (size_t p = 0; p < LANES; p++) {
             if (p >= pairs) break;
             _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(v[p]));
-            _mm256_storeu_si256((__m256i *)(void *)(to + upper), _mm512_extracti64x4_epi64(v[p], 1));
-            to += apart;
+            _mm256_storeu_si256((__m256i *)(void *)(to + half_stride), _mm512_extracti64x4_epi64(v[p], 1));
+            to += pair_stride;
         }
     }
 }
@@ -64,7 +65,7 @@ LK_INLINE __m512i zip_bf16(__m512 a, __m512 b) {
     return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
 }
 
-static void pack_values(uint32_t *block, const float *src, size_t stride, size_t count, size_t dim) {
+static void pack_values(uint32_t *packed, const float *src, size_t stride, size_t count, size_t dim) {
     size_t pairs = (count + GROUP - 1) / GROUP * (GROUP / 2);
     for (size_t j = 0; j < pairs; j++) {
         for (size_t i = 0; i < dim; i += LANES) {
@@ -72,7 +73,7 @@ static void pack_values(uint32_t *block, const float *src, size_t stride, size_t
             __m512 a = _mm512_maskz_loadu_ps(2 * j < count ? here : none, src + 2 * j * stride + i);
             __m512 b = _mm512_maskz_loadu_ps(2 * j + 1 < count ? here : none, src + (2 * j + 1) * stride + i);
             __m512i both = zip_bf16(a, b);
-            uint32_t *to = block + (i / GROUP * pairs + j) * GROUP;
+            uint32_t *to = packed + (i / GROUP * pairs + j) * GROUP;
             _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(both));
             if (i + GROUP < dim)
                 _mm256_storeu_si256((__m256i *)(void *)(to + pairs * GROUP), _mm512_extracti64x4_epi64(both, 1));
@@ -82,15 +83,15 @@ static void pack_values(uint32_t *block, const float *src, size_t stride, size_t
 
 /* ------------------------------------------------------------------------------------------------------ products */
 
-/* 8 keys against N vectors of queries. `top` becomes the largest of it and the scores; where `masked`, keys after a
- * query's last do not count. N and masked are constants wherever this is inlined. */
-LK_INLINE void score_tile(const int N, const int masked, const lk_flash_block *b, const uint32_t *keys, int32_t key,
+/* Scores of 8 keys with N vectors of queries. `top` becomes the largest of itself and the scores. If `masked`, keys after a
+ * query's last get a score of -infinity. Callers pass constants for N and masked. */
+LK_INLINE void score_tile(const int N, const int masked, const lk_flash_tile *t, const uint32_t *keys, int32_t key,
                           float *scores, __m512 *top) {
     __m512 acc[GROUP][LK_FLASH_VECTORS];
     LK_UNROLL for (int i = 0; i < GROUP; i++)
         LK_UNROLL for (int n = 0; n < N; n++) acc[i][n] = _mm512_setzero_ps();
-    const uint32_t *q = b->q;
-    for (size_t p = 0; p < b->pairs; p++, keys += GROUP, q += N * LANES) {
+    const uint32_t *q = t->q;
+    for (size_t p = 0; p < t->pairs; p++, keys += GROUP, q += N * LANES) {
         __m512i v[LK_FLASH_VECTORS];
         LK_UNROLL for (int n = 0; n < N; n++) v[n] = _mm512_loadu_si512(q + n * LANES);
         LK_UNROLL for (int i = 0; i < GROUP; i++) {
@@ -104,7 +105,7 @@ LK_INLINE void score_tile(const int N, const int masked, const lk_flash_block *b
     LK_UNROLL for (int i = 0; i < GROUP; i++)
         LK_UNROLL for (int n = 0; n < N; n++) {
             if (masked) {
-                __m512i last = _mm512_loadu_si512(b->last + n * LANES);
+                __m512i last = _mm512_loadu_si512(t->last + n * LANES);
                 __mmask16 hidden = _mm512_cmplt_epi32_mask(last, _mm512_set1_epi32(key + i));
                 acc[i][n] = _mm512_mask_mov_ps(acc[i][n], hidden, _mm512_set1_ps(-INFINITY));
             }
@@ -150,12 +151,12 @@ LK_INLINE __m512 power_of_2(__m512 x) {
     return _mm512_scalef_ps(p, x);
 }
 
-/* Scores of `count` keys become weights, for the vector of queries whose largest is `top` now; what earlier sums are to
- * be multiplied by is returned. */
+/* Turns the scores of `count` keys into weights relative to `top`, the largest score of each query so far. Returns the
+ * factors that earlier sums must be multiplied by. */
 LK_INLINE __m512 weigh(const int N, float *scores, size_t count, __m512 top, float *row_max, float *row_sum) {
     __m512 old = _mm512_loadu_ps(row_max);
     _mm512_storeu_ps(row_max, top);
-    /* Nothing seen yet: every weight is 2^-infinity then. */
+    /* A query that has seen no key yet: every weight is 2^-infinity. */
     __mmask16 none = _mm512_cmp_ps_mask(top, _mm512_set1_ps(-INFINITY), _CMP_EQ_OQ);
     top = _mm512_mask_mov_ps(top, none, _mm512_setzero_ps());
     __m512 keep = power_of_2(_mm512_sub_ps(old, top)), even = _mm512_setzero_ps(), odd = even;
@@ -171,51 +172,51 @@ LK_INLINE __m512 weigh(const int N, float *scores, size_t count, __m512 top, flo
     return keep;
 }
 
-/* ----------------------------------------------------------------------------------------------- blocks and rows */
+/* ------------------------------------------------------------------------------------------------ tiles and rows */
 
-LK_INLINE void add_keys_as(const int N, const lk_flash_block *b, const uint32_t *keys, const uint32_t *values,
+LK_INLINE void add_keys_as(const int N, const lk_flash_tile *t, const uint32_t *keys, const uint32_t *values,
                            size_t first_key, size_t count, size_t packed, float *scores) {
     const size_t padded = (count + GROUP - 1) / GROUP * GROUP;
     const size_t strip = (packed + GROUP - 1) / GROUP * (GROUP / 2) * GROUP;
     __m512 top[LK_FLASH_VECTORS], keep[LK_FLASH_VECTORS];
-    __m512i last = _mm512_loadu_si512(b->last);
+    __m512i last = _mm512_loadu_si512(t->last);
     LK_UNROLL for (int n = 0; n < N; n++) {
-        top[n] = _mm512_loadu_ps(b->row_max + n * LANES);
-        last = _mm512_min_epi32(last, _mm512_loadu_si512(b->last + n * LANES));
+        top[n] = _mm512_loadu_ps(t->row_max + n * LANES);
+        last = _mm512_min_epi32(last, _mm512_loadu_si512(t->last + n * LANES));
     }
     const size_t seen_by_all = (size_t)_mm512_reduce_min_epi32(last) + 1;
     for (size_t i = 0; i < padded; i += GROUP) {
-        const uint32_t *group = keys + i * b->pairs;
+        const uint32_t *group = keys + i * t->pairs;
         float *to = scores + i * N * LANES;
         int32_t key = (int32_t)(first_key + i);
-        if (first_key + i + GROUP > seen_by_all) score_tile(N, 1, b, group, key, to, top);
-        else score_tile(N, 0, b, group, key, to, top);
+        if (first_key + i + GROUP > seen_by_all) score_tile(N, 1, t, group, key, to, top);
+        else score_tile(N, 0, t, group, key, to, top);
     }
     LK_UNROLL for (int n = 0; n < N; n++)
-        keep[n] = weigh(N, scores + n * LANES, padded, top[n], b->row_max + n * LANES, b->row_sum + n * LANES);
-    for (size_t g = 0; g < b->groups; g++)
-        mix_tile(N, b->sums + g * GROUP * N * LANES, keep, (const uint32_t *)(const void *)scores,
+        keep[n] = weigh(N, scores + n * LANES, padded, top[n], t->row_max + n * LANES, t->row_sum + n * LANES);
+    for (size_t g = 0; g < t->groups; g++)
+        mix_tile(N, t->sums + g * GROUP * N * LANES, keep, (const uint32_t *)(const void *)scores,
                  values + g * strip, padded / 2);
 }
 
-static void add_keys(const lk_flash_block *block, const uint32_t *keys, const uint32_t *values, size_t first_key,
+static void add_keys(const lk_flash_tile *tile, const uint32_t *keys, const uint32_t *values, size_t first_key,
                      size_t count, size_t packed, float *scores) {
-    switch (block->vectors) {
-    case 1: add_keys_as(1, block, keys, values, first_key, count, packed, scores); break;
-    case 2: add_keys_as(2, block, keys, values, first_key, count, packed, scores); break;
-    default: add_keys_as(3, block, keys, values, first_key, count, packed, scores); break;
+    switch (tile->vectors) {
+    case 1: add_keys_as(1, tile, keys, values, first_key, count, packed, scores); break;
+    case 2: add_keys_as(2, tile, keys, values, first_key, count, packed, scores); break;
+    default: add_keys_as(3, tile, keys, values, first_key, count, packed, scores); break;
     }
 }
 
-static void take_rows(const lk_flash_block *block, size_t vector, float *const *rows, size_t dim) {
-    const float *sums = block->sums + vector * LANES;
-    const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1), _mm512_loadu_ps(block->row_sum + vector * LANES));
+static void store_rows(const lk_flash_tile *tile, size_t vector, float *const *rows, size_t dim) {
+    const float *sums = tile->sums + vector * LANES;
+    const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1), _mm512_loadu_ps(tile->row_sum + vector * LANES));
     for (size_t d = 0; d < dim; d += LANES) {
         const __mmask16 here = first_lanes(dim - d);
         __m512i v[LANES];
         LK_UNROLL for (size_t i = 0; i < LANES; i++) {
             const size_t row = d + i < dim ? d + i : d;
-            v[i] = (__m512i)_mm512_mul_ps(_mm512_loadu_ps(sums + row * block->vectors * LANES), inverse);
+            v[i] = (__m512i)_mm512_mul_ps(_mm512_loadu_ps(sums + row * tile->vectors * LANES), inverse);
         }
         transpose(v);
         LK_UNROLL for (int r = 0; r < LANES; r++)
@@ -223,6 +224,6 @@ static void take_rows(const lk_flash_block *block, size_t vector, float *const *
     }
 }
 
-const lk_flash_table lk_flash_avx512bf16 = {pack_rows, pack_values, add_keys, take_rows};
+const lk_flash_table lk_flash_avx512bf16 = {pack_rows, pack_values, add_keys, store_rows};
 #pragma clang attribute pop
 #endif

@@ -188,7 +188,7 @@ static void scale_columns(float *y, size_t ldy, size_t rows, size_t columns, con
     }
 }
 
-static void widen_codes(float *dst, const int8_t *codes, float factor, size_t count) {
+static void dequantize_codes(float *dst, const int8_t *codes, float factor, size_t count) {
     size_t i = 0;
     for (; i + LK_WIDTH <= count; i += LK_WIDTH) vf_store(dst + i, vf_from_s8(codes + i) * vf_set(factor));
     for (; i < count; i++) dst[i] = (float)codes[i] * factor;
@@ -218,7 +218,7 @@ LK_INLINE vh vh_f16(vf x) {
 }
 #endif
 
-static void narrow(void *dst, const float *src, lk_kv_type type, size_t count) {
+static void round_to_half(void *dst, const float *src, lk_kv_type type, size_t count) {
     for (size_t i = 0; i < count; i += LK_WIDTH) {
         const size_t part = count - i < LK_WIDTH ? count - i : LK_WIDTH;
         vf v = vf_load_part(src + i, part);
@@ -227,7 +227,7 @@ static void narrow(void *dst, const float *src, lk_kv_type type, size_t count) {
     }
 }
 
-static float quantize(int8_t *codes, const float *src, size_t count) {
+static float quantize_codes(int8_t *codes, const float *src, size_t count) {
     /* Magnitudes compare as whole numbers do, and NaN is above infinity then. */
     vi top = {0};
     for (size_t i = 0; i < count; i += LK_WIDTH) {
@@ -249,8 +249,8 @@ static float quantize(int8_t *codes, const float *src, size_t count) {
         vf v = vf_load_part(src + i, part) / vf_set(factor);
         /* A factor that is a subnormal number is inexact, so that the quotient may be beyond 127. */
         vf code = vf_min(vf_set(127), vf_max(vf_set(-127), v)) + vf_set(12582912.0f);
-        vsb narrow_code = __builtin_convertvector((vi)code - (vi)vf_set(12582912.0f), vsb);
-        memcpy(codes + i, &narrow_code, part);
+        vsb signed_code = __builtin_convertvector((vi)code - (vi)vf_set(12582912.0f), vsb);
+        memcpy(codes + i, &signed_code, part);
     }
     return factor;
 }

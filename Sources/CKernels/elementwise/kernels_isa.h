@@ -91,8 +91,9 @@ static float sum_of_squares(const float *x, size_t count, float centre) {
     return total;
 }
 
-static void rms_norm(float *y, const float *x, const float *weight, size_t rows, size_t columns, float epsilon) {
-    for (size_t r = 0; r < rows; r++, x += columns, y += columns) {
+static void rms_norm(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, size_t rows, size_t columns,
+                     float epsilon) {
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         float inverse = 1.0f / sqrtf(sum_of_squares(x, columns, 0) / (float)columns + epsilon);
         size_t i = 0;
         for (; i + LK_WIDTH <= columns; i += LK_WIDTH)
@@ -101,9 +102,9 @@ static void rms_norm(float *y, const float *x, const float *weight, size_t rows,
     }
 }
 
-static void layer_norm(float *y, const float *x, const float *weight, const float *bias, size_t rows, size_t columns,
-                       float epsilon) {
-    for (size_t r = 0; r < rows; r++, x += columns, y += columns) {
+static void layer_norm(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, const float *bias,
+                       size_t rows, size_t columns, float epsilon) {
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         float mean = sum(x, columns) / (float)columns;
         float inverse = 1.0f / sqrtf(sum_of_squares(x, columns, mean) / (float)columns + epsilon);
         size_t i = 0;
@@ -114,22 +115,23 @@ static void layer_norm(float *y, const float *x, const float *weight, const floa
     }
 }
 
-static void rope(float *x, size_t row_stride, const float *cos, const float *sin, size_t rows, size_t heads,
-                 size_t dim) {
-    size_t half = dim / 2;
+static void rope(float *y, size_t ldy, const float *x, size_t ldx, const float *cos, const float *sin, size_t rows,
+                 size_t heads, size_t dim) {
+    const size_t half = dim / 2;
     for (size_t r = 0; r < rows; r++, cos += half, sin += half) {
         for (size_t h = 0; h < heads; h++) {
-            float *a = x + r * row_stride + h * dim, *b = a + half;
+            const float *a = x + r * ldx + h * dim, *b = a + half;
+            float *to_a = y + r * ldy + h * dim, *to_b = to_a + half;
             size_t i = 0;
             for (; i + LK_WIDTH <= half; i += LK_WIDTH) {
                 vf p = vf_load(a + i), q = vf_load(b + i), c = vf_load(cos + i), s = vf_load(sin + i);
-                vf_store(a + i, p * c - q * s);
-                vf_store(b + i, q * c + p * s);
+                vf_store(to_a + i, p * c - q * s);
+                vf_store(to_b + i, q * c + p * s);
             }
             for (; i < half; i++) {
                 float p = a[i], q = b[i];
-                a[i] = p * cos[i] - q * sin[i];
-                b[i] = q * cos[i] + p * sin[i];
+                to_a[i] = p * cos[i] - q * sin[i];
+                to_b[i] = q * cos[i] + p * sin[i];
             }
         }
     }
@@ -185,7 +187,7 @@ static void softmax_columns(float *sums, const float *s, size_t lds, size_t rows
     }
 }
 
-LK_INLINE void widen_as(float *dst, const void *src, lk_type type, size_t count) {
+LK_INLINE void dequantize_as(float *dst, const void *src, lk_type type, size_t count) {
     size_t i = 0, size = type == LK_F32 ? 4 : 2;
     for (; i + LK_WIDTH <= count; i += LK_WIDTH) vf_store(dst + i, vf_load_as(src, type, i));
     if (i < count) {
@@ -196,21 +198,21 @@ LK_INLINE void widen_as(float *dst, const void *src, lk_type type, size_t count)
     }
 }
 
-static void widen(float *dst, const void *src, lk_type type, size_t count) {
-    if (type == LK_BF16) widen_as(dst, src, LK_BF16, count);
-    else if (type == LK_F16) widen_as(dst, src, LK_F16, count);
+static void dequantize(float *dst, const void *src, lk_type type, size_t count) {
+    if (type == LK_BF16) dequantize_as(dst, src, LK_BF16, count);
+    else if (type == LK_F16) dequantize_as(dst, src, LK_F16, count);
     else memcpy(dst, src, count * sizeof(float));
 }
 
 const lk_table LK_TABLE = {
-    .widen = widen,
+    .dequantize = dequantize,
     .dot_rows = dot_rows,
     .dot_keys = dot_keys,
     .mix_rows = mix_rows,
     .scale_columns = scale_columns,
-    .widen_codes = widen_codes,
-    .narrow = narrow,
-    .quantize = quantize,
+    .dequantize_codes = dequantize_codes,
+    .round_to_half = round_to_half,
+    .quantize_codes = quantize_codes,
     .softmax_tile = softmax_tile,
     .softmax_columns = softmax_columns,
     .rms_norm = rms_norm,

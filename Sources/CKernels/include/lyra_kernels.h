@@ -67,7 +67,7 @@ typedef enum lk_type {
 } lk_type;
 
 /* dst[i] = src[i], widened to float; of a block type `count` is a multiple of the block's elements. */
-void lk_widen(float *dst, const void *src, lk_type type, size_t count);
+void lk_dequantize(float *dst, const void *src, lk_type type, size_t count);
 
 /* What becomes of a product and its bias: y = it, y += it, y = lk_gelu of it, y = lk_quick_gelu of it. */
 typedef enum lk_epilogue { LK_STORE = 0, LK_ACCUMULATE = 1, LK_GELU = 2, LK_QUICK_GELU = 3 } lk_epilogue;
@@ -78,79 +78,31 @@ int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t
 
 #include "lyra_packed.h"
 
-/* -------------------------------------------------------------------------------------------------------- attention */
+#include "lyra_attention.h"
 
-/* How keys and values are stored. LK_KV_Q8: signed bytes, and one float for each row and head that multiplies them. */
-typedef enum lk_kv_type { LK_KV_F32 = 0, LK_KV_F16 = 1, LK_KV_BF16 = 2, LK_KV_Q8 = 3 } lk_kv_type;
-
-/* Softmax attention with grouped key/value heads, tiled: no more than one tile of scores is held per thread.
- * Keys and values lie in pages of `page_rows` rows: row r, head h of the keys begins at element
- * (r % page_rows) * kv_row_stride + h * kv_head_stride of k_pages[r / page_rows]; its scale, for LK_KV_Q8, is element
- * h * page_rows + r % page_rows of k_scales[r / page_rows], whatever the strides. Other types have no scales: null. */
-typedef struct lk_attention_shape {
-    size_t rows;          /* queries */
-    size_t kv_rows;       /* keys and values */
-    size_t heads, kv_heads, dim;
-    size_t q_row_stride;  /* of q, whose head h starts at h * dim */
-    size_t out_row_stride;
-    size_t kv_row_stride, kv_head_stride;
-    size_t page_rows;
-    int causal;           /* query r sees keys 0 … kv_rows - rows + r; otherwise all */
-    float scale;          /* of the scores */
-    lk_kv_type kv_type;   /* of the first narrow_pages pages; those after them are LK_KV_F32 */
-    size_t narrow_pages;
-    int fast;             /* more than LK_FEW_ROWS queries: queries, keys, values and weights are rounded to BF16, where
-                             the processor multiplies that; otherwise all is computed in floats */
-} lk_attention_shape;
-
-int lk_attention(float *out, const float *q, const void *const *k_pages, const void *const *v_pages,
-                 const float *const *k_scales, const float *const *v_scales, const lk_attention_shape *shape);
-
-/* out[j] = the mean over all queries and heads of the weight that softmax over all keys gives key j: how much it is
- * looked at. Nobody is kept from seeing anybody: shape->causal and out_row_stride play no part. The same bits with any
- * number of threads. */
-int lk_attention_columns(float *out, const float *q, const void *const *k_pages, const float *const *k_scales,
-                         const lk_attention_shape *shape);
-
-/* A page of a cache: the rows of each head lie together, as one thread reads them. Element d of row r of head h is
- * data[(h * page_rows + r) * dim + d], its scale scales[h * page_rows + r]. */
-typedef struct lk_kv_page {
-    void *data;
-    float *scales; /* LK_KV_Q8; null for the other types */
-    lk_kv_type type;
-    size_t page_rows, kv_heads, dim;
-} lk_kv_page;
-
-/* `rows` rows of kv_heads heads of dim floats become rows first_row … of a page. Rows lie row_stride floats apart, and
- * the heads of one head_stride. Halves are rounded to the nearest, to even between two; infinities and NaN stay.
- * LK_KV_Q8: a head's scale is its largest magnitude / 127, its codes are the nearest whole numbers; a head with an
- * infinity or NaN becomes NaN, all of it. */
-void lk_kv_store(const lk_kv_page *page, size_t first_row, const float *src, size_t row_stride, size_t head_stride,
-                 size_t rows);
-
-/* ------------------------------------------------------------------------------------------------- row by row, fused */
+/* ----------------------------------------------------------------------------------------------------- elementwise */
 
 /* y = x / rms(x) * weight; x, y: [rows, columns]. */
-void lk_rms_norm(float *y, const float *x, const float *weight, size_t rows, size_t columns, float epsilon);
-/* y = (x - mean) / sqrt(var + epsilon) * weight + bias. */
-void lk_layer_norm(float *y, const float *x, const float *weight, const float *bias, size_t rows, size_t columns,
-                   float epsilon);
-/* y[r, i] = silu(gate_up[r, i]) * gate_up[r, columns + i]; y: [rows, columns], gate_up: [rows, 2 columns]. */
-void lk_silu_mul(float *y, const float *gate_up, size_t rows, size_t columns);
-/* In place, exact (erf) GELU. */
-void lk_gelu(float *x, size_t count);
-/* In place, x · σ(1.702 x). */
-void lk_quick_gelu(float *x, size_t count);
+void lk_rms_norm(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, size_t rows, size_t columns,
+                 float epsilon);
+/* y = (x - mean) / sqrt(variance + epsilon) * weight + bias; x, y: [rows, columns]. */
+void lk_layer_norm(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, const float *bias, size_t rows,
+                   size_t columns, float epsilon);
+/* y = silu(gate) * up; all [rows, columns]. */
+void lk_silu_mul(float *y, size_t ldy, const float *gate, size_t ld_gate, const float *up, size_t ld_up, size_t rows,
+                 size_t columns);
+/* Rotary positions: each head's halves (a, b) become (a cos - b sin, b cos + a sin). x, y: [rows, heads, dim], heads side
+ * by side; cos, sin: [rows, dim / 2]. y may be x. */
+void lk_rope(float *y, size_t ldy, const float *x, size_t ldx, const float *cos, const float *sin, size_t rows,
+             size_t heads, size_t dim);
 /* In place: slope * x where x is not above 0. A slope of 0 gives ReLU. */
 void lk_leaky_relu(float *x, size_t count, float slope);
+/* In place. */
 void lk_tanh(float *x, size_t count);
 /* y += x. */
 void lk_add(float *y, const float *x, size_t count);
 /* y *= factor. */
 void lk_scale(float *y, size_t count, float factor);
-/* In place: each head's halves (a, b) become (a cos - b sin, b cos + a sin). x: [rows, heads, dim] with `row_stride`
- * between rows, cos and sin: [rows, dim / 2]. */
-void lk_rope(float *x, size_t row_stride, const float *cos, const float *sin, size_t rows, size_t heads, size_t dim);
 /* The index of the largest value, the first of equals; NaN counts as the smallest. */
 size_t lk_argmax(const float *x, size_t count);
 

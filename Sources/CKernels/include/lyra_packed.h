@@ -19,7 +19,7 @@ int lk_can_pack(lk_type type, size_t k);
 size_t lk_packed_bytes(lk_type type, size_t n, size_t k);
 /* Packs w, as a file stores it, with the pool's threads. `packed` is aligned to 64 bytes; w may lie anywhere. */
 void lk_pack(void *packed, const void *w, lk_type type, size_t n, size_t k);
-/* dst[k] = row `row` of the weights, as lk_widen would have made it of the unpacked ones. */
+/* dst[k] = row `row` of the weights, as lk_dequantize would have made it of the unpacked ones. */
 void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_t row);
 
 /* y[m, n] = x[m, k] · wᵀ + bias[n] with rows first … first + n of packed weights w[…, k]; `bias` may be null; what becomes

@@ -70,7 +70,7 @@ static void many_rows(void *context, size_t index) {
             continue;
         }
         for (size_t c = 0; c < columns; c++)
-            lk_kernels()->widen(wide + c * depth, w + c * j->k * size, j->type, depth);
+            lk_kernels()->dequantize(wide + c * depth, w + c * j->k * size, j->type, depth);
         if (!gemm(j, first, columns, k0, depth, wide, depth)) return;
     }
     finish(j, first, columns);

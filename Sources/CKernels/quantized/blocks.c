@@ -112,7 +112,7 @@ void lk_q6_k_set_values(lk_q6_k *block, const uint8_t q[LK_SUPER]) {
 
 /* -------------------------------------------------------------------------------------------------------- to floats */
 
-static void widen_q4_k(float *dst, const lk_q4_k *block) {
+static void dequantize_q4_k(float *dst, const lk_q4_k *block) {
     uint8_t q[LK_SUPER], scale[8], minimum[8];
     lk_q4_k_values(block, q);
     lk_q4_k_parts(block->scales, scale, minimum);
@@ -122,7 +122,7 @@ static void widen_q4_k(float *dst, const lk_q4_k *block) {
     }
 }
 
-static void widen_q6_k(float *dst, const lk_q6_k *block) {
+static void dequantize_q6_k(float *dst, const lk_q6_k *block) {
     uint8_t q[LK_SUPER];
     lk_q6_k_values(block, q);
     for (int p = 0; p < 16; p++) {
@@ -132,7 +132,7 @@ static void widen_q6_k(float *dst, const lk_q6_k *block) {
 }
 
 /* Blocks lie at any byte in a file: each is copied out first. */
-void lk_widen_block(float *dst, const void *src, lk_type type) {
+void lk_dequantize_block(float *dst, const void *src, lk_type type) {
     if (type == LK_Q8_0) {
         lk_q8_0 block;
         memcpy(&block, src, sizeof block);
@@ -149,22 +149,22 @@ void lk_widen_block(float *dst, const void *src, lk_type type) {
     } else if (type == LK_Q4_K) {
         lk_q4_k block;
         memcpy(&block, src, sizeof block);
-        widen_q4_k(dst, &block);
+        dequantize_q4_k(dst, &block);
     } else {
         lk_q6_k block;
         memcpy(&block, src, sizeof block);
-        widen_q6_k(dst, &block);
+        dequantize_q6_k(dst, &block);
     }
 }
 
-void lk_widen(float *dst, const void *src, lk_type type, size_t count) {
+void lk_dequantize(float *dst, const void *src, lk_type type, size_t count) {
     size_t elements = lk_block_elements(type), bytes = lk_block_bytes(type);
     if (elements == 1) {
-        lk_kernels()->widen(dst, src, type, count);
+        lk_kernels()->dequantize(dst, src, type, count);
         return;
     }
     for (size_t b = 0; b < count / elements; b++)
-        lk_widen_block(dst + b * elements, (const char *)src + b * bytes, type);
+        lk_dequantize_block(dst + b * elements, (const char *)src + b * bytes, type);
 }
 
 /* ------------------------------------------------------------------------------------------------------ from floats */
@@ -232,7 +232,7 @@ static void quantize_task(void *context, size_t index) {
     size_t first = index * PIECE, last = first + smaller(PIECE, j->count - first);
     if (j->type == LK_F16 || j->type == LK_BF16) {
         lk_kv_type half = j->type == LK_F16 ? LK_KV_F16 : LK_KV_BF16;
-        lk_kernels()->narrow(j->dst + bytes * first, j->src + first, half, last - first);
+        lk_kernels()->round_to_half(j->dst + bytes * first, j->src + first, half, last - first);
         return;
     }
     for (size_t i = first; i < last; i += elements)

@@ -51,6 +51,6 @@ void lk_quantize_q4_k(lk_q4_k *block, const float *x);
 void lk_quantize_q6_k(lk_q6_k *block, const float *x);
 
 /* One block of a block type to floats. */
-void lk_widen_block(float *dst, const void *block, lk_type type);
+void lk_dequantize_block(float *dst, const void *block, lk_type type);
 
 #endif

@@ -199,12 +199,12 @@ void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_
     row %= LK_PANEL;
     for (size_t i = 0; i < k; i += depth, unit += unit_bytes) {
         switch (type) {
-        case LK_BF16: lk_widen(dst + i, unit + 4 * row, type, k - i < 2 ? 1 : 2); continue;
+        case LK_BF16: lk_dequantize(dst + i, unit + 4 * row, type, k - i < 2 ? 1 : 2); continue;
         case LK_Q8_0: get_q8_0(&block, unit, row); break;
         case LK_Q4_0: get_q4_0(&block, unit, row); break;
         case LK_Q4_K: get_q4_k(&block, unit, row); break;
         default: get_q6_k(&block, unit, row); break;
         }
-        lk_widen_block(dst + i, &block, type);
+        lk_dequantize_block(dst + i, &block, type);
     }
 }

@@ -71,8 +71,11 @@ struct DecoderLayer: Sendable {
         try cache.append(keys: k, values: v)
         let attended = try cache.attention(q, heads: shape.heads, precision: precision)
         let h = try output(attended, adapter: adapter, addedTo: x)
-        let gatedUp = try [gate, up].sideBySide(postAttentionNorm(h), adapter: adapter).siluGated()
-        return (try down(gatedUp, adapter: adapter, addedTo: consume h), q)
+
+        let gateUp = try [gate, up].sideBySide(postAttentionNorm(h), adapter: adapter)
+            .split(columns: [shape.inner, shape.inner])
+        let inner = try Tensor.siluProduct(gate: gateUp[0], up: gateUp[1])
+        return (try down(inner, adapter: adapter, addedTo: consume h), q)
     }
 
     /// The matrices that an adapter can update, by their names in a checkpoint.

@@ -218,10 +218,10 @@ public final class KeyValueCache {
     }
 
     /// A page as the kernels write it.
-    private func layout(_ storage: FloatStorage, _ type: KeyValueType) -> lk_kv_page {
-        lk_kv_page(
+    private func layout(_ storage: FloatStorage, _ type: KeyValueType) -> lk_kv_mutable_page {
+        lk_kv_mutable_page(
             data: storage.base, scales: scales(storage, type), type: type.kernelType, page_rows: Self.pageRows,
-            kv_heads: kvHeads, dim: headDim)
+            heads: kvHeads, dim: headDim)
     }
 }
 
@@ -242,12 +242,16 @@ extension KeyValueCache {
         guard queries.rows <= rows, queries.columns == heads * headDim else {
             throw LyraError(.argument, "queries \(queries.shape) cannot be the newest of \(rows) cached rows")
         }
+        let options = lk_attention_options(scale: scale, causal: 1, fast: precision.kernelFlag)
         return try Tensor([queries.rows, queries.columns]) { out in
             try queries.withMatrix { values, stride in
                 try runAttention(
-                    out, values, keys: keyPages.map(data), values: valuePages.map(data), keyScales: factors(keyPages),
-                    valueScales: factors(valuePages),
-                    shape(rows: queries.rows, heads: heads, stride: stride, causal: true, precision: precision))
+                    lk_attention_output(
+                        data: out, row_stride: queries.columns, head_stride: headDim, log_sum_exp: nil),
+                    lk_queries(
+                        data: values, rows: queries.rows, heads: heads, dim: headDim, row_stride: stride,
+                        head_stride: headDim),
+                    keys: kernelPages(keyPages), values: kernelPages(valuePages), kernelLayout, options)
             }
         }
     }
@@ -262,12 +266,18 @@ extension KeyValueCache {
         guard queries.rows > 0, queries.columns == heads * headDim else {
             throw LyraError(.argument, "queries \(queries.shape) are not rows of \(heads) heads of \(headDim)")
         }
-        let (keys, scales) = (keyPages.map(data), factors(keyPages))
+        let keys = kernelPages(keyPages)
         return try Tensor([rows]) { out in
             guard rows > 0 else { return }
             let status = queries.withMatrix { values, stride in
-                let shape = shape(rows: queries.rows, heads: heads, stride: stride, causal: false, precision: .exact)
-                return withUnsafePointer(to: shape) { lk_attention_columns(out, values, keys, scales, $0) }
+                keys.withUnsafeBufferPointer { keys in
+                    var kernelQueries = lk_queries(
+                        data: values, rows: queries.rows, heads: heads, dim: headDim, row_stride: stride,
+                        head_stride: headDim)
+                    var keysValues = kernelLayout
+                    keysValues.keys = keys.baseAddress
+                    return lk_mean_attention_weights(out, &kernelQueries, &keysValues, scale)
+                }
             }
             try checkKernel(status, "the scores of \(rows) tokens by \(queries.rows)")
         }
@@ -279,19 +289,19 @@ extension KeyValueCache {
         }
     }
 
-    private func shape(
-        rows count: Int, heads: Int, stride: Int, causal: Bool, precision: Precision
-    ) -> lk_attention_shape {
-        lk_attention_shape(
-            rows: count, kv_rows: rows, heads: heads, kv_heads: kvHeads, dim: headDim, q_row_stride: stride,
-            out_row_stride: heads * headDim, kv_row_stride: headDim, kv_head_stride: Self.pageRows * headDim,
-            page_rows: Self.pageRows, causal: causal ? 1 : 0, scale: 1 / Float(headDim).squareRoot(),
-            kv_type: type.kernelType, narrow_pages: narrowPages, fast: precision.kernelFlag)
+    private var scale: Float { 1 / Float(headDim).squareRoot() }
+
+    /// The cached rows as the kernels read them, without the pages.
+    private var kernelLayout: lk_keys_values {
+        lk_keys_values(
+            keys: nil, values: nil, rows: rows, heads: kvHeads, page_rows: Self.pageRows, row_stride: headDim,
+            head_stride: Self.pageRows * headDim)
     }
 
-    private func data(_ page: FloatStorage) -> UnsafeRawPointer? { UnsafeRawPointer(page.base) }
-    private func factors(_ pages: [FloatStorage]) -> [UnsafePointer<Float>?] {
-        pages.enumerated().map { page, storage in scales(storage, page).map { UnsafePointer($0) } }
+    private func kernelPages(_ storages: [FloatStorage]) -> [lk_kv_page] {
+        storages.enumerated().map { page, storage in
+            lk_kv_page(data: storage.base, scales: scales(storage, page), type: pageType(page).kernelType)
+        }
     }
 }
 

@@ -2,12 +2,19 @@ import CKernels
 import LyraBase
 
 extension Tensor {
-    /// silu(gate) · up, where gate and up are the two halves of every row (SwiGLU, arXiv 2002.05202).
-    /// [rows, 2 n] → [rows, n]
-    public func siluGated() throws -> Tensor {
-        let half = columns / 2
-        let gateUp = try contiguous()
-        return try Tensor([rows, half]) { y in gateUp.withMatrix { gateUp, _ in lk_silu_mul(y, gateUp, rows, half) } }
+    /// silu(gate) · up (SwiGLU, arXiv 2002.05202). [rows, columns]
+    ///
+    /// - Throws: `LyraError.format` if the shapes differ.
+    public static func siluProduct(gate: Tensor, up: Tensor) throws -> Tensor {
+        guard gate.shape == up.shape else {
+            throw LyraError(.format, "a gate \(gate.shape) does not fit \(up.shape)")
+        }
+        let (rows, columns) = (gate.rows, gate.columns)
+        return try Tensor(gate.shape) { y in
+            gate.withMatrix { gate, gateStride in
+                up.withMatrix { lk_silu_mul(y, columns, gate, gateStride, $0, $1, rows, columns) }
+            }
+        }
     }
 
     /// max(self, slope · self): leaky ReLU; a slope of 0 gives ReLU.

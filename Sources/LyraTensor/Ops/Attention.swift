@@ -6,20 +6,42 @@ import LyraBase
 /// - Parameters:
 ///   - queries: [rows, heads · headDim]
 ///   - keys: [any, kvHeads · headDim]
-///   - values: as many rows as keys have, as many columns
+///   - values: as many rows and columns as keys have
 ///   - heads: query heads
 ///   - precision: `fast` may round all to BF16
 /// - Returns: [rows, heads · headDim]
-/// - Throws: `LyraError.format` if the shapes do not fit, `.memory` if there is no room, `.state` if the work was interrupted.
+/// - Throws: `LyraError.format` if the shapes do not fit, `.memory` if there is no room, `.state` if the work was
+///   interrupted.
 public func attention(
     _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision = .exact
+) throws -> Tensor {
+    try attend(queries, keys: keys, values: values, heads: heads, precision: precision, logSumExp: nil)
+}
+
+/// The same, and for each query and head ln Σ exp(score) over all keys, which a gradient needs.
+///
+/// - Returns: the output [rows, heads · headDim], and the sums [rows, heads]
+public func attentionWithLogSumExp(
+    _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision = .exact
+) throws -> (output: Tensor, logSumExp: Tensor) {
+    var output: Tensor?
+    let sums = try Tensor([queries.rows, heads]) {
+        output = try attend(queries, keys: keys, values: values, heads: heads, precision: precision, logSumExp: $0)
+    }
+    return (try output ?? Tensor(zeros: queries.shape), sums)
+}
+
+private func attend(
+    _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision,
+    logSumExp: UnsafeMutablePointer<Float>?
 ) throws -> Tensor {
     let dim = heads > 0 ? queries.columns / heads : 0
     guard dim > 0, queries.columns == heads * dim, keys.rows > 0, keys.shape == values.shape, keys.columns % dim == 0,
         keys.columns > 0, heads % (keys.columns / dim) == 0
     else {
         throw LyraError(
-            .format, "queries \(queries.shape) of \(heads) heads do not fit keys \(keys.shape) and values \(values.shape)")
+            .format,
+            "queries \(queries.shape) of \(heads) heads do not fit keys \(keys.shape) and values \(values.shape)")
     }
     // The kernel reads keys and values with the same distance between rows.
     let together = keys.rowStride == values.rowStride
@@ -28,26 +50,43 @@ public func attention(
         try queries.withMatrix { q, qStride in
             try keys.withMatrix { k, kvStride in
                 try values.withMatrix { v, _ in
-                    let shape = lk_attention_shape(
-                        rows: queries.rows, kv_rows: keys.rows, heads: heads, kv_heads: keys.columns / dim, dim: dim,
-                        q_row_stride: qStride, out_row_stride: queries.columns, kv_row_stride: kvStride,
-                        kv_head_stride: dim, page_rows: keys.rows, causal: 0, scale: 1 / Float(dim).squareRoot(),
-                        kv_type: LK_KV_F32, narrow_pages: 0, fast: precision.kernelFlag)
-                    try runAttention(out, q, keys: [UnsafeRawPointer(k)], values: [UnsafeRawPointer(v)], shape)
+                    func page(_ data: UnsafePointer<Float>) -> lk_kv_page {
+                        lk_kv_page(data: data, scales: nil, type: LK_KV_F32)
+                    }
+                    try runAttention(
+                        lk_attention_output(
+                            data: out, row_stride: queries.columns, head_stride: dim, log_sum_exp: logSumExp),
+                        lk_queries(
+                            data: q, rows: queries.rows, heads: heads, dim: dim, row_stride: qStride, head_stride: dim),
+                        keys: [page(k)], values: [page(v)],
+                        lk_keys_values(
+                            keys: nil, values: nil, rows: keys.rows, heads: keys.columns / dim, page_rows: keys.rows,
+                            row_stride: kvStride, head_stride: dim),
+                        lk_attention_options(
+                            scale: 1 / Float(dim).squareRoot(), causal: 0, fast: precision.kernelFlag))
                 }
             }
         }
     }
 }
 
-/// Calls the kernel with one pointer for each page; scales are of no use to types that have none.
+/// Runs attention over pages.
+///
+/// - Parameter layout: of the keys and values, without the pages
 func runAttention(
-    _ out: UnsafeMutablePointer<Float>, _ queries: UnsafePointer<Float>, keys: [UnsafeRawPointer?],
-    values: [UnsafeRawPointer?], keyScales: [UnsafePointer<Float>?] = [], valueScales: [UnsafePointer<Float>?] = [],
-    _ shape: lk_attention_shape
+    _ output: lk_attention_output, _ queries: lk_queries, keys: [lk_kv_page], values: [lk_kv_page],
+    _ layout: lk_keys_values, _ options: lk_attention_options
 ) throws {
-    let status = withUnsafePointer(to: shape) {
-        lk_attention(out, queries, keys, values, keyScales, valueScales, $0)
+    let status = keys.withUnsafeBufferPointer { keys in
+        values.withUnsafeBufferPointer { values in
+            var keysValues = layout
+            (keysValues.keys, keysValues.values) = (keys.baseAddress, values.baseAddress)
+            return withUnsafePointer(to: output) { output in
+                withUnsafePointer(to: queries) { queries in
+                    withUnsafePointer(to: options) { lk_attention(output, queries, &keysValues, $0) }
+                }
+            }
+        }
     }
-    try checkKernel(status, "attention over \(shape.kv_rows) tokens")
+    try checkKernel(status, "attention over \(layout.rows) tokens")
 }

@@ -7,10 +7,9 @@ extension Tensor {
     /// - Parameter weight: [columns]
     public func rmsNormalized(weight: Tensor, epsilon: Float) throws -> Tensor {
         try checkColumns(weight.count, "an RMS norm")
-        let x = try contiguous()
         return try Tensor(shape) { y in
             try weight.withValues { weight in
-                x.withMatrix { x, _ in lk_rms_norm(y, x, weight, rows, columns, epsilon) }
+                withMatrix { x, stride in lk_rms_norm(y, columns, x, stride, weight, rows, columns, epsilon) }
             }
         }
     }
@@ -22,11 +21,12 @@ extension Tensor {
     public func layerNormalized(weight: Tensor, bias: Tensor, epsilon: Float) throws -> Tensor {
         try checkColumns(weight.count, "a layer norm")
         try checkColumns(bias.count, "a layer norm's bias")
-        let x = try contiguous()
         return try Tensor(shape) { y in
             try weight.withValues { weight in
                 try bias.withValues { bias in
-                    x.withMatrix { x, _ in lk_layer_norm(y, x, weight, bias, rows, columns, epsilon) }
+                    withMatrix { x, stride in
+                        lk_layer_norm(y, columns, x, stride, weight, bias, rows, columns, epsilon)
+                    }
                 }
             }
         }

@@ -48,7 +48,7 @@ extension StoredTensor {
         } else if type.isFloat8 {
             widenFloat8(elements, to: floats)
         } else if let kernel = type.kernelType {
-            if let base = bytes.baseAddress { lk_widen(floats, base, kernel, elements.count) }
+            if let base = bytes.baseAddress { lk_dequantize(floats, base, kernel, elements.count) }
         } else {
             throw LyraError(.unsupported, "\(source): tensor \(name) is \(typeName); a floating type was expected")
         }

@@ -131,7 +131,7 @@ public struct Weight: @unchecked Sendable {
         if let packedRow {
             lk_unpack_row(destination, base, type, inputs, packedRow + index)
         } else {
-            lk_widen(destination, base + index * inputs * lk_block_bytes(type), type, inputs)
+            lk_dequantize(destination, base + index * inputs * lk_block_bytes(type), type, inputs)
         }
         withExtendedLifetime(owner) {}
     }
@@ -178,7 +178,7 @@ extension StoredTensor {
         }
         return [Float](unsafeUninitializedCapacity: count) { buffer, written in
             if let destination = buffer.baseAddress, let bytes = bytes.baseAddress {
-                lk_widen(destination, bytes, kernel, count)
+                lk_dequantize(destination, bytes, kernel, count)
             }
             written = count
         }
