@@ -1,76 +1,190 @@
-/* Chooses the instruction set, once. */
+/* Chooses the kernels: what the processor has and LYRA_ISA allows is a set of capabilities, each family of kernels is a list of
+ * candidates, and the first candidate whose needs are in the set is used.
+ *
+ * To add kernels for an instruction set: write their table in a new file of the family's folder, add a capability here if
+ * there is none for it, and put the table into the family's list before those that it is faster than. */
 #include "attention/flash.h"
 #include "quantized/packed.h"
 #include "table.h"
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <strings.h>
 
-typedef struct isa_row {
-    const char *name;
-    const lk_table *table;
-    const lk_packed_table *packed;
-    const lk_flash_table *flash;
-} isa_row;
+/* ------------------------------------------------------------------------------------------------------ capabilities */
 
-static const isa_row rows[] = {
-    [LK_ISA_GENERIC] = {"generic", &lk_table_generic, &lk_packed_generic, NULL},
+enum {
+    HAS_AVX2 = 1 << 0,        /* with FMA and F16C */
+    HAS_AVX512 = 1 << 1,      /* F, BW, DQ, VL, with FMA and F16C */
+    HAS_AVX512_VNNI = 1 << 2, /* products of bytes */
+    HAS_AVX512_BF16 = 1 << 3  /* products of BF16 */
+};
+
+/* What the processor has and the operating system saves. */
+static int detect(void) {
+    int found = 0;
 #if defined(__x86_64__)
-    [LK_ISA_AVX2] = {"avx2", &lk_table_avx2, &lk_packed_avx2, NULL},
-    [LK_ISA_AVX512] = {"avx512", &lk_table_avx512, &lk_packed_avx512, NULL},
-    [LK_ISA_AVX512VNNI] = {"avx512vnni", &lk_table_avx512, &lk_packed_avx512vnni, NULL},
-    [LK_ISA_AVX512BF16] = {"avx512bf16", &lk_table_avx512, &lk_packed_avx512bf16, &lk_flash_avx512bf16},
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c")) return 0;
+    if (__builtin_cpu_supports("avx2")) found |= HAS_AVX2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        found |= HAS_AVX512;
+    if (__builtin_cpu_supports("avx512vnni")) found |= HAS_AVX512_VNNI;
+    if (__builtin_cpu_supports("avx512bf16")) found |= HAS_AVX512_BF16;
+#endif
+    return found;
+}
+
+/* The sets that have a name: LYRA_ISA may name one, and nothing outside it is used then. */
+typedef struct named_set {
+    const char *name;
+    int capabilities;
+} named_set;
+
+static const named_set named_sets[] = {
+    [LK_ISA_GENERIC] = {"generic", 0},
+#if defined(__x86_64__)
+    [LK_ISA_AVX2] = {"avx2", HAS_AVX2},
+    [LK_ISA_AVX512] = {"avx512", HAS_AVX2 | HAS_AVX512},
+    [LK_ISA_AVX512VNNI] = {"avx512vnni", HAS_AVX2 | HAS_AVX512 | HAS_AVX512_VNNI},
+    [LK_ISA_AVX512BF16] = {"avx512bf16", HAS_AVX2 | HAS_AVX512 | HAS_AVX512_VNNI | HAS_AVX512_BF16},
 #endif
 };
 
-enum { WIDEST = sizeof rows / sizeof rows[0] - 1 };
+enum { NAMED = sizeof named_sets / sizeof named_sets[0] };
 
-static _Atomic(const isa_row *) chosen;
+const char *lk_isa_name(lk_isa isa) { return (unsigned)isa < NAMED ? named_sets[isa].name : NULL; }
 
-/* NULL beyond the last. */
-const char *lk_isa_name(lk_isa isa) { return (unsigned)isa <= WIDEST ? rows[isa].name : NULL; }
+/* -------------------------------------------------------------------------------------------------------- candidates */
 
-static int is_here(lk_isa isa) {
+typedef struct candidate {
+    int needs;
+    const void *kernels;
+} candidate;
+
+static const candidate float_candidates[] = {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    int floats = __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-    int wide = floats && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (isa == LK_ISA_AVX512BF16)
-        return wide && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
-    if (isa == LK_ISA_AVX512VNNI) return wide && __builtin_cpu_supports("avx512vnni");
-    if (isa == LK_ISA_AVX512) return wide;
-    if (isa == LK_ISA_AVX2) return floats && __builtin_cpu_supports("avx2");
+    {HAS_AVX512, &lk_float_avx512},
+    {HAS_AVX2, &lk_float_avx2},
 #endif
-    return isa == LK_ISA_GENERIC;
+    {0, &lk_float_generic},
+};
+
+/* Candidates for weights of some block types: a set of 1 << lk_type. */
+typedef struct integer_candidate {
+    int needs;
+    unsigned types;
+    const lk_integer_kernels *kernels;
+} integer_candidate;
+
+enum { ALL_BLOCK_TYPES = 1 << LK_Q8_0 | 1 << LK_Q4_0 | 1 << LK_Q4_K | 1 << LK_Q6_K };
+
+static const integer_candidate integer_candidates[] = {
+#if defined(__x86_64__)
+    {HAS_AVX512 | HAS_AVX512_VNNI, ALL_BLOCK_TYPES, &lk_integer_avx512vnni},
+    {HAS_AVX512, ALL_BLOCK_TYPES, &lk_integer_avx512},
+    {HAS_AVX2, ALL_BLOCK_TYPES, &lk_integer_avx2},
+#endif
+    {0, ALL_BLOCK_TYPES, &lk_integer_generic},
+};
+
+static const candidate bf16_candidates[] = {
+#if defined(__x86_64__)
+    {HAS_AVX512 | HAS_AVX512_BF16, &lk_bf16_avx512bf16},
+    {HAS_AVX512, &lk_bf16_avx512},
+    {HAS_AVX2, &lk_bf16_avx2},
+#endif
+    {0, &lk_bf16_generic},
+};
+
+/* Without any, attention is computed in floats. */
+static const candidate flash_candidates[] = {
+#if defined(__x86_64__)
+    {HAS_AVX512 | HAS_AVX512_BF16, &lk_flash_avx512bf16},
+#endif
+    {0, NULL},
+};
+
+/* ------------------------------------------------------------------------------------------------------------ choice */
+
+enum { TYPES = LK_Q6_K + 1 };
+
+typedef struct choice {
+    lk_isa limit;
+    int capabilities;
+    const lk_float_kernels *floats;
+    const lk_integer_kernels *integers[TYPES];
+    const lk_bf16_kernels *bf16;
+    const lk_flash_table *flash;
+} choice;
+
+static choice choices[NAMED + 1]; /* for each named limit, and the last for none */
+static pthread_once_t choices_once = PTHREAD_ONCE_INIT;
+static _Atomic(const choice *) chosen;
+
+static int meets(int capabilities, int needs) { return (capabilities & needs) == needs; }
+
+/* The last candidate of a list needs nothing. */
+static const void *first_usable(const candidate *list, int capabilities) {
+    while (!meets(capabilities, list->needs)) list++;
+    return list->kernels;
 }
 
-static const isa_row *choose(void) {
-    int widest = WIDEST;
+static const lk_integer_kernels *first_usable_for(lk_type type, int capabilities) {
+    const integer_candidate *c = integer_candidates;
+    while (!meets(capabilities, c->needs) || !(c->types >> type & 1)) c++;
+    return c->kernels;
+}
+
+static choice choose(lk_isa limit, int capabilities) {
+    choice c = {.limit = limit, .capabilities = capabilities};
+    c.floats = first_usable(float_candidates, capabilities);
+    for (int type = LK_Q8_0; type < TYPES; type++) c.integers[type] = first_usable_for((lk_type)type, capabilities);
+    c.bf16 = first_usable(bf16_candidates, capabilities);
+    c.flash = first_usable(flash_candidates, capabilities);
+    return c;
+}
+
+static void choose_all(void) {
+    const int here = detect();
     const char *limit = getenv("LYRA_ISA");
-    for (int i = 0; limit && i <= WIDEST; i++)
-        if (!strcasecmp(limit, rows[i].name)) widest = i;
-    for (int i = widest; i > LK_ISA_GENERIC; i--)
-        if (is_here((lk_isa)i)) return &rows[i];
-    return &rows[LK_ISA_GENERIC];
-}
-
-static const isa_row *in_use(void) {
-    const isa_row *row = atomic_load_explicit(&chosen, memory_order_acquire);
-    if (!row) {
-        row = choose();
-        atomic_store_explicit(&chosen, row, memory_order_release);
+    int named = NAMED;
+    for (int i = 0; i < NAMED; i++) {
+        choices[i] = choose((lk_isa)i, here & named_sets[i].capabilities);
+        if (limit && !strcasecmp(limit, named_sets[i].name)) named = i;
     }
-    return row;
+    choices[NAMED] = choose(LK_ISA_NO_LIMIT, here);
+    atomic_store_explicit(&chosen, &choices[named], memory_order_release);
 }
 
-const lk_table *lk_kernels(void) { return in_use()->table; }
-const lk_packed_table *lk_packed_kernels(void) { return in_use()->packed; }
-const lk_flash_table *lk_flash_kernels(void) { return in_use()->flash; }
-lk_isa lk_current_isa(void) { return (lk_isa)(in_use() - rows); }
+static const choice *in_use(void) {
+    const choice *c = atomic_load_explicit(&chosen, memory_order_acquire);
+    if (c) return c;
+    pthread_once(&choices_once, choose_all);
+    return atomic_load_explicit(&chosen, memory_order_acquire);
+}
 
-int lk_force_isa(lk_isa isa) {
-    if ((int)isa > WIDEST || !is_here(isa)) return 0;
-    atomic_store_explicit(&chosen, &rows[isa], memory_order_release);
+const lk_float_kernels *lk_kernels(void) { return in_use()->floats; }
+const lk_integer_kernels *lk_integer_kernels_for(lk_type type) { return in_use()->integers[type]; }
+const lk_bf16_kernels *lk_bf16_kernels_in_use(void) { return in_use()->bf16; }
+const lk_flash_table *lk_flash_kernels(void) { return in_use()->flash; }
+
+lk_isa lk_current_isa(void) {
+    const int capabilities = in_use()->capabilities;
+    int widest = LK_ISA_GENERIC;
+    for (int i = 0; i < NAMED; i++)
+        if (meets(capabilities, named_sets[i].capabilities)) widest = i;
+    return (lk_isa)widest;
+}
+
+lk_isa lk_isa_limit(void) { return in_use()->limit; }
+
+int lk_limit_isa(lk_isa limit) {
+    in_use();
+    if ((unsigned)limit >= NAMED && limit != LK_ISA_NO_LIMIT) return 0;
+    const choice *c = &choices[limit == LK_ISA_NO_LIMIT ? NAMED : limit];
+    if (limit != LK_ISA_NO_LIMIT && !meets(c->capabilities, named_sets[limit].capabilities)) return 0;
+    atomic_store_explicit(&chosen, c, memory_order_release);
     return 1;
 }

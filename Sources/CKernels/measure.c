@@ -15,7 +15,7 @@ typedef struct read_job {
 static void read_task(void *context, size_t i) {
     read_job *j = context;
     size_t first = i * j->piece < j->bytes ? i * j->piece : j->bytes, left = j->bytes - first;
-    atomic_fetch_add(&j->sum, lk_packed_kernels()->read_bytes(j->data + first, left < j->piece ? left : j->piece));
+    atomic_fetch_add(&j->sum, lk_kernels()->read_bytes(j->data + first, left < j->piece ? left : j->piece));
 }
 
 uint32_t lk_read_all(const void *data, size_t bytes) {
@@ -31,7 +31,11 @@ typedef struct peak_job {
 
 static void peak_task(void *context, size_t i) {
     peak_job *j = context;
-    j->operations[i] = lk_packed_kernels()->peak(j->kind, PEAK_ROUNDS);
+    switch (j->kind) {
+    case LK_PEAK_F32: j->operations[i] = lk_kernels()->peak(PEAK_ROUNDS); break;
+    case LK_PEAK_BF16: j->operations[i] = lk_bf16_kernels_in_use()->peak(PEAK_ROUNDS); break;
+    case LK_PEAK_INT8: j->operations[i] = lk_integer_kernels_for(LK_Q8_0)->peak(PEAK_ROUNDS); break;
+    }
 }
 
 double lk_peak_operations(lk_peak kind) {

@@ -1,4 +1,9 @@
-/* Vectors of LK_WIDTH floats and the few functions on them that the kernels need. Included by each isa_*.c. */
+/* Vectors of LK_WIDTH 32-bit lanes, and functions on them. A file that compiles kernels for an instruction set defines LK_WIDTH
+ * before it includes this. */
+#ifndef LYRA_KERNELS_SIMD_H
+#define LYRA_KERNELS_SIMD_H
+
+#include "include/lyra_kernels.h"
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -19,6 +24,21 @@ LK_INLINE vf vf_load(const void *p) {
     return v;
 }
 LK_INLINE void vf_store(void *p, vf v) { memcpy(p, &v, sizeof v); }
+LK_INLINE vu vu_load(const void *p) {
+    vu v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+LK_INLINE int32_t int_at(const char *p) {
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+LK_INLINE float float_at(const char *p) {
+    float v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 /* The first `count` floats, zeros after them. */
 LK_INLINE vf vf_load_part(const float *p, size_t count) {
     if (count == LK_WIDTH) return vf_load(p);
@@ -48,6 +68,12 @@ LK_INLINE float vf_largest(vf v) {
 
 LK_INLINE vf vf_from_s8(const void *p) {
     vsb v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vf);
+}
+
+LK_INLINE vf vf_from_u8(const void *p) {
+    vub v;
     memcpy(&v, p, sizeof v);
     return __builtin_convertvector(v, vf);
 }
@@ -139,4 +165,6 @@ LK_INLINE vf vf_quick_gelu(vf x) { return x / (vf_set(1.0f) + vf_exp(x * vf_set(
 #define LK_IN_ORDER(v) __asm__ volatile("" : "+x"(v))
 #else
 #define LK_IN_ORDER(v) (void)0
+#endif
+
 #endif

@@ -1,4 +1,4 @@
-/* One row of function pointers for each instruction set; dispatch.c chooses the row once. */
+/* The kernels that compute in floats: a table of functions for each instruction set. dispatch.c chooses the table. */
 #ifndef LYRA_KERNELS_TABLE_H
 #define LYRA_KERNELS_TABLE_H
 
@@ -18,7 +18,7 @@ typedef struct lk_conv1d_job {
     size_t in_channels, out_channels, kernel, dilation;
 } lk_conv1d_job;
 
-typedef struct lk_table {
+typedef struct lk_float_kernels {
     void (*dequantize)(float *dst, const void *src, lk_type type, size_t count);
     /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x; weights are read once, straight from their stored type. */
     void (*dot_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
@@ -57,19 +57,25 @@ typedef struct lk_table {
     void (*scale)(float *y, size_t count, float factor);
     void (*rope)(float *y, size_t ldy, const float *x, size_t ldx, const float *cos, const float *sin, size_t rows,
                  size_t heads, size_t dim);
+    /* y (+)= epilogue(sums + bias) for `rows` rows of a tile and `columns` columns of a panel. sums: [rows, LK_PANEL]. */
+    void (*finish)(float *y, size_t ldy, const float *sums, size_t rows, size_t columns, const float *bias,
+                   lk_epilogue epilogue);
     /* Output channels 4 · first_group … 4 · last_group, columns first_column … last_column of a convolution. */
     void (*conv1d)(const lk_conv1d_job *job, size_t first_group, size_t last_group, size_t first_column,
                    size_t last_column);
-} lk_table;
+    /* As lk_read_all, on one thread. */
+    uint32_t (*read_bytes)(const void *data, size_t bytes);
+    /* As lk_peak_operations with LK_PEAK_F32, on one thread: `rounds` rounds. */
+    double (*peak)(size_t rounds);
+} lk_float_kernels;
 
-extern const lk_table lk_table_generic;
+extern const lk_float_kernels lk_float_generic;
 #if defined(__x86_64__)
-extern const lk_table lk_table_avx2;
-extern const lk_table lk_table_avx512;
+extern const lk_float_kernels lk_float_avx2, lk_float_avx512;
 #endif
 
-/* The row in use. */
-const lk_table *lk_kernels(void);
+/* The table in use. */
+const lk_float_kernels *lk_kernels(void);
 
 /* At least `floats` floats that belong to the calling thread until its next call with the same slot (0 or 1); null if
  * there is no memory. */

@@ -67,8 +67,10 @@ import Testing
             bias.withUnsafeBufferPointer { bias in
                 y.withUnsafeMutableBufferPointer { y in
                     let product = lk_packed_product(
-                        y: y.baseAddress, ldy: stride, packed: packed.base, type: type, first: columns.lowerBound,
-                        n: columns.count, bias: bias.baseAddress.map { $0 + columns.lowerBound }, epilogue: epilogue)
+                        y: y.baseAddress, ldy: stride,
+                        weights: lk_packed_weights(
+                            panels: packed.base, type: type, first: columns.lowerBound, n: columns.count),
+                        bias: bias.baseAddress.map { $0 + columns.lowerBound }, epilogue: epilogue)
                     #expect(lk_packed_linear([product], 1, some, k, rows.count, k) == LK_OK)
                 }
             }
@@ -99,7 +101,8 @@ import Testing
             lk_packed_linear(
                 [
                     lk_packed_product(
-                        y: $0.baseAddress, ldy: n, packed: w.base, type: type, first: 0, n: n, bias: nil,
+                        y: $0.baseAddress, ldy: n,
+                        weights: lk_packed_weights(panels: w.base, type: type, first: 0, n: n), bias: nil,
                         epilogue: LK_STORE)
                 ], 1, x, k, m, k)
         }
@@ -126,8 +129,10 @@ import Testing
                 let products = types.indices.map { index -> lk_packed_product in
                     defer { column += 20 + 7 * index }
                     return lk_packed_product(
-                        y: y.baseAddress.map { $0 + column }, ldy: total, packed: weights[index].base,
-                        type: types[index], first: 0, n: 20 + 7 * index, bias: nil, epilogue: LK_STORE)
+                        y: y.baseAddress.map { $0 + column }, ldy: total,
+                        weights: lk_packed_weights(
+                            panels: weights[index].base, type: types[index], first: 0, n: 20 + 7 * index),
+                        bias: nil, epilogue: LK_STORE)
                 }
                 #expect(lk_packed_linear(products, products.count, x, 256, m, 256) == LK_OK)
             }

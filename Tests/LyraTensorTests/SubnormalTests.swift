@@ -78,7 +78,8 @@ import Testing
             var y = [Float](repeating: 77, count: 3 * n)
             y.withUnsafeMutableBufferPointer { y in
                 let product = lk_packed_product(
-                    y: y.baseAddress, ldy: n, packed: packed.base, type: type, first: 0, n: n, bias: nil,
+                    y: y.baseAddress, ldy: n,
+                    weights: lk_packed_weights(panels: packed.base, type: type, first: 0, n: n), bias: nil,
                     epilogue: LK_STORE)
                 #expect(lk_packed_linear([product], 1, x, k, 3, k) == LK_OK)
             }

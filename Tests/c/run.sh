@@ -378,10 +378,10 @@ compile_kernels() (
 check_wide_kernels() {
     try "the kernels for vectors of 16 compile" clang -O1 -mavx2 -mfma -mf16c -Wno-psabi "$here/wide.c" \
         "-I$interruption/include" "$interruption/interruption.c" \
-        "$kernels"/{elementwise/isa_generic,pool/pool,pool/quota,pool/scratch}.c -o "$work/wide" -pthread -lm
+        "$kernels"/{float_generic,pool/pool,pool/quota,pool/scratch}.c -o "$work/wide" -pthread -lm
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"
     # What counts in integers is x of whatever a model computes.
-    local sanitized=(packed.c packed_generic.c packing.c blocks.c blocks_k.c) others=() object
+    local sanitized=(packed.c integer_generic.c bf16_generic.c packing.c blocks.c blocks_k.c) others=() object
     for object in "$work/kernels"/*.o; do
         case " ${sanitized[*]} " in *" $(basename "$object" .o).c "*) ;; *) others+=("$object") ;; esac
     done

@@ -9,8 +9,8 @@
 
 #define LK_IN_ORDER(v) (void)0
 #define LK_WIDTH 16
-#define LK_TABLE lk_table_wide
-#include "../../Sources/CKernels/elementwise/kernels_isa.h"
+#define LK_FLOAT_KERNELS lk_float_wide
+#include "../../Sources/CKernels/float_isa.h"
 
 static int failures;
 
@@ -29,7 +29,7 @@ static float *numbers(size_t count) {
     return x;
 }
 
-static void rows(const lk_table *a, const lk_table *b, size_t n) {
+static void rows(const lk_float_kernels *a, const lk_float_kernels *b, size_t n) {
     float *x = numbers(3 * n), *w = numbers(4 * n + 7), *y = malloc(4 * n * 4), *z = malloc(4 * n * 4);
 #define CHECK(what, count, call_a, call_b)                                                                             \
     do {                                                                                                               \
@@ -61,7 +61,7 @@ static void rows(const lk_table *a, const lk_table *b, size_t n) {
     free(x), free(w), free(y), free(z);
 }
 
-static void products(const lk_table *a, const lk_table *b, size_t m, size_t k, size_t n) {
+static void products(const lk_float_kernels *a, const lk_float_kernels *b, size_t m, size_t k, size_t n) {
     float *x = numbers(m * k), *w = numbers(n * k), *y = numbers(m * n), *z = numbers(m * n);
     for (int type = LK_F32; type <= LK_BF16; type += 2) {
         if (type == LK_BF16)
@@ -73,7 +73,7 @@ static void products(const lk_table *a, const lk_table *b, size_t m, size_t k, s
 }
 
 /* y[m, n] += x[m, k] · w[k, n - 2], rows of w and y n apart. */
-static void mixtures(const lk_table *a, const lk_table *b, size_t m, size_t k, size_t n) {
+static void mixtures(const lk_float_kernels *a, const lk_float_kernels *b, size_t m, size_t k, size_t n) {
     float *x = numbers(m * k), *w = numbers(k * n);
     char *stored = malloc(k * n * sizeof(float));
     const size_t columns = n > 2 ? n - 2 : n;
@@ -91,7 +91,7 @@ static void mixtures(const lk_table *a, const lk_table *b, size_t m, size_t k, s
 }
 
 /* Keys and values in their stored types, and what is made of them. */
-static void stored(const lk_table *a, const lk_table *b, size_t n) {
+static void stored(const lk_float_kernels *a, const lk_float_kernels *b, size_t n) {
     enum { KEYS = 9, QUERIES = 7 };
     float *x = numbers(QUERIES * n), *w = numbers(KEYS * n), *y = numbers(KEYS * n), *z = numbers(KEYS * n);
     int8_t *codes = malloc(KEYS * n), *others = malloc(KEYS * n);
@@ -121,15 +121,31 @@ static void stored(const lk_table *a, const lk_table *b, size_t n) {
     free(x), free(w), free(y), free(z), free(codes), free(others);
 }
 
+/* What becomes of the sums of a panel. */
+static void epilogues(const lk_float_kernels *a, const lk_float_kernels *b) {
+    enum { ROWS = 12, LD = 40 };
+    float *sums = numbers(ROWS * LK_PANEL), *bias = numbers(LK_PANEL);
+    for (int epilogue = LK_STORE; epilogue <= LK_QUICK_GELU; epilogue++)
+        for (size_t columns = 1; columns <= LK_PANEL; columns++) {
+            float *y = numbers(ROWS * LD), *z = numbers(ROWS * LD);
+            a->finish(y, LD, sums, ROWS, columns, columns % 2 ? bias : NULL, (lk_epilogue)epilogue);
+            b->finish(z, LD, sums, ROWS, columns, columns % 2 ? bias : NULL, (lk_epilogue)epilogue);
+            compare("finish", columns, y, z, ROWS * LD, 2e-5f);
+            free(y), free(z);
+        }
+    free(sums), free(bias);
+}
+
 int main(void) {
     const size_t sizes[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 64, 65, 100, 257};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        rows(&lk_table_wide, &lk_table_generic, sizes[i]);
-        stored(&lk_table_wide, &lk_table_generic, sizes[i]);
+        rows(&lk_float_wide, &lk_float_generic, sizes[i]);
+        stored(&lk_float_wide, &lk_float_generic, sizes[i]);
         for (size_t m = 1; m < 15; m++) {
-            products(&lk_table_wide, &lk_table_generic, m, sizes[i], 21);
-            mixtures(&lk_table_wide, &lk_table_generic, m, 21, sizes[i]);
+            products(&lk_float_wide, &lk_float_generic, m, sizes[i], 21);
+            mixtures(&lk_float_wide, &lk_float_generic, m, 21, sizes[i]);
         }
     }
+    epilogues(&lk_float_wide, &lk_float_generic);
     return failures != 0;
 }

@@ -10,8 +10,10 @@
 #define LK_IN_ORDER(v) (void)0
 #define LK_PORTABLE
 #define LK_WIDTH 16
-#define LK_PACKED_TABLE lk_packed_wide
-#include "../../Sources/CKernels/quantized/packed_isa.h"
+#define LK_INTEGER_KERNELS lk_integer_wide
+#define LK_BF16_KERNELS lk_bf16_wide
+#include "../../Sources/CKernels/quantized/integer_isa.h"
+#include "../../Sources/CKernels/quantized/bf16_isa.h"
 
 enum { K = 512, N = 32 }; /* one panel */
 
@@ -42,35 +44,33 @@ static void products(lk_type type, size_t rows) {
     memset(tile, 0, sizeof tile), memset(other, 0, sizeof other);
     if (type == LK_BF16)
         for (int part = LK_BF16_ROUNDED; part <= LK_BF16_WHOLE; part++) {
-            lk_packed_wide.make_bf16_rows(tile, x, K, 0, rows, rows, K, (lk_bf16_part)part);
-            lk_packed_generic.make_bf16_rows(other, x, K, 0, rows, rows, K, (lk_bf16_part)part);
+            lk_bf16_wide.make_rows(tile, x, K, 0, rows, rows, K, (lk_bf16_part)part);
+            lk_bf16_generic.make_rows(other, x, K, 0, rows, rows, K, (lk_bf16_part)part);
             if (memcmp(tile, other, sizeof tile) != 0) fail("tiles differ", type, rows);
         }
     else {
-        lk_packed_wide.make_integer_tile(tile, x, K, rows, K, type);
-        lk_packed_generic.make_integer_tile(other, x, K, rows, K, type);
+        lk_integer_wide.make_tile(tile, x, K, rows, K, type);
+        lk_integer_generic.make_tile(other, x, K, rows, K, type);
         if (memcmp(tile, other, sizeof tile) != 0) fail("tiles differ", type, rows);
     }
-    lk_packed_wide.multiply(sums, tile, rows, panel, type, K / unit);
-    lk_packed_generic.multiply(want, tile, rows, panel, type, K / unit);
+    if (type == LK_BF16) {
+        lk_bf16_wide.multiply(sums, tile, rows, panel, K / unit);
+        lk_bf16_generic.multiply(want, tile, rows, panel, K / unit);
+    } else {
+        lk_integer_wide.multiply(sums, tile, rows, panel, type, K / unit);
+        lk_integer_generic.multiply(want, tile, rows, panel, type, K / unit);
+    }
     if (!near(sums, want, rows * N)) fail("sums differ", type, rows);
-    for (int epilogue = LK_STORE; epilogue <= LK_QUICK_GELU; epilogue++)
-        for (size_t columns = 1; columns <= N; columns += 5) {
-            float a[12 * 40] = {0}, b[12 * 40] = {0};
-            lk_packed_wide.finish(a, 40, want, rows, columns, x, (lk_epilogue)epilogue);
-            lk_packed_generic.finish(b, 40, want, rows, columns, x, (lk_epilogue)epilogue);
-            if (!near(a, b, 12 * 40)) fail("results differ", type, rows);
-        }
 }
 
 /* 32 values of which one is not finite are zeros with a scale that is NaN; those after them are as they were. */
-static void not_finite(const lk_packed_table *kernels, lk_type type, float bad) {
+static void not_finite(const lk_integer_kernels *kernels, lk_type type, float bad) {
     float row[K], scale;
     char one[44 * K / 32], usual[44 * K / 32], zeros[32] = {0};
     memcpy(row, x, sizeof row);
-    kernels->make_integer_tile(usual, row, K, 1, K, type);
+    kernels->make_tile(usual, row, K, 1, K, type);
     row[5] = bad;
-    kernels->make_integer_tile(one, row, K, 1, K, type);
+    kernels->make_tile(one, row, K, 1, K, type);
     memcpy(&scale, one + 32, sizeof scale);
     if (memcmp(one, zeros, 32) != 0 || !isnan(scale)) fail("not finite, and not zeros", type, 1);
     if (type != LK_Q4_K && memcmp(one + 36, zeros, 8) != 0) fail("corrections of what is not finite", type, 1);
@@ -81,8 +81,8 @@ static void channel_pairs(void) {
     uint32_t a[50], b[50];
     for (size_t count = 1; count <= 50; count++)
         for (int odd = 0; odd < 2; odd++) {
-            lk_packed_wide.make_channel_pairs(a, x, odd ? x + 50 : NULL, count);
-            lk_packed_generic.make_channel_pairs(b, x, odd ? x + 50 : NULL, count);
+            lk_bf16_wide.make_channel_pairs(a, x, odd ? x + 50 : NULL, count);
+            lk_bf16_generic.make_channel_pairs(b, x, odd ? x + 50 : NULL, count);
             if (memcmp(a, b, count * sizeof *a) != 0) fail("pairs of channels differ", LK_BF16, count);
         }
 }
@@ -90,16 +90,16 @@ static void channel_pairs(void) {
 static void convolutions(void) {
     enum { PAIRS = 5, TAPS = 3, CHANNELS = 6 };
     static float signal[PAIRS * 200], packed[8 * PAIRS * TAPS]; /* in pairs */
-    lk_packed_generic.make_channel_pairs((uint32_t *)(void *)signal, w, w + 1, PAIRS * 200);
-    lk_packed_generic.make_channel_pairs((uint32_t *)(void *)packed, x, x + 1, 8 * PAIRS * TAPS);
+    lk_bf16_generic.make_channel_pairs((uint32_t *)(void *)signal, w, w + 1, PAIRS * 200);
+    lk_bf16_generic.make_channel_pairs((uint32_t *)(void *)packed, x, x + 1, 8 * PAIRS * TAPS);
     for (size_t columns = 16; columns <= 120; columns += 13) {
         float a[CHANNELS * 120], b[CHANNELS * 120];
         lk_conv1d_job job = {.output = {.y = a, .ldy = columns}, .x = signal, .ldx = 200, .out_columns = columns,
                              .packed = packed, .in_channels = PAIRS, .out_channels = CHANNELS, .kernel = TAPS,
                              .dilation = 2};
-        lk_packed_wide.conv1d(&job, 0, 2, 0, columns);
+        lk_bf16_wide.conv1d(&job, 0, 2, 0, columns);
         job.output.y = b;
-        lk_packed_generic.conv1d(&job, 0, 2, 0, columns);
+        lk_bf16_generic.conv1d(&job, 0, 2, 0, columns);
         if (!near(a, b, CHANNELS * columns)) fail("convolutions differ", LK_BF16, columns);
     }
 }
@@ -114,9 +114,9 @@ int main(void) {
         if (types[t] == LK_BF16) products(LK_BF16, 12);
         for (int i = 0; i < 3 && types[t] != LK_BF16; i++) {
             const float bad[] = {NAN, INFINITY, -INFINITY};
-            not_finite(&lk_packed_wide, types[t], bad[i]);
-            not_finite(&lk_packed_generic, types[t], bad[i]);
-            not_finite(lk_packed_kernels(), types[t], bad[i]);
+            not_finite(&lk_integer_wide, types[t], bad[i]);
+            not_finite(&lk_integer_generic, types[t], bad[i]);
+            not_finite(lk_integer_kernels_for(types[t]), types[t], bad[i]);
         }
     }
     channel_pairs();

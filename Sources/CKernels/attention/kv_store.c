@@ -4,7 +4,7 @@
 
 void lk_kv_store(const lk_kv_mutable_page *page, size_t first_row, const float *src, size_t row_stride,
                  size_t head_stride, size_t rows) {
-    const lk_table *kernels = lk_kernels();
+    const lk_float_kernels *kernels = lk_kernels();
     const size_t dim = page->dim;
     for (size_t h = 0; h < page->heads; h++)
         for (size_t r = 0; r < rows; r++) {

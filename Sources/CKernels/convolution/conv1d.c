@@ -42,7 +42,7 @@ static void run_task(void *context, size_t index) {
     size_t groups = divided_up(job->out_channels, GROUP), last = smaller(group + s->groups, groups);
     size_t column = block * s->columns, end = block + 1 == s->blocks ? job->out_columns : column + s->columns;
     for (; group < last && !lk_interrupted(); group++) {
-        if (s->in_pairs) lk_packed_kernels()->conv1d(job, group, group + 1, column, end);
+        if (s->in_pairs) lk_bf16_kernels_in_use()->conv1d(job, group, group + 1, column, end);
         else lk_kernels()->conv1d(job, group, group + 1, column, end);
     }
 }
@@ -93,7 +93,7 @@ void lk_conv1d_pack_pairs(float *packed, const float *w, size_t in_channels, siz
             for (size_t j = 0; j < kernel; j++) {
                 const float *even = w + (co * in_channels + ci) * kernel + j;
                 uint32_t pair;
-                lk_packed_kernels()->make_channel_pairs(&pair, even, ci + 1 < in_channels ? even + kernel : NULL, 1);
+                lk_bf16_kernels_in_use()->make_channel_pairs(&pair, even, ci + 1 < in_channels ? even + kernel : NULL, 1);
                 memcpy(packed + ((co / GROUP * pairs + ci / 2) * kernel + j) * GROUP + co % GROUP, &pair, sizeof pair);
             }
 }
@@ -108,7 +108,7 @@ static void make_pairs(void *context, size_t index) {
     const pairs_job *j = context;
     const float *even = j->x + 2 * index * j->ldx, *odd = 2 * index + 1 < j->channels ? even + j->ldx : NULL;
     uint32_t *pairs = j->pairs + index * j->padded;
-    lk_packed_kernels()->make_channel_pairs(pairs, even, odd, j->used);
+    lk_bf16_kernels_in_use()->make_channel_pairs(pairs, even, odd, j->used);
     memset(pairs + j->used, 0, (j->padded - j->used) * sizeof *pairs);
 }
 

@@ -20,20 +20,26 @@ enum {
 
 /* ------------------------------------------------------------------------------------------------ instruction sets */
 
+/* Named sets of instructions, each with those before it. What a processor has beside them, kernels use as well. */
 typedef enum lk_isa {
     LK_ISA_GENERIC = 0,
-    LK_ISA_AVX2 = 1,
+    LK_ISA_AVX2 = 1,       /* with FMA and F16C */
     LK_ISA_AVX512 = 2,     /* F, BW, DQ, VL */
-    LK_ISA_AVX512VNNI = 3, /* and products of bytes */
-    LK_ISA_AVX512BF16 = 4  /* and products of BF16 */
+    LK_ISA_AVX512VNNI = 3, /* products of bytes */
+    LK_ISA_AVX512BF16 = 4, /* products of BF16 */
+    LK_ISA_NO_LIMIT = 255
 } lk_isa;
 
-/* The set in use: the widest that this processor has, unless LYRA_ISA (generic, avx2, avx512,
- * avx512vnni, avx512bf16) names a narrower one. */
+/* The largest named set that the kernels in use may use: what the processor has, within the limit that the environment variable
+ * LYRA_ISA names (generic, avx2, avx512, avx512vnni, avx512bf16). */
 lk_isa lk_current_isa(void);
+/* The name of a set, as in LYRA_ISA; null past the last. */
 const char *lk_isa_name(lk_isa isa);
-/* Uses `isa` from now on; 0 if this processor lacks it. For tests: not while kernels run. */
-int lk_force_isa(lk_isa isa);
+/* The limit, LK_ISA_NO_LIMIT if there is none. */
+lk_isa lk_isa_limit(void);
+/* Uses nothing outside `limit` from now on. Returns 0 and changes nothing if the processor lacks some of it. For tests: not
+ * while kernels run. */
+int lk_limit_isa(lk_isa limit);
 
 /* ------------------------------------------------------------------------------------------------------ thread pool */
 

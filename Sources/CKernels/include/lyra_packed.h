@@ -27,12 +27,17 @@ void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_
  * nothing, it keeps 16 bits of its mantissa or more. */
 enum { LK_FEW_ROWS = 6 };
 
+/* Rows first … first + n - 1 of packed weights. */
+typedef struct lk_packed_weights {
+    const void *panels;
+    lk_type type;
+    size_t first, n;
+} lk_packed_weights;
+
 typedef struct lk_packed_product {
     float *y;
     size_t ldy;
-    const void *packed;
-    lk_type type;
-    size_t first, n;
+    lk_packed_weights weights;
     const float *bias;
     lk_epilogue epilogue;
 } lk_packed_product;

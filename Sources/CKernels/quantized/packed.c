@@ -45,12 +45,12 @@ static size_t kernel_rows(const packed_job *j, size_t rows) {
 }
 
 static void make_bf16_tile(const packed_job *j, char *tile, const float *x, size_t rows) {
-    const lk_packed_table *kernels = lk_packed_kernels();
+    const lk_bf16_kernels *kernels = lk_bf16_kernels_in_use();
     size_t all = kernel_rows(j, rows);
     lk_bf16_part part = j->whole && !j->split ? LK_BF16_WHOLE : LK_BF16_ROUNDED;
     if (j->split && all > 2 * rows) memset(tile, 0, all * (j->row_bytes / 2));
-    kernels->make_bf16_rows(tile, x, j->ldx, 0, rows, all, j->k, part);
-    if (j->split) kernels->make_bf16_rows(tile, x, j->ldx, all / 2, rows, all, j->k, LK_BF16_REST);
+    kernels->make_rows(tile, x, j->ldx, 0, rows, all, j->k, part);
+    if (j->split) kernels->make_rows(tile, x, j->ldx, all / 2, rows, all, j->k, LK_BF16_REST);
 }
 
 static void make_tiles(void *context, size_t index) {
@@ -60,15 +60,15 @@ static void make_tiles(void *context, size_t index) {
         char *tile = j->tiles + r * j->row_bytes;
         rows = tile_rows(j, r);
         if (j->type == LK_BF16) make_bf16_tile(j, tile, j->x + r * j->ldx, rows);
-        else lk_packed_kernels()->make_integer_tile(tile, j->x + r * j->ldx, j->ldx, rows, j->k, j->type);
+        else lk_integer_kernels_for(j->type)->make_tile(tile, j->x + r * j->ldx, j->ldx, rows, j->k, j->type);
     }
 }
 
 /* The columns of a panel that are asked for, to `rows` rows of y from row r on. */
 static void finish(const lk_packed_product *p, size_t r, size_t rows, size_t panel, const float *sums) {
-    size_t start = panel * LK_PANEL, from = start < p->first ? p->first - start : 0;
-    size_t columns = smaller(LK_PANEL, p->first + p->n - start) - from, column = start + from - p->first;
-    lk_packed_kernels()->finish(p->y + r * p->ldy + column, p->ldy, sums + from, rows, columns,
+    size_t start = panel * LK_PANEL, from = start < p->weights.first ? p->weights.first - start : 0;
+    size_t columns = smaller(LK_PANEL, p->weights.first + p->weights.n - start) - from, column = start + from - p->weights.first;
+    lk_kernels()->finish(p->y + r * p->ldy + column, p->ldy, sums + from, rows, columns,
                                 p->bias ? p->bias + column : NULL, p->epilogue);
 }
 
@@ -81,17 +81,18 @@ static void run_panels(const packed_job *j, const lk_packed_product *product, si
             if (lk_interrupted()) return;
             float sums[LK_TILE_ROWS_BF16 * LK_PANEL] __attribute__((aligned(64)));
             size_t all = kernel_rows(j, rows);
-            lk_packed_kernels()->multiply(sums, j->tiles + r * j->row_bytes, all,
-                                          (const char *)product->packed + p * bytes, j->type, units);
+            const char *tile = j->tiles + r * j->row_bytes, *panel = (const char *)product->weights.panels + p * bytes;
+            if (j->type == LK_BF16) lk_bf16_kernels_in_use()->multiply(sums, tile, all, panel, units);
+            else lk_integer_kernels_for(j->type)->multiply(sums, tile, all, panel, j->type, units);
             for (size_t i = 0; j->split && i < rows * LK_PANEL; i++) sums[i] += sums[all / 2 * LK_PANEL + i];
             finish(product, r, rows, p, sums);
         }
     }
 }
 
-static size_t first_panel(const lk_packed_product *p) { return p->first / LK_PANEL; }
+static size_t first_panel(const lk_packed_product *p) { return p->weights.first / LK_PANEL; }
 static size_t panels_of(const lk_packed_product *p) {
-    return p->n == 0 ? 0 : (p->first + p->n + LK_PANEL - 1) / LK_PANEL - first_panel(p);
+    return p->weights.n == 0 ? 0 : (p->weights.first + p->weights.n + LK_PANEL - 1) / LK_PANEL - first_panel(p);
 }
 
 /* Tasks that a product is cut into, all of as many panels but for one more. Where there is one tile, weights are streamed:
@@ -121,9 +122,9 @@ static void panel_task(void *context, size_t index) {
 static int run(packed_job *j) {
     size_t units = lk_units(j->type, j->k), tiles, tasks = 0;
     j->threads = (size_t)lk_threads();
-    j->split = j->whole && lk_packed_kernels()->bf16_bytes == 4;
+    j->split = j->whole && lk_bf16_kernels_in_use()->pair_bytes == 4;
     tiles = (j->m + tile_step(j) - 1) / tile_step(j);
-    j->row_bytes = j->type == LK_BF16 ? units * lk_packed_kernels()->bf16_bytes : LK_X_BLOCK * (j->k / LK_BLOCK);
+    j->row_bytes = j->type == LK_BF16 ? units * lk_bf16_kernels_in_use()->pair_bytes : LK_X_BLOCK * (j->k / LK_BLOCK);
     if (j->split) j->row_bytes *= 2;
     /* The caller's own scratch, which tasks only read; the last tile may have room for more rows than there are. */
     j->tiles = (char *)lk_scratch(0, (j->m + LK_TILE_ROWS) * j->row_bytes / sizeof(float));
@@ -145,8 +146,8 @@ static int run_rows(const lk_packed_product *products, size_t count, const float
             here[i] = products[i];
             here[i].y += r * here[i].ldy;
         }
-        packed_job job = {.products = here, .count = count, .x = x + r * ldx, .type = products->type, .ldx = ldx,
-                          .m = rows, .k = k, .whole = products->type == LK_BF16 && m <= LK_FEW_ROWS};
+        packed_job job = {.products = here, .count = count, .x = x + r * ldx, .type = products->weights.type, .ldx = ldx,
+                          .m = rows, .k = k, .whole = products->weights.type == LK_BF16 && m <= LK_FEW_ROWS};
         int status = run(&job);
         if (status != LK_OK) return status;
     }
@@ -155,7 +156,7 @@ static int run_rows(const lk_packed_product *products, size_t count, const float
 
 int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k) {
     for (size_t i = 0, some; i < count; i += some) {
-        for (some = 1; some < PRODUCTS && i + some < count && products[i].type == products[i + some].type;)
+        for (some = 1; some < PRODUCTS && i + some < count && products[i].weights.type == products[i + some].weights.type;)
             some++;
         int status = run_rows(products + i, some, x, ldx, m, k);
         if (status != LK_OK) return status;

@@ -61,6 +61,11 @@ enum {
     LK_X_BLOCK = 32 + 4 + 8 /* of one row of x in a tile */
 };
 
+/* Of kernels for vectors of LK_WIDTH lanes: vectors that cover the rows of a panel, and those whose sums stay in registers
+ * together. */
+#define LK_PARTS (LK_PANEL / LK_WIDTH)
+#define LK_TOGETHER (LK_WIDTH == 16 ? 2 : 1)
+
 /* What a row of a BF16 tile has of x. Where pairs are BF16, a row for the rounded values and one for what rounding left
  * keep 16 bits of the mantissa. */
 typedef enum lk_bf16_part {
@@ -71,37 +76,42 @@ typedef enum lk_bf16_part {
 
 struct lk_conv1d_job;
 
-typedef struct lk_packed_table {
-    size_t bf16_bytes; /* of a pair of x in a BF16 tile */
-    /* x[rows, k] becomes one tile of `rows` rows, for blocks of `type`. */
-    void (*make_integer_tile)(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type);
-    /* x[count, k] becomes rows `first` on of a BF16 tile of `rows` rows. */
-    void (*make_bf16_rows)(char *tile, const float *x, size_t ldx, size_t first, size_t count, size_t rows, size_t k,
-                           lk_bf16_part part);
-    /* sums[rows][32] = tile · panelᵀ over `units` units. rows: 1 … LK_TILE_ROWS; for BF16 1 … 6 and 12. */
+/* Products with weights of block types. */
+typedef struct lk_integer_kernels {
+    /* Rounds x[rows, k] to one tile of `rows` rows, for weights of `type`. */
+    void (*make_tile)(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type);
+    /* sums[rows][LK_PANEL] = tile · panelᵀ over `units` units. rows: 1 … LK_TILE_ROWS. */
     void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t units);
-    /* `columns` of a tile's sums, and the bias unless it is null, become those of `rows` rows of y. */
-    void (*finish)(float *y, size_t ldy, const float *sums, size_t rows, size_t columns, const float *bias,
-                   lk_epilogue epilogue);
+    /* As lk_peak_operations with LK_PEAK_INT8, on one thread: `rounds` rounds. */
+    double (*peak)(size_t rounds);
+} lk_integer_kernels;
+
+/* Products with BF16 weights, and convolutions with BF16 weights and signals. */
+typedef struct lk_bf16_kernels {
+    size_t pair_bytes; /* of two values of x in a tile: 4 as BF16, 8 as floats */
+    /* Writes x[count, k] as rows first … first + count - 1 of a tile of `rows` rows. */
+    void (*make_rows)(char *tile, const float *x, size_t ldx, size_t first, size_t count, size_t rows, size_t k,
+                      lk_bf16_part part);
+    /* As that of lk_integer_kernels. rows: 1 … LK_TILE_ROWS, and LK_TILE_ROWS_BF16. */
+    void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, size_t units);
     /* Two channels, the second of which may be null, as pairs of BF16: the first in the lower half. */
     void (*make_channel_pairs)(uint32_t *pairs, const float *even, const float *odd, size_t count);
-    /* As lk_table's, where 32 bits of x and of the weights are pairs, which in_channels counts. */
+    /* As that of lk_float_kernels, where 32 bits of x and of the weights are pairs, which in_channels counts. */
     void (*conv1d)(const struct lk_conv1d_job *job, size_t first_group, size_t last_group, size_t first_column,
                    size_t last_column);
-    /* As lk_read_all and lk_peak_operations say, on one thread. */
-    uint32_t (*read_bytes)(const void *data, size_t bytes);
-    double (*peak)(lk_peak kind, size_t rounds);
-} lk_packed_table;
+    /* As lk_peak_operations with LK_PEAK_BF16, on one thread: `rounds` rounds. */
+    double (*peak)(size_t rounds);
+} lk_bf16_kernels;
 
-extern const lk_packed_table lk_packed_generic;
+extern const lk_integer_kernels lk_integer_generic;
+extern const lk_bf16_kernels lk_bf16_generic;
 #if defined(__x86_64__)
-extern const lk_packed_table lk_packed_avx2;
-extern const lk_packed_table lk_packed_avx512;
-extern const lk_packed_table lk_packed_avx512vnni;
-extern const lk_packed_table lk_packed_avx512bf16;
+extern const lk_integer_kernels lk_integer_avx2, lk_integer_avx512, lk_integer_avx512vnni;
+extern const lk_bf16_kernels lk_bf16_avx2, lk_bf16_avx512, lk_bf16_avx512bf16;
 #endif
 
-/* The row in use. */
-const lk_packed_table *lk_packed_kernels(void);
+/* The kernels in use for weights of a block type, and for BF16. */
+const lk_integer_kernels *lk_integer_kernels_for(lk_type type);
+const lk_bf16_kernels *lk_bf16_kernels_in_use(void);
 
 #endif

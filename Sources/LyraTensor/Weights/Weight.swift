@@ -154,7 +154,8 @@ public struct Weight: @unchecked Sendable {
         _ y: UnsafeMutablePointer<Float>, _ yStride: Int, _ bias: UnsafePointer<Float>?, _ epilogue: lk_epilogue
     ) -> lk_packed_product {
         lk_packed_product(
-            y: y, ldy: yStride, packed: base, type: type, first: packedRow ?? 0, n: outputs, bias: bias,
+            y: y, ldy: yStride,
+            weights: lk_packed_weights(panels: base, type: type, first: packedRow ?? 0, n: outputs), bias: bias,
             epilogue: epilogue)
     }
 }

@@ -1,6 +1,7 @@
 #if defined(__x86_64__)
-#include "blocks.h"
 #include "../table.h"
+#include "blocks.h"
+#include "packed.h"
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #pragma clang attribute push(__attribute__((target(LK_TARGET))), apply_to = function)
 #define LK_WIDTH 16
 #define LK_F16C
-#define LK_PACKED_TABLE lk_packed_avx512
-#include "packed_isa.h"
+#define LK_INTEGER_KERNELS lk_integer_avx512
+#include "integer_isa.h"
 #pragma clang attribute pop
 #endif

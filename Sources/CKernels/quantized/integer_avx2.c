@@ -1,15 +1,15 @@
 #if defined(__x86_64__)
-#include "blocks.h"
 #include "../table.h"
+#include "blocks.h"
+#include "packed.h"
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
-#define LK_TARGET "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni"
+#define LK_TARGET "avx2,fma,f16c"
 #pragma clang attribute push(__attribute__((target(LK_TARGET))), apply_to = function)
-#define LK_WIDTH 16
+#define LK_WIDTH 8
 #define LK_F16C
-#define LK_VNNI
-#define LK_PACKED_TABLE lk_packed_avx512vnni
-#include "packed_isa.h"
+#define LK_INTEGER_KERNELS lk_integer_avx2
+#include "integer_isa.h"
 #pragma clang attribute pop
 #endif

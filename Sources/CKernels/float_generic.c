@@ -1,4 +1,4 @@
 /* For every processor: vectors of four, which the compiler maps to what the target has (SSE2, NEON, or scalars). */
 #define LK_WIDTH 4
-#define LK_TABLE lk_table_generic
-#include "kernels_isa.h"
+#define LK_FLOAT_KERNELS lk_float_generic
+#include "float_isa.h"

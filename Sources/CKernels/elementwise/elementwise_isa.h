@@ -1,9 +1,4 @@
-/* The kernels, written once over vectors of LK_WIDTH floats; isa_*.c compile them for each instruction set. */
-#include "../table.h"
-#include "../simd.h"
-#include "../convolution/conv1d_isa.h"
-#include "../linear/dot_rows_isa.h"
-#include "../attention/kv_isa.h"
+/* Activations, norms, rotary positions, and conversion to floats. */
 
 /* Runs `expression` on whole vectors of x[0 … count), the last one padded with zeros; v is the value. */
 #define LK_MAP(x, count, expression)                                                                                   \
@@ -137,56 +132,6 @@ static void rope(float *y, size_t ldy, const float *x, size_t ldx, const float *
     }
 }
 
-static void softmax_tile(float *s, size_t lds, size_t rows, const size_t *columns, size_t padded, float factor,
-                         float *row_max, float *row_sum, float *row_keep) {
-    for (size_t r = 0; r < rows; r++, s += lds) {
-        size_t n = columns[r];
-        if (n == 0) {
-            row_keep[r] = 1;
-            memset(s, 0, padded * sizeof(float));
-            continue;
-        }
-        vf top = vf_set(-INFINITY);
-        vi faults = {0};
-        size_t i = 0;
-        for (; i + LK_WIDTH <= n; i += LK_WIDTH) {
-            vf v = vf_load(s + i);
-            top = vf_max(top, v);
-            faults |= v != v;
-        }
-        float largest = vf_largest(top);
-        int fault = __builtin_reduce_or(faults);
-        for (; i < n; i++) largest = s[i] > largest ? s[i] : largest, fault |= s[i] != s[i];
-        if (fault) { /* e^NaN may be a number, but none of this row's weights is */
-            for (size_t j = 0; j < padded; j++) s[j] = j < n ? NAN : 0;
-            row_keep[r] = 1;
-            row_sum[r] = NAN;
-            continue;
-        }
-        largest *= factor;
-        if (largest < row_max[r]) largest = row_max[r];
-        row_keep[r] = row_max[r] == -INFINITY ? 0 : expf(row_max[r] - largest);
-        row_max[r] = largest;
-        /* what lies past n is set to exp(-inf) = 0, so that whole vectors can be used */
-        for (size_t j = n; j < padded; j++) s[j] = -INFINITY;
-        LK_MAP(s, padded, vf_exp(v * vf_set(factor) - vf_set(largest)));
-        row_sum[r] = row_sum[r] * row_keep[r] + sum(s, n);
-    }
-}
-
-static void softmax_columns(float *sums, const float *s, size_t lds, size_t rows, size_t columns, float factor,
-                            const float *row_max, const float *row_factor) {
-    for (size_t c = 0; c < columns; c += LK_WIDTH) {
-        const size_t count = columns - c < LK_WIDTH ? columns - c : LK_WIDTH;
-        vf total = vf_set(0);
-        for (size_t r = 0; r < rows; r++) {
-            vf v = vf_load_part(s + r * lds + c, count);
-            total += vf_exp(v * vf_set(factor) - vf_set(row_max[r])) * vf_set(row_factor[r]);
-        }
-        memcpy(sums + c, &total, count * sizeof(float));
-    }
-}
-
 LK_INLINE void dequantize_as(float *dst, const void *src, lk_type type, size_t count) {
     size_t i = 0, size = type == LK_F32 ? 4 : 2;
     for (; i + LK_WIDTH <= count; i += LK_WIDTH) vf_store(dst + i, vf_load_as(src, type, i));
@@ -203,27 +148,3 @@ static void dequantize(float *dst, const void *src, lk_type type, size_t count) 
     else if (type == LK_F16) dequantize_as(dst, src, LK_F16, count);
     else memcpy(dst, src, count * sizeof(float));
 }
-
-const lk_table LK_TABLE = {
-    .dequantize = dequantize,
-    .dot_rows = dot_rows,
-    .dot_keys = dot_keys,
-    .mix_rows = mix_rows,
-    .scale_columns = scale_columns,
-    .dequantize_codes = dequantize_codes,
-    .round_to_half = round_to_half,
-    .quantize_codes = quantize_codes,
-    .softmax_tile = softmax_tile,
-    .softmax_columns = softmax_columns,
-    .rms_norm = rms_norm,
-    .layer_norm = layer_norm,
-    .silu_mul = silu_mul,
-    .gelu = gelu,
-    .quick_gelu = quick_gelu,
-    .leaky_relu = leaky_relu,
-    .tanh_ = tanh_,
-    .add = add,
-    .scale = scale,
-    .rope = rope,
-    .conv1d = conv1d,
-};

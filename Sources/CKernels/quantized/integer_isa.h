@@ -1,0 +1,209 @@
+/* Products with weights of a block type, written once over vectors of LK_WIDTH lanes; integer_*.c compile them for each
+ * instruction set. packed.h describes the layouts of weights and x. */
+#include "../simd.h"
+#include "blocks.h"
+#include "packed.h"
+#include "integer_dot_isa.h"
+#include "integer_tiles_isa.h"
+#include "../peak_isa.h"
+
+/* Weights of group `i` of a block of 32 k, rows of vector `part`. */
+LK_INLINE vu block_weights(const lk_type type, const char *w, int i, int part) {
+    if (type == LK_Q8_0) {
+        vu v = vu_load(w + LK_Q8_0_LINE * i + 4 * LK_WIDTH * part);
+#ifdef LK_SIGNED
+        v ^= 0x80808080u;
+#endif
+        return v;
+    }
+    int at = 4 * (LK_WIDTH * part % 16), half = LK_WIDTH * part / 16;
+    vu v = (vu_load(w + LK_HALF_LINE * i + at) >> (4 * half)) & 0x0f0f0f0fu;
+    if (type == LK_Q6_K) {
+        int vector = 2 * i + half;
+        v |= ((vu_load(w + LK_HALVES + LK_HALF_LINE * (vector / 4) + at) >> (2 * (vector % 4))) & 0x03030303u) << 4;
+    }
+    return v;
+}
+
+/* Scales of the rows of vector `part` in a block; `super` is the header of a super-block. `half` counts for Q6_K. */
+LK_INLINE vf block_scales(const lk_type type, const char *w, const char *super, int half, int part) {
+    if (type == LK_Q8_0) return vf_from_f16(w + LK_Q8_0_SCALES + 2 * LK_WIDTH * part);
+    if (type == LK_Q4_0) return vf_from_f16(w + LK_HALVES + 2 * LK_WIDTH * part);
+    vf d = vf_from_f16(super + 2 * LK_WIDTH * part);
+    if (type == LK_Q4_K) return d * vf_from_u8(w + LK_HALVES + LK_WIDTH * part);
+    return d * vf_from_s8(w + LK_Q6_K_SCALES + LK_PANEL * half + LK_WIDTH * part);
+}
+
+LK_INLINE vf block_minimums(const char *w, const char *super, int part) {
+    return vf_from_f16(super + LK_MINIMUMS + 2 * LK_WIDTH * part) * vf_from_u8(w + LK_Q4_K_MINIMUMS + LK_WIDTH * part);
+}
+
+/* What sums of row `r` start from. */
+LK_INLINE vi first_sums(const lk_type type, const char *corrections, int r) {
+    return type == LK_Q4_K ? (vi){0} : int_at(corrections + 4 * r) - (vi){0};
+}
+
+/* sums = groups first … last - 1 of a block, and the corrections: R rows of x, the rows of T vectors from `part` on.
+ * Everything but the pointers is constant wherever these and what follows are inlined. */
+LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PARTS], const char *x,
+                          const char *corrections, const char *w, const int first, const int last, const int part) {
+    LK_UNROLL for (int r = 0; r < R; r++)
+        LK_UNROLL for (int p = 0; p < T; p++)
+            sums[r][p] = first_sums(type, corrections, r);
+    LK_UNROLL for (int i = first; i < last; i++) {
+        vu v[LK_PARTS];
+        LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, part + p);
+        LK_UNROLL for (int r = 0; r < R; r++) {
+            int32_t four = int_at(x + 4 * (i * R + r));
+            LK_UNROLL for (int p = 0; p < T; p++) {
+                sums[r][p] = vi_dot(sums[r][p], v[p], four);
+                LK_IN_ORDER(sums[r][p]);
+            }
+        }
+    }
+}
+
+#ifdef LK_PAIRS
+/* The same, in 16 bits as long as they have room. */
+LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PARTS],
+                                const char *x, const char *corrections, const char *w, const int first, const int last,
+                                const int part) {
+    const int together = type == LK_Q6_K ? LK_SIX_GROUPS : LK_HALF_GROUPS;
+    LK_UNROLL for (int start = first; start < last; start += together) {
+        vs pairs[LK_TILE_ROWS][LK_PARTS];
+        LK_UNROLL for (int i = start; i < start + together; i++) {
+            vu v[LK_PARTS];
+            LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, part + p);
+            LK_UNROLL for (int r = 0; r < R; r++) {
+                int32_t four = int_at(x + 4 * (i * R + r));
+                LK_UNROLL for (int p = 0; p < T; p++) {
+                    vs two = vs_pairs(v[p], four);
+                    pairs[r][p] = i == start ? two : pairs[r][p] + two;
+                    LK_IN_ORDER(pairs[r][p]);
+                }
+            }
+        }
+        LK_UNROLL for (int r = 0; r < R; r++)
+            LK_UNROLL for (int p = 0; p < T; p++)
+                sums[r][p] = vi_from_pairs(pairs[r][p]) +
+                             (start == first ? first_sums(type, corrections, r) : sums[r][p]);
+    }
+}
+#endif
+
+/* totals += one block of 32 k. */
+LK_INLINE void block_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
+                          const char *x, const char *w, const char *super, const int part) {
+    const int halves = type == LK_Q6_K ? 2 : 1, groups = 8 / halves;
+    const char *scales = x + 32 * R, *corrections = scales + 4 * R;
+    LK_UNROLL for (int half = 0; half < halves; half++) {
+        vi sums[LK_TILE_ROWS][LK_PARTS];
+        const char *first_of_half = corrections + 4 * half * R;
+#ifdef LK_PAIRS
+        if (type != LK_Q8_0)
+            sum_small_groups(R, T, type, sums, x, first_of_half, w, half * groups, (half + 1) * groups, part);
+        else
+#endif
+            sum_groups(R, T, type, sums, x, first_of_half, w, half * groups, (half + 1) * groups, part);
+        LK_UNROLL for (int p = 0; p < T; p++) {
+            vf scale = block_scales(type, w, super, half, part + p);
+            LK_UNROLL for (int r = 0; r < R; r++)
+                totals[r][p] += __builtin_convertvector(sums[r][p], vf) * (scale * vf_set(float_at(scales + 4 * r)));
+            if (type != LK_Q4_K) continue;
+            vf minimum = block_minimums(w, super, part + p);
+            LK_UNROLL for (int r = 0; r < R; r++)
+                totals[r][p] -= minimum * vf_set(float_at(corrections + 4 * r));
+        }
+    }
+}
+
+/* One super-block, or a block of a type that has none. */
+LK_INLINE void unit_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
+                         const char *x, const char *w, int part) {
+    const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1;
+    const int header = type == LK_Q4_K ? LK_Q4_K_HEADER : type == LK_Q6_K ? LK_Q6_K_HEADER : 0;
+    const int bytes = type == LK_Q8_0 ? LK_Q8_0_UNIT : type == LK_Q6_K ? LK_Q6_K_BLOCK : LK_Q4_BLOCK;
+    const char *block = w + header;
+    for (int b = 0; b < blocks; b++, block += bytes, x += LK_X_BLOCK * R) block_step(R, T, type, totals, x, block, w, part);
+}
+
+/* Units of `bytes` of a panel that are taken T vectors at a time, all of them, before the next units: where a vector is
+ * half of a line, they stay in the first cache until the other half's turn. */
+LK_INLINE size_t units_together(const int T, size_t bytes, size_t units) {
+    enum { CACHED = 16 << 10 };
+    return LK_WIDTH == 16 || T == LK_PARTS || bytes > CACHED ? units : CACHED / bytes;
+}
+
+LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const char *x, const char *w, size_t units) {
+    const size_t bytes = type == LK_Q8_0   ? LK_Q8_0_UNIT
+                         : type == LK_Q4_0 ? LK_Q4_0_UNIT
+                         : type == LK_Q4_K ? LK_Q4_K_UNIT
+                                           : LK_Q6_K_UNIT;
+    const size_t x_bytes = (size_t)(LK_X_BLOCK * R * (type == LK_Q4_K || type == LK_Q6_K ? 8 : 1));
+    /* One row leaves registers for the whole panel, so that its lines are read in order. Of Q4_0 two vectors, whose totals
+     * wait in memory while a block is summed, measured faster than one; of Q4_K, which has minimums too, they did not. */
+    const int whole = LK_WIDTH == 8 && R == 1, two = LK_WIDTH == 8 && type == LK_Q4_0;
+    const int T = whole ? LK_PARTS : two ? 2 : LK_TOGETHER;
+    const size_t step = units_together(T, bytes, units);
+    for (size_t first = 0, last; first < units; first = last) {
+        last = units - first < step ? units : first + step;
+        for (int part = 0; part < LK_PARTS; part += T) {
+            vf totals[LK_TILE_ROWS][LK_PARTS];
+            LK_UNROLL for (int r = 0; r < R; r++)
+                LK_UNROLL for (int p = 0; p < T; p++)
+                    totals[r][p] = first == 0 ? vf_set(0) : vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
+            for (size_t u = first; u < last; u++) unit_step(R, T, type, totals, x + u * x_bytes, w + u * bytes, part);
+            LK_UNROLL for (int r = 0; r < R; r++)
+                LK_UNROLL for (int p = 0; p < T; p++)
+                    vf_store(sums + r * LK_PANEL + (part + p) * LK_WIDTH, totals[r][p]);
+        }
+    }
+}
+
+#define LK_INTEGER_TILES(name, type)                                                                                   \
+    static void name(float *sums, const char *x, size_t rows, const char *w, size_t units) {                           \
+        switch (rows) {                                                                                                \
+        case 1: integer_tile(1, type, sums, x, w, units); break;                                                       \
+        case 2: integer_tile(2, type, sums, x, w, units); break;                                                       \
+        case 3: integer_tile(3, type, sums, x, w, units); break;                                                       \
+        case 4: integer_tile(4, type, sums, x, w, units); break;                                                       \
+        case 5: integer_tile(5, type, sums, x, w, units); break;                                                       \
+        default: integer_tile(6, type, sums, x, w, units); break;                                                      \
+        }                                                                                                              \
+    }
+
+LK_INTEGER_TILES(tile_q8_0, LK_Q8_0)
+LK_INTEGER_TILES(tile_q4_0, LK_Q4_0)
+LK_INTEGER_TILES(tile_q4_k, LK_Q4_K)
+LK_INTEGER_TILES(tile_q6_k, LK_Q6_K)
+
+static void multiply_integers(float *sums, const char *tile, size_t rows, const char *panel, lk_type type,
+                              size_t units) {
+    switch (type) {
+    case LK_Q8_0: tile_q8_0(sums, tile, rows, panel, units); break;
+    case LK_Q4_0: tile_q4_0(sums, tile, rows, panel, units); break;
+    case LK_Q4_K: tile_q4_k(sums, tile, rows, panel, units); break;
+    default: tile_q6_k(sums, tile, rows, panel, units); break;
+    }
+}
+
+/* Products of bytes, as the fastest kernel adds them until sums need more than 16 bits. */
+LK_INLINE vi add_bytes(vi sums, vu *weights) {
+    LK_IN_ORDER(*weights); /* so that every round computes their product */
+#ifdef LK_PAIRS
+    return (vi)((vs)sums + vs_pairs(*weights, 0x01010101));
+#else
+    return vi_dot(sums, *weights, 0x01010101);
+#endif
+}
+
+static double integer_peak(size_t rounds) {
+    vu weights = (vu){0} + 0x01010101u;
+    LK_PEAK_LOOP(rounds, 4, sum = (vf)add_bytes((vi)sum, &weights))
+}
+
+const lk_integer_kernels LK_INTEGER_KERNELS = {
+    .make_tile = make_integer_tile,
+    .multiply = multiply_integers,
+    .peak = integer_peak,
+};
