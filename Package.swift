@@ -36,13 +36,15 @@ let package = Package(
             name: "LyraMedia",
             dependencies: ["LyraTensor", "CLoading", "CSndfile", "CMpg123", "CFFmpeg", "CTIFF"]),
         .target(name: "LyraModel", dependencies: ["LyraFormats", "LyraText", "LyraMedia"]),
+        // Presets, random weights and conversion: for the command line and tests, not for the library.
+        .target(name: "LyraTools", dependencies: ["LyraModel"]),
         .target(name: "Lyra", dependencies: ["LyraModel"]),
         .target(name: "CCallers"),
         .target(name: "LyraC", dependencies: ["Lyra", "CLyra", "CCallers"]),
         .executableTarget(
             name: "LyraCLI",
             dependencies: [
-                "Lyra", "LyraModel", "LyraFormats", "LyraTensor", "LyraMedia", "CKernels", "CEditline",
+                "Lyra", "LyraTools", "LyraModel", "LyraFormats", "LyraTensor", "LyraMedia", "CKernels", "CEditline",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .target(name: "CSoundWriter", path: "Tests/CSoundWriter", linkerSettings: [.linkedLibrary("sndfile")]),
@@ -50,8 +52,8 @@ let package = Package(
         .testTarget(name: "LyraFormatsTests", dependencies: ["LyraFormats"], swiftSettings: unoptimized),
         .testTarget(name: "LyraTextTests", dependencies: ["LyraText"]),
         .testTarget(name: "LyraMediaTests", dependencies: ["LyraMedia", "CSoundWriter"], swiftSettings: unoptimized),
-        .testTarget(name: "LyraModelTests", dependencies: ["LyraModel"], swiftSettings: unoptimized),
-        .testTarget(name: "LyraTests", dependencies: ["Lyra", "CSoundWriter"]),
+        .testTarget(name: "LyraModelTests", dependencies: ["LyraModel", "LyraTools"], swiftSettings: unoptimized),
+        .testTarget(name: "LyraTests", dependencies: ["Lyra", "LyraTools", "CSoundWriter"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -4,6 +4,7 @@ import Glibc
 import Lyra
 import LyraBase
 import LyraModel
+import LyraTools
 import LyraTensor
 
 struct BenchCommand: ParsableCommand {

@@ -2,6 +2,7 @@ import CKernels
 import Lyra
 import LyraBase
 import LyraModel
+import LyraTools
 import LyraTensor
 
 /// What `bench` can measure.

@@ -2,6 +2,7 @@ import ArgumentParser
 import CKernels
 import Lyra
 import LyraModel
+import LyraTools
 import LyraBase
 
 struct ConvertCommand: ParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Lyra
 import LyraModel
+import LyraTools
 
 struct MakeTinyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -4,6 +4,7 @@ import LyraBase
 import Testing
 
 @testable import LyraModel
+@testable import LyraTools
 
 /// What converting a model does not do: lose its files, or write what cannot be opened; and how opening can be given up.
 @Suite struct ConversionTests {

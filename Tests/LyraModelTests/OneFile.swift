@@ -2,6 +2,7 @@ import Foundation
 import LyraFormats
 
 @testable import LyraModel
+@testable import LyraTools
 
 /// A one-file model in a directory of its own, where no tower is beside it, gone with the last reference.
 final class OneFile {

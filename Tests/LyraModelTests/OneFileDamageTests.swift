@@ -4,6 +4,7 @@ import LyraBase
 import Testing
 
 @testable import LyraModel
+@testable import LyraTools
 
 /// One-file models with something wrong: an error that names it, and never a crash.
 @Suite struct OneFileDamageTests {

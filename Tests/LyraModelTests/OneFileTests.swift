@@ -4,6 +4,7 @@ import LyraTensor
 import Testing
 
 @testable import LyraModel
+@testable import LyraTools
 
 /// Models converted to one GGUF file, and what opens of them.
 @Suite struct OneFileTests {

@@ -2,6 +2,7 @@ import LyraTensor
 import Testing
 
 @testable import LyraModel
+@testable import LyraTools
 
 /// Which type each recipe gives which tensor.
 @Suite struct RecipeTests {

@@ -1,6 +1,7 @@
 import Foundation
 import LyraMedia
 import LyraModel
+import LyraTools
 import Testing
 
 @testable import Lyra

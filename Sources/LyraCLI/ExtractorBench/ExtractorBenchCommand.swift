@@ -3,6 +3,7 @@ import CKernels
 import Lyra
 import LyraBase
 import LyraModel
+import LyraTools
 import LyraTensor
 
 struct ExtractorBenchCommand: ParsableCommand {

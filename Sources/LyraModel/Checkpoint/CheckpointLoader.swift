@@ -27,7 +27,7 @@ public struct CheckpointOptions {
 
 extension Checkpoint {
     /// Opens a directory in the published layout (config.json, safetensors, vocabulary, adapters, and the towers it names)
-    /// or a GGUF file: a whole model that `ModelConverter` made, or a language model of the kind "qwen2vl" or "qwen2".
+    /// or a GGUF file: a whole model that `lyra convert` made, or a language model of the kind "qwen2vl" or "qwen2".
     ///
     /// Weights are mapped, not copied, except that those in blocks are packed in memory for the kernels.
     /// - Throws: `LyraError` that names the file and what is wrong with it.
@@ -37,11 +37,11 @@ extension Checkpoint {
 }
 
 /// Reads one checkpoint, part by part, and remembers what it read.
-final class CheckpointLoader {
+package final class CheckpointLoader {
     let source: any ModelSource
     let options: CheckpointOptions
     var inventory: [Checkpoint.PartSize] = []
-    private(set) var contents = ModelContents()
+    package private(set) var contents = ModelContents()
     /// Of all parts, once the main tensors are there.
     private(set) var precision = Precision.exact
     var done = 0
@@ -49,7 +49,7 @@ final class CheckpointLoader {
 
     /// - Throws: `LyraError.missing` if nothing is at `path`, or no directory where towers are to be; what `OneFileSource`
     ///   throws if it is a file.
-    init(_ path: String, _ options: CheckpointOptions) throws {
+    package init(_ path: String, _ options: CheckpointOptions) throws {
         self.options = options
         try FileSystem.checkPath(path)
         if let towers = options.towers {
@@ -76,7 +76,10 @@ final class CheckpointLoader {
     /// For messages.
     var origin: String { source.origin }
 
-    func load() throws -> Checkpoint {
+    /// Whether the model is another program's file with a language model and nothing else.
+    package var holdsLanguageModelAlone: Bool { source.language != nil }
+
+    package func load() throws -> Checkpoint {
         let configuration = try readConfiguration()
         total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 6
         let main = try mainTable()

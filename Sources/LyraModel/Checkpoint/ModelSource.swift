@@ -3,7 +3,7 @@ import LyraFormats
 import LyraTensor
 
 /// The parts of a model that can come from places of their own.
-enum ModelPart: Hashable, Sendable {
+package enum ModelPart: Hashable, Sendable {
     /// Language model, speech generator and projectors, with the model's own texts.
     case main
     /// By the adapter's place in the list of them.
@@ -81,13 +81,13 @@ struct TowerFiles {
 }
 
 /// Everything of a model that opening it read: what a copy of it must hold.
-struct ModelContents {
+package struct ModelContents {
     /// Texts under the names that `ModelPart.folder` puts before theirs.
-    var texts: [(name: String, bytes: GrowingBuffer<UInt8>)] = []
-    var tensors: [(part: ModelPart, tensors: [String: StoredTensor])] = []
-    var adapters: [String] = []
+    package var texts: [(name: String, bytes: GrowingBuffer<UInt8>)] = []
+    package var tensors: [(part: ModelPart, tensors: [String: StoredTensor])] = []
+    package var adapters: [String] = []
     /// All files that were read.
-    var files: Set<FileIdentity> = []
+    package var files: Set<FileIdentity> = []
 }
 
 extension ModelPart {

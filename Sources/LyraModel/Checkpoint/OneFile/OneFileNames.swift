@@ -1,9 +1,9 @@
 /// What tensors are called in a GGUF file: the language model's as llama.cpp calls them, all others under their part.
 ///
 /// ggml takes names of up to 63 bytes, so what the published layout puts before every name of a part is left out.
-enum OneFileNames {
+package enum OneFileNames {
     /// The longest name, in bytes, that ggml reads (`GGML_MAX_NAME` with its zero).
-    static let lengthLimit = 63
+    package static let lengthLimit = 63
 
     /// What stands before the names of a part; the main one has several.
     static func prefix(_ part: ModelPart) -> String {
@@ -20,7 +20,7 @@ enum OneFileNames {
     }
 
     /// The name in a file of the tensor that the loader calls `name`; nil for one that lyra does not use.
-    static func stored(_ part: ModelPart, _ name: String) -> String? {
+    package static func stored(_ part: ModelPart, _ name: String) -> String? {
         switch part {
         case .main: storedMain(name)
         case .adapter: storedAdapter(name).map { prefix(part) + $0 }
@@ -134,7 +134,7 @@ enum OneFileNames {
     }
 
     /// The layer of a tensor of the language model and its module ("attn_v"), by its name in a file.
-    static func layer(_ stored: String) -> (index: Int, module: String)? {
+    package static func layer(_ stored: String) -> (index: Int, module: String)? {
         let parts = stored.split(separator: ".")
         guard parts.count == 4, parts[0] == "blk", let index = Int(parts[1]) else { return nil }
         return (index, String(parts[2]))

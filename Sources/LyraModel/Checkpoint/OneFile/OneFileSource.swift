@@ -3,21 +3,21 @@ import LyraFormats
 import LyraTensor
 
 /// Keys of the metadata by which lyra knows its own files.
-enum OneFileKeys {
+package enum OneFileKeys {
     /// The layout of what follows: 1.
-    static let version = "lyra.version"
+    package static let version = "lyra.version"
     /// The recipe's name.
-    static let recipe = "lyra.recipe"
+    package static let recipe = "lyra.recipe"
     /// The adapters' names, in the order that indexes them.
-    static let adapters = "lyra.adapters"
+    package static let adapters = "lyra.adapters"
     /// Before the name of a text: "lyra.file.config.json".
-    static let file = "lyra.file."
+    package static let file = "lyra.file."
     /// Before the name of a tensor that has more axes than GGUF knows: all of them, the innermost last.
-    static let shape = "lyra.shape."
+    package static let shape = "lyra.shape."
 }
 
 /// A model in one GGUF file; towers and vocoder that it lacks are looked for as a directory's are.
-struct OneFileSource: ModelSource {
+package struct OneFileSource: ModelSource {
     let origin: String
     let language: LanguageMetadata?
     private let file: GGUFFile
@@ -26,9 +26,9 @@ struct OneFileSource: ModelSource {
     private let isVocoderGiven: Bool
 
     /// The layout that is written and read.
-    static let version = 1
+    package static let version = 1
     /// Adapters that a file may list: all are looked for among all tensors.
-    static let mostAdapters = 256
+    package static let mostAdapters = 256
 
     /// - Throws: what `GGUFFile.init` throws; `LyraError.format` for more than `mostAdapters`; `LyraError.unsupported` for
     ///   a file of a later version, or one without a model that lyra runs.

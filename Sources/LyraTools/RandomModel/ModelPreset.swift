@@ -1,7 +1,5 @@
-import LyraBase
-import LyraMedia
+import LyraModel
 import LyraTensor
-import LyraText
 
 /// The sizes of a whole model, without its weights.
 public struct ModelPreset: Sendable {
@@ -73,14 +71,26 @@ public struct ModelPreset: Sendable {
     }
 }
 
+extension ModelPreset {
+    /// The preset's networks over these weights.
+    func assembly(
+        main: RandomWeights, speechTower: RandomWeights, visionTower: RandomWeights, vocoder weights: RandomWeights
+    ) throws -> NetworkAssembly {
+        NetworkAssembly(
+            configuration: configuration, generator: generator, whisper: whisper, vision: vision, vocoder: vocoder,
+            tokenizer: try TinyVocabulary().tokenizer(), main: main, speechTower: speechTower,
+            visionTower: visionTower, vocoderWeights: weights)
+    }
+}
+
 /// Sizes of an ImageBind audio branch.
 public struct SoundSizes: Sendable {
     public var width: Int
     public var layers: Int
     public var outputWidth: Int
 
-    /// Its tensors, in the shapes that a reader will find.
-    func tensors(_ source: RandomWeights) throws -> TensorTable {
+    /// Requests every tensor that a checkpoint of these sizes has.
+    func request(from source: RandomWeights) throws {
         func make(_ names: [(String, [Int])], under prefix: String) throws {
             for (name, shape) in names { _ = try source.tensor(prefix + name, shape) }
         }
@@ -105,8 +115,6 @@ public struct SoundSizes: Sendable {
             [("0.weight", [width]), ("0.bias", [width]), ("2.weight", [outputWidth, width])],
             under: "modality_heads.audio.")
         try make([("log_logit_scale", [])], under: "modality_postprocessors.audio.1.")
-        return TensorTable(
-            origin: source.origin, tensors: Dictionary(source.made.map { ($0.name, $0) }) { first, _ in first })
     }
 }
 
@@ -128,9 +136,10 @@ extension Checkpoint {
     public static func random(
         _ preset: ModelPreset, type: ElementType, precision: Precision = .exact, seed: UInt64 = 1
     ) throws -> Checkpoint {
-        try RandomModel(
-            preset, RandomWeights(seed: seed, type: type, precision: precision),
-            RandomWeights(seed: seed, type: .float32, precision: precision)
+        let main = RandomWeights(seed: seed, type: type, precision: precision)
+        return try preset.assembly(
+            main: main, speechTower: main, visionTower: main,
+            vocoder: RandomWeights(seed: seed, type: .float32, precision: precision)
         ).checkpoint()
     }
 }
@@ -142,49 +151,6 @@ extension Decoder {
     public static func random(
         _ preset: ModelPreset, type: ElementType, precision: Precision = .exact, seed: UInt64 = 1
     ) throws -> Decoder {
-        try Decoder(RandomWeights(seed: seed, type: type, precision: precision), preset.language, progress: {})
-    }
-}
-
-/// Builds the networks of a preset over random weights, each group from its own source.
-struct RandomModel {
-    let preset: ModelPreset
-    let main: any WeightSource
-    /// Of Whisper, the vision tower and the vocoder.
-    let tower: any WeightSource
-    let vision: any WeightSource
-    let vocoder: any WeightSource
-
-    init(
-        _ preset: ModelPreset, _ main: any WeightSource, tower: (any WeightSource)? = nil,
-        vision: (any WeightSource)? = nil, _ vocoder: any WeightSource
-    ) {
-        self.preset = preset
-        self.main = main
-        self.tower = tower ?? main
-        self.vision = vision ?? main
-        self.vocoder = vocoder
-    }
-
-    func checkpoint() throws -> Checkpoint {
-        let configuration = preset.configuration
-        let decoder = try Decoder(main, configuration.language, progress: {})
-        let projector = try SpeechProjector(
-            main.under("model.mm_speech_projector."), width: preset.whisper.width, configuration: configuration)
-        let speech = SpeechInput(
-            mel: try LogMelSpectrogram(MelConfiguration(melCount: preset.whisper.mels)),
-            encoder: try WhisperEncoder(tower.under("encoder."), preset.whisper, progress: {}), projector: projector,
-            adapterProjectors: [], downsampling: preset.downsampling)
-        let generator = try SpeechGenerator(
-            main.under("speech_generator."), preset.generator, language: configuration.language, progress: {})
-        return Checkpoint(
-            configuration: configuration, decoder: decoder, tokenizer: try TinyVocabulary().tokenizer(),
-            generationDefaults: GenerationDefaults(), adapters: [], speechInput: .present(speech),
-            visionInput: .present(
-                VisionInput(
-                    preparation: ImagePreparation(), encoder: try VisionEncoder(vision, preset.vision, progress: {}))),
-            soundInput: .absent(LyraError(.missing, "this model of random weights does not hear sound")),
-            generator: generator, vocoder: .present(try Vocoder(configuration: preset.vocoder, weights: vocoder)),
-            inventory: [])
+        try Decoder.assembled(preset.language, RandomWeights(seed: seed, type: type, precision: precision))
     }
 }

@@ -1,5 +1,6 @@
 import LyraBase
 import LyraFormats
+import LyraModel
 import LyraTensor
 
 /// Makes one GGUF file of a model and everything that belongs to it: towers, projectors, adapters, vocoder and texts.
@@ -43,7 +44,7 @@ public struct ModelConverter {
         let loader = try CheckpointLoader(path, options)
         let checkpoint = try loader.load()
         // A file with a language model alone has no texts that a whole one could be made of.
-        let part = loader.source.language == nil ? part : .language
+        let part = loader.holdsLanguageModelAlone ? .language : part
         let name = SystemPath.printable(
             try FileSystem.resolved(path).split(separator: "/").last.map(String.init) ?? path)
         // A one-file model may be replaced by what is made of it: its mapping stays when its name goes.

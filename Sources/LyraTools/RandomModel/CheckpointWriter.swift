@@ -2,6 +2,7 @@ import FoundationEssentials
 import Glibc
 import LyraBase
 import LyraFormats
+import LyraModel
 import LyraTensor
 
 /// Writes a random checkpoint in the published layout: what `make-tiny` makes.
@@ -36,11 +37,12 @@ public struct CheckpointWriter {
         let tower = RandomWeights(seed: seed &+ 1, type: .bfloat16, keeps: true)
         let vocoder = RandomWeights(seed: seed &+ 2, type: .float32, keeps: true)
         let vision = RandomWeights(seed: seed &+ 10, type: .bfloat16, keeps: true)
-        let checkpoint = try RandomModel(preset, main, tower: tower, vision: vision, vocoder).checkpoint()
+        let checkpoint = try preset.assembly(
+            main: main, speechTower: tower, visionTower: vision, vocoder: vocoder
+        ).checkpoint()
         if let sound = preset.sound {
-            _ = try SoundProjector(
-                random: main, under: "model.mm_audio_projector.", inputs: sound.outputWidth,
-                outputs: preset.language.hiddenSize)
+            try main.requestSoundProjector(
+                under: "model.mm_audio_projector.", inputs: sound.outputWidth, outputs: preset.language.hiddenSize)
         }
 
         for folder in ["", "model_zoo/audio/whisper", "model_zoo/audio/vocoder", "model_zoo/vision/Qwen2VL_ViT"]
@@ -124,13 +126,11 @@ public struct CheckpointWriter {
     {
         let source = RandomWeights(seed: seed, type: .bfloat16, keeps: true)
         let folder = adapter.name + "_lora"
-        for layer in decoder.layers.indices {
-            for (module, key) in DecoderLayer.adaptable {
-                let linear = decoder.layers[layer][keyPath: key].weight
-                let name = "base_model.model.model.layers.\(layer).\(module).lora_"
-                _ = try source.tensor(name + "A.weight", [adapter.rank, linear.inputs])
-                _ = try source.tensor(name + "B.weight", [linear.outputs, adapter.rank])
-            }
+        let matrices = decoder.adaptableMatrices
+        for matrix in matrices {
+            let name = "base_model.model.model.layers.\(matrix.layer).\(matrix.module).lora_"
+            _ = try source.tensor(name + "A.weight", [adapter.rank, matrix.inputs])
+            _ = try source.tensor(name + "B.weight", [matrix.outputs, adapter.rank])
         }
         try writeTensors(source.made, folder + "/adapter_model.safetensors")
         struct Configuration: Encodable {
@@ -138,14 +138,13 @@ public struct CheckpointWriter {
             var r: Int, lora_alpha: Int
             var target_modules: [String]
         }
-        let targets = DecoderLayer.adaptable.compactMap { $0.name.split(separator: ".").last.map(String.init) }
+        let targets = matrices.filter { $0.layer == 0 }.compactMap { $0.module.split(separator: ".").last.map(String.init) }
         try put(
             json: Configuration(r: adapter.rank, lora_alpha: adapter.alpha, target_modules: targets),
             folder + "/adapter_config.json")
         let projector = RandomWeights(seed: seed &+ 100, type: .bfloat16, keeps: true)
-        _ = try SpeechProjector(
-            projector.under("model.model.mm_speech_projector."), width: preset.whisper.width,
-            configuration: preset.configuration)
+        try projector.requestSpeechProjector(
+            under: "model.model.mm_speech_projector.", width: preset.whisper.width, preset.configuration)
         try writeTorch(projector.made, under: [], folder + "/non_lora_trainables.bin")
     }
 
@@ -160,7 +159,7 @@ public struct CheckpointWriter {
     private func writeSoundTower() throws {
         guard let sound = preset.sound, let file = preset.configuration.soundTower else { return }
         let source = RandomWeights(seed: seed &+ 11, type: .bfloat16, keeps: true)
-        _ = try sound.tensors(source)
+        try sound.request(from: source)
         try writeTorch(source.made, under: [], file)
     }
 

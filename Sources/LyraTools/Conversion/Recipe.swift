@@ -1,4 +1,5 @@
 import LyraBase
+import LyraModel
 import LyraTensor
 
 /// Which type each tensor of a model gets when it is converted to one file.

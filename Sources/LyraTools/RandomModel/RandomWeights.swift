@@ -1,4 +1,4 @@
-import Glibc
+import LyraModel
 import LyraTensor
 
 /// Random numbers in place of a file's tensors: whatever a network asks for is there, in the shape it asks for.

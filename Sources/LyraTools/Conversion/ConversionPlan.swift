@@ -1,5 +1,6 @@
 import LyraBase
 import LyraFormats
+import LyraModel
 import LyraTensor
 
 /// What goes into a one-file model, worked out before the file is made.
@@ -22,7 +23,7 @@ struct ConversionPlan {
         _ contents: ModelContents, _ checkpoint: Checkpoint, recipe: Recipe, part: ModelConverter.Part, name: String
     ) throws {
         let end = checkpoint.generationDefaults.endTokens.first ?? checkpoint.configuration.endTokens.first
-        metadata = LanguageMetadata.entries(checkpoint.configuration, checkpoint.tokenizer, end: end)
+        metadata = LanguageMetadataWriter.entries(checkpoint.configuration, checkpoint.tokenizer, end: end)
         metadata += [
             ("general.name", .string(name)), ("general.file_type", .uint32(recipe.fileType)),
             ("general.quantization_version", .uint32(2)),
