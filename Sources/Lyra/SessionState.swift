@@ -35,7 +35,7 @@ extension Session {
                     + "the turn; text, short recordings whose adapter is not fixed, and media under an extractor are "
                     + "computed only when the turn ends")
         }
-        let header = try JSONFile.encode(StateHeader(self, rest: rest))
+        let header = Array(try JSONText.encode(StateHeader(self, rest: rest)).utf8)
         let file = try ChecksummedOutput(path: path)
         try file.write(Session.magic)
         try file.write(integer: Session.version)

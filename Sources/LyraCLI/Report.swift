@@ -1,4 +1,5 @@
 import Lyra
+import LyraBase
 
 /// What `generate --json` prints.
 struct Report {
@@ -48,54 +49,5 @@ struct Report {
         case .length: "length"
         case .none, .stopped, .cancelled, .failed: "cancelled"
         }
-    }
-}
-
-/// A JSON document to be printed, with its keys in the order given.
-indirect enum JSONValue {
-    case null
-    case bool(Bool)
-    case string(String)
-    case number(Double)
-    case array([JSONValue])
-    case object([(String, JSONValue)])
-
-    /// A file's name: what is not UTF-8 in it is written `\xE9`.
-    static func name(_ path: String) -> JSONValue { .string(SystemPath.printable(path)) }
-
-    var text: String {
-        switch self {
-        case .null: "null"
-        case .bool(let value): value ? "true" : "false"
-        case .string(let value): JSONValue.quoted(value)
-        case .number(let value):
-            !value.isFinite
-                ? "null"
-                : value == value.rounded() && abs(value) < 1e15 ? String(Int64(value)) : JSONValue.rounded(value)
-        case .array(let values): "[" + values.map(\.text).joined(separator: ", ") + "]"
-        case .object(let members):
-            "{" + members.map { JSONValue.quoted($0) + ": " + $1.text }.joined(separator: ", ") + "}"
-        }
-    }
-
-    /// Six decimals: enough for milliseconds and seconds.
-    private static func rounded(_ value: Double) -> String { "\((value * 1e6).rounded() / 1e6)" }
-
-    private static func quoted(_ string: String) -> String {
-        var result = "\""
-        for scalar in string.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case "\n": result += "\\n"
-            case "\r": result += "\\r"
-            case "\t": result += "\\t"
-            case _ where scalar.value < 0x20:
-                let hex = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
     }
 }

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import LyraBase
 
 /// Writes a safetensors file whose tensors are announced first and then come one at a time.
@@ -23,7 +22,10 @@ public final class SafetensorsWriter {
         // Large elements first, so each tensor begins at a multiple of its element's size, as mapping readers like it.
         let order = tensors.indices.sorted { (-tensors[$0].type.size, $0) < (-tensors[$1].type.size, $1) }
         var fields: [String] = []
-        if !metadata.isEmpty { fields.append("\"__metadata__\":" + (try Self.json(metadata))) }
+        if !metadata.isEmpty {
+            let members = metadata.sorted { $0.key < $1.key }.map { ($0.key, JSONValue.string($0.value)) }
+            fields.append("\"__metadata__\":" + JSONValue.object(members).text)
+        }
         var end = 0
         for index in order {
             let spec = tensors[index]
@@ -33,7 +35,7 @@ public final class SafetensorsWriter {
             let (next, overflow) = end.addingReportingOverflow(layout.byteCount(spec.name))
             guard !overflow else { throw LyraError(.argument, "\(path): the tensors are too large for a file") }
             fields.append(
-                "\(try Self.json(spec.name)):{\"dtype\":\"\(spec.type.rawValue)\",\"shape\":\(try Self.json(spec.shape)),"
+                "\(JSONText.quoted(spec.name)):{\"dtype\":\"\(spec.type.rawValue)\",\"shape\":\(spec.shape.description),"
                     + "\"data_offsets\":[\(end),\(next)]}")
             offsets[index] = end
             end = next
@@ -65,9 +67,5 @@ public final class SafetensorsWriter {
     public func finish() throws {
         try layout.checkComplete()
         try output.commit()
-    }
-
-    private static func json(_ value: some Encodable) throws -> String {
-        String(decoding: try JSONEncoder().encode(value), as: UTF8.self)
     }
 }

@@ -26,12 +26,12 @@ import Testing
         expect(.format, "config.json", "layers[1]", #""size" is missing"#) {
             _ = try decode(#"{"name": "a", "layers": [{"size": 3}, {}]}"#.utf8)
         }
-        expect(.format, "config.json", "layers[0].size", "Int") {
+        expect(.format, "config.json", "layers[0].size", "whole number is needed", "a string") {
             _ = try decode(#"{"name": "a", "layers": [{"size": "3"}]}"#.utf8)
         }
         expect(.format, "config.json", "number") { _ = try decode(#"{"name": "a", "layers": [{"size": 1e30}]}"#.utf8) }
         expect(.format, "at \"name\"", "null") { _ = try decode(#"{"name": null, "layers": []}"#.utf8) }
-        expect(.format, "config.json", "not valid JSON") { _ = try decode(#"{"name": "#.utf8) }
+        expect(.format, "config.json", "ends too early", "at byte 9") { _ = try decode(#"{"name": "#.utf8) }
         expect(.format, "config.json") { _ = try decode([]) }
         expect(.format, "config.json") { _ = try decode("[1]".utf8) }
         expect(.format, "config.json", "UTF-8") { _ = try decode([0x22, 0xFF, 0x22]) }

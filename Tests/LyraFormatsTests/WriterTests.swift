@@ -40,7 +40,7 @@ import Testing
         let content = try MappedFile.contents(path: path, limit: 1 << 20)
         let length = content.withUnsafeBytes { Int(UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self))) }
         let header = try content[8..<8 + length].withUnsafeBytes { try JSONValue($0, source: path) }
-        #expect(header["__metadata__"] == .object(["format": "pt", "a": "\"b\""]))
+        #expect(header["__metadata__"] == .object([("format", "pt"), ("a", "\"b\"")]))
         for tensor in file.tensors.values where !tensor.bytes.isEmpty {
             #expect(UInt(bitPattern: tensor.bytes.baseAddress) % UInt(tensor.type.size) == 0)
         }

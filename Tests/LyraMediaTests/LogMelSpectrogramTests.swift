@@ -110,7 +110,9 @@ private func slowFeatures(_ pcm: [Float], _ configuration: MelConfiguration) thr
 
 @Suite struct MelConfigurationTests {
     private func read(_ json: String) throws -> MelConfiguration {
-        try MelConfiguration(json: Array(json.utf8), source: "zoo/preprocessor_config.json")
+        try Array(json.utf8).withUnsafeBytes {
+            try MelConfiguration(json: $0, source: "zoo/preprocessor_config.json")
+        }
     }
 
     @Test func publishedConfigurationIsRead() throws {
@@ -139,9 +141,5 @@ private func slowFeatures(_ pcm: [Float], _ configuration: MelConfiguration) thr
         let error = try #require(try lyraError { _ = try read(json) })
         #expect(error.code == .format)
         #expect(error.message.hasPrefix("zoo/preprocessor_config.json: "))
-    }
-
-    @Test func anAbsentFileIsAnError() throws {
-        #expect(try lyraError { _ = try MelConfiguration(path: "/nowhere/preprocessor_config.json") }?.code == .io)
     }
 }

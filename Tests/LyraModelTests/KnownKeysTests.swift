@@ -247,7 +247,7 @@ import Testing
             """
         let text = json.replacingOccurrences(of: "SIZES", with: sizes)
         return try Array(text.utf8).withUnsafeBytes {
-            try JSONFile.decode(LyraConfiguration.self, from: $0, source: "config.json").language
+            try JSONText.decode(LyraConfiguration.self, from: $0, source: "config.json").language
         }
     }
 

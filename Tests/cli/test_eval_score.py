@@ -152,7 +152,7 @@ def test_the_published_evaluations_results_can_be_scored(tmp_path):
 
 
 @pytest.mark.parametrize("line, part", [
-    ("no json", "not valid JSON"), ('{"text": "a"}', "hypothesis"), ('{"text": 1, "hypothesis": ""}', "text"),
+    ("no json", "expected null"), ('{"text": "a"}', "hypothesis"), ('{"text": 1, "hypothesis": ""}', "text"),
     ("\udcff", "UTF-8")])
 def test_a_line_that_is_no_transcript_is_named(line, part, tmp_path):
     file = tmp_path / "bad.jsonl"

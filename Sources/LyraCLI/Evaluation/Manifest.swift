@@ -1,4 +1,5 @@
 import Lyra
+import LyraBase
 import LyraFormats
 
 /// Recordings and what is said in them.
@@ -130,6 +131,6 @@ enum TextLines {
 
     static func decode<T: Decodable>(_ type: T.Type, _ line: String, _ place: String) throws -> T {
         var line = line
-        return try line.withUTF8 { try JSONFile.decode(type, from: UnsafeRawBufferPointer($0), source: place) }
+        return try line.withUTF8 { try JSONText.decode(type, from: UnsafeRawBufferPointer($0), source: place) }
     }
 }

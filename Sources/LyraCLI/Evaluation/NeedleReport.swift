@@ -1,4 +1,5 @@
 import Lyra
+import LyraBase
 
 /// What came of one haystack.
 struct NeedleCell {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Lyra
+import LyraBase
 
 struct ScoreCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

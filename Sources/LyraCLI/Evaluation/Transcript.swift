@@ -1,4 +1,5 @@
 import Lyra
+import LyraBase
 
 /// A text, what was heard in its place, and how far apart they are.
 struct Transcript {

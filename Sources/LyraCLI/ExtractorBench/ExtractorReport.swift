@@ -1,3 +1,4 @@
+import LyraBase
 import LyraModel
 
 /// What `bench extractor` found, as a table, as JSON and as a drawing.

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import LyraBase
 
 /// How a speech tower wants its log-mel features: the values of its preprocessor_config.json.
@@ -26,7 +25,6 @@ public struct MelConfiguration: Equatable, Sendable {
     private static let sampleRates = 1000...1_000_000
     /// Values of one window's features: 128 MiB of Float.
     private static let largestOutput = 1 << 25
-    private static let largestFile = 1 << 20
 
     /// - Parameter source: The file the values came from, for error messages.
     /// - Throws: `LyraError(.format)` if a value is not positive, is beyond any sense, or contradicts another.
@@ -61,48 +59,24 @@ public struct MelConfiguration: Equatable, Sendable {
         }
     }
 
-    /// Reads a preprocessor_config.json.
-    /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if its content cannot be.
-    public init(path: String) throws {
-        let reader = try FileByteReader(regularFile: path)
-        let size = try reader.size
-        guard size <= Self.largestFile else {
-            throw LyraError(.format, "\(path): \(size) bytes is too much for a preprocessor_config.json")
-        }
-        var bytes = [UInt8](repeating: 0, count: Int(max(size, 0)))
-        var filled = 0
-        while filled < bytes.count {
-            let count = try bytes.withUnsafeMutableBytes {
-                try reader.read(into: UnsafeMutableRawBufferPointer(rebasing: $0[filled...]))
-            }
-            if count == 0 { break }
-            filled += count
-        }
-        try self.init(json: Array(bytes[..<filled]), source: path)
-    }
-
     /// Reads the text of a preprocessor_config.json.
     /// - Throws: `LyraError(.format)`, naming `source`.
-    public init(json: some Sequence<UInt8>, source: String) throws {
-        do {
-            let decoder = JSONDecoder()
-            if let key = Self.sourceKey { decoder.userInfo[key] = source }
-            self = try decoder.decode(MelConfiguration.self, from: Data(json))
-        } catch let error as LyraError {
-            throw error
-        } catch let error as DecodingError {
-            throw LyraError(.format, "\(source): \(Self.sentence(error))")
-        } catch {
-            throw LyraError(.format, "\(source): not a preprocessor_config.json: \(error)")
-        }
+    public init(json: UnsafeRawBufferPointer, source: String) throws {
+        try self.init(JSONText.decode(PreprocessorFile.self, from: json, source: source), source: source)
     }
 }
 
-extension MelConfiguration: Decodable {
-    /// Carries the file's name to `init(from:)`, for error messages.
-    static let sourceKey = CodingUserInfoKey(rawValue: "lyra.source")
+/// The keys of a preprocessor_config.json that lyra reads.
+private struct PreprocessorFile: Decodable {
+    var melCount: Int?
+    var hopLength: Int?
+    var fftLength: Int?
+    var sampleCount: Int?
+    var chunkSeconds: Int?
+    var maximumFrames: Int?
+    var sampleRate: Int?
 
-    private enum CodingKeys: String, CodingKey {
+    enum CodingKeys: String, CodingKey {
         case melCount = "feature_size"
         case hopLength = "hop_length"
         case fftLength = "n_fft"
@@ -111,49 +85,29 @@ extension MelConfiguration: Decodable {
         case maximumFrames = "nb_max_frames"
         case sampleRate = "sampling_rate"
     }
+}
 
-    public init(from decoder: any Decoder) throws {
-        let source = Self.sourceKey.flatMap { decoder.userInfo[$0] as? String } ?? "preprocessor_config.json"
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        let sampleRate = try values.decodeIfPresent(Int.self, forKey: .sampleRate) ?? 16_000
-        let hopLength = try values.decodeIfPresent(Int.self, forKey: .hopLength) ?? 160
-        let stated = try values.decodeIfPresent(Int.self, forKey: .sampleCount)
-        let seconds = try values.decodeIfPresent(Int.self, forKey: .chunkSeconds)
-        let sampleCount: Int
-        if let seconds {
+extension MelConfiguration {
+    private init(_ file: PreprocessorFile, source: String) throws {
+        let sampleRate = file.sampleRate ?? 16_000, hopLength = file.hopLength ?? 160
+        var sampleCount = file.sampleCount ?? 480_000
+        if let seconds = file.chunkSeconds {
             let (product, overflow) = seconds.multipliedReportingOverflow(by: sampleRate)
-            guard !overflow, stated == nil || stated == product else {
+            guard !overflow, file.sampleCount == nil || file.sampleCount == product else {
+                let stated = file.sampleCount.map { "\($0)" } ?? "not given"
                 throw LyraError(
                     .format,
-                    "\(source): n_samples is \(stated.map(String.init) ?? "not given"), but chunk_length is \(seconds) s"
-                        + " of \(sampleRate) Hz")
+                    "\(source): n_samples is \(stated), but chunk_length is \(seconds) s of \(sampleRate) Hz")
             }
             sampleCount = product
-        } else {
-            sampleCount = stated ?? 480_000
         }
         try self.init(
-            melCount: values.decodeIfPresent(Int.self, forKey: .melCount) ?? 80, hopLength: hopLength,
-            fftLength: values.decodeIfPresent(Int.self, forKey: .fftLength) ?? 400, sampleCount: sampleCount,
-            sampleRate: sampleRate, source: source)
-        if let frames = try values.decodeIfPresent(Int.self, forKey: .maximumFrames), frames != sampleCount / hopLength
-        {
+            melCount: file.melCount ?? 80, hopLength: hopLength, fftLength: file.fftLength ?? 400,
+            sampleCount: sampleCount, sampleRate: sampleRate, source: source)
+        if let frames = file.maximumFrames, frames != sampleCount / hopLength {
             throw LyraError(
                 .format,
                 "\(source): nb_max_frames is \(frames), but n_samples / hop_length is \(sampleCount / hopLength)")
         }
-    }
-
-    private static func sentence(_ error: DecodingError) -> String {
-        let context: DecodingError.Context
-        switch error {
-        case .typeMismatch(_, let found), .valueNotFound(_, let found), .keyNotFound(_, let found),
-            .dataCorrupted(let found):
-            context = found
-        @unknown default:
-            return "not a preprocessor_config.json"
-        }
-        let key = context.codingPath.map(\.stringValue).joined(separator: ".")
-        return (key.isEmpty ? "" : "\(key): ") + context.debugDescription
     }
 }

@@ -136,7 +136,7 @@ package final class CheckpointLoader {
         _ type: T.Type, _ part: ModelPart, _ files: any PartFiles, _ name: String, check: KeyCheck
     ) throws -> T {
         let text = try text(part, files, name)
-        let value = try text.withBytes { try JSONFile.decode(type, from: $0, source: text.name) }
+        let value = try text.withBytes { try JSONText.decode(type, from: $0, source: text.name) }
         try checkKeys(text, check)
         return value
     }

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import Glibc
 import LyraBase
 import LyraFormats
@@ -88,11 +87,8 @@ public struct CheckpointWriter {
         made.files.append(path(name))
     }
 
-    /// JSON of a value, keys sorted so that the same seed gives the same bytes.
     private func put(json value: some Encodable, _ name: String) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try put(name, String(decoding: encoder.encode(value), as: UTF8.self) + "\n")
+        try put(name, JSONText.encodeIndented(value) + "\n")
     }
 
     // MARK: Tensors
@@ -108,18 +104,22 @@ public struct CheckpointWriter {
     /// Two shards with an index, as published.
     private func writeShards(_ tensors: [StoredTensor]) throws {
         let half = tensors.count / 2
-        var map: [String: String] = [:]
+        var map: [(tensor: String, shard: String)] = []
         for (number, part) in [tensors[..<half], tensors[half...]].enumerated() {
             let name = "model-0000\(number + 1)-of-00002.safetensors"
             try writeTensors(Array(part), name)
-            for tensor in part { map[tensor.name] = name }
-        }
-        struct Index: Encodable {
-            var metadata: [String: Int]
-            var weight_map: [String: String]
+            for tensor in part { map.append((tensor.name, name)) }
         }
         let total = tensors.reduce(0) { $0 + $1.bytes.count }
-        try put(json: Index(metadata: ["total_size": total], weight_map: map), "model.safetensors.index.json")
+        try put(
+            "model.safetensors.index.json",
+            """
+            {"metadata": {"total_size": \(total)},
+             "weight_map": {
+            \(map.map { "  \(JSONText.quoted($0.tensor)): \(JSONText.quoted($0.shard))" }.joined(separator: ",\n"))
+             }}
+
+            """)
     }
 
     private func writeAdapter(_ adapter: (name: String, rank: Int, alpha: Int), _ decoder: Decoder, seed: UInt64) throws
@@ -193,7 +193,7 @@ public struct CheckpointWriter {
     private func writeText() throws {
         let vocabulary = TinyVocabulary()
         func object(_ members: [(String, Int)]) -> String {
-            "{" + members.map { "\(quoted($0.0)): \($0.1)" }.joined(separator: ",\n ") + "}\n"
+            "{" + members.map { "\(JSONText.quoted($0.0)): \($0.1)" }.joined(separator: ",\n ") + "}\n"
         }
         try put("vocab.json", object(vocabulary.tokens.enumerated().map { ($1, $0) }))
         try put("merges.txt", "#version: 0.2\n" + vocabulary.merges.map { "\($0) \($1)\n" }.joined())
@@ -206,10 +206,6 @@ public struct CheckpointWriter {
              "temperature": 0.01, "top_k": 1, "top_p": 0.001}
 
             """)
-    }
-
-    private func quoted(_ text: String) -> String {
-        "\"" + text.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : String($0) }.joined() + "\""
     }
 
     private func writeTowerConfigurations() throws {

@@ -39,7 +39,7 @@ struct KeyTable: Sendable {
     /// - Throws: `LyraError.unsupported`, with file, key and value, for a value that would change the numbers.
     func check(_ value: JSONValue, _ source: String, path: String = "", note: (String) -> Void) throws {
         guard case .object(let members) = value else { return }
-        for (key, value) in members.sorted(by: { $0.key < $1.key }) {
+        for (key, value) in members.sorted(by: { $0.0 < $1.0 }) {
             let name = shown(path + key).dropFirst().dropLast()
             switch rules[key] {
             case .used, .irrelevant: break
@@ -66,7 +66,7 @@ struct KeyTable: Sendable {
 
 extension JSONValue {
     /// Whether it leaves everything as it would be without the key.
-    fileprivate var saysNothing: Bool { self == .null || self == .array([]) || self == .object([:]) }
+    fileprivate var saysNothing: Bool { self == .null || self == .array([]) || self == .object([]) }
 
     /// For messages: of an object, what it says it is.
     fileprivate var words: String {

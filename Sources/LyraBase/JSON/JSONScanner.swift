@@ -14,6 +14,8 @@ public struct JSONScanner {
     /// - Parameter source: the file, for messages
     public init(_ bytes: UnsafeRawBufferPointer, source: String) {
         (self.bytes, self.source) = (bytes, source)
+        // A byte order mark, which some editors write.
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
     }
 
     /// Reads one text from its start to its end.
@@ -157,10 +159,7 @@ public struct JSONScanner {
         case UInt8(ascii: "t"), UInt8(ascii: "f"): _ = try boolean()
         case UInt8(ascii: "n"):
             guard try null() else { throw error("expected null") }
-        default:
-            let start = position
-            while position < bytes.count, Self.numberBytes.contains(bytes[position]) { position += 1 }
-            guard position > start else { throw error("expected a JSON value") }
+        default: _ = try numberRange()
         }
     }
 
@@ -184,19 +183,54 @@ public struct JSONScanner {
 
     /// Reads a number of any kind.
     public mutating func number() throws -> Double {
-        _ = try peek()
-        let start = position
-        while position < bytes.count, Self.numberBytes.contains(bytes[position]) { position += 1 }
-        guard position - start <= 64,
-            let number = Double(String(decoding: bytes[start..<position], as: UTF8.self))
-        else {
-            position = start
-            throw error("expected a JSON value")
-        }
+        let text = try numberText()
+        guard let number = Double(text) else { throw error("the number \(text) cannot be read") }
         return number
     }
 
-    private static let numberBytes = [UInt8]("+-.0123456789Ee".utf8)
+    /// Reads a number of any kind as it is written: at most 64 bytes.
+    mutating func numberText() throws -> String {
+        let range = try numberRange()
+        guard range.count <= 64 else {
+            position = range.lowerBound
+            throw error("a number is longer than 64 bytes")
+        }
+        return String(decoding: bytes[range], as: UTF8.self)
+    }
+
+    /// Consumes a number: `-`, digits without a zero in front, a fraction, an exponent (RFC 8259, section 6).
+    private mutating func numberRange() throws -> Range<Int> {
+        _ = try peek()
+        let start = position
+        func failure(_ scanner: inout JSONScanner) -> LyraError {
+            scanner.position = start
+            return scanner.error("expected a JSON value")
+        }
+        _ = skip([UInt8(ascii: "-")])
+        let hasLeadingZero = position < bytes.count && bytes[position] == UInt8(ascii: "0")
+        let digits = skipDigits()
+        guard digits == 1 || digits > 1 && !hasLeadingZero else { throw failure(&self) }
+        if skip([UInt8(ascii: ".")]), skipDigits() == 0 { throw failure(&self) }
+        if skip([UInt8(ascii: "e"), UInt8(ascii: "E")]) {
+            _ = skip([UInt8(ascii: "+"), UInt8(ascii: "-")])
+            guard skipDigits() > 0 else { throw failure(&self) }
+        }
+        return start..<position
+    }
+
+    /// Consumes the next byte if it is one of these.
+    private mutating func skip(_ choices: [UInt8]) -> Bool {
+        guard position < bytes.count, choices.contains(bytes[position]) else { return false }
+        position += 1
+        return true
+    }
+
+    /// Consumes digits. → how many there were
+    private mutating func skipDigits() -> Int {
+        let start = position
+        while position < bytes.count, (0x30...0x39).contains(bytes[position]) { position += 1 }
+        return position - start
+    }
 
     /// Reads a string as its own array of bytes.
     public mutating func string() throws -> [UInt8] {

@@ -1,0 +1,113 @@
+/// Turns JSON text into Swift values and back.
+public enum JSONText {
+    /// Decodes a whole text.
+    ///
+    /// - Parameter source: the file, for messages
+    /// - Throws: `LyraError.format`, naming the source, the path of keys and the byte, for a text that is not JSON, lacks a key
+    ///   or has a value of another type; a `LyraError` that the type's own `init(from:)` throws.
+    public static func decode<T: Decodable>(
+        _ type: T.Type, from text: UnsafeRawBufferPointer, source: String
+    ) throws -> T {
+        let root = try JSONNode(text, source: source)
+        do {
+            return try T(from: JSONNodeDecoder(root, []))
+        } catch let error as DecodingError {
+            throw LyraError(.format, "\(source): \(describe(error, in: root))")
+        } catch let error as LyraError {
+            throw error
+        } catch {
+            throw LyraError(.format, "\(source): not readable as JSON: \(shown(String(describing: error)))")
+        }
+    }
+
+    /// Encodes a value as text on one line.
+    ///
+    /// - Throws: `LyraError.format` if it holds a number that JSON cannot write: an infinity, or not a number.
+    public static func encode(_ value: some Encodable) throws -> String {
+        try write(node(value))
+    }
+
+    /// The same with a member on each line, for people.
+    public static func encodeIndented(_ value: some Encodable) throws -> String {
+        try write(node(value), indentation: "")
+    }
+
+    private static func node(_ value: some Encodable) throws -> JSONNode {
+        let encoder = JSONNodeEncoder([])
+        do { try value.encode(to: encoder) } catch let error as EncodingError {
+            throw LyraError(.format, "cannot be written as JSON: \(shown(String(describing: error)))")
+        }
+        return encoder.node
+    }
+
+    // MARK: Messages
+
+    private static func describe(_ error: DecodingError, in root: JSONNode) -> String {
+        let path: [any CodingKey], reason: String
+        switch error {
+        case .keyNotFound(let key, let context):
+            (path, reason) = (context.codingPath, "the key \(shown(key.stringValue)) is missing")
+        case .valueNotFound(_, let context), .typeMismatch(_, let context):
+            (path, reason) = (context.codingPath, context.debugDescription)
+        case .dataCorrupted(let context): (path, reason) = (context.codingPath, shown(context.debugDescription))
+        @unknown default: (path, reason) = ([], "not readable as JSON")
+        }
+        return "\(place(path)): \(reason) (at byte \(root.node(at: path).position))"
+    }
+
+    /// The keys that lead to a value, in the manner of `layers[3].size`.
+    private static func place(_ path: [any CodingKey]) -> String {
+        guard !path.isEmpty else { return "at the top level" }
+        var text = ""
+        for key in path {
+            if let index = key.intValue {
+                text += "[\(index)]"
+            } else {
+                text += (text.isEmpty ? "" : ".") + key.stringValue
+            }
+        }
+        return "at " + shown(text)
+    }
+
+    // MARK: Writing
+
+    /// The text of a tree.
+    ///
+    /// - Parameter indentation: of the line that the node begins on; nil writes everything on one line
+    static func write(_ node: JSONNode, indentation: String? = nil) -> String {
+        let inner = indentation.map { $0 + "  " }
+        func list(_ open: String, _ parts: [String], _ close: String) -> String {
+            guard let indentation, let inner, !parts.isEmpty else { return open + parts.joined(separator: ", ") + close }
+            return "\(open)\n" + parts.map { inner + $0 }.joined(separator: ",\n") + "\n\(indentation)\(close)"
+        }
+        switch node.content {
+        case .null: return "null"
+        case .bool(let value): return value ? "true" : "false"
+        case .number(let text): return text
+        case .string(let value): return quoted(value)
+        case .array(let elements):
+            return "[" + elements.map { write($0) }.joined(separator: ", ") + "]"
+        case .object(let members):
+            return list("{", members.map { "\(quoted($0.key)): \(write($0.value, indentation: inner))" }, "}")
+        }
+    }
+
+    /// A string with quotation marks around it and escapes where JSON needs them.
+    public static func quoted(_ string: String) -> String {
+        var result = "\""
+        for scalar in string.unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case "\n": result += "\\n"
+            case "\r": result += "\\r"
+            case "\t": result += "\\t"
+            case _ where scalar.value < 0x20:
+                let hex = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+}
