@@ -39,12 +39,15 @@ let package = Package(
         // Presets, random weights and conversion: for the command line and tests, not for the library.
         .target(name: "LyraTools", dependencies: ["LyraModel"]),
         .target(name: "Lyra", dependencies: ["LyraModel"]),
+        // Scores, normalizers, manifests and haystacks, for the command line.
+        .target(name: "LyraEvaluation", dependencies: ["Lyra", "LyraFormats", "LyraMedia"]),
         .target(name: "CCallers"),
         .target(name: "LyraC", dependencies: ["Lyra", "CLyra", "CCallers"]),
         .executableTarget(
             name: "LyraCLI",
             dependencies: [
-                "Lyra", "LyraTools", "LyraModel", "LyraFormats", "LyraTensor", "LyraMedia", "CKernels", "CEditline",
+                "Lyra", "LyraTools", "LyraEvaluation", "LyraModel", "LyraFormats", "LyraTensor", "LyraMedia", "CKernels",
+                "CEditline",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .target(name: "CSoundWriter", path: "Tests/CSoundWriter", linkerSettings: [.linkedLibrary("sndfile")]),

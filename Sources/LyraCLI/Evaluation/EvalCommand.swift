@@ -1,5 +1,5 @@
 import ArgumentParser
-import Lyra
+import LyraEvaluation
 
 struct EvalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -8,8 +8,7 @@ struct EvalCommand: ParsableCommand {
         subcommands: [TranscribeCommand.self, ScoreCommand.self, NeedleCommand.self])
 }
 
-/// Said with every score, because no checkpoint says whether it was trained.
-let scoreNote = "scores are of this checkpoint: one of random weights scores at random, and that means nothing"
+extension TextNormalizer.Kind: ExpressibleByArgument {}
 
 /// How texts are made comparable, as options.
 struct NormalizerArguments: ParsableArguments {

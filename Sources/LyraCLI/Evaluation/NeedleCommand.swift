@@ -1,6 +1,7 @@
 import ArgumentParser
 import Lyra
 import LyraBase
+import LyraEvaluation
 
 struct NeedleCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -144,10 +145,5 @@ struct NumberList: ExpressibleByArgument, ExpressibleByStringLiteral {
     init(stringLiteral: String) {
         values = stringLiteral.split(separator: ",").compactMap { Double($0) }
         defaultValueDescription = stringLiteral
-    }
-
-    /// As it would be written: 60, 0.25.
-    static func text(_ value: Double) -> String {
-        value == value.rounded() && abs(value) < 1e9 ? "\(Int(value))" : "\(value)"
     }
 }

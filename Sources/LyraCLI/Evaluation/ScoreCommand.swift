@@ -1,6 +1,7 @@
 import ArgumentParser
 import Lyra
 import LyraBase
+import LyraEvaluation
 
 struct ScoreCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -19,34 +20,11 @@ struct ScoreCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Also write everything into this file, one JSON object.", valueName: "file"))
     var json: String?
 
-    private struct Pair: Decodable {
-        var audio: String?
-        var speech: String?
-        var text: String?
-        var hypothesis: String?
-        var gt_text: String?
-        var lines: [Pair]?
-
-        func transcript(_ normalizer: TextNormalizer, _ place: String) throws -> Transcript {
-            guard let text, let other = hypothesis ?? gt_text else {
-                throw LyraError(
-                    .format, "\(place): \"text\" and \"hypothesis\" are needed, or \"gt_text\" and \"text\"")
-            }
-            let isPublished = hypothesis == nil
-            return Transcript(
-                name: audio ?? speech ?? "", text: isPublished ? other : text, heard: isPublished ? text : other,
-                normalizer)
-        }
-    }
-
     func run() throws {
         let normalizer = try normalizing.make()
         let output = try json.map { try ReportFile(path: $0) }
-        var transcripts: [Transcript] = [], totals = TranscriptTotals()
-        try TextLines.read(file.path()) { line, place in
-            let pair = try TextLines.decode(Pair.self, line, place)
-            for pair in pair.lines ?? [pair] { transcripts.append(try pair.transcript(normalizer, place)) }
-        }
+        let transcripts = try TranscriptFile.read(file.path(), normalizer)
+        var totals = TranscriptTotals()
         for transcript in transcripts { totals.add(transcript) }
         let text = [Transcript.header] + transcripts.map(\.line) + [totals.summary]
         let head = [("normalizer", JSONValue.string(normalizing.normalizer.rawValue))]

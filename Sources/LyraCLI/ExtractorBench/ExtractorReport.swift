@@ -1,4 +1,5 @@
 import LyraBase
+import LyraEvaluation
 import LyraModel
 
 /// What `bench extractor` found, as a table, as JSON and as a drawing.

@@ -2,26 +2,30 @@ import Lyra
 import LyraBase
 
 /// What came of one haystack.
-struct NeedleCell {
-    enum Outcome {
+package struct NeedleCell {
+    package enum Outcome {
         case said(String, AnswerScore)
         /// With what was wrong.
         case noMemory(String)
     }
 
     /// Seconds.
-    var length: Double
-    var depth: Double
-    var outcome: Outcome
+    package var length: Double
+    package var depth: Double
+    package var outcome: Outcome
     /// Nil if there was no answer.
-    var usage: Usage?
+    package var usage: Usage?
 
-    var score: AnswerScore? { if case .said(_, let score) = outcome { score } else { nil } }
+    package init(length: Double, depth: Double, outcome: Outcome, usage: Usage?) {
+        (self.length, self.depth, self.outcome, self.usage) = (length, depth, outcome, usage)
+    }
 
-    static let header = "seconds\tdepth\texact\tsimilarity\tmedia tokens\tanswer"
+    package var score: AnswerScore? { if case .said(_, let score) = outcome { score } else { nil } }
 
-    var line: String {
-        let place = "\(NumberList.text(length))\t\(NumberList.text(depth))\t"
+    package static let header = "seconds\tdepth\texact\tsimilarity\tmedia tokens\tanswer"
+
+    package var line: String {
+        let place = "\(plain(length))\t\(plain(depth))\t"
         switch outcome {
         case .said(let text, let score):
             return place
@@ -30,7 +34,7 @@ struct NeedleCell {
         }
     }
 
-    var json: JSONValue {
+    package var json: JSONValue {
         var members: [(String, JSONValue)] = [("seconds", .number(length)), ("depth", .number(depth))]
         switch outcome {
         case .said(let text, let score):
@@ -51,10 +55,14 @@ struct NeedleCell {
 }
 
 /// All haystacks of a run.
-struct NeedleReport {
-    var cells: [NeedleCell]
-    var lengths: [Double]
-    var depths: [Double]
+package struct NeedleReport {
+    private let cells: [NeedleCell]
+    private let lengths: [Double]
+    private let depths: [Double]
+
+    package init(cells: [NeedleCell], lengths: [Double], depths: [Double]) {
+        (self.cells, self.lengths, self.depths) = (cells, lengths, depths)
+    }
 
     /// Means over the depths of one length that have a score; nil if none has.
     private func mean(_ length: Double) -> (exact: Double, similarity: Double)? {
@@ -66,15 +74,15 @@ struct NeedleReport {
         )
     }
 
-    var means: String {
+    package var means: String {
         lengths.compactMap { length in
             mean(length).map {
-                "mean of \(NumberList.text(length)) s: \(percent($0.exact)) exact, \(percent($0.similarity)) similar"
+                "mean of \(plain(length)) s: \(percent($0.exact)) exact, \(percent($0.similarity)) similar"
             }
         }.joined(separator: "\n")
     }
 
-    func json(head: [(String, JSONValue)]) -> JSONValue {
+    package func json(head: [(String, JSONValue)]) -> JSONValue {
         .object(
             head + [
                 ("lengths", .array(lengths.map(JSONValue.number))), ("depths", .array(depths.map(JSONValue.number))),
@@ -94,7 +102,7 @@ struct NeedleReport {
             ])
     }
 
-    func picture(notes: [String]) -> HeatMap {
+    package func picture(notes: [String]) -> HeatMap {
         HeatMap(
             title: "Needle in a haystack", notes: notes, xLabel: "length of the recording",
             yLabel: "depth of the needle", columns: lengths.map(Self.duration), rows: depths.map(HeatMap.label),
@@ -113,6 +121,6 @@ struct NeedleReport {
     static func duration(_ seconds: Double) -> String {
         let (value, unit) =
             seconds < 120 ? (seconds, "s") : seconds < 7200 ? (seconds / 60, "min") : (seconds / 3600, "h")
-        return NumberList.text((value * 100).rounded() / 100) + " " + unit
+        return plain((value * 100).rounded() / 100) + " " + unit
     }
 }

@@ -1,12 +1,12 @@
 /// How well an answer says what was to be said. Both texts are normalised as Whisper's are before, so that "Fifty-two" is 52.
-struct AnswerScore: Equatable {
+package struct AnswerScore: Equatable, Sendable {
     /// Whether the words that were expected stand in the answer, one after another.
-    var isExact: Bool
+    package var isExact: Bool
     /// 1 - the edits, in characters, that turn the most similar part of the answer into what was expected, for each of its
     /// characters; 0 at least.
-    var similarity: Double
+    package var similarity: Double
 
-    init(expected: String, answer: String) {
+    package init(expected: String, answer: String) {
         let normalize = WhisperNormalizer()
         let expected = ScalarText(normalize(expected)).words, answer = ScalarText(normalize(answer)).words
         isExact = !expected.isEmpty && answer.indices.contains { answer[$0...].starts(with: expected) }

@@ -1,17 +1,16 @@
-import Lyra
 import LyraBase
 import LyraFormats
 
 /// Recordings and what is said in them.
-struct Manifest {
-    struct Entry {
+package struct Manifest {
+    package struct Entry {
         /// Relative to the manifest's directory, or absolute, as it is written there.
-        var name: String
-        var path: String
-        var text: String
+        package var name: String
+        package var path: String
+        package var text: String
     }
 
-    static let help = """
+    package static let help = """
         The manifest is one of:
           a file of JSON lines: {"audio": "a.wav", "text": "what is said"} ("speech" in place of "audio" will do)
           a file of lines with a tab: a.wav<TAB>what is said
@@ -19,17 +18,19 @@ struct Manifest {
         Paths are relative to the manifest; if it comes through standard input, to the current directory.
         """
 
-    private(set) var entries: [Entry] = []
+    package private(set) var entries: [Entry] = []
 
+    /// - Parameters:
+    ///   - path: a file or a folder
+    ///   - directory: what the names in a file are relative to; nil is the directory that the file lies in
     /// - Throws: `LyraError` that names the file and the line.
-    init(_ file: InputFile) throws {
-        let path = try file.path()
+    package init(path: String, relativeTo directory: String? = nil) throws {
         if try FileSystem.isDirectory(path) {
             try addFolder(path)
         } else if path.hasSuffix(Self.librispeech) {
             try addTranscripts(path, shownAs: "")
         } else {
-            try addLines(path, directory: file.isStandardInput ? "." : FileSystem.parent(of: path))
+            try addLines(path, directory: directory ?? FileSystem.parent(of: path))
         }
         guard !entries.isEmpty else {
             let isFolder = try FileSystem.isDirectory(path)
@@ -95,42 +96,5 @@ struct Manifest {
                 try addTranscripts(path, shownAs: inside.isEmpty ? "" : inside + "/")
             }
         }
-    }
-}
-
-/// Text files that are read line by line.
-enum TextLines {
-    /// The longest such file: LibriSpeech's 960 hours have 50 MB of text.
-    private static let sizeLimit = 1 << 30
-
-    /// Calls `body` with every line that is not blank, without its end, and with its place: "file, line 3".
-    ///
-    /// - Throws: `LyraError.format` for a file that is no UTF-8 text, or what reading it and `body` throw.
-    static func read(_ path: String, _ body: (_ line: String, _ place: String) throws -> Void) throws {
-        try readBytes(path) { line, place in try body(text(line, place), place) }
-    }
-
-    /// The same for lines that begin with the name of a file, whose bytes need not be UTF-8.
-    static func readBytes(_ path: String, _ body: (_ line: ArraySlice<UInt8>, _ place: String) throws -> Void) throws {
-        let bytes = try MappedFile.contents(path: path, limit: sizeLimit)
-        for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
-            let place = "\(path), line \(index + 1)"
-            let line = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
-            let isBlank = String(validating: line, as: UTF8.self)?.allSatisfy(\.isWhitespace) ?? false
-            if !isBlank { try body(line, place) }
-        }
-    }
-
-    /// - Throws: `LyraError.format` for what is not UTF-8
-    static func text(_ bytes: ArraySlice<UInt8>, _ place: String) throws -> String {
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw LyraError(.format, "\(place): not UTF-8 text")
-        }
-        return text
-    }
-
-    static func decode<T: Decodable>(_ type: T.Type, _ line: String, _ place: String) throws -> T {
-        var line = line
-        return try line.withUTF8 { try JSONText.decode(type, from: UnsafeRawBufferPointer($0), source: place) }
     }
 }

@@ -1,9 +1,8 @@
-import ArgumentParser
 import LyraFormats
 
 /// How texts are made comparable before their words are.
-struct TextNormalizer {
-    enum Kind: String, ExpressibleByArgument, CaseIterable {
+package struct TextNormalizer {
+    package enum Kind: String, Sendable, CaseIterable {
         /// What Lyra's published evaluation does.
         case reference
         /// What Whisper's does.
@@ -18,7 +17,7 @@ struct TextNormalizer {
     init(_ kind: Kind) { self.kind = kind }
 
     /// - Parameter spellings: a JSON file, an object of spellings and what is written in their place, for `whisper`
-    init(_ kind: Kind, spellings: String?) throws {
+    package init(_ kind: Kind, spellings: String?) throws {
         self.init(kind)
         if let spellings { whisper.spellings = try JSONFile.decode([String: String].self, path: spellings) }
     }

@@ -1,23 +1,31 @@
 import Glibc
 
 /// Panels side by side with the same series over the same x, which is logarithmic, and one legend.
-struct LineChart {
-    struct Panel {
+package struct LineChart {
+    package struct Panel {
         var title: String
         var unit: String
         /// Whether y is logarithmic too; else it begins at 0.
         var logarithmic: Bool
         /// [series][points]
         var points: [[(x: Double, y: Double)]]
+
+        package init(title: String, unit: String, logarithmic: Bool, points: [[(x: Double, y: Double)]]) {
+            (self.title, self.unit, self.logarithmic, self.points) = (title, unit, logarithmic, points)
+        }
     }
 
-    struct Series {
+    package struct Series {
         var name: String
         var color: String
-        var dashed = false
+        var dashed: Bool
+
+        package init(name: String, color: String, dashed: Bool = false) {
+            (self.name, self.color, self.dashed) = (name, color, dashed)
+        }
     }
 
-    static let colors = ["#1f2430", "#1b6fc2", "#d9622b", "#2b9a5b", "#8b4fb8", "#b8862b", "#c23b6f"]
+    package static let colors = ["#1f2430", "#1b6fc2", "#d9622b", "#2b9a5b", "#8b4fb8", "#b8862b", "#c23b6f"]
 
     var title: String
     /// Lines below the title.
@@ -28,11 +36,19 @@ struct LineChart {
     var series: [Series]
     var panels: [Panel]
 
+    package init(
+        title: String, notes: [String], xLabel: String, xTicks: [(value: Double, label: String)], series: [Series],
+        panels: [Panel]
+    ) {
+        (self.title, self.notes, self.xLabel, self.xTicks) = (title, notes, xLabel, xTicks)
+        (self.series, self.panels) = (series, panels)
+    }
+
     private static let plot = (width: 300.0, height: 220.0)
     private static let gap = 88.0
     private var top: Double { 86 + Double(notes.count) * 17 }
 
-    var svg: String {
+    package var svg: String {
         let left = 72.0
         let all = left + Double(panels.count) * (Self.plot.width + Self.gap) - Self.gap + 28
         let titles =

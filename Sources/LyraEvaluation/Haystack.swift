@@ -1,4 +1,4 @@
-import Lyra
+import LyraBase
 import LyraFormats
 import LyraMedia
 
@@ -6,18 +6,18 @@ import LyraMedia
 /// A needle, another recording, stands in it somewhere.
 ///
 /// Nothing but a block of one recording is in memory, however long the haystack.
-struct Haystack {
+package struct Haystack {
     private let files: [String]
     private let needle: String
-    let sampleRate: Int
+    package let sampleRate: Int
     /// Samples of the needle at the haystack's rate.
-    let needleSamples: Int
+    package let needleSamples: Int
     /// Names of what lies in the folder and is no audio.
-    let skipped: [String]
+    package let skipped: [String]
 
     /// - Parameter sampleRate: of what is read, in Hz
     /// - Throws: `LyraError` if there are no recordings, or the needle cannot be read.
-    init(folder: String, needle: String, sampleRate: Int) throws {
+    package init(folder: String, needle: String, sampleRate: Int) throws {
         guard try FileSystem.isDirectory(folder) else { throw LyraError(.missing, "\(folder): no such directory") }
         var files: [String] = [], skipped: [String] = []
         for name in try FileSystem.entries(of: folder) {
@@ -47,7 +47,7 @@ struct Haystack {
     ///
     /// - Parameter depth: 0 has the needle at the beginning, 1 at the end.
     /// - Throws: `LyraError.argument` if the needle does not fit.
-    func source(samples: Int, depth: Double) throws -> any SampleSource {
+    package func source(samples: Int, depth: Double) throws -> any SampleSource {
         guard samples >= needleSamples else {
             let (have, need) = (Double(samples) / Double(sampleRate), Double(needleSamples) / Double(sampleRate))
             throw LyraError(.argument, "a haystack of \(have) s is shorter than its needle of \(need) s")

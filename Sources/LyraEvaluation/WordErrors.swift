@@ -1,20 +1,20 @@
 /// How one text differs from another, in words: the fewest substitutions, deletions and insertions that turn the reference
 /// into the hypothesis.
-struct WordErrors: Equatable {
-    var words = 0
-    var substitutions = 0
-    var deletions = 0
-    var insertions = 0
+package struct WordErrors: Equatable, Sendable {
+    package var words = 0
+    package var substitutions = 0
+    package var deletions = 0
+    package var insertions = 0
 
-    var errors: Int { substitutions + deletions + insertions }
+    package var errors: Int { substitutions + deletions + insertions }
     /// (S + D + I) / N; nil if the reference has no words.
-    var rate: Double? { words > 0 ? Double(errors) / Double(words) : nil }
+    package var rate: Double? { words > 0 ? Double(errors) / Double(words) : nil }
 
-    init() {}
+    package init() {}
 
     /// Aligns two texts in time and memory of their lengths' product and sum. Of equally good alignments it takes the one
     /// with most substitutions.
-    init(reference: [String], hypothesis: [String]) {
+    package init(reference: [String], hypothesis: [String]) {
         let (reference, hypothesis) = Self.numbered(reference, hypothesis)
         // Of the reference's beginning against every beginning of the hypothesis.
         var row = (0...hypothesis.count).map { count in
@@ -44,7 +44,7 @@ struct WordErrors: Equatable {
         words = reference.count
     }
 
-    static func += (total: inout WordErrors, line: WordErrors) {
+    package static func += (total: inout WordErrors, line: WordErrors) {
         total.words += line.words
         total.substitutions += line.substitutions
         total.deletions += line.deletions
@@ -53,7 +53,7 @@ struct WordErrors: Equatable {
 
     /// The number of errors alone, for long texts: only alignments of up to so many errors are looked at, twice as many
     /// each time until that suffices.
-    static func distance(_ reference: [String], _ hypothesis: [String]) -> Int {
+    package static func distance(_ reference: [String], _ hypothesis: [String]) -> Int {
         let (reference, hypothesis) = numbered(reference, hypothesis)
         var limit = max(64, abs(reference.count - hypothesis.count))
         while true {

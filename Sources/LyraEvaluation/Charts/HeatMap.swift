@@ -1,5 +1,5 @@
 /// A table of shares, 0…1, drawn as coloured cells.
-struct HeatMap {
+package struct HeatMap {
     var title: String
     /// Lines below the title.
     var notes: [String]
@@ -19,7 +19,7 @@ struct HeatMap {
     private static let cell = (width: 76.0, height: 46.0)
     private var top: Double { 52 + Double(notes.count) * 17 }
 
-    var svg: String {
+    package var svg: String {
         let rowNames = (rows + footer.map(\.name)).map { SVGCanvas.width($0, size: 12) }.max() ?? 0
         let left = 44 + max(rowNames, 30) + 12
         let grid = (width: Double(columns.count) * Self.cell.width, height: Double(rows.count) * Self.cell.height)

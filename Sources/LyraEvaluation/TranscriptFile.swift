@@ -1,0 +1,35 @@
+import LyraBase
+
+/// Transcripts with what was heard: what `lyra eval wer --json` writes, or JSON lines of a text and a hypothesis, also under
+/// the names that the published evaluation gives them.
+package enum TranscriptFile {
+    /// - Throws: `LyraError` that names the file and the line.
+    package static func read(_ path: String, _ normalizer: TextNormalizer) throws -> [Transcript] {
+        var transcripts: [Transcript] = []
+        try TextLines.read(path) { text, place in
+            let line = try TextLines.decode(Line.self, text, place)
+            for line in line.lines ?? [line] { transcripts.append(try line.transcript(normalizer, place)) }
+        }
+        return transcripts
+    }
+
+    private struct Line: Decodable {
+        var audio: String?
+        var speech: String?
+        var text: String?
+        var hypothesis: String?
+        var gt_text: String?
+        var lines: [Line]?
+
+        func transcript(_ normalizer: TextNormalizer, _ place: String) throws -> Transcript {
+            guard let text, let other = hypothesis ?? gt_text else {
+                throw LyraError(
+                    .format, "\(place): \"text\" and \"hypothesis\" are needed, or \"gt_text\" and \"text\"")
+            }
+            let isPublished = hypothesis == nil
+            return Transcript(
+                name: audio ?? speech ?? "", text: isPublished ? other : text, heard: isPublished ? text : other,
+                normalizer)
+        }
+    }
+}
