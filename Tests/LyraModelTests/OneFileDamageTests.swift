@@ -78,6 +78,36 @@ import Testing
             from: try whole.changed(metadata: { $0[OneFileKeys.adapters] = .strings(names) }))
     }
 
+    @Test(arguments: ["blk.03.attn_q.weight", "blk.+3.attn_q.bias", "adapter.0.blk.00.attn_q.weight.lora_a"])
+    func anotherSpellingOfALayerIsRefusedByName(_ name: String) throws {
+        expectError(.unsupported, name, "unknown", from: try whole.adding(name, [1]))
+    }
+
+    /// The most that a file may list, each with tensors of its own. Opening takes a pass over the names, not one for each.
+    @Test func asManyAdaptersAsAFileMayListAreOpened() throws {
+        let count = OneFileSource.mostAdapters, file = try GGUFFile(path: whole.path)
+        let names = (0..<count).map { "adapter\($0)" }
+        let config = try #require(try file.string("lyra.file.adapter.0/adapter_config.json"))
+        let first = file.names.filter { $0.hasPrefix("adapter.0.blk.0.") }
+        let tensors = file.names.filter { !$0.hasPrefix("adapter.") }.map { ($0, $0) }
+            + (0..<count).flatMap { index in
+                first.map { ("adapter.\(index)." + $0.dropFirst("adapter.0.".count), $0) }
+            }
+        var metadata = file.metadata.filter { !$0.key.hasPrefix("lyra.file.adapter.") }
+        metadata[OneFileKeys.adapters] = .strings(names)
+        for index in 0..<count { metadata["lyra.file.adapter.\(index)/adapter_config.json"] = .string(config) }
+        let copy = try OneFile()
+        let writer = try GGUFWriter(
+            path: copy.path, metadata: metadata.sorted { $0.key < $1.key }.map { ($0.key, $0.value) },
+            tensors: try tensors.map { name, source in
+                let tensor = try #require(file.tensor(source))
+                return TensorSpec(name: name, type: tensor.type, shape: tensor.shape)
+            })
+        for (name, source) in tensors { try writer.write(name, #require(file.tensor(source)).bytes) }
+        try writer.finish()
+        #expect(try copy.open().adapters == names)
+    }
+
     @Test func aConfigurationThatDisagreesNamesTheTensor() throws {
         let file = try whole.changed(metadata: { metadata in
             guard case .string(let text)? = metadata["lyra.file.config.json"] else { return }

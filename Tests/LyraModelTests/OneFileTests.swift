@@ -111,6 +111,9 @@ import Testing
         for name in ["blk.03.attn_q.weight", "blk.+3.attn_q.weight", "blk.-0.attn_q.weight"] {
             #expect(OneFileNames.loaded(.main, name) == nil, "\(name)")
         }
+        for number in ["03", "+3", "-0"] {
+            #expect(OneFileNames.stored(.main, "model.layers.\(number).self_attn.q_proj.weight") == nil)
+        }
     }
 
     /// The fixtures' rows are too short for blocks of 256; this model's are not.

@@ -41,6 +41,38 @@ package enum OneFileNames {
         }
     }
 
+    /// The parts that a tensor of this name in a file can belong to.
+    static func parts(holding name: String) -> [ModelPart] {
+        let words = name.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
+        switch words[0] {
+        case "adapter":
+            guard words.count > 2, let index = number(words[1]) else { return [] }
+            return words.count > 3 && words[2] == "projector" ? [.adapterProjector(index)] : [.adapter(index)]
+        case "speech_tower": return [.speechTower]
+        case "vision_tower": return [.visionTower]
+        case "sound_tower": return [.soundTower]
+        case "vocoder": return [.vocoder]
+        // The language model's own sound projector is stored where one that the caller named would be.
+        case "projector" where name.hasPrefix(prefix(.soundProjector)): return [.main, .soundProjector]
+        default: return [.main]
+        }
+    }
+
+    /// Whether a name numbers a layer in another way than the one that lyra and llama.cpp write: `blk.03`, `blk.+3`.
+    static func hasStrangeLayer(_ name: String) -> Bool {
+        let words = name.split(separator: ".", omittingEmptySubsequences: false)
+        guard let block = words.firstIndex(of: "blk"), block == 0 || words[0] == "adapter" && block == 2,
+            block + 1 < words.count
+        else { return false }
+        return number(words[block + 1]) == nil
+    }
+
+    /// A number in its one spelling: digits without zeros in front.
+    private static func number(_ text: Substring) -> Int? {
+        guard let number = UInt16(text), String(number) == text else { return nil }
+        return Int(number)
+    }
+
     // MARK: The main part
 
     private static let single = [
@@ -113,7 +145,7 @@ package enum OneFileNames {
     /// `3.self_attn.q_proj.weight` → `blk.3.attn_q.weight`
     private static func storedLayer(_ name: String, suffixes: [String]) -> String? {
         let parts = name.split(separator: ".", maxSplits: 1)
-        guard parts.count == 2, let layer = UInt16(parts[0]) else { return nil }
+        guard parts.count == 2, let layer = number(parts[0]) else { return nil }
         for suffix in suffixes {
             guard let module = String(parts[1]).removing(suffix: suffix) else { continue }
             if let pair = modules.first(where: { $0.1 == module }) { return "blk.\(layer).\(pair.0)\(suffix)" }
@@ -124,7 +156,7 @@ package enum OneFileNames {
     /// `blk.3.attn_q.weight` → `3.self_attn.q_proj.weight`
     private static func loadedLayer(_ name: String, suffixes: [String]) -> String? {
         guard let parts = name.removing(prefix: "blk.")?.split(separator: ".", maxSplits: 1), parts.count == 2,
-            let layer = UInt16(parts[0]), String(layer) == parts[0]
+            let layer = number(parts[0])
         else { return nil }
         for suffix in suffixes {
             guard let module = String(parts[1]).removing(suffix: suffix) else { continue }
@@ -136,7 +168,7 @@ package enum OneFileNames {
     /// The layer of a tensor of the language model and its module ("attn_v"), by its name in a file.
     package static func layer(_ stored: String) -> (index: Int, module: String)? {
         let parts = stored.split(separator: ".")
-        guard parts.count == 4, parts[0] == "blk", let index = Int(parts[1]) else { return nil }
+        guard parts.count == 4, parts[0] == "blk", let index = number(parts[1]) else { return nil }
         return (index, String(parts[2]))
     }
 }

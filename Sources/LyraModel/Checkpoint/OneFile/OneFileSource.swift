@@ -23,15 +23,17 @@ package struct OneFileSource: ModelSource {
     private let file: GGUFFile
     private let beside: DirectorySource
     private let adapterNames: [String]
+    /// The names of each part's tensors.
+    private let tensorNames: [ModelPart: [String]]
     private let isVocoderGiven: Bool
 
     /// The layout that is written and read.
     package static let version = 1
-    /// Adapters that a file may list: all are looked for among all tensors.
+    /// The most adapters that a file may list.
     package static let mostAdapters = 256
 
     /// - Throws: what `GGUFFile.init` throws; `LyraError.format` for more than `mostAdapters`; `LyraError.unsupported` for
-    ///   a file of a later version, or one without a model that lyra runs.
+    ///   a file of a later version, one without a model that lyra runs, or a tensor whose layer is numbered strangely.
     init(_ path: String, _ options: CheckpointOptions) throws {
         origin = path
         let mapped = try MappedFile(path: path)
@@ -49,6 +51,7 @@ package struct OneFileSource: ModelSource {
                 "\(path): \(OneFileKeys.adapters) lists \(adapterNames.count) adapters; \(Self.mostAdapters) is the most"
             )
         }
+        tensorNames = try Self.tensorNames(file)
         guard let version = try file.int(OneFileKeys.version) else {
             language = try LanguageMetadata(file)
             return
@@ -62,12 +65,29 @@ package struct OneFileSource: ModelSource {
         language = nil
     }
 
-    var main: any PartFiles { OneFilePart(file, .main) }
+    /// Sorts the tensors into parts, each name looked at once.
+    ///
+    /// - Throws: `LyraError.unsupported` for a name that would be another spelling of a tensor that lyra reads.
+    private static func tensorNames(_ file: GGUFFile) throws -> [ModelPart: [String]] {
+        var names: [ModelPart: [String]] = [:]
+        for name in file.names {
+            guard !OneFileNames.hasStrangeLayer(name) else {
+                throw LyraError(
+                    .unsupported,
+                    "\(file.path): tensor \(shown(name)) is unknown: layers are numbered in digits without zeros in front")
+            }
+            for part in OneFileNames.parts(holding: name) { names[part, default: []].append(name) }
+        }
+        return names
+    }
+
+    var main: any PartFiles { OneFilePart(file, .main, tensorNames[.main] ?? []) }
 
     func adapters() -> [AdapterFiles] {
         adapterNames.enumerated().map { index, name in
             AdapterFiles(
-                name: name, files: OneFilePart(file, .adapter(index)), projector: part(.adapterProjector(index)))
+                name: name, files: OneFilePart(file, .adapter(index), tensorNames[.adapter(index)] ?? []),
+                projector: part(.adapterProjector(index)))
         }
     }
 
@@ -86,8 +106,7 @@ package struct OneFileSource: ModelSource {
 
     /// A part, if the file has a tensor of it.
     private func part(_ part: ModelPart) -> OneFilePart? {
-        let prefix = OneFileNames.prefix(part)
-        return file.names.contains { $0.hasPrefix(prefix) } ? OneFilePart(file, part) : nil
+        tensorNames[part].map { OneFilePart(file, part, $0) }
     }
 }
 
@@ -95,10 +114,11 @@ package struct OneFileSource: ModelSource {
 struct OneFilePart: PartFiles {
     private let file: GGUFFile
     private let part: ModelPart
+    private let names: [String]
 
-    init(_ file: GGUFFile, _ part: ModelPart) {
-        self.file = file
-        self.part = part
+    /// - Parameter names: of the part's tensors in the file
+    init(_ file: GGUFFile, _ part: ModelPart, _ names: [String]) {
+        (self.file, self.part, self.names) = (file, part, names)
     }
 
     var origin: String { file.path }
@@ -122,8 +142,9 @@ struct OneFilePart: PartFiles {
 
     func tensors() throws -> [String: StoredTensor] {
         var result: [String: StoredTensor] = [:]
-        for (name, tensor) in file.tensors {
-            if let loaded = OneFileNames.loaded(part, name) { result[loaded] = try reshaped(tensor) }
+        for name in names {
+            guard let loaded = OneFileNames.loaded(part, name), let tensor = file.tensor(name) else { continue }
+            result[loaded] = try reshaped(tensor)
         }
         return result
     }
