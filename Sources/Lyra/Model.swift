@@ -1,4 +1,4 @@
-@_exported import protocol LyraMedia.ByteReader
+@_exported import protocol LyraBase.ByteReader
 @_exported import protocol LyraMedia.SampleSource
 @_exported import struct LyraMedia.RGBImage
 @_exported import struct LyraModel.Extractor

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import Lyra
+import LyraBase
 
 /// A file that a command reads; "-" is standard input.
 struct InputFile: ExpressibleByArgument {
@@ -31,52 +32,19 @@ struct InputFile: ExpressibleByArgument {
 
 /// What comes through a pipe, as a file that can be read from any place: media decoders move back and forth.
 private enum StandardInput {
-    /// Puts an unlinked temporary file with all of standard input in its place; a regular file stays.
+    private static let name = "standard input"
+
+    /// Puts an unnamed temporary file with all of standard input in its place; a regular file stays.
     static func makeSeekable() throws {
         var info = stat()
-        guard fstat(STDIN_FILENO, &info) == 0 else { throw failure("cannot read it") }
+        guard fstat(STDIN_FILENO, &info) == 0 else {
+            throw LyraError(.io, "\(name): cannot read it: \(systemMessage())")
+        }
         guard info.st_mode & S_IFMT != S_IFREG else { return }
-        let folder = getenv("TMPDIR").map { SystemPath.string(cString: $0) } ?? "/tmp"
-        var template = SystemPath.bytes(folder + "/lyra-input-XXXXXX") + [0]
-        let descriptor = template.withUnsafeMutableBytes { bytes in
-            bytes.withMemoryRebound(to: CChar.self) { name in
-                guard let name = name.baseAddress else { return Int32(-1) }
-                let descriptor = mkstemp(name)
-                if descriptor >= 0 { unlink(name) }
-                return descriptor
-            }
-        }
-        guard descriptor >= 0 else { throw failure("cannot make a temporary file in \(folder)") }
+        let descriptor = try Spool(name: name).copy(STDIN_FILENO, check: Interrupt.check)
         defer { close(descriptor) }
-        try copy(to: descriptor)
         guard lseek(descriptor, 0, SEEK_SET) == 0, dup2(descriptor, STDIN_FILENO) == STDIN_FILENO else {
-            throw failure("cannot read its copy")
+            throw LyraError(.io, "\(name): cannot read its copy: \(systemMessage())")
         }
-    }
-
-    private static func copy(to descriptor: Int32) throws {
-        var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            try awaitBytes()
-            let count = read(STDIN_FILENO, &buffer, buffer.count)
-            if count == 0 { return try Interrupt.check() }
-            guard count > 0 else {
-                guard errno == EINTR || errno == EAGAIN else { throw failure("cannot read it") }
-                continue
-            }
-            let code = buffer.withUnsafeBytes { write($0.prefix(count), to: descriptor) }
-            guard code == 0 else { throw failure("cannot copy it to a temporary file", code) }
-        }
-    }
-
-    /// Waits until there is something to read, or the end; Ctrl-C is noticed within a fifth of a second, also when it came
-    /// just before the waiting.
-    private static func awaitBytes() throws {
-        var waiting = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
-        repeat { try Interrupt.check() } while poll(&waiting, 1, 200) <= 0
-    }
-
-    private static func failure(_ what: String, _ code: Int32 = errno) -> LyraError {
-        LyraError(.io, "standard input: \(what): \(String(cString: strerror(code)))")
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import CKernels
 import Glibc
 import Lyra
+import LyraBase
 
 @main
 struct LyraCommand: ParsableCommand {
@@ -87,7 +88,7 @@ func printError(_ line: String) { write(SystemPath.printable(line) + "\n", to: S
 func printOutput(_ text: String) throws {
     let code = write(text, to: STDOUT_FILENO)
     guard code == 0 || code == EPIPE else {
-        throw LyraError(.io, "standard output: cannot write: \(String(cString: strerror(code)))")
+        throw LyraError(.io, "standard output: cannot write: \(systemMessage(code))")
     }
 }
 

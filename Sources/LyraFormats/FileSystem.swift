@@ -131,8 +131,3 @@ public enum FileSystem {
         return (descriptor, size, FileIdentity(info))
     }
 }
-
-/// What the last failed system call says, in words.
-func systemMessage(_ code: Int32 = errno) -> String {
-    String(cString: strerror(code))
-}

@@ -1,6 +1,22 @@
 import Glibc
 import LyraBase
 
+extension ByteCursor {
+    /// Reads a part of a mapped file.
+    ///
+    /// - Throws: `LyraError.format` if the file ends before the part does.
+    init(_ file: MappedFile, _ range: Range<Int>, part: String) throws {
+        guard range.lowerBound >= 0, range.upperBound <= file.bytes.count else {
+            throw LyraError(
+                .format,
+                "\(file.path): \(part) should be at bytes \(range), beyond the end of the file at \(file.bytes.count): "
+                    + "the file is damaged or truncated")
+        }
+        self.init(
+            UnsafeRawBufferPointer(rebasing: file.bytes[range]), at: range.lowerBound, source: file.path, part: part)
+    }
+}
+
 /// A regular file, mapped read-only: its bytes cost memory only where they are read, and the system may drop them again.
 ///
 /// Someone who shortens the file while it is mapped makes reads beyond its new end fatal (SIGBUS); replace a checkpoint

@@ -120,13 +120,13 @@ import Testing
         try maker.ffmpeg("-f lavfi -i sine=440:duration=0.1 -metadata title=A a.wav")
         var bytes = try maker.bytes("a.wav")
         let place = try #require(bytes.indices.first { bytes[$0...].starts(with: "LIST".utf8) })
-        let reader = MemoryByteReader(bytes: bytes)
+        let reader = try MemoryReader(copying: bytes)
         #expect(try lyraError { try RIFFLists.check(reader, name: "a.wav") {} } == nil)
         for (form, size) in [("RIFF", [0, 0, 0, 0x60]), ("RIFX", [0x60, 0, 0, 0]), ("ID3\u{4}", [0, 0, 0, 0x60])] {
             bytes.replaceSubrange(0..<4, with: form.utf8)
             bytes.replaceSubrange(place + 4..<place + 8, with: size.map(UInt8.init))
             let error = try lyraError {
-                _ = try MediaAudioDecoder(reader: MemoryByteReader(bytes: bytes), name: "a.wav")
+                _ = try MediaAudioDecoder(reader: try MemoryReader(copying: bytes), name: "a.wav")
             }
             #expect(error?.code == .memory && error?.message.hasPrefix("a.wav: a list of texts of 16106") == true)
         }

@@ -1,3 +1,4 @@
+import LyraBase
 import CFFmpeg
 import Testing
 

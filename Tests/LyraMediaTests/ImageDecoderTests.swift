@@ -219,11 +219,11 @@ import Testing
 
 /// A reader that says another size than it has.
 private final class LyingReader: ByteReader {
-    private let reader: MemoryByteReader
+    private let reader: MemoryReader
     let size: Int64
 
     init(_ bytes: [UInt8], size: Int64) {
-        reader = MemoryByteReader(bytes: bytes)
+        reader = try MemoryReader(copying: bytes)
         self.size = size
     }
 

@@ -1,3 +1,4 @@
+import LyraBase
 import Foundation
 import Testing
 
@@ -87,7 +88,7 @@ import Testing
 
     /// The decoder of each file of thousands that are joined sees a part of what the one before it saw.
     @Test func aViewOfViewsIsOneView() throws {
-        var reader: any ByteReader = MemoryByteReader(bytes: (0..<100_000).map { UInt8(truncatingIfNeeded: $0) })
+        var reader: any ByteReader = try MemoryReader(copying: (0..<100_000).map { UInt8(truncatingIfNeeded: $0) })
         for _ in 0..<99_990 { reader = ReaderView(reader, from: 1) }
         reader = ReaderView(ReaderView(reader, from: 2, to: 9), from: 1, to: 100)
         #expect(try reader.size == 6)

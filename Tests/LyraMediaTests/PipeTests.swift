@@ -1,3 +1,4 @@
+import LyraBase
 import Foundation
 import Glibc
 import Testing

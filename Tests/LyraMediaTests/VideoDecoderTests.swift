@@ -109,7 +109,7 @@ import Testing
     @Test func framesAndSoundOfOneReaderCanBeReadInTurn() throws {
         try maker.ffmpeg("-f lavfi -i sine=440:duration=1 tone.wav")
         try maker.countingVideo(frames: 30, codec: "-i tone.wav -c:v libx264 -pix_fmt yuv420p -c:a aac", to: "av.mp4")
-        let reader = MemoryByteReader(bytes: try maker.bytes("av.mp4"))
+        let reader = try MemoryReader(copying: try maker.bytes("av.mp4"))
         let alone = try readAll(try AudioDecoder.open(bytes: maker.bytes("av.mp4")))
         let video = try scanned(VideoDecoder(reader: reader, name: "av"))
         #expect(video.hasAudio)

@@ -1,3 +1,4 @@
+import LyraBase
 import Foundation
 import Synchronization
 import Testing

@@ -1,3 +1,5 @@
+import LyraBase
+
 /// Tags in front of what a file is: ID3v2 and APEv2. What lies in them, a picture above all, may look like anything.
 enum LeadingTags {
     /// More than this in a row are no tags.

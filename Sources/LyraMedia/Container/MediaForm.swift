@@ -1,3 +1,5 @@
+import LyraBase
+
 /// What a file is, by marks at fixed places of its beginning.
 ///
 /// Only these say what a container is. Frames of MP3 that lie somewhere in its first bytes say nothing.

@@ -1,3 +1,5 @@
+import LyraBase
+
 /// What a file of pictures, video or sound may cost. A file that needs more is refused with `LyraError(.memory)` that names
 /// the limit, before the memory is taken.
 public struct MediaLimits: Sendable, Equatable {
@@ -21,4 +23,16 @@ public struct MediaLimits: Sendable, Equatable {
     public var threads = 0
 
     public init() {}
+}
+
+extension FileByteReader {
+    /// Opens a file, or reads a pipe of at most `limits.spoolBytes` bytes to its end.
+    ///
+    /// - Parameter interrupted: asked while a pipe is read or waited for; true ends the call with `LyraError(.state)`
+    public convenience init(
+        path: String, limits: MediaLimits = MediaLimits(), interrupted: () -> Bool = { false }
+    ) throws {
+        try self.init(
+            path: path, limit: limits.spoolBytes, limitName: "MediaLimits.spoolBytes", interrupted: interrupted)
+    }
 }

@@ -1,3 +1,5 @@
+import LyraBase
+
 /// Finds the logical streams that follow one another in an Ogg file: its links (RFC 3533, section 6).
 enum OggPages {
     private static let bufferLength = 1 << 15

@@ -1,3 +1,5 @@
+import LyraBase
+
 /// Tracks of an MP4 or MOV file whose samples are single numbers of sound: PCM.
 ///
 /// Of most tracks libavformat makes an entry of each sample. Of sound whose samples last one tick each it makes one of

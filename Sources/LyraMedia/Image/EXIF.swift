@@ -1,3 +1,5 @@
+import LyraBase
+
 /// What lyra wants of EXIF data, which are a TIFF's: which way up the picture is.
 enum EXIF {
     private static let orientationTag = 0x0112

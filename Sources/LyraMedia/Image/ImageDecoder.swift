@@ -22,7 +22,7 @@ public enum ImageDecoder {
         bytes: [UInt8], name: String = "image in memory", limits: MediaLimits = MediaLimits(),
         interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
-        try decode(reader: MemoryByteReader(bytes: bytes), name: name, limits: limits, interrupted: interrupted)
+        try decode(reader: MemoryReader(copying: bytes), name: name, limits: limits, interrupted: interrupted)
     }
 
     /// Decodes the encoded picture that a reader gives, from its first byte to its last.

@@ -1,3 +1,5 @@
+import LyraBase
+
 /// A JPEG of four components: printing inks, as Adobe's programs write them, all four inverted.
 ///
 /// libavcodec multiplies inks with black, and rounds down, if Adobe's segment or the names of the components say that they

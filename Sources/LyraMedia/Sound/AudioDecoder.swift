@@ -18,7 +18,7 @@ public enum AudioDecoder {
         bytes: [UInt8], name: String = "audio in memory", limits: MediaLimits = MediaLimits(),
         interrupted: @escaping () -> Bool = { false }
     ) throws -> any SampleSource {
-        try open(reader: MemoryByteReader(bytes: bytes), name: name, limits: limits, interrupted: interrupted)
+        try open(reader: MemoryReader(copying: bytes), name: name, limits: limits, interrupted: interrupted)
     }
 
     /// Opens the sound of an encoded file behind a caller's reader, which is kept as long as the decoder is.

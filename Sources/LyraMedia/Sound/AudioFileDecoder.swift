@@ -36,7 +36,7 @@ public final class AudioFileDecoder: ContinuedSource {
     /// Opens an encoded file that lies in memory.
     /// - Throws: `LyraError(.format)` if it is not audio that libsndfile understands.
     public convenience init(bytes: [UInt8], name: String = "audio in memory") throws {
-        try self.init(reader: MemoryByteReader(bytes: bytes), name: name)
+        try self.init(reader: MemoryReader(copying: bytes), name: name)
     }
 
     /// Opens an encoded file behind a caller's reader, which is kept as long as the decoder is.

@@ -1,3 +1,5 @@
+import LyraBase
+
 /// Knows MPEG audio by its frames, also if a file does not begin with one.
 ///
 /// A recording cut out of a stream starts in the middle of a frame. The header is that of ISO/IEC 11172-3 and 13818-3.

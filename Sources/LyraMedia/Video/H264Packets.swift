@@ -1,3 +1,4 @@
+import LyraBase
 import CFFmpeg
 
 /// Which packets of H.264 hold only pictures that no other picture refers to (ITU-T H.264, 7.3.1 and 7.4.1).

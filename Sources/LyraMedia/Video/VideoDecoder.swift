@@ -120,7 +120,7 @@ public final class VideoDecoder {
         bytes: [UInt8], name: String = "video in memory", limits: MediaLimits = MediaLimits(),
         interrupted: @escaping () -> Bool = { false }
     ) throws {
-        try self.init(reader: MemoryByteReader(bytes: bytes), name: name, limits: limits, interrupted: interrupted)
+        try self.init(reader: MemoryReader(copying: bytes), name: name, limits: limits, interrupted: interrupted)
     }
 
     // MARK: - Opening

@@ -75,7 +75,7 @@ public struct CheckpointWriter {
             }
             let code = errno
             guard try FileSystem.isDirectory(partial) else {
-                throw LyraError(.io, "\(partial): cannot make the directory: \(String(cString: strerror(code)))")
+                throw LyraError(.io, "\(partial): cannot make the directory: \(systemMessage(code))")
             }
         }
     }

@@ -1,3 +1,5 @@
+import LyraBase
+
 /// The parts of a file of RIFF's kind: each has a name, a size and its bytes.
 struct PartList {
     /// How the parts of a format are written.

@@ -1,3 +1,5 @@
+import LyraBase
+
 /// Headers of WAV, RF64, Wave64, AIFF, AU and CAF whose sizes cannot be right: made so for a decoder that believes them.
 ///
 /// A recorder that crashed, or that wrote to a pipe, leaves sizes of 0, of all ones, or too large ones. (EBU Tech 3306 for

@@ -1,3 +1,4 @@
+import LyraBase
 import FuzzSupport
 
 @testable import LyraFormats

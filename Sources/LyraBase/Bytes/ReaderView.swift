@@ -1,14 +1,14 @@
-import LyraBase
-
 /// Part of another reader's bytes, with bytes of its own in front or in place of some.
 ///
 /// It keeps no position of the other reader: each read moves it first.
-final class ReaderView: ByteReader {
+package final class ReaderView: ByteReader {
     /// Bytes that are read in place of the reader's.
-    struct Patch {
+    package struct Patch {
         /// From the start of the view.
         let offset: Int64
         let bytes: [UInt8]
+
+        package init(offset: Int64, bytes: [UInt8]) { (self.offset, self.bytes) = (offset, bytes) }
     }
 
     private let base: any ByteReader
@@ -22,8 +22,9 @@ final class ReaderView: ByteReader {
     ///   - head: Comes before the reader's bytes.
     ///   - start: The first byte of the reader that is seen.
     ///   - end: Where the view ends; nil is the reader's end.
-    init(_ base: any ByteReader, head: [UInt8] = [], from start: Int64 = 0, to end: Int64? = nil, patches: [Patch] = [])
-    {
+    package init(
+        _ base: any ByteReader, head: [UInt8] = [], from start: Int64 = 0, to end: Int64? = nil, patches: [Patch] = []
+    ) {
         (self.head, self.patches) = (head, patches)
         // A view of a view is one of what lies below: thousands of joined files must not become thousands of calls.
         if let view = base as? ReaderView, view.head.isEmpty, view.patches.isEmpty,
@@ -41,7 +42,7 @@ final class ReaderView: ByteReader {
         return overflow ? nil : sum
     }
 
-    var size: Int64 {
+    package var size: Int64 {
         get throws {
             let stated = try base.size
             // A negative size is the caller's to complain about.
@@ -50,9 +51,9 @@ final class ReaderView: ByteReader {
         }
     }
 
-    func seek(to offset: Int64) { position = max(offset, 0) }
+    package func seek(to offset: Int64) { position = max(offset, 0) }
 
-    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+    package func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         let count = position < Int64(head.count) ? readHead(into: buffer) : try readBase(into: buffer)
         guard count >= 0, count <= buffer.count else { return count }
         for patch in patches { apply(patch, to: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])) }
@@ -84,24 +85,5 @@ final class ReaderView: ByteReader {
             let index = Int(shift) + place
             if buffer.indices.contains(index) { buffer[index] = byte }
         }
-    }
-}
-
-extension ByteReader {
-    /// At most `count` bytes from `offset` on, in memory from an allocator that can say no.
-    ///
-    /// - Throws: as `fill` does; `LyraError.memory` if there is no room.
-    func piece(_ offset: Int64, _ count: Int, name: String) throws -> GrowingBuffer<UInt8> {
-        let bytes = GrowingBuffer<UInt8>()
-        try bytes.resize(to: count)
-        bytes.truncate(to: try fill(UnsafeMutableRawBufferPointer(bytes.elements), from: offset, name: name))
-        return bytes
-    }
-
-    /// At most `count` bytes from `offset` on, for looking at a few of them.
-    func peek(_ offset: Int64, _ count: Int, name: String) throws -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        let filled = try bytes.withUnsafeMutableBytes { try fill($0, from: offset, name: name) }
-        return filled == count ? bytes : Array(bytes[..<filled])
     }
 }

@@ -1,6 +1,3 @@
-import Glibc
-import LyraBase
-
 /// Bytes that are read on demand: a file, a buffer, or whatever the caller has.
 ///
 /// One thread uses a reader at a time. A reader may give fewer bytes than it was asked for; 0 means the end. It is never
@@ -21,7 +18,7 @@ extension ByteReader {
     /// Reads from `offset` until `buffer` is full or the bytes end, wherever the reader was before.
     /// - Returns: The number of bytes read.
     /// - Throws: `LyraError`, made of the reader's error, that names `name` and the place.
-    func fill(_ buffer: UnsafeMutableRawBufferPointer, from offset: Int64, name: String) throws -> Int {
+    package func fill(_ buffer: UnsafeMutableRawBufferPointer, from offset: Int64, name: String) throws -> Int {
         do {
             try seek(to: offset)
             var filled = 0
@@ -44,7 +41,7 @@ extension ByteReader {
 
     /// The size, at most 64 TiB: far over any file, and safe to add to.
     /// - Throws: `LyraError(.io)` if it is negative or cannot be had, `.format` if there are no bytes.
-    func checkedSize(name: String) throws -> Int64 {
+    package func checkedSize(name: String) throws -> Int64 {
         let stated: Int64
         do {
             stated = try size
@@ -59,31 +56,21 @@ extension ByteReader {
     }
 }
 
-/// Bytes that lie in memory.
-final class MemoryByteReader: ByteReader {
-    private let bytes: [UInt8]
-    private var offset = 0
-
-    init(bytes: [UInt8]) { self.bytes = bytes }
-
-    var size: Int64 { Int64(bytes.count) }
-
-    func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
-        let count = min(buffer.count, bytes.count - offset)
-        guard count > 0 else { return 0 }
-        bytes.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + count])) }
-        offset += count
-        return count
+extension ByteReader {
+    /// At most `count` bytes from `offset` on, in memory from an allocator that can say no.
+    ///
+    /// - Throws: as `fill` does; `LyraError.memory` if there is no room.
+    package func piece(_ offset: Int64, _ count: Int, name: String) throws -> GrowingBuffer<UInt8> {
+        let bytes = GrowingBuffer<UInt8>()
+        try bytes.resize(to: count)
+        bytes.truncate(to: try fill(UnsafeMutableRawBufferPointer(bytes.elements), from: offset, name: name))
+        return bytes
     }
 
-    func seek(to offset: Int64) { self.offset = Int(min(max(offset, 0), Int64(bytes.count))) }
-}
-
-/// What the operating system says about an error number, in a buffer of our own: strerror's is shared by all threads.
-func systemReason(_ code: Int32) -> String {
-    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
-        buffer.initialize(repeating: 0)
-        guard let base = buffer.baseAddress, strerror_r(code, base, buffer.count) == 0 else { return "error \(code)" }
-        return String(cString: base)
+    /// At most `count` bytes from `offset` on, for looking at a few of them.
+    package func peek(_ offset: Int64, _ count: Int, name: String) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let filled = try bytes.withUnsafeMutableBytes { try fill($0, from: offset, name: name) }
+        return filled == count ? bytes : Array(bytes[..<filled])
     }
 }
