@@ -51,12 +51,15 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .target(name: "CSoundWriter", path: "Tests/CSoundWriter", linkerSettings: [.linkedLibrary("sndfile")]),
-        .testTarget(name: "LyraTensorTests", dependencies: ["LyraTensor"]),
+        .target(name: "TestSupport", dependencies: ["LyraFormats", "LyraMedia"], path: "Tests/TestSupport"),
+        .testTarget(name: "LyraTensorTests", dependencies: ["LyraTensor", "TestSupport"]),
         .testTarget(name: "LyraFormatsTests", dependencies: ["LyraFormats"], swiftSettings: unoptimized),
         .testTarget(name: "LyraTextTests", dependencies: ["LyraText"]),
         .testTarget(name: "LyraMediaTests", dependencies: ["LyraMedia", "CSoundWriter"], swiftSettings: unoptimized),
-        .testTarget(name: "LyraModelTests", dependencies: ["LyraModel", "LyraTools"], swiftSettings: unoptimized),
-        .testTarget(name: "LyraTests", dependencies: ["Lyra", "LyraTools", "CSoundWriter"]),
+        .testTarget(
+            name: "LyraModelTests", dependencies: ["LyraModel", "LyraTools", "TestSupport"],
+            swiftSettings: unoptimized),
+        .testTarget(name: "LyraTests", dependencies: ["Lyra", "LyraTools", "TestSupport", "CSoundWriter"]),
     ],
     swiftLanguageModes: [.v6]
 )
@@ -65,7 +68,8 @@ let package = Package(
 if Context.environment["LYRA_FUZZ"] != nil {
     let fuzzed: [Target.Dependency] = ["LyraTensor", "LyraFormats", "LyraText", "LyraMedia", "LyraModel", "Lyra"]
     package.products = []
-    package.targets.removeAll { [.executable, .test].contains($0.type) || $0.name == "CSoundWriter" }
+    let forTests = ["CSoundWriter", "TestSupport"]
+    package.targets.removeAll { [.executable, .test].contains($0.type) || forTests.contains($0.name) }
     // Two targets of eleven reach these modules. Optimizing them would take a third of the build.
     for target in package.targets where ["LyraModel", "Lyra", "LyraC"].contains(target.name) {
         target.swiftSettings = unoptimized

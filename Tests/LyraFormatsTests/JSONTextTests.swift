@@ -30,7 +30,7 @@ import Testing
     }
 
     @Test func membersKeepTheirOrder() throws {
-        #expect(try JSONText.encode(Everything.Inner(kind: 3, note: "n")) == #"{"kind": 3, "note": "n"}"#)
+        #expect(try JSONText.encode(Everything.Inner(kind: 3, note: "n")) == #"{"kind":3,"note":"n"}"#)
         #expect(
             try JSONText.encodeIndented(Everything.Inner(kind: 3, note: "n")) == "{\n  \"kind\": 3,\n  \"note\": \"n\"\n}")
     }

@@ -112,10 +112,10 @@ import Testing
         let text = try #require(
             try lyraError { _ = try AudioFileDecoder(bytes: Array("not a sound".utf8), name: "text.wav") })
         #expect(text.code == .format && text.message.hasPrefix("text.wav: "))
-        let absent = try #require(try lyraError { _ = try AudioFileDecoder(path: "/nowhere/a.wav") })
+        let absent = try #require(try lyraError { _ = try AudioDecoder.open(path: "/nowhere/a.wav") })
         #expect(absent.code == .io && absent.message.contains("/nowhere/a.wav"))
-        #expect(try lyraError { _ = try AudioFileDecoder(path: "/tmp") }?.code == .io)
-        #expect(try lyraError { _ = try AudioFileDecoder(path: "/dev/zero") }?.code == .io)
+        #expect(try lyraError { _ = try AudioDecoder.open(path: "/tmp") }?.code == .io)
+        #expect(try lyraError { _ = try AudioDecoder.open(path: "/dev/zero") }?.code == .io)
     }
 
     @Test func aFileWithoutSamplesIsZeroSamples() throws {

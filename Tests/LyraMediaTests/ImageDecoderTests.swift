@@ -222,7 +222,7 @@ private final class LyingReader: ByteReader {
     private let reader: MemoryReader
     let size: Int64
 
-    init(_ bytes: [UInt8], size: Int64) {
+    init(_ bytes: [UInt8], size: Int64) throws {
         reader = try MemoryReader(copying: bytes)
         self.size = size
     }

@@ -1,5 +1,6 @@
 import Foundation
 import LyraBase
+import TestSupport
 import Testing
 
 @testable import LyraModel

@@ -1,4 +1,5 @@
 import LyraTensor
+import TestSupport
 import Testing
 
 @testable import LyraModel
@@ -24,7 +25,7 @@ import Testing
         let parts = try [
             decoder.embed(
                 tokenizer.encode("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n")),
-            golden.tokens(golden.longRecording(), adapter: "long_speech"),
+            golden.tokens(golden.longRecording, adapter: "long_speech"),
             decoder.embed(tokenizer.encode("\nSummarize.<|im_end|>\n<|im_start|>assistant\n")),
         ]
         let rows = parts.reduce(0) { $0 + $1.rows }

@@ -1,5 +1,6 @@
 import LyraFormats
 import LyraTensor
+import TestSupport
 import Testing
 
 @testable import LyraModel

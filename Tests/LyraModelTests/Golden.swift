@@ -1,6 +1,7 @@
 import Foundation
 import LyraFormats
 import LyraTensor
+import TestSupport
 import Testing
 
 @testable import LyraModel
@@ -8,7 +9,7 @@ import Testing
 /// One of the two small random checkpoints in Tests/Fixtures, with numbers for its stages that an independent
 /// implementation in float32 computed. `a` has tied embeddings and its speech tower inside; `b` is untied, normalizes its
 /// speech tokens, and keeps the tower beside it.
-struct Golden: Sendable, CustomTestStringConvertible {
+struct Golden: GoldenFixture, Sendable, CustomTestStringConvertible {
     let name: String
     let checkpoint: Checkpoint
 
@@ -27,24 +28,8 @@ struct Golden: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { name }
 
-    static func path(_ name: String) -> String {
-        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path + "/Fixtures/" + name
-    }
-
-    func stored(_ name: String, _ tensor: String) throws -> StoredTensor {
-        try #require(try values(name).file.tensors[tensor])
-    }
-
     func values(_ name: String) throws -> GoldenCase {
-        try GoldenCase(file: Safetensors(path: "\(Golden.path(self.name))/cases/\(name).safetensors"))
-    }
-
-    /// 71 seconds of sound: three windows.
-    func longRecording() throws -> [Float] {
-        let short = try values("speech_short").floats("in.pcm")
-        let count = 71 * 16000
-        let step = (1.0 - 0.2) / Double(count - 1)
-        return (0..<count).map { short[$0 % short.count] * Float($0 == count - 1 ? 1.0 : Double($0) * step + 0.2) }
+        try GoldenCase(file: file(name))
     }
 
     /// Tokens of a recording as the model hears it.
@@ -80,9 +65,7 @@ struct GoldenCase {
     func floats(_ name: String) throws -> [Float] { try tensor(name).values }
 
     func integers(_ name: String) throws -> [Int] {
-        let stored = try #require(file.tensors[name])
-        #expect(stored.type == .int64)
-        return (0..<stored.count).map { Int(stored.bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self)) }
+        try #require(file.tensors[name]).integers()
     }
 
     /// [3, tokens] → positions

@@ -1,6 +1,7 @@
 import Foundation
 import LyraFormats
 import LyraBase
+import TestSupport
 import Testing
 
 @testable import LyraModel

@@ -1,4 +1,5 @@
 import LyraTensor
+import TestSupport
 import Testing
 
 @testable import LyraModel
@@ -38,7 +39,7 @@ import Testing
     }
 
     @Test(arguments: Golden.both) func tokensOfThreeWindowsEqualTheReference(_ golden: Golden) throws {
-        let tokens = try golden.tokens(golden.longRecording(), adapter: "long_speech")
+        let tokens = try golden.tokens(golden.longRecording, adapter: "long_speech")
         #expect(tokens.rows == 3 * (try golden.checkpoint.speechInput.get().windowTokens))
         #expect(difference(everyRow(tokens), try golden.values("speech_long").floats("out.tokens")) < Golden.tolerance)
     }

@@ -1,5 +1,6 @@
 import LyraMedia
 import LyraTensor
+import TestSupport
 import Testing
 
 @testable import LyraModel

@@ -1,23 +1,13 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import LyraTensor
 
 /// Floats of 8 bits are widened exactly. Values by hand from the Open Compute Project's OFP8 specification, table 1.
 @Suite struct Float8Tests {
-    private final class Bytes {
-        let memory: UnsafeMutableRawBufferPointer
-        init(_ bytes: [UInt8]) {
-            memory = .allocate(byteCount: bytes.count, alignment: 1)
-            memory.copyBytes(from: bytes)
-        }
-        deinit { memory.deallocate() }
-    }
-
     private func tensor(_ type: ElementType, _ codes: [UInt8], _ shape: [Int]) -> StoredTensor {
-        let bytes = Bytes(codes)
-        return StoredTensor(
-            name: "w", type: type, shape: shape, bytes: UnsafeRawBufferPointer(bytes.memory), owner: bytes, source: "f")
+        StoredTensor(type, shape, codes)
     }
 
     @Test func theNumbersOfTheSpecificationComeOut() throws {

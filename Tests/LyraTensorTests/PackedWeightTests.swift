@@ -2,37 +2,20 @@ import CKernels
 import Foundation
 import LyraBase
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import LyraTensor
 
 /// Weights from blocks and in packed memory do what plain ones do.
 @Suite struct PackedWeightTests {
-    private final class Bytes {
-        let buffer: UnsafeMutableRawBufferPointer
-
-        init(_ bytes: [UInt8]) {
-            buffer = .allocate(byteCount: bytes.count, alignment: 8)
-            buffer.copyBytes(from: bytes)
-        }
-
-        deinit { buffer.deallocate() }
-    }
-
-    private func stored(_ type: ElementType, _ shape: [Int], _ bytes: [UInt8]) -> StoredTensor {
-        let owner = Bytes(bytes)
-        return StoredTensor(
-            name: "w", type: type, shape: shape, bytes: UnsafeRawBufferPointer(owner.buffer), owner: owner,
-            source: "test")
-    }
-
     private func numbers(_ outputs: Int, _ inputs: Int) -> [Float] {
         var sequence = Sequence(outputs + inputs)
         return sequence.floats(outputs * inputs)
     }
 
     private func plain(_ outputs: Int, _ inputs: Int) throws -> Weight {
-        try Weight(stored(.float32, [outputs, inputs], numbers(outputs, inputs).withUnsafeBytes { Array($0) }))
+        try Weight(StoredTensor(.float32, [outputs, inputs], numbers(outputs, inputs).withUnsafeBytes { Array($0) }))
     }
 
     /// The same numbers in another type, packed.
@@ -40,7 +23,7 @@ import Testing
         let values = try Tensor([outputs, inputs], numbers(outputs, inputs))
         var bytes = [UInt8](repeating: 0, count: outputs * inputs / element.blockElements * element.size)
         try bytes.withUnsafeMutableBytes { if let base = $0.baseAddress { try values.store(as: element, to: base) } }
-        return try Weight(stored(element, [outputs, inputs], bytes)).prepared(for: .fast)
+        return try Weight(StoredTensor(element, [outputs, inputs], bytes)).prepared(for: .fast)
     }
 
     /// Eight bits keep 1 / 127 / √12 of the largest of 32, four bits a sixteenth; x is rounded as well.
@@ -127,7 +110,7 @@ import Testing
             blocks += [UInt8(block % 256), 0x20]
             for element in 0..<32 { blocks.append(UInt8(element * 7)) }
         }
-        let stored = stored(.q8_0, [40, 256], blocks)
+        let stored = StoredTensor(.q8_0, [40, 256], blocks)
         #expect(stored.count == 40 * 256)
         let (weight, values) = (try Weight(stored), try stored.floats())
         #expect(weight.isPacked && values.count == 40 * 256)
@@ -138,7 +121,7 @@ import Testing
 
     /// Only BF16 has two forms, of which fast products want the packed one.
     @Test func onlyFastProductsWantBF16Packed() throws {
-        let bytes = [UInt8](repeating: 0, count: 2 * 40 * 2), weight = try Weight(stored(.bfloat16, [2, 40], bytes))
+        let bytes = [UInt8](repeating: 0, count: 2 * 40 * 2), weight = try Weight(StoredTensor(.bfloat16, [2, 40], bytes))
         #expect(try !weight.prepared(for: .exact).isPacked)
         #expect(try weight.prepared(for: .fast).isPacked)
         #expect(try !plain(2, 40).prepared(for: .fast).isPacked)
@@ -157,7 +140,7 @@ import Testing
         let values = try Tensor([96, 256], numbers(96, 256)).rows(32..<96)
         var bytes = [UInt8](repeating: 0, count: 64 * 256 / element.blockElements * element.size)
         try bytes.withUnsafeMutableBytes { if let base = $0.baseAddress { try values.store(as: element, to: base) } }
-        let own = try Weight(stored(element, [64, 256], bytes)).prepared(for: .fast)
+        let own = try Weight(StoredTensor(element, [64, 256], bytes)).prepared(for: .fast)
         #expect(shown(try whole.rows(32..<96)) == shown(own))
         #expect(shown(try whole.rows(40..<90)) == shown(own))
         #expect(shown(try whole.rows(0..<96)) == shown(whole) && shown(whole) != shown(own))
@@ -165,12 +148,12 @@ import Testing
 
     @Test func blocksThatDoNotFitAreRefused() throws {
         let block = [UInt8](repeating: 0, count: 34)
-        #expect(throws: LyraError.self) { try Weight(stored(.q8_0, [1, 33], block)) }
-        #expect(throws: LyraError.self) { try Weight(stored(.q8_0, [2, 32], block)) }
-        #expect(throws: LyraError.self) { try Weight(stored(.q4_k, [1, 32], block)) }
-        #expect(throws: LyraError.self) { try Weight(stored(.q8_0, [0, 32], block)) }
-        #expect(throws: LyraError.self) { try Weight(stored(.q8_0, [1, Int.max, 2], block)) }
-        #expect(throws: LyraError.self) { try Weight(stored(.int8, [1, 34], block)) }
+        #expect(throws: LyraError.self) { try Weight(StoredTensor(.q8_0, [1, 33], block)) }
+        #expect(throws: LyraError.self) { try Weight(StoredTensor(.q8_0, [2, 32], block)) }
+        #expect(throws: LyraError.self) { try Weight(StoredTensor(.q4_k, [1, 32], block)) }
+        #expect(throws: LyraError.self) { try Weight(StoredTensor(.q8_0, [0, 32], block)) }
+        #expect(throws: LyraError.self) { try Weight(StoredTensor(.q8_0, [1, Int.max, 2], block)) }
+        #expect(throws: LyraError.self) { try Weight(StoredTensor(.int8, [1, 34], block)) }
         #expect(!ElementType.q8_0.canPack(inputs: 40) && ElementType.bfloat16.canPack(inputs: 40))
         let packed = try packed(2, 40, as: .bfloat16)
         #expect(throws: LyraError.self) { try packed.product(Tensor(zeros: [1, 32])) }

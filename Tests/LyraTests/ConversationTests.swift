@@ -1,4 +1,5 @@
 import LyraText
+import TestSupport
 import Testing
 
 @testable import Lyra

@@ -1,6 +1,7 @@
 import LyraBase
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Lyra

@@ -4,13 +4,14 @@ import LyraMedia
 import LyraModel
 import LyraTensor
 import LyraText
+import TestSupport
 import Testing
 
 @testable import Lyra
 
 /// One of the two small random checkpoints in Tests/Fixtures, with whole turns that an independent implementation in
 /// float32 computed.
-struct Golden: Sendable, CustomTestStringConvertible {
+struct Golden: GoldenFixture, Sendable, CustomTestStringConvertible {
     let name: String
     let model: Model
 
@@ -25,38 +26,6 @@ struct Golden: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { name }
     var tokenizer: Tokenizer { model.checkpoint.tokenizer }
-
-    static func path(_ name: String) -> String {
-        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path + "/Fixtures/" + name
-    }
-
-    func stored(_ name: String, _ tensor: String) throws -> StoredTensor {
-        let file = try Safetensors(path: "\(Golden.path(self.name))/cases/\(name).safetensors")
-        return try #require(file.tensors[tensor])
-    }
-
-    func floats(_ name: String, _ tensor: String) throws -> [Float] { try stored(name, tensor).floats() }
-
-    func integers(_ name: String, _ tensor: String) throws -> [Int32] {
-        let stored = try stored(name, tensor)
-        #expect(stored.type == .int64)
-        return (0..<stored.count).map {
-            Int32(stored.bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self))
-        }
-    }
-
-    /// Seven seconds of sound at 16 kHz.
-    var shortRecording: [Float] { get throws { try floats("speech_short", "in.pcm") } }
-
-    /// 71 seconds of it: three windows.
-    var longRecording: [Float] {
-        get throws {
-            let short = try shortRecording
-            let count = 71 * 16000
-            let step = (1.0 - 0.2) / Double(count - 1)
-            return (0..<count).map { short[$0 % short.count] * Float($0 == count - 1 ? 1.0 : Double($0) * step + 0.2) }
-        }
-    }
 
     /// A session that is greedy and says twelve tokens at most, as the golden turns do.
     func session(_ change: (inout SessionOptions) -> Void = { _ in }) throws -> Session {

@@ -3,6 +3,7 @@ import CKernels
 import Foundation
 @testable import LyraBase
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Lyra

@@ -1,6 +1,7 @@
 import LyraMedia
 import LyraModel
 import LyraTensor
+import TestSupport
 import Testing
 
 @testable import Lyra

@@ -1,5 +1,6 @@
 import LyraMedia
 import LyraModel
+import TestSupport
 import Testing
 
 @testable import Lyra

@@ -2,6 +2,7 @@ import Foundation
 import LyraMedia
 import LyraModel
 import LyraTools
+import TestSupport
 import Testing
 
 @testable import Lyra

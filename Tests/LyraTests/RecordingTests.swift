@@ -3,6 +3,7 @@ import CSoundWriter
 import Foundation
 import LyraBase
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Lyra

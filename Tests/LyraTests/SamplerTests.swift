@@ -1,5 +1,6 @@
 import Foundation
 import LyraTensor
+import TestSupport
 import Testing
 
 @testable import Lyra

@@ -1,6 +1,7 @@
 import Foundation
 import LyraFormats
 import LyraModel
+import TestSupport
 import Testing
 
 @testable import Lyra

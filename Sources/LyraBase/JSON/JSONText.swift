@@ -20,16 +20,14 @@ public enum JSONText {
         }
     }
 
-    /// Encodes a value as text on one line.
+    /// Encodes a value as text without white space.
     ///
     /// - Throws: `LyraError.format` if it holds a number that JSON cannot write: an infinity, or not a number.
-    public static func encode(_ value: some Encodable) throws -> String {
-        try write(node(value))
-    }
+    public static func encode(_ value: some Encodable) throws -> String { try write(node(value), .compact) }
 
     /// The same with a member on each line, for people.
     public static func encodeIndented(_ value: some Encodable) throws -> String {
-        try write(node(value), indentation: "")
+        try write(node(value), .lines(indentation: ""))
     }
 
     private static func node(_ value: some Encodable) throws -> JSONNode {
@@ -71,24 +69,41 @@ public enum JSONText {
 
     // MARK: Writing
 
+    /// Where white space stands.
+    enum Layout {
+        case compact
+        /// On one line, with a space after each comma and colon.
+        case oneLine
+        /// A member of an object on each line; lists stay on one.
+        case lines(indentation: String)
+    }
+
     /// The text of a tree.
-    ///
-    /// - Parameter indentation: of the line that the node begins on; nil writes everything on one line
-    static func write(_ node: JSONNode, indentation: String? = nil) -> String {
-        let inner = indentation.map { $0 + "  " }
-        func list(_ open: String, _ parts: [String], _ close: String) -> String {
-            guard let indentation, let inner, !parts.isEmpty else { return open + parts.joined(separator: ", ") + close }
-            return "\(open)\n" + parts.map { inner + $0 }.joined(separator: ",\n") + "\n\(indentation)\(close)"
-        }
+    static func write(_ node: JSONNode, _ layout: Layout) -> String {
         switch node.content {
         case .null: return "null"
         case .bool(let value): return value ? "true" : "false"
         case .number(let text): return text
         case .string(let value): return quoted(value)
         case .array(let elements):
-            return "[" + elements.map { write($0) }.joined(separator: ", ") + "]"
-        case .object(let members):
-            return list("{", members.map { "\(quoted($0.key)): \(write($0.value, indentation: inner))" }, "}")
+            if case .compact = layout { return "[" + elements.map { write($0, .compact) }.joined(separator: ",") + "]" }
+            return "[" + elements.map { write($0, .oneLine) }.joined(separator: ", ") + "]"
+        case .object(let members): return write(members, layout)
+        }
+    }
+
+    private static func write(_ members: [(key: String, value: JSONNode)], _ layout: Layout) -> String {
+        func all(_ inner: Layout, colon: String, separator: String) -> String {
+            members.map { quoted($0.key) + colon + write($0.value, inner) }.joined(separator: separator)
+        }
+        switch layout {
+        case .compact: return "{" + all(.compact, colon: ":", separator: ",") + "}"
+        case .oneLine: return "{" + all(.oneLine, colon: ": ", separator: ", ") + "}"
+        case .lines where members.isEmpty: return "{}"
+        case .lines(let indentation):
+            let inner = indentation + "  "
+            return "{\n\(inner)" + all(.lines(indentation: inner), colon: ": ", separator: ",\n" + inner)
+                + "\n\(indentation)}"
         }
     }
 

@@ -73,7 +73,7 @@ extension JSONValue {
 
     /// The value as text on one line. Numbers are rounded to six decimals, enough for milliseconds and shares; what is no
     /// number becomes null.
-    public var text: String { JSONText.write(node) }
+    public var text: String { JSONText.write(node, .oneLine) }
 
     private var node: JSONNode {
         switch self {

@@ -17,14 +17,6 @@ public enum ImageDecoder {
         return try decode(reader: reader, name: path, limits: limits, interrupted: interrupted)
     }
 
-    /// Decodes an encoded picture that lies in memory.
-    public static func decode(
-        bytes: [UInt8], name: String = "image in memory", limits: MediaLimits = MediaLimits(),
-        interrupted: () -> Bool = { false }
-    ) throws -> RGBImage {
-        try decode(reader: MemoryReader(copying: bytes), name: name, limits: limits, interrupted: interrupted)
-    }
-
     /// Decodes the encoded picture that a reader gives, from its first byte to its last.
     ///
     /// Decoding runs on a thread of its own, which an interruption leaves to end by itself; the reader is called on the

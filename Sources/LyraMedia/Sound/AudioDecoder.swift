@@ -13,14 +13,6 @@ public enum AudioDecoder {
         return try open(reader: reader, name: path, limits: limits, interrupted: interrupted)
     }
 
-    /// Opens the sound of an encoded file that lies in memory.
-    public static func open(
-        bytes: [UInt8], name: String = "audio in memory", limits: MediaLimits = MediaLimits(),
-        interrupted: @escaping () -> Bool = { false }
-    ) throws -> any SampleSource {
-        try open(reader: MemoryReader(copying: bytes), name: name, limits: limits, interrupted: interrupted)
-    }
-
     /// Opens the sound of an encoded file behind a caller's reader, which is kept as long as the decoder is.
     public static func open(
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),

@@ -27,18 +27,6 @@ public final class AudioFileDecoder: ContinuedSource {
     private var framesRead: Int64 = 0
     private var failure: LyraError?
 
-    /// Opens a regular file.
-    /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is not audio that libsndfile understands.
-    public convenience init(path: String) throws {
-        try self.init(reader: FileByteReader(path: path), name: path)
-    }
-
-    /// Opens an encoded file that lies in memory.
-    /// - Throws: `LyraError(.format)` if it is not audio that libsndfile understands.
-    public convenience init(bytes: [UInt8], name: String = "audio in memory") throws {
-        try self.init(reader: MemoryReader(copying: bytes), name: name)
-    }
-
     /// Opens an encoded file behind a caller's reader, which is kept as long as the decoder is.
     /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is not audio that libsndfile understands.
     public init(reader: any ByteReader, name: String) throws {

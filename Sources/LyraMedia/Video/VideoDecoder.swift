@@ -115,14 +115,6 @@ public final class VideoDecoder {
         try self.init(reader: reader, name: path, limits: limits, interrupted: interrupted)
     }
 
-    /// Opens an encoded video that lies in memory.
-    public convenience init(
-        bytes: [UInt8], name: String = "video in memory", limits: MediaLimits = MediaLimits(),
-        interrupted: @escaping () -> Bool = { false }
-    ) throws {
-        try self.init(reader: MemoryReader(copying: bytes), name: name, limits: limits, interrupted: interrupted)
-    }
-
     // MARK: - Opening
 
     private static func check(width: Int, height: Int, limits: MediaLimits, name: String) throws {

@@ -1,4 +1,5 @@
 import FuzzSupport
+import LyraBase
 import LyraMedia
 
 /// Decodes the input as sound to mono at 16 kHz, at most the first minute.
@@ -9,7 +10,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
 }
 
 private func decode(_ bytes: [UInt8]) throws {
-    let stream = try MonoAudioStream(AudioDecoder.open(bytes: bytes), sampleRate: 16_000)
+    let stream = try MonoAudioStream(AudioDecoder.open(reader: MemoryReader(copying: bytes), name: "audio"), sampleRate: 16_000)
     var samples = [Float](repeating: 0, count: 16_000)
     for _ in 0..<60 {
         let count = try samples.withUnsafeMutableBufferPointer { try stream.read(into: $0) }

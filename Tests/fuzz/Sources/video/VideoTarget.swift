@@ -1,4 +1,5 @@
 import FuzzSupport
+import LyraBase
 import LyraMedia
 
 /// Counts the frames of the input as a video of at most a quarter of a million pixels, and decodes a few of them.
@@ -13,7 +14,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
 }
 
 private func decode(_ bytes: [UInt8], _ limits: MediaLimits) throws {
-    let video = try VideoDecoder(bytes: bytes, limits: limits)
+    let video = try VideoDecoder(reader: MemoryReader(copying: bytes), name: "video", limits: limits)
     while try !video.scan(packets: 64) {}
     let last = video.frameCount - 1
     try video.select([0, last / 2, last])

@@ -1,9 +1,7 @@
 import LyraMedia
-import Testing
 
-/// The pictures and sounds of the golden cases, which follow from one picture and one recording. For the tests of models
-/// and of sessions alike: Tests/LyraTests has a link to this file.
-extension Golden {
+/// The pictures and sounds of the golden cases, which follow from one picture and one recording.
+extension GoldenFixture {
     private func picture(_ bytes: [UInt8], width: Int, height: Int) throws -> RGBImage {
         try bytes.withUnsafeBytes { try RGBImage(copying: $0, width: width, height: height, stride: width * 3) }
     }
@@ -12,12 +10,12 @@ extension Golden {
     private var smallPixels: [UInt8] {
         get throws {
             let stored = try stored("image_small", "in.rgb")
-            #expect(stored.shape == [90, 150, 3])
+            guard stored.shape == [90, 150, 3] else { throw FixtureError("image_small has shape \(stored.shape)") }
             return Array(stored.bytes)
         }
     }
 
-    func image(_ name: String) throws -> RGBImage {
+    package func image(_ name: String) throws -> RGBImage {
         let all = try smallPixels
         func row(_ y: Int, _ width: Int) -> ArraySlice<UInt8> { all[y * 450..<y * 450 + width * 3] }
         switch name {
@@ -29,7 +27,7 @@ extension Golden {
     }
 
     /// Six frames that move to the right by 7 pixels each.
-    func videoFrames() throws -> [RGBImage] {
+    package func videoFrames() throws -> [RGBImage] {
         let all = try smallPixels
         return try (0..<6).map { index in
             let moved = (0..<90).flatMap { y -> [UInt8] in
@@ -40,7 +38,7 @@ extension Golden {
         }
     }
 
-    func sound(_ name: String) throws -> [Float] {
+    package func sound(_ name: String) throws -> [Float] {
         let all = try stored("speech_short", "in.pcm").floats()
         return name == "sound_click" ? Array(all[3000..<23_000]) : all
     }

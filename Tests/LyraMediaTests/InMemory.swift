@@ -1,0 +1,36 @@
+import LyraBase
+
+@testable import LyraMedia
+
+/// Files that lie in memory, opened through a reader as sessions open them.
+extension AudioDecoder {
+    static func open(
+        bytes: [UInt8], name: String = "audio in memory", limits: MediaLimits = MediaLimits(),
+        interrupted: @escaping () -> Bool = { false }
+    ) throws -> any SampleSource {
+        try open(reader: MemoryReader(copying: bytes), name: name, limits: limits, interrupted: interrupted)
+    }
+}
+
+extension AudioFileDecoder {
+    convenience init(bytes: [UInt8], name: String = "audio in memory") throws {
+        try self.init(reader: MemoryReader(copying: bytes), name: name)
+    }
+}
+
+extension ImageDecoder {
+    static func decode(
+        bytes: [UInt8], name: String = "image in memory", limits: MediaLimits = MediaLimits(),
+        interrupted: () -> Bool = { false }
+    ) throws -> RGBImage {
+        try decode(reader: MemoryReader(copying: bytes), name: name, limits: limits, interrupted: interrupted)
+    }
+}
+
+extension VideoDecoder {
+    convenience init(
+        bytes: [UInt8], name: String = "video in memory", limits: MediaLimits = MediaLimits()
+    ) throws {
+        try self.init(reader: MemoryReader(copying: bytes), name: name, limits: limits)
+    }
+}

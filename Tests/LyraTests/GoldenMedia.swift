@@ -1,1 +1,0 @@
-../LyraModelTests/GoldenMedia.swift
