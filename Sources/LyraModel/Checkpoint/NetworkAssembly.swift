@@ -71,7 +71,7 @@ extension Decoder {
 
     /// Every matrix that an adapter can change, layer by layer.
     package var adaptableMatrices: [AdaptableMatrix] {
-        blocks.indices.flatMap { layer in
+        layers.indices.flatMap { layer in
             DecoderLayer.adaptable.map { module, path in
                 let weight = layers[layer][keyPath: path].weight
                 return AdaptableMatrix(layer: layer, module: module, inputs: weight.inputs, outputs: weight.outputs)
