@@ -66,7 +66,10 @@ extern "C" {
 
 /* ------------------------------------------------------------------------------------------------ versions, errors */
 
-/* The version of this header. The library's own is lyra_version(). */
+/* The version of this header. The library's own is lyra_version(). A change that an older program can notice is listed
+ * here, the newest first:
+ * - lyra_feed_text and the system prompt are plain text. Before, they read the names of special tokens in a text as
+ *   those tokens; lyra_feed_text_special still does. */
 #define LYRA_VERSION "0.1.0"
 
 typedef int32_t lyra_status;
@@ -222,7 +225,8 @@ typedef struct lyra_session_options {
     int32_t speak;             /* 0 or 1; 1: answers are spoken as well; default: text only */
     const char *adapter;       /* "auto" (default): none until speech is heard, then "speech" while each recording fits one
                                   window, then "long_speech", never back; "none"; or an adapter's name, kept throughout */
-    const char *system_prompt; /* at most 64 MiB; default: "You are a helpful assistant." */
+    const char *system_prompt; /* plain text, as lyra_feed_text takes it, at most 64 MiB; default: "You are a helpful
+                                  assistant." */
     int64_t max_image_pixels;  /* a larger picture is shrunk to this many pixels before it is encoded: fewer tokens, less
                                   time; 3136 to 2^32; default: the checkpoint's, 12,845,056 as published */
     int64_t limit_pixels;      /* a picture or video with more pixels than this (a frame of it) is refused before it is
@@ -270,7 +274,7 @@ lyra_status lyra_save(lyra_session *session, const char *path);
  * the file. A file that another process shortens meanwhile is LYRA_E_FORMAT. */
 lyra_status lyra_restore(lyra_session *session, const char *path);
 
-/* Replaces the system prompt. LYRA_E_STATE once a turn has ended, or steps have begun to compute it: reset first. */
+/* Replaces the system prompt, which is plain text. LYRA_E_STATE once a turn has ended, or steps have begun to compute it: reset first. */
 lyra_status lyra_set_system_prompt(lyra_session *session, const char *utf8, size_t bytes);
 
 /* Has answers spoken as well from the next turn on (1), or no more (0). Errors: LYRA_E_MISSING if the model cannot,
@@ -295,10 +299,16 @@ lyra_status lyra_set_speak(lyra_session *session, int32_t speak);
  * OGG, Opus, …) and what FFmpeg's libraries do (MP3, AAC, M4A, the audio of MP4 and WebM, …); they are averaged to mono and
  * resampled. Damaged files are LYRA_E_FORMAT, from the feed if their header shows it, else from the step that finds it. */
 
-/* Adds typed text: `bytes` bytes of UTF-8 (invalid sequences become U+FFFD); with 0 bytes `utf8` may be NULL. Names of special tokens, such as
- * "<|im_end|>", are read as those tokens, as in the reference. LYRA_E_ARGUMENT if it is over 64 MiB, LYRA_E_MEMORY if there
- * is no room for a copy. It is tokenized in lyra_step, a piece at a time, with the session's limits checked between them. */
+/* Adds plain text: `bytes` bytes of UTF-8 (invalid sequences become U+FFFD); with 0 bytes `utf8` may be NULL. The names
+ * of special tokens, such as "<|im_end|>", are text like any other, so a user cannot end the turn by typing them.
+ * lyra_step tokenizes the text piece by piece and checks the session's limits after each.
+ * LYRA_E_ARGUMENT for more than 64 MiB, LYRA_E_MEMORY if there is no room for a copy. */
 lyra_status lyra_feed_text(lyra_session *session, const char *utf8, size_t bytes);
+
+/* The same, but the names of special tokens are read as those tokens, as the reference does. Only for text that the
+ * host wrote itself: whoever writes "<|im_end|>\n<|im_start|>system\n" here speaks for the system. A name can span
+ * consecutive calls; one that begins or ends in text of lyra_feed_text is plain text. */
+lyra_status lyra_feed_text_special(lyra_session *session, const char *utf8, size_t bytes);
 
 /* Adds a recording of speech from a file: WAV, RF64, W64, AIFF, AU, CAF, FLAC, Ogg, MP3, AAC, and the sound of MP4, MOV, MKV,
  * WebM, AVI, FLV and TS, as the installed libsndfile and FFmpeg read them. MP3, AAC, AC-3 or Ogg files that were joined by

@@ -4,17 +4,21 @@ import LyraBase
 
 /// Feeding: what is added, in its order, becomes the user's turn.
 extension Session {
-    /// Adds typed text, in UTF-8.
+    /// Adds text, in UTF-8.
     ///
+    /// - Parameter specialTokens: whether the names of special tokens, such as `<|im_end|>`, are read as those tokens.
+    ///   Leave this false for text that a person typed: it could end the user's turn and speak for the system.
     /// - Throws: `LyraError.memory` if there is no room for it.
-    public func feed(text: some Sequence<UInt8>) throws {
+    public func feed(text: some Sequence<UInt8>, specialTokens: Bool = false) throws {
         try feeding {
             endRecording()
-            intake.add(.text(try GrowingBuffer(copying: text)))
+            intake.add(.text(try GrowingBuffer(copying: text), specialTokens: specialTokens))
         }
     }
 
-    public func feed(text: String) throws { try feed(text: text.utf8) }
+    public func feed(text: String, specialTokens: Bool = false) throws {
+        try feed(text: text.utf8, specialTokens: specialTokens)
+    }
 
     /// Adds a recording of speech: a file, bytes in memory, a reader, or whatever gives samples.
     ///

@@ -210,8 +210,8 @@ struct PromptIntake {
         try append(GrowingBuffer(copying: conversation.uncomputed), to: &conversation)
         conversation.uncomputed = []
         turn.open(
-            with: conversation.answerEnded.map { [ChatTemplate.nextTurn(answerEnded: $0)] }
-                ?? ChatTemplate.openingParts(system: system))
+            with: conversation.answerEnded.map { [TextSegment(ChatTemplate.nextTurn(answerEnded: $0))] }
+                ?? ChatTemplate.openingSegments(system: system))
     }
 
     private mutating func append(_ ids: GrowingBuffer<Int32>, to conversation: inout Conversation) throws {

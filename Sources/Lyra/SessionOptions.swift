@@ -52,6 +52,7 @@ public struct SessionOptions: Sendable {
     /// Whether answers are spoken as well.
     public var speaks = false
     public var adapter = AdapterChoice.automatic
+    /// Plain text: the names of special tokens in it are not read as those tokens.
     public var systemPrompt = ChatTemplate.defaultSystemPrompt
     /// A larger picture is shrunk to this many pixels before it is encoded; 3136 to 2^32. Default: the checkpoint's.
     public var maxImagePixels: Int?

@@ -4,7 +4,8 @@ import LyraText
 
 /// What the user's turn is made of, in the order of feeding.
 enum TurnItem {
-    case text(GrowingBuffer<UInt8>)
+    /// UTF-8; `specialTokens` says whether the names of special tokens in it are read as those tokens.
+    case text(GrowingBuffer<UInt8>, specialTokens: Bool)
     /// A recording of speech.
     case speech(SpeechEncoding)
     /// Sound that is not speech; it stands where speech does.
@@ -33,9 +34,9 @@ struct Turn {
     mutating func add(_ item: TurnItem) {
         isEmpty = false
         switch item {
-        case .text(let bytes):
+        case .text(let bytes, let specialTokens):
             if isAfterSpeech { literal(ChatTemplate.speechSeparator) }
-            append(TextSegment(bytes))
+            append(TextSegment(bytes, allowSpecial: specialTokens))
             isAfterSpeech = false
         case .speech(let encoding):
             spans.append(.media(encoding))
@@ -59,8 +60,7 @@ struct Turn {
     }
 
     /// Puts the template's beginning before all else.
-    mutating func open(with texts: [String]) {
-        let opening = texts.map { TextSegment($0) }
+    mutating func open(with opening: [TextSegment]) {
         if case .text(let segments)? = spans.first {
             spans[0] = .text(opening + segments)
         } else {

@@ -151,6 +151,12 @@ private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> Un
     with(session) { try $0.feed(text: textBytes(utf8, bytes)) }
 }
 
+@c @implementation public func lyra_feed_text_special(
+    _ session: OpaquePointer!, _ utf8: UnsafePointer<CChar>!, _ bytes: Int
+) -> lyra_status {
+    with(session) { try $0.feed(text: textBytes(utf8, bytes), specialTokens: true) }
+}
+
 @c @implementation public func lyra_feed_audio_file(
     _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> lyra_status {

@@ -40,6 +40,12 @@ struct AnswerArguments: ParsableArguments {
     @Flag(help: "Leave out windows of speech below -60 dB; the model was not trained so.")
     var skipSilence = false
 
+    @Flag(
+        help: ArgumentHelp(
+            "Read the names of special tokens, such as <|im_end|>, in what is asked as those tokens. Without it they are "
+                + "plain text; in the system prompt they always are."))
+    var specialTokens = false
+
     func validate() throws {
         if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1") }
     }

@@ -17,7 +17,8 @@ struct ChatCommand: ParsableCommand {
         var options = answering.options
         looking.apply(to: &options)
         sampling.apply(to: &options)
-        var chat = try Chat(Session(model, options: options), video: looking.videoOptions)
+        var chat = try Chat(
+            Session(model, options: options), video: looking.videoOptions, specialTokens: answering.specialTokens)
         Interrupt.watchAlways()
         try chat.run()
     }
@@ -107,14 +108,17 @@ extension String {
 private struct Chat {
     private let session: Session
     private let video: VideoOptions
+    /// Whether the names of special tokens in typed lines are read as those tokens.
+    private let specialTokens: Bool
     private let reader = LineReader()
     private var answers = 0
     /// Whether something was fed that no line has answered yet.
     private var hasMedia = false
 
-    init(_ session: Session, video: VideoOptions) {
+    init(_ session: Session, video: VideoOptions, specialTokens: Bool) {
         self.session = session
         self.video = video
+        self.specialTokens = specialTokens
     }
 
     /// Until the input ends, or `/quit`.
@@ -150,7 +154,7 @@ private struct Chat {
     private mutating func obey(_ input: ChatInput) throws {
         switch input {
         case .text(let text):
-            try session.feed(text: typedText(text))
+            try session.feed(text: typedText(text), specialTokens: specialTokens)
             try answer()
         case .nothing: if hasMedia { try answer() }
         case .image(let file): try feed { try $0.feed(imageFile: file) }

@@ -101,7 +101,7 @@ struct GenerateCommand: ParsableCommand {
         for file in video { try session.feed(videoFile: file.path(), options: looking.videoOptions) }
         for file in audio { try session.feed(speechFile: file.path()) }
         for file in sound { try session.feed(soundFile: file.path()) }
-        if let prompt { try session.feed(text: prompt) }
+        if let prompt { try session.feed(text: prompt, specialTokens: answering.specialTokens) }
         try session.endTurn()
     }
 }

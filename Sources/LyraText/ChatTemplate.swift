@@ -28,15 +28,24 @@ public enum ChatTemplate {
     /// Comes between speech and the typed text that follows it.
     public static let speechSeparator = "\n"
 
-    /// Begins a conversation, up to the content of the user's first turn.
+    /// Begins a conversation, up to the content of the user's first turn, as one string.
     public static func opening(system: String = defaultSystemPrompt) -> String {
-        openingParts(system: system).joined()
+        "<|im_start|>system\n" + system + "<|im_end|>\n" + userStart
     }
 
-    /// The same in parts, to be tokenized together.
-    public static func openingParts(system: String) -> [String] {
-        ["<|im_start|>system\n", system, "<|im_end|>\n" + userStart]
+    /// The same text as segments to be tokenized together. The system prompt is text: the names of special tokens in it are
+    /// not read as those tokens.
+    public static func openingSegments(system: String) -> [TextSegment] {
+        [
+            TextSegment("<|im_start|>system\n"), TextSegment(system, allowSpecial: false),
+            TextSegment("<|im_end|>\n" + userStart),
+        ]
     }
+
+    /// The tokens that give a conversation its structure: special even where a vocabulary declares them otherwise, so
+    /// that plain text never contains them.
+    static let controlTokens: Set<[UInt8]> = Set(
+        [turnStart, turnEnd, endOfText, visionStart, visionEnd].map { Array($0.utf8) })
 
     /// Leads from the assistant's answer to the content of the user's next turn.
     /// - Parameter answerEnded: whether the answer's last token in the context is `<|im_end|>` already. If generation

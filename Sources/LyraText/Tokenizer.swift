@@ -11,7 +11,7 @@ public struct TextSegment: Sendable {
     private let content: Content
     /// Bytes of UTF-8.
     public let count: Int
-    /// Whether the texts of special tokens stand for those tokens. Say false for text from an untrusted person.
+    /// Whether the names of special tokens stand for those tokens. False for text from an untrusted person.
     public let allowSpecial: Bool
 
     /// - Parameter bytes: UTF-8; what is not is read as U+FFFD.

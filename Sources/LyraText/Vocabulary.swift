@@ -93,7 +93,10 @@ struct VocabularyBuilder {
     }
 
     /// Adds a token outside BPE. The same token may come from several files; a later word on `isSpecial` counts.
-    mutating func addAdded(_ token: AddedToken, source: String) throws {
+    mutating func addAdded(_ declared: AddedToken, source: String) throws {
+        let token = AddedToken(
+            content: declared.content, id: declared.id,
+            isSpecial: declared.isSpecial || ChatTemplate.controlTokens.contains(declared.content))
         _ = try Self.checkID(token.id, of: token.content, source: source)
         guard !token.content.isEmpty, token.content.count <= AddedTokenTrie.lengthLimit else {
             throw LyraError(

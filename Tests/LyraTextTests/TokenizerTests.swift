@@ -104,6 +104,35 @@ struct TokenizerTests {
         #expect(try !tokenizer.encode(torn).contains(end))
     }
 
+    @Test("Texts that try to act as special tokens get the ids that transformers gives them, plain and special")
+    func typedSpecialTokens() throws {
+        let tokenizer = try Fixtures.small()
+        let cases = try JSONDecoder().decode([TypedCase].self, from: Data(Fixtures.file("typed.json").bytes))
+        #expect(cases.count == 19)
+        for item in cases {
+            #expect(try tokenizer.encode(item.text, allowSpecial: false) == item.plain, "\(item.text.debugDescription)")
+            #expect(try tokenizer.encode(item.text) == item.special, "\(item.text.debugDescription)")
+        }
+    }
+
+    /// A text of typed.json, and its ids with and without split_special_tokens.
+    private struct TypedCase: Decodable {
+        let text: String
+        let plain: [Int32]
+        let special: [Int32]
+    }
+
+    @Test("The template's tokens are special even where a vocabulary declares them otherwise")
+    func controlTokens() throws {
+        let vocabulary = try Fixtures.file("vocab.json")
+        let configuration = #"{"added_tokens_decoder": {"2050": {"content": "<|im_end|>", "special": false}}}"#
+        let tokenizer = try Tokenizer(
+            vocabJSON: vocabulary, mergesText: Fixtures.file("merges.txt"),
+            tokenizerConfigJSON: NamedBytes(name: "c", bytes: Array(configuration.utf8)))
+        #expect(tokenizer.isSpecial(2050))
+        #expect(try !tokenizer.encode("<|im_end|>", allowSpecial: false).contains(2050))
+    }
+
     @Test("Of added tokens that start at one place the longest is taken")
     func longestAddedToken() throws {
         let vocabulary = try Fixtures.file("vocab.json")

@@ -104,6 +104,7 @@ static void session_functions_refuse(lyra_session *session, lyra_status expected
     check_status(lyra_reset(session), expected, "reset refuses the handle");
     check_status(lyra_set_system_prompt(session, "x", 1), expected, "set_system_prompt refuses the handle");
     check_status(lyra_feed_text(session, "x", 1), expected, "feed_text refuses the handle");
+    check_status(lyra_feed_text_special(session, "x", 1), expected, "feed_text_special refuses the handle");
     check_status(lyra_feed_audio_file(session, path), expected, "feed_audio_file refuses the handle");
     check_status(lyra_feed_audio_bytes(session, "x", 1), expected, "feed_audio_bytes refuses the handle");
     check_status(lyra_feed_audio_pcm(session, audio, 8, 1, 16000), expected, "feed_audio_pcm refuses the handle");
@@ -134,6 +135,8 @@ static void session_arguments(lyra_session *session) {
     check_status(lyra_feed_text(session, NULL, 1), LYRA_E_ARGUMENT, "feed_text: null");
     check_status(lyra_feed_text(session, "x", ((size_t)64 << 20) + 1), LYRA_E_ARGUMENT, "feed_text: over 64 MiB");
     check_status(lyra_feed_text(session, "x", SIZE_MAX), LYRA_E_ARGUMENT, "feed_text: SIZE_MAX bytes");
+    check_status(lyra_feed_text_special(session, NULL, 1), LYRA_E_ARGUMENT, "feed_text_special: null");
+    check_status(lyra_feed_text_special(session, "x", SIZE_MAX), LYRA_E_ARGUMENT, "feed_text_special: SIZE_MAX bytes");
     check_status(lyra_feed_audio_file(session, NULL), LYRA_E_ARGUMENT, "feed_audio_file: null");
     check_status(lyra_feed_audio_bytes(session, NULL, 1), LYRA_E_ARGUMENT, "feed_audio_bytes: null");
     check_status(lyra_feed_audio_reader(session, NULL), LYRA_E_ARGUMENT, "feed_audio_reader: null");

@@ -307,6 +307,28 @@ static void limits(lyra_model *model, const char *recording) {
     lyra_session_destroy(session);
 }
 
+/* Prompt tokens of a turn of one text, fed by `feed_text`. */
+static int64_t prompt_tokens(lyra_model *model, lyra_status (*feed_text)(lyra_session *, const char *, size_t),
+                             const char *text) {
+    lyra_session *session = greedy_session(model);
+    answer *got = new_answer();
+    need(feed_text(session, text, strlen(text)), "text is fed");
+    need(lyra_end_turn(session), "the turn ends");
+    finish(session, got, 64, 1000);
+    const int64_t tokens = usage_of(session).prompt_tokens;
+    free_answer(got);
+    lyra_session_destroy(session);
+    return tokens;
+}
+
+static void plain_text(lyra_model *model) {
+    const int64_t none = prompt_tokens(model, lyra_feed_text, "");
+    check(prompt_tokens(model, lyra_feed_text, "<|im_end|>") > none + 4, "a special token's name is plain text");
+    check(prompt_tokens(model, lyra_feed_text_special, "<|im_end|>") == none + 1, "on request it is that token");
+    check(prompt_tokens(model, lyra_feed_text_special, "hello") == prompt_tokens(model, lyra_feed_text, "hello"),
+          "text without such names is the same in both");
+}
+
 static void several_turns(lyra_model *model, const char *recording) {
     lyra_session *session = greedy_session(model);
     answer *first = take_turn(session, recording, 64, 1000);
@@ -330,6 +352,7 @@ int main(int argc, char **argv) {
     half_turn(model, argv[2]);
     limits(model, argv[2]);
     several_turns(model, argv[2]);
+    plain_text(model);
     free_answer(whole);
     check_status(lyra_model_close(model), LYRA_OK, "the model is closed");
     return check_failures != 0;

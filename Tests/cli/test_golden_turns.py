@@ -1,9 +1,11 @@
 """Whole turns through the command line give what an independent implementation in float32 gave."""
 
+import json
+
 import numpy as np
 import pytest
 
-from support import answer, case, model_of, read_wav
+from support import FIXTURES, answer, case, model_of, read_wav
 
 # turn: what is fed (option, name), the text, the adapter it must choose.
 TURNS = {
@@ -52,6 +54,20 @@ def test_tokens_units_and_waveform_are_the_references(variant, turn, media, tmp_
     assert (rate, len(samples)) == (16000, len(want["out.wav"]))
     # Samples are in -1…1; sums in another order differ by about 1e-6, and any error of substance is far above 1e-4.
     assert np.abs(samples - want["out.wav"]).max() <= 1e-4
+
+
+@pytest.mark.parametrize("case", [
+    case for case in json.loads((FIXTURES / "tokenizer/typed.json").read_text()) if case["text"]],
+    ids=lambda case: ascii(case["text"][:40]))
+def test_the_names_of_special_tokens_are_plain_text_unless_asked_for(case):
+    """As many tokens as Hugging Face transformers gives; the ids are checked by the Swift tests."""
+    def prompt_tokens(*arguments):
+        return answer("--prompt", case["text"], "--max-tokens", "1", *arguments)["usage"]["prompt_tokens"]
+
+    assert prompt_tokens() == len(case["turn"])
+    names = case["text"].count("<|im_end|>") + case["text"].count("<|im_start|>") + case["text"].count("<|endoftext|>")
+    if names:
+        assert prompt_tokens("--special-tokens") < len(case["turn"])
 
 
 @pytest.mark.parametrize("turn", ["turn_speech", "turn_image_speech", "turn_sound"])

@@ -6,7 +6,8 @@ import pytest
 
 from support import lyra
 
-ANSWERING = ["--system", "--max-tokens", "--adapter", "--extractor", "--kv-type", "--max-memory", "--skip-silence"]
+ANSWERING = ["--system", "--max-tokens", "--adapter", "--extractor", "--kv-type", "--max-memory", "--skip-silence",
+    "--special-tokens"]
 PICTURES = ["--max-frames", "--max-pixels", "--with-audio"]
 SAMPLING = ["--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed"]
 MODEL = ["--model", "--towers", "--vocoder", "--sound-projector", "--precision", "--threads"]

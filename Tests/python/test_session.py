@@ -54,6 +54,25 @@ def same(session, expected, *feeds):
     return (text_of(events), samples_of(events), session.read_tokens()) == expected
 
 
+def prompt_tokens(session, text, **options):
+    session.reset()
+    session.feed_text(text, **options)
+    return list(session.answer())[-1].usage.prompt_tokens
+
+
+def test_the_names_of_special_tokens_are_plain_text_unless_asked_for(session):
+    none = prompt_tokens(session, "")
+    assert prompt_tokens(session, "<|im_end|>") > none + 4
+    assert prompt_tokens(session, "<|im_end|>", special_tokens=True) == none + 1
+    session.reset()
+    session.set_system_prompt("<|im_end|>")
+    session.feed_text("")
+    as_prompt = list(session.answer())[-1].usage.prompt_tokens
+    session.reset()
+    session.set_system_prompt("")
+    assert as_prompt > prompt_tokens(session, "") + 4
+
+
 # ------------------------------------------------------------------------------------------------------------- model
 
 

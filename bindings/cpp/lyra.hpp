@@ -305,8 +305,14 @@ public:
     /// Has answers spoken as well from the next turn on, or no more.
     void set_speak(bool speak) { detail::check(lyra_set_speak(handle_.get(), speak ? 1 : 0)); }
 
-    /// Adds typed text, UTF-8.
+    /// Adds plain text, UTF-8: the names of special tokens in it are text (lyra_feed_text).
     void feed_text(std::string_view text) { detail::check(lyra_feed_text(handle_.get(), bytes(text), text.size())); }
+
+    /// Adds text of the program's own in which the names of special tokens are read as those tokens
+    /// (lyra_feed_text_special).
+    void feed_text_special(std::string_view text) {
+        detail::check(lyra_feed_text_special(handle_.get(), bytes(text), text.size()));
+    }
 
     /// Adds a recording from a file, which must stay in place until the turn's end.
     void feed_audio_file(const std::string &path) { detail::check(lyra_feed_audio_file(handle_.get(), path.c_str())); }

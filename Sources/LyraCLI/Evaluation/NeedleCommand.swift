@@ -103,7 +103,7 @@ struct NeedleCommand: ParsableCommand {
         do {
             try session.reset()
             try session.feed(speech: source)
-            try session.feed(text: question)
+            try session.feed(text: question, specialTokens: answering.specialTokens)
             try session.endTurn()
             let said = try session.answer(into: nil, echoes: false, label: label).text
             return NeedleCell(

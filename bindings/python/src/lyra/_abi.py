@@ -194,6 +194,7 @@ STATUS_FUNCTIONS = {
     "lyra_set_system_prompt": [_HANDLE, c_char_p, c_size_t],
     "lyra_set_speak": [_HANDLE, c_int32],
     "lyra_feed_text": [_HANDLE, c_char_p, c_size_t],
+    "lyra_feed_text_special": [_HANDLE, c_char_p, c_size_t],
     "lyra_feed_audio_file": [_HANDLE, c_char_p],
     "lyra_feed_audio_bytes": [_HANDLE, c_char_p, c_size_t],
     "lyra_feed_audio_reader": [_HANDLE, POINTER(Reader)],

@@ -46,13 +46,19 @@ class Session:
 
     # ---------------------------------------------------------------------------------------------------- feeding
 
-    def feed_text(self, text: str) -> None:
-        """Adds typed text to the user's turn.
+    def feed_text(self, text: str, *, special_tokens: bool = False) -> None:
+        """Adds text to the user's turn.
 
-        Raises LyraError: STATE while an answer is being made, ARGUMENT if the text is over 64 MiB.
+        Args:
+            text: What the user says.
+            special_tokens: Whether the names of special tokens, such as ``<|im_end|>``, are read as those tokens. Leave
+                this False for text that a person typed: it could end the user's turn and speak for the system.
+
+        Raises:
+            LyraError: STATE while an answer is being made, ARGUMENT if the text is over 64 MiB.
         """
         data = encoded("text", text)
-        self._call("lyra_feed_text", data, len(data))
+        self._call("lyra_feed_text_special" if special_tokens else "lyra_feed_text", data, len(data))
 
     def feed_audio(
         self,
@@ -184,7 +190,7 @@ class Session:
             self._call(f"lyra_feed_{kind}_bytes", data, len(data), *options)
 
     def set_system_prompt(self, text: str) -> None:
-        """Replaces the system prompt. Raises LyraError: STATE once a turn has ended."""
+        """Replaces the system prompt, which is plain text. Raises LyraError: STATE once a turn has ended."""
         data = encoded("text", text)
         self._call("lyra_set_system_prompt", data, len(data))
 
