@@ -29,7 +29,6 @@ public final class Session {
     var conversation: Conversation
     /// What was fed of the turn; Feeding.swift has the functions that add to it.
     var intake: PromptIntake
-    var openRecording: PCMQueue?
     /// Recordings of speech and sounds that were fed of the turn.
     var recordingsFed = 0
     private var phase = Phase.feeding
@@ -38,7 +37,6 @@ public final class Session {
     private var spent = Usage()
     /// Whether `spent.stop` says why a turn that was being fed was dropped: until the next turn ends.
     private var saysWhyDropped = false
-    private var isInFeed = false
     private var turnStart = 0.0
 
     private var text = OutputQueue<UInt8>()
@@ -145,7 +143,6 @@ public final class Session {
             throw LyraError(.state, "the turn has ended already; step to the end of its answer")
         }
         obeyRequestWhileFed()
-        endRecording()
         guard !intake.isEmpty else { throw LyraError(.state, "there is nothing to answer: feed something first") }
         control.begin()
         clearOutput()
@@ -371,7 +368,6 @@ public final class Session {
 
     private func dropTurn() {
         intake = PromptIntake(model.checkpoint, options)
-        openRecording = nil
         recordingsFed = 0
         beforeTurn = nil
         phase = .feeding
@@ -407,10 +403,7 @@ public final class Session {
     /// - Throws: what `body` throws; `LyraError.state` while an answer is being made, or if the turn was asked to end
     ///   meanwhile, which drops all that was fed of it.
     func feeding(_ body: () throws -> Void) throws {
-        guard !isInFeed else { return try body() }
         try beginFeeding()
-        isInFeed = true
-        defer { isInFeed = false }
         do { try body() } catch {
             // Work that was interrupted by the request is no failure.
             try checkStillFed()

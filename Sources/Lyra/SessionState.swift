@@ -28,7 +28,7 @@ extension Session {
     public func save(to path: String) throws {
         guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before saving") }
         obeyRequestWhileFed()
-        guard openRecording == nil, let rest = intake.rest else {
+        guard let rest = intake.rest else {
             throw LyraError(
                 .state,
                 "something that was fed is not computed yet: end the recording and step until there are no events, or finish "

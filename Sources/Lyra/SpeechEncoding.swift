@@ -9,6 +9,8 @@ import LyraTensor
 /// gets an empty window at its end. A recording that is still being fed is encoded window by window as they become full.
 final class SpeechEncoding: MediaEncoding {
     private let stream: MonoAudioStream
+    /// Where further samples of the recording go; nil once it is finished.
+    private var queue: PCMQueue?
     private let input: SpeechInput
     private let skipsSilence: Bool
     private let length: SourceLength?
@@ -31,12 +33,29 @@ final class SpeechEncoding: MediaEncoding {
     let kind = MediaKind.speech
     let layout = MediaLayout.sequence
 
-    /// - Parameter skipsSilence: leaves out windows in which nothing is heard, unless that is all of them
-    init(_ source: any SampleSource, _ input: SpeechInput, skipsSilence: Bool = false) throws {
+    /// - Parameters:
+    ///   - skipsSilence: leaves out windows in which nothing is heard, unless that is all of them
+    ///   - queue: what gives `source` its samples, if further ones can follow
+    init(
+        _ source: any SampleSource, _ input: SpeechInput, skipsSilence: Bool = false, queue: PCMQueue? = nil
+    ) throws {
+        self.queue = queue
         stream = try MonoAudioStream(source, sampleRate: input.sampleRate)
         length = source.length?.converted(from: source.sampleRate, to: input.sampleRate)
         self.input = input
         self.skipsSilence = skipsSilence
+    }
+
+    /// Whether further samples can follow.
+    var isOpen: Bool { queue != nil }
+
+    /// Continues the recording.
+    func append(_ piece: PCMQueue) throws { try queue?.append(piece) }
+
+    /// Ends the recording.
+    func finish() {
+        queue?.finish()
+        queue = nil
     }
 
     var isDone: Bool { sawLastWindow && run == nil && !isRead }

@@ -32,6 +32,7 @@ struct Turn {
     private(set) var isEmpty = true
 
     mutating func add(_ item: TurnItem) {
+        openRecording?.finish()
         isEmpty = false
         switch item {
         case .text(let bytes, let specialTokens):
@@ -55,6 +56,7 @@ struct Turn {
 
     /// Ends the user's content.
     mutating func close() {
+        openRecording?.finish()
         literal(ChatTemplate.userEnd)
         isClosed = true
     }
@@ -66,6 +68,12 @@ struct Turn {
         } else {
             spans.insert(.text(opening), at: 0)
         }
+    }
+
+    /// The recording at the end of the turn, if further samples continue it.
+    var openRecording: SpeechEncoding? {
+        guard case .media(let encoding as SpeechEncoding)? = spans.last, encoding.isOpen else { return nil }
+        return encoding
     }
 
     private mutating func literal(_ string: String) { append(TextSegment(string)) }

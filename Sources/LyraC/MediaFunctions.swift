@@ -6,26 +6,26 @@ import Lyra
 @c @implementation public func lyra_feed_image_file(
     _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> lyra_status {
-    with(session) { try $0.feed(imageFile: SystemPath.string(cString: required(path, "path"))) }
+    with(session) { try $0.feed(.image(.file(SystemPath.string(cString: required(path, "path"))))) }
 }
 
 @c @implementation public func lyra_feed_image_bytes(
     _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
 ) -> lyra_status {
-    with(session) { try $0.feed(imageBytes: buffer(data, bytes)) }
+    with(session) { try $0.feed(.image(.bytes(copying: buffer(data, bytes)))) }
 }
 
 @c @implementation public func lyra_feed_image_reader(
     _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!
 ) -> lyra_status {
-    withReader(session, reader) { try $0.feed(imageReader: $1) }
+    withReader(session, reader) { try $0.feed(.image(.reader($1))) }
 }
 
 @c @implementation public func lyra_feed_image_rgb8(
     _ session: OpaquePointer!, _ pixels: UnsafePointer<UInt8>!, _ width: Int32, _ height: Int32, _ stride: Int
 ) -> lyra_status {
     with(session) { session in
-        try session.feed(image: pictures(pixels, 1, width, height, stride)[0])
+        try session.feed(.image(.pixels(pictures(pixels, 1, width, height, stride)[0])))
     }
 }
 
@@ -68,27 +68,27 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
     _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<lyra_video_options>!
 ) -> lyra_status {
     with(session) {
-        try $0.feed(videoFile: SystemPath.string(cString: required(path, "path")), options: videoOptions(options))
+        try $0.feed(.video(.file(SystemPath.string(cString: required(path, "path"))), videoOptions(options)))
     }
 }
 
 @c @implementation public func lyra_feed_video_bytes(
     _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int, _ options: UnsafePointer<lyra_video_options>!
 ) -> lyra_status {
-    with(session) { try $0.feed(videoBytes: buffer(data, bytes), options: videoOptions(options)) }
+    with(session) { try $0.feed(.video(.bytes(copying: buffer(data, bytes)), videoOptions(options))) }
 }
 
 @c @implementation public func lyra_feed_video_reader(
     _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!, _ options: UnsafePointer<lyra_video_options>!
 ) -> lyra_status {
-    withReader(session, reader) { try $0.feed(videoReader: $1, options: videoOptions(options)) }
+    withReader(session, reader) { try $0.feed(.video(.reader($1), videoOptions(options))) }
 }
 
 @c @implementation public func lyra_feed_video_frames(
     _ session: OpaquePointer!, _ pixels: UnsafePointer<UInt8>!, _ frames: Int, _ width: Int32, _ height: Int32,
     _ stride: Int
 ) -> lyra_status {
-    with(session) { try $0.feed(frames: pictures(pixels, frames, width, height, stride)) }
+    with(session) { try $0.feed(.video(.frames(pictures(pixels, frames, width, height, stride)))) }
 }
 
 // MARK: Sound
@@ -96,19 +96,19 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
 @c @implementation public func lyra_feed_sound_file(
     _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> lyra_status {
-    with(session) { try $0.feed(soundFile: SystemPath.string(cString: required(path, "path"))) }
+    with(session) { try $0.feed(.sound(.file(SystemPath.string(cString: required(path, "path"))))) }
 }
 
 @c @implementation public func lyra_feed_sound_bytes(
     _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
 ) -> lyra_status {
-    with(session) { try $0.feed(soundBytes: buffer(data, bytes)) }
+    with(session) { try $0.feed(.sound(.bytes(copying: buffer(data, bytes)))) }
 }
 
 @c @implementation public func lyra_feed_sound_reader(
     _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!
 ) -> lyra_status {
-    withReader(session, reader) { try $0.feed(soundReader: $1) }
+    withReader(session, reader) { try $0.feed(.sound(.reader($1))) }
 }
 
 @c @implementation public func lyra_feed_sound_pcm(
@@ -116,6 +116,9 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
 ) -> lyra_status {
     with(session) { session in
         try session.feed(
-            soundPCM: interleaved(samples, frames, channels), channels: Int(channels), sampleRate: Int(sampleRate))
+            .sound(
+                .samples(
+                    copying: interleaved(samples, frames, channels), channels: Int(channels),
+                    sampleRate: Int(sampleRate))))
     }
 }

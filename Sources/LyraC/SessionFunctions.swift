@@ -160,19 +160,19 @@ private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> Un
 @c @implementation public func lyra_feed_audio_file(
     _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> lyra_status {
-    with(session) { try $0.feed(speechFile: SystemPath.string(cString: required(path, "path"))) }
+    with(session) { try $0.feed(.speech(.file(SystemPath.string(cString: required(path, "path"))))) }
 }
 
 @c @implementation public func lyra_feed_audio_bytes(
     _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
 ) -> lyra_status {
-    with(session) { try $0.feed(speechBytes: buffer(data, bytes)) }
+    with(session) { try $0.feed(.speech(.bytes(copying: buffer(data, bytes)))) }
 }
 
 @c @implementation public func lyra_feed_audio_reader(
     _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!
 ) -> lyra_status {
-    withReader(session, reader) { try $0.feed(speechReader: $1) }
+    withReader(session, reader) { try $0.feed(.speech(.reader($1))) }
 }
 
 @c @implementation public func lyra_feed_audio_pcm(
@@ -180,7 +180,10 @@ private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> Un
 ) -> lyra_status {
     with(session) { session in
         try session.feed(
-            pcm: interleaved(samples, frames, channels), channels: Int(channels), sampleRate: Int(sampleRate))
+            .speech(
+                .samples(
+                    copying: interleaved(samples, frames, channels), channels: Int(channels),
+                    sampleRate: Int(sampleRate))))
     }
 }
 

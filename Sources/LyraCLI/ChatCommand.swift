@@ -157,10 +157,10 @@ private struct Chat {
             try session.feed(text: typedText(text), specialTokens: specialTokens)
             try answer()
         case .nothing: if hasMedia { try answer() }
-        case .image(let file): try feed { try $0.feed(imageFile: file) }
-        case .audio(let file): try feed { try $0.feed(speechFile: file) }
-        case .video(let file): try feed { [video] in try $0.feed(videoFile: file, options: video) }
-        case .sound(let file): try feed { try $0.feed(soundFile: file) }
+        case .image(let file): try feed { try $0.feed(.image(.file(file))) }
+        case .audio(let file): try feed { try $0.feed(.speech(.file(file))) }
+        case .video(let file): try feed { [video] in try $0.feed(.video(.file(file), video)) }
+        case .sound(let file): try feed { try $0.feed(.sound(.file(file))) }
         case .say(let on): try session.setSpeaks(on)
         case .reset:
             try session.reset()

@@ -97,10 +97,10 @@ struct GenerateCommand: ParsableCommand {
 
     /// Pictures, then speech, then sound, then text, as the model was trained.
     private func feed(_ session: Session) throws {
-        for file in image { try session.feed(imageFile: file.path()) }
-        for file in video { try session.feed(videoFile: file.path(), options: looking.videoOptions) }
-        for file in audio { try session.feed(speechFile: file.path()) }
-        for file in sound { try session.feed(soundFile: file.path()) }
+        for file in image { try session.feed(.image(.file(file.path()))) }
+        for file in video { try session.feed(.video(.file(file.path()), looking.videoOptions)) }
+        for file in audio { try session.feed(.speech(.file(file.path()))) }
+        for file in sound { try session.feed(.sound(.file(file.path()))) }
         if let prompt { try session.feed(text: prompt, specialTokens: answering.specialTokens) }
         try session.endTurn()
     }

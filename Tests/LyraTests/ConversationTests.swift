@@ -196,12 +196,12 @@ import Testing
         for rate in [0, -1, .nan, .infinity, 1001] {
             var options = VideoOptions()
             options.framesPerSecond = rate
-            expect(.argument, "frames_per_second is \(rate)") { try session.feed(videoFile: "none", options: options) }
+            expect(.argument, "frames_per_second is \(rate)") { try session.feed(.video(.file("none"), options)) }
         }
         for frames in [0, -1, 65_537, Int.min, Int.max] {
             var options = VideoOptions()
             options.maxFrames = frames
-            expect(.argument, "max_frames is \(frames)") { try session.feed(videoFile: "none", options: options) }
+            expect(.argument, "max_frames is \(frames)") { try session.feed(.video(.file("none"), options)) }
         }
     }
 }

@@ -133,12 +133,12 @@ import Testing
     @Test func aFeedDuringWhichACancelComesSaysSo() throws {
         let session = try logging(Messages())
         try session.feed(text: "Hello!")
-        expect(.state, "cancelled") { try session.feed(imageReader: Requesting(session.control)) }
+        expect(.state, "cancelled") { try session.feed(.image(.reader(Requesting(session.control)))) }
         #expect(session.usage.stop == .cancelled)
         expect(.state) { try session.endTurn() }
-        expect(.state, "cancelled") { try session.feed(speechReader: Requesting(session.control)) }
+        expect(.state, "cancelled") { try session.feed(.speech(.reader(Requesting(session.control)))) }
         // A feed that fails leaves nothing to cancel.
-        expect(.io) { try session.feed(imageFile: "/nowhere.png") }
+        expect(.io) { try session.feed(.image(.file("/nowhere.png"))) }
         session.control.cancel()
         try session.feed(text: "Hello!")
         #expect(try session.answer().tokens == Golden.a.session { $0.maxNewTokens = 4 }.ask("Hello!").tokens)

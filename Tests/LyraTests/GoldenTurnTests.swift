@@ -30,7 +30,7 @@ import Testing
 
     @Test(arguments: Golden.both) func aPictureIsDescribed(_ golden: Golden) throws {
         let session = try golden.session { $0.speaks = true }
-        try session.feed(image: golden.image("image_small"))
+        try session.feed(.image(.pixels(golden.image("image_small"))))
         let outcome = try session.ask("Describe it.")
         try expect(outcome, equals: "turn_image_text", of: golden)
         #expect(session.usage.adapter == nil)
@@ -39,7 +39,7 @@ import Testing
 
     @Test(arguments: Golden.both) func aQuestionIsAskedAboutAPicture(_ golden: Golden) throws {
         let session = try golden.session { $0.speaks = true }
-        try session.feed(image: golden.image("image_tall"))
+        try session.feed(.image(.pixels(golden.image("image_tall"))))
         try session.feed(pcm: golden.shortRecording)
         try expect(session.answer(), equals: "turn_image_speech", of: golden)
         #expect(session.usage.adapter == "speech")
@@ -48,7 +48,7 @@ import Testing
     @Test(arguments: Golden.both) func aSoundIsHeard(_ golden: Golden) throws {
         let session = try golden.session { $0.speaks = true }
         let sound = try golden.sound("sound_bells")
-        try sound.withUnsafeBufferPointer { try session.feed(soundPCM: $0, channels: 1, sampleRate: 16_000) }
+        try session.feed(.sound(.samples(sound, sampleRate: 16_000)))
         try expect(session.ask("What do you hear?"), equals: "turn_sound", of: golden)
         #expect(session.usage.adapter == nil)
         #expect(session.usage.mediaTokens == 3)
@@ -56,7 +56,7 @@ import Testing
 
     @Test(arguments: Golden.both) func aVideoIsSeen(_ golden: Golden) throws {
         let session = try golden.session { $0.speaks = true }
-        try session.feed(frames: golden.videoFrames())
+        try session.feed(.video(.frames(golden.videoFrames())))
         try expect(session.ask("What happens?"), equals: "turn_video", of: golden)
         #expect(session.usage.mediaTokens == 45)
     }

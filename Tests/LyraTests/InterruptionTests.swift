@@ -41,9 +41,9 @@ import Testing
 
     /// A picture, a sound, a recording and text.
     private func feedAll(_ session: Session, _ golden: Golden) throws {
-        try session.feed(image: golden.image("image_small"))
+        try session.feed(.image(.pixels(golden.image("image_small"))))
         let sound = try golden.sound("sound_bells")
-        try sound.withUnsafeBufferPointer { try session.feed(soundPCM: $0, channels: 1, sampleRate: 16_000) }
+        try session.feed(.sound(.samples(sound, sampleRate: 16_000)))
         try session.feed(pcm: golden.shortRecording)
         try session.feed(text: "What is said?")
     }

@@ -24,7 +24,7 @@ import Testing
             $0.speaks = true
             $0.extractor = .on(try! Extractor(gap: 3, keep: 0.5))
         }
-        try session.feed(image: golden.image("image_tall"))
+        try session.feed(.image(.pixels(golden.image("image_tall"))))
         try session.feed(pcm: golden.shortRecording)
         try check(session.answer(), session, equals: "turn_image_extractor", of: golden)
         #expect(session.media.map(\.kind) == [.image, .speech])
@@ -59,7 +59,7 @@ import Testing
         #expect(session.kept.isEmpty && session.usage.keptPerBlock.isEmpty)
         let between = session.conversation.caches.map(\.rows)
         #expect(between[0] == between[4] + 450, "text loses nothing")
-        try session.feed(frames: golden.videoFrames())
+        try session.feed(.video(.frames(golden.videoFrames())))
         _ = try session.ask("And this?")
         let media = session.usage.mediaTokens
         #expect(media == 45 && session.kept.map(\.count) == [32])
@@ -192,17 +192,17 @@ import Testing
         case "turn_text": return (try session.ask("Hello! Who are you?"), session)
         case "turn_speech": return (try session.ask("What is said?", hearing: golden.shortRecording), session)
         case "turn_image_text":
-            try session.feed(image: golden.image("image_small"))
+            try session.feed(.image(.pixels(golden.image("image_small"))))
             return (try session.ask("Describe it."), session)
         case "turn_video":
-            try session.feed(frames: golden.videoFrames())
+            try session.feed(.video(.frames(golden.videoFrames())))
             return (try session.ask("What happens?"), session)
         case "turn_sound":
             let sound = try golden.sound("sound_bells")
-            try sound.withUnsafeBufferPointer { try session.feed(soundPCM: $0, channels: 1, sampleRate: 16_000) }
+            try session.feed(.sound(.samples(sound, sampleRate: 16_000)))
             return (try session.ask("What do you hear?"), session)
         case "turn_image_speech", "turn_image_extractor":
-            try session.feed(image: golden.image("image_tall"))
+            try session.feed(.image(.pixels(golden.image("image_tall"))))
             try session.feed(pcm: golden.shortRecording)
             return (try session.answer(), session)
         default: return (try session.ask("Summarize.", hearing: golden.longRecording), session)
@@ -306,7 +306,7 @@ import Testing
             let queue = try PCMQueue(sampleRate: 16_000, channels: 1)
             try pcm.withUnsafeBufferPointer { try queue.append($0, sampleRate: 16_000, channels: 1) }
             queue.finish()
-            try session.feed(speech: queue)
+            try session.feed(.speech(.recording(queue)))
             try session.feed(text: "Summarize.")
             try session.endTurn()
             return session

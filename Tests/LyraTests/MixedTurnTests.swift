@@ -26,7 +26,7 @@ import Testing
         let pcm = try golden.shortRecording
         let fixed = adapter == "none" ? nil : adapter
 
-        try session.feed(image: first)
+        try session.feed(.image(.pixels(first)))
         var said = try session.ask("Describe it.")
         var parts: [Part] = [
             .text(Self.opening + "<|vision_start|>"), .image(first), .text("<|vision_end|>Describe it." + Self.end),
@@ -40,7 +40,7 @@ import Testing
         #expect(said.tokens == (try golden.answer(parts, adapter: fixed, limit: 6)))
         let afterSecond = session.usage
 
-        try session.feed(image: second)
+        try session.feed(.image(.pixels(second)))
         parts += next(said, "<|vision_start|>") + [.image(second), .text("<|vision_end|>And this?" + Self.end)]
         said = try session.ask("And this?")
         #expect(said.tokens == (try golden.answer(parts, adapter: fixed, limit: 6)))
@@ -62,14 +62,14 @@ import Testing
         let (frames, pcm) = (try golden.videoFrames(), try golden.shortRecording)
         let sound = try golden.sound("sound_click")
         try session.feed(text: "One:")
-        try session.feed(image: small)
-        try session.feed(image: tall)
+        try session.feed(.image(.pixels(small)))
+        try session.feed(.image(.pixels(tall)))
         try session.feed(pcm: pcm)
-        try session.feed(frames: frames)
+        try session.feed(.video(.frames(frames)))
         try session.feed(text: "two")
-        try sound.withUnsafeBufferPointer { try session.feed(soundPCM: $0, channels: 1, sampleRate: 16_000) }
+        try session.feed(.sound(.samples(sound, sampleRate: 16_000)))
         try session.feed(text: "three")
-        try session.feed(image: small)
+        try session.feed(.image(.pixels(small)))
         let parts: [Part] = [
             .text(Self.opening + "One:<|vision_start|>"), .image(small), .text("<|vision_end|><|vision_start|>"),
             .image(tall), .text("<|vision_end|>"), .speech(pcm), .text("<|vision_start|>"), .frames(frames),
@@ -84,23 +84,23 @@ import Testing
         let frames = Array(try golden.videoFrames()[..<3])
         func answer(_ frames: [RGBImage]) throws -> [Int32] {
             let session = try golden.session()
-            try session.feed(frames: frames)
+            try session.feed(.video(.frames(frames)))
             return try session.ask("What?").tokens
         }
         #expect(try answer(frames) == answer(frames + [frames[2]]))
-        expect(.argument, "at least one frame") { try golden.session().feed(frames: []) }
+        expect(.argument, "at least one frame") { try golden.session().feed(.video(.frames([]))) }
     }
 
     @Test func soundAloneSwitchesNoAdapterOn() throws {
         let golden = Golden.a
         let session = try golden.session()
         let sound = try golden.sound("sound_click")
-        try sound.withUnsafeBufferPointer { try session.feed(soundPCM: $0, channels: 1, sampleRate: 16_000) }
+        try session.feed(.sound(.samples(sound, sampleRate: 16_000)))
         _ = try session.ask("What?")
         #expect(session.usage.adapter == nil)
         _ = try session.ask("And?", hearing: golden.shortRecording)
         #expect(session.usage.adapter == "speech")
-        try session.feed(image: golden.image("image_tiny"))
+        try session.feed(.image(.pixels(golden.image("image_tiny"))))
         _ = try session.ask("And this?")
         #expect(session.usage.adapter == "speech", "what was heard stays heard")
     }
@@ -110,7 +110,7 @@ import Testing
         let session = try golden.session()
         let first = try session.ask("Hello!")
         for steps in 0..<6 {
-            try session.feed(image: golden.image("image_small"))
+            try session.feed(.image(.pixels(golden.image("image_small"))))
             try session.feed(text: "Describe it.")
             let outcome = try session.answer { if $0 == steps { session.control.cancel() } }
             #expect(outcome.stop == .cancelled && outcome.tokens.isEmpty && outcome.steps == steps + 1)
@@ -126,7 +126,7 @@ import Testing
         let picture = try RGBImage(width: 560, height: 560) { $0.update(repeating: 90, count: 560 * 560 * 3) }
         func tokens(_ limit: Int?) throws -> Int {
             let session = try golden.session { $0.maxImagePixels = limit }
-            try session.feed(image: picture)
+            try session.feed(.image(.pixels(picture)))
             _ = try session.ask("What?")
             return session.usage.mediaTokens
         }

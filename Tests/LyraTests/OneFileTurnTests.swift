@@ -41,15 +41,13 @@ import Testing
         switch turn {
         case "turn_speech": return try session.ask("What is said?", hearing: golden.shortRecording)
         case "turn_image_text":
-            try session.feed(image: golden.image("image_small"))
+            try session.feed(.image(.pixels(golden.image("image_small"))))
             return try session.ask("Describe it.")
         case "turn_sound":
-            try golden.sound("sound_bells").withUnsafeBufferPointer {
-                try session.feed(soundPCM: $0, channels: 1, sampleRate: 16_000)
-            }
+            try session.feed(.sound(.samples(golden.sound("sound_bells"), sampleRate: 16_000)))
             return try session.ask("What do you hear?")
         case "turn_video":
-            try session.feed(frames: golden.videoFrames())
+            try session.feed(.video(.frames(golden.videoFrames())))
             return try session.ask("What happens?")
         default: return try session.ask("Hello! Who are you?")
         }

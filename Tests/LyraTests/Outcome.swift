@@ -46,7 +46,7 @@ extension Session {
     }
 
     func feed(pcm samples: [Float], sampleRate: Int = 16000) throws {
-        try samples.withUnsafeBufferPointer { try feed(pcm: $0, channels: 1, sampleRate: sampleRate) }
+        try feed(.speech(.samples(samples, sampleRate: sampleRate)))
     }
 
     /// A turn of one recording and, after it, typed text.

@@ -74,7 +74,7 @@ import Testing
         let golden = Golden.a
         let session = try golden.session { $0.maxNewTokens = 1 }
         try session.feed(text: "<|im_", specialTokens: true)
-        try session.feed(image: golden.image("image_small"))
+        try session.feed(.image(.pixels(golden.image("image_small"))))
         try session.feed(text: "end|><|vision_end|><|im_end|>")
         let ids = try prompt(session)
         func count(_ name: String) -> Int { ids.count { $0 == golden.tokenizer.id(ofSpecial: name) } }

@@ -68,10 +68,10 @@ import Testing
         let flac = try write(pcm, "a.flac", SF_FORMAT_FLAC | SF_FORMAT_PCM_16)
         defer { for path in [wav, flac] { unlink(path) } }
         let bytes = [UInt8](try Data(contentsOf: URL(filePath: wav)))
-        #expect(try tokens { try $0.feed(speechFile: wav) } == wanted)
-        #expect(try tokens { try $0.feed(speechFile: flac) } == wanted)
-        #expect(try tokens { session in try bytes.withUnsafeBytes { try session.feed(speechBytes: $0) } } == wanted)
-        #expect(try tokens { try $0.feed(speechReader: Trickle(bytes)) } == wanted)
+        #expect(try tokens { try $0.feed(.speech(.file(wav))) } == wanted)
+        #expect(try tokens { try $0.feed(.speech(.file(flac))) } == wanted)
+        #expect(try tokens { try $0.feed(.speech(.bytes(bytes))) } == wanted)
+        #expect(try tokens { try $0.feed(.speech(.reader(Trickle(bytes)))) } == wanted)
     }
 
     @Test func theEndOfARecordingBeginsAnother() throws {
@@ -139,7 +139,7 @@ import Testing
         var damaged = whole
         damaged.replaceSubrange(28..<60, with: [UInt8](repeating: 0, count: 32))
         try Data(whole + damaged + whole).write(to: URL(filePath: path))
-        for feed in [{ try $0.feed(speechFile: path) }, { try $0.feed(soundFile: path) }] as [(Session) throws -> Void]
+        for feed in [{ try $0.feed(.speech(.file(path))) }, { try $0.feed(.sound(.file(path))) }] as [(Session) throws -> Void]
         {
             let (session, messages) = try logging()
             try feed(session)
@@ -158,16 +158,16 @@ import Testing
         defer { for path in [silent, empty, loud] { unlink(path) } }
         let bytes = [UInt8](try Data(contentsOf: URL(filePath: silent)))
         let (session, messages) = try logging()
-        try session.feed(speechFile: loud)
-        try session.feed(speechFile: silent)
-        try session.feed(speechFile: empty)
-        try bytes.withUnsafeBytes { try session.feed(speechBytes: $0) }
-        try session.feed(speechReader: Trickle(bytes))
-        try session.feed(soundFile: silent)
-        try session.feed(soundFile: loud)
+        try session.feed(.speech(.file(loud)))
+        try session.feed(.speech(.file(silent)))
+        try session.feed(.speech(.file(empty)))
+        try session.feed(.speech(.bytes(bytes)))
+        try session.feed(.speech(.reader(Trickle(bytes))))
+        try session.feed(.sound(.file(silent)))
+        try session.feed(.sound(.file(loud)))
         // Left and right cancel each other out where they are averaged.
         let opposite = (0..<8000).map { Float($0 % 2 == 0 ? 0.5 : -0.5) }
-        try opposite.withUnsafeBufferPointer { try session.feed(pcm: $0, channels: 2, sampleRate: 16_000) }
+        try session.feed(.speech(.samples(opposite, channels: 2, sampleRate: 16_000)))
         _ = try session.answer()
         let told = Set(messages())
         #expect(told.count == 6 && messages().count == 6, "\(told)")
@@ -212,13 +212,13 @@ import Testing
         defer { unlink(wav) }
         let bytes = [UInt8](try Data(contentsOf: URL(filePath: wav)))
         try expectTakenBack(.io, "the line went dead") {
-            try $0.feed(speechReader: Trickle(bytes, failsAfter: 100_000))
+            try $0.feed(.speech(.reader(Trickle(bytes, failsAfter: 100_000))))
         }
         var floats = try samples()
         floats[5000] = .nan
         let broken = try write(floats, "c.wav", SF_FORMAT_WAV | SF_FORMAT_FLOAT)
         defer { unlink(broken) }
-        try expectTakenBack(.format, "5000") { try $0.feed(speechFile: broken) }
+        try expectTakenBack(.format, "5000") { try $0.feed(.speech(.file(broken))) }
     }
 
     @Test func aConversationOverItsLimitIsRefusedWithBothNumbers() throws {
@@ -231,8 +231,8 @@ import Testing
 
     @Test func filesThatAreNoRecordingsAreRefusedAtOnce() throws {
         let session = try golden.session()
-        expect(.io, "nowhere.wav") { try session.feed(speechFile: "/nowhere.wav") }
-        expect(.format) { try session.feed(speechFile: Golden.path("a") + "/lyra/config.json") }
+        expect(.io, "nowhere.wav") { try session.feed(.speech(.file("/nowhere.wav"))) }
+        expect(.format) { try session.feed(.speech(.file(Golden.path("a") + "/lyra/config.json"))) }
         expect(.state) { try session.endTurn() }
         _ = try session.ask("Hello!")
     }

@@ -102,7 +102,7 @@ struct NeedleCommand: ParsableCommand {
     ) throws -> NeedleCell {
         do {
             try session.reset()
-            try session.feed(speech: source)
+            try session.feed(.speech(.recording(source)))
             try session.feed(text: question, specialTokens: answering.specialTokens)
             try session.endTurn()
             let said = try session.answer(into: nil, echoes: false, label: label).text

@@ -89,7 +89,7 @@ struct TranscribeCommand: ParsableCommand {
 
     private func transcribe(_ entry: Manifest.Entry, _ session: Session, _ label: String) throws -> String {
         try session.reset()
-        try session.feed(speechFile: entry.path)
+        try session.feed(.speech(.file(entry.path)))
         try session.feed(text: prompt ?? Self.publishedPrompt, specialTokens: answering.specialTokens)
         try session.endTurn()
         return try session.answer(into: nil, echoes: false, label: label).text

@@ -37,13 +37,7 @@ public final class PCMQueue: SampleSource {
     /// - Throws: `LyraError(.argument)` if rate or channels differ from the queue's or a frame is incomplete, `.format` if a
     ///   sample is NaN, infinite or absurd, `.state` after `finish()`, `.memory` if there is no room.
     public func append(_ interleaved: UnsafeBufferPointer<Float>, sampleRate: Int, channels: Int) throws {
-        guard !isFinished else { throw LyraError(.state, "\(name): samples after the end of the recording") }
-        guard sampleRate == self.sampleRate, channels == self.channels else {
-            throw LyraError(
-                .argument,
-                "\(name): \(sampleRate) Hz with \(channels) channels, but the recording began with "
-                    + "\(self.sampleRate) Hz and \(self.channels); end it before the format changes")
-        }
+        try checkGoesOn(sampleRate: sampleRate, channels: channels)
         guard interleaved.count % channels == 0 else {
             throw LyraError(
                 .argument, "\(name): \(interleaved.count) samples are not whole frames of \(channels) channels")
@@ -53,6 +47,31 @@ public final class PCMQueue: SampleSource {
             interleaved, channels: channels, firstFrame: framesAppended, name: name,
             code: .argument)
         try convert(base, frames: interleaved.count / channels)
+    }
+
+    /// Moves all samples of `piece`, which nobody has read from, to the end of this queue, and finishes `piece`.
+    ///
+    /// - Throws: `LyraError(.argument)` if its rate or channels differ, `.state` after `finish()` of either.
+    public func append(_ piece: PCMQueue) throws {
+        guard piece !== self, !piece.isFinished, piece.readOffset == 0 else {
+            throw LyraError(.state, "\(name): these samples were appended before")
+        }
+        try checkGoesOn(sampleRate: piece.sampleRate, channels: piece.channels)
+        piece.isFinished = true
+        guard let head = piece.first.take() else { return }
+        if let last { last.next = head } else { first = head }
+        last = piece.last.take()
+        framesAppended += piece.framesAppended
+    }
+
+    private func checkGoesOn(sampleRate: Int, channels: Int) throws {
+        guard !isFinished else { throw LyraError(.state, "\(name): samples after the end of the recording") }
+        guard sampleRate == self.sampleRate, channels == self.channels else {
+            throw LyraError(
+                .argument,
+                "\(name): \(sampleRate) Hz with \(channels) channels, but the recording began with "
+                    + "\(self.sampleRate) Hz and \(self.channels); end it before the format changes")
+        }
     }
 
     private func convert(_ base: UnsafePointer<Float>, frames: Int) throws {

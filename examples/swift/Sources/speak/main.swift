@@ -14,7 +14,7 @@ func speak(_ arguments: [String]) throws {
     options.maxNewTokens = 64
     let session = try Session(model, options: options)
 
-    try session.feed(speechFile: arguments[2])
+    try session.feed(.speech(.file(arguments[2])))
     if arguments.count > 3 { try session.feed(text: arguments[3]) }
     try session.endTurn()
 
