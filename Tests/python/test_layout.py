@@ -2,7 +2,9 @@
 
 import ctypes
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,21 @@ def test_constants_are_the_headers(ask_compiler):
     assert [int(value) for _, value in names] == ask_compiler([name for name, _ in names])
     constants = set(re.findall(r"\b(LYRA_[A-Z0-9_]+) = \d+", HEADER.read_text()))
     assert {name for name, _ in names} == constants
+
+
+def test_the_declarations_are_what_the_header_gives():
+    script = ROOT / "bindings/python/make_abi.py"
+    checked = subprocess.run([sys.executable, str(script), "--check"])
+    assert checked.returncode == 0, f"_abi.py is stale: run {script}"
+
+
+def test_a_changed_header_makes_the_declarations_stale(tmp_path):
+    tree = tmp_path / "bindings/python"
+    shutil.copytree(ROOT / "bindings/python", tree)
+    (tmp_path / "include").mkdir()
+    header = HEADER.read_text()
+    (tmp_path / "include/lyra.h").write_text(header.replace("int32_t max_frames;", "int32_t max_frames, more;"))
+    assert subprocess.run([sys.executable, str(tree / "make_abi.py"), "--check"]).returncode == 1
 
 
 def test_every_function_of_the_header_is_declared():

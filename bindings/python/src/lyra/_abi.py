@@ -1,17 +1,23 @@
-"""include/lyra.h in ctypes: its structs and the types of its functions, in its order."""
+"""include/lyra.h in ctypes: its structs and the types of its functions, in its order.
+
+make_abi.py writes this file; do not edit it.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64
-from ctypes import c_void_p
+from ctypes import (POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64,
+                    c_void_p)
 
 SAMPLING = {"default": 0, "greedy": 1, "random": 2}
 EXTRACTOR = {"default": 0, "off": 1, "on": 2}
 KV_TYPES = {"f32": 0, "f16": 1, "bf16": 2, "q8": 3}
 PRECISIONS = {"default": 0, "exact": 1, "fast": 2}
 LOG_LEVELS = {1: "info", 2: "warning"}
-EVENT_PROGRESS, EVENT_TEXT, EVENT_AUDIO, EVENT_END = 1, 2, 4, 8
+EVENT_PROGRESS = 1
+EVENT_TEXT = 2
+EVENT_AUDIO = 4
+EVENT_END = 8
 
 LogCallback = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 OpenCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, c_size_t, c_size_t)
@@ -91,17 +97,6 @@ class SessionOptions(ctypes.Structure):
     ]
 
 
-class VideoOptions(ctypes.Structure):
-    """lyra_video_options"""
-
-    _fields_ = [
-        ("size", c_size_t),
-        ("frames_per_second", c_float),
-        ("max_frames", c_int32),
-        ("with_audio", c_int32),
-    ]
-
-
 class Reader(ctypes.Structure):
     """lyra_reader"""
 
@@ -115,10 +110,26 @@ class Reader(ctypes.Structure):
     ]
 
 
+class VideoOptions(ctypes.Structure):
+    """lyra_video_options"""
+
+    _fields_ = [
+        ("size", c_size_t),
+        ("frames_per_second", c_float),
+        ("max_frames", c_int32),
+        ("with_audio", c_int32),
+    ]
+
+
 class Progress(ctypes.Structure):
     """lyra_progress"""
 
-    _fields_ = [("size", c_size_t), ("phase", c_int32), ("done", c_int64), ("total", c_int64)]
+    _fields_ = [
+        ("size", c_size_t),
+        ("phase", c_int32),
+        ("done", c_int64),
+        ("total", c_int64),
+    ]
 
 
 class Usage(ctypes.Structure):
@@ -162,72 +173,68 @@ class Media(ctypes.Structure):
     ]
 
 
-#: Each struct that begins with its size, by its name in the header.
+#: Each struct, by its name in the header.
 STRUCTS = {
     "lyra_model_options": ModelOptions,
     "lyra_model_info": ModelInfo,
     "lyra_session_options": SessionOptions,
-    "lyra_video_options": VideoOptions,
     "lyra_reader": Reader,
+    "lyra_video_options": VideoOptions,
     "lyra_progress": Progress,
     "lyra_usage": Usage,
     "lyra_media": Media,
 }
 
-# A handle is a plain address: the library itself tells those that are open from those that are not.
-_HANDLE = c_void_p
-_COUNT = POINTER(c_size_t)
-
 #: The functions that return a lyra_status, and what they take.
 STATUS_FUNCTIONS = {
     "lyra_model_options_init_size": [POINTER(ModelOptions), c_size_t],
-    "lyra_model_open": [c_char_p, POINTER(ModelOptions), POINTER(_HANDLE)],
-    "lyra_model_close": [_HANDLE],
+    "lyra_model_open": [c_char_p, POINTER(ModelOptions), POINTER(c_void_p)],
+    "lyra_model_close": [c_void_p],
     "lyra_model_info_init_size": [POINTER(ModelInfo), c_size_t],
-    "lyra_model_get_info": [_HANDLE, POINTER(ModelInfo)],
+    "lyra_model_get_info": [c_void_p, POINTER(ModelInfo)],
     "lyra_session_options_init_size": [POINTER(SessionOptions), c_size_t],
-    "lyra_session_create": [_HANDLE, POINTER(SessionOptions), POINTER(_HANDLE)],
-    "lyra_session_destroy": [_HANDLE],
-    "lyra_reset": [_HANDLE],
-    "lyra_save": [_HANDLE, c_char_p],
-    "lyra_restore": [_HANDLE, c_char_p],
-    "lyra_set_system_prompt": [_HANDLE, c_char_p, c_size_t],
-    "lyra_set_speak": [_HANDLE, c_int32],
-    "lyra_feed_text": [_HANDLE, c_char_p, c_size_t],
-    "lyra_feed_text_special": [_HANDLE, c_char_p, c_size_t],
-    "lyra_feed_audio_file": [_HANDLE, c_char_p],
-    "lyra_feed_audio_bytes": [_HANDLE, c_char_p, c_size_t],
-    "lyra_feed_audio_reader": [_HANDLE, POINTER(Reader)],
-    "lyra_feed_audio_pcm": [_HANDLE, POINTER(c_float), c_size_t, c_int32, c_int32],
-    "lyra_feed_audio_end": [_HANDLE],
-    "lyra_feed_image_file": [_HANDLE, c_char_p],
-    "lyra_feed_image_bytes": [_HANDLE, c_char_p, c_size_t],
-    "lyra_feed_image_reader": [_HANDLE, POINTER(Reader)],
-    "lyra_feed_image_rgb8": [_HANDLE, c_char_p, c_int32, c_int32, c_size_t],
+    "lyra_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
+    "lyra_session_destroy": [c_void_p],
+    "lyra_reset": [c_void_p],
+    "lyra_save": [c_void_p, c_char_p],
+    "lyra_restore": [c_void_p, c_char_p],
+    "lyra_set_system_prompt": [c_void_p, c_char_p, c_size_t],
+    "lyra_set_speak": [c_void_p, c_int32],
+    "lyra_feed_text": [c_void_p, c_char_p, c_size_t],
+    "lyra_feed_text_special": [c_void_p, c_char_p, c_size_t],
+    "lyra_feed_audio_file": [c_void_p, c_char_p],
+    "lyra_feed_audio_bytes": [c_void_p, c_char_p, c_size_t],
+    "lyra_feed_audio_reader": [c_void_p, POINTER(Reader)],
+    "lyra_feed_audio_pcm": [c_void_p, POINTER(c_float), c_size_t, c_int32, c_int32],
+    "lyra_feed_audio_end": [c_void_p],
+    "lyra_feed_image_file": [c_void_p, c_char_p],
+    "lyra_feed_image_bytes": [c_void_p, c_char_p, c_size_t],
+    "lyra_feed_image_reader": [c_void_p, POINTER(Reader)],
+    "lyra_feed_image_rgb8": [c_void_p, c_char_p, c_int32, c_int32, c_size_t],
     "lyra_video_options_init_size": [POINTER(VideoOptions), c_size_t],
-    "lyra_feed_video_file": [_HANDLE, c_char_p, POINTER(VideoOptions)],
-    "lyra_feed_video_bytes": [_HANDLE, c_char_p, c_size_t, POINTER(VideoOptions)],
-    "lyra_feed_video_reader": [_HANDLE, POINTER(Reader), POINTER(VideoOptions)],
-    "lyra_feed_video_frames": [_HANDLE, c_char_p, c_size_t, c_int32, c_int32, c_size_t],
-    "lyra_feed_sound_file": [_HANDLE, c_char_p],
-    "lyra_feed_sound_bytes": [_HANDLE, c_char_p, c_size_t],
-    "lyra_feed_sound_reader": [_HANDLE, POINTER(Reader)],
-    "lyra_feed_sound_pcm": [_HANDLE, POINTER(c_float), c_size_t, c_int32, c_int32],
-    "lyra_end_turn": [_HANDLE],
-    "lyra_step": [_HANDLE, POINTER(c_uint32)],
-    "lyra_stop": [_HANDLE],
-    "lyra_cancel": [_HANDLE],
-    "lyra_read_text": [_HANDLE, POINTER(c_char), c_size_t, _COUNT],
-    "lyra_read_audio": [_HANDLE, POINTER(c_float), c_size_t, _COUNT],
-    "lyra_read_tokens": [_HANDLE, POINTER(c_int32), c_size_t, _COUNT],
-    "lyra_read_units": [_HANDLE, POINTER(c_int32), c_size_t, _COUNT],
+    "lyra_feed_video_file": [c_void_p, c_char_p, POINTER(VideoOptions)],
+    "lyra_feed_video_bytes": [c_void_p, c_char_p, c_size_t, POINTER(VideoOptions)],
+    "lyra_feed_video_reader": [c_void_p, POINTER(Reader), POINTER(VideoOptions)],
+    "lyra_feed_video_frames": [c_void_p, c_char_p, c_size_t, c_int32, c_int32, c_size_t],
+    "lyra_feed_sound_file": [c_void_p, c_char_p],
+    "lyra_feed_sound_bytes": [c_void_p, c_char_p, c_size_t],
+    "lyra_feed_sound_reader": [c_void_p, POINTER(Reader)],
+    "lyra_feed_sound_pcm": [c_void_p, POINTER(c_float), c_size_t, c_int32, c_int32],
+    "lyra_end_turn": [c_void_p],
+    "lyra_step": [c_void_p, POINTER(c_uint32)],
+    "lyra_stop": [c_void_p],
+    "lyra_cancel": [c_void_p],
+    "lyra_read_text": [c_void_p, POINTER(c_char), c_size_t, POINTER(c_size_t)],
+    "lyra_read_audio": [c_void_p, POINTER(c_float), c_size_t, POINTER(c_size_t)],
+    "lyra_read_tokens": [c_void_p, POINTER(c_int32), c_size_t, POINTER(c_size_t)],
+    "lyra_read_units": [c_void_p, POINTER(c_int32), c_size_t, POINTER(c_size_t)],
     "lyra_progress_init_size": [POINTER(Progress), c_size_t],
-    "lyra_get_progress": [_HANDLE, POINTER(Progress)],
+    "lyra_get_progress": [c_void_p, POINTER(Progress)],
     "lyra_usage_init_size": [POINTER(Usage), c_size_t],
-    "lyra_get_usage": [_HANDLE, POINTER(Usage)],
+    "lyra_get_usage": [c_void_p, POINTER(Usage)],
     "lyra_media_init_size": [POINTER(Media), c_size_t],
-    "lyra_get_media": [_HANDLE, c_int32, POINTER(Media)],
-    "lyra_get_kept": [_HANDLE, c_int32, POINTER(c_int32), c_size_t, _COUNT],
+    "lyra_get_media": [c_void_p, c_int32, POINTER(Media)],
+    "lyra_get_kept": [c_void_p, c_int32, POINTER(c_int32), c_size_t, POINTER(c_size_t)],
 }
 
 #: The functions that return a string, and what they take.
