@@ -1,4 +1,4 @@
-/* The word that interrupts a thread's work. */
+/* The word that interrupts the work of a thread. */
 #include "include/lyra_interruption.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -8,7 +8,7 @@ static pthread_key_t key;
 static int has_key;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 
-/* The host may have used up all keys: work then ends no earlier than it would. */
+/* Fails if the host has used up all keys: work is then never interrupted. */
 static void make_key(void) { has_key = pthread_key_create(&key, NULL) == 0; }
 
 static _Atomic(lk_look_hook) hook;

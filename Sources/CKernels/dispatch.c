@@ -1,8 +1,8 @@
-/* Chooses the kernels: what the processor has and LYRA_ISA allows is a set of capabilities, each family of kernels is a list of
- * candidates, and the first candidate whose needs are in the set is used.
+/* Chooses the kernels: what the processor has and LYRA_ISA allows is a set of capabilities, each family of kernels is a
+ * list of candidates, and the first candidate whose needs are in the set is used.
  *
- * To add kernels for an instruction set: write their table in a new file of the family's folder, add a capability here if
- * there is none for it, and put the table into the family's list before those that it is faster than. */
+ * To add kernels for an instruction set: write their table in a new file of the family's folder, add a capability here
+ * if there is none for it, and put the table into the family's list before those that it is faster than. */
 #include "attention/flash.h"
 #include "quantized/packed.h"
 #include "table.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-/* ------------------------------------------------------------------------------------------------------ capabilities */
+/* ----------------------------------------------------------------------------------------------------- capabilities */
 
 enum {
     HAS_AVX2 = 1 << 0,        /* with FMA and F16C */
@@ -56,7 +56,7 @@ enum { NAMED = sizeof named_sets / sizeof named_sets[0] };
 
 const char *lk_isa_name(lk_isa isa) { return (unsigned)isa < NAMED ? named_sets[isa].name : NULL; }
 
-/* -------------------------------------------------------------------------------------------------------- candidates */
+/* ------------------------------------------------------------------------------------------------------- candidates */
 
 typedef struct candidate {
     int needs;
@@ -106,7 +106,7 @@ static const candidate flash_candidates[] = {
     {0, NULL},
 };
 
-/* ------------------------------------------------------------------------------------------------------------ choice */
+/* ----------------------------------------------------------------------------------------------------------- choice */
 
 enum { TYPES = LK_Q6_K + 1 };
 

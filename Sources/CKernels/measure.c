@@ -1,32 +1,32 @@
-/* What the machine reaches by itself, for benchmarks to stand beside. */
+/* What the machine can reach, for comparison with benchmarks. */
 #include "quantized/packed.h"
 #include "table.h"
 #include <stdatomic.h>
 
-/* More pieces than threads, so that a slow one is made up for. */
-enum { READ_PIECES = 64, PEAK_PIECES = 64, PEAK_ROUNDS = 400000 };
+/* More chunks than threads, so that a slow thread gets fewer. */
+enum { READ_CHUNKS = 64, PEAK_CHUNKS = 64, PEAK_ROUNDS = 400000 };
 
 typedef struct read_job {
     const char *data;
-    size_t bytes, piece;
+    size_t bytes, chunk;
     atomic_uint sum;
 } read_job;
 
 static void read_task(void *context, size_t i) {
     read_job *j = context;
-    size_t first = i * j->piece < j->bytes ? i * j->piece : j->bytes, left = j->bytes - first;
-    atomic_fetch_add(&j->sum, lk_kernels()->read_bytes(j->data + first, left < j->piece ? left : j->piece));
+    size_t first = i * j->chunk < j->bytes ? i * j->chunk : j->bytes, left = j->bytes - first;
+    atomic_fetch_add(&j->sum, lk_kernels()->read_bytes(j->data + first, left < j->chunk ? left : j->chunk));
 }
 
 uint32_t lk_read_all(const void *data, size_t bytes) {
-    read_job j = {.data = data, .bytes = bytes, .piece = (bytes / READ_PIECES + 4096) / 4096 * 4096};
-    lk_parallel(READ_PIECES, read_task, &j);
+    read_job j = {.data = data, .bytes = bytes, .chunk = (bytes / READ_CHUNKS + 4096) / 4096 * 4096};
+    lk_parallel(READ_CHUNKS, read_task, &j);
     return j.sum;
 }
 
 typedef struct peak_job {
     lk_peak kind;
-    double operations[PEAK_PIECES];
+    double operations[PEAK_CHUNKS];
 } peak_job;
 
 static void peak_task(void *context, size_t i) {
@@ -41,7 +41,7 @@ static void peak_task(void *context, size_t i) {
 double lk_peak_operations(lk_peak kind) {
     peak_job j = {.kind = kind};
     double all = 0;
-    lk_parallel(PEAK_PIECES, peak_task, &j);
-    for (int i = 0; i < PEAK_PIECES; i++) all += j.operations[i];
+    lk_parallel(PEAK_CHUNKS, peak_task, &j);
+    for (int i = 0; i < PEAK_CHUNKS; i++) all += j.operations[i];
     return all;
 }

@@ -4,8 +4,8 @@
 /* Sums that do not wait for each other: enough to hide the latency of one operation. */
 enum { LK_CHAINS = 12 };
 
-/* The body of a function that runs `step` on LK_CHAINS vectors of sums, each named `sum` in turn, `rounds` times. A lane of a
- * step is `products` multiplications and as many additions. Returns how many there were. */
+/* The body of a function that runs `step` on LK_CHAINS vectors of sums, each named `sum` in turn, `rounds` times. A
+ * lane of a step is `products` multiplications and as many additions. Returns how many there were. */
 #define LK_PEAK_LOOP(rounds, products, step)                                                                           \
     vf sums_[LK_CHAINS];                                                                                               \
     LK_UNROLL for (int i_ = 0; i_ < LK_CHAINS; i_++) sums_[i_] = vf_set(0);                                            \

@@ -1,5 +1,5 @@
-/* Vectors of LK_WIDTH 32-bit lanes, and functions on them. A file that compiles kernels for an instruction set defines LK_WIDTH
- * before it includes this. */
+/* Vectors of LK_WIDTH 32-bit lanes, and functions on them. A file that compiles kernels for an instruction set defines
+ * LK_WIDTH before it includes this. */
 #ifndef LYRA_KERNELS_SIMD_H
 #define LYRA_KERNELS_SIMD_H
 
@@ -91,7 +91,6 @@ LK_INLINE vf vf_from_bf16(const void *p) {
 }
 
 #ifdef LK_F16C
-/* The processor does it. */
 LK_INLINE vf vf_from_f16(const void *p) {
     typedef _Float16 halves __attribute__((vector_size(LK_WIDTH * 2)));
     halves h;
@@ -99,9 +98,9 @@ LK_INLINE vf vf_from_f16(const void *p) {
     return __builtin_convertvector(h, vf);
 }
 #else
-/* Exponent and mantissa move into place, and the exponent grows by what the biases differ; infinities and NaN keep theirs
- * of ones. Subnormal halves are whole numbers of 2^-24: no subnormal float is made, which a host may have told the
- * processor to take for zero. */
+/* Exponent and mantissa move into place, and the exponent grows by what the biases differ; infinities and NaN keep
+ * theirs of ones. Subnormal halves are whole numbers of 2^-24: no subnormal float is made, which a host may have told
+ * the processor to take for zero. */
 LK_INLINE vf vf_from_f16(const void *p) {
     vh h;
     memcpy(&h, p, sizeof h);
@@ -156,7 +155,7 @@ LK_INLINE vf vf_erf(vf x) {
 LK_INLINE vf vf_gelu(vf x) { return x * vf_set(0.5f) * (vf_set(1.0f) + vf_erf(x * vf_set(0.70710678f))); }
 LK_INLINE vf vf_quick_gelu(vf x) { return x / (vf_set(1.0f) + vf_exp(x * vf_set(-1.702f))); }
 
-/* Nothing that uses v moves across this. Tiles take every register that there is, one weight at a time: left alone, the
+/* The compiler moves nothing that uses v across this. Tiles use every register, one weight at a time: otherwise the
  * compiler loads the next weight early and spills an accumulator, at half the speed. */
 #ifdef LK_IN_ORDER /* a test compiles these vectors for a processor without such registers */
 #elif defined(__x86_64__) && LK_WIDTH == 16

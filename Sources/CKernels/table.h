@@ -57,7 +57,8 @@ typedef struct lk_float_kernels {
     void (*scale)(float *y, size_t count, float factor);
     void (*rope)(float *y, size_t ldy, const float *x, size_t ldx, const float *cos, const float *sin, size_t rows,
                  size_t heads, size_t dim);
-    /* y (+)= epilogue(sums + bias) for `rows` rows of a tile and `columns` columns of a panel. sums: [rows, LK_PANEL]. */
+    /* y (+)= epilogue(sums + bias) for `rows` rows of a tile and `columns` columns of a panel. sums: [rows,
+     * LK_PANEL]. */
     void (*finish)(float *y, size_t ldy, const float *sums, size_t rows, size_t columns, const float *bias,
                    lk_epilogue epilogue);
     /* Output channels 4 · first_group … 4 · last_group, columns first_column … last_column of a convolution. */

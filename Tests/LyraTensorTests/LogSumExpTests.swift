@@ -19,8 +19,10 @@ import Testing
 
     static let cases: [Case] = {
         let shapes = [
-            AttentionCase(queries: 1, rows: 1, group: 1, dim: 8), AttentionCase(queries: 1, rows: 300, group: 6, dim: 20),
-            AttentionCase(queries: 7, rows: 130, group: 2, dim: 16), AttentionCase(queries: 70, rows: 200, group: 3, dim: 24),
+            AttentionCase(queries: 1, rows: 1, group: 1, dim: 8),
+            AttentionCase(queries: 1, rows: 300, group: 6, dim: 20),
+            AttentionCase(queries: 7, rows: 130, group: 2, dim: 16),
+            AttentionCase(queries: 70, rows: 200, group: 3, dim: 24),
         ]
         return shapes.flatMap { each in
             KeyValueType.allCases.flatMap { type in

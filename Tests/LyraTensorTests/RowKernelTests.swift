@@ -185,7 +185,8 @@ import Testing
                     let angles = row * dim / 2..<(row + 1) * dim / 2
                     guard let base = alone.baseAddress else { continue }
                     lk_rope(
-                        base + row * stride, 0, base + row * stride, 0, Array(cos[angles]), Array(sin[angles]), 1, heads,
+                        base + row * stride, 0, base + row * stride, 0, Array(cos[angles]), Array(sin[angles]), 1,
+                        heads,
                         dim)
                 }
             }

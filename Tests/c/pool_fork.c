@@ -1,5 +1,6 @@
-/* The pool and processes: a child that a fork made has the pool's memory but none of its threads, and computes with threads
- * of its own all the same. Each check runs in a child of a process that computes already, or keeps its pool busy. */
+/* The pool and processes: a child that a fork made has the pool's memory but none of its threads, and computes with
+ * threads of its own all the same. Each check runs in a child of a process that computes already, or keeps its pool
+ * busy. */
 #define _GNU_SOURCE
 #include "../../Sources/CKernels/include/lyra_kernels.h"
 #include <dlfcn.h>
@@ -46,8 +47,8 @@ typedef struct party {
     atomic_int others, wrong;
 } party;
 
-/* What the pool calls: with a kernel that knows more processors than a small set has room for, and a system that gives no
- * more threads. */
+/* What the pool calls: with a kernel that knows more processors than a small set has room for, and a system that gives
+ * no more threads. */
 static size_t least_bytes;
 static int no_threads;
 
@@ -94,7 +95,7 @@ static int threads_here(void) {
     return threads;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- children */
+/* --------------------------------------------------------------------------------------------------------- children */
 
 /* Only what is computed without OpenBLAS, whose own locks a fork may catch. */
 static int child_of_busy_pool(void) {

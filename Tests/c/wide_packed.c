@@ -40,12 +40,12 @@ static _Alignas(64) char panel[N * K * 4], tile[12 * K * 8], other[12 * K * 8];
 
 static void products(lk_type type, size_t rows) {
     float sums[12 * N], want[12 * N];
-    size_t unit = type == LK_BF16 ? 2 : lk_block_elements(type);
+    size_t slice = type == LK_BF16 ? 2 : lk_block_elements(type);
     memset(tile, 0, sizeof tile), memset(other, 0, sizeof other);
     if (type == LK_BF16)
-        for (int part = LK_BF16_ROUNDED; part <= LK_BF16_WHOLE; part++) {
-            lk_bf16_wide.make_rows(tile, x, K, 0, rows, rows, K, (lk_bf16_part)part);
-            lk_bf16_generic.make_rows(other, x, K, 0, rows, rows, K, (lk_bf16_part)part);
+        for (int part = LK_BF16_ROUNDED; part <= LK_BF16_EXACT; part++) {
+            lk_bf16_wide.make_rows(tile, x, K, 0, rows, rows, K, (lk_bf16_form)part);
+            lk_bf16_generic.make_rows(other, x, K, 0, rows, rows, K, (lk_bf16_form)part);
             if (memcmp(tile, other, sizeof tile) != 0) fail("tiles differ", type, rows);
         }
     else {
@@ -54,11 +54,11 @@ static void products(lk_type type, size_t rows) {
         if (memcmp(tile, other, sizeof tile) != 0) fail("tiles differ", type, rows);
     }
     if (type == LK_BF16) {
-        lk_bf16_wide.multiply(sums, tile, rows, panel, K / unit);
-        lk_bf16_generic.multiply(want, tile, rows, panel, K / unit);
+        lk_bf16_wide.multiply(sums, tile, rows, panel, K / slice);
+        lk_bf16_generic.multiply(want, tile, rows, panel, K / slice);
     } else {
-        lk_integer_wide.multiply(sums, tile, rows, panel, type, K / unit);
-        lk_integer_generic.multiply(want, tile, rows, panel, type, K / unit);
+        lk_integer_wide.multiply(sums, tile, rows, panel, type, K / slice);
+        lk_integer_generic.multiply(want, tile, rows, panel, type, K / slice);
     }
     if (!near(sums, want, rows * N)) fail("sums differ", type, rows);
 }

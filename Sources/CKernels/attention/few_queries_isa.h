@@ -1,6 +1,6 @@
 /* Attention of few queries: products with keys and values as they are stored. */
 
-/* `type` is a constant wherever these are inlined. */
+/* Callers pass a constant type. */
 LK_INLINE size_t kv_size(const lk_kv_type type) { return type == LK_KV_F32 ? 4 : type == LK_KV_Q8 ? 1 : 2; }
 
 LK_INLINE vf vf_load_kv(const char *p, const lk_kv_type type) {
@@ -8,8 +8,8 @@ LK_INLINE vf vf_load_kv(const char *p, const lk_kv_type type) {
     return vf_load_as(p, type == LK_KV_F16 ? LK_F16 : type == LK_KV_BF16 ? LK_BF16 : LK_F32, 0);
 }
 
-/* Rows that are asked for, into the second-level cache, before they are needed, so that reading goes on while others are
- * multiplied: without that, attention of one token over many measured a quarter slower. */
+/* The distance, in rows, at which rows are prefetched into L2, so that reading goes on during the products: without
+ * that, attention of one token over many measured a quarter slower. */
 enum { LK_KEYS_AHEAD = 12, LK_VALUES_AHEAD = 32 };
 
 /* ---------------------------------------------------------------------------------------------------- few rows: mix */
@@ -56,7 +56,7 @@ LK_INLINE void mix_columns(const int NT, const lk_kv_type type, const size_t par
     for (; r < m; r++) mix_tile(1, NT, type, part, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
 }
 
-/* So many rows are taken with all their columns before the next ones, so that they come from memory in order. */
+/* The number of rows that are added with all their columns before the next rows, so that memory is read in order. */
 enum { LK_MIX_ROWS = 16 };
 
 LK_INLINE void mix_as(const lk_kv_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,

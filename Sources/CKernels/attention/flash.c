@@ -1,5 +1,5 @@
-/* Attention of many rows in BF16. A task owns one head of keys and values and many queries: it packs one tile of keys after
- * the other, and adds each to all its queries while the tile is in the cache. */
+/* Attention of many rows in BF16. A task owns one head of keys and values and many queries: it packs one tile of keys
+ * after the other, and adds each to all its queries while the tile is in the cache. */
 #include "flash.h"
 #include <math.h>
 #include <stdatomic.h>
@@ -73,7 +73,8 @@ static int allocate(flash_task *t) {
     return 1;
 }
 
-/* Offsets of the queries first … first + LK_FLASH_LANES - 1 in an array of these strides; SIZE_MAX past the last query. */
+/* Offsets of the queries first … first + LK_FLASH_LANES - 1 in an array of these strides; SIZE_MAX past the last
+ * query. */
 static void find_rows(const flash_task *t, size_t first, size_t row_stride, size_t head_stride,
                       size_t offsets[LK_FLASH_LANES]) {
     const size_t group = t->job->in->group;

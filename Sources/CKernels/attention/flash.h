@@ -37,9 +37,9 @@ typedef struct lk_flash_tile {
 } lk_flash_tile;
 
 typedef struct lk_flash_table {
-    /* Rounds LK_FLASH_LANES rows[dim] times `factor` to BF16. Pair p of the first half of the rows goes to
-     * to[p · pair_stride …], of the second half to to[p · pair_stride + half_stride …]. A null row is zeros; the first row
-     * is not null. */
+    /* Rounds LK_FLASH_LANES rows[dim] times `factor` to BF16. Pair p of the first half of the rows goes to to[p ·
+     * pair_stride …], of the second half to to[p · pair_stride + half_stride …]. A null row is zeros; the first row is
+     * not null. */
     void (*pack_rows)(uint32_t *to, size_t pair_stride, size_t half_stride, const float *const *rows, size_t dim,
                       float factor);
     /* Packs values [count, dim], rows `stride` floats apart. */

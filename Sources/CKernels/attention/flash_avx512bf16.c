@@ -83,8 +83,8 @@ static void pack_values(uint32_t *packed, const float *src, size_t stride, size_
 
 /* ------------------------------------------------------------------------------------------------------ products */
 
-/* Scores of 8 keys with N vectors of queries. `top` becomes the largest of itself and the scores. If `masked`, keys after a
- * query's last get a score of -infinity. Callers pass constants for N and masked. */
+/* Scores of 8 keys with N vectors of queries. `top` becomes the largest of itself and the scores. If `masked`, keys
+ * after a query's last get a score of -infinity. Callers pass constants for N and masked. */
 LK_INLINE void score_tile(const int N, const int masked, const lk_flash_tile *t, const uint32_t *keys, int32_t key,
                           float *scores, __m512 *top) {
     __m512 acc[GROUP][LK_FLASH_VECTORS];

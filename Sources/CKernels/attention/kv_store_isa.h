@@ -14,8 +14,8 @@ LK_INLINE vh vh_f16(vf x) {
     return (vh)__builtin_convertvector(x, halves);
 }
 #else
-/* Half of what is cut off was added where the result is a normal number. Below, adding 1/2 leaves the result in the low bits: a float's last
- * digit there is worth as much as the smallest half. */
+/* Half of what is cut off was added where the result is a normal number. Below, adding 1/2 leaves the result in the low
+ * bits: a float's last digit there is worth as much as the smallest half. */
 LK_INLINE vh vh_f16(vf x) {
     vu u = (vu)x, magnitude = u & 0x7fffffff, sign = (u >> 16) & 0x8000;
     vu normal = (magnitude + 0xfff + ((magnitude >> 13) & 1) - (112u << 23)) >> 13;

@@ -89,7 +89,8 @@ static inline void apply_scales(kv_tile t, size_t m, float *scores) {
     lk_kernels()->scale_columns(scores, TILE_KEYS, m, t.n, t.scales);
 }
 
-/* scores[m, n] = q[m, dim] · kᵀ. More than a few queries need keys in floats. Returns LK_OK, or what lk_sgemm returns. */
+/* scores[m, n] = q[m, dim] · kᵀ. More than a few queries need keys in floats. Returns LK_OK, or what lk_sgemm
+ * returns. */
 static inline int score(size_t m, size_t dim, const float *q, kv_tile k, float *scores) {
     if (m > FEW_QUERIES) return lk_sgemm(scores, TILE_KEYS, q, dim, k.data, k.stride, 1, m, k.n, dim, 0);
     lk_kernels()->dot_keys(scores, TILE_KEYS, q, dim, m, dim, k.data, k.stride, k.type, k.n);

@@ -25,7 +25,7 @@ void lk_conv1d_pack(float *packed, const float *w, size_t in_channels, size_t ou
                     w[(co * in_channels + ci) * kernel + j];
 }
 
-static size_t divided_up(size_t a, size_t b) { return (a + b - 1) / b; }
+static size_t divide_up(size_t a, size_t b) { return (a + b - 1) / b; }
 
 /* How a job is cut: blocks of `columns` columns, the last taking the rest too, so that none is short; and within them
  * runs of `groups` output groups. */
@@ -39,7 +39,7 @@ static void run_task(void *context, size_t index) {
     const split *s = context;
     const lk_conv1d_job *job = s->job;
     size_t block = index / s->group_runs, group = index % s->group_runs * s->groups;
-    size_t groups = divided_up(job->out_channels, GROUP), last = smaller(group + s->groups, groups);
+    size_t groups = divide_up(job->out_channels, GROUP), last = smaller(group + s->groups, groups);
     size_t column = block * s->columns, end = block + 1 == s->blocks ? job->out_columns : column + s->columns;
     for (; group < last && !lk_interrupted(); group++) {
         if (s->in_pairs) lk_bf16_kernels_in_use()->conv1d(job, group, group + 1, column, end);
@@ -48,15 +48,15 @@ static void run_task(void *context, size_t index) {
 }
 
 static void run(const lk_conv1d_job *job, int in_pairs) {
-    size_t groups = divided_up(job->out_channels, GROUP);
+    size_t groups = divide_up(job->out_channels, GROUP);
     size_t work = job->out_columns * job->in_channels * job->out_channels * job->kernel;
     size_t tasks = smaller(work / SMALLEST_TASK + 1, lk_threads() == 1 ? 1 : (size_t)lk_threads() * TASKS_PER_THREAD);
     size_t cached = BLOCK_BYTES / sizeof(float) / job->in_channels;
-    size_t columns = smaller(divided_up(job->out_columns, tasks), cached);
-    columns = divided_up(columns ? columns : 1, COLUMN_STEP) * COLUMN_STEP;
+    size_t columns = smaller(divide_up(job->out_columns, tasks), cached);
+    columns = divide_up(columns ? columns : 1, COLUMN_STEP) * COLUMN_STEP;
     size_t blocks = job->out_columns < columns ? 1 : job->out_columns / columns;
-    split s = {job, in_pairs, columns, blocks, divided_up(groups, smaller(groups, divided_up(tasks, blocks))), 0};
-    s.group_runs = divided_up(groups, s.groups);
+    split s = {job, in_pairs, columns, blocks, divide_up(groups, smaller(groups, divide_up(tasks, blocks))), 0};
+    s.group_runs = divide_up(groups, s.groups);
     lk_parallel(blocks * s.group_runs, run_task, &s);
 }
 
@@ -79,21 +79,22 @@ int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, s
     return LK_OK;
 }
 
-/* ---------------------------------------------------------------------------------------------- in pairs of channels */
+/* --------------------------------------------------------------------------------------------- in pairs of channels */
 
 size_t lk_conv1d_pairs_count(size_t in_channels, size_t out_channels, size_t kernel) {
-    return lk_conv1d_packed_count(divided_up(in_channels, 2), out_channels, kernel);
+    return lk_conv1d_packed_count(divide_up(in_channels, 2), out_channels, kernel);
 }
 
 void lk_conv1d_pack_pairs(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel) {
-    size_t pairs = divided_up(in_channels, 2);
+    size_t pairs = divide_up(in_channels, 2);
     memset(packed, 0, lk_conv1d_pairs_count(in_channels, out_channels, kernel) * sizeof(float));
     for (size_t co = 0; co < out_channels; co++)
         for (size_t ci = 0; ci < in_channels; ci += 2)
             for (size_t j = 0; j < kernel; j++) {
                 const float *even = w + (co * in_channels + ci) * kernel + j;
                 uint32_t pair;
-                lk_bf16_kernels_in_use()->make_channel_pairs(&pair, even, ci + 1 < in_channels ? even + kernel : NULL, 1);
+                const float *odd = ci + 1 < in_channels ? even + kernel : NULL;
+                lk_bf16_kernels_in_use()->make_channel_pairs(&pair, even, odd, 1);
                 memcpy(packed + ((co / GROUP * pairs + ci / 2) * kernel + j) * GROUP + co % GROUP, &pair, sizeof pair);
             }
 }
@@ -116,7 +117,7 @@ int lk_conv1d_pairs_into(const lk_conv1d_output *output, const float *x, size_t 
                          const float *packed, const float *bias, size_t in_channels, size_t out_channels, size_t kernel,
                          size_t dilation) {
     if (!out_columns || !out_channels) return LK_OK;
-    size_t pairs = divided_up(in_channels, 2), used = out_columns + (kernel - 1) * dilation;
+    size_t pairs = divide_up(in_channels, 2), used = out_columns + (kernel - 1) * dilation;
     /* An odd number of cache lines, so that rows do not fall on the same sets; a vector can be read at any column. */
     size_t padded = (used + 2 * WIDEST_VECTOR - 1) / (2 * WIDEST_VECTOR) * (2 * WIDEST_VECTOR) + WIDEST_VECTOR;
     float *memory = lk_scratch(0, pairs * padded);

@@ -42,8 +42,8 @@ static void layer_norm_task(void *context, size_t i) {
                              rows_of(j, i), j->columns, j->epsilon);
 }
 
-void lk_layer_norm(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, const float *bias, size_t rows,
-                   size_t columns, float epsilon) {
+void lk_layer_norm(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, const float *bias,
+                   size_t rows, size_t columns, float epsilon) {
     rows_job j = {.y = y, .ldy = ldy, .x = x, .ldx = ldx, .weight = weight, .bias = bias, .rows = rows,
                   .columns = columns, .epsilon = epsilon};
     run(&j, columns, layer_norm_task);

@@ -30,8 +30,8 @@ typedef struct lk_keys_values {
 typedef struct lk_attention_options {
     float scale; /* multiplies the scores */
     int causal;  /* query r sees keys 0 … rows of keys - rows of queries + r; otherwise all keys */
-    int fast;    /* with more than LK_FEW_ROWS queries, round queries, keys, values and attention weights to BF16 where the
-                    processor multiplies BF16; otherwise compute everything in floats */
+    int fast;    /* with more than LK_FEW_ROWS queries, round queries, keys, values and attention weights to BF16 where
+                    the processor multiplies BF16; otherwise compute everything in floats */
 } lk_attention_options;
 
 /* Where results go: rows and heads as those of the queries. */
@@ -46,12 +46,12 @@ typedef struct lk_attention_output {
 int lk_attention(const lk_attention_output *output, const lk_queries *queries, const lk_keys_values *keys_values,
                  const lk_attention_options *options);
 
-/* means[j] = the mean attention weight of key j over all queries and heads. No causal mask; `values` may be null. The same
- * bits with any number of threads. */
+/* means[j] = the mean attention weight of key j over all queries and heads. No causal mask; `values` may be null. The
+ * same bits with any number of threads. */
 int lk_mean_attention_weights(float *means, const lk_queries *queries, const lk_keys_values *keys_values, float scale);
 
-/* A page of a cache that is written. The rows of each head lie together, as one thread reads them: element d of row r of
- * head h is data[(h * page_rows + r) * dim + d]. */
+/* A page of a cache that is written. The rows of each head lie together, as one thread reads them: element d of row r
+ * of head h is data[(h * page_rows + r) * dim + d]. */
 typedef struct lk_kv_mutable_page {
     void *data;
     float *scales; /* as in lk_kv_page */
@@ -60,8 +60,9 @@ typedef struct lk_kv_mutable_page {
 } lk_kv_mutable_page;
 
 /* Stores `rows` rows of floats, [rows, heads, dim], as rows first_row … of a page. Rows of src lie row_stride floats
- * apart, heads of a row head_stride. F16 and BF16 round to nearest even; infinities and NaN stay. LK_KV_Q8: a head's scale
- * is its largest magnitude / 127, its codes are the nearest integers; a head with an infinity or NaN becomes all NaN. */
+ * apart, heads of a row head_stride. F16 and BF16 round to nearest even; infinities and NaN stay. LK_KV_Q8: a head's
+ * scale is its largest magnitude / 127, its codes are the nearest integers; a head with an infinity or NaN becomes all
+ * NaN. */
 void lk_kv_store(const lk_kv_mutable_page *page, size_t first_row, const float *src, size_t row_stride,
                  size_t head_stride, size_t rows);
 

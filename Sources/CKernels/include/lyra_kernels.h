@@ -1,9 +1,9 @@
 /* Matrix and vector kernels, and the thread pool they run on.
  *
- * All matrices are row-major. `ld…` is the distance between rows in elements. Pointers need the alignment of their
- * element type only, and weights not even that. Functions that can run out of memory return LK_OK or LK_NO_MEMORY, those
- * that need OpenBLAS also LK_NO_BLAS or LK_CLOSED_BLAS, and leave their output undefined if it is not LK_OK. Callers have
- * checked all sizes; matrix dimensions fit an int.
+ * All matrices are row-major. `ld…` is the distance between rows, in elements. Pointers need the alignment of their
+ * element type only; weights may lie at any byte. Functions that allocate return LK_OK or LK_NO_MEMORY, functions that
+ * need OpenBLAS also LK_NO_BLAS or LK_CLOSED_BLAS; unless they return LK_OK, their output is undefined. Callers check
+ * all sizes; matrix dimensions fit an int.
  */
 #ifndef LYRA_KERNELS_H
 #define LYRA_KERNELS_H
@@ -30,33 +30,33 @@ typedef enum lk_isa {
     LK_ISA_NO_LIMIT = 255
 } lk_isa;
 
-/* The largest named set that the kernels in use may use: what the processor has, within the limit that the environment variable
- * LYRA_ISA names (generic, avx2, avx512, avx512vnni, avx512bf16). */
+/* The largest named set that the kernels in use may use: what the processor has, within the limit that the environment
+ * variable LYRA_ISA names (generic, avx2, avx512, avx512vnni, avx512bf16). */
 lk_isa lk_current_isa(void);
 /* The name of a set, as in LYRA_ISA; null past the last. */
 const char *lk_isa_name(lk_isa isa);
 /* The limit, LK_ISA_NO_LIMIT if there is none. */
 lk_isa lk_isa_limit(void);
-/* Uses nothing outside `limit` from now on. Returns 0 and changes nothing if the processor lacks some of it. For tests: not
- * while kernels run. */
+/* Uses nothing outside `limit` from now on. Returns 0 and changes nothing if the processor lacks some of it. For tests:
+ * not while kernels run. */
 int lk_limit_isa(lk_isa limit);
 
 /* ------------------------------------------------------------------------------------------------------ thread pool */
 
-/* Threads that share the work, the calling one among them; capped at 256. Below 1: as many as the process may use
- * processors, which is asked once, as one of these is first called: those of the caller and of the process's first thread,
- * but no more than the quota of its control groups amounts to, rounded up.
- * The pool's threads run on any of them. */
+/* The number of threads that share the work, including the calling thread; at most 256. Below 1: the number of
+ * processors that the process may use. That is read once, on first use: the CPU affinity of the calling thread joined
+ * with that of the main thread, limited by the quota of the process's control groups, rounded up. The pool's threads
+ * run on any of these processors. */
 void lk_set_threads(int threads);
 int lk_threads(void);
 
-/* Calls task(context, i) for every i below `count`, on the pool's threads and the caller's; returns when all are done, or
- * the caller is interrupted and no task runs any more.
- * If the pool is busy with another caller's work, or this is a task itself, the caller does it all alone. */
+/* Calls task(context, i) for every i below `count`, on the pool's threads and the calling thread. Returns when all
+ * tasks are done, or when the caller is interrupted and no task runs any more. If the pool is busy, or the caller is a
+ * task itself, the calling thread runs all tasks. */
 void lk_parallel(size_t count, void (*task)(void *context, size_t index), void *context);
 
-/* One lock for the process, for what it keeps of its buffers. It is held while the process forks: a child finds it free,
- * and what it guards whole. */
+/* The process's lock for its pool of buffers. A fork waits for the lock, so that a child finds it free and the buffers
+ * it guards consistent. */
 void lk_lock_buffers(void);
 void lk_unlock_buffers(void);
 
@@ -68,17 +68,18 @@ typedef enum lk_type {
     LK_BF16 = 2,
     LK_Q8_0 = 3, /* 32 elements: scale (f16), 32 signed bytes */
     LK_Q4_0 = 4, /* 32 elements: scale (f16), 16 bytes of two, each less 8 */
-    LK_Q4_K = 5, /* 256 elements: 8 parts, each with a scale and a minimum of 6 bits */
-    LK_Q6_K = 6  /* 256 elements: 16 parts, each with a scale of 8 bits */
+    LK_Q4_K = 5, /* 256 elements: 8 sub-blocks, each with a scale and a minimum of 6 bits */
+    LK_Q6_K = 6  /* 256 elements: 16 sub-blocks, each with a scale of 8 bits */
 } lk_type;
 
-/* dst[i] = src[i], widened to float; of a block type `count` is a multiple of the block's elements. */
+/* dst = src in floats. `count` is a multiple of the elements of a block. */
 void lk_dequantize(float *dst, const void *src, lk_type type, size_t count);
 
-/* What becomes of a product and its bias: y = it, y += it, y = lk_gelu of it, y = lk_quick_gelu of it. */
+/* What y becomes of a product p with its bias: p, y + p, GELU p · ½(1 + erf(p / √2)), quick GELU p · σ(1.702 p). */
 typedef enum lk_epilogue { LK_STORE = 0, LK_ACCUMULATE = 1, LK_GELU = 2, LK_QUICK_GELU = 3 } lk_epilogue;
 
-/* y[m, n] = x[m, k] · w[n, k]ᵀ + bias[n], w not of a block type. `bias` may be null. More than a few rows need OpenBLAS. */
+/* y[m, n] = epilogue(x[m, k] · w[n, k]ᵀ + bias[n]), w not of a block type. `bias` may be null. More than a few rows
+ * need OpenBLAS. */
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
               size_t n, const float *bias, lk_epilogue epilogue);
 
@@ -92,13 +93,13 @@ int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t
 void lk_rms_norm(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, size_t rows, size_t columns,
                  float epsilon);
 /* y = (x - mean) / sqrt(variance + epsilon) * weight + bias; x, y: [rows, columns]. */
-void lk_layer_norm(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, const float *bias, size_t rows,
-                   size_t columns, float epsilon);
+void lk_layer_norm(float *y, size_t ldy, const float *x, size_t ldx, const float *weight, const float *bias,
+                   size_t rows, size_t columns, float epsilon);
 /* y = silu(gate) * up; all [rows, columns]. */
 void lk_silu_mul(float *y, size_t ldy, const float *gate, size_t ld_gate, const float *up, size_t ld_up, size_t rows,
                  size_t columns);
-/* Rotary positions: each head's halves (a, b) become (a cos - b sin, b cos + a sin). x, y: [rows, heads, dim], heads side
- * by side; cos, sin: [rows, dim / 2]. y may be x. */
+/* Rotary positions: each head's halves (a, b) become (a cos - b sin, b cos + a sin). x, y: [rows, heads, dim], heads
+ * side by side; cos, sin: [rows, dim / 2]. y may be x. */
 void lk_rope(float *y, size_t ldy, const float *x, size_t ldx, const float *cos, const float *sin, size_t rows,
              size_t heads, size_t dim);
 /* In place: slope * x where x is not above 0. A slope of 0 gives ReLU. */
@@ -119,7 +120,7 @@ size_t lk_conv1d_packed_count(size_t in_channels, size_t out_channels, size_t ke
 /* w: [out_channels, in_channels, kernel]. */
 void lk_conv1d_pack(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel);
 
-/* What becomes of a convolution's values v. Neither x nor `add` may overlap what is written. */
+/* Where the values v of a convolution go. Neither x nor `add` may overlap the results. */
 typedef struct lk_conv1d_output {
     const float *add;   /* v += add[co, t] first; may be null */
     size_t ld_add;
@@ -130,16 +131,16 @@ typedef struct lk_conv1d_output {
     float slope;
 } lk_conv1d_output;
 
-/* v[co, t] = bias[co] + Σ_ci,j w[co, ci, j] · x[ci, t + j · dilation], 0 ≤ t < out_columns. x needs
- * out_columns + (kernel - 1) · dilation columns. Each value is summed in the same order wherever it stands in a row, so
- * a signal convolved in pieces equals the whole bit for bit. `packed` is w as lk_conv1d_pack wrote it; `bias` may be
- * null. Only rows shorter than a vector need memory. */
+/* v[co, t] = bias[co] + Σ_ci,j w[co, ci, j] · x[ci, t + j · dilation], 0 ≤ t < out_columns. x needs out_columns +
+ * (kernel - 1) · dilation columns. Every value is summed in the same order wherever it stands in a row, so a signal
+ * that is convolved in chunks equals the whole signal bit for bit. `packed` is w as lk_conv1d_pack wrote it; `bias` may
+ * be null. Only rows shorter than a vector allocate. */
 int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns, const float *packed,
                    const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
 
-/* The same with x and w rounded to BF16, and sums of floats: up to twice as fast where the processor multiplies BF16. x
- * needs out_columns + (kernel - 1) · dilation columns; a copy of it in BF16 is made. `packed` is w as
- * lk_conv1d_pack_pairs wrote it, in lk_conv1d_pairs_count floats' room. */
+/* The same with x and w rounded to BF16, and sums in floats: up to twice as fast where the processor multiplies BF16.
+ * Allocates a copy of x in BF16. `packed` is w as lk_conv1d_pack_pairs wrote it, of the size of lk_conv1d_pairs_count
+ * floats. */
 int lk_conv1d_pairs_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns,
                          const float *packed, const float *bias, size_t in_channels, size_t out_channels, size_t kernel,
                          size_t dilation);
@@ -151,17 +152,17 @@ void lk_spread(float *y, size_t ldy, size_t step, const float *x, size_t ldx, si
 
 /* ----------------------------------------------------------------------------------------------------- measurements */
 
-/* Sums `bytes` bytes with every thread of the pool: what reading memory can reach. Returns the sum, so that it is not
- * optimised away. */
+/* Reads `bytes` bytes with every thread of the pool, to measure memory bandwidth. Returns their sum, so that the
+ * compiler keeps the loop. */
 uint32_t lk_read_all(const void *data, size_t bytes);
 
-/* Multiplies what is in registers, on every thread of the pool, for a few tenths of a second: what the instruction set in
- * use can reach with floats, BF16 pairs or bytes. Returns the multiplications and additions that were done. */
+/* Multiplies registers on every thread of the pool for a few tenths of a second, to measure the peak of the kernels in
+ * use with floats, BF16 or bytes. Returns the number of multiplications and additions. */
 typedef enum lk_peak { LK_PEAK_F32, LK_PEAK_BF16, LK_PEAK_INT8 } lk_peak;
 double lk_peak_operations(lk_peak kind);
 
-/* c = a · bᵀ, all [size, size], with OpenBLAS on as many threads as the pool has: what sgemm can reach. Not while other
- * kernels run. */
+/* c = a · bᵀ, all [size, size], with OpenBLAS on as many threads as the pool has, to measure the peak of sgemm. Not
+ * while other kernels run. */
 int lk_sgemm_square(float *c, const float *a, const float *b, size_t size);
 
 #endif

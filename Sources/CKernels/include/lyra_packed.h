@@ -1,30 +1,29 @@
-/* Quantized weights: GGUF's block formats, and weights packed for the kernels. Included by lyra_kernels.h.
+/* Quantized weights: GGUF's block types, and weights packed for the kernels. Included by lyra_kernels.h.
  *
- * A row of a block type is a run of blocks; its length in elements is a multiple of the block's.
+ * A row of a block type is a sequence of quantization blocks; its length is a multiple of a block's elements.
  */
 #ifndef LYRA_PACKED_H
 #define LYRA_PACKED_H
 
-/* Elements of one block of `type` (1 for the plain types), and its bytes in a file. */
+/* Elements of one block of `type` (1 if it is not a block type), and its bytes in a file. */
 size_t lk_block_elements(lk_type type);
 size_t lk_block_bytes(lk_type type);
 
-/* dst = src in `type`; `count` is a multiple of the block's elements. Q8_0 and Q4_0 equal gguf-py bit for bit; Q4_K and
- * Q6_K search for the scales that fit best. F16 and BF16 round to nearest even. Shared by the pool's threads. */
+/* dst = src in `type`, with the pool's threads. `count` is a multiple of the elements of a block. Q8_0 and Q4_0 equal
+ * gguf-py bit for bit; Q4_K and Q6_K search for the scales that fit best. F16 and BF16 round to nearest even. */
 void lk_quantize(void *dst, lk_type type, const float *src, size_t count);
 
-/* Weights w[n, k] in the order in which the kernels read them. BF16 and the block types can be packed. */
+/* Whether weights w[n, k] can be packed into the order in which the kernels read them: BF16 and the block types. */
 int lk_can_pack(lk_type type, size_t k);
 /* Bytes of the packed form. */
 size_t lk_packed_bytes(lk_type type, size_t n, size_t k);
-/* Packs w, as a file stores it, with the pool's threads. `packed` is aligned to 64 bytes; w may lie anywhere. */
+/* Packs w, as a file stores it, with the pool's threads. `packed` is aligned to 64 bytes; w may lie at any byte. */
 void lk_pack(void *packed, const void *w, lk_type type, size_t n, size_t k);
-/* dst[k] = row `row` of the weights, as lk_dequantize would have made it of the unpacked ones. */
+/* dst[k] = row `row` of the weights in floats, as lk_dequantize gives it for unpacked weights. */
 void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_t row);
 
-/* y[m, n] = x[m, k] · wᵀ + bias[n] with rows first … first + n of packed weights w[…, k]; `bias` may be null; what becomes
- * of the sums, `epilogue` says. Beside BF16 weights x is rounded to BF16; with LK_FEW_ROWS rows or fewer, where it costs
- * nothing, it keeps 16 bits of its mantissa or more. */
+/* y[m, n] = epilogue(x[m, k] · weights[n, k]ᵀ + bias[n]). `bias` may be null. BF16 weights round x to BF16; with
+ * LK_FEW_ROWS rows or fewer, where precision costs nothing, x keeps 16 bits of its mantissa or more. */
 enum { LK_FEW_ROWS = 6 };
 
 /* Rows first … first + n - 1 of packed weights. */
@@ -42,9 +41,10 @@ typedef struct lk_packed_product {
     lk_epilogue epilogue;
 } lk_packed_product;
 
-/* Several products of the same x, which neither overlap nor wait for each other. x is rounded once; beside block
- * types that is to 8 bits with a scale for every 32 values of a row. Results do not depend on the number of threads, and a
- * row's not on the other rows, but for BF16 on whether there are more than LK_FEW_ROWS. */
+/* Runs several products of the same x[m, k], whose results do not overlap; none waits for another. x is rounded once:
+ * block types round it to 8 bits, with a scale for every 32 values of a row. Results do not depend on the number of
+ * threads. A row of results does not depend on the other rows, except with BF16 on whether there are more than
+ * LK_FEW_ROWS. */
 int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k);
 
 #endif

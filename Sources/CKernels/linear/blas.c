@@ -1,6 +1,6 @@
-/* OpenBLAS is loaded when a product first needs it, and called by threads that hold one of its buffers each.
+/* Loads OpenBLAS when a product first needs it, and lets a thread call it only while one of its buffers is free.
  *
- * Its header is not needed: these functions have been the same in every version. */
+ * Declares its functions here: they are the same in every version. */
 #define _GNU_SOURCE
 #include "blas.h"
 #include "lyra_loading.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { ROW_MAJOR = 101, AS_IT_IS = 111, TRANSPOSED = 112 }; /* CBLAS_ORDER and CBLAS_TRANSPOSE */
+enum { ROW_MAJOR = 101, NOT_TRANSPOSED = 111, TRANSPOSED = 112 }; /* CBLAS_ORDER and CBLAS_TRANSPOSE */
 
 typedef void sgemm_function(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
                             const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
@@ -21,22 +21,22 @@ typedef void sgemm_function(int order, int transpose_a, int transpose_b, int m, 
 typedef struct blas {
     sgemm_function *sgemm;
     void (*set_threads)(int count);
-    void *(*take_buffer)(int processor); /* null, both, where OpenBLAS does not export them */
+    void *(*take_buffer)(int processor); /* both null where OpenBLAS does not export them */
     void (*give_buffer)(void *buffer);
 } blas;
 
 static const lyra_library library = {"libopenblas.so.0", "libopenblas0", NULL, 0};
 static const char *const names[] = {"cblas_sgemm", "openblas_set_num_threads"};
 
-/* With libgfortran and libquadmath it took 39 MiB of addresses. */
+/* OpenBLAS with libgfortran and libquadmath took 39 MiB of addresses. */
 static const size_t library_room = (size_t)48 << 20;
 
 static _Atomic(const blas *) loaded; /* once set, it stays */
 
 /* ---------------------------------------------------------------------------------------------------------- loading */
 
-/* As many threads as OpenBLAS finds processors for the thread that loads it, it starts at once, and it ends the process
- * if the system gives fewer. lyra needs none of them. */
+/* Binds the calling thread to one processor. As it is loaded, OpenBLAS starts a thread for every processor that the
+ * loading thread may use, and ends the process if the system refuses one. lyra needs none of these threads. */
 static void stay_on_one_processor(void) {
     int processor = sched_getcpu();
     if (processor < 0) return;
@@ -76,7 +76,7 @@ static void *load_main(void *status) {
     return NULL;
 }
 
-/* The caller's stack may be too small for what a library does as it is opened. */
+/* Loads on a thread of its own: the caller's stack may be too small for the library's initialization. */
 int lk_blas_prepare(void) {
     if (atomic_load(&loaded)) return LK_OK;
     int status = LK_NO_MEMORY;
@@ -95,22 +95,22 @@ int lk_blas_prepare(void) {
 }
 
 /* ---------------------------------------------------------------------------------------------------------- buffers
- * Each thread inside of OpenBLAS has a buffer of 128 MiB, of which the library keeps as many as it ever needed at once.
- * Where the system has no room for another one, it tries for ever: so no more threads are let in than there are buffers,
- * and more buffers are made one at a time, while nobody is inside, after such room was found. */
+ * Each thread inside OpenBLAS uses a buffer of 128 MiB. OpenBLAS keeps as many buffers as it ever needed at once, and if
+ * the system has no memory for another buffer, it tries for ever. So no more threads may enter than there are buffers,
+ * and buffers are added one at a time, while no thread is inside, after a check that the memory is there. */
 
-enum { MOST_BUFFERS = 64 }; /* of which even a small build keeps account */
+enum { MOST_BUFFERS = 64 }; /* the number that even a small build of OpenBLAS supports */
 
-/* A buffer, what OpenBLAS maps beside it, and what glibc maps for a moment when another thread makes its first
- * allocation between the look for room and OpenBLAS's own. */
+/* A buffer, what OpenBLAS maps beside it, and what glibc maps for a moment if another thread makes its first allocation
+ * between the check and OpenBLAS's own allocation. */
 static const size_t buffer_room = ((size_t)128 + 16 + 128) << 20;
 
 enum { CLOSED = 1 << 30 };
-static atomic_int inside;  /* threads, and whether others may enter */
+static atomic_int inside;  /* the number of threads inside, plus CLOSED while no other may enter */
 static atomic_int buffers; /* changed under `growth`, while closed */
 static pthread_mutex_t growth = PTHREAD_MUTEX_INITIALIZER;
 
-/* A child has no thread that is inside; of what the parent's had taken nothing is known. */
+/* A forked child has no thread inside OpenBLAS, and cannot know which buffers the parent's threads held. */
 static void forget_threads(void) {
     pthread_mutex_init(&growth, NULL);
     atomic_store(&inside, 0);
@@ -133,7 +133,7 @@ static int has_room(void) {
     return 1;
 }
 
-/* One buffer more than there are, all of which must be taken for that. */
+/* Makes OpenBLAS allocate one more buffer: for that, all existing buffers must be taken. */
 static int make_buffer(const blas *b) {
     void *taken[MOST_BUFFERS];
     int count = atomic_load(&buffers), made = 0;
@@ -145,18 +145,18 @@ static int make_buffer(const blas *b) {
     return 1;
 }
 
-/* → whether there is a buffer to wait for, at least. */
+/* Adds a buffer if possible. Returns whether there is any buffer to wait for. */
 static int grow(const blas *b) {
-    enum { RESTS = 1000 }; /* calls that are content with what there is, after the system gave no more */
-    static int rests;
+    enum { PAUSE = 1000 }; /* after the system refused memory, calls that do not ask again */
+    static int pause_left;
     pthread_mutex_lock(&growth);
     int any = atomic_load(&buffers) > 0;
-    if (any && rests > 0) {
-        rests--;
+    if (any && pause_left > 0) {
+        pause_left--;
     } else if ((atomic_load(&inside) & ~CLOSED) >= atomic_load(&buffers)) {
         atomic_fetch_or(&inside, CLOSED);
         while (atomic_load(&inside) != CLOSED) sched_yield();
-        rests = make_buffer(b) ? 0 : RESTS;
+        pause_left = make_buffer(b) ? 0 : PAUSE;
         atomic_fetch_and(&inside, ~CLOSED);
         any = atomic_load(&buffers) > 0;
     }
@@ -170,10 +170,10 @@ int lk_sgemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, s
     if (!b) return LK_NO_BLAS;
     if (!enter()) {
         if (!grow(b)) return LK_NO_MEMORY;
-        while (!enter()) sched_yield(); /* another thread's turn ends soon */
+        while (!enter()) sched_yield(); /* another thread leaves soon */
     }
-    b->sgemm(ROW_MAJOR, AS_IT_IS, transposed ? TRANSPOSED : AS_IT_IS, (int)m, (int)n, (int)k, 1, x, (int)ldx, w,
-             (int)ldw, accumulate ? 1 : 0, y, (int)ldy);
+    b->sgemm(ROW_MAJOR, NOT_TRANSPOSED, transposed ? TRANSPOSED : NOT_TRANSPOSED, (int)m, (int)n, (int)k, 1, x,
+             (int)ldx, w, (int)ldw, accumulate ? 1 : 0, y, (int)ldy);
     atomic_fetch_sub(&inside, 1);
     return LK_OK;
 }
@@ -183,7 +183,7 @@ int lk_sgemm_square(float *c, const float *a, const float *b, size_t size) {
     if (status != LK_OK) return status;
     const blas *found = atomic_load(&loaded);
     found->set_threads(lk_threads());
-    found->sgemm(ROW_MAJOR, AS_IT_IS, TRANSPOSED, n, n, n, 1, a, n, b, n, 0, c, n);
+    found->sgemm(ROW_MAJOR, NOT_TRANSPOSED, TRANSPOSED, n, n, n, 1, a, n, b, n, 0, c, n);
     found->set_threads(1);
     return LK_OK;
 }

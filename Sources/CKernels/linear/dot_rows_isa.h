@@ -1,7 +1,7 @@
-/* Products of few rows: y[m, n] = x[m, k] · w[n, k]ᵀ as dot products along k, where a weight is loaded and widened once
+/* Products of few rows: y[m, n] = x[m, k] · w[n, k]ᵀ as dot products along k. Each weight is loaded and converted once
  * for MT rows of x. */
 
-/* Bytes of a row of weights that are asked for before they are needed: some hundred nanoseconds of reading. */
+/* The distance, in bytes, at which a row of weights is prefetched: some hundred nanoseconds of reading. */
 #define LK_AHEAD 384
 #define LK_LINE 64
 
@@ -22,8 +22,8 @@ LK_INLINE void dot_step(const int MT, const int NT, const lk_type type, vf acc[6
     }
 }
 
-/* One tile of MT × NT values, columns `apart` columns from each other: NT runs through memory that the processor sees
- * coming. MT, NT and type are constants wherever this is inlined. */
+/* One tile of MT × NT values whose columns are `apart` columns from each other: NT sequential reads, which the
+ * processor prefetches. Callers pass constants for MT, NT and type. */
 LK_INLINE void dot_tile(const int MT, const int NT, const lk_type type, float *y, size_t ldy, const float *x,
                         size_t ldx, size_t k, const char *w, size_t ldw, size_t apart) {
     vf acc[6][8];
@@ -51,7 +51,7 @@ LK_INLINE void dot_tile(const int MT, const int NT, const lk_type type, float *y
     }
 }
 
-/* NT columns of all rows; more sums fit where there are 32 registers. */
+/* NT columns of all rows. With 32 registers, more sums fit. */
 LK_INLINE void dot_columns(const int NT, const lk_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
                            size_t k, const char *w, size_t ldw, size_t apart) {
     size_t r = 0;

@@ -1,15 +1,15 @@
-/* y = x · wᵀ. Few rows: dot products that stream the stored weights once. Many rows: blocks of the weight are widened to
- * float and handed to OpenBLAS, each on one thread; the pool splits the output columns. */
+/* y = x · wᵀ. Few rows: dot products that stream the stored weights once. Many rows: each task dequantizes a tile of
+ * the weights and multiplies it with OpenBLAS on its own thread. The pool splits the output columns. */
 #include "blas.h"
 #include "../table.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
 enum {
-    FEW_ROWS = 32,       /* up to here streaming the weights beats widening them */
-    DOT_COLUMNS = 64,    /* output columns of one task, streamed */
-    BLOCK_COLUMNS = 128, /* output columns of one task, widened */
-    BLOCK_DEPTH = 1024   /* of k at once: widened, 512 KB of floats, which stay in cache; between two a task can end */
+    FEW_ROWS = 32,      /* up to here streaming the weights is faster than dequantizing them */
+    DOT_COLUMNS = 64,   /* output columns of one task with few rows */
+    TILE_COLUMNS = 128, /* output columns of one task with many rows */
+    TILE_DEPTH = 1024   /* k of one tile of weights: 512 KB, which stay in cache; a task can end between tiles */
 };
 
 typedef struct linear_job {
@@ -44,7 +44,7 @@ static void few_rows(void *context, size_t index) {
     finish(j, first, columns);
 }
 
-/* → 0, after noting it, if it failed. */
+/* Returns 0, and sets the status of the job, on failure. */
 static int gemm(linear_job *j, size_t first, size_t columns, size_t k0, size_t depth, const float *w, size_t ldw) {
     int status = lk_sgemm(j->y + first, j->ldy, j->x + k0, j->ldx, w, ldw, 1, j->m, columns, depth,
                           j->epilogue == LK_ACCUMULATE || k0 > 0);
@@ -54,24 +54,24 @@ static int gemm(linear_job *j, size_t first, size_t columns, size_t k0, size_t d
 
 static void many_rows(void *context, size_t index) {
     linear_job *j = context;
-    size_t first = index * BLOCK_COLUMNS, columns = smaller(BLOCK_COLUMNS, j->n - first);
+    size_t first = index * TILE_COLUMNS, columns = smaller(TILE_COLUMNS, j->n - first);
     size_t size = j->type == LK_F32 ? 4 : 2;
     int in_place = j->type == LK_F32 && (uintptr_t)j->w % 4 == 0;
-    float *wide = in_place ? NULL : lk_scratch(0, BLOCK_COLUMNS * BLOCK_DEPTH);
-    if (!wide && !in_place) {
+    float *tile = in_place ? NULL : lk_scratch(0, TILE_COLUMNS * TILE_DEPTH);
+    if (!tile && !in_place) {
         atomic_store(&j->status, LK_NO_MEMORY);
         return;
     }
-    for (size_t k0 = 0; k0 < j->k && !lk_interrupted(); k0 += BLOCK_DEPTH) {
-        size_t depth = smaller(BLOCK_DEPTH, j->k - k0);
+    for (size_t k0 = 0; k0 < j->k && !lk_interrupted(); k0 += TILE_DEPTH) {
+        size_t depth = smaller(TILE_DEPTH, j->k - k0);
         const char *w = j->w + (first * j->k + k0) * size;
         if (in_place) {
             if (!gemm(j, first, columns, k0, depth, (const float *)(const void *)w, j->k)) return;
             continue;
         }
         for (size_t c = 0; c < columns; c++)
-            lk_kernels()->dequantize(wide + c * depth, w + c * j->k * size, j->type, depth);
-        if (!gemm(j, first, columns, k0, depth, wide, depth)) return;
+            lk_kernels()->dequantize(tile + c * depth, w + c * j->k * size, j->type, depth);
+        if (!gemm(j, first, columns, k0, depth, tile, depth)) return;
     }
     finish(j, first, columns);
 }
@@ -84,8 +84,7 @@ int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t
     else {
         int status = lk_blas_prepare();
         if (status != LK_OK) return status;
-        lk_parallel((n + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, many_rows, &job);
+        lk_parallel((n + TILE_COLUMNS - 1) / TILE_COLUMNS, many_rows, &job);
     }
     return job.status;
 }
-

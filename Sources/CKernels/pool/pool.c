@@ -1,5 +1,5 @@
-/* One pool of threads for the process. A caller publishes a job, works on it itself, and waits for the workers that
- * joined it: one that the system does not run just then is not waited for. */
+/* The process's pool of threads. A caller publishes a job, works on it itself, and waits for the workers that joined
+ * the job. It does not wait for a worker that the system has not run meanwhile. */
 #define _GNU_SOURCE
 #include "quota.h"
 #include "../table.h"
@@ -14,7 +14,7 @@
 enum {
     MAX_THREADS = 256,
     SPINS = 2000,
-    RETRY_JOBS = 1000 /* after which more threads are asked for where the system gave too few */
+    RETRY_JOBS = 1000 /* jobs until the pool tries to start threads again that the system refused */
 };
 
 typedef struct job {
@@ -39,8 +39,8 @@ static cpu_set_t *usable; /* null if the system does not tell */
 static size_t usable_bytes;
 static int usable_count;
 
-/* Of the current job, in one word so that a worker joins it only while it is open: its number in the upper half, whether
- * it is open, and the workers that are at it. */
+/* The state of the current job in one word, so that a worker joins it only while it is open: its number in the upper
+ * half, the OPEN bit, and the number of workers on it. */
 enum { OPEN = 1 << 30 };
 static _Atomic uint64_t state;
 static job current; /* written while no job is open */
@@ -48,7 +48,7 @@ static atomic_size_t next_index;
 static atomic_int sleepers;
 static atomic_int quitting;
 
-/* The tasks that are left once the caller is interrupted are skipped: what the job made is of no use to it then. */
+/* Once the caller is interrupted, skips the remaining tasks: the caller drops the results. */
 static void work(void) {
     size_t i;
     while (!lk_is_raised(current.interrupt) &&
@@ -65,7 +65,7 @@ static void relax(void) {
 static unsigned number(uint64_t s) { return (unsigned)(s >> 32); }
 static unsigned workers_at(uint64_t s) { return (unsigned)s & (OPEN - 1); }
 
-/* One more worker at job `seen`, if it is open still. */
+/* Joins job `seen`. Returns 0 if it is closed. */
 static int join(unsigned seen) {
     uint64_t s = atomic_load(&state);
     while (number(s) == seen && (s & OPEN))
@@ -73,7 +73,7 @@ static int join(unsigned seen) {
     return 0;
 }
 
-/* Nobody joins after this; who has joined is waited for. */
+/* Waits for the workers that have joined the job, and lets no other join. */
 static void close_job(void) {
     uint64_t s = atomic_load(&state);
     for (int i = 0;; i++) {
@@ -83,8 +83,8 @@ static void close_job(void) {
     }
 }
 
-/* glibc reserves 64 MiB of addresses for the allocations of a thread when the thread makes its first one. Here it takes
- * them before OpenBLAS looks for room (blas.c), not while. */
+/* glibc reserves 64 MiB of addresses for a thread when the thread makes its first allocation. This makes it happen
+ * before blas.c checks for memory, not meanwhile. */
 static void reserve_allocations(void) {
     void *volatile first = malloc(1);
     free(first);
@@ -105,14 +105,14 @@ static void *worker_main(void *argument) {
         seen = number(atomic_load(&state));
         if (atomic_load(&quitting)) return NULL;
         if (!join(seen)) continue;
-        lk_bind_interrupt(current.interrupt); /* for looks within a task */
+        lk_bind_interrupt(current.interrupt); /* for tasks that check for interruption */
         work();
         lk_bind_interrupt(NULL);
         atomic_fetch_sub(&state, 1);
     }
 }
 
-/* The next job, open or, to wake workers only, closed. No job is open. */
+/* Publishes the next job: open, or closed (0) only to wake the workers. No job is open before. */
 static void announce(uint64_t open) {
     uint64_t next = number(atomic_load(&state)) + 1u;
     atomic_store(&state, (next & 0xffffffffu) << 32 | open);
@@ -123,7 +123,8 @@ static void announce(uint64_t open) {
     }
 }
 
-/* Those of the calling thread and of the process's first. → 0 if the system knows more processors than fit the sets. */
+/* Reads the affinity of the calling thread joined with that of the main thread. Returns 0 if the sets are too small for
+ * the system's processors. */
 static int read_usable(cpu_set_t *all, cpu_set_t *one, size_t bytes) {
     const pid_t threads[] = {0, getpid()};
     CPU_ZERO_S(bytes, all);
@@ -135,7 +136,8 @@ static int read_usable(cpu_set_t *all, cpu_set_t *one, size_t bytes) {
     return 1;
 }
 
-/* A host may have bound this very thread to one processor, and others to others; or all of itself, by its first. */
+/* Finds the usable processors. A host may have bound each thread to another processor, or the whole process through its
+ * main thread. */
 static void find_usable(void) {
     enum { LEAST = 64, MOST = 1 << 20 };
     cpu_set_t *old = usable; /* a parent's */
@@ -169,11 +171,11 @@ static void stop_workers(void) {
     atomic_store(&worker_count, 0);
 }
 
-/* On any of the usable processors, whichever the calling thread is bound to. */
+/* Starts a worker on any usable processor, whichever processor the calling thread is bound to. */
 static int start_worker(pthread_t *worker) {
     void *seen = (void *)(uintptr_t)number(atomic_load(&state));
     int status = EINVAL;
-    for (int bound = usable != NULL; bound >= 0 && status == EINVAL; bound--) { /* those may be taken from us since */
+    for (int bound = usable != NULL; bound >= 0 && status == EINVAL; bound--) { /* the processors may be gone since */
         pthread_attr_t attributes;
         pthread_attr_init(&attributes);
         pthread_attr_setstacksize(&attributes, 1 << 20);
@@ -184,7 +186,7 @@ static int start_worker(pthread_t *worker) {
     return status == 0;
 }
 
-/* Brings the pool to its wanted size, or as near as the system allows; owner_lock is held. */
+/* Brings the pool to its wanted size, or as close as the system allows; owner_lock is held. */
 static void resize(void) {
     int wanted = forks_are_watched ? lk_threads() - 1 : 0;
     if (worker_count > wanted) stop_workers();
@@ -198,7 +200,8 @@ static void resize(void) {
     jobs_until_retry = worker_count < wanted ? RETRY_JOBS : 0;
 }
 
-/* A fork takes the memory along, but not the threads; what they held or were about to change is anything. */
+/* Resets the pool in a forked child: the child has the memory, but not the threads, and their locks and changes are in
+ * any state. */
 static void forget_workers(void) {
     pthread_mutex_init(&owner_lock, NULL);
     pthread_mutex_init(&wake_lock, NULL);
@@ -218,7 +221,7 @@ __attribute__((constructor)) static void watch_forks(void) {
 void lk_set_threads(int threads) {
     pthread_once(&usable_once, find_usable);
     atomic_store(&wanted_threads, threads < 1 ? 0 : threads > MAX_THREADS ? MAX_THREADS : threads);
-    if (pthread_mutex_trylock(&owner_lock) != 0) return; /* then the next job sees to it */
+    if (pthread_mutex_trylock(&owner_lock) != 0) return; /* the next job resizes the pool */
     jobs_until_retry = 0;
     if (worker_count > lk_threads() - 1) stop_workers();
     pthread_mutex_unlock(&owner_lock);

@@ -1,5 +1,6 @@
 /* The kernel documents the files in Documentation/admin-guide/cgroup-v2.rst and scheduler/sched-bwc.rst, and
- * /proc/self/cgroup and mountinfo in cgroups(7) and proc(5). All memory is the heap's: the caller's stack may be small. */
+ * /proc/self/cgroup and mountinfo in cgroups(7) and proc(5). All memory is the heap's: the caller's stack may be
+ * small. */
 #define _GNU_SOURCE
 #include "quota.h"
 #include <limits.h>
@@ -52,14 +53,15 @@ static int limit_v2(const char *root, const char *path) {
 
 /* One file each; a quota of -1 means no limit. */
 static int limit_v1(const char *root, const char *path) {
-    char *quota = first_line(root, path, "/cpu.cfs_quota_us"), *period = first_line(root, path, "/cpu.cfs_period_us"), *end;
+    char *quota = first_line(root, path, "/cpu.cfs_quota_us"), *end;
+    char *period = first_line(root, path, "/cpu.cfs_period_us");
     int processors = quota && period ? rounded_up(positive(quota, &end), positive(period, &end)) : 0;
     free(quota);
     free(period);
     return processors;
 }
 
-/* Whether `name` is one of the words of `list`, which commas part. */
+/* Whether `name` is one of the comma-separated words of `list`. */
 static int lists(const char *list, const char *name) {
     size_t length = strlen(name);
     for (const char *word = list; word; word = strchr(word, ','), word = word ? word + 1 : NULL)
@@ -80,7 +82,8 @@ static void unescape(char *text) {
     *to = 0;
 }
 
-/* The process's control group: of version 2, or of version 1 in the hierarchy that counts processor time. To be freed. */
+/* The process's control group: of version 2, or of version 1 in the hierarchy that limits processor time. The caller
+ * frees it. */
 static char *group(const char *root, int version) {
     FILE *file = open_below(root, "", "/proc/self/cgroup");
     char *line = NULL, *found = NULL;
@@ -121,7 +124,8 @@ static int tighter(int a, int b) { return a == 0 || (b > 0 && b < a) ? b : a; }
 /* The tightest limit from `path`, of the group, up to the mount point. */
 static int limit_up_to(const char *root, const char *mount, const char *path, int version) {
     char *whole = NULL;
-    if (asprintf(&whole, "%s%s", strcmp(mount, "/") == 0 ? "" : mount, strcmp(path, "/") == 0 ? "" : path) < 0) return 0;
+    const char *top = strcmp(mount, "/") == 0 ? "" : mount, *below = strcmp(path, "/") == 0 ? "" : path;
+    if (asprintf(&whole, "%s%s", top, below) < 0) return 0;
     size_t shortest = strcmp(mount, "/") == 0 ? 0 : strlen(mount);
     int limit = 0;
     for (;;) {

@@ -1,9 +1,10 @@
-/* How much processor time the control groups of this process leave it. */
+/* The processor time that the control groups of this process allow. */
 #ifndef LYRA_KERNELS_QUOTA_H
 #define LYRA_KERNELS_QUOTA_H
 
-/* Processors that the tightest quota of the process's control group and those above it amounts to (cgroup v2's cpu.max,
- * v1's cpu.cfs_quota_us), rounded up: 0 if there is none, or it cannot be read. `root` is put before each path: "". */
+/* The tightest CPU quota of the process's control group and its parents (cgroup v2's cpu.max, v1's cpu.cfs_quota_us) in
+ * processors, rounded up; 0 if there is none or it cannot be read. `root` is a prefix of every path: "" except in
+ * tests. */
 int lk_quota_processors(const char *root);
 
 #endif

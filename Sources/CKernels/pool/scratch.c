@@ -1,4 +1,4 @@
-/* Memory that each thread works in. */
+/* Scratch memory of each thread. */
 #include "../table.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -18,10 +18,10 @@ static void free_state(void *p) {
     free(p);
 }
 
-/* The host may have used up all keys. */
+/* Fails if the host has used up all keys. */
 static void make_key(void) { has_key = pthread_key_create(&key, free_state) == 0; }
 
-/* The calling thread's, made if it is not there; null if there is no memory. */
+/* The calling thread's scratch memory; null if there is no memory. */
 static scratch_memory *state(void) {
     pthread_once(&key_once, make_key);
     if (!has_key) return NULL;

@@ -1,5 +1,5 @@
-/* Products with packed BF16 weights and convolutions in BF16, written once over vectors of LK_WIDTH lanes; bf16_*.c compile
- * them for each instruction set. packed.h describes the layouts of weights and x. */
+/* Products with packed BF16 weights and convolutions in BF16, written once over vectors of LK_WIDTH lanes; bf16_*.c
+ * compile them for each instruction set. packed.h describes the layouts of weights and x. */
 #include "../simd.h"
 #include "../table.h"
 #include "packed.h"
@@ -21,15 +21,15 @@ LK_INLINE vf vf_dot_pairs(vf sums, vu w, const char *x) {
 }
 #endif
 
-/* TOGETHER vectors of a panel at a time. */
-LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const char *x, const char *w, size_t units) {
+/* sums = R rows of x with a panel, TOGETHER vectors of the panel at a time. */
+LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const char *x, const char *w, size_t slices) {
     vf totals[LK_TILE_ROWS_BF16][LK_PARTS];
     for (int part = 0; part < LK_PARTS; part += TOGETHER) {
         LK_UNROLL for (int r = 0; r < R; r++)
             LK_UNROLL for (int p = 0; p < TOGETHER; p++)
                 totals[r][p] = vf_set(0);
         const char *pair = x, *line = w + 4 * LK_WIDTH * part;
-        for (size_t u = 0; u < units; u++, pair += LK_PAIR_BYTES * R, line += LK_BF16_UNIT) {
+        for (size_t u = 0; u < slices; u++, pair += LK_PAIR_BYTES * R, line += LK_BF16_SLICE) {
             vu v[LK_PARTS];
             LK_UNROLL for (int p = 0; p < TOGETHER; p++) v[p] = vu_load(line + 4 * LK_WIDTH * p);
             LK_UNROLL for (int r = 0; r < R; r++)
@@ -44,20 +44,20 @@ LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const cha
     }
 }
 
-static void multiply_bf16(float *sums, const char *x, size_t rows, const char *w, size_t units) {
+static void multiply_bf16(float *sums, const char *x, size_t rows, const char *w, size_t slices) {
     const int few = LK_WIDTH == 4 ? 2 : LK_PARTS;
     switch (rows) {
-    case 1: bf16_tile(1, few, sums, x, w, units); break;
-    case 2: bf16_tile(2, few, sums, x, w, units); break;
-    case 3: bf16_tile(3, LK_TOGETHER, sums, x, w, units); break;
-    case 4: bf16_tile(4, LK_TOGETHER, sums, x, w, units); break;
-    case 5: bf16_tile(5, LK_TOGETHER, sums, x, w, units); break;
-    case 6: bf16_tile(6, LK_TOGETHER, sums, x, w, units); break;
-    default: bf16_tile(12, LK_TOGETHER, sums, x, w, units); break;
+    case 1: bf16_tile(1, few, sums, x, w, slices); break;
+    case 2: bf16_tile(2, few, sums, x, w, slices); break;
+    case 3: bf16_tile(3, LK_TOGETHER, sums, x, w, slices); break;
+    case 4: bf16_tile(4, LK_TOGETHER, sums, x, w, slices); break;
+    case 5: bf16_tile(5, LK_TOGETHER, sums, x, w, slices); break;
+    case 6: bf16_tile(6, LK_TOGETHER, sums, x, w, slices); break;
+    default: bf16_tile(12, LK_TOGETHER, sums, x, w, slices); break;
     }
 }
 
-/* Pairs of one vector of x, `apart` bytes from each other. */
+/* Stores the pairs of one vector of x, `apart` bytes from each other. */
 LK_INLINE void put_pairs(char *pair, size_t apart, vu v, int pairs) {
     typedef uint64_t vw __attribute__((vector_size(LK_WIDTH * 4)));
     vw two = (vw)v;
@@ -66,42 +66,43 @@ LK_INLINE void put_pairs(char *pair, size_t apart, vu v, int pairs) {
         if (j < pairs) memcpy(pair + (size_t)j * apart, (const char *)&two + 8 * j, LK_PAIR_BYTES);
 }
 
-/* One vector of x as its tile wants it: rounded, what rounding left, or whole. */
-LK_INLINE vu bf16_part(vf v, lk_bf16_part part) {
+/* One vector of x in the given form. */
+LK_INLINE vu in_form(vf v, lk_bf16_form form) {
     vu rounded = vu_round_bf16(v);
-    if (part == LK_BF16_ROUNDED) return rounded;
-    if (part == LK_BF16_WHOLE) return (vu)v;
+    if (form == LK_BF16_ROUNDED) return rounded;
+    if (form == LK_BF16_EXACT) return (vu)v;
     vf left = v - (vf)rounded;
     return vu_round_bf16(vf_select(left == left, left, vf_set(0)));
 }
 
 /* Row `row` of a tile, from k = i on. */
-static void make_bf16_row(char *tile, const float *x, size_t row, size_t rows, size_t i, size_t k, lk_bf16_part part) {
+static void make_bf16_row(char *tile, const float *x, size_t row, size_t rows, size_t i, size_t k, lk_bf16_form form) {
     const size_t apart = LK_PAIR_BYTES * rows;
     char *pair = tile + LK_PAIR_BYTES * row + i / 2 * apart;
     for (; i + LK_WIDTH <= k; i += LK_WIDTH, pair += LK_WIDTH / 2 * apart)
-        put_pairs(pair, apart, bf16_part(vf_load(x + i), part), LK_WIDTH / 2);
+        put_pairs(pair, apart, in_form(vf_load(x + i), form), LK_WIDTH / 2);
     float end[LK_WIDTH] = {0};
     memcpy(end, x + i, (k - i) * sizeof(float));
-    put_pairs(pair, apart, bf16_part(vf_load(end), part), (int)(k - i + 1) / 2);
+    put_pairs(pair, apart, in_form(vf_load(end), form), (int)(k - i + 1) / 2);
 }
 
 #ifdef LK_BF16_DOT
-/* 32 values as pairs of BF16. What is below the normal floats becomes zero, as the products have it too. */
-LK_INLINE __m512i bf16_pairs(const float *x, lk_bf16_part part) {
+/* 32 values as pairs of BF16. Subnormal floats become zeros, as in the products. */
+LK_INLINE __m512i bf16_pairs(const float *x, lk_bf16_form form) {
     vf low = vf_load(x), high = vf_load(x + LK_WIDTH);
-    if (part == LK_BF16_REST) low = (vf)bf16_part(low, part), high = (vf)bf16_part(high, part);
+    if (form == LK_BF16_REMAINDER) low = (vf)in_form(low, form), high = (vf)in_form(high, form);
     return (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
 }
 
-/* Four rows, from row `first` of a tile on: their pairs of one k are neighbours, and are stored together. → the k done */
+/* Four rows, from row `first` of a tile on: their pairs of one k are neighbours, and are stored together. Returns the k
+ * that are done. */
 static size_t make_four_rows(char *tile, const float *x, size_t ldx, size_t first, size_t rows, size_t k,
-                             lk_bf16_part part) {
+                             lk_bf16_form form) {
     size_t i = 0;
     for (; i + 2 * LK_WIDTH <= k; i += 2 * LK_WIDTH) {
         char *pairs = tile + 4 * (i / 2 * rows + first);
         __m512i row[4], two[4], four[4];
-        LK_UNROLL for (int r = 0; r < 4; r++) row[r] = bf16_pairs(x + (size_t)r * ldx + i, part);
+        LK_UNROLL for (int r = 0; r < 4; r++) row[r] = bf16_pairs(x + (size_t)r * ldx + i, form);
         LK_UNROLL for (int r = 0; r < 2; r++) {
             two[r] = _mm512_unpacklo_epi32(row[2 * r], row[2 * r + 1]);
             two[2 + r] = _mm512_unpackhi_epi32(row[2 * r], row[2 * r + 1]);
@@ -119,15 +120,15 @@ static size_t make_four_rows(char *tile, const float *x, size_t ldx, size_t firs
 #endif
 
 static void make_bf16_rows(char *tile, const float *x, size_t ldx, size_t first, size_t count, size_t rows, size_t k,
-                           lk_bf16_part part) {
+                           lk_bf16_form form) {
     size_t r = 0;
 #ifdef LK_BF16_DOT
     for (; r + 4 <= count; r += 4) {
-        size_t done = make_four_rows(tile, x + r * ldx, ldx, first + r, rows, k, part);
-        for (size_t s = r; s < r + 4 && done < k; s++) make_bf16_row(tile, x + s * ldx, first + s, rows, done, k, part);
+        size_t done = make_four_rows(tile, x + r * ldx, ldx, first + r, rows, k, form);
+        for (size_t s = r; s < r + 4 && done < k; s++) make_bf16_row(tile, x + s * ldx, first + s, rows, done, k, form);
     }
 #endif
-    for (; r < count; r++) make_bf16_row(tile, x + r * ldx, first + r, rows, 0, k, part);
+    for (; r < count; r++) make_bf16_row(tile, x + r * ldx, first + r, rows, 0, k, form);
 }
 
 /* -------------------------------------------------------------------------------------------------- channel pairs */
@@ -135,7 +136,7 @@ static void make_bf16_rows(char *tile, const float *x, size_t ldx, size_t first,
 #define LK_CONV_PAIRS
 #include "../convolution/conv1d_isa.h"
 
-/* Channel `even` and, unless it is null, `odd` as pairs of BF16. */
+/* As lk_bf16_kernels says. */
 static void make_channel_pairs(uint32_t *pairs, const float *even, const float *odd, size_t count) {
     for (size_t i = 0; i < count; i += LK_WIDTH) {
         size_t part = count - i < LK_WIDTH ? count - i : LK_WIDTH;

@@ -1,4 +1,5 @@
-/* GGUF's block formats: to floats and from floats. The reference is gguf-py's arithmetic, in float and in its order. */
+/* Quantizes and dequantizes GGUF's block types. The reference is gguf-py: its arithmetic, in floats and in its
+ * order. */
 #include "blocks.h"
 #include "../table.h"
 #include <math.h>
@@ -18,7 +19,7 @@ static float float_of(uint32_t bits) {
     return value;
 }
 
-/* Without a float below the normal ones on the way: a host may have told the processor to take those for zeros. */
+/* Makes no subnormal float on the way: a host may have set the processor to treat those as zeros. */
 float lk_from_f16(uint16_t half) {
     uint32_t magnitude = half & 0x7fff, sign = (uint32_t)(half & 0x8000) << 16;
     uint32_t wide = (magnitude << 13) + (112u << 23); /* the exponents' biases differ by 112 */
@@ -60,9 +61,9 @@ size_t lk_block_bytes(lk_type type) {
     }
 }
 
-/* --------------------------------------------------------------------------------------------- the bits of k-blocks */
+/* ---------------------------------------------------------------------------------------- the bits of Q4_K and Q6_K */
 
-void lk_q4_k_parts(const uint8_t s[12], uint8_t scale[8], uint8_t minimum[8]) {
+void lk_q4_k_unpack_scales(const uint8_t s[12], uint8_t scale[8], uint8_t minimum[8]) {
     for (int p = 0; p < 4; p++) {
         scale[p] = s[p] & 63;
         minimum[p] = s[4 + p] & 63;
@@ -71,7 +72,7 @@ void lk_q4_k_parts(const uint8_t s[12], uint8_t scale[8], uint8_t minimum[8]) {
     }
 }
 
-void lk_q4_k_set_parts(uint8_t s[12], const uint8_t scale[8], const uint8_t minimum[8]) {
+void lk_q4_k_pack_scales(uint8_t s[12], const uint8_t scale[8], const uint8_t minimum[8]) {
     for (int p = 0; p < 4; p++) {
         s[p] = (uint8_t)(scale[p] | (scale[4 + p] >> 4 << 6));
         s[4 + p] = (uint8_t)(minimum[p] | (minimum[4 + p] >> 4 << 6));
@@ -115,7 +116,7 @@ void lk_q6_k_set_values(lk_q6_k *block, const uint8_t q[LK_SUPER]) {
 static void dequantize_q4_k(float *dst, const lk_q4_k *block) {
     uint8_t q[LK_SUPER], scale[8], minimum[8];
     lk_q4_k_values(block, q);
-    lk_q4_k_parts(block->scales, scale, minimum);
+    lk_q4_k_unpack_scales(block->scales, scale, minimum);
     for (int p = 0; p < 8; p++) {
         float d = lk_from_f16(block->scale) * (float)scale[p], m = lk_from_f16(block->minimum) * (float)minimum[p];
         for (int i = 0; i < 32; i++) dst[p * 32 + i] = d * (float)q[p * 32 + i] - m;
@@ -131,7 +132,7 @@ static void dequantize_q6_k(float *dst, const lk_q6_k *block) {
     }
 }
 
-/* Blocks lie at any byte in a file: each is copied out first. */
+/* A block may lie at any byte: each is copied first. */
 void lk_dequantize_block(float *dst, const void *src, lk_type type) {
     if (type == LK_Q8_0) {
         lk_q8_0 block;
@@ -169,7 +170,7 @@ void lk_dequantize(float *dst, const void *src, lk_type type, size_t count) {
 
 /* ------------------------------------------------------------------------------------------------------ from floats */
 
-/* Half away from zero, as gguf-py rounds. NaN, which no format holds, becomes 0. */
+/* Rounds halves away from zero, as gguf-py does. NaN, which no block type can hold, becomes 0. */
 static int round_away(float value) {
     float a = fabsf(value), whole = floorf(a), rounded = whole + floorf(2 * (a - whole));
     return rounded <= 127 ? value < 0 ? -(int)rounded : (int)rounded : rounded > 127 ? value < 0 ? -127 : 127 : 0;
@@ -188,7 +189,7 @@ static int four_bits(float x, float inverse) {
     return v >= 15 ? 15 : v >= 0 ? (int)v : 0;
 }
 
-/* The value of the largest magnitude, the first of equals, becomes -8. */
+/* The value with the largest magnitude (the first of equals) becomes -8. */
 static void quantize_q4_0(lk_q4_0 *block, const float *x) {
     float largest = x[0];
     for (int i = 1; i < LK_BLOCK; i++) largest = fabsf(x[i]) > fabsf(largest) ? x[i] : largest;
@@ -204,20 +205,20 @@ static void quantize_block(void *dst, lk_type type, const float *x) {
         lk_q4_0 q4_0;
         lk_q4_k q4_k;
         lk_q6_k q6_k;
-        float wide;
+        float plain;
     } block;
     switch (type) {
     case LK_Q8_0: quantize_q8_0(&block.q8_0, x); break;
     case LK_Q4_0: quantize_q4_0(&block.q4_0, x); break;
     case LK_Q4_K: lk_quantize_q4_k(&block.q4_k, x); break;
     case LK_Q6_K: lk_quantize_q6_k(&block.q6_k, x); break;
-    default: block.wide = *x; break;
+    default: block.plain = *x; break;
     }
     memcpy(dst, &block, lk_block_bytes(type));
 }
 
 /* Elements of one task: a multiple of every block. */
-enum { PIECE = 16384 };
+enum { CHUNK = 16384 };
 
 typedef struct quantize_job {
     char *dst;
@@ -229,7 +230,7 @@ typedef struct quantize_job {
 static void quantize_task(void *context, size_t index) {
     const quantize_job *j = context;
     size_t elements = lk_block_elements(j->type), bytes = lk_block_bytes(j->type);
-    size_t first = index * PIECE, last = first + smaller(PIECE, j->count - first);
+    size_t first = index * CHUNK, last = first + smaller(CHUNK, j->count - first);
     if (j->type == LK_F16 || j->type == LK_BF16) {
         lk_kv_type half = j->type == LK_F16 ? LK_KV_F16 : LK_KV_BF16;
         lk_kernels()->round_to_half(j->dst + bytes * first, j->src + first, half, last - first);
@@ -241,5 +242,5 @@ static void quantize_task(void *context, size_t index) {
 
 void lk_quantize(void *dst, lk_type type, const float *src, size_t count) {
     quantize_job job = {dst, src, type, count};
-    lk_parallel((count + PIECE - 1) / PIECE, quantize_task, &job);
+    lk_parallel((count + CHUNK - 1) / CHUNK, quantize_task, &job);
 }

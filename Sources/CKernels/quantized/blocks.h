@@ -1,4 +1,4 @@
-/* GGUF's blocks as they lie in a file, and the bits in them. */
+/* GGUF's quantization blocks, as a file stores them. */
 #ifndef LYRA_KERNELS_BLOCKS_H
 #define LYRA_KERNELS_BLOCKS_H
 
@@ -17,16 +17,17 @@ typedef struct lk_q4_0 {
     uint8_t q[LK_BLOCK / 2];
 } lk_q4_0;
 
-/* w = scale · scales[p] · q - minimum · minimums[p] in part p of 32. Of every 64 elements the first 32 are the low
- * halves of 32 bytes. */
+/* w = scale · scales[p] · q - minimum · minimums[p] in sub-block p, of 32 elements. Of every 64 elements, the first 32
+ * are the low halves of 32 bytes, the others the high halves. */
 typedef struct lk_q4_k {
     uint16_t scale, minimum;
-    uint8_t scales[12]; /* 8 scales and 8 minimums of 6 bits, see lk_q4_k_parts */
+    uint8_t scales[12]; /* 8 scales and 8 minimums of 6 bits, see lk_q4_k_unpack_scales */
     uint8_t q[LK_SUPER / 2];
 } lk_q4_k;
 
-/* w = scale · scales[p] · (q - 32) in part p of 16. Of every 128 elements, q's low halves are those of 64 bytes (the
- * first 64 elements the low ones), its upper two bits those of 32 bytes (32 elements for each pair of bits). */
+/* w = scale · scales[p] · (q - 32) in sub-block p, of 16 elements. Of every 128 elements, the lower four bits of q lie
+ * in 64 bytes (the first 64 elements in the low halves), the upper two bits in 32 bytes (32 elements for each pair of
+ * bits). */
 typedef struct lk_q6_k {
     uint8_t low[LK_SUPER / 2];
     uint8_t high[LK_SUPER / 4];
@@ -37,20 +38,20 @@ typedef struct lk_q6_k {
 float lk_from_f16(uint16_t half);
 uint16_t lk_to_f16(float value); /* to nearest even */
 
-/* The 6-bit numbers of a Q4_K block, one a byte, and back. */
-void lk_q4_k_parts(const uint8_t scales[12], uint8_t scale[8], uint8_t minimum[8]);
-void lk_q4_k_set_parts(uint8_t scales[12], const uint8_t scale[8], const uint8_t minimum[8]);
-/* The quantized values of one super-block, one a byte, in the order of the elements. */
+/* The 6-bit scales and minimums of a Q4_K block, one a byte, and back. */
+void lk_q4_k_unpack_scales(const uint8_t scales[12], uint8_t scale[8], uint8_t minimum[8]);
+void lk_q4_k_pack_scales(uint8_t scales[12], const uint8_t scale[8], const uint8_t minimum[8]);
+/* The quantized values of a block of 256, one a byte, in the order of the elements, and back. */
 void lk_q4_k_values(const lk_q4_k *block, uint8_t q[LK_SUPER]);
 void lk_q4_k_set_values(lk_q4_k *block, const uint8_t q[LK_SUPER]);
 void lk_q6_k_values(const lk_q6_k *block, uint8_t q[LK_SUPER]);
 void lk_q6_k_set_values(lk_q6_k *block, const uint8_t q[LK_SUPER]);
 
-/* The search for scales: blocks_k.c. */
+/* Quantize a block with the scales that fit best. */
 void lk_quantize_q4_k(lk_q4_k *block, const float *x);
 void lk_quantize_q6_k(lk_q6_k *block, const float *x);
 
-/* One block of a block type to floats. */
+/* Dequantizes one block. */
 void lk_dequantize_block(float *dst, const void *block, lk_type type);
 
 #endif

@@ -1,6 +1,5 @@
-/* Scales for Q4_K and Q6_K. Each part of a block tries a range of step widths around the one that just covers its
- * values; for each, the values are rounded and the line through them that fits best, weighted by magnitude, is solved
- * for. */
+/* Quantizes Q4_K and Q6_K. Each sub-block tries some step widths around the one that just covers its values. For each
+ * width the values are rounded, and least squares, weighted by magnitude, gives the line that fits best. */
 #include "blocks.h"
 #include <math.h>
 #include <string.h>
@@ -9,7 +8,7 @@
 
 enum { TRIES = 20 };
 
-/* The rounded value within 0 … most; NaN is 0. */
+/* The rounded value, clamped to 0 … most; NaN becomes 0. */
 static int level(float value, int most) {
     float v = value + 0.5f;
     return v >= (float)most + 0.5f ? most : v >= 0 ? (int)v : 0;
@@ -83,11 +82,11 @@ void lk_quantize_q4_k(lk_q4_k *block, const float *x) {
         float step = d * (float)scale[p], offset = m * (float)minimum[p];
         for (int i = p * 32; i < p * 32 + 32; i++) q[i] = (uint8_t)(step > 0 ? level((x[i] + offset) / step, 15) : 0);
     }
-    lk_q4_k_set_parts(block->scales, scale, minimum);
+    lk_q4_k_pack_scales(block->scales, scale, minimum);
     lk_q4_k_set_values(block, q);
 }
 
-/* The step of 16 values, of either sign, so that x ≈ step · (q - 32). */
+/* A step of either sign so that 16 values x ≈ step · (q - 32). */
 static float search_step(const float *x) {
     float largest = 0, best = 0, most = 0;
     for (int i = 0; i < 16; i++) largest = fabsf(x[i]) > fabsf(largest) ? x[i] : largest;

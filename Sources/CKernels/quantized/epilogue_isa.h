@@ -1,7 +1,7 @@
 /* From the sums of a panel to rows of y. */
 #include "packed.h"
 
-/* y's new value. The epilogue is a constant wherever this is inlined. */
+/* The new value of y. Callers pass a constant epilogue. */
 LK_INLINE vf finished(const lk_epilogue epilogue, vf sum, vf old) {
     switch (epilogue) {
     case LK_ACCUMULATE: return old + sum;
@@ -11,7 +11,7 @@ LK_INLINE vf finished(const lk_epilogue epilogue, vf sum, vf old) {
     }
 }
 
-/* Rows of a whole panel, whose bias fills `bias`. */
+/* Stores rows of a whole panel. */
 LK_INLINE void finish_panel(const lk_epilogue epilogue, float *y, size_t ldy, const float *sums, size_t rows,
                             const vf bias[LK_PARTS]) {
     for (size_t r = 0; r < rows; r++, y += ldy, sums += LK_PANEL)
@@ -39,7 +39,7 @@ static void finish(float *y, size_t ldy, const float *sums, size_t rows, size_t 
         finish_as(epilogue, y, ldy, sums, rows, biases);
         return;
     }
-    /* A row at a time through a panel's room. */
+    /* Copies each row to and from a whole panel. */
     for (size_t r = 0; r < rows; r++, y += ldy, sums += LK_PANEL) {
         float sum[LK_PANEL] = {0}, row[LK_PANEL] = {0};
         memcpy(sum, sums, columns * sizeof(float));

@@ -1,15 +1,15 @@
-/* Products of four bytes, as each instruction set computes them. LK_PORTABLE: without the processor's own products, for a
- * test of a vector width that it lacks. */
+/* Products of four bytes, as each instruction set computes them. LK_PORTABLE: without the processor's own products, for
+ * a test of a vector width that it lacks. */
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
 
 typedef int16_t vs __attribute__((vector_size(LK_WIDTH * 4)));
 
-/* LK_PAIRS: the processor adds products of two bytes in 16 bits. Of small weights the sums of some groups of four k fit.
- * LK_SIGNED: such a sum saturates where both factors use all eight bits. Q8_0 then takes |w| · ±x, and needs no
- * correction. vs_pairs: w · x + w · x of two neighbouring bytes, unsigned w, signed x; vs_signed_pairs: signed w;
- * vi_from_pairs: the sum of both pairs of a lane. */
+/* LK_PAIRS: the processor adds two products of bytes in 16 bits. With four- and six-bit weights, the sums of several
+ * groups of four k fit in 16 bits. LK_SIGNED: such a sum saturates if both factors use all eight bits, so Q8_0
+ * multiplies |w| by ±x, and needs no correction. vs_pairs: w · x + w · x of two neighbouring bytes, unsigned w, signed
+ * x. vs_signed_pairs: the same with signed w. vi_from_pairs: the sum of both pairs of a lane. */
 enum { LK_LARGEST_X = 127, LK_HALF_GROUPS = 8, LK_SIX_GROUPS = 2 }; /* groups that fit, of four bits and of six */
 _Static_assert(LK_HALF_GROUPS * 2 * 15 * LK_LARGEST_X <= INT16_MAX, "sums of half bytes fit 16 bits");
 _Static_assert(LK_SIX_GROUPS * 2 * 63 * LK_LARGEST_X <= INT16_MAX, "sums of six bits fit 16 bits");
@@ -54,6 +54,6 @@ LK_INLINE vi vi_from_pairs(vs pairs) { return ((vi)pairs << 16 >> 16) + ((vi)pai
 #endif
 #endif
 #ifdef LK_SIGNED
-/* As VNNI's, but signed w: only Q8_0 comes here. */
+/* As above, but with signed w: only Q8_0 uses this. */
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) { return sums + vi_from_pairs(vs_signed_pairs(w, x)); }
 #endif

@@ -25,7 +25,8 @@ LK_INLINE vu block_weights(const lk_type type, const char *w, int i, int part) {
     return v;
 }
 
-/* Scales of the rows of vector `part` in a block; `super` is the header of a super-block. `half` counts for Q6_K. */
+/* Scales of the rows of vector `part` in a block of 32 k. `super` is the header of a slice of Q4_K or Q6_K; `half` is
+ * the half of the 32 k, which only Q6_K tells apart. */
 LK_INLINE vf block_scales(const lk_type type, const char *w, const char *super, int half, int part) {
     if (type == LK_Q8_0) return vf_from_f16(w + LK_Q8_0_SCALES + 2 * LK_WIDTH * part);
     if (type == LK_Q4_0) return vf_from_f16(w + LK_HALVES + 2 * LK_WIDTH * part);
@@ -38,13 +39,13 @@ LK_INLINE vf block_minimums(const char *w, const char *super, int part) {
     return vf_from_f16(super + LK_MINIMUMS + 2 * LK_WIDTH * part) * vf_from_u8(w + LK_Q4_K_MINIMUMS + LK_WIDTH * part);
 }
 
-/* What sums of row `r` start from. */
+/* The initial sums of row `r`. */
 LK_INLINE vi first_sums(const lk_type type, const char *corrections, int r) {
     return type == LK_Q4_K ? (vi){0} : int_at(corrections + 4 * r) - (vi){0};
 }
 
-/* sums = groups first … last - 1 of a block, and the corrections: R rows of x, the rows of T vectors from `part` on.
- * Everything but the pointers is constant wherever these and what follows are inlined. */
+/* sums = corrections + the products of groups first … last - 1 of a block: R rows of x with T vectors of rows of w from
+ * vector `part` on. Callers of this and the following functions pass constants for everything but the pointers. */
 LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PARTS], const char *x,
                           const char *corrections, const char *w, const int first, const int last, const int part) {
     LK_UNROLL for (int r = 0; r < R; r++)
@@ -64,7 +65,7 @@ LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[
 }
 
 #ifdef LK_PAIRS
-/* The same, in 16 bits as long as they have room. */
+/* The same, with sums in 16 bits as long as they fit. */
 LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PARTS],
                                 const char *x, const char *corrections, const char *w, const int first, const int last,
                                 const int part) {
@@ -92,7 +93,7 @@ LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi
 #endif
 
 /* totals += one block of 32 k. */
-LK_INLINE void block_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
+LK_INLINE void add_block(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
                           const char *x, const char *w, const char *super, const int part) {
     const int halves = type == LK_Q6_K ? 2 : 1, groups = 8 / halves;
     const char *scales = x + 32 * R, *corrections = scales + 4 * R;
@@ -117,42 +118,44 @@ LK_INLINE void block_step(const int R, const int T, const lk_type type, vf total
     }
 }
 
-/* One super-block, or a block of a type that has none. */
-LK_INLINE void unit_step(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
+/* totals += one slice. */
+LK_INLINE void add_slice(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
                          const char *x, const char *w, int part) {
     const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1;
     const int header = type == LK_Q4_K ? LK_Q4_K_HEADER : type == LK_Q6_K ? LK_Q6_K_HEADER : 0;
-    const int bytes = type == LK_Q8_0 ? LK_Q8_0_UNIT : type == LK_Q6_K ? LK_Q6_K_BLOCK : LK_Q4_BLOCK;
+    const int bytes = type == LK_Q8_0 ? LK_Q8_0_SLICE : type == LK_Q6_K ? LK_Q6_K_BLOCK : LK_Q4_BLOCK;
     const char *block = w + header;
-    for (int b = 0; b < blocks; b++, block += bytes, x += LK_X_BLOCK * R) block_step(R, T, type, totals, x, block, w, part);
+    for (int b = 0; b < blocks; b++, block += bytes, x += LK_X_BLOCK * R)
+        add_block(R, T, type, totals, x, block, w, part);
 }
 
-/* Units of `bytes` of a panel that are taken T vectors at a time, all of them, before the next units: where a vector is
- * half of a line, they stay in the first cache until the other half's turn. */
-LK_INLINE size_t units_together(const int T, size_t bytes, size_t units) {
+/* The number of slices, of `bytes` bytes, that all vectors pass over, T at a time, before the next slices. Where a
+ * vector is half of a cache line, the slices stay in L1 until the other half is read. */
+LK_INLINE size_t slices_together(const int T, size_t bytes, size_t slices) {
     enum { CACHED = 16 << 10 };
-    return LK_WIDTH == 16 || T == LK_PARTS || bytes > CACHED ? units : CACHED / bytes;
+    return LK_WIDTH == 16 || T == LK_PARTS || bytes > CACHED ? slices : CACHED / bytes;
 }
 
-LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const char *x, const char *w, size_t units) {
-    const size_t bytes = type == LK_Q8_0   ? LK_Q8_0_UNIT
-                         : type == LK_Q4_0 ? LK_Q4_0_UNIT
-                         : type == LK_Q4_K ? LK_Q4_K_UNIT
-                                           : LK_Q6_K_UNIT;
+LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const char *x, const char *w, size_t slices) {
+    const size_t bytes = type == LK_Q8_0   ? LK_Q8_0_SLICE
+                         : type == LK_Q4_0 ? LK_Q4_0_SLICE
+                         : type == LK_Q4_K ? LK_Q4_K_SLICE
+                                           : LK_Q6_K_SLICE;
     const size_t x_bytes = (size_t)(LK_X_BLOCK * R * (type == LK_Q4_K || type == LK_Q6_K ? 8 : 1));
-    /* One row leaves registers for the whole panel, so that its lines are read in order. Of Q4_0 two vectors, whose totals
-     * wait in memory while a block is summed, measured faster than one; of Q4_K, which has minimums too, they did not. */
+    /* With one row of x the registers hold the totals of a whole panel, and its lines are read in order. With Q4_0
+     * two vectors at a time, whose totals wait in memory while a block is summed, measured faster than one; with
+     * Q4_K not. */
     const int whole = LK_WIDTH == 8 && R == 1, two = LK_WIDTH == 8 && type == LK_Q4_0;
     const int T = whole ? LK_PARTS : two ? 2 : LK_TOGETHER;
-    const size_t step = units_together(T, bytes, units);
-    for (size_t first = 0, last; first < units; first = last) {
-        last = units - first < step ? units : first + step;
+    const size_t step = slices_together(T, bytes, slices);
+    for (size_t first = 0, last; first < slices; first = last) {
+        last = slices - first < step ? slices : first + step;
         for (int part = 0; part < LK_PARTS; part += T) {
             vf totals[LK_TILE_ROWS][LK_PARTS];
             LK_UNROLL for (int r = 0; r < R; r++)
                 LK_UNROLL for (int p = 0; p < T; p++)
                     totals[r][p] = first == 0 ? vf_set(0) : vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
-            for (size_t u = first; u < last; u++) unit_step(R, T, type, totals, x + u * x_bytes, w + u * bytes, part);
+            for (size_t u = first; u < last; u++) add_slice(R, T, type, totals, x + u * x_bytes, w + u * bytes, part);
             LK_UNROLL for (int r = 0; r < R; r++)
                 LK_UNROLL for (int p = 0; p < T; p++)
                     vf_store(sums + r * LK_PANEL + (part + p) * LK_WIDTH, totals[r][p]);
@@ -161,14 +164,14 @@ LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const 
 }
 
 #define LK_INTEGER_TILES(name, type)                                                                                   \
-    static void name(float *sums, const char *x, size_t rows, const char *w, size_t units) {                           \
+    static void name(float *sums, const char *x, size_t rows, const char *w, size_t slices) {                          \
         switch (rows) {                                                                                                \
-        case 1: integer_tile(1, type, sums, x, w, units); break;                                                       \
-        case 2: integer_tile(2, type, sums, x, w, units); break;                                                       \
-        case 3: integer_tile(3, type, sums, x, w, units); break;                                                       \
-        case 4: integer_tile(4, type, sums, x, w, units); break;                                                       \
-        case 5: integer_tile(5, type, sums, x, w, units); break;                                                       \
-        default: integer_tile(6, type, sums, x, w, units); break;                                                      \
+        case 1: integer_tile(1, type, sums, x, w, slices); break;                                                      \
+        case 2: integer_tile(2, type, sums, x, w, slices); break;                                                      \
+        case 3: integer_tile(3, type, sums, x, w, slices); break;                                                      \
+        case 4: integer_tile(4, type, sums, x, w, slices); break;                                                      \
+        case 5: integer_tile(5, type, sums, x, w, slices); break;                                                      \
+        default: integer_tile(6, type, sums, x, w, slices); break;                                                     \
         }                                                                                                              \
     }
 
@@ -178,12 +181,12 @@ LK_INTEGER_TILES(tile_q4_k, LK_Q4_K)
 LK_INTEGER_TILES(tile_q6_k, LK_Q6_K)
 
 static void multiply_integers(float *sums, const char *tile, size_t rows, const char *panel, lk_type type,
-                              size_t units) {
+                              size_t slices) {
     switch (type) {
-    case LK_Q8_0: tile_q8_0(sums, tile, rows, panel, units); break;
-    case LK_Q4_0: tile_q4_0(sums, tile, rows, panel, units); break;
-    case LK_Q4_K: tile_q4_k(sums, tile, rows, panel, units); break;
-    default: tile_q6_k(sums, tile, rows, panel, units); break;
+    case LK_Q8_0: tile_q8_0(sums, tile, rows, panel, slices); break;
+    case LK_Q4_0: tile_q4_0(sums, tile, rows, panel, slices); break;
+    case LK_Q4_K: tile_q4_k(sums, tile, rows, panel, slices); break;
+    default: tile_q6_k(sums, tile, rows, panel, slices); break;
     }
 }
 

@@ -1,6 +1,6 @@
 /* Rounds rows of x to bytes, in tiles. packed.h describes the layout. */
 
-/* The largest and the sum of all lanes, without a way through memory where the compiler does not find one. */
+/* The largest lane and the sum of all lanes, in registers: the compiler would go through memory. */
 #if LK_WIDTH == 16 && !defined(LK_PORTABLE)
 LK_INLINE int32_t vi_most(vi v) { return _mm512_reduce_max_epi32((__m512i)v); }
 LK_INLINE int32_t vi_total(vi v) { return _mm512_reduce_add_epi32((__m512i)v); }
@@ -28,11 +28,11 @@ LK_INLINE int32_t vi_total(vi v) {
 }
 #endif
 
-/* Rounds 32 values of x to bytes of -127 … 127 at q, groups of four `apart` bytes from each other; gives the sums of both
- * halves. Where one is not finite the bytes are zeros and the scale is NaN. */
+/* Rounds 32 values of x to bytes of -127 … 127 at q, with `apart` bytes between the starts of groups of four. Returns
+ * the scale; halves: the sums of both halves. If a value is not finite, the bytes are zeros and the scale is NaN. */
 LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves[2]) {
 #pragma clang fp contract(off) /* the same bytes with every instruction set */
-    /* Magnitudes compare as whole numbers do, and NaN is above infinity then. */
+    /* Bits of magnitudes compare as integers; NaN is above infinity. */
     vi magnitudes = {0};
     LK_UNROLL for (int i = 0; i < LK_BLOCK; i += LK_WIDTH) {
         vi magnitude = (vi)(vu_load(x + i) & 0x7fffffffu);
@@ -61,16 +61,16 @@ LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves
 }
 
 static void make_integer_tile(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type) {
-    int32_t added = type == LK_Q4_0 ? 8 : type == LK_Q6_K ? 32 : 0;
+    int32_t offset = type == LK_Q4_0 ? 8 : type == LK_Q6_K ? 32 : 0;
 #ifndef LK_SIGNED
-    if (type == LK_Q8_0) added = 128;
+    if (type == LK_Q8_0) offset = 128;
 #endif
     for (size_t r = 0; r < rows; r++) {
         char *block = tile;
         for (size_t i = 0; i < k; i += LK_BLOCK, block += LK_X_BLOCK * rows) {
             int32_t halves[2];
             float scale = make_block(block + 4 * r, 4 * rows, x + r * ldx + i, halves);
-            int32_t correction[2] = {-added * halves[0], -added * halves[1]};
+            int32_t correction[2] = {-offset * halves[0], -offset * halves[1]};
             float minimum = scale * (float)(halves[0] + halves[1]);
             if (type == LK_Q4_K) memcpy(correction, &minimum, 4);
             else if (type != LK_Q6_K) correction[0] += correction[1];

@@ -1,17 +1,17 @@
-/* y = x · wᵀ on packed weights: x becomes tiles once, then the pool's threads take panels of the weights and run all
- * tiles against each, with the panel in the processor's cache. */
+/* y = x · wᵀ with packed weights: x is made into tiles once; then each thread of the pool takes panels of the weights
+ * and multiplies all tiles with each, while the panel is in the processor's cache. */
 #include "blocks.h"
 #include "packed_layout.h"
 #include "../table.h"
 #include <string.h>
 
 enum {
-    ROWS_AT_ONCE = 768,       /* rows of x that are tiles at a time: what their memory is bounded by */
-    ALONE = 32768,            /* elements of x that one thread makes into tiles sooner than it wakes others */
-    TASKS_EACH = 4,           /* pieces for each thread where weights are streamed: long ones, some to even out threads */
-    STREAM_BYTES = 128 << 10, /* and bytes of such a piece at least */
-    CACHE_BYTES = 192 << 10,  /* of panels that stay in the second cache */
-    PRODUCTS = 8              /* that share tiles */
+    ROWS_AT_ONCE = 768,       /* rows of x that are tiles at a time: this bounds the memory of tiles */
+    ALONE = 32768,            /* up to so many elements of x, one thread makes tiles faster than it wakes others */
+    TASKS_PER_THREAD = 4,     /* where weights are streamed: a slow thread gets fewer */
+    STREAM_BYTES = 128 << 10, /* smallest task where weights are streamed */
+    CACHE_BYTES = 192 << 10,  /* panels that stay in L2 */
+    PRODUCTS = 8              /* most products that share tiles */
 };
 
 typedef struct packed_job {
@@ -20,10 +20,10 @@ typedef struct packed_job {
     const float *x;
     char *tiles;
     lk_type type;
-    int whole, split;   /* for BF16: x is not rounded; each row is two in a tile */
+    int exact, split;   /* BF16: x is not rounded; each row of x is two rows of a tile, rounded values and remainders */
     size_t ldx, m, k;
     size_t row_bytes;   /* of x in a tile */
-    size_t threads;     /* that it is cut for: the pool's size may be set anew meanwhile */
+    size_t threads;     /* that the job is cut for; the pool's size may change meanwhile */
 } packed_job;
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -39,7 +39,7 @@ static size_t tile_rows(const packed_job *j, size_t r) {
     return left >= tile_step(j) ? tile_step(j) : smaller(left, LK_TILE_ROWS);
 }
 
-/* Rows of the tile that has so many of x: there are split ones of 2, 4, 6 and 12. */
+/* Rows of a tile for `rows` rows of x. Split tiles have 2, 4, 6 or 12 rows. */
 static size_t kernel_rows(const packed_job *j, size_t rows) {
     return !j->split ? rows : 2 * rows <= LK_TILE_ROWS ? 2 * rows : LK_TILE_ROWS_BF16;
 }
@@ -47,10 +47,10 @@ static size_t kernel_rows(const packed_job *j, size_t rows) {
 static void make_bf16_tile(const packed_job *j, char *tile, const float *x, size_t rows) {
     const lk_bf16_kernels *kernels = lk_bf16_kernels_in_use();
     size_t all = kernel_rows(j, rows);
-    lk_bf16_part part = j->whole && !j->split ? LK_BF16_WHOLE : LK_BF16_ROUNDED;
+    lk_bf16_form part = j->exact && !j->split ? LK_BF16_EXACT : LK_BF16_ROUNDED;
     if (j->split && all > 2 * rows) memset(tile, 0, all * (j->row_bytes / 2));
     kernels->make_rows(tile, x, j->ldx, 0, rows, all, j->k, part);
-    if (j->split) kernels->make_rows(tile, x, j->ldx, all / 2, rows, all, j->k, LK_BF16_REST);
+    if (j->split) kernels->make_rows(tile, x, j->ldx, all / 2, rows, all, j->k, LK_BF16_REMAINDER);
 }
 
 static void make_tiles(void *context, size_t index) {
@@ -64,17 +64,18 @@ static void make_tiles(void *context, size_t index) {
     }
 }
 
-/* The columns of a panel that are asked for, to `rows` rows of y from row r on. */
+/* Adds bias and epilogue to the requested columns of a panel, and stores them in `rows` rows of y from row r on. */
 static void finish(const lk_packed_product *p, size_t r, size_t rows, size_t panel, const float *sums) {
     size_t start = panel * LK_PANEL, from = start < p->weights.first ? p->weights.first - start : 0;
-    size_t columns = smaller(LK_PANEL, p->weights.first + p->weights.n - start) - from, column = start + from - p->weights.first;
+    size_t columns = smaller(LK_PANEL, p->weights.first + p->weights.n - start) - from;
+    size_t column = start + from - p->weights.first;
     lk_kernels()->finish(p->y + r * p->ldy + column, p->ldy, sums + from, rows, columns,
-                                p->bias ? p->bias + column : NULL, p->epilogue);
+                         p->bias ? p->bias + column : NULL, p->epilogue);
 }
 
-/* All tiles against panels first … last - 1: a tile stays in the first cache, the panels in the second. */
+/* Multiplies every tile of x with panels [first, last). Tiles stay in L1, panels in L2. */
 static void run_panels(const packed_job *j, const lk_packed_product *product, size_t first, size_t last) {
-    size_t units = lk_units(j->type, j->k), bytes = lk_panel_bytes(j->type, j->k);
+    size_t slices = lk_slices(j->type, j->k), bytes = lk_panel_bytes(j->type, j->k);
     for (size_t r = 0, rows; r < j->m; r += rows) {
         rows = tile_rows(j, r);
         for (size_t p = first; p < last; p++) {
@@ -82,8 +83,8 @@ static void run_panels(const packed_job *j, const lk_packed_product *product, si
             float sums[LK_TILE_ROWS_BF16 * LK_PANEL] __attribute__((aligned(64)));
             size_t all = kernel_rows(j, rows);
             const char *tile = j->tiles + r * j->row_bytes, *panel = (const char *)product->weights.panels + p * bytes;
-            if (j->type == LK_BF16) lk_bf16_kernels_in_use()->multiply(sums, tile, all, panel, units);
-            else lk_integer_kernels_for(j->type)->multiply(sums, tile, all, panel, j->type, units);
+            if (j->type == LK_BF16) lk_bf16_kernels_in_use()->multiply(sums, tile, all, panel, slices);
+            else lk_integer_kernels_for(j->type)->multiply(sums, tile, all, panel, j->type, slices);
             for (size_t i = 0; j->split && i < rows * LK_PANEL; i++) sums[i] += sums[all / 2 * LK_PANEL + i];
             finish(product, r, rows, p, sums);
         }
@@ -95,12 +96,12 @@ static size_t panels_of(const lk_packed_product *p) {
     return p->weights.n == 0 ? 0 : (p->weights.first + p->weights.n + LK_PANEL - 1) / LK_PANEL - first_panel(p);
 }
 
-/* Tasks that a product is cut into, all of as many panels but for one more. Where there is one tile, weights are streamed:
- * long pieces, some for each thread, so that a slow one gets fewer. Otherwise a task has as many panels as the second cache
- * holds, unless threads would have nothing to do, and each thread gets as many tasks. */
+/* The number of tasks that a product is cut into; their numbers of panels differ by at most one. One tile of x streams
+ * the weights: tasks are long, and each thread gets some, so that a slow thread gets fewer. With more tiles a task has
+ * as many panels as fit L2, unless threads would have nothing to do, and every thread gets as many tasks. */
 static size_t tasks_of(const packed_job *j, const lk_packed_product *p) {
     size_t bytes = lk_panel_bytes(j->type, j->k), panels = panels_of(p), tasks;
-    if (j->m <= LK_TILE_ROWS) tasks = smaller(j->threads * TASKS_EACH, panels * bytes / STREAM_BYTES);
+    if (j->m <= LK_TILE_ROWS) tasks = smaller(j->threads * TASKS_PER_THREAD, panels * bytes / STREAM_BYTES);
     else {
         size_t fit = CACHE_BYTES / bytes + 1;
         tasks = larger((panels + fit - 1) / fit, 2 * j->threads);
@@ -109,7 +110,7 @@ static size_t tasks_of(const packed_job *j, const lk_packed_product *p) {
     return smaller(larger(tasks, 1), panels);
 }
 
-/* Task `index` of all products', one after another. */
+/* Tasks are numbered through all products. */
 static void panel_task(void *context, size_t index) {
     const packed_job *j = context;
     const lk_packed_product *p = j->products;
@@ -120,13 +121,13 @@ static void panel_task(void *context, size_t index) {
 }
 
 static int run(packed_job *j) {
-    size_t units = lk_units(j->type, j->k), tiles, tasks = 0;
+    size_t slices = lk_slices(j->type, j->k), tiles, tasks = 0;
     j->threads = (size_t)lk_threads();
-    j->split = j->whole && lk_bf16_kernels_in_use()->pair_bytes == 4;
+    j->split = j->exact && lk_bf16_kernels_in_use()->pair_bytes == 4;
     tiles = (j->m + tile_step(j) - 1) / tile_step(j);
-    j->row_bytes = j->type == LK_BF16 ? units * lk_bf16_kernels_in_use()->pair_bytes : LK_X_BLOCK * (j->k / LK_BLOCK);
+    j->row_bytes = j->type == LK_BF16 ? slices * lk_bf16_kernels_in_use()->pair_bytes : LK_X_BLOCK * (j->k / LK_BLOCK);
     if (j->split) j->row_bytes *= 2;
-    /* The caller's own scratch, which tasks only read; the last tile may have room for more rows than there are. */
+    /* In the caller's scratch memory; tasks only read it. The last tile may have room for more rows than x has. */
     j->tiles = (char *)lk_scratch(0, (j->m + LK_TILE_ROWS) * j->row_bytes / sizeof(float));
     if (!j->tiles) return LK_NO_MEMORY;
     if (j->m * j->k > ALONE) lk_parallel(tiles, make_tiles, j);
@@ -137,7 +138,7 @@ static int run(packed_job *j) {
     return LK_OK;
 }
 
-/* Products that share tiles, for rows of x that are made into tiles at a time. */
+/* Runs products that share tiles, ROWS_AT_ONCE rows of x at a time. */
 static int run_rows(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k) {
     for (size_t r = 0, rows; r < m; r += rows) {
         lk_packed_product here[PRODUCTS];
@@ -146,8 +147,9 @@ static int run_rows(const lk_packed_product *products, size_t count, const float
             here[i] = products[i];
             here[i].y += r * here[i].ldy;
         }
-        packed_job job = {.products = here, .count = count, .x = x + r * ldx, .type = products->weights.type, .ldx = ldx,
-                          .m = rows, .k = k, .whole = products->weights.type == LK_BF16 && m <= LK_FEW_ROWS};
+        packed_job job = {.products = here, .count = count, .x = x + r * ldx, .type = products->weights.type,
+                          .ldx = ldx, .m = rows, .k = k,
+                          .exact = products->weights.type == LK_BF16 && m <= LK_FEW_ROWS};
         int status = run(&job);
         if (status != LK_OK) return status;
     }
@@ -156,8 +158,8 @@ static int run_rows(const lk_packed_product *products, size_t count, const float
 
 int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k) {
     for (size_t i = 0, some; i < count; i += some) {
-        for (some = 1; some < PRODUCTS && i + some < count && products[i].weights.type == products[i + some].weights.type;)
-            some++;
+        const lk_type type = products[i].weights.type;
+        for (some = 1; some < PRODUCTS && i + some < count && products[i + some].weights.type == type;) some++;
         int status = run_rows(products + i, some, x, ldx, m, k);
         if (status != LK_OK) return status;
     }

@@ -1,8 +1,8 @@
-/* How weights lie when they are packed, and the functions on them: one row for each instruction set.
+/* The layout of packed weights and of x beside them, and the kernels on them.
  *
- * The rows of w (the columns of y) are taken in panels of 32. A panel is a run of units along k:
+ * Packed weights consist of panels: 32 rows of w, which are 32 columns of y. A panel is a sequence of slices along k:
  *
- *   type   k of a unit   bytes of a unit
+ *   type   k of a slice  bytes of a slice
  *   BF16       2         [32 rows][2 k] BF16
  *   Q8_0      32         [8][32 rows][4 k] bytes, each plus 128 · scales f16 [32 rows]
  *   Q4_0      32         [8][16 rows][4 k] bytes · scales f16 [32 rows]
@@ -14,20 +14,22 @@
  *                                row 0          row 1                 row 31
  *   a group of four k, Q8_0:   k0 k1 k2 k3 | k0 k1 k2 k3 | … | k0 k1 k2 k3          128 bytes
  *
- * so that one vector of weights meets one broadcast of four bytes of x, and sums need no reduction. Of four bits, rows
- * 0 … 15 are the low halves and rows 16 … 31 the high ones of the same 64 bytes. Of Q6_K's upper two bits, vector v
- * (group v / 2, rows 16 · (v % 2) on) has bits 2 · (v % 4) of the bytes of line v / 4. All units are whole cache lines.
- * Rows that are missing in the last panel are zeros. One row of x reads a panel from end to end, which the processor
- * sees coming: asking for lines ahead measured slower.
+ * One vector of weights is multiplied by one broadcast of four bytes of x, and sums need no reduction across lanes.
+ * Four-bit weights of rows 0 … 15 are the low halves of the same 64 bytes of which rows 16 … 31 are the high halves.
+ * The upper two bits of Q6_K: vector v (group v / 2, 16 rows from row 16 · (v % 2) on) has bits 2 · (v % 4) of the
+ * bytes of line v / 4. All slices are whole cache lines. Zeros fill the missing rows of the last panel. A product with
+ * one row of x reads a panel from end to end; the processor prefetches that by itself, and software prefetching
+ * measured slower.
  *
- * x lies in tiles of at most LK_TILE_ROWS rows, R of them: for each 32 of k
+ * x is cut into tiles of R rows, at most LK_TILE_ROWS. A tile has, for each 32 of k,
  *
  *   [8][R][4 k] signed bytes · scale f32 [R] · correction [2][R]
  *
- * where the corrections undo what was added to the weights: for each half of the 32, -added · Σ x (int32), which sums
- * start from (for types with one scale for 32, the first is for all), and for Q4_K scale · Σ x (f32), which minimums
- * meet. For BF16 a tile is [k / 2][R][2 k], as BF16 or, where the processor has no such product, as floats; of
- * few rows of BF16, rows R / 2 on hold what rounding left of rows 0 on.
+ * The corrections undo the offset that packing added to the weights. Sums start from -offset · Σ x (int32), one for
+ * each half of the 32; types with one scale for 32 use the first for all. Q4_K has scale · Σ x (f32) instead, which is
+ * multiplied by the minimums. Beside BF16 weights a tile is [k / 2][R][2 k], in BF16 or, where the processor has no
+ * BF16 products, in floats. For a few rows of x and a processor with BF16 products, rows 0 … R / 2 - 1 of the tile are
+ * x rounded to BF16, and the other rows are the remainders.
  */
 #ifndef LYRA_KERNELS_PACKED_H
 #define LYRA_KERNELS_PACKED_H
@@ -36,43 +38,43 @@
 
 enum {
     LK_PANEL = 32,
-    LK_TILE_ROWS = 6,      /* of integers: sums and totals of a tile fill the registers */
-    LK_TILE_ROWS_BF16 = 12 /* there are no totals */
+    LK_TILE_ROWS = 6,      /* beside block types: sums and totals of a tile fill the registers */
+    LK_TILE_ROWS_BF16 = 12 /* BF16 needs no totals */
 };
 
-/* Bytes, and where they begin, of what the tables above show. */
+/* Sizes and offsets, in bytes, of the layouts above. */
 enum {
     LK_Q8_0_LINE = 4 * LK_PANEL, /* four k of every row */
     LK_Q8_0_SCALES = 8 * LK_Q8_0_LINE,
-    LK_Q8_0_UNIT = LK_Q8_0_SCALES + 2 * LK_PANEL,
+    LK_Q8_0_SLICE = LK_Q8_0_SCALES + 2 * LK_PANEL,
     LK_HALF_LINE = LK_Q8_0_LINE / 2, /* of half bytes */
-    LK_HALVES = 8 * LK_HALF_LINE,    /* after which come scales, or Q6_K's upper bits */
+    LK_HALVES = 8 * LK_HALF_LINE,    /* scales, or the upper bits of Q6_K, follow */
     LK_Q4_BLOCK = LK_HALVES + 2 * LK_PANEL,
-    LK_Q4_0_UNIT = LK_Q4_BLOCK,
+    LK_Q4_0_SLICE = LK_Q4_BLOCK,
     LK_MINIMUMS = 2 * LK_PANEL, /* in the header of Q4_K */
     LK_Q4_K_HEADER = 4 * LK_PANEL,
     LK_Q4_K_MINIMUMS = LK_HALVES + LK_PANEL,
-    LK_Q4_K_UNIT = LK_Q4_K_HEADER + 8 * LK_Q4_BLOCK,
+    LK_Q4_K_SLICE = LK_Q4_K_HEADER + 8 * LK_Q4_BLOCK,
     LK_Q6_K_HEADER = 2 * LK_PANEL,
     LK_Q6_K_SCALES = LK_HALVES + LK_HALVES / 2,
     LK_Q6_K_BLOCK = LK_Q6_K_SCALES + 2 * LK_PANEL,
-    LK_Q6_K_UNIT = LK_Q6_K_HEADER + 8 * LK_Q6_K_BLOCK,
-    LK_BF16_UNIT = 4 * LK_PANEL,
+    LK_Q6_K_SLICE = LK_Q6_K_HEADER + 8 * LK_Q6_K_BLOCK,
+    LK_BF16_SLICE = 4 * LK_PANEL,
     LK_X_BLOCK = 32 + 4 + 8 /* of one row of x in a tile */
 };
 
-/* Of kernels for vectors of LK_WIDTH lanes: vectors that cover the rows of a panel, and those whose sums stay in registers
- * together. */
+/* Of kernels for vectors of LK_WIDTH lanes: vectors that cover the rows of a panel, and those whose sums stay in
+ * registers together. */
 #define LK_PARTS (LK_PANEL / LK_WIDTH)
 #define LK_TOGETHER (LK_WIDTH == 16 ? 2 : 1)
 
-/* What a row of a BF16 tile has of x. Where pairs are BF16, a row for the rounded values and one for what rounding left
- * keep 16 bits of the mantissa. */
-typedef enum lk_bf16_part {
+/* What a row of a BF16 tile holds. Where pairs are BF16, a rounded row and a row of remainders together keep 16 bits of
+ * the mantissa. */
+typedef enum lk_bf16_form {
     LK_BF16_ROUNDED,
-    LK_BF16_REST,
-    LK_BF16_WHOLE /* where pairs are floats */
-} lk_bf16_part;
+    LK_BF16_REMAINDER, /* x - rounded x, rounded */
+    LK_BF16_EXACT      /* only where pairs are floats */
+} lk_bf16_form;
 
 struct lk_conv1d_job;
 
@@ -80,8 +82,8 @@ struct lk_conv1d_job;
 typedef struct lk_integer_kernels {
     /* Rounds x[rows, k] to one tile of `rows` rows, for weights of `type`. */
     void (*make_tile)(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type);
-    /* sums[rows][LK_PANEL] = tile · panelᵀ over `units` units. rows: 1 … LK_TILE_ROWS. */
-    void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t units);
+    /* sums[rows][LK_PANEL] = tile · panelᵀ over `slices` slices. rows: 1 … LK_TILE_ROWS. */
+    void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t slices);
     /* As lk_peak_operations with LK_PEAK_INT8, on one thread: `rounds` rounds. */
     double (*peak)(size_t rounds);
 } lk_integer_kernels;
@@ -91,9 +93,9 @@ typedef struct lk_bf16_kernels {
     size_t pair_bytes; /* of two values of x in a tile: 4 as BF16, 8 as floats */
     /* Writes x[count, k] as rows first … first + count - 1 of a tile of `rows` rows. */
     void (*make_rows)(char *tile, const float *x, size_t ldx, size_t first, size_t count, size_t rows, size_t k,
-                      lk_bf16_part part);
+                      lk_bf16_form part);
     /* As that of lk_integer_kernels. rows: 1 … LK_TILE_ROWS, and LK_TILE_ROWS_BF16. */
-    void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, size_t units);
+    void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, size_t slices);
     /* Two channels, the second of which may be null, as pairs of BF16: the first in the lower half. */
     void (*make_channel_pairs)(uint32_t *pairs, const float *even, const float *odd, size_t count);
     /* As that of lk_float_kernels, where 32 bits of x and of the weights are pairs, which in_channels counts. */

@@ -1,4 +1,4 @@
-/* Weights from a file's order to the kernels' and back; packed.h has the picture. */
+/* Packs weights, and unpacks rows of them. packed.h describes the layout. */
 #include "blocks.h"
 #include "packed_layout.h"
 #include <string.h>
@@ -11,7 +11,7 @@ size_t lk_packed_bytes(lk_type type, size_t n, size_t k) {
     return (n + LK_PANEL - 1) / LK_PANEL * lk_panel_bytes(type, k);
 }
 
-/* Where four-bit values of a row go: its bytes in a line, and which half of them. */
+/* The place of a four-bit weight: the bytes of its row within a line, and the half of a byte. */
 static size_t line_offset(size_t row) { return row % 16 * 4; }
 static int half_shift(size_t row) { return row < 16 ? 0 : 4; }
 
@@ -23,97 +23,98 @@ static int get_half(const char *line, size_t row, size_t k) {
     return ((uint8_t)line[line_offset(row) + k] >> half_shift(row)) & 15;
 }
 
-/* ------------------------------------------------------------------------------- one block of one row into its unit */
+/* ----------------------------------------------------------------------- one block of one row to and from its slice */
 
-static void put_q8_0(char *unit, size_t row, const void *src) {
+static void put_q8_0(char *slice, size_t row, const void *src) {
     lk_q8_0 block;
     memcpy(&block, src, sizeof block);
     for (size_t i = 0; i < 8; i++) {
         uint32_t four;
         memcpy(&four, block.q + 4 * i, 4);
         four ^= 0x80808080u;
-        memcpy(unit + LK_Q8_0_LINE * i + 4 * row, &four, 4);
+        memcpy(slice + LK_Q8_0_LINE * i + 4 * row, &four, 4);
     }
-    memcpy(unit + LK_Q8_0_SCALES + 2 * row, &block.scale, 2);
+    memcpy(slice + LK_Q8_0_SCALES + 2 * row, &block.scale, 2);
 }
 
-static void get_q8_0(void *dst, const char *unit, size_t row) {
+static void get_q8_0(void *dst, const char *slice, size_t row) {
     lk_q8_0 block;
     for (size_t i = 0; i < 8; i++) {
         uint32_t four;
-        memcpy(&four, unit + LK_Q8_0_LINE * i + 4 * row, 4);
+        memcpy(&four, slice + LK_Q8_0_LINE * i + 4 * row, 4);
         four ^= 0x80808080u;
         memcpy(block.q + 4 * i, &four, 4);
     }
-    memcpy(&block.scale, unit + LK_Q8_0_SCALES + 2 * row, 2);
+    memcpy(&block.scale, slice + LK_Q8_0_SCALES + 2 * row, 2);
     memcpy(dst, &block, sizeof block);
 }
 
-static void put_q4_0(char *unit, size_t row, const void *src) {
+static void put_q4_0(char *slice, size_t row, const void *src) {
     lk_q4_0 block;
     memcpy(&block, src, sizeof block);
     for (size_t e = 0; e < LK_BLOCK; e++)
-        put_half(unit + e / 4 * LK_HALF_LINE, row, e % 4, e < 16 ? block.q[e] & 15 : block.q[e - 16] >> 4);
-    memcpy(unit + LK_HALVES + 2 * row, &block.scale, 2);
+        put_half(slice + e / 4 * LK_HALF_LINE, row, e % 4, e < 16 ? block.q[e] & 15 : block.q[e - 16] >> 4);
+    memcpy(slice + LK_HALVES + 2 * row, &block.scale, 2);
 }
 
-static void get_q4_0(void *dst, const char *unit, size_t row) {
+static void get_q4_0(void *dst, const char *slice, size_t row) {
     lk_q4_0 block;
     for (size_t e = 0; e < 16; e++) {
-        int low = get_half(unit + e / 4 * LK_HALF_LINE, row, e % 4), high = get_half(unit + LK_HALVES / 2 + e / 4 * LK_HALF_LINE, row, e % 4);
+        const char *line = slice + e / 4 * LK_HALF_LINE;
+        int low = get_half(line, row, e % 4), high = get_half(line + LK_HALVES / 2, row, e % 4);
         block.q[e] = (uint8_t)(low | high << 4);
     }
-    memcpy(&block.scale, unit + LK_HALVES + 2 * row, 2);
+    memcpy(&block.scale, slice + LK_HALVES + 2 * row, 2);
     memcpy(dst, &block, sizeof block);
 }
 
-static void put_q4_k(char *unit, size_t row, const void *src) {
+static void put_q4_k(char *slice, size_t row, const void *src) {
     lk_q4_k block;
     uint8_t q[LK_SUPER], scale[8], minimum[8];
     memcpy(&block, src, sizeof block);
     lk_q4_k_values(&block, q);
-    lk_q4_k_parts(block.scales, scale, minimum);
-    memcpy(unit + 2 * row, &block.scale, 2);
-    memcpy(unit + LK_MINIMUMS + 2 * row, &block.minimum, 2);
+    lk_q4_k_unpack_scales(block.scales, scale, minimum);
+    memcpy(slice + 2 * row, &block.scale, 2);
+    memcpy(slice + LK_MINIMUMS + 2 * row, &block.minimum, 2);
     for (size_t p = 0; p < 8; p++) {
-        char *part = unit + LK_Q4_K_HEADER + LK_Q4_BLOCK * p;
+        char *part = slice + LK_Q4_K_HEADER + LK_Q4_BLOCK * p;
         for (size_t e = 0; e < 32; e++) put_half(part + e / 4 * LK_HALF_LINE, row, e % 4, q[32 * p + e]);
         part[LK_HALVES + row] = (char)scale[p];
         part[LK_Q4_K_MINIMUMS + row] = (char)minimum[p];
     }
 }
 
-static void get_q4_k(void *dst, const char *unit, size_t row) {
+static void get_q4_k(void *dst, const char *slice, size_t row) {
     lk_q4_k block;
     uint8_t q[LK_SUPER], scale[8], minimum[8];
-    memcpy(&block.scale, unit + 2 * row, 2);
-    memcpy(&block.minimum, unit + LK_MINIMUMS + 2 * row, 2);
+    memcpy(&block.scale, slice + 2 * row, 2);
+    memcpy(&block.minimum, slice + LK_MINIMUMS + 2 * row, 2);
     for (size_t p = 0; p < 8; p++) {
-        const char *part = unit + LK_Q4_K_HEADER + LK_Q4_BLOCK * p;
+        const char *part = slice + LK_Q4_K_HEADER + LK_Q4_BLOCK * p;
         for (size_t e = 0; e < 32; e++) q[32 * p + e] = (uint8_t)get_half(part + e / 4 * LK_HALF_LINE, row, e % 4);
         scale[p] = (uint8_t)part[LK_HALVES + row];
         minimum[p] = (uint8_t)part[LK_Q4_K_MINIMUMS + row];
     }
-    lk_q4_k_set_parts(block.scales, scale, minimum);
+    lk_q4_k_pack_scales(block.scales, scale, minimum);
     lk_q4_k_set_values(&block, q);
     memcpy(dst, &block, sizeof block);
 }
 
-/* The byte that holds the upper two bits of element e, and where in it. */
+/* The byte of a slice that holds the upper two bits of element e; *shift: the place of these bits in the byte. */
 static size_t upper_at(size_t row, size_t e, int *shift) {
     size_t vector = e / 4 * 2 + row / 16;
     *shift = (int)(vector % 4 * 2);
     return LK_HALVES + LK_HALF_LINE * (vector / 4) + line_offset(row) + e % 4;
 }
 
-static void put_q6_k(char *unit, size_t row, const void *src) {
+static void put_q6_k(char *slice, size_t row, const void *src) {
     lk_q6_k block;
     uint8_t q[LK_SUPER];
     memcpy(&block, src, sizeof block);
     lk_q6_k_values(&block, q);
-    memcpy(unit + 2 * row, &block.scale, 2);
+    memcpy(slice + 2 * row, &block.scale, 2);
     for (size_t p = 0; p < 8; p++) {
-        char *part = unit + LK_Q6_K_HEADER + LK_Q6_K_BLOCK * p;
+        char *part = slice + LK_Q6_K_HEADER + LK_Q6_K_BLOCK * p;
         for (size_t e = 0; e < 32; e++) {
             int shift;
             size_t at = upper_at(row, e, &shift);
@@ -125,12 +126,12 @@ static void put_q6_k(char *unit, size_t row, const void *src) {
     }
 }
 
-static void get_q6_k(void *dst, const char *unit, size_t row) {
+static void get_q6_k(void *dst, const char *slice, size_t row) {
     lk_q6_k block;
     uint8_t q[LK_SUPER];
-    memcpy(&block.scale, unit + 2 * row, 2);
+    memcpy(&block.scale, slice + 2 * row, 2);
     for (size_t p = 0; p < 8; p++) {
-        const char *part = unit + LK_Q6_K_HEADER + LK_Q6_K_BLOCK * p;
+        const char *part = slice + LK_Q6_K_HEADER + LK_Q6_K_BLOCK * p;
         for (size_t e = 0; e < 32; e++) {
             int shift;
             size_t at = upper_at(row, e, &shift);
@@ -146,12 +147,12 @@ static void get_q6_k(void *dst, const char *unit, size_t row) {
 
 /* --------------------------------------------------------------------------------------------------- whole matrices */
 
-static void put_block(char *unit, size_t row, const char *src, lk_type type) {
+static void put_block(char *slice, size_t row, const char *src, lk_type type) {
     switch (type) {
-    case LK_Q8_0: put_q8_0(unit, row, src); break;
-    case LK_Q4_0: put_q4_0(unit, row, src); break;
-    case LK_Q4_K: put_q4_k(unit, row, src); break;
-    default: put_q6_k(unit, row, src); break;
+    case LK_Q8_0: put_q8_0(slice, row, src); break;
+    case LK_Q4_0: put_q4_0(slice, row, src); break;
+    case LK_Q4_K: put_q4_k(slice, row, src); break;
+    default: put_q6_k(slice, row, src); break;
     }
 }
 
@@ -163,22 +164,23 @@ typedef struct pack_job {
 } pack_job;
 
 static void pack_bf16_row(char *panel, size_t row, const char *w, size_t k) {
-    for (size_t i = 0; i < k; i += 2) memcpy(panel + i / 2 * LK_BF16_UNIT + 4 * row, w + 2 * i, k - i < 2 ? 2 : 4);
+    for (size_t i = 0; i < k; i += 2) memcpy(panel + i / 2 * LK_BF16_SLICE + 4 * row, w + 2 * i, k - i < 2 ? 2 : 4);
 }
 
 static void pack_panel(void *context, size_t index) {
     const pack_job *j = context;
-    size_t units = lk_units(j->type, j->k), unit_bytes = lk_unit_bytes(j->type), block_bytes = lk_block_bytes(j->type);
+    size_t slices = lk_slices(j->type, j->k), slice_bytes = lk_slice_bytes(j->type);
+    size_t block_bytes = lk_block_bytes(j->type);
     size_t row_bytes = j->k / lk_block_elements(j->type) * block_bytes, first = index * LK_PANEL;
-    char *panel = j->packed + index * units * unit_bytes;
-    memset(panel, 0, units * unit_bytes);
+    char *panel = j->packed + index * slices * slice_bytes;
+    memset(panel, 0, slices * slice_bytes);
     for (size_t row = 0; row < LK_PANEL && first + row < j->n; row++) {
         const char *w = j->w + (first + row) * row_bytes;
         if (j->type == LK_BF16) {
             pack_bf16_row(panel, row, w, j->k);
             continue;
         }
-        for (size_t u = 0; u < units; u++) put_block(panel + u * unit_bytes, row, w + u * block_bytes, j->type);
+        for (size_t u = 0; u < slices; u++) put_block(panel + u * slice_bytes, row, w + u * block_bytes, j->type);
     }
 }
 
@@ -188,8 +190,8 @@ void lk_pack(void *packed, const void *w, lk_type type, size_t n, size_t k) {
 }
 
 void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_t row) {
-    size_t units = lk_units(type, k), unit_bytes = lk_unit_bytes(type), depth = lk_unit_depth(type);
-    const char *unit = (const char *)packed + row / LK_PANEL * units * unit_bytes;
+    size_t slices = lk_slices(type, k), slice_bytes = lk_slice_bytes(type), depth = lk_slice_depth(type);
+    const char *slice = (const char *)packed + row / LK_PANEL * slices * slice_bytes;
     union {
         lk_q8_0 q8_0;
         lk_q4_0 q4_0;
@@ -197,13 +199,13 @@ void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_
         lk_q6_k q6_k;
     } block;
     row %= LK_PANEL;
-    for (size_t i = 0; i < k; i += depth, unit += unit_bytes) {
+    for (size_t i = 0; i < k; i += depth, slice += slice_bytes) {
         switch (type) {
-        case LK_BF16: lk_dequantize(dst + i, unit + 4 * row, type, k - i < 2 ? 1 : 2); continue;
-        case LK_Q8_0: get_q8_0(&block, unit, row); break;
-        case LK_Q4_0: get_q4_0(&block, unit, row); break;
-        case LK_Q4_K: get_q4_k(&block, unit, row); break;
-        default: get_q6_k(&block, unit, row); break;
+        case LK_BF16: lk_dequantize(dst + i, slice + 4 * row, type, k - i < 2 ? 1 : 2); continue;
+        case LK_Q8_0: get_q8_0(&block, slice, row); break;
+        case LK_Q4_0: get_q4_0(&block, slice, row); break;
+        case LK_Q4_K: get_q4_k(&block, slice, row); break;
+        default: get_q6_k(&block, slice, row); break;
         }
         lk_dequantize_block(dst + i, &block, type);
     }
