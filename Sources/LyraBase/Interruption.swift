@@ -4,8 +4,8 @@ import Synchronization
 /// A word that ends work early: while it is bound to a thread, what the thread computes with tensors stops within some
 /// millions of operations of the moment at which any thread raises it, and throws.
 ///
-/// Work is cut by counted operations, never by a clock, so that results are the same whether a word is bound or not. What an
-/// interrupted operation had written is lost with the error that it throws.
+/// Work is cut by counted operations, never by a clock, so that results are the same whether a word is bound or not.
+/// What an interrupted operation had written is lost with the error that it throws.
 public final class Interruption: Sendable {
     /// A word of this value or more interrupts.
     public static let raised = LK_INTERRUPTED
@@ -52,8 +52,8 @@ public final class Interruption: Sendable {
     /// Whether the word that is bound to the calling thread is raised.
     public static var isRaised: Bool { lk_interrupted() != 0 }
 
-    /// - Throws: `LyraError.state` if the word that is bound to the calling thread is raised. To be called in long loops, and
-    ///   after every kernel: what that wrote may be anything then.
+    /// - Throws: `LyraError.state` if the word that is bound to the calling thread is raised. To be called in long
+    ///   loops, and after every kernel: what that wrote may be anything then.
     public static func check() throws {
         if isRaised { throw LyraError(.state, "the work was interrupted: its turn is stopped or cancelled") }
     }

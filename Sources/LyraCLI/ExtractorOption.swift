@@ -46,8 +46,7 @@ struct ByteCount: ExpressibleByArgument {
         let shift = argument.last.flatMap { shifts[Character($0.uppercased())] }
         let digits = shift == nil ? Substring(argument) : argument.dropLast()
         guard let number = Int(digits), number > 0 else { return nil }
-        let (bytes, overflow) = number.multipliedReportingOverflow(by: 1 << (shift ?? 0))
-        guard !overflow else { return nil }
+        guard let bytes = number.checkedMultiplying(by: 1 << (shift ?? 0)) else { return nil }
         self.bytes = bytes
     }
 }

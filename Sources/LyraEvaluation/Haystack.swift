@@ -2,8 +2,8 @@ import LyraBase
 import LyraFormats
 import LyraMedia
 
-/// The recordings of a folder, one after another in the order of their names and again from the first, as long as wanted.
-/// A needle, another recording, stands in it somewhere.
+/// The recordings of a folder, one after another in the order of their names and again from the first, as long as
+/// wanted. A needle, another recording, stands in it somewhere.
 ///
 /// Nothing but a block of one recording is in memory, however long the haystack.
 package struct Haystack {

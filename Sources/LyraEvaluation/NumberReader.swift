@@ -1,7 +1,7 @@
 /// Writes numbers that are said in words as digits: "two hundred and five dollars" becomes "$205", "one oh one" "101".
 ///
-/// It does what the `EnglishNumberNormalizer` of OpenAI's Whisper does, its oddities with it ("$1.5" becomes "$one.5"), so
-/// that error rates can be compared.
+/// It does what the `EnglishNumberNormalizer` of OpenAI's Whisper does, its oddities with it ("$1.5" becomes "$one.5"),
+/// so that error rates can be compared.
 struct NumberReader {
     /// What was read of a number so far.
     private enum Value {

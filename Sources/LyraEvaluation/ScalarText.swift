@@ -1,7 +1,7 @@
 @_spi(_Unicode) import Swift
 
-/// Text as Unicode scalars, with what a normaliser needs of regular expressions: substitution from left to right, and the
-/// classes `\w` and `\s` as Python has them, because the normalisers are defined by Python programs.
+/// Text as Unicode scalars, with what a normaliser needs of regular expressions: substitution from left to right, and
+/// the classes `\w` and `\s` as Python has them, because the normalisers are defined by Python programs.
 struct ScalarText {
     private(set) var scalars: [Unicode.Scalar]
 

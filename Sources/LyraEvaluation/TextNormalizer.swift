@@ -31,9 +31,9 @@ package struct TextNormalizer {
         }
     }
 
-    /// jiwer's `wer_standardize` after the `remove_punc` of lyra/eval/eval_asr_wer.py: small letters, contractions written
-    /// out, what is between brackets removed. Punctuation stays: `remove_punc` means to take it away, but what its
-    /// expression matches occurs in no speech. (The published model writes none when it transcribes.)
+    /// jiwer's `wer_standardize` after the `remove_punc` of lyra/eval/eval_asr_wer.py: small letters, contractions
+    /// written out, what is between brackets removed. Punctuation stays: `remove_punc` means to take it away, but what
+    /// its expression matches occurs in no speech. (The published model writes none when it transcribes.)
     private static func reference(_ string: String) -> [String] {
         var text = ScalarText(string)
         removePunctuation(&text)

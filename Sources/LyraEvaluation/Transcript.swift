@@ -51,8 +51,8 @@ package struct TranscriptTotals {
         hypothesis += transcript.hypothesis
     }
 
-    /// As the published evaluation counts: all texts joined into one, and so all that was heard. A word that one recording
-    /// lacks may then make up for one that its neighbour has too many, so it is never above the other rate.
+    /// As the published evaluation counts: all texts joined into one, and so all that was heard. A word that one
+    /// recording lacks may then make up for one that its neighbour has too many, so it is never above the other rate.
     var contiguousRate: Double? {
         errors.words > 0 ? Double(WordErrors.distance(reference, hypothesis)) / Double(errors.words) : nil
     }

@@ -1,7 +1,7 @@
 import LyraBase
 
-/// Transcripts with what was heard: what `lyra eval wer --json` writes, or JSON lines of a text and a hypothesis, also under
-/// the names that the published evaluation gives them.
+/// Transcripts with what was heard: what `lyra eval wer --json` writes, or JSON lines of a text and a hypothesis, also
+/// under the names that the published evaluation gives them.
 package enum TranscriptFile {
     /// - Throws: `LyraError` that names the file and the line.
     package static func read(_ path: String, _ normalizer: TextNormalizer) throws -> [Transcript] {

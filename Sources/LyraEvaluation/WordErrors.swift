@@ -1,5 +1,5 @@
-/// How one text differs from another, in words: the fewest substitutions, deletions and insertions that turn the reference
-/// into the hypothesis.
+/// How one text differs from another, in words: the fewest substitutions, deletions and insertions that turn the
+/// reference into the hypothesis.
 package struct WordErrors: Equatable, Sendable {
     package var words = 0
     package var substitutions = 0
@@ -12,8 +12,8 @@ package struct WordErrors: Equatable, Sendable {
 
     package init() {}
 
-    /// Aligns two texts in time and memory of their lengths' product and sum. Of equally good alignments it takes the one
-    /// with most substitutions.
+    /// Aligns two texts in time and memory of their lengths' product and sum. Of equally good alignments it takes the
+    /// one with most substitutions.
     package init(reference: [String], hypothesis: [String]) {
         let (reference, hypothesis) = Self.numbered(reference, hypothesis)
         // Of the reference's beginning against every beginning of the hypothesis.

@@ -2,8 +2,8 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// Reads a file that `ChecksummedOutput` wrote, front to back. The file is read, not mapped: if another process shortens it
-/// meanwhile, reading fails with an error instead of a SIGBUS.
+/// Reads a file that `ChecksummedOutput` wrote, front to back. The file is read, not mapped: if another process
+/// shortens it meanwhile, reading fails with an error instead of a SIGBUS.
 public final class ChecksummedInput {
     public let path: String
     /// Bytes between the read position and the checksum.
@@ -16,8 +16,8 @@ public final class ChecksummedInput {
     /// Bytes that `finish` reads at once.
     private static let skippedBytes = 1 << 16
 
-    /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or is not a regular file; `.format` when
-    ///   it has no room for a checksum; `.argument` for an empty path or one with a zero byte.
+    /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or is not a regular file;
+    ///   `.format` when it has no room for a checksum; `.argument` for an empty path or one with a zero byte.
     public init(path: String) throws {
         let (descriptor, size, _) = try FileSystem.openForReading(path)
         self.path = path
@@ -35,7 +35,8 @@ public final class ChecksummedInput {
         guard buffer.count <= remaining else {
             throw LyraError(
                 .format,
-                "\(path): it ends too early: \(buffer.count) bytes are needed at byte \(offset), but \(remaining) are left"
+                "\(path): it ends too early: \(buffer.count) bytes are needed at byte \(offset), but \(remaining) "
+                    + "are left"
             )
         }
         try fill(buffer)

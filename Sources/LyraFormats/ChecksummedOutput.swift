@@ -1,4 +1,5 @@
-/// A file that is written front to back and ends in the CRC-32 of all before it; it appears under its name when complete.
+/// A file that is written front to back and ends in the CRC-32 of all before it; it appears under its name when
+/// complete.
 public final class ChecksummedOutput {
     private let file: OutputFile
     private var offset = 0

@@ -3,15 +3,16 @@ import LyraBase
 
 /// The few questions about paths that loading a checkpoint asks.
 ///
-/// Only ENOENT and ENOTDIR mean that something is not there. Every other failure is thrown: a file that cannot be looked at
-/// is not absent, and a model without it would answer otherwise.
+/// Only ENOENT and ENOTDIR mean that something is not there. Every other failure is thrown: a file that cannot be
+/// looked at is not absent, and a model without it would answer otherwise.
 public enum FileSystem {
     /// Whether `path` is a regular file, or a link to one.
     ///
     /// - Throws: `.io`, with the path and the reason, when the system does not say.
     public static func isFile(_ path: String) throws -> Bool { try kind(of: path) == S_IFREG }
 
-    /// Whether an entry of a directory is hidden, or what a file system keeps at its root, where an ordinary user may not look.
+    /// Whether an entry of a directory is hidden, or what a file system keeps at its root, where an ordinary user may
+    /// not look.
     public static func isReserved(_ name: String) -> Bool { name.hasPrefix(".") || name == "lost+found" }
 
     /// Whether `path` is a directory, or a link to one.

@@ -32,9 +32,9 @@ public struct GGUFFile: Sendable {
     /// Reads and checks metadata and tensor list of a mapped file.
     ///
     /// - Parameter check: Asked now and then; throws to give up.
-    /// - Throws: What `check` throws; `.format` when something is damaged, is there twice or does not fit the file; `.unsupported` for a
-    ///   big-endian file, another version, an array of arrays, or a tensor of a type that lyra does not read. The
-    ///   message names file, key or tensor, and offsets.
+    /// - Throws: What `check` throws; `.format` when something is damaged, is there twice or does not fit the file;
+    ///   `.unsupported` for a big-endian file, another version, an array of arrays, or a tensor of a type that lyra
+    ///   does not read. The message names file, key or tensor, and offsets.
     public init(file: MappedFile, check: () throws -> Void = {}) throws {
         self = try withoutActuallyEscaping(check) { try GGUFFile(GGUFReader(file, check: $0), file) }
     }
@@ -97,7 +97,8 @@ public struct GGUFFile: Sendable {
         else {
             throw LyraError(
                 .format,
-                "\(source): key \(shown(GGUFWriter.alignmentKey)) is \(value.int.map(String.init) ?? value.kind); a power of "
+                "\(source): key \(shown(GGUFWriter.alignmentKey)) is \(value.int.map(String.init) ?? value.kind); a "
+                    + "power of "
                     + "two up to \(GGUFReader.alignmentLimit), as a uint32, is needed: the file is damaged")
         }
         return Int(number)

@@ -39,7 +39,8 @@ struct GGUFPlan {
         guard header.count <= GGUFReader.headerLimit else {
             throw LyraError(
                 .unsupported,
-                "\(path): metadata and list of tensors of \(header.count) bytes; lyra reads \(GGUFReader.headerLimit) at most"
+                "\(path): metadata and list of tensors of \(header.count) bytes; lyra reads "
+                    + "\(GGUFReader.headerLimit) at most"
             )
         }
         header.append(contentsOf: repeatElement(0, count: Self.padding(header.count, alignment)))
@@ -103,9 +104,9 @@ struct GGUFPlan {
     private static func padding(_ size: Int, _ alignment: Int) -> Int { (alignment - size % alignment) % alignment }
 
     private static func sum(_ a: Int, _ b: Int, _ c: Int, path: String) throws -> Int {
-        let (first, overflow) = a.addingReportingOverflow(b)
-        let (sum, again) = first.addingReportingOverflow(c)
-        guard !overflow, !again else { throw LyraError(.argument, "\(path): the tensors are too large for a file") }
+        guard let sum = a.checkedAdding(b)?.checkedAdding(c) else {
+            throw LyraError(.argument, "\(path): the tensors are too large for a file")
+        }
         return sum
     }
 }

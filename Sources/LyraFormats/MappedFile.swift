@@ -17,7 +17,8 @@ extension ByteCursor {
     }
 }
 
-/// A regular file, mapped read-only: its bytes cost memory only where they are read, and the system may drop them again.
+/// A regular file, mapped read-only: its bytes cost memory only where they are read, and the system may drop them
+/// again.
 ///
 /// Someone who shortens the file while it is mapped makes reads beyond its new end fatal (SIGBUS); replace a checkpoint
 /// by renaming, not by writing into it.
@@ -30,9 +31,9 @@ public final class MappedFile: @unchecked Sendable {
 
     /// Maps the file at `path`.
     ///
-    /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or mapped or is not a regular file;
-    ///   `.memory` when the process has no room for the mapping;
-    ///   `.argument` for an empty path or one with a zero byte.
+    /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or mapped or is not a regular
+    ///   file; `.memory` when the process has no room for the mapping; `.argument` for an empty path or one with a zero
+    ///   byte.
     public init(path: String) throws {
         let (descriptor, size, identity) = try FileSystem.openForReading(path)
         defer { close(descriptor) }
@@ -81,7 +82,8 @@ public final class MappedFile: @unchecked Sendable {
     /// Reads a whole file into memory.
     ///
     /// - Parameter limit: The most bytes that the file may have.
-    /// - Throws: As `init(path:)`; `.format` when the file is longer than `limit`; `.memory` when there is no room for it.
+    /// - Throws: As `init(path:)`; `.format` when the file is longer than `limit`; `.memory` when there is no room for
+    ///   it.
     public static func buffer(path: String, limit: Int) throws -> GrowingBuffer<UInt8> {
         let (descriptor, size, _) = try FileSystem.openForReading(path)
         defer { close(descriptor) }

@@ -10,8 +10,8 @@ public final class OutputFile {
     private let temporary: String?
     private var descriptor: Int32
 
-    /// Creates the temporary file, in the directory of `path`. What is there and is no regular file, a device, is written
-    /// itself. A link stays one, and what it leads to is replaced; what is replaced passes its permissions on.
+    /// Creates the temporary file, in the directory of `path`. What is there and is no regular file, a device, is
+    /// written itself. A link stays one, and what it leads to is replaced; what is replaced passes its permissions on.
     ///
     /// - Throws: `.io` when it cannot be created; `.argument` for an empty path or one with a zero byte.
     public convenience init(path: String) throws {
@@ -75,13 +75,13 @@ public final class OutputFile {
     private func freeBytes() -> Int? {
         var info = statvfs()
         guard fstatvfs(descriptor, &info) == 0, info.f_blocks > 0 else { return nil }
-        let (bytes, overflow) = UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize))
-        return overflow ? nil : Int(exactly: bytes)
+        return UInt64(info.f_bavail).checkedMultiplying(by: UInt64(info.f_frsize)).flatMap { Int(exactly: $0) }
     }
 
     /// Writes all of `bytes` at `offset`; what is skipped reads as zeros.
     ///
-    /// - Throws: `.io`, for example on a full disk; the temporary file is then gone. `.state` after `commit` or `discard`.
+    /// - Throws: `.io`, for example on a full disk; the temporary file is then gone. `.state` after `commit` or
+    ///   `discard`.
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws {
         guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
         var done = 0
@@ -99,8 +99,8 @@ public final class OutputFile {
         }
     }
 
-    /// Brings the file to the disk, closes it and gives it its name: after a power failure the name leads to the old file or
-    /// to all of the new one.
+    /// Brings the file to the disk, closes it and gives it its name: after a power failure the name leads to the old
+    /// file or to all of the new one.
     ///
     /// - Throws: `.io` when one of these fails; the temporary file is then gone. `.state` after `commit` or `discard`.
     public func commit() throws {

@@ -79,8 +79,8 @@ struct PickleMachine {
     /// Reads the pickle at the cursor and leaves the cursor behind its STOP.
     ///
     /// - Returns: What the pickle holds, and the machine with the containers, storages and tensors that it names.
-    /// - Throws: `.unsupported`, with the name and the offset, for an opcode or a global that is not allowed; `.format` for a
-    ///   damaged pickle.
+    /// - Throws: `.unsupported`, with the name and the offset, for an opcode or a global that is not allowed; `.format`
+    ///   for a damaged pickle.
     static func read(_ cursor: inout ByteCursor) throws -> (value: PickleValue, machine: PickleMachine) {
         var machine = PickleMachine(cursor)
         let start = cursor.position
@@ -222,7 +222,8 @@ struct PickleMachine {
         guard let global = PickleGlobal(module: module, name: name) else {
             throw LyraError(
                 .unsupported,
-                "\(cursor.source): the pickle names \(shown(module + "." + name)) at byte \(place); lyra reads state dicts of "
+                "\(cursor.source): the pickle names \(shown(module + "." + name)) at byte \(place); lyra reads "
+                    + "state dicts of "
                     + "tensors only and runs no code from a file. Save it again as a plain dict of tensors")
         }
         stack.append(.global(global))
@@ -291,7 +292,8 @@ struct PickleMachine {
         else {
             throw LyraError(
                 .unsupported,
-                "\(cursor.source): the object at byte \(place) is not the storage of a tensor; lyra reads state dicts only, "
+                "\(cursor.source): the object at byte \(place) is not the storage of a tensor; lyra reads state "
+                    + "dicts only, "
                     + "not whole modules")
         }
         var view = 0..<count
@@ -340,7 +342,8 @@ struct PickleMachine {
         if let name = PickleOpcode.refused[byte] {
             return LyraError(
                 .unsupported,
-                "\(cursor.source): the pickle opcode \(name) at byte \(place) is not one that a state dict of tensors needs"
+                "\(cursor.source): the pickle opcode \(name) at byte \(place) is not one that a state dict of "
+                    + "tensors needs"
             )
         }
         return failure("\(byte) is not a pickle opcode")

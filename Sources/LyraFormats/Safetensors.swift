@@ -57,7 +57,8 @@ public struct Safetensors: Sendable {
         guard length <= UInt64(headerLimit) else {
             throw LyraError(
                 .format,
-                "\(file.path): not a safetensors file: it claims a header of \(length) bytes, and \(headerLimit) is the limit"
+                "\(file.path): not a safetensors file: it claims a header of \(length) bytes, and \(headerLimit) is "
+                    + "the limit"
             )
         }
         guard Int(length) <= file.bytes.count - 8 else {
@@ -112,7 +113,8 @@ public struct Safetensors: Sendable {
                     range.lowerBound < end ? "overlaps the tensor before it, which ends" : "leaves a gap after the data"
                 throw LyraError(
                     .format,
-                    "\(source): tensor \(shown(name)) at data bytes \(range) \(what) at data byte \(end); the file is damaged"
+                    "\(source): tensor \(shown(name)) at data bytes \(range) \(what) at data byte \(end); the file "
+                        + "is damaged"
                 )
             }
             end = range.upperBound
@@ -120,7 +122,8 @@ public struct Safetensors: Sendable {
         guard end == data.count else {
             throw LyraError(
                 .format,
-                "\(source): \(data.count - end) data bytes from data byte \(end) on belong to no tensor; the file is damaged"
+                "\(source): \(data.count - end) data bytes from data byte \(end) on belong to no tensor; the file "
+                    + "is damaged"
             )
         }
     }
@@ -177,7 +180,8 @@ private struct SafetensorsEntry {
         guard count == offsets[1] - offsets[0], ElementType.count(of: shape) != nil else {
             throw LyraError(
                 .format,
-                "\(tensor): shape \(shape.prefix(16)) of \(shown(dtype)) does not fit its \(offsets[1] - offsets[0]) bytes "
+                "\(tensor): shape \(shape.prefix(16)) of \(shown(dtype)) does not fit its "
+                    + "\(offsets[1] - offsets[0]) bytes "
                     + "at data byte \(offsets[0]); the file is damaged")
         }
         return StoredTensor(

@@ -14,8 +14,8 @@ public final class SafetensorsWriter {
     /// - Parameters:
     ///   - tensors: All tensors that will be written.
     ///   - metadata: Strings for `__metadata__`; readers of PyTorch expect `format` to be `pt`.
-    /// - Throws: `.io` when the file cannot be created or written; `.argument` when a name is there twice or reserved, or a
-    ///   shape has no size.
+    /// - Throws: `.io` when the file cannot be created or written; `.argument` when a name is there twice or reserved,
+    ///   or a shape has no size.
     public init(path: String, tensors: [TensorSpec], metadata: [String: String] = ["format": "pt"]) throws {
         layout = try TensorLayout(tensors, path: path)
         offsets = Array(repeating: 0, count: tensors.count)
@@ -32,11 +32,12 @@ public final class SafetensorsWriter {
             guard spec.name != "__metadata__" else {
                 throw LyraError(.argument, "\(path): a tensor named __metadata__")
             }
-            let (next, overflow) = end.addingReportingOverflow(layout.byteCount(spec.name))
-            guard !overflow else { throw LyraError(.argument, "\(path): the tensors are too large for a file") }
+            guard let next = end.checkedAdding(layout.byteCount(spec.name)) else {
+                throw LyraError(.argument, "\(path): the tensors are too large for a file")
+            }
             fields.append(
-                "\(JSONText.quoted(spec.name)):{\"dtype\":\"\(spec.type.rawValue)\",\"shape\":\(spec.shape.description),"
-                    + "\"data_offsets\":[\(end),\(next)]}")
+                "\(JSONText.quoted(spec.name)):{\"dtype\":\"\(spec.type.rawValue)\","
+                    + "\"shape\":\(spec.shape.description),\"data_offsets\":[\(end),\(next)]}")
             offsets[index] = end
             end = next
         }
@@ -54,8 +55,8 @@ public final class SafetensorsWriter {
 
     /// Writes the bytes of one announced tensor; the order does not matter.
     ///
-    /// - Throws: `.argument` when it was not announced, is written twice, or has another size; `.io` when the system refuses,
-    ///   for example on a full disk.
+    /// - Throws: `.argument` when it was not announced, is written twice, or has another size; `.io` when the system
+    ///   refuses, for example on a full disk.
     public func write(_ name: String, _ bytes: UnsafeRawBufferPointer) throws {
         let index = try layout.take(name, byteCount: bytes.count)
         try output.write(bytes, at: offsets[index])

@@ -20,8 +20,8 @@ public struct ShardedSafetensors: Sendable {
     /// Opens `<stem>.safetensors.index.json` and the shards that it names, or else the single `<stem>.safetensors`.
     ///
     /// Tensors of a shard that the index does not name are left out.
-    /// - Throws: `.missing` when the directory has neither file, or a shard is not there; `.format` when the index is not
-    ///   what it should be or names a tensor that its shard does not have; else as `Safetensors.init(path:)`.
+    /// - Throws: `.missing` when the directory has neither file, or a shard is not there; `.format` when the index is
+    ///   not what it should be or names a tensor that its shard does not have; else as `Safetensors.init(path:)`.
     public init(directory: String, stem: String = "model") throws {
         let index = FileSystem.join(directory, Self.index(stem: stem))
         let single = FileSystem.join(directory, stem + ".safetensors")
@@ -67,7 +67,8 @@ public struct ShardedSafetensors: Sendable {
                     guard let tensor = file.tensor(name) else {
                         throw LyraError(
                             .format,
-                            "\(path): tensor \(shown(name)) should be in \(shown(shard)), which does not have it; index "
+                            "\(path): tensor \(shown(name)) should be in \(shown(shard)), which does not have it; "
+                                + "index "
                                 + "and shards are not of one model")
                     }
                     tensors[name] = tensor

@@ -1,7 +1,7 @@
 import LyraBase
 
-/// Models in several GGUF files, as llama.cpp's `gguf-split` makes them: `name-00001-of-00003.gguf` and so on. The first has all
-/// metadata, every part tensors of its own.
+/// Models in several GGUF files, as llama.cpp's `gguf-split` makes them: `name-00001-of-00003.gguf` and so on. The
+/// first has all metadata, every part tensors of its own.
 extension GGUFFile {
     /// The most parts of one model.
     private static let mostParts = 4096
@@ -17,8 +17,8 @@ extension GGUFFile {
     ///
     /// - Parameter check: Asked now and then; throws to give up.
     /// - Returns: All tensors, with the first part's metadata.
-    /// - Throws: As `init(file:)`; `.missing`, naming it, for a part that is not there; `.format` for parts that do not belong
-    ///   together or do not say which they are.
+    /// - Throws: As `init(file:)`; `.missing`, naming it, for a part that is not there; `.format` for parts that do not
+    ///   belong together or do not say which they are.
     public static func opening(_ file: MappedFile, check: () throws -> Void = {}) throws -> GGUFFile {
         let opened = try GGUFFile(file: file, check: check)
         guard let count = try opened.int(Key.count), count > 1 else { return opened }
@@ -62,7 +62,8 @@ extension GGUFFile {
         guard let number = try int(Key.number), (0..<count).contains(number), count <= Self.mostParts else {
             throw LyraError(
                 .format,
-                "\(path): \(Key.number) and \(Key.count) do not say which part of how many (\(Self.mostParts) at most) it "
+                "\(path): \(Key.number) and \(Key.count) do not say which part of how many (\(Self.mostParts) at "
+                    + "most) it "
                     + "is")
         }
         return number
@@ -77,7 +78,8 @@ extension GGUFFile {
         guard let first = stems.first else {
             throw LyraError(
                 .format,
-                "\(path): part \(number + 1) of a model in \(count) files; its name has to end in \(own), so that the others "
+                "\(path): part \(number + 1) of a model in \(count) files; its name has to end in \(own), so that "
+                    + "the others "
                     + "can be found")
         }
         return try (0..<count).map { index in

@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// What a writer must know of a tensor before its bytes: name, element type and shape.
@@ -21,18 +22,16 @@ extension ElementType {
         if shape.contains(0) { return 0 }
         var count = 1
         for dimension in shape {
-            let (product, overflow) = count.multipliedReportingOverflow(by: dimension)
-            if overflow { return nil }
+            guard let product = count.checkedMultiplying(by: dimension) else { return nil }
             count = product
         }
         return count
     }
 
-    /// Number of bytes of a tensor of this type and shape; nil when a dimension is negative, the product does not fit, or
-    /// the last axis is not a multiple of the type's block.
+    /// Number of bytes of a tensor of this type and shape; nil when a dimension is negative, the product does not fit,
+    /// or the last axis is not a multiple of the type's block.
     func byteCount(of shape: [Int]) -> Int? {
         guard let count = Self.count(of: shape), (shape.last ?? 1) % blockElements == 0 else { return nil }
-        let (bytes, overflow) = (count / blockElements).multipliedReportingOverflow(by: size)
-        return overflow ? nil : bytes
+        return (count / blockElements).checkedMultiplying(by: size)
     }
 }

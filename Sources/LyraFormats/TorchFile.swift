@@ -21,8 +21,8 @@ public struct TorchFile: Sendable {
     /// Reads a mapped file.
     ///
     /// - Throws: `.unsupported`, by name and offset, for a pickle opcode or global that a state dict does not need, a
-    ///   compressed archive, another byte order, a tensor that is not contiguous; `.format` when the file is damaged or is
-    ///   not a torch.save file.
+    ///   compressed archive, another byte order, a tensor that is not contiguous; `.format` when the file is damaged or
+    ///   is not a torch.save file.
     public init(file: MappedFile) throws {
         self.file = file
         let bytes = file.bytes
@@ -41,8 +41,8 @@ public struct TorchFile: Sendable {
 
     /// All tensors below a place in the file, by the keys that lead to them from there, joined by dots.
     ///
-    /// - Parameter path: The keys that lead to the place: `["generator"]` for `{"generator": {"conv.weight": …}}`; none for
-    ///   the whole file.
+    /// - Parameter path: The keys that lead to the place: `["generator"]` for `{"generator": {"conv.weight": …}}`; none
+    ///   for the whole file.
     /// - Throws: `.missing` when there is no such place; `.format` when two tensors come out with one name.
     public func tensors(under path: [String] = []) throws -> [String: StoredTensor] {
         var place = root
@@ -90,7 +90,8 @@ public struct TorchFile: Sendable {
             guard text.elementsEqual("little".utf8) else {
                 throw LyraError(
                     .unsupported,
-                    "\(file.path): its byteorder is \(shown(String(decoding: text.prefix(16), as: UTF8.self))), not little"
+                    "\(file.path): its byteorder is \(shown(String(decoding: text.prefix(16), as: UTF8.self))), not "
+                        + "little"
                 )
             }
         }
@@ -151,7 +152,8 @@ public struct TorchFile: Sendable {
             else {
                 throw LyraError(
                     .format,
-                    "\(cursor.source): the storage \(shown(key)) at byte \(place) has \(count) elements, which is not what the "
+                    "\(cursor.source): the storage \(shown(key)) at byte \(place) has \(count) elements, which is "
+                        + "not what the "
                         + "pickle says; the file is damaged")
             }
             let start = cursor.offset

@@ -23,8 +23,8 @@ public indirect enum TorchValue: Sendable {
 
 /// Turns what a pickle left behind into values that own their tensors.
 ///
-/// A short pickle can name a huge tree by putting the same container in many places, or an endless one by putting it into
-/// itself, so depth, number of values and length of names are bounded.
+/// A short pickle can name a huge tree by putting the same container in many places, or an endless one by putting it
+/// into itself, so depth, number of values and length of names are bounded.
 struct TorchValueBuilder {
     static let depthLimit = 64
 
@@ -54,7 +54,8 @@ struct TorchValueBuilder {
         guard depth <= Self.depthLimit, valuesLeft >= 0, nameBytesLeft >= 0 else {
             throw LyraError(
                 .format,
-                "\(file.path): the containers at \(shown(name)) are nested or repeated beyond any state dict; is it damaged?"
+                "\(file.path): the containers at \(shown(name)) are nested or repeated beyond any state dict; is it "
+                    + "damaged?"
             )
         }
         switch value {
@@ -124,7 +125,8 @@ struct TorchValueBuilder {
         guard count == 0 || Self.isContiguous(tensor) else {
             throw LyraError(
                 .unsupported,
-                "\(source) is not contiguous (shape \(tensor.shape.prefix(16)), strides \(tensor.strides.prefix(16))); save "
+                "\(source) is not contiguous (shape \(tensor.shape.prefix(16)), strides "
+                    + "\(tensor.strides.prefix(16))); save "
                     + "it again after .contiguous()")
         }
         // All of these are at most the bytes of the storage, which lies in the file.

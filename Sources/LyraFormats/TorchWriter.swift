@@ -30,8 +30,8 @@ public final class TorchWriter {
     /// - Parameters:
     ///   - tensors: All tensors that will be written.
     ///   - path: Keys of dicts around the dict of tensors: `["generator"]` makes `{"generator": {name: tensor}}`.
-    /// - Throws: `.io` when the file cannot be created or written; `.argument` when a name is there twice or a shape has no
-    ///   size; `.unsupported` beyond 4 GiB or 65,000 tensors, which would need zip64.
+    /// - Throws: `.io` when the file cannot be created or written; `.argument` when a name is there twice or a shape
+    ///   has no size; `.unsupported` beyond 4 GiB or 65,000 tensors, which would need zip64.
     public init(path: String, tensors: [TensorSpec], under keys: [String] = []) throws {
         layout = try TensorLayout(tensors, path: path)
         guard tensors.count <= 65_000 else {
@@ -54,8 +54,8 @@ public final class TorchWriter {
 
     /// Writes the bytes of one announced tensor; the order does not matter.
     ///
-    /// - Throws: `.argument` when it was not announced, is written twice, or has another size; `.io` when the system refuses,
-    ///   for example on a full disk.
+    /// - Throws: `.argument` when it was not announced, is written twice, or has another size; `.io` when the system
+    ///   refuses, for example on a full disk.
     public func write(_ name: String, _ bytes: UnsafeRawBufferPointer) throws {
         try write(entry: layout.take(name, byteCount: bytes.count), bytes)
     }

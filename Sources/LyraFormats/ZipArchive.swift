@@ -28,8 +28,8 @@ struct ZipArchive {
 
     /// Reads and checks the central directory and every local header.
     ///
-    /// - Throws: `.format` when a record is damaged or lies outside the file or two entries have one name; `.unsupported` for
-    ///   a compressed or encrypted entry.
+    /// - Throws: `.format` when a record is damaged or lies outside the file or two entries have one name;
+    ///   `.unsupported` for a compressed or encrypted entry.
     init(_ file: MappedFile) throws {
         let directory = try Self.findDirectory(in: file)
         guard let start = Int(exactly: directory.offset), let size = Int(exactly: directory.size),
@@ -37,7 +37,8 @@ struct ZipArchive {
         else {
             throw LyraError(
                 .format,
-                "\(file.path): the zip directory should be \(directory.size) bytes at byte \(directory.offset), beyond the "
+                "\(file.path): the zip directory should be \(directory.size) bytes at byte \(directory.offset), "
+                    + "beyond the "
                     + "end of the file at \(file.bytes.count); it is damaged")
         }
         guard directory.count <= UInt64(size / Self.entrySize) else {
@@ -126,7 +127,8 @@ struct ZipArchive {
         guard method == 0, packed == size else {
             throw LyraError(
                 .unsupported,
-                "\(file.path): the zip entry \(shown(name)) is compressed (method \(method)); torch.save stores its entries"
+                "\(file.path): the zip entry \(shown(name)) is compressed (method \(method)); torch.save stores its "
+                    + "entries"
             )
         }
         guard flags & 1 == 0 else {
@@ -178,7 +180,8 @@ struct ZipArchive {
         guard size <= UInt64(cursor.remaining) else {
             throw LyraError(
                 .format,
-                "\(file.path): the zip entry \(shown(name)) has \(size) bytes at byte \(cursor.offset), beyond the end of "
+                "\(file.path): the zip entry \(shown(name)) has \(size) bytes at byte \(cursor.offset), beyond the "
+                    + "end of "
                     + "the file; it is truncated")
         }
         return cursor.offset..<cursor.offset + Int(size)

@@ -13,7 +13,8 @@ public struct AddedToken: Sendable, Equatable {
     }
 }
 
-/// Finds added tokens in text: a trie over their bytes, children as linked lists because tries of a few tokens are thin.
+/// Finds added tokens in text: a trie over their bytes, children as linked lists because tries of a few tokens are
+/// thin.
 struct AddedTokenTrie: Sendable {
     private struct Node {
         let byte: UInt8

@@ -1,7 +1,7 @@
 import LyraBase
 
-/// Merges the bytes of one piece of text into tokens: as long as two neighbours merge, the pair of lowest rank does, the
-/// leftmost first. Holds the work space, so one is made for each text, not for each piece.
+/// Merges the bytes of one piece of text into tokens: as long as two neighbours merge, the pair of lowest rank does,
+/// the leftmost first. Holds the work space, so one is made for each text, not for each piece.
 struct ByteMerger {
     private let merges: MergeTable
     private let byteIDs: [Int32]

@@ -28,7 +28,8 @@ public struct Detokenizer: Sendable {
         return String(decoding: pending, as: UTF8.self)
     }
 
-    /// The number of last bytes, 0 to 3, that further bytes could complete to a character (Unicode Standard, table 3-7).
+    /// The number of last bytes, 0 to 3, that further bytes could complete to a character (Unicode Standard, table
+    /// 3-7).
     private static func incompleteSuffix(of bytes: [UInt8]) -> Int {
         for length in 1...3 where length <= bytes.count {
             let start = bytes.count - length

@@ -2,11 +2,11 @@ import LyraBase
 
 /// Merges a piece of text that is too long to be merged at once, part by part, to the tokens of the whole.
 ///
-/// A row of tokens is what BPE makes of their joined text exactly if BPE leaves each two neighbours as they are: until the
-/// first merge across a joint, what is left and right of it develops as it would alone. So where the tokens of two parts that
-/// overlap have one in common, those of the first part up to it, and those of the second after it, are the whole's. Only a
-/// vocabulary in which what follows decides on merges some thousands of bytes before it could have none in common; the second
-/// part's tokens count then.
+/// A row of tokens is what BPE makes of their joined text exactly if BPE leaves each two neighbours as they are: until
+/// the first merge across a joint, what is left and right of it develops as it would alone. So where the tokens of two
+/// parts that overlap have one in common, those of the first part up to it, and those of the second after it, are the
+/// whole's. Only a vocabulary in which what follows decides on merges some thousands of bytes before it could have none
+/// in common; the second part's tokens count then.
 struct LongPieceMerger {
     /// Bytes of one part.
     let part: Int
@@ -22,7 +22,8 @@ struct LongPieceMerger {
     /// Settles some of the tokens.
     ///
     /// - Parameters:
-    ///   - text: the rest of the piece, from the first byte on that is not settled; after it, the same without what was settled
+    ///   - text: the rest of the piece, from the first byte on that is not settled; after it, the same without what was
+    ///     settled
     ///   - isEnd: whether the piece ends with it
     /// - Returns: the bytes whose tokens were appended, above 0; nil if that takes more text
     /// - Throws: `LyraError.memory` if there is no room
@@ -45,8 +46,8 @@ struct LongPieceMerger {
         return nil
     }
 
-    /// Settles what comes before the next part, which begins where a token does, so that both mostly go on alike: a little
-    /// before the end of what is known, or further back.
+    /// Settles what comes before the next part, which begins where a token does, so that both mostly go on alike: a
+    /// little before the end of what is known, or further back.
     ///
     /// - Returns: the bytes that were settled; nil if the next part took the place of what was known
     private mutating func join(
@@ -79,8 +80,8 @@ struct LongPieceMerger {
         return nil
     }
 
-    /// The first token of `left` that stands at the same place in `right`, where something follows it: their indices, and
-    /// where it ends, counted from where both begin.
+    /// The first token of `left` that stands at the same place in `right`, where something follows it: their indices,
+    /// and where it ends, counted from where both begin.
     private static func common(
         _ left: Slice<UnsafeMutableBufferPointer<Int32>>, _ right: UnsafeMutableBufferPointer<Int32>, mayBeLast: Bool,
         _ vocabulary: Vocabulary

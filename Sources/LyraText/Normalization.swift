@@ -1,11 +1,11 @@
 import LyraBase
 @_spi(_Unicode) import Swift
 
-/// Brings UTF-8 text to Unicode's normalisation form C (UAX #15) as it comes, in time linear in its length: the marks that
-/// follow a letter, however many, are sorted by counting. However the text is cut, the result is the same.
+/// Brings UTF-8 text to Unicode's normalisation form C (UAX #15) as it comes, in time linear in its length: the marks
+/// that follow a letter, however many, are sorted by counting. However the text is cut, the result is the same.
 ///
-/// It holds back the last letter and its marks. Decompositions and compositions are those of Swift's tables, of single scalars
-/// and pairs of them.
+/// It holds back the last letter and its marks. Decompositions and compositions are those of Swift's tables, of single
+/// scalars and pairs of them.
 struct Normalizer {
     /// The last scalar of combining class 0, which what follows may compose with.
     private var starter: UInt32?
@@ -137,7 +137,8 @@ struct Normalizer {
 
     // MARK: Text that stays as it is
 
-    /// The inert scalars from `position` on: where the last of them begins, where it ends, and itself. Nil if there are none.
+    /// The inert scalars from `position` on: where the last of them begins, where it ends, and itself. Nil if there are
+    /// none.
     private static func inertPrefix(
         of text: UnsafeBufferPointer<UInt8>, from position: Int
     ) -> (last: Int, end: Int, scalar: UInt32)? {

@@ -2,8 +2,8 @@
 ///
 /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 ///
-/// The alternatives are tried in order, and each character is looked at a bounded number of times: linear time. The text may
-/// come bit by bit: a piece whose end is not seen yet is gone on with where the text ended.
+/// The alternatives are tried in order, and each character is looked at a bounded number of times: linear time. The
+/// text may come bit by bit: a piece whose end is not seen yet is gone on with where the text ended.
 struct PreTokenizer {
     /// The pattern as tokenizer.json spells it.
     static let pattern =

@@ -1,7 +1,7 @@
 import LyraBase
 
-/// Text on its way to tokens, in steps of bounded work: read, searched for added tokens, brought to NFC, cut into pieces and
-/// merged as it comes. However it is cut into steps, the tokens are those of the whole.
+/// Text on its way to tokens, in steps of bounded work: read, searched for added tokens, brought to NFC, cut into
+/// pieces and merged as it comes. However it is cut into steps, the tokens are those of the whole.
 ///
 /// It holds some kilobytes; and of a run of white space, or of marks, all of it.
 public struct TextEncoding {
@@ -185,7 +185,8 @@ public struct TextEncoding {
         return true
     }
 
-    /// The last place up to `end` where no character is cut: before a byte that begins one, or that follows three which do not.
+    /// The last place up to `end` where no character is cut: before a byte that begins one, or that follows three which
+    /// do not.
     private static func cut(_ bytes: UnsafeBufferPointer<UInt8>, _ end: Int) -> Int {
         guard end < bytes.count else { return bytes.count }
         return (0..<4).lazy.map { end - $0 }.first { bytes[$0] & 0xC0 != 0x80 } ?? end

@@ -86,7 +86,8 @@ struct VocabularyBuilder {
         guard leftFits, try ByteAlphabet.decode(right, into: bytes), middle > start, bytes.count > middle else {
             throw LyraError(
                 .format,
-                "\(source): merge \(merges.count) (\(Self.quoted(left)) and \(Self.quoted(right))) has an empty part or "
+                "\(source): merge \(merges.count) (\(Self.quoted(left)) and \(Self.quoted(right))) has an empty "
+                    + "part or "
                     + "a character outside the byte-level alphabet")
         }
         try merges.append(Merge(start: start, middle: middle, end: bytes.count))

@@ -10,7 +10,9 @@ package struct ByteScan {
         return ByteScan(.init(rebasing: bytes[offset..<offset + min(count, bytes.count - offset)]))
     }
 
-    package func has(_ text: String, at offset: Int) -> Bool { part(offset, text.utf8.count).bytes.elementsEqual(text.utf8) }
+    package func has(_ text: String, at offset: Int) -> Bool {
+        part(offset, text.utf8.count).bytes.elementsEqual(text.utf8)
+    }
 
     package func big16(_ offset: Int) -> Int? { integer(offset, 2, big: true) }
     package func big32(_ offset: Int) -> Int? { integer(offset, 4, big: true) }

@@ -5,15 +5,15 @@ public final class FileByteReader: ByteReader {
     private let descriptor: Int32
     private let path: String
 
-    /// Opens a regular file; or reads a FIFO, a pipe, a socket or a device to its end. `/dev/stdin` and `/dev/fd/N` are paths
-    /// like others.
+    /// Opens a regular file; or reads a FIFO, a pipe, a socket or a device to its end. `/dev/stdin` and `/dev/fd/N` are
+    /// paths like others.
     ///
     /// - Parameters:
     ///   - limit: the most bytes that a pipe may give
     ///   - limitName: what a message calls the limit
     ///   - interrupted: asked while a pipe is read or waited for; true ends the call with `LyraError(.state)`
-    /// - Throws: `LyraError(.io)` if it cannot be opened or read, is a directory, a disk or a device without an end, or if the
-    ///   temporary file has no room; `.memory` if it gives more than the limit; `.state` if interrupted.
+    /// - Throws: `LyraError(.io)` if it cannot be opened or read, is a directory, a disk or a device without an end, or
+    ///   if the temporary file has no room; `.memory` if it gives more than the limit; `.state` if interrupted.
     public init(path: String, limit: Int, limitName: String, interrupted: () -> Bool) throws {
         let (opened, kind) = try Self.open(path)
         self.path = path

@@ -101,8 +101,9 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         guard total > capacity else { return }
         // At least doubles, so that appending takes constant time on average.
         let wanted = Swift.max(total, capacity > Int.max / 4 ? total : 2 * capacity)
-        let (bytes, overflow) = wanted.multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
-        guard !overflow, let memory = realloc(base, Swift.max(bytes, 64)) else {
+        guard let bytes = wanted.checkedMultiplying(by: MemoryLayout<Element>.stride),
+            let memory = realloc(base, Swift.max(bytes, 64))
+        else {
             throw LyraError(.memory, "no memory for \(wanted) elements of \(MemoryLayout<Element>.stride) bytes")
         }
         base = memory.bindMemory(to: Element.self, capacity: wanted)

@@ -28,18 +28,13 @@ package final class ReaderView: ByteReader {
         (self.head, self.patches) = (head, patches)
         // A view of a view is one of what lies below: thousands of joined files must not become thousands of calls.
         if let view = base as? ReaderView, view.head.isEmpty, view.patches.isEmpty,
-            let first = Self.sum(start, view.start), let last = end.map({ Self.sum($0, view.start) }) ?? .max
+            let first = start.checkedAdding(view.start), let last = end.map({ $0.checkedAdding(view.start) }) ?? .max
         {
             (self.base, self.start) = (view.base, first)
             self.end = end == nil ? view.end : min(last, view.end ?? .max)
         } else {
             (self.base, self.start, self.end) = (base, start, end)
         }
-    }
-
-    private static func sum(_ a: Int64, _ b: Int64) -> Int64? {
-        let (sum, overflow) = a.addingReportingOverflow(b)
-        return overflow ? nil : sum
     }
 
     package var size: Int64 {
@@ -70,9 +65,9 @@ package final class ReaderView: ByteReader {
     }
 
     private func readBase(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-        let (offset, overflow) = (position - Int64(head.count)).addingReportingOverflow(start)
+        guard let offset = (position - Int64(head.count)).checkedAdding(start), !buffer.isEmpty else { return 0 }
         let room = end.map { max($0 - offset, 0) } ?? .max
-        guard !overflow, room > 0, !buffer.isEmpty else { return 0 }
+        guard room > 0 else { return 0 }
         try base.seek(to: offset)
         let count = Int(min(Int64(buffer.count), room))
         return try base.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))

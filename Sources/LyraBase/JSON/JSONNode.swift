@@ -19,8 +19,8 @@ struct JSONNode: Sendable {
 
     /// Reads a whole text.
     ///
-    /// - Throws: `LyraError.format`, naming `source` and the byte, if it is not JSON in UTF-8, is nested deeper than 64, or
-    ///   has a key twice in an object: readers do not agree on which of the two counts.
+    /// - Throws: `LyraError.format`, naming `source` and the byte, if it is not JSON in UTF-8, is nested deeper than
+    ///   64, or has a key twice in an object: readers do not agree on which of the two counts.
     init(_ text: UnsafeRawBufferPointer, source: String) throws {
         // A zero byte never stands in JSON, but in UTF-16.
         guard String(validating: text, as: UTF8.self) != nil, !text.contains(0) else {

@@ -1,6 +1,6 @@
-/// A pull parser for JSON over bytes that lie somewhere: what is not asked for is skipped, not built, so that a hostile text
-/// costs no more memory than what its reader keeps. Strings are bytes (so that canonically equivalent keys stay distinct),
-/// and every error names the file and the byte offset.
+/// A pull parser for JSON over bytes that lie somewhere: what is not asked for is skipped, not built, so that a hostile
+/// text costs no more memory than what its reader keeps. Strings are bytes (so that canonically equivalent keys stay
+/// distinct), and every error names the file and the byte offset.
 public struct JSONScanner {
     /// The whole text; it must outlive the scanner.
     private let bytes: UnsafeRawBufferPointer
@@ -117,10 +117,11 @@ public struct JSONScanner {
         let start = position
         var value: UInt64 = 0
         while position < bytes.count, (0x30...0x39).contains(bytes[position]) {
-            let (product, overflow) = value.multipliedReportingOverflow(by: 10)
-            let (sum, carry) = product.addingReportingOverflow(UInt64(bytes[position] - 0x30))
-            guard !overflow, !carry else { throw error("the number is too large") }
-            value = sum
+            let digit = UInt64(bytes[position] - 0x30)
+            guard let next = value.checkedMultiplying(by: 10)?.checkedAdding(digit) else {
+                throw error("the number is too large")
+            }
+            value = next
             position += 1
         }
         guard position > start else { throw error("expected a whole number") }

@@ -3,8 +3,8 @@ public enum JSONText {
     /// Decodes a whole text.
     ///
     /// - Parameter source: the file, for messages
-    /// - Throws: `LyraError.format`, naming the source, the path of keys and the byte, for a text that is not JSON, lacks a key
-    ///   or has a value of another type; a `LyraError` that the type's own `init(from:)` throws.
+    /// - Throws: `LyraError.format`, naming the source, the path of keys and the byte, for a text that is not JSON,
+    ///   lacks a key or has a value of another type; a `LyraError` that the type's own `init(from:)` throws.
     public static func decode<T: Decodable>(
         _ type: T.Type, from text: UnsafeRawBufferPointer, source: String
     ) throws -> T {

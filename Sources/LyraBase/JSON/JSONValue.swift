@@ -11,8 +11,8 @@ public enum JSONValue: Sendable {
 
     /// Reads a whole text.
     ///
-    /// - Throws: `LyraError.format`, naming `source` and the byte, if it is not JSON, nested deeper than 64, or has a key
-    ///   twice in an object.
+    /// - Throws: `LyraError.format`, naming `source` and the byte, if it is not JSON, nested deeper than 64, or has a
+    ///   key twice in an object.
     public init(_ text: UnsafeRawBufferPointer, source: String) throws {
         self.init(try JSONNode(text, source: source))
     }
@@ -71,8 +71,8 @@ extension JSONValue {
     /// The name of a file: what is not UTF-8 in it is written `\xE9`.
     public static func name(_ path: String) -> JSONValue { .string(SystemPath.printable(path)) }
 
-    /// The value as text on one line. Numbers are rounded to six decimals, enough for milliseconds and shares; what is no
-    /// number becomes null.
+    /// The value as text on one line. Numbers are rounded to six decimals, enough for milliseconds and shares; what is
+    /// no number becomes null.
     public var text: String { JSONText.write(node, .oneLine) }
 
     private var node: JSONNode {

@@ -1,3 +1,4 @@
+import LyraBase
 import Glibc
 import LyraFormats
 
@@ -27,7 +28,7 @@ enum ProcessMemory {
             let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
             guard text.hasPrefix(key + ":") else { continue }
             let digits = text.drop { !$0.isNumber }.prefix { $0.isNumber }
-            return Int(digits).flatMap { $0.multipliedReportingOverflow(by: 1024).overflow ? nil : $0 * 1024 }
+            return Int(digits).flatMap { $0.checkedMultiplying(by: 1024) }
         }
         return nil
     }

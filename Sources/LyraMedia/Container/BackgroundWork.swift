@@ -2,7 +2,8 @@ import Glibc
 import LyraBase
 import Synchronization
 
-/// Runs a call that cannot be interrupted, such as a decoder's, on a thread of its own, so that the caller can leave it.
+/// Runs a call that cannot be interrupted, such as a decoder's, on a thread of its own, so that the caller can leave
+/// it.
 enum BackgroundWork {
     /// Threads that were left behind and still work, at most; a further call waits for one of them.
     static let mostAbandoned = 4
@@ -15,8 +16,8 @@ enum BackgroundWork {
     /// Milliseconds between two questions whether to stop.
     private static let interval = 5
 
-    /// Runs `work` on another thread and waits for it. Once `interrupted` says so, the call throws at once, and the thread
-    /// finishes `work` by itself and frees what it holds.
+    /// Runs `work` on another thread and waits for it. Once `interrupted` says so, the call throws at once, and the
+    /// thread finishes `work` by itself and frees what it holds.
     ///
     /// - Parameters:
     ///   - interrupted: Called on the calling thread only.

@@ -7,7 +7,8 @@ final class CodecContext {
     /// What came of asking for a frame.
     enum Result { case frame, needsPacket, end, noMemory }
 
-    /// Damaged packets in a row after the last one, before a decoder that only reports errors is taken to be at its end.
+    /// Damaged packets in a row after the last one, before a decoder that only reports errors is taken to be at its
+    /// end.
     private static let mostFailures = 256
 
     /// libavcodec counts the pixels that it adds to rows, too: at most this many for pictures of 65,535 rows.

@@ -23,8 +23,8 @@ final class MediaFile {
     private var context: UnsafeMutablePointer<AVFormatContext>?
 
     /// Opens a container and finds out what is in it, for which a little of it is decoded.
-    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is no such container, `.memory` if a limit does not
-    ///   allow it, `.missing` if FFmpeg is, `.state` if interrupted.
+    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is no such container, `.memory` if a limit does
+    ///   not allow it, `.missing` if FFmpeg is, `.state` if interrupted.
     init(reader: any ByteReader, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool) throws {
         self.name = name
         self.limits = limits
@@ -121,14 +121,16 @@ final class MediaFile {
             guard Int(packet.pointee.size) <= limits.packetBytes else {
                 throw LyraError(
                     .memory,
-                    "\(name): a packet of \(packet.pointee.size) bytes; MediaLimits.packetBytes allows \(limits.packetBytes)"
+                    "\(name): a packet of \(packet.pointee.size) bytes; MediaLimits.packetBytes allows "
+                        + "\(limits.packetBytes)"
                 )
             }
             return true
         }
     }
 
-    /// Whether seeking takes a sensible time: libavformat's search is quadratic in the frames that an edit list discards.
+    /// Whether seeking takes a sensible time: libavformat's search is quadratic in the frames that an edit list
+    /// discards.
     private lazy var isQuickToSeek: Bool = {
         let mostDiscarded = 4096
         var discarded = 0

@@ -9,7 +9,8 @@ enum MediaForm: Equatable {
     /// A WAV file whose samples are MPEG audio.
     case mpegWave
     case ogg
-    /// What only FFmpeg reads: a container, or a bare stream that is no MP3. Its demuxer, where the marks are beyond doubt.
+    /// What only FFmpeg reads: a container, or a bare stream that is no MP3. Its demuxer, where the marks are beyond
+    /// doubt.
     case media(demuxer: String?)
     /// Frames of MP3, MP2 or MP1 from the first byte on.
     case mpegAudio
@@ -71,8 +72,8 @@ enum MediaForm: Equatable {
         return length >= 8 || length == 0 || length == 1
     }
 
-    /// Packets of 188 bytes, or with a time code of 4 in front, or a checksum of 16 behind. A stream that was cut begins
-    /// inside of a packet.
+    /// Packets of 188 bytes, or with a time code of 4 in front, or a checksum of 16 behind. A stream that was cut
+    /// begins inside of a packet.
     private static func isTransportStream(_ scan: ByteScan) -> Bool {
         for length in [188, 192, 204] {
             for first in 0..<length where scan.integer(first, 1, big: true) == 0x47 {

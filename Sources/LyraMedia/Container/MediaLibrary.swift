@@ -5,8 +5,8 @@ import CSndfile
 import CTIFF
 import LyraBase
 
-/// The libraries that decode media. They are loaded when a file first needs them, and then stay: lyra runs without them on
-/// samples and pixels.
+/// The libraries that decode media. They are loaded when a file first needs them, and then stay: lyra runs without them
+/// on samples and pixels.
 enum MediaLibrary {
     case ffmpeg, sndfile, mpg123, tiff
 
@@ -14,8 +14,9 @@ enum MediaLibrary {
     ///
     /// To be called where a file is opened: without it the functions return errors.
     /// - Parameter name: Of the file, for the message.
-    /// - Throws: `LyraError(.missing)`, with the package's name, if the library is not installed or is of another version
-    ///   than lyra was built for; `.io` if the system refuses to open it; `.memory` if there is no memory to load it.
+    /// - Throws: `LyraError(.missing)`, with the package's name, if the library is not installed or is of another
+    ///   version than lyra was built for; `.io` if the system refuses to open it; `.memory` if there is no memory to
+    ///   load it.
     func require(for name: String) throws {
         var status = Int32(LYRA_LOADED)
         let reason = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 1024) { buffer in

@@ -1,7 +1,7 @@
 import LyraBase
 
-/// What a file of pictures, video or sound may cost. A file that needs more is refused with `LyraError(.memory)` that names
-/// the limit, before the memory is taken.
+/// What a file of pictures, video or sound may cost. A file that needs more is refused with `LyraError(.memory)` that
+/// names the limit, before the memory is taken.
 public struct MediaLimits: Sendable, Equatable {
     /// Pixels of one still picture. Decoding takes up to 11 bytes each.
     public var imagePixels = 1 << 27

@@ -2,9 +2,10 @@ import CFFmpeg
 
 /// Keeps FFmpeg's libraries from writing to stderr about the files that lyra reads.
 ///
-/// They have one log callback in a process. Ours drops the messages of our contexts and of calls made inside `quiet`, and
-/// hands all others to FFmpeg's own, so that a host which uses the libraries too sees what it would see without lyra. A host
-/// with a callback of its own installs it after the first use of lyra's decoders, and then gets lyra's messages as well.
+/// They have one log callback in a process. Ours drops the messages of our contexts and of calls made inside `quiet`,
+/// and hands all others to FFmpeg's own, so that a host which uses the libraries too sees what it would see without
+/// lyra. A host with a callback of its own installs it after the first use of lyra's decoders, and then gets lyra's
+/// messages as well.
 enum MediaLog {
     /// What a context's `log_level_offset` is set to, for messages of the threads that a decoder starts.
     static let offset = lyra_av_quiet_offset()

@@ -1,9 +1,11 @@
 import LyraBase
 
-/// Looks through an MP4 or MOV file, before libavformat reads it, for tables that claim more samples than the file can hold.
+/// Looks through an MP4 or MOV file, before libavformat reads it, for tables that claim more samples than the file can
+/// hold.
 ///
-/// A table of samples of one size ("stsz") or with nothing of their own ("trun") takes a few bytes, whatever the number, while
-/// libavformat makes an entry of each sample: kilobytes would become gigabytes. (ISO/IEC 14496-12, 8.7.3 and 8.8.8.)
+/// A table of samples of one size ("stsz") or with nothing of their own ("trun") takes a few bytes, whatever the
+/// number, while libavformat makes an entry of each sample: kilobytes would become gigabytes. (ISO/IEC 14496-12, 8.7.3
+/// and 8.8.8.)
 struct MovieTables {
     /// A file may claim as many samples as it has bytes, and this many in any case.
     private static let allowance: Int64 = 1 << 20
@@ -24,7 +26,8 @@ struct MovieTables {
 
     /// Does nothing if the file is not an MP4 or MOV.
     /// - Parameter stop: Called now and then; it throws if the caller wants to stop.
-    /// - Throws: `LyraError(.memory)` if the tables claim too many samples, `.format` if there are too many boxes, `.io`.
+    /// - Throws: `LyraError(.memory)` if the tables claim too many samples, `.format` if there are too many boxes,
+    ///   `.io`.
     static func check(_ reader: any ByteReader, name: String, stop: @escaping () throws -> Void) throws {
         var tables = MovieTables(reader: reader, name: name, size: try reader.checkedSize(name: name), stop: stop)
         try tables.check()
@@ -57,8 +60,7 @@ struct MovieTables {
                 return (length, scan.has("mdat", at: 4), scan.has("moov", at: 4))
             }
             guard length >= 8 else { return }
-            let (sum, overflow) = offset.addingReportingOverflow(length)
-            let end = overflow ? size : min(sum, size)
+            let end = min(offset.checkedAdding(length) ?? size, size)
             if isMovie, end - offset > 8 {
                 soundEntries = try SoundTables.entries(in: offset + 8..<end, of: reader, name: name, stop: stop)
             }
@@ -87,7 +89,8 @@ struct MovieTables {
             guard claimed <= min(max(size, Self.allowance), Self.most) else {
                 throw LyraError(
                     .memory,
-                    "\(name): its tables claim \(claimed) samples in a file of \(size) bytes; it is damaged or made to harm"
+                    "\(name): its tables claim \(claimed) samples in a file of \(size) bytes; it is damaged or made "
+                        + "to harm"
                 )
             }
             offset += Int64(Self.pieceLength)

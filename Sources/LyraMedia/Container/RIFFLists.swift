@@ -1,9 +1,10 @@
 import LyraBase
 
-/// Looks through a WAV or AVI file, before libavformat reads it, for lists of texts that claim to be longer than the file.
+/// Looks through a WAV or AVI file, before libavformat reads it, for lists of texts that claim to be longer than the
+/// file.
 ///
-/// libavformat takes memory for a text in a "LIST" of kind "INFO", and clears it, before it reads the text: a file of some
-/// hundred bytes would become gigabytes. A text is refused there if it is longer than its list.
+/// libavformat takes memory for a text in a "LIST" of kind "INFO", and clears it, before it reads the text: a file of
+/// some hundred bytes would become gigabytes. A text is refused there if it is longer than its list.
 enum RIFFLists {
     private static let pieceLength = 1 << 15
     private static let headLength = 12
@@ -29,7 +30,8 @@ enum RIFFLists {
             if let claimed {
                 throw LyraError(
                     .memory,
-                    "\(name): a list of texts of \(claimed) bytes in a file of \(size) bytes; it is damaged or made to harm"
+                    "\(name): a list of texts of \(claimed) bytes in a file of \(size) bytes; it is damaged or made "
+                        + "to harm"
                 )
             }
             try stop()

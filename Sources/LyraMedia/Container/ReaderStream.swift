@@ -4,8 +4,8 @@ import LyraBase
 
 /// A `ByteReader` as libavformat sees one: an `AVIOContext` that reads and seeks, called from C.
 ///
-/// Nothing is thrown through C: the first error is kept in `failure` and every later read fails. The reader is moved before
-/// each read, because another decoder may use it in between.
+/// Nothing is thrown through C: the first error is kept in `failure` and every later read fails. The reader is moved
+/// before each read, because another decoder may use it in between.
 final class ReaderStream {
     private static let bufferSize: Int32 = 1 << 16
 
@@ -74,8 +74,7 @@ final class ReaderStream {
         case SEEK_END: start = size
         default: return -1
         }
-        let (target, overflow) = start.addingReportingOverflow(offset)
-        guard !overflow, target >= 0, target <= 1 << 46 else { return -1 }
+        guard let target = start.checkedAdding(offset), (0...1 << 46).contains(target) else { return -1 }
         position = target
         return target
     }

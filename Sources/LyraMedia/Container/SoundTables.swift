@@ -80,8 +80,8 @@ struct SoundTables {
     private static func sum(_ sum: Int64, _ entries: Int64, times count: Int64) -> Int64 {
         // A table whose chunks go back is no table: libavformat would count without a sign.
         guard count >= 0 else { return .max / 2 }
-        let (product, overflow) = entries.multipliedReportingOverflow(by: count)
-        return overflow ? .max / 2 : min(sum + min(product, .max / 4), .max / 2)
+        guard let product = entries.checkedMultiplying(by: count) else { return .max / 2 }
+        return min(sum + min(product, .max / 4), .max / 2)
     }
 
     /// Whether the names of tables are in a track once, and no picture's: libavformat takes the last that it finds,

@@ -61,7 +61,8 @@ struct TIFFDirectory {
         return nil
     }
 
-    /// BYTE, SHORT, LONG and LONG8, each with its signed twin, and IFD, an offset; in place, or where the entry points to.
+    /// BYTE, SHORT, LONG and LONG8, each with its signed twin, and IFD, an offset; in place, or where the entry points
+    /// to.
     private func value(_ type: Int, _ count: Int, at offset: Int) -> Int? {
         let widths = [1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8]
         guard let width = widths[type], count > 0 else { return nil }

@@ -12,17 +12,14 @@ public struct ImageConfiguration: Decodable, Equatable, Sendable {
     /// Pixels of a prepared picture, at least and at most (`min_pixels`, `max_pixels`; or `size`).
     public var minPixels = 3136
     public var maxPixels = 12_845_056
-    /// What a channel's value of 0 … 255 is multiplied by (`rescale_factor`); then the mean is taken off and the rest divided
-    /// by the deviation, for red, green and blue.
+    /// What a channel's value of 0 … 255 is multiplied by (`rescale_factor`); then the mean is taken off and the rest
+    /// divided by the deviation, for red, green and blue.
     public var scale = 1.0 / 255
     public var mean: [Float] = [0.48145466, 0.4578275, 0.40821073]
     public var deviation: [Float] = [0.26862954, 0.26130258, 0.27577711]
 
     /// Pixels of a token's side: sizes are multiples of it.
-    public var factor: Int {
-        let (product, overflow) = patch.multipliedReportingOverflow(by: merge)
-        return overflow ? Int.max : product
-    }
+    public var factor: Int { patch.checkedMultiplying(by: merge) ?? .max }
 
     public init() {}
 

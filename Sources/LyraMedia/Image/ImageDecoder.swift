@@ -4,12 +4,13 @@ import LyraBase
 
 /// Decodes still pictures to upright 8-bit RGB: JPEG, PNG, WebP, GIF (of animations the first frame), BMP and TIFF.
 ///
-/// The format is known by the first bytes, not by the name. The orientation of EXIF, or else of XMP, is applied. What is
-/// transparent is laid on white. Samples of 16 bits keep their high byte, grey ones, too. Colour profiles are not applied.
+/// The format is known by the first bytes, not by the name. The orientation of EXIF, or else of XMP, is applied. What
+/// is transparent is laid on white. Samples of 16 bits keep their high byte, grey ones, too. Colour profiles are not
+/// applied.
 public enum ImageDecoder {
     /// Decodes the picture in a file.
-    /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is no such picture or damaged, `.memory` if it is
-    ///   larger than the limits allow, `.state` if interrupted.
+    /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is no such picture or damaged, `.memory` if it
+    ///   is larger than the limits allow, `.state` if interrupted.
     public static func decode(
         path: String, limits: MediaLimits = MediaLimits(), interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
@@ -152,7 +153,8 @@ public enum ImageDecoder {
         return frame
     }
 
-    /// The orientation of EXIF data that a PNG holds as text in hexadecimal digits, as old versions of ImageMagick wrote it.
+    /// The orientation of EXIF data that a PNG holds as text in hexadecimal digits, as old versions of ImageMagick
+    /// wrote it.
     ///
     /// - Throws: `LyraError.memory` if there is no room for it.
     private static func rawProfile(_ frame: UnsafeMutablePointer<AVFrame>) throws -> Int? {

@@ -5,8 +5,8 @@ import LyraTensor
 public struct PatchGrid: Sendable {
     /// Pairs of frames, and patches down and across, before the merge.
     public let grid: (time: Int, height: Int, width: Int)
-    /// [time · height · width, 3 · temporalPatch · patch²]: rows in windows of the merge, each row channel by channel, frame by
-    /// frame, pixel row by pixel row.
+    /// [time · height · width, 3 · temporalPatch · patch²]: rows in windows of the merge, each row channel by channel,
+    /// frame by frame, pixel row by pixel row.
     public let patches: Tensor
 }
 
@@ -32,8 +32,8 @@ public struct ImagePreparation: Sendable {
     public func limited(toPixels pixels: Int?) -> ImagePreparation {
         guard let pixels else { return self }
         var limited = self
-        let (token, overflow) = configuration.factor.multipliedReportingOverflow(by: configuration.factor)
-        let least = max(configuration.minPixels, overflow ? Int.max : token)
+        let token = configuration.factor.checkedMultiplying(by: configuration.factor) ?? .max
+        let least = max(configuration.minPixels, token)
         limited.configuration.maxPixels = max(min(pixels, configuration.maxPixels), least)
         return limited
     }
@@ -41,7 +41,8 @@ public struct ImagePreparation: Sendable {
     /// A picture, which stands for two equal frames.
     ///
     /// - Parameter interrupted: Asked every few rows; true ends the call.
-    /// - Throws: `LyraError(.memory)` if there is no room, `.state` if interrupted, `.format` if the configuration cannot be.
+    /// - Throws: `LyraError(.memory)` if there is no room, `.state` if interrupted, `.format` if the configuration
+    ///   cannot be.
     public func prepare(_ image: RGBImage, interrupted: () -> Bool = { false }) throws -> PatchGrid {
         try configuration.validate("preparing pictures")
         var image = image

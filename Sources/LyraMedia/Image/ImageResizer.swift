@@ -6,7 +6,8 @@ enum ImageResizer {
     /// The pixel under the middle of each new one.
     ///
     /// - Parameter interrupted: Asked every few rows.
-    /// - Throws: `LyraError(.memory)` if there is no room, `.argument` for a side that cannot be, `.state` if interrupted.
+    /// - Throws: `LyraError(.memory)` if there is no room, `.argument` for a side that cannot be, `.state` if
+    ///   interrupted.
     static func nearest(
         _ image: RGBImage, _ size: PixelSize, interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
@@ -40,9 +41,9 @@ enum ImageResizer {
         return indices
     }
 
-    /// Bicubic with antialias: the kernel is as wide as the step when the picture shrinks. Two passes with 8 bits between
-    /// them. Rows come first, unless the picture loses more than twice as many rows as columns: so since Pillow 13; before,
-    /// rows always came first, which differs where a sharp edge overshoots 0 … 255 between the passes.
+    /// Bicubic with antialias: the kernel is as wide as the step when the picture shrinks. Two passes with 8 bits
+    /// between them. Rows come first, unless the picture loses more than twice as many rows as columns: so since Pillow
+    /// 13; before, rows always came first, which differs where a sharp edge overshoots 0 … 255 between the passes.
     ///
     /// - Parameter interrupted: Asked every few rows; true ends the call with `LyraError(.state)`.
     static func bicubic(
@@ -119,8 +120,8 @@ enum ImageResizer {
 
     // MARK: Passes
 
-    // Sums cannot overflow: the weights of one value sum to 2^22, and their magnitudes to less than twice that, so that with
-    // values up to 255 a sum stays below 2^31.
+    // Sums cannot overflow: the weights of one value sum to 2^22, and their magnitudes to less than twice that, so that
+    // with values up to 255 a sum stays below 2^31.
 
     private static func resizeRows(
         _ image: RGBImage, to width: Int, _ interrupted: () -> Bool

@@ -2,8 +2,8 @@ import LyraBase
 
 /// A JPEG of four components: printing inks, as Adobe's programs write them, all four inverted.
 ///
-/// libavcodec multiplies inks with black, and rounds down, if Adobe's segment or the names of the components say that they
-/// are inks. Neither does here: then it gives all four planes as they are stored.
+/// libavcodec multiplies inks with black, and rounds down, if Adobe's segment or the names of the components say that
+/// they are inks. Neither does here: then it gives all four planes as they are stored.
 struct JPEGInks {
     /// Whether cyan, magenta and yellow are coded as Y'CbCr.
     let isYCCK: Bool
@@ -44,7 +44,8 @@ struct JPEGInks {
     }
 }
 
-/// The plain conversion of printing inks to RGB that Pillow and browsers use without a profile: (1 - ink) · (1 - black).
+/// The plain conversion of printing inks to RGB that Pillow and browsers use without a profile: (1 - ink) · (1 -
+/// black).
 enum CMYK {
     @inline(__always)
     static func convert(_ colors: (UInt8, UInt8, UInt8), black: UInt8, to pixel: UnsafeMutablePointer<UInt8>) {

@@ -17,8 +17,8 @@ struct Orientation: Equatable {
         flipsRows = [3, 4, 7, 8].contains(value)
     }
 
-    /// From the display matrix of a video track, [3, 3] in rows, which maps a stored pixel's (x, y, 1) to where it is shown.
-    /// Angles between the right ones are taken for the nearest.
+    /// From the display matrix of a video track, [3, 3] in rows, which maps a stored pixel's (x, y, 1) to where it is
+    /// shown. Angles between the right ones are taken for the nearest.
     init(displayMatrix m: UnsafePointer<Int32>) {
         let straight = m[0].magnitude.addingReportingOverflow(m[4].magnitude)
         let turned = m[1].magnitude.addingReportingOverflow(m[3].magnitude)

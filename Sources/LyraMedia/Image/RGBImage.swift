@@ -8,7 +8,8 @@ public struct RGBImage: @unchecked Sendable {
     private let storage: PixelStorage
 
     /// Makes a picture and lets `fill` write all of its `height · width · 3` bytes.
-    /// - Throws: `LyraError(.argument)` if a side is not 1 … 65,535, `.memory` if there is no room, and what `fill` throws.
+    /// - Throws: `LyraError(.argument)` if a side is not 1 … 65,535, `.memory` if there is no room, and what `fill`
+    ///   throws.
     public init(width: Int, height: Int, fill: (UnsafeMutablePointer<UInt8>) throws -> Void) throws {
         guard (1...Self.longestSide).contains(width), (1...Self.longestSide).contains(height) else {
             throw LyraError(
@@ -34,8 +35,8 @@ public struct RGBImage: @unchecked Sendable {
                 "a picture of \(width) × \(height) pixels with \(stride) bytes a row; each side must be "
                     + "1 … \(Self.longestSide) and a row at least 3 bytes a pixel")
         }
-        let (before, overflow) = stride.multipliedReportingOverflow(by: height - 1)
-        guard !overflow, before <= Int.max - 3 * width, bytes.count >= before + 3 * width, let base = bytes.baseAddress
+        guard let needed = stride.checkedMultiplying(by: height - 1)?.checkedAdding(3 * width), bytes.count >= needed,
+            let base = bytes.baseAddress
         else {
             throw LyraError(
                 .argument,

@@ -156,8 +156,9 @@ struct TIFFDecoder {
         guard let tileWidth = file.long(.tileWidth), let tileHeight = file.long(.tileHeight), tileWidth > 0,
             tileHeight > 0
         else { throw LyraError(.format, "\(name): a TIFF with tiles of no size") }
-        let (pixels, overflow) = tileWidth.multipliedReportingOverflow(by: tileHeight)
-        guard !overflow, pixels <= max(Self.tilePixels, 4 * width * height) else {
+        guard let pixels = tileWidth.checkedMultiplying(by: tileHeight),
+            pixels <= max(Self.tilePixels, 4 * width * height)
+        else {
             throw LyraError(
                 .memory,
                 "\(name): a TIFF of \(width) × \(height) pixels with tiles of \(tileWidth) × \(tileHeight); "

@@ -71,8 +71,9 @@ final class TIFFFile {
         func seek(_ offset: UInt64, _ whence: Int32) -> UInt64 {
             let start = whence == SEEK_CUR ? position : whence == SEEK_END ? bytes.count : 0
             // Offsets back are large unsigned numbers.
-            let (target, overflow) = start.addingReportingOverflow(Int(truncatingIfNeeded: offset))
-            guard !overflow, target >= 0 else { return UInt64.max }
+            guard let target = start.checkedAdding(Int(truncatingIfNeeded: offset)), target >= 0 else {
+                return UInt64.max
+            }
             position = min(target, bytes.count)
             return UInt64(target)
         }
@@ -206,8 +207,8 @@ final class TIFFFile {
         }
     }
 
-    /// Decodes the strip that begins with a row, or the tile at (x, y), as words of alpha, blue, green and red from the top,
-    /// the lowest row first.
+    /// Decodes the strip that begins with a row, or the tile at (x, y), as words of alpha, blue, green and red from the
+    /// top, the lowest row first.
     func readRGBA(x: Int, y: Int, into target: UnsafeMutablePointer<UInt32>) throws {
         let status =
             isTiled

@@ -4,8 +4,8 @@ import LyraBase
 /// FFmpeg's libraries all else.
 public enum AudioDecoder {
     /// Opens the sound of a file: WAV, FLAC, OGG, MP3, M4A, AAC, MP4, MOV, WebM, … or of a video.
-    /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is not audio, `.missing` if it is a video without
-    ///   sound, `.memory` if a limit forbids it, `.state` if interrupted.
+    /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is not audio, `.missing` if it is a video
+    ///   without sound, `.memory` if a limit forbids it, `.state` if interrupted.
     public static func open(
         path: String, limits: MediaLimits = MediaLimits(), interrupted: @escaping () -> Bool = { false }
     ) throws -> any SampleSource {

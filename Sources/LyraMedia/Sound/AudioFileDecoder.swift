@@ -7,8 +7,8 @@ import LyraTensor
 /// installed libsndfile knows, but MP3, about which it writes to stderr. Channels are averaged.
 ///
 /// It holds one block of samples, however long the recording. A file that stops early gives what could be decoded; what
-/// the decoder itself calls an error is thrown, and thrown again by every later read. Behind the samples that a FLAC file counts
-/// may be anything, such as a tag; `continued` goes on at another FLAC file.
+/// the decoder itself calls an error is thrown, and thrown again by every later read. Behind the samples that a FLAC
+/// file counts may be anything, such as a tag; `continued` goes on at another FLAC file.
 public final class AudioFileDecoder: ContinuedSource {
     public let name: String
     /// Samples a second, in Hz.
@@ -75,8 +75,8 @@ public final class AudioFileDecoder: ContinuedSource {
     deinit { sf_close(handle) }
 
     /// Reads at most `buffer.count` mono samples; 0 at the end.
-    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if they cannot be decoded, or if a sample is NaN,
-    ///   infinite or absurd.
+    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if they cannot be decoded, or if a sample is
+    ///   NaN, infinite or absurd.
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         if let failure { throw failure }
         guard let target = buffer.baseAddress, !isAtEnd else { return 0 }
@@ -98,8 +98,8 @@ public final class AudioFileDecoder: ContinuedSource {
     private func readBlock(into target: UnsafeMutablePointer<Float>, atMost wanted: Int) throws -> Int {
         let base = block.base
         var frames = min(wanted, block.count / channels)
-        // What is behind the samples of a FLAC file would be an error. Of other formats the number of frames in the header is
-        // not believed; libsndfile says 0 at the end.
+        // What is behind the samples of a FLAC file would be an error. Of other formats the number of frames in the
+        // header is not believed; libsndfile says 0 at the end.
         if let framesOfFLAC { frames = min(frames, Int(framesOfFLAC - framesRead)) }
         if frames <= 0 { return 0 }
         let count = Int(sf_readf_float(handle, base, sf_count_t(frames)))

@@ -4,8 +4,8 @@ import LyraTensor
 
 /// The discrete Fourier transform of any length, of several complex signals at once: each lane of a vector is a signal.
 ///
-/// A self-sorting (Stockham) transform with one stage for each factor of the length: 4, 2, 3, 5, then larger primes, which
-/// cost their square.
+/// A self-sorting (Stockham) transform with one stage for each factor of the length: 4, 2, 3, 5, then larger primes,
+/// which cost their square.
 struct FourierTransform: Sendable {
     typealias Lanes = SIMD4<Double>
 

@@ -19,7 +19,8 @@ final class JoinedSource: SampleSource {
     /// - Parameters:
     ///   - length: Of all recordings, as far as it is known.
     ///   - omissions: What was left out before the first recording.
-    ///   - next: Opens the next recording; nil after the last. It adds a sentence for each recording that it leaves out.
+    ///   - next: Opens the next recording; nil after the last. It adds a sentence for each recording that it leaves
+    ///     out.
     init(
         first: any SampleSource, length: SourceLength?, omissions: [String] = [],
         next: @escaping (_ omissions: inout [String]) throws -> (any SampleSource)?

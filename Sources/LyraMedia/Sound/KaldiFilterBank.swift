@@ -1,9 +1,9 @@
 import Glibc
 import LyraBase
 
-/// Kaldi's log mel filter bank, as ImageBind uses it: frames of 25 ms every 10 ms, the mean taken off each, pre-emphasis of
-/// 0.97, a Hann window (symmetric), the power spectrum through triangles on the mel scale from 20 Hz up, logarithms.
-/// Immutable, so threads may share one.
+/// Kaldi's log mel filter bank, as ImageBind uses it: frames of 25 ms every 10 ms, the mean taken off each,
+/// pre-emphasis of 0.97, a Hann window (symmetric), the power spectrum through triangles on the mel scale from 20 Hz
+/// up, logarithms. Immutable, so threads may share one.
 public struct KaldiFilterBank: Sendable {
     /// Mel bands.
     public let bands: Int

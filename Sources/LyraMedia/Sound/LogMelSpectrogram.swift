@@ -4,9 +4,10 @@ import LyraTensor
 
 /// Whisper's input features: the logarithm of a mel spectrogram, of one window of audio at a time.
 ///
-/// The numbers are those of transformers' WhisperFeatureExtractor: the window is padded with silence to its full length; a
-/// Hann window (periodic), centred frames, reflection at both ends; squared magnitudes through Slaney's mel filters; log10,
-/// not below −10 nor below the window's maximum less 8; (x + 4) / 4. It is immutable, so threads may share one.
+/// The numbers are those of transformers' WhisperFeatureExtractor: the window is padded with silence to its full
+/// length; a Hann window (periodic), centred frames, reflection at both ends; squared magnitudes through Slaney's mel
+/// filters; log10, not below −10 nor below the window's maximum less 8; (x + 4) / 4. It is immutable, so threads may
+/// share one.
 public struct LogMelSpectrogram: Sendable {
     public let configuration: MelConfiguration
 
@@ -47,8 +48,9 @@ public struct LogMelSpectrogram: Sendable {
     /// - Parameters:
     ///   - pcm: Samples at the configuration's rate: at most a window; fewer are followed by silence.
     ///   - features: Room for `outputCount` values: [mels, frames], row-major.
-    /// - Throws: `LyraError(.argument)` if there are more samples than a window has or the room has another size; `.format` if
-    ///   a sample is NaN, infinite or absurd, `.memory` if there is no room, `.state` if the work is interrupted.
+    /// - Throws: `LyraError(.argument)` if there are more samples than a window has or the room has another size;
+    ///   `.format` if a sample is NaN, infinite or absurd, `.memory` if there is no room, `.state` if the work is
+    ///   interrupted.
     public func callAsFunction(
         _ pcm: UnsafeBufferPointer<Float>, into features: UnsafeMutableBufferPointer<Float>
     ) throws {

@@ -1,11 +1,12 @@
 import CMpg123
 import LyraBase
 
-/// Decodes MP3 to mono samples. Channels are averaged; the silence that an encoder added is left out where its tag says so.
+/// Decodes MP3 to mono samples. Channels are averaged; the silence that an encoder added is left out where its tag says
+/// so.
 ///
-/// It is the decoder that libsndfile uses for MP3, called so that it writes nothing to stderr. It holds one frame. Damaged
-/// frames are passed over. Where another MP3 was joined to the first, or the format changes, it ends; `continued` goes on
-/// there. It belongs to one thread at a time.
+/// It is the decoder that libsndfile uses for MP3, called so that it writes nothing to stderr. It holds one frame.
+/// Damaged frames are passed over. Where another MP3 was joined to the first, or the format changes, it ends;
+/// `continued` goes on there. It belongs to one thread at a time.
 public final class MP3Decoder: ContinuedSource {
     public let name: String
     /// Samples a second, in Hz.
@@ -91,7 +92,8 @@ public final class MP3Decoder: ContinuedSource {
         return (rate, Int(channels))
     }
 
-    /// The first frame may count the frames and bytes of its MP3; what is joined to that is as long as its bytes suggest.
+    /// The first frame may count the frames and bytes of its MP3; what is joined to that is as long as its bytes
+    /// suggest.
     private static func length(_ samples: off_t, of audio: any ByteReader, name: String) throws -> SourceLength? {
         guard samples > 0 else { return nil }
         let size = try audio.size
@@ -103,7 +105,8 @@ public final class MP3Decoder: ContinuedSource {
     }
 
     /// Reads at most `buffer.count` mono samples; 0 at the end.
-    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if a sample is NaN, infinite or absurd; `.memory`.
+    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if a sample is NaN, infinite or absurd;
+    ///   `.memory`.
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         if let failure { throw failure }
         guard let target = buffer.baseAddress else { return 0 }

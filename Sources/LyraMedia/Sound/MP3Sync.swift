@@ -25,7 +25,8 @@ enum MP3Sync {
         }
     }
 
-    /// Whether the bytes begin with the header of any layer: version and layer, bit rate and sample rate are possible ones.
+    /// Whether the bytes begin with the header of any layer: version and layer, bit rate and sample rate are possible
+    /// ones.
     static func hasHeader(_ bytes: [UInt8]) -> Bool {
         bytes.count >= headerLength && bytes[0] == 0xff && bytes[1] & 0xe0 == 0xe0 && bytes[1] & 0x18 != 0x08
             && bytes[1] & 0x06 != 0 && bytes[2] & 0xf0 != 0xf0 && bytes[2] & 0x0c != 0x0c
@@ -40,7 +41,8 @@ enum MP3Sync {
 
     /// Where the next frames begin after an MP3 and its tags, or nil if none follow.
     ///
-    /// Right behind it, or behind tags, two frames are enough; after anything else it takes as many as at a file's beginning.
+    /// Right behind it, or behind tags, two frames are enough; after anything else it takes as many as at a file's
+    /// beginning.
     /// - Parameter stop: Called now and then; it throws if the caller wants to stop.
     static func nextStream(
         in reader: any ByteReader, from start: Int64, name: String, stop: () throws -> Void
@@ -104,8 +106,8 @@ enum MP3Sync {
 
     // MARK: - Frames
 
-    /// How many frames that fit together begin here, of as many as are looked for; and whether they end with the bytes, or
-    /// where a tag begins, or are all of those.
+    /// How many frames that fit together begin here, of as many as are looked for; and whether they end with the bytes,
+    /// or where a tag begins, or are all of those.
     private static func frames(in scan: ByteScan, from start: Int) -> (count: Int, isWhole: Bool) {
         var offset = start
         var kind: Int?
@@ -158,7 +160,8 @@ enum MP3Sync {
     /// Bytes of a frame that hold the count of bytes, if there is one.
     static let infoLength = 64
 
-    /// Whether a layer III frame holds no sound but a description of the MP3 that begins with it: of Xing, LAME, or Fraunhofer.
+    /// Whether a layer III frame holds no sound but a description of the MP3 that begins with it: of Xing, LAME, or
+    /// Fraunhofer.
     static func isInfo(header: UInt32, body: UnsafeRawBufferPointer) -> Bool {
         infoOffset(header, ByteScan(body)) != nil
     }

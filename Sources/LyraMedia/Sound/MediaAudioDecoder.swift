@@ -2,11 +2,11 @@ import CFFmpeg
 import LyraBase
 import LyraTensor
 
-/// Decodes the sound track of what libsndfile does not read, to mono samples: AAC in M4A, MP4 and MOV, Opus and Vorbis in
-/// WebM and Matroska, MP3, and the sound of videos. Channels are averaged.
+/// Decodes the sound track of what libsndfile does not read, to mono samples: AAC in M4A, MP4 and MOV, Opus and Vorbis
+/// in WebM and Matroska, MP3, and the sound of videos. Channels are averaged.
 ///
-/// It holds one frame of the codec. Packets that are damaged are left out. Where the sample rate changes, it ends; `continued`
-/// goes on there. It belongs to one thread at a time.
+/// It holds one frame of the codec. Packets that are damaged are left out. Where the sample rate changes, it ends;
+/// `continued` goes on there. It belongs to one thread at a time.
 public final class MediaAudioDecoder: ContinuedSource {
     public let name: String
     /// Samples a second, in Hz, as they are decoded.
@@ -26,8 +26,8 @@ public final class MediaAudioDecoder: ContinuedSource {
 
     /// Opens an encoded file behind a caller's reader, which is kept as long as the decoder is.
     /// - Parameter interrupted: Asked between packets and reads; true ends the call with `LyraError(.state)`.
-    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is not a file that can be decoded, `.missing` if it
-    ///   has no audio track, `.memory` if a limit forbids it, `.state` if interrupted.
+    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is not a file that can be decoded, `.missing` if
+    ///   it has no audio track, `.memory` if a limit forbids it, `.state` if interrupted.
     public init(
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: @escaping () -> Bool = { false }
@@ -74,8 +74,8 @@ public final class MediaAudioDecoder: ContinuedSource {
     func continued() throws -> (any ContinuedSource)? { isRateOver ? try MediaAudioDecoder(after: self) : nil }
 
     /// Reads at most `buffer.count` mono samples; 0 at the end.
-    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if a sample is NaN, infinite or absurd; `.memory`;
-    ///   `.state` if interrupted.
+    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if a sample is NaN, infinite or absurd;
+    ///   `.memory`; `.state` if interrupted.
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         if let failure { throw failure }
         guard let target = buffer.baseAddress else { return 0 }

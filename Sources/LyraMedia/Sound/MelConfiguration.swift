@@ -92,8 +92,9 @@ extension MelConfiguration {
         let sampleRate = file.sampleRate ?? 16_000, hopLength = file.hopLength ?? 160
         var sampleCount = file.sampleCount ?? 480_000
         if let seconds = file.chunkSeconds {
-            let (product, overflow) = seconds.multipliedReportingOverflow(by: sampleRate)
-            guard !overflow, file.sampleCount == nil || file.sampleCount == product else {
+            guard let product = seconds.checkedMultiplying(by: sampleRate),
+                file.sampleCount == nil || file.sampleCount == product
+            else {
                 let stated = file.sampleCount.map { "\($0)" } ?? "not given"
                 throw LyraError(
                     .format,

@@ -1,9 +1,10 @@
 import LyraBase
 
-/// Mono samples at the rate that a model wants, from a source at any rate: decoded, averaged and resampled as they are read.
+/// Mono samples at the rate that a model wants, from a source at any rate: decoded, averaged and resampled as they are
+/// read.
 ///
-/// It holds one block of the source and the resampler's window, however long the recording. What is read does not depend on
-/// the sizes it is read in.
+/// It holds one block of the source and the resampler's window, however long the recording. What is read does not
+/// depend on the sizes it is read in.
 public final class MonoAudioStream {
     private static let blockSize = 1 << 14
 
@@ -35,7 +36,8 @@ public final class MonoAudioStream {
 
     /// Reads at most `buffer.count` samples. Fewer come only at the end, or when an unfinished `PCMQueue` has run dry.
     /// - Returns: The number of samples read; 0 at the end.
-    /// - Throws: What the source throws, `LyraError.state` if the work is interrupted. Samples before the error that were not yet returned are lost.
+    /// - Throws: What the source throws, `LyraError.state` if the work is interrupted. Samples before the error that
+    ///   were not yet returned are lost.
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         var filled = 0
         while filled < buffer.count, !isEmptied {

@@ -34,8 +34,8 @@ public final class PCMQueue: SampleSource {
     public var isAtEnd: Bool { isFinished && first == nil }
 
     /// Appends interleaved frames: [frames, channels], full scale ±1. After an error nothing of the piece is kept.
-    /// - Throws: `LyraError(.argument)` if rate or channels differ from the queue's or a frame is incomplete, `.format` if a
-    ///   sample is NaN, infinite or absurd, `.state` after `finish()`, `.memory` if there is no room.
+    /// - Throws: `LyraError(.argument)` if rate or channels differ from the queue's or a frame is incomplete, `.format`
+    ///   if a sample is NaN, infinite or absurd, `.state` after `finish()`, `.memory` if there is no room.
     public func append(_ interleaved: UnsafeBufferPointer<Float>, sampleRate: Int, channels: Int) throws {
         try checkGoesOn(sampleRate: sampleRate, channels: channels)
         guard interleaved.count % channels == 0 else {

@@ -3,15 +3,16 @@ import LyraBase
 
 /// Changes the rate of mono samples with a windowed sinc, piece by piece.
 ///
-/// The whole output equals torchaudio.functional.resample with its defaults (`sinc_interp_hann`, lowpass filter width 6,
-/// rolloff 0.99): silence is assumed before the first and after the last sample, and n samples become ⌈n · to / from⌉.
-/// How the input is cut does not change a bit of the output. Memory depends on the two rates only.
+/// The whole output equals torchaudio.functional.resample with its defaults (`sinc_interp_hann`, lowpass filter width
+/// 6, rolloff 0.99): silence is assumed before the first and after the last sample, and n samples become ⌈n · to /
+/// from⌉. How the input is cut does not change a bit of the output. Memory depends on the two rates only.
 public final class Resampler {
     /// Zero crossings of the sinc on each side (torchaudio's `lowpass_filter_width`).
     private static let zeroCrossings = 6.0
     /// The cutoff as a share of the lower Nyquist frequency (torchaudio's `rolloff`).
     private static let rolloff = 0.99
-    /// A table of all phases is kept if it has at most this many taps (16 MiB); otherwise each is computed when it is needed.
+    /// A table of all phases is kept if it has at most this many taps (16 MiB); otherwise each is computed when it is
+    /// needed.
     private static let largestTable = 1 << 22
     private static let lanes = 8
 
@@ -113,7 +114,8 @@ public final class Resampler {
         return count
     }
 
-    /// Forgets what no output needs any more. An output moves `next` by at most a window, so `next` stays in the history.
+    /// Forgets what no output needs any more. An output moves `next` by at most a window, so `next` stays in the
+    /// history.
     private func compact() {
         let kept = historyCount - next
         if let base = history.elements.baseAddress, next > 0 { base.update(from: base + next, count: kept) }
@@ -171,8 +173,8 @@ public final class Resampler {
 
     // MARK: Kernels
 
-    /// Writes the taps of every phase, in float32 and with the roundings that torchaudio's have: with reduced rates of some
-    /// thousands they move the taps by 1e-4 and more, and its numbers are what is promised.
+    /// Writes the taps of every phase, in float32 and with the roundings that torchaudio's have: with reduced rates of
+    /// some thousands they move the taps by 1e-4 and more, and its numbers are what is promised.
     private func fillTable() {
         let cutoff = Self.rolloff * Double(min(from, to))
         let scale = Float(cutoff / Double(from))
@@ -193,13 +195,13 @@ public final class Resampler {
     /// Writes the taps for outputs that lie `fraction / to` of a sample after an input sample, for rates whose table
     /// would be too large (torchaudio's would be 10 GB and more).
     ///
-    /// Tap k weighs the sample at a distance of k − left − fraction / to input samples; in zero crossings that is t, and
-    /// the weight is scale · sinc(t) · cos²(πt / 12).
+    /// Tap k weighs the sample at a distance of k − left − fraction / to input samples; in zero crossings that is t,
+    /// and the weight is scale · sinc(t) · cos²(πt / 12).
     private func fillExactKernel(_ kernel: UnsafeMutablePointer<Float>, fraction: Int) {
         let scale = Self.rolloff * Double(min(from, to)) / Double(from)
         let start = -Double(fraction) / Double(to) * scale
-        // sin(πt) and cos(πt / 6) at equal steps by rotation. It runs outwards from the centre, so its error grows only as
-        // 1 / t shrinks.
+        // sin(πt) and cos(πt / 6) at equal steps by rotation. It runs outwards from the centre, so its error grows only
+        // as 1 / t shrinks.
         fillSide(kernel + left, step: 1, count: taps - left, start: start, spacing: scale)
         fillSide(kernel + left - 1, step: -1, count: left, start: start - scale, spacing: -scale)
     }

@@ -81,8 +81,8 @@ enum AudioLimits {
         _ samples: UnsafeBufferPointer<Float>, channels: Int, firstFrame: Int64, name: String,
         code: LyraError.Code = .format
     ) throws {
-        // The bits of a Float without its sign order like its magnitude, with infinity and NaN on top: an integer maximum
-        // sees them all, and vectorises.
+        // The bits of a Float without its sign order like its magnitude, with infinity and NaN on top: an integer
+        // maximum sees them all, and vectorises.
         var largest: UInt32 = 0
         for sample in samples { largest = max(largest, sample.bitPattern & 0x7fff_ffff) }
         guard largest > largestSample.bitPattern else { return }

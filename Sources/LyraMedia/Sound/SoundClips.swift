@@ -34,7 +34,8 @@ public final class SoundClips {
 
     /// Reads on. → whether all was read
     ///
-    /// - Throws: what the source throws, `LyraError(.memory)` if the sound is longer than the limit or there is no room.
+    /// - Throws: what the source throws, `LyraError(.memory)` if the sound is longer than the limit or there is no
+    ///   room.
     public func read() throws -> Bool {
         let count = samples.count
         try samples.resize(to: count + Self.piece)

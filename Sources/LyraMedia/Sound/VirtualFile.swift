@@ -5,8 +5,8 @@ import LyraBase
 
 /// A `ByteReader` as libsndfile and libmpg123 see one: read, seek, tell and length, called from C.
 ///
-/// Nothing is thrown through C: the first error is kept in `failure` and every later read gives 0 bytes. The reader is moved
-/// before each read, because another decoder may use it in between.
+/// Nothing is thrown through C: the first error is kept in `failure` and every later read gives 0 bytes. The reader is
+/// moved before each read, because another decoder may use it in between.
 final class VirtualFile {
     let reader: any ByteReader
     private let name: String
@@ -61,8 +61,7 @@ final class VirtualFile {
         case SEEK_END: start = size
         default: return -1
         }
-        let (target, overflow) = start.addingReportingOverflow(offset)
-        guard !overflow, target >= 0, target <= 1 << 46 else { return -1 }
+        guard let target = start.checkedAdding(offset), (0...1 << 46).contains(target) else { return -1 }
         position = target
         return target
     }
@@ -81,8 +80,8 @@ final class VirtualFile {
         }
     }
 
-    /// Changes the last letter of each marker "LIST" that ends in bytes just read. libsndfile reads a marker in one piece of
-    /// four bytes, or its end alone; longer pieces are no markers.
+    /// Changes the last letter of each marker "LIST" that ends in bytes just read. libsndfile reads a marker in one
+    /// piece of four bytes, or its end alone; longer pieces are no markers.
     private func hideLists(in bytes: UnsafeMutableRawBufferPointer) throws {
         guard bytes.count <= 4, bytes.contains(UInt8(ascii: "T")) else { return }
         let start = max(0, position - 3)

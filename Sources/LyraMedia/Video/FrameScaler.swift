@@ -3,8 +3,8 @@ import LyraBase
 
 /// Converts decoded frames of any pixel format to RGB with libswscale.
 ///
-/// The declared range and matrix are honoured; a frame that declares none is taken for BT.601 of limited range, as libswscale
-/// and with it the common readers of video (decord, torchvision, PyAV) take it.
+/// The declared range and matrix are honoured; a frame that declares none is taken for BT.601 of limited range, as
+/// libswscale and with it the common readers of video (decord, torchvision, PyAV) take it.
 final class FrameScaler {
     private var context: OpaquePointer?
     private let target: Frame

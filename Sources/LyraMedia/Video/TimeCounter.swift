@@ -1,7 +1,7 @@
 import CFFmpeg
 
-/// Times of a track's packets, in the order in which they are decoded, without the steps back where their counter of a few bits
-/// (33 in MPEG's streams) began anew.
+/// Times of a track's packets, in the order in which they are decoded, without the steps back where their counter of a
+/// few bits (33 in MPEG's streams) began anew.
 struct TimeCounter {
     /// Of the bits that are unwrapped: more are never used up.
     private static let mostBits = 40
@@ -17,8 +17,8 @@ struct TimeCounter {
 
     init(bits: Int) { period = (1...Self.mostBits).contains(bits) ? 1 << Int64(bits) : 0 }
 
-    /// When the next packet's frame is shown, and when it is decoded. A packet without a time of decoding is taken to be decoded
-    /// when it is shown.
+    /// When the next packet's frame is shown, and when it is decoded. A packet without a time of decoding is taken to
+    /// be decoded when it is shown.
     mutating func times(of packet: AVPacket) -> (shown: Int64, decoded: Int64) {
         let stated = packet.dts == lyra_av_no_time() ? packet.pts : packet.dts
         let range = -Self.largest...Self.largest

@@ -3,12 +3,12 @@ import LyraBase
 
 /// Decodes chosen frames of a video, upright, as RGB.
 ///
-/// First `scan` counts the frames, a few packets a call; then `select` says which are wanted, and `nextFrame` gives them one
-/// by one. Frames are counted in the order in which they are shown. The declared range and matrix of the colours are honoured
-/// (BT.601 of limited range where nothing is declared), sample aspect ratio and alpha are not.
+/// First `scan` counts the frames, a few packets a call; then `select` says which are wanted, and `nextFrame` gives
+/// them one by one. Frames are counted in the order in which they are shown. The declared range and matrix of the
+/// colours are honoured (BT.601 of limited range where nothing is declared), sample aspect ratio and alpha are not.
 ///
-/// A damaged or truncated file gives, for a frame that cannot be decoded, the last one before it that can. It belongs to one
-/// thread at a time.
+/// A damaged or truncated file gives, for a frame that cannot be decoded, the last one before it that can. It belongs
+/// to one thread at a time.
 public final class VideoDecoder {
     public let name: String
     /// Of the upright pictures.
@@ -62,8 +62,8 @@ public final class VideoDecoder {
     /// How often decoding began further back for a frame that was missing.
     private var retries = 0
     private static let mostRetries = 32
-    /// Frames' packets of the file that were read since its beginning, and how many of them are passed over at least: counted
-    /// where the container cannot go to a frame, since times alone do not say which it is.
+    /// Frames' packets of the file that were read since its beginning, and how many of them are passed over at least:
+    /// counted where the container cannot go to a frame, since times alone do not say which it is.
     private var packetsRead = 0
     private var packetsSkipped = 0
     /// Of those packets' times.
@@ -74,8 +74,9 @@ public final class VideoDecoder {
     /// Opens a video and finds its best track.
     /// - Parameters:
     ///   - interrupted: Asked between packets and reads; true ends the call with `LyraError(.state)`.
-    /// - Throws: `LyraError(.io)` if the file cannot be read, `.format` if it is no video, `.missing` if it has no video
-    ///   track, `.unsupported` if there is no decoder for it, `.memory` if a limit forbids it, `.state` if interrupted.
+    /// - Throws: `LyraError(.io)` if the file cannot be read, `.format` if it is no video, `.missing` if it has no
+    ///   video track, `.unsupported` if there is no decoder for it, `.memory` if a limit forbids it, `.state` if
+    ///   interrupted.
     public init(
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: @escaping () -> Bool = { false }
@@ -188,7 +189,8 @@ public final class VideoDecoder {
         guard duration <= limits.videoSeconds else {
             throw LyraError(
                 .memory,
-                "\(name): a video of \(Int(min(duration, 1e15))) s; MediaLimits.videoSeconds allows \(limits.videoSeconds)"
+                "\(name): a video of \(Int(min(duration, 1e15))) s; MediaLimits.videoSeconds allows "
+                    + "\(limits.videoSeconds)"
             )
         }
         isScanned = true
@@ -270,8 +272,9 @@ public final class VideoDecoder {
         return time != lyra_av_no_time() ? time : frame.pointer.pointee.best_effort_timestamp
     }
 
-    /// The same as `frame(for:)`; but where frames up to the target are missing, they are decoded once more: decoders that
-    /// find no memory for a frame leave it out, as they do with a damaged one, and what refers to it is then another.
+    /// The same as `frame(for:)`; but where frames up to the target are missing, they are decoded once more: decoders
+    /// that find no memory for a frame leave it out, as they do with a damaged one, and what refers to it is then
+    /// another.
     ///
     /// - Throws: `LyraError(.memory)` if they are missing again and there is no memory.
     private func wholeFrame(for target: Int) throws -> Frame {
@@ -316,7 +319,8 @@ public final class VideoDecoder {
 
     /// Tries again from further back, where a frame is missing that decoding from the beginning might give.
     ///
-    /// A container may seek to behind the frame, and a decoder may drop frames that follow a key frame which is no clean start.
+    /// A container may seek to behind the frame, and a decoder may drop frames that follow a key frame which is no
+    /// clean start.
     /// - Parameter hasBefore: Whether a frame before the missing one was decoded.
     /// - Returns: false if that would change nothing, or was tried often enough: the frame is damaged.
     private func beginEarlier(hasBefore: Bool) throws -> Bool {

@@ -4,8 +4,8 @@ import LyraBase
 
 /// When the frames of a video are shown, and where decoding may begin.
 ///
-/// Times may go back or jump where recordings were joined. There a new stretch begins: its first frame is shown when the last of
-/// the stretch before it ends.
+/// Times may go back or jump where recordings were joined. There a new stretch begins: its first frame is shown when
+/// the last of the stretch before it ends.
 final class VideoIndex {
     /// Frames between here and a key frame from which on it is quicker to go there than to decode them.
     static let worthSeeking = 12
@@ -38,8 +38,8 @@ final class VideoIndex {
         }
     }
 
-    /// In seconds. Times that go back by less belong to damaged or reordered packets, unless at a key frame; those that go
-    /// on by less are pauses. (The numbers are those of the ffmpeg command, in which the first is 0.1 s.)
+    /// In seconds. Times that go back by less belong to damaged or reordered packets, unless at a key frame; those that
+    /// go on by less are pauses. (The numbers are those of the ffmpeg command, in which the first is 0.1 s.)
     private static let leastStepBack = 1.0
     private static let leastJump = 10.0
     private static let leastJumpWithoutRestarts = 108_000.0

@@ -18,7 +18,8 @@ struct ConversionPlan {
     /// Names of the checkpoint's tensors that lyra does not use.
     private(set) var unused: [String] = []
 
-    /// - Throws: `LyraError.unsupported` for a tensor that cannot be stored, `LyraError.format` for a text that is not UTF-8.
+    /// - Throws: `LyraError.unsupported` for a tensor that cannot be stored, `LyraError.format` for a text that is not
+    ///   UTF-8.
     init(
         _ contents: ModelContents, _ checkpoint: Checkpoint, recipe: Recipe, part: ModelConverter.Part, name: String
     ) throws {
@@ -40,7 +41,8 @@ struct ConversionPlan {
         guard contents.adapters.count <= OneFileSource.mostAdapters else {
             throw LyraError(
                 .unsupported,
-                "\(contents.adapters.count) adapters cannot be kept in a model file; \(OneFileSource.mostAdapters) is the most"
+                "\(contents.adapters.count) adapters cannot be kept in a model file; \(OneFileSource.mostAdapters) "
+                    + "is the most"
             )
         }
         metadata += [
@@ -74,8 +76,9 @@ struct ConversionPlan {
         guard name.utf8.count <= OneFileNames.lengthLimit, tensor.count > 0 else {
             throw LyraError(
                 .unsupported,
-                "\(tensor.source): tensor \(shown(tensor.name)) cannot be kept in a model file: it is empty, or its name is longer than "
-                    + "\(OneFileNames.lengthLimit) bytes")
+                "\(tensor.source): tensor \(shown(tensor.name)) cannot be kept in a model file: it is empty, or its "
+                    + "name "
+                    + "is longer than \(OneFileNames.lengthLimit) bytes")
         }
         let type = recipe.type(of: name, tensor, in: modelPart, layers: language.layers)
         var shape = tensor.shape.isEmpty ? [1] : tensor.shape

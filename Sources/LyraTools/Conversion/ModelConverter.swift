@@ -5,8 +5,8 @@ import LyraTensor
 
 /// Makes one GGUF file of a model and everything that belongs to it: towers, projectors, adapters, vocoder and texts.
 ///
-/// Tensors are read, rounded and written a few megabytes at a time, so that memory does not depend on the model's size; only a
-/// model in blocks is opened first as it would run, packed in memory.
+/// Tensors are read, rounded and written a few megabytes at a time, so that memory does not depend on the model's size.
+/// A quantized model is the exception: opening it packs its weights in memory.
 public struct ModelConverter {
     /// What of a model is written.
     public enum Part: String, Sendable, CaseIterable {
@@ -26,7 +26,7 @@ public struct ModelConverter {
         public var types: [(type: ElementType, tensors: Int)]
         /// Names of tensors of the checkpoint that lyra does not use, which were left out.
         public var unused: [String]
-        /// Types in blocks that tensors had and lost: what they were rounded by does not come back.
+        /// Quantized types that were converted to another type: the first rounding is not undone.
         public var roundedBefore: [ElementType]
     }
 
@@ -59,8 +59,9 @@ public struct ModelConverter {
     /// Writes the file; what was at `path` is replaced once all of it is there.
     ///
     /// - Parameter progress: told how many bytes of how many are read; throws to give up
-    /// - Throws: `LyraError.argument` if a directory's own file is at `path`; `LyraError.io`, when there is no room for the file at
-    ///   the beginning already; and what `progress` throws. Nothing of the file stays then.
+    /// - Throws: `LyraError.argument` if `path` is a file that the model is read from; `LyraError.io` if the disk has
+    ///   no room, which is checked before the first tensor; what `progress` throws. No part of the file remains after
+    ///   an error.
     public func write(to path: String, progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }) throws
         -> Summary
     {

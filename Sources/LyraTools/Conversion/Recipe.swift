@@ -4,8 +4,8 @@ import LyraTensor
 
 /// Which type each tensor of a model gets when it is converted to one file.
 ///
-/// Every recipe leaves norms, biases, positional embeddings, convolutions and the first layers of towers as wide as they
-/// are, and so every matrix whose rows no block type divides.
+/// Every recipe leaves norms, biases, positional embeddings, convolutions and the first layers of towers as wide as
+/// they are, and so every matrix whose rows no block type divides.
 public struct Recipe: Sendable, Equatable {
     public let name: String
     /// One sentence for a person.
@@ -23,14 +23,14 @@ public struct Recipe: Sendable, Equatable {
     /// llama.cpp's number for it (`llama_ftype`).
     let fileType: UInt32
 
-    /// Everything F32: nothing is lost but of numbers of 64 bits, and BF16 checkpoints double.
+    /// Everything F32: lossless, except that F64 is rounded. A BF16 checkpoint doubles in size.
     public static let f32 = Recipe(
-        name: "f32", summary: "everything F32: nothing is lost, but of F64", matrices: .float32,
+        name: "f32", summary: "everything F32: lossless (F64 is rounded)", matrices: .float32,
         vocabulary: .float32, sensitive: nil, parts: .float32, adapters: .float32, vocoder: .float32, fileType: 0)
 
-    /// All matrices BF16: the exact numbers of what is stored so; of matrices in F16 or F32, towers' for example, bits are lost.
+    /// All matrices BF16: lossless for matrices stored in BF16. Matrices in F16 or F32, such as a tower's, are rounded.
     public static let bf16 = Recipe(
-        name: "bf16", summary: "matrices BF16: nothing is lost of what is stored in BF16", matrices: .bfloat16,
+        name: "bf16", summary: "matrices BF16: lossless for what is stored in BF16", matrices: .bfloat16,
         vocabulary: .bfloat16, sensitive: nil, parts: .bfloat16, adapters: .bfloat16, vocoder: .float32, fileType: 32)
 
     /// All matrices Q8_0.
@@ -102,7 +102,8 @@ public struct Recipe: Sendable, Equatable {
         row % type.blockElements == 0 ? type : row % ElementType.q8_0.blockElements == 0 ? .q8_0 : nil
     }
 
-    /// As it is, but floats of 64 and of 8 bits; and F32 for small tensors of the language model, which llama.cpp wants so.
+    /// The stored type; F32 for F64 and for vectors of the language model, which llama.cpp expects, and BF16 for 8-bit
+    /// floats.
     private func wide(_ tensor: StoredTensor, _ name: String, _ part: ModelPart) -> ElementType {
         let isLanguage = part == .main && (OneFileNames.layer(name) != nil || name.hasPrefix("output_norm."))
         if isLanguage, tensor.shape.count < 2 { return .float32 }
@@ -114,8 +115,8 @@ public struct Recipe: Sendable, Equatable {
         name.contains("embed_positions") || name.contains("pos_embed")
     }
 
-    /// Where a mix keeps more bits: the values and the MLPs' last matrices in the first and the last eighth of the layers, and
-    /// in every third between (llama.cpp, `use_more_bits`).
+    /// Whether a mix keeps more bits for a matrix: for attn_v and ffn_down in the first and last eighth of the layers,
+    /// and in every third layer between (llama.cpp, `use_more_bits`).
     private static func isSensitive(_ module: String, _ layer: Int, _ layers: Int) -> Bool {
         guard ["attn_v", "ffn_down"].contains(module) else { return false }
         let eighth = layers / 8

@@ -17,8 +17,8 @@ public struct CheckpointWriter {
         self.seed = seed
     }
 
-    /// - Throws: `LyraError.io` if the directory exists and is not empty, or something cannot be written: what was written
-    ///   until then is removed. `.argument` for what is no path.
+    /// - Throws: `LyraError.io` if the directory exists and is not empty, or something cannot be written: what was
+    ///   written until then is removed. `.argument` for what is no path.
     public func write() throws {
         try FileSystem.checkPath(directory)
         guard try FileSystem.entries(of: directory).isEmpty else {
@@ -138,7 +138,8 @@ public struct CheckpointWriter {
             var r: Int, lora_alpha: Int
             var target_modules: [String]
         }
-        let targets = matrices.filter { $0.layer == 0 }.compactMap { $0.module.split(separator: ".").last.map(String.init) }
+        let targets = matrices.filter { $0.layer == 0 }
+            .compactMap { $0.module.split(separator: ".").last.map(String.init) }
         try put(
             json: Configuration(r: adapter.rank, lora_alpha: adapter.alpha, target_modules: targets),
             folder + "/adapter_config.json")

@@ -3,8 +3,8 @@ import LyraTensor
 
 /// Random numbers in place of a file's tensors: whatever a network asks for is there, in the shape it asks for.
 ///
-/// Deviations follow the usual initialisations, so that signals neither vanish nor grow through many layers; attention is
-/// sharpened, so that an answer depends on what was heard. For benchmarks, and for checkpoints without a meaning.
+/// Deviations follow the usual initialisations, so that signals neither vanish nor grow through many layers; attention
+/// is sharpened, so that an answer depends on what was heard. For benchmarks, and for checkpoints without a meaning.
 public final class RandomWeights: WeightSource {
     public let origin = "random weights"
     public let precision: Precision

@@ -61,12 +61,12 @@ struct PartList {
 
     /// Where the part after this begins; nil beyond the file.
     func end(of part: Part) -> Int64? {
-        let (end, overflow) = part.start.addingReportingOverflow(part.size)
-        guard !overflow, end <= size else { return nil }
+        guard let end = part.start.checkedAdding(part.size), end <= size else { return nil }
         return (end + layout.alignment - 1) / layout.alignment * layout.alignment
     }
 
-    /// The part of a name, the last of the result, and descriptions of the samples that come before it; nil if there is none.
+    /// The part of a name, the last of the result, and descriptions of the samples that come before it; nil if there is
+    /// none.
     func parts(from first: Int64, to wanted: String) throws -> [Part]? {
         var found: [Part] = []
         var offset = first
@@ -94,10 +94,12 @@ struct PartList {
         return false
     }
 
-    /// Bytes of samples that begin at `start`, of which `stated` are stated: what a size that nobody filled in stands for.
+    /// Bytes of samples that begin at `start`, of which `stated` are stated: what a size that nobody filled in stands
+    /// for.
     ///
-    /// 0, all ones, the sizes that programs write to a pipe, what goes beyond the file, and a size over 4 GiB of which only the
-    /// lower 32 bits are there: all of these mean up to the end of the file, unless other parts follow where they say.
+    /// 0, all ones, the sizes that programs write to a pipe, what goes beyond the file, and a size over 4 GiB of which
+    /// only the lower 32 bits are there: all of these mean up to the end of the file, unless other parts follow where
+    /// they say.
     /// - Parameter isBare: Whether no other parts can follow.
     func sampleBytes(from start: Int64, stated: Int64, isBare: Bool = false) throws -> Int64 {
         let room = max(size - start, 0)

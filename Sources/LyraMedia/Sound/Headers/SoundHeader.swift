@@ -1,9 +1,10 @@
 import LyraBase
 
-/// Headers of WAV, RF64, Wave64, AIFF, AU and CAF whose sizes cannot be right: made so for a decoder that believes them.
+/// Headers of WAV, RF64, Wave64, AIFF, AU and CAF whose sizes cannot be right: made so for a decoder that believes
+/// them.
 ///
-/// A recorder that crashed, or that wrote to a pipe, leaves sizes of 0, of all ones, or too large ones. (EBU Tech 3306 for
-/// RF64; Apple's "Audio Interchange File Format" and "Core Audio Format Specification"; Sony's Wave64.)
+/// A recorder that crashed, or that wrote to a pipe, leaves sizes of 0, of all ones, or too large ones. (EBU Tech 3306
+/// for RF64; Apple's "Audio Interchange File Format" and "Core Audio Format Specification"; Sony's Wave64.)
 struct SoundHeader {
     /// RIFF's sizes have 32 bits.
     private static let largest: Int64 = 0xffff_ffff

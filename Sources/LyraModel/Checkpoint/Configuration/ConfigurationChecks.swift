@@ -22,8 +22,7 @@ enum ConfigurationChecks {
         if let stated = try number("head_dim"), let width = try number("hidden_size"),
             let heads = try number("num_attention_heads"), heads > 0
         {
-            let (all, overflow) = stated.multipliedReportingOverflow(by: heads)
-            if overflow || all != width {
+            if stated.checkedMultiplying(by: heads) != width {
                 throw refuse(
                     "head_dim is \(stated), but hidden_size / num_attention_heads is \(width / heads); other widths of a "
                         + "head are not computed")
