@@ -4,11 +4,11 @@ import LyraTensor
 import LyraText
 
 /// An answer while it is made: text token by token, and beside it units and waveform.
-struct Answer {
+final class Answer {
     private let checkpoint: Checkpoint
     private let endTokens: Set<Int32>
-    private let maxTokens: Int
-    /// The final-norm hidden row that predicts the next token; nil once the last was said.
+    let maxTokens: Int
+    /// The final-norm hidden state that predicts the next token.
     private var row: Tensor?
     /// The newest token, which is not in the caches yet.
     private var newest: Int32?
@@ -17,7 +17,7 @@ struct Answer {
     /// Tokens of the conversation so far, for the repetition penalty.
     private var seen: TokenSet?
     private(set) var stop = StopReason.none
-    /// Whether it ends where it was asked to.
+    /// Whether it ends because another thread asked for that.
     private(set) var isStopped = false
     private var speech: SpokenAnswer?
 
@@ -30,15 +30,15 @@ struct Answer {
         speech = options.speaks ? try SpokenAnswer(checkpoint) : nil
     }
 
-    var isDone: Bool { isSaid && (speech?.isDone ?? true) }
-    private var isSaid: Bool { stop != .none || isStopped }
+    var isDone: Bool { hasEnded && (speech?.isDone ?? true) }
+    private var hasEnded: Bool { stop != .none || isStopped }
 
     /// Whether the next step is speech: it comes before the next word, so that audio is early.
     var hasSpeechToMake: Bool { speech.map { $0.hasWork } ?? false }
 
     /// One token: the newest goes through the decoder, the next is chosen. → the text that became whole
-    mutating func sayToken(_ conversation: inout Conversation) throws -> String {
-        guard !isSaid else { return "" }
+    func generateToken(_ conversation: inout Conversation) throws -> String {
+        guard !hasEnded else { return "" }
         if let newest {
             row = try checkpoint.decoder.decode(
                 newest, position: Position(conversation.nextPosition), caches: conversation.caches,
@@ -55,21 +55,23 @@ struct Answer {
         seen?.insert(token)
         try conversation.tokens.append(token)
         newest = token
-        speech?.heard(row)
+        speech?.append(row)
         if endTokens.contains(token) { stop = .endOfAnswer } else if tokens.count >= maxTokens { stop = .length }
-        if isSaid { speech?.finish() }
+        if hasEnded { speech?.finish() }
         return stop == .endOfAnswer
-            ? detokenizer.finish() : detokenizer.append(token) + (isSaid ? detokenizer.finish() : "")
+            ? detokenizer.finish() : detokenizer.append(token) + (hasEnded ? detokenizer.finish() : "")
     }
 
     /// One piece of speech: the units of a token, or a piece of waveform.
-    mutating func makeSpeech() throws -> (units: [Int32], audio: GrowingBuffer<Float>) {
+    func makeSpeech() throws -> (units: [Int32], audio: GrowingBuffer<Float>) {
         let audio = GrowingBuffer<Float>()
         return (try speech?.step(audio) ?? [], audio)
     }
 
-    /// Says no further word. → whether speech of those that were said is still to be made
-    mutating func stopSaying() -> Bool {
+    /// Generates no further token.
+    ///
+    /// - Returns: whether speech of the generated text is still to be made
+    func stopGenerating() -> Bool {
         isStopped = true
         speech?.finish()
         return !isDone
@@ -111,7 +113,7 @@ private struct SpokenAnswer {
     var hasWork: Bool { !rows.isEmpty || waveform.hasWork || (isFinished && !wasFlushed) }
     var isDone: Bool { isFinished && !hasWork }
 
-    mutating func heard(_ row: Tensor) { rows.append(row) }
+    mutating func append(_ row: Tensor) { rows.append(row) }
     mutating func finish() { isFinished = true }
 
     /// - Parameter audio: samples are appended to it

@@ -23,7 +23,13 @@ struct Conversation {
     /// Bytes of the caches.
     var cacheBytes: Int { caches.reduce(0) { $0 + $1.byteCount } }
 
-    /// Everything that a turn changes, so that it can be taken back. Caches and tokens only grow at their end.
+    /// Frees the caches' memory.
+    mutating func clear() {
+        for cache in caches { cache.truncate(to: 0) }
+        nextPosition = 0
+    }
+
+    /// Everything that a turn changes, so that it can be rolled back. Caches and tokens only grow at their end.
     struct Mark {
         let caches: [KeyValueCache.Mark]
         let rest: Conversation

@@ -11,7 +11,7 @@ extension Session {
     /// - Throws: `LyraError.memory` if there is no room for it.
     public func feed(text: some Sequence<UInt8>, specialTokens: Bool = false) throws {
         try feeding {
-            intake.add(.text(try GrowingBuffer(copying: text), specialTokens: specialTokens))
+            $0.add(.text(try GrowingBuffer(copying: text), specialTokens: specialTokens))
         }
     }
 
@@ -23,17 +23,18 @@ extension Session {
     ///
     /// An image is decoded at once; of all else only the header is read, and the rest is decoded step by step.
     ///
-    /// - Throws: `LyraError.missing` if the model cannot take the kind of medium, or a video has no audio that was asked
+    /// - Throws: `LyraError.missing` if the model cannot take the kind of medium, or a video has no audio that was
+    /// asked
     ///   for; `.argument` if the source cannot be fed as that kind, or an option is out of its range; `.io`, `.format`;
     ///   `.memory` over a limit.
     public func feed(_ input: MediaInput) throws {
         if case .video(_, let options) = input { try options.check() }
-        try feeding {
+        try feeding { intake in
             switch input {
-            case .speech(let source): try feed(speech: source)
+            case .speech(let source): try feed(speech: source, to: intake)
             case .sound(let source):
                 let input = try model.checkpoint.soundInput.get()
-                let samples = try watched(opener.samples(source, "sound"))
+                let samples = try watched(opener.samples(source, "sound"), intake)
                 let limit = options.limitSeconds ?? SoundClips.defaultLimit
                 intake.add(.sound(try SoundEncoding(samples, input, limit: limit)))
             case .image(let source):
@@ -43,24 +44,24 @@ extension Session {
                     .vision(
                         VisionEncoding(
                             try opener.image(source), input, preparation: preparation, interrupted: isInterrupted)))
-            case .video(let source, let options): try feed(video: source, options)
+            case .video(let source, let options): try feed(video: source, options, to: intake)
             }
         }
     }
 
-    private func feed(speech source: MediaSource) throws {
+    private func feed(speech source: MediaSource, to intake: PromptIntake) throws {
         _ = try model.checkpoint.speechInput.get()
         guard case .pcm(let piece) = source.content else {
-            return intake.add(.speech(try speechEncoding(opener.samples(source, "audio"))))
+            return intake.add(.speech(try speechEncoding(opener.samples(source, "audio"), for: intake)))
         }
         if let recording = intake.turn.openRecording { return try recording.append(piece) }
-        intake.add(.speech(try speechEncoding(piece, continuing: piece)))
+        intake.add(.speech(try speechEncoding(piece, queue: piece, for: intake)))
     }
 
     /// Finishes the recording that samples of speech began, so that the next ones begin another.
-    public func endRecording() { intake.turn.openRecording?.finish() }
+    public func endRecording() { fed?.turn.openRecording?.finish() }
 
-    private func feed(video source: MediaSource, _ options: VideoOptions) throws {
+    private func feed(video source: MediaSource, _ options: VideoOptions, to intake: PromptIntake) throws {
         let input = try model.checkpoint.visionInput.get()
         if case .frames(let frames) = source.content {
             return intake.add(
@@ -74,7 +75,8 @@ extension Session {
         if options.withAudio {
             _ = try model.checkpoint.speechInput.get()
             speech = try speechEncoding(
-                AudioDecoder.open(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted))
+                AudioDecoder.open(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted),
+                for: intake)
         }
         intake.add(
             .vision(
@@ -86,18 +88,19 @@ extension Session {
     // MARK: What all have in common
 
     /// Logs a warning if a recording is silent.
-    private func watched(_ source: any SampleSource) -> any SampleSource {
-        recordingsFed += 1
-        let (log, number) = (model.log, recordingsFed)
+    private func watched(_ source: any SampleSource, _ intake: PromptIntake) -> any SampleSource {
+        intake.recordingsFed += 1
+        let (log, number) = (model.log, intake.recordingsFed)
         return SilenceWatch(source) { log(.warning, "\(source.name): recording \(number) of the turn \($0)") }
     }
 
     /// - Parameter queue: what gives the source its samples, if more can follow
     private func speechEncoding(
-        _ source: any SampleSource, continuing queue: PCMQueue? = nil
+        _ source: any SampleSource, queue: PCMQueue? = nil, for intake: PromptIntake
     ) throws -> SpeechEncoding {
         try SpeechEncoding(
-            watched(source), model.checkpoint.speechInput.get(), skipsSilence: options.skipsSilence, queue: queue)
+            watched(source, intake), model.checkpoint.speechInput.get(), skipsSilence: options.skipsSilence,
+            queue: queue)
     }
 
     private var opener: MediaOpener { MediaOpener(limits: mediaLimits, isInterrupted: isInterrupted) }

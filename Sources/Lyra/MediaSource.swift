@@ -22,8 +22,8 @@ public struct MediaSource {
 
     /// A file, which must stay in place until the turn ends; an image is decoded at once.
     ///
-    /// Speech and sound: WAV, FLAC, Ogg, MP3, AAC, MP4, … Images: JPEG, PNG, WebP, GIF, BMP, TIFF. Videos: MP4, MOV, WebM,
-    /// MKV, AVI, …
+    /// Speech and sound: WAV, FLAC, Ogg, MP3, AAC, MP4, … Images: JPEG, PNG, WebP, GIF, BMP, TIFF. Videos: MP4, MOV,
+    /// WebM, MKV, AVI, …
     public static func file(_ path: String) -> MediaSource { MediaSource(content: .file(path)) }
 
     /// The bytes of a file, read from `reader` until the turn ends; an image is read at once.
@@ -67,8 +67,8 @@ public struct MediaSource {
     /// The pixels of an image.
     public static func pixels(_ image: RGBImage) -> MediaSource { .frames([image]) }
 
-    /// The frames of a video, all of which are encoded (an odd last one twice). Those of another size than the first are
-    /// resized to it.
+    /// The frames of a video, all of which are encoded (an odd last one twice). Those of another size than the first
+    /// are resized to it.
     public static func frames(_ frames: [RGBImage]) -> MediaSource { MediaSource(content: .frames(frames)) }
 }
 

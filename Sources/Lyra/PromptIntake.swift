@@ -5,86 +5,116 @@ import LyraText
 
 /// The user's turn on its way into the caches: media are encoded window by window, and what is ready is prefilled.
 ///
-/// Without an extractor the prompt goes through the decoder in pieces as it becomes ready, also while it is still being
-/// fed, so that only a piece of it is held, however long a recording is. With one, all of it goes at once, because the
-/// extractor weighs all media against the text that follows them.
-struct PromptIntake {
+/// Without an extractor the prompt goes through the decoder in chunks as it becomes ready, also while it is still being
+/// fed, so that only a chunk of it is held, however long a recording is. With one, all of it goes at once, because the
+/// extractor ranks all media by the attention of the text that follows them.
+final class PromptIntake {
+    private enum State {
+        /// Media are encoded, and their rows wait in the queue.
+        case encoding
+        /// The turn's first text goes to the queue, step by step.
+        case tokenizing(TextEncoding)
+        /// Rows from the queue go through the decoder; the first of them is the prompt's row `firstRow`.
+        case prefilling(Prefill, firstRow: Int)
+        /// The whole prompt went through the decoder; the last row predicts the answer's first token.
+        case done(lastRow: Tensor)
+    }
+
     private let checkpoint: Checkpoint
     private let options: SessionOptions
     private let schedule: ExtractionSchedule?
     private let limits: SessionLimits
 
+    private var state = State.encoding
     private(set) var turn = Turn()
     private var queue = PromptQueue()
-    /// The first text of the turn while it is tokenized.
-    private var encoding: TextEncoding?
-    private var prefill: Prefill?
-    /// The place in the prompt of the prefill's first row.
-    private var firstRow = 0
-    /// The prompt's last row, once all went through the decoder.
-    private(set) var lastRow: Tensor?
-    private var isOpened: Bool
     private var isAdapterSettled: Bool
+    /// Whether the template's beginning was taken, and the system prompt with it.
+    private(set) var hasBegun = false
 
     /// Where the media stand in the prompt, as far as they were encoded.
     let media: GrowingBuffer<MediaSpan>
-    /// For each block of the extractor, the media tokens left after it, by their places in the prompt.
+    /// For each block of the extractor, the media tokens that it kept, by their places in the prompt.
     private(set) var kept: [GrowingBuffer<Int32>] = []
     private(set) var promptTokens = 0
     private(set) var mediaTokens = 0
     private(set) var timings = Timings()
-    private var unitsDone = 0
-    private var rowsDone = 0
-    private(set) var progress = SessionProgress(phase: .encode)
+    private(set) var progress = SessionProgress()
+    /// Recordings of speech and sounds that were fed.
+    var recordingsFed = 0
+    /// Windows, images, videos and sounds that were encoded, and of the media that were taken.
+    private var encodedUnits = 0
+    private var takenUnits = 0
+    /// Rows that went through a layer, counted for each layer.
+    private var prefilledRows = 0
 
-    init(
-        _ checkpoint: Checkpoint, _ options: SessionOptions, media: GrowingBuffer<MediaSpan> = GrowingBuffer()
-    ) {
+    init(_ checkpoint: Checkpoint, _ options: SessionOptions, media: GrowingBuffer<MediaSpan> = GrowingBuffer()) {
         self.checkpoint = checkpoint
         self.options = options
         schedule = options.schedule(checkpoint)
         limits = SessionLimits(options, checkpoint.decoder, schedule: schedule)
         isAdapterSettled = options.adapter != .automatic
-        isOpened = false
         self.media = media
     }
 
     /// Goes on with a turn that was saved while it was being fed.
-    init(
+    convenience init(
         _ checkpoint: Checkpoint, _ options: SessionOptions, rest: Turn.Rest, promptTokens: Int,
         media: GrowingBuffer<MediaSpan>
     ) {
         self.init(checkpoint, options, media: media)
         turn = Turn(rest)
-        isOpened = true
+        hasBegun = true
         self.promptTokens = promptTokens
         mediaTokens = media.elements.reduce(0) { $0 + $1.tokens }
     }
 
-    var isEmpty: Bool { turn.isEmpty }
     /// What a state file keeps; nil while something waits to be encoded or prefilled.
-    var rest: Turn.Rest? { queue.count == 0 && prefill == nil ? turn.rest : nil }
-    /// Whether the template's beginning was taken, and the system prompt with it.
-    var hasBegun: Bool { isOpened }
+    var rest: Turn.Rest? {
+        guard case .encoding = state, queue.count == 0 else { return nil }
+        return turn.rest
+    }
 
-    mutating func add(_ item: TurnItem) { turn.add(item) }
+    /// The prompt's last row, once all of it went through the decoder.
+    var lastRow: Tensor? { if case .done(let row) = state { row } else { nil } }
+
+    func add(_ item: TurnItem) { turn.add(item) }
 
     /// Ends the user's content.
-    mutating func close() { turn.close() }
+    func close() {
+        turn.close()
+        progress = SessionProgress(phase: .encode)
+    }
 
     /// One short piece of work.
     ///
     /// - Returns: false if nothing can be done before more is fed, or the turn is closed
-    mutating func step(_ conversation: inout Conversation, system: String) throws -> Bool {
+    func step(_ conversation: inout Conversation, system: String) throws -> Bool {
         let start = milliseconds()
-        if prefill != nil {
+        let current = state
+        state = .encoding  // what works is held once, so that it changes in place
+        switch consume current {
+        case .prefilling(let prefill, let firstRow):
             defer { timings.prefill += milliseconds() - start }
-            try prefillStep(conversation)
+            try prefillStep(prefill, firstRow: firstRow, conversation)
             return true
+        case .tokenizing(let encoding):
+            defer { timings.encode += milliseconds() - start }
+            try tokenizeStep(encoding, &conversation)
+            return true
+        case .encoding:
+            defer { timings.encode += milliseconds() - start }
+            return try encodingStep(&conversation, system: system)
+        case .done(let row):
+            state = .done(lastRow: row)
+            return false
         }
-        defer { timings.encode += milliseconds() - start }
+    }
+
+    private func encodingStep(_ conversation: inout Conversation, system: String) throws -> Bool {
         try settleAdapter(&conversation)
-        if try collect(&conversation, system: system) { return true }
+        try collect(&conversation, system: system)
+        if case .tokenizing = state { return true }
         if queue.count >= Prefill.chunkRows, try beginPrefill(conversation) { return true }
         if try encodeStep(conversation) { return true }
         return try beginPrefill(conversation)
@@ -93,30 +123,37 @@ struct PromptIntake {
     // MARK: Encoding
 
     /// - Returns: whether something was done
-    private mutating func encodeStep(_ conversation: Conversation) throws -> Bool {
-        for medium in turn.unfinished {
+    private func encodeStep(_ conversation: Conversation) throws -> Bool {
+        for medium in nextMedia {
             try limits.check(conversation, held: heldBytes, rows: rowsToCome)
             let step = try medium.step(isComplete: turn.isClosed)
             if case .waiting = step { continue }
-            if case .finished = step { unitsDone += 1 }
-            progress = SessionProgress(phase: .encode, done: unitsDone, total: totalUnits)
+            if case .finished = step { encodedUnits += 1 }
+            progress = SessionProgress(phase: .encode, done: encodedUnits, total: totalUnits)
             return true
         }
         return false
     }
 
+    /// The media to encode, in their order. Where the adapter depends on it, the first window of every recording is
+    /// read before any is encoded: encoder outputs, which are larger than samples, then need not wait for the adapter.
+    private var nextMedia: [any MediaEncoding] {
+        if turn.isClosed, !isAdapterSettled {
+            let unread = turn.recordings.filter { $0.hasSeveralWindows == nil }
+            if !unread.isEmpty { return unread }
+        }
+        return turn.unfinished
+    }
+
     /// Units of all media that were fed; 0 if that is not known.
     private var totalUnits: Int {
-        var total = finishedUnits
+        var total = takenUnits
         for case .media(let medium) in turn.spans {
             guard let units = medium.expectedUnits else { return 0 }
             total += units
         }
-        return max(total, unitsDone)
+        return max(total, encodedUnits)
     }
-
-    /// Units of the media that were taken.
-    private var finishedUnits = 0
 
     /// Bytes of what is encoded and waits.
     private var heldBytes: Int {
@@ -125,42 +162,36 @@ struct PromptIntake {
         }
     }
 
-    /// Rows that are known to come; text counts once it is tokenized, and while it is with the fewest that it can
-    /// become.
+    /// Rows that are known to come, without those of text that is not tokenized.
     private var rowsToCome: Int {
-        turn.spans.reduce(queue.count + (encoding?.fewestTokens ?? 0)) { sum, span in
+        turn.spans.reduce(queue.count) { sum, span in
             guard case .media(let medium) = span else { return sum }
-            let (total, overflow) = sum.addingReportingOverflow(medium.expectedRows ?? medium.readyRows)
-            return overflow ? .max : total
+            return Self.sum(sum, medium.expectedRows ?? medium.readyRows)
         }
     }
 
     // MARK: Adapter
 
-    /// `auto`: up from none to speech to long_speech with what this turn brings, never back. Before the turn's end it
-    /// is settled only once it is at the top.
-    private mutating func settleAdapter(_ conversation: inout Conversation) throws {
+    /// `auto`: up from none to speech to long_speech with what this turn brings, never back. Before the turn's end the
+    /// adapter is settled only once it is at the top.
+    private func settleAdapter(_ conversation: inout Conversation) throws {
         guard !isAdapterSettled else { return }
         let long = checkpoint.adapterIndex("long_speech")
         if let long, conversation.adapter == long {
             isAdapterSettled = true
             return
         }
-        if turn.isClosed {
-            for recording in turn.recordings {
-                try recording.readFirstWindow()
-                if recording.hasSeveralWindows == true { break }
-            }
-        }
-        let isLong = turn.recordings.contains { $0.hasSeveralWindows ?? false }
-        guard isLong || turn.isClosed else { return }
+        let recordings = turn.recordings
+        let isLong = recordings.contains { $0.hasSeveralWindows ?? false }
+        guard isLong || (turn.isClosed && recordings.allSatisfy { $0.hasSeveralWindows != nil }) else { return }
         isAdapterSettled = true
-        guard !turn.recordings.isEmpty else { return }
+        guard !recordings.isEmpty else { return }
         let name = isLong ? "long_speech" : "speech"
         guard let index = checkpoint.adapterIndex(name) else {
             throw LyraError(
                 .missing,
-                "the checkpoint has no adapter \(name)_lora for this recording; fix the session's adapter to use another"
+                "the checkpoint has no adapter \(name)_lora for this recording; fix the session's adapter to use "
+                    + "another"
             )
         }
         conversation.adapter = index
@@ -168,45 +199,46 @@ struct PromptIntake {
 
     // MARK: Collecting rows
 
-    /// Moves what is ready into the queue, in the prompt's order.
-    ///
-    /// - Returns: whether a part of a text was, whose rest is next
-    private mutating func collect(_ conversation: inout Conversation, system: String) throws -> Bool {
-        guard isAdapterSettled, turn.hasSomethingWhole else { return false }
-        if !isOpened { try open(&conversation, system: system) }
+    /// Moves what is ready into the queue, in the prompt's order, up to a text that takes steps of its own.
+    private func collect(_ conversation: inout Conversation, system: String) throws {
+        guard isAdapterSettled, turn.hasSomethingWhole else { return }
+        if !hasBegun { try begin(&conversation, system: system) }
         while let span = turn.spans.first {
             switch span {
             case .text(let segments):
-                guard turn.hasWholeText else { return false }
-                guard try tokenize(segments, &conversation) else { return true }
+                guard turn.hasWholeText else { return }
+                turn.removeFirst()
+                try tokenizeStep(checkpoint.tokenizer.encoding(of: segments), &conversation)
+                if case .tokenizing = state { return }
             case .media(let medium):
                 for part in try medium.take(adapter: conversation.adapter) {
                     try append(part, of: medium, to: &conversation)
                 }
-                guard medium.isDone else { return false }
-                finishedUnits += medium.expectedUnits ?? 0
+                guard medium.isDone else { return }
+                takenUnits += medium.expectedUnits ?? 0
+                turn.removeFirst()
             }
-            turn.removeFirst()
         }
-        return false
     }
 
-    /// A part of a text, up to all of a short one, checked against the limits before the next. → whether that was
-    /// the last
-    private mutating func tokenize(_ segments: [TextSegment], _ conversation: inout Conversation) throws -> Bool {
-        var running = encoding ?? checkpoint.tokenizer.encoding(of: segments)
-        encoding = nil  // held once while it works, so that it changes in place
+    /// Tokenizes a part of a text, up to all of a short one, and checks the limits.
+    private func tokenizeStep(_ encoding: consuming TextEncoding, _ conversation: inout Conversation) throws {
         let ids = GrowingBuffer<Int32>()
-        try running.step(into: ids)
-        let isDone = running.isDone
-        if !isDone { encoding = running }
+        try encoding.step(into: ids)
         try append(ids, to: &conversation)
-        try limits.check(conversation, held: heldBytes, rows: rowsToCome)
-        return isDone
+        // Of what is not tokenized, the fewest tokens that it can become.
+        let fewest = encoding.isDone ? 0 : encoding.fewestTokens
+        try limits.check(conversation, held: heldBytes, rows: Self.sum(rowsToCome, fewest))
+        if !encoding.isDone { state = .tokenizing(encoding) }
     }
 
-    private mutating func open(_ conversation: inout Conversation, system: String) throws {
-        isOpened = true
+    private static func sum(_ a: Int, _ b: Int) -> Int {
+        let (total, overflow) = a.addingReportingOverflow(b)
+        return overflow ? .max : total
+    }
+
+    private func begin(_ conversation: inout Conversation, system: String) throws {
+        hasBegun = true
         try append(GrowingBuffer(copying: conversation.uncomputed), to: &conversation)
         conversation.uncomputed = []
         turn.open(
@@ -214,13 +246,13 @@ struct PromptIntake {
                 ?? ChatTemplate.openingSegments(system: system))
     }
 
-    private mutating func append(_ ids: GrowingBuffer<Int32>, to conversation: inout Conversation) throws {
+    private func append(_ ids: GrowingBuffer<Int32>, to conversation: inout Conversation) throws {
         try conversation.tokens.append(ids.elements)
         promptTokens += ids.count
         queue.append(ids, next: &conversation.nextPosition)
     }
 
-    private mutating func append(
+    private func append(
         _ part: EncodedRows, of medium: any MediaEncoding, to conversation: inout Conversation
     ) throws {
         let count = part.rows.rows
@@ -242,43 +274,43 @@ struct PromptIntake {
 
     // MARK: Prefilling
 
+    /// Whether nothing of the turn is left outside of the queue.
+    private var isWhole: Bool { turn.isClosed && turn.spans.isEmpty }
+
     /// Begins with what is ready, if the decoder may have it.
-    private mutating func beginPrefill(_ conversation: Conversation) throws -> Bool {
-        let isWhole = turn.isClosed && turn.spans.isEmpty
+    private func beginPrefill(_ conversation: Conversation) throws -> Bool {
         guard queue.count > 0, isAdapterSettled, schedule == nil || isWhole else { return false }
         // All at once are held twice: as they wait, and as the hidden states they become.
         let rowBytes = checkpoint.configuration.language.hiddenSize * MemoryLayout<Float>.stride
         let held = schedule == nil ? heldBytes : 2 * queue.count * rowBytes
         try limits.check(conversation, held: held, rows: rowsToCome)
         let limit = schedule == nil ? Prefill.chunkRows : Int.max
-        firstRow = promptTokens - queue.count
+        let firstRow = promptTokens - queue.count
         let (embeddings, positions, roles) = try queue.take(limit, checkpoint.decoder)
         let begun = try Prefill(
             checkpoint.decoder, embeddings: embeddings, positions: positions.elements, roles: roles.elements,
             schedule: schedule)
         try limits.check(conversation, held: held, adding: begun)
-        prefill = begun
+        state = .prefilling(begun, firstRow: firstRow)
         return true
     }
 
-    private mutating func prefillStep(_ conversation: Conversation) throws {
-        guard var running = prefill else { return }
-        prefill = nil  // held once while it works, so that it changes in place
-        try running.step(checkpoint.decoder, caches: conversation.caches, adapter: conversation.adapter)
-        let done = running.progress.done
-        let layers = checkpoint.decoder.layerCount
-        let isWhole = turn.isClosed && turn.spans.isEmpty
+    private func prefillStep(
+        _ prefill: consuming Prefill, firstRow: Int, _ conversation: Conversation
+    ) throws {
+        try prefill.step(checkpoint.decoder, caches: conversation.caches, adapter: conversation.adapter)
+        let (done, total) = prefill.progress
         progress = SessionProgress(
-            phase: .prefill, done: rowsDone + done,
-            total: isWhole ? rowsDone + running.progress.total + queue.count * layers : 0)
-        guard running.isDone else {
-            prefill = running
+            phase: .prefill, done: prefilledRows + done,
+            total: isWhole ? prefilledRows + total + queue.count * checkpoint.decoder.layerCount : 0)
+        guard prefill.isDone else {
+            state = .prefilling(prefill, firstRow: firstRow)
             return
         }
-        rowsDone += done
+        prefilledRows += done
         let first = Int32(firstRow)
-        kept = try running.kept.map { try GrowingBuffer(copying: $0.elements.lazy.map { $0 + first }) }
-        if isWhole, queue.count == 0 { lastRow = try running.lastRow(checkpoint.decoder) }
+        kept = try prefill.kept.map { try GrowingBuffer(copying: $0.elements.lazy.map { $0 + first }) }
+        if isWhole, queue.count == 0 { state = .done(lastRow: try prefill.lastRow(checkpoint.decoder)) }
     }
 }
 

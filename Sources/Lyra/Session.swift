@@ -9,34 +9,29 @@ import LyraText
 ///
 /// Not for concurrent use; only `control` may be used from other threads.
 public final class Session {
+    /// What the session is doing. Each state owns what it works on.
+    private enum State {
+        /// Nothing is fed.
+        case idle
+        /// The user's turn is being fed; steps work ahead on it.
+        case feeding(PromptIntake, before: Conversation.Mark)
+        /// The whole turn was fed; steps encode its media and prefill its prompt.
+        case reading(PromptIntake, before: Conversation.Mark)
+        /// Steps generate text and speech.
+        case answering(Answer, before: Conversation.Mark)
+    }
+
     public let model: Model
     /// Stops or cancels the turn, from any thread.
     public let control = TurnControl()
     public internal(set) var systemPrompt: String
-    /// What the turn in progress cost so far, or the last one in all.
-    public var usage: Usage { currentUsage() }
-    public private(set) var progress = SessionProgress()
-
-    /// Where the media of the turn in progress, or of the last one, stand in its prompt, as far as they are encoded.
-    public var media: [MediaSpan] { Array(mediaSpans.elements) }
-    var mediaSpans = GrowingBuffer<MediaSpan>()
-    /// For each block of the extractor, which of the turn's media tokens were left after it, by their places in the turn's
-    /// prompt; empty without an extractor.
-    public var kept: [[Int32]] { keptTokens.map { Array($0.elements) } }
-    private var keptTokens: [GrowingBuffer<Int32>] = []
-
     var options: SessionOptions
     var conversation: Conversation
-    /// What was fed of the turn; Feeding.swift has the functions that add to it.
-    var intake: PromptIntake
-    /// Recordings of speech and sounds that were fed of the turn.
-    var recordingsFed = 0
-    private var phase = Phase.feeding
-    /// The conversation before the first feed of the turn.
-    private(set) var beforeTurn: Conversation.Mark?
-    private var spent = Usage()
-    /// Whether `spent.stop` says why a turn that was being fed was dropped: until the next turn ends.
-    private var saysWhyDropped = false
+    private var state = State.idle
+    /// What is known of the turn in progress, or of the last one.
+    private var record = TurnRecord()
+    /// Why a turn was dropped while it was fed; nil from the next turn's end on.
+    private var dropReason: StopReason?
     private var turnStart = 0.0
 
     private var text = OutputQueue<UInt8>()
@@ -44,16 +39,8 @@ public final class Session {
     private var tokens = OutputQueue<Int32>()
     private var units = OutputQueue<Int32>()
 
-    private enum Phase {
-        case feeding
-        /// The whole turn was fed and is encoded and prefilled.
-        case reading
-        case answering(Answer)
-
-        var isFeeding: Bool { if case .feeding = self { true } else { false } }
-    }
-
-    /// - Throws: `LyraError.argument` for an option out of its range or an unknown adapter, `LyraError.missing` if answers
+    /// - Throws: `LyraError.argument` for an option out of its range or an unknown adapter, `LyraError.missing` if
+    /// answers
     ///   are to be spoken and the model cannot.
     public init(_ model: Model, options: SessionOptions = SessionOptions()) throws {
         try options.check()
@@ -61,14 +48,15 @@ public final class Session {
         self.options = options
         systemPrompt = options.systemPrompt
         conversation = try Session.newConversation(model, options)
-        intake = PromptIntake(model.checkpoint, options)
         if options.speaks { try Session.requireSpeech(model) }
     }
 
     deinit {
-        // What a turn holds goes to the pool before that is emptied.
-        dropTurn()
+        // The session's own buffers go to the pool before the pool is emptied.
+        state = .idle
+        conversation.clear()
         BufferPool.trim()
+        control.end()
     }
 
     static func newConversation(_ model: Model, _ options: SessionOptions) throws -> Conversation {
@@ -92,20 +80,27 @@ public final class Session {
     public func reset() throws { begin(try Session.newConversation(model, options)) }
 
     /// Goes on with another conversation in place of this one.
-    func begin(_ conversation: Conversation) {
+    ///
+    /// - Parameter media: those of its last turn
+    func begin(_ conversation: Conversation, media: GrowingBuffer<MediaSpan> = GrowingBuffer()) {
         self.conversation = conversation
-        dropTurn()
+        becomeIdle()
         clearOutput()
-        spent = Usage()
-        saysWhyDropped = false
-        (mediaSpans, keptTokens) = (GrowingBuffer(), [])
+        record = TurnRecord(media: media)
+        dropReason = nil
         BufferPool.trim()
+    }
+
+    /// Goes on with a turn that was being fed when it was saved.
+    func beginRestoredTurn(_ intake: PromptIntake, before: Conversation.Mark) {
+        control.begin()
+        state = .feeding(intake, before: before)
     }
 
     /// - Throws: `LyraError.state` once a turn has ended, or steps have begun to compute it.
     public func setSystemPrompt(_ prompt: String) throws {
-        if phase.isFeeding { obeyRequestWhileFed() }
-        guard conversation.answerEnded == nil, phase.isFeeding, !intake.hasBegun else {
+        if !isAnswering { obeyRequest() }
+        guard conversation.answerEnded == nil, !isAnswering, fed?.hasBegun != true else {
             throw LyraError(.state, "the system prompt cannot change within a conversation; reset it first")
         }
         systemPrompt = prompt
@@ -118,7 +113,7 @@ public final class Session {
     ///
     /// - Throws: `LyraError.missing` if the model cannot, `.state` while an answer is being made.
     public func setSpeaks(_ speaks: Bool) throws {
-        guard phase.isFeeding else { throw LyraError(.state, "an answer is being made; step to its end first") }
+        guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end first") }
         if speaks { try Session.requireSpeech(model) }
         options.speaks = speaks
     }
@@ -131,192 +126,179 @@ public final class Session {
     }
 
     /// Whether a turn has ended whose answer has not.
-    public var isAnswering: Bool { !phase.isFeeding }
+    public var isAnswering: Bool {
+        switch state {
+        case .idle, .feeding: false
+        case .reading, .answering: true
+        }
+    }
 
-    // MARK: Running
+    /// What a state file keeps of the turn that is being fed; nil while something of it waits to be computed.
+    var rest: Turn.Rest? { if let fed { fed.rest } else { Turn().rest } }
+
+    /// The turn that is being fed.
+    var fed: PromptIntake? { if case .feeding(let intake, _) = state { intake } else { nil } }
+
+    /// The conversation before the first feed of the turn in progress.
+    var beforeTurn: Conversation.Mark? {
+        switch state {
+        case .idle: nil
+        case .feeding(_, let before), .reading(_, let before), .answering(_, let before): before
+        }
+    }
+
+    // MARK: Feeding
+
+    /// Adds to the turn, which begins with its first feed.
+    ///
+    /// - Throws: what `body` throws; `LyraError.state` while an answer is being made, or if the turn was asked to end
+    ///   meanwhile, which drops all that was fed of it.
+    func feeding(_ body: (PromptIntake) throws -> Void) throws {
+        defer { trimIfIdle() }
+        try feed(by: body)
+    }
+
+    private func feed(by body: (PromptIntake) throws -> Void) throws {
+        let intake = try intakeForFeeding()
+        do { try body(intake) } catch {
+            // Work that was interrupted by the request is no failure.
+            try checkStillFed()
+            if intake.turn.isEmpty { becomeIdle() }
+            throw error
+        }
+        try checkStillFed()
+    }
+
+    private func intakeForFeeding() throws -> PromptIntake {
+        guard !isAnswering else {
+            throw LyraError(
+                .state, "an answer is being made; step to its end, stop it or cancel it before feeding more")
+        }
+        obeyRequest()
+        if let fed { return fed }
+        control.begin()
+        let intake = PromptIntake(model.checkpoint, options)
+        state = .feeding(intake, before: conversation.mark())
+        record.usage.stop = dropReason ?? .none
+        return intake
+    }
+
+    /// - Throws: `LyraError.state` if the turn that is being fed was asked to end; it is dropped then.
+    private func checkStillFed() throws {
+        guard let reason = obeyRequest() else { return }
+        throw LyraError(
+            .state,
+            "the turn was \(reason == .cancelled ? "cancelled" : "stopped") while it was fed: all that was fed of it "
+                + "is dropped; feed it anew")
+    }
 
     /// Ends the user's turn; `step` then makes the answer.
     ///
     /// - Throws: `LyraError.state` if nothing was fed or an answer is being made already.
     public func endTurn() throws {
-        guard phase.isFeeding else {
+        guard !isAnswering else {
             throw LyraError(.state, "the turn has ended already; step to the end of its answer")
         }
-        obeyRequestWhileFed()
-        guard !intake.isEmpty else { throw LyraError(.state, "there is nothing to answer: feed something first") }
-        control.begin()
+        obeyRequest()
+        guard case .feeding(let intake, let before) = state, !intake.turn.isEmpty else {
+            throw LyraError(.state, "there is nothing to answer: feed something first")
+        }
         clearOutput()
         turnStart = milliseconds()
-        spent = Usage()
-        saysWhyDropped = false
-        spent.cachedTokens = beforeTurn?.lengths.first ?? 0
-        // Not the last turn's, until the first step.
-        (mediaSpans, keptTokens) = (intake.media, intake.kept)
         intake.close()
-        progress = SessionProgress(phase: .encode)
-        phase = .reading
+        record = TurnRecord(intake)
+        record.usage.cachedTokens = before.lengths.first ?? 0
+        dropReason = nil
+        state = .reading(intake, before: before)
     }
 
-    /// Does one short piece of work. While a turn is still being fed, works ahead on what was fed: whole windows of speech are
-    /// encoded, and without an extractor prefilled; no events mean that there is nothing to do before more is fed.
+    // MARK: Running
+
+    /// Does one short piece of work. While a turn is still being fed, works ahead on what was fed: whole windows of
+    /// speech are encoded, and without an extractor prefilled; no events mean that there is nothing to do before more
+    /// is fed.
     ///
-    /// - Throws: `LyraError.state` if nothing was fed, or the turn was asked to end while it was fed, which drops it; any
-    ///   other error takes the turn back and ends it.
+    /// - Throws: `LyraError.state` if nothing was fed, or the turn was asked to end while it was fed, which drops it;
+    /// any
+    ///   other error rolls the turn back and ends it.
     public func step() throws -> SessionEvents {
-        try control.interruption.during(boundStep)
-    }
-
-    private func boundStep() throws -> SessionEvents {
-        guard !phase.isFeeding else { return try workAhead() }
-        let events = try advance()
-        if events.contains(.end) { BufferPool.trim() }
-        return events
-    }
-
-    private func advance() throws -> SessionEvents {
-        if let events = obeyRequest() { return events }
-        do {
-            return try work()
-        } catch {
-            // Work that was interrupted by the request is no failure.
-            if let events = obeyRequest() { return events }
-            takeBack(.failed)
-            BufferPool.trim()
-            throw error
+        // After the work, which holds what the turn held.
+        defer { trimIfIdle() }
+        return try control.interruption.during {
+            if isAnswering { return try answerStep() }
+            return try aheadStep()
         }
     }
 
-    private func workAhead() throws -> SessionEvents {
-        guard !intake.isEmpty else {
+    private func aheadStep() throws -> SessionEvents {
+        guard let intake = fed, !intake.turn.isEmpty else {
             throw LyraError(.state, "no turn is in progress: feed something and end the turn")
         }
-        var worked = false
-        do {
-            if !control.isRequested {
-                worked = try intake.step(&conversation, system: systemPrompt)
-                progress = intake.progress
-                if worked { mediaSpans = intake.media }
-            }
-        } catch {
+        try checkStillFed()
+        let worked: Bool
+        do { worked = try intake.step(&conversation, system: systemPrompt) } catch {
             // Work that was interrupted by the request is no failure.
-            guard control.isRequested else {
-                takeBackFed()
-                throw error
-            }
+            try checkStillFed()
+            drop()
+            throw error
         }
+        if worked { record.media = intake.media }
         try checkStillFed()
         return worked ? .progress : []
     }
 
-    /// - Throws: `LyraError.state` if the turn that is being fed was asked to end; it is dropped then.
-    private func checkStillFed() throws {
-        guard let reason = obeyRequestWhileFed() else { return }
-        throw LyraError(
-            .state,
-            "the turn was \(reason == .cancelled ? "cancelled" : "stopped") while it was fed: all that was fed of it is "
-                + "dropped; feed it anew")
-    }
-
-    /// Drops the turn that is being fed if it was asked to end. → why, if so
-    @discardableResult
-    func obeyRequestWhileFed() -> StopReason? {
-        guard control.isRequested else { return nil }
-        let reason = control.current == .cancelRequested ? StopReason.cancelled : .stopped
-        if !intake.isEmpty {
-            let word = reason == .cancelled ? "cancelled" : "stopped"
-            model.log(.info, "a turn was \(word) while it was fed: all that was fed of it is dropped")
-        }
-        takeBackFed()
-        spent = Usage()
-        spent.stop = reason
-        saysWhyDropped = true
-        return reason
-    }
-
-    /// A turn that is still being fed is dropped, with what was computed of it.
-    private func takeBackFed() {
-        if let beforeTurn { conversation.restore(beforeTurn) }
-        (mediaSpans, keptTokens) = (GrowingBuffer(), [])
-        dropTurn()
-        BufferPool.trim()
-    }
-
-    /// Ends the turn if another thread asked for it; after a stop, speech of words that were said is completed first.
-    private func obeyRequest() -> SessionEvents? {
-        let request = control.current
-        switch request {
-        case .idle, .active, .answering, .finishing:
-            return nil
-        case .stopAtOnce, .stopRequested, .endRequested:
-            guard case .answering(var answer) = phase, !answer.tokens.isEmpty else {
-                takeBack(.stopped)
-                return .end
-            }
-            if answer.stopSaying(), request == .stopRequested {
-                phase = .answering(answer)
-                control.beginFinishing()
-                return nil
-            }
-            answer.conclude(&conversation)
-            finishTurn(.stopped)
-            return .end
-        case .cancelRequested:
-            clearOutput()
-            takeBack(.cancelled)
-            return .end
+    private func answerStep() throws -> SessionEvents {
+        if obeyRequest() != nil { return .end }
+        do {
+            return try work()
+        } catch {
+            // Work that was interrupted by the request is no failure.
+            if obeyRequest() != nil { return .end }
+            rollBack(.failed)
+            throw error
         }
     }
 
     private func work() throws -> SessionEvents {
         let start = milliseconds()
-        switch phase {
-        case .feeding:
-            return []
-        case .reading:
-            try readStep()
+        switch state {
+        case .idle, .feeding: return []
+        case .reading(let intake, let before):
+            defer { record.follow(intake) }
+            _ = try intake.step(&conversation, system: systemPrompt)
+            if let lastRow = intake.lastRow { state = .answering(try makeAnswer(lastRow), before: before) }
             return .progress
-        case .answering(var answer):
-            phase = .feeding
-            defer { if phase.isFeeding, beforeTurn != nil { phase = .answering(answer) } }
+        case .answering(let answer, _):
             if answer.hasSpeechToMake {
-                defer { spent.timings.speech += milliseconds() - start }
-                return try speechStep(&answer)
+                defer { record.usage.timings.speech += milliseconds() - start }
+                return try speechStep(answer)
             }
-            defer { spent.timings.decode += milliseconds() - start }
-            return try tokenStep(&answer)
+            defer { record.usage.timings.decode += milliseconds() - start }
+            return try tokenStep(answer)
         }
     }
 
-    private func readStep() throws {
-        defer {
-            (mediaSpans, keptTokens) = (intake.media, intake.kept)
-            spent.read(intake)
-        }
-        _ = try intake.step(&conversation, system: systemPrompt)
-        progress = intake.progress
-        guard let lastRow = intake.lastRow else { return }
+    private func makeAnswer(_ lastRow: Tensor) throws -> Answer {
         let wanted = options.maxNewTokens ?? 1024
         let room = SessionLimits(options, model.checkpoint.decoder).room(conversation, wanted: wanted)
         guard room > 0 else {
             throw LyraError(
                 .memory,
-                "the prompt fills the limit with \(conversation.length) tokens of \(conversation.cacheBytes) bytes; there is "
-                    + "no room for an answer")
+                "the prompt fills the limit with \(conversation.length) tokens of \(conversation.cacheBytes) bytes; "
+                    + "there is no room for an answer")
         }
-        progress = SessionProgress(phase: .answer, done: 0, total: room)
-        phase = .answering(try Answer(model.checkpoint, firstRow: lastRow, options: options, maxTokens: room))
+        return try Answer(model.checkpoint, firstRow: lastRow, options: options, maxTokens: room)
     }
 
-    private func tokenStep(_ answer: inout Answer) throws -> SessionEvents {
+    private func tokenStep(_ answer: Answer) throws -> SessionEvents {
         var events = SessionEvents()
-        let new = try answer.sayToken(&conversation)
-        if let token = answer.tokens.elements.last, answer.tokens.count > spent.generatedTokens {
-            if spent.generatedTokens == 0 {
+        let new = try answer.generateToken(&conversation)
+        if let token = answer.tokens.elements.last, answer.tokens.count > record.usage.generatedTokens {
+            if record.usage.generatedTokens == 0 {
                 control.beginAnswer()
-                spent.timings.firstToken = milliseconds() - turnStart
+                record.usage.timings.firstToken = milliseconds() - turnStart
             }
-            spent.generatedTokens = answer.tokens.count
-            progress.done = answer.tokens.count
+            record.usage.generatedTokens = answer.tokens.count
             try tokens.append(token)
         }
         if !new.isEmpty {
@@ -326,16 +308,16 @@ public final class Session {
         return events.union(endIfDone(answer))
     }
 
-    private func speechStep(_ answer: inout Answer) throws -> SessionEvents {
+    private func speechStep(_ answer: Answer) throws -> SessionEvents {
         var events = SessionEvents()
         let made = try answer.makeSpeech()
         try units.append(made.units)
-        spent.units += made.units.count
+        record.usage.units += made.units.count
         let samples = made.audio.elements
         if !samples.isEmpty {
             try audio.append(samples)
-            if spent.audioSamples == 0 { spent.timings.firstAudio = milliseconds() - turnStart }
-            spent.audioSamples += samples.count
+            if record.usage.audioSamples == 0 { record.usage.timings.firstAudio = milliseconds() - turnStart }
+            record.usage.audioSamples += samples.count
             events.insert(.audio)
         }
         return events.union(endIfDone(answer))
@@ -351,29 +333,71 @@ public final class Session {
 
     // MARK: Ending
 
-    private func finishTurn(_ reason: StopReason) {
-        spent.stop = reason
-        spent.timings.total = milliseconds() - turnStart
-        spent.adapter = adapterName
-        dropTurn()
+    /// Ends the turn in progress if another thread asked for it: the one place where requests are obeyed. After a stop,
+    /// the speech of generated text is completed first.
+    ///
+    /// - Returns: why the turn ended; nil if it goes on
+    @discardableResult
+    func obeyRequest() -> StopReason? {
+        let request = control.current
+        guard request.asksForEnd else { return nil }
+        let reason = request == .cancelRequested ? StopReason.cancelled : .stopped
+        switch state {
+        case .idle:
+            control.end()
+            return nil
+        case .feeding(let intake, _):
+            if !intake.turn.isEmpty {
+                let word = reason == .cancelled ? "cancelled" : "stopped"
+                model.log(.info, "a turn was \(word) while it was fed: all that was fed of it is dropped")
+            }
+            drop()
+            record.usage = Usage()
+            record.usage.stop = reason
+            dropReason = reason
+        case .answering(let answer, _) where reason == .stopped && !answer.tokens.isEmpty:
+            if answer.stopGenerating(), request == .stopRequested {
+                control.beginFinishing()
+                return nil
+            }
+            answer.conclude(&conversation)
+            finishTurn(.stopped)
+        case .reading, .answering:
+            if reason == .cancelled { clearOutput() }
+            rollBack(reason)
+        }
+        return reason
     }
 
-    /// The conversation is as it was before the turn's first feed.
-    private func takeBack(_ reason: StopReason) {
+    /// Drops the turn that is being fed, with what was computed of it.
+    private func drop() {
+        if let beforeTurn { conversation.restore(beforeTurn) }
+        record.forgetPrompt()
+        becomeIdle()
+    }
+
+    /// Ends the turn; the conversation is as it was before the turn's first feed.
+    private func rollBack(_ reason: StopReason) {
         if let beforeTurn { conversation.restore(beforeTurn) }
         if reason == .failed { clearOutput() }
-        (mediaSpans, keptTokens) = (GrowingBuffer(), [])
+        record.forgetPrompt()
         finishTurn(reason)
     }
 
-    private func dropTurn() {
-        intake = PromptIntake(model.checkpoint, options)
-        recordingsFed = 0
-        beforeTurn = nil
-        phase = .feeding
-        progress = SessionProgress()
+    private func finishTurn(_ reason: StopReason) {
+        record.usage.stop = reason
+        record.usage.timings.total = milliseconds() - turnStart
+        record.usage.adapter = adapterName
+        becomeIdle()
+    }
+
+    private func becomeIdle() {
+        state = .idle
         control.end()
     }
+
+    /// Gives the pool's memory back once no turn uses it.
+    private func trimIfIdle() { if case .idle = state { BufferPool.trim() } }
 
     private func clearOutput() {
         text.removeAll()
@@ -384,10 +408,23 @@ public final class Session {
 
     private var adapterName: String? { conversation.adapter.map { model.checkpoint.adapters[$0] } }
 
-    private func currentUsage() -> Usage {
-        var usage = spent
+    // MARK: Reading
+
+    /// How far the turn is.
+    public var progress: SessionProgress {
+        switch state {
+        case .idle: SessionProgress()
+        case .feeding(let intake, _), .reading(let intake, _): intake.progress
+        case .answering(let answer, _):
+            SessionProgress(phase: .answer, done: answer.tokens.count, total: answer.maxTokens)
+        }
+    }
+
+    /// What the turn in progress cost so far, or the last one in all.
+    public var usage: Usage {
+        var usage = record.usage
         usage.cacheBytes = conversation.cacheBytes
-        if phase.isFeeding, control.isRequested {
+        if !isAnswering, control.current.asksForEnd {
             // What was fed is as good as dropped.
             usage.stop = control.current == .cancelRequested ? .cancelled : .stopped
         }
@@ -398,58 +435,29 @@ public final class Session {
         return usage
     }
 
-    /// Adds to the turn, which begins with its first feed.
-    ///
-    /// - Throws: what `body` throws; `LyraError.state` while an answer is being made, or if the turn was asked to end
-    ///   meanwhile, which drops all that was fed of it.
-    func feeding(_ body: () throws -> Void) throws {
-        try beginFeeding()
-        do { try body() } catch {
-            // Work that was interrupted by the request is no failure.
-            try checkStillFed()
-            if intake.isEmpty { dropTurn() }
-            throw error
-        }
-        try checkStillFed()
-    }
-
-    private func beginFeeding() throws {
-        guard phase.isFeeding else {
-            throw LyraError(
-                .state, "an answer is being made; step to its end, stop it or cancel it before feeding more")
-        }
-        obeyRequestWhileFed()
-        control.begin()
-        guard beforeTurn == nil else { return }
-        beforeTurn = conversation.mark()
-        if !saysWhyDropped { spent.stop = .none }
-    }
-
-    /// Goes on with a turn that was being fed when it was saved.
-    func beginRestoredTurn(_ intake: PromptIntake, before: Conversation.Mark) {
-        control.begin()
-        self.intake = intake
-        beforeTurn = before
-    }
-
-    // MARK: Reading
+    /// Where the media of the turn in progress, or of the last one, stand in its prompt, as far as they are encoded.
+    public var media: [MediaSpan] { Array(record.media.elements) }
 
     /// How many spans `media` has.
-    public var mediaCount: Int { mediaSpans.count }
+    public var mediaCount: Int { record.media.count }
 
     /// One span of `media`.
     ///
     /// - Parameter index: below `mediaCount`
-    public func medium(_ index: Int) -> MediaSpan { mediaSpans[index] }
+    public func medium(_ index: Int) -> MediaSpan { record.media[index] }
+
+    /// For each block of the extractor, which of the turn's media tokens it kept, by their places in the turn's prompt;
+    /// empty without an extractor.
+    public var kept: [[Int32]] { record.kept.map { Array($0.elements) } }
 
     /// Blocks of `kept`.
-    public var keptBlocks: Int { keptTokens.count }
+    public var keptBlocks: Int { record.kept.count }
 
     /// Shows one block of `kept` without a copy.
     ///
     /// - Parameter block: below `keptBlocks`
     public func withKept<R>(block: Int, _ body: (UnsafeBufferPointer<Int32>) throws -> R) rethrows -> R {
-        try body(UnsafeBufferPointer(keptTokens[block].elements))
+        try body(UnsafeBufferPointer(record.kept[block].elements))
     }
 
     /// Takes up to `limit` bytes of text, whole UTF-8 characters only.
@@ -502,15 +510,6 @@ public final class Session {
 
     /// Moves as many units to `buffer` as fit. → how many
     public func readUnits(into buffer: UnsafeMutableBufferPointer<Int32>) -> Int { units.read(into: buffer) }
-}
-
-extension Usage {
-    /// Takes over what the turn's prompt came to so far.
-    fileprivate mutating func read(_ intake: PromptIntake) {
-        (promptTokens, mediaTokens) = (intake.promptTokens, intake.mediaTokens)
-        keptPerBlock = intake.kept.map(\.count)
-        (timings.encode, timings.prefill) = (intake.timings.encode, intake.timings.prefill)
-    }
 }
 
 /// A monotonic clock, in milliseconds.

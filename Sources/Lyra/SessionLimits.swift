@@ -64,8 +64,8 @@ struct SessionLimits {
         guard bytes <= maxBytes else {
             throw LyraError(
                 .memory,
-                "the conversation would take \(bytes) bytes, over the limit of \(maxBytes); shorten it, raise the limit, "
-                    + "or use a smaller cache type or the extractor")
+                "the conversation would take \(bytes) bytes, over the limit of \(maxBytes); shorten it, raise the "
+                    + "limit, or use a smaller cache type or the extractor")
         }
     }
 

@@ -13,7 +13,8 @@ public struct SessionOptions: Sendable {
 
     /// Which adapter the language model runs with.
     public enum AdapterChoice: Equatable, Sendable {
-        /// None until speech is heard, then `speech` while each recording fits one window, then `long_speech`; never back.
+        /// None until speech is heard, then `speech` while each recording fits one window, then `long_speech`; never
+        /// back.
         case automatic
         case none
         case named(String)
@@ -59,8 +60,8 @@ public struct SessionOptions: Sendable {
     /// A picture with more pixels is refused before it is decoded, and so is a video of such frames. 1 to
     /// 2^32; default: 2^27 for a picture, 2^25 for a frame.
     public var limitPixels: Int?
-    /// A longer video or sound is refused, and sound over 24 hours in any case. Above 0, and 1e9 at most; default: 24 hours of
-    /// video, 10 minutes of sound. Speech has no limit.
+    /// A longer video or sound is refused, and sound over 24 hours in any case. Above 0, and 1e9 at most; default: 24
+    /// hours of video, 10 minutes of sound. Speech has no limit.
     public var limitSeconds: Double?
 
     public var extractor = ExtractorChoice.checkpoint

@@ -19,20 +19,20 @@ extension Session {
     private static let version: UInt32 = 3
     private static let headerLimit = 256 << 20
 
-    /// Writes the conversation to a file: what is in the caches, where the next token stands, the adapter, and the random
-    /// state. The file appears under its name when it is complete.
+    /// Writes the conversation to a file: what is in the caches, where the next token stands, the adapter, and the
+    /// random state. The file appears under its name when it is complete.
     ///
-    /// What was fed of a turn is kept too if steps have computed all of it, so that a long recording can be prefilled once and
-    /// asked many times.
+    /// What was fed of a turn is kept too if steps have computed all of it, so that a long recording can be prefilled
+    /// once and asked many times.
     /// - Throws: `LyraError.state` while an answer is being made or something that was fed is not computed yet, `.io`.
     public func save(to path: String) throws {
         guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before saving") }
-        obeyRequestWhileFed()
-        guard let rest = intake.rest else {
+        obeyRequest()
+        guard let rest else {
             throw LyraError(
                 .state,
-                "something that was fed is not computed yet: end the recording and step until there are no events, or finish "
-                    + "the turn; text, short recordings whose adapter is not fixed, and media under an extractor are "
+                "something that was fed is not computed yet: end the recording and step until there are no events, or "
+                    + "finish the turn; text, short recordings whose adapter is not fixed, and media under an extractor are "
                     + "computed only when the turn ends")
         }
         let header = Array(try JSONText.encode(StateHeader(self, rest: rest)).utf8)
@@ -50,12 +50,14 @@ extension Session {
     /// Replaces this session's conversation by one that `save` wrote. The system prompt and the type of keys and values
     /// come from the file; all other options stay. After an error the session is as it was.
     ///
-    /// - Throws: `LyraError.state` while an answer is being made, or if `control` interrupts the reading; `.io`; `.format` for
-    ///   a damaged file; `.unsupported` for another version; `.argument` for another model's state; `.memory` over a limit of
+    /// - Throws: `LyraError.state` while an answer is being made, or if `control` interrupts the reading; `.io`;
+    /// `.format` for
+    ///   a damaged file; `.unsupported` for another version; `.argument` for another model's state; `.memory` over a
+    /// limit of
     ///   this session. Each message names the file.
     public func restore(from path: String) throws {
         guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before restoring") }
-        obeyRequestWhileFed()
+        obeyRequest()
         do {
             let (header, caches, restored) = try interruptibly {
                 let file = try Session.open(path)
@@ -117,14 +119,13 @@ extension Session {
         let media = try GrowingBuffer(copying: header.media)
         var before = try header.before.conversation(caches, sampler)
         self.options = options
-        begin(now)
+        begin(now, media: media)
         systemPrompt = header.systemPrompt
-        mediaSpans = media
         guard let turn = header.turn else { return }
         before.sampler.random = SplitMix64(seed: header.before.random)
         if options.adapter != .automatic { before.adapter = conversation.adapter }
         beginRestoredTurn(
-            PromptIntake(model.checkpoint, options, rest: turn, promptTokens: header.promptTokens, media: mediaSpans),
+            PromptIntake(model.checkpoint, options, rest: turn, promptTokens: header.promptTokens, media: media),
             before: Conversation.Mark(
                 caches: zip(caches, header.lengthsBefore).map { $0.mark(rows: $1) }, rest: before,
                 tokenCount: header.before.tokens.count))

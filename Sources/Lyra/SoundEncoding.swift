@@ -2,7 +2,8 @@ import LyraMedia
 import LyraModel
 import LyraTensor
 
-/// Sound that is not speech on its way to prompt tokens: read piece by piece, then three clips of it encoded layer by layer.
+/// Sound that is not speech on its way to prompt tokens: read piece by piece, then three clips of it encoded layer by
+/// layer.
 final class SoundEncoding: MediaEncoding {
     private enum Stage {
         case reading(SoundClips)

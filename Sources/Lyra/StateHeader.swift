@@ -57,8 +57,8 @@ extension StateHeader {
         narrowPages = conversation.caches.map(\.narrowPages)
         now = Standing(conversation)
         turn = rest.wasFed ? rest : nil
-        promptTokens = session.intake.promptTokens
-        media = rest.wasFed ? Array(session.intake.media.elements) : session.media
+        promptTokens = session.fed?.promptTokens ?? 0
+        media = (session.fed?.media).map { Array($0.elements) } ?? session.media
         lengthsBefore = session.beforeTurn?.lengths ?? lengths
         before = Standing(session.beforeTurn?.rest ?? conversation)
         // The list of tokens is shared with the conversation, which has grown since.
@@ -72,7 +72,8 @@ extension StateHeader {
     /// Tokens that the last answer leaves to be computed: the newest, or the template's end of a turn.
     static let mostUncomputed = 16
 
-    /// The most text tokens of a conversation of `rows` rows: the last token of an answer counts again in the turn after it.
+    /// The most text tokens of a conversation of `rows` rows: the last token of an answer counts again in the turn
+    /// after it.
     static func mostTokens(rows: Int) -> Int { 2 * min(rows, Int(Int32.max)) + mostUncomputed }
 
     /// Checks numbers against each other and the model that saved them; sums of them cannot overflow then.
@@ -146,7 +147,8 @@ extension StateHeader {
 
     /// Reads a header. Each list ends at its limit, so that a hostile header costs little more than its own bytes.
     ///
-    /// - Throws: `LyraError.format` if `json` is not a header, or lists more than the file can contain; `.memory` if it lists
+    /// - Throws: `LyraError.format` if `json` is not a header, or lists more than the file can contain; `.memory` if it
+    /// lists
     ///   more than the session may hold.
     init(json: UnsafeRawBufferPointer, source: String, _ limits: Limits) throws {
         // Copies of the system prompt while it is read.

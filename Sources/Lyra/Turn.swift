@@ -14,8 +14,8 @@ enum TurnItem {
     case vision(VisionEncoding)
 }
 
-/// The user's turn laid out as the model was trained: the template's frame, typed text, and media, side by side. Text is
-/// tokenized piece by piece around the media.
+/// The user's turn laid out as the model was trained: the template's frame, typed text, and media, side by side. Text
+/// is tokenized piece by piece around the media.
 struct Turn {
     enum Span {
         case text([TextSegment])
@@ -24,8 +24,6 @@ struct Turn {
 
     /// What was not taken yet.
     private(set) var spans: [Span] = []
-    /// Recordings of speech: they decide on the adapter.
-    private(set) var recordings: [SpeechEncoding] = []
     /// Whether the user's content has ended.
     private(set) var isClosed = false
     private var isAfterSpeech = false
@@ -41,7 +39,6 @@ struct Turn {
             isAfterSpeech = false
         case .speech(let encoding):
             spans.append(.media(encoding))
-            recordings.append(encoding)
             isAfterSpeech = true
         case .sound(let encoding):
             spans.append(.media(encoding))
@@ -68,6 +65,12 @@ struct Turn {
         } else {
             spans.insert(.text(opening), at: 0)
         }
+    }
+
+    /// The recordings of speech that were not taken yet. The adapter depends on them, and none is taken before it is
+    /// settled.
+    var recordings: [SpeechEncoding] {
+        spans.compactMap { if case .media(let encoding as SpeechEncoding) = $0 { encoding } else { nil } }
     }
 
     /// The recording at the end of the turn, if further samples continue it.

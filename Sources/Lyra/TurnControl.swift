@@ -19,19 +19,21 @@ public final class TurnControl: Sendable {
         /// To end before anything was said.
         case stopAtOnce = 16
         case cancelRequested = 17
+
+        var asksForEnd: Bool {
+            switch self {
+            case .idle, .active, .answering, .finishing: false
+            case .stopRequested, .endRequested, .stopAtOnce, .cancelRequested: true
+            }
+        }
     }
 
     let interruption = Interruption()
 
     var current: State { State(rawValue: interruption.value) ?? .idle }
 
-    /// Whether another thread asked for the turn to end, and that was not heeded yet.
-    var isRequested: Bool {
-        switch current {
-        case .idle, .active, .answering, .finishing: false
-        case .stopRequested, .endRequested, .stopAtOnce, .cancelRequested: true
-        }
-    }
+    /// Whether another thread asked for the turn to end, and the session has not obeyed yet.
+    var isRequested: Bool { current.asksForEnd }
 
     /// Asks the turn in progress to end, keeping what was said: the speech of those words is completed first. Asked a
     /// second time, it ends without that. From any thread; nothing in progress is fine.

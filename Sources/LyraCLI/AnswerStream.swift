@@ -18,27 +18,34 @@ extension Session {
     func answer(into wave: WaveFile?, echoes: Bool, label: String = "") throws -> SpokenTurn {
         let bar = ProgressBar()
         defer { bar.clear() }
-        var text: [UInt8] = []
-        var events = SessionEvents()
+        var text = ""
         var isStopped = false
-        while !events.contains(.end) {
+        var events = try answer().makeIterator()
+        while true {
             // Once: asked a second time, the session would not complete the speech of the words so far.
             if Interrupt.isRequested, !isStopped {
                 control.stop()
                 isStopped = true
             }
-            events = try step()
-            switch progress.phase {
-            case .encode: bar.show(label + "encoding", progress.done, progress.total)
-            case .prefill: bar.show(label + "reading", progress.done, progress.total)
-            case .answer where !label.isEmpty: bar.show(label + "answering", progress.done, 0)
-            case .answer, .idle: bar.clear()
+            guard let event = try events.next() else { break }
+            show(progress, on: bar, label: label)
+            switch event {
+            case .text(let new):
+                text += new
+                if echoes { try printOutput(new) }
+            case .audio(let samples): try wave?.append(samples)
+            case .progress, .end: break
             }
-            let new = readText()
-            text += new
-            if echoes { try printOutput(String(decoding: new, as: UTF8.self)) }
-            try wave?.append(readAudio())
         }
-        return SpokenTurn(text: String(decoding: text, as: UTF8.self), tokens: readTokens(), units: readUnits())
+        return SpokenTurn(text: text, tokens: readTokens(), units: readUnits())
+    }
+
+    private func show(_ progress: SessionProgress, on bar: ProgressBar, label: String) {
+        switch progress.phase {
+        case .encode: bar.show(label + "encoding", progress.done, progress.total)
+        case .prefill: bar.show(label + "reading", progress.done, progress.total)
+        case .answer where !label.isEmpty: bar.show(label + "answering", progress.done, 0)
+        case .answer, .idle: bar.clear()
+        }
     }
 }

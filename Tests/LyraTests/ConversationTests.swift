@@ -64,7 +64,7 @@ import Testing
             .text(Self.opening + "First this:"), .speech(pcm), .text("\nand then"), .speech(Array(pcm[..<4000])),
             .speech(Array(pcm[4000..<9000])), .text(Self.end),
         ]
-        #expect(try session.answer().tokens == (try golden.answer(parts, adapter: "speech")))
+        #expect(try session.outcome().tokens == (try golden.answer(parts, adapter: "speech")))
         #expect(session.usage.mediaTokens == 900)
     }
 

@@ -141,7 +141,7 @@ import Testing
         expect(.io) { try session.feed(.image(.file("/nowhere.png"))) }
         session.control.cancel()
         try session.feed(text: "Hello!")
-        #expect(try session.answer().tokens == Golden.a.session { $0.maxNewTokens = 4 }.ask("Hello!").tokens)
+        #expect(try session.outcome().tokens == Golden.a.session { $0.maxNewTokens = 4 }.ask("Hello!").tokens)
     }
 
     @Test func requestsWithNothingInProgressDoNothing() throws {

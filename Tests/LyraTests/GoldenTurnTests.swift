@@ -41,7 +41,7 @@ import Testing
         let session = try golden.session { $0.speaks = true }
         try session.feed(.image(.pixels(golden.image("image_tall"))))
         try session.feed(pcm: golden.shortRecording)
-        try expect(session.answer(), equals: "turn_image_speech", of: golden)
+        try expect(session.outcome(), equals: "turn_image_speech", of: golden)
         #expect(session.usage.adapter == "speech")
     }
 

@@ -64,7 +64,7 @@ import Testing
         let before = try cached(session), mark = session.conversation.mark()
         try feedAll(session, golden)
         Looks.watch(session.control, cancelAt: .max)
-        let wanted = try session.answer()
+        let wanted = try session.outcome()
         let looks = Looks.taken.load(ordering: .relaxed)
         Looks.end()
         try #require(!wanted.audio.isEmpty && looks > 1000)
@@ -88,7 +88,7 @@ import Testing
             #expect(try cached(session) == before, "look \(look) of \(looks)")
             if round % 8 == 0 {
                 try feedAll(session, golden)
-                #expect(try session.answer() == wanted, "after a cancel at look \(look) of \(looks)")
+                #expect(try session.outcome() == wanted, "after a cancel at look \(look) of \(looks)")
                 session.conversation.restore(mark)
             }
         }
@@ -119,7 +119,7 @@ import Testing
         for look in [5, 50, 500, 1500] {
             try feedAll(session, golden)
             Looks.watch(session.control, cancelAt: look)
-            _ = try session.answer()
+            _ = try session.outcome()
             Looks.end()
             #expect(session.usage.stop == .cancelled)
             #expect(Looks.taken.load(ordering: .relaxed) - look <= 8 * Int(lk_threads()))

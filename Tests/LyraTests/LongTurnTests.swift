@@ -26,7 +26,7 @@ import Testing
         }
         try session.feed(.image(.pixels(golden.image("image_tall"))))
         try session.feed(pcm: golden.shortRecording)
-        try check(session.answer(), session, equals: "turn_image_extractor", of: golden)
+        try check(session.outcome(), session, equals: "turn_image_extractor", of: golden)
         #expect(session.media.map(\.kind) == [.image, .speech])
         #expect(session.media.map(\.tokens).reduce(0, +) == session.usage.mediaTokens)
     }
@@ -106,7 +106,7 @@ import Testing
         try session.feed(text: "Summarize.")
         while try session.step() == .progress { worked += 1 }
         let before = session.usage
-        let outcome = try session.answer()
+        let outcome = try session.outcome()
         #expect(outcome.tokens == (try golden.integers("turn_long", "out.ids")))
         #expect(outcome.units == (try golden.integers("turn_long", "out.units")))
         #expect(worked > 0 && before.generatedTokens == 0)
@@ -204,7 +204,7 @@ import Testing
         case "turn_image_speech", "turn_image_extractor":
             try session.feed(.image(.pixels(golden.image("image_tall"))))
             try session.feed(pcm: golden.shortRecording)
-            return (try session.answer(), session)
+            return (try session.outcome(), session)
         default: return (try session.ask("Summarize.", hearing: golden.longRecording), session)
         }
     }

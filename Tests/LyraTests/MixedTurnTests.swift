@@ -36,7 +36,7 @@ import Testing
 
         try session.feed(pcm: pcm)
         parts += next(said, "") + [.speech(pcm), .text(Self.end)]
-        said = try session.answer()
+        said = try session.outcome()
         #expect(said.tokens == (try golden.answer(parts, adapter: fixed, limit: 6)))
         let afterSecond = session.usage
 
@@ -76,7 +76,7 @@ import Testing
             .text("<|vision_end|>two"), .sound(sound), .text("\nthree<|vision_start|>"), .image(small),
             .text("<|vision_end|>" + Self.end),
         ]
-        #expect(try session.answer().tokens == (try golden.answer(parts, adapter: "speech")))
+        #expect(try session.outcome().tokens == (try golden.answer(parts, adapter: "speech")))
     }
 
     @Test func oddFramesAreMadeEven() throws {
@@ -112,7 +112,7 @@ import Testing
         for steps in 0..<6 {
             try session.feed(.image(.pixels(golden.image("image_small"))))
             try session.feed(text: "Describe it.")
-            let outcome = try session.answer { if $0 == steps { session.control.cancel() } }
+            let outcome = try session.outcome { if $0 == steps { session.control.cancel() } }
             #expect(outcome.stop == .cancelled && outcome.tokens.isEmpty && outcome.steps == steps + 1)
         }
         let again = try session.ask("And where?")

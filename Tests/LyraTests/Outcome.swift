@@ -18,7 +18,7 @@ extension Session {
     /// Ends the user's turn and steps to the end of the answer, reading as it comes.
     ///
     /// - Parameter before: called with the number of steps done, before each
-    func answer(before: (Int) throws -> Void = { _ in }) throws -> Outcome {
+    func outcome(before: (Int) throws -> Void = { _ in }) throws -> Outcome {
         try endTurn()
         return try finish(before: before)
     }
@@ -53,7 +53,7 @@ extension Session {
     func ask(_ text: String, hearing pcm: [Float]? = nil) throws -> Outcome {
         if let pcm { try feed(pcm: pcm) }
         try feed(text: text)
-        return try answer()
+        return try outcome()
     }
 }
 

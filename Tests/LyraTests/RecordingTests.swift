@@ -27,7 +27,7 @@ import Testing
         let session = try golden.session()
         try feed(session)
         try session.feed(text: "What is said?")
-        return try session.answer().tokens
+        return try session.outcome().tokens
     }
 
     /// Bytes given in short reads.
@@ -79,19 +79,19 @@ import Testing
         let session = try golden.session()
         try session.feed(pcm: pcm)
         try session.feed(pcm: pcm)
-        #expect(try session.answer().stop != .none)
+        #expect(try session.outcome().stop != .none)
         #expect(session.usage.mediaTokens == 300)
         try session.feed(pcm: pcm)
         session.endRecording()
         try session.feed(pcm: pcm)
-        _ = try session.answer()
+        _ = try session.outcome()
         #expect(session.usage.mediaTokens == 600)
     }
 
     @Test func silenceOfNoLengthIsAnswered() throws {
         let session = try golden.session()
         try session.feed(pcm: [])
-        _ = try session.answer()
+        _ = try session.outcome()
         #expect(session.usage.mediaTokens == 300)
         #expect(session.usage.adapter == "speech")
     }
@@ -119,14 +119,14 @@ import Testing
         ] {
             let (session, messages) = try logging()
             try session.feed(pcm: samples)
-            _ = try session.answer()
+            _ = try session.outcome()
             #expect(messages().count == 1, "\(messages())")
             #expect(messages().allSatisfy { $0.hasPrefix("warning: appended PCM: recording 1") && $0.contains(word) })
         }
         for samples in [[Float(1e-3)], [-1e-3], [Float](repeating: 0, count: 490_000) + [0.5]] {
             let (session, messages) = try logging()
             try session.feed(pcm: samples)
-            _ = try session.answer()
+            _ = try session.outcome()
             #expect(messages().isEmpty)
         }
     }
@@ -139,11 +139,10 @@ import Testing
         var damaged = whole
         damaged.replaceSubrange(28..<60, with: [UInt8](repeating: 0, count: 32))
         try Data(whole + damaged + whole).write(to: URL(filePath: path))
-        for feed in [{ try $0.feed(.speech(.file(path))) }, { try $0.feed(.sound(.file(path))) }] as [(Session) throws -> Void]
-        {
+        for input in [MediaInput.speech(.file(path)), .sound(.file(path))] {
             let (session, messages) = try logging()
-            try feed(session)
-            _ = try session.answer()
+            try session.feed(input)
+            _ = try session.outcome()
             let start = "warning: \(path): recording 1 of the turn lacks the Ogg stream that begins at byte"
             #expect(
                 messages().count == 1 && messages().allSatisfy { $0.hasPrefix("\(start) \(whole.count),") },
@@ -168,7 +167,7 @@ import Testing
         // Left and right cancel each other out where they are averaged.
         let opposite = (0..<8000).map { Float($0 % 2 == 0 ? 0.5 : -0.5) }
         try session.feed(.speech(.samples(opposite, channels: 2, sampleRate: 16_000)))
-        _ = try session.answer()
+        _ = try session.outcome()
         let told = Set(messages())
         #expect(told.count == 6 && messages().count == 6, "\(told)")
         for start in [
@@ -176,14 +175,14 @@ import Testing
             "audio from a reader: recording 5", "\(silent): recording 6", "appended PCM: recording 8",
         ] { #expect(told.contains { $0.hasPrefix("warning: " + start) }, "\(start)") }
         try session.feed(pcm: [0])
-        _ = try session.answer()
+        _ = try session.outcome()
         #expect(messages().last?.contains("recording 1 of the turn") == true, "each turn counts its own")
     }
 
     @Test func exactlyOneWindowTakesTwoAsInTheReference() throws {
         let session = try golden.session { $0.maxNewTokens = 1 }
         try session.feed(pcm: [Float](repeating: 0.1, count: 480_000))
-        _ = try session.answer()
+        _ = try session.outcome()
         #expect(session.usage.mediaTokens == 600)
         #expect(session.usage.adapter == "long_speech")
     }

@@ -118,7 +118,7 @@ import Testing
         let largest = "\(Int.max)"
         for (before, after) in [
             ("\"tokens\":900", "\"tokens\":\(largest)"), ("\"tokens\":900", "\"tokens\":-1"),
-            ("\"promptTokens\":\(source.intake.promptTokens)", "\"promptTokens\":\(largest)"),
+            ("\"promptTokens\":\(source.fed?.promptTokens ?? 0)", "\"promptTokens\":\(largest)"),
             ("\"first\":\(source.media[0].first)", "\"first\":\(largest)"),
             ("\"nextPosition\":\(source.conversation.nextPosition)", "\"nextPosition\":\(Int32.max)"),
             ("\"lengths\":[\(source.conversation.length)", "\"lengths\":[\(largest)"),

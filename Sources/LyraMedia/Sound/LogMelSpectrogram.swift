@@ -39,6 +39,11 @@ public struct LogMelSpectrogram: Sendable {
     /// - Parameter pcm: Samples at the configuration's rate: at most a window; fewer are followed by silence.
     /// - Returns: [mels, frames]
     /// - Throws: As the other form does.
+    public func callAsFunction(_ pcm: GrowingBuffer<Float>) throws -> Tensor {
+        try callAsFunction(UnsafeBufferPointer(pcm.elements))
+    }
+
+    /// The same from memory that is not a buffer of lyra's.
     public func callAsFunction(_ pcm: UnsafeBufferPointer<Float>) throws -> Tensor {
         try Tensor([configuration.melCount, configuration.frameCount]) {
             try self(pcm, into: UnsafeMutableBufferPointer(start: $0, count: outputCount))

@@ -59,6 +59,11 @@ public final class MonoAudioStream {
         return filled
     }
 
+    /// The same into `buffer` from its element `first` on.
+    public func read(into buffer: GrowingBuffer<Float>, from first: Int) throws -> Int {
+        try read(into: UnsafeMutableBufferPointer(rebasing: buffer.elements[first...]))
+    }
+
     private func resample(into output: UnsafeMutableBufferPointer<Float>) -> Int {
         let (consumed, produced) = resampler.process(
             UnsafeBufferPointer(rebasing: block.elements[unread]), into: output)

@@ -7,7 +7,7 @@ import Lyra
     import Glibc
 #endif
 
-func speak(_ arguments: [String]) throws {
+func speak(_ arguments: [String]) async throws {
     let model = try Model(path: arguments[1])
     var options = SessionOptions()
     options.speaks = model.speaks
@@ -16,16 +16,16 @@ func speak(_ arguments: [String]) throws {
 
     try session.feed(.speech(.file(arguments[2])))
     if arguments.count > 3 { try session.feed(text: arguments[3]) }
-    try session.endTurn()
 
     var speech: [Float] = []
-    var events = SessionEvents()
-    while !events.contains(.end) {
-        events = try session.step()
-        if events.contains(.text) { print(String(decoding: session.readText(), as: UTF8.self), terminator: "") }
-        if events.contains(.audio) { speech += session.readAudio() }
+    for try await event in try session.answer() {
+        switch event {
+        case .text(let text): print(text, terminator: "")
+        case .audio(let samples): speech += samples
+        case .progress: break
+        case .end(let usage): print("\n(\(usage.generatedTokens) tokens, \(usage.stop))")
+        }
     }
-    print()
     if arguments.count > 4, let file = fopen(arguments[4], "wb") {
         let written = fwrite(speech, MemoryLayout<Float>.stride, speech.count, file)
         guard fclose(file) == 0, written == speech.count else {
@@ -40,7 +40,7 @@ guard CommandLine.arguments.count > 2 else {
     exit(64)
 }
 do {
-    try speak(CommandLine.arguments)
+    try await speak(CommandLine.arguments)
 } catch {
     print("speak: \(error)")
     exit(1)
