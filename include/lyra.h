@@ -31,28 +31,29 @@
  *
  * Threads. A model is immutable: any number of sessions on any threads share it. A session belongs to one thread at a
  * time; only lyra_stop and lyra_cancel may be called from another while a call is in progress. A call on a session that
- * another thread is inside of is refused with LYRA_E_STATE. A calling thread, or coroutine, needs 64 KiB of stack: where
- * less than 256 KiB are left, a thread of lyra's own does the work while the caller waits, callbacks are called on the
- * caller's all the same, and LYRA_E_MEMORY says that no such thread could be started.
+ * another thread is using is refused with LYRA_E_STATE. A calling thread, or coroutine, needs 64 KiB of stack. Where
+ * less than 256 KiB are left, a thread of lyra's own does the work while the caller waits; callbacks still run on the
+ * caller's thread. LYRA_E_MEMORY says that no such thread could be started.
  *
- * Errors. Every call that can fail returns a lyra_status. After one that is not LYRA_OK, lyra_last_error() has a
+ * Errors. Every call that can fail returns a lyra_status. After a status other than LYRA_OK, lyra_last_error() has a
  * sentence for a person: what was wrong, where, and what to do. Out parameters are then left as they were, and the
- * object is as it was before the call, unless the function's comment says otherwise (lyra_step's does). Nothing here throws, aborts, exits,
- * or prints. A null pointer where one is not allowed is LYRA_E_ARGUMENT; a handle that was closed, or never was one,
- * is LYRA_E_CLOSED.
+ * object is as it was before the call, unless the function's comment says otherwise (lyra_step's does). Nothing here
+ * throws, aborts, exits, or prints. A null pointer where none is allowed is LYRA_E_ARGUMENT; a handle that was closed,
+ * or never was a handle, is LYRA_E_CLOSED.
  *
- * Memory. Mappings, threads, and what grows with the input or with the model's weights and vocabulary, are asked for where
- * the answer may be no: the call returns LYRA_E_MEMORY. Small objects of the library's language, below 64 KiB each, cannot be
- * refused: where the allocator has nothing left for one, the process ends. Configurations, the list of a model's tensors,
- * the metadata of GGUF files, and the list of tokens in a saved conversation are such objects at any size. A host that
- * must live bounds lyra with max_memory_bytes and max_context_tokens, and leaves some room beside them.
+ * Memory. Memory that grows with the input, the weights or the vocabulary, mappings and threads are allocated where the
+ * allocation may fail: the call then returns LYRA_E_MEMORY. Small objects of the Swift runtime, below 64 KiB each, have
+ * no such path: if the allocator has nothing left for one, the process ends. Configurations, the list of a model's
+ * tensors, the metadata of GGUF files, and the list of tokens in a saved conversation are such objects at any size. A
+ * host that must survive limits lyra with max_memory_bytes and max_context_tokens, and leaves some memory free.
  *
  * Structs. Option, info and reader structs begin with their own size, which tells the library what the caller was
  * compiled against: a program built with an older, shorter struct keeps working, and fields it does not know read as 0.
- * Call the init function (which takes the size through a macro), then set what matters; a field of 0 or NULL means its
- * default. An option out of the range that its comment states is LYRA_E_ARGUMENT, and the sentence names it. A size that
- * no version of the struct had is LYRA_E_ARGUMENT, too. Strings that a struct or a call takes are UTF-8, are copied, and
- * need not outlive the call. Paths are bytes, as the system takes them; messages show what is not UTF-8 in them as \xE9.
+ * Call the init function (a macro passes the size), then set what matters; a field of 0 or NULL means its default. An
+ * option out of the range that its comment states is LYRA_E_ARGUMENT, and the message names the option. A size that no
+ * version of the struct had is LYRA_E_ARGUMENT, too. Strings that a struct or a call takes are UTF-8, are copied, and
+ * need not outlive the call. Paths are bytes, as the system takes them; messages show bytes of a path that are not
+ * UTF-8 as \xE9.
  */
 #ifndef LYRA_H
 #define LYRA_H
@@ -75,15 +76,15 @@ extern "C" {
 typedef int32_t lyra_status;
 enum {
     LYRA_OK = 0,
-    LYRA_E_ARGUMENT = 1,    /* something that cannot be was passed: a null pointer, a negative size, an unknown name */
+    LYRA_E_ARGUMENT = 1,    /* an invalid argument: a null pointer, a negative size, an unknown name */
     LYRA_E_IO = 2,          /* the system refused: a file cannot be opened, read or written; a reader failed */
-    LYRA_E_FORMAT = 3,      /* bytes are not what they should be: damaged, truncated, of a wrong shape or type */
+    LYRA_E_FORMAT = 3,      /* invalid data: damaged, truncated, of a wrong shape or type */
     LYRA_E_MISSING = 4,     /* something needed is not there: a tower, an adapter, a tensor, the vocoder; a library that
-                               decodes the file, or OpenBLAS, which are loaded when they are first needed */
-    LYRA_E_UNSUPPORTED = 5, /* well-formed, but nothing that lyra runs */
+                               decodes the file, or OpenBLAS, which are loaded on first use */
+    LYRA_E_UNSUPPORTED = 5, /* well-formed, but lyra cannot run it */
     LYRA_E_MEMORY = 6,      /* memory, or a limit that the caller set, does not suffice */
-    LYRA_E_STATE = 7,       /* the call does not fit what the object is doing now */
-    LYRA_E_CLOSED = 8       /* the handle was closed, or never was one */
+    LYRA_E_STATE = 7,       /* the call is not possible in the object's current state */
+    LYRA_E_CLOSED = 8       /* the handle was closed, or never was a handle */
 };
 
 /* The library's version, "major.minor.patch". Static; never freed. Any thread. */
@@ -103,42 +104,45 @@ typedef struct lyra_model lyra_model;
 typedef int32_t lyra_log_level;
 enum { LYRA_LOG_INFO = 1, LYRA_LOG_WARNING = 2 };
 
-/* Gets messages for a person, while a model is opened and from its sessions. LYRA_LOG_WARNING: the answer may be another than
- * expected (a part is missing; a recording has no samples, or none at -60 dB of full scale or above once its channels are
- * averaged, told once with its name and its number in the turn). LYRA_LOG_INFO: nothing changes (a turn was cancelled while
- * it was fed, and is dropped). `message` is valid during the call only. Called on the thread that is inside lyra, so on several
- * at once where sessions are; must not call lyra. */
+/* Receives messages for a person while a model is opened and from its sessions.
+ * LYRA_LOG_WARNING: the answer may differ from what is expected. A part of the model is missing; or a recording has no
+ * samples, or none at or above -60 dB of full scale after its channels are averaged (logged once, with the recording's
+ * name and its number in the turn).
+ * LYRA_LOG_INFO: nothing changes. A model was opened (its size, the processor features and the threads in use); or a
+ * turn was cancelled or stopped while it was fed, and is dropped.
+ * `message` is valid during the call only. Runs on the thread that called lyra, so on several threads at once if
+ * several use sessions; must not call lyra. */
 typedef void (*lyra_log_callback)(void *user, lyra_log_level level, const char *message);
 
-/* Told how far the opening of a model is: `done` of `total` parts, layers mostly. Return 0 to go on, anything else to give up: the
- * open then fails with LYRA_E_STATE. Called on the thread that opens; must not call lyra. */
+/* Reports the progress of opening a model: `done` of `total` parts, mostly layers. Return 0 to continue, anything else
+ * to give up: lyra_model_open then fails with LYRA_E_STATE. Runs on the thread that opens; must not call lyra. */
 typedef int32_t (*lyra_open_callback)(void *user, size_t done, size_t total);
 
 typedef int32_t lyra_precision; /* how exactly products with BF16 weights, and attention, are computed */
 enum {
-    LYRA_PRECISION_DEFAULT = 0, /* exact; fast for a model whose weights are in blocks, which round to 8 bits anyway */
-    LYRA_PRECISION_EXACT = 1,   /* in F32: the reference's numbers without its rounding; weights stay in the mapped files */
-    LYRA_PRECISION_FAST = 2     /* rounds to BF16, where the reference rounds to FP16; BF16 weights are copied into memory */
+    LYRA_PRECISION_DEFAULT = 0, /* exact; fast for a model with quantized weights, which round to 8 bits anyway */
+    LYRA_PRECISION_EXACT = 1,   /* F32: the reference's numbers without its rounding; weights stay mapped */
+    LYRA_PRECISION_FAST = 2     /* rounds to BF16, where the reference rounds to FP16; copies BF16 weights */
 };
 
 typedef struct lyra_model_options {
     size_t size;            /* set by lyra_model_options_init */
-    const char *towers_dir; /* where towers and vocoder are looked for after the places that the checkpoint names, which are
-                               in it or beside it and its parents (of a link: at both its ends), never in the current
-                               directory; default: nowhere else */
-    const char *vocoder;    /* the vocoder's file or its directory; default: the g_… of the highest step with a config.json, up
-                               to four levels below the checkpoint's directory, a model_zoo beside the checkpoint or its
-                               parents, or towers_dir */
+    const char *towers_dir; /* where to look for towers and vocoder after the places that the checkpoint names, which
+                               are in it or beside it and its parents (of a link: at both its ends), never in the
+                               current directory; default: nowhere else */
+    const char *vocoder;    /* the vocoder's file or its directory; default: the g_… of the highest step with a
+                               config.json, up to four levels below the checkpoint's directory, a model_zoo beside the
+                               checkpoint or its parents, or towers_dir */
     int32_t threads;        /* threads that the process computes with, 0 or more; more than 256 are 256; default: the
                                number of processors it may use, and no more than its container's CPU quota.
                                One pool serves all models: the last open decides its size. OpenBLAS is set to one thread
                                per caller, since the pool already splits the work */
     lyra_log_callback log;  /* default: no messages */
-    lyra_open_callback progress; /* default: not told */
-    void *user;             /* handed to both callbacks; log may be called as long as a session of the model lives */
-    const char *sound_projector; /* a file (safetensors, or a torch.save pickle) with mm_audio_projector's tensors, which
-                               turn the sound tower's vectors into tokens; the published checkpoints carry none, and do
-                               not hear sound other than speech without. Default: the checkpoint's own */
+    lyra_open_callback progress; /* default: no reports */
+    void *user;             /* passed to both callbacks; log may be called as long as a session of the model lives */
+    const char *sound_projector; /* a file (safetensors, or a torch.save pickle) with mm_audio_projector's tensors,
+                               which turn the sound tower's vectors into tokens; without it the published checkpoints
+                               take no sound but speech. Default: the checkpoint's own */
     lyra_precision precision; /* one of the above; default: LYRA_PRECISION_DEFAULT */
 } lyra_model_options;
 
@@ -147,14 +151,15 @@ lyra_status lyra_model_options_init_size(lyra_model_options *options, size_t siz
 #define lyra_model_options_init(options) lyra_model_options_init_size((options), sizeof(lyra_model_options))
 
 /* Opens the checkpoint directory `path` (config.json, safetensors, vocabulary, adapters) and its towers; or a GGUF file
- * that `lyra convert` made of it, or one of llama.cpp's ("qwen2vl", "qwen2"; any part of a split one), which knows text
- * only. Weights are mapped: the files may be replaced or removed while the model is open, but not be shortened in place;
- * blocks (Q8_0, ...) and 8-bit floats are copied. `options` may be NULL. The caller owns *out and closes it with
- * lyra_model_close.
- * What config.json and its like ask for and lyra does not compute is LYRA_E_UNSUPPORTED, by name; keys that lyra does not
- * know are logged. A tower or vocoder that is not found is no error until something needs it; a file that cannot be looked
- * at is LYRA_E_IO. Other errors: LYRA_E_MISSING, LYRA_E_FORMAT, LYRA_E_MEMORY; LYRA_E_STATE if the progress callback gave
- * up. Any thread. */
+ * that `lyra convert` made of it, or one of llama.cpp's ("qwen2vl", "qwen2"; any part of a split file), which has the
+ * language model only. Weights are mapped: the files may be replaced or removed while the model is open, but not be
+ * shortened in place; quantized weights (Q8_0, ...) and 8-bit floats are copied. `options` may be NULL. The caller owns
+ * *out and closes it with lyra_model_close.
+ * A setting in config.json and its like that lyra does not compute is LYRA_E_UNSUPPORTED, by name; unknown keys are
+ * logged. A missing tower or vocoder is no error until something needs it; a file that cannot be looked up is
+ * LYRA_E_IO.
+ * Other errors: LYRA_E_MISSING, LYRA_E_FORMAT, LYRA_E_MEMORY; LYRA_E_STATE if the progress callback gave up. Any
+ * thread. */
 lyra_status lyra_model_open(const char *path, const lyra_model_options *options, lyra_model **out);
 
 /* Closes a model. Sessions that still use it go on working, and its memory is given back with the last of them.
@@ -175,11 +180,13 @@ typedef struct lyra_model_info {
     int32_t speech_window_samples;  /* samples in one encoded window, at that rate */
     int32_t speech_window_tokens;   /* tokens that one window takes in the prompt */
     int32_t audio_sample_rate;      /* Hz of what lyra_read_audio gives; 0 if the model does not speak */
-    int32_t audio_lookahead_samples; /* a sample is final once the vocoder has seen this many samples' worth of units after
-                                       it; what bounds how early audio can come */
+    int32_t audio_lookahead_samples; /* a sample is final once the vocoder has the speech units of this many samples
+                                        after
+                                       it; bounds how early audio can come */
     int32_t sees;              /* 1 if images and videos can be fed, else 0 */
     int32_t hears_sound;       /* 1 if sound other than speech can be fed, else 0 */
-    int32_t vision_token_pixels; /* side of the square of a prepared picture that becomes one token; 0 if it does not see */
+    int32_t vision_token_pixels; /* side of the square of a prepared image that becomes one token; 0 if the model does
+                                    not see */
 } lyra_model_info;
 
 lyra_status lyra_model_info_init_size(lyra_model_info *info, size_t size);
@@ -202,7 +209,7 @@ enum {
 
 enum { LYRA_EXTRACTOR_DEFAULT = 0, LYRA_EXTRACTOR_OFF = 1, LYRA_EXTRACTOR_ON = 2 };
 
-typedef int32_t lyra_kv_type; /* of all tokens but, in each layer, the newest 512 or more, which stay F32 */
+typedef int32_t lyra_kv_type; /* of all tokens except, in each layer, the newest 512 or more, which stay F32 */
 enum {
     LYRA_KV_F32 = 0,
     LYRA_KV_F16 = 1,  /* half the memory, 11 bits of precision; the answers stay */
@@ -215,34 +222,39 @@ typedef struct lyra_session_options {
     lyra_sampling sampling;
     float temperature;         /* above 0, finite; default: the checkpoint's, else 1 */
     int32_t top_k;             /* keep the k most likely, 1 or more; default: the checkpoint's, else all */
-    float top_p;               /* keep the most likely that together reach p, at most 1; default: the checkpoint's, else 1 */
+    float top_p;               /* keep the most likely that together reach p, at most 1; default: the checkpoint's, else
+                                  1 */
     float min_p;               /* drop those less likely than p times the most likely, at most 1; default: none */
-    float repetition_penalty;  /* above 0, finite; logits of tokens already in the conversation are divided by it when positive and
-                                  multiplied when negative; default: the checkpoint's, else 1 */
+    float repetition_penalty;  /* above 0, finite; logits of tokens already in the conversation are divided by it when
+                                  positive and multiplied when negative; default: the checkpoint's, else 1 */
     uint64_t seed;             /* the same seed and inputs give the same answer; default: from the system's entropy */
     int32_t max_new_tokens;    /* of one answer, 1 or more; default: 1024 */
     int32_t max_context_tokens; /* of the whole conversation, 1 or more; over it is LYRA_E_MEMORY; default: no limit */
     int32_t speak;             /* 0 or 1; 1: answers are spoken as well; default: text only */
-    const char *adapter;       /* "auto" (default): none until speech is heard, then "speech" while each recording fits one
-                                  window, then "long_speech", never back; "none"; or an adapter's name, kept throughout */
+    const char *adapter;       /* "auto" (default): none until speech is fed, then "speech" while each recording fits
+                                  one window, then "long_speech", never back; "none"; or an adapter's name, kept
+                                  throughout */
     const char *system_prompt; /* plain text, as lyra_feed_text takes it, at most 64 MiB; default: "You are a helpful
                                   assistant." */
-    int64_t max_image_pixels;  /* a larger picture is shrunk to this many pixels before it is encoded: fewer tokens, less
+    int64_t max_image_pixels;  /* a larger image is shrunk to this many pixels before it is encoded: fewer tokens, less
                                   time; 3136 to 2^32; default: the checkpoint's, 12,845,056 as published */
-    int64_t limit_pixels;      /* a picture or video with more pixels than this (a frame of it) is refused before it is
-                                  decoded; 1 to 2^32; default: 134,217,728, of a video's frame 33,554,432 */
-    double limit_seconds;      /* a video or a sound longer than this is refused, sound over 24 hours in any case; above 0, at
+    int64_t limit_pixels;      /* an image, or a video's frame, with more pixels is refused before it is decoded;
+                                  1 to 2^32; default: 134,217,728 for an image, 33,554,432 for a frame */
+    double limit_seconds;      /* a longer video or sound is refused, and sound over 24 hours in any case; above 0, at
                                   most 1e9; default: 24 hours of video, 10 minutes of sound. Speech has no limit */
-    int32_t extractor;         /* which media tokens the language model lets go on the way; LYRA_EXTRACTOR_DEFAULT: as the
-                                  checkpoint's compress_gap and keep_rate say (as published: off) */
-    int32_t extractor_blocks;  /* with LYRA_EXTRACTOR_ON: blocks of layers, 1 to 1024 (the paper's n: 4), after each of which
-                                  but the last some go; or else set extractor_gap, the layers between, 1 to 1024 */
+    int32_t extractor;         /* whether the language model prunes the media tokens that the text attends to least;
+                                  LYRA_EXTRACTOR_DEFAULT: as the checkpoint's compress_gap and keep_rate say (as
+                                  published: off) */
+    int32_t extractor_blocks;  /* with LYRA_EXTRACTOR_ON: blocks of layers, 1 to 1024 (the paper's n: 4); tokens are
+                                  pruned after each but the last. Or set extractor_gap, the layers of a block: 1 to
+                                  1024 */
     int32_t extractor_gap;
-    float extractor_keep;      /* the share that stays after each (the paper's: 0.8 or 0.7), above 0 and at most 1 */
-    lyra_kv_type kv_type;      /* one of the above: how keys and values are kept; default: LYRA_KV_F32 */
-    int32_t skip_silence;      /* 0 or 1; 1: windows of speech below -60 dB of full scale are left out; the model was not trained so */
-    int64_t max_memory_bytes;  /* of keys, values and waiting prompt rows; 1 to 2^50; more is refused with LYRA_E_MEMORY
-                                  before it is allocated, and an answer ends (LYRA_STOP_LENGTH) where it is reached;
+    float extractor_keep;      /* the share to keep each time (the paper's: 0.8 or 0.7), above 0 and at most 1 */
+    lyra_kv_type kv_type;      /* one of the above: how keys and values are stored; default: LYRA_KV_F32 */
+    int32_t skip_silence;      /* 0 or 1; 1: windows of speech below -60 dB of full scale are left out; the model was
+                                  not trained so */
+    int64_t max_memory_bytes;  /* limit for the KV cache and queued prompt embeddings; 1 to 2^50; a larger allocation
+                                  fails with LYRA_E_MEMORY, and an answer ends (LYRA_STOP_LENGTH) at the limit;
                                   default: no limit */
 } lyra_session_options;
 
@@ -250,54 +262,59 @@ lyra_status lyra_session_options_init_size(lyra_session_options *options, size_t
 #define lyra_session_options_init(options) lyra_session_options_init_size((options), sizeof(lyra_session_options))
 
 /* Begins a conversation. `options` may be NULL. The caller owns *out. Errors: LYRA_E_ARGUMENT for an option out of its
- * range or an unknown adapter, LYRA_E_MISSING if `speak` is set and the model cannot. Any thread. */
+ * range or an unknown adapter, LYRA_E_MISSING if `speak` is set and the model cannot speak. Any thread. */
 lyra_status lyra_session_create(lyra_model *model, const lyra_session_options *options, lyra_session **out);
 
-/* Ends a conversation and frees all it holds. NULL is allowed and does nothing. A session that another thread is inside
- * of is not destroyed: LYRA_E_STATE. */
+/* Ends a conversation and frees all its memory. NULL is allowed and does nothing. A session that another thread is
+ * using is not destroyed: LYRA_E_STATE. */
 lyra_status lyra_session_destroy(lyra_session *session);
 
 /* Forgets the whole conversation, whatever the session is doing; options and system prompt stay, and the seed starts
  * over. After an error that ended a turn the session is usable without this. */
 lyra_status lyra_reset(lyra_session *session);
 
-/* Writes the conversation to a file, which appears under its name when it is complete. What was fed of a turn is kept too
- * if lyra_step has computed all of it: a long recording is then prefilled once and asked many times. LYRA_E_STATE while an
- * answer is being made or something fed is not computed yet (typed text and, unless the adapter is fixed, recordings of one
- * window are not before lyra_end_turn; under an extractor no media are); LYRA_E_IO. */
+/* Writes the conversation to a file, which appears under its name when it is complete. A turn that is being fed is
+ * saved with it once lyra_step has computed all of it: a long recording is then prefilled once and asked about many
+ * times.
+ * LYRA_E_STATE while an answer is being made or something fed is not computed yet (lyra_step computes text and, unless
+ * the adapter is fixed, recordings of one window only after lyra_end_turn; with an extractor all media, too);
+ * LYRA_E_IO. */
 lyra_status lyra_save(lyra_session *session, const char *path);
 
-/* Goes on with a conversation that lyra_save wrote, in place of this session's, which is left as it was after an error.
- * Options stay, but for the system prompt and kv_type, which are the file's. LYRA_E_FORMAT for a damaged file,
- * LYRA_E_UNSUPPORTED for another version's, LYRA_E_ARGUMENT for another model's, LYRA_E_MEMORY over a limit of this
- * session, LYRA_E_IO, LYRA_E_STATE while an answer is being made, or if lyra_cancel or lyra_stop interrupts it. Messages name
- * the file. A file that another process shortens meanwhile is LYRA_E_FORMAT. */
+/* Replaces this session's conversation by one that lyra_save wrote; after an error the session is as it was. The system
+ * prompt and kv_type come from the file, all other options stay. LYRA_E_FORMAT for a damaged file, also for one that
+ * another process shortens meanwhile; LYRA_E_UNSUPPORTED for another version's; LYRA_E_ARGUMENT for another model's;
+ * LYRA_E_MEMORY over a limit of this session; LYRA_E_IO; LYRA_E_STATE while an answer is being made, or if lyra_cancel
+ * or lyra_stop interrupts the call. Messages name the file. If the turn that was being fed is rolled back after a
+ * restore, keys and values that were rounded to kv_type before the save stay rounded. */
 lyra_status lyra_restore(lyra_session *session, const char *path);
 
-/* Replaces the system prompt, which is plain text. LYRA_E_STATE once a turn has ended, or steps have begun to compute it: reset first. */
+/* Replaces the system prompt, which is plain text. LYRA_E_STATE once a turn has ended, or steps have begun to compute
+ * it: reset first. */
 lyra_status lyra_set_system_prompt(lyra_session *session, const char *utf8, size_t bytes);
 
-/* Has answers spoken as well from the next turn on (1), or no more (0). Errors: LYRA_E_MISSING if the model cannot,
+/* Turns spoken answers on (1) or off (0), from the next turn on. Errors: LYRA_E_MISSING if the model cannot speak,
  * LYRA_E_STATE while an answer is being made. */
 lyra_status lyra_set_speak(lyra_session *session, int32_t speak);
 
 /* ------------------------------------------------------------------------------------------------------------- feed
- * What is fed becomes the user's turn, in the order of feeding, until lyra_end_turn. Between two pieces of text nothing is
- * inserted; a recording that is followed by text gets a line break after it, as the model was trained. Feeding while an
- * answer is being made is LYRA_E_STATE.
+ * What is fed becomes the user's turn, in the order of feeding, until lyra_end_turn. Nothing is inserted between two
+ * pieces of text; a recording that is followed by text gets a line break after it, as the model was trained. Feeding
+ * while an answer is being made is LYRA_E_STATE.
  *
- * lyra_cancel or lyra_stop from another thread drops a turn that is being fed. A feed or a step that is running then returns
- * LYRA_E_STATE. Between two calls nothing can be returned: a step or lyra_end_turn that follows is LYRA_E_STATE, but a feed
- * begins a fresh turn, without what was fed before. Until the next lyra_end_turn, lyra_usage.stop says so: it is
- * LYRA_STOP_CANCELLED (or LYRA_STOP_STOPPED), and LYRA_STOP_NONE for a turn of which nothing was dropped.
+ * lyra_cancel or lyra_stop from another thread drops a turn that is being fed. A feed or a step that is running then
+ * returns LYRA_E_STATE. If no call is running, a step or lyra_end_turn that follows is LYRA_E_STATE, but a feed begins
+ * a new turn without what was fed before. Until the next lyra_end_turn, lyra_usage.stop tells: LYRA_STOP_CANCELLED (or
+ * LYRA_STOP_STOPPED) if a turn was dropped, otherwise LYRA_STOP_NONE.
  *
  * Images, videos, speech, sound and text can be mixed freely. The model was trained on: images and videos, then speech,
  * then text.
  *
- * Feeding a recording or a video reads no more than its header; it is decoded and encoded piece by piece in lyra_step, so
- * a recording's length does not matter. An image is decoded when it is fed. Recordings: what libsndfile reads (WAV, FLAC,
- * OGG, Opus, …) and what FFmpeg's libraries do (MP3, AAC, M4A, the audio of MP4 and WebM, …); they are averaged to mono and
- * resampled. Damaged files are LYRA_E_FORMAT, from the feed if their header shows it, else from the step that finds it. */
+ * Feeding a recording or a video reads its header only; lyra_step decodes and encodes the rest piece by piece, so a
+ * recording can have any length. An image is decoded when it is fed. Recordings: what libsndfile reads (WAV, FLAC, OGG,
+ * Opus, …) and what FFmpeg's libraries read (MP3, AAC, M4A, the audio of MP4 and WebM, …); channels are averaged and
+ * the samples resampled. A damaged file is LYRA_E_FORMAT, from the feed if its header shows the damage, else from the
+ * step that finds it. */
 
 /* Adds plain text: `bytes` bytes of UTF-8 (invalid sequences become U+FFFD); with 0 bytes `utf8` may be NULL. The names
  * of special tokens, such as "<|im_end|>", are text like any other, so a user cannot end the turn by typing them.
@@ -310,28 +327,29 @@ lyra_status lyra_feed_text(lyra_session *session, const char *utf8, size_t bytes
  * consecutive calls; one that begins or ends in text of lyra_feed_text is plain text. */
 lyra_status lyra_feed_text_special(lyra_session *session, const char *utf8, size_t bytes);
 
-/* Adds a recording of speech from a file: WAV, RF64, W64, AIFF, AU, CAF, FLAC, Ogg, MP3, AAC, and the sound of MP4, MOV, MKV,
- * WebM, AVI, FLV and TS, as the installed libsndfile and FFmpeg read them. MP3, AAC, AC-3 or Ogg files that were joined by
- * concatenation are heard to the end. The file must stay in place until the turn's end event.
- * Of a FIFO, pipe or socket (/dev/stdin, /dev/fd/N), here and in the other functions that take a path of media, all bytes,
- * at most 8 GiB, are copied to an unnamed file in the directory that TMPDIR names, or /tmp, before the call returns.
- * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model does not hear; LYRA_E_MEMORY if a pipe gives more. */
+/* Adds a recording of speech from a file: WAV, RF64, W64, AIFF, AU, CAF, FLAC, Ogg, MP3, AAC, and the audio of MP4,
+ * MOV, MKV, WebM, AVI, FLV and TS, as the installed libsndfile and FFmpeg read them. Of MP3, AAC, AC-3 or Ogg files
+ * joined by concatenation, all are read. The file must stay in place until the turn's end event.
+ * Of a FIFO, pipe or socket (/dev/stdin, /dev/fd/N), here and in the other functions that take a path of media, all
+ * bytes, at most 8 GiB, are copied to an unnamed file in the directory that TMPDIR names, or /tmp, before the call
+ * returns.
+ * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model takes no speech; LYRA_E_MEMORY if a pipe gives more. */
 lyra_status lyra_feed_audio_file(lyra_session *session, const char *path);
 
 /* The same from a file's bytes in memory, which are copied. */
 lyra_status lyra_feed_audio_bytes(lyra_session *session, const void *data, size_t bytes);
 
-/* Where a file can be, the caller's own source can be. The functions are called on the thread that is inside lyra, in a
- * feed or a step, and must not call lyra. */
+/* The caller's own source of a file's bytes. The functions run on the thread that called lyra, in a feed or a step, and
+ * must not call lyra. */
 typedef struct lyra_reader {
     size_t size;    /* sizeof(lyra_reader) */
-    void *user;     /* handed to each function */
+    void *user;     /* passed to each function */
     int64_t (*read)(void *user, void *buffer, size_t bytes); /* up to `bytes` bytes at the current offset; how many were
                                                                 read, 0 at the end, negative on failure */
     int64_t (*seek)(void *user, int64_t offset);  /* to an offset from the start; the new offset, negative on failure */
     int64_t (*length)(void *user);                /* bytes in all; negative on failure */
-    void (*close)(void *user); /* called once, when lyra needs the reader no more: at the end of the turn, or at once when
-                                  the feed fails, whatever its error; may be NULL */
+    void (*close)(void *user); /* called once, when lyra no longer needs the reader: at the end of the turn, or at once
+                                  if the feed fails, with any error; may be NULL */
 } lyra_reader;
 
 /* The same from a reader. The struct is copied; what it points to must live until `close`. */
@@ -348,10 +366,10 @@ lyra_status lyra_feed_audio_pcm(lyra_session *session, const float *samples, siz
  * no error. */
 lyra_status lyra_feed_audio_end(lyra_session *session);
 
-/* Adds an image from a file: JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF. It is turned upright by its EXIF
- * or XMP orientation, alpha is laid on white, 16 bits are cut to 8; float and 32-bit samples are refused.
- * It takes about (width / 28) · (height / 28) tokens.
- * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model does not see, LYRA_E_MEMORY over limit_pixels. */
+/* Adds an image from a file: JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF. It is turned upright by its EXIF or XMP
+ * orientation, alpha is blended onto white, 16-bit samples are cut to 8; float and 32-bit samples are refused.
+ * An image takes about (width / 28) · (height / 28) tokens.
+ * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model takes no images, LYRA_E_MEMORY over limit_pixels. */
 lyra_status lyra_feed_image_file(lyra_session *session, const char *path);
 
 /* The same from a file's bytes in memory, which are not needed after the call. */
@@ -360,25 +378,26 @@ lyra_status lyra_feed_image_bytes(lyra_session *session, const void *data, size_
 /* The same from a reader, which is closed before the call returns. */
 lyra_status lyra_feed_image_reader(lyra_session *session, const lyra_reader *reader);
 
-/* Adds an image of `height` rows of `width` pixels of 3 bytes (red, green, blue), rows `stride` bytes apart, the topmost
- * first; copied. LYRA_E_ARGUMENT if a side is not 1 … 65,535 or stride is below 3 · width. */
+/* Adds an image of `height` rows of `width` pixels of 3 bytes (red, green, blue), rows `stride` bytes apart, the
+ * topmost first; copied. LYRA_E_ARGUMENT if a side is not 1 … 65,535 or stride is below 3 · width. */
 lyra_status lyra_feed_image_rgb8(lyra_session *session, const uint8_t *pixels, int32_t width, int32_t height,
                                  size_t stride);
 
 typedef struct lyra_video_options {
     size_t size;               /* set by lyra_video_options_init */
-    float frames_per_second;   /* frames that are looked at, above 0, at most 1000; default: 2 */
+    float frames_per_second;   /* frames to encode for each second, above 0, at most 1000; default: 2 */
     int32_t max_frames;        /* at most so many, evenly over the whole video, 1 to 65,536; default: 16 */
-    int32_t with_audio;        /* 0 or 1; 1: the video's own audio follows its frames as speech; LYRA_E_MISSING if it has none */
+    int32_t with_audio;        /* 0 or 1; 1: the video's own audio follows its frames as speech; LYRA_E_MISSING if it
+                                  has none */
 } lyra_video_options;
 
 lyra_status lyra_video_options_init_size(lyra_video_options *options, size_t size);
 #define lyra_video_options_init(options) lyra_video_options_init_size((options), sizeof(lyra_video_options))
 
-/* Adds a video from a file: MP4, MOV, WebM, MKV, AVI with H.264, HEVC, VP9, AV1, as the installed FFmpeg reads them; turned
- * upright. An even number of frames, 4 at least, is chosen; two share the tokens of one. The file must stay in place until
- * the turn's end event. `options` may be NULL.
- * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model does not see, LYRA_E_MEMORY over a limit. */
+/* Adds a video from a file: MP4, MOV, WebM, MKV, AVI with H.264, HEVC, VP9, AV1, as the installed FFmpeg reads them;
+ * turned upright. An even number of frames, at least 4, is chosen; two share the tokens of one image. The file must
+ * stay in place until the turn's end event. `options` may be NULL.
+ * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model takes no videos, LYRA_E_MEMORY over a limit. */
 lyra_status lyra_feed_video_file(lyra_session *session, const char *path, const lyra_video_options *options);
 
 /* The same from a file's bytes in memory, which are copied. */
@@ -388,13 +407,13 @@ lyra_status lyra_feed_video_bytes(lyra_session *session, const void *data, size_
 /* The same from a reader. The struct is copied; what it points to must live until `close`. */
 lyra_status lyra_feed_video_reader(lyra_session *session, const lyra_reader *reader, const lyra_video_options *options);
 
-/* Adds a video of frames in memory, all of which are looked at (an odd last one twice): `frames` pictures as
+/* Adds a video of frames in memory, all of which are encoded (an odd last frame twice): `frames` images as
  * lyra_feed_image_rgb8 takes them, each beginning stride · height bytes after the one before; copied. */
 lyra_status lyra_feed_video_frames(lyra_session *session, const uint8_t *pixels, size_t frames, int32_t width,
                                    int32_t height, size_t stride);
 
-/* Adds sound that is not speech, as lyra_feed_audio_file does speech: three clips of 2 s, evenly placed, become one token
- * each. Alone it switches no adapter on. LYRA_E_MISSING if the model does not hear sound (see
+/* Adds sound that is not speech, as lyra_feed_audio_file adds speech: three clips of 2 s, evenly placed, become one
+ * token each. Sound alone switches no adapter on. LYRA_E_MISSING if the model takes no sound (see
  * lyra_model_options.sound_projector); LYRA_E_MEMORY over limit_seconds. */
 lyra_status lyra_feed_sound_file(lyra_session *session, const char *path);
 
@@ -416,37 +435,39 @@ lyra_status lyra_end_turn(lyra_session *session);
 
 /* Bits of *events. A step can set several. */
 enum {
-    LYRA_EVENT_PROGRESS = 1, /* something was encoded or prefilled: see lyra_get_progress */
+    LYRA_EVENT_PROGRESS = 1, /* the turn's prompt was worked on: see lyra_get_progress */
     LYRA_EVENT_TEXT = 2,     /* lyra_read_text has something new */
     LYRA_EVENT_AUDIO = 4,    /* lyra_read_audio has something new */
     LYRA_EVENT_END = 8       /* the turn is over; set exactly once for each turn */
 };
 
-/* Does one short piece of work: a piece of typed text, a layer of a tower or a part of one, one chunk of prefill, one token, or one piece of
- * waveform. Before lyra_end_turn it works ahead on what was fed: whole windows of a recording are encoded and, without an
- * extractor and once the adapter is settled, prefilled, so that little is left when the turn ends; *events is 0 when there
- * is nothing to do before more is fed.
- * LYRA_E_STATE if nothing was fed, or if the turn was cancelled or stopped while it was fed. Any other error (a file that turned out damaged, memory, a limit) takes the
- * whole turn back: the conversation is as it was before the turn's first feed, LYRA_EVENT_END is set (if the turn
- * had ended), and the session can be used further. An answer that is cancelled or stopped is no error. */
+/* Does one short piece of work: tokenizes a piece of text, reads or encodes a part of a medium, prefills one chunk,
+ * generates one token, or makes one piece of waveform. Before lyra_end_turn it works ahead on what was fed: whole
+ * windows of a recording are encoded and, without an extractor and once the adapter is settled, prefilled, so that
+ * little is left when the turn ends; *events is 0 when there is nothing to do before more is fed.
+ * LYRA_E_STATE if nothing was fed, or if the turn was cancelled or stopped while it was fed. Any other error (a damaged
+ * file, memory, a limit) rolls the whole turn back: the conversation is as it was before the turn's first feed,
+ * LYRA_EVENT_END is set (if the turn had ended), and the session remains usable. An answer that is cancelled or stopped
+ * is no error. */
 lyra_status lyra_step(lyra_session *session, uint32_t *events);
 
-/* Asks the turn in progress to end, keeping what was said: no further word follows, and the words so far are part of the
- * conversation. Text and audio not yet read stay readable. Where answers are spoken, the steps that follow complete the
- * speech of the words so far (little: that of the last word, and the end of the waveform) and then set LYRA_EVENT_END;
- * otherwise the next step does. Called a second time, the next step sets LYRA_EVENT_END without that. A host that wants silence
- * at once stops reading audio, or cancels. Before the first word it works like lyra_cancel. From any thread, also while a
- * step runs. Nothing in progress is no error. */
+/* Ends the turn in progress and keeps what was generated: no further token follows, and the text so far is part of the
+ * conversation. Text and audio not yet read stay readable. If answers are spoken, the steps that follow complete the
+ * speech of the text so far (little: that of the last token, and the end of the waveform) and then set LYRA_EVENT_END;
+ * otherwise the next step does. Called a second time, the next step sets LYRA_EVENT_END without completing the speech.
+ * A host that wants silence at once stops reading audio, or cancels. Before the first token this works like
+ * lyra_cancel.
+ * From any thread, also while a step runs. Without a turn in progress it does nothing. */
 lyra_status lyra_stop(lyra_session *session);
 
-/* Asks for the turn in progress to be taken back: the next step drops text and audio not yet read and sets
- * LYRA_EVENT_END; the conversation is as if the turn had never been. A turn that is still being fed is dropped without an
- * event. From any thread, also while a step runs: that step ends early, in the midst of its products if need be. Nothing in
- * progress is no error. */
+/* Rolls the turn in progress back: the next step drops text and audio not yet read and sets LYRA_EVENT_END; the
+ * conversation is as if the turn had never been. A turn that is still being fed is dropped without an event. From any
+ * thread, also while a step runs: that step ends early, within a matrix product if need be. Without a turn in progress
+ * it does nothing. */
 lyra_status lyra_cancel(lyra_session *session);
 
 /* ------------------------------------------------------------------------------------------------------------- read
- * Everything read once is gone from the queue; what is left stays readable until the next lyra_end_turn or reset. */
+ * Reading removes from the queue; what is left stays readable until the next lyra_end_turn or reset. */
 
 /* Copies up to `capacity` bytes of the answer's text into `buffer` and sets *bytes. Whole UTF-8 characters only; not
  * terminated. LYRA_E_ARGUMENT if the next character does not fit (a capacity of 4 always suffices). */
@@ -468,8 +489,9 @@ enum { LYRA_PHASE_IDLE = 0, LYRA_PHASE_ENCODE = 1, LYRA_PHASE_PREFILL = 2, LYRA_
 typedef struct lyra_progress {
     size_t size;        /* set by lyra_progress_init */
     lyra_phase phase;
-    int64_t done;       /* ENCODE: windows of speech, images, videos and sounds encoded; PREFILL: token-layers computed; ANSWER: tokens said */
-    int64_t total;      /* of the same; 0 if not known yet */
+    int64_t done;       /* ENCODE: windows of speech, images, videos and sounds encoded; PREFILL: token-layers computed
+                           (tokens times layers); ANSWER: tokens generated */
+    int64_t total;      /* of the same; 0 if not known yet. ANSWER: the most that the answer can have */
 } lyra_progress;
 
 lyra_status lyra_progress_init_size(lyra_progress *progress, size_t size);
@@ -482,7 +504,7 @@ typedef int32_t lyra_stop_reason;
 enum {
     LYRA_STOP_NONE = 0,      /* the turn is not over, or there was none */
     LYRA_STOP_EOS = 1,       /* the model ended its answer */
-    LYRA_STOP_LENGTH = 2,    /* a limit of tokens or bytes was reached; what was said is spoken to its end */
+    LYRA_STOP_LENGTH = 2,    /* a limit of tokens or bytes was reached; the generated text is spoken to its end */
     LYRA_STOP_STOPPED = 3,   /* lyra_stop */
     LYRA_STOP_CANCELLED = 4, /* lyra_cancel */
     LYRA_STOP_ERROR = 5      /* a step failed */
@@ -493,7 +515,7 @@ typedef struct lyra_usage {
     lyra_stop_reason stop;     /* why the last turn ended, or why the one being fed was dropped */
     int64_t prompt_tokens;     /* this turn's tokens that were prefilled, media among them */
     int64_t media_tokens;      /* of those, tokens that stand for media */
-    int64_t cached_tokens;     /* tokens of earlier turns that were kept and not computed again */
+    int64_t cached_tokens;     /* tokens of earlier turns that were in the KV cache and not computed again */
     int64_t generated_tokens;  /* of the answer, the stop token included */
     int64_t units;             /* speech units of the answer */
     int64_t audio_samples;     /* of the answer's waveform made so far */
@@ -505,7 +527,7 @@ typedef struct lyra_usage {
     double first_audio_ms;     /* from lyra_end_turn to the first samples; 0 if there were none */
     double total_ms;           /* from lyra_end_turn to the end event, or to now */
     char adapter[64];          /* the adapter in use, or "none"; terminated */
-    int32_t extractor_blocks;  /* times that the extractor let tokens of this turn go: see lyra_get_kept */
+    int32_t extractor_blocks;  /* times that the extractor pruned tokens of this turn: see lyra_get_kept */
     int64_t cache_bytes;       /* of the conversation's keys and values, now */
 } lyra_usage;
 
@@ -524,19 +546,21 @@ typedef struct lyra_media {
     int64_t first;              /* the place of its first token among the turn's prompt tokens */
     int64_t tokens;
     int32_t time, height, width; /* of an image or a video: pairs of frames, rows and columns of tokens */
-    double start, seconds;      /* of speech: the part of the recording that it is; silence that was left out parts it */
+    double start, seconds;      /* of speech: the part of the recording; silence that was left out divides a recording
+                                   */
 } lyra_media;
 
 lyra_status lyra_media_init_size(lyra_media *media, size_t size);
 #define lyra_media_init(media) lyra_media_init_size((media), sizeof(lyra_media))
 
-/* Fills `media` with number `index` of the media in the turn's prompt, as far as they are encoded. LYRA_E_ARGUMENT if there
- * are not so many. */
+/* Fills `media` with number `index` of the media in the turn's prompt, as far as they are encoded. LYRA_E_ARGUMENT for
+ * an index that is not below their number. */
 lyra_status lyra_get_media(lyra_session *session, int32_t index, lyra_media *media);
 
-/* The turn's media tokens that were left after block `block` (from 0, below lyra_usage.extractor_blocks), by their places
- * among its prompt tokens: sets *count to how many there are, and copies them if `capacity` suffices (else none).
- * `tokens` may be NULL with a capacity of 0. LYRA_E_ARGUMENT for a block that was not. */
+/* The turn's media tokens that the extractor kept after block `block` (from 0, below lyra_usage.extractor_blocks), by
+ * their places among its prompt tokens: sets *count to their number, and copies them if `capacity` suffices (else
+ * none).
+ * `tokens` may be NULL with a capacity of 0. LYRA_E_ARGUMENT for a block that there is not. */
 lyra_status lyra_get_kept(lyra_session *session, int32_t block, int32_t *tokens, size_t capacity, size_t *count);
 
 #ifdef __cplusplus

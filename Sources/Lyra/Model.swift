@@ -16,28 +16,28 @@ import LyraTensor
 
 /// How much a message matters.
 public enum LogLevel: Int32, Sendable {
-    /// Something a person may want to know, which changes nothing: a turn that was dropped because it was cancelled.
+    /// Changes nothing: a model was opened, a turn was dropped because it was cancelled while it was fed.
     case info = 1
-    /// Something that may make the answer another than expected: a part that is missing, a recording that is silent.
+    /// The answer may differ from what is expected: a part of the model is missing, a recording is silent.
     case warning = 2
 }
 
 /// How to open a model.
 public struct ModelOptions {
-    /// Where towers and the vocoder are looked for after the places that the checkpoint names.
+    /// Where to look for towers and the vocoder after the places that the checkpoint names.
     public var towersDirectory: String?
     /// The vocoder's file or its directory; nil finds it beside the towers.
     public var vocoder: String?
     /// A file with the sound projector: no published checkpoint carries one. Nil takes the checkpoint's own.
     public var soundProjector: String?
-    /// How exactly to multiply; nil is exact, and fast for a language model whose weights are in blocks.
+    /// How exactly to multiply; nil is exact, and fast for a language model with quantized weights.
     public var precision: Precision?
     /// Threads that the process computes with; nil is the number of processors it may use. One pool serves all models.
     public var threads: Int?
-    /// Gets sentences for a person, while the model is opened and from its sessions: a part that is absent, a recording in
-    /// which nothing is heard. Called on the thread that is inside lyra, so on several at once where sessions are.
+    /// Receives messages for a person while the model is opened and from its sessions. Runs on the thread that called
+    /// lyra, so on several threads at once if several use sessions.
     public var log: @Sendable (LogLevel, String) -> Void = { _, _ in }
-    /// Told how many parts of how many are read; throw to give up.
+    /// Reports how many parts, mostly layers, are open, and of how many; throw to give up.
     public var progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
 
     public init() {}
@@ -48,8 +48,8 @@ public final class Model: Sendable {
     public let checkpoint: Checkpoint
     let log: @Sendable (LogLevel, String) -> Void
 
-    /// Opens a checkpoint directory and its towers, or a GGUF file that holds all of them. Weights are mapped, not copied,
-    /// except those in blocks, which are packed in memory.
+    /// Opens a checkpoint directory and its towers, or a GGUF file with all of them. Weights are mapped, not copied,
+    /// except quantized ones, which are packed in memory.
     ///
     /// - Throws: `LyraError` that names the file and what is wrong with it.
     public init(path: String, options: ModelOptions = ModelOptions()) throws {
@@ -72,6 +72,15 @@ public final class Model: Sendable {
             throw error
         }
         BufferPool.trim()
+        log(.info, "\(path): opened: \(summary)")
+    }
+
+    /// What the log says of an open model.
+    private var summary: String {
+        let parts = checkpoint.inventory
+        let parameters = parts.reduce(0) { $0 + $1.parameters }, bytes = parts.reduce(0) { $0 + $1.bytes }
+        return "\(parameters) parameters in \(bytes) bytes, \(checkpoint.decoder.layerCount) layers; computes with "
+            + "\(String(cString: lk_isa_name(lk_current_isa()))) on \(lk_threads()) threads"
     }
 
     /// Takes parts that were put together in memory.

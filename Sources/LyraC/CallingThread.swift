@@ -1,8 +1,8 @@
 import CCallers
 import Lyra
 
-/// The thread that called an exported function. Where it has little stack, the work is done on a thread of lyra's own, and
-/// the caller waits; the caller's callbacks are still called on the caller's thread.
+/// The thread that called an exported function. Where it has little stack, the work is done on a thread of lyra's own,
+/// and the caller waits; the caller's callbacks are still called on the caller's thread.
 enum CallingThread {
     /// Runs `body` where there is stack for it, and returns when it has.
     /// - Throws: what `body` throws, and `LyraError.memory` if it needs a thread that cannot be made.

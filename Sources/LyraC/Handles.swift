@@ -4,8 +4,8 @@ import Synchronization
 
 /// Objects behind the pointers that C holds.
 ///
-/// A handle is a number that is never used twice, not an address: one that was closed is recognised, however late it comes
-/// back, and closing twice is an error instead of a crash.
+/// A handle is a number that is never used twice, not an address: one that was closed is recognised, however late it
+/// comes back, and closing twice is an error instead of a crash.
 final class HandleTable<Object: AnyObject & Sendable>: Sendable {
     private struct State {
         var next: UInt
@@ -84,8 +84,8 @@ func withShortly(_ handle: OpaquePointer?, _ body: (Session) throws -> Void) -> 
     status { try sessions.object(handle).use(body) }
 }
 
-/// Works on a session with a caller's reader, which is adopted first: also where the session turns out not to be one, its
-/// close function is called.
+/// Works on a session with a caller's reader, which is adopted first: also where the session turns out not to be one,
+/// its close function is called.
 func withReader(
     _ handle: OpaquePointer?, _ reader: UnsafePointer<lyra_reader>?, _ body: (Session, CallerReader) throws -> Void
 ) -> lyra_status {

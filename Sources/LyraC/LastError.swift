@@ -29,8 +29,8 @@ enum LastError {
     }
 }
 
-/// Runs the body of an exported function: an error becomes a status and a sentence. The body runs on the calling thread,
-/// which may have little stack: `CallingThread.work` finds more.
+/// Runs the body of an exported function: an error becomes a status and a sentence. The body runs on the calling
+/// thread, which may have little stack: `CallingThread.work` finds more.
 func status(_ body: () throws -> Void) -> lyra_status {
     do {
         try body()

@@ -40,7 +40,7 @@ struct ModelArguments: ParsableArguments {
         options.soundProjector = parts.soundProjector
         options.precision = precision
         options.threads = threads
-        options.log = { _, message in notes.add(message) }
+        options.log = { level, message in if level == .warning { notes.add(message) } }
         options.progress = { done, total in
             try check()
             bar.show("opening", done, total)

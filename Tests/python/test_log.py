@@ -6,7 +6,7 @@ import lyra
 
 
 def messages(checkpoint, *pieces):
-    """One turn of a recording that comes in pieces. → the warnings of the session, in order"""
+    """One turn of a recording that comes in pieces. → the messages of the session, in order"""
     told = []
     with lyra.Model(checkpoint, log=lambda level, message: told.append((level, message))) as model:
         told.clear()
@@ -28,3 +28,15 @@ def test_a_silent_microphone_is_told_of_at_its_end(checkpoint):
     heard = quiet.copy()
     heard[4000] = 0.5
     assert messages(checkpoint, quiet, heard, quiet) == []
+
+
+def test_what_a_host_wants_to_know_is_told_as_info(checkpoint):
+    told = []
+    with lyra.Model(checkpoint, log=lambda level, message: told.append((level, message)), threads=1) as model:
+        assert [level for level, _ in told] == ["info"] and str(checkpoint) in told[0][1]
+        assert "opened" in told[0][1] and "on 1 threads" in told[0][1]
+        with model.session() as session:
+            session.feed_text("What?")
+            session.cancel()
+            session.feed_text("And this?")
+    assert [level for level, _ in told] == ["info", "info"] and "cancelled" in told[1][1]

@@ -67,10 +67,10 @@ struct ModelOptions {
     std::string towers_dir;
     std::string vocoder;
     std::int32_t threads = 0;
-    /// Gets messages for a person, also from sessions (as lyra_log_callback says); must not call lyra. It is kept as long as
-    /// the model or a session of it lives.
+    /// Receives messages for a person, also from sessions (as lyra_log_callback says); must not call lyra. It is kept
+    /// as long as the model or a session of it lives.
     std::function<void(lyra_log_level level, std::string_view message)> log;
-    /// Told how many tensors of how many are open; return false to give the opening up.
+    /// Reports how many parts, mostly layers, are open, and of how many; return false to give up.
     std::function<bool(std::size_t done, std::size_t total)> progress;
     std::string sound_projector;
     lyra_precision precision = LYRA_PRECISION_DEFAULT;
@@ -421,7 +421,7 @@ public:
     /// Ends the user's turn; the steps that follow make the answer.
     void end_turn() { detail::check(lyra_end_turn(handle_.get())); }
 
-    /// Does one short piece of work. When it throws, the turn is taken back and over. Before end_turn() it works ahead
+    /// Does one short piece of work. When it throws, the turn is rolled back and over. Before end_turn() it works ahead
     /// on what was fed: while (session.step().progress()) {}
     Events step() {
         std::uint32_t events = 0;
@@ -429,11 +429,11 @@ public:
         return Events(events);
     }
 
-    /// Asks the turn to end, keeping what was said; the steps that follow complete its speech, unless asked a second time.
-    /// From any thread.
+    /// Ends the turn and keeps what was generated; the steps that follow complete its speech, unless this is called a
+    /// second time. From any thread.
     void stop() const { detail::check(lyra_stop(handle_.get())); }
 
-    /// Asks for the turn to be taken back. From any thread. A feed or step of a turn that is being fed then throws
+    /// Rolls the turn back. From any thread. A feed or step of a turn that is being fed then throws
     /// LYRA_E_STATE; between two feeds the next begins a fresh turn, and usage().stop says so until end_turn().
     void cancel() const { detail::check(lyra_cancel(handle_.get())); }
 
@@ -486,7 +486,7 @@ public:
         }
     }
 
-    /// The turn's media tokens that were left after block `block` of the extractor, from 0 and below
+    /// The turn's media tokens that the extractor kept after block `block`, from 0 and below
     /// usage().extractor_blocks, by their places among its prompt tokens.
     std::vector<std::int32_t> kept(std::int32_t block) const {
         std::size_t count = 0;

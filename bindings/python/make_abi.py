@@ -133,8 +133,8 @@ def render(header: Header) -> str:
         "from __future__ import annotations",
         "",
         "import ctypes",
-        "from ctypes import (POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64,",
-        "                    c_void_p)",
+        "from ctypes import POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t",
+        "from ctypes import c_uint32, c_uint64, c_void_p",
         "",
     ]
     for name, (prefix, by_number) in TABLES.items():

@@ -6,8 +6,8 @@ make_abi.py writes this file; do not edit it.
 from __future__ import annotations
 
 import ctypes
-from ctypes import (POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64,
-                    c_void_p)
+from ctypes import POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t
+from ctypes import c_uint32, c_uint64, c_void_p
 
 SAMPLING = {"default": 0, "greedy": 1, "random": 2}
 EXTRACTOR = {"default": 0, "off": 1, "on": 2}

@@ -61,8 +61,8 @@ class Pixels:
 
     @classmethod
     def of(cls, source: Any, dimensions: int) -> Optional[Pixels]:
-        """The pixels of a PIL image as its file would give them, or of a buffer of uint8 of shape [..., height, width, 3] and so many dimensions;
-        None for a path, bytes or a file object.
+        """The pixels of a PIL image as its file would give them, or of a buffer of uint8 of shape
+        [..., height, width, 3] with ``dimensions`` dimensions; None for a path, bytes or a file object.
 
         Raises TypeError for other types of elements, and ValueError for other shapes and for PIL images whose samples
         have no plain meaning."""
@@ -87,13 +87,13 @@ class Pixels:
         return cls(view.tobytes(), shape[0] if dimensions == 4 else 1, shape[-3], shape[-2])
 
 
-#: Formats of which Pillow's pixels differ from the library's, by up to 3 of 255: decoders of JPEG round in their own ways.
+#: Formats whose pixels differ between Pillow and the library by up to 3 of 255: each JPEG decoder rounds differently.
 _ROUNDED = {"JPEG", "MPO"}
 
 
 def untouched_jpeg(source: Any) -> Optional[bytes]:
-    """The bytes of the file of a PIL image that was opened and not yet loaded, so that nothing of it was changed, if it is
-    a JPEG. None for every other source."""
+    """The file's bytes of a PIL image that is a JPEG and not loaded yet, so that its pixels are unchanged. None for
+    every other source."""
     file = getattr(source, "fp", None)
     if getattr(source, "format", None) not in _ROUNDED or not getattr(source, "tile", None) or file is None:
         return None

@@ -1,5 +1,5 @@
-"""Checks values before ctypes takes them, which cuts without a word an integer that is too large, a number that is too small
-for a float, and a text at its first zero byte."""
+"""Checks values before ctypes takes them: ctypes silently cuts integers that are too large, numbers that are too small
+for a float, and text at its first zero byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UINT64 = 2**64 - 1
 
 
 def integer(name: str, value: Any, most: int = INT32, least: int = 0) -> int:
-    """``value`` as an int. Raises TypeError for what is none, and LyraError: ARGUMENT outside of ``least`` to ``most``."""
+    """``value`` as an int. Raises TypeError for other types, LyraError: ARGUMENT outside ``least`` to ``most``."""
     try:
         whole = operator.index(value)
     except TypeError:
@@ -26,7 +26,7 @@ def integer(name: str, value: Any, most: int = INT32, least: int = 0) -> int:
 
 
 def real(name: str, value: Any, kind: Any = ctypes.c_float) -> float:
-    """``value`` as a float, whose range is the library's to check. Raises TypeError for what is no number, and LyraError:
+    """``value`` as a float, whose range the library checks. Raises TypeError if it is not a number, and LyraError:
     ARGUMENT if ``kind`` would make it 0, which stands for the default, or cannot hold it."""
     try:
         given = float(value)

@@ -26,13 +26,13 @@ class StopReason(enum.IntEnum):
     NONE = 0
     #: The model ended its answer.
     EOS = 1
-    #: A limit of tokens or bytes was reached: what was said is spoken to its end.
+    #: A limit of tokens or bytes was reached: the generated text is spoken to its end.
     LENGTH = 2
-    #: ``Session.stop`` was called: what was said is kept.
+    #: ``Session.stop`` was called: what was generated is kept.
     STOPPED = 3
-    #: ``Session.cancel`` was called: the turn was taken back.
+    #: ``Session.cancel`` was called: the turn was rolled back.
     CANCELLED = 4
-    #: A step failed: the turn was taken back.
+    #: A step failed: the turn was rolled back.
     ERROR = 5
 
 
@@ -40,8 +40,8 @@ class StopReason(enum.IntEnum):
 class Progress:
     """How far a turn is.
 
-    ``done`` of ``total`` counts windows of audio in Phase.ENCODE, token-layers in Phase.PREFILL and tokens in
-    Phase.ANSWER; ``total`` is 0 while it is not known.
+    ``done`` of ``total`` counts windows of speech, images, videos and sounds in Phase.ENCODE, token-layers (tokens
+    times layers) in Phase.PREFILL and tokens in Phase.ANSWER; ``total`` is 0 while it is not known.
     """
 
     phase: Phase

@@ -70,12 +70,14 @@ class Model:
             vocoder: The vocoder's file or directory, if it is not found beside the towers.
             sound_projector: A file with mm_audio_projector's tensors; the published checkpoints carry none.
             threads: How many threads the process computes with, 256 at most (more is 256); 0: one for each processor.
-            precision: "exact" (F32 products, the reference's numbers without its rounding), "fast" (rounds to BF16, where
-                the reference rounds to FP16, with the weights copied into memory) or "default": exact, and fast for weights in blocks.
-            log: Called with "info" or "warning" and a message for a person, also from sessions: a recording that is
-                silent ("warning"), a turn that was cancelled while it was fed ("info").
-            progress: Called with the number of tensors that are open and of all; returning False gives up. What it
-                raises is raised here.
+            precision: "exact" (F32 products, the reference's numbers without its rounding), "fast" (rounds to BF16,
+                where the reference rounds to FP16, and copies the weights into memory) or "default": exact, and fast
+                for quantized weights.
+            log: Called with "info" or "warning" and a message for a person, also from sessions. "warning": the answer
+                may differ from what is expected (a recording is silent). "info": nothing changes (a model was opened;
+                a turn was cancelled while it was fed).
+            progress: Called with the number of parts, mostly layers, that are open, and of all; returning False gives
+                up. An exception that it raises is raised here.
 
         Raises:
             LyraError: IO, FORMAT, MISSING, UNSUPPORTED or MEMORY; ARGUMENT; STATE if ``progress`` gave up.

@@ -10,12 +10,12 @@
         (figure,) = lyra.plot.draw_session(session, media=[picture])
         figure.savefig("kept.png")
 
-Needs matplotlib: ``pip install './bindings/python[plot]'``, in lyra's repository. Nothing here opens a window or changes
-matplotlib's settings; each function gives a ``matplotlib.figure.Figure``. All but ``draw_session`` work on plain data, from
-wherever it comes.
+Needs matplotlib: ``pip install './bindings/python[plot]'``, in lyra's repository. Nothing here opens a window or
+changes matplotlib's settings; each function returns a ``matplotlib.figure.Figure``. All but ``draw_session`` work
+on plain data, wherever it comes from.
 
-``kept`` is the same in all of them: for each block, the tokens of this medium that were alive after it, counted from 0. An
-image's or a frame's tokens go row by row, from the top left.
+``kept`` is the same in all of them: for each block, the tokens of this medium that the extractor kept, counted from 0.
+The tokens of an image or a frame go row by row, from the top left.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def draw_video(frames: Any, grid: Tuple[int, int, int], kept: Kept, title: Optio
     """Draws frames of a video, and over each how many blocks its tokens survived.
 
     Args:
-        frames: Pictures as ``draw_image`` takes them, evenly over the video: one for each step in time of the grid, or more
-            (the model looks at two frames for a step), of which the first of each step is shown.
+        frames: Pictures as ``draw_image`` takes them, evenly over the video: one for each step in time of the grid, or
+            more (the model encodes two frames for a step), of which the first of each step is shown.
         grid: Steps in time, rows and columns of tokens.
         kept: For each block, the tokens that were alive after it; a step's tokens come after those of the step before.
         title: Stands above.
@@ -182,14 +182,14 @@ def draw_session(session: Any, media: Sequence[Any]) -> "list[Figure]":
 
     Args:
         session: A ``lyra.Session`` whose turn was prefilled.
-        media: What was fed: an image as ``draw_image`` takes it, a video's frames as ``draw_video`` does, (samples, rate) of
-            speech or sound; None for what is not to be drawn. A video's own audio is a medium of its own, after it. The
-            few tokens of sound are drawn side by side over all of it.
+        media: What was fed: an image as ``draw_image`` takes it, a video's frames as ``draw_video`` does, (samples,
+            rate) of speech or sound; None for what is not to be drawn. A video's own audio is a medium of its own, after
+            it. The few tokens of sound are drawn side by side over all of it.
 
     Returns:
-        A figure for each that is not None; of a recording with silence left out, one for each part. (Two recordings that
-        follow one another are taken for one if the second begins with silence that was left out, where the first has
-        ended; give both as one then.)
+        A figure for each that is not None; for a recording with silence left out, one for each part. (Two recordings
+        that follow one another are taken for one if the second begins with silence that was left out, where the first
+        has ended; give both as one then.)
 
     Raises ValueError if there are not as many as were fed.
     """

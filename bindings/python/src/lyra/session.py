@@ -115,8 +115,8 @@ class Session:
         """Adds an image to the user's turn. It is decoded at once, and not needed afterwards.
 
         Args:
-            source: The path of a file (JPEG, PNG, WebP, GIF, BMP, TIFF), a file's ``bytes``, a binary file object; a PIL
-                image, which gives what its file gives (of a JPEG, once PIL has loaded its pixels, within 3 of 255); or
+            source: The path of a file (JPEG, PNG, WebP, GIF, BMP, TIFF), a file's ``bytes``, or a binary file object; a
+                PIL image, which gives what its file gives (for a JPEG whose pixels PIL has loaded, within 3 of 255); or
                 pixels: anything with a buffer of uint8 of shape [height, width, 3], such as a numpy array.
 
         Raises:
@@ -195,7 +195,7 @@ class Session:
         self._call("lyra_set_system_prompt", data, len(data))
 
     def set_speak(self, speak: bool) -> None:
-        """Has answers spoken as well from the next turn on, or no more.
+        """Turns spoken answers on or off, from the next turn on.
 
         Raises LyraError: MISSING if the model cannot, STATE while an answer is being made.
         """
@@ -216,9 +216,9 @@ class Session:
             Whether something was done; False: there is nothing to do before more is fed.
 
         Raises:
-            LyraError: STATE if nothing was fed, an answer is being made, or the turn was cancelled or stopped. Any other
-                code takes back what was fed of the turn, and the session can be used further. What a file object raised
-                is raised as it is.
+            LyraError: STATE if nothing was fed, an answer is being made, or the turn was cancelled or stopped. Any
+                other code rolls back what was fed of the turn, and the session remains usable. An exception that a file
+                object raised is raised unchanged.
         """
         if self._is_answering:
             raise LyraError(Status.STATE, "an answer is being made: iterate over it to its end")
@@ -258,11 +258,11 @@ class Session:
     def answer(self) -> Generator[Event, None, None]:
         """Ends the user's turn and makes the answer: Progress, Text and Audio as they come, then End, exactly once.
 
-        Leaving the iteration early stops the turn, keeping what was said.
+        Leaving the iteration early stops the turn and keeps what was generated.
 
         Raises (while iterating):
-            LyraError: STATE if nothing was fed; any other code if a step failed. The turn is then taken back, no End
-                comes, and the session can be used further. What a file object raised is raised as it is.
+            LyraError: STATE if nothing was fed; any other code if a step failed. The turn is then rolled back, no End
+                comes, and the session remains usable. An exception that a file object raised is raised unchanged.
         """
         self._call("lyra_end_turn")
         ended = False
@@ -307,14 +307,14 @@ class Session:
                 return  # the turn is over all the same, and the caller has gone
 
     def stop(self) -> None:
-        """Asks the turn in progress to end, keeping what was said. From any thread.
+        """Ends the turn in progress and keeps what was generated. From any thread.
 
-        The speech of the words so far is still completed and given, unless this is called a second time.
+        The speech of the text so far is still completed, unless this is called a second time.
         """
         self._call("lyra_stop")
 
     def cancel(self) -> None:
-        """Asks for the turn in progress, or being fed, to be taken back. From any thread.
+        """Rolls back the turn in progress, or being fed. From any thread.
 
         A feed or ``work_ahead`` that is running then raises LyraError: STATE. Between two feeds the next one begins a
         fresh turn, without what was fed before; until ``answer()``, ``usage.stop`` is StopReason.CANCELLED.
@@ -351,8 +351,8 @@ class Session:
             found.append(Medium._from_c(c))
 
     def kept(self, block: int) -> list[int]:
-        """The turn's media tokens that were left after block ``block`` of the extractor, in their order, by their
-        places among its prompt tokens; blocks count from 0, and there are ``usage.extractor_blocks``.
+        """The turn's media tokens that the extractor kept after block ``block``, in their order, by their places
+        among its prompt tokens; blocks count from 0, and there are ``usage.extractor_blocks``.
 
         Raises LyraError: ARGUMENT for a block that was not.
         """
