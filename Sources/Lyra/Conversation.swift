@@ -2,12 +2,12 @@ import LyraBase
 import LyraModel
 import LyraTensor
 
-/// What the language model remembers: the caches of all layers, and what belongs after them.
+/// The state of a conversation: the KV caches of all layers, and the tokens that follow them.
 struct Conversation {
     let caches: [KeyValueCache]
     /// Where the next token stands.
     var nextPosition: Int32 = 0
-    /// Tokens of the conversation that are not in the caches yet: the last that was said, and what closes the answer.
+    /// Tokens of the conversation that are not in the caches yet: the last one of an answer, or the end of its turn.
     var uncomputed: [Int32] = []
     /// How the last answer ended; nil before the first.
     var answerEnded: Bool?

@@ -1,7 +1,7 @@
 import LyraModel
 import LyraTensor
 
-/// Something fed besides text, on its way to prompt tokens in short steps.
+/// A medium on its way to prompt tokens, in short steps.
 protocol MediaEncoding: AnyObject {
     var kind: MediaKind { get }
 
@@ -22,7 +22,7 @@ protocol MediaEncoding: AnyObject {
     /// Gives away the rows that are ready.
     func take(adapter: Int?) throws -> [EncodedRows]
 
-    /// What progress counts of it in all: windows of speech, or 1; nil where it is not known.
+    /// The medium's share of the progress: its windows of speech, or 1; nil if that is not known.
     var expectedUnits: Int? { get }
 
     /// Prompt rows that are still to be taken, ready or not; nil where that is not known yet.

@@ -1,6 +1,6 @@
 import LyraBase
 
-/// What was made and not read yet; reading takes from the front at no cost for what stays.
+/// Output that was not read yet. Reading takes from the front without moving the rest.
 struct OutputQueue<Element: BitwiseCopyable> {
     private let made = GrowingBuffer<Element>()
     private var start = 0

@@ -71,17 +71,17 @@ struct PromptQueue {
         let positions = GrowingBuffer<Position>(), roles = GrowingBuffer<TokenRole>()
         try positions.reserve(total)
         try roles.reserve(total)
-        var embeddings: [Tensor] = []
+        var parts: [Tensor] = []
         while positions.count < total {
             let piece = pieces[done], range = piece.taken..<min(piece.rows, piece.taken + total - positions.count)
             switch piece.content {
             case .text(let ids):
-                embeddings.append(try decoder.embed(ids[range]))
+                parts.append(try decoder.embed(ids[range]))
                 try roles.append(repeating: .text, count: range.count)
-            case .media(let all, _):
-                embeddings.append(all.rows(range))
+            case .media(let rows, _):
+                parts.append(rows.rows(range))
                 try roles.append(repeating: .media, count: range.count)
-                byteCount -= range.count * all.columns * MemoryLayout<Float>.stride
+                byteCount -= range.count * rows.columns * MemoryLayout<Float>.stride
             }
             try positions.append(range.lazy.map { piece.position($0) })
             pieces[done].taken = range.upperBound
@@ -90,6 +90,8 @@ struct PromptQueue {
                 done += 1
             }
         }
+        // Rows of one piece go to the decoder as they are.
+        let embeddings = try parts.count == 1 ? parts[0] : Tensor.stacking(parts)
         if done > pieces.count / 2 {
             pieces.removeFirst(done)
             done = 0

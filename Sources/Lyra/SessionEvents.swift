@@ -18,9 +18,10 @@ public struct SessionProgress: Equatable, Sendable {
     public enum Phase: Int32, Sendable { case idle = 0, encode, prefill, answer }
 
     public var phase = Phase.idle
-    /// Windows of speech, pictures, videos and sounds encoded; token-layers prefilled; or tokens said.
+    /// Windows of speech, images, videos and sounds encoded; token-layers (tokens times layers) prefilled; or tokens
+    /// generated.
     public var done = 0
-    /// Of the same; 0 if not known yet.
+    /// The same count for the whole turn; 0 if not known yet. Of an answer, the most that it can have.
     public var total = 0
 }
 
@@ -35,13 +36,13 @@ public struct Usage: Sendable {
     /// Tokens of this turn that were prefilled, media among them.
     public var promptTokens = 0
     public var mediaTokens = 0
-    /// Tokens of earlier turns that were kept and not computed again.
+    /// Tokens of earlier turns that were in the KV cache and not computed again.
     public var cachedTokens = 0
     /// Of the answer, the stop token included.
     public var generatedTokens = 0
     public var units = 0
     public var audioSamples = 0
-    /// How many of the turn's media tokens were left after each block of the extractor; empty without one.
+    /// How many of the turn's media tokens the extractor kept after each block; empty without an extractor.
     public var keptPerBlock: [Int] = []
     /// Bytes of the conversation's keys and values, now.
     public var cacheBytes = 0

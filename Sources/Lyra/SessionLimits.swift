@@ -2,7 +2,7 @@ import LyraBase
 import LyraModel
 import LyraTensor
 
-/// What a session may take, checked before anything is allocated.
+/// The limits of a session's memory and tokens, checked before anything is allocated.
 struct SessionLimits {
     private let maxTokens: Int
     private let maxBytes: Int?
@@ -18,8 +18,8 @@ struct SessionLimits {
         type = options.keyValueType
     }
 
-    /// Checks that rows which are known to come have room. With an extractor they are taken for media: it may let
-    /// that many go.
+    /// Checks that rows which are known to come have room. With an extractor they count as media, the most of which it
+    /// may prune.
     ///
     /// - Parameters:
     ///   - held: bytes of the rows that wait

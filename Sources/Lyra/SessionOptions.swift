@@ -2,7 +2,7 @@ import LyraModel
 import LyraTensor
 import LyraText
 
-/// How a conversation is held. What is nil is left to the checkpoint's generation_config.json, or to the default named.
+/// Options of a conversation. Nil takes the checkpoint's generation_config.json, or the default that the option names.
 public struct SessionOptions: Sendable {
     public enum Sampling: Sendable {
         /// The most likely token, always.
@@ -25,7 +25,7 @@ public struct SessionOptions: Sendable {
         }
     }
 
-    /// Which media tokens the language model lets go on the way (see `Extractor`).
+    /// Whether the language model prunes the media tokens that the text attends to least (see `Extractor`).
     public enum ExtractorChoice: Equatable, Sendable {
         /// As `compress_gap` and `keep_rate` of the checkpoint's config.json say; as published, off.
         case checkpoint
@@ -65,10 +65,10 @@ public struct SessionOptions: Sendable {
     public var limitSeconds: Double?
 
     public var extractor = ExtractorChoice.checkpoint
-    /// How keys and values are kept. Smaller types make room for longer conversations and are read faster.
+    /// How keys and values are stored. Smaller types make room for longer conversations and are read faster.
     public var keyValueType = KeyValueType.float32
-    /// Bytes that keys, values and waiting prompt rows may take; more is refused before it is allocated. 1 to 2^50;
-    /// default: no limit.
+    /// Limit in bytes for the KV cache and queued prompt embeddings. A larger allocation fails with `LyraError.memory`.
+    /// 1 to 2^50; default: no limit.
     public var maxMemoryBytes: Int?
     /// Leaves out windows of speech that stay below -60 dB of full scale. The model was not trained so.
     public var skipsSilence = false
@@ -77,7 +77,7 @@ public struct SessionOptions: Sendable {
 }
 
 extension SessionOptions {
-    /// Where media tokens are let go; nil for nowhere.
+    /// After which layers media tokens are pruned; nil for none.
     func schedule(_ checkpoint: Checkpoint) -> ExtractionSchedule? {
         switch extractor {
         case .checkpoint: checkpoint.configuration.extraction

@@ -1,8 +1,8 @@
 import LyraMedia
 
-/// A recording on its way to an encoder, told of once if nothing is heard in all of it.
+/// A recording on its way to an encoder, reported once if all of it is silent.
 final class SilenceWatch: SampleSource {
-    /// What stays below this is silence: -60 dB of full scale, after the channels were averaged.
+    /// Samples below this are silence: -60 dB of full scale, after the channels were averaged.
     static let threshold: Float = 1e-3
 
     private let source: any SampleSource

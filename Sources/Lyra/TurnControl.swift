@@ -2,8 +2,8 @@ import LyraBase
 
 /// How other threads ask a session's turn to end.
 ///
-/// Its state is the word that interrupts the session's work: a turn that is to be taken back ends within the step in
-/// progress, also in the midst of a product; one that keeps what was said ends after that step.
+/// Its state is the word that interrupts the session's work. A cancel ends the step in progress, within a matrix
+/// product if need be; a stop, which keeps the generated text, lets that step finish.
 public final class TurnControl: Sendable {
     enum State: Int32 {
         case idle = 0
@@ -16,7 +16,7 @@ public final class TurnControl: Sendable {
         case finishing = 4
         /// End now and keep the generated text.
         case endRequested = 5
-        /// To end before anything was said.
+        /// End before anything was generated.
         case stopAtOnce = 16
         case cancelRequested = 17
 
@@ -35,8 +35,8 @@ public final class TurnControl: Sendable {
     /// Whether another thread asked for the turn to end, and the session has not obeyed yet.
     var isRequested: Bool { current.asksForEnd }
 
-    /// Asks the turn in progress to end, keeping what was said: the speech of those words is completed first. Asked a
-    /// second time, it ends without that. From any thread; nothing in progress is fine.
+    /// Ends the turn in progress and keeps what was generated; its speech is completed first. A second call ends the
+    /// turn without completing the speech. From any thread; without a turn in progress it does nothing.
     public func stop() {
         change { state in
             switch state {
@@ -48,13 +48,13 @@ public final class TurnControl: Sendable {
         }
     }
 
-    /// Asks for the turn in progress to be taken back. From any thread; nothing in progress is fine.
+    /// Rolls the turn in progress back. From any thread; without a turn in progress it does nothing.
     public func cancel() { change { $0 == .idle ? nil : .cancelRequested } }
 
     /// A turn begins; a request that came for it already stays.
     func begin() { change { $0 == .idle ? .active : nil } }
 
-    /// Something was said: from now on a stop keeps it.
+    /// The answer has its first token: from now on a stop keeps the answer.
     func beginAnswer() {
         change { state in
             switch state {
@@ -65,10 +65,12 @@ public final class TurnControl: Sendable {
         }
     }
 
-    /// A stop is heeded: speech is completed, unless a further request came meanwhile.
+    /// A stop is obeyed: speech is completed, unless a further request came meanwhile.
     func beginFinishing() { change { $0 == .stopRequested ? .finishing : nil } }
 
-    /// Ends a turn that nobody asks to end any more; false if somebody does, which then has to be obeyed.
+    /// Ends a turn whose answer is complete.
+    ///
+    /// - Returns: false if a request came meanwhile, which then has to be obeyed
     func tryEnd() -> Bool {
         change { state in
             switch state {

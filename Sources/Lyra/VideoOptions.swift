@@ -1,4 +1,4 @@
-/// Which frames of a video are looked at.
+/// Which frames of a video are encoded.
 public struct VideoOptions: Sendable {
     /// Above 0, and 1000 at most.
     public var framesPerSecond = 2.0
