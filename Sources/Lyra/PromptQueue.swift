@@ -97,6 +97,6 @@ struct PromptQueue {
             done = 0
         }
         count -= total
-        return (try Tensor.stacking(embeddings), positions, roles)
+        return (embeddings, positions, roles)
     }
 }

@@ -32,7 +32,8 @@ import Testing
     @Test func membersKeepTheirOrder() throws {
         #expect(try JSONText.encode(Everything.Inner(kind: 3, note: "n")) == #"{"kind":3,"note":"n"}"#)
         #expect(
-            try JSONText.encodeIndented(Everything.Inner(kind: 3, note: "n")) == "{\n  \"kind\": 3,\n  \"note\": \"n\"\n}")
+            try JSONText.encodeIndented(Everything.Inner(kind: 3, note: "n"))
+                == "{\n  \"kind\": 3,\n  \"note\": \"n\"\n}")
     }
 
     @Test func whatJSONCannotWriteIsAnError() throws {

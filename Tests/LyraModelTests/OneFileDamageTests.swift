@@ -90,7 +90,8 @@ import Testing
         let names = (0..<count).map { "adapter\($0)" }
         let config = try #require(try file.string("lyra.file.adapter.0/adapter_config.json"))
         let first = file.names.filter { $0.hasPrefix("adapter.0.blk.0.") }
-        let tensors = file.names.filter { !$0.hasPrefix("adapter.") }.map { ($0, $0) }
+        let tensors =
+            file.names.filter { !$0.hasPrefix("adapter.") }.map { ($0, $0) }
             + (0..<count).flatMap { index in
                 first.map { ("adapter.\(index)." + $0.dropFirst("adapter.0.".count), $0) }
             }

@@ -121,7 +121,8 @@ import Testing
 
     /// Only BF16 has two forms, of which fast products want the packed one.
     @Test func onlyFastProductsWantBF16Packed() throws {
-        let bytes = [UInt8](repeating: 0, count: 2 * 40 * 2), weight = try Weight(StoredTensor(.bfloat16, [2, 40], bytes))
+        let bytes = [UInt8](repeating: 0, count: 2 * 40 * 2),
+            weight = try Weight(StoredTensor(.bfloat16, [2, 40], bytes))
         #expect(try !weight.prepared(for: .exact).isPacked)
         #expect(try weight.prepared(for: .fast).isPacked)
         #expect(try !plain(2, 40).prepared(for: .fast).isPacked)

@@ -49,7 +49,8 @@ struct TranscribeCommand: ParsableCommand {
         Interrupt.watch()
         let normalizer = try normalizing.make()
         let output = try json.map { try ReportFile(path: $0) }
-        let entries = try Manifest(path: manifest.path(), relativeTo: manifest.isStandardInput ? "." : nil).entries.prefix(limit ?? .max)
+        let entries = try Manifest(path: manifest.path(), relativeTo: manifest.isStandardInput ? "." : nil).entries
+            .prefix(limit ?? .max)
         let heard = Notes(.dropped)
         let model = try source.open(notes: heard, check: Interrupt.check)
         heard.show()

@@ -144,7 +144,8 @@ public struct SoundEncoder: Sendable {
             let attended = try (0..<clips).map { clip in
                 let parts = try qkv.rows(clip * rows..<(clip + 1) * rows).split(columns: [width, width, width])
                 return try attention(
-                    parts[0], keys: Tensor.stacking([parts[1], biasKey]), values: Tensor.stacking([parts[2], biasValue]),
+                    parts[0], keys: Tensor.stacking([parts[1], biasKey]),
+                    values: Tensor.stacking([parts[2], biasValue]),
                     heads: heads, precision: precision)
             }
             let h = try output(Tensor.stacking(attended), addedTo: x)

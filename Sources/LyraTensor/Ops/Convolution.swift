@@ -46,7 +46,9 @@ public struct Convolution1D: Sendable {
     /// - Parameters:
     ///   - residual: [outputs, at least the output's columns]
     ///   - history: columns [outputs, any] that the result begins with
-    public func callAsFunction(_ x: Tensor, addedTo residual: Tensor? = nil, after history: Tensor? = nil) throws -> Tensor {
+    public func callAsFunction(_ x: Tensor, addedTo residual: Tensor? = nil, after history: Tensor? = nil) throws
+        -> Tensor
+    {
         let made = outputColumns(x.columns)
         return try Tensor(signal: outputs, columns: made, after: history) { y, stride in
             try run(x, made, residual, Target(y: y, stride: stride), nil, slope: 0)
@@ -67,14 +69,16 @@ public struct Convolution1D: Sendable {
     ///   - history: columns that y begins with
     ///   - activatedHistory: columns that leakyReLU(y) begins with
     public func withActivation(
-        _ x: Tensor, addedTo residual: Tensor, slope: Float, after history: Tensor, activatedAfter activatedHistory: Tensor
+        _ x: Tensor, addedTo residual: Tensor, slope: Float, after history: Tensor,
+        activatedAfter activatedHistory: Tensor
     ) throws -> (plain: Tensor, activated: Tensor) {
         let made = outputColumns(x.columns)
         var activated: Tensor?
         let plain = try Tensor(signal: outputs, columns: made, after: history) { y, stride in
             activated = try Tensor(signal: outputs, columns: made, after: activatedHistory) { leaky, leakyStride in
                 try run(
-                    x, made, residual, Target(y: y, stride: stride), Target(y: leaky, stride: leakyStride), slope: slope)
+                    x, made, residual, Target(y: y, stride: stride), Target(y: leaky, stride: leakyStride), slope: slope
+                )
             }
         }
         return (plain, try activated ?? plain.contiguous())
@@ -89,7 +93,8 @@ public struct Convolution1D: Sendable {
         _ x: Tensor, _ columns: Int, _ residual: Tensor?, _ plain: Target?, _ activated: Target?, slope: Float
     ) throws {
         guard x.rows == inputs, residual.map({ $0.rows == outputs && $0.columns >= columns }) ?? true else {
-            throw LyraError(.format, "a convolution of \(inputs) to \(outputs) channels does not take a signal \(x.shape)")
+            throw LyraError(
+                .format, "a convolution of \(inputs) to \(outputs) channels does not take a signal \(x.shape)")
         }
         guard columns > 0 else { return }
         let status = x.withMatrix { x, stride in

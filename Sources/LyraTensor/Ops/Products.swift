@@ -45,7 +45,8 @@ extension Weight {
     /// Weights are dequantized to F32 a few rows at a time; sums are F32.
     public func transposedProduct(_ x: Tensor) throws -> Tensor {
         guard x.columns == outputs else {
-            throw LyraError(.format, "the transpose of a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
+            throw LyraError(
+                .format, "the transpose of a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
         }
         // Rows of the weights at a time: their transpose takes at most 4 MiB.
         let together = max(1, min(outputs, (1 << 20) / inputs))
@@ -123,7 +124,8 @@ public struct Projection: Sendable {
     public func callAsFunction(_ x: Tensor, addedTo residual: consuming Tensor) throws -> Tensor {
         var sum = residual
         guard sum.shape == [x.rows, weight.outputs] else {
-            throw LyraError(.format, "a product [\(x.rows), \(weight.outputs)] cannot be added to a tensor \(sum.shape)")
+            throw LyraError(
+                .format, "a product [\(x.rows), \(weight.outputs)] cannot be added to a tensor \(sum.shape)")
         }
         let outputs = weight.outputs
         try sum.withMutableValues { y in
@@ -176,8 +178,10 @@ private struct PlacedProduct {
 private func runProducts(_ x: Tensor, _ products: [PlacedProduct]) throws {
     for product in products {
         let weight = product.weight
-        guard x.columns == weight.inputs, product.bias.map({ $0.count == weight.outputs && $0.isContiguous }) ?? true else {
-            throw LyraError(.format, "a matrix [\(weight.outputs), \(weight.inputs)] does not take rows of \(x.columns)")
+        guard x.columns == weight.inputs, product.bias.map({ $0.count == weight.outputs && $0.isContiguous }) ?? true
+        else {
+            throw LyraError(
+                .format, "a matrix [\(weight.outputs), \(weight.inputs)] does not take rows of \(x.columns)")
         }
     }
     let (rows, columns) = (x.rows, x.columns)

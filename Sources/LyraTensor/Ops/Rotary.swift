@@ -39,7 +39,9 @@ extension Tensor {
         }
         try result.withMutableValues { values in
             try rotation.cos.withValues { cos in
-                try rotation.sin.withValues { sin in lk_rope(values, columns, values, columns, cos, sin, rows, heads, dim) }
+                try rotation.sin.withValues { sin in
+                    lk_rope(values, columns, values, columns, cos, sin, rows, heads, dim)
+                }
             }
         }
         return result

@@ -74,7 +74,8 @@ package struct OneFileSource: ModelSource {
             guard !OneFileNames.hasStrangeLayer(name) else {
                 throw LyraError(
                     .unsupported,
-                    "\(file.path): tensor \(shown(name)) is unknown: layers are numbered in digits without zeros in front")
+                    "\(file.path): tensor \(shown(name)) is unknown: layers are numbered in digits without zeros in front"
+                )
             }
             for part in OneFileNames.parts(holding: name) { names[part, default: []].append(name) }
         }

@@ -10,7 +10,8 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
 }
 
 private func decode(_ bytes: [UInt8]) throws {
-    let stream = try MonoAudioStream(AudioDecoder.open(reader: MemoryReader(copying: bytes), name: "audio"), sampleRate: 16_000)
+    let stream = try MonoAudioStream(
+        AudioDecoder.open(reader: MemoryReader(copying: bytes), name: "audio"), sampleRate: 16_000)
     var samples = [Float](repeating: 0, count: 16_000)
     for _ in 0..<60 {
         let count = try samples.withUnsafeMutableBufferPointer { try stream.read(into: $0) }
