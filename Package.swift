@@ -35,7 +35,9 @@ let package = Package(
         .target(
             name: "LyraMedia",
             dependencies: ["LyraTensor", "CLoading", "CSndfile", "CMpg123", "CFFmpeg", "CTIFF"]),
-        .target(name: "LyraModel", dependencies: ["LyraFormats", "LyraText", "LyraMedia"]),
+        .target(
+            name: "LyraModel", dependencies: ["LyraFormats", "LyraText", "LyraMedia"],
+            swiftSettings: [.strictMemorySafety()]),
         // Presets, random weights and conversion: for the command line and tests, not for the library.
         .target(name: "LyraTools", dependencies: ["LyraModel"]),
         .target(name: "Lyra", dependencies: ["LyraModel"]),

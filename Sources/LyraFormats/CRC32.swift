@@ -41,6 +41,8 @@ public struct CRC32: Sendable {
         }
     }
 
+    public mutating func update(_ text: String) { Array(text.utf8).withUnsafeBytes { update($0) } }
+
     public mutating func update(_ bytes: RawSpan) { bytes.withUnsafeBytes { update($0) } }
 
     public static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {

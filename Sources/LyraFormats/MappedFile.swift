@@ -1,5 +1,6 @@
 import Glibc
 import LyraBase
+import LyraTensor
 
 extension ByteCursor {
     /// Reads a part of a mapped file.
@@ -55,6 +56,11 @@ public final class MappedFile: @unchecked Sendable {
         if let start = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: start), bytes.count) }
     }
 
+    /// Whether the file begins with these characters.
+    public func starts(with text: String) -> Bool {
+        withExtendedLifetime(self) { bytes.starts(with: text.utf8) }
+    }
+
     /// Gives the pages that were read back to the system; a later read brings them in from the file again.
     public func dropResidentPages() {
         if let start = bytes.baseAddress {
@@ -105,4 +111,10 @@ public final class MappedFile: @unchecked Sendable {
         content.truncate(to: filled)
         return content
     }
+}
+
+extension StoredTensor {
+    /// Gives the pages of a mapped file that were read of this tensor back to the system; a later read brings them in
+    /// again.
+    public func dropResidentPages() { (owner as? MappedFile)?.dropResidentPages(of: bytes) }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import LyraBase
 import Testing
 
 @testable import LyraMedia
@@ -110,9 +111,7 @@ private func slowFeatures(_ pcm: [Float], _ configuration: MelConfiguration) thr
 
 @Suite struct MelConfigurationTests {
     private func read(_ json: String) throws -> MelConfiguration {
-        try Array(json.utf8).withUnsafeBytes {
-            try MelConfiguration(json: $0, source: "zoo/preprocessor_config.json")
-        }
+        try MelConfiguration(NamedBytes(name: "zoo/preprocessor_config.json", bytes: Array(json.utf8)))
     }
 
     @Test func publishedConfigurationIsRead() throws {

@@ -1,4 +1,5 @@
 import Foundation
+import LyraBase
 import LyraText
 
 /// The files in Tests/Fixtures/tokenizer.

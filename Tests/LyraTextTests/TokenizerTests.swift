@@ -1,4 +1,5 @@
 import Foundation
+import LyraBase
 import LyraText
 import Testing
 

@@ -60,9 +60,9 @@ public struct MelConfiguration: Equatable, Sendable {
     }
 
     /// Reads the text of a preprocessor_config.json.
-    /// - Throws: `LyraError(.format)`, naming `source`.
-    public init(json: UnsafeRawBufferPointer, source: String) throws {
-        try self.init(JSONText.decode(PreprocessorFile.self, from: json, source: source), source: source)
+    /// - Throws: `LyraError(.format)`, naming the file.
+    public init(_ file: NamedBytes) throws {
+        try self.init(file.decode(PreprocessorFile.self), source: file.name)
     }
 }
 

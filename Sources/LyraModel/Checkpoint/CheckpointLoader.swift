@@ -136,14 +136,14 @@ package final class CheckpointLoader {
         _ type: T.Type, _ part: ModelPart, _ files: any PartFiles, _ name: String, check: KeyCheck
     ) throws -> T {
         let text = try text(part, files, name)
-        let value = try text.withBytes { try JSONText.decode(type, from: $0, source: text.name) }
+        let value = try text.decode(type)
         try checkKeys(text, check)
         return value
     }
 
     /// The same without decoding.
     func checkKeys(_ text: NamedBytes, _ check: KeyCheck) throws {
-        try check(try text.withBytes { try JSONValue($0, source: text.name) }, text.name, options.note)
+        try check(try text.json(), text.name, options.note)
     }
 
     private func readConfiguration() throws -> LyraConfiguration {
@@ -243,7 +243,7 @@ package final class CheckpointLoader {
         inventory.append(
             Checkpoint.PartSize(
                 name: name, source: source, parameters: tensors.reduce(0) { $0 + $1.count },
-                bytes: tensors.reduce(0) { $0 + $1.bytes.count }, types: byType.sorted { $0.1 > $1.1 }))
+                bytes: tensors.reduce(0) { $0 + $1.byteCount }, types: byType.sorted { $0.1 > $1.1 }))
     }
 
     // MARK: Adapters

@@ -7,7 +7,7 @@ extension Checkpoint {
     /// all of a large model would take seconds.
     public var fingerprint: String {
         var sum = CRC32()
-        func add(_ text: String) { sum.update(Array(text.utf8).span.bytes) }
+        func add(_ text: String) { sum.update(text) }
         add("\(configuration.language)")
         add(adapters.joined(separator: ","))
         let language = sum.value

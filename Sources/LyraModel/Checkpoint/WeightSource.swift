@@ -21,7 +21,7 @@ extension WeightSource {
         let stored = try unscaled(name, shape)
         let weight = try Weight(stored).prepared(for: precision)
         // A packed one is a copy: what was read of the file need not stay in memory beside it.
-        if weight.isPacked { (stored.owner as? MappedFile)?.dropResidentPages(of: stored.bytes) }
+        if weight.isPacked { stored.dropResidentPages() }
         return weight
     }
 

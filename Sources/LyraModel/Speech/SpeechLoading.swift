@@ -56,7 +56,7 @@ extension CheckpointLoader {
             }
             try whisper.validate(texts.path("config.json"))
             let file = try text(.speechTower, texts, "preprocessor_config.json")
-            let features = try file.withBytes { try MelConfiguration(json: $0, source: file.name) }
+            let features = try MelConfiguration(file)
             try checkKeys(file) { try KnownKeys.features.check($0, $1, note: $2) }
             guard features.melCount == whisper.mels, features.frameCount == 2 * whisper.positions else {
                 throw LyraError(

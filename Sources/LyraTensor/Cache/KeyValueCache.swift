@@ -313,7 +313,7 @@ extension KeyValueCache {
     /// own. A piece is valid during the call.
     ///
     /// - Throws: what `body` throws, and `LyraError.state` if the work is interrupted.
-    public func forEachPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+    package func forEachPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
         for page in keyPages.indices {
             try Interruption.check()
             for storage in [keyPages[page], valuePages[page]] {
@@ -352,7 +352,7 @@ extension KeyValueCache {
     /// - Parameter narrow: that cache's `narrowPages`
     /// - Throws: `LyraError.format` for counts that cannot be, `LyraError.memory`, and what `fill` throws; the cache is
     ///   empty then.
-    public func restore(
+    package func restore(
         rows count: Int, narrowPages narrow: Int, _ fill: (UnsafeMutableRawBufferPointer) throws -> Void
     ) throws {
         truncate(to: 0)

@@ -4,9 +4,9 @@ import LyraBase
 /// Memory for floats from an allocator that can say no, aligned to 64 bytes, freed with the last reference.
 ///
 /// Whoever makes one decides who writes: `Tensor` keeps it immutable once filled, caches own theirs alone.
-public final class FloatStorage: @unchecked Sendable {
-    public let base: UnsafeMutablePointer<Float>
-    public let count: Int
+package final class FloatStorage: @unchecked Sendable {
+    package let base: UnsafeMutablePointer<Float>
+    package let count: Int
     private let origin: Origin
 
     /// Where the memory goes back to.
@@ -16,7 +16,7 @@ public final class FloatStorage: @unchecked Sendable {
     }
 
     /// - Throws: `LyraError.memory` if there is no room. The memory is not initialised.
-    public init(count: Int) throws {
+    package init(count: Int) throws {
         let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
         guard count >= 0, !overflow, let (memory, origin) = FloatStorage.allocate(bytes) else {
             throw LyraError(.memory, "no memory for \(count) floats")
@@ -44,7 +44,7 @@ public final class FloatStorage: @unchecked Sendable {
     /// from the heap, it would keep what is freed around it from being given back.
     ///
     /// - Throws: `LyraError.memory` if there is no room.
-    public init(mapping count: Int) throws {
+    package init(mapping count: Int) throws {
         let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
         guard count > 0, !overflow, let memory = FloatStorage.map(bytes) else {
             throw LyraError(.memory, "no memory for \(count) floats")
@@ -70,7 +70,7 @@ public final class FloatStorage: @unchecked Sendable {
     /// Elements of a tensor of `shape`.
     ///
     /// - Throws: `LyraError.memory` if the product does not fit an `Int`, `LyraError.argument` for a negative length.
-    public static func count(of shape: [Int]) throws -> Int {
+    package static func count(of shape: [Int]) throws -> Int {
         var product = 1
         for length in shape {
             guard length >= 0 else { throw LyraError(.argument, "a tensor cannot have the shape \(shape)") }

@@ -62,7 +62,7 @@ public struct StoredTensor: @unchecked Sendable {
     public let name: String
     public let type: ElementType
     public let shape: [Int]
-    public let bytes: UnsafeRawBufferPointer
+    package let bytes: UnsafeRawBufferPointer
     /// Keeps `bytes` alive: a mapping or an allocation.
     public let owner: AnyObject
     /// The file it came from, for error messages.
@@ -71,7 +71,7 @@ public struct StoredTensor: @unchecked Sendable {
     public let typeName: String
 
     /// - Parameter typeName: what the file calls the type; by default what lyra does
-    public init(
+    package init(
         name: String, type: ElementType, shape: [Int], bytes: UnsafeRawBufferPointer, owner: AnyObject, source: String,
         typeName: String? = nil
     ) {
@@ -84,6 +84,13 @@ public struct StoredTensor: @unchecked Sendable {
         self.typeName = typeName ?? type.rawValue
     }
 
+    /// The same bytes under another shape of as many elements; the caller has counted them.
+    public func withShape(_ shape: [Int]) -> StoredTensor {
+        StoredTensor(name: name, type: type, shape: shape, bytes: bytes, owner: owner, source: source)
+    }
+
+    public var byteCount: Int { bytes.count }
+
     /// Number of elements.
     public var count: Int { bytes.count / type.size * type.blockElements }
 }
@@ -93,7 +100,7 @@ extension Tensor {
     ///
     /// - Parameter destination: room for `count` values of the type
     /// - Throws: `LyraError.argument` for another type, or a count that is not a multiple of the block.
-    public func store(as type: ElementType, to destination: UnsafeMutableRawPointer) throws {
+    package func store(as type: ElementType, to destination: UnsafeMutableRawPointer) throws {
         guard let kernel = type.kernelType, count % type.blockElements == 0 else {
             throw LyraError(.argument, "a tensor of shape \(shape) cannot be stored as \(type.rawValue)")
         }

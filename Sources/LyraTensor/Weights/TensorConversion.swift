@@ -10,7 +10,7 @@ extension StoredTensor {
     ///   - scratch: room for as many floats
     /// - Throws: `LyraError.unsupported` if the tensor is not of a floating type; `LyraError.argument` if `type` is none, or
     ///   the elements are not there or not whole blocks.
-    public func store(
+    package func store(
         _ elements: Range<Int>, as type: ElementType, to destination: UnsafeMutableRawPointer, scratch: FloatStorage
     ) throws {
         guard let wanted = type.kernelType, elements.lowerBound >= 0, elements.upperBound <= count,
@@ -28,7 +28,7 @@ extension StoredTensor {
     }
 
     /// Where the bytes of these elements lie; whole blocks.
-    public func bytes(of elements: Range<Int>) -> UnsafeRawBufferPointer {
+    package func bytes(of elements: Range<Int>) -> UnsafeRawBufferPointer {
         let first = elements.lowerBound / type.blockElements * type.size
         return UnsafeRawBufferPointer(
             rebasing: bytes[first..<first + elements.count / type.blockElements * type.size])

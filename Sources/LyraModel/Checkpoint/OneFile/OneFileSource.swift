@@ -37,7 +37,7 @@ package struct OneFileSource: ModelSource {
     init(_ path: String, _ options: CheckpointOptions) throws {
         origin = path
         let mapped = try MappedFile(path: path)
-        guard withExtendedLifetime(mapped, { mapped.bytes.starts(with: "GGUF".utf8) }) else {
+        guard mapped.starts(with: "GGUF") else {
             throw LyraError(
                 .format, "\(path): not a GGUF file; a model is such a file, or the directory that holds a config.json")
         }
@@ -160,8 +160,6 @@ struct OneFilePart: PartFiles {
             throw LyraError(
                 .format, "\(file.path): \(key) is \(shape.prefix(16)), but the tensor has shape \(tensor.shape)")
         }
-        return StoredTensor(
-            name: tensor.name, type: tensor.type, shape: shape, bytes: tensor.bytes, owner: tensor.owner,
-            source: tensor.source)
+        return tensor.withShape(shape)
     }
 }

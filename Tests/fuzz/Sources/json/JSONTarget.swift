@@ -27,7 +27,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
             use(ImagePreparation($0).limited(toPixels: 1).configuration.maxPixels)
         }
         decode(VocoderConfiguration.self, path) { try $0.validate(source: path) }
-        try? use(MelConfiguration(json: UnsafeRawBufferPointer(input.bytes), source: path).frameCount)
+        try? use(MelConfiguration(NamedBytes(name: path, bytes: Array(input.bytes))).frameCount)
         try? checkKeys(path)
         try? use(ShardedSafetensors(directory: modelDirectory).names)
     }

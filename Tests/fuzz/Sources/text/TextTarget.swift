@@ -1,4 +1,5 @@
 import FuzzSupport
+import LyraBase
 import LyraText
 
 @testable import LyraFormats

@@ -1,4 +1,5 @@
 import FuzzSupport
+import LyraBase
 import LyraText
 
 /// Reads the input as the files of a tokenizer and a text behind them, separated by zero bytes: tokenizer.json and the text;

@@ -1,6 +1,4 @@
-import LyraBase
-
-/// The bytes of a file and the name that error messages give it. This module never opens files itself.
+/// The bytes of a file and the name that error messages give it.
 public struct NamedBytes: Sendable {
     private enum Content: Sendable {
         case array([UInt8])
@@ -24,8 +22,16 @@ public struct NamedBytes: Sendable {
         }
     }
 
-    /// Reads the bytes as one JSON text; errors name the file.
-    func scan(_ body: (inout JSONScanner) throws -> Void) throws {
+    /// The bytes, decoded from one JSON text; errors name the file.
+    public func decode<T: Decodable>(_ type: T.Type) throws -> T {
+        try withBytes { try JSONText.decode(type, from: $0, source: name) }
+    }
+
+    /// The bytes as one JSON value; errors name the file.
+    public func json() throws -> JSONValue { try withBytes { try JSONValue($0, source: name) } }
+
+    /// Reads the bytes as one JSON text, piece by piece; errors name the file.
+    public func scan(_ body: (inout JSONScanner) throws -> Void) throws {
         try withBytes { try JSONScanner.read($0, source: name, body) }
     }
 }
