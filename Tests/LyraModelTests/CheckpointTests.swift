@@ -1,5 +1,6 @@
 import Foundation
 import LyraBase
+import LyraFormats
 import TestSupport
 import Testing
 
@@ -18,6 +19,18 @@ import Testing
             #expect(checkpoint.visionInput.isPresent == !towers.hasSuffix("audio"), "\(towers)")
         }
         #expect(try CheckpointCopy("b").open().speechInput.isPresent)
+    }
+
+    @Test(arguments: ["a", "b"]) func parametersAreListedUnderTheNamesOfTheCheckpoint(_ name: String) throws {
+        let checkpoint = try CheckpointCopy(name).open()
+        let stored = try ShardedSafetensors(directory: Golden.path(name) + "/lyra")
+        let prefixes = ["model.layers.", "model.embed_tokens.", "model.norm.", "lm_head."]
+        let names = stored.names.filter { name in prefixes.contains { name.hasPrefix($0) } }
+        let listed = checkpoint.decoder.parameters.filter { !$0.path.contains(".adapters.") }
+        #expect(listed.map(\.path).sorted() == names.sorted() && !names.isEmpty)
+        for parameter in listed {
+            #expect(stored.tensor(parameter.path)?.shape.reduce(1, *) == parameter.shape.reduce(1, *), "\(parameter.path)")
+        }
     }
 
     @Test func aMissingTowerIsSaidWhenItIsNeeded() throws {

@@ -12,7 +12,7 @@ import Testing
         var steps = 1
         while true {
             if let tokens = try encoder.step(&run) {
-                #expect(run.progress.done + 1 == run.progress.total)
+                #expect(run.progress.done == run.progress.total)
                 return (tokens, steps)
             }
             #expect(run.progress.done == steps)

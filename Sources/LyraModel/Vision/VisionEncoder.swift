@@ -47,7 +47,7 @@ public struct VisionEncoder: Sendable {
         fileprivate var keysValues: Tensor
         fileprivate var tokens: Tensor
 
-        /// Steps done, and in all.
+        /// Steps done, and in all: equal after the last.
         public var progress: (done: Int, total: Int) { (next, steps.count) }
     }
 
