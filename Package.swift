@@ -30,11 +30,12 @@ let package = Package(
         .target(name: "CKernels", dependencies: ["CInterruption", "CLoading"]),
         .target(name: "LyraBase", dependencies: ["CInterruption"]),
         .target(name: "LyraTensor", dependencies: ["LyraBase", "CKernels"]),
-        .target(name: "LyraFormats", dependencies: ["LyraTensor", "CFiles"]),
+        .target(name: "LyraFormats", dependencies: ["LyraTensor", "CFiles"], exclude: ["README.md"]),
         .target(name: "LyraText", dependencies: ["LyraBase"]),
         .target(
             name: "LyraMedia",
-            dependencies: ["LyraTensor", "CLoading", "CSndfile", "CMpg123", "CFFmpeg", "CTIFF"]),
+            dependencies: ["LyraTensor", "CLoading", "CSndfile", "CMpg123", "CFFmpeg", "CTIFF"],
+            exclude: ["README.md"]),
         .target(
             name: "LyraModel", dependencies: ["LyraFormats", "LyraText", "LyraMedia"],
             swiftSettings: [.strictMemorySafety()]),
