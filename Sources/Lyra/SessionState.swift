@@ -93,7 +93,7 @@ extension Session {
         var bytes = 0
         for (index, cache) in caches.enumerated() {
             let (sum, overflow) = bytes.addingReportingOverflow(
-                try cache.pieceBytes(rows: header.lengths[index], narrowPages: header.narrowPages[index]))
+                try cache.pieceBytes(rows: header.lengths[index], quantizedPages: header.narrowPages[index]))
             bytes = overflow ? .max : sum
         }
         guard bytes == file.remaining else {
@@ -102,7 +102,7 @@ extension Session {
         }
         try SessionLimits(restored, decoder).check(lengths: header.lengths)
         for (index, cache) in caches.enumerated() {
-            try cache.restore(rows: header.lengths[index], narrowPages: header.narrowPages[index]) {
+            try cache.restore(rows: header.lengths[index], quantizedPages: header.narrowPages[index]) {
                 try file.read(into: $0)
             }
         }

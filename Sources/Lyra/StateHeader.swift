@@ -54,7 +54,7 @@ extension StateHeader {
         keyValueType = session.options.keyValueType.rawValue
         systemPrompt = session.systemPrompt
         lengths = conversation.caches.map(\.rows)
-        narrowPages = conversation.caches.map(\.narrowPages)
+        narrowPages = conversation.caches.map(\.quantizedPages)
         now = Standing(conversation)
         turn = rest.wasFed ? rest : nil
         promptTokens = session.fed?.promptTokens ?? 0

@@ -1,9 +1,9 @@
 import CKernels
 import LyraBase
 
-/// Throws what a kernel's status means, unless it is `LK_OK` and the work was not interrupted.
-/// - Parameter purpose: What was computed: "a matrix product".
-/// - Throws: `LyraError(.missing)` if OpenBLAS is needed and not installed, `.io` if it cannot be opened, `.memory`;
+/// Throws the error that a kernel's status stands for; also throws if the work was interrupted.
+/// - Parameter purpose: the operation, for messages: "a matrix product"
+/// - Throws: `LyraError.missing` if OpenBLAS is needed and not installed, `.io` if it cannot be opened, `.memory`;
 ///   `.state` if the work was interrupted.
 public func checkKernel(_ status: Int32, _ purpose: @autoclosure () -> String) throws {
     try Interruption.check()

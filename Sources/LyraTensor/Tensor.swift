@@ -10,16 +10,16 @@ public struct Tensor: @unchecked Sendable {
     public let shape: [Int]
     private var storage: FloatStorage
     private let offset: Int
-    /// Floats from the start of one row to the start of the next. The elements of a row are contiguous.
+    /// Floats from the start of one row to the start of the next. Elements within a row are contiguous.
     let rowStride: Int
 
     private init(_ shape: [Int], storage: FloatStorage, offset: Int, rowStride: Int) {
         (self.shape, self.storage, self.offset, self.rowStride) = (shape, storage, offset, rowStride)
     }
 
-    /// Makes a tensor of `shape` and lets `fill` write all of it.
+    /// Makes a tensor of `shape`; `fill` must write every element.
     ///
-    /// - Throws: `LyraError.memory` if there is no room, `.state` if `fill` was interrupted, and what `fill` throws.
+    /// - Throws: `LyraError.memory` if there is no room, `.state` if `fill` was interrupted, and any error of `fill`.
     package init(_ shape: [Int], fill: (UnsafeMutablePointer<Float>) throws -> Void) throws {
         let storage = try FloatStorage(count: FloatStorage.count(of: shape))
         try fill(storage.base)
@@ -35,7 +35,7 @@ public struct Tensor: @unchecked Sendable {
         self.init([rows, columns], storage: storage, offset: 0, rowStride: rowStride)
     }
 
-    /// Makes a matrix [rows, columns] whose elements `element` gives.
+    /// Makes a matrix [rows, columns] from a function of row and column.
     ///
     /// - Throws: `LyraError.memory` if there is no room, `.state` if the work is interrupted.
     public init(rows: Int, columns: Int, element: (_ row: Int, _ column: Int) -> Float) throws {
@@ -54,7 +54,7 @@ public struct Tensor: @unchecked Sendable {
         }
     }
 
-    /// - Throws: `LyraError.argument` if there are not as many values as `shape` says.
+    /// - Throws: `LyraError.argument` if the number of values does not match `shape`.
     public init(_ shape: [Int], _ values: [Float]) throws {
         guard try FloatStorage.count(of: shape) == values.count else {
             throw LyraError(.argument, "\(values.count) values do not make a tensor of shape \(shape)")
@@ -76,10 +76,10 @@ extension Tensor {
     public var columns: Int { shape.dropFirst().reduce(1, *) }
     public var count: Int { shape.reduce(1, *) }
 
-    /// Whether rows lie one right after the other.
+    /// Whether each row follows the previous one without a gap.
     var isContiguous: Bool { rowStride == columns || rows <= 1 }
 
-    /// Rows `range`, which share this tensor's memory. The range is cut to what there is.
+    /// Rows `range` as a view of this tensor's memory. The range is clamped to the tensor.
     public func rows(_ range: Range<Int>) -> Tensor {
         let range = range.clamped(to: 0..<rows)
         return Tensor(
@@ -87,13 +87,14 @@ extension Tensor {
             rowStride: rowStride)
     }
 
-    /// Columns `range` of every row, which share this tensor's memory: [rows, range.count]. The range is cut to what there is.
+    /// Columns `range` of every row as a view of this tensor's memory: [rows, range.count]. The range is clamped to the
+    /// tensor.
     public func columns(_ range: Range<Int>) -> Tensor {
         let range = range.clamped(to: 0..<columns)
         return Tensor([rows, range.count], storage: storage, offset: offset + range.lowerBound, rowStride: rowStride)
     }
 
-    /// Neighbouring columns as tensors of these widths, which share this tensor's memory.
+    /// Splits the columns into adjacent views of these widths, which share this tensor's memory.
     ///
     /// - Throws: `LyraError.argument` if the widths do not add up to `columns`.
     public func split(columns widths: [Int]) throws -> [Tensor] {
@@ -107,9 +108,10 @@ extension Tensor {
         }
     }
 
-    /// The same values under another shape of as many elements.
+    /// The same values with another shape.
     ///
-    /// - Throws: `LyraError.argument` if the counts differ; `.memory` if rows lie apart and there is no room for a copy.
+    /// - Throws: `LyraError.argument` if the element counts differ; `.memory` if the rows are not contiguous and there
+    ///   is no room for a copy.
     public func reshaped(_ shape: [Int]) throws -> Tensor {
         guard shape.reduce(1, *) == count else {
             throw LyraError(.argument, "a tensor of shape \(self.shape) cannot be reshaped to \(shape)")
@@ -118,13 +120,13 @@ extension Tensor {
         return Tensor(shape, storage: whole.storage, offset: whole.offset, rowStride: shape.dropFirst().reduce(1, *))
     }
 
-    /// The same values with rows right after each other: this tensor if they lie so, otherwise a copy.
+    /// The same values with contiguous rows: this tensor if its rows are contiguous already, otherwise a copy.
     func contiguous() throws -> Tensor {
         if isContiguous { return Tensor(shape, storage: storage, offset: offset, rowStride: columns) }
         return try Tensor(shape) { try copyRows(to: $0, rowStride: columns) }
     }
 
-    /// Hands the values over and leaves an empty tensor, so that an operation can reuse the memory.
+    /// Moves the values out and leaves an empty tensor, so that an operation can reuse the memory.
     public mutating func take() -> Tensor {
         let taken = self
         self = Tensor([0], storage: Tensor.nothing, offset: 0, rowStride: 1)
@@ -146,30 +148,31 @@ extension Tensor {
         return result
     }
 
-    /// The element at `index` of the values in order; the index must be below `count`.
+    /// The element at `index` in row-major order; `index` must be below `count`.
     public subscript(index: Int) -> Float {
-        precondition(index >= 0 && index < count, "an element outside of a tensor")
+        precondition(index >= 0 && index < count, "index outside the tensor")
         let (row, column) = columns == 0 ? (0, 0) : index.quotientAndRemainder(dividingBy: columns)
         return withMatrix { base, stride in base[row * stride + column] }
     }
 
-    /// Reads rows of `columns` floats, `stride` floats apart; the pointer is valid during the call.
+    /// Reads rows of `columns` floats, `stride` floats apart. The pointer is valid only during the call.
     func withMatrix<R>(_ body: (_ base: UnsafePointer<Float>, _ stride: Int) throws -> R) rethrows -> R {
         defer { withExtendedLifetime(storage) {} }
         return try body(UnsafePointer(storage.base + offset), rowStride)
     }
 
-    /// Reads all values in order; the pointer is valid during the call.
+    /// Reads all values in row-major order. The pointer is valid only during the call.
     ///
-    /// - Throws: `LyraError.memory` if rows lie apart and there is no room for a copy, and what `body` throws.
+    /// - Throws: `LyraError.memory` if the rows are not contiguous and there is no room for a copy, and any error of
+    ///   `body`.
     package func withValues<R>(_ body: (UnsafePointer<Float>) throws -> R) throws -> R {
         try contiguous().withMatrix { base, _ in try body(base) }
     }
 
-    /// Writes values: into this memory if no other tensor shares it, otherwise into a copy.
+    /// Writes values: in place if no other tensor shares the memory, otherwise into a copy.
     ///
-    /// - Throws: `LyraError.memory` if there is no room for a copy; `.state` if the work was interrupted, after which the
-    ///   values are undefined; and what `body` throws.
+    /// - Throws: `LyraError.memory` if there is no room for a copy; `.state` if interrupted, which leaves the values
+    ///   undefined; and any error of `body`.
     package mutating func withMutableValues<R>(_ body: (UnsafeMutablePointer<Float>) throws -> R) throws -> R {
         if !isContiguous || !isKnownUniquelyReferenced(&storage) {
             let shared = self
@@ -181,7 +184,7 @@ extension Tensor {
         return result
     }
 
-    /// Copies every row to memory whose rows lie `stride` floats apart.
+    /// Copies every row to memory with rows `stride` floats apart.
     func copyRows(to target: UnsafeMutablePointer<Float>, rowStride stride: Int) throws {
         try withMatrix { base, own in
             guard own != columns || stride != columns else {
@@ -195,10 +198,10 @@ extension Tensor {
         }
     }
 
-    /// Elements that are handled between two checks for interruption.
+    /// Elements processed between two checks for interruption.
     private static let piece = 1 << 20
 
-    /// Runs `body` for the pieces of `count` elements, in order.
+    /// Runs `body` for consecutive ranges of `count` elements.
     ///
     /// - Throws: `LyraError.state` if the work is interrupted.
     static func forEachPiece(of count: Int, _ body: (Range<Int>) -> Void) throws {

@@ -81,20 +81,20 @@ import Testing
         }
         #expect(
             schedule.counts(of: 1000, layers: 28) == [1000, 700, 490, 343].flatMap { [Int](repeating: $0, count: 7) })
-        #expect((0..<28).filter { schedule.drops(after: $0, of: 28) } == [6, 13, 20])
+        #expect((0..<28).filter { schedule.prunes(after: $0, of: 28) } == [6, 13, 20])
     }
 
     @Test func blocksThatDoNotDivideTheLayersAreRoundedDown() throws {
-        func drops(_ blocks: Int, _ layers: Int) throws -> [Int] {
+        func prunes(_ blocks: Int, _ layers: Int) throws -> [Int] {
             guard let schedule = try ExtractionSchedule(Extractor(blocks: blocks, keep: 0.5), layers: layers) else {
                 return []
             }
-            return (0..<layers).filter { schedule.drops(after: $0, of: layers) }
+            return (0..<layers).filter { schedule.prunes(after: $0, of: layers) }
         }
-        #expect(try drops(4, 28) == [6, 13, 20])
-        #expect(try drops(3, 8) == [1, 3, 5])
-        #expect(try drops(1, 8) == [])
-        #expect(try drops(100, 4) == [0, 1, 2])
+        #expect(try prunes(4, 28) == [6, 13, 20])
+        #expect(try prunes(3, 8) == [1, 3, 5])
+        #expect(try prunes(1, 8) == [])
+        #expect(try prunes(100, 4) == [0, 1, 2])
         #expect(try ExtractionSchedule(Extractor(blocks: 4, keep: 1), layers: 28) == nil)
     }
 

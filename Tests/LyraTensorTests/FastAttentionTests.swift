@@ -47,9 +47,9 @@ import Testing
 
         /// Whole pages are of the type; rows after them are float32.
         func cache(_ type: KeyValueType = .float32) throws -> KeyValueCache {
-            let cache = KeyValueCache(kvHeads: each.kvHeads, headDim: each.dim, type: type, wideRows: 0)
+            let cache = KeyValueCache(kvHeads: each.kvHeads, headDim: each.dim, type: type, exactRows: 0)
             try cache.append(keys: keys, values: values, stride: each.columns, count: each.rows)
-            try cache.narrow()
+            try cache.quantizeOlderPages()
             return cache
         }
 

@@ -9,15 +9,15 @@ import Testing
 
     /// A cache of two heads of five with `rows` rows of a fixed sequence.
     private func filled(
-        _ rows: Int, _ type: KeyValueType, pieces: [Int] = [], wideRows: Int = KeyValueCache.wideRows
+        _ rows: Int, _ type: KeyValueType, pieces: [Int] = [], exactRows: Int = KeyValueCache.exactRows
     ) throws -> KeyValueCache {
-        let cache = KeyValueCache(kvHeads: 2, headDim: 5, type: type, wideRows: wideRows)
+        let cache = KeyValueCache(kvHeads: 2, headDim: 5, type: type, exactRows: exactRows)
         var sequence = Sequence(21)
         let (keys, values) = (sequence.floats(1000 * 10), sequence.floats(1000 * 10))
         for piece in pieces + [rows] {
             let (from, count) = (cache.rows * 10, min(piece, rows - cache.rows))
             try cache.append(keys: Array(keys[from...]), values: Array(values[from...]), stride: 10, count: count)
-            try cache.narrow()
+            try cache.quantizeOlderPages()
         }
         return cache
     }
@@ -31,24 +31,24 @@ import Testing
     @Test(arguments: KeyValueType.allCases) func rowsInPiecesAreTheSameAsAtOnce(_ type: KeyValueType) throws {
         for (rows, parts) in [(1, [1]), (300, [1, 255, 1, 2]), (900, [100, 500]), (512, [256]), (20, [0, 5])] {
             for wide in [0, 100, 512] {
-                let want = try pieces(filled(rows, type, wideRows: wide))
-                #expect(try pieces(filled(rows, type, pieces: parts, wideRows: wide)) == want)
+                let want = try pieces(filled(rows, type, exactRows: wide))
+                #expect(try pieces(filled(rows, type, pieces: parts, exactRows: wide)) == want)
             }
         }
     }
 
-    /// Whole pages are narrowed when 512 newer rows are there, and stay narrow when those are cut off.
+    /// A page is quantized once 512 newer rows exist, and stays quantized after those are truncated.
     @Test(arguments: KeyValueType.allCases) func theNewestRowsStayAsTheyCame(_ type: KeyValueType) throws {
         for (rows, pages) in [(1, 0), (512, 0), (767, 0), (768, 1), (1000, 1)] {
-            #expect(try filled(rows, type).narrowPages == (type == .float32 ? 0 : pages))
+            #expect(try filled(rows, type).quantizedPages == (type == .float32 ? 0 : pages))
         }
         let cache = try filled(1000, type)
         cache.truncate(to: 600)
-        #expect(cache.narrowPages == (type == .float32 ? 0 : 1))
+        #expect(cache.quantizedPages == (type == .float32 ? 0 : 1))
         cache.truncate(to: 10)
-        #expect(cache.narrowPages == (type == .float32 ? 0 : 1))
+        #expect(cache.quantizedPages == (type == .float32 ? 0 : 1))
         cache.truncate(to: 0)
-        #expect(cache.narrowPages == 0)
+        #expect(cache.quantizedPages == 0)
     }
 
     @Test func rowsMayLieApart() throws {
@@ -67,7 +67,7 @@ import Testing
     @Test(arguments: KeyValueType.allCases) func whatIsCutOffLeavesNoTrace(_ type: KeyValueType) throws {
         for kept in [0, 1, 255, 256, 257, 600] {
             let cache = try filled(700, type)
-            let narrow = cache.narrowPages
+            let narrow = cache.quantizedPages
             cache.truncate(to: kept)
             #expect(cache.rows == kept)
             // Without a page that was narrowed, as if the rows had never been there.
@@ -92,8 +92,8 @@ import Testing
             let more = [Float](repeating: 3, count: 10 * 900)
             for _ in 0..<2 {
                 try cache.append(keys: more, values: more, stride: 10, count: 900)
-                try cache.narrow()
-                #expect(cache.narrowPages == (type == .float32 ? 0 : (rows + 900 - 512) / 256))
+                try cache.quantizeOlderPages()
+                #expect(cache.quantizedPages == (type == .float32 ? 0 : (rows + 900 - 512) / 256))
                 cache.restore(to: mark)
                 #expect(try cache.rows == rows && cache.byteCount == bytes && pieces(cache) == before)
             }
@@ -129,7 +129,7 @@ import Testing
         let cache = KeyValueCache(kvHeads: 1 << 40, headDim: 1 << 10)
         #expect(throws: LyraError.self) { try cache.append(keys: [0], values: [0], stride: 1, count: 1) }
         #expect(cache.rows == 0 && cache.byteCount == 0)
-        #expect(throws: LyraError.self) { try cache.restore(rows: 1, narrowPages: 0) { _ in } }
+        #expect(throws: LyraError.self) { try cache.restore(rows: 1, quantizedPages: 0) { _ in } }
         #expect(cache.rows == 0 && cache.byteCount == 0)
     }
 
@@ -138,18 +138,18 @@ import Testing
         let queries = sequence.floats(20)
         var caches = try [0, 1, 255, 256, 300, 700, 999].map { try filled($0, type) }
         for rows in [1, 100, 257, 300] {  // where a page that was narrowed is cut
-            let cache = try filled(1000, type, wideRows: 0)
+            let cache = try filled(1000, type, exactRows: 0)
             cache.truncate(to: rows)
             caches.append(cache)
         }
         for original in caches {
             let rows = original.rows, saved = try pieces(original)
-            let narrow = min(original.narrowPages * KeyValueCache.pageRows, rows)
+            let narrow = min(original.quantizedPages * KeyValueCache.pageRows, rows)
             let bytes = 4 * ((rows - narrow) * 20 + narrow * (type == .int8 ? 5 + 4 : 10))
             #expect(saved.reduce(0) { $0 + $1.count } == bytes, "nothing but the rows that are there")
             let copy = try filled(4, type)  // what it held before is gone
             var next = 0
-            try copy.restore(rows: rows, narrowPages: original.narrowPages) {
+            try copy.restore(rows: rows, quantizedPages: original.quantizedPages) {
                 #expect($0.count == saved[next].count)
                 $0.copyBytes(from: saved[next])
                 next += 1
@@ -172,9 +172,9 @@ import Testing
             part[(row * heads + head) * dim..<(row * heads + head + 1) * dim]
         }
         for type in [KeyValueType.float32, .int8] {
-            let cache = KeyValueCache(kvHeads: heads, headDim: dim, type: type, wideRows: 0)
+            let cache = KeyValueCache(kvHeads: heads, headDim: dim, type: type, exactRows: 0)
             try cache.append(keys: parts[0], values: parts[1], stride: heads * dim, count: rows)
-            try cache.narrow()
+            try cache.quantizeOlderPages()
             cache.truncate(to: 2)
             var want: [[UInt8]] = []
             for part in parts {
@@ -194,12 +194,12 @@ import Testing
     }
 
     @Test(arguments: KeyValueType.allCases) func aCacheThatCouldNotComeBackIsEmpty(_ type: KeyValueType) throws {
-        let count = try pieces(filled(700, type, wideRows: 0)).count
+        let count = try pieces(filled(700, type, exactRows: 0)).count
         for failing in 0..<count {
             let cache = try filled(300, type)
             var next = 0
             #expect(throws: Stop.self) {
-                try cache.restore(rows: 700, narrowPages: type == .float32 ? 0 : 2) { piece in
+                try cache.restore(rows: 700, quantizedPages: type == .float32 ? 0 : 2) { piece in
                     if next == failing { throw Stop() }
                     next += 1
                     piece.initializeMemory(as: UInt8.self, repeating: 0)
@@ -209,21 +209,23 @@ import Testing
         }
         let cache = try filled(300, type)
         for (rows, pages) in [(-1, 0), (10, -1), (10, 2), (.min, 0), (1, .max)] {
-            let error = #expect(throws: LyraError.self) { try cache.restore(rows: rows, narrowPages: pages) { _ in } }
+            let error = #expect(throws: LyraError.self) {
+                try cache.restore(rows: rows, quantizedPages: pages) { _ in }
+            }
             #expect(error?.code == .format && cache.rows == 0 && cache.byteCount == 0)
-            #expect(throws: LyraError.self) { try cache.pieceBytes(rows: rows, narrowPages: pages) }
+            #expect(throws: LyraError.self) { try cache.pieceBytes(rows: rows, quantizedPages: pages) }
         }
     }
 
     @Test(arguments: KeyValueType.allCases) func theBytesOfAllPiecesAreKnownBeforehand(_ type: KeyValueType) throws {
         for (rows, wide) in [(0, 0), (1, 1), (255, 255), (256, 256), (700, 0), (900, 300)] {
-            let cache = try filled(rows, type, wideRows: wide)
+            let cache = try filled(rows, type, exactRows: wide)
             var bytes = 0
             try cache.forEachPiece { bytes += $0.count }
-            #expect(try cache.pieceBytes(rows: rows, narrowPages: cache.narrowPages) == bytes)
+            #expect(try cache.pieceBytes(rows: rows, quantizedPages: cache.quantizedPages) == bytes)
         }
         let cache = KeyValueCache(kvHeads: 2, headDim: 5, type: type)
-        #expect(try cache.pieceBytes(rows: .max, narrowPages: 0) == .max)
+        #expect(try cache.pieceBytes(rows: .max, quantizedPages: 0) == .max)
     }
 
     /// A count beyond what there is costs no more memory than what there is.
@@ -231,7 +233,7 @@ import Testing
         let cache = KeyValueCache(kvHeads: 2, headDim: 5)
         var filled = 0
         #expect(throws: Stop.self) {
-            try cache.restore(rows: .max, narrowPages: 0) { piece in
+            try cache.restore(rows: .max, quantizedPages: 0) { piece in
                 if filled == 10 { throw Stop() }
                 filled += 1
                 piece.initializeMemory(as: UInt8.self, repeating: 0)

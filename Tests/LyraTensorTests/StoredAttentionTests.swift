@@ -31,19 +31,19 @@ import Testing
         // Scores of a few units, so that the weights differ.
         let queries = sequence.floats(each.queries * each.width).map { $0 * 4 }
         let (keys, values) = (sequence.floats(each.rows * each.columns), sequence.floats(each.rows * each.columns))
-        // With rows behind them that are cut off again, all of them are narrow; in every third case, those on the last
-        // page are not.
-        let cache = KeyValueCache(kvHeads: each.kvHeads, headDim: each.dim, type: type, wideRows: 0)
+        // Rows are appended and truncated again so that all rows are quantized; in every third case, the rows of the
+        // last page are not.
+        let cache = KeyValueCache(kvHeads: each.kvHeads, headDim: each.dim, type: type, exactRows: 0)
         try cache.append(keys: keys, values: values, stride: each.columns, count: each.rows)
-        try cache.narrow()
+        try cache.quantizeOlderPages()
         if (each.dim + each.group + each.rows) % 3 > 0 {
             let rest = (KeyValueCache.pageRows - each.rows % KeyValueCache.pageRows) % KeyValueCache.pageRows
             let zeros = [Float](repeating: 0, count: rest * each.columns)
             try cache.append(keys: zeros, values: zeros, stride: each.columns, count: rest)
-            try cache.narrow()
+            try cache.quantizeOlderPages()
             cache.truncate(to: each.rows)
         }
-        let narrow = min(cache.narrowPages * KeyValueCache.pageRows, each.rows) * each.columns
+        let narrow = min(cache.quantizedPages * KeyValueCache.pageRows, each.rows) * each.columns
         func stored(_ rows: [Float]) -> [Float] {
             StoredReference.values(Array(rows[..<narrow]), as: type, dim: each.dim) + rows[narrow...]
         }
@@ -127,7 +127,7 @@ import Testing
     /// A row that is damaged shows in every type, and only where it is seen.
     @Test(arguments: KeyValueType.allCases) func aKeyThatIsNotANumberShows(_ type: KeyValueType) throws {
         let rows = KeyValueCache.pageRows - 1
-        let cache = KeyValueCache(kvHeads: 1, headDim: 8, type: type, wideRows: 0)
+        let cache = KeyValueCache(kvHeads: 1, headDim: 8, type: type, exactRows: 0)
         var sequence = Sequence(3)
         var keys = sequence.floats(8 * rows)
         try cache.append(keys: keys, values: keys, stride: 8, count: rows)
@@ -137,10 +137,10 @@ import Testing
             let before = try cache.attend(queries: queries, stride: 8, rows: 1, heads: 1)
             #expect(before.values.allSatisfy { $0.isFinite }, "\(isa)")
             try cache.append(keys: keys, values: keys, stride: 8, count: 1)
-            try cache.narrow()
+            try cache.quantizeOlderPages()
             let after = try cache.attend(queries: queries, stride: 8, rows: 1, heads: 1)
             #expect(after.values.allSatisfy { $0.isNaN }, "\(isa)")
-            #expect(cache.narrowPages == (type == .float32 ? 0 : 1), "it was among the narrow ones")
+            #expect(cache.quantizedPages == (type == .float32 ? 0 : 1), "it was among the quantized pages")
             cache.truncate(to: rows)
         }
     }

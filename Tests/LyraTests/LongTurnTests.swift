@@ -274,7 +274,7 @@ import Testing
         let before = try pieces()
         try session.feed(pcm: golden.longRecording)
         while try session.step().contains(.progress) {}
-        #expect(session.conversation.caches.allSatisfy { $0.narrowPages > 0 })
+        #expect(session.conversation.caches.allSatisfy { $0.quantizedPages > 0 })
         session.control.cancel()
         expect(.state) { _ = try session.step() }
         #expect(try pieces() == before)

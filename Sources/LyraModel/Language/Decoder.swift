@@ -81,7 +81,7 @@ public struct Decoder: Sendable {
         var x = try embed([id])
         for (layer, cache) in zip(layers, caches) {
             x = try layer(x, rotation: rotation, cache: cache, adapter: adapter).output
-            try cache.narrow()
+            try cache.quantizeOlderPages()
         }
         return try normalize(x)
     }

@@ -35,7 +35,7 @@ public struct Extractor: Sendable, Equatable {
     }
 }
 
-/// Where a decoder drops media tokens, and how many.
+/// Where a decoder prunes media tokens, and how many.
 public struct ExtractionSchedule: Sendable, Equatable {
     /// Fewer than this never stay, unless there were fewer.
     static let fewest = 32
@@ -63,7 +63,7 @@ public struct ExtractionSchedule: Sendable, Equatable {
     }
 
     /// Whether tokens are dropped between `layer` and the next of `layers`.
-    func drops(after layer: Int, of layers: Int) -> Bool { (layer + 1) % gap == 0 && layer + 1 < layers }
+    func prunes(after layer: Int, of layers: Int) -> Bool { (layer + 1) % gap == 0 && layer + 1 < layers }
 
     /// How many of `count` media tokens stay. The product is taken in single precision, as in the reference.
     func keptCount(of count: Int) -> Int {
@@ -75,7 +75,7 @@ public struct ExtractionSchedule: Sendable, Equatable {
     public func counts(of count: Int, layers: Int) -> [Int] {
         var alive = count
         return (0..<layers).map { layer in
-            defer { if drops(after: layer, of: layers) { alive = keptCount(of: alive) } }
+            defer { if prunes(after: layer, of: layers) { alive = keptCount(of: alive) } }
             return alive
         }
     }

@@ -71,7 +71,7 @@ public struct Prefill {
     public mutating func step(_ decoder: Decoder, caches: [KeyValueCache], adapter: Int?) throws {
         guard !isDone else { return }
         let chunk = row..<min(row + Self.chunkRows, positions.count)
-        let prunes = extraction?.schedule.drops(after: layer, of: layers) ?? false
+        let prunes = extraction?.schedule.prunes(after: layer, of: layers) ?? false
         let result = try decoder.layers[layer](
             hidden.rows(chunk), rotation: decoder.rotation(positions[chunk]), cache: caches[layer], adapter: adapter)
         try hidden.replace(rowsFrom: chunk.lowerBound, with: result.output)
@@ -79,7 +79,7 @@ public struct Prefill {
         row = chunk.upperBound
         guard row == positions.count else { return }
         if prunes { try prune(caches[layer], heads: decoder.configuration.heads) }
-        try caches[layer].narrow()
+        try caches[layer].quantizeOlderPages()
         (layer, row) = (layer + 1, 0)
     }
 

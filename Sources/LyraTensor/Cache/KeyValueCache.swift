@@ -1,17 +1,17 @@
 import CKernels
 import LyraBase
 
-/// How a cache stores keys and values. Its newest rows are float32 in any case (`KeyValueCache.wideRows`).
+/// How a cache stores older keys and values. The newest rows are always float32 (`KeyValueCache.exactRows`).
 public enum KeyValueType: String, Sendable, CaseIterable {
     case float32 = "f32"
-    /// Rounded to nearest; what is beyond 65,504 becomes infinite.
+    /// Rounded to nearest; magnitudes beyond 65,504 become infinite.
     case float16 = "f16"
     /// Rounded to nearest.
     case bfloat16 = "bf16"
-    /// Whole numbers of -127…127, and one scale for each row and head: its largest magnitude / 127.
+    /// Integers from -127 to 127, with one scale for each row and head: the largest magnitude / 127.
     case int8 = "q8"
 
-    /// Bytes of one element, the scales left out.
+    /// Bytes of one element, without scales.
     fileprivate var size: Int {
         switch self {
         case .float32: 4
@@ -30,57 +30,57 @@ public enum KeyValueType: String, Sendable, CaseIterable {
     }
 }
 
-/// Keys and values of one layer, in pages that never move: rows `[kvHeads · headDim]`, appended and cut off at the end.
+/// Keys and values of one layer: rows `[kvHeads · headDim]` that are appended and truncated at the end. Pages never
+/// move.
 ///
 /// Belongs to one session; not for concurrent use.
 public final class KeyValueCache {
-    /// Rows of one page: small enough that a short conversation wastes little, large enough for full tiles.
+    /// Rows of a page: small enough that a short conversation wastes little memory, large enough for full tiles.
     public static let pageRows = 256
-    /// Rows at the end, at least, that stay float32 in a cache of a smaller type: what was said last is looked at most
-    /// (as in KIVI, arXiv 2402.02750). Older pages are rounded, whole ones at a time, by `narrow`.
-    public static let wideRows = 512
+    /// The minimum number of newest rows that stay float32, because they get the most attention (as in KIVI, arXiv
+    /// 2402.02750). `quantizeOlderPages` quantizes older rows in whole pages.
+    public static let exactRows = 512
 
     public let kvHeads: Int
     public let headDim: Int
     public let type: KeyValueType
-    private let wideRows: Int
+    private let exactRows: Int
     public private(set) var rows = 0
-    /// A page holds the rows of each head together, and after all heads, for `int8`, one scale for each head and row.
+    /// A page holds the rows of one head after the other; `int8` pages end with one scale for each head and row.
     private var keyPages: [FloatStorage] = []
     private var valuePages: [FloatStorage] = []
-    /// Pages from the first on that hold `type`; the others hold floats.
-    public private(set) var narrowPages = 0
+    /// Number of leading pages stored as `type`; the remaining pages hold floats.
+    public private(set) var quantizedPages = 0
 
     public init(
-        kvHeads: Int, headDim: Int, type: KeyValueType = .float32, wideRows: Int = KeyValueCache.wideRows
+        kvHeads: Int, headDim: Int, type: KeyValueType = .float32, exactRows: Int = KeyValueCache.exactRows
     ) {
         self.kvHeads = kvHeads
         self.headDim = headDim
         self.type = type
-        self.wideRows = wideRows
+        self.exactRows = exactRows
     }
 
-    /// Bytes that are allocated.
+    /// Allocated bytes.
     public var byteCount: Int {
         keyPages.indices.reduce(0) { $0 + 2 * pageByteCount($1) }
     }
 
-    /// Bytes of the rows that are in use, without the rest of the last page.
+    /// Bytes of the cached rows, without the unused end of the last page.
     public var usedByteCount: Int {
         keyPages.indices.reduce(0) {
             $0 + 2 * pageByteCount($1) / Self.pageRows * min(rows - $1 * Self.pageRows, Self.pageRows)
         }
     }
 
-    /// Bytes that a cache allocates for `rows` rows that are appended to it: whole pages. `Int.max` if they cannot be
-    /// counted.
+    /// Bytes that a cache allocates for `rows` appended rows, in whole pages. `Int.max` on overflow.
     public static func byteCount(rows: Int, kvHeads: Int, headDim: Int, type: KeyValueType) -> Int {
         let rows = max(rows, 0), pages = rows / pageRows + (rows % pageRows == 0 ? 0 : 1)
-        let narrow = type == .float32 ? 0 : max(rows - wideRows, 0) / pageRows
+        let quantized = type == .float32 ? 0 : max(rows - exactRows, 0) / pageRows
         func bytes(_ pages: Int, _ type: KeyValueType) -> Int {
             product(product(pages, 2), pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type))
         }
-        let (sum, overflow) = bytes(narrow, type).addingReportingOverflow(bytes(pages - narrow, .float32))
+        let (sum, overflow) = bytes(quantized, type).addingReportingOverflow(bytes(pages - quantized, .float32))
         return overflow ? .max : sum
     }
 
@@ -88,7 +88,7 @@ public final class KeyValueCache {
     ///
     /// - Parameters:
     ///   - keys, values: [any, kvHeads · headDim] each
-    /// - Throws: `LyraError.format` if they do not fit, `LyraError.memory`; the cache is then unchanged.
+    /// - Throws: `LyraError.format` if the shapes do not fit, `LyraError.memory`; the cache is then unchanged.
     public func append(keys: Tensor, values: Tensor) throws {
         guard keys.columns == kvHeads * headDim, keys.shape == values.shape else {
             throw LyraError(
@@ -103,7 +103,7 @@ public final class KeyValueCache {
         rows += keys.rows
     }
 
-    /// Stores new rows after those that are cached.
+    /// Writes rows after the cached ones.
     private func store(_ new: Tensor, in pages: [FloatStorage]) {
         new.withMatrix { source, stride in
             var done = 0
@@ -118,63 +118,65 @@ public final class KeyValueCache {
         }
     }
 
-    /// Rounds the pages that are not among the newest any more: after a layer has run, so that a prompt's rows see each
-    /// other as they are.
+    /// Quantizes the pages that are no longer among the newest. Called after a layer has run, so that the rows of a
+    /// prompt attend to each other's exact keys and values.
     ///
-    /// - Throws: `LyraError.memory`, or `.state` if the work is interrupted; the pages that are left stay as they are then.
-    public func narrow() throws {
-        while type != .float32, (narrowPages + 1) * Self.pageRows + wideRows <= rows {
+    /// - Throws: `LyraError.memory`, or `.state` if interrupted; the remaining pages then stay float32.
+    public func quantizeOlderPages() throws {
+        while type != .float32, (quantizedPages + 1) * Self.pageRows + exactRows <= rows {
             try Interruption.check()
-            let page = narrowPages
-            let made = try [keyPages[page], valuePages[page]].map { wide in
+            let page = quantizedPages
+            let made = try [keyPages[page], valuePages[page]].map { exact in
                 let storage = try FloatStorage(mapping: pageFloats(type))
                 withUnsafePointer(to: layout(storage, type)) {
-                    lk_kv_store($0, 0, wide.base, headDim, Self.pageRows * headDim, Self.pageRows)
+                    lk_kv_store($0, 0, exact.base, headDim, Self.pageRows * headDim, Self.pageRows)
                 }
                 return storage
             }
             (keyPages[page], valuePages[page]) = (made[0], made[1])
-            narrowPages += 1
+            quantizedPages += 1
         }
     }
 
-    private func pageType(_ page: Int) -> KeyValueType { page < narrowPages ? type : .float32 }
+    private func pageType(_ page: Int) -> KeyValueType { page < quantizedPages ? type : .float32 }
 
-    /// Forgets all rows from `count` on and gives back the pages that held only those.
+    /// Removes all rows from `count` on and frees pages that become empty.
     public func truncate(to count: Int) {
         rows = min(rows, max(count, 0))
         let pages = (rows + Self.pageRows - 1) / Self.pageRows
         keyPages.removeLast(keyPages.count - pages)
         valuePages.removeLast(valuePages.count - pages)
-        narrowPages = min(narrowPages, pages)
+        quantizedPages = min(quantizedPages, pages)
     }
 
-    /// How a cache stood, its newest rows as they were before they were rounded: it keeps their pages alive, of at most
-    /// `wideRows` + `pageRows` rows once `narrow` has run. Once rounded since, they count in no cache's `byteCount`.
+    /// A state that a cache can be restored to. The mark keeps the float32 pages of that time alive: at most
+    /// `exactRows` + `pageRows` rows once `quantizeOlderPages` has run. After the cache has quantized such a page, the
+    /// mark's copy counts in no cache's `byteCount`.
     public struct Mark {
         public let rows: Int
-        fileprivate let narrowPages: Int
+        fileprivate let quantizedPages: Int
         fileprivate let keyPages: ArraySlice<FloatStorage>
         fileprivate let valuePages: ArraySlice<FloatStorage>
     }
 
-    /// How the cache stands, or as it would with no more than `rows` rows.
+    /// Marks the current state, or the state after truncation to `rows` rows.
     public func mark(rows count: Int = .max) -> Mark {
         let kept = min(rows, max(count, 0)), pages = (kept + Self.pageRows - 1) / Self.pageRows
-        let narrow = min(narrowPages, pages)
+        let quantized = min(quantizedPages, pages)
         return Mark(
-            rows: kept, narrowPages: narrow, keyPages: keyPages[narrow..<pages], valuePages: valuePages[narrow..<pages])
+            rows: kept, quantizedPages: quantized, keyPages: keyPages[quantized..<pages],
+            valuePages: valuePages[quantized..<pages])
     }
 
-    /// Forgets all rows that came after `mark`, and that others were rounded since.
+    /// Removes all rows appended since `mark`, and undoes quantization since then.
     ///
-    /// - Parameter mark: of this cache, which has not been cut to fewer rows since
+    /// - Parameter mark: a mark of this cache, which has not been truncated below the mark's rows since
     public func restore(to mark: Mark) {
         truncate(to: mark.rows)
         guard rows == mark.rows else { return }
-        keyPages.replaceSubrange(mark.narrowPages..., with: mark.keyPages)
-        valuePages.replaceSubrange(mark.narrowPages..., with: mark.valuePages)
-        narrowPages = mark.narrowPages
+        keyPages.replaceSubrange(mark.quantizedPages..., with: mark.keyPages)
+        valuePages.replaceSubrange(mark.quantizedPages..., with: mark.valuePages)
+        quantizedPages = mark.quantizedPages
     }
 
     private func reserve(_ total: Int) throws {
@@ -195,20 +197,20 @@ public final class KeyValueCache {
         Self.pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type) / MemoryLayout<Float>.size
     }
 
-    /// Always whole floats, for a page has a multiple of four rows.
+    /// Bytes of a page: a whole number of floats, because a page has a multiple of four rows.
     private static func pageByteCount(kvHeads: Int, headDim: Int, type: KeyValueType) -> Int {
         let headBytes = product(headDim, type.size)
         let (row, overflow) = headBytes.addingReportingOverflow(type == .int8 ? MemoryLayout<Float>.size : 0)
         return overflow ? Int.max : product(pageRows, product(kvHeads, row))
     }
 
-    /// `Int.max` where the product of two counts does not fit.
+    /// a · b, or `Int.max` on overflow.
     private static func product(_ a: Int, _ b: Int) -> Int {
         let (result, overflow) = a.multipliedReportingOverflow(by: b)
         return overflow ? Int.max : result
     }
 
-    /// Where a page's scales are, if it has any.
+    /// The page's scales; nil for a type without scales.
     private func scales(_ storage: FloatStorage, _ type: KeyValueType) -> UnsafeMutablePointer<Float>? {
         type == .int8 ? storage.base + Self.pageRows * kvHeads * headDim / MemoryLayout<Float>.size : nil
     }
@@ -217,7 +219,7 @@ public final class KeyValueCache {
         scales(storage, pageType(page))
     }
 
-    /// A page as the kernels write it.
+    /// The page as the kernels write it.
     private func layout(_ storage: FloatStorage, _ type: KeyValueType) -> lk_kv_mutable_page {
         lk_kv_mutable_page(
             data: storage.base, scales: scales(storage, type), type: type.kernelType, page_rows: Self.pageRows,
@@ -228,15 +230,16 @@ public final class KeyValueCache {
 // MARK: - Attention
 
 extension KeyValueCache {
-    /// Causal softmax attention of the newest positions, whose keys and values are cached already, over all cached rows.
+    /// Causal softmax attention of the newest positions over all cached rows. Their keys and values must be cached
+    /// already.
     ///
     /// - Parameters:
     ///   - queries: [positions, heads · headDim]
     ///   - heads: query heads; they share the key/value heads in groups of equal size
-    ///   - precision: `fast` may round all to BF16. A few rows are computed exactly in either case.
+    /// - precision: `fast` may round operands to BF16. A few rows are computed exactly at either precision.
     /// - Returns: [positions, heads · headDim]
-    /// - Throws: `LyraError.argument` for more queries than cached rows, or heads that do not make whole groups;
-    ///   `LyraError.memory`
+    /// - Throws: `LyraError.argument` for more queries than cached rows, or if `heads` is not a multiple of the
+    ///   key/value heads; `LyraError.memory`
     public func attention(_ queries: Tensor, heads: Int, precision: Precision = .exact) throws -> Tensor {
         try checkHeads(heads)
         guard queries.rows <= rows, queries.columns == heads * headDim else {
@@ -258,8 +261,8 @@ extension KeyValueCache {
 
     /// The mean attention weight of each cached row over all queries and heads. No causal mask.
     ///
-    /// - Parameter queries: [any but none, heads · headDim], rotated; they need not be of cached positions.
-    /// - Returns: [cached rows], numbers that add up to 1
+    /// - Parameter queries: [any but 0, heads · headDim], rotated; their positions need not be cached.
+    /// - Returns: [cached rows]; the weights add up to 1
     /// - Throws: `LyraError.argument` if the queries do not fit, `LyraError.memory`
     public func columnScores(queries: Tensor, heads: Int) throws -> Tensor {
         try checkHeads(heads)
@@ -279,7 +282,7 @@ extension KeyValueCache {
                     return lk_mean_attention_weights(out, &kernelQueries, &keysValues, scale)
                 }
             }
-            try checkKernel(status, "the scores of \(rows) tokens by \(queries.rows)")
+            try checkKernel(status, "attention weights of \(rows) tokens for \(queries.rows) queries")
         }
     }
 
@@ -291,7 +294,7 @@ extension KeyValueCache {
 
     private var scale: Float { 1 / Float(headDim).squareRoot() }
 
-    /// The cached rows as the kernels read them, without the pages.
+    /// The layout of the cached rows as the kernels read them, without the page list.
     private var kernelLayout: lk_keys_values {
         lk_keys_values(
             keys: nil, values: nil, rows: rows, heads: kvHeads, page_rows: Self.pageRows, row_stride: headDim,
@@ -308,11 +311,11 @@ extension KeyValueCache {
 // MARK: - Saving
 
 extension KeyValueCache {
-    /// Shows the stored bytes of all rows, in pieces: the keys, then the values of the first page, of the second, and so
-    /// on; of each, for every head, its rows that are there, and, where the type has scales, theirs as a piece of their
-    /// own. A piece is valid during the call.
+    /// Calls `body` with the stored bytes of all rows, page by page: first the keys, then the values. Within a page,
+    /// each head yields its used rows and then, for a type with scales, their scales. The buffer is valid only during
+    /// the call.
     ///
-    /// - Throws: what `body` throws, and `LyraError.state` if the work is interrupted.
+    /// - Throws: any error of `body`, and `LyraError.state` if interrupted.
     package func forEachPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
         for page in keyPages.indices {
             try Interruption.check()
@@ -324,44 +327,45 @@ extension KeyValueCache {
         }
     }
 
-    /// Bytes that `forEachPiece` passes for `count` rows whose first `narrow` pages are stored in the cache's type.
+    /// Bytes that `forEachPiece` passes for `count` rows whose first `quantized` pages are stored in the cache's type.
     ///
-    /// - Throws: `LyraError.format` for counts that cannot be.
-    public func pieceBytes(rows count: Int, narrowPages narrow: Int) throws -> Int {
-        try check(rows: count, narrowPages: narrow)
+    /// - Throws: `LyraError.format` for impossible counts.
+    public func pieceBytes(rows count: Int, quantizedPages quantized: Int) throws -> Int {
+        try check(rows: count, quantizedPages: quantized)
         func bytes(_ rows: Int, _ type: KeyValueType) -> Int {
-            // A page's bytes are a multiple of its rows.
+            // A page's byte count is a multiple of its rows.
             let page = Self.pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type)
             return Self.product(Self.product(2, rows), page / Self.pageRows)
         }
-        let narrowRows = min(count, Self.product(narrow, Self.pageRows))
-        let (sum, overflow) = bytes(narrowRows, type).addingReportingOverflow(bytes(count - narrowRows, .float32))
+        let quantizedRows = min(count, Self.product(quantized, Self.pageRows))
+        let (sum, overflow) = bytes(quantizedRows, type).addingReportingOverflow(bytes(count - quantizedRows, .float32))
         return overflow ? Int.max : sum
     }
 
-    private func check(rows count: Int, narrowPages narrow: Int) throws {
+    private func check(rows count: Int, quantizedPages quantized: Int) throws {
         let most = count / Self.pageRows + (count % Self.pageRows == 0 ? 0 : 1)
-        guard count >= 0, 0...(type == .float32 ? 0 : most) ~= narrow else {
-            throw LyraError(.format, "a cache cannot have \(count) rows with \(narrow) pages of \(type.rawValue)")
+        guard count >= 0, 0...(type == .float32 ? 0 : most) ~= quantized else {
+            throw LyraError(.format, "a cache cannot have \(count) rows with \(quantized) pages of \(type.rawValue)")
         }
     }
 
-    /// Becomes what `forEachPiece` showed of a cache of the same heads and type: `fill` writes each piece, in the same
-    /// sizes and order. Memory is taken page by page, so that a count that is a lie ends where the bytes do.
+    /// Rebuilds the cache that `forEachPiece` saved. The cache must have the same heads and type; `fill` writes each
+    /// buffer, in the same sizes and order. Memory is allocated page by page, so that a false count fails at the end of
+    /// the data.
     ///
-    /// - Parameter narrow: that cache's `narrowPages`
-    /// - Throws: `LyraError.format` for counts that cannot be, `LyraError.memory`, and what `fill` throws; the cache is
-    ///   empty then.
+    /// - Parameter quantized: `quantizedPages` of the saved cache
+    /// - Throws: `LyraError.format` for impossible counts, `LyraError.memory`, and any error of `fill`; the cache is
+    ///   then empty.
     package func restore(
-        rows count: Int, narrowPages narrow: Int, _ fill: (UnsafeMutableRawBufferPointer) throws -> Void
+        rows count: Int, quantizedPages quantized: Int, _ fill: (UnsafeMutableRawBufferPointer) throws -> Void
     ) throws {
         truncate(to: 0)
-        try check(rows: count, narrowPages: narrow)
+        try check(rows: count, quantizedPages: quantized)
         do {
             while rows < count {
                 try Interruption.check()
                 let page = keyPages.count
-                if page < narrow { narrowPages = page + 1 }
+                if page < quantized { quantizedPages = page + 1 }
                 try addPage(pageType(page))
                 let part = min(count - rows, Self.pageRows)
                 for storage in [keyPages.last, valuePages.last].compactMap(\.self) {
@@ -369,14 +373,14 @@ extension KeyValueCache {
                 }
                 rows += part
             }
-            try self.narrow()
+            try quantizeOlderPages()
         } catch {
             truncate(to: 0)
             throw error
         }
     }
 
-    /// The first rows of each head of a page: their elements, and their scales.
+    /// The first `count` rows of each head of a page: elements, and scales.
     private func pieces(_ storage: FloatStorage, _ page: Int, rows count: Int) -> [UnsafeMutableRawBufferPointer] {
         let rowBytes = headDim * pageType(page).size, base = UnsafeMutableRawPointer(storage.base)
         return (0..<kvHeads).flatMap { head in

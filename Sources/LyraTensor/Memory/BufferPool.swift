@@ -1,15 +1,15 @@
 import CKernels
 import Glibc
 
-/// Large blocks of memory that come and go with every product: what is given back is kept for the next, up to a limit, the
-/// newest blocks first.
+/// A pool of large buffers, because every product needs some for a short time. Freed buffers are kept for reuse up to a
+/// limit; the most recently freed ones are kept and reused first.
 ///
-/// The heap would give such blocks back to the system and ask for them anew, which costs a page fault for every few
-/// kilobytes; and blocks that are aligned leave holes in it that none of their size fits again.
+/// malloc would return such buffers to the system and request them anew, which costs a page fault for every few
+/// kilobytes. Aligned buffers also fragment the heap: the gaps between them fit no buffer of the same size.
 public enum BufferPool {
-    /// From here on a block is the pool's; smaller ones are the heap's.
+    /// Smallest buffer that comes from the pool; the heap serves smaller ones.
     static let leastBytes = 256 << 10
-    /// What is kept while nobody uses it.
+    /// Limit in bytes for free buffers that the pool keeps.
     static let limit = 256 << 20
     private static let hugePage = 2 << 20
 
@@ -21,19 +21,19 @@ public enum BufferPool {
     }
 
     private struct Kept {
-        /// In the order in which they were given back; some hundreds at most.
+        /// Oldest first; a few hundred at most.
         var blocks: [Block] = []
         var bytes = 0
 
-        /// The newest block of this size.
+        /// Removes the most recently freed buffer of this size.
         mutating func take(_ size: Int) -> Block? {
             guard let index = blocks.lastIndex(where: { $0.size == size }) else { return nil }
             bytes -= size
             return blocks.remove(at: index)
         }
 
-        /// Keeps a block. → those that are too much now: the oldest, which nobody has asked for lately, or the block itself
-        /// if it alone is.
+        /// Keeps a freed buffer. → the buffers over the limit: the longest unused ones, or the new buffer itself if it
+        /// is larger than the limit
         mutating func add(_ block: Block) -> ArraySlice<Block> {
             guard block.size <= limit else { return [block] }
             blocks.append(block)
@@ -47,7 +47,8 @@ public enum BufferPool {
             return blocks[..<dropped]
         }
     }
-    /// Guarded by the kernels' lock for it, which a fork waits for: a child finds it free, and what is kept whole.
+    /// Guarded by the kernels' pool lock. fork waits for that lock, so that a child finds it free and the list
+    /// consistent.
     nonisolated(unsafe) private static var kept = Kept()
 
     private static func withKept<R>(_ body: (inout Kept) -> R) -> R {
@@ -56,8 +57,8 @@ public enum BufferPool {
         return body(&kept)
     }
 
-    /// The size of the block that serves `bytes`, at least `leastBytes`: in steps of an eighth, so that sizes which differ
-    /// a little share blocks. Nil if it cannot be counted.
+    /// Size of the buffer that serves `bytes` (at least `leastBytes`), rounded up in steps of an eighth so that similar
+    /// sizes share buffers. Nil on overflow.
     static func blockSize(_ bytes: Int) -> Int? {
         let least = max(bytes, leastBytes)
         let power = 1 << (Int.bitWidth - 1 - least.leadingZeroBitCount)
@@ -66,19 +67,18 @@ public enum BufferPool {
         return overflow ? nil : sum / step * step
     }
 
-    /// A block of `size` bytes, as `blockSize` gave it, aligned to a page; nil if there is no memory. What it holds is
-    /// anything.
+    /// A page-aligned, uninitialised buffer of `size` bytes, as returned by `blockSize`; nil if there is no memory.
     static func take(_ size: Int) -> UnsafeMutableRawPointer? {
         let found = withKept { $0.take(size)?.address }
         return found.flatMap(UnsafeMutableRawPointer.init(bitPattern:)) ?? map(size) ?? mapAfterTrimming(size)
     }
 
-    /// Gives back what `take` gave.
+    /// Returns a buffer of `take` to the pool.
     static func give(_ block: UnsafeMutableRawPointer, _ size: Int) {
         for old in withKept({ $0.add(Block(address: UInt(bitPattern: block), size: size)) }) { old.unmap() }
     }
 
-    /// Gives all that is kept back to the system: for when nothing is to be computed soon.
+    /// Returns all free buffers to the system: for times when no computation is expected soon.
     public static func trim() {
         let blocks = withKept { kept in
             defer { kept = Kept() }
@@ -87,7 +87,7 @@ public enum BufferPool {
         for block in blocks { block.unmap() }
     }
 
-    /// What is kept may be what is missing.
+    /// Maps memory; on failure frees the pool's buffers and tries again.
     private static func mapAfterTrimming(_ size: Int) -> UnsafeMutableRawPointer? {
         trim()
         return map(size)

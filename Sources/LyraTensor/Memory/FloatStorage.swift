@@ -1,15 +1,16 @@
 import Glibc
 import LyraBase
 
-/// Memory for floats from an allocator that can say no, aligned to 64 bytes, freed with the last reference.
+/// Memory for floats, aligned to 64 bytes and freed with the last reference. Allocation failure is an error, not a
+/// crash.
 ///
-/// Whoever makes one decides who writes: `Tensor` keeps it immutable once filled, caches own theirs alone.
+/// The owner decides who writes: a `Tensor` never changes shared memory, and a cache is the only owner of its pages.
 package final class FloatStorage: @unchecked Sendable {
     package let base: UnsafeMutablePointer<Float>
     package let count: Int
     private let origin: Origin
 
-    /// Where the memory goes back to.
+    /// How the memory is freed.
     private enum Origin {
         case heap, system
         case pool(size: Int)
@@ -26,7 +27,7 @@ package final class FloatStorage: @unchecked Sendable {
         self.origin = origin
     }
 
-    /// No floats.
+    /// Storage without elements.
     static let empty = FloatStorage()
 
     private init() { (base, count, origin) = (UnsafeMutablePointer.allocate(capacity: 1), 0, .heap) }
@@ -40,8 +41,8 @@ package final class FloatStorage: @unchecked Sendable {
         return posix_memalign(&memory, 64, max(bytes, 64)) == 0 ? memory.map { ($0, .heap) } : nil
     }
 
-    /// Memory straight from the system, zeroed, in whole pages of it: for what stays while other memory comes and goes. Taken
-    /// from the heap, it would keep what is freed around it from being given back.
+    /// Zeroed memory in whole pages, mapped directly from the system: for long-lived buffers. A long-lived heap
+    /// allocation would keep the freed memory around it from returning to the system.
     ///
     /// - Throws: `LyraError.memory` if there is no room.
     package init(mapping count: Int) throws {
@@ -67,15 +68,15 @@ package final class FloatStorage: @unchecked Sendable {
         }
     }
 
-    /// Elements of a tensor of `shape`.
+    /// Number of elements in a tensor of `shape`.
     ///
-    /// - Throws: `LyraError.memory` if the product does not fit an `Int`, `LyraError.argument` for a negative length.
+    /// - Throws: `LyraError.memory` on overflow, `LyraError.argument` for a negative length.
     package static func count(of shape: [Int]) throws -> Int {
         var product = 1
         for length in shape {
             guard length >= 0 else { throw LyraError(.argument, "a tensor cannot have the shape \(shape)") }
             let (next, overflow) = product.multipliedReportingOverflow(by: length)
-            guard !overflow else { throw LyraError(.memory, "a tensor of shape \(shape) is too large to count") }
+            guard !overflow else { throw LyraError(.memory, "the element count of shape \(shape) overflows") }
             product = next
         }
         return product

@@ -2,16 +2,16 @@ import CKernels
 import Glibc
 import LyraBase
 
-/// Memory for packed weights, immutable once it is filled.
+/// Memory for packed weights, immutable once filled.
 final class PackedStorage: @unchecked Sendable {
     let base: UnsafeMutableRawPointer
     let byteCount: Int
 
-    /// From here on memory is asked for in pages of 2 MB: streaming through small ones, the processor would spend its time
-    /// on finding them.
+    /// Smallest allocation that requests 2 MB pages. With small pages, streaming the weights would be limited by
+    /// page-table walks.
     private static let hugePage = 2 << 20
 
-    /// - Throws: `LyraError.memory` if there is no room. The memory is not initialised.
+    /// - Throws: `LyraError.memory` if there is no room. The memory is uninitialised.
     init(byteCount: Int) throws {
         let huge = byteCount >= 2 * Self.hugePage
         var memory: UnsafeMutableRawPointer?
@@ -27,7 +27,7 @@ final class PackedStorage: @unchecked Sendable {
 }
 
 extension ElementType {
-    /// What the kernels call it; nil where they do not read it.
+    /// The kernels' name of the type; nil if the kernels do not read it packed.
     var kernelType: lk_type? {
         switch self {
         case .float32: LK_F32
@@ -41,7 +41,7 @@ extension ElementType {
         }
     }
 
-    /// Whether a matrix of this type and of so many inputs can be packed.
+    /// Whether a matrix of this type with this many inputs can be packed.
     public func canPack(inputs: Int) -> Bool {
         kernelType.map { inputs > 0 && lk_can_pack($0, inputs) != 0 } ?? false
     }

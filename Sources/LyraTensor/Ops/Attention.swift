@@ -1,14 +1,15 @@
 import CKernels
 import LyraBase
 
-/// Softmax attention of every query over all keys. Query heads share the key/value heads in groups of equal size.
+/// Softmax attention of every query over all keys. No causal mask. Groups of query heads of equal size share a
+/// key/value head.
 ///
 /// - Parameters:
 ///   - queries: [rows, heads · headDim]
 ///   - keys: [any, kvHeads · headDim]
-///   - values: as many rows and columns as keys have
+/// - values: the same shape as `keys`
 ///   - heads: query heads
-///   - precision: `fast` may round all to BF16
+/// - precision: `fast` may round all operands to BF16
 /// - Returns: [rows, heads · headDim]
 /// - Throws: `LyraError.format` if the shapes do not fit, `.memory` if there is no room, `.state` if the work was
 ///   interrupted.
@@ -18,9 +19,9 @@ public func attention(
     try attend(queries, keys: keys, values: values, heads: heads, precision: precision, logSumExp: nil)
 }
 
-/// The same, and for each query and head ln Σ exp(score) over all keys, which a gradient needs.
+/// The same, and the log-sum-exp of each query and head: ln Σ exp(score) over all keys, which a gradient needs.
 ///
-/// - Returns: the output [rows, heads · headDim], and the sums [rows, heads]
+/// - Returns: the output [rows, heads · headDim], and the log-sum-exps [rows, heads]
 public func attentionWithLogSumExp(
     _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision = .exact
 ) throws -> (output: Tensor, logSumExp: Tensor) {
@@ -43,7 +44,7 @@ private func attend(
             .format,
             "queries \(queries.shape) of \(heads) heads do not fit keys \(keys.shape) and values \(values.shape)")
     }
-    // The kernel reads keys and values with the same distance between rows.
+    // The kernel reads keys and values with one row stride.
     let together = keys.rowStride == values.rowStride
     let (keys, values) = together ? (keys, values) : (try keys.contiguous(), try values.contiguous())
     return try Tensor([queries.rows, queries.columns]) { out in
@@ -72,7 +73,7 @@ private func attend(
 
 /// Runs attention over pages.
 ///
-/// - Parameter layout: of the keys and values, without the pages
+/// - Parameter layout: layout of keys and values, without the page list
 func runAttention(
     _ output: lk_attention_output, _ queries: lk_queries, keys: [lk_kv_page], values: [lk_kv_page],
     _ layout: lk_keys_values, _ options: lk_attention_options

@@ -1,9 +1,9 @@
 import CKernels
 import LyraBase
 
-// Signals are tensors [channels, columns]. A convolution makes only the columns that its input determines, so a signal
-// that comes in pieces is convolved piece by piece: what a piece's last columns still lack comes with the next. Every value
-// is summed in the same order wherever it stands, so the pieces equal the whole bit for bit.
+// Signals are tensors [channels, columns]. A convolution makes only the output columns that its input determines, so a
+// signal can be convolved piece by piece: columns that still lack input follow with the next piece. Every value is
+// summed in the same order at any position, so the pieces are bit-identical to the whole.
 
 /// A 1-D convolution with bias, packed for the kernels.
 public struct Convolution1D: Sendable {
@@ -17,7 +17,7 @@ public struct Convolution1D: Sendable {
 
     /// Input columns beyond the first that an output column depends on.
     public var span: Int { (kernel - 1) * dilation }
-    /// Zero columns at either end of a signal that keep its length.
+    /// Columns of zeros at either end that preserve the signal's length.
     public var padding: Int { span / 2 }
 
     /// - Parameters:
@@ -26,7 +26,7 @@ public struct Convolution1D: Sendable {
     ///   - precision: `fast` rounds the signal and the weights to BF16
     public init(_ weight: Tensor, bias: Tensor, dilation: Int = 1, precision: Precision = .exact) throws {
         guard weight.shape.count == 3, bias.count == weight.rows, dilation > 0 else {
-            throw LyraError(.format, "\(weight.shape) and a bias \(bias.shape) are no convolution")
+            throw LyraError(.format, "a weight \(weight.shape) with a bias \(bias.shape) does not form a convolution")
         }
         let (outputs, inputs, kernel) = (weight.shape[0], weight.shape[1], weight.shape[2])
         (self.inputs, self.outputs, self.kernel, self.dilation) = (inputs, outputs, kernel, dilation)
@@ -38,14 +38,14 @@ public struct Convolution1D: Sendable {
         self.packed = packed
     }
 
-    /// Output columns that an input of so many columns determines.
+    /// Output columns that `columns` input columns determine.
     public func outputColumns(_ inputColumns: Int) -> Int { max(0, inputColumns - span) }
 
-    /// self ∗ x, and + residual. [inputs, columns] → [outputs, outputColumns(columns)]
+    /// self ∗ x, plus `residual` if there is one. [inputs, columns] → [outputs, outputColumns(columns)]
     ///
     /// - Parameters:
     ///   - residual: [outputs, at least the output's columns]
-    ///   - history: columns [outputs, any] that the result begins with
+    /// - history: columns [outputs, any] to prepend to the result
     public func callAsFunction(_ x: Tensor, addedTo residual: Tensor? = nil, after history: Tensor? = nil) throws
         -> Tensor
     {
@@ -63,11 +63,11 @@ public struct Convolution1D: Sendable {
         }
     }
 
-    /// y = self ∗ x + residual, and leakyReLU(y), computed at once.
+    /// y = self ∗ x + residual and leakyReLU(y), in one pass.
     ///
     /// - Parameters:
-    ///   - history: columns that y begins with
-    ///   - activatedHistory: columns that leakyReLU(y) begins with
+    /// - history: columns to prepend to y
+    ///   - activatedHistory: columns to prepend to leakyReLU(y)
     public func withActivation(
         _ x: Tensor, addedTo residual: Tensor, slope: Float, after history: Tensor,
         activatedAfter activatedHistory: Tensor
@@ -119,10 +119,11 @@ public struct Convolution1D: Sendable {
     }
 }
 
-/// A transposed 1-D convolution of stride `rate`: one ordinary convolution for each of the `rate` phases.
+/// A transposed 1-D convolution of stride `rate`, computed as one ordinary convolution for each of the `rate` phases.
 ///
-/// Column t of the input adds its `kernel` taps to columns t · rate … of the output, whose first and last `padding` columns
-/// the caller cuts. So a group of `rate` output columns depends on `reach` input columns, the last of which is its own.
+/// Input column t contributes its `kernel` taps to the output columns from t · rate on. The caller cuts the first and
+/// last `padding` output columns. Each group of `rate` output columns depends on its own input column and the `reach` −
+/// 1 before it.
 public struct TransposedConvolution1D: Sendable {
     public let rate: Int
     public let kernel: Int
@@ -132,7 +133,7 @@ public struct TransposedConvolution1D: Sendable {
 
     /// Input columns that one group of output columns depends on.
     public var reach: Int { (kernel + rate - 1) / rate }
-    /// Output columns to cut at either end.
+    /// Output columns for the caller to cut at either end.
     public var padding: Int { (kernel - rate) / 2 }
 
     /// - Parameters:
@@ -140,7 +141,8 @@ public struct TransposedConvolution1D: Sendable {
     ///   - bias: [outputs]
     public init(_ weight: Tensor, bias: Tensor, rate: Int, precision: Precision) throws {
         guard weight.shape.count == 3, rate > 0, weight.shape[2] >= rate else {
-            throw LyraError(.format, "\(weight.shape) is no transposed convolution of stride \(rate)")
+            throw LyraError(
+                .format, "a weight \(weight.shape) does not form a transposed convolution of stride \(rate)")
         }
         let (inputs, outputs, kernel) = (weight.shape[0], weight.shape[1], weight.shape[2])
         (self.rate, self.kernel, self.inputs, self.outputs) = (rate, kernel, inputs, outputs)
@@ -180,7 +182,7 @@ public struct TransposedConvolution1D: Sendable {
 extension Tensor {
     /// Makes a signal [channels, history.columns + columns] that begins with `history`; `fill` writes the rest.
     ///
-    /// Rows are an odd number of cache lines apart, so that they do not fall on the same cache sets.
+    /// The row stride is an odd number of cache lines, so that rows do not compete for the same cache sets.
     fileprivate init(
         signal channels: Int, columns: Int, after history: Tensor? = nil,
         fill: (_ first: UnsafeMutablePointer<Float>, _ stride: Int) throws -> Void
@@ -196,12 +198,12 @@ extension Tensor {
         }
     }
 
-    /// This signal after another: [channels, history.columns + columns]
+    /// Prepends another signal: [channels, history.columns + columns]
     public func after(_ history: Tensor) throws -> Tensor {
         try Tensor(signal: rows, columns: columns, after: history) { try copyRows(to: $0, rowStride: $1) }
     }
 
-    /// leakyReLU of this signal after another.
+    /// leakyReLU of this signal, after `history`.
     public func leakyRelu(slope: Float, after history: Tensor) throws -> Tensor {
         try Tensor(signal: rows, columns: columns, after: history) { base, stride in
             try copyRows(to: base, rowStride: stride)
@@ -209,12 +211,12 @@ extension Tensor {
         }
     }
 
-    /// leakyReLU of the mean of some signals after another.
+    /// leakyReLU of the mean of `signals`, after `history`.
     ///
-    /// - Parameter signals: at least one, of the same channels and columns
+    /// - Parameter signals: at least one, all with the same channels and columns
     public static func leakyReluOfMean(_ signals: [Tensor], slope: Float, after history: Tensor) throws -> Tensor {
         guard let first = signals.first, signals.allSatisfy({ $0.shape == first.shape }) else {
-            throw LyraError(.argument, "signals of shapes \(signals.map(\.shape)) have no mean")
+            throw LyraError(.argument, "signals of shapes \(signals.map(\.shape)) cannot be averaged")
         }
         let (rows, columns) = (first.rows, first.columns)
         return try Tensor(signal: rows, columns: columns, after: history) { base, stride in
@@ -228,12 +230,12 @@ extension Tensor {
         }
     }
 
-    /// The signal with columns of zeros after it.
+    /// The signal with columns of zeros appended.
     public func padded(columns zeros: Int) throws -> Tensor {
         zeros == 0 ? self : try Tensor(zeros: [rows, zeros]).after(self)
     }
 
-    /// The columns from `first` on, as a copy that does not keep the rest alive.
+    /// A copy of the columns from `first` on, which does not keep the rest in memory.
     public func copy(columnsFrom first: Int) throws -> Tensor {
         let last = columns(min(first, columns)..<columns)
         return try Tensor([rows, last.columns]) { try last.copyRows(to: $0, rowStride: last.columns) }
@@ -243,8 +245,8 @@ extension Tensor {
 // MARK: - Convolutions as products
 
 extension Tensor {
-    /// The rows that a kernel over rows sees, side by side, so that a convolution becomes a product:
-    /// [rows, channels] → [rows / stride rounded up, channels · kernel], channel by channel. Zeros stand around the rows.
+    /// im2col for a 1-D convolution: the rows under the kernel side by side, channel by channel, with zero padding.
+    /// [rows, channels] → [rows / stride rounded up, channels · kernel]
     public func unfoldedRows(kernel: Int, stride: Int) throws -> Tensor {
         let (channels, count) = (columns, rows), padding = kernel / 2
         let made = (count + stride - 1) / stride
@@ -265,8 +267,8 @@ extension Tensor {
         }
     }
 
-    /// The squares of `kernel` × `kernel` that a 2-D kernel sees in each picture of [pictures, height, width], at every
-    /// `stride`-th place: [pictures · places, kernel²], row by row.
+    /// im2col for a 2-D convolution: the `kernel` × `kernel` squares of [pictures, height, width] at every `stride`-th
+    /// position, row by row. → [pictures · positions, kernel²]
     public func unfoldedSquares(kernel: Int, stride step: Int) throws -> Tensor {
         guard shape.count == 3, kernel > 0, step > 0, shape[1] >= kernel, shape[2] >= kernel else {
             throw LyraError(.format, "pictures \(shape) have no squares of \(kernel)")
@@ -297,7 +299,7 @@ extension Tensor {
     ///
     /// - Parameters:
     ///   - gains: one for each row
-    ///   - name: of the tensor, for messages
+    /// - name: the tensor's name, for messages
     /// - Throws: `LyraError.format` if a row is zero or not finite.
     public consuming func foldingWeightNorm(gains: Tensor, name: String) throws -> Tensor {
         var weight = self

@@ -32,7 +32,7 @@ extension Tensor {
         }
     }
 
-    /// Every row divided by its Euclidean length (at least 1e-12).
+    /// Divides every row by its Euclidean length (at least 1e-12).
     public consuming func unitRows() throws -> Tensor {
         var result = self
         let (rows, columns) = (result.rows, result.columns)

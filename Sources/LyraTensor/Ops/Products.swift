@@ -1,7 +1,7 @@
 import CKernels
 import LyraBase
 
-/// A function of every element of a product, computed while the product is written.
+/// An activation function, applied to every element while the product is written.
 public enum Activation: Sendable {
     case identity
     /// v · ½(1 + erf(v / √2))
@@ -24,8 +24,8 @@ extension Weight {
     /// activation(x · selfᵀ + bias). [rows, inputs] → [rows, outputs]
     ///
     /// - Parameter bias: [outputs]
-    /// - Throws: `LyraError.format` if x or the bias does not fit, `.memory` if there is no room, `.missing` if OpenBLAS is
-    ///   needed and not installed, `.state` if the work was interrupted. All products throw these.
+    /// - Throws: `LyraError.format` if x or the bias does not fit, `.memory` if there is no room, `.missing` if
+    ///   OpenBLAS is needed and not installed, `.state` if interrupted. All products throw these.
     public func product(_ x: Tensor, bias: Tensor? = nil, activation: Activation = .identity) throws -> Tensor {
         try Tensor([x.rows, outputs]) { y in
             try runProducts(x, [PlacedProduct(self, bias, y, rowStride: outputs, activation.epilogue)])
@@ -39,16 +39,15 @@ extension Weight {
         try Projection(self, bias: bias)(x, addedTo: residual)
     }
 
-    /// x · self, the product with the transpose: what carries a gradient from outputs back to inputs.
-    /// [rows, outputs] → [rows, inputs]
+    /// x · self: propagates a gradient from outputs back to inputs. [rows, outputs] → [rows, inputs]
     ///
-    /// Weights are dequantized to F32 a few rows at a time; sums are F32.
+    /// Dequantizes a few rows of weights at a time to F32; sums are F32.
     public func transposedProduct(_ x: Tensor) throws -> Tensor {
         guard x.columns == outputs else {
             throw LyraError(
                 .format, "the transpose of a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
         }
-        // Rows of the weights at a time: their transpose takes at most 4 MiB.
+        // Rows of weights for each pass: their transpose takes at most 4 MiB.
         let together = max(1, min(outputs, (1 << 20) / inputs))
         var sum = try Tensor(zeros: [x.rows, inputs])
         for first in stride(from: 0, to: outputs, by: together) {
@@ -69,17 +68,17 @@ extension Weight {
         return sum
     }
 
-    /// Some rows as floats. → [range.count, inputs]
+    /// Rows `range` as floats. → [range.count, inputs]
     public func dequantized(rows range: Range<Int>) throws -> Tensor {
         try gather(range.map { Int32(clamping: $0) })
     }
 
-    /// The rows that `indices` name, as floats: embeddings of tokens. → [indices.count, inputs]
+    /// The rows at `indices` as floats: token embeddings. → [indices.count, inputs]
     ///
     /// - Throws: `LyraError.argument` for an index that is not a row.
     public func gather(_ indices: some Collection<Int32>) throws -> Tensor {
         if let wrong = indices.first(where: { $0 < 0 || Int($0) >= outputs }) {
-            throw LyraError(.argument, "row \(wrong) is outside of a matrix of \(outputs) rows")
+            throw LyraError(.argument, "row \(wrong) is outside a matrix of \(outputs) rows")
         }
         return try Tensor([indices.count, inputs]) { out in
             for (row, index) in indices.enumerated() {
@@ -92,8 +91,8 @@ extension Weight {
 
 // MARK: - Several weights, and low-rank updates
 
-/// A low-rank update of a matrix (LoRA, arXiv 2106.09685): scale · b · a, kept beside the matrix so that switching it on
-/// or off costs nothing.
+/// A low-rank update of a matrix (LoRA, arXiv 2106.09685): scale · b · a. The update is kept beside the matrix, so that
+/// enabling or disabling it costs nothing.
 public struct LowRankUpdate: Sendable {
     /// [rank, inputs]
     public let a: Weight
@@ -104,7 +103,7 @@ public struct LowRankUpdate: Sendable {
     public init(a: Weight, b: Weight, scale: Float) { (self.a, self.b, self.scale) = (a, b, scale) }
 }
 
-/// x · weightᵀ + bias, and with an update + scale · x · aᵀ · bᵀ.
+/// x · weightᵀ + bias, plus scale · x · aᵀ · bᵀ if there is an update.
 public struct Projection: Sendable {
     public let weight: Weight
     /// [outputs]
@@ -137,8 +136,8 @@ public struct Projection: Sendable {
 }
 
 extension [Projection] {
-    /// Products of the same x, beside each other: [rows, inputs] → [rows, outputs of the first + outputs of the second + …].
-    /// x is rounded once for packed weights, and threads go from one matrix to the next without waiting.
+    /// Several products of the same x, side by side: [rows, inputs] → [rows, sum of outputs]. Rounds x only once for
+    /// packed weights; threads move from one matrix to the next without waiting.
     public func sideBySide(_ x: Tensor) throws -> Tensor {
         let columns = reduce(0) { $0 + $1.weight.outputs }
         return try Tensor([x.rows, columns]) { y in
@@ -161,7 +160,7 @@ extension LowRankUpdate {
 
 // MARK: - Kernels
 
-/// A product with the memory that it is written to.
+/// A product and the memory for its result.
 private struct PlacedProduct {
     let weight: Weight
     let bias: Tensor?
@@ -174,7 +173,7 @@ private struct PlacedProduct {
     }
 }
 
-/// Runs products of the same x: all at once if all weights are packed.
+/// Runs several products of the same x, in one kernel call if all weights are packed.
 private func runProducts(_ x: Tensor, _ products: [PlacedProduct]) throws {
     for product in products {
         let weight = product.weight
@@ -205,7 +204,7 @@ private func runProducts(_ x: Tensor, _ products: [PlacedProduct]) throws {
     try checkKernel(status, "a matrix product")
 }
 
-/// Reads the biases of all products; null where there is none.
+/// Reads the biases of all products; nil where a product has no bias.
 private func withBiases<R>(
     _ products: [PlacedProduct], _ found: [UnsafePointer<Float>?] = [], _ body: ([UnsafePointer<Float>?]) -> R
 ) -> R {

@@ -1,8 +1,8 @@
 import LyraBase
 
-/// Indices of scores, the largest score first; of equals the first index. What is no number is left out.
+/// Indices of the scores in descending order; ties keep the lower index first. NaN scores are left out.
 ///
-/// A stable radix sort, a byte at a time: Array.sort allocates memory without reporting failure.
+/// A stable byte-wise radix sort, because Array.sort cannot report allocation failure.
 ///
 /// - Throws: `LyraError.memory` if there is no room.
 public func ranked(_ buffer: GrowingBuffer<Float>) throws -> GrowingBuffer<Int32> {
@@ -13,7 +13,7 @@ public func ranked(_ buffer: GrowingBuffer<Float>) throws -> GrowingBuffer<Int32
     try other.resize(to: indices.count)
     defer { withExtendedLifetime((buffer, other)) {} }
     var (from, to) = (indices.elements, other.elements)
-    // An even number of passes, so that the last one ends in `indices`.
+    // An even number of passes, so that the result ends in `indices`.
     for shift in stride(from: UInt32(0), to: 32, by: 8) {
         var starts = [Int](repeating: 0, count: 257)
         for index in from { starts[digit(of: scores[Int(index)], shift) + 1] += 1 }
@@ -28,7 +28,7 @@ public func ranked(_ buffer: GrowingBuffer<Float>) throws -> GrowingBuffer<Int32
     return indices
 }
 
-/// A byte of a number that is smaller for a larger score. Both zeros are equal.
+/// One byte of a sort key that decreases with the score. Both zeros are equal.
 private func digit(of score: Float, _ shift: UInt32) -> Int {
     let bits = (score + 0).bitPattern
     let order = bits & 1 << 31 == 0 ? ~(bits | 1 << 31) : bits

@@ -2,7 +2,7 @@ import CKernels
 import Glibc
 import LyraBase
 
-/// The cosines and sines of rotary positions (RoPE, arXiv 2104.09864): [positions, headDim / 2] each.
+/// Cosines and sines of rotary positions (RoPE, arXiv 2104.09864): [positions, headDim / 2] each.
 public struct Rotation: Sendable {
     let cos: Tensor
     let sin: Tensor
@@ -18,13 +18,13 @@ public struct Rotation: Sendable {
     public var positions: Int { cos.rows }
     public var headDim: Int { 2 * cos.columns }
 
-    /// The rotation of some of the positions.
+    /// The rotation for a range of the positions.
     public func rows(_ range: Range<Int>) -> Rotation { Rotation(cos: cos.rows(range), sin: sin.rows(range)) }
 }
 
 extension Tensor {
-    /// Rotates each of the first `heads` heads of a row: its halves (a, b) become (a cos − b sin, b cos + a sin). Columns
-    /// after those heads stay.
+    /// Rotates each of the first `heads` heads of a row: its halves (a, b) become (a cos − b sin, b cos + a sin).
+    /// Columns after those heads stay unchanged.
     ///
     /// - Parameter rotation: one position for each row
     /// - Throws: `LyraError.format` if the rotation does not fit.
@@ -47,7 +47,7 @@ extension Tensor {
         return result
     }
 
-    /// A function of every value.
+    /// Applies a function to every value.
     func mapped(_ function: (Float) -> Float) throws -> Tensor {
         let x = try contiguous()
         return try Tensor(shape) { out in

@@ -1,7 +1,7 @@
 import CKernels
 import LyraBase
 
-// Rows and columns of matrices: joined, chosen, replaced, repeated, transposed. No arithmetic but sums.
+// Joining, selecting, replacing, repeating and transposing rows and columns of matrices. The only arithmetic is sums.
 
 extension Tensor {
     /// The rows of all `tensors`, one tensor after the other. [rows of all, columns]
@@ -39,7 +39,7 @@ extension Tensor {
         }
     }
 
-    /// Writes `new` over the rows from `first` on.
+    /// Overwrites the rows from `first` on with `new`.
     ///
     /// - Throws: `LyraError.argument` if the rows do not fit.
     public mutating func replace(rowsFrom first: Int, with new: Tensor) throws {
@@ -50,7 +50,7 @@ extension Tensor {
         try withMutableValues { try new.copyRows(to: $0 + first * columns, rowStride: columns) }
     }
 
-    /// The rows that `indices` name, in that order.
+    /// The rows at `indices`, in that order.
     ///
     /// - Throws: `LyraError.argument` for an index that is not a row.
     public func keepingRows(_ indices: some Collection<Int32>) throws -> Tensor {
@@ -91,7 +91,7 @@ extension Tensor {
         }
     }
 
-    /// self + other, whose rows repeat if self has a multiple of them.
+    /// self + other. If self has n times as many rows as `other`, the rows of `other` repeat n times.
     ///
     /// - Parameter other: [rows / n, columns]
     /// - Throws: `LyraError.format` if the shapes do not fit.
@@ -117,14 +117,14 @@ extension Tensor {
         return result
     }
 
-    /// The column of each row's largest value, the first of equals.
+    /// The column of the largest value in each row; the first such column on ties.
     public func indicesOfLargest() -> [Int] {
         withMatrix { values, stride in (0..<rows).map { lk_argmax(values + $0 * stride, columns) } }
     }
 }
 
 extension GrowingBuffer<Float> {
-    /// Appends all values in order.
+    /// Appends all values in row-major order.
     ///
     /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
     public func append(_ tensor: Tensor) throws {

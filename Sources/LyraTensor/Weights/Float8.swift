@@ -1,10 +1,10 @@
-/// Floats of 8 bits. Each has one of BF16 that is its equal.
+/// 8-bit floats. Every value has an exact BF16 equivalent.
 enum Float8 {
-    /// The BF16 numbers, as bits, of all 256 codes.
+    /// BF16 bit patterns of all 256 codes.
     static func table(_ type: ElementType) -> [UInt16] { type == .float8E5M2 ? e5m2 : e4m3 }
 
     private static let e4m3 = (0..<256).map { code in
-        // The format's one NaN takes the place of the largest number; there are no infinities.
+        // E4M3 has no infinities, and its one NaN has the code above the largest number.
         code & 0x7F == 0x7F ? bits(.nan, code) : bits(magnitude(code, mantissaBits: 3, bias: 7), code)
     }
 
@@ -20,14 +20,14 @@ enum Float8 {
         return Float(sign: .plus, exponent: max(exponent, 1) - bias - mantissaBits, significand: Float(significand))
     }
 
-    /// The BF16 number of this magnitude and of the code's sign.
+    /// The BF16 value with this magnitude and the code's sign.
     private static func bits(_ magnitude: Float, _ code: Int) -> UInt16 {
         UInt16(truncatingIfNeeded: magnitude.bitPattern >> 16) | (code & 0x80 == 0 ? 0 : 0x8000)
     }
 }
 
 extension StoredTensor {
-    /// The same numbers as BF16, in memory of their own; a tensor that is not of 8-bit floats, as it is.
+    /// The tensor converted from 8-bit floats to BF16, in new memory; a tensor of another type is returned unchanged.
     ///
     /// - Throws: `LyraError.memory` if there is no room.
     func wideningFloat8() throws -> StoredTensor {
@@ -43,7 +43,7 @@ extension StoredTensor {
             bytes: UnsafeRawBufferPointer(start: storage.base, count: 2 * bytes.count), owner: storage, source: source)
     }
 
-    /// Some of the numbers of a tensor of 8-bit floats.
+    /// Converts some elements of a tensor of 8-bit floats.
     func widenFloat8(_ elements: Range<Int>, to floats: UnsafeMutablePointer<Float>) {
         let codes = Float8.table(type)
         for (index, code) in bytes[elements].enumerated() {

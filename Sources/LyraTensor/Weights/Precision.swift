@@ -1,15 +1,15 @@
-/// How exactly products are computed whose weights are BF16, and attention.
+/// Precision of attention and of products with BF16 weights.
 ///
-/// Weights in blocks round the other factor to 8 bits in either case.
+/// Products with quantized weights round the other factor to 8 bits at either precision.
 public enum Precision: String, Sendable, CaseIterable {
-    /// In F32, with the weights where their file is mapped: the reference's numbers without its rounding.
+    /// F32, with weights read from the mapped file: the reference's arithmetic without its rounding.
     case exact
-    /// BF16 matrices are copied into the order in which the fastest kernels read them, and the other factor is rounded to
-    /// BF16 (the reference computes in FP16); so are queries, keys, values and weights of attention over many rows.
+    /// BF16 matrices are packed for the fastest kernels, and the other factor is rounded to BF16 (the reference
+    /// computes in FP16). Attention over many rows rounds queries, keys, values and attention weights to BF16.
     case fast
 }
 
 extension Precision {
-    /// As the kernels take it.
+    /// The kernels' flag.
     var kernelFlag: Int32 { self == .fast ? 1 : 0 }
 }

@@ -1,7 +1,8 @@
 import CKernels
 import LyraBase
 
-/// Element types that lyra reads from files: plain ones, and GGUF's blocks, which hold several elements with their scales.
+/// Element types that lyra reads from files: plain types, and GGUF's quantization blocks of several elements and their
+/// scales.
 public enum ElementType: String, Sendable, CaseIterable {
     case float64 = "F64"
     case float32 = "F32"
@@ -13,23 +14,23 @@ public enum ElementType: String, Sendable, CaseIterable {
     case int8 = "I8"
     case uint8 = "U8"
     case bool = "BOOL"
-    /// 4 bits of exponent, 3 of mantissa, no infinities: PyTorch's float8_e4m3fn.
+    /// 4 exponent bits, 3 mantissa bits, no infinities: PyTorch's float8_e4m3fn.
     case float8E4M3 = "F8_E4M3"
-    /// 5 bits of exponent, 2 of mantissa, with infinities.
+    /// 5 exponent bits, 2 mantissa bits, with infinities.
     case float8E5M2 = "F8_E5M2"
     case q8_0 = "Q8_0"
     case q4_0 = "Q4_0"
     case q4_k = "Q4_K"
     case q6_k = "Q6_K"
-    /// A type that lyra does not read: `StoredTensor.typeName` says which.
+    /// A type that lyra does not read; `StoredTensor.typeName` names it.
     case other
 
-    /// Those of one element each that safetensors and torch files have in common.
+    /// Plain types that both safetensors and torch files can hold.
     public static let plain = allCases.filter { $0.blockElements == 1 && !$0.isFloat8 && $0 != .other }
 
     public var isFloat8: Bool { self == .float8E4M3 || self == .float8E5M2 }
 
-    /// Elements of one block; 1 for a plain type. The last axis of a tensor is a multiple of it.
+    /// Elements in one quantization block; 1 for a plain type. The last axis of a tensor is a multiple of this.
     public var blockElements: Int {
         switch self {
         case .q8_0, .q4_0: 32
@@ -38,7 +39,7 @@ public enum ElementType: String, Sendable, CaseIterable {
         }
     }
 
-    /// Bytes of one block: of one element of a plain type.
+    /// Bytes of one quantization block, or of one element of a plain type.
     public var size: Int {
         switch self {
         case .float64, .int64: 8
@@ -53,24 +54,24 @@ public enum ElementType: String, Sendable, CaseIterable {
     }
 }
 
-/// A tensor as it lies in a file: typed, contiguous, row-major, read-only bytes, usually in mapped memory.
+/// A tensor as a file stores it: typed, contiguous, row-major, read-only bytes, usually in mapped memory.
 ///
-/// A reader makes one only after it has checked that `bytes.count` is the product of `shape` times the element's size,
-/// and of a block type that the last axis is a multiple of the block. Of a tensor of the type `other` only the place is known.
-/// The bytes live as long as `owner` does; they may be unaligned.
+/// Before a reader creates a tensor, it checks that `bytes.count` matches the shape and that the last axis is a whole
+/// number of quantization blocks. For the type `other` only the location is known. The bytes stay valid as long as
+/// `owner` lives; they may be unaligned.
 public struct StoredTensor: @unchecked Sendable {
     public let name: String
     public let type: ElementType
     public let shape: [Int]
     package let bytes: UnsafeRawBufferPointer
-    /// Keeps `bytes` alive: a mapping or an allocation.
+    /// Keeps `bytes` valid: a mapping or an allocation.
     public let owner: AnyObject
-    /// The file it came from, for error messages.
+    /// File that holds the tensor, for error messages.
     public let source: String
-    /// What the file calls the type.
+    /// The type's name in the file.
     public let typeName: String
 
-    /// - Parameter typeName: what the file calls the type; by default what lyra does
+    /// - Parameter typeName: the type's name in the file; by default lyra's own name
     package init(
         name: String, type: ElementType, shape: [Int], bytes: UnsafeRawBufferPointer, owner: AnyObject, source: String,
         typeName: String? = nil
@@ -84,7 +85,7 @@ public struct StoredTensor: @unchecked Sendable {
         self.typeName = typeName ?? type.rawValue
     }
 
-    /// The same bytes under another shape of as many elements; the caller has counted them.
+    /// The same bytes with another shape. The caller checks that the element counts agree.
     public func withShape(_ shape: [Int]) -> StoredTensor {
         StoredTensor(name: name, type: type, shape: shape, bytes: bytes, owner: owner, source: source)
     }
@@ -96,10 +97,10 @@ public struct StoredTensor: @unchecked Sendable {
 }
 
 extension Tensor {
-    /// Writes all values in `type`: F32, F16 or BF16 rounded to nearest even, or blocks.
+    /// Converts all values to `type`: F32, F16 or BF16, rounded to nearest even, or quantization blocks.
     ///
     /// - Parameter destination: room for `count` values of the type
-    /// - Throws: `LyraError.argument` for another type, or a count that is not a multiple of the block.
+    /// - Throws: `LyraError.argument` for another type, or if `count` is not a multiple of the quantization block.
     package func store(as type: ElementType, to destination: UnsafeMutableRawPointer) throws {
         guard let kernel = type.kernelType, count % type.blockElements == 0 else {
             throw LyraError(.argument, "a tensor of shape \(shape) cannot be stored as \(type.rawValue)")

@@ -2,14 +2,14 @@ import CKernels
 import LyraBase
 
 extension StoredTensor {
-    /// Writes some of the elements in another type: F32, F16 or BF16 rounded to nearest even, or blocks.
+    /// Converts some elements to another type: F32, F16 or BF16, rounded to nearest even, or quantization blocks.
     ///
     /// - Parameters:
-    ///   - elements: whole blocks of both types, within the tensor
-    ///   - destination: room for them in `type`
+    ///   - elements: whole quantization blocks of both types, within the tensor
+    ///   - destination: room for the elements in `type`
     ///   - scratch: room for as many floats
-    /// - Throws: `LyraError.unsupported` if the tensor is not of a floating type; `LyraError.argument` if `type` is none, or
-    ///   the elements are not there or not whole blocks.
+    /// - Throws: `LyraError.unsupported` if the tensor's type is not floating-point; `LyraError.argument` if `type` is
+    ///   not, or if `elements` lie outside the tensor or are not whole quantization blocks.
     package func store(
         _ elements: Range<Int>, as type: ElementType, to destination: UnsafeMutableRawPointer, scratch: FloatStorage
     ) throws {
@@ -27,7 +27,7 @@ extension StoredTensor {
         withExtendedLifetime(owner) {}
     }
 
-    /// Where the bytes of these elements lie; whole blocks.
+    /// The bytes of these elements, which must be whole quantization blocks.
     package func bytes(of elements: Range<Int>) -> UnsafeRawBufferPointer {
         let first = elements.lowerBound / type.blockElements * type.size
         return UnsafeRawBufferPointer(
@@ -36,7 +36,7 @@ extension StoredTensor {
 
     /// All elements as floats, in a tensor of the same shape.
     ///
-    /// - Throws: `LyraError.unsupported` if they are not of a floating type, `.memory` if there is no room.
+    /// - Throws: `LyraError.unsupported` if the tensor's type is not floating-point, `.memory` if there is no room.
     public func values() throws -> Tensor { try Tensor(shape) { try widen(0..<count, to: $0) } }
 
     private func widen(_ elements: Range<Int>, to floats: UnsafeMutablePointer<Float>) throws {
@@ -50,7 +50,7 @@ extension StoredTensor {
         } else if let kernel = type.kernelType {
             if let base = bytes.baseAddress { lk_dequantize(floats, base, kernel, elements.count) }
         } else {
-            throw LyraError(.unsupported, "\(source): tensor \(name) is \(typeName); a floating type was expected")
+            throw LyraError(.unsupported, "\(source): tensor \(name) is \(typeName); expected a floating-point type")
         }
     }
 }

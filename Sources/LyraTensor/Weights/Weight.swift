@@ -3,26 +3,26 @@ import LyraBase
 
 /// A matrix `[outputs, inputs]` of weights.
 ///
-/// Plain ones (BF16, F16 or F32) lie as the file stores them and are read in place. Packed ones (BF16, or GGUF's blocks)
-/// lie in memory of their own in the order in which the fastest kernels read them; those round the other factor, to BF16
-/// if there are many rows of it, or beside blocks to 8 bits with a scale for every 32 values.
+/// Plain weights (BF16, F16 or F32) are read where the file is mapped. Packed weights (BF16, or GGUF's quantization
+/// blocks) are copied into the layout that the fastest kernels read. Packed BF16 weights round the other factor to BF16
+/// if it has many rows; packed quantization blocks round it to 8 bits, with one scale for every 32 values.
 public struct Weight: @unchecked Sendable {
     public let outputs: Int
     public let inputs: Int
     let type: lk_type
     private let base: UnsafeRawPointer
     private let owner: AnyObject
-    /// In packed memory, the row that is this matrix's first; nil for plain memory.
+    /// Index of this matrix's first row in the packed memory; nil for plain memory.
     private let packedRow: Int?
 
-    /// Bytes that a product reads.
+    /// Bytes that one product reads.
     public let byteCount: Int
 
-    /// Takes the first axis of `stored` as outputs and all others together as inputs. Blocks are packed, with the pool's
-    /// threads, and floats of 8 bits become BF16; other types stay where they are.
+    /// Takes the first axis of `stored` as outputs and all others together as inputs. Packs quantization blocks with
+    /// the pool's threads and converts 8-bit floats to BF16; weights of any other type stay in the mapped file.
     ///
-    /// - Throws: `LyraError.unsupported` for an element type that the kernels do not read, naming file and tensor;
-    ///   `LyraError.memory` if there is no room for the packed form.
+    /// - Throws: `LyraError.unsupported` with file and tensor for an element type that the kernels do not read;
+    ///   `LyraError.memory` if there is no room for the packed weights.
     public init(_ stored: StoredTensor) throws {
         let stored = try stored.wideningFloat8()
         guard let type = stored.type.kernelType else {
@@ -40,7 +40,7 @@ public struct Weight: @unchecked Sendable {
             !stored.bytes.isEmpty
         else {
             throw LyraError(
-                .format, "\(stored.source): tensor \(stored.name) cannot be a weight of shape \(stored.shape)")
+                .format, "\(stored.source): tensor \(stored.name) cannot be a weight with shape \(stored.shape)")
         }
         let plain = Weight(
             outputs: outputs, inputs: inputs, type: type, base: base, owner: stored.owner, packedRow: nil,
@@ -53,7 +53,7 @@ public struct Weight: @unchecked Sendable {
             throw LyraError(
                 .format,
                 "\(stored.source): tensor \(stored.name) of shape \(stored.shape) has \(stored.bytes.count) bytes, which "
-                    + "are not rows of \(stored.type.rawValue) blocks")
+                    + "do not form rows of \(stored.type.rawValue) blocks")
         }
         self = try plain.packed()
     }
@@ -66,7 +66,7 @@ public struct Weight: @unchecked Sendable {
         (self.base, self.owner, self.packedRow) = (base, owner, packedRow)
     }
 
-    /// Packs rows of the kernels' type as they are.
+    /// Packs rows that already have the kernels' element type.
     private func packed() throws -> Weight {
         let storage = try PackedStorage(byteCount: lk_packed_bytes(type, outputs, inputs))
         lk_pack(storage.base, base, type, outputs, inputs)
@@ -76,15 +76,15 @@ public struct Weight: @unchecked Sendable {
             byteCount: storage.byteCount)
     }
 
-    /// The type of its elements.
+    /// Element type.
     public var elementType: ElementType { ElementType.allCases.first { $0.kernelType == type } ?? .other }
 
-    /// Whether it lies in the kernels' order.
+    /// Whether the weights are packed in the kernels' layout.
     public var isPacked: Bool { packedRow != nil }
 
-    /// The same weights as products of this precision want them: BF16 packed for fast ones, all else as it is.
+    /// The same weights in the form that products of this precision need: BF16 packed for `fast`, otherwise unchanged.
     ///
-    /// - Throws: `LyraError.memory` if there is no room for the packed form.
+    /// - Throws: `LyraError.memory` if there is no room for the packed weights.
     public func prepared(for precision: Precision) throws -> Weight {
         guard precision == .fast, type == LK_BF16, !isPacked, ElementType.bfloat16.canPack(inputs: inputs) else {
             return self
@@ -92,12 +92,13 @@ public struct Weight: @unchecked Sendable {
         return try packed()
     }
 
-    /// Rows `range` of the matrix, where they lie: the queries of a matrix that holds queries, keys and values, say.
+    /// Rows `range` of the matrix, sharing its memory: for example, the queries of a matrix that holds queries, keys
+    /// and values.
     ///
-    /// - Throws: `LyraError.argument` if the range is not within the rows, or empty.
+    /// - Throws: `LyraError.argument` if the range is empty or outside the matrix.
     public func rows(_ range: Range<Int>) throws -> Weight {
         guard range.lowerBound >= 0, range.upperBound <= outputs, !range.isEmpty else {
-            throw LyraError(.argument, "rows \(range) of a matrix of \(outputs)")
+            throw LyraError(.argument, "rows \(range) are outside a matrix of \(outputs) rows")
         }
         let rowBytes = byteCount / outputs
         return Weight(
@@ -106,8 +107,8 @@ public struct Weight: @unchecked Sendable {
             packedRow: packedRow.map { $0 + range.lowerBound }, byteCount: range.count * rowBytes)
     }
 
-    /// Shows some of the stored bytes: runs of 64 from all over the matrix, 16 at most. Where it begins within a panel of
-    /// packed rows, that panel counts as a whole.
+    /// Calls `body` with samples of the stored bytes: at most 16 runs of 64 bytes, spread over the whole matrix.
+    /// If the matrix begins inside a panel of packed rows, that whole panel is included.
     public func sample(_ body: (RawSpan) -> Void) {
         let stored = storedBytes, length = min(stored.count, 64), runs = min(16, stored.count / length)
         for run in 0..<runs {
@@ -117,14 +118,14 @@ public struct Weight: @unchecked Sendable {
         withExtendedLifetime(owner) {}
     }
 
-    /// Where its rows lie, from `base` on.
+    /// Byte range of the matrix's rows, relative to `base`.
     private var storedBytes: Range<Int> {
         guard let packedRow else { return 0..<byteCount }
         func bytes(_ rows: Int) -> Int { lk_packed_bytes(type, rows, inputs) }
         return bytes(packedRow + 1) - bytes(1)..<bytes(packedRow + outputs)
     }
 
-    /// Row `index` widened to floats: an embedding.
+    /// Row `index` as floats: an embedding.
     ///
     /// - Parameter index: below `outputs`; the caller checks.
     func copyRow(_ index: Int, to destination: UnsafeMutablePointer<Float>) {
@@ -136,7 +137,7 @@ public struct Weight: @unchecked Sendable {
         withExtendedLifetime(owner) {}
     }
 
-    /// x · selfᵀ + bias with plain or packed weights, as the kernels are called. → their status
+    /// x · selfᵀ + bias with plain or packed weights. → the kernel's status
     func multiply(
         _ x: UnsafePointer<Float>, _ xStride: Int, rows: Int, into y: UnsafeMutablePointer<Float>, _ yStride: Int,
         _ bias: UnsafePointer<Float>?, _ epilogue: lk_epilogue
@@ -149,7 +150,7 @@ public struct Weight: @unchecked Sendable {
         return lk_linear(y, yStride, x, xStride, rows, inputs, base, type, outputs, bias, epilogue)
     }
 
-    /// A product with packed weights, as the kernels describe it.
+    /// The packed product in the form that the kernels take.
     func packedProduct(
         _ y: UnsafeMutablePointer<Float>, _ yStride: Int, _ bias: UnsafePointer<Float>?, _ epilogue: lk_epilogue
     ) -> lk_packed_product {
@@ -163,7 +164,7 @@ public struct Weight: @unchecked Sendable {
 extension StoredTensor {
     /// All elements as floats.
     ///
-    /// - Throws: `LyraError.unsupported` if they are not of a floating type.
+    /// - Throws: `LyraError.unsupported` if the tensor's type is not floating-point.
     public func floats() throws -> [Float] {
         if type == .float64 {
             return (0..<count).map { Float(bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Double.self)) }
@@ -175,7 +176,7 @@ extension StoredTensor {
             }
         }
         guard let kernel = type.kernelType else {
-            throw LyraError(.unsupported, "\(source): tensor \(name) is \(typeName); a floating type was expected")
+            throw LyraError(.unsupported, "\(source): tensor \(name) is \(typeName); expected a floating-point type")
         }
         return [Float](unsafeUninitializedCapacity: count) { buffer, written in
             if let destination = buffer.baseAddress, let bytes = bytes.baseAddress {
