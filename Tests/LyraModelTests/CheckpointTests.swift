@@ -125,7 +125,7 @@ import Testing
         expect(.unsupported, "use_dora", open: dora)
         let fewer = try CheckpointCopy("b")
         try fewer.edit("lyra/config.json", "\"num_hidden_layers\": 6", "\"num_hidden_layers\": 5")
-        expect(.format, "no place", open: fewer)
+        expect(.format, "do not fit", open: fewer)
     }
 
     @Test func aTokenizerLargerThanTheEmbeddingIsRefused() throws {

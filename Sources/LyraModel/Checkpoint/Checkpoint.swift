@@ -7,24 +7,24 @@ public struct Checkpoint: Sendable {
     public let configuration: LyraConfiguration
     public let decoder: Decoder
     public let tokenizer: Tokenizer
-    /// What generation_config.json says; the session's options come before it.
+    /// Defaults from generation_config.json; a session's options take precedence.
     public let generationDefaults: GenerationDefaults
-    /// Names of the adapters, in the order that indexes them: "speech", "long_speech", …
+    /// Names of the adapters in index order: "speech", "long_speech", …
     public let adapters: [String]
     public let speechInput: Part<SpeechInput>
     public let visionInput: Part<VisionInput>
     public let soundInput: Part<SoundInput>
     public let generator: SpeechGenerator?
     public let vocoder: Part<Vocoder>
-    /// What each part takes, for `inspect` and `info`.
+    /// Size of each part, for `inspect` and `info`.
     public let inventory: [PartSize]
 
-    /// A part that a checkpoint can lack. Why it lacks it is said when something needs it.
+    /// A part that a checkpoint can lack. The reason for its absence becomes an error when something needs the part.
     public enum Part<Network: Sendable>: Sendable {
         case present(Network)
         case absent(LyraError)
 
-        /// - Throws: the reason that there is none.
+        /// - Throws: the reason for the part's absence.
         public func get() throws -> Network {
             switch self {
             case .present(let network): return network
@@ -41,7 +41,7 @@ public struct Checkpoint: Sendable {
         public var source: String
         public var parameters: Int
         public var bytes: Int
-        /// Element types with the number of tensors of each.
+        /// Number of tensors of each element type.
         public var types: [(type: ElementType, tensors: Int)]
     }
 
@@ -50,7 +50,7 @@ public struct Checkpoint: Sendable {
         index(ofBytes: name) ?? index(ofBytes: Checkpoint.adapterName(directory: name))
     }
 
-    /// Names of directories are compared byte by byte: Unicode holds some different ones for the same text.
+    /// Compares directory names byte by byte, because Unicode equality would match distinct names.
     private func index(ofBytes name: String) -> Int? {
         adapters.firstIndex { $0.utf8.elementsEqual(name.utf8) }
     }
@@ -61,21 +61,21 @@ public struct Checkpoint: Sendable {
     }
 }
 
-/// generation_config.json: how a checkpoint wants to be sampled.
+/// generation_config.json: the checkpoint's sampling defaults.
 public struct GenerationDefaults: Decodable, Sendable {
     public var samples: Bool
     public var temperature: Float
     public var topK: Int
     public var topP: Float
     public var repetitionPenalty: Float
-    /// Tokens that end an answer; empty leaves it to config.json and the chat template.
+    /// Tokens that end an answer. If empty, config.json and the chat template determine them.
     public var endTokens: [Int32]
 
     enum CodingKeys: String, CodingKey {
         case do_sample, temperature, top_k, top_p, repetition_penalty, eos_token_id
     }
 
-    /// Greedy: for a checkpoint without the file.
+    /// Greedy sampling, for a checkpoint without the file.
     public init() {
         (samples, temperature, topK, topP, repetitionPenalty, endTokens) = (false, 1, 0, 1, 1, [])
     }

@@ -6,56 +6,57 @@ import LyraText
 
 /// How to open a checkpoint.
 public struct CheckpointOptions {
-    /// Where towers and vocoder are looked for after the places that the checkpoint implies.
+    /// Directory to search for towers and the vocoder, after the locations that the checkpoint implies.
     public var towers: String?
     /// The vocoder's file or its directory.
     public var vocoder: String?
-    /// A file with the sound projector: no published checkpoint carries one.
+    /// A file with the sound projector, which no published checkpoint includes.
     public var soundProjector: String?
-    /// How exactly to multiply; nil is exact, and fast for a language model whose weights are in blocks, which round anyway.
+    /// Precision of products. Nil means exact, or fast for a quantized language model, whose products round anyway.
     public var precision: Precision?
-    /// Told what a person may want to know: parts that are absent, values that were derived.
+    /// Receives messages for the user: absent parts, derived values.
     public var note: (String) -> Void = { _ in }
-    /// Told how many parts of how many are read; throws to give up.
+    /// Receives the number of parts read and their total; throws to abort.
     public var progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
 
     public init() {}
 
-    /// Asks `progress` whether to give up, before it is known how many parts there are.
+    /// Lets `progress` abort before the number of parts is known.
     func check() throws { try progress(0, 1) }
 }
 
 extension Checkpoint {
-    /// Opens a directory in the published layout (config.json, safetensors, vocabulary, adapters, and the towers it names)
-    /// or a GGUF file: a whole model that `lyra convert` made, or a language model of the kind "qwen2vl" or "qwen2".
+    /// Opens a directory in the published layout (config.json, safetensors, vocabulary, adapters, and the towers it
+    /// names) or a GGUF file: a complete model from `lyra convert`, or a language model of architecture "qwen2vl" or
+    /// "qwen2".
     ///
-    /// Weights are mapped, not copied, except that those in blocks are packed in memory for the kernels.
-    /// - Throws: `LyraError` that names the file and what is wrong with it.
+    /// Weights are mapped, not copied, except quantized weights, which are packed in memory for the kernels.
+    /// - Throws: `LyraError` that names the file and the fault.
     public static func open(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws -> Checkpoint {
         try CheckpointLoader(path, options).load()
     }
 }
 
-/// Reads one checkpoint, part by part, and remembers what it read.
+/// Reads a checkpoint part by part and records what it has read.
 package final class CheckpointLoader {
     let source: any ModelSource
     let options: CheckpointOptions
     var inventory: [Checkpoint.PartSize] = []
     package private(set) var contents = ModelContents()
-    /// Of all parts, once the main tensors are there.
+    /// Precision of all parts, set once the main tensors are known.
     private(set) var precision = Precision.exact
     var done = 0
     var total = 0
 
-    /// - Throws: `LyraError.missing` if nothing is at `path`, or no directory where towers are to be; what `OneFileSource`
-    ///   throws if it is a file.
+    /// - Throws: `LyraError.missing` if nothing exists at `path`, or if the towers' directory does not exist; for a
+    ///   file, any error of `OneFileSource`.
     package init(_ path: String, _ options: CheckpointOptions) throws {
         self.options = options
         try FileSystem.checkPath(path)
         if let towers = options.towers {
             try FileSystem.checkPath(towers)
             guard try FileSystem.isDirectory(towers) else {
-                throw LyraError(.missing, "\(towers): there is no such directory; it was to hold the towers")
+                throw LyraError(.missing, "\(towers): there is no such directory; expected the towers there")
             }
         }
         if try FileSystem.isDirectory(path) {
@@ -73,10 +74,10 @@ package final class CheckpointLoader {
         }
     }
 
-    /// For messages.
+    /// File or directory, for error messages.
     var origin: String { source.origin }
 
-    /// Whether the model is another program's file with a language model and nothing else.
+    /// Whether the model is a file of another program that holds only a language model.
     package var holdsLanguageModelAlone: Bool { source.language != nil }
 
     package func load() throws -> Checkpoint {
@@ -113,12 +114,12 @@ package final class CheckpointLoader {
         try options.progress(min(done, total), total)
     }
 
-    /// Asks whether to give up, while a part is read.
+    /// Lets the caller abort while a part is read.
     func check() throws { try options.progress(min(done, total), max(total, 1)) }
 
     // MARK: Texts
 
-    /// The bytes of a part's text, and what messages call it.
+    /// The bytes of a part's text, with a name for messages.
     func text(_ part: ModelPart, _ files: any PartFiles, _ name: String) throws -> NamedBytes {
         let bytes = try files.text(name)
         try noteRead(files.path(name))
@@ -126,12 +127,12 @@ package final class CheckpointLoader {
         return NamedBytes(name: files.path(name), bytes: bytes)
     }
 
-    /// Looks at the keys of a configuration: the text, what messages call it, and who is told.
+    /// A check of a configuration's keys: receives the text, its name for messages, and a function for notes.
     typealias KeyCheck = (JSONValue, String, (String) -> Void) throws -> Void
 
-    /// A part's JSON text, decoded.
+    /// Decodes a part's JSON text.
     ///
-    /// - Parameter check: refuses keys that change the numbers and are not computed
+    /// - Parameter check: rejects keys that change the numbers and that lyra does not compute
     func decode<T: Decodable>(
         _ type: T.Type, _ part: ModelPart, _ files: any PartFiles, _ name: String, check: KeyCheck
     ) throws -> T {
@@ -141,7 +142,7 @@ package final class CheckpointLoader {
         return value
     }
 
-    /// The same without decoding.
+    /// The same check without decoding.
     func checkKeys(_ text: NamedBytes, _ check: KeyCheck) throws {
         try check(try text.json(), text.name, options.note)
     }
@@ -165,7 +166,7 @@ package final class CheckpointLoader {
         return defaults
     }
 
-    /// vocab.json, merges.txt and what was added to them; or tokenizer.json, where those are not there.
+    /// Reads vocab.json, merges.txt and the added tokens; falls back to tokenizer.json.
     private func readTokenizer(_ configuration: LyraConfiguration) throws -> Tokenizer {
         let tokenizer = try source.language?.tokenizer() ?? tokenizerOfTexts()
         let rows = configuration.language.vocabularySize
@@ -220,12 +221,12 @@ package final class CheckpointLoader {
         if let file = try FileIdentity(path: path) { contents.files.insert(file) }
     }
 
-    /// Tensors of one file or directory, to be multiplied as the options say.
+    /// A table of one file's or directory's tensors, with the precision of the options.
     func table(_ origin: String, _ tensors: [String: StoredTensor]) -> TensorTable {
         TensorTable(origin: origin, tensors: tensors, precision: precision)
     }
 
-    /// Remembers the tensors that make up a part.
+    /// Records the tensors that make up a part.
     func keep(_ part: ModelPart, _ table: TensorTable) { contents.tensors.append((part, table.tensors)) }
 
     /// The part that a tensor of the main checkpoint belongs to, for the inventory.
@@ -252,7 +253,7 @@ package final class CheckpointLoader {
         var name: String
         var table: TensorTable
         var configuration: AdapterConfiguration
-        /// The speech projector trained with it, if it brought one.
+        /// The speech projector that was trained with the adapter, if there is one.
         var projector: TensorTable?
     }
 
@@ -283,13 +284,13 @@ package final class CheckpointLoader {
         return projector
     }
 
-    /// A part that the configuration does not speak of.
+    /// A part that the configuration does not mention.
     func absentByConfiguration<Network>(_ verb: String, _ key: String) -> Checkpoint.Part<Network> {
         let reason = source.language == nil ? "config.json has no \(key)" : "the file holds a language model alone"
         return .absent(LyraError(.missing, "\(origin): this model does not \(verb): \(reason)"))
     }
 
-    /// A part that is not there; a person is told so.
+    /// A part that does not exist; tells the user.
     func absent<Network>(_ reason: String) -> Checkpoint.Part<Network> {
         absent(LyraError(.missing, "\(origin): \(reason)"))
     }
@@ -299,7 +300,7 @@ package final class CheckpointLoader {
         return .absent(error)
     }
 
-    /// A tower whose configuration is not there and cannot be derived, which `error` says.
+    /// A tower without a configuration, which its tensor shapes do not determine either. `error` gives the reason.
     func absent<Network>(_ error: LyraError, _ name: String, _ found: TowerFiles) -> Checkpoint.Part<Network> {
         absent(LyraError(.missing, "\(error.message): \(shown(name)) was looked for at \(found.places)"))
     }

@@ -2,15 +2,15 @@ import LyraBase
 import LyraFormats
 import LyraTensor
 
-/// A checkpoint directory in the published layout, and the places where its towers are looked for.
+/// A checkpoint directory in the published layout, and the places to search for its towers.
 struct DirectorySource: ModelSource {
     let origin: String
     private let finder: TowerFinder
-    /// Where the caller says that the vocoder is.
+    /// Vocoder path given by the caller.
     private let givenVocoder: String?
 
-    /// - Parameter path: the directory; or a file, beside which towers may lie
-    /// - Throws: `LyraError.io` if the system does not say which of them it is.
+    /// - Parameter path: the directory, or a file that towers may lie beside
+    /// - Throws: `LyraError.io` if the system cannot tell which of the two it is.
     init(_ path: String, _ options: CheckpointOptions) throws {
         origin = path
         finder = try TowerFinder(checkpoint: path, extra: options.towers)
@@ -20,7 +20,7 @@ struct DirectorySource: ModelSource {
     var main: any PartFiles { DirectoryFiles(origin) }
     var language: LanguageMetadata? { nil }
 
-    /// Every subdirectory with an adapter_config.json, except hidden ones and the file system's own.
+    /// Every subdirectory with an adapter_config.json, except hidden directories and the file system's own.
     func adapters() throws -> [AdapterFiles] {
         try FileSystem.entries(of: origin).filter { !FileSystem.isReserved($0) }.compactMap { entry in
             let folder = DirectoryFiles(FileSystem.join(origin, entry), stem: "adapter_model")
@@ -45,7 +45,7 @@ struct DirectorySource: ModelSource {
         let file = try finder.vocoder(givenVocoder, check: check)
         if let givenVocoder, file == nil {
             throw LyraError(
-                .missing, "\(givenVocoder): there is no vocoder: a file g_… with a config.json beside it was expected")
+                .missing, "\(givenVocoder): there is no vocoder; expected a file g_… with a config.json beside it")
         }
         return file.map { TorchFiles($0, under: ["generator"]) }
     }
@@ -72,12 +72,12 @@ struct DirectoryFiles: PartFiles {
     var index: String? { path(ShardedSafetensors.index(stem: stem)) }
 }
 
-/// A file of torch.save, with texts beside it.
+/// A torch.save file with texts beside it.
 struct TorchFiles: PartFiles {
     let origin: String
     private let keys: [String]
 
-    /// - Parameter keys: that lead to the tensors
+    /// - Parameter keys: the path of dictionary keys to the tensors
     init(_ file: String, under keys: [String] = []) {
         origin = file
         self.keys = keys

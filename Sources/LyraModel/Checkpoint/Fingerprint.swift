@@ -1,10 +1,11 @@
 import LyraFormats
 
 extension Checkpoint {
-    /// Tells this language model, with its adapters, from others: keys and values that one computed mean nothing to another.
+    /// Identifies this language model with its adapters: keys and values are only valid for the model that computed
+    /// them.
     ///
-    /// It covers the configuration, every matrix's shape, and samples of its bytes, which differ where its type does; reading
-    /// all of a large model would take seconds.
+    /// Covers the configuration, the shape of every matrix, and samples of its bytes, which also depend on the element
+    /// type. Reading all of a large model would take seconds.
     public var fingerprint: String {
         var sum = CRC32()
         func add(_ text: String) { sum.update(text) }

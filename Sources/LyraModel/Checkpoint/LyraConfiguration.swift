@@ -3,19 +3,19 @@ import LyraBase
 /// The parts of a checkpoint's config.json that lyra reads (model_type `Lyra_Qwen2VL_SpeechGenerator`).
 public struct LyraConfiguration: Decodable, Sendable {
     public var language: DecoderConfiguration
-    /// `mm_speech_tower`: directory of the Whisper encoder, if the model hears.
+    /// `mm_speech_tower`: directory of the Whisper encoder; nil if the model takes no speech.
     public var speechTower: String?
-    /// `mm_vision_tower`: directory of the vision tower, if the model sees.
+    /// `mm_vision_tower`: directory of the vision tower; nil if the model takes no pictures.
     public var visionTower: String?
-    /// `mm_audio_tower`: file of the sound tower, if the model hears sound.
+    /// `mm_audio_tower`: file of the sound tower; nil if the model takes no sound other than speech.
     public var soundTower: String?
-    /// `speech_encoder_ds_rate`: encoder positions that become one token.
+    /// `speech_encoder_ds_rate`: encoder positions for each token.
     public var speechDownsampling: Int
     /// `speech_norm`: whether each speech token is scaled to length 1.
     public var normalizesSpeech: Bool
     public var generator: SpeechGeneratorConfiguration?
     public var endTokens: [Int32]
-    /// `compress_gap` and `keep_rate`: where the model lets media tokens go; nil for nowhere.
+    /// `compress_gap` and `keep_rate`: where the model prunes media tokens; nil for nowhere.
     public var extraction: ExtractionSchedule?
 
     enum CodingKeys: String, CodingKey {
@@ -66,7 +66,7 @@ public struct LyraConfiguration: Decodable, Sendable {
         self.endTokens = endTokens
     }
 
-    /// - Throws: `LyraError.format` naming `source` if a value cannot be.
+    /// - Throws: `LyraError.format` naming `source` for an invalid value.
     public func validate(_ source: String) throws {
         try language.validate(source)
         try Bounds(source).check("speech_encoder_ds_rate", speechDownsampling, 1...1000)
@@ -84,7 +84,7 @@ public struct DecoderConfiguration: Decodable, Sendable {
     public var vocabularySize: Int
     public var rmsEpsilon: Float
     public var ropeTheta: Double
-    /// Frequency pairs that follow time, height and width; their sum is half a head.
+    /// Frequency pairs for time, height and width; their sum is half a head.
     public var mropeSections: [Int]
     public var tiesEmbeddings: Bool
     public var contextLength: Int
@@ -97,8 +97,8 @@ public struct DecoderConfiguration: Decodable, Sendable {
         case text_config
     }
 
-    /// Reads the keys at the top level or, as newer files have them, under `text_config`; those of the positions also in
-    /// `rope_scaling` or `rope_parameters`. A key that stands in several places must say the same.
+    /// Reads the keys at the top level or, as in newer files, under `text_config`; position keys also in `rope_scaling`
+    /// or `rope_parameters`. Duplicate keys must agree.
     public init(from decoder: any Swift.Decoder) throws {
         let outer = try decoder.container(keyedBy: CodingKeys.self)
         let inner = try outer.decodeIfPresent(JSONObject.self, forKey: .text_config)
@@ -127,14 +127,14 @@ public struct DecoderConfiguration: Decodable, Sendable {
         contextLength = try find(Int.self, .max_position_embeddings) ?? 32768
     }
 
-    /// The one value that all places have; nil if there are none.
+    /// The value that all places agree on; nil if there are none.
     private static func same<T: Equatable>(
         _ values: [T], _ key: CodingKeys, in container: KeyedDecodingContainer<CodingKeys>
     ) throws -> T? {
         guard let other = values.first(where: { $0 != values[0] }) else { return values.first }
         throw DecodingError.dataCorruptedError(
             forKey: key, in: container,
-            debugDescription: "\(values[0]) at one place and \(other) at another; which is meant?")
+            debugDescription: "conflicting values: \(values[0]) in one place and \(other) in another")
     }
 
     public init(
@@ -183,9 +183,9 @@ public struct SpeechGeneratorConfiguration: Decodable, Sendable {
     public var dim: Int
     public var heads: Int
     public var inner: Int
-    /// Positions for one hidden row of the language model.
+    /// Positions for each hidden state of the language model.
     public var upsampling: Int
-    /// Speech units; the id after the last is CTC's blank.
+    /// Number of speech units; the next id is CTC's blank.
     public var units: Int
 
     enum CodingKeys: String, CodingKey { case ctc_decoder_config, ctc_upsample_factor, unit_vocab_size }
@@ -199,7 +199,7 @@ public struct SpeechGeneratorConfiguration: Decodable, Sendable {
         else {
             throw DecodingError.dataCorruptedError(
                 forKey: .ctc_decoder_config, in: container,
-                debugDescription: "\"(layers,dim,heads,inner)\" was expected, not \"\(text)\"")
+                debugDescription: "expected \"(layers,dim,heads,inner)\", not \"\(text)\"")
         }
         self.layers = layers
         self.dim = dim
@@ -236,7 +236,7 @@ private struct EndTokens: Decodable {
     var eos_token_id: OneOrMany?
 }
 
-/// `7` or `[7, 8]`, as `eos_token_id` comes.
+/// `eos_token_id` as either `7` or `[7, 8]`.
 struct OneOrMany: Decodable {
     var values: [Int32]
 
@@ -246,7 +246,7 @@ struct OneOrMany: Decodable {
     }
 }
 
-/// Checks numbers of a configuration file and names the file when one cannot be.
+/// Checks the numbers of a configuration file; the error names the file.
 struct Bounds {
     let source: String
 

@@ -2,35 +2,36 @@ import LyraBase
 import LyraFormats
 import LyraTensor
 
-/// The parts of a model that can come from places of their own.
+/// The parts of a model that can have separate locations.
 package enum ModelPart: Hashable, Sendable {
     /// Language model, speech generator and projectors, with the model's own texts.
     case main
-    /// By the adapter's place in the list of them.
+    /// An adapter, by its index.
     case adapter(Int)
     /// The speech projector that was trained with an adapter.
     case adapterProjector(Int)
     case speechTower
     case visionTower
     case soundTower
-    /// The checkpoint's own, or one that the caller named.
+    /// The checkpoint's own sound projector, or one that the caller named.
     case soundProjector
     case vocoder
 }
 
-/// The files of one part: small texts and tensors, by the names that the published layout gives them.
+/// The files of one part: small texts and tensors, under their names in the published layout.
 protocol PartFiles {
     /// The directory or file, for messages.
     var origin: String { get }
-    /// What messages call the text of this name.
+    /// Path or key of the text with this name, for messages.
     func path(_ name: String) -> String
-    /// - Throws: `LyraError.io` if the system does not say.
+    /// - Throws: `LyraError.io` if the system cannot tell.
     func has(_ name: String) throws -> Bool
-    /// - Throws: `LyraError.missing` if there is no such text; `.io` if it cannot be read; `.format` if it is too long; `.memory`.
+    /// - Throws: `LyraError.missing` if there is no such text; `.io` if it cannot be read; `.format` if it is too long;
+    ///   `.memory`.
     func text(_ name: String) throws -> GrowingBuffer<UInt8>
-    /// - Throws: `LyraError` that names the file and what is wrong with it.
+    /// - Throws: `LyraError` that names the file and the fault.
     func tensors() throws -> [String: StoredTensor]
-    /// A file that `tensors` reads besides those that the tensors lie in, if it is there.
+    /// A further file that `tensors` reads in addition to the tensor files, if it exists.
     var index: String? { get }
 }
 
@@ -38,51 +39,52 @@ extension PartFiles {
     var index: String? { nil }
 }
 
-/// Where a model is opened from: a directory in the published layout, or one file.
+/// Where a model is opened from: a directory in the published layout, or a single file.
 protocol ModelSource {
     /// The directory or file, for messages.
     var origin: String { get }
     var main: any PartFiles { get }
-    /// Configuration and tokenizer of a file that other programs made; nil for a model that has them as texts.
+    /// Configuration and tokenizer from the metadata of another program's file; nil for a model that stores them as
+    /// texts.
     var language: LanguageMetadata? { get }
-    /// Every adapter, in the order that indexes them.
+    /// All adapters in index order.
     func adapters() throws -> [AdapterFiles]
     /// - Parameters:
     ///   - part: `speechTower`, `visionTower` or `soundTower`
-    ///   - name: what config.json calls it
-    /// - Throws: `LyraError.io` if the system does not say whether it is there.
+    ///   - name: the tower's name in config.json
+    /// - Throws: `LyraError.io` if the system cannot tell whether the tower exists.
     func tower(_ part: ModelPart, _ name: String) throws -> TowerFiles
-    /// The caller's, or else the one that is found; nil if there is none.
+    /// The caller's vocoder, or else the first one found; nil if there is none.
     ///
-    /// - Parameter check: asked while it is looked for; throws to give up
-    /// - Throws: `LyraError.missing` if there is none where the caller says, and what `check` throws.
+    /// - Parameter check: called during the search; throws to abort
+    /// - Throws: `LyraError.missing` if there is no vocoder at the caller's path, and any error of `check`.
     func vocoder(check: () throws -> Void) throws -> (any PartFiles)?
 }
 
-/// One adapter and, if it brought one, the projector trained with it.
+/// An adapter and the projector that was trained with it, if there is one.
 struct AdapterFiles {
     var name: String
     var files: any PartFiles
     var projector: (any PartFiles)?
 }
 
-/// What there is of a tower.
+/// The available files of a tower.
 struct TowerFiles {
     var tensors: (any PartFiles)?
-    /// Its configurations, which a tower inside the checkpoint can have elsewhere, or not at all.
+    /// The tower's configurations. For a tower inside the checkpoint they can lie elsewhere or be absent.
     var texts: (any PartFiles)?
-    /// The places where it was looked for.
+    /// The places that were searched.
     var candidates: [String]
 
-    /// The same for a message; the name in them comes from a file.
+    /// The candidates as messages show them. Their names come from a file.
     var places: String {
         candidates.isEmpty ? "any path" : candidates.map { shown($0, limit: 1024) }.joined(separator: ", ")
     }
 }
 
-/// Everything of a model that opening it read: what a copy of it must hold.
+/// Everything that was read to open a model: the contents of a copy.
 package struct ModelContents {
-    /// Texts under the names that `ModelPart.folder` puts before theirs.
+    /// Texts, named with their `ModelPart.folder`.
     package var texts: [(name: String, bytes: GrowingBuffer<UInt8>)] = []
     package var tensors: [(part: ModelPart, tensors: [String: StoredTensor])] = []
     package var adapters: [String] = []
@@ -91,7 +93,7 @@ package struct ModelContents {
 }
 
 extension ModelPart {
-    /// What stands before the names of a part's texts in one file.
+    /// Prefix of a part's text names in a single file.
     var folder: String {
         switch self {
         case .main, .soundProjector: ""

@@ -3,8 +3,7 @@ import LyraMedia
 import LyraTensor
 import LyraText
 
-/// Everything that a model without files is assembled from: configurations, a tokenizer, and where each network's
-/// weights come from.
+/// The ingredients of a model without files: configurations, a tokenizer, and a weight source for each network.
 package struct NetworkAssembly {
     package var configuration: LyraConfiguration
     package var generator: SpeechGeneratorConfiguration
@@ -29,7 +28,7 @@ package struct NetworkAssembly {
         (self.speechTower, self.visionTower) = (speechTower, visionTower)
     }
 
-    /// Builds the networks. Each requests its tensors by the names and shapes that it requests from a checkpoint's files.
+    /// Builds the networks. Each requests the same tensor names and shapes as from a checkpoint's files.
     package func checkpoint() throws -> Checkpoint {
         let decoder = try Decoder.assembled(configuration.language, main)
         let projector = try SpeechProjector(
@@ -46,21 +45,21 @@ package struct NetworkAssembly {
             configuration: configuration, decoder: decoder, tokenizer: tokenizer,
             generationDefaults: GenerationDefaults(), adapters: [], speechInput: .present(speech),
             visionInput: .present(pictures),
-            soundInput: .absent(LyraError(.missing, "this model of random weights does not hear sound")),
+            soundInput: .absent(LyraError(.missing, "this model of random weights takes no sound")),
             generator: speechGenerator,
             vocoder: .present(try Vocoder(configuration: vocoder, weights: vocoderWeights)), inventory: [])
     }
 }
 
 extension Decoder {
-    /// A language model over `weights`.
+    /// Builds a language model from `weights`.
     package static func assembled(
         _ configuration: DecoderConfiguration, _ weights: any WeightSource
     ) throws -> Decoder {
         try Decoder(weights, configuration, progress: {})
     }
 
-    /// One matrix that an adapter can change.
+    /// A matrix that an adapter can update.
     package struct AdaptableMatrix {
         package let layer: Int
         /// The module's name in a layer: "self_attn.q_proj".
@@ -69,7 +68,7 @@ extension Decoder {
         package let outputs: Int
     }
 
-    /// Every matrix that an adapter can change, layer by layer.
+    /// Every matrix that an adapter can update, layer by layer.
     package var adaptableMatrices: [AdaptableMatrix] {
         layers.indices.flatMap { layer in
             DecoderLayer.adaptable.map { module, path in
@@ -83,7 +82,7 @@ extension Decoder {
 extension WeightSource {
     /// Requests every tensor of a speech projector under `prefix`.
     ///
-    /// - Parameter width: of the speech tower's output
+    /// - Parameter width: output width of the speech tower
     package func requestSpeechProjector(under prefix: String, width: Int, _ configuration: LyraConfiguration) throws {
         _ = try SpeechProjector(under(prefix), width: width, configuration: configuration)
     }

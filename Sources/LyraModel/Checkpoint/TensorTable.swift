@@ -1,7 +1,7 @@
 import LyraBase
 import LyraTensor
 
-/// Tensors read from files, by name, with an optional prefix left off.
+/// Tensors from files, by name, optionally without a common prefix.
 struct TensorTable: WeightSource {
     let origin: String
     let precision: Precision
@@ -40,7 +40,7 @@ struct TensorTable: WeightSource {
         return tensor
     }
 
-    /// The first of `prefixes` under which there is a tensor called `name`, as a table without it.
+    /// The tensors under the first of `prefixes` that holds `name`, without that prefix.
     func subtable(under prefixes: [String], holding name: String) -> TensorTable? {
         guard let prefix = prefixes.first(where: { contains($0 + name) }) else { return nil }
         let part = tensors.compactMap { $0.hasPrefix(prefix) ? (String($0.dropFirst(prefix.count)), $1) : nil }

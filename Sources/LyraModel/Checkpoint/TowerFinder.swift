@@ -2,30 +2,30 @@ import Glibc
 import LyraFormats
 import LyraBase
 
-/// Looks for the directories that a checkpoint names but does not hold: towers and the vocoder.
+/// Finds the directories that a checkpoint names but does not contain: towers and the vocoder.
 ///
-/// Places follow from where the checkpoint is and from what the caller says, never from the current directory.
+/// The search starts from the checkpoint's location and the caller's options, never from the current directory.
 struct TowerFinder {
-    /// The checkpoint's directory, or the one that its file lies in, and its parents, the nearest first. Where links lead to
-    /// the checkpoint, the parents of both ends.
+    /// The directory of the checkpoint and its parents, nearest first. If the path is a symbolic link, the parents of
+    /// the link and of its target.
     private let bases: [String]
     private let extra: String?
-    /// Whether the first of `bases` is the checkpoint's own, and not one that other things lie in, too.
+    /// Whether the first of `bases` belongs to the checkpoint alone, and not to other files as well.
     private let isOwn: Bool
 
-    /// Parents of a checkpoint that are looked through.
+    /// Number of parent directories that are searched.
     private static let parents = 3
 
     /// - Parameters:
-    ///   - checkpoint: its directory or its file
-    ///   - extra: where to look after the places that the checkpoint implies
-    /// - Throws: `LyraError.io` if the system does not say what the checkpoint is.
+    ///   - checkpoint: the checkpoint's directory or file
+    ///   - extra: directory to search after the places that the checkpoint implies
+    /// - Throws: `LyraError.io` if the system cannot tell what the checkpoint is.
     init(checkpoint: String, extra: String?) throws {
         isOwn = try !FileSystem.isFile(checkpoint)
         let resolved = try FileSystem.resolved(checkpoint)
         let named = isOwn ? checkpoint : FileSystem.parent(of: checkpoint)
         let target = isOwn ? resolved : FileSystem.parent(of: resolved)
-        // By their bytes: Unicode holds some different names for the same text.
+        // Compared as bytes, because Unicode equality would match distinct names.
         var bases: [String] = [], seen: Set<[UInt8]> = []
         func add(_ base: String) throws {
             if seen.insert(Array(try FileSystem.resolved(base).utf8)).inserted { bases.append(base) }
@@ -39,12 +39,13 @@ struct TowerFinder {
         self.extra = extra
     }
 
-    /// Where `name` could be, most direct first: an absolute path as it is, another in the checkpoint and beside it and its
-    /// parents; then in the extra directory, there also without `name`'s leading parts.
+    /// Possible paths of `name`, most direct first: an absolute path as given; a relative one inside the checkpoint,
+    /// beside it and beside its parents; then in the extra directory, there also without the leading components of
+    /// `name`.
     func candidates(_ name: String) -> [String] {
-        // No path is longer, and of a long one with many slashes the places would take memory.
+        // No valid path is longer. A long name with many slashes would produce a huge list of candidates.
         guard name.utf8.count < Int(PATH_MAX) else { return [] }
-        // What a configuration says is text, and a name that it spells has no bytes that are none.
+        // A name in a configuration is text, so it cannot contain bytes that are not UTF-8.
         let name = SystemPath.string(name.utf8)
         let parts = name.split(separator: "/")
         let shortened = parts.indices.map { parts[$0...].joined(separator: "/") }
@@ -54,21 +55,22 @@ struct TowerFinder {
 
     /// The first candidate that is a directory.
     ///
-    /// - Throws: `LyraError.io` if the system does not say of one before it.
+    /// - Throws: `LyraError.io` if the system cannot tell for an earlier candidate.
     func directory(_ name: String) throws -> String? {
         try candidates(name).first { try FileSystem.isDirectory($0) }
     }
 
     /// The first candidate that is a file.
     ///
-    /// - Throws: `LyraError.io` if the system does not say of one before it.
+    /// - Throws: `LyraError.io` if the system cannot tell for an earlier candidate.
     func file(_ name: String) throws -> String? { try candidates(name).first { try FileSystem.isFile($0) } }
 
     /// The vocoder's file: `given` (a file, or a directory that holds one), or else the newest `g_…` file beside a
-    /// config.json in the checkpoint's directory, a model_zoo in or beside it or beside its parents, or the extra directory.
+    /// config.json in the checkpoint's directory, in a model_zoo in or beside that directory or its parents, or in the
+    /// extra directory.
     ///
-    /// - Parameter check: asked before a directory is read; throws to give up
-    /// - Throws: what `check` throws; `LyraError.io` if the system does not let a directory be looked through.
+    /// - Parameter check: called before each directory is read; throws to abort
+    /// - Throws: any error of `check`; `LyraError.io` if a directory cannot be searched.
     func vocoder(_ given: String?, check: () throws -> Void) throws -> String? {
         if let given {
             return try FileSystem.isFile(given) ? given : try search(given, depth: 0, check)
@@ -99,13 +101,13 @@ struct TowerFinder {
         return nil
     }
 
-    /// The file of the highest step, as HiFi-GAN's `scan_checkpoint` takes it; names without a step come before all with one,
-    /// in their order.
+    /// The file with the highest step, as chosen by HiFi-GAN's `scan_checkpoint`. Names without a step sort before all
+    /// others, in their order.
     static func newest(_ files: [String]) -> String? {
         files.max { (rank($0), $0) < (rank($1), $1) }
     }
 
-    /// The step in a name: its digits and, to compare them, how many they are; nothing for a name without a step.
+    /// The step in a file name: its digits and their number, for comparison; empty for a name without a step.
     private static func rank(_ name: String) -> Step {
         let digits = name.utf8.dropFirst("g_".utf8.count)
         guard !digits.isEmpty, digits.allSatisfy({ (0x30...0x39).contains($0) }) else { return Step() }

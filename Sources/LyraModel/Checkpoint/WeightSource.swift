@@ -2,13 +2,13 @@ import LyraBase
 import LyraFormats
 import LyraTensor
 
-/// Where a network's weights come from: the files of a checkpoint, or random numbers in memory.
+/// Source of a network's weights: the files of a checkpoint, or random numbers in memory.
 ///
-/// Networks ask for each tensor by its checkpoint name and the shape that their configuration implies.
+/// Networks request each tensor by its checkpoint name and the shape that their configuration implies.
 public protocol WeightSource {
-    /// What the source is, for messages: a file or directory.
+    /// File or directory, for messages.
     var origin: String { get }
-    /// How exactly its weights are multiplied.
+    /// Precision of products with these weights.
     var precision: Precision { get }
     func contains(_ name: String) -> Bool
     /// - Throws: `LyraError.missing` if there is no such tensor, `LyraError.format` if its shape differs.
@@ -16,18 +16,18 @@ public protocol WeightSource {
 }
 
 extension WeightSource {
-    /// A matrix `[outputs, inputs…]`, which stays where it is stored unless it is in blocks or to be fast.
+    /// A matrix `[outputs, inputs…]`, used in place unless it is quantized or packed for `fast`.
     func weight(_ name: String, _ shape: [Int]) throws -> Weight {
         let stored = try unscaled(name, shape)
         let weight = try Weight(stored).prepared(for: precision)
-        // A packed one is a copy: what was read of the file need not stay in memory beside it.
+        // A packed matrix is a copy, so the file's pages need not stay resident.
         if weight.isPacked { stored.dropResidentPages() }
         return weight
     }
 
-    /// The tensor, unless it is one of 8-bit floats that numbers elsewhere are to be multiplied by.
+    /// The tensor, unless its 8-bit floats need a separate scale tensor.
     ///
-    /// - Throws: as `tensor`; `LyraError.unsupported`, with the name of the scale, for such a tensor.
+    /// - Throws: the errors of `tensor`; `LyraError.unsupported`, naming the scale, for such a tensor.
     private func unscaled(_ name: String, _ shape: [Int]) throws -> StoredTensor {
         let stored = try tensor(name, shape)
         guard stored.type.isFloat8 else { return stored }
@@ -44,11 +44,11 @@ extension WeightSource {
                 + "does not apply; convert the checkpoint to BF16")
     }
 
-    /// A tensor that products do not read (a norm's weight, a bias, positions), copied out as floats.
+    /// A tensor that is not a product's matrix (a norm's weight, a bias, positions), copied to floats.
     func floats(_ name: String, _ shape: [Int]) throws -> Tensor { try unscaled(name, shape).values() }
 }
 
-/// A source under a prefix: `blocks.0.` before every name.
+/// A source that puts a prefix such as `blocks.0.` before every name.
 struct PrefixedSource: WeightSource {
     let base: any WeightSource
     let prefix: String

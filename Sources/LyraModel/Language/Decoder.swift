@@ -1,7 +1,7 @@
 import LyraBase
 import LyraTensor
 
-/// The language model: Qwen2 as in Qwen2-VL. Immutable; the caches belong to the caller.
+/// The language model: Qwen2 as in Qwen2-VL. Immutable; the caller owns the caches.
 public struct Decoder: Sendable {
     public let configuration: DecoderConfiguration
     private let embeddings: Weight
@@ -32,7 +32,7 @@ public struct Decoder: Sendable {
         layers.map { _ in KeyValueCache(kvHeads: configuration.kvHeads, headDim: configuration.headDim, type: type) }
     }
 
-    /// Bytes of caches with so many rows in each layer.
+    /// Bytes of the caches, given the number of rows in each layer.
     public func cacheBytes(rows: some Sequence<Int>, type: KeyValueType) -> Int {
         rows.reduce(0) {
             $0
@@ -43,10 +43,10 @@ public struct Decoder: Sendable {
 
     public var layerCount: Int { layers.count }
 
-    /// Bytes of weights that decoding one token reads: every matrix once, the embedding's row left out.
+    /// Bytes of weights read to decode one token: every matrix, but not the embedding row.
     public var bytesPerToken: Int { head.byteCount + layers.reduce(0) { $0 + $1.byteCount } }
 
-    /// Visits every matrix, adapters' too, in a fixed order.
+    /// Calls `body` with every matrix, including the adapters', in a fixed order.
     func forEachWeight(_ body: (Weight) -> Void) {
         body(embeddings)
         body(head)
@@ -62,7 +62,7 @@ public struct Decoder: Sendable {
         }
     }
 
-    /// Rows of the embedding matrix. → [ids, hidden]
+    /// Token embeddings. → [ids, hidden]
     ///
     /// - Throws: `LyraError.argument` for an id outside the vocabulary.
     public func embed(_ ids: some Collection<Int32>) throws -> Tensor {
@@ -72,10 +72,10 @@ public struct Decoder: Sendable {
         return try embeddings.gather(ids)
     }
 
-    /// The rotation of queries and keys at these positions.
+    /// RoPE rotation of queries and keys at these positions.
     func rotation(_ positions: some Collection<Position>) throws -> Rotation { try rotary(positions) }
 
-    /// One decoded token through all layers. → its hidden state after the final norm, [1, hidden]
+    /// Runs one token through all layers. → its hidden state after the final norm, [1, hidden]
     public func decode(_ id: Int32, position: Position, caches: [KeyValueCache], adapter: Int?) throws -> Tensor {
         let rotation = try rotation([position])
         var x = try embed([id])
@@ -89,12 +89,12 @@ public struct Decoder: Sendable {
     /// The final norm. [rows, hidden] → [rows, hidden]
     func normalize(_ x: Tensor) throws -> Tensor { try finalNorm(x) }
 
-    /// Scores of every token after normed rows. [rows, hidden] → [rows, vocabulary]
+    /// Scores of all tokens, from hidden states after the final norm. [rows, hidden] → [rows, vocabulary]
     public func logits(_ normed: Tensor) throws -> Tensor { try head.product(normed) }
 }
 
 extension Decoder {
-    /// Every parameter, under the names of a checkpoint; a head that shares the embeddings is not listed again.
+    /// All parameters under their checkpoint names. An output head tied to the embeddings is not listed again.
     public var parameters: [Parameter] {
         [Parameter("model.embed_tokens.weight", embeddings)]
             + layers.parameters(under: "model.layers")

@@ -1,7 +1,7 @@
 import LyraTensor
 
-/// One Qwen2 layer: grouped-query attention with rotary positions and biases of q, k and v, then a SwiGLU MLP, each behind
-/// an RMS norm and inside a residual. The language model and the speech generator consist of such layers.
+/// One Qwen2 layer: grouped-query attention with RoPE and biases for q, k and v, then a SwiGLU MLP. Both are pre-norm
+/// (RMS) with a residual connection. The language model and the speech generator consist of these layers.
 struct DecoderLayer: Sendable {
     struct Shape {
         var hidden: Int
@@ -40,12 +40,12 @@ struct DecoderLayer: Sendable {
         down = try Linear(source, "mlp.down_proj", hidden, shape.inner, bias: false)
     }
 
-    /// The forward pass over new positions, whose keys and values are appended to `cache`:
-    /// h = x + attention(norm(x)), then h + down(silu(gate(norm(h))) · up(norm(h))).
+    /// The forward pass over new positions; their keys and values are appended to `cache`: h = x + attention(norm(x)),
+    /// then h + down(silu(gate(norm(h))) · up(norm(h))).
     ///
     /// - Parameters:
     ///   - x: [positions, hidden]
-    ///   - rotation: of those positions
+    /// - rotation: for those positions
     ///   - adapter: the low-rank updates to use; nil for none
     /// - Returns: the layer's output [positions, hidden], and its rotated queries [positions, heads · headDim]
     func callAsFunction(
@@ -59,7 +59,7 @@ struct DecoderLayer: Sendable {
         try [query, key, value].sideBySide(inputNorm(x), adapter: adapter)
     }
 
-    /// What follows the projection to queries, keys and values.
+    /// The rest of the layer, after the projection to queries, keys and values.
     func finish(
         _ x: Tensor, _ qkv: consuming Tensor, rotation: Rotation, cache: KeyValueCache, adapter: Int?
     ) throws -> (output: Tensor, queries: Tensor) {
@@ -78,7 +78,7 @@ struct DecoderLayer: Sendable {
         return (try down(inner, adapter: adapter, addedTo: consume h), q)
     }
 
-    /// The matrices that an adapter can update, by their names in a checkpoint.
+    /// The matrices that an adapter can update, with their checkpoint names.
     static var adaptable: [(name: String, path: WritableKeyPath<DecoderLayer, Linear>)] {
         [
             ("self_attn.q_proj", \.query), ("self_attn.k_proj", \.key), ("self_attn.v_proj", \.value),
@@ -86,7 +86,7 @@ struct DecoderLayer: Sendable {
         ]
     }
 
-    /// Bytes of its matrices as stored.
+    /// Bytes of the matrices as stored.
     var byteCount: Int { Self.adaptable.reduce(0) { $0 + self[keyPath: $1.path].weight.byteCount } }
 }
 

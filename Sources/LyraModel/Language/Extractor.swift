@@ -1,8 +1,8 @@
 import LyraBase
 import LyraTensor
 
-/// The latent multi-modality extractor (arXiv 2412.09501): after each block of layers but the last, only the media tokens
-/// that the text attends to most stay.
+/// The latent multi-modality extractor (arXiv 2412.09501): after each block of layers except the last, keeps only the
+/// media tokens that the text attends to most.
 public struct Extractor: Sendable, Equatable {
     /// How the layers are split.
     enum Split: Equatable {
@@ -11,22 +11,23 @@ public struct Extractor: Sendable, Equatable {
     }
 
     let split: Split
-    /// The share of media tokens that stays after a block, above 0 and at most 1: ρ.
+    /// ρ: the share of media tokens kept after a block, above 0 and at most 1.
     public let keep: Float
 
-    /// Splits the layers into n blocks of layers / n each, rounded down, as in the paper; what is left over follows the last.
+    /// Splits the layers into n blocks of layers / n, rounded down, as in the paper; any remaining layers follow the
+    /// last block.
     ///
-    /// - Throws: `LyraError.argument` for a number out of its range.
+    /// - Throws: `LyraError.argument` for a number out of range.
     public init(blocks: Int, keep: Float) throws { try self.init(.blocks(blocks), blocks, keep) }
 
-    /// Lets tokens go after every `gap` layers, as `compress_gap` of a checkpoint says.
+    /// Prunes after every `gap` layers, as `compress_gap` of a checkpoint specifies.
     ///
-    /// - Throws: `LyraError.argument` for a number out of its range.
+    /// - Throws: `LyraError.argument` for a number out of range.
     public init(gap: Int, keep: Float) throws { try self.init(.gap(gap), gap, keep) }
 
     private init(_ split: Split, _ count: Int, _ keep: Float) throws {
         guard count >= 1, count <= 1024 else {
-            throw LyraError(.argument, "the extractor's blocks or gap are \(count); they must be 1 … 1024")
+            throw LyraError(.argument, "the extractor's number of blocks or gap is \(count); it must be 1 to 1024")
         }
         guard keep > 0, keep <= 1 else {
             throw LyraError(.argument, "the extractor keeps a share of \(keep); it must be above 0 and at most 1")
@@ -37,14 +38,14 @@ public struct Extractor: Sendable, Equatable {
 
 /// Where a decoder prunes media tokens, and how many.
 public struct ExtractionSchedule: Sendable, Equatable {
-    /// Fewer than this never stay, unless there were fewer.
+    /// Pruning keeps at least this many media tokens, or all if there are fewer.
     static let fewest = 32
 
-    /// Layers between two droppings.
+    /// Number of layers between two prunings.
     let gap: Int
     let keep: Float
 
-    /// The schedule of an extractor over `layers` layers; nil where nothing would be dropped.
+    /// The schedule of an extractor over `layers` layers; nil if it would prune nothing.
     public init?(_ extractor: Extractor, layers: Int) {
         let gap =
             switch extractor.split {
@@ -62,16 +63,16 @@ public struct ExtractionSchedule: Sendable, Equatable {
         (self.gap, self.keep) = (gap, keep)
     }
 
-    /// Whether tokens are dropped between `layer` and the next of `layers`.
+    /// Whether tokens are pruned between `layer` and the next of `layers`.
     func prunes(after layer: Int, of layers: Int) -> Bool { (layer + 1) % gap == 0 && layer + 1 < layers }
 
-    /// How many of `count` media tokens stay. The product is taken in single precision, as in the reference.
+    /// How many of `count` media tokens are kept. The product uses single precision, as in the reference.
     func keptCount(of count: Int) -> Int {
         guard count >= Self.fewest else { return count }
         return min(count, max(Self.fewest, Int(Float(count) * keep)))
     }
 
-    /// Media tokens that each of `layers` layers computes, if the first computes `count`.
+    /// Number of media tokens that each of `layers` layers computes, given `count` in the first layer.
     public func counts(of count: Int, layers: Int) -> [Int] {
         var alive = count
         return (0..<layers).map { layer in
@@ -80,11 +81,11 @@ public struct ExtractionSchedule: Sendable, Equatable {
         }
     }
 
-    /// The indices of the `keptCount` largest scores, in their order; of equal scores the first.
+    /// Indices of the `keptCount` largest scores, in ascending order. Ties keep the lower index.
     ///
     /// - Throws: `LyraError.memory` if there is no room.
     func choose(_ scores: some Collection<Float>) throws -> GrowingBuffer<Int32> {
-        // A score that is no number counts as the smallest.
+        // NaN counts as the smallest score.
         let numbers = try GrowingBuffer(copying: scores.lazy.map { $0.isNaN ? -.infinity : $0 })
         let chosen = try ranked(numbers)
         chosen.truncate(to: keptCount(of: numbers.count))

@@ -1,20 +1,20 @@
 import LyraBase
 import LyraTensor
 
-/// What a row of a prompt stands for.
+/// What a prompt row represents.
 public enum TokenRole: UInt8, Sendable, BitwiseCopyable {
     case text
     /// Speech, sound, a picture or a video.
     case media
 }
 
-/// Rows of a prompt on their way through the decoder, layer by layer and inside a layer chunk by chunk: the hidden states
-/// of all rows stay, everything else is bounded by the chunk.
+/// The prefill of a prompt: layer by layer, and chunk by chunk within a layer. The hidden states of all rows stay in
+/// memory; all other buffers are bounded by the chunk.
 ///
-/// The order lets the extractor see all rows of a layer before it drops some. Without one, a long prompt can be given in
-/// pieces, each a prefill of its own, so that only a piece is held.
+/// This order lets the extractor see all rows of a layer before it prunes. Without an extractor, a long prompt can be
+/// split into several prefills, so that only a part of it is in memory.
 public struct Prefill {
-    /// Rows of one step: enough to keep the matrix kernels busy, few enough that a step stays short.
+    /// Rows of one step: enough to keep the matrix kernels busy, few enough for short steps.
     public static let chunkRows = 512
 
     private var positions: GrowingBuffer<Position>
@@ -23,14 +23,14 @@ public struct Prefill {
     private var row = 0
     private let layers: Int
     private var extraction: Extraction?
-    /// Rows that each layer computes.
+    /// Number of rows that each layer computes.
     private let plan: [Int]
 
     /// - Parameters:
     ///   - embeddings: [tokens, hidden], at least one row
     ///   - positions: one for each row
-    ///   - roles: one for each row; needed with an extractor only
-    ///   - schedule: where media tokens are dropped; nil for nowhere
+    ///   - roles: one for each row; only needed with an extractor
+    ///   - schedule: where media tokens are pruned; nil for no pruning
     /// - Throws: `LyraError.argument` if the counts differ, `.memory` if there is no room.
     public init(
         _ decoder: Decoder, embeddings: Tensor, positions: some Collection<Position>,
@@ -56,15 +56,15 @@ public struct Prefill {
         return extraction.schedule.counts(of: media, layers: layers).map { rows - media + $0 }
     }
 
-    /// Token-layers computed, and in all.
+    /// Token-layers computed so far, and in total.
     public var progress: (done: Int, total: Int) { (plan[..<layer].reduce(row, +), plan.reduce(0, +)) }
 
     public var isDone: Bool { layer == layers }
 
-    /// For each block after which tokens were dropped, the media rows that were left, by their place in the prompt.
+    /// The media rows kept at each pruning, as indices into the prompt.
     public var kept: [GrowingBuffer<Int32>] { extraction?.kept ?? [] }
 
-    /// Rows that this prefill adds to each layer's cache.
+    /// Number of rows that this prefill adds to each layer's cache.
     public var cacheRows: [Int] { plan }
 
     /// Computes one chunk of one layer and appends its keys and values to that layer's cache.
@@ -83,7 +83,7 @@ public struct Prefill {
         (layer, row) = (layer + 1, 0)
     }
 
-    /// Prunes the media rows that the text attends to least; later layers do not see them.
+    /// Prunes the media rows that the text attends to least. Later layers do not compute them.
     private mutating func prune(_ cache: KeyValueCache, heads: Int) throws {
         guard let alive = try extraction?.choose(cache, heads: heads, newRows: positions.count) else { return }
         if alive.count < positions.count {
@@ -92,27 +92,27 @@ public struct Prefill {
         }
     }
 
-    /// The final-norm hidden row of the last position, [1, hidden], once done.
+    /// The hidden state of the last position after the final norm, [1, hidden]; available once `isDone`.
     public func lastRow(_ decoder: Decoder) throws -> Tensor {
         guard isDone else { throw LyraError(.state, "the prompt is not prefilled yet") }
         return try decoder.normalize(hidden.rows(positions.count - 1..<positions.count))
     }
 }
 
-/// What the extractor knows of a prompt's rows while they are prefilled.
+/// The extractor's state during a prefill.
 private struct Extraction {
     let schedule: ExtractionSchedule
-    /// Of the rows that are alive: what they stand for, and their places in the prompt.
+    /// Roles of the remaining rows, and (in `origins`) their indices in the prompt.
     private var roles: GrowingBuffer<TokenRole>
     private var origins: GrowingBuffer<Int32>
-    /// Where the first medium was: text from there on asks. Rows before it never move, so that text which takes its place
-    /// came after it.
+    /// Index of the first media row. The text after it is the question. Rows before it are never pruned, so any text
+    /// row at or after this index followed a medium.
     private var firstMedium: Int
     /// Rotated queries of the layer in progress: [rows, heads · headDim] each.
     private var queries: [Tensor] = []
     private(set) var kept: [GrowingBuffer<Int32>] = []
 
-    /// Nil where there is nothing to drop: no media, or no text after them.
+    /// Nil if there is nothing to prune: no media, or no text after them.
     ///
     /// - Throws: `LyraError.memory` if there is no room.
     init?(_ schedule: ExtractionSchedule, roles: some Collection<TokenRole>) throws {
@@ -126,7 +126,7 @@ private struct Extraction {
 
     var mediaCount: Int { roles.reduce(0) { $0 + ($1 == .media ? 1 : 0) } }
 
-    /// Keeps the queries of the chunk's text rows that follow a medium.
+    /// Collects the queries of the chunk's text rows that follow a medium.
     ///
     /// - Parameter new: [rows of the chunk, heads · headDim], rotated
     mutating func collectQueries(_ new: Tensor, of chunk: Range<Int>) throws {
@@ -134,10 +134,11 @@ private struct Extraction {
         if !text.isEmpty { queries.append(try new.keepingRows(text.map { Int32($0 - chunk.lowerBound) })) }
     }
 
-    /// Chooses by the mean attention of the queries over all of the layer's keys, those of earlier turns included.
+    /// Selects rows by their mean attention weight over the collected queries; the softmax covers all keys of the
+    /// layer, including those of earlier turns.
     ///
-    /// - Parameter newRows: rows of this prompt; the cache's last
-    /// - Returns: the rows that stay, text among them
+    /// - Parameter newRows: number of rows of this prompt; they are the last rows of the cache
+    /// - Returns: the rows to keep, including text
     mutating func choose(_ cache: KeyValueCache, heads: Int, newRows: Int) throws -> GrowingBuffer<Int32> {
         let scores = try cache.columnScores(queries: Tensor.stacking(queries), heads: heads)
         queries = []
@@ -154,7 +155,7 @@ private struct Extraction {
         return alive
     }
 
-    /// Rows for which `isWanted` holds.
+    /// Indices of rows for which `isWanted` returns true.
     private func indices(where isWanted: (Int) -> Bool) throws -> GrowingBuffer<Int32> {
         let result = GrowingBuffer<Int32>()
         for row in 0..<roles.count where isWanted(row) { try result.append(Int32(row)) }

@@ -1,7 +1,7 @@
 import Glibc
 import LyraTensor
 
-/// Where a token stands: in time, height and width. Text and speech use one number for all three.
+/// A token's position in time, height and width. Text and speech use the same number for all three.
 public struct Position: Equatable, Sendable, BitwiseCopyable {
     public var time: Int32
     public var height: Int32
@@ -15,13 +15,13 @@ public struct Position: Equatable, Sendable, BitwiseCopyable {
     }
 }
 
-/// Rotary position embedding with M-RoPE's sections (Qwen2-VL, arXiv 2409.12191): each frequency pair of a head follows
-/// one of the three axes.
+/// Rotary position embedding with M-RoPE's sections (Qwen2-VL, arXiv 2409.12191): each frequency pair of a head uses
+/// one of the three coordinates.
 struct RotaryEmbedding: Sendable {
     private let inverseFrequencies: [Float]
     private let axes: [UInt8]
 
-    /// - Parameter sections: pairs for time, height, width; empty means plain RoPE.
+    /// - Parameter sections: number of pairs for time, height and width; empty for plain RoPE.
     init(headDim: Int, theta: Double, sections: [Int]) {
         inverseFrequencies = (0..<headDim / 2).map { pair in
             1 / Float(pow(theta, Double(Float(2 * pair) / Float(headDim))))

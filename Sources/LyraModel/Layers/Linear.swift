@@ -1,22 +1,22 @@
 import LyraTensor
 
-/// A matrix, an optional bias, and the low-rank updates of the checkpoint's adapters, one of which can be switched on.
+/// A matrix, an optional bias, and the low-rank updates of the checkpoint's adapters. At most one update is active.
 public struct Linear: Sendable {
     let weight: Weight
     let bias: Tensor?
-    /// One for each adapter of the checkpoint, in its order; nil where an adapter has none for this layer.
+    /// The update of each adapter in index order; nil where an adapter does not update this layer.
     var adapters: [LowRankUpdate?] = []
 
     var outputs: Int { weight.outputs }
 
-    /// - Parameter bias: whether there is one
+    /// - Parameter hasBias: whether the checkpoint stores a bias
     init(_ source: any WeightSource, _ name: String, _ outputs: Int, _ inputs: Int, bias hasBias: Bool) throws {
         try self.init(source, prefix: name + ".", [outputs, inputs], bias: hasBias)
     }
 
     /// - Parameters:
-    ///   - prefix: what stands before `weight` and `bias` in the names of the tensors
-    ///   - shape: of the weight; the axes after the first are inputs
+    ///   - prefix: prefix of the tensor names `weight` and `bias`
+    ///   - shape: shape of the weight; all axes after the first are inputs
     init(_ source: any WeightSource, prefix: String, _ shape: [Int], bias hasBias: Bool) throws {
         weight = try source.weight(prefix + "weight", shape)
         bias = hasBias ? try source.floats(prefix + "bias", [weight.outputs]) : nil
@@ -35,7 +35,8 @@ public struct Linear: Sendable {
         try with(adapter)(x, addedTo: residual)
     }
 
-    /// Rows `range` of the matrix and of its bias: the queries of a matrix that holds queries, keys and values, say.
+    /// Rows `range` of the matrix and of its bias: for example, the queries of a matrix that holds queries, keys and
+    /// values.
     func rows(_ range: Range<Int>) throws -> Linear {
         Linear(weight: try weight.rows(range), bias: try bias?.reshaped([outputs]).rows(range))
     }
@@ -49,7 +50,7 @@ public struct Linear: Sendable {
 }
 
 extension [Linear] {
-    /// Products of the same x beside each other: [rows, inputs] → [rows, outputs of the first + outputs of the second + …]
+    /// Several products of the same x, side by side: [rows, inputs] → [rows, sum of outputs]
     func sideBySide(_ x: Tensor, adapter: Int? = nil) throws -> Tensor {
         try map { $0.with(adapter) }.sideBySide(x)
     }

@@ -26,7 +26,7 @@ struct AdapterConfiguration: Decodable {
         case alphaPattern = "alpha_pattern"
     }
 
-    /// - Throws: `LyraError` naming `source` for numbers that cannot be and for variants of LoRA that lyra does not run.
+    /// - Throws: `LyraError` naming `source` for invalid numbers and for LoRA variants that lyra does not run.
     func validate(_ source: String) throws {
         try Bounds(source).check("r", rank, 1...65536)
         try Bounds(source).require(alpha.isFinite, "lora_alpha must be a number")
@@ -39,16 +39,16 @@ struct AdapterConfiguration: Decodable {
         if let strange { throw LyraError(.unsupported, "\(source): adapters with \(strange) are not supported") }
     }
 
-    /// What x·Aᵀ·Bᵀ is multiplied by.
+    /// Factor of x·Aᵀ·Bᵀ.
     var scale: Float { Float(alpha / (usesRankStabilization == true ? Double(rank).squareRoot() : Double(rank))) }
 }
 
 extension Decoder {
-    /// Puts one more adapter beside the decoder's matrices; its index is the number of those before it.
+    /// Adds an adapter to the decoder's matrices; its index is the number of adapters added before.
     ///
     /// - Parameter table: PEFT's names, `base_model.model.<module>.lora_A.weight`
-    /// - Throws: `LyraError.format` if the adapter's matrices do not fit this decoder or one has no place in it, which is
-    ///   what an adapter for another model looks like.
+    /// - Throws: `LyraError.format` if the adapter was made for another model: a matrix does not fit, or this decoder
+    ///   has no such module.
     mutating func addAdapter(_ table: TensorTable, _ configuration: AdapterConfiguration) throws {
         var used = 0
         for layer in layers.indices {
@@ -69,8 +69,8 @@ extension Decoder {
         guard used == table.names.count, used > 0 else {
             throw LyraError(
                 .format,
-                "\(table.origin): \(table.names.count - used) of \(table.names.count) tensors have no place in this model "
-                    + "of \(layers.count) layers; the adapter is for another one")
+                "\(table.origin): \(table.names.count - used) of \(table.names.count) tensors do not fit this model "
+                    + "of \(layers.count) layers; the adapter was made for another model")
         }
     }
 }

@@ -1,15 +1,15 @@
 import LyraTensor
 
-/// A trained tensor of a network, under the name that it has in a checkpoint.
+/// A trained tensor of a network, under its checkpoint name.
 public struct Parameter: Sendable {
     public enum Value: Sendable {
-        /// A matrix that products read, as it is stored or packed.
+        /// A matrix for products, plain or packed.
         case weight(Weight)
-        /// Floats: a norm's weight, a bias, an embedding of positions.
+        /// Floats: a norm's weight, a bias, a position embedding.
         case tensor(Tensor)
     }
 
-    /// Modules and the tensor's name, with dots between: `layers.0.self_attn.q_proj.weight`.
+    /// Module names and tensor name, separated by dots: `layers.0.self_attn.q_proj.weight`.
     public let path: String
     public let value: Value
 
@@ -18,7 +18,7 @@ public struct Parameter: Sendable {
 
     private init(_ path: String, _ value: Value) { (self.path, self.value) = (path, value) }
 
-    /// The axes; those of a weight after the first are one.
+    /// The axes; a weight has its axes after the first merged.
     public var shape: [Int] {
         switch value {
         case .weight(let weight): [weight.outputs, weight.inputs]
@@ -36,13 +36,13 @@ public struct Parameter: Sendable {
     fileprivate func under(_ prefix: String) -> Parameter { Parameter(prefix + path, value) }
 }
 
-/// A network or a layer whose parameters can be listed, in a fixed order.
+/// A network or layer that lists its parameters in a fixed order.
 protocol Parameterized {
     var parameters: [Parameter] { get }
 }
 
 extension Parameterized {
-    /// The parameters of a module of this name.
+    /// The parameters with this module name in front.
     func parameters(under name: String) -> [Parameter] { parameters.map { $0.under(name + ".") } }
 }
 

@@ -2,18 +2,19 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// ImageBind's audio branch (arXiv 2305.05665): a transformer over patches of a clip's mel spectrogram that gives one vector
-/// for each clip.
+/// ImageBind's audio branch (arXiv 2305.05665): a transformer over patches of a clip's mel spectrogram that produces
+/// one vector for each clip.
 ///
-/// Tensors are named as in imagebind_huge.pth; sizes follow from their shapes. Every published one has heads of 64.
+/// Tensors are named as in imagebind_huge.pth, and sizes follow from their shapes. All published checkpoints have heads
+/// of 64.
 public struct SoundEncoder: Sendable {
-    /// Width of what comes out.
+    /// Width of the output vectors.
     public let outputWidth: Int
     /// Mel bands and frames of a clip.
     public let clipShape: (bands: Int, frames: Int)
 
     private static let headDim = 64
-    /// Pixels from one patch to the next, which overlap.
+    /// Distance between the starts of overlapping patches, in pixels.
     private static let stride = 10
 
     private let stem: Weight
@@ -30,7 +31,7 @@ public struct SoundEncoder: Sendable {
     /// Rows of one clip: a class token, then its patches.
     private var clipRows: Int { positions.count / width }
 
-    /// - Parameter clipShape: what the clips will be
+    /// - Parameter clipShape: mel bands and frames of the clips
     init(
         _ source: TensorTable, clipShape: (bands: Int, frames: Int), progress: () throws -> Void = {}
     ) throws {
@@ -40,7 +41,7 @@ public struct SoundEncoder: Sendable {
             guard let shape = source.shape(of: name) else {
                 throw LyraError(.missing, "\(source.origin): there is no tensor \(name); is it ImageBind?")
             }
-            try bounds.require(shape.count == axes, "tensor \(name) has shape \(shape); \(axes) axes were expected")
+            try bounds.require(shape.count == axes, "tensor \(name) has shape \(shape); expected \(axes) axes")
             return shape
         }
         let stemName = prefix + "rgbt_stem.proj.weight"
@@ -48,7 +49,8 @@ public struct SoundEncoder: Sendable {
         let (width, kernel) = (stemShape[0], stemShape[2])
         try bounds.check("the sound tower's width", width, 1...1 << 16)
         try bounds.check("the sound tower's kernel", kernel, 1...min(clipShape.bands, clipShape.frames))
-        try bounds.require(width % Self.headDim == 0, "a sound tower of width \(width): a multiple of 64 was expected")
+        try bounds.require(
+            width % Self.headDim == 0, "the sound tower's width is \(width); it must be a multiple of 64")
         let down = (clipShape.bands - kernel) / Self.stride + 1, across = (clipShape.frames - kernel) / Self.stride + 1
         (self.clipShape, self.kernel) = (clipShape, kernel)
         stem = try source.weight(stemName, [width, 1, kernel, kernel])
@@ -75,21 +77,21 @@ public struct SoundEncoder: Sendable {
         scale = min(expf(logScaleValue), 100)
     }
 
-    /// Clips on their way through the encoder, layer by layer, so that a caller can stop between two.
+    /// The encoding of a few clips, one layer a step, so that a caller can stop between layers.
     public struct Run {
         fileprivate var hidden: Tensor
         fileprivate let clips: Int
         fileprivate var layer = 0
     }
 
-    /// Begins with clips: a class token and the embedded patches of each, plus positions.
+    /// Starts encoding: a class token and the embedded patches of each clip, plus positions.
     ///
     /// - Parameter clips: [clips, bands, frames], normalised log-mel
     public func begin(clips: Tensor) throws -> Run {
         guard clips.shape == [clips.rows, clipShape.bands, clipShape.frames], clips.rows > 0 else {
             throw LyraError(
                 .format,
-                "clips of shape \(clips.shape) do not fit a sound tower that takes "
+                "clips of shape \(clips.shape) do not fit a sound tower that expects "
                     + "[clips, \(clipShape.bands), \(clipShape.frames)]")
         }
         let patches = try stemNorm(stem.product(clips.unfoldedSquares(kernel: kernel, stride: Self.stride)))
@@ -99,7 +101,7 @@ public struct SoundEncoder: Sendable {
         return Run(hidden: try x.adding(positions), clips: clips.rows)
     }
 
-    /// Computes one layer. → one vector a clip, [clips, outputWidth], after the last, nil before.
+    /// Computes one layer. → one vector for each clip, [clips, outputWidth], after the last layer; nil before
     public func step(_ run: inout Run) throws -> Tensor? {
         if run.layer < layers.count {
             run.hidden = try layers[run.layer](run.hidden.take(), clips: run.clips)
@@ -113,7 +115,7 @@ public struct SoundEncoder: Sendable {
     struct Layer: Sendable {
         let norm1: LayerNorm
         let queryKeyValue: Linear
-        /// A key and a value that every clip's rows attend to besides their own. [1, width] each
+        /// A learned key and value that the rows of every clip attend to in addition to their own. [1, width] each
         let biasKey: Tensor
         let biasValue: Tensor
         let output: Linear

@@ -1,7 +1,7 @@
 import LyraMedia
 import LyraTensor
 
-/// Everything between samples and prompt tokens for sound that is not speech: the encoder and the projector.
+/// The networks for sound other than speech: the encoder and the projector.
 public struct SoundInput: Sendable {
     public let encoder: SoundEncoder
     private let projector: SoundProjector
@@ -11,6 +11,6 @@ public struct SoundInput: Sendable {
         self.projector = projector
     }
 
-    /// One token a clip. [clips, encoder's width] → [clips, hidden]
+    /// One token for each clip. [clips, encoder's width] → [clips, hidden]
     public func project(_ vectors: Tensor) throws -> Tensor { try projector(vectors) }
 }

@@ -2,16 +2,16 @@ import LyraFormats
 import LyraMedia
 import LyraBase
 
-/// Sound that is not speech: ImageBind's audio branch and a projector, which the published checkpoints do not carry.
+/// Loads ImageBind's audio branch and the sound projector, which the published checkpoints do not include.
 extension CheckpointLoader {
-    /// Where the tower is looked for if config.json does not say.
+    /// Default location of the tower, if config.json does not name one.
     private static let usualTower = "model_zoo/audio/imagebind_huge.pth"
 
     func openSoundInput(_ main: TensorTable, _ configuration: LyraConfiguration) throws -> Checkpoint.Part<SoundInput> {
         let name = configuration.soundTower ?? Self.usualTower
         guard let projectorTable = try soundProjectorTable(main) else {
             let reason =
-                "\(origin): this model does not hear sound other than speech: it has no sound projector "
+                "\(origin): this model takes no sound other than speech: it has no sound projector "
                 + "(mm_audio_projector); pass a file that holds one"
             if configuration.soundTower != nil { options.note(reason) }
             return .absent(LyraError(.missing, reason))
@@ -33,7 +33,7 @@ extension CheckpointLoader {
         return .present(SoundInput(encoder: encoder, projector: projector))
     }
 
-    /// The caller's, else the checkpoint's own.
+    /// The caller's projector, or else the checkpoint's own.
     private func soundProjectorTable(_ main: TensorTable) throws -> TensorTable? {
         let prefixes = ["model.", "model.model.", "base_model.model.model.", ""].map { $0 + "mm_audio_projector." }
         func part(_ table: TensorTable, _ prefixes: [String]) -> TensorTable? {
@@ -45,7 +45,7 @@ extension CheckpointLoader {
         noteRead(tensors)
         guard let projector = part(table(file, tensors), prefixes + [""]) else {
             throw LyraError(
-                .missing, "\(file): there is no sound projector: a tensor mm_audio_projector.weight was expected")
+                .missing, "\(file): there is no sound projector; expected a tensor mm_audio_projector.weight")
         }
         record("sound projector", file, projector.all)
         return projector

@@ -1,12 +1,13 @@
 import LyraBase
 import LyraTensor
 
-/// Turns a sound tower's vectors into tokens, one for one: `linear`, or `mlpNx_gelu` (Linear, then GELU and Linear again).
+/// Projects each vector of the sound tower to one token: `linear`, or `mlpNx_gelu` (a Linear, then GELU and another
+/// Linear, repeated).
 public struct SoundProjector: Sendable {
     private let layers: [Linear]
 
     /// - Parameters:
-    ///   - source: holds `weight` and `bias`, or `0.weight`, `0.bias`, `2.weight`, …
+    ///   - source: table with `weight` and `bias`, or `0.weight`, `0.bias`, `2.weight`, …
     ///   - inputs: width of the sound tower's vectors
     ///   - outputs: width of the language model
     init(_ source: TensorTable, inputs: Int, outputs: Int) throws {
@@ -24,7 +25,7 @@ public struct SoundProjector: Sendable {
         self.layers = layers
     }
 
-    /// A `linear` one of random weights.
+    /// A `linear` projector with random weights.
     init(random source: any WeightSource, under prefix: String, inputs: Int, outputs: Int) throws {
         layers = [try Linear(source, prefix: prefix, [outputs, inputs], bias: true)]
     }

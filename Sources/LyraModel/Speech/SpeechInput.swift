@@ -1,15 +1,15 @@
 import LyraMedia
 import LyraTensor
 
-/// Everything between samples and prompt tokens for speech: features, encoder, and a projector for each adapter.
+/// The networks for speech: mel features, encoder, and a projector for each adapter.
 public struct SpeechInput: Sendable {
     public let mel: LogMelSpectrogram
     public let encoder: WhisperEncoder
-    /// The projector that goes with no adapter.
+    /// The projector to use without an adapter.
     private let projector: SpeechProjector
-    /// For each adapter of the checkpoint the projector trained with it, if it brought one.
+    /// The projector trained with each adapter; nil where an adapter has none.
     private let adapterProjectors: [SpeechProjector?]
-    /// Tokens of one window.
+    /// Number of tokens for one window.
     public let windowTokens: Int
 
     init(
@@ -24,12 +24,12 @@ public struct SpeechInput: Sendable {
         windowTokens = encoder.configuration.positions / downsampling
     }
 
-    /// Hz that recordings must have.
+    /// Required sample rate in Hz.
     public var sampleRate: Int { mel.configuration.sampleRate }
     /// Samples of one window.
     public var windowSamples: Int { mel.configuration.sampleCount }
 
-    /// Tokens for one window's encoder output. [positions, width] → [windowTokens, hidden]
+    /// Projects the encoder output of one window to tokens. [positions, width] → [windowTokens, hidden]
     public func project(_ encoded: Tensor, adapter: Int?) throws -> Tensor {
         let own = adapter.flatMap { adapterProjectors.indices.contains($0) ? adapterProjectors[$0] : nil }
         return try (own ?? projector)(encoded)

@@ -2,7 +2,7 @@ import LyraFormats
 import LyraMedia
 import LyraBase
 
-/// Speech: the Whisper encoder, its features, and a projector for each adapter; the vocoder.
+/// Loads the Whisper encoder with its features, a projector for each adapter, and the vocoder.
 extension CheckpointLoader {
     func openSpeechInput(
         _ main: TensorTable, _ configuration: LyraConfiguration, _ adapters: [Adapter]
@@ -35,7 +35,7 @@ extension CheckpointLoader {
                 adapterProjectors: own, downsampling: configuration.speechDownsampling))
     }
 
-    /// The encoder's tensors of a Whisper directory; its decoder is left out.
+    /// The tensors of the encoder from a Whisper directory, without the decoder.
     private func whisperTable(_ files: any PartFiles) throws -> TensorTable {
         let table = table(files.origin, try tensors(files))
         guard let encoder = table.subtable(under: ["encoder.", "model.encoder.", ""], holding: "conv1.weight") else {
@@ -46,7 +46,7 @@ extension CheckpointLoader {
         return encoder
     }
 
-    /// Read from the tower's texts; where those are not there, derived from the shapes of the tensors.
+    /// Read from the tower's texts, or derived from the tensor shapes if there are no texts.
     private func towerConfigurations(
         _ texts: (any PartFiles)?, _ tower: TensorTable
     ) throws -> (WhisperConfiguration, MelConfiguration) {
@@ -68,7 +68,7 @@ extension CheckpointLoader {
         }
         let whisper = try WhisperConfiguration(shapesOf: tower)
         options.note(
-            "\(origin): the speech tower's config.json was not found; a Whisper with heads of 64 and the usual features is assumed"
+            "\(origin): the speech tower's config.json was not found; assuming a Whisper with heads of 64 and the default features"
         )
         let features = try MelConfiguration(
             melCount: whisper.mels, sampleCount: whisper.positions * 2 * 160, source: tower.origin)
@@ -94,7 +94,7 @@ extension CheckpointLoader {
         guard vocoder.numEmbeddings >= generator.units else {
             throw LyraError(
                 .format,
-                "\(file): a vocoder of \(vocoder.numEmbeddings) units does not speak the \(generator.units) of "
+                "\(file): the vocoder has \(vocoder.numEmbeddings) units, fewer than the \(generator.units) of "
                     + source.main.path("config.json"))
         }
         return .present(try Vocoder(configuration: vocoder, weights: table))

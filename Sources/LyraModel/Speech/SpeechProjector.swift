@@ -1,7 +1,7 @@
 import LyraTensor
 
-/// Turns encoder positions into tokens (`simple_mlp`): k positions side by side, Linear, ReLU, Linear; positions past a
-/// multiple of k are dropped. With `speech_norm` each token then gets length 1.
+/// Projects encoder positions to tokens (`simple_mlp`): concatenates k positions, then Linear, ReLU, Linear. A
+/// remainder of fewer than k positions is discarded. With `speech_norm` each token is scaled to length 1.
 public struct SpeechProjector: Sendable {
     /// Width of the hidden layer in every published checkpoint.
     static let inner = 2048
@@ -13,7 +13,7 @@ public struct SpeechProjector: Sendable {
 
     /// - Parameters:
     ///   - source: holds `linear1` and `linear2`
-    ///   - width: of the encoder
+    ///   - width: width of the encoder
     init(_ source: any WeightSource, width: Int, configuration: LyraConfiguration) throws {
         group = configuration.speechDownsampling
         normalizes = configuration.normalizesSpeech

@@ -2,14 +2,14 @@ import LyraBase
 import LyraMedia
 import LyraTensor
 
-/// The encoder's part of a Whisper config.json.
+/// The encoder's keys of a Whisper config.json.
 public struct WhisperConfiguration: Decodable, Sendable {
     public var width: Int
     public var layers: Int
     public var heads: Int
     public var inner: Int
     public var mels: Int
-    /// Positions that come out for one window; twice as many mel frames go in.
+    /// Output positions for one window; half the number of mel frames.
     public var positions: Int
 
     enum CodingKeys: String, CodingKey {
@@ -30,17 +30,18 @@ public struct WhisperConfiguration: Decodable, Sendable {
         self.positions = positions
     }
 
-    /// What the shapes of an encoder's tensors say, for a tower without a config.json. Every published Whisper has heads
-    /// of 64.
+    /// Derives the configuration of a tower without a config.json from its tensor shapes. All published Whisper models
+    /// have heads of 64.
     ///
-    /// - Throws: `LyraError.missing` if the shapes do not tell.
+    /// - Throws: `LyraError.missing` if the shapes are not sufficient.
     init(shapesOf tower: TensorTable) throws {
         func shape(_ name: String) -> [Int] { tower.shape(of: name) ?? [] }
         let (conv, table, fc1) = (shape("conv1.weight"), shape("embed_positions.weight"), shape("layers.0.fc1.weight"))
         guard conv.count == 3, table.count == 2, fc1.count == 2, conv[0] % 64 == 0 else {
             throw LyraError(
                 .missing,
-                "\(tower.origin): the speech tower's config.json was not found, and its shapes do not tell what it is")
+                "\(tower.origin): the speech tower's config.json was not found, and the tensor shapes do not "
+                    + "determine it")
         }
         let layers = (0..<1024).first { tower.shape(of: "layers.\($0).fc1.weight") == nil } ?? 1024
         self.init(
@@ -84,20 +85,20 @@ public struct WhisperEncoder: Sendable {
         finalNorm = try LayerNorm(source, "layer_norm", width)
     }
 
-    /// One window on its way through the encoder, layer by layer, so that a caller can stop between two.
+    /// The encoding of one window, one layer a step, so that a caller can stop between layers.
     public struct Run {
         fileprivate var hidden: Tensor
         fileprivate var layer = 0
     }
 
-    /// Begins with a window's features: x = gelu(conv2(gelu(conv1(mel)))) + positions.
+    /// Starts encoding a window: x = gelu(conv2(gelu(conv1(mel)))) + positions.
     ///
     /// - Parameter mel: [mels, 2 · positions]
     public func begin(mel: Tensor) throws -> Run {
         guard mel.shape == [configuration.mels, 2 * configuration.positions] else {
             throw LyraError(
                 .format,
-                "features of shape \(mel.shape) do not fit a speech tower that takes "
+                "features of shape \(mel.shape) do not fit a speech tower that expects "
                     + "[\(configuration.mels), \(2 * configuration.positions)]: check preprocessor_config.json")
         }
         let frames = try conv1(mel.transposed().unfoldedRows(kernel: Self.kernel, stride: 1), activation: .gelu)
@@ -105,7 +106,7 @@ public struct WhisperEncoder: Sendable {
         return Run(hidden: try x.adding(positions))
     }
 
-    /// Computes one layer. → the encoder's output [positions, width] after the last, nil before.
+    /// Computes one layer. → the encoder's output [positions, width] after the last layer; nil before
     public func step(_ run: inout Run) throws -> Tensor? {
         if run.layer < layers.count {
             run.hidden = try layers[run.layer](run.hidden.take())

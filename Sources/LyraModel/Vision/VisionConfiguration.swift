@@ -1,24 +1,24 @@
 import LyraBase
 
-/// The vision tower's part of a Qwen2-VL config.json: at the top level of a tower's own file, under `vision_config` in a
-/// whole model's. What is not there has the published value.
+/// The vision tower's keys of a Qwen2-VL config.json: at the top level of a tower's own file, under `vision_config` for
+/// a complete model. Missing keys get the published values.
 public struct VisionConfiguration: Decodable, Sendable {
     public var width: Int
     public var layers: Int
     public var heads: Int
-    /// Width of an MLP's hidden layer.
+    /// Width of the MLP's hidden layer.
     public var inner: Int
-    /// Width of the tokens that come out: the language model's.
+    /// Width of the output tokens, which is the language model's width.
     public var outputWidth: Int
-    /// Pixels of a patch's side.
+    /// Side of a patch in pixels.
     public var patch: Int
-    /// Frames that a patch spans.
+    /// Number of frames in a patch.
     public var temporalPatch: Int
-    /// Patches of a token's side.
+    /// Number of patches along a token's side.
     public var merge: Int
 
     public var headDim: Int { width / heads }
-    /// Width of the patches that make one token, side by side.
+    /// Width of the concatenated patches that make one token.
     public var mergedWidth: Int { width * merge * merge }
 
     enum CodingKeys: String, CodingKey {
@@ -58,10 +58,11 @@ public struct VisionConfiguration: Decodable, Sendable {
         (inner, patch, temporalPatch, merge) = (4 * width, 14, 2, 2)
     }
 
-    /// What the shapes of a tower's tensors say, for a tower without a config.json. Heads of every published one are 80 wide.
+    /// Derives the configuration of a tower without a config.json from its tensor shapes. All published towers have
+    /// heads of 80.
     ///
-    /// A tensor without elements can claim any size, so nothing is computed from one before it is bounded.
-    /// - Throws: `LyraError.missing` if the shapes do not tell.
+    /// A tensor without elements can claim any size, so sizes are bounded before they are used.
+    /// - Throws: `LyraError.missing` if the shapes are not sufficient.
     init(shapesOf tower: TensorTable) throws {
         func shape(_ name: String) -> [Int] { tower.shape(of: name) ?? [] }
         let (embedding, fc1) = (shape("patch_embed.proj.weight"), shape("blocks.0.mlp.fc1.weight"))
@@ -72,7 +73,8 @@ public struct VisionConfiguration: Decodable, Sendable {
         else {
             throw LyraError(
                 .missing,
-                "\(tower.origin): the vision tower's config.json was not found, and its shapes do not tell what it is")
+                "\(tower.origin): the vision tower's config.json was not found, and the tensor shapes do not "
+                    + "determine it")
         }
         let layers = (0..<1024).first { tower.shape(of: "blocks.\($0).mlp.fc1.weight") == nil } ?? 1024
         self.init(width: embedding[0], layers: layers, heads: embedding[0] / 80, outputWidth: merger2[0])

@@ -2,8 +2,8 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// Qwen2-VL's vision transformer (arXiv 2409.12191): patches of 14 × 14 pixels and two frames, 2-D rotary positions,
-/// attention within each pair of frames, and a merger that makes one token of 2 × 2 patches.
+/// Qwen2-VL's vision transformer (arXiv 2409.12191): patches of 14 × 14 pixels and two frames, 2-D RoPE, attention
+/// within each pair of frames, and a merger that combines 2 × 2 patches into one token.
 public struct VisionEncoder: Sendable {
     public let configuration: VisionConfiguration
     private let patchEmbedding: Weight
@@ -22,40 +22,41 @@ public struct VisionEncoder: Sendable {
         merger = try VisionMerger(source.under("merger."), configuration)
     }
 
-    /// Rows of one step at most: enough to keep the matrix kernels busy, few enough that a step stays short.
+    /// Maximum rows of one step: enough to keep the matrix kernels busy, few enough for short steps.
     private var chunkRows = 1024
 
-    /// The same, stepping over other numbers of rows.
+    /// The same encoder with another chunk size.
     func withChunks(ofRows rows: Int) -> VisionEncoder {
         var copy = self
         copy.chunkRows = max(rows, 1)
         return copy
     }
 
-    /// A picture or video on its way through the encoder, a chunk of rows at a time, so that a caller can stop between two.
+    /// The encoding of a picture or video, one chunk of rows a step, so that a caller can stop between chunks.
     ///
-    /// Memory is bounded by the picture: the hidden states of all patches, and the keys and values of one pair of frames.
+    /// Memory grows with the picture: the hidden states of all patches, and the keys and values of one pair of frames.
     public struct Run {
         fileprivate let steps: VisionSteps
         fileprivate var next = 0
-        /// Of the positions of one frame.
+        /// The rotation for the positions of one frame.
         fileprivate let rotation: Rotation
-        /// The patches until they are embedded, then the hidden states. [t · h · w, …]
+        /// The patches; after embedding, the hidden states. [t · h · w, …]
         fileprivate var patches: Tensor
         fileprivate var hidden: Tensor
         /// Keys and values of the current frame, [rows of a frame, 2 · width].
         fileprivate var keysValues: Tensor
         fileprivate var tokens: Tensor
 
-        /// Steps done, and in all: equal after the last.
+        /// Steps done, and in total; equal after the last.
         public var progress: (done: Int, total: Int) { (next, steps.count) }
     }
 
-    /// Begins with the patches of a picture or a video.
+    /// Starts encoding a picture or video.
     ///
     /// - Parameters:
-    ///   - patches: [t · h · w, 3 · temporalPatch · patch²], the rows of each frame pair in windows of the merge
-    ///   - grid: frame pairs, and patches down and across
+    ///   - patches: [t · h · w, 3 · temporalPatch · patch²], the rows of each frame pair grouped into merge × merge
+    ///     windows
+    ///   - grid: number of frame pairs, and of patches down and across
     public func begin(patches: Tensor, grid: (time: Int, height: Int, width: Int)) throws -> Run {
         let merge = configuration.merge
         let (frame, overflow) = grid.height.multipliedReportingOverflow(by: grid.width)
@@ -65,7 +66,7 @@ public struct VisionEncoder: Sendable {
         else {
             throw LyraError(
                 .format,
-                "patches of shape \(patches.shape) do not fit a vision tower that takes [t · h · w, \(patchEmbedding.inputs)] "
+                "patches of shape \(patches.shape) do not fit a vision tower that expects [t · h · w, \(patchEmbedding.inputs)] "
                     + "with (t, h, w) = (\(grid.time), \(grid.height), \(grid.width))")
         }
         return Run(
@@ -77,7 +78,7 @@ public struct VisionEncoder: Sendable {
             tokens: try Tensor(zeros: [patches.rows / (merge * merge), configuration.outputWidth]))
     }
 
-    /// Computes one step. → the tokens [t · h · w / merge², outputWidth] after the last, nil before.
+    /// Computes one step. → the tokens [t · h · w / merge², outputWidth] after the last step; nil before
     public func step(_ run: inout Run) throws -> Tensor? {
         let (frameStart, rows) = (run.steps.frameStart(of: run.next), run.steps.rows(of: run.next))
         let inFrame = rows.lowerBound - frameStart..<rows.upperBound - frameStart
@@ -100,13 +101,13 @@ public struct VisionEncoder: Sendable {
         return run.next == run.steps.count ? run.tokens : nil
     }
 
-    /// The rotation for the rows of one frame: half of the frequencies follow a patch's row, half its column.
+    /// The rotation for the rows of one frame: half of the frequencies encode the patch's row, half its column.
     private func rotation(height: Int, width: Int) throws -> Rotation {
         let merge = configuration.merge, half = configuration.headDim / 2, quarter = half / 2
         let frequencies = (0..<quarter).map { 1 / powf(10_000, Float(2 * $0) / Float(half)) }
         return try Rotation(
             angles: Tensor(rows: height * width, columns: half) { row, pair in
-                // Rows are in windows of merge × merge patches.
+                // Rows are grouped into windows of merge × merge patches.
                 let (window, inside) = row.quotientAndRemainder(dividingBy: merge * merge)
                 let (top, left) = window.quotientAndRemainder(dividingBy: width / merge)
                 let y = top * merge + inside / merge, x = left * merge + inside % merge

@@ -1,6 +1,6 @@
 import LyraMedia
 
-/// Everything between pixels and prompt tokens: how pictures and frames are prepared, and the encoder.
+/// The networks for pictures and video: preparation of pixels, and the encoder.
 public struct VisionInput: Sendable {
     public let preparation: ImagePreparation
     public let encoder: VisionEncoder

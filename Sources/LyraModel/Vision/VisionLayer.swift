@@ -46,7 +46,7 @@ struct VisionLayer: Sendable {
     }
 }
 
-/// One token of merge × merge patches, which are neighbours in the rows: norm, Linear, GELU, Linear.
+/// Combines merge × merge patches, which are adjacent rows, into one token: norm, Linear, GELU, Linear.
 struct VisionMerger: Sendable {
     private let norm: LayerNorm
     private let linear1: Linear

@@ -2,7 +2,7 @@ import LyraFormats
 import LyraMedia
 import LyraBase
 
-/// Sight: the vision tower and how pictures are prepared for it.
+/// Loads the vision tower and the preparation of its pictures.
 extension CheckpointLoader {
     func openVisionInput(
         _ main: TensorTable, _ configuration: LyraConfiguration
@@ -47,12 +47,12 @@ extension CheckpointLoader {
         return tower
     }
 
-    /// Read from the tower's texts; where those are not there, derived from the shapes of the tensors.
+    /// Read from the tower's texts, or derived from the tensor shapes if there are no texts.
     private func visionConfiguration(_ texts: (any PartFiles)?, _ tower: TensorTable) throws -> VisionConfiguration {
         guard let texts else {
             let vision = try VisionConfiguration(shapesOf: tower)
             options.note(
-                "\(origin): the vision tower's config.json was not found; heads of 80 and the usual preparation are assumed"
+                "\(origin): the vision tower's config.json was not found; assuming heads of 80 and the default image preparation"
             )
             return vision
         }
@@ -62,7 +62,7 @@ extension CheckpointLoader {
         return vision
     }
 
-    /// From the tower's preprocessor_config.json, if it has one; it must agree with the tower.
+    /// Read from the tower's preprocessor_config.json, if there is one; it must agree with the tower.
     private func imagePreparation(
         _ texts: (any PartFiles)?, _ tower: TensorTable, _ vision: VisionConfiguration
     ) throws -> ImagePreparation {

@@ -1,5 +1,5 @@
-/// The steps in which a picture or video is encoded, in order: embed all chunks; then layer by layer, for each frame, all
-/// of its keys and values, then the layer itself; then merge all chunks. A chunk is some rows of one frame.
+/// The steps of encoding a picture or video, in order: embed all chunks; for each layer and frame, compute all keys and
+/// values, then the layer's output; finally merge all chunks. A chunk is a range of rows within a frame.
 struct VisionSteps {
     enum Kind {
         case embed
@@ -11,9 +11,9 @@ struct VisionSteps {
     private let frames: Int
     private let frameRows: Int
     private let layers: Int
-    /// Chunks of one frame.
+    /// Number of chunks in a frame.
     private let chunks: Int
-    /// Rows that the merger makes one token of; no chunk of a merge cuts such a group.
+    /// Number of rows that the merger combines into one token; merge chunks never split such a group.
     private let merged: Int
 
     init(frames: Int, frameRows: Int, chunkRows: Int, layers: Int, merged: Int) {
@@ -21,12 +21,12 @@ struct VisionSteps {
         chunks = (frameRows + chunkRows - 1) / chunkRows
     }
 
-    /// Chunks of all frames.
+    /// Number of chunks in all frames.
     private var allChunks: Int { frames * chunks }
 
     var count: Int { allChunks * (2 * layers + 2) }
 
-    /// What the step at `index` does.
+    /// The work of the step at `index`.
     subscript(index: Int) -> Kind {
         if index < allChunks { return .embed }
         let (layer, rest) = (index - allChunks).quotientAndRemainder(dividingBy: 2 * allChunks)
@@ -34,16 +34,16 @@ struct VisionSteps {
         return rest % (2 * chunks) < chunks ? .keysValues(layer: layer) : .layer(layer)
     }
 
-    /// Whether the steps before `index` embed all patches.
+    /// Whether exactly the embedding steps come before `index`.
     func areEmbedded(before index: Int) -> Bool { index == allChunks }
 
     /// The first row of the step's frame.
     func frameStart(of index: Int) -> Int { frame(of: index) * frameRows }
 
-    /// The rows of the step, counted over all frames.
+    /// The rows of the step, as indices over all frames.
     func rows(of index: Int) -> Range<Int> {
         let start = frameStart(of: index), chunk = index % chunks
-        // The merger's chunks consist of whole groups.
+        // Merge chunks consist of whole groups.
         let unit = if case .merge = self[index] { merged } else { 1 }
         let units = frameRows / unit
         return start + chunk * units / chunks * unit..<start + (chunk + 1) * units / chunks * unit

@@ -1,7 +1,8 @@
 import LyraTensor
 
-/// Speech units from the language model's hidden states (section "streaming speech generator" of arXiv 2412.09501): each
-/// row becomes 25 positions of a small causal Qwen2 with plain rotary positions; CTC's greedy path gives the units.
+/// Generates speech units from the language model's hidden states (section "streaming speech generator" of arXiv
+/// 2412.09501): each hidden state becomes 25 positions of a small causal Qwen2 with plain RoPE; greedy CTC decoding
+/// yields the units.
 public struct SpeechGenerator: Sendable {
     public let configuration: SpeechGeneratorConfiguration
     private let inputProjection: Linear
@@ -27,7 +28,7 @@ public struct SpeechGenerator: Sendable {
             headDim: configuration.dim / configuration.heads, theta: language.ropeTheta, sections: [])
     }
 
-    /// What one answer has said so far. Because the layers are causal, nothing that was emitted can change.
+    /// The speech of an answer so far. The layers are causal, so emitted units never change.
     public struct State {
         fileprivate let caches: [KeyValueCache]
         fileprivate var position: Int32 = 0
@@ -38,9 +39,9 @@ public struct SpeechGenerator: Sendable {
         State(caches: layers.map { KeyValueCache(kvHeads: $0.shape.kvHeads, headDim: $0.shape.headDim) })
     }
 
-    /// The units that one more hidden row adds.
+    /// The units that one more hidden state adds.
     ///
-    /// - Parameter row: [1, hidden], the final-norm row that predicted a token
+    /// - Parameter row: [1, hidden], the hidden state after the final norm that predicted a token
     public func append(_ row: Tensor, to state: inout State) throws -> [Int32] {
         let blank = configuration.units
         var units: [Int32] = []
@@ -59,7 +60,8 @@ public struct SpeechGenerator: Sendable {
         let projected = try inputProjection(row)
         var x = try projected.repeatingRows(configuration.upsampling)
         for (layer, cache) in zip(layers, state.caches) {
-            // In the first layer all copies of a row share what comes before the rotation, so it is computed once.
+            // In the first layer all positions of a row have the same q, k and v before rotation, so they are computed
+            // once.
             let qkv =
                 cache === state.caches.first
                 ? try layer.project(projected, adapter: nil).repeatingRows(configuration.upsampling)

@@ -3,7 +3,7 @@ import LyraTensor
 /// A unit HiFi-GAN: speech units in, waveform out (HiFi-GAN V1, arXiv 2010.05646; units and durations as in fairseq's
 /// CodeHiFiGAN, arXiv 2104.00355).
 ///
-/// Holds weights only. Any number of threads may read one; each utterance has its own `VocoderStream`.
+/// Immutable weights, which any number of threads may share; each utterance has its own `VocoderStream`.
 public struct Vocoder: Sendable {
     public let configuration: VocoderConfiguration
     /// [units, embeddingDim]
@@ -13,32 +13,32 @@ public struct Vocoder: Sendable {
     let stages: [Stage]
     let exit: Convolution1D
 
-    /// One transposed convolution and the residual blocks whose mean follows it.
+    /// A transposed convolution, and the residual blocks whose outputs are averaged after it.
     struct Stage: Sendable {
         let upsampling: TransposedConvolution1D
         let blocks: [[Pair]]
 
-        /// x + second(leaky(first(leaky(x)))), the unit a residual block is made of.
+        /// x + second(leaky(first(leaky(x)))): one step of a residual block.
         struct Pair: Sendable {
             let first: Convolution1D
             let second: Convolution1D
 
-            /// Columns after its own that an output column reads.
+            /// Number of later input columns that an output column depends on.
             var lookahead: Int { first.padding + second.padding }
         }
 
-        /// Columns after its own, of the slowest block.
+        /// The largest lookahead of the residual blocks.
         var lookahead: Int { blocks.map { $0.reduce(0) { $0 + $1.lookahead } }.max() ?? 0 }
     }
 
-    /// Slope of the leaky ReLU inside the network, and of the one before the last convolution.
+    /// Slope of the leaky ReLU, inside the network and (`lastSlope`) before the last convolution.
     static let slope: Float = 0.1
     static let lastSlope: Float = 0.01
 
-    /// Reads and packs the weights; weight normalisation is folded.
+    /// Reads and packs the weights, with weight normalisation folded in.
     ///
-    /// - Throws: what `configuration.validate` throws; `LyraError.missing` or `.format` for tensors that are not there or
-    ///   have another shape; `LyraError.memory`.
+    /// - Throws: the errors of `configuration.validate`; `LyraError.missing` or `.format` for tensors that are missing
+    ///   or have the wrong shape; `LyraError.memory`.
     public init(configuration: VocoderConfiguration, weights: any WeightSource) throws {
         try configuration.validate(source: weights.origin)
         self.configuration = configuration
@@ -56,13 +56,13 @@ public struct Vocoder: Sendable {
     /// Hz.
     public var sampleRate: Int { configuration.samplingRate }
 
-    /// Samples after its own that a sample depends on: sample s is final once frames up to sample
-    /// s + `lookaheadSamples` are known, or the end is.
+    /// Number of later samples that a sample depends on: sample s is final once the frames up to sample s +
+    /// `lookaheadSamples` are known, or the utterance has ended.
     public var lookaheadSamples: Int {
         stages.reduce(entry.padding) { $0 * $1.upsampling.rate + $1.upsampling.padding + $1.lookahead } + exit.padding
     }
 
-    /// Units after its own that a unit's duration depends on.
+    /// Number of later units that a unit's duration depends on.
     public var lookaheadUnits: Int { durations.layers.reduce(0) { $0 + $1.convolution.padding } }
 }
 
@@ -88,9 +88,9 @@ extension Vocoder.Stage {
 }
 
 extension Convolution1D {
-    /// Reads `name`.weight (or its weight-normed parts) [outputs, inputs, kernel] and `name`.bias.
+    /// Reads `name`.weight (or its weight-normalised parts) [outputs, inputs, kernel] and `name`.bias.
     ///
-    /// - Parameter precision: nil for the source's
+    /// - Parameter precision: nil for the source's precision
     init(
         _ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, dilation: Int = 1,
         precision: Precision? = nil
@@ -102,7 +102,7 @@ extension Convolution1D {
 }
 
 extension TransposedConvolution1D {
-    /// Reads `name`.weight (or its weight-normed parts) [inputs, outputs, kernel] and `name`.bias.
+    /// Reads `name`.weight (or its weight-normalised parts) [inputs, outputs, kernel] and `name`.bias.
     init(_ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, rate: Int) throws {
         try self.init(
             source.foldedWeight(name, [inputs, outputs, kernel]), bias: source.floats(name + ".bias", [outputs]),
@@ -111,8 +111,8 @@ extension TransposedConvolution1D {
 }
 
 extension WeightSource {
-    /// `name`.weight, or gain · v / |v| where weight normalisation (arXiv 1602.07868) was left in the checkpoint; the norm is
-    /// taken over all axes but the first.
+    /// `name`.weight, or gain · v / |v| if the checkpoint kept weight normalisation (arXiv 1602.07868). The norm covers
+    /// all axes except the first.
     fileprivate func foldedWeight(_ name: String, _ shape: [Int]) throws -> Tensor {
         if contains(name + ".weight") { return try floats(name + ".weight", shape) }
         let gains = try floats(name + ".weight_g", [shape.first ?? 1] + shape.dropFirst().map { _ in 1 })

@@ -1,30 +1,30 @@
 import LyraBase
 
-/// The config.json beside a unit HiFi-GAN (fairseq's CodeHiFiGAN): sizes of its layers.
+/// The config.json beside a unit HiFi-GAN (fairseq's CodeHiFiGAN): layer sizes.
 public struct VocoderConfiguration: Codable, Sendable {
-    /// The residual block's kind; lyra runs "1", with two convolutions for each dilation.
+    /// Kind of residual block; lyra runs "1", with two convolutions for each dilation.
     public var resblock: String
-    /// Factor by which each stage lengthens the signal.
+    /// Upsampling factor of each stage.
     public var upsampleRates: [Int]
-    /// Taps of each stage's transposed convolution.
+    /// Kernel size of each stage's transposed convolution.
     public var upsampleKernelSizes: [Int]
     /// Channels before the first stage; each stage halves them.
     public var upsampleInitialChannel: Int
-    /// Taps of each residual block of a stage.
+    /// Kernel size of each residual block in a stage.
     public var resblockKernelSizes: [Int]
-    /// Dilations of each residual block of a stage.
+    /// Dilations of each residual block in a stage.
     public var resblockDilationSizes: [[Int]]
-    /// Speech units.
+    /// Number of speech units.
     public var numEmbeddings: Int
     public var embeddingDim: Int
     public var modelInDim: Int
-    /// Samples of a frame: the product of the rates.
+    /// Samples in a frame: the product of the rates.
     public var codeHopSize: Int
     /// Hz.
     public var samplingRate: Int
     public var durationPredictor: DurationPredictor
 
-    /// Two convolutions that tell how many frames a unit lasts.
+    /// Two convolutions that predict the number of frames of a unit.
     public struct DurationPredictor: Codable, Sendable {
         public var inputDim: Int
         public var hiddenDim: Int
@@ -68,7 +68,7 @@ public struct VocoderConfiguration: Codable, Sendable {
         durationPredictor = DurationPredictor(inputDim: embeddingDim, hiddenDim: embeddingDim, kernelSize: 3)
     }
 
-    /// Checks that the sizes fit each other and are such that no sum or product of them overflows.
+    /// Checks that the sizes are consistent and small enough that no sum or product overflows.
     ///
     /// - Throws: `LyraError.format`, or `LyraError.unsupported` for another kind of network, naming `source`.
     public func validate(source: String) throws {
@@ -116,7 +116,7 @@ public struct VocoderConfiguration: Codable, Sendable {
             }
             hop *= rate
             guard hop <= 4096, hop * (upsampleInitialChannel >> stage) <= 1 << 18 else {
-                throw LyraError(.format, "\(source): \(hop) columns a frame at stage \(stage) are more than lyra runs")
+                throw LyraError(.format, "\(source): \(hop) columns a frame at stage \(stage) exceed lyra's limit")
             }
         }
         guard hop == codeHopSize else {
@@ -142,7 +142,7 @@ public struct VocoderConfiguration: Codable, Sendable {
         }
     }
 
-    /// Layers wait for as many columns as they look ahead; what they hold meanwhile must stay small.
+    /// Layers buffer as many columns as they look ahead; this bounds the buffers.
     private func validateLookahead(_ source: String) throws {
         let slowest = zip(resblockKernelSizes, resblockDilationSizes).map { kernel, dilations in
             dilations.reduce(0) { $0 + (kernel - 1) / 2 * ($1 + 1) }
@@ -152,7 +152,7 @@ public struct VocoderConfiguration: Codable, Sendable {
             columns = columns * rate + (kernel - rate) / 2 + (slowest ?? 0)
             guard columns * (upsampleInitialChannel >> (stage + 1)) <= 1 << 22 else {
                 throw LyraError(
-                    .format, "\(source): a look-ahead of \(columns) columns at stage \(stage) is more than lyra runs")
+                    .format, "\(source): a look-ahead of \(columns) columns at stage \(stage) exceeds lyra's limit")
             }
         }
     }

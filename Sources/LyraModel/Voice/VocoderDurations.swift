@@ -2,8 +2,8 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// The duration predictor: two times convolution, ReLU and layer norm; then log(1 + frames) of a unit as a weighted sum.
-/// Exact in any case: a frame more or less would be audible.
+/// The duration predictor: twice convolution, ReLU and layer norm; then log(1 + frames) of a unit as a weighted sum.
+/// Always exact, because a wrong number of frames would be audible.
 struct DurationPredictor: Sendable {
     struct Layer: Sendable {
         let convolution: Convolution1D
@@ -14,7 +14,8 @@ struct DurationPredictor: Sendable {
     private let projection: Tensor
     private let bias: Float
 
-    /// More frames than a unit of speech can last: 20 s at 50 frames a second. Bounds the sound that damaged weights make.
+    /// Maximum frames of a unit, longer than any unit of real speech: 20 s at 50 frames a second. Limits the audio from
+    /// damaged weights.
     private static let longest: Float = 1000
 
     init(_ weights: any WeightSource, _ configuration: VocoderConfiguration) throws {
@@ -32,7 +33,7 @@ struct DurationPredictor: Sendable {
 
     /// round(exp(weighted sum) − 1), at least 1.
     ///
-    /// - Parameter hidden: of one unit, [1, hiddenDim]
+    /// - Parameter hidden: hidden state of one unit, [1, hiddenDim]
     func frames(_ hidden: Tensor) -> Int {
         var sum = bias
         for index in 0..<projection.count { sum += hidden[index] * projection[index] }
@@ -41,13 +42,13 @@ struct DurationPredictor: Sendable {
     }
 }
 
-/// A duration predictor at work on one utterance: units in, and frames for each unit as soon as the units after it that
-/// the convolutions depend on are known.
+/// The duration predictor of one utterance: takes units, and returns the frame count of each unit once the later units
+/// that it depends on are known.
 struct StreamedDurations {
     private let embeddings: Tensor
     private let predictor: DurationPredictor
     private var convolutions: [StreamedConvolution]
-    /// Units fed whose frames are not known yet.
+    /// Units without a known frame count.
     private let undecided = GrowingBuffer<Int32>()
 
     init(_ vocoder: Vocoder) throws {
@@ -56,8 +57,8 @@ struct StreamedDurations {
         convolutions = try predictor.layers.map { try StreamedConvolution($0.convolution) }
     }
 
-    /// - Parameter isLast: The utterance ends with these units.
-    /// - Returns: the units that are decided now, in order.
+    /// - Parameter isLast: whether the utterance ends with these units
+    /// - Returns: units whose durations became known, in order
     mutating func push(_ units: some Collection<Int32>, isLast: Bool) throws -> [FrameRun] {
         try undecided.append(units)
         var rows = try embeddings.keepingRows(units)  // [units, dim]
@@ -75,7 +76,7 @@ struct StreamedDurations {
     }
 }
 
-/// A unit and how many frames of it follow.
+/// A unit and its number of frames.
 struct FrameRun {
     let unit: Int32
     var frames: Int

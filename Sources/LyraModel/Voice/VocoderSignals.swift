@@ -1,14 +1,14 @@
 import LyraTensor
 
-// The vocoder's network at work on one utterance. Signals are tensors [channels, columns]. Every layer makes all output
-// columns that its input determines, and keeps the input columns that later ones depend on: its history. So each column is
-// computed once, by the same operations wherever the pieces are cut, and the next layer's input is written straight behind
-// that layer's history.
+// The vocoder's network for one utterance. Signals are tensors [channels, columns]. Every layer makes all output
+// columns that its input determines and keeps, as its history, the input columns that later outputs depend on. So each
+// column is computed once, by the same operations for any division into pieces, and a layer writes its output directly
+// after the next layer's history.
 
-/// A convolution over a signal that comes in pieces.
+/// A convolution over a signal that arrives in pieces.
 struct StreamedConvolution {
     let convolution: Convolution1D
-    /// The input columns that the next piece follows: at first the zeros before the signal.
+    /// The input columns before the next piece; initially the zeros before the signal.
     private(set) var history: Tensor
 
     init(_ convolution: Convolution1D) throws {
@@ -16,11 +16,11 @@ struct StreamedConvolution {
         history = try Tensor(zeros: [convolution.inputs, convolution.padding])
     }
 
-    /// The input for the next output columns; what later ones depend on becomes the history.
+    /// Convolves the input and keeps the columns that later outputs depend on as the new history.
     ///
     /// - Parameters:
     ///   - input: the history, then the new columns
-    ///   - isLast: The signal ends with these columns; zeros follow.
+    ///   - isLast: whether the signal ends with these columns, so that zeros follow
     mutating func advance(_ input: Tensor, isLast: Bool) throws -> Tensor {
         let whole = isLast ? try input.padded(columns: convolution.padding) : input
         history = try whole.copy(columnsFrom: convolution.outputColumns(whole.columns))
@@ -28,16 +28,16 @@ struct StreamedConvolution {
     }
 }
 
-/// A residual block at work: x + second(leaky(first(leaky(x)))), once for each pair of convolutions.
+/// The state of a residual block: x + second(leaky(first(leaky(x)))), for each pair of convolutions.
 struct StreamedResidualBlock {
     private var pairs: [Pair]
-    /// Columns that this block has made and a slower block of its stage has not.
+    /// Output columns that wait for a slower block of the stage.
     var waiting: Tensor
 
     private struct Pair {
         var first: StreamedConvolution
         var second: StreamedConvolution
-        /// Columns of x whose sum is not made yet.
+        /// Columns of x that are not yet added to the block's output.
         var residual: Tensor
     }
 
@@ -49,7 +49,7 @@ struct StreamedResidualBlock {
         waiting = none
     }
 
-    /// Takes the next columns of the stage's signal. → the columns that wait, then those that are made now
+    /// Takes the next columns of the stage's signal. → the waiting columns, then the new ones
     mutating func push(_ signal: Tensor, isLast: Bool) throws -> Tensor {
         guard let entry = pairs.first else { return waiting }
         var x = try signal.after(entry.residual)
@@ -71,15 +71,15 @@ struct StreamedResidualBlock {
     }
 }
 
-/// A stage at work: a transposed convolution, and the mean of the residual blocks after it.
+/// The state of a stage: a transposed convolution, and the mean of the residual blocks after it.
 struct StreamedStage {
     private let upsampling: TransposedConvolution1D
     private var blocks: [StreamedResidualBlock]
-    /// Activated input columns that the next piece follows.
+    /// Activated input columns before the next piece.
     private(set) var history: Tensor
     private var received = 0
     private var emitted = 0
-    /// Upsampled columns at the true start that are still to be cut.
+    /// Upsampled columns still to be cut at the start of the signal.
     private var cut: Int
 
     init(_ stage: Vocoder.Stage) throws {
@@ -94,9 +94,9 @@ struct StreamedStage {
     ///
     /// - Parameters:
     ///   - input: the history, then the next activated columns
-    ///   - isLast: The signal ends with these columns.
-    ///   - slope: of the leaky ReLU
-    ///   - following: the next layer's history
+    ///   - isLast: whether the signal ends with these columns
+    ///   - slope: slope of the leaky ReLU
+    ///   - following: history of the next layer
     /// - Returns: `following`, then the new columns
     mutating func push(_ input: Tensor, isLast: Bool, slope: Float, after following: Tensor) throws -> Tensor {
         let signal = try upsample(input, isLast: isLast)
@@ -123,7 +123,7 @@ struct StreamedStage {
     }
 }
 
-/// The whole generator at work on one utterance: frames of embedded units in, samples out.
+/// The state of the whole generator for one utterance: takes frames of embedded units, returns samples.
 struct StreamedGenerator {
     private let embeddings: Tensor
     private var entry: StreamedConvolution
@@ -137,11 +137,11 @@ struct StreamedGenerator {
         exit = try StreamedConvolution(vocoder.exit)
     }
 
-    /// Takes the next frames. → the samples that are final now, [1, any]
+    /// Takes the next frames. → the samples that became final, [1, any]
     ///
     /// - Parameters:
     ///   - units: one for each frame
-    ///   - isLast: The utterance ends with these frames.
+    ///   - isLast: whether the utterance ends with these frames
     mutating func push(_ units: [Int32], isLast: Bool) throws -> Tensor? {
         guard let first = stages.first else { return nil }
         let embedded = try embeddings.keepingRows(units).transposed().after(entry.history)

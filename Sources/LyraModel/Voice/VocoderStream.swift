@@ -1,47 +1,48 @@
 import LyraBase
 
-/// One utterance on its way through a vocoder: units are appended as they become known, and waveform is taken in pieces
-/// of bounded work as soon as it is final.
+/// One utterance of a vocoder: units are appended as they become known, and the waveform is produced in pieces of
+/// bounded work as soon as it is final.
 ///
-/// The waveform is the same, bit for bit, however units and pieces are cut. Memory does not grow with the utterance,
-/// apart from units that were appended and not yet synthesised. For one thread at a time.
+/// The waveform is bit-identical for any division into units and pieces. Memory does not grow with the utterance,
+/// except for appended units that are not synthesised yet. For one thread at a time.
 public final class VocoderStream {
-    /// Frames of a piece: half a second of the published vocoder's speech, at which its kernels run whole tiles.
+    /// Frames of a piece: half a second of the published vocoder's speech, for which its kernels run full tiles.
     public static let defaultFrames = 24
 
     private let vocoder: Vocoder
     private let framesPerPiece: Int
     private var durations: StreamedDurations?
     private var generator: StreamedGenerator?
-    /// Units not yet seen by the duration predictor, from `nextUnit` on.
+    /// Units for the duration predictor, from `nextUnit` on.
     private let units = GrowingBuffer<Int32>()
     private var nextUnit = 0
-    /// Decided units whose frames are not yet synthesised.
+    /// Units with known durations whose frames are not synthesised yet.
     private var runs: [FrameRun] = []
     private var isFinished = false
     private var durationsEnded = false
     private var samplesEnded = false
 
-    /// Frames of each unit whose duration was decided during the last call of `produce`, in order.
+    /// Frames of each unit whose duration the last call of `produce` decided, in order.
     public private(set) var decidedFrames: [Int] = []
 
     /// Allocates nothing yet.
     ///
-    /// - Parameter framesPerPiece: Most frames that one call of `produce` takes, 1 to 64: less is sooner, more is faster.
+    /// - Parameter framesPerPiece: maximum frames for each call of `produce`, 1 to 64: fewer reduce latency, more
+    ///   increase throughput
     public init(_ vocoder: Vocoder, framesPerPiece: Int = VocoderStream.defaultFrames) {
         self.vocoder = vocoder
         self.framesPerPiece = min(max(framesPerPiece, 1), 64)
     }
 
-    /// Whether a call of `produce` would get further: units or frames wait, or the end does.
+    /// Whether `produce` has work: units or frames are waiting, or the end is.
     public var hasWork: Bool {
         nextUnit < units.count || !runs.isEmpty || (isFinished && !samplesEnded)
     }
 
-    /// Adds units to the end.
+    /// Appends units.
     ///
-    /// - Throws: `LyraError.argument` for a unit that the vocoder does not know, `.memory` if there is no room, `.state`
-    ///   after `finish`; then none is added.
+    /// - Throws: `LyraError.argument` for a unit outside the vocoder's range, `.memory` if there is no room, `.state`
+    ///   after `finish`; no unit is then appended.
     public func append(_ units: [Int32]) throws {
         guard !isFinished else { throw LyraError(.state, "units were appended to an utterance after its end") }
         let known = 0..<Int32(vocoder.configuration.numEmbeddings)
@@ -51,13 +52,12 @@ public final class VocoderStream {
         try self.units.append(units)
     }
 
-    /// Says that no unit follows.
+    /// Marks the end of the utterance.
     public func finish() { isFinished = true }
 
     /// Does one piece of work.
     ///
-    /// - Parameter samples: those in -1…1 that follow those of earlier calls are appended to it; none while the units that
-    ///   were appended do not suffice for one.
+    /// - Parameter samples: receives the next samples in -1…1; none if the appended units are not sufficient
     /// - Throws: `LyraError.memory`; the utterance cannot be continued then.
     public func produce(into samples: GrowingBuffer<Float>) throws {
         decidedFrames.removeAll(keepingCapacity: true)
@@ -73,7 +73,7 @@ public final class VocoderStream {
         }
     }
 
-    /// Feeds the duration predictor until a piece's frames are decided. A unit has at least one frame.
+    /// Runs the duration predictor until a piece's frames are known. A unit has at least one frame.
     private func decideDurations() throws {
         var waiting = runs.reduce(0) { $0 + $1.frames }
         while waiting < framesPerPiece {

@@ -1,11 +1,12 @@
 import LyraFormats
 import LyraBase
 
-/// Checks of configuration files that need several of their keys.
+/// Checks of configuration files that involve several keys.
 enum ConfigurationChecks {
-    /// config.json of a checkpoint: its keys, heads of their own width, and attention to a window.
+    /// Checks a checkpoint's config.json: its keys, the head width, and sliding-window attention.
     ///
-    /// - Throws: `LyraError.unsupported`, naming file and key, for what changes the numbers and is not computed.
+    /// - Throws: `LyraError.unsupported`, naming file and key, for a value that changes the numbers and that lyra does
+    ///   not compute.
     static func main(_ value: JSONValue, _ source: String, note: (String) -> Void) throws {
         try KnownKeys.main.check(value, source, note: note)
         func find(_ key: String) -> JSONValue? { value["text_config"]?[key] ?? value[key] }
@@ -24,8 +25,8 @@ enum ConfigurationChecks {
         {
             if stated.checkedMultiplying(by: heads) != width {
                 throw refuse(
-                    "head_dim is \(stated), but hidden_size / num_attention_heads is \(width / heads); other widths of a "
-                        + "head are not computed")
+                    "head_dim is \(stated), but hidden_size / num_attention_heads is \(width / heads); lyra does not "
+                        + "compute other head widths")
             }
         }
         let stated = find("use_sliding_window")
@@ -33,11 +34,11 @@ enum ConfigurationChecks {
             throw LyraError(.format, "\(source): use_sliding_window is neither true nor false")
         }
         let isWindowed = try stated == true && number("sliding_window") != nil
-        // Layers from this one on see a window; Qwen2's default where a file does not say.
+        // Layers from this index on use a sliding window; the default is Qwen2's.
         let first = try number("max_window_layers") ?? 28
         if isWindowed, let layers = try number("num_hidden_layers"), first < layers {
             throw refuse(
-                "use_sliding_window with max_window_layers \(first) of \(layers) layers: a sliding window is not computed"
+                "use_sliding_window with max_window_layers \(first) of \(layers) layers: lyra does not compute sliding windows"
             )
         }
         guard find("layer_types") == nil || find("layer_types")?.elements != nil else {
@@ -50,7 +51,7 @@ enum ConfigurationChecks {
         }
     }
 
-    /// config.json of a vision tower or of a whole Qwen2-VL, of which only the tower's keys count.
+    /// Checks the config.json of a vision tower or of a complete Qwen2-VL, of which only the tower's keys matter.
     static func vision(_ value: JSONValue, _ source: String, note: (String) -> Void) throws {
         guard let tower = value["vision_config"] else { return try KnownKeys.vision.check(value, source, note: note) }
         try KnownKeys.vision.check(tower, source, path: "vision_config.", note: note)

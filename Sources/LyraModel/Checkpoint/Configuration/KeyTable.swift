@@ -1,30 +1,31 @@
 import LyraFormats
 import LyraBase
 
-/// What lyra does with a key of a configuration file.
+/// How lyra handles a key of a configuration file.
 enum KeyRule: Sendable {
-    /// A configuration reads it, or a check compares it with others.
+    /// A configuration reads the key, or a check compares it with other keys.
     case used
-    /// It changes no number that lyra computes: training, bookkeeping, parts that lyra does not run.
+    /// The key changes no number that lyra computes: training, bookkeeping, parts that lyra does not run.
     case irrelevant
-    /// lyra computes as these values say; a file with another is refused. null, {} and [] are always allowed.
+    /// lyra computes as these values specify; a file with another value is rejected. null, {} and [] are always
+    /// allowed.
     case only([JSONValue])
-    /// lyra computes as these values say; that another is not honoured is told.
+    /// lyra computes as these values specify; for another value, a note says that it has no effect.
     case noted([JSONValue])
-    /// An object with keys of its own.
+    /// An object with its own keys.
     case inside(KeyTable)
 }
 
-/// The keys of one kind of configuration file. Every one has a rule, so that none which changes the numbers is passed
-/// over; one without is told.
+/// The keys of one kind of configuration file. Every key has a rule, so that no key that changes the numbers is
+/// overlooked; an unknown key produces a note.
 struct KeyTable: Sendable {
     private(set) var rules: [String: KeyRule] = [:]
-    /// Whether objects under other names have the same keys: `rope_parameters` of each type of layers.
+    /// Whether objects under other names have the same keys, as `rope_parameters` does for each layer type.
     var isRepeated = false
 
     /// - Parameters:
-    ///   - parts: keys, with white space between them, and the rule of all of them
-    ///   - others: tables whose keys are here, too, unless `parts` says otherwise of them
+    ///   - parts: keys, separated by white space, with their common rule
+    ///   - others: tables whose keys are included unless `parts` overrides them
     init(_ parts: [(keys: String, rule: KeyRule)], including others: [KeyTable] = []) {
         for table in others { rules.merge(table.rules) { _, new in new } }
         for (keys, rule) in parts {
@@ -35,7 +36,7 @@ struct KeyTable: Sendable {
     /// - Parameters:
     ///   - source: the file, for messages
     ///   - path: the keys that lead to `value`, with a dot after each
-    ///   - note: told of unknown keys, and of values that are not honoured
+    ///   - note: receives messages about unknown keys and about values without effect
     /// - Throws: `LyraError.unsupported`, with file, key and value, for a value that would change the numbers.
     func check(_ value: JSONValue, _ source: String, path: String = "", note: (String) -> Void) throws {
         guard case .object(let members) = value else { return }
@@ -65,10 +66,10 @@ struct KeyTable: Sendable {
 }
 
 extension JSONValue {
-    /// Whether it leaves everything as it would be without the key.
+    /// Whether the value is equivalent to an absent key.
     fileprivate var saysNothing: Bool { self == .null || self == .array([]) || self == .object([]) }
 
-    /// For messages: of an object, what it says it is.
+    /// The value as messages show it; for an object, its type.
     fileprivate var words: String {
         switch self {
         case .null: return "null"

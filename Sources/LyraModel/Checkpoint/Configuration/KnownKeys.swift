@@ -1,11 +1,11 @@
 import LyraFormats
 
-/// All keys of the published configuration files, and those of their kind that change the numbers.
+/// All keys of the published configuration files, and other keys of the same formats that change the numbers.
 ///
 /// Sources: the files of Lyra_Mini_3B and Lyra_Base_9B, Qwen2-VL, Whisper, fairseq's CodeHiFiGAN and PEFT; the
 /// configuration classes of transformers 4 and 5.
 enum KnownKeys {
-    /// Of every configuration of transformers.
+    /// Keys of every transformers configuration.
     private static let common = KeyTable(
         [
             (
@@ -28,7 +28,7 @@ enum KnownKeys {
             ),
         ])
 
-    /// rope_scaling and rope_parameters; what stands beside a plain type has no effect.
+    /// rope_scaling and rope_parameters. Keys beside a plain rope type have no effect.
     private static let rope: KeyTable = {
         var table = KeyTable(
             [
@@ -45,7 +45,7 @@ enum KnownKeys {
         return table
     }()
 
-    /// What other language models have and Qwen2 has not: a file that sets one means another network.
+    /// Keys of other language models that Qwen2 lacks: a file that sets one describes another network.
     private static let otherNetworks = KeyTable(
         [
             ("partial_rotary_factor rotary_pct rotary_percent", .only([1])),
@@ -76,7 +76,7 @@ enum KnownKeys {
             ),
         ])
 
-    /// How transformers' older files say how to sample, with the values that they write for "nothing".
+    /// Sampling keys of older transformers files, with the values that mean "off".
     private static let search = KeyTable(
         [
             (
@@ -112,7 +112,7 @@ enum KnownKeys {
             ),
         ])
 
-    /// Of Qwen2's decoder: in config.json or under `text_config`.
+    /// Keys of Qwen2's decoder, in config.json or under `text_config`.
     private static let language = KeyTable(
         [
             (
@@ -132,7 +132,7 @@ enum KnownKeys {
                 ])
             ),
             ("rope_scaling rope_parameters", .inside(rope)),
-            // Tokens that stand for media are found by their names.
+            // lyra finds media tokens by name.
             (
                 """
                 image_token_id video_token_id audio_token_id vision_start_token_id vision_end_token_id
@@ -142,7 +142,7 @@ enum KnownKeys {
         ],
         including: [common, otherNetworks])
 
-    /// config.json of a checkpoint.
+    /// A checkpoint's config.json.
     static let main = KeyTable(
         [
             (
@@ -153,7 +153,7 @@ enum KnownKeys {
             ),
             ("speech_generator_type", .only(["ctc"])), ("mm_speech_projector_type", .only(["simple_mlp"])),
             ("mm_audio_projector_type", .only(["linear"] + (1...9).map { .string("mlp\($0)x_gelu") })),
-            // Sampling is generation_config.json's.
+            // generation_config.json holds the sampling options.
             ("do_sample temperature top_k top_p repetition_penalty", .irrelevant),
             ("text_config", .inside(KeyTable([], including: [language]))),
             (
@@ -192,7 +192,7 @@ enum KnownKeys {
             ),
         ], including: [common, search])
 
-    /// adapter_config.json of PEFT. What its configuration reads, it refuses by itself.
+    /// PEFT's adapter_config.json. `AdapterConfiguration` itself rejects bad values of the keys that it reads.
     static let adapter = KeyTable(
         [
             (
@@ -201,7 +201,7 @@ enum KnownKeys {
                 """, .used
             ),
             ("lora_bias use_qalora use_bdlora", .only([false])),
-            // Others change the matrices beside which the adapter was trained.
+            // Other methods change the base matrices that the adapter was trained with.
             ("init_lora_weights", .only([true, false, "gaussian", "eva", "orthogonal"])),
             (
                 """
@@ -219,7 +219,7 @@ enum KnownKeys {
             ),
         ])
 
-    /// config.json of a Whisper model: its encoder.
+    /// config.json of a Whisper model, of which lyra runs the encoder.
     static let whisper = KeyTable(
         [
             (
@@ -253,7 +253,7 @@ enum KnownKeys {
             ),
             ("dither padding_value", .only([0])), ("padding_side", .only(["right"])),
             ("do_normalize", .only([false])), ("feature_extractor_type", .only(["WhisperFeatureExtractor"])),
-            // mel_filters: what older files hold is the table that follows from the other keys.
+            // mel_filters: older files store the table that follows from the other keys.
             (
                 """
                 processor_class return_attention_mask mel_filters return_tensors device auto_map
@@ -261,7 +261,7 @@ enum KnownKeys {
             ),
         ])
 
-    /// config.json of Qwen2-VL's vision tower, or what a whole model's has under `vision_config`.
+    /// config.json of Qwen2-VL's vision tower, or `vision_config` of a complete model.
     static let vision = KeyTable(
         [
             (
@@ -299,7 +299,7 @@ enum KnownKeys {
                 image_std
                 """, .used
             ),
-            // transformers refuses a picture's size by sides, too.
+            // transformers rejects size limits given as sides, too.
             (
                 "size",
                 .inside(
@@ -310,7 +310,7 @@ enum KnownKeys {
             ),
             ("do_convert_rgb do_normalize do_rescale do_resize", .only([true])),
             ("do_center_crop do_pad", .only([false])), ("crop_size pad_size", .only([])),
-            // 3 is Pillow's number of bicubic.
+            // 3 is Pillow's number for bicubic.
             ("resample", .only([3, "bicubic"])),
             (
                 "image_processor_type",

@@ -1,10 +1,10 @@
-/// `rope_scaling`, or `rope_parameters` as transformers 5 calls it: with the numbers themselves, or with an object of them for
-/// each type of layers. Which kinds are computed, the table of known keys says.
+/// `rope_scaling`, or `rope_parameters` in transformers 5: either the numbers themselves or one object of numbers for
+/// each layer type. `KnownKeys` lists the kinds that lyra computes.
 struct RopeParameters: Decodable {
     var theta: Double?
-    /// Frequency pairs that follow time, height and width.
+    /// Frequency pairs for time, height and width.
     var sections: [Int]?
-    /// What it says of single types of layers.
+    /// Parameters of individual layer types.
     var layers: [RopeParameters] = []
 
     private struct Key: CodingKey {
@@ -24,7 +24,7 @@ struct RopeParameters: Decodable {
     }
 }
 
-/// Takes any JSON object.
+/// Accepts any JSON object.
 struct JSONObject: Decodable {
     private struct Key: CodingKey {
         let stringValue: String

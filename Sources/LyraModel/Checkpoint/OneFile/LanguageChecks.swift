@@ -1,9 +1,9 @@
 import LyraFormats
 import LyraBase
 
-/// Keys and tensors of llama.cpp's files that change the numbers of a Qwen2 and are not computed.
+/// Rejects keys and tensors of llama.cpp files that change the numbers of a Qwen2 and that lyra does not compute.
 extension LanguageMetadata {
-    /// - Throws: `LyraError.unsupported`, naming key or tensor.
+    /// - Throws: `LyraError.unsupported`, naming the key or tensor.
     func checkKeys(headDim: Int, note: (String) -> Void) throws {
         try checkNumbers(headDim: headDim)
         if let type = try file.string("general.type"), type != "model" {
@@ -38,14 +38,14 @@ extension LanguageMetadata {
         }
     }
 
-    /// Factors of the positions' frequencies, and biases that Qwen2 does not have.
+    /// Rejects frequency factors of the positions, and biases that Qwen2 lacks.
     private func checkTensors() throws {
         for (name, tensor) in file.tensors {
             let last = name.split(separator: ".").suffix(2).joined(separator: ".")
             switch last {
             case "rope_freqs.weight":
                 guard try tensor.floats().allSatisfy({ $0 == 1 }) else {
-                    throw refusal("tensor \(shown(name)) stretches positions, which lyra does not compute")
+                    throw refusal("tensor \(shown(name)) scales positions, which lyra does not compute")
                 }
             case "rope_factors_long.weight", "rope_factors_short.weight", "output.bias", "attn_q_norm.weight",
                 "attn_k_norm.weight", "attn_output.bias", "ffn_gate.bias", "ffn_up.bias", "ffn_down.bias":

@@ -2,15 +2,15 @@ import LyraFormats
 import LyraBase
 import LyraText
 
-/// Configuration and vocabulary of a Qwen2 language model in a GGUF file's metadata, under llama.cpp's keys.
+/// Configuration and vocabulary of a Qwen2 language model from a GGUF file's metadata, under llama.cpp's keys.
 package struct LanguageMetadata {
     let file: GGUFFile
     let architecture: String
 
-    /// Architectures of llama.cpp that are Qwen2 as lyra runs it; the first has M-RoPE.
+    /// llama.cpp architectures that lyra runs as Qwen2. "qwen2vl" has M-RoPE.
     package static let architectures = ["qwen2vl", "qwen2"]
 
-    /// Kinds of tokens by llama.cpp's numbers (`llama_token_type`).
+    /// Token types, with llama.cpp's numbers (`llama_token_type`).
     package enum TokenType: Int {
         case normal = 1
         case control = 3
@@ -38,8 +38,9 @@ package struct LanguageMetadata {
 
     // MARK: Reading
 
-    /// - Parameter note: told of keys that are not honoured
-    /// - Throws: `LyraError.unsupported` for what changes the numbers and is not computed; `.format` and `.missing`.
+    /// - Parameter note: receives messages about keys without effect
+    /// - Throws: `LyraError.unsupported` for a value that changes the numbers and that lyra does not compute; `.format`
+    ///   and `.missing`.
     func configuration(note: (String) -> Void) throws -> LyraConfiguration {
         let vocabulary = try required(file.strings("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens").count
         let heads = try integer("attention.head_count")
@@ -61,10 +62,10 @@ package struct LanguageMetadata {
             endTokens: end.map { [$0] } ?? [])
     }
 
-    /// llama.cpp's where a file does not say.
+    /// llama.cpp's default.
     private static let usualBase = 10_000.0
 
-    /// How many frequency pairs follow time, height and width; none for plain positions.
+    /// Numbers of frequency pairs for time, height and width; empty for plain positions.
     private func sections() throws -> [Int] {
         guard architecture == Self.architectures[0] else { return [] }
         let key = "\(architecture).rope.dimension_sections"
@@ -75,12 +76,12 @@ package struct LanguageMetadata {
         return Array(sections.prefix(3))
     }
 
-    /// Refuses positions that are stretched, which lyra does not do. As in llama.cpp, a factor alone means "linear".
+    /// Rejects scaled positions, which lyra does not compute. As in llama.cpp, a factor without a type means "linear".
     private func checkPositions() throws {
         let rope = "\(architecture).rope."
         let type = try file.string(rope + "scaling.type") ?? "linear"
         let factor = try file.double(rope + "scaling.factor") ?? file.double(rope + "scale_linear") ?? 1
-        // 0 says nothing there, as 1 does.
+        // For a factor, 0 means "unset", like 1.
         guard type == "none" || type == "linear" && (factor == 1 || factor == 0) else {
             throw LyraError(
                 .unsupported,

@@ -1,11 +1,12 @@
-/// What tensors are called in a GGUF file: the language model's as llama.cpp calls them, all others under their part.
+/// Tensor names in a GGUF file: llama.cpp's names for the language model, and names prefixed with their part for all
+/// others.
 ///
-/// ggml takes names of up to 63 bytes, so what the published layout puts before every name of a part is left out.
+/// ggml limits names to 63 bytes, so the common prefix that the published layout gives a part is left out.
 package enum OneFileNames {
-    /// The longest name, in bytes, that ggml reads (`GGML_MAX_NAME` with its zero).
+    /// Longest name in bytes that ggml reads (`GGML_MAX_NAME` less the terminating zero).
     package static let lengthLimit = 63
 
-    /// What stands before the names of a part; the main one has several.
+    /// Common prefix of a part's names; the main part has several.
     static func prefix(_ part: ModelPart) -> String {
         switch part {
         case .main: ""
@@ -19,7 +20,7 @@ package enum OneFileNames {
         }
     }
 
-    /// The name in a file of the tensor that the loader calls `name`; nil for one that lyra does not use.
+    /// The stored name of the tensor that the loader calls `name`; nil if lyra does not use the tensor.
     package static func stored(_ part: ModelPart, _ name: String) -> String? {
         switch part {
         case .main: storedMain(name)
@@ -29,7 +30,7 @@ package enum OneFileNames {
         }
     }
 
-    /// What the loader calls the tensor of this name in a file; nil if it is not of the part.
+    /// The loader's name of a stored tensor; nil if it does not belong to the part.
     static func loaded(_ part: ModelPart, _ name: String) -> String? {
         guard let rest = name.removing(prefix: prefix(part)) else { return nil }
         switch part {
@@ -41,7 +42,7 @@ package enum OneFileNames {
         }
     }
 
-    /// The parts that a tensor of this name in a file can belong to.
+    /// The parts that a tensor with this stored name can belong to.
     static func parts(holding name: String) -> [ModelPart] {
         let words = name.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
         switch words[0] {
@@ -52,13 +53,13 @@ package enum OneFileNames {
         case "vision_tower": return [.visionTower]
         case "sound_tower": return [.soundTower]
         case "vocoder": return [.vocoder]
-        // The language model's own sound projector is stored where one that the caller named would be.
+        // The language model's own sound projector is stored under the same names as one from the caller.
         case "projector" where name.hasPrefix(prefix(.soundProjector)): return [.main, .soundProjector]
         default: return [.main]
         }
     }
 
-    /// Whether a name numbers a layer in another way than the one that lyra and llama.cpp write: `blk.03`, `blk.+3`.
+    /// Whether a name spells its layer number differently from lyra and llama.cpp: `blk.03`, `blk.+3`.
     static func hasStrangeLayer(_ name: String) -> Bool {
         let words = name.split(separator: ".", omittingEmptySubsequences: false)
         guard let block = words.firstIndex(of: "blk"), block == 0 || words[0] == "adapter" && block == 2,
@@ -67,7 +68,7 @@ package enum OneFileNames {
         return number(words[block + 1]) == nil
     }
 
-    /// A number in its one spelling: digits without zeros in front.
+    /// A number in canonical spelling: digits without leading zeros.
     private static func number(_ text: Substring) -> Int? {
         guard let number = UInt16(text), String(number) == text else { return nil }
         return Int(number)
@@ -85,7 +86,7 @@ package enum OneFileNames {
         ("projector.sound.", "model.mm_audio_projector."),
     ]
 
-    /// llama.cpp's names of a layer's modules, and Qwen2's.
+    /// llama.cpp's names of a layer's modules, with Qwen2's names.
     private static let modules = [
         ("attn_norm", "input_layernorm"), ("attn_q", "self_attn.q_proj"), ("attn_k", "self_attn.k_proj"),
         ("attn_v", "self_attn.v_proj"), ("attn_output", "self_attn.o_proj"),
@@ -113,7 +114,7 @@ package enum OneFileNames {
         ("head.", "modality_heads.audio."), ("scale.", "modality_postprocessors.audio."),
     ]
 
-    /// With one of the first beginnings replaced by the second beside it.
+    /// Replaces the first matching prefix with its counterpart.
     private static func exchange(_ name: String, _ pairs: [(String, String)]) -> String? {
         for (old, new) in pairs { if let rest = name.removing(prefix: old) { return new + rest } }
         return nil
@@ -165,7 +166,7 @@ package enum OneFileNames {
         return nil
     }
 
-    /// The layer of a tensor of the language model and its module ("attn_v"), by its name in a file.
+    /// The layer index and module ("attn_v") of a language model tensor, from its stored name.
     package static func layer(_ stored: String) -> (index: Int, module: String)? {
         let parts = stored.split(separator: ".")
         guard parts.count == 4, parts[0] == "blk", let index = number(parts[1]) else { return nil }

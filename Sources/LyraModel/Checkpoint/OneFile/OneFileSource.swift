@@ -2,21 +2,21 @@ import LyraBase
 import LyraFormats
 import LyraTensor
 
-/// Keys of the metadata by which lyra knows its own files.
+/// Metadata keys of lyra's own files.
 package enum OneFileKeys {
-    /// The layout of what follows: 1.
+    /// Version of the layout: 1.
     package static let version = "lyra.version"
     /// The recipe's name.
     package static let recipe = "lyra.recipe"
-    /// The adapters' names, in the order that indexes them.
+    /// Names of the adapters in index order.
     package static let adapters = "lyra.adapters"
-    /// Before the name of a text: "lyra.file.config.json".
+    /// Prefix for the name of a text: "lyra.file.config.json".
     package static let file = "lyra.file."
-    /// Before the name of a tensor that has more axes than GGUF knows: all of them, the innermost last.
+    /// Prefix for the name of a tensor with more axes than GGUF supports; the value lists all axes, innermost last.
     package static let shape = "lyra.shape."
 }
 
-/// A model in one GGUF file; towers and vocoder that it lacks are looked for as a directory's are.
+/// A model in one GGUF file. Missing towers and a missing vocoder are searched for as for a directory.
 package struct OneFileSource: ModelSource {
     let origin: String
     let language: LanguageMetadata?
@@ -27,13 +27,14 @@ package struct OneFileSource: ModelSource {
     private let tensorNames: [ModelPart: [String]]
     private let isVocoderGiven: Bool
 
-    /// The layout that is written and read.
+    /// Version of the layout that lyra writes and reads.
     package static let version = 1
-    /// The most adapters that a file may list.
+    /// Maximum number of adapters in a file.
     package static let mostAdapters = 256
 
-    /// - Throws: what `GGUFFile.init` throws; `LyraError.format` for more than `mostAdapters`; `LyraError.unsupported` for
-    ///   a file of a later version, one without a model that lyra runs, or a tensor whose layer is numbered strangely.
+    /// - Throws: any error of `GGUFFile.init`; `LyraError.format` for more than `mostAdapters`; `LyraError.unsupported`
+    ///   for a file of a later version, a file without a model that lyra runs, or a tensor whose layer number is not
+    ///   spelled canonically.
     init(_ path: String, _ options: CheckpointOptions) throws {
         origin = path
         let mapped = try MappedFile(path: path)
@@ -65,9 +66,9 @@ package struct OneFileSource: ModelSource {
         language = nil
     }
 
-    /// Sorts the tensors into parts, each name looked at once.
+    /// Sorts the tensors into parts in one pass over the names.
     ///
-    /// - Throws: `LyraError.unsupported` for a name that would be another spelling of a tensor that lyra reads.
+    /// - Throws: `LyraError.unsupported` for a name that is a different spelling of a tensor that lyra reads.
     private static func tensorNames(_ file: GGUFFile) throws -> [ModelPart: [String]] {
         var names: [ModelPart: [String]] = [:]
         for name in file.names {
@@ -95,7 +96,7 @@ package struct OneFileSource: ModelSource {
     func tower(_ part: ModelPart, _ name: String) throws -> TowerFiles {
         guard let own = self.part(part) else { return try beside.tower(part, name) }
         if own.has("config.json") { return TowerFiles(tensors: own, texts: own, candidates: [origin]) }
-        // A tower from inside a checkpoint, whose texts were not found when it was converted.
+        // A tower inside a checkpoint whose texts were not found at conversion.
         let other = try beside.tower(part, name)
         return TowerFiles(tensors: own, texts: other.texts, candidates: [origin] + other.candidates)
     }
@@ -105,19 +106,19 @@ package struct OneFileSource: ModelSource {
         return try beside.vocoder(check: check)
     }
 
-    /// A part, if the file has a tensor of it.
+    /// The part; nil if the file holds none of its tensors.
     private func part(_ part: ModelPart) -> OneFilePart? {
         tensorNames[part].map { OneFilePart(file, part, $0) }
     }
 }
 
-/// One part of a GGUF file: tensors whose names begin alike, and texts in the metadata.
+/// One part of a GGUF file: tensors with a common name prefix, and texts in the metadata.
 struct OneFilePart: PartFiles {
     private let file: GGUFFile
     private let part: ModelPart
     private let names: [String]
 
-    /// - Parameter names: of the part's tensors in the file
+    /// - Parameter names: names of the part's tensors in the file
     init(_ file: GGUFFile, _ part: ModelPart, _ names: [String]) {
         (self.file, self.part, self.names) = (file, part, names)
     }
@@ -150,7 +151,7 @@ struct OneFilePart: PartFiles {
         return result
     }
 
-    /// With the axes that the tensor had before it was stored.
+    /// The tensor with the axes that it had before conversion.
     private func reshaped(_ tensor: StoredTensor) throws -> StoredTensor {
         let key = OneFileKeys.shape + tensor.name
         guard let shape = try file.ints(key) else { return tensor }
