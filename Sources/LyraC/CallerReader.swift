@@ -2,13 +2,14 @@ import LyraBase
 import CLyra
 import Lyra
 
-/// A caller's reader struct as a source of bytes; its close function is called once, with the last reference.
+/// A caller's reader struct as a source of bytes. Its close function is called once, when the last reference is
+/// released.
 final class CallerReader: ByteReader {
     private let reader: lyra_reader
 
-    /// Takes the reader over, also when it is refused: its close function is then called at once.
+    /// Takes ownership of the reader. If the reader is rejected, its close function is called at once.
     ///
-    /// - Throws: `LyraError.argument` if a function that is needed is null.
+    /// - Throws: `LyraError.argument` if a required function is null.
     static func adopt(_ reader: lyra_reader) throws -> CallerReader {
         let adopted = CallerReader(reader)
         _ = try required(reader.read, "reader.read")

@@ -2,10 +2,10 @@ import CLyra
 import Lyra
 import Synchronization
 
-/// Objects behind the pointers that C holds.
+/// The objects behind the handles that C programs hold.
 ///
-/// A handle is a number that is never used twice, not an address: one that was closed is recognised, however late it
-/// comes back, and closing twice is an error instead of a crash.
+/// A handle is a number that is never reused, not an address. A closed handle is therefore always recognised, and
+/// closing it twice is an error instead of a crash.
 final class HandleTable<Object: AnyObject & Sendable>: Sendable {
     private struct State {
         var next: UInt
@@ -16,8 +16,8 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
     private let state: Mutex<State>
 
     /// - Parameters:
-    ///   - name: of the handle, for messages
-    ///   - tag: 0 or 1; handles of tables with different tags differ
+    ///   - name: kind of handle, for messages
+    ///   - tag: 0 or 1; tables with different tags have different handles
     init(_ name: String, tag: UInt) {
         self.name = name
         state = Mutex(State(next: 0x1000 + tag))
@@ -42,18 +42,18 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
     }
 
     func remove(_ handle: OpaquePointer) throws {
-        // The object goes when the lock is no longer held: its end can take a while.
+        // The object is released after the lock, because its deinitialisation can take a while.
         let removed = state.withLock { $0.objects.removeValue(forKey: UInt(bitPattern: handle)) }
         if removed == nil { throw closed }
     }
 
-    private var closed: LyraError { LyraError(.closed, "this \(name) was closed, or never was one") }
+    private var closed: LyraError { LyraError(.closed, "this \(name) was closed or never opened") }
 }
 
 let models = HandleTable<Model>("model", tag: 0)
 let sessions = HandleTable<SessionBox>("session", tag: 1)
 
-/// A session and the mark that a thread is inside of it.
+/// A session, with a flag for a thread that is using it.
 final class SessionBox: @unchecked Sendable {
     let control: TurnControl
     private let session: Session
@@ -64,28 +64,28 @@ final class SessionBox: @unchecked Sendable {
         control = session.control
     }
 
-    /// - Throws: `LyraError.state` if another call is inside the session, and what `body` throws.
+    /// - Throws: `LyraError.state` if another call is using the session, and any error of `body`.
     func use<R>(_ body: (Session) throws -> R) throws -> R {
         guard isBusy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
-            throw LyraError(.state, "the session is in use: a call from another thread or a callback is inside of it")
+            throw LyraError(.state, "the session is in use by another thread, or by the call that runs this callback")
         }
         defer { isBusy.store(false, ordering: .releasing) }
         return try body(session)
     }
 }
 
-/// Runs `body` on the session behind a handle, where there is stack for it.
+/// Runs `body` on the session of a handle, on a thread with enough stack.
 func with(_ handle: OpaquePointer?, _ body: (Session) throws -> Void) -> lyra_status {
     status { try CallingThread.work { try sessions.object(handle).use(body) } }
 }
 
-/// Runs `body`, which takes little stack, on the session behind a handle.
+/// Runs `body`, which needs little stack, on the session of a handle.
 func withShortly(_ handle: OpaquePointer?, _ body: (Session) throws -> Void) -> lyra_status {
     status { try sessions.object(handle).use(body) }
 }
 
-/// Works on a session with a caller's reader, which is adopted first: also where the session turns out not to be one,
-/// its close function is called.
+/// Uses a session with a caller's reader. The reader is adopted first, so that its close function is called even if the
+/// handle is invalid.
 func withReader(
     _ handle: OpaquePointer?, _ reader: UnsafePointer<lyra_reader>?, _ body: (Session, CallerReader) throws -> Void
 ) -> lyra_status {

@@ -2,7 +2,7 @@ import CLyra
 import Glibc
 import Lyra
 
-/// The sentence of this thread's most recent failure.
+/// The message of this thread's most recent failure.
 enum LastError {
     private static let key: pthread_key_t? = {
         var key = pthread_key_t()
@@ -22,15 +22,15 @@ enum LastError {
 
     static func set(_ message: String) {
         guard let key else { return }
-        // A sentence may quote a file's bytes; a zero among them would end it.
+        // A message may quote bytes of a file; a zero byte would truncate it.
         let copy = message.utf8.contains(0) ? strdup(message.split(separator: "\0").joined()) : strdup(message)
         let old = pthread_getspecific(key)
         if pthread_setspecific(key, copy) == 0 { free(old) } else { free(copy) }
     }
 }
 
-/// Runs the body of an exported function: an error becomes a status and a sentence. The body runs on the calling
-/// thread, which may have little stack: `CallingThread.work` finds more.
+/// Runs the body of an exported function and converts an error to a status and a message. The body runs on the calling
+/// thread, which may have little stack; `CallingThread.work` provides more.
 func status(_ body: () throws -> Void) -> lyra_status {
     do {
         try body()
@@ -44,7 +44,7 @@ func status(_ body: () throws -> Void) -> lyra_status {
     }
 }
 
-/// What a caller passed where a pointer is needed.
+/// Unwraps a pointer argument that must not be null.
 func required<T>(_ pointer: T?, _ name: String) throws -> T {
     guard let pointer else { throw LyraError(.argument, "\(name) is null") }
     return pointer

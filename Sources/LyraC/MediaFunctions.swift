@@ -34,14 +34,14 @@ private func pictures(
     _ pixels: UnsafePointer<UInt8>?, _ count: Int, _ width: Int32, _ height: Int32, _ stride: Int
 ) throws -> [RGBImage] {
     let pixels = try required(pixels, "pixels")
-    // A row of every picture that can be is far below this, and no product of two such numbers overflows.
+    // No real picture has a row this long, and products of these numbers do not overflow.
     guard count > 0, count <= 1 << 20, stride > 0, stride <= 1 << 30, width > 0, height > 0, height <= 1 << 16 else {
         throw LyraError(
-            .argument, "\(count) pictures of \(width) × \(height) pixels with \(stride) bytes a row cannot be")
+            .argument, "invalid pictures: \(count) of \(width) × \(height) pixels with \(stride) bytes a row")
     }
     let distance = stride * Int(height)
     return try (0..<count).map { index in
-        // The last row needs no padding after its pixels.
+        // The last row needs no padding.
         let bytes = UnsafeRawBufferPointer(
             start: pixels + index * distance, count: distance - stride + min(stride, 3 * Int(width)))
         return try RGBImage(copying: bytes, width: Int(width), height: Int(height), stride: stride)

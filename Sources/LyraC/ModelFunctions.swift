@@ -47,7 +47,7 @@ private func staticString(_ string: String) -> UnsafePointer<CChar> {
     }
 }
 
-/// What a caller wants back with each call of its functions, on whatever thread.
+/// The caller's context pointer, which is passed to its callbacks on any thread.
 private struct CallerPointer: @unchecked Sendable {
     let pointer: UnsafeMutableRawPointer?
 
@@ -78,7 +78,7 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
     if let progress = given.progress {
         options.progress = { done, total in
             guard CallingThread.call({ progress(given.user, done, total) }) == 0 else {
-                throw LyraError(.state, "the opening of the model was given up by the progress callback")
+                throw LyraError(.state, "the progress callback aborted the opening of the model")
             }
         }
     }

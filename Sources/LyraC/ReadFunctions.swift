@@ -16,14 +16,14 @@ import Lyra
     }
 }
 
-/// Has `read` move what it takes straight into a caller's buffer.
+/// Lets `read` move elements directly into a caller's buffer.
 private func copy<Element>(
     _ session: OpaquePointer?, _ buffer: UnsafeMutablePointer<Element>?, _ capacity: Int,
     _ count: UnsafeMutablePointer<Int>?, _ read: (Session, UnsafeMutableBufferPointer<Element>) -> Int
 ) -> lyra_status {
     withShortly(session) { session in
         let (buffer, count) = (try required(buffer, "buffer"), try required(count, "the count"))
-        guard capacity >= 0 else { throw LyraError(.argument, "a buffer cannot have room for \(capacity)") }
+        guard capacity >= 0 else { throw LyraError(.argument, "a buffer's capacity cannot be \(capacity)") }
         count.pointee = read(session, UnsafeMutableBufferPointer(start: buffer, count: capacity))
     }
 }

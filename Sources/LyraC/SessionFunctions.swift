@@ -75,17 +75,17 @@ private func extractor(_ given: lyra_session_options) throws -> SessionOptions.E
         guard 0...1024 ~= value else { throw outOfRange(name, value, "1 to 1024") }
     }
     guard 0...1 ~= given.extractor_keep else {
-        throw outOfRange("extractor_keep", given.extractor_keep, "above 0, and 1 at most")
+        throw outOfRange("extractor_keep", given.extractor_keep, "above 0, at most 1")
     }
     switch Int(given.extractor) {
     case Int(LYRA_EXTRACTOR_DEFAULT): return .checkpoint
     case Int(LYRA_EXTRACTOR_OFF): return .off
     case Int(LYRA_EXTRACTOR_ON):
         guard (given.extractor_blocks == 0) != (given.extractor_gap == 0) else {
-            throw LyraError(.argument, "give extractor_blocks or extractor_gap, one of them")
+            throw LyraError(.argument, "set exactly one of extractor_blocks and extractor_gap")
         }
         guard given.extractor_keep > 0 else {
-            throw outOfRange("extractor_keep", given.extractor_keep, "above 0, and 1 at most")
+            throw outOfRange("extractor_keep", given.extractor_keep, "above 0, at most 1")
         }
         return given.extractor_gap == 0
             ? .on(try Extractor(blocks: Int(given.extractor_blocks), keep: given.extractor_keep))
@@ -115,7 +115,7 @@ private func keyValueType(_ type: lyra_kv_type) throws -> KeyValueType {
 @c @implementation public func lyra_session_destroy(_ session: OpaquePointer!) -> lyra_status {
     status {
         guard let session else { return }
-        // The session stays marked as in use, so that a call that comes at the same moment does not get inside.
+        // The session stays marked as in use, so that a simultaneous call cannot enter it.
         try CallingThread.work { try sessions.object(session).use { _ in try sessions.remove(session) } }
     }
 }
@@ -129,7 +129,7 @@ private func keyValueType(_ type: lyra_kv_type) throws -> KeyValueType {
 ) -> lyra_status {
     with(session) { session in
         let text = try textBytes(utf8, bytes)
-        // Each byte that is not UTF-8 becomes the three of U+FFFD.
+        // Each byte that is not UTF-8 becomes the three bytes of U+FFFD.
         try requireMemory(4 * text.count)
         try session.setSystemPrompt(String(decoding: text, as: UTF8.self))
     }
@@ -139,9 +139,9 @@ private func keyValueType(_ type: lyra_kv_type) throws -> KeyValueType {
     with(session) { try $0.setSpeaks(speak != 0) }
 }
 
-/// A caller's text by pointer and length.
+/// A caller's text, given by pointer and length.
 private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
-    guard bytes >= 0, bytes <= 64 << 20 else { throw LyraError(.argument, "a text may have 64 MiB at most") }
+    guard bytes >= 0, bytes <= 64 << 20 else { throw LyraError(.argument, "a text is limited to 64 MiB") }
     return UnsafeRawBufferPointer(start: bytes == 0 ? nil : try required(utf8, "utf8"), count: bytes)
 }
 
@@ -187,9 +187,9 @@ private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> Un
     }
 }
 
-/// A caller's buffer by pointer and length.
+/// A caller's buffer, given by pointer and length.
 func buffer(_ data: UnsafeRawPointer?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
-    guard bytes >= 0 else { throw LyraError(.argument, "a buffer cannot have \(bytes) bytes") }
+    guard bytes >= 0 else { throw LyraError(.argument, "a buffer's size cannot be \(bytes) bytes") }
     return UnsafeRawBufferPointer(start: try required(data, "data"), count: bytes)
 }
 
@@ -199,7 +199,7 @@ func interleaved(
 ) throws -> UnsafeBufferPointer<Float> {
     let (count, overflow) = frames.multipliedReportingOverflow(by: Int(channels))
     guard frames >= 0, channels > 0, !overflow, count <= Int.max / 4 else {
-        throw LyraError(.argument, "\(frames) frames of \(channels) channels cannot be")
+        throw LyraError(.argument, "invalid samples: \(frames) frames of \(channels) channels")
     }
     return UnsafeBufferPointer(start: frames == 0 ? nil : try required(samples, "samples"), count: count)
 }
@@ -221,7 +221,7 @@ func interleaved(
         do {
             events.pointee = try session.step().rawValue
         } catch {
-            // A step that failed ended the turn; a call without a turn did not.
+            // A failed step ended the turn; a call without a turn did not.
             if wasRunning { events.pointee = UInt32(LYRA_EVENT_END) }
             throw error
         }

@@ -2,11 +2,11 @@ import CLyra
 import Glibc
 import Lyra
 
-/// A struct of the header whose first member is its size, which says how much of it the caller knows.
+/// A struct of the header whose first member is its size, which tells how many fields the caller knows.
 protocol SizedStruct {
     init()
     var size: Int { get set }
-    /// Sizes that no version of the struct had, although they keep its alignment: those that end within an array.
+    /// Sizes that no version of the struct had although they are aligned: those that end within an array.
     static var cut: Range<Int> { get }
 }
 
@@ -29,12 +29,12 @@ extension lyra_reader: SizedStruct {}
 extension lyra_video_options: SizedStruct {}
 
 extension SizedStruct {
-    /// The caller's struct as far as the caller knows it; what it does not know is zero.
+    /// Copies the fields that the caller knows; all other fields are zero.
     ///
     /// - Throws: `LyraError.argument` for a size that no version of the struct had.
     init(from pointer: UnsafePointer<Self>) throws {
         self.init()
-        // The size is the one thing that can be read before it is known how much there is.
+        // Only the size can be read before it is known how large the struct is.
         let size = UnsafeRawPointer(pointer).load(as: Int.self)
         try Self.check(size)
         withUnsafeMutableBytes(of: &self) {
@@ -42,7 +42,7 @@ extension SizedStruct {
         }
     }
 
-    /// Writes as much as the caller knows, and leaves its size as it is.
+    /// Writes the fields that the caller knows, except the size.
     func copy(to pointer: UnsafeMutablePointer<Self>) throws {
         let size = UnsafeRawPointer(pointer).load(as: Int.self)
         try Self.check(size)
@@ -54,7 +54,7 @@ extension SizedStruct {
         }
     }
 
-    /// Fills the caller's struct with zeros, which are the defaults, and its size.
+    /// Sets the caller's struct to zeros, which are the defaults, and sets its size.
     static func initialize(_ pointer: UnsafeMutablePointer<Self>?, _ size: Int) -> lyra_status {
         status {
             let pointer = try required(pointer, "the struct to initialise")
@@ -64,7 +64,7 @@ extension SizedStruct {
         }
     }
 
-    /// Every version ends with a whole field and is filled up to the alignment; one from the future may be longer.
+    /// Every version ends with a whole field, padded to the alignment. A struct of a later version may be larger.
     private static func check(_ size: Int) throws {
         guard size >= MemoryLayout<Int>.size, size <= 4096, size % MemoryLayout<Self>.alignment == 0,
             !cut.contains(size)
