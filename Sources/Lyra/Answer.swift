@@ -3,21 +3,21 @@ import LyraModel
 import LyraTensor
 import LyraText
 
-/// An answer while it is made: text token by token, and beside it units and waveform.
+/// An answer in progress: text token by token, with speech units and waveform.
 final class Answer {
     private let checkpoint: Checkpoint
     private let endTokens: Set<Int32>
     let maxTokens: Int
-    /// The final-norm hidden state that predicts the next token.
+    /// The hidden state after the final norm that predicts the next token.
     private var row: Tensor?
-    /// The newest token, which is not in the caches yet.
+    /// The newest token, not yet in the caches.
     private var newest: Int32?
     private var detokenizer: Detokenizer
     let tokens = GrowingBuffer<Int32>()
     /// Tokens of the conversation so far, for the repetition penalty.
     private var seen: TokenSet?
     private(set) var stop = StopReason.none
-    /// Whether it ends because another thread asked for that.
+    /// Whether another thread's request ended the answer.
     private(set) var isStopped = false
     private var speech: SpokenAnswer?
 
@@ -33,10 +33,10 @@ final class Answer {
     var isDone: Bool { hasEnded && (speech?.isDone ?? true) }
     private var hasEnded: Bool { stop != .none || isStopped }
 
-    /// Whether the next step is speech: it comes before the next word, so that audio is early.
+    /// Whether the next step makes speech, which takes precedence over the next token so that audio starts early.
     var hasSpeechToMake: Bool { speech.map { $0.hasWork } ?? false }
 
-    /// One token: the newest goes through the decoder, the next is chosen. → the text that became whole
+    /// Runs the newest token through the decoder and samples the next. → the text that became complete
     func generateToken(_ conversation: inout Conversation) throws -> String {
         guard !hasEnded else { return "" }
         if let newest {
@@ -62,13 +62,13 @@ final class Answer {
             ? detokenizer.finish() : detokenizer.append(token) + (hasEnded ? detokenizer.finish() : "")
     }
 
-    /// One piece of speech: the units of a token, or a piece of waveform.
+    /// Makes one piece of speech: the units of a token, or a piece of waveform.
     func makeSpeech() throws -> (units: [Int32], audio: GrowingBuffer<Float>) {
         let audio = GrowingBuffer<Float>()
         return (try speech?.step(audio) ?? [], audio)
     }
 
-    /// Generates no further token.
+    /// Generates no further tokens.
     ///
     /// - Returns: whether speech of the generated text is still to be made
     func stopGenerating() -> Bool {
@@ -77,11 +77,11 @@ final class Answer {
         return !isDone
     }
 
-    /// Writes down how the answer stands in the conversation, so that a further turn can follow it.
+    /// Records the end of the answer in the conversation, so that another turn can follow.
     func conclude(_ conversation: inout Conversation) {
         conversation.answerEnded = stop == .endOfAnswer
         if stop == .endOfAnswer {
-            // Whichever token ended it, the template closes a turn with this one.
+            // Whichever token ended the answer, the template closes a turn with this token.
             conversation.uncomputed = checkpoint.turnEnd.map { [$0] } ?? []
         } else {
             conversation.uncomputed = newest.map { [$0] } ?? []
@@ -89,12 +89,12 @@ final class Answer {
     }
 }
 
-/// The spoken side of an answer.
+/// The speech of an answer.
 private struct SpokenAnswer {
     private let generator: SpeechGenerator
     private var state: SpeechGenerator.State
     private let waveform: VocoderStream
-    /// Hidden rows that the generator has not taken yet.
+    /// Hidden states that are not yet passed to the generator.
     private var rows: [Tensor] = []
     private var isFinished = false
     private var wasFlushed = false
@@ -116,8 +116,8 @@ private struct SpokenAnswer {
     mutating func append(_ row: Tensor) { rows.append(row) }
     mutating func finish() { isFinished = true }
 
-    /// - Parameter audio: samples are appended to it
-    /// - Returns: units
+    /// - Parameter audio: receives the samples
+    /// - Returns: speech units
     mutating func step(_ audio: GrowingBuffer<Float>) throws -> [Int32] {
         if waveform.hasWork {
             try waveform.produce(into: audio)
@@ -141,7 +141,7 @@ extension Checkpoint {
     /// `<|im_end|>`, which closes a turn in the template.
     var turnEnd: Int32? { tokenizer.id(ofSpecial: ChatTemplate.turnEnd) }
 
-    /// Tokens that end an answer: generation_config.json's, else config.json's, and the template's own.
+    /// Tokens that end an answer: generation_config.json's or else config.json's, and the template's.
     var endTokens: Set<Int32> {
         let configured = generationDefaults.endTokens.isEmpty ? configuration.endTokens : generationDefaults.endTokens
         let template = [ChatTemplate.turnEnd, ChatTemplate.endOfText].compactMap { tokenizer.id(ofSpecial: $0) }

@@ -1,26 +1,26 @@
-/// What happened while an answer was made.
+/// An event during an answer.
 public enum AnswerEvent: Sendable {
-    /// A step was done: something was encoded or prefilled, or the answer went on without new text or audio.
+    /// A step without new text or audio: encoding, prefill, or a part of the answer.
     case progress(SessionProgress)
-    /// The text that follows, whole characters only.
+    /// The next text, in whole characters.
     case text(String)
-    /// The samples that follow: mono, at the model's `audioSampleRate`.
+    /// The next samples: mono, at the model's `audioSampleRate`.
     case audio([Float])
     /// The turn is over. `usage.stop` says why.
     case end(Usage)
 }
 
-/// The answer to a turn, made while it is iterated over, one `Session.step` at a time.
+/// The answer to a turn. Each iteration runs one `Session.step`.
 ///
 ///     var answer = try session.answer().makeIterator()
 ///     while let event = try answer.next() { … }
 ///
-/// or, from asynchronous code, where other tasks run between the steps:
+/// In asynchronous code, other tasks can run between the steps:
 ///
 ///     for try await event in try session.answer() { … }
 ///
-/// `Session.control` stops or cancels the answer; the iteration then ends with `.end`. Whoever leaves the iteration
-/// early leaves the turn in progress: another `Session.answer()` goes on with it.
+/// `Session.control` stops or cancels the answer; the iteration then ends with `.end`. Leaving the iteration early
+/// keeps the turn in progress, and another `Session.answer()` continues it.
 public struct AnswerEvents: AsyncSequence {
     let session: Session
 
@@ -28,7 +28,7 @@ public struct AnswerEvents: AsyncSequence {
 
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(base: Iterator(session)) }
 
-    /// The events one after the other, for code that is not asynchronous.
+    /// Iterates over the events synchronously.
     public struct Iterator {
         private let session: Session
         private var isEnded = false
@@ -36,9 +36,9 @@ public struct AnswerEvents: AsyncSequence {
 
         fileprivate init(_ session: Session) { self.session = session }
 
-        /// The next event, after one step at most; nil after `.end`.
+        /// Returns the next event after at most one step; nil after `.end`.
         ///
-        /// - Throws: what `Session.step` throws. The turn is then rolled back and over.
+        /// - Throws: any error of `Session.step`. The turn is then rolled back and over.
         public mutating func next() throws -> AnswerEvent? {
             if let output = readOutput() { return output }
             guard !isOver else { return nil }
@@ -54,7 +54,7 @@ public struct AnswerEvents: AsyncSequence {
             return isEnded ? try next() : .progress(session.progress)
         }
 
-        /// Text or audio that was not read yet.
+        /// Text or audio that is not read yet.
         private func readOutput() -> AnswerEvent? {
             if session.hasText { return .text(String(decoding: session.readText(), as: UTF8.self)) }
             let samples = session.readAudio()
@@ -62,7 +62,7 @@ public struct AnswerEvents: AsyncSequence {
         }
     }
 
-    /// The events one after the other; other tasks may run before each step.
+    /// Iterates over the events; other tasks can run before each step.
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate var base: Iterator
 
@@ -79,8 +79,8 @@ public struct AnswerEvents: AsyncSequence {
 }
 
 extension Session {
-    /// Ends the user's turn and answers it, as far as the events are iterated over. While an answer is being made
-    /// already, goes on with that one.
+    /// Ends the user's turn and returns the events of its answer, which is computed as the events are iterated over. If
+    /// an answer is already in progress, continues that answer.
     ///
     /// - Throws: `LyraError.state` if nothing was fed.
     public func answer() throws -> AnswerEvents {

@@ -2,14 +2,14 @@ import LyraBase
 import LyraModel
 import LyraTensor
 
-/// The state of a conversation: the KV caches of all layers, and the tokens that follow them.
+/// The state of a conversation: the KV caches of all layers, and the tokens after them.
 struct Conversation {
     let caches: [KeyValueCache]
-    /// Where the next token stands.
+    /// Position of the next token.
     var nextPosition: Int32 = 0
-    /// Tokens of the conversation that are not in the caches yet: the last one of an answer, or the end of its turn.
+    /// Tokens of the conversation that are not yet in the caches: the last token of an answer, or the end of its turn.
     var uncomputed: [Int32] = []
-    /// How the last answer ended; nil before the first.
+    /// Whether the last answer ended by itself; nil before the first answer.
     var answerEnded: Bool?
     /// Index of the adapter in use; nil for none.
     var adapter: Int?
@@ -29,19 +29,20 @@ struct Conversation {
         nextPosition = 0
     }
 
-    /// Everything that a turn changes, so that it can be rolled back. Caches and tokens only grow at their end.
+    /// A state to roll back to. Caches and tokens only grow at their end, so the mark needs only their lengths and the
+    /// cache pages that may be quantized.
     struct Mark {
         let caches: [KeyValueCache.Mark]
-        let rest: Conversation
+        let conversation: Conversation
         let tokenCount: Int
 
         var lengths: [Int] { caches.map(\.rows) }
     }
 
-    func mark() -> Mark { Mark(caches: caches.map { $0.mark() }, rest: self, tokenCount: tokens.count) }
+    func mark() -> Mark { Mark(caches: caches.map { $0.mark() }, conversation: self, tokenCount: tokens.count) }
 
     mutating func restore(_ mark: Mark) {
-        self = mark.rest
+        self = mark.conversation
         tokens.truncate(to: mark.tokenCount)
         for (cache, before) in zip(caches, mark.caches) { cache.restore(to: before) }
     }

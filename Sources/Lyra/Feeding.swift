@@ -2,13 +2,13 @@ import LyraMedia
 import LyraModel
 import LyraBase
 
-/// Feeding: what is added, in its order, becomes the user's turn.
+/// Feeding: input becomes the user's turn in the order of the calls.
 extension Session {
-    /// Adds text, in UTF-8.
+    /// Adds text in UTF-8.
     ///
-    /// - Parameter specialTokens: whether the names of special tokens, such as `<|im_end|>`, are read as those tokens.
-    ///   Leave this false for text that a person typed: it could end the user's turn and speak for the system.
-    /// - Throws: `LyraError.memory` if there is no room for it.
+    /// - Parameter specialTokens: whether names of special tokens, such as `<|im_end|>`, become those tokens. Leave
+    ///   this false for text from users, who could otherwise end their turn and forge the system's.
+    /// - Throws: `LyraError.memory` if there is no room.
     public func feed(text: some Sequence<UInt8>, specialTokens: Bool = false) throws {
         try feeding {
             $0.add(.text(try GrowingBuffer(copying: text), specialTokens: specialTokens))
@@ -19,14 +19,13 @@ extension Session {
         try feed(text: text.utf8, specialTokens: specialTokens)
     }
 
-    /// Adds a medium: speech, sound, an image or a video, from wherever its data comes. A source is fed once.
+    /// Adds speech, sound, an image or a video. A source can be fed only once.
     ///
-    /// An image is decoded at once; of all else only the header is read, and the rest is decoded step by step.
+    /// An image is decoded at once. For all other media only the header is read, and `step` decodes the rest.
     ///
-    /// - Throws: `LyraError.missing` if the model cannot take the kind of medium, or a video has no audio that was
-    /// asked
-    ///   for; `.argument` if the source cannot be fed as that kind, or an option is out of its range; `.io`, `.format`;
-    ///   `.memory` over a limit.
+    /// - Throws: `LyraError.missing` if the model cannot take this kind of medium, or if a video lacks the requested
+    ///   audio; `.argument` if the source cannot be fed as this kind, or if an option is out of range; `.io`,
+    ///   `.format`; `.memory` over a limit.
     public func feed(_ input: MediaInput) throws {
         if case .video(_, let options) = input { try options.check() }
         try feeding { intake in
@@ -58,7 +57,7 @@ extension Session {
         intake.add(.speech(try speechEncoding(piece, queue: piece, for: intake)))
     }
 
-    /// Finishes the recording that samples of speech began, so that the next ones begin another.
+    /// Ends the recording to which samples of speech were fed; further samples start another.
     public func endRecording() { fed?.turn.openRecording?.finish() }
 
     private func feed(video source: MediaSource, _ options: VideoOptions, to intake: PromptIntake) throws {
@@ -87,14 +86,14 @@ extension Session {
 
     // MARK: What all have in common
 
-    /// Logs a warning if a recording is silent.
+    /// Wraps a recording so that a warning is logged if it is silent.
     private func watched(_ source: any SampleSource, _ intake: PromptIntake) -> any SampleSource {
         intake.recordingsFed += 1
         let (log, number) = (model.log, intake.recordingsFed)
         return SilenceWatch(source) { log(.warning, "\(source.name): recording \(number) of the turn \($0)") }
     }
 
-    /// - Parameter queue: what gives the source its samples, if more can follow
+    /// - Parameter queue: receives further samples of the recording; nil if there can be none
     private func speechEncoding(
         _ source: any SampleSource, queue: PCMQueue? = nil, for intake: PromptIntake
     ) throws -> SpeechEncoding {
@@ -105,7 +104,7 @@ extension Session {
 
     private var opener: MediaOpener { MediaOpener(limits: mediaLimits, isInterrupted: isInterrupted) }
 
-    /// Whether another thread asked for the turn to end; decoders look at it.
+    /// Whether another thread requested the end of the turn; decoders poll this.
     private var isInterrupted: () -> Bool {
         let control = control
         return { control.isRequested }

@@ -1,7 +1,7 @@
 import LyraBase
 import LyraMedia
 
-/// Where the data of a medium comes from, whichever kind of medium it is.
+/// Source of the data of a medium of any kind.
 ///
 ///     try session.feed(.speech(.file("question.wav")))
 ///     try session.feed(.image(.bytes(png)))
@@ -12,7 +12,7 @@ public struct MediaSource {
         case file(String)
         /// `place` completes "audio …" in error messages.
         case reader(any ByteReader, place: String)
-        /// Part of a recording of speech, or a whole sound.
+        /// Part of a recording of speech, or an entire sound.
         case pcm(PCMQueue)
         case recording(any SampleSource)
         case frames([RGBImage])
@@ -38,13 +38,13 @@ public struct MediaSource {
         try bytes.withUnsafeBytes { try .bytes(copying: $0) }
     }
 
-    /// The same from memory that is not an array.
+    /// The same for memory other than an array.
     public static func bytes(copying bytes: UnsafeRawBufferPointer) throws -> MediaSource {
         MediaSource(content: .reader(try MemoryReader(copying: bytes), place: "in memory"))
     }
 
     /// Interleaved samples in -1…1, which are copied. Consecutive feeds of speech samples continue one recording until
-    /// `endRecording` or another feed; of sound, each feed is a sound of its own.
+    /// `endRecording` or another feed. For sound, every feed is a separate sound.
     ///
     /// - Throws: `LyraError.argument` for a rate or channel count out of range, incomplete frames, or a sample that is
     ///   not finite; `LyraError.memory` if there is no room for the copy.
@@ -52,7 +52,7 @@ public struct MediaSource {
         try samples.withUnsafeBufferPointer { try .samples(copying: $0, channels: channels, sampleRate: sampleRate) }
     }
 
-    /// The same from memory that is not an array.
+    /// The same for memory other than an array.
     public static func samples(
         copying samples: UnsafeBufferPointer<Float>, channels: Int = 1, sampleRate: Int
     ) throws -> MediaSource {
@@ -61,33 +61,33 @@ public struct MediaSource {
         return MediaSource(content: .pcm(queue))
     }
 
-    /// A whole recording that `source` gives the samples of while the turn is encoded.
+    /// An entire recording; its samples are read from `source` while the turn is encoded.
     public static func recording(_ source: any SampleSource) -> MediaSource { MediaSource(content: .recording(source)) }
 
     /// The pixels of an image.
     public static func pixels(_ image: RGBImage) -> MediaSource { .frames([image]) }
 
-    /// The frames of a video, all of which are encoded (an odd last one twice). Those of another size than the first
-    /// are resized to it.
+    /// The frames of a video. All of them are encoded, and an odd last frame twice. Frames that differ in size from the
+    /// first are resized to it.
     public static func frames(_ frames: [RGBImage]) -> MediaSource { MediaSource(content: .frames(frames)) }
 }
 
-/// A medium to feed: what kind it is, and where its data comes from.
+/// A medium to feed: its kind and the source of its data.
 public enum MediaInput {
     case speech(MediaSource)
     /// Sound that is not speech.
     case sound(MediaSource)
     case image(MediaSource)
-    /// The options choose among the frames of a file; given frames are all encoded.
+    /// The options select frames of a file; frames from memory are all encoded.
     case video(MediaSource, VideoOptions = VideoOptions())
 }
 
-/// Opens sources as a session's limits allow; a request to end the turn interrupts the reading.
+/// Opens sources within a session's limits. A request to end the turn interrupts reading.
 struct MediaOpener {
     let limits: MediaLimits
     let isInterrupted: () -> Bool
 
-    /// - Parameter word: what error messages call the medium
+    /// - Parameter word: the medium's kind, for error messages
     func samples(_ source: MediaSource, _ word: String) throws -> any SampleSource {
         switch source.content {
         case .file(let path):
@@ -114,7 +114,7 @@ struct MediaOpener {
         return try ImageDecoder.decode(reader: reader, name: name, limits: limits, interrupted: isInterrupted)
     }
 
-    /// The bytes of a file, and its name for messages.
+    /// The bytes of a file, with a name for messages.
     func bytes(_ source: MediaSource, _ word: String) throws -> (reader: any ByteReader, name: String) {
         switch source.content {
         case .file(let path):

@@ -14,30 +14,30 @@ import LyraBase
 import LyraModel
 import LyraTensor
 
-/// How much a message matters.
+/// Severity of a log message.
 public enum LogLevel: Int32, Sendable {
-    /// Changes nothing: a model was opened, a turn was dropped because it was cancelled while it was fed.
+    /// No effect on answers: a model was opened, or a turn that was being fed was cancelled and discarded.
     case info = 1
-    /// The answer may differ from what is expected: a part of the model is missing, a recording is silent.
+    /// The answer may differ from the expected one: a part of the model is missing, or a recording is silent.
     case warning = 2
 }
 
 /// How to open a model.
 public struct ModelOptions {
-    /// Where to look for towers and the vocoder after the places that the checkpoint names.
+    /// Directory to search for towers and the vocoder, after the places that the checkpoint names.
     public var towersDirectory: String?
     /// The vocoder's file or its directory; nil finds it beside the towers.
     public var vocoder: String?
-    /// A file with the sound projector: no published checkpoint carries one. Nil takes the checkpoint's own.
+    /// A file with the sound projector, which no published checkpoint includes. Nil uses the checkpoint's own.
     public var soundProjector: String?
-    /// How exactly to multiply; nil is exact, and fast for a language model with quantized weights.
+    /// Precision of products; nil means exact, or fast for a language model with quantized weights.
     public var precision: Precision?
-    /// Threads that the process computes with; nil is the number of processors it may use. One pool serves all models.
+    /// Number of compute threads of the process; nil is the number of available processors. All models share one pool.
     public var threads: Int?
-    /// Receives messages for a person while the model is opened and from its sessions. Runs on the thread that called
-    /// lyra, so on several threads at once if several use sessions.
+    /// Receives messages for the user while the model is opened and from its sessions. Called on the thread that called
+    /// lyra, so possibly on several threads at once.
     public var log: @Sendable (LogLevel, String) -> Void = { _, _ in }
-    /// Reports how many parts, mostly layers, are open, and of how many; throw to give up.
+    /// Receives the number of opened parts (mostly layers) and their total; throw to abort.
     public var progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
 
     public init() {}
@@ -48,10 +48,10 @@ public final class Model: Sendable {
     public let checkpoint: Checkpoint
     let log: @Sendable (LogLevel, String) -> Void
 
-    /// Opens a checkpoint directory and its towers, or a GGUF file with all of them. Weights are mapped, not copied,
-    /// except quantized ones, which are packed in memory.
+    /// Opens a checkpoint directory with its towers, or a GGUF file that contains everything. Weights are mapped, not
+    /// copied, except quantized weights, which are packed in memory.
     ///
-    /// - Throws: `LyraError` that names the file and what is wrong with it.
+    /// - Throws: `LyraError` that names the file and the fault.
     public init(path: String, options: ModelOptions = ModelOptions()) throws {
         var opening = CheckpointOptions()
         opening.towers = options.towersDirectory
@@ -61,11 +61,11 @@ public final class Model: Sendable {
         log = options.log
         opening.note = { options.log(.warning, $0) }
         opening.progress = options.progress
-        // Before opening, which packs weights with them.
+        // Set before opening, because the threads pack the weights.
         let before = lk_threads()
         lk_set_threads(Int32(clamping: options.threads ?? 0))
         do {
-            // A reader's callback may open a model within another session's step.
+            // A reader's callback may open a model during another session's step.
             checkpoint = try Interruption.never { try Checkpoint.open(path, options: opening) }
         } catch {
             lk_set_threads(before)
@@ -75,7 +75,7 @@ public final class Model: Sendable {
         log(.info, "\(path): opened: \(summary)")
     }
 
-    /// What the log says of an open model.
+    /// The log message about an opened model.
     private var summary: String {
         let parts = checkpoint.inventory
         let parameters = parts.reduce(0) { $0 + $1.parameters }, bytes = parts.reduce(0) { $0 + $1.bytes }
@@ -83,7 +83,7 @@ public final class Model: Sendable {
             + "\(String(cString: lk_isa_name(lk_current_isa()))) on \(lk_threads()) threads"
     }
 
-    /// Takes parts that were put together in memory.
+    /// Takes a checkpoint that was assembled in memory.
     ///
     /// - Parameter log: as in `ModelOptions`
     public init(checkpoint: Checkpoint, log: @escaping @Sendable (LogLevel, String) -> Void = { _, _ in }) {
@@ -95,7 +95,7 @@ public final class Model: Sendable {
     public var sees: Bool { checkpoint.visionInput.isPresent }
     /// Whether sound other than speech can be fed.
     public var hearsSound: Bool { checkpoint.soundInput.isPresent }
-    /// Hz of spoken answers; nil if the model does not speak.
+    /// Sample rate of spoken answers in Hz; nil if the model has no speech output.
     public var audioSampleRate: Int? {
         if speaks, case .present(let vocoder) = checkpoint.vocoder { vocoder.sampleRate } else { nil }
     }

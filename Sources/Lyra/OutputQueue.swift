@@ -1,6 +1,6 @@
 import LyraBase
 
-/// Output that was not read yet. Reading takes from the front without moving the rest.
+/// Output that is not read yet. Reading removes elements from the front without moving the rest.
 struct OutputQueue<Element: BitwiseCopyable> {
     private let made = GrowingBuffer<Element>()
     private var start = 0
@@ -18,7 +18,7 @@ struct OutputQueue<Element: BitwiseCopyable> {
         start = 0
     }
 
-    /// Lets `body` see what is there; what it returns is the number of elements it took.
+    /// Passes the elements to `body`, which returns how many it took.
     mutating func take(_ body: (UnsafeBufferPointer<Element>) throws -> Int) rethrows {
         let taken = try body(UnsafeBufferPointer(rebasing: made.elements[start...]))
         start += min(max(taken, 0), count)
@@ -30,7 +30,7 @@ struct OutputQueue<Element: BitwiseCopyable> {
         }
     }
 
-    /// Moves as many elements to `buffer` as fit. → how many
+    /// Moves as many elements to `buffer` as fit. → the number of elements
     mutating func read(into buffer: UnsafeMutableBufferPointer<Element>) -> Int {
         var read = 0
         take { all in
@@ -43,7 +43,7 @@ struct OutputQueue<Element: BitwiseCopyable> {
         return read
     }
 
-    /// The next `limit` elements at most, taken.
+    /// Removes and returns at most `limit` elements.
     mutating func read(_ limit: Int = .max) -> [Element] {
         var result: [Element] = []
         take { all in

@@ -3,20 +3,20 @@ import LyraModel
 import LyraTensor
 import LyraText
 
-/// The user's turn on its way into the caches: media are encoded window by window, and what is ready is prefilled.
+/// Takes the user's turn into the caches: encodes media window by window, and prefills the rows that are ready.
 ///
-/// Without an extractor the prompt goes through the decoder in chunks as it becomes ready, also while it is still being
-/// fed, so that only a chunk of it is held, however long a recording is. With one, all of it goes at once, because the
-/// extractor ranks all media by the attention of the text that follows them.
+/// Without an extractor, prompt rows go through the decoder in chunks as they become ready, even while the turn is
+/// being fed, so that only one chunk is in memory however long a recording is. With an extractor, the whole prompt is
+/// prefilled at once, because the extractor ranks all media by the attention of the text after them.
 final class PromptIntake {
     private enum State {
-        /// Media are encoded, and their rows wait in the queue.
+        /// Encodes media; their rows wait in the queue.
         case encoding
-        /// The turn's first text goes to the queue, step by step.
+        /// Tokenizes the turn's first text into the queue, step by step.
         case tokenizing(TextEncoding)
-        /// Rows from the queue go through the decoder; the first of them is the prompt's row `firstRow`.
+        /// Rows from the queue go through the decoder; the first of them is row `firstRow` of the prompt.
         case prefilling(Prefill, firstRow: Int)
-        /// The whole prompt went through the decoder; the last row predicts the answer's first token.
+        /// The whole prompt is prefilled; the last row predicts the answer's first token.
         case done(lastRow: Tensor)
     }
 
@@ -29,12 +29,12 @@ final class PromptIntake {
     private(set) var turn = Turn()
     private var queue = PromptQueue()
     private var isAdapterSettled: Bool
-    /// Whether the template's beginning was taken, and the system prompt with it.
+    /// Whether the template's opening, with the system prompt, is in the prompt.
     private(set) var hasBegun = false
 
-    /// Where the media stand in the prompt, as far as they were encoded.
+    /// Locations in the prompt of the media encoded so far.
     let media: GrowingBuffer<MediaSpan>
-    /// For each block of the extractor, the media tokens that it kept, by their places in the prompt.
+    /// For each extractor block, the media tokens that were kept, as indices into the prompt.
     private(set) var kept: [GrowingBuffer<Int32>] = []
     private(set) var promptTokens = 0
     private(set) var mediaTokens = 0
@@ -42,10 +42,11 @@ final class PromptIntake {
     private(set) var progress = SessionProgress()
     /// Recordings of speech and sounds that were fed.
     var recordingsFed = 0
-    /// Windows, images, videos and sounds that were encoded, and of the media that were taken.
+    /// Progress units (windows, images, videos and sounds): encoded so far, and total of the media already taken from
+    /// the turn.
     private var encodedUnits = 0
     private var takenUnits = 0
-    /// Rows that went through a layer, counted for each layer.
+    /// Number of rows that went through a layer, summed over the layers.
     private var prefilledRows = 0
 
     init(_ checkpoint: Checkpoint, _ options: SessionOptions, media: GrowingBuffer<MediaSpan> = GrowingBuffer()) {
@@ -57,25 +58,25 @@ final class PromptIntake {
         self.media = media
     }
 
-    /// Goes on with a turn that was saved while it was being fed.
+    /// Continues a turn that was saved while it was being fed.
     convenience init(
-        _ checkpoint: Checkpoint, _ options: SessionOptions, rest: Turn.Rest, promptTokens: Int,
+        _ checkpoint: Checkpoint, _ options: SessionOptions, saved: Turn.Saved, promptTokens: Int,
         media: GrowingBuffer<MediaSpan>
     ) {
         self.init(checkpoint, options, media: media)
-        turn = Turn(rest)
+        turn = Turn(saved)
         hasBegun = true
         self.promptTokens = promptTokens
         mediaTokens = media.elements.reduce(0) { $0 + $1.tokens }
     }
 
-    /// What a state file keeps; nil while something waits to be encoded or prefilled.
-    var rest: Turn.Rest? {
+    /// The state that a file keeps; nil while something waits to be encoded or prefilled.
+    var saved: Turn.Saved? {
         guard case .encoding = state, queue.count == 0 else { return nil }
-        return turn.rest
+        return turn.saved
     }
 
-    /// The prompt's last row, once all of it went through the decoder.
+    /// The prompt's last hidden state; nil until the whole prompt is prefilled.
     var lastRow: Tensor? { if case .done(let row) = state { row } else { nil } }
 
     func add(_ item: TurnItem) { turn.add(item) }
@@ -86,13 +87,13 @@ final class PromptIntake {
         progress = SessionProgress(phase: .encode)
     }
 
-    /// One short piece of work.
+    /// Does one short piece of work.
     ///
-    /// - Returns: false if nothing can be done before more is fed, or the turn is closed
+    /// - Returns: false if nothing can be done until more is fed or the turn is closed
     func step(_ conversation: inout Conversation, system: String) throws -> Bool {
         let start = milliseconds()
         let current = state
-        state = .encoding  // what works is held once, so that it changes in place
+        state = .encoding  // leaves one reference, so that the work changes in place
         switch consume current {
         case .prefilling(let prefill, let firstRow):
             defer { timings.prefill += milliseconds() - start }
@@ -122,7 +123,7 @@ final class PromptIntake {
 
     // MARK: Encoding
 
-    /// - Returns: whether something was done
+    /// - Returns: whether there was work
     private func encodeStep(_ conversation: Conversation) throws -> Bool {
         for medium in nextMedia {
             try limits.check(conversation, held: heldBytes, rows: rowsToCome)
@@ -135,8 +136,9 @@ final class PromptIntake {
         return false
     }
 
-    /// The media to encode, in their order. Where the adapter depends on it, the first window of every recording is
-    /// read before any is encoded: encoder outputs, which are larger than samples, then need not wait for the adapter.
+    /// The media to encode, in their order. If the adapter depends on the recordings, the first window of each is read
+    /// before any is encoded. Otherwise encoder outputs, which are larger than samples, would have to wait for the
+    /// adapter.
     private var nextMedia: [any MediaEncoding] {
         if turn.isClosed, !isAdapterSettled {
             let unread = turn.recordings.filter { $0.hasSeveralWindows == nil }
@@ -145,7 +147,7 @@ final class PromptIntake {
         return turn.unfinished
     }
 
-    /// Units of all media that were fed; 0 if that is not known.
+    /// Progress units of all media that were fed; 0 if unknown.
     private var totalUnits: Int {
         var total = takenUnits
         for case .media(let medium) in turn.spans {
@@ -155,14 +157,14 @@ final class PromptIntake {
         return max(total, encodedUnits)
     }
 
-    /// Bytes of what is encoded and waits.
+    /// Bytes of encoded rows that are waiting.
     private var heldBytes: Int {
         turn.spans.reduce(queue.byteCount) { sum, span in
             if case .media(let medium) = span { sum + medium.readyBytes } else { sum }
         }
     }
 
-    /// Rows that are known to come, without those of text that is not tokenized.
+    /// Number of rows that are known to follow, without text that is not tokenized.
     private var rowsToCome: Int {
         turn.spans.reduce(queue.count) { sum, span in
             guard case .media(let medium) = span else { return sum }
@@ -172,8 +174,8 @@ final class PromptIntake {
 
     // MARK: Adapter
 
-    /// `auto`: up from none to speech to long_speech with what this turn brings, never back. Before the turn's end the
-    /// adapter is settled only once it is at the top.
+    /// `auto` moves from none to speech to long_speech as this turn's recordings require, never back. Before the end of
+    /// the turn, the adapter is only settled once it is long_speech.
     private func settleAdapter(_ conversation: inout Conversation) throws {
         guard !isAdapterSettled else { return }
         let long = checkpoint.adapterIndex("long_speech")
@@ -199,7 +201,7 @@ final class PromptIntake {
 
     // MARK: Collecting rows
 
-    /// Moves what is ready into the queue, in the prompt's order, up to a text that takes steps of its own.
+    /// Moves ready rows to the queue in the order of the prompt, up to a text that needs its own steps.
     private func collect(_ conversation: inout Conversation, system: String) throws {
         guard isAdapterSettled, turn.hasSomethingWhole else { return }
         if !hasBegun { try begin(&conversation, system: system) }
@@ -221,12 +223,12 @@ final class PromptIntake {
         }
     }
 
-    /// Tokenizes a part of a text, up to all of a short one, and checks the limits.
+    /// Tokenizes a part of a text, or all of a short text, and checks the limits.
     private func tokenizeStep(_ encoding: consuming TextEncoding, _ conversation: inout Conversation) throws {
         let ids = GrowingBuffer<Int32>()
         try encoding.step(into: ids)
         try append(ids, to: &conversation)
-        // Of what is not tokenized, the fewest tokens that it can become.
+        // For text that is not tokenized yet, count the fewest tokens it can have.
         let fewest = encoding.isDone ? 0 : encoding.fewestTokens
         try limits.check(conversation, held: heldBytes, rows: Self.sum(rowsToCome, fewest))
         if !encoding.isDone { state = .tokenizing(encoding) }
@@ -274,13 +276,13 @@ final class PromptIntake {
 
     // MARK: Prefilling
 
-    /// Whether nothing of the turn is left outside of the queue.
+    /// Whether the whole turn is in the queue.
     private var isWhole: Bool { turn.isClosed && turn.spans.isEmpty }
 
-    /// Begins with what is ready, if the decoder may have it.
+    /// Starts a prefill of the ready rows, if the schedule and the turn's state allow it.
     private func beginPrefill(_ conversation: Conversation) throws -> Bool {
         guard queue.count > 0, isAdapterSettled, schedule == nil || isWhole else { return false }
-        // All at once are held twice: as they wait, and as the hidden states they become.
+        // When the whole prompt is prefilled at once, its rows are in memory twice: in the queue and as hidden states.
         let rowBytes = checkpoint.configuration.language.hiddenSize * MemoryLayout<Float>.stride
         let held = schedule == nil ? heldBytes : 2 * queue.count * rowBytes
         try limits.check(conversation, held: held, rows: rowsToCome)
@@ -315,7 +317,7 @@ final class PromptIntake {
 }
 
 extension MediaSpan {
-    /// Whether `next` is the following part of the same recording.
+    /// Whether `next` directly continues this span of the same recording.
     fileprivate func isContinued(by next: MediaSpan) -> Bool {
         kind == .speech && next.kind == .speech && first + tokens == next.first && next.start > 0
             && abs(start + seconds - next.start) < 1e-6

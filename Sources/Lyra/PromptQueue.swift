@@ -2,23 +2,23 @@ import LyraBase
 import LyraModel
 import LyraTensor
 
-/// Prompt rows that are ready for the decoder, in their order, with their positions.
+/// Prompt rows that are ready for the decoder, in order, with their positions.
 struct PromptQueue {
     private enum Content {
-        /// Tokens of text, which are embedded when they are taken.
+        /// Text tokens, embedded when they are taken.
         case text(GrowingBuffer<Int32>)
         case media(Tensor, MediaLayout)
     }
 
     private struct Piece {
         var content: Content
-        /// Where the first of all its rows stands.
+        /// Position of the first row.
         let start: Int32
         let rows: Int
-        /// Rows that were taken.
+        /// Number of rows already taken.
         var taken = 0
 
-        /// Each token of a grid has its own time, row and column; all else stands one after the other.
+        /// Each token of a grid has its own time, row and column; all other tokens have consecutive positions.
         func position(_ row: Int) -> Position {
             guard case .media(_, .grid(_, let height, let width)) = content else { return Position(start + Int32(row)) }
             return Position(
@@ -28,13 +28,13 @@ struct PromptQueue {
     }
 
     private var pieces: [Piece] = []
-    /// Pieces of which nothing is left.
+    /// Number of leading pieces that are used up.
     private var done = 0
     private(set) var count = 0
-    /// Bytes of the rows that are held.
+    /// Bytes of the rows in the queue.
     private(set) var byteCount = 0
 
-    /// Appends text whose tokens stand one after the other from `next` on.
+    /// Appends text at consecutive positions from `next` on.
     ///
     /// - Parameter ids: must not change afterwards
     mutating func append(_ ids: GrowingBuffer<Int32>, next: inout Int32) {
@@ -43,9 +43,9 @@ struct PromptQueue {
         next += Int32(ids.count)
     }
 
-    /// Appends rows of a medium, from the next free position on; what follows begins after the largest.
+    /// Appends rows of a medium from the next free position on; later rows follow the largest position.
     ///
-    /// - Parameter layout: a grid must come whole
+    /// - Parameter layout: a grid must be appended as a whole
     mutating func append(_ rows: Tensor, _ layout: MediaLayout, next: inout Int32) {
         guard rows.rows > 0 else { return }
         byteCount += rows.count * MemoryLayout<Float>.stride
@@ -61,9 +61,9 @@ struct PromptQueue {
         pieces.append(piece)
     }
 
-    /// Takes `limit` rows at most from the front.
+    /// Removes at most `limit` rows from the front.
     ///
-    /// - Returns: embeddings [rows, hidden] with a position and a role for each
+    /// - Returns: embeddings [rows, hidden], with a position and a role for each row
     mutating func take(
         _ limit: Int, _ decoder: Decoder
     ) throws -> (embeddings: Tensor, positions: GrowingBuffer<Position>, roles: GrowingBuffer<TokenRole>) {
@@ -90,7 +90,7 @@ struct PromptQueue {
                 done += 1
             }
         }
-        // Rows of one piece go to the decoder as they are.
+        // Rows of a single piece need no copy.
         let embeddings = try parts.count == 1 ? parts[0] : Tensor.stacking(parts)
         if done > pieces.count / 2 {
             pieces.removeFirst(done)

@@ -2,7 +2,7 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// Chooses the next token from its scores. A value: copying it saves its random state.
+/// Samples the next token from the scores. A value type: a copy saves the random state.
 struct Sampler {
     let isGreedy: Bool
     let temperature: Float
@@ -12,7 +12,7 @@ struct Sampler {
     let repetitionPenalty: Float
     var random: SplitMix64
 
-    /// The order of operations is that of `transformers`' generate: penalty, temperature, top-k, top-p, min-p.
+    /// Applies the steps in the order of `transformers`' generate: penalty, temperature, top-k, top-p, min-p.
     ///
     /// - Parameters:
     ///   - logits: [vocabulary]; must not be empty
@@ -36,9 +36,10 @@ struct Sampler {
 
     private typealias Candidate = (token: Int32, weight: Double)
 
-    /// Tokens that may be drawn with their weights (e^((score − best) / temperature)), most likely first.
+    /// Candidate tokens with their weights, e^((score − best) / temperature), most likely first.
     ///
-    /// Divided last and in Double: scores over a very low temperature would all be infinite, and no longer differ.
+    /// The division comes last and in Double: scores divided by a very low temperature would all become infinite and
+    /// equal.
     private func candidates(_ scores: GrowingBuffer<Float>) throws -> GrowingBuffer<Candidate> {
         let tokens = try ranked(scores)
         if topK > 0 { tokens.truncate(to: topK) }
@@ -51,7 +52,7 @@ struct Sampler {
         if topP < 1 {
             let limit = Double(topP) * kept.reduce(0) { $0 + $1.weight }
             var sum = 0.0
-            // The token that reaches p is kept, and always one.
+            // Includes the token that reaches p, so there is always at least one.
             let count =
                 kept.firstIndex {
                     sum += $0.weight; return sum >= limit
@@ -59,7 +60,7 @@ struct Sampler {
             kept.truncate(to: count + 1)
         }
         if minP > 0 {
-            // The most likely come first.
+            // Sorted by weight, most likely first.
             kept.truncate(to: kept.firstIndex { $0.weight < Double(minP) } ?? kept.count)
         }
         return kept
@@ -76,9 +77,9 @@ struct Sampler {
     }
 }
 
-/// Tokens of a vocabulary.
+/// A set of tokens.
 struct TokenSet {
-    /// For each token whether it is one of them.
+    /// For each token, whether it is in the set.
     private let members: GrowingBuffer<Bool>
 
     /// - Throws: `LyraError.memory` if there is no room.
@@ -87,7 +88,7 @@ struct TokenSet {
         for token in tokens { insert(token) }
     }
 
-    /// Does nothing for a number that is no token.
+    /// Ignores a number that is not a token.
     func insert(_ token: Int32) {
         if token >= 0, Int(token) < members.count { members[Int(token)] = true }
     }

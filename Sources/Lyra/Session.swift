@@ -5,15 +5,15 @@ import LyraModel
 import LyraTensor
 import LyraText
 
-/// A conversation with a model: feed a turn, end it, step until the end event, read.
+/// A conversation with a model: feed a turn, end it, step until the end event, read the output.
 ///
 /// Not for concurrent use; only `control` may be used from other threads.
 public final class Session {
-    /// What the session is doing. Each state owns what it works on.
+    /// The session's activity. Each state owns the data it works on.
     private enum State {
         /// Nothing is fed.
         case idle
-        /// The user's turn is being fed; steps work ahead on it.
+        /// The user's turn is being fed; steps process what was fed so far.
         case feeding(PromptIntake, before: Conversation.Mark)
         /// The whole turn was fed; steps encode its media and prefill its prompt.
         case reading(PromptIntake, before: Conversation.Mark)
@@ -28,9 +28,9 @@ public final class Session {
     var options: SessionOptions
     var conversation: Conversation
     private var state = State.idle
-    /// What is known of the turn in progress, or of the last one.
+    /// Media and statistics of the turn in progress, or of the last one.
     private var record = TurnRecord()
-    /// Why a turn was dropped while it was fed; nil from the next turn's end on.
+    /// Why a turn was discarded while it was being fed; nil once the next turn ends.
     private var dropReason: StopReason?
     private var turnStart = 0.0
 
@@ -39,9 +39,8 @@ public final class Session {
     private var tokens = OutputQueue<Int32>()
     private var units = OutputQueue<Int32>()
 
-    /// - Throws: `LyraError.argument` for an option out of its range or an unknown adapter, `LyraError.missing` if
-    /// answers
-    ///   are to be spoken and the model cannot.
+    /// - Throws: `LyraError.argument` for an option out of range or an unknown adapter, `LyraError.missing` if speech
+    ///   is requested and the model has no speech output.
     public init(_ model: Model, options: SessionOptions = SessionOptions()) throws {
         try options.check()
         self.model = model
@@ -52,7 +51,7 @@ public final class Session {
     }
 
     deinit {
-        // The session's own buffers go to the pool before the pool is emptied.
+        // Releases the session's own buffers to the pool before the pool is trimmed.
         state = .idle
         conversation.clear()
         BufferPool.trim()
@@ -76,12 +75,12 @@ public final class Session {
         return conversation
     }
 
-    /// Forgets the conversation, whatever the session is doing; options and system prompt stay.
+    /// Discards the conversation in any state; options and system prompt stay.
     public func reset() throws { begin(try Session.newConversation(model, options)) }
 
-    /// Goes on with another conversation in place of this one.
+    /// Replaces the conversation.
     ///
-    /// - Parameter media: those of its last turn
+    /// - Parameter media: media of its last turn
     func begin(_ conversation: Conversation, media: GrowingBuffer<MediaSpan> = GrowingBuffer()) {
         self.conversation = conversation
         becomeIdle()
@@ -91,13 +90,13 @@ public final class Session {
         BufferPool.trim()
     }
 
-    /// Goes on with a turn that was being fed when it was saved.
+    /// Continues a turn that was saved while it was being fed.
     func beginRestoredTurn(_ intake: PromptIntake, before: Conversation.Mark) {
         control.begin()
         state = .feeding(intake, before: before)
     }
 
-    /// - Throws: `LyraError.state` once a turn has ended, or steps have begun to compute it.
+    /// - Throws: `LyraError.state` once a turn has ended or steps have begun to compute it.
     public func setSystemPrompt(_ prompt: String) throws {
         if !isAnswering { obeyRequest() }
         guard conversation.answerEnded == nil, !isAnswering, fed?.hasBegun != true else {
@@ -106,12 +105,12 @@ public final class Session {
         systemPrompt = prompt
     }
 
-    /// Whether answers are spoken as well.
+    /// Whether answers include speech.
     public var speaks: Bool { options.speaks }
 
-    /// Has answers spoken as well from the next turn on, or no more.
+    /// Enables or disables speech from the next turn on.
     ///
-    /// - Throws: `LyraError.missing` if the model cannot, `.state` while an answer is being made.
+    /// - Throws: `LyraError.missing` if the model has no speech output, `.state` during an answer.
     public func setSpeaks(_ speaks: Bool) throws {
         guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end first") }
         if speaks { try Session.requireSpeech(model) }
@@ -125,7 +124,7 @@ public final class Session {
         _ = try model.checkpoint.vocoder.get()
     }
 
-    /// Whether a turn has ended whose answer has not.
+    /// Whether a turn has ended and its answer has not.
     public var isAnswering: Bool {
         switch state {
         case .idle, .feeding: false
@@ -133,8 +132,8 @@ public final class Session {
         }
     }
 
-    /// What a state file keeps of the turn that is being fed; nil while something of it waits to be computed.
-    var rest: Turn.Rest? { if let fed { fed.rest } else { Turn().rest } }
+    /// The saved form of the turn that is being fed; nil while a part of it waits to be computed.
+    var savedTurn: Turn.Saved? { if let fed { fed.saved } else { Turn().saved } }
 
     /// The turn that is being fed.
     var fed: PromptIntake? { if case .feeding(let intake, _) = state { intake } else { nil } }
@@ -149,10 +148,10 @@ public final class Session {
 
     // MARK: Feeding
 
-    /// Adds to the turn, which begins with its first feed.
+    /// Runs `body` to add to the turn. The first feed begins a turn.
     ///
-    /// - Throws: what `body` throws; `LyraError.state` while an answer is being made, or if the turn was asked to end
-    ///   meanwhile, which drops all that was fed of it.
+    /// - Throws: any error of `body`; `LyraError.state` during an answer, or if another thread requests the end of the
+    ///   turn meanwhile, which discards the turn.
     func feeding(_ body: (PromptIntake) throws -> Void) throws {
         defer { trimIfIdle() }
         try feed(by: body)
@@ -161,7 +160,7 @@ public final class Session {
     private func feed(by body: (PromptIntake) throws -> Void) throws {
         let intake = try intakeForFeeding()
         do { try body(intake) } catch {
-            // Work that was interrupted by the request is no failure.
+            // If a request interrupted the work, report the request instead of a failure.
             try checkStillFed()
             if intake.turn.isEmpty { becomeIdle() }
             throw error
@@ -183,18 +182,19 @@ public final class Session {
         return intake
     }
 
-    /// - Throws: `LyraError.state` if the turn that is being fed was asked to end; it is dropped then.
+    /// - Throws: `LyraError.state` if another thread requested the end of the turn that is being fed; the turn is then
+    ///   discarded.
     private func checkStillFed() throws {
         guard let reason = obeyRequest() else { return }
         throw LyraError(
             .state,
-            "the turn was \(reason == .cancelled ? "cancelled" : "stopped") while it was fed: all that was fed of it "
-                + "is dropped; feed it anew")
+            "the turn was \(reason == .cancelled ? "cancelled" : "stopped") while it was being fed: its input "
+                + "is discarded; feed it again")
     }
 
     /// Ends the user's turn; `step` then makes the answer.
     ///
-    /// - Throws: `LyraError.state` if nothing was fed or an answer is being made already.
+    /// - Throws: `LyraError.state` if nothing was fed or an answer is already in progress.
     public func endTurn() throws {
         guard !isAnswering else {
             throw LyraError(.state, "the turn has ended already; step to the end of its answer")
@@ -214,15 +214,14 @@ public final class Session {
 
     // MARK: Running
 
-    /// Does one short piece of work. While a turn is still being fed, works ahead on what was fed: whole windows of
-    /// speech are encoded, and without an extractor prefilled; no events mean that there is nothing to do before more
-    /// is fed.
+    /// Does one short piece of work. While a turn is being fed, processes what was fed so far: encodes full windows of
+    /// speech and, without an extractor, prefills them. If no event is returned then, there is no work until more is
+    /// fed.
     ///
-    /// - Throws: `LyraError.state` if nothing was fed, or the turn was asked to end while it was fed, which drops it;
-    /// any
-    ///   other error rolls the turn back and ends it.
+    /// - Throws: `LyraError.state` if nothing was fed, or if another thread requested the end of a turn that is being
+    ///   fed, which discards the turn. Any other error rolls the turn back and ends it.
     public func step() throws -> SessionEvents {
-        // After the work, which holds what the turn held.
+        // Runs after the work, whose locals keep the turn's buffers alive.
         defer { trimIfIdle() }
         return try control.interruption.during {
             if isAnswering { return try answerStep() }
@@ -237,7 +236,7 @@ public final class Session {
         try checkStillFed()
         let worked: Bool
         do { worked = try intake.step(&conversation, system: systemPrompt) } catch {
-            // Work that was interrupted by the request is no failure.
+            // If a request interrupted the work, report the request instead of a failure.
             try checkStillFed()
             drop()
             throw error
@@ -252,7 +251,7 @@ public final class Session {
         do {
             return try work()
         } catch {
-            // Work that was interrupted by the request is no failure.
+            // If a request interrupted the work, report the request instead of a failure.
             if obeyRequest() != nil { return .end }
             rollBack(.failed)
             throw error
@@ -324,7 +323,7 @@ public final class Session {
     }
 
     private func endIfDone(_ answer: Answer) -> SessionEvents {
-        // A request that came during the last step is obeyed by the next.
+        // A request that arrives during the last step is obeyed by the next step.
         guard answer.isDone, control.tryEnd() else { return [] }
         answer.conclude(&conversation)
         finishTurn(answer.isStopped ? .stopped : answer.stop)
@@ -333,10 +332,10 @@ public final class Session {
 
     // MARK: Ending
 
-    /// Ends the turn in progress if another thread asked for it: the one place where requests are obeyed. After a stop,
-    /// the speech of generated text is completed first.
+    /// Ends the turn in progress if another thread requested it. All requests are obeyed here. After a stop, the speech
+    /// of the generated text is completed first.
     ///
-    /// - Returns: why the turn ended; nil if it goes on
+    /// - Returns: why the turn ended; nil if it continues
     @discardableResult
     func obeyRequest() -> StopReason? {
         let request = control.current
@@ -349,7 +348,7 @@ public final class Session {
         case .feeding(let intake, _):
             if !intake.turn.isEmpty {
                 let word = reason == .cancelled ? "cancelled" : "stopped"
-                model.log(.info, "a turn was \(word) while it was fed: all that was fed of it is dropped")
+                model.log(.info, "a turn was \(word) while it was being fed: its input is discarded")
             }
             drop()
             record.usage = Usage()
@@ -369,14 +368,14 @@ public final class Session {
         return reason
     }
 
-    /// Drops the turn that is being fed, with what was computed of it.
+    /// Discards the turn that is being fed, with everything computed from it.
     private func drop() {
         if let beforeTurn { conversation.restore(beforeTurn) }
         record.forgetPrompt()
         becomeIdle()
     }
 
-    /// Ends the turn; the conversation is as it was before the turn's first feed.
+    /// Ends the turn and restores the conversation to its state before the turn's first feed.
     private func rollBack(_ reason: StopReason) {
         if let beforeTurn { conversation.restore(beforeTurn) }
         if reason == .failed { clearOutput() }
@@ -396,7 +395,7 @@ public final class Session {
         control.end()
     }
 
-    /// Gives the pool's memory back once no turn uses it.
+    /// Trims the pool once no turn uses it.
     private func trimIfIdle() { if case .idle = state { BufferPool.trim() } }
 
     private func clearOutput() {
@@ -410,7 +409,7 @@ public final class Session {
 
     // MARK: Reading
 
-    /// How far the turn is.
+    /// Progress of the turn.
     public var progress: SessionProgress {
         switch state {
         case .idle: SessionProgress()
@@ -420,12 +419,12 @@ public final class Session {
         }
     }
 
-    /// What the turn in progress cost so far, or the last one in all.
+    /// Cost of the turn in progress so far, or of the last turn.
     public var usage: Usage {
         var usage = record.usage
         usage.cacheBytes = conversation.cacheBytes
         if !isAnswering, control.current.asksForEnd {
-            // What was fed is as good as dropped.
+            // A turn with a pending request counts as discarded already.
             usage.stop = control.current == .cancelRequested ? .cancelled : .stopped
         }
         if isAnswering {
@@ -435,10 +434,10 @@ public final class Session {
         return usage
     }
 
-    /// Where the media of the turn in progress, or of the last one, stand in its prompt, as far as they are encoded.
+    /// Locations in the prompt of the media encoded so far, for the turn in progress or the last one.
     public var media: [MediaSpan] { Array(record.media.elements) }
 
-    /// How many spans `media` has.
+    /// Number of spans in `media`.
     public var mediaCount: Int { record.media.count }
 
     /// One span of `media`.
@@ -446,21 +445,21 @@ public final class Session {
     /// - Parameter index: below `mediaCount`
     public func medium(_ index: Int) -> MediaSpan { record.media[index] }
 
-    /// For each block of the extractor, which of the turn's media tokens it kept, by their places in the turn's prompt;
-    /// empty without an extractor.
+    /// For each extractor block, the media tokens that were kept, as indices into the turn's prompt; empty without an
+    /// extractor.
     public var kept: [[Int32]] { record.kept.map { Array($0.elements) } }
 
-    /// Blocks of `kept`.
+    /// Number of blocks in `kept`.
     public var keptBlocks: Int { record.kept.count }
 
-    /// Shows one block of `kept` without a copy.
+    /// Passes one block of `kept` to `body` without a copy.
     ///
     /// - Parameter block: below `keptBlocks`
     public func withKept<R>(block: Int, _ body: (UnsafeBufferPointer<Int32>) throws -> R) rethrows -> R {
         try body(UnsafeBufferPointer(record.kept[block].elements))
     }
 
-    /// Takes up to `limit` bytes of text, whole UTF-8 characters only.
+    /// Removes and returns at most `limit` bytes of text, in whole UTF-8 characters.
     public func readText(limit: Int = .max) -> [UInt8] {
         var result: [UInt8] = []
         text.take { all in
@@ -470,15 +469,15 @@ public final class Session {
         return result
     }
 
-    /// Bytes of the longest text of whole characters within `limit` bytes.
+    /// Length in bytes of the longest text of whole characters within `limit` bytes.
     private func wholeCharacters(of text: UnsafeBufferPointer<UInt8>, limit: Int) -> Int {
         var end = min(limit, text.count)
-        // Back to the start of a character: continuation bytes are 10xxxxxx.
+        // Step back to the start of a character: continuation bytes are 10xxxxxx.
         while end > 0, end < text.count, text[end] & 0xc0 == 0x80 { end -= 1 }
         return end
     }
 
-    /// Moves text to `buffer`, whole UTF-8 characters only. → bytes
+    /// Moves text to `buffer`, in whole UTF-8 characters. → number of bytes
     public func readText(into buffer: UnsafeMutableBufferPointer<UInt8>) -> Int {
         var read = 0
         text.take { all in
@@ -493,22 +492,22 @@ public final class Session {
 
     public var hasText: Bool { !text.isEmpty }
 
-    /// Takes up to `limit` samples, mono at the vocoder's rate.
+    /// Removes and returns at most `limit` samples, mono at the vocoder's rate.
     public func readAudio(limit: Int = .max) -> [Float] { audio.read(limit) }
 
-    /// Moves as many samples to `buffer` as fit. → how many
+    /// Moves as many samples to `buffer` as fit. → number of samples
     public func readAudio(into buffer: UnsafeMutableBufferPointer<Float>) -> Int { audio.read(into: buffer) }
 
-    /// Takes ids of the answer's tokens, the stop token included.
+    /// Removes and returns ids of the answer's tokens, including the stop token.
     public func readTokens(limit: Int = .max) -> [Int32] { tokens.read(limit) }
 
-    /// Moves as many ids to `buffer` as fit. → how many
+    /// Moves as many ids to `buffer` as fit. → number of ids
     public func readTokens(into buffer: UnsafeMutableBufferPointer<Int32>) -> Int { tokens.read(into: buffer) }
 
-    /// Takes speech units of the answer.
+    /// Removes and returns speech units of the answer.
     public func readUnits(limit: Int = .max) -> [Int32] { units.read(limit) }
 
-    /// Moves as many units to `buffer` as fit. → how many
+    /// Moves as many units to `buffer` as fit. → number of units
     public func readUnits(into buffer: UnsafeMutableBufferPointer<Int32>) -> Int { units.read(into: buffer) }
 }
 

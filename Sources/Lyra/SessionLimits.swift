@@ -2,7 +2,7 @@ import LyraBase
 import LyraModel
 import LyraTensor
 
-/// The limits of a session's memory and tokens, checked before anything is allocated.
+/// A session's limits on memory and tokens, checked before anything is allocated.
 struct SessionLimits {
     private let maxTokens: Int
     private let maxBytes: Int?
@@ -18,13 +18,13 @@ struct SessionLimits {
         type = options.keyValueType
     }
 
-    /// Checks that rows which are known to come have room. With an extractor they count as media, the most of which it
-    /// may prune.
+    /// Checks that rows which are known to follow have room. With an extractor they count as media, because it may
+    /// prune most of them.
     ///
     /// - Parameters:
-    ///   - held: bytes of the rows that wait
-    ///   - rows: prompt rows that are not in the caches yet
-    /// - Throws: `LyraError.memory` with the limit and what would be needed.
+    ///   - held: bytes of the rows that are waiting
+    ///   - rows: number of prompt rows that are not in the caches yet
+    /// - Throws: `LyraError.memory` with the limit and the required amount.
     func check(_ conversation: Conversation, held: Int, rows: Int) throws {
         try checkTokens(conversation.length, rows)
         guard maxBytes != nil else { return }
@@ -39,7 +39,7 @@ struct SessionLimits {
         try checkBytes(conversation, held: held, adding: prefill.cacheRows)
     }
 
-    /// The same for caches that are about to be restored, of so many rows each.
+    /// The same for caches to be restored, given the rows of each.
     func check(lengths: [Int]) throws {
         try checkTokens(lengths.first ?? 0, 0)
         try checkBytes(held: 0, rows: lengths)
@@ -47,7 +47,7 @@ struct SessionLimits {
 
     private func checkTokens(_ length: Int, _ rows: Int) throws {
         let (total, overflow) = length.addingReportingOverflow(rows)
-        // One more is needed for the answer to begin.
+        // The answer needs at least one more token.
         guard !overflow, total < maxTokens else {
             throw LyraError(
                 .memory, "the conversation would have at least \(total) tokens, over the limit of \(maxTokens)")
@@ -69,14 +69,14 @@ struct SessionLimits {
         }
     }
 
-    /// How many more tokens have room, `wanted` at most.
+    /// Number of further tokens that have room, at most `wanted`.
     func room(_ conversation: Conversation, wanted: Int) -> Int {
         let byTokens = min(wanted, maxTokens - conversation.length)
         guard let maxBytes else { return max(byTokens, 0) }
         func fits(_ count: Int) -> Bool {
             decoder.cacheBytes(rows: conversation.caches.map { $0.rows + count }, type: type) <= maxBytes
         }
-        // The largest count that fits, by halving.
+        // Bisects for the largest count that fits.
         var (least, most) = (0, max(byTokens, 0) + 1)
         while most - least > 1 {
             let middle = (least + most) / 2

@@ -2,18 +2,19 @@ import LyraModel
 import LyraTensor
 import LyraText
 
-/// Options of a conversation. Nil takes the checkpoint's generation_config.json, or the default that the option names.
+/// Options of a conversation. Nil means the value of the checkpoint's generation_config.json, or else the default
+/// stated here.
 public struct SessionOptions: Sendable {
     public enum Sampling: Sendable {
-        /// The most likely token, always.
+        /// Always the most likely token.
         case greedy
-        /// Drawn at random with the options below.
+        /// Sampled with the options below.
         case random
     }
 
-    /// Which adapter the language model runs with.
+    /// The adapter that the language model runs with.
     public enum AdapterChoice: Equatable, Sendable {
-        /// None until speech is heard, then `speech` while each recording fits one window, then `long_speech`; never
+        /// None until speech is fed, then `speech` while every recording fits one window, then `long_speech`; never
         /// back.
         case automatic
         case none
@@ -27,7 +28,7 @@ public struct SessionOptions: Sendable {
 
     /// Whether the language model prunes the media tokens that the text attends to least (see `Extractor`).
     public enum ExtractorChoice: Equatable, Sendable {
-        /// As `compress_gap` and `keep_rate` of the checkpoint's config.json say; as published, off.
+        /// `compress_gap` and `keep_rate` of the checkpoint's config.json; off in the published checkpoints.
         case checkpoint
         case off
         case on(Extractor)
@@ -36,48 +37,48 @@ public struct SessionOptions: Sendable {
     public var sampling: Sampling?
     /// Above 0 and finite.
     public var temperature: Float?
-    /// Keep the k most likely; 0 keeps all.
+    /// Keep the k most likely tokens; 0 keeps all.
     public var topK: Int?
-    /// Keep the most likely that together reach p, in 0…1.
+    /// Keep the most likely tokens that together reach p, in 0…1.
     public var topP: Float?
-    /// Drop those less likely than this times the most likely, in 0…1. Default: 0, none.
+    /// Discard tokens less likely than this fraction of the most likely token, in 0…1. Default: 0, which discards none.
     public var minP: Float?
     /// Above 0 and finite; 1 changes nothing.
     public var repetitionPenalty: Float?
-    /// The same seed and inputs give the same answer. Default: from the system's entropy.
+    /// The same seed and inputs give the same answer. Default: a seed from the system's entropy.
     public var seed: UInt64?
     /// Tokens of one answer, 1 to 2^31 - 1. Default: 1024.
     public var maxNewTokens: Int?
     /// Tokens of the whole conversation, 1 to 2^31 - 1. Default: no limit.
     public var maxContextTokens: Int?
-    /// Whether answers are spoken as well.
+    /// Whether answers include speech.
     public var speaks = false
     public var adapter = AdapterChoice.automatic
-    /// Plain text: the names of special tokens in it are not read as those tokens.
+    /// Plain text: names of special tokens in it are not read as those tokens.
     public var systemPrompt = ChatTemplate.defaultSystemPrompt
-    /// A larger picture is shrunk to this many pixels before it is encoded; 3136 to 2^32. Default: the checkpoint's.
+    /// Larger pictures are shrunk to this many pixels before encoding; 3136 to 2^32. Default: the checkpoint's value.
     public var maxImagePixels: Int?
-    /// A picture with more pixels is refused before it is decoded, and so is a video of such frames. 1 to
-    /// 2^32; default: 2^27 for a picture, 2^25 for a frame.
+    /// Pictures with more pixels are refused before decoding, as are videos with larger frames. 1 to 2^32; default:
+    /// 2^27 for a picture, 2^25 for a frame.
     public var limitPixels: Int?
-    /// A longer video or sound is refused, and sound over 24 hours in any case. Above 0, and 1e9 at most; default: 24
-    /// hours of video, 10 minutes of sound. Speech has no limit.
+    /// Longer videos and sounds are refused; sounds over 24 hours always are. Above 0, at most 1e9; default: 24 hours
+    /// of video, 10 minutes of sound. Speech has no limit.
     public var limitSeconds: Double?
 
     public var extractor = ExtractorChoice.checkpoint
-    /// How keys and values are stored. Smaller types make room for longer conversations and are read faster.
+    /// Storage type of keys and values. Smaller types allow longer conversations and are read faster.
     public var keyValueType = KeyValueType.float32
     /// Limit in bytes for the KV cache and queued prompt embeddings. A larger allocation fails with `LyraError.memory`.
     /// 1 to 2^50; default: no limit.
     public var maxMemoryBytes: Int?
-    /// Leaves out windows of speech that stay below -60 dB of full scale. The model was not trained so.
+    /// Skips windows of speech that stay below -60 dB of full scale. The model was not trained this way.
     public var skipsSilence = false
 
     public init() {}
 }
 
 extension SessionOptions {
-    /// After which layers media tokens are pruned; nil for none.
+    /// Layers after which media tokens are pruned; nil for none.
     func schedule(_ checkpoint: Checkpoint) -> ExtractionSchedule? {
         switch extractor {
         case .checkpoint: checkpoint.configuration.extraction
@@ -86,7 +87,7 @@ extension SessionOptions {
         }
     }
 
-    /// The sampler that these options, which were checked, and the checkpoint's defaults give.
+    /// The sampler for these (already checked) options and the checkpoint's defaults.
     func sampler(_ defaults: GenerationDefaults) -> Sampler {
         let temperature = temperature ?? (defaults.temperature > 0 ? defaults.temperature : 1)
         let (topK, topP, minP) = (topK ?? defaults.topK, topP ?? defaults.topP, minP ?? 0)

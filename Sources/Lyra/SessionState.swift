@@ -3,10 +3,10 @@ import LyraFormats
 import LyraModel
 import LyraTensor
 
-/// Saving a conversation to a file and going on with it later, in this process or another.
+/// Saving a conversation to a file and continuing it later, possibly in another process.
 ///
-/// The file is a header of JSON, then keys and values as they lie in the caches, layer by layer, then a checksum of all
-/// that. Numbers are little-endian:
+/// The file holds a JSON header, then the keys and values in the caches' format, layer by layer, then a checksum.
+/// Numbers are little-endian:
 ///
 ///     8 bytes  "LYRASTAT"
 ///     4 bytes  version
@@ -19,23 +19,23 @@ extension Session {
     private static let version: UInt32 = 3
     private static let headerLimit = 256 << 20
 
-    /// Writes the conversation to a file: what is in the caches, where the next token stands, the adapter, and the
-    /// random state. The file appears under its name when it is complete.
+    /// Writes the conversation to a file: the caches, the position of the next token, the adapter and the random state.
+    /// The file appears under its name once it is complete.
     ///
-    /// What was fed of a turn is kept too if steps have computed all of it, so that a long recording can be prefilled
-    /// once and asked many times.
-    /// - Throws: `LyraError.state` while an answer is being made or something that was fed is not computed yet, `.io`.
+    /// A turn that is being fed is saved too if steps have computed all of it, so that a long recording can be
+    /// prefilled once and queried many times.
+    /// - Throws: `LyraError.state` during an answer or if something that was fed is not computed yet, `.io`.
     public func save(to path: String) throws {
         guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before saving") }
         obeyRequest()
-        guard let rest else {
+        guard let savedTurn else {
             throw LyraError(
                 .state,
                 "something that was fed is not computed yet: end the recording and step until there are no events, or "
                     + "finish the turn; text, short recordings whose adapter is not fixed, and media under an extractor "
                     + "are computed only when the turn ends")
         }
-        let header = Array(try JSONText.encode(StateHeader(self, rest: rest)).utf8)
+        let header = Array(try JSONText.encode(StateHeader(self, turn: savedTurn)).utf8)
         let file = try ChecksummedOutput(path: path)
         try file.write(Session.magic)
         try file.write(integer: Session.version)
@@ -47,14 +47,12 @@ extension Session {
         try file.commit()
     }
 
-    /// Replaces this session's conversation by one that `save` wrote. The system prompt and the type of keys and values
-    /// come from the file; all other options stay. After an error the session is as it was.
+    /// Replaces this session's conversation with one that `save` wrote. The system prompt and the storage type of keys
+    /// and values come from the file; all other options stay. After an error the session is unchanged.
     ///
-    /// - Throws: `LyraError.state` while an answer is being made, or if `control` interrupts the reading; `.io`;
-    /// `.format` for
-    ///   a damaged file; `.unsupported` for another version; `.argument` for another model's state; `.memory` over a
-    /// limit of
-    ///   this session. Each message names the file.
+    /// - Throws: `LyraError.state` during an answer, or if `control` interrupts the reading; `.io`; `.format` for a
+    ///   damaged file; `.unsupported` for another version; `.argument` for another model's state; `.memory` over a
+    ///   limit of this session. Each message names the file.
     public func restore(from path: String) throws {
         guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before restoring") }
         obeyRequest()
@@ -71,7 +69,7 @@ extension Session {
         }
     }
 
-    /// Runs `body` so that a stop or cancel interrupts it, also if no turn is in progress.
+    /// Runs `body` so that a stop or cancel interrupts it even without a turn in progress.
     private func interruptibly<R>(_ body: () throws -> R) throws -> R {
         let hadTurn = control.current != .idle
         control.begin()
@@ -79,17 +77,17 @@ extension Session {
         return try control.interruption.during(body)
     }
 
-    /// Reads the header and the caches, up to the checksum.
+    /// Reads the header and the caches, but not the checksum.
     private func readState(_ file: ChecksummedInput) throws -> (StateHeader, [KeyValueCache], SessionOptions) {
         let header = try readHeader(file)
         guard let type = KeyValueType(rawValue: header.keyValueType) else {
-            throw LyraError(.format, "keys and values of type \(shown(header.keyValueType)) are not known")
+            throw LyraError(.format, "unknown type \(shown(header.keyValueType)) of keys and values")
         }
         var restored = options
         (restored.systemPrompt, restored.keyValueType) = (header.systemPrompt, type)
         let decoder = model.checkpoint.decoder
         let caches = decoder.makeCaches(type: type)
-        // What the file cannot hold is damage; what this session has no room for is not.
+        // If the file is too short for its header, it is damaged; if this session lacks room, it is not.
         var bytes = 0
         for (index, cache) in caches.enumerated() {
             let (sum, overflow) = bytes.addingReportingOverflow(
@@ -98,7 +96,7 @@ extension Session {
         }
         guard bytes == file.remaining else {
             throw LyraError(
-                .format, "it has \(file.remaining) bytes of keys and values where its header means \(bytes)")
+                .format, "it has \(file.remaining) bytes of keys and values, but its header implies \(bytes)")
         }
         try SessionLimits(restored, decoder).check(lengths: header.lengths)
         for (index, cache) in caches.enumerated() {
@@ -113,9 +111,9 @@ extension Session {
         var sampler = options.sampler(model.checkpoint.generationDefaults)
         sampler.random = SplitMix64(seed: header.now.random)
         var now = try header.now.conversation(caches, sampler)
-        // A fixed adapter stays, whatever the file's conversation went with.
+        // A fixed adapter takes precedence over the adapter of the saved conversation.
         if options.adapter != .automatic { now.adapter = try Session.newConversation(model, options).adapter }
-        // Whatever can fail comes before the first change.
+        // Everything that can fail comes before the first change.
         let media = try GrowingBuffer(copying: header.media)
         var before = try header.before.conversation(caches, sampler)
         self.options = options
@@ -125,13 +123,13 @@ extension Session {
         before.sampler.random = SplitMix64(seed: header.before.random)
         if options.adapter != .automatic { before.adapter = conversation.adapter }
         beginRestoredTurn(
-            PromptIntake(model.checkpoint, options, rest: turn, promptTokens: header.promptTokens, media: media),
+            PromptIntake(model.checkpoint, options, saved: turn, promptTokens: header.promptTokens, media: media),
             before: Conversation.Mark(
-                caches: zip(caches, header.lengthsBefore).map { $0.mark(rows: $1) }, rest: before,
+                caches: zip(caches, header.lengthsBefore).map { $0.mark(rows: $1) }, conversation: before,
                 tokenCount: header.before.tokens.count))
     }
 
-    /// A state that is not there is a file that cannot be opened, not a part that the model lacks.
+    /// Reports a missing state file as an I/O error; `.missing` is reserved for parts that a model lacks.
     private static func open(_ path: String) throws -> ChecksummedInput {
         do {
             return try ChecksummedInput(path: path)
@@ -140,7 +138,7 @@ extension Session {
         }
     }
 
-    /// The same error with the file's name, once.
+    /// The same error with the file's name in front, unless it is there already.
     private static func named(_ error: LyraError, _ path: String) -> LyraError {
         let what =
             error.message.hasPrefix(path + ": ") ? String(error.message.dropFirst(path.count + 2)) : error.message
@@ -148,7 +146,7 @@ extension Session {
             error.code, "\(path): " + (error.code == .format ? "not a saved session, or a damaged one: " : "") + what)
     }
 
-    /// Reads what stands before the keys and values, and checks it.
+    /// Reads and checks everything before the keys and values.
     private func readHeader(_ file: ChecksummedInput) throws -> StateHeader {
         let magic = (Session.magic.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
         guard file.remaining >= Session.magic.count + 12, try file.read(UInt64.self) == magic else {
@@ -183,13 +181,13 @@ extension Session {
 
     /// - Throws: `LyraError.format` if the checksum differs.
     private static func checkWhole(_ file: ChecksummedInput) throws {
-        guard try file.finish() else { throw LyraError(.format, "its checksum does not fit") }
+        guard try file.finish() else { throw LyraError(.format, "its checksum does not match") }
     }
 
-    /// What a header may list, given the keys and values that `file` still has.
+    /// Limits for a header's lists, derived from the size of the keys and values in `file`.
     private func headerLimits(_ file: ChecksummedInput) -> StateHeader.Limits {
         let language = model.checkpoint.configuration.language
-        // Of the smallest type: a byte for each element of a key and a value.
+        // The smallest type takes one byte for each element of a key and a value.
         let rowBytes = max(2 * language.kvHeads * language.headDim, 1)
         return StateHeader.Limits(
             layers: model.checkpoint.decoder.layerCount, rowsOfFile: file.remaining / rowBytes,

@@ -1,8 +1,8 @@
 import LyraMedia
 
-/// A recording on its way to an encoder, reported once if all of it is silent.
+/// Passes a recording on to an encoder and reports once if all of it is silent.
 final class SilenceWatch: SampleSource {
-    /// Samples below this are silence: -60 dB of full scale, after the channels were averaged.
+    /// Samples below this amplitude are silence: -60 dB of full scale, after averaging the channels.
     static let threshold: Float = 1e-3
 
     private let source: any SampleSource
@@ -11,7 +11,7 @@ final class SilenceWatch: SampleSource {
     private var isHeard = false
     private var isReported = false
 
-    /// - Parameter report: called at the recording's end, with a sentence, if it is empty, silent or not whole
+    /// - Parameter report: called at the end of the recording, with a sentence, if it is empty, silent or incomplete
     init(_ source: any SampleSource, report: @escaping (String) -> Void) {
         self.source = source
         self.report = report
@@ -35,7 +35,7 @@ final class SilenceWatch: SampleSource {
     func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         let count = try source.read(into: buffer)
         samples += Int64(count)
-        // The first sounds end the search.
+        // The first audible sample ends the check.
         if !isHeard { isHeard = buffer[..<count].contains { $0.magnitude >= Self.threshold } }
         return count
     }

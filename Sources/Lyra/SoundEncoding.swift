@@ -2,7 +2,7 @@ import LyraMedia
 import LyraModel
 import LyraTensor
 
-/// Sound that is not speech on its way to prompt tokens: read piece by piece, then three clips of it encoded layer by
+/// Encodes sound other than speech to prompt tokens: reads it piece by piece, then encodes three clips of it layer by
 /// layer.
 final class SoundEncoding: MediaEncoding {
     private enum Stage {
@@ -19,7 +19,7 @@ final class SoundEncoding: MediaEncoding {
     let expectedUnits: Int? = 1
     let expectedRows: Int? = nil
 
-    /// - Parameter limit: seconds; longer sound is an error
+    /// - Parameter limit: maximum length in seconds; longer sound is an error
     init(_ source: any SampleSource, _ input: SoundInput, limit: Double) throws {
         self.input = input
         stage = .reading(try SoundClips(source, limit: limit))
@@ -42,7 +42,7 @@ final class SoundEncoding: MediaEncoding {
             guard try clips.read() else { return .working }
             stage = .encoding(try input.encoder.begin(clips: clips.features()))
         case .encoding(var run):
-            stage = .done  // held once while it works, so that it changes in place
+            stage = .done  // leaves one reference, so that the run changes in place
             if let vectors = try input.encoder.step(&run) {
                 tokens = [try input.project(vectors)]
                 return .finished

@@ -3,48 +3,48 @@ import LyraMedia
 import LyraModel
 import LyraTensor
 
-/// One recording on its way to prompt tokens: read, encoded and projected a window at a time, whatever its length.
+/// Encodes one recording to prompt tokens: reads, encodes and projects one window at a time, so that any length is
+/// possible.
 ///
-/// A recording of n samples is cut into n / window + 1 windows, as in the reference: one whose length is an exact
-/// multiple gets an empty window at its end. A recording that is still being fed is encoded window by window as they
-/// become full.
+/// As in the reference, a recording of n samples has n / window + 1 windows: if its length is an exact multiple of the
+/// window, an empty window follows at the end. A recording that is still being fed is encoded as its windows fill up.
 final class SpeechEncoding: MediaEncoding {
     private enum State {
         /// The window is being filled.
         case reading
-        /// The window is full, or the recording's last, and is encoded next.
+        /// The window is full, or the last of the recording, and is encoded next.
         case read
         case encoding(WhisperEncoder.Run)
         case done
     }
 
     private let stream: MonoAudioStream
-    /// Where further samples of the recording go; nil once it is finished.
+    /// Receives further samples of the recording; nil once it is finished.
     private var queue: PCMQueue?
     private let input: SpeechInput
     private let skipsSilence: Bool
     private let length: SourceLength?
     private var state = State.reading
     private let window = GrowingBuffer<Float>()
-    /// Samples of the window that were read.
+    /// Number of samples read into the window.
     private var filled = 0
     private var isLastWindow = false
-    /// Windows that were encoded or left out.
+    /// Number of windows that were encoded or skipped.
     private var windowsDone = 0
-    /// Encoder outputs that were not taken yet, with the index and the samples of their windows.
+    /// Encoder outputs that are waiting, with the index and the number of samples of their windows.
     private var encoded: [(rows: Tensor, window: Int, samples: Int)] = []
-    /// Rows that were taken.
+    /// Number of rows that were taken.
     private var rowsTaken = 0
 
-    /// Whether there is more than one window; nil before the first is read.
+    /// Whether there is more than one window; nil until the first is read.
     private(set) var hasSeveralWindows: Bool?
 
     let kind = MediaKind.speech
     let layout = MediaLayout.sequence
 
     /// - Parameters:
-    ///   - skipsSilence: leaves out windows in which nothing is heard, unless that is all of them
-    ///   - queue: what gives `source` its samples, if further ones can follow
+    ///   - skipsSilence: whether to skip silent windows, unless all windows are silent
+    ///   - queue: the queue behind `source`, if further samples can follow
     init(
         _ source: any SampleSource, _ input: SpeechInput, skipsSilence: Bool = false, queue: PCMQueue? = nil
     ) throws {
@@ -97,10 +97,10 @@ final class SpeechEncoding: MediaEncoding {
         return result
     }
 
-    /// One short piece of work: a window is read, its features are computed, or one layer of the encoder is.
+    /// Does one short piece of work: reads a window, computes its features, or runs one layer of the encoder.
     func step(isComplete: Bool) throws -> EncodingStep {
         let current = state
-        state = .done  // the run is held once while it works, so that it changes in place
+        state = .done  // leaves one reference, so that the run changes in place
         switch consume current {
         case .reading:
             let isRead = try readWindow(isComplete: isComplete)
@@ -121,14 +121,14 @@ final class SpeechEncoding: MediaEncoding {
         return .working
     }
 
-    /// - Returns: whether the window is full, or the recording's last
+    /// - Returns: whether the window is full, or the last of the recording
     private func readWindow(isComplete: Bool) throws -> Bool {
         if window.isEmpty { try window.resize(to: input.windowSamples) }
         filled += try stream.read(into: window, from: filled)
         guard filled == window.count || stream.isAtEnd || isComplete else { return false }
         isLastWindow = filled < window.count
         if hasSeveralWindows == nil { hasSeveralWindows = !isLastWindow }
-        // Many short recordings can wait at once.
+        // Release memory, because many short recordings can wait at once.
         if isLastWindow {
             window.truncate(to: filled)
             window.shrink()
@@ -149,7 +149,7 @@ final class SpeechEncoding: MediaEncoding {
         return .finished
     }
 
-    /// Whether nothing is heard in the window, and it is not all that there would be.
+    /// Whether the window is silent and may be skipped: at least one window must remain.
     private var isSilent: Bool {
         if isLastWindow && rowsTaken == 0 && encoded.isEmpty { return false }
         return window.elements.allSatisfy { abs($0) < SilenceWatch.threshold }

@@ -2,10 +2,10 @@ import LyraBase
 import LyraModel
 import LyraTensor
 
-/// What a state file says before the caches.
+/// The header of a state file, before the caches.
 struct StateHeader: Encodable {
     /// The part of a conversation that a turn changes, without the caches.
-    struct Standing: Encodable {
+    struct ConversationState: Encodable {
         var nextPosition: Int32 = 0
         var uncomputed: [Int32] = []
         var answerEnded: Bool?
@@ -25,18 +25,18 @@ struct StateHeader: Encodable {
     var systemPrompt = ""
     /// Rows of each layer's cache.
     var lengths: [Int] = []
-    /// Pages of each cache that hold its type; the rest holds floats.
+    /// Number of leading pages of each cache that are stored in the cache's type; the remaining pages hold floats.
     var narrowPages: [Int] = []
-    var now = Standing()
-    /// The turn that was being fed, and how all stood before it.
-    var turn: Turn.Rest?
+    var now = ConversationState()
+    /// The turn that was being fed; `before` is the state before that turn.
+    var turn: Turn.Saved?
     var promptTokens = 0
     var media: [MediaSpan] = []
     var lengthsBefore: [Int] = []
-    var before = Standing()
+    var before = ConversationState()
 }
 
-extension StateHeader.Standing {
+extension StateHeader.ConversationState {
     init(_ conversation: Conversation) {
         nextPosition = conversation.nextPosition
         uncomputed = conversation.uncomputed
@@ -48,20 +48,20 @@ extension StateHeader.Standing {
 }
 
 extension StateHeader {
-    init(_ session: Session, rest: Turn.Rest) {
+    init(_ session: Session, turn saved: Turn.Saved) {
         let conversation = session.conversation
         fingerprint = session.model.checkpoint.fingerprint
         keyValueType = session.options.keyValueType.rawValue
         systemPrompt = session.systemPrompt
         lengths = conversation.caches.map(\.rows)
         narrowPages = conversation.caches.map(\.quantizedPages)
-        now = Standing(conversation)
-        turn = rest.wasFed ? rest : nil
+        now = ConversationState(conversation)
+        turn = saved.wasFed ? saved : nil
         promptTokens = session.fed?.promptTokens ?? 0
         media = (session.fed?.media).map { Array($0.elements) } ?? session.media
         lengthsBefore = session.beforeTurn?.lengths ?? lengths
-        before = Standing(session.beforeTurn?.rest ?? conversation)
-        // The list of tokens is shared with the conversation, which has grown since.
+        before = ConversationState(session.beforeTurn?.conversation ?? conversation)
+        // The conversation shares its list of tokens and has grown since the mark.
         if let mark = session.beforeTurn { before.tokens.removeLast(before.tokens.count - mark.tokenCount) }
     }
 }
@@ -69,16 +69,16 @@ extension StateHeader {
 // MARK: - Checking
 
 extension StateHeader {
-    /// Tokens that the last answer leaves to be computed: the newest, or the template's end of a turn.
+    /// Maximum number of tokens that an answer leaves uncomputed: the newest, or the template's end of a turn.
     static let mostUncomputed = 16
 
-    /// The most text tokens of a conversation of `rows` rows: the last token of an answer counts again in the turn
-    /// after it.
+    /// Maximum number of text tokens in a conversation of `rows` rows: the last token of an answer counts again in the
+    /// next turn.
     static func mostTokens(rows: Int) -> Int { 2 * min(rows, Int(Int32.max)) + mostUncomputed }
 
-    /// Checks numbers against each other and the model that saved them; sums of them cannot overflow then.
+    /// Checks the numbers for consistency with each other and with the model, so that no later sum overflows.
     ///
-    /// - Throws: `LyraError.format` for numbers that cannot be.
+    /// - Throws: `LyraError.format` for impossible numbers.
     func check(_ checkpoint: Checkpoint) throws {
         let layers = checkpoint.decoder.layerCount
         guard lengths.count == layers, lengthsBefore.count == layers, narrowPages.count == layers,
@@ -87,21 +87,21 @@ extension StateHeader {
             isSound(now, rows: lengths.first ?? 0, checkpoint),
             isSound(before, rows: lengthsBefore.first ?? 0, checkpoint), hasSoundMedia
         else {
-            throw LyraError(.format, "its numbers cannot be")
+            throw LyraError(.format, "its numbers are inconsistent")
         }
     }
 
-    private func isSound(_ standing: Standing, rows: Int, _ checkpoint: Checkpoint) -> Bool {
+    private func isSound(_ state: ConversationState, rows: Int, _ checkpoint: Checkpoint) -> Bool {
         let vocabulary = 0..<Int32(clamping: checkpoint.configuration.language.vocabularySize)
-        // Each row stands at the position after the one before it, or at one that a grid shares with others.
-        return 0...rows ~= Int(standing.nextPosition) && standing.nextPosition <= Int32.max / 2
-            && standing.adapter.map { checkpoint.adapters.indices.contains($0) } ?? true
-            && standing.uncomputed.count <= Self.mostUncomputed
-            && standing.tokens.count <= Self.mostTokens(rows: rows)
-            && standing.uncomputed.allSatisfy(vocabulary.contains) && standing.tokens.allSatisfy(vocabulary.contains)
+        // Each row has the next position, or shares its position with other rows of a grid.
+        return 0...rows ~= Int(state.nextPosition) && state.nextPosition <= Int32.max / 2
+            && state.adapter.map { checkpoint.adapters.indices.contains($0) } ?? true
+            && state.uncomputed.count <= Self.mostUncomputed
+            && state.tokens.count <= Self.mostTokens(rows: rows)
+            && state.uncomputed.allSatisfy(vocabulary.contains) && state.tokens.allSatisfy(vocabulary.contains)
     }
 
-    /// Whether the caches have the rows of all media.
+    /// Whether the caches have rows for all media.
     private var hasSoundMedia: Bool {
         let places = 0...Int(Int32.max) / 2
         guard places.contains(promptTokens), turn == nil || promptTokens <= lengths.first ?? 0 else { return false }
@@ -122,17 +122,18 @@ extension StateHeader {
 // MARK: - Reading
 
 extension StateHeader {
-    /// Numbers that a header may hold, so that none is read in vain.
+    /// Limits for the numbers and lists of a header, so that a hostile header cannot exhaust time or memory.
     struct Limits {
         let layers: Int
-        /// Rows of the first layer that the file has bytes for, and that the session has room for.
+        /// Number of rows in the first layer that the file has bytes for, and (in `rowsOfSession`) that the session has
+        /// room for.
         let rowsOfFile: Int
         let rowsOfSession: Int
 
         var rows: Int { min(rowsOfFile, rowsOfSession) }
     }
 
-    /// Reads the fingerprint of the model that saved the state, before anything else is taken for that model's.
+    /// Reads the fingerprint of the model that saved the state, before the other fields are interpreted.
     static func fingerprint(json: UnsafeRawBufferPointer, source: String) throws -> String {
         try JSONScanner.read(json, source: source) { scanner in
             var fingerprint: String?
@@ -148,10 +149,9 @@ extension StateHeader {
     /// Reads a header. Each list ends at its limit, so that a hostile header costs little more than its own bytes.
     ///
     /// - Throws: `LyraError.format` if `json` is not a header, or lists more than the file can contain; `.memory` if it
-    /// lists
-    ///   more than the session may hold.
+    ///   lists more than the session may hold.
     init(json: UnsafeRawBufferPointer, source: String, _ limits: Limits) throws {
-        // Copies of the system prompt while it is read.
+        // Room for copies of the system prompt during parsing.
         try requireMemory(4 * json.count)
         var missing: Set = [
             "fingerprint", "keyValueType", "systemPrompt", "lengths", "narrowPages", "now", "promptTokens", "media",
@@ -169,7 +169,7 @@ extension StateHeader {
         }
     }
 
-    /// Reads the value of one key. → whether it is a required key
+    /// Reads the value of one key. → whether the key is required
     private mutating func read(_ key: String, _ scanner: inout JSONScanner, _ limits: Limits) throws -> Bool {
         switch key {
         case "fingerprint": fingerprint = try scanner.text(limit: 256)
@@ -178,12 +178,12 @@ extension StateHeader {
         case "lengths": lengths = try scanner.list(limits.layers) { try $0.integer() }
         case "narrowPages": narrowPages = try scanner.list(limits.layers) { try $0.integer() }
         case "lengthsBefore": lengthsBefore = try scanner.list(limits.layers) { try $0.integer() }
-        case "now": now = try Standing(&scanner, limits)
-        case "before": before = try Standing(&scanner, limits)
+        case "now": now = try ConversationState(&scanner, limits)
+        case "before": before = try ConversationState(&scanner, limits)
         case "promptTokens": promptTokens = try scanner.integer()
         case "media": media = try scanner.list(of: limits, limits.rows) { try MediaSpan(&$0) }
         case "turn":
-            turn = try scanner.null() ? nil : Turn.Rest(&scanner)
+            turn = try scanner.null() ? nil : Turn.Saved(&scanner)
             return false
         default:
             try scanner.skip()
@@ -193,7 +193,7 @@ extension StateHeader {
     }
 }
 
-extension StateHeader.Standing {
+extension StateHeader.ConversationState {
     fileprivate init(_ scanner: inout JSONScanner, _ limits: StateHeader.Limits) throws {
         var missing: Set = ["nextPosition", "uncomputed", "tokens", "random"]
         try scanner.object { scanner, key in
@@ -215,7 +215,7 @@ extension StateHeader.Standing {
     }
 }
 
-extension Turn.Rest {
+extension Turn.Saved {
     fileprivate init(_ scanner: inout JSONScanner) throws {
         (isAfterSpeech, wasFed) = (false, false)
         var missing: Set = ["isAfterSpeech", "wasFed"]
@@ -239,7 +239,7 @@ extension MediaSpan {
             switch String(decoding: key, as: UTF8.self) {
             case "kind":
                 guard let kind = MediaKind(rawValue: try scanner.whole()) else {
-                    throw scanner.error("no kind of media")
+                    throw scanner.error("not a kind of media")
                 }
                 self.kind = kind
             case "first": first = try scanner.whole()

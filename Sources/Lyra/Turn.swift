@@ -2,27 +2,27 @@ import LyraModel
 import LyraBase
 import LyraText
 
-/// What the user's turn is made of, in the order of feeding.
+/// The items of a user's turn, in the order of feeding.
 enum TurnItem {
-    /// UTF-8; `specialTokens` says whether the names of special tokens in it are read as those tokens.
+    /// UTF-8; `specialTokens` states whether names of special tokens in it become those tokens.
     case text(GrowingBuffer<UInt8>, specialTokens: Bool)
     /// A recording of speech.
     case speech(SpeechEncoding)
-    /// Sound that is not speech; it stands where speech does.
+    /// Sound other than speech; it takes the place of speech in the template.
     case sound(SoundEncoding)
     /// A picture or a video.
     case vision(VisionEncoding)
 }
 
-/// The user's turn laid out as the model was trained: the template's frame, typed text, and media, side by side. Text
-/// is tokenized piece by piece around the media.
+/// The user's turn in the layout of the training data: the template's frame around typed text and media. Text between
+/// media is tokenized piece by piece.
 struct Turn {
     enum Span {
         case text([TextSegment])
         case media(any MediaEncoding)
     }
 
-    /// What was not taken yet.
+    /// Items that are not taken yet.
     private(set) var spans: [Span] = []
     /// Whether the user's content has ended.
     private(set) var isClosed = false
@@ -58,7 +58,7 @@ struct Turn {
         isClosed = true
     }
 
-    /// Puts the template's beginning before all else.
+    /// Puts the template's opening before everything else.
     mutating func open(with opening: [TextSegment]) {
         if case .text(let segments)? = spans.first {
             spans[0] = .text(opening + segments)
@@ -67,13 +67,13 @@ struct Turn {
         }
     }
 
-    /// The recordings of speech that were not taken yet. The adapter depends on them, and none is taken before it is
-    /// settled.
+    /// The recordings of speech that are not taken yet. The adapter depends on them, so none is taken before the
+    /// adapter is settled.
     var recordings: [SpeechEncoding] {
         spans.compactMap { if case .media(let encoding as SpeechEncoding) = $0 { encoding } else { nil } }
     }
 
-    /// The recording at the end of the turn, if further samples continue it.
+    /// The last recording of the turn, if further samples continue it.
     var openRecording: SpeechEncoding? {
         guard case .media(let encoding as SpeechEncoding)? = spans.last, encoding.isOpen else { return nil }
         return encoding
@@ -83,22 +83,22 @@ struct Turn {
 
     private mutating func append(_ segment: TextSegment) {
         guard case .text(var segments)? = spans.last else { return spans.append(.text([segment])) }
-        spans.removeLast()  // held once, so that it grows in place
+        spans.removeLast()  // leaves one reference, so that the text grows in place
         segments.append(segment)
         spans.append(.text(segments))
     }
 
-    /// The media that are not done, in their order.
+    /// The media that are not encoded yet, in order.
     var unfinished: [any MediaEncoding] {
         spans.compactMap { if case .media(let encoding) = $0, !encoding.isDone { encoding } else { nil } }
     }
 
-    /// Whether the first span is text that nothing can be added to any more.
+    /// Whether the first span is text that cannot grow any more.
     var hasWholeText: Bool {
         if case .text? = spans.first { isClosed || spans.count > 1 } else { false }
     }
 
-    /// Whether the first span is a medium, or whole text.
+    /// Whether the first span is a medium, or text that cannot grow.
     var hasSomethingWhole: Bool {
         if case .media? = spans.first { true } else { hasWholeText }
     }
@@ -107,17 +107,17 @@ struct Turn {
 }
 
 extension Turn {
-    /// What a state file keeps of a turn that was prefilled as far as it was fed.
-    struct Rest: Encodable {
+    /// The saved form of a turn that was prefilled as far as it was fed.
+    struct Saved: Encodable {
         var isAfterSpeech: Bool
         var wasFed: Bool
     }
 
     /// Nil while something waits to be encoded or prefilled.
-    var rest: Rest? { spans.isEmpty ? Rest(isAfterSpeech: isAfterSpeech, wasFed: !isEmpty) : nil }
+    var saved: Saved? { spans.isEmpty ? Saved(isAfterSpeech: isAfterSpeech, wasFed: !isEmpty) : nil }
 
-    init(_ rest: Rest) {
-        isAfterSpeech = rest.isAfterSpeech
-        isEmpty = !rest.wasFed
+    init(_ saved: Saved) {
+        isAfterSpeech = saved.isAfterSpeech
+        isEmpty = !saved.wasFed
     }
 }

@@ -1,22 +1,22 @@
 import LyraBase
 
-/// How other threads ask a session's turn to end.
+/// Lets other threads end a session's turn.
 ///
-/// Its state is the word that interrupts the session's work. A cancel ends the step in progress, within a matrix
-/// product if need be; a stop, which keeps the generated text, lets that step finish.
+/// The state is also the word that interrupts the session's work. A cancel interrupts the step in progress, even within
+/// a matrix product. A stop lets the step finish and keeps the generated text.
 public final class TurnControl: Sendable {
     enum State: Int32 {
         case idle = 0
         case active = 1
         /// An answer is in progress and has at least one token.
         case answering = 2
-        /// End after the generated text is spoken.
+        /// End after the speech of the generated text is completed.
         case stopRequested = 3
-        /// Stopped: no further token is generated, and the speech of the generated text is completed.
+        /// Stopped: no further tokens; the speech of the generated text is being completed.
         case finishing = 4
-        /// End now and keep the generated text.
+        /// End at once and keep the generated text.
         case endRequested = 5
-        /// End before anything was generated.
+        /// End; nothing was generated yet.
         case stopAtOnce = 16
         case cancelRequested = 17
 
@@ -32,11 +32,11 @@ public final class TurnControl: Sendable {
 
     var current: State { State(rawValue: interruption.value) ?? .idle }
 
-    /// Whether another thread asked for the turn to end, and the session has not obeyed yet.
+    /// Whether another thread has requested an end that the session has not obeyed yet.
     var isRequested: Bool { current.asksForEnd }
 
-    /// Ends the turn in progress and keeps what was generated; its speech is completed first. A second call ends the
-    /// turn without completing the speech. From any thread; without a turn in progress it does nothing.
+    /// Ends the turn in progress and keeps the generated text, after completing its speech. A second call ends the turn
+    /// without completing the speech. May be called from any thread; does nothing without a turn in progress.
     public func stop() {
         change { state in
             switch state {
@@ -48,13 +48,13 @@ public final class TurnControl: Sendable {
         }
     }
 
-    /// Rolls the turn in progress back. From any thread; without a turn in progress it does nothing.
+    /// Rolls back the turn in progress. May be called from any thread; does nothing without a turn in progress.
     public func cancel() { change { $0 == .idle ? nil : .cancelRequested } }
 
-    /// A turn begins; a request that came for it already stays.
+    /// Begins a turn; keeps a request that has already arrived.
     func begin() { change { $0 == .idle ? .active : nil } }
 
-    /// The answer has its first token: from now on a stop keeps the answer.
+    /// Marks the first token of the answer: from now on a stop keeps the answer.
     func beginAnswer() {
         change { state in
             switch state {
@@ -65,12 +65,12 @@ public final class TurnControl: Sendable {
         }
     }
 
-    /// A stop is obeyed: speech is completed, unless a further request came meanwhile.
+    /// Obeys a stop: speech is completed, unless a further request has arrived.
     func beginFinishing() { change { $0 == .stopRequested ? .finishing : nil } }
 
     /// Ends a turn whose answer is complete.
     ///
-    /// - Returns: false if a request came meanwhile, which then has to be obeyed
+    /// - Returns: false if a request has arrived, which must be obeyed first
     func tryEnd() -> Bool {
         change { state in
             switch state {
@@ -82,7 +82,7 @@ public final class TurnControl: Sendable {
 
     func end() { interruption.value = State.idle.rawValue }
 
-    /// Goes to the state that `next` gives for the current one; nil stays. → whether it changed
+    /// Changes to the state that `next` returns for the current one; nil changes nothing. → whether the state changed
     @discardableResult
     private func change(_ next: (State) -> State?) -> Bool {
         while true {

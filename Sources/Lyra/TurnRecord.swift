@@ -1,11 +1,11 @@
 import LyraBase
 
-/// What is known of the turn in progress, or of the last one.
+/// Media and statistics of the turn in progress, or of the last one.
 struct TurnRecord {
     var usage = Usage()
-    /// Where the media stand in the prompt, as far as they are encoded.
+    /// Locations in the prompt of the media encoded so far.
     var media = GrowingBuffer<MediaSpan>()
-    /// For each block of the extractor, the media tokens that it kept, by their places in the prompt.
+    /// For each extractor block, the media tokens that were kept, as indices into the prompt.
     private(set) var kept: [GrowingBuffer<Int32>] = []
 
     init(media: GrowingBuffer<MediaSpan> = GrowingBuffer()) { self.media = media }
@@ -14,7 +14,7 @@ struct TurnRecord {
         follow(intake)
     }
 
-    /// Takes over what the turn's prompt came to so far.
+    /// Copies the current state of the turn's prompt.
     mutating func follow(_ intake: PromptIntake) {
         (media, kept) = (intake.media, intake.kept)
         (usage.promptTokens, usage.mediaTokens) = (intake.promptTokens, intake.mediaTokens)
@@ -22,6 +22,6 @@ struct TurnRecord {
         (usage.timings.encode, usage.timings.prefill) = (intake.timings.encode, intake.timings.prefill)
     }
 
-    /// The prompt is rolled back: nothing of it is in the conversation.
+    /// Clears the prompt's data after a rollback.
     mutating func forgetPrompt() { (media, kept) = (GrowingBuffer(), []) }
 }

@@ -1,8 +1,8 @@
 /// Which frames of a video are encoded.
 public struct VideoOptions: Sendable {
-    /// Above 0, and 1000 at most.
+    /// Above 0, at most 1000.
     public var framesPerSecond = 2.0
-    /// At most so many, evenly over the whole video; 1 to 65,536. An even number, 4 at least, is chosen.
+    /// Maximum number of frames, spread evenly over the video; 1 to 65,536. The number chosen is even and at least 4.
     public var maxFrames = 16
     /// Whether the video's own audio follows its frames as speech.
     public var withAudio = false

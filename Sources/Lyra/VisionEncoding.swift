@@ -3,8 +3,8 @@ import LyraMedia
 import LyraModel
 import LyraTensor
 
-/// A picture or a video on its way to prompt tokens: frames are chosen and decoded one by one, prepared in pairs, and
-/// encoded a chunk at a time.
+/// Encodes a picture or video to prompt tokens: selects and decodes frames one by one, prepares them in pairs, and
+/// encodes one chunk at a time.
 final class VisionEncoding: MediaEncoding {
     private enum Stage {
         case picture(RGBImage)
@@ -17,7 +17,7 @@ final class VisionEncoding: MediaEncoding {
 
     private let input: VisionInput
     private let preparation: ImagePreparation
-    /// Asked while pictures and frames are resized; true ends the step.
+    /// Polled while pictures and frames are resized; true ends the step.
     private let interrupted: () -> Bool
     private var stage: Stage
     private var tokens: Tensor?
@@ -36,7 +36,7 @@ final class VisionEncoding: MediaEncoding {
         stage = .picture(picture)
     }
 
-    /// A video; `sampling` says which of its frames are looked at.
+    /// A video; `sampling` selects the frames to encode.
     init(
         _ video: VideoDecoder, _ input: VisionInput, preparation: ImagePreparation, sampling: VideoSampling,
         interrupted: @escaping () -> Bool = { false }
@@ -46,7 +46,7 @@ final class VisionEncoding: MediaEncoding {
         stage = .scanning(video, sampling)
     }
 
-    /// Frames, all of which are looked at; those of another size than the first are brought to it.
+    /// Frames, all of which are encoded; frames that differ in size from the first are resized to it.
     ///
     /// - Throws: `LyraError.argument` if there are none.
     init(
@@ -64,7 +64,7 @@ final class VisionEncoding: MediaEncoding {
 
     var isDone: Bool { if case .done = stage { true } else { false } }
 
-    /// Packets of a video's file that are looked through in one step.
+    /// Number of packets of a video file that one step reads.
     private static let packetsPerStep = 1024
 
     var readyRows: Int { tokens?.rows ?? 0 }
@@ -78,7 +78,7 @@ final class VisionEncoding: MediaEncoding {
 
     func step(isComplete: Bool) throws -> EncodingStep {
         let current = stage
-        stage = .done  // held once while it works, so that it changes in place
+        stage = .done  // leaves one reference, so that the run changes in place
         switch consume current {
         case .picture(let picture):
             try encode(preparation.prepare(picture, interrupted: interrupted))

@@ -115,7 +115,7 @@ import Testing
         expect(.state) { try session.endTurn() }
         #expect(session.usage.stop == reason)
         let told = messages.all.withLock { $0 }
-        #expect(told.count == 3 && told.allSatisfy { $0.hasPrefix("info: ") && $0.contains("dropped") }, "\(told)")
+        #expect(told.count == 3 && told.allSatisfy { $0.hasPrefix("info: ") && $0.contains("discarded") }, "\(told)")
     }
 
     /// Reads as silence, and asks for the turn's end when it is read from.

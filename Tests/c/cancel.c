@@ -213,9 +213,9 @@ static void write_state(void) {
         if (fclose(file) != 0) need(LYRA_E_IO, state);
         if (pass == 1) break;
         session = session_with(model, NULL);
-        const char *means = lyra_restore(session, state) == LYRA_E_FORMAT ? strstr(lyra_last_error(), "header means ") : NULL;
+        const char *means = lyra_restore(session, state) == LYRA_E_FORMAT ? strstr(lyra_last_error(), "header implies ") : NULL;
         if (means == NULL) need(LYRA_E_FORMAT, "the bytes of a row");
-        row_bytes = (size_t)atoll(means + strlen("header means "));
+        row_bytes = (size_t)atoll(means + strlen("header implies "));
         rows = STATE_BYTES / row_bytes;
         lyra_session_destroy(session);
     }
