@@ -2,47 +2,47 @@ import ArgumentParser
 import Lyra
 import LyraTensor
 
-/// How a turn is understood and answered: shared by the commands that answer.
+/// Options of how a turn is understood and answered, shared by the commands that answer.
 struct AnswerArguments: ParsableArguments {
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("The system prompt, in place of the usual one.", valueName: "text"),
+        parsing: .unconditional, help: ArgumentHelp("The system prompt, instead of the default.", valueName: "text"),
         transform: typedText)
     var system: String?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Tokens of an answer, at most.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Maximum number of tokens in an answer.", valueName: "n"))
     var maxTokens = 1024
 
     @Option(
         help: ArgumentHelp(
-            "none, an adapter that 'lyra inspect' lists, or auto: speech or long_speech once speech is heard.",
+            "none, an adapter that 'lyra inspect' lists, or auto: speech or long_speech once speech is fed.",
             valueName: "name"))
     var adapter = "auto"
 
     @Option(
         help: ArgumentHelp(
-            "Let media tokens go inside of the language model that the text attends to least: after each of so many "
-                + "blocks of its layers but the last, this share stays. The paper's are blocks=4 with keep=0.8 or 0.7; "
-                + "gap=n in place of blocks=n means blocks of n layers. \"off\" keeps all (default: as the checkpoint says).",
+            "Prune the media tokens that the text attends to least, inside the language model: after each of so many "
+                + "blocks of layers except the last, keep this share. The paper uses blocks=4 with keep=0.8 or 0.7; "
+                + "gap=n instead of blocks=n means blocks of n layers. \"off\" keeps all (default: the checkpoint's).",
             valueName: "blocks=n,keep=x"), transform: ExtractorOption.init)
     var extractor: ExtractorOption?
 
     @Option(
-        help: ArgumentHelp("How keys and values are kept: smaller types make room for longer conversations."))
+        help: ArgumentHelp("Storage type of keys and values: smaller types allow longer conversations."))
     var kvType = KeyValueType.float32
 
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Refuse what would take more bytes for keys, values and waiting prompts; K, M and G may follow (default: no "
+            "Limit in bytes for the KV cache and queued prompts; K, M and G may follow (default: no "
                 + "limit).", valueName: "bytes"))
     var maxMemory: ByteCount?
 
-    @Flag(help: "Leave out windows of speech below -60 dB; the model was not trained so.")
+    @Flag(help: "Skip windows of speech below -60 dB; the model was not trained this way.")
     var skipSilence = false
 
     @Flag(
         help: ArgumentHelp(
-            "Read the names of special tokens, such as <|im_end|>, in what is asked as those tokens. Without it they are "
+            "Read names of special tokens, such as <|im_end|>, in the prompt as those tokens. By default they are "
                 + "plain text; in the system prompt they always are."))
     var specialTokens = false
 

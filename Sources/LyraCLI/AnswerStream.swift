@@ -1,28 +1,28 @@
 import Lyra
 
-/// What a session said in one turn.
-struct SpokenTurn {
+/// The output of a session for one turn.
+struct TurnOutput {
     var text = ""
     var tokens: [Int32] = []
     var units: [Int32] = []
 }
 
 extension Session {
-    /// Steps to the end of the turn, showing how far it is; Ctrl-C stops it, and the speech of
-    /// the words so far is completed.
+    /// Steps to the end of the turn and shows its progress. Ctrl-C stops the answer; the speech of the text so far is
+    /// still completed.
     ///
     /// - Parameters:
-    ///   - wave: gets the spoken answer
-    ///   - echoes: whether text goes to stdout as it is made
-    ///   - label: stands before what is shown of the progress
-    func answer(into wave: WaveFile?, echoes: Bool, label: String = "") throws -> SpokenTurn {
+    ///   - wave: file for the spoken answer
+    ///   - echoes: whether to print text to stdout as it is generated
+    ///   - label: prefix of the progress display
+    func answer(into wave: WaveFile?, echoes: Bool, label: String = "") throws -> TurnOutput {
         let bar = ProgressBar()
         defer { bar.clear() }
         var text = ""
         var isStopped = false
         var events = try answer().makeIterator()
         while true {
-            // Once: asked a second time, the session would not complete the speech of the words so far.
+            // Stop only once: a second stop would not complete the speech of the text so far.
             if Interrupt.isRequested, !isStopped {
                 control.stop()
                 isStopped = true
@@ -37,7 +37,7 @@ extension Session {
             case .progress, .end: break
             }
         }
-        return SpokenTurn(text: text, tokens: readTokens(), units: readUnits())
+        return TurnOutput(text: text, tokens: readTokens(), units: readUnits())
     }
 
     private func show(_ progress: SessionProgress, on bar: ProgressBar, label: String) {

@@ -16,12 +16,12 @@ struct BenchCommand: ParsableCommand {
 
 struct PartsBenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "parts", abstract: "Times each part, beside what the machine can do.")
+        commandName: "parts", abstract: "Times each part and compares it with the machine's limits.")
 
     @Option(help: "The size of the model.")
     var preset = PresetName.mini
 
-    @Option(help: "How the weights are stored.")
+    @Option(help: "Element type of the weights.")
     var dtype = WeightType.bf16
 
     @Option(parsing: .unconditional, help: ModelArguments.threadsHelp)
@@ -30,21 +30,23 @@ struct PartsBenchCommand: ParsableCommand {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "How often each measurement is made, after a first that is not counted; the median is shown.",
+            "Number of measurements, after a first one that is not counted; the median is shown.",
             valueName: "n"))
     var repetitions = 3
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Tokens of the prompt that prefill is timed on.", valueName: "n"))
+        parsing: .unconditional,
+        help: ArgumentHelp("Length in tokens of the prompt whose prefill is timed.", valueName: "n"))
     var promptTokens = 512
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Tokens that are decoded, and of the spoken answer.", valueName: "n"))
+        help: ArgumentHelp("Number of tokens to decode, and length of the spoken answer.", valueName: "n"))
     var decodeTokens = 16
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Tokens of the prompt that they are decoded after.", valueName: "n")
+        parsing: .unconditional,
+        help: ArgumentHelp("Length in tokens of the prompt before the decoded tokens.", valueName: "n")
     )
     var decodeAfter = 128
 
@@ -53,13 +55,15 @@ struct PartsBenchCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Measure only these, with commas: \(BenchmarkPart.allCases.map(\.rawValue).joined(separator: ", ")) (default: all).",
+            "Measure only these parts, separated by commas: "
+                + "\(BenchmarkPart.allCases.map(\.rawValue).joined(separator: ", ")) (default: all).",
             valueName: "parts"), transform: PartList.init)
     var only: PartList?
 
     @Option(
         help: ArgumentHelp(
-            "A video whose decoding is timed; - is standard input (default: 10 s of 1080p H.264, made with the ffmpeg command if that is there).",
+            "A video to decode; - is standard input (default: 10 s of 1080p H.264, made with the ffmpeg command if it "
+                + "is installed).",
             valueName: "file"))
     var video: InputFile?
 
@@ -69,7 +73,7 @@ struct PartsBenchCommand: ParsableCommand {
     enum WeightType: String, ExpressibleByArgument, CaseIterable {
         case bf16, f16, f32, q8_0, q4_0, q4_k, q6_k
 
-        /// As a model's own: exact, and fast for weights in blocks.
+        /// The default precision of a model with this type: fast for quantized weights, otherwise exact.
         var usualPrecision: Precision { element.blockElements > 1 ? .fast : .exact }
 
         var element: ElementType {
@@ -145,11 +149,11 @@ struct PartsBenchCommand: ParsableCommand {
     }
 }
 
-/// Names of parts with commas between.
+/// Names of parts, separated by commas.
 struct PartList {
     let parts: [BenchmarkPart]
 
-    /// - Throws: `ValidationError` that names what is no part.
+    /// - Throws: `ValidationError` for an unknown part.
     init(_ argument: String) throws {
         parts = try argument.split(separator: ",", omittingEmptySubsequences: false).map { name in
             guard let part = BenchmarkPart(rawValue: String(name)) else {
@@ -167,14 +171,14 @@ struct BenchmarkRow {
     var what: String
     var value: Double
     var unit: String
-    /// What the machine can do at most, as measured around the run.
+    /// The machine's limit, measured before and after the run.
     var limit: Limit?
 
     struct Limit {
         var name: String
-        /// Operations or bytes a second, before and after.
+        /// Operations or bytes per second, before and after.
         var rates: [Double]
-        /// As many as the run had.
+        /// Operations or bytes per second during the run.
         var reached: Double
 
         var share: Double { reached / mean(rates) }
@@ -198,7 +202,7 @@ struct BenchmarkRow {
         return .object(members)
     }
 
-    /// Three digits that count.
+    /// Rounds to three significant digits.
     private static func rounded(_ value: Double) -> String {
         value >= 100
             ? "\(Int(value.rounded()))"
@@ -208,7 +212,7 @@ struct BenchmarkRow {
 
 func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
 
-/// What /proc/cpuinfo calls the processor.
+/// Name of the processor in /proc/cpuinfo.
 func processorName() -> String {
     guard let file = fopen("/proc/cpuinfo", "r") else { return "unknown processor" }
     defer { fclose(file) }

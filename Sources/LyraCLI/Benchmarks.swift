@@ -5,19 +5,19 @@ import LyraModel
 import LyraTools
 import LyraTensor
 
-/// What `bench` can measure.
+/// Parts that `bench` can measure.
 enum BenchmarkPart: String, CaseIterable {
     case memory, limits, prefill, decode, encoder, generator, vocoder, vision, answer, video
 
-    /// Whether a model is measured, not the machine alone.
+    /// Whether the measurement needs a model.
     var needsModel: Bool { self != .memory && self != .limits }
 }
 
-/// The measurements of `bench`, each beside the machine's limit that it runs against.
+/// The measurements of `bench`, each with the limit of the machine that applies to it.
 final class Benchmarks {
     let checkpoint: Checkpoint
     let preset: ModelPreset
-    /// A video whose decoding is timed.
+    /// A video to decode.
     private let video: String?
     private let repetitions: Int
     private let promptTokens: Int
@@ -53,7 +53,7 @@ final class Benchmarks {
         }
     }
 
-    /// Seconds of the median run after a first one, which finds no memory to use again and is not counted.
+    /// Median duration in seconds. A first run fills caches and buffers and is not counted.
     func median(_ body: () throws -> Void) rethrows -> Double {
         try body()
         return try (0..<repetitions).map { _ in
@@ -63,7 +63,7 @@ final class Benchmarks {
         }.sorted()[repetitions / 2]
     }
 
-    /// Seconds of the median run, and the machine's rates just before and after it: what else it does slows both.
+    /// Median duration in seconds, and the machine's rates just before and after, because other load slows both.
     private func beside(_ rate: () throws -> Double, _ body: () throws -> Void) throws -> (Double, [Double]) {
         func samples() throws -> [Double] { try (0..<3).map { _ in try rate() } }
         return try (0..<repetitions).map { _ in
@@ -74,7 +74,7 @@ final class Benchmarks {
         }.sorted { $0.0 * mean($0.1) < $1.0 * mean($1.1) }[repetitions / 2]
     }
 
-    /// After a first run, as `median` has it. → a row's limit, for so many floating-point operations
+    /// Measures as `median` does. → a row's limit, given its number of floating-point operations
     func besideSgemm(
         operations: Double, _ body: () throws -> Void
     ) throws -> (seconds: Double, limit: BenchmarkRow.Limit) {
@@ -83,7 +83,7 @@ final class Benchmarks {
         return (seconds, BenchmarkRow.Limit(name: "sgemm", rates: rates, reached: operations / seconds))
     }
 
-    /// Multiplications and additions of the language model's matrices for one token, its head left out.
+    /// Multiplications and additions of the language model's matrices for one token, without the output head.
     private var languageFlops: Double {
         let language = preset.language, hidden = language.hiddenSize
         let attention = hidden * (2 * hidden + 2 * language.kvHeads * language.headDim)
@@ -117,7 +117,7 @@ final class Benchmarks {
         let caches = decoder.makeCaches()
         var row = try runPrompt(decodeAfter, caches)
         var position = Int32(decodeAfter)
-        // The prompt was its first run.
+        // The prefill was its first run.
         let (seconds, rates) = try beside(limits.readingRate) {
             for _ in 0..<decodeTokens {
                 let logits = try decoder.logits(row)
@@ -158,7 +158,7 @@ final class Benchmarks {
         guard let generator = checkpoint.generator else { throw LyraError(.missing, "there is no speech generator") }
         let row = try runPrompt(8, checkpoint.decoder.makeCaches())
         let g = generator.configuration
-        // The first layer's q, k and v are computed once for all positions of a token.
+        // The q, k and v of the first layer are computed once for all positions of a token.
         let perPosition = g.layers * (4 * g.dim * g.dim + 3 * g.dim * g.inner) - 3 * g.dim * g.dim
         let (seconds, limit) = try besideSgemm(operations: 4 * 2 * Double(g.upsampling * perPosition)) {
             var state = generator.makeState()
@@ -190,7 +190,7 @@ final class Benchmarks {
             unit: "× real time", limit: nil)
     }
 
-    /// A spoken answer, from the end of its prompt's prefill: text, units and sound together.
+    /// Measures a spoken answer, from the end of its prompt's prefill: text, units and audio together.
     private func answer() throws -> [BenchmarkRow] {
         var options = SessionOptions()
         (options.speaks, options.maxNewTokens, options.sampling) = (true, decodeTokens, .greedy)
@@ -200,7 +200,7 @@ final class Benchmarks {
             try session.feed(text: "What is said here?")
             try session.endTurn()
             while try !session.step().contains(.end) { _ = session.readAudio() }
-            // Milliseconds, from the turn's end on.
+            // In milliseconds, from the end of the turn.
             let timings = session.usage.timings, before = timings.encode + timings.prefill
             let audio = Double(session.usage.audioSamples) / Double(try checkpoint.vocoder.get().sampleRate)
             runs.append((1e3 * audio / (timings.total - before), (timings.firstAudio - before) / 1e3, audio))

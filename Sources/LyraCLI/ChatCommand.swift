@@ -3,7 +3,8 @@ import Lyra
 
 struct ChatCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "chat", abstract: "A conversation: type, show and play things, and read or hear the answers.",
+        commandName: "chat",
+        abstract: "Holds a conversation: type text, add pictures and recordings, and read or hear the answers.",
         discussion: ChatInput.usage)
 
     @OptionGroup var source: ModelArguments
@@ -24,7 +25,7 @@ struct ChatCommand: ParsableCommand {
     }
 }
 
-/// What a line in a chat asks for.
+/// The meaning of a line in a chat.
 enum ChatInput: Equatable {
     case text(String)
     case image(String)
@@ -35,12 +36,12 @@ enum ChatInput: Equatable {
     case reset
     case help
     case quit
-    /// Nothing typed: what was fed so far is answered.
+    /// An empty line: answers what was fed so far.
     case nothing
-    /// A line that begins with a slash and is none of these, with what is wrong with it.
+    /// A line with a slash that is not a command, with an error message.
     case unknown(String)
 
-    /// Whether it adds something to the turn that the next line answers.
+    /// Whether the line adds a medium to the turn that the next line answers.
     var isMedium: Bool {
         switch self {
         case .image, .audio, .video, .sound: true
@@ -49,17 +50,17 @@ enum ChatInput: Equatable {
     }
 
     static let usage = """
-        Type a line to have it answered. Lines that begin with a slash do something else:
+        Type a line to get an answer. Lines that begin with a slash are commands:
 
-          /image FILE   /video FILE   show something; it goes with the next line
-          /audio FILE   play speech; an empty line has it answered as it is
-          /sound FILE   play sound that is not speech
-          /say on       also speak the answers, into lyra-1.wav, lyra-2.wav, … in the current directory; /say off ends it
+          /image FILE   /video FILE   add a picture or video to the next line
+          /audio FILE   add speech; an empty line answers it without text
+          /sound FILE   add sound other than speech
+          /say on       also speak the answers, to lyra-1.wav, lyra-2.wav, … in this directory; /say off ends it
           /reset        forget the conversation
-          /help         this list
-          /quit         or Ctrl-D: leave
+          /help         show this list
+          /quit         leave; Ctrl-D does the same
 
-        Ctrl-C stops the answer and keeps what was said. If the input is not a terminal, each line is read from it, and \
+        Ctrl-C stops the answer and keeps the text so far. If the input is not a terminal, its lines are read, and \
         the first error ends the chat.
         """
 
@@ -73,7 +74,8 @@ enum ChatInput: Equatable {
         switch (name, rest.isEmpty) {
         case ("/image", _) where rest == "-", ("/audio", _) where rest == "-", ("/video", _) where rest == "-",
             ("/sound", _) where rest == "-":
-            self = .unknown("\(name) -: standard input has the lines of the chat; name a file (one named - is ./-)")
+            self = .unknown(
+                "\(name) -: standard input holds the lines of the chat; name a file (./- for a file named -)")
         case ("/image", false): self = .image(rest)
         case ("/audio", false): self = .audio(rest)
         case ("/video", false): self = .video(rest)
@@ -85,8 +87,8 @@ enum ChatInput: Equatable {
         case ("/reset", true): self = .reset
         case ("/help", true): self = .help
         case ("/quit", true), ("/exit", true): self = .quit
-        case ("/reset", _), ("/help", _), ("/quit", _), ("/exit", _): self = .unknown("\(name) takes nothing")
-        default: self = .unknown("there is no \(name); /help lists what there is")
+        case ("/reset", _), ("/help", _), ("/quit", _), ("/exit", _): self = .unknown("\(name) takes no argument")
+        default: self = .unknown("there is no \(name); /help lists the commands")
         }
     }
 }
@@ -97,22 +99,22 @@ extension String {
         return String(start.prefix(start.count - start.reversed().prefix { $0.isWhitespace }.count))
     }
 
-    /// Without the quotes that a file dropped on a terminal comes with.
+    /// Removes the quotes that terminals put around a file dropped onto them.
     fileprivate var unquoted: String {
         guard count >= 2, let quote = first, quote == "'" || quote == "\"", last == quote else { return self }
         return String(dropFirst().dropLast())
     }
 }
 
-/// A conversation on the terminal.
+/// A conversation in the terminal.
 private struct Chat {
     private let session: Session
     private let video: VideoOptions
-    /// Whether the names of special tokens in typed lines are read as those tokens.
+    /// Whether names of special tokens in typed lines become those tokens.
     private let specialTokens: Bool
     private let reader = LineReader()
     private var answers = 0
-    /// Whether something was fed that no line has answered yet.
+    /// Whether media were fed that no line has followed yet.
     private var hasMedia = false
 
     init(_ session: Session, video: VideoOptions, specialTokens: Bool) {
@@ -121,9 +123,10 @@ private struct Chat {
         self.specialTokens = specialTokens
     }
 
-    /// Until the input ends, or `/quit`.
+    /// Runs until the input ends or `/quit`.
     ///
-    /// - Throws: what went wrong, if the input is no terminal; on a terminal it is said and the chat goes on.
+    /// - Throws: the first error, if the input is not a terminal; in a terminal the error is printed and the chat
+    ///   continues.
     mutating func run() throws {
         if reader.isInteractive { printError("Type something, or /help.") }
         while true {
@@ -145,10 +148,10 @@ private struct Chat {
         }
     }
 
-    /// Says so if a script ends after media that no line has asked about.
+    /// Prints a note if a script ends after media without a question.
     private func noteUnanswered() {
         guard hasMedia, !reader.isInteractive else { return }
-        printError("note: nothing was asked about what was fed last; an empty line has it answered as it is")
+        printError("note: the last media were not answered; an empty line answers them without text")
     }
 
     private mutating func obey(_ input: ChatInput) throws {
@@ -172,7 +175,7 @@ private struct Chat {
         if input.isMedium { hasMedia = true }
     }
 
-    /// Feeds a file. Ctrl-C ends the reading of it, and with it the turn that was being fed.
+    /// Feeds a file. Ctrl-C interrupts the reading and discards the turn that was being fed.
     private mutating func feed(_ body: (Session) throws -> Void) throws {
         Interrupt.clear()
         defer { Interrupt.clear() }
@@ -186,13 +189,13 @@ private struct Chat {
         hasMedia = false
         Interrupt.clear()
         defer { Interrupt.clear() }
-        let (turn, wave): (SpokenTurn, WaveFile?)
+        let (turn, wave): (TurnOutput, WaveFile?)
         do {
             wave = session.speaks ? try WaveFile(path: "lyra-\(answers + 1).wav") : nil
             try session.endTurn()
             turn = try session.answer(into: wave, echoes: true)
         } catch {
-            // What cannot be written ends the turn, with all that was fed, and not the conversation.
+            // An output error ends the turn and discards what was fed, but the conversation continues.
             session.control.cancel()
             if session.isAnswering { _ = try session.step() }
             throw error

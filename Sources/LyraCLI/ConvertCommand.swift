@@ -8,21 +8,21 @@ import LyraBase
 struct ConvertCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "convert",
-        abstract: "Makes one GGUF file of a checkpoint and all that belongs to it.",
+        abstract: "Converts a checkpoint with all its parts to one GGUF file.",
         discussion: """
-            The file takes the checkpoint's place wherever a model is asked for. Its matrices are rounded by a recipe:
+            Commands accept the file in place of the checkpoint. A recipe determines how matrices are stored:
 
             \(Recipe.all.map { "  \(padded($0.name, 8))\($0.summary)" }.joined(separator: "\n"))
 
-            In all but f32, the language model's norms and biases become F32 and adapters BF16; where matrices are in \
-            blocks, the vocoder is F16.
+            In all but f32, the language model's norms and biases become F32 and adapters BF16; if matrices are \
+            quantized, the vocoder is F16.
 
-            A file that is there already is replaced when the new one is complete; if anything fails, or after Ctrl-C, \
-            SIGTERM or SIGHUP, nothing changes. Only a program that is killed (kill -9) leaves its unfinished file behind, \
-            beside the other and named like it with .partial at the end; it can be deleted.
+            An existing file is replaced once the new file is complete. After a failure, Ctrl-C, \
+            SIGTERM or SIGHUP, nothing changes. Only kill -9 leaves an unfinished file behind, \
+            in the same directory and with .partial after its name; it can be deleted.
             """)
 
-    @Argument(help: "The checkpoint's directory, or a file that was made of one.")
+    @Argument(help: "The checkpoint's directory, or a converted file.")
     var model: String
 
     @Option(name: [.short, .customLong("output")], help: ArgumentHelp("The file to write.", valueName: "file"))
@@ -65,7 +65,7 @@ struct ConvertCommand: ParsableCommand {
         if part == .whole { for note in notes { printError("note: " + note + "; the file lacks it") } }
         if let first = summary.unused.first {
             printError(
-                "note: \(summary.unused.count) tensors that lyra does not use were left out, \(shown(first)) among them"
+                "note: left out \(summary.unused.count) tensors that lyra does not use, among them \(shown(first))"
             )
         }
         for note in roundingNotes(summary) { printError("note: " + note) }
@@ -76,11 +76,11 @@ struct ConvertCommand: ParsableCommand {
         var notes: [String] = []
         if !summary.roundedBefore.isEmpty {
             let types = summary.roundedBefore.map(\.rawValue).joined(separator: ", ")
-            notes.append("weights are \(types) already: converting does not bring back what was rounded")
+            notes.append("weights are \(types) already: converting does not restore the lost precision")
         }
         let made = Set(summary.types.map(\.type))
         if type == .q4_k_m, made.isDisjoint(with: [.q4_k, .q6_k]) {
-            notes.append("no matrix has rows of a multiple of 256, as Q4_K needs: Q8_0 takes its place")
+            notes.append("no matrix has rows of a multiple of 256, as Q4_K needs: using Q8_0 instead")
         }
         return notes
     }

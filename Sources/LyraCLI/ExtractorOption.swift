@@ -4,11 +4,11 @@ import LyraBase
 import LyraModel
 import LyraTensor
 
-/// `--extractor`: "off", "blocks=4,keep=0.7", or "gap=7,keep=0.7" for blocks of so many layers.
+/// `--extractor`: "off", "blocks=4,keep=0.7", or "gap=7,keep=0.7" for blocks of 7 layers.
 struct ExtractorOption {
     let choice: SessionOptions.ExtractorChoice
 
-    /// - Throws: `ValidationError` that says what is wrong.
+    /// - Throws: `ValidationError` with the reason.
     init(_ argument: String) throws {
         let unknown = ValidationError("it can be blocks=4,keep=0.7, gap=7,keep=0.7 or off, with other numbers too")
         if argument == "off" {
@@ -37,7 +37,7 @@ struct ExtractorOption {
 
 extension KeyValueType: ExpressibleByArgument {}
 
-/// A number of bytes, with K, M or G behind it for 1024 to the first, second or third power.
+/// A number of bytes, optionally with K, M or G for 1024, 1024² or 1024³.
 struct ByteCount: ExpressibleByArgument {
     let bytes: Int
 

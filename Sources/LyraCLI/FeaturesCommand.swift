@@ -8,11 +8,12 @@ import LyraTensor
 struct FeaturesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "features",
-        abstract: "Writes what a tower would be given of a picture, a video or a sound.",
+        abstract: "Writes a tower's input features for a picture, a video or a sound.",
         discussion: """
-            For comparing with other programs. The numbers are those of the published preprocessors. The safetensors file \
-            holds, for a picture, rgb [height, width, 3] as decoded, patches [t·h·w, 1176] and grid_thw [3]; for a video \
-            frames (the numbers of those that are looked at), patches and grid_thw; for a sound clips [3, 128, 204].
+            For comparison with other programs; the numbers equal those of the published preprocessors. The \
+            safetensors file holds, for a picture, rgb [height, width, 3] as decoded, patches [t·h·w, 1176] and \
+            grid_thw [3]; for a video frames (indices of the selected frames), patches and grid_thw; for a sound clips \
+            [3, 128, 204].
             """)
 
     enum Kind: String, ExpressibleByArgument, CaseIterable { case image, video, sound }
@@ -20,14 +21,14 @@ struct FeaturesCommand: ParsableCommand {
     @Argument(help: "A picture, video or recording; - is standard input.")
     var file: InputFile
 
-    @Option(name: .customLong("as"), help: "What it is taken for.")
+    @Option(name: .customLong("as"), help: "The kind of the file.")
     var kind = Kind.image
 
     @Option(help: ArgumentHelp("The safetensors file to write.", valueName: "file"))
     var out: String
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Frames of a video that are looked at, at most.", valueName: "n"))
+        parsing: .unconditional, help: ArgumentHelp("Maximum number of video frames to encode.", valueName: "n"))
     var maxFrames = 16
 
     func run() throws {
@@ -43,9 +44,9 @@ struct FeaturesCommand: ParsableCommand {
         }
     }
 
-    /// What a file is that is no picture.
+    /// The kind of a file that is not a picture.
     private func otherKind(_ file: String) -> Kind? {
-        // What a pipe gave is gone.
+        // The data of a pipe is already consumed.
         guard (try? FileByteReader(regularFile: file)) != nil else { return nil }
         if (try? VideoDecoder(path: file)) != nil { return .video }
         return (try? AudioDecoder.open(path: file)) != nil ? .sound : nil
@@ -85,7 +86,7 @@ struct FeaturesCommand: ParsableCommand {
         try writer.finish()
     }
 
-    /// Patches, their grid, and what belongs beside them.
+    /// Writes patches and their grid, with further tensors.
     private func write(
         _ prepared: PatchGrid, _ name: String, _ spec: TensorSpec,
         _ fill: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void

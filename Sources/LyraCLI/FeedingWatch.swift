@@ -2,9 +2,10 @@ import Glibc
 import Lyra
 import Synchronization
 
-/// Takes a turn back once Ctrl-C is pressed while it is fed: reading a long file, or waiting for a pipe, ends then.
+/// Cancels the turn when Ctrl-C is pressed while it is being fed, which interrupts reading a long file or waiting for a
+/// pipe.
 final class FeedingWatch: Sendable {
-    /// Microseconds between two looks.
+    /// Polling interval in microseconds.
     private static let interval: UInt32 = 50_000
 
     private let control: TurnControl
@@ -12,7 +13,7 @@ final class FeedingWatch: Sendable {
 
     private init(_ control: TurnControl) { self.control = control }
 
-    /// Runs `body`, which feeds a turn of the session.
+    /// Runs `body`, which feeds the session's turn.
     ///
     /// - Throws: what `body` throws; `LyraError.state` if Ctrl-C ended it
     static func during(feedingOf session: Session, _ body: () throws -> Void) throws {
@@ -25,7 +26,7 @@ final class FeedingWatch: Sendable {
         }
     }
 
-    /// Looks on a thread of its own. Where there is no room for one, Ctrl-C is noticed after the feeding.
+    /// Polls on a separate thread. If that thread cannot be created, Ctrl-C takes effect after feeding.
     private func start() {
         var thread = pthread_t()
         var all = sigset_t(), usual = sigset_t()
@@ -44,7 +45,7 @@ final class FeedingWatch: Sendable {
         return nil
     }
 
-    /// Whether there is nothing more to watch.
+    /// Whether feeding has finished.
     private func isFinished() -> Bool {
         isOver.withLock { isOver in
             if !isOver, Interrupt.isRequested { control.cancel() }

@@ -7,8 +7,9 @@ struct GenerateCommand: ParsableCommand {
         commandName: "generate",
         abstract: "Answers one turn: pictures, recordings and typed text in, text and speech out.",
         discussion: """
-            The text is printed as it is made. Give any of --image, --video, --audio, --sound and --prompt; the turn has \
-            them in this order. A file that is named - is standard input; it can be given once. Ctrl-C ends the answer and keeps what was said.
+            The text is printed as it is generated. Give any of --image, --video, --audio, --sound and --prompt; the \
+            turn has them in this order. A file named - is standard input, which can be given once. Ctrl-C ends the \
+            answer and keeps the text so far.
             """)
 
     @OptionGroup var source: ModelArguments
@@ -28,15 +29,15 @@ struct GenerateCommand: ParsableCommand {
     var audio: [InputFile] = []
 
     @Option(
-        help: ArgumentHelp("Sound that is not speech. Can be given several times.", valueName: "file"))
+        help: ArgumentHelp("Sound other than speech. Can be given several times.", valueName: "file"))
     var sound: [InputFile] = []
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Typed text; it comes last.", valueName: "text"),
+        parsing: .unconditional, help: ArgumentHelp("Text; it comes after all media.", valueName: "text"),
         transform: typedText)
     var prompt: String?
 
-    @Option(help: ArgumentHelp("Also speak the answer, into this WAV file.", valueName: "file"))
+    @Option(help: ArgumentHelp("Also speak the answer, to this WAV file.", valueName: "file"))
     var speak: String?
 
     @OptionGroup var answering: AnswerArguments
@@ -51,7 +52,8 @@ struct GenerateCommand: ParsableCommand {
             throw ValidationError("give --prompt, --image, --video, --audio or --sound")
         }
         if speak == "-" {
-            throw ValidationError("--speak writes a file: standard output has the text; ./- is a file of that name")
+            throw ValidationError(
+                "--speak writes a file, because standard output holds the text; ./- is a file named -")
         }
         try InputFile.checkStandardInput(image + video + audio + sound)
     }
@@ -59,7 +61,7 @@ struct GenerateCommand: ParsableCommand {
     func run() throws {
         let start = now()
         Interrupt.watch()
-        // An output that cannot be written is found out before the work.
+        // Fails before the work if the output cannot be written.
         let wave = try speak.map { try WaveFile(path: $0) }
         let notes = Notes(.held)
         let model = try source.open(notes: notes, check: Interrupt.check)
@@ -70,7 +72,7 @@ struct GenerateCommand: ParsableCommand {
         options.speaks = speak != nil
         let session = try Session(model, options: options)
         try FeedingWatch.during(feedingOf: session) { try feed(session) }
-        // Only now, because what is missing and was asked for is the error above, in a line of its own.
+        // Shown only now, because a missing part that was requested is an error of its own above.
         notes.show()
         let answer = try session.answer(into: wave, echoes: !json)
         if answer.tokens.isEmpty { try Interrupt.check() }
@@ -85,7 +87,7 @@ struct GenerateCommand: ParsableCommand {
         }
     }
 
-    /// Gives the file its name, unless Ctrl-C came before anything was spoken: one that is there then stays.
+    /// Gives the file its name, unless Ctrl-C came before any speech: an existing file then stays.
     private func finish(_ wave: WaveFile?, _ model: Model) throws {
         guard let wave, let rate = model.audioSampleRate else { return }
         if wave.samples == 0, Interrupt.isRequested {
@@ -95,7 +97,7 @@ struct GenerateCommand: ParsableCommand {
         }
     }
 
-    /// Pictures, then speech, then sound, then text, as the model was trained.
+    /// Feeds pictures, then speech, then sound, then text, in the order of the training data.
     private func feed(_ session: Session) throws {
         for file in image { try session.feed(.image(.file(file.path()))) }
         for file in video { try session.feed(.video(.file(file.path()), looking.videoOptions)) }
@@ -106,7 +108,7 @@ struct GenerateCommand: ParsableCommand {
     }
 }
 
-/// Seconds, monotonic.
+/// Monotonic time in seconds.
 func now() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)

@@ -3,16 +3,16 @@ import Glibc
 import Lyra
 import LyraBase
 
-/// A file that a command reads; "-" is standard input.
+/// An input file of a command; "-" is standard input.
 struct InputFile: ExpressibleByArgument {
-    /// As it was given.
+    /// The name as given.
     let name: String
 
     init(argument: String) { name = argument }
 
     var isStandardInput: Bool { name == "-" }
 
-    /// What is opened: a name that can be opened again and again, also when it is standard input.
+    /// A path that can be opened repeatedly, even for standard input.
     ///
     /// - Throws: `LyraError` if standard input cannot be read to its end.
     func path() throws -> String {
@@ -21,20 +21,20 @@ struct InputFile: ExpressibleByArgument {
         return "/dev/stdin"
     }
 
-    /// - Throws: `ValidationError` if more than one of the files is standard input, which ends with the first.
+    /// - Throws: `ValidationError` if more than one file is standard input, which can be read only once.
     static func checkStandardInput(_ files: [InputFile]) throws {
         guard files.count(where: \.isStandardInput) <= 1 else {
             throw ValidationError(
-                "- is standard input, which can be read once: give it for one file (a file of that name is ./-)")
+                "- is standard input, which can be read only once (./- is a file named -)")
         }
     }
 }
 
-/// What comes through a pipe, as a file that can be read from any place: media decoders move back and forth.
+/// Data from a pipe as a seekable file, because media decoders seek.
 private enum StandardInput {
     private static let name = "standard input"
 
-    /// Puts an unnamed temporary file with all of standard input in its place; a regular file stays.
+    /// Replaces standard input with an unnamed temporary file of all its data; a regular file stays.
     static func makeSeekable() throws {
         var info = stat()
         guard fstat(STDIN_FILENO, &info) == 0 else {

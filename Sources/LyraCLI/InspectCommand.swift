@@ -6,7 +6,7 @@ import LyraBase
 
 struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "inspect", abstract: "Says what a checkpoint is made of, and what it lacks.")
+        commandName: "inspect", abstract: "Lists a checkpoint's parts and what is missing.")
 
     @Argument(help: "The checkpoint's directory, or a one-file model.")
     var model: String
@@ -21,7 +21,7 @@ struct InspectCommand: ParsableCommand {
         try printOutput((json ? report(checkpoint).text : table(checkpoint)) + "\n")
     }
 
-    /// What the checkpoint's configuration speaks of and is not there.
+    /// Parts that the checkpoint's configuration names but that do not exist.
     private func missing(_ checkpoint: Checkpoint) -> [String] {
         var reasons: [String] = []
         if case .absent(let reason) = checkpoint.speechInput { reasons.append(reason.message) }
@@ -97,17 +97,17 @@ struct InspectCommand: ParsableCommand {
     }
 }
 
-/// A name from a file, for a terminal: as it is, unless it is long or has characters that would control the terminal.
+/// A name from a file for the terminal: unchanged, unless it is long or contains control characters.
 private func plain(_ name: String) -> String {
     let name = SystemPath.printable(name)
     let isPlain = name.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
     return isPlain && name.unicodeScalars.count <= 120 ? name : shown(name)
 }
 
-/// Millions of bytes, with two decimals at most.
+/// Megabytes (10^6 bytes) with at most two decimals.
 func megabytes(_ bytes: Int) -> String { "\(Double(bytes / 10_000) / 100)" }
 
-/// `text` with spaces after it, to `width` characters and at least one space.
+/// `text` padded with spaces to `width` characters, with at least one space.
 func padded(_ text: String, _ width: Int) -> String {
     text + String(repeating: " ", count: max(width - text.count, 1))
 }

@@ -3,16 +3,17 @@ import Lyra
 import LyraFormats
 import Synchronization
 
-/// Signals that end the program, and Ctrl-C, which can end just the answer and keep what was said.
+/// Handles signals that end the program, and Ctrl-C, which can end only the answer and keep the text so far.
 enum Interrupt {
-    /// Set by the signal handler, which may do no more than that.
+    /// Set by the signal handler, which may not do more.
     private static let requested = Atomic<Bool>(false)
-    /// Where the handler of signals that end the program writes their numbers.
+    /// File descriptor to which the handler of ending signals writes their numbers.
     private static let pipeEnd = Atomic<Int32>(-1)
 
-    /// Has the program leave no unfinished file behind when a signal ends it.
+    /// Removes unfinished files when a signal ends the program.
     ///
-    /// A thread of its own removes them, for a handler may not, and then the signal does what it would have done.
+    /// A separate thread removes them, because a signal handler may not, and then raises the signal again with its
+    /// default action.
     static func endCleanly() {
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else { return }
@@ -26,18 +27,18 @@ enum Interrupt {
         guard code == 0 else { return }
         pthread_detach(thread)
         pipeEnd.store(ends[1], ordering: .relaxed)
-        // What the caller had us ignore, as nohup does, stays ignored.
+        // Signals that the caller ignores, as nohup does, stay ignored.
         for number in [SIGINT, SIGTERM, SIGHUP] where !isIgnored(number) { handle(number, ending) }
     }
 
     private static func isIgnored(_ number: Int32) -> Bool {
         var action = sigaction()
         sigaction(number, nil, &action)
-        // SIG_IGN is 1, which Swift cannot compare functions with.
+        // SIG_IGN is 1; Swift cannot compare it with a function.
         return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
     }
 
-    /// Reads a signal's number, removes what is unfinished and lets the signal end the program.
+    /// Reads a signal's number, removes unfinished files and lets the signal end the program.
     private static let awaitEnd: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { reader in
         var number: UInt8 = 0
         while read(Int32(Int(bitPattern: reader)), &number, 1) < 0 && errno == EINTR {}
@@ -56,7 +57,7 @@ enum Interrupt {
         errno = before
     }
 
-    /// The first Ctrl-C is noted; a second one ends the program.
+    /// Records the first Ctrl-C; a second ends the program.
     static func watch() {
         handle(SIGINT) { _ in
             signal(SIGINT, Interrupt.ending)
@@ -64,25 +65,25 @@ enum Interrupt {
         }
     }
 
-    /// Every Ctrl-C is noted; none ends the program.
+    /// Records every Ctrl-C; none ends the program.
     static func watchAlways() { handle(SIGINT) { _ in Interrupt.requested.store(true, ordering: .relaxed) } }
 
     private static func handle(_ number: Int32, _ handler: @escaping @convention(c) (Int32) -> Void) {
-        // Made before a signal can come.
+        // Initialises the statics before a signal can arrive.
         _ = (requested.load(ordering: .relaxed), pipeEnd.load(ordering: .relaxed), ending)
         var action = sigaction()
         action.__sigaction_handler.sa_handler = handler
-        // Without SA_RESTART: reading a line ends.
+        // Without SA_RESTART, so that a signal interrupts reading a line.
         sigaction(number, &action, nil)
     }
 
     static var isRequested: Bool { requested.load(ordering: .relaxed) }
 
-    /// Forgets a Ctrl-C. → whether there was one
+    /// Clears a recorded Ctrl-C. → whether there was one
     @discardableResult
     static func clear() -> Bool { requested.exchange(false, ordering: .relaxed) }
 
-    /// - Throws: `LyraError.state` once Ctrl-C was pressed: for work before the answer, of which there is nothing to keep
+    /// - Throws: `LyraError.state` once Ctrl-C was pressed: for work before the answer, which leaves nothing to keep
     static func check() throws {
         guard !isRequested else { throw LyraError(.state, "interrupted before the answer began") }
     }

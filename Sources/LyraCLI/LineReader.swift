@@ -2,11 +2,11 @@ import CEditline
 import Glibc
 import Lyra
 
-/// Lines that a person types, with editing and a history of earlier ones; or that stdin holds, if it is no terminal.
+/// Reads typed lines with editing and history, or plain lines if stdin is not a terminal.
 final class LineReader {
     enum Line {
         case text(String)
-        /// Ctrl-C while the line was typed.
+        /// Ctrl-C was pressed while the line was typed.
         case interrupted
         case end
     }
@@ -29,7 +29,7 @@ final class LineReader {
         return .text(SystemPath.string(cString: line))
     }
 
-    /// A line of standard input, in which names of files need not be UTF-8.
+    /// Reads a line of standard input, in which file names need not be UTF-8.
     private func nextLine() -> Line {
         var line: UnsafeMutablePointer<CChar>?, capacity = 0
         defer { free(line) }
@@ -39,7 +39,7 @@ final class LineReader {
         return .text(SystemPath.string(bytes.last == UInt8(ascii: "\n") ? bytes.dropLast() : bytes[...]))
     }
 
-    /// Has Ctrl-C come as a key, since libedit goes on reading after a signal. → the terminal's settings before
+    /// Makes Ctrl-C arrive as a key, because libedit continues reading after a signal. → the previous terminal settings
     private func disableInterruptKey() -> termios? {
         var settings = termios()
         guard tcgetattr(STDIN_FILENO, &settings) == 0 else { return nil }

@@ -25,7 +25,7 @@ struct LyraCommand: ParsableCommand {
             BenchCommand.self, EvalCommand.self,
         ])
 
-    /// A failure is one line on stderr and exit code 1; wrong usage is 64.
+    /// Prints a failure as one line on stderr with exit code 1; wrong usage has exit code 64.
     static func main() {
         signal(SIGPIPE, SIG_IGN)
         signal(SIGXFSZ, SIG_IGN)  // a file that may not grow is an error of its writer
@@ -46,22 +46,22 @@ struct LyraCommand: ParsableCommand {
         }
     }
 
-    /// As `exit(withError:)`, with names that are not UTF-8 as they can be shown.
+    /// Like `exit(withError:)`, but shows names that are not UTF-8 in printable form.
     private static func endUnparsed(_ error: any Error) -> Never {
         let code = exitCode(for: error), text = SystemPath.printable(fullMessage(for: error))
         if !text.isEmpty { write(text + "\n", to: code == .success ? STDOUT_FILENO : STDERR_FILENO) }
         Glibc.exit(code.rawValue)
     }
 
-    /// Puts /dev/null in place of standard streams that are closed: else the next file opened would take their place and
-    /// get what is printed.
+    /// Opens /dev/null for standard streams that are closed. Otherwise the next opened file would get their descriptor
+    /// and receive what is printed.
     private static func openStandardStreams() {
         for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) == -1 {
             _ = open("/dev/null", O_RDWR)
         }
     }
 
-    /// The library takes the widest set if LYRA_ISA names none, as it cannot say so.
+    /// Rejects an unknown LYRA_ISA, because the library has no way to report it and uses the widest set.
     private static func checkInstructionSet() throws {
         guard let value = getenv("LYRA_ISA"), value.pointee != 0 else { return }
         var known: [String] = []
@@ -82,7 +82,7 @@ struct LyraCommand: ParsableCommand {
 /// Writes a line to stderr.
 func printError(_ line: String) { write(SystemPath.printable(line) + "\n", to: STDERR_FILENO) }
 
-/// Writes to stdout. A reader that went away is not our failure; a full disk is.
+/// Writes to stdout. A closed pipe is not an error; a full disk is.
 ///
 /// - Throws: `LyraError.io` with the system's reason.
 func printOutput(_ text: String) throws {
@@ -92,7 +92,7 @@ func printOutput(_ text: String) throws {
     }
 }
 
-/// Writes all of a text to a descriptor. → 0, or the errno that ended it
+/// Writes an entire text to a file descriptor. → 0, or the errno of the failure
 @discardableResult
 func write(_ text: String, to descriptor: Int32) -> Int32 {
     var text = text

@@ -2,24 +2,24 @@ import CKernels
 import Glibc
 import LyraTensor
 
-/// What the machine can do at most, measured by small loops: what the parts stand beside.
+/// The machine's limits, measured by small loops, for comparison with the parts.
 final class MachineLimits {
     private let repetitions: Int
     private var readMemory: FloatStorage?
 
     init(repetitions: Int) { self.repetitions = repetitions }
 
-    /// Bytes a second of a plain loop over 1 GB, one time.
+    /// Bytes per second of a single plain loop over 1 GB.
     func readingRate() throws -> Double {
         let memory = try readMemory ?? Self.filled(1 << 28)
         readMemory = memory
         let start = now()
         let sum = lk_read_all(memory.base, memory.count * 4)
-        // The sum is of ones; that it is looked at keeps the loop.
+        // The data are ones; checking the sum keeps the compiler from removing the loop.
         return sum == 1 ? 0 : Double(memory.count * 4) / (now() - start)
     }
 
-    /// In large pages, as packed weights lie.
+    /// Allocated in large pages, like packed weights.
     private static func filled(_ count: Int) throws -> FloatStorage {
         let memory = try FloatStorage(mapping: count)
         madvise(memory.base, count * 4, MADV_HUGEPAGE)
@@ -27,7 +27,8 @@ final class MachineLimits {
         return memory
     }
 
-    /// A function that multiplies two matrices with OpenBLAS's sgemm and gives the floating-point operations a second.
+    /// Returns a function that multiplies two matrices with OpenBLAS's sgemm and returns the floating-point operations
+    /// per second.
     func sgemm() throws -> () throws -> Double {
         let size = 2048
         let factors = try (0..<2).map { _ in try Tensor(zeros: [size, size]) }
@@ -54,7 +55,7 @@ final class MachineLimits {
         }
     }
 
-    /// A part that needs no model; none of another's rows.
+    /// Measures a part that needs no model.
     func measure(_ part: BenchmarkPart) throws -> [BenchmarkRow] {
         switch part {
         case .memory: [try memoryRow()]

@@ -7,9 +7,9 @@ struct MakeTinyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "make-tiny",
         abstract: "Writes a small checkpoint of random weights in the published layout.",
-        discussion: "It runs like a real one, but what it says means nothing: for tests, examples and measurements.")
+        discussion: "It runs like a real model, but its answers mean nothing: for tests, examples and measurements.")
 
-    @Argument(help: "A directory that is empty or not there yet.")
+    @Argument(help: "An empty directory, or one to create.")
     var directory: String
 
     @Option(parsing: .unconditional, help: ArgumentHelp("The same seed gives the same files.", valueName: "n"))
@@ -18,7 +18,7 @@ struct MakeTinyCommand: ParsableCommand {
     @Option(help: "The size: a few MB, or the published ones of 7.1 GB and 20 GB.")
     var preset = PresetName.tiny
 
-    @Option(help: ArgumentHelp("The most layers of each network; the widths stay.", valueName: "n"))
+    @Option(help: ArgumentHelp("Maximum number of layers in each network; the widths stay.", valueName: "n"))
     var layers: Int?
 
     func validate() throws {
@@ -32,7 +32,7 @@ struct MakeTinyCommand: ParsableCommand {
     }
 }
 
-/// The presets by name, as an option takes them.
+/// Presets by name, as option values.
 enum PresetName: String, ExpressibleByArgument, CaseIterable {
     case tiny, mini, base
 

@@ -4,14 +4,14 @@ import Lyra
 
 extension Precision: ExpressibleByArgument {}
 
-/// Which model, and how to open it: shared by the commands that need one.
+/// Options of the model and how to open it, shared by the commands that need a model.
 struct ModelArguments: ParsableArguments {
     static let precisionHelp = ArgumentHelp(
-        "exact: in F32, the reference's numbers without its rounding; fast: rounds to BF16, where the reference rounds to "
-            + "FP16 (default: exact, and fast for weights in blocks)."
+        "exact: F32, the reference's arithmetic without its rounding; fast: rounds to BF16, where the reference rounds "
+            + "to FP16 (default: exact, but fast for quantized weights)."
     )
     static let threadsHelp = ArgumentHelp(
-        "Threads to compute with, 256 at most; more is 256 (default: the processors that may be used).", valueName: "n")
+        "Number of compute threads, 256 at most; more means 256 (default: the available processors).", valueName: "n")
 
     @Option(help: ArgumentHelp("The checkpoint's directory, or a one-file model.", valueName: "path"))
     var model: String
@@ -29,8 +29,8 @@ struct ModelArguments: ParsableArguments {
     }
 
     /// - Parameters:
-    ///   - notes: get sentences about parts that are absent, and later about what is fed
-    ///   - check: asked while parts are read; throws to give up
+    ///   - notes: receives messages about absent parts, and later about media that are fed
+    ///   - check: called while parts are read; throws to abort
     func open(notes: Notes, check: @escaping () throws -> Void) throws -> Model {
         let bar = ProgressBar()
         defer { bar.clear() }
@@ -49,7 +49,7 @@ struct ModelArguments: ParsableArguments {
     }
 }
 
-/// One line on stderr that is drawn over; silent unless stderr is a terminal.
+/// A progress line on stderr that is overwritten in place; silent unless stderr is a terminal.
 final class ProgressBar {
     private let isVisible = isatty(STDERR_FILENO) == 1
     private var isDrawn = false

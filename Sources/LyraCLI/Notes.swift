@@ -1,7 +1,7 @@
 import Glibc
 import Synchronization
 
-/// Sentences for a person on stderr: from the opening of a model, and from its sessions.
+/// Messages for the user on stderr, from opening a model and from its sessions.
 final class Notes: Sendable {
     enum Handling {
         case shown
@@ -12,7 +12,7 @@ final class Notes: Sendable {
 
     private let state: Mutex<(handling: Handling, held: [String])>
 
-    /// - Parameter handling: what is done with notes until `show` is called
+    /// - Parameter handling: handling of notes until `show` is called
     init(_ handling: Handling) { state = Mutex((handling, [])) }
 
     func add(_ note: String) {
@@ -23,7 +23,7 @@ final class Notes: Sendable {
         if isShown { print(note) }
     }
 
-    /// Prints what was held, and every later note at once.
+    /// Prints the held notes, and from now on every note at once.
     func show() {
         let held = state.withLock { state in
             defer { state = (.shown, []) }
@@ -32,7 +32,7 @@ final class Notes: Sendable {
         for note in held { print(note) }
     }
 
-    /// A bar of progress may stand in the line, which is drawn anew after the note.
+    /// If a progress bar occupies the line, redraws it after the note.
     private func print(_ note: String) {
         printError((isatty(STDERR_FILENO) == 1 ? "\r\u{1b}[K" : "") + "note: " + note)
     }

@@ -1,11 +1,11 @@
 import ArgumentParser
 import LyraModel
 
-/// Where a checkpoint's parts lie that are not in its own directory: shared by the commands that look into one.
+/// Locations of parts outside the checkpoint's directory, shared by the commands that open a checkpoint.
 struct PartArguments: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "A directory with the towers and the vocoder; looked through after the places the checkpoint names.",
+            "A directory with the towers and the vocoder; searched after the places that the checkpoint names.",
             valueName: "dir"))
     var towers: String?
 
@@ -17,11 +17,11 @@ struct PartArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "A file with mm_audio_projector's tensors, for --sound: the published checkpoints carry none.",
+            "A file with mm_audio_projector's tensors, for --sound: the published checkpoints have none.",
             valueName: "file"))
     var soundProjector: String?
 
-    /// The usual options, with these places.
+    /// Default options with these locations.
     var checkpointOptions: CheckpointOptions {
         var options = CheckpointOptions()
         options.towers = towers

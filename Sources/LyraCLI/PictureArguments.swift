@@ -1,10 +1,10 @@
 import ArgumentParser
 import Lyra
 
-/// How pictures and videos are looked at: shared by the commands that take them.
+/// Options of how pictures and videos are processed, shared by the commands that take them.
 struct PictureArguments: ParsableArguments {
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Frames of a video that are looked at, at most.", valueName: "n"))
+        parsing: .unconditional, help: ArgumentHelp("Maximum number of video frames to encode.", valueName: "n"))
     var maxFrames = 16
 
     @Option(

@@ -1,7 +1,7 @@
 import Lyra
 import LyraBase
 
-/// What `generate --json` prints.
+/// The output of `generate --json`.
 struct Report {
     let json: String
 

@@ -1,12 +1,12 @@
 import Lyra
 import LyraFormats
 
-/// A whole text that a command writes last into a file that is made first: one that cannot be written is found out before
+/// A report that is written at the end to a file that is created first, so that an unwritable file is an error before
 /// the work.
 struct ReportFile {
     private let file: OutputFile
 
-    /// - Throws: `LyraError.io` if the file cannot be made.
+    /// - Throws: `LyraError.io` if the file cannot be created.
     init(path: String) throws {
         guard try !FileSystem.isDirectory(path) else { throw LyraError(.io, "\(path): a directory; name a file") }
         file = try OutputFile(path: path)
@@ -18,9 +18,9 @@ struct ReportFile {
     }
 }
 
-/// Does all of these, also after one that failed.
+/// Runs all closures, even after one has failed.
 ///
-/// - Throws: what the first failure threw.
+/// - Throws: the first error.
 func doAll(_ work: (() throws -> Void)...) throws {
     var failure: (any Error)?
     for one in work {

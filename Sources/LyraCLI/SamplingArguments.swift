@@ -1,38 +1,39 @@
 import ArgumentParser
 import Lyra
 
-/// How tokens are chosen; what is not given is left to the checkpoint's generation_config.json.
+/// Sampling options; an option that is not given has the value of the checkpoint's generation_config.json.
 struct SamplingArguments: ParsableArguments {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "0 always takes the likeliest token; higher is more varied (default: the checkpoint's).",
+            "0 always picks the most likely token; higher is more varied (default: the checkpoint's).",
             valueName: "x"))
     var temperature: Float?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Draw among the likeliest tokens that together reach this share, 0…1.", valueName: "x"))
+        help: ArgumentHelp(
+            "Sample among the most likely tokens that together reach this probability, 0…1.", valueName: "x"))
     var topP: Float?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Draw among this many of the likeliest tokens; 0 is all.", valueName: "n"))
+        help: ArgumentHelp("Sample among this many of the most likely tokens; 0 is all.", valueName: "n"))
     var topK: Int?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Leave out tokens less likely than this share, 0…1, of the likeliest.", valueName: "x"))
+        help: ArgumentHelp("Leave out tokens less likely than this fraction, 0…1, of the most likely.", valueName: "x"))
     var minP: Float?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Above 1, tokens that occurred become less likely; 1 changes nothing.", valueName: "x"))
+        help: ArgumentHelp("Above 1, tokens that have occurred become less likely; 1 has no effect.", valueName: "x"))
     var repetitionPenalty: Float?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("The same seed and input give the same answer (default: another each time).", valueName: "n")
+        help: ArgumentHelp("The same seed and input give the same answer (default: random).", valueName: "n")
     )
     var seed: Seed?
 

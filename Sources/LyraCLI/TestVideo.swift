@@ -1,14 +1,14 @@
 import Glibc
 import Lyra
 
-/// Ten seconds of a moving test picture, 1080p H.264, made with the ffmpeg command in a temporary file.
+/// Ten seconds of a moving test pattern, 1080p H.264, made with the ffmpeg command in a temporary file.
 struct TestVideo {
     let path: String
 
-    /// Nil if there is no such command, or it fails.
+    /// Nil if the command does not exist or fails.
     static func make() -> TestVideo? {
         let folder = getenv("TMPDIR").map { SystemPath.string(cString: $0) } ?? "/tmp", suffix = ".mp4"
-        // mkstemps writes something of its own over the last six before the suffix.
+        // mkstemps replaces the six X before the suffix.
         var template = SystemPath.bytes(folder + "/lyra-bench-" + String(repeating: "X", count: 6) + suffix) + [0]
         let descriptor = template.withUnsafeMutableBytes { bytes in
             bytes.withMemoryRebound(to: CChar.self) { name in
@@ -32,7 +32,7 @@ struct TestVideo {
 
     func remove() { withSystemPath(path) { _ = unlink($0) } }
 
-    /// Whether the command could be run and ended well.
+    /// Whether the command ran and succeeded.
     private static func run(_ arguments: [String]) -> Bool {
         var pointers = arguments.map { withSystemPath($0, strdup) } + [nil]
         defer { for pointer in pointers { free(pointer) } }

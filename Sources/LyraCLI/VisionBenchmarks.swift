@@ -3,7 +3,7 @@ import LyraMedia
 import LyraModel
 
 extension Benchmarks {
-    /// From a picture's pixels to its tokens.
+    /// Times the encoding of a picture, from pixels to tokens.
     func see() throws -> BenchmarkRow {
         let vision = try checkpoint.visionInput.get()
         let width = 1024, height = 768
@@ -29,7 +29,7 @@ extension Benchmarks {
             value: seconds, unit: "s", limit: limit)
     }
 
-    /// All frames of a video, decoded and converted to RGB.
+    /// Times decoding all frames of a video and converting them to RGB.
     func decode(video file: String) throws -> BenchmarkRow {
         var frames = 0, size = (width: 0, height: 0)
         let seconds = try median {

@@ -1,7 +1,7 @@
 import LyraFormats
 import Lyra
 
-/// A WAV file of 32-bit float mono samples, written as they come; it gets its name when finished.
+/// A WAV file of 32-bit float mono samples, written as they arrive; it appears under its name when finished.
 final class WaveFile {
     private(set) var sampleRate = 0
     private(set) var samples = 0
@@ -11,7 +11,7 @@ final class WaveFile {
     var path: String { file.path }
     var seconds: Double { sampleRate > 0 ? Double(samples) / Double(sampleRate) : 0 }
 
-    /// - Throws: `LyraError.io` if the file cannot be made.
+    /// - Throws: `LyraError.io` if the file cannot be created.
     init(path: String) throws {
         guard try !FileSystem.isDirectory(path) else { throw LyraError(.io, "\(path): a directory; name a file") }
         file = try OutputFile(path: path)
@@ -33,7 +33,7 @@ final class WaveFile {
         try file.commit()
     }
 
-    /// RIFF with a fact chunk, as WAVE_FORMAT_IEEE_FLOAT asks for.
+    /// RIFF with a fact chunk, as WAVE_FORMAT_IEEE_FLOAT requires.
     private func header() -> [UInt8] {
         func little(_ value: Int, _ bytes: Int) -> [UInt8] {
             (0..<bytes).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }

@@ -2,18 +2,18 @@ import ArgumentParser
 import Glibc
 import Lyra
 
-/// The words of the command line.
+/// The arguments of the command line.
 enum Words {
-    /// All words but the program's name, those that are not UTF-8 as `SystemPath` has them: `CommandLine.arguments` has
-    /// replaced their bytes.
+    /// All arguments without the program's name. Arguments that are not UTF-8 are in `SystemPath`'s encoding, because
+    /// `CommandLine.arguments` replaces their bytes.
     static func all() -> [String] {
         (1..<max(Int(CommandLine.argc), 1)).compactMap { index in
             CommandLine.unsafeArgv[index].map { SystemPath.string(cString: $0) }
         }
     }
 
-    /// - Throws: `ValidationError` for an option that takes any text and is followed by the name of an option: its value
-    ///   was forgotten.
+    /// - Throws: `ValidationError` if an option that takes any text is followed by the name of another option, because
+    ///   its value was probably forgotten.
     static func checkForgottenValues(_ words: [String]) throws {
         for (option, value) in zip(words, words.dropFirst()) where texts.contains(option) && value.hasPrefix("-") {
             guard names(LyraCommand.self).contains(value) else { continue }
@@ -22,10 +22,10 @@ enum Words {
         }
     }
 
-    /// Options whose value may be any text, also one with a dash in front.
+    /// Options whose value may be any text, even with a leading dash.
     private static let texts: Set<String> = ["--prompt", "--system", "--question", "--answer"]
 
-    /// The names of all options of a command and its subcommands, as its help has them.
+    /// All option names of a command and its subcommands, as in its help.
     private static func names(_ command: any ParsableCommand.Type) -> Set<String> {
         let text = LyraCommand.helpMessage(for: command)
         let words = text.split { !($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }.map(String.init)
@@ -35,12 +35,12 @@ enum Words {
     }
 }
 
-/// Text that someone typed: what is not UTF-8 in it is replaced, as in text that is fed.
+/// Typed text, in which invalid UTF-8 is replaced as in text that is fed.
 func typedText(_ argument: String) -> String {
     String(decoding: SystemPath.bytes(argument), as: UTF8.self)
 }
 
-/// Where a random sequence begins; a negative number is the 64-bit number with its bits.
+/// The seed of a random sequence; a negative number stands for the 64-bit number with the same bits.
 struct Seed: ExpressibleByArgument {
     let value: UInt64
 

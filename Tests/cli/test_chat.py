@@ -63,7 +63,7 @@ def test_answers_are_spoken_while_say_is_on(tmp_path):
 
 @pytest.mark.parametrize("line, part", [
     ("/image /nowhere.png", "/nowhere.png"), ("/image", "needs a file"), ("/dance", "/dance"), ("/say maybe", "/say on"),
-    ("/reset now", "/reset takes nothing"), ("/quit now", "/quit takes nothing"),
+    ("/reset now", "/reset takes no argument"), ("/quit now", "/quit takes no argument"),
     (f"/image {MP3}", "hi.mp3"), (f"/video {MP3}", "hi.mp3")])
 def test_an_error_in_a_script_ends_the_chat(line, part):
     ended = chat([line, "Hello"])

@@ -8,47 +8,50 @@ struct NeedleCommand: ParsableCommand {
         commandName: "needle",
         abstract: "Hides a clip in long recordings and asks about it, as in the paper's Figure 6.",
         discussion: """
-            A haystack is the recordings of a folder, one after another in the order of their names and again from the \
-            first, until it is as long as wanted, the clip included. At depth 0 the clip comes first, at 1 last. For every \
-            length and depth the model hears the haystack and is asked the question.
+            A haystack concatenates the recordings of a folder in the order of their names, starting again from the \
+            first, up to the given length including the clip. At depth 0 the clip comes first, at 1 last. For every \
+            length and depth, the model gets the haystack and then the question.
 
-            Two scores: exact is whether the words of --answer stand in what it says; similarity is 1 - the edits, for each \
-            character of --answer, that the most similar part of what it says needs. Both texts are normalised as Whisper's \
-            evaluation does, so "Fifty-two" is 52. A haystack that is too long for the memory allowed has no score.
+            There are two scores. exact: whether the answer contains the words of --answer. similarity: 1 - the edits, \
+            for each character of --answer, that the most similar part of the answer needs. Both texts are normalized \
+            as Whisper's evaluation does, so "Fifty-two" is 52. A haystack that exceeds the memory limit has no score.
 
-            A table goes to stdout. Ctrl-C ends with what is done.
+            Prints a table. Ctrl-C stops and keeps the finished results.
             """)
 
     @OptionGroup var source: ModelArguments
 
-    @Option(help: ArgumentHelp("The folder of recordings that haystacks are made of.", valueName: "dir"))
+    @Option(help: ArgumentHelp("The folder of recordings for the haystacks.", valueName: "dir"))
     var haystack: String
 
-    @Option(help: ArgumentHelp("The recording that is hidden; - is standard input.", valueName: "file"))
+    @Option(help: ArgumentHelp("The recording to hide; - is standard input.", valueName: "file"))
     var needle: InputFile
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("What is asked.", valueName: "text"), transform: typedText)
+    @Option(parsing: .unconditional, help: ArgumentHelp("The question.", valueName: "text"), transform: typedText)
     var question: String
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("What the answer is to say.", valueName: "text"),
+        parsing: .unconditional, help: ArgumentHelp("The text that the answer must contain.", valueName: "text"),
         transform: typedText)
     var answer: String
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Lengths of haystacks in seconds, with commas.", valueName: "s,…"))
+        parsing: .unconditional,
+        help: ArgumentHelp("Lengths of the haystacks in seconds, separated by commas.", valueName: "s,…"))
     var lengths: NumberList = "60,450,900,1800,3600"
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Where the clip begins, 0…1, with commas.", valueName: "x,…"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Positions of the clip, 0…1, separated by commas.", valueName: "x,…"))
     var depths: NumberList = "0,0.25,0.5,0.75,1"
 
     @OptionGroup var answering: AnswerArguments
 
-    @Option(help: ArgumentHelp("Also write everything into this file, one JSON object.", valueName: "file"))
+    @Option(help: ArgumentHelp("Also write all results to this file as one JSON object.", valueName: "file"))
     var json: String?
 
     @Option(
-        help: ArgumentHelp("Also draw the similarities, depth over length, into this SVG file.", valueName: "file"))
+        help: ArgumentHelp("Also draw the similarities, depth over length, to this SVG file.", valueName: "file"))
     var picture: String?
 
     func validate() throws {
@@ -63,12 +66,12 @@ struct NeedleCommand: ParsableCommand {
         let (table, chart) = (
             try json.map { try ReportFile(path: $0) }, try picture.map { try ReportFile(path: $0) }
         )
-        let heard = Notes(.dropped)
-        let model = try source.open(notes: heard, check: Interrupt.check)
-        heard.show()
+        let modelNotes = Notes(.dropped)
+        let model = try source.open(notes: modelNotes, check: Interrupt.check)
+        modelNotes.show()
         let rate = try model.checkpoint.speechInput.get().sampleRate
         let hay = try Haystack(folder: haystack, needle: needle.path(), sampleRate: rate)
-        for name in hay.skipped { printError("note: \(name) in \(haystack) is no audio and is left out") }
+        for name in hay.skipped { printError("note: \(name) in \(haystack) is not audio and is left out") }
         for length in lengths.values { _ = try hay.source(samples: samples(length, rate), depth: 0) }
         var options = answering.options
         options.sampling = .greedy
@@ -96,7 +99,7 @@ struct NeedleCommand: ParsableCommand {
 
     private func samples(_ seconds: Double, _ rate: Int) -> Int { Int((seconds * Double(rate)).rounded()) }
 
-    /// - Throws: `LyraError`, but for memory that does not suffice: then the cell has no score.
+    /// - Throws: `LyraError`, except for insufficient memory, which leaves the cell without a score.
     private func ask(
         _ session: Session, _ source: any SampleSource, _ length: Double, _ depth: Double, _ label: String
     ) throws -> NeedleCell {
@@ -105,9 +108,9 @@ struct NeedleCommand: ParsableCommand {
             try session.feed(.speech(.recording(source)))
             try session.feed(text: question, specialTokens: answering.specialTokens)
             try session.endTurn()
-            let said = try session.answer(into: nil, echoes: false, label: label).text
+            let response = try session.answer(into: nil, echoes: false, label: label).text
             return NeedleCell(
-                length: length, depth: depth, outcome: .said(said, AnswerScore(expected: answer, answer: said)),
+                length: length, depth: depth, outcome: .said(response, AnswerScore(expected: answer, answer: response)),
                 usage: session.usage)
         } catch let error as LyraError where error.code == .memory {
             return NeedleCell(length: length, depth: depth, outcome: .noMemory(error.message), usage: nil)
@@ -117,7 +120,8 @@ struct NeedleCommand: ParsableCommand {
     private var notes: [String] {
         func short(_ text: String) -> String { text.count > 60 ? text.prefix(60) + "…" : text }
         return [
-            "asked \"\(short(question))\", to be answered \"\(short(answer))\"; cells show the similarity of the answer",
+            "question \"\(short(question))\", expected answer \"\(short(answer))\"; cells show the similarity of the "
+                + "answer",
             "a checkpoint of random weights scores at random",
         ]
     }
@@ -130,7 +134,7 @@ struct NeedleCommand: ParsableCommand {
     }
 }
 
-/// Numbers with commas between them.
+/// Numbers, separated by commas.
 struct NumberList: ExpressibleByArgument, ExpressibleByStringLiteral {
     let values: [Double]
     let defaultValueDescription: String

@@ -5,11 +5,11 @@ import LyraEvaluation
 
 struct ScoreCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "score", abstract: "Counts the wrong words of transcripts that are there already.",
+        commandName: "score", abstract: "Counts the wrong words of existing transcripts.",
         discussion: """
-            The file is what 'lyra eval wer --json' wrote, or JSON lines with a text and what was heard: "text" and \
-            "hypothesis", or "gt_text" and "text" as the published evaluation writes them. So one transcription can be \
-            scored with several normalizers.
+            The file is the output of 'lyra eval wer --json', or JSON lines with a text and its transcript: "text" and \
+            "hypothesis", or "gt_text" and "text" as the published evaluation writes them. One transcription can thus \
+            be scored with several normalizers.
             """)
 
     @Argument(help: ArgumentHelp("The transcripts; - is standard input.", valueName: "file"))
@@ -17,7 +17,7 @@ struct ScoreCommand: ParsableCommand {
 
     @OptionGroup var normalizing: NormalizerArguments
 
-    @Option(help: ArgumentHelp("Also write everything into this file, one JSON object.", valueName: "file"))
+    @Option(help: ArgumentHelp("Also write all results to this file as one JSON object.", valueName: "file"))
     var json: String?
 
     func run() throws {

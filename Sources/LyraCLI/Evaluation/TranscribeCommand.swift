@@ -6,18 +6,18 @@ import LyraEvaluation
 struct TranscribeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "wer",
-        abstract: "Transcribes recordings whose texts are known, and counts the words that are wrong.",
+        abstract: "Transcribes recordings with known texts and counts the wrong words.",
         discussion: """
             \(Manifest.help)
 
-            Each recording is a conversation of its own. A line for each goes to stdout as it is done: word error rate, \
-            words, substitutions, deletions, insertions, recording, what was heard. The rate of all comes last: \
-            (S + D + I) / N. A recording that cannot be read is named on stderr and left out, and the exit status is then 1. \
-            Ctrl-C ends with what is done.
+            Each recording is a separate conversation. Prints a line for each finished recording: word error rate, \
+            words, substitutions, deletions, insertions, recording, transcript. The total rate comes last: \
+            (S + D + I) / N. A recording that cannot be read is reported on stderr and left out, and the exit status \
+            is 1. Ctrl-C stops and keeps the finished results.
             """)
 
-    /// What the published evaluation asks (lyra/eval/model_lyra_text_speech.py). There two line breaks part it from the
-    /// speech; a turn has one of its own.
+    /// The prompt of the published evaluation (lyra/eval/model_lyra_text_speech.py). It separates the prompt from the
+    /// speech by two line breaks, one of which belongs to the turn.
     static let publishedPrompt = "\nRecord the spoken words as text."
 
     @OptionGroup var source: ModelArguments
@@ -28,7 +28,7 @@ struct TranscribeCommand: ParsableCommand {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "What is asked about each recording (default: \"Record the spoken words as text.\" after an empty line, as in "
+            "The prompt after each recording (default: \"Record the spoken words as text.\" after an empty line, as in "
                 + "the published evaluation).", valueName: "text"), transform: typedText)
     var prompt: String?
 
@@ -38,7 +38,7 @@ struct TranscribeCommand: ParsableCommand {
     @OptionGroup var normalizing: NormalizerArguments
     @OptionGroup var answering: AnswerArguments
 
-    @Option(help: ArgumentHelp("Also write everything into this file, one JSON object.", valueName: "file"))
+    @Option(help: ArgumentHelp("Also write all results to this file as one JSON object.", valueName: "file"))
     var json: String?
 
     func validate() throws {
@@ -51,10 +51,10 @@ struct TranscribeCommand: ParsableCommand {
         let output = try json.map { try ReportFile(path: $0) }
         let entries = try Manifest(path: manifest.path(), relativeTo: manifest.isStandardInput ? "." : nil).entries
             .prefix(limit ?? .max)
-        let heard = Notes(.dropped)
-        let model = try source.open(notes: heard, check: Interrupt.check)
-        heard.show()
-        // Not a failure of every recording, but of the model.
+        let modelNotes = Notes(.dropped)
+        let model = try source.open(notes: modelNotes, check: Interrupt.check)
+        modelNotes.show()
+        // Fails once for the model instead of once for each recording.
         _ = try model.checkpoint.speechInput.get()
         var options = answering.options
         options.sampling = .greedy
@@ -65,10 +65,10 @@ struct TranscribeCommand: ParsableCommand {
         var isInterrupted = false
         for (index, entry) in entries.enumerated() where !isInterrupted {
             do {
-                let heard = try transcribe(entry, session, "\(index + 1)/\(entries.count) ")
+                let transcription = try transcribe(entry, session, "\(index + 1)/\(entries.count) ")
                 isInterrupted = Interrupt.isRequested
                 guard !isInterrupted else { break }
-                let transcript = Transcript(name: entry.name, text: entry.text, heard: heard, normalizer)
+                let transcript = Transcript(name: entry.name, text: entry.text, heard: transcription, normalizer)
                 transcripts.append(transcript)
                 try printOutput(transcript.line + "\n")
             } catch let error as LyraError where [.io, .missing, .format, .memory].contains(error.code) {

@@ -9,17 +9,19 @@ import LyraTensor
 struct ExtractorBenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "extractor",
-        abstract: "What the extractor saves, on random weights: the paper's Table 4, beside what counting predicts.",
+        abstract:
+            "Measures what the extractor saves, on random weights: the paper's Table 4, with the savings in theory.",
         discussion: """
-            Each length is prefilled without the extractor and with each share kept, in turns; the prompt is media tokens \
-            but for \(ExtractorBench.opening) before and a question of \(ExtractorBench.question) after. Then \
-            \(ExtractorBench.decodeTokens) tokens are decoded. Medians are shown; lengths that take minutes are run once. \
-            Lengths that memory does not suffice for are left out, with a note.
+            Each length is prefilled without the extractor and with each share kept, in turns. The prompt is media \
+            tokens with \(ExtractorBench.opening) text tokens before and a question of \(ExtractorBench.question) \
+            after. Then \(ExtractorBench.decodeTokens) tokens are decoded. The results are medians; lengths that take \
+            minutes are run once. Lengths that do not fit in memory are left out, with a note.
 
-            Theory: with n blocks the layers compute the shares 1, ρ, ρ², … of the media tokens. Matrices, and keys and \
-            values, take the mean of the shares, attention the mean of their squares; the prefill is both, by operations.
+            Theory: with n blocks the layers compute the shares 1, ρ, ρ², … of the media tokens. Matrices and the \
+            KV cache need the mean of the shares, attention the mean of their squares; prefill is their sum in \
+            operations.
 
-            Ctrl-C ends with what is done.
+            Ctrl-C stops and keeps the finished results.
             """)
 
     @Option(help: "The size of the language model.")
@@ -28,21 +30,21 @@ struct ExtractorBenchCommand: ParsableCommand {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Lengths of prompts, with commas: 128…16777216 tokens, or 7…24 for powers of 2.", valueName: "n,…"))
+            "Prompt lengths, separated by commas: 128…16777216 tokens, or 7…24 for powers of 2.", valueName: "n,…"))
     var lengths: NumberList = "11,12,13"
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Shares of media tokens that stay after a block, with commas.", valueName: "x,…"))
+        help: ArgumentHelp("Shares of media tokens to keep after a block, separated by commas.", valueName: "x,…"))
     var keep: NumberList = "0.8,0.7,0.5"
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Blocks that the layers are split into.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Number of blocks of layers.", valueName: "n"))
     var blocks = 4
 
-    @Option(name: [.customLong("dtype"), .customLong("type")], help: "How the weights are stored.")
+    @Option(name: [.customLong("dtype"), .customLong("type")], help: "Element type of the weights.")
     var dtype = PartsBenchCommand.WeightType.bf16
 
-    @Option(help: "How keys and values are kept.")
+    @Option(help: "Storage type of keys and values.")
     var kvType = KeyValueType.float32
 
     @Option(parsing: .unconditional, help: ModelArguments.threadsHelp)
@@ -50,13 +52,13 @@ struct ExtractorBenchCommand: ParsableCommand {
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("How often each measurement is made; the median is shown.", valueName: "n"))
+        help: ArgumentHelp("Number of measurements; the median is shown.", valueName: "n"))
     var repetitions = 3
 
-    @Option(help: ArgumentHelp("Also write everything into this file, one JSON object.", valueName: "file"))
+    @Option(help: ArgumentHelp("Also write all results to this file as one JSON object.", valueName: "file"))
     var json: String?
 
-    @Option(help: ArgumentHelp("Also draw seconds, tokens a second and memory into this SVG file.", valueName: "file"))
+    @Option(help: ArgumentHelp("Also draw seconds, tokens per second and memory to this SVG file.", valueName: "file"))
     var plot: String?
 
     func validate() throws {
@@ -70,7 +72,7 @@ struct ExtractorBenchCommand: ParsableCommand {
         for share in keep.values { _ = try extractor(share) }
     }
 
-    /// 0 for what is no length.
+    /// 0 for an invalid length.
     private var tokens: [Int] {
         lengths.values.map { value in
             guard let whole = Int(exactly: value), whole > 0 else { return 0 }
@@ -107,7 +109,8 @@ struct ExtractorBenchCommand: ParsableCommand {
             let needed = bench.bytesNeeded(tokens: count)
             if let available = ProcessMemory.available, needed > available {
                 let note =
-                    "\(count) tokens need \(needed >> 20) MiB beside the weights; \(available >> 20) MiB are free"
+                    "\(count) tokens need \(needed >> 20) MiB in addition to the weights; \(available >> 20) MiB are "
+                    + "free"
                 report.notes.append(note)
                 printError("note: " + note)
                 continue

@@ -2,16 +2,16 @@ import Lyra
 import LyraModel
 import LyraTensor
 
-/// One way to run a prompt, and what it took.
+/// A configuration to measure, with its results.
 struct ExtractorCase {
-    /// Nil for the baseline.
+    /// Share of media tokens kept; nil for the baseline.
     var keep: Float?
     var schedule: ExtractionSchedule?
     var prefill: [Double] = []
     var decode: [Double] = []
-    /// Bytes of the keys and values of the prompt.
+    /// Bytes of the prompt's keys and values.
     var cache = 0
-    /// Bytes that are allocated for those and for what was decoded: whole pages.
+    /// Bytes allocated for the keys and values of the prompt and of the decoded tokens, in whole pages.
     var allocated = 0
     var peak: Int?
 
@@ -26,20 +26,20 @@ struct ExtractorCase {
     }
 }
 
-/// Runs prompts of nearly nothing but media tokens, with a few of text before and a question after.
+/// Runs prompts that consist almost entirely of media tokens, with some text before and a question after.
 struct ExtractorBench {
-    /// Tokens before the media and after them.
+    /// Number of tokens before and after the media.
     static let opening = 16, question = 32
     static let decodeTokens = 32
-    /// Seconds after which a length is not measured again.
+    /// A length that takes longer than this many seconds is not measured again.
     private static let patience = 300.0
 
     let decoder: Decoder
     let keyValueType: KeyValueType
     let repetitions: Int
 
-    /// Bytes that a prompt needs beside the weights: its rows and, while some go, those that stay; keys and values; and
-    /// what a chunk takes on its way through a layer.
+    /// Bytes that a prompt needs in addition to the weights: its rows (and a copy of the kept rows during pruning),
+    /// keys and values, and the buffers for one chunk in a layer.
     func bytesNeeded(tokens: Int) -> Int {
         let language = decoder.configuration
         let rows = 2 * tokens * language.hiddenSize * MemoryLayout<Float>.size
@@ -48,16 +48,16 @@ struct ExtractorBench {
         return rows + decoder.cacheBytes(rows: cached, type: keyValueType) + chunk + 128 << 20
     }
 
-    /// Runs a short prompt, which no figure counts: the first touches weights and starts threads.
+    /// Runs a short prompt without measuring it, because the first prompt pages in weights and starts threads.
     func warmUp() throws {
         var unmeasured = ExtractorCase()
         _ = try run(&unmeasured, 128, { _, _ in })
     }
 
-    /// Measures all cases at one length in turns, A B C A B C, so that what slows the machine down slows all.
+    /// Measures all cases at one length in turns, A B C A B C, so that other load affects all of them alike.
     ///
-    /// - Parameter show: told which case is run, and how far its prefill is
-    /// - Returns: false if interrupted; what is half done is then not in the cases.
+    /// - Parameter show: receives the current case and the progress of its prefill
+    /// - Returns: false if interrupted; the cases then exclude the unfinished round
     func measure(
         _ cases: inout [ExtractorCase], tokens: Int, show: (ExtractorCase, _ done: Int, _ total: Int) -> Void
     ) throws -> Bool {

@@ -2,7 +2,7 @@ import LyraBase
 import LyraEvaluation
 import LyraModel
 
-/// What `bench extractor` found, as a table, as JSON and as a drawing.
+/// The results of `bench extractor` as a table, as JSON and as a chart.
 struct ExtractorReport {
     struct Head {
         var preset: String
@@ -16,7 +16,7 @@ struct ExtractorReport {
         var tokens: Int
         var measured: ExtractorCase
         var theory: ExtractorTheory
-        /// Of the baseline's time, and of its bytes of keys and values.
+        /// Shares of the baseline's prefill time and of its bytes of keys and values.
         var prefillShare: Double
         var cacheShare: Double
     }
@@ -24,14 +24,14 @@ struct ExtractorReport {
     let head: Head
     let language: DecoderConfiguration
     private(set) var rows: [Row] = []
-    /// Lengths that were left out, and why.
+    /// Lengths that were left out, with reasons.
     var notes: [String] = []
-    /// Whether each case's peak of memory is its own, and not of all before it.
+    /// Whether peak memory was measured for each case separately.
     var resetsPeak = true
 
     init(head: Head, language: DecoderConfiguration) { (self.head, self.language) = (head, language) }
 
-    /// - Parameter cases: the baseline, then the others
+    /// - Parameter cases: the baseline, then the other cases
     mutating func add(_ cases: [ExtractorCase], tokens: Int) {
         guard let baseline = cases.first else { return }
         let text = ExtractorBench.opening + ExtractorBench.question
@@ -77,12 +77,12 @@ struct ExtractorReport {
 
     var footer: String {
         var lines = [
-            "In theory: matrices take the mean share of tokens over the layers, attention the mean of the squares.",
-            "KV cache: keys and values of the prompt, as far as they are in use.",
+            "In theory: matrices need the mean share of tokens over the layers, attention the mean of the squares.",
+            "KV cache: keys and values of the prompt, without unused memory.",
             "Paper: the 9B model on an A100 (Table 4 of arXiv 2412.09501).",
         ]
         if !resetsPeak {
-            lines.append("Peak memory: the most since the start, for the system does not let it begin anew.")
+            lines.append("Peak memory: the peak since the start, because the system cannot reset it.")
         }
         for (keep, row) in lastRows {
             let (linear, attention) = (Self.share(row.theory.linearShare), Self.share(row.theory.attentionShare))
@@ -107,7 +107,7 @@ struct ExtractorReport {
 
     private static func share(_ value: Double) -> String { value.isFinite ? fixed(value, 3) : "" }
 
-    /// Three digits that count.
+    /// Rounds to three significant digits.
     private static func short(_ value: Double) -> String {
         value >= 100 ? "\(Int(value.rounded()))" : fixed(value, value >= 10 ? 1 : value >= 1 ? 2 : 3)
     }
@@ -152,7 +152,7 @@ struct ExtractorReport {
 
     // MARK: Drawing
 
-    /// Prefill, decoding and keys and values over the length; in theory dashed.
+    /// Prefill, decoding, and keys and values over prompt length; dashed lines are the theory.
     var chart: LineChart {
         let keeps = rows.map(\.measured.keep).reduce(into: [Float?]()) { if !$0.contains($1) { $0.append($1) } }
         let lengths = rows.map(\.tokens).reduce(into: [Int]()) { if !$0.contains($1) { $0.append($1) } }
@@ -191,6 +191,6 @@ struct ExtractorReport {
             ])
     }
 
-    /// 2048 as "2k", 1000 as it is.
+    /// 2048 as "2k", 1000 unchanged.
     private static func length(_ tokens: Int) -> String { tokens % 1024 == 0 ? "\(tokens / 1024)k" : "\(tokens)" }
 }

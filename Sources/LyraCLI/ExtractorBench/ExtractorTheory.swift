@@ -1,28 +1,28 @@
 import LyraModel
 
-/// How much work the extractor leaves, by counting.
+/// The share of work that remains with the extractor, derived by counting.
 ///
-/// With n blocks and a share ρ the blocks compute 1, ρ, ρ², … of the media tokens; here the tokens of each layer are
-/// counted as they are, text and rounding included. A token costs the same in each layer's matrices, so those take the
-/// mean share of tokens over the layers. Each token attends to those before it, so attention takes the mean of the
-/// squares. What choosing the tokens costs is left out.
+/// With n blocks and a share ρ, the blocks compute 1, ρ, ρ², … of the media tokens. The counts here are those of the
+/// actual layers, including text and rounding. A token costs the same in the matrices of every layer, so matrices need
+/// the mean share of tokens over the layers. Each token attends to those before it, so attention needs the mean of the
+/// squares. The cost of selecting tokens is left out.
 struct ExtractorTheory {
-    /// Of the matrices' work, and of the bytes of keys and values.
+    /// Share of the matrix operations, and of the bytes of keys and values.
     let linearShare: Double
     let attentionShare: Double
-    /// Of all operations.
+    /// Share of all operations.
     let prefillShare: Double
 
     /// - Parameters:
-    ///   - tokens: of the prompt
-    ///   - alive: tokens that each layer computes
+    ///   - tokens: number of tokens in the prompt
+    ///   - alive: number of tokens that each layer computes
     init(_ language: DecoderConfiguration, tokens: Int, alive: [Int]) {
         let shares = alive.map { Double($0) / Double(tokens) }
         let count = Double(max(shares.count, 1))
         linearShare = shares.reduce(0, +) / count
         attentionShare = shares.reduce(0) { $0 + $1 * $1 } / count
         let linear = Double(tokens) * Self.matrixOperations(language)
-        // Scores and the weighted sum of values: two operations each for every pair, half of which are masked.
+        // Scores and the weighted sum of values take two operations each for every pair; half of the pairs are masked.
         let width = Double(language.heads * language.headDim)
         let attention = Double(language.layers) * 2 * Double(tokens) * Double(tokens) * width
         prefillShare = (linearShare * linear + attentionShare * attention) / (linear + attention)
@@ -36,8 +36,8 @@ struct ExtractorTheory {
     }
 }
 
-/// Table 4 of arXiv 2412.09501: the 9B model on an A100, n = 4. Lengths are 2^11, 2^12, …; where the baseline ran out of
-/// memory there is nothing.
+/// Table 4 of arXiv 2412.09501: the 9B model on an A100, n = 4. Lengths are 2^11, 2^12, …; entries are nil where the
+/// baseline ran out of memory.
 enum PublishedExtractor {
     struct Row {
         let prefillSeconds: [Double]
@@ -63,8 +63,8 @@ enum PublishedExtractor {
         ),
     ]
 
-    /// - Parameter keep: nil for the baseline
-    /// - Returns: nil where the table has nothing.
+    /// - Parameter keep: share kept; nil for the baseline
+    /// - Returns: nil if the table has no entry
     static func figures(tokens: Int, keep: Float?) -> (prefill: Double, share: Double?, rate: Double)? {
         guard tokens > 0, tokens & (tokens - 1) == 0 else { return nil }
         let column = tokens.trailingZeroBitCount - firstExponent

@@ -2,15 +2,15 @@ import LyraBase
 import Glibc
 import LyraFormats
 
-/// What Linux says of memory: of this process and of the machine, in bytes.
+/// Linux's figures on the memory of this process and of the machine, in bytes.
 enum ProcessMemory {
-    /// The most that was resident since the start, or since `resetPeak`; nil if the system does not say.
+    /// Peak resident memory since the start or since `resetPeak`; nil if unknown.
     static var peak: Int? { kilobytes("VmHWM", of: "/proc/self/status") }
 
-    /// What can be allocated without swapping; nil if the system does not say.
+    /// Memory that can be allocated without swapping; nil if unknown.
     static var available: Int? { kilobytes("MemAvailable", of: "/proc/meminfo") }
 
-    /// Lets `peak` begin anew. → whether the system allows it
+    /// Resets `peak`. → whether the system allows it
     @discardableResult
     static func resetPeak() -> Bool {
         let descriptor = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC)
@@ -19,7 +19,7 @@ enum ProcessMemory {
         return Glibc.write(descriptor, "5", 1) == 1
     }
 
-    /// A line such as "VmHWM:    12345 kB".
+    /// Reads a line such as "VmHWM:    12345 kB".
     private static func kilobytes(_ key: String, of path: String) -> Int? {
         guard let file = fopen(path, "r") else { return nil }
         defer { fclose(file) }
