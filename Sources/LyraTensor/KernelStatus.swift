@@ -17,7 +17,8 @@ public func checkKernel(_ status: Int32, _ purpose: @autoclosure () -> String) t
     case Int(LK_CLOSED_BLAS):
         throw LyraError(
             .io,
-            "\(purpose()) needs the library libopenblas.so.0, which the system refuses to open: are too many files open?"
+            "\(purpose()) needs the library libopenblas.so.0, which the system refuses to open: are too many files "
+                + "open?"
         )
     default: throw LyraError(.memory, "no memory for \(purpose())")
     }

@@ -28,13 +28,14 @@ struct TensorTable: WeightSource {
         guard tensor.type != .other else {
             throw LyraError(
                 .unsupported,
-                "\(tensor.source): tensor \(shown(tensor.name)) is of type \(shown(tensor.typeName)), which lyra does not "
-                    + "read; convert the checkpoint to BF16, F16 or F32")
+                "\(tensor.source): tensor \(shown(tensor.name)) is of type \(shown(tensor.typeName)), which lyra does "
+                    + "not read; convert the checkpoint to BF16, F16 or F32")
         }
         guard tensor.shape == shape else {
             throw LyraError(
                 .format,
-                "\(tensor.source): tensor \(shown(tensor.name)) has shape \(tensor.shape.prefix(16)), but the configuration asks for \(shape)"
+                "\(tensor.source): tensor \(shown(tensor.name)) has shape \(tensor.shape.prefix(16)), but the "
+                    + "configuration asks for \(shape)"
             )
         }
         return tensor

@@ -40,8 +40,8 @@ extension WeightSource {
         guard let scale = scales.first(where: contains) else { return stored }
         throw LyraError(
             .unsupported,
-            "\(stored.source): tensor \(shown(stored.name)) is \(stored.typeName) with the scale \(shown(scale)), which lyra "
-                + "does not apply; convert the checkpoint to BF16")
+            "\(stored.source): tensor \(shown(stored.name)) is \(stored.typeName) with the scale \(shown(scale)), "
+                + "which lyra does not apply; convert the checkpoint to BF16")
     }
 
     /// A tensor that is not a product's matrix (a norm's weight, a bias, positions), copied to floats.

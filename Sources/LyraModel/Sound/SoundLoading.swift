@@ -20,7 +20,8 @@ extension CheckpointLoader {
         let found = try source.tower(.soundTower, name)
         guard let files = found.tensors else {
             return absent(
-                "the sound tower \(shown(name)) was not found at \(found.places); pass the directory that holds the towers"
+                "the sound tower \(shown(name)) was not found at \(found.places); pass the directory that holds the "
+                    + "towers"
             )
         }
         let audio = try tensors(files).filter { $0.key.contains(".audio.") }

@@ -13,7 +13,8 @@ extension CheckpointLoader {
         let outside = try inside == nil ? found.tensors.map { try whisperTable($0) } : nil
         guard let tower = inside ?? outside else {
             return absent(
-                "the speech tower \(shown(name)) is neither in the checkpoint nor at \(found.places); pass the directory that holds the towers"
+                "the speech tower \(shown(name)) is neither in the checkpoint nor at \(found.places); pass the "
+                    + "directory that holds the towers"
             )
         }
         keep(.speechTower, tower)
@@ -61,14 +62,15 @@ extension CheckpointLoader {
             guard features.melCount == whisper.mels, features.frameCount == 2 * whisper.positions else {
                 throw LyraError(
                     .format,
-                    "\(file.name): features of \(features.melCount) mels × \(features.frameCount) frames, but the tower takes "
-                        + "\(whisper.mels) × \(2 * whisper.positions)")
+                    "\(file.name): features of \(features.melCount) mels × \(features.frameCount) frames, but the "
+                        + "tower takes \(whisper.mels) × \(2 * whisper.positions)")
             }
             return (whisper, features)
         }
         let whisper = try WhisperConfiguration(shapesOf: tower)
         options.note(
-            "\(origin): the speech tower's config.json was not found; assuming a Whisper with heads of 64 and the default features"
+            "\(origin): the speech tower's config.json was not found; assuming a Whisper with heads of 64 and the "
+                + "default features"
         )
         let features = try MelConfiguration(
             melCount: whisper.mels, sampleCount: whisper.positions * 2 * 160, source: tower.origin)

@@ -66,8 +66,8 @@ public struct VisionEncoder: Sendable {
         else {
             throw LyraError(
                 .format,
-                "patches of shape \(patches.shape) do not fit a vision tower that expects [t · h · w, \(patchEmbedding.inputs)] "
-                    + "with (t, h, w) = (\(grid.time), \(grid.height), \(grid.width))")
+                "patches of shape \(patches.shape) do not fit a vision tower that expects [t · h · w, "
+                    + "\(patchEmbedding.inputs)] with (t, h, w) = (\(grid.time), \(grid.height), \(grid.width))")
         }
         return Run(
             steps: VisionSteps(

@@ -13,7 +13,8 @@ extension CheckpointLoader {
         let outside = try inside == nil ? found.tensors.map { try visionTable($0) } : nil
         guard let tower = inside ?? outside else {
             return absent(
-                "the vision tower \(shown(name)) is neither in the checkpoint nor at \(found.places); pass the directory that holds the towers"
+                "the vision tower \(shown(name)) is neither in the checkpoint nor at \(found.places); pass the "
+                    + "directory that holds the towers"
             )
         }
         keep(.visionTower, tower)
@@ -27,7 +28,8 @@ extension CheckpointLoader {
         guard vision.outputWidth == hidden else {
             throw LyraError(
                 .format,
-                "\(tower.origin): a vision tower of hidden_size \(vision.outputWidth) does not fit a language model of \(hidden)"
+                "\(tower.origin): a vision tower of hidden_size \(vision.outputWidth) does not fit a language model of "
+                    + "\(hidden)"
             )
         }
         return .present(
@@ -52,7 +54,8 @@ extension CheckpointLoader {
         guard let texts else {
             let vision = try VisionConfiguration(shapesOf: tower)
             options.note(
-                "\(origin): the vision tower's config.json was not found; assuming heads of 80 and the default image preparation"
+                "\(origin): the vision tower's config.json was not found; assuming heads of 80 and the default image "
+                    + "preparation"
             )
             return vision
         }
@@ -78,8 +81,9 @@ extension CheckpointLoader {
         else {
             throw LyraError(
                 .format,
-                "\(texts?.path(name) ?? tower.origin): patches of \(images.patch) pixels, \(images.temporalPatch) frames and merge "
-                    + "\(images.merge), but the tower takes \(vision.patch), \(vision.temporalPatch) and \(vision.merge)"
+                "\(texts?.path(name) ?? tower.origin): patches of \(images.patch) pixels, \(images.temporalPatch) "
+                    + "frames and merge \(images.merge), but the tower takes "
+                    + "\(vision.patch), \(vision.temporalPatch) and \(vision.merge)"
             )
         }
         return ImagePreparation(images)

@@ -52,7 +52,7 @@ public struct VocoderConfiguration: Codable, Sendable {
         case durationPredictor = "dur_predictor_params"
     }
 
-    /// HiFi-GAN V1 at 16 kHz, 50 frames a second. The defaults are the sizes of the published vocoder for mHuBERT units.
+    /// HiFi-GAN V1 at 16 kHz, 50 frames per second. Defaults are the sizes of the published vocoder for mHuBERT units.
     public init(units: Int = 1000, initialChannels: Int = 512, embeddingDim: Int = 128) {
         resblock = "1"
         upsampleRates = [5, 4, 4, 2, 2]
@@ -82,8 +82,8 @@ public struct VocoderConfiguration: Codable, Sendable {
         guard modelInDim == embeddingDim, durationPredictor.inputDim == embeddingDim else {
             throw LyraError(
                 .unsupported,
-                "\(source): model_in_dim (\(modelInDim)) and encoder_embed_dim (\(durationPredictor.inputDim)) must equal "
-                    + "embedding_dim (\(embeddingDim)); lyra runs vocoders of one voice without pitch")
+                "\(source): model_in_dim (\(modelInDim)) and encoder_embed_dim (\(durationPredictor.inputDim)) must "
+                    + "equal embedding_dim (\(embeddingDim)); lyra runs vocoders of one voice without pitch")
         }
         try check("var_pred_hidden_dim", durationPredictor.hiddenDim, 1...4096, source)
         guard durationPredictor.kernelSize == 3 else {
@@ -103,7 +103,8 @@ public struct VocoderConfiguration: Codable, Sendable {
         guard upsampleInitialChannel >> upsampleRates.count >= 1 else {
             throw LyraError(
                 .format,
-                "\(source): \(upsampleInitialChannel) channels cannot be halved in each of \(upsampleRates.count) stages"
+                "\(source): \(upsampleInitialChannel) channels cannot be halved in each of \(upsampleRates.count) "
+                    + "stages"
             )
         }
         var hop = 1

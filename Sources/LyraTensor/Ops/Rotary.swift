@@ -34,8 +34,8 @@ extension Tensor {
         guard rotation.positions == rows, heads * dim <= columns else {
             throw LyraError(
                 .format,
-                "a rotation of \(rotation.positions) positions does not fit \(heads) heads of \(dim) in \(rows) rows of "
-                    + "\(columns)")
+                "a rotation of \(rotation.positions) positions does not fit \(heads) heads of \(dim) in \(rows) rows "
+                    + "of \(columns)")
         }
         try result.withMutableValues { values in
             try rotation.cos.withValues { cos in

@@ -52,8 +52,8 @@ public struct Weight: @unchecked Sendable {
         guard stored.type.canPack(inputs: inputs), stored.count == outputs * inputs else {
             throw LyraError(
                 .format,
-                "\(stored.source): tensor \(stored.name) of shape \(stored.shape) has \(stored.bytes.count) bytes, which "
-                    + "do not form rows of \(stored.type.rawValue) blocks")
+                "\(stored.source): tensor \(stored.name) of shape \(stored.shape) has \(stored.bytes.count) bytes, "
+                    + "which do not form rows of \(stored.type.rawValue) blocks")
         }
         self = try plain.packed()
     }

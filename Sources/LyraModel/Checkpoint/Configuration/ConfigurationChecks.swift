@@ -38,7 +38,8 @@ enum ConfigurationChecks {
         let first = try number("max_window_layers") ?? 28
         if isWindowed, let layers = try number("num_hidden_layers"), first < layers {
             throw refuse(
-                "use_sliding_window with max_window_layers \(first) of \(layers) layers: lyra does not compute sliding windows"
+                "use_sliding_window with max_window_layers \(first) of \(layers) layers: lyra does not compute sliding "
+                    + "windows"
             )
         }
         guard find("layer_types") == nil || find("layer_types")?.elements != nil else {

@@ -49,7 +49,8 @@ package struct OneFileSource: ModelSource {
         guard adapterNames.count <= Self.mostAdapters else {
             throw LyraError(
                 .format,
-                "\(path): \(OneFileKeys.adapters) lists \(adapterNames.count) adapters; \(Self.mostAdapters) is the most"
+                "\(path): \(OneFileKeys.adapters) lists \(adapterNames.count) adapters; \(Self.mostAdapters) is the "
+                    + "most"
             )
         }
         tensorNames = try Self.tensorNames(file)
@@ -60,7 +61,8 @@ package struct OneFileSource: ModelSource {
         guard version == Self.version else {
             throw LyraError(
                 .unsupported,
-                "\(path): a lyra model of version \(version), and this lyra reads \(Self.version); a newer one may read it"
+                "\(path): a lyra model of version \(version), and this lyra reads \(Self.version); a newer one may "
+                    + "read it"
             )
         }
         language = nil
@@ -75,7 +77,8 @@ package struct OneFileSource: ModelSource {
             guard !OneFileNames.hasStrangeLayer(name) else {
                 throw LyraError(
                     .unsupported,
-                    "\(file.path): tensor \(shown(name)) is unknown: layers are numbered in digits without zeros in front"
+                    "\(file.path): tensor \(shown(name)) is unknown: layers are numbered in digits without zeros in "
+                        + "front"
                 )
             }
             for part in OneFileNames.parts(holding: name) { names[part, default: []].append(name) }
