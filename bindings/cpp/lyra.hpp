@@ -14,17 +14,17 @@
 ///         play(session.read_audio());
 ///     }
 ///
-/// From a microphone, most of the work is done while it is heard, before end_turn():
+/// With a microphone, most of the work is done while the user speaks, before end_turn():
 ///
 ///     session.feed_audio_pcm(samples, 16000);
 ///     while (session.step().progress()) {}
 ///
-/// Threads, as in lyra.h: a Model may be shared by any threads; a Session belongs to one at a time, and only stop() and
-/// cancel() may be called from another. Destroy a Session when no thread is inside of it.
+/// Threads: as in lyra.h, any threads may share a Model. A Session belongs to one thread at a time; only stop() and
+/// cancel() may be called from other threads. Destroy a Session only when no thread is using it.
 ///
-/// Every function that can fail throws lyra::Error, after which the object is as lyra.h says for that function. What a
-/// progress callback or a stream throws is carried past the C code and thrown again by the call that met it; what a log
-/// callback throws is dropped.
+/// Every function that can fail throws lyra::Error; lyra.h states the object's condition afterwards. An exception of a
+/// progress callback or a stream passes through the C code and is rethrown by the call in progress. An exception of a
+/// log callback is discarded.
 #ifndef LYRA_HPP
 #define LYRA_HPP
 
@@ -44,7 +44,7 @@
 
 namespace lyra {
 
-/// A call that failed: what() is lyra_last_error(), code() the status.
+/// A failed call: what() is lyra_last_error(), code() the status.
 class Error : public std::runtime_error {
 public:
     Error(lyra_status code, const std::string &message) : std::runtime_error(message), code_(code) {}
@@ -59,24 +59,24 @@ private:
     lyra_status code_;
 };
 
-/// The version of the library, which need not be that of this header (LYRA_VERSION).
+/// The version of the library, which may differ from this header's (LYRA_VERSION).
 inline std::string version() { return lyra_version(); }
 
-/// As lyra_model_options: what is left as it is has the default.
+/// Like lyra_model_options; unset members have their defaults.
 struct ModelOptions {
     std::string towers_dir;
     std::string vocoder;
     std::int32_t threads = 0;
-    /// Receives messages for a person, also from sessions (as lyra_log_callback says); must not call lyra. It is kept
-    /// as long as the model or a session of it lives.
+    /// Receives messages for the user, also from sessions (see lyra_log_callback); must not call lyra. Kept as long as
+    /// the model or one of its sessions exists.
     std::function<void(lyra_log_level level, std::string_view message)> log;
-    /// Reports how many parts, mostly layers, are open, and of how many; return false to give up.
+    /// Receives the number of opened parts (mostly layers) and their total; return false to abort.
     std::function<bool(std::size_t done, std::size_t total)> progress;
     std::string sound_projector;
     lyra_precision precision = LYRA_PRECISION_DEFAULT;
 };
 
-/// As lyra_session_options: what is left as it is has the default.
+/// Like lyra_session_options; unset members have their defaults.
 struct SessionOptions {
     lyra_sampling sampling = LYRA_SAMPLING_DEFAULT;
     float temperature = 0;
@@ -102,14 +102,14 @@ struct SessionOptions {
     std::int64_t max_memory_bytes = 0;
 };
 
-/// As lyra_video_options: what is left as it is has the default.
+/// Like lyra_video_options; unset members have their defaults.
 struct VideoOptions {
     float frames_per_second = 0;
     std::int32_t max_frames = 0;
     bool with_audio = false;
 };
 
-/// What a step brought.
+/// The result of a step.
 class Events {
 public:
     constexpr Events(std::uint32_t bits = 0) noexcept : bits_(bits) {}
@@ -130,13 +130,13 @@ inline void check(lyra_status status) {
     if (status != LYRA_OK) throw Error(status, lyra_last_error());
 }
 
-/// A text that C ends at its first zero byte; with one inside it is refused instead of cut.
+/// Rejects a text that contains a zero byte, where C would truncate it.
 inline const char *c_string(const char *name, const std::string &text) {
     if (text.find('\0') == std::string::npos) return text.c_str();
     throw Error(LYRA_E_ARGUMENT, std::string(name) + " has a zero byte in it");
 }
 
-/// The callbacks of a model, and the exception that one of them threw while the model was opened.
+/// The callbacks of a model, and an exception thrown by one of them while the model was opened.
 struct Callbacks {
     std::function<void(lyra_log_level, std::string_view)> log;
     std::function<bool(std::size_t, std::size_t)> progress;
@@ -146,7 +146,7 @@ struct Callbacks {
         try {
             static_cast<Callbacks *>(user)->log(level, message);
         } catch (...) {
-            // A message that cannot be shown must not end the work it tells of, and no caller waits for it.
+            // A failure to show a message must not end the work, and no caller could catch the exception.
         }
     }
 
@@ -161,9 +161,9 @@ struct Callbacks {
     }
 };
 
-/// A std::istream as a lyra_reader. Made on the heap; the library's call of close() deletes it.
+/// A std::istream as a lyra_reader. Allocated on the heap; the library's call of close() deletes it.
 struct StreamReader {
-    std::shared_ptr<std::istream> stream; // owns nothing if the caller keeps the stream alive
+    std::shared_ptr<std::istream> stream; // non-owning if the caller keeps the stream alive
     std::shared_ptr<std::exception_ptr> failure;
 
     static std::int64_t read(void *user, void *buffer, std::size_t bytes) noexcept {
@@ -207,7 +207,7 @@ private:
 
 } // namespace detail
 
-/// An open checkpoint: immutable, and shared by any number of sessions and threads. Movable, not copyable.
+/// An open checkpoint: immutable, shared by any number of sessions and threads. Movable, not copyable.
 class Model {
 public:
     /// Opens the checkpoint directory or GGUF file `path` (lyra_model_open).
@@ -232,7 +232,7 @@ public:
         handle_.reset(opened);
     }
 
-    /// Sizes, rates and abilities (lyra_model_get_info).
+    /// Sizes, rates and capabilities (lyra_model_get_info).
     lyra_model_info info() const {
         lyra_model_info info;
         detail::check(lyra_model_info_init(&info));
@@ -240,7 +240,7 @@ public:
         return info;
     }
 
-    /// The C handle, for calls that this header does not have. The model keeps it.
+    /// The C handle, for functions that this header lacks. Still owned by the model.
     lyra_model *get() const noexcept { return handle_.get(); }
 
 private:
@@ -249,14 +249,15 @@ private:
         void operator()(lyra_model *model) const noexcept { lyra_model_close(model); }
     };
 
-    std::shared_ptr<detail::Callbacks> callbacks_; // before the handle, so that it goes after it
+    std::shared_ptr<detail::Callbacks> callbacks_; // declared before the handle, so that it is destroyed after it
     std::unique_ptr<lyra_model, Close> handle_;
 };
 
-/// A conversation. Movable, not copyable; it keeps what it needs of its model, which may go first.
+/// A conversation. Movable, not copyable. Keeps the parts of its model that it needs, so the model may be destroyed
+/// first.
 class Session {
 public:
-    /// Begins a conversation (lyra_session_create).
+    /// Starts a conversation (lyra_session_create).
     explicit Session(const Model &model, const SessionOptions &options = {})
         : callbacks_(model.callbacks_), failure_(std::make_shared<std::exception_ptr>()) {
         lyra_session_options c;
@@ -288,62 +289,62 @@ public:
         handle_.reset(created);
     }
 
-    /// Forgets the whole conversation (lyra_reset).
+    /// Discards the entire conversation (lyra_reset).
     void reset() { detail::check(lyra_reset(handle_.get())); }
 
-    /// Writes the conversation to a file, with what was fed of a turn if steps have computed all of it (lyra_save).
+    /// Writes the conversation to a file, including a turn that is being fed if steps have computed all of it
+    /// (lyra_save).
     void save(const std::string &path) { detail::check(lyra_save(handle_.get(), path.c_str())); }
 
-    /// Goes on with a conversation that save() wrote. When it throws, the session is as it was (lyra_restore).
+    /// Continues a conversation that save() wrote. If this throws, the session is unchanged (lyra_restore).
     void restore(const std::string &path) { detail::check(lyra_restore(handle_.get(), path.c_str())); }
 
-    /// Replaces the system prompt, before the first turn has ended.
+    /// Replaces the system prompt; only before the first turn has ended.
     void set_system_prompt(std::string_view text) {
         detail::check(lyra_set_system_prompt(handle_.get(), bytes(text), text.size()));
     }
 
-    /// Has answers spoken as well from the next turn on, or no more.
+    /// Enables or disables speech from the next turn on.
     void set_speak(bool speak) { detail::check(lyra_set_speak(handle_.get(), speak ? 1 : 0)); }
 
-    /// Adds plain text, UTF-8: the names of special tokens in it are text (lyra_feed_text).
+    /// Adds plain text in UTF-8: names of special tokens in it stay text (lyra_feed_text).
     void feed_text(std::string_view text) { detail::check(lyra_feed_text(handle_.get(), bytes(text), text.size())); }
 
-    /// Adds text of the program's own in which the names of special tokens are read as those tokens
-    /// (lyra_feed_text_special).
+    /// Adds the program's own text, in which names of special tokens become those tokens (lyra_feed_text_special).
     void feed_text_special(std::string_view text) {
         detail::check(lyra_feed_text_special(handle_.get(), bytes(text), text.size()));
     }
 
-    /// Adds a recording from a file, which must stay in place until the turn's end.
+    /// Adds a recording of speech from a file, which must stay in place until the turn ends.
     void feed_audio_file(const std::string &path) { detail::check(lyra_feed_audio_file(handle_.get(), path.c_str())); }
 
-    /// Adds a recording from a file's bytes in memory, which are copied.
+    /// Adds a recording of speech from a file's bytes in memory, which are copied.
     void feed_audio_bytes(const void *data, std::size_t size) {
         detail::check(lyra_feed_audio_bytes(handle_.get(), data, size));
     }
 
-    /// Adds a recording from a seekable binary stream that the caller keeps alive until the turn's end.
+    /// Adds a recording of speech from a seekable binary stream, which the caller keeps alive until the turn ends.
     void feed_audio_stream(std::istream &stream) { feed_audio_stream(borrowed(stream)); }
 
-    /// The same from a stream that is kept alive here.
+    /// The same for a stream that the session keeps alive.
     void feed_audio_stream(std::shared_ptr<std::istream> stream) {
         lyra_reader reader = reader_of(std::move(stream));
         check_reader(lyra_feed_audio_reader(handle_.get(), &reader));
     }
 
-    /// Adds samples in -1…1: `frames` frames of `channels` interleaved floats at `sample_rate` Hz, copied. Consecutive
-    /// calls continue one recording until feed_audio_end or any other feed.
+    /// Adds samples of speech in -1…1, which are copied: `frames` frames of `channels` interleaved floats at
+    /// `sample_rate` Hz. Consecutive calls continue one recording until feed_audio_end or another feed.
     void feed_audio_pcm(const float *samples, std::size_t frames, std::int32_t channels, std::int32_t sample_rate) {
         detail::check(lyra_feed_audio_pcm(handle_.get(), samples, frames, channels, sample_rate));
     }
 
-    /// The same for a mono recording. An empty one is allowed.
+    /// The same for a mono recording, which may be empty.
     void feed_audio_pcm(const std::vector<float> &samples, std::int32_t sample_rate) {
         static const float none = 0;
         feed_audio_pcm(samples.empty() ? &none : samples.data(), samples.size(), 1, sample_rate);
     }
 
-    /// Finishes the recording that feed_audio_pcm began.
+    /// Ends the recording that feed_audio_pcm began.
     void feed_audio_end() { detail::check(lyra_feed_audio_end(handle_.get())); }
 
     /// Adds an image from a file, which is decoded at once.
@@ -360,12 +361,12 @@ public:
         check_reader(lyra_feed_image_reader(handle_.get(), &reader));
     }
 
-    /// Adds an image of RGB pixels, rows `stride` bytes apart (0: without gaps), the topmost first; copied.
+    /// Adds an image of RGB pixels, copied. Rows are `stride` bytes apart (0: no gaps), top row first.
     void feed_image_rgb8(const std::uint8_t *pixels, std::int32_t width, std::int32_t height, std::size_t stride = 0) {
         detail::check(lyra_feed_image_rgb8(handle_.get(), pixels, width, height, row_bytes(stride, width)));
     }
 
-    /// Adds a video from a file, which must stay in place until the turn's end.
+    /// Adds a video from a file, which must stay in place until the turn ends.
     void feed_video_file(const std::string &path, const VideoOptions &options = {}) {
         const lyra_video_options c = c_options(options);
         detail::check(lyra_feed_video_file(handle_.get(), path.c_str(), &c));
@@ -377,26 +378,26 @@ public:
         detail::check(lyra_feed_video_bytes(handle_.get(), data, size, &c));
     }
 
-    /// Adds a video from a seekable binary stream that the caller keeps alive until the turn's end.
+    /// Adds a video from a seekable binary stream, which the caller keeps alive until the turn ends.
     void feed_video_stream(std::istream &stream, const VideoOptions &options = {}) {
         feed_video_stream(borrowed(stream), options);
     }
 
-    /// The same from a stream that is kept alive here.
+    /// The same for a stream that the session keeps alive.
     void feed_video_stream(std::shared_ptr<std::istream> stream, const VideoOptions &options = {}) {
         const lyra_video_options c = c_options(options);
         lyra_reader reader = reader_of(std::move(stream));
         check_reader(lyra_feed_video_reader(handle_.get(), &reader, &c));
     }
 
-    /// Adds a video of frames in memory, each of them as feed_image_rgb8 takes it, one after the other; copied.
+    /// Adds a video of consecutive frames in memory, each in the format of feed_image_rgb8; copied.
     void feed_video_frames(const std::uint8_t *pixels, std::size_t frames, std::int32_t width, std::int32_t height,
                            std::size_t stride = 0) {
         detail::check(
             lyra_feed_video_frames(handle_.get(), pixels, frames, width, height, row_bytes(stride, width)));
     }
 
-    /// Adds sound that is not speech from a file, which must stay in place until the turn's end.
+    /// Adds sound other than speech from a file, which must stay in place until the turn ends.
     void feed_sound_file(const std::string &path) { detail::check(lyra_feed_sound_file(handle_.get(), path.c_str())); }
 
     /// Adds sound from a file's bytes in memory, which are copied.
@@ -404,40 +405,41 @@ public:
         detail::check(lyra_feed_sound_bytes(handle_.get(), data, size));
     }
 
-    /// Adds sound from a seekable binary stream that the caller keeps alive until the turn's end.
+    /// Adds sound from a seekable binary stream, which the caller keeps alive until the turn ends.
     void feed_sound_stream(std::istream &stream) { feed_sound_stream(borrowed(stream)); }
 
-    /// The same from a stream that is kept alive here.
+    /// The same for a stream that the session keeps alive.
     void feed_sound_stream(std::shared_ptr<std::istream> stream) {
         lyra_reader reader = reader_of(std::move(stream));
         check_reader(lyra_feed_sound_reader(handle_.get(), &reader));
     }
 
-    /// Adds samples of sound, as feed_audio_pcm does; one call is one sound.
+    /// Adds samples of sound, in the format of feed_audio_pcm. Each call adds a separate sound.
     void feed_sound_pcm(const float *samples, std::size_t frames, std::int32_t channels, std::int32_t sample_rate) {
         detail::check(lyra_feed_sound_pcm(handle_.get(), samples, frames, channels, sample_rate));
     }
 
-    /// Ends the user's turn; the steps that follow make the answer.
+    /// Ends the user's turn; the next steps make the answer.
     void end_turn() { detail::check(lyra_end_turn(handle_.get())); }
 
-    /// Does one short piece of work. When it throws, the turn is rolled back and over. Before end_turn() it works ahead
-    /// on what was fed: while (session.step().progress()) {}
+    /// Does one short piece of work. If this throws, the turn is rolled back and over. Before end_turn(), processes
+    /// what was fed so far: while (session.step().progress()) {}
     Events step() {
         std::uint32_t events = 0;
         check_reader(lyra_step(handle_.get(), &events));
         return Events(events);
     }
 
-    /// Ends the turn and keeps what was generated; the steps that follow complete its speech, unless this is called a
-    /// second time. From any thread.
+    /// Ends the turn and keeps the generated text. The next steps complete its speech, unless stop() is called a second
+    /// time. May be called from any thread.
     void stop() const { detail::check(lyra_stop(handle_.get())); }
 
-    /// Rolls the turn back. From any thread. A feed or step of a turn that is being fed then throws
-    /// LYRA_E_STATE; between two feeds the next begins a fresh turn, and usage().stop says so until end_turn().
+    /// Rolls the turn back. May be called from any thread. If the turn is still being fed, a feed or step in progress
+    /// throws LYRA_E_STATE; between two calls, the next feed begins a new turn, and usage().stop reports the
+    /// cancellation until end_turn().
     void cancel() const { detail::check(lyra_cancel(handle_.get())); }
 
-    /// All text that is new, UTF-8; empty if there is none.
+    /// All new text in UTF-8; empty if there is none.
     std::string read_text() {
         std::string all;
         char piece[1024];
@@ -448,16 +450,16 @@ public:
         return all;
     }
 
-    /// All samples that are new, mono floats in -1…1 at info().audio_sample_rate Hz; empty if there are none.
+    /// All new samples: mono floats in -1…1 at info().audio_sample_rate Hz; empty if there are none.
     std::vector<float> read_audio() { return read_all<float>(lyra_read_audio); }
 
-    /// All of the answer's token ids that are new.
+    /// All new token ids of the answer.
     std::vector<std::int32_t> read_tokens() { return read_all<std::int32_t>(lyra_read_tokens); }
 
-    /// All of the answer's speech units that are new.
+    /// All new speech units of the answer.
     std::vector<std::int32_t> read_units() { return read_all<std::int32_t>(lyra_read_units); }
 
-    /// How far the turn is.
+    /// Progress of the turn.
     lyra_progress progress() const {
         lyra_progress progress;
         detail::check(lyra_progress_init(&progress));
@@ -465,7 +467,7 @@ public:
         return progress;
     }
 
-    /// What the turn cost so far, or the last turn in all.
+    /// Cost of the turn so far, or of the last turn.
     lyra_usage usage() const {
         lyra_usage usage;
         detail::check(lyra_usage_init(&usage));
@@ -473,21 +475,21 @@ public:
         return usage;
     }
 
-    /// Where the media of the turn, or of the last one, stand in its prompt, as far as they are encoded.
+    /// Locations in the prompt of the media encoded so far, for the turn in progress or the last one.
     std::vector<lyra_media> media() const {
         std::vector<lyra_media> all;
         lyra_media next;
         detail::check(lyra_media_init(&next));
         for (std::int32_t index = 0;; index++) {
             const lyra_status status = lyra_get_media(handle_.get(), index, &next);
-            if (status == LYRA_E_ARGUMENT) return all; // there are no more
+            if (status == LYRA_E_ARGUMENT) return all; // past the last medium
             detail::check(status);
             all.push_back(next);
         }
     }
 
-    /// The turn's media tokens that the extractor kept after block `block`, from 0 and below
-    /// usage().extractor_blocks, by their places among its prompt tokens.
+    /// The media tokens of the turn that the extractor kept after block `block`, as indices into the prompt; `block` is
+    /// below usage().extractor_blocks.
     std::vector<std::int32_t> kept(std::int32_t block) const {
         std::size_t count = 0;
         detail::check(lyra_get_kept(handle_.get(), block, nullptr, 0, &count));
@@ -496,7 +498,7 @@ public:
         return tokens;
     }
 
-    /// The C handle, for calls that this header does not have. The session keeps it.
+    /// The C handle, for functions that this header lacks. Still owned by the session.
     lyra_session *get() const noexcept { return handle_.get(); }
 
 private:
@@ -504,7 +506,7 @@ private:
         void operator()(lyra_session *session) const noexcept { lyra_session_destroy(session); }
     };
 
-    /// A pointer that is never null, since an empty view's may be.
+    /// A non-null pointer, even for an empty view.
     static const char *bytes(std::string_view text) noexcept { return text.empty() ? "" : text.data(); }
 
     /// A stream that the caller keeps alive.
@@ -537,7 +539,7 @@ private:
         return reader;
     }
 
-    /// As detail::check, but what a stream threw goes first.
+    /// Like detail::check, but rethrows an exception of a stream first.
     void check_reader(lyra_status status) {
         const std::exception_ptr failure = std::exchange(*failure_, nullptr);
         if (status != LYRA_OK && failure) std::rethrow_exception(failure);
@@ -555,7 +557,7 @@ private:
         return all;
     }
 
-    std::shared_ptr<detail::Callbacks> callbacks_; // these two before the handle, so that they go after it
+    std::shared_ptr<detail::Callbacks> callbacks_; // declared before the handle, so that they are destroyed after it
     std::shared_ptr<std::exception_ptr> failure_;
     std::unique_ptr<lyra_session, Destroy> handle_;
 };
