@@ -84,7 +84,7 @@ extension Session {
         if let speech { intake.add(.speech(speech)) }
     }
 
-    // MARK: What all have in common
+    // MARK: Shared by all media
 
     /// Wraps a recording so that a warning is logged if it is silent.
     private func watched(_ source: any SampleSource, _ intake: PromptIntake) -> any SampleSource {

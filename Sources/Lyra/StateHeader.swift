@@ -25,7 +25,8 @@ struct StateHeader: Encodable {
     var systemPrompt = ""
     /// Rows of each layer's cache.
     var lengths: [Int] = []
-    /// Number of leading pages of each cache that are stored in the cache's type; the remaining pages hold floats.
+    /// Number of leading pages of each cache that are quantized to the cache's type; the remaining pages hold floats. The
+    /// name is the file's key.
     var narrowPages: [Int] = []
     var now = ConversationState()
     /// The turn that was being fed; `before` is the state before that turn.
