@@ -29,7 +29,8 @@ import Testing
         let listed = checkpoint.decoder.parameters.filter { !$0.path.contains(".adapters.") }
         #expect(listed.map(\.path).sorted() == names.sorted() && !names.isEmpty)
         for parameter in listed {
-            #expect(stored.tensor(parameter.path)?.shape.reduce(1, *) == parameter.shape.reduce(1, *), "\(parameter.path)")
+            let elements = stored.tensor(parameter.path)?.shape.reduce(1, *)
+            #expect(elements == parameter.shape.reduce(1, *), "\(parameter.path)")
         }
     }
 
