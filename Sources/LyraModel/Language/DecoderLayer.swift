@@ -45,7 +45,7 @@ struct DecoderLayer: Sendable {
     ///
     /// - Parameters:
     ///   - x: [positions, hidden]
-    /// - rotation: for those positions
+    ///   - rotation: of those positions
     ///   - adapter: the low-rank updates to use; nil for none
     /// - Returns: the layer's output [positions, hidden], and its rotated queries [positions, heads · headDim]
     func callAsFunction(
