@@ -236,7 +236,7 @@ extension KeyValueCache {
     /// - Parameters:
     ///   - queries: [positions, heads · headDim]
     ///   - heads: query heads; they share the key/value heads in groups of equal size
-    /// - precision: `fast` may round operands to BF16. A few rows are computed exactly at either precision.
+    ///   - precision: `fast` may round operands to BF16. A few rows are computed exactly at either precision.
     /// - Returns: [positions, heads · headDim]
     /// - Throws: `LyraError.argument` for more queries than cached rows, or if `heads` is not a multiple of the
     ///   key/value heads; `LyraError.memory`

@@ -7,9 +7,9 @@ import LyraBase
 /// - Parameters:
 ///   - queries: [rows, heads · headDim]
 ///   - keys: [any, kvHeads · headDim]
-/// - values: the same shape as `keys`
+///   - values: the same shape as `keys`
 ///   - heads: query heads
-/// - precision: `fast` may round all operands to BF16
+///   - precision: `fast` may round all operands to BF16
 /// - Returns: [rows, heads · headDim]
 /// - Throws: `LyraError.format` if the shapes do not fit, `.memory` if there is no room, `.state` if the work was
 ///   interrupted.

@@ -45,7 +45,7 @@ public struct Convolution1D: Sendable {
     ///
     /// - Parameters:
     ///   - residual: [outputs, at least the output's columns]
-    /// - history: columns [outputs, any] to prepend to the result
+    ///   - history: columns [outputs, any] to prepend to the result
     public func callAsFunction(_ x: Tensor, addedTo residual: Tensor? = nil, after history: Tensor? = nil) throws
         -> Tensor
     {
@@ -66,7 +66,7 @@ public struct Convolution1D: Sendable {
     /// y = self ∗ x + residual and leakyReLU(y), in one pass.
     ///
     /// - Parameters:
-    /// - history: columns to prepend to y
+    ///   - history: columns to prepend to y
     ///   - activatedHistory: columns to prepend to leakyReLU(y)
     public func withActivation(
         _ x: Tensor, addedTo residual: Tensor, slope: Float, after history: Tensor,
@@ -299,7 +299,7 @@ extension Tensor {
     ///
     /// - Parameters:
     ///   - gains: one for each row
-    /// - name: the tensor's name, for messages
+    ///   - name: the tensor's name, for messages
     /// - Throws: `LyraError.format` if a row is zero or not finite.
     public consuming func foldingWeightNorm(gains: Tensor, name: String) throws -> Tensor {
         var weight = self
