@@ -1,8 +1,8 @@
 /* Chooses the kernels: what the processor has and LYRA_ISA allows is a set of capabilities, each family of kernels is a
  * list of candidates, and the first candidate whose needs are in the set is used.
  *
- * To add kernels for an instruction set: write their table in a new file of the family's folder, add a capability here
- * if there is none for it, and put the table into the family's list before those that it is faster than. */
+ * To add kernels for an instruction set: write their table in a new file of the family's folder, add its capability here
+ * if it is new, and put the table into the family's list before the slower tables. */
 #include "attention/flash.h"
 #include "quantized/packed.h"
 #include "table.h"

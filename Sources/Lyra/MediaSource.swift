@@ -62,13 +62,15 @@ public struct MediaSource {
     }
 
     /// An entire recording; its samples are read from `source` while the turn is encoded.
-    public static func recording(_ source: any SampleSource) -> MediaSource { MediaSource(content: .recording(source)) }
+    public static func recording(_ source: any SampleSource) -> MediaSource {
+        MediaSource(content: .recording(source))
+    }
 
     /// The pixels of an image.
     public static func pixels(_ image: RGBImage) -> MediaSource { .frames([image]) }
 
-    /// The frames of a video. All of them are encoded, and an odd last frame twice. Frames that differ in size from the
-    /// first are resized to it.
+    /// The frames of a video. All of them are encoded, and an odd last frame twice. Frames that differ in size from
+    /// the first are resized to it.
     public static func frames(_ frames: [RGBImage]) -> MediaSource { MediaSource(content: .frames(frames)) }
 }
 

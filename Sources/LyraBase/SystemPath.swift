@@ -3,7 +3,7 @@
 /// The system's names are bytes of any kind, and a Swift string holds nothing but Unicode: reading a name that is not
 /// UTF-8 as text would repair it, so that two names become one, and neither file is found. Here every byte that is not
 /// part of valid UTF-8 becomes two noncharacters of U+FDD0…U+FDEF, one for each half of the byte. Unicode sets these
-/// code points aside for what programs do among themselves. Names in valid UTF-8 stay as they are, but for those that
+/// code points aside for use within programs. Names in valid UTF-8 stay as they are, but for those that
 /// hold such code points themselves, whose bytes are written in the same way: so different names are different strings,
 /// and every string leads back to its name. All paths that lyra's Swift functions take are such strings. `printable` is
 /// for messages and reports.

@@ -51,8 +51,9 @@ package struct TranscriptTotals {
         hypothesis += transcript.hypothesis
     }
 
-    /// As the published evaluation counts: all texts joined into one, and so all that was heard. A word that one
-    /// recording lacks may then make up for one that its neighbour has too many, so it is never above the other rate.
+    /// The rate of the published evaluation, which joins all references into one text and all hypotheses into another. A
+    /// word that one recording lacks can then match a surplus word of its neighbour, so this rate never exceeds the
+    /// other.
     var contiguousRate: Double? {
         errors.words > 0 ? Double(WordErrors.distance(reference, hypothesis)) / Double(errors.words) : nil
     }

@@ -1,7 +1,7 @@
 import LyraBase
 
-/// Transcripts with what was heard: what `lyra eval wer --json` writes, or JSON lines of a text and a hypothesis, also
-/// under the names that the published evaluation gives them.
+/// Reads references with their hypotheses: the output of `lyra eval wer --json`, or JSON lines with a text and a
+/// hypothesis. The published evaluation's names of these keys are read as well.
 package enum TranscriptFile {
     /// - Throws: `LyraError` that names the file and the line.
     package static func read(_ path: String, _ normalizer: TextNormalizer) throws -> [Transcript] {

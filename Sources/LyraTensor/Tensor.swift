@@ -148,7 +148,10 @@ extension Tensor {
         return result
     }
 
-    /// The element at `index` in row-major order; `index` must be below `count`.
+    /// The element at `index` in row-major order.
+    ///
+    /// - Parameter index: from 0 to `count` - 1, computed by the caller and never read from outside data; as with an
+    ///   array, any other index is an error in the program.
     public subscript(index: Int) -> Float {
         precondition(index >= 0 && index < count, "index outside the tensor")
         let (row, column) = columns == 0 ? (0, 0) : index.quotientAndRemainder(dividingBy: columns)

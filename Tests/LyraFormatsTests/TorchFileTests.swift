@@ -3,7 +3,7 @@ import Testing
 
 @testable import LyraFormats
 
-/// The fixtures were written by PyTorch 2.15 and, for the expected values, the safetensors library; see make_fixtures.py.
+/// The fixtures were written by PyTorch 2.15, the expected values by the safetensors library; see make_fixtures.py.
 @Suite struct TorchFileTests {
     static let saved = ["saved_zip.pt", "saved_zip_protocol4.pt", "saved_legacy.pt"]
 
@@ -23,7 +23,8 @@ import Testing
     @Test(arguments: saved) func plainValuesAreThoseThatWereSaved(_ name: String) throws {
         let plain = try #require(TorchFile(path: fixture(name)).root["plain"])
         let expected =
-            #"dict([("int", int(-7)), ("long", int(1099511627776)), ("negative", int(-1099511627776)), ("float", float(1.5)), "#
+            #"dict([("int", int(-7)), ("long", int(1099511627776)), ("negative", int(-1099511627776)), "#
+            + #"("float", float(1.5)), "#
             + #"("text", string("größe")), ("yes", bool(true)), ("no", bool(false)), ("nothing", none), "#
             + #"("list", list([int(1), int(2), list([int(3)])])), ("tuple", list([int(1), int(2), int(3), int(4)])), "#
             + #"("5", string("five"))])"#

@@ -9,8 +9,8 @@ import Testing
 
     init() throws { maker = try MediaMaker() }
 
-    /// A tone of known amplitude comes back at its place: delay that the encoder added is gone, and what differs has less than
-    /// 5 % of the amplitude.
+    /// A tone of known amplitude comes back at its place: the encoder's delay is removed, and the error is below 5 % of
+    /// the amplitude.
     @Test(arguments: [
         ("-c:a aac -b:a 96k", "a.m4a"), ("-c:a aac -b:a 96k", "a.mp4"), ("-c:a aac -b:a 96k", "a.mov"),
         ("-c:a libopus -b:a 96k", "a.webm"), ("-c:a libvorbis -q:a 6", "b.webm"),

@@ -30,7 +30,8 @@ import Testing
     @Test func eightTracksAreNotTooMany() throws {
         let tracks = String(repeating: "-map 0:a ", count: 8)
         try maker.ffmpeg(
-            "-f lavfi -i sine=f=440:r=48000:d=90 -f lavfi -i testsrc=s=64x64:r=2:d=90 \(tracks) -ac 1 -c:a pcm_u8 eight.mov "
+            "-f lavfi -i sine=f=440:r=48000:d=90 -f lavfi -i testsrc=s=64x64:r=2:d=90 "
+                + "\(tracks) -ac 1 -c:a pcm_u8 eight.mov "
                 + "-map 1:v \(tracks) -ac 1 -c:a pcm_u8 -c:v mjpeg video.mov")
         #expect(try AudioDecoder.open(path: maker.path("eight.mov")).sampleRate == 48_000)
         #expect(try heard(maker.path("video.mov")).count == 90 * 48_000)

@@ -46,7 +46,7 @@ import Testing
         #expect(collapsed.count < path.count, "there was something to collapse")
     }
 
-    /// A copied state is a second answer that begins like the first; but its caches are shared, so each answer makes its own.
+    /// A copied state would share its caches with the original, so each answer makes a state of its own.
     @Test func answersDoNotTouchEachOther() throws {
         let generator = try #require(Golden.a.checkpoint.generator)
         let rows = try Golden.a.values("turn_text").tensor("out.hidden")

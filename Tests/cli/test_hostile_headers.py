@@ -110,8 +110,11 @@ def test_a_header_of_gguf(kind, tiny, usual, tmp_path):
     refused(file, usual, file)
 
 
-@pytest.mark.parametrize("body", [b"]" * SIZE, b"(" * SIZE, b"]q\x00" * (SIZE // 3), b"]\x94" * (SIZE // 2), b"N\x85" * (SIZE // 2)],
-                         ids=["lists", "marks", "puts", "memoized", "tuples"])
+@pytest.mark.parametrize(
+    "body",
+    [b"]" * SIZE, b"(" * SIZE, b"]q\x00" * (SIZE // 3), b"]\x94" * (SIZE // 2), b"N\x85" * (SIZE // 2)],
+    ids=["lists", "marks", "puts", "memoized", "tuples"],
+)
 def test_a_pickle(body, tiny, usual, tmp_path):
     model = tmp_path / "lyra"
     shutil.copytree(tiny, model)
@@ -158,7 +161,9 @@ def retyped(model, target, dtype, change):
 
 
 def answer(model):
-    ended = lyra("generate", "--model", model, "--prompt", "Hello", "--temperature", "0", "--max-tokens", "12", "--json")
+    ended = lyra(
+        "generate", "--model", model, "--prompt", "Hello", "--temperature", "0", "--max-tokens", "12", "--json"
+    )
     assert (ended.returncode, ended.stderr) == (0, ""), ended
     return json.loads(ended.stdout)["token_ids"]
 

@@ -47,7 +47,7 @@ static lk_flash_tile queries_at(const flash_task *t, size_t tile) {
                            .row_sum = t->row_sum + at};
 }
 
-/* Allocates the memory of a task. Returns 0 if there is none. */
+/* Allocates the memory of a task. Returns 0 if the allocation fails. */
 static int allocate(flash_task *t) {
     const flash_job *j = t->job;
     size_t room = tiles_of(t->queries) * LK_FLASH_QUERIES, dim = j->groups * LK_FLASH_GROUP;

@@ -35,7 +35,7 @@ typedef enum lk_isa {
 lk_isa lk_current_isa(void);
 /* The name of a set, as in LYRA_ISA; null past the last. */
 const char *lk_isa_name(lk_isa isa);
-/* The limit, LK_ISA_NO_LIMIT if there is none. */
+/* The limit in use; LK_ISA_NO_LIMIT without a limit. */
 lk_isa lk_isa_limit(void);
 /* Uses nothing outside `limit` from now on. Returns 0 and changes nothing if the processor lacks some of it. For tests:
  * not while kernels run. */

@@ -44,8 +44,8 @@ LK_INLINE vi first_sums(const lk_type type, const char *corrections, int r) {
     return type == LK_Q4_K ? (vi){0} : int_at(corrections + 4 * r) - (vi){0};
 }
 
-/* sums = corrections + the products of groups first … last - 1 of a block: R rows of x with T vectors of rows of w from
- * vector `part` on. Callers of this and the following functions pass constants for everything but the pointers. */
+/* sums = corrections + the products of groups first … last - 1 of a block: R rows of x with T vectors of rows of w
+ * from vector `part` on. Callers of this and the following functions pass constants for everything but the pointers. */
 LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PARTS], const char *x,
                           const char *corrections, const char *w, const int first, const int last, const int part) {
     LK_UNROLL for (int r = 0; r < R; r++)

@@ -20,7 +20,7 @@ typedef struct packed_job {
     const float *x;
     char *tiles;
     lk_type type;
-    int exact, split;   /* BF16: x is not rounded; each row of x is two rows of a tile, rounded values and remainders */
+    int exact, split;   /* BF16: x is not rounded; a row of x is two rows of a tile, rounded values and remainders */
     size_t ldx, m, k;
     size_t row_bytes;   /* of x in a tile */
     size_t threads;     /* that the job is cut for; the pool's size may change meanwhile */

@@ -1,7 +1,7 @@
 /// Bytes that are read on demand: a file, a buffer, or whatever the caller has.
 ///
-/// One thread uses a reader at a time. A reader may give fewer bytes than it was asked for; 0 means the end. It is
-/// never trusted: a count outside the buffer is an error, and `size` is only a hint of where the end is.
+/// One thread uses a reader at a time. A reader may return fewer bytes than requested; 0 means the end. Callers never
+/// trust a reader: a count outside the buffer is an error, and `size` is only a hint of where the end is.
 public protocol ByteReader: AnyObject {
     /// Reads at most `buffer.count` bytes from the current offset and moves past them.
     /// - Returns: The number of bytes read; 0 at the end.

@@ -253,7 +253,8 @@ struct Bounds {
     init(_ source: String) { self.source = source }
 
     func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws {
-        try require(range.contains(value), "\(name) is \(value); it must be in \(range.lowerBound)…\(range.upperBound)")
+        let (least, most) = (range.lowerBound, range.upperBound)
+        try require(range.contains(value), "\(name) is \(value); it must be in \(least)…\(most)")
     }
 
     func require(_ condition: Bool, _ message: String) throws {

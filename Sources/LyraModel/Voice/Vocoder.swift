@@ -111,8 +111,8 @@ extension TransposedConvolution1D {
 }
 
 extension WeightSource {
-    /// `name`.weight, or gain · v / |v| if the checkpoint kept weight normalisation (arXiv 1602.07868). The norm covers
-    /// all axes except the first.
+    /// `name`.weight, or gain · v / |v| if the checkpoint kept weight normalisation (arXiv 1602.07868). The norm
+    /// covers all axes except the first.
     fileprivate func foldedWeight(_ name: String, _ shape: [Int]) throws -> Tensor {
         if contains(name + ".weight") { return try floats(name + ".weight", shape) }
         let gains = try floats(name + ".weight_g", [shape.first ?? 1] + shape.dropFirst().map { _ in 1 })

@@ -216,7 +216,8 @@ public struct CheckpointWriter {
             """
             {"model_type": "whisper", "d_model": \(whisper.width), "encoder_layers": \(whisper.layers),
              "encoder_attention_heads": \(whisper.heads), "encoder_ffn_dim": \(whisper.inner),
-             "num_mel_bins": \(whisper.mels), "max_source_positions": \(whisper.positions), "activation_function": "gelu"}
+             "num_mel_bins": \(whisper.mels), "max_source_positions": \(whisper.positions), \
+            "activation_function": "gelu"}
 
             """)
         let vision = preset.vision
@@ -224,7 +225,8 @@ public struct CheckpointWriter {
             "model_zoo/vision/Qwen2VL_ViT/config.json",
             """
             {"model_type": "qwen2_vl_vision", "depth": \(vision.layers), "embed_dim": \(vision.width),
-             "num_heads": \(vision.heads), "mlp_ratio": 4, "hidden_size": \(vision.outputWidth), "hidden_act": "quick_gelu",
+             "num_heads": \(vision.heads), "mlp_ratio": 4, "hidden_size": \(vision.outputWidth), \
+            "hidden_act": "quick_gelu",
              "in_channels": 3, "patch_size": \(vision.patch), "temporal_patch_size": \(vision.temporalPatch),
              "spatial_merge_size": \(vision.merge)}
 
@@ -233,7 +235,8 @@ public struct CheckpointWriter {
             "model_zoo/vision/Qwen2VL_ViT/preprocessor_config.json",
             """
             {"image_processor_type": "Qwen2VLImageProcessor", "min_pixels": 3136, "max_pixels": 12845056,
-             "patch_size": \(vision.patch), "temporal_patch_size": \(vision.temporalPatch), "merge_size": \(vision.merge),
+             "patch_size": \(vision.patch), "temporal_patch_size": \(vision.temporalPatch), \
+            "merge_size": \(vision.merge),
              "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
 
             """)
