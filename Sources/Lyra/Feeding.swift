@@ -26,30 +26,30 @@ extension Session {
     /// - Throws: `LyraError.missing` if the model cannot take this kind of medium, or if a video lacks the requested
     ///   audio; `.argument` if the source cannot be fed as this kind, or if an option is out of range; `.io`,
     ///   `.format`; `.memory` over a limit.
-    public func feed(_ input: MediaInput) throws {
-        if case .video(_, let options) = input { try options.check() }
+    public func feed(_ medium: MediaInput) throws {
+        if case .video(_, let options) = medium { try options.check() }
         try feeding { intake in
-            switch input {
+            switch medium {
             case .speech(let source): try feed(speech: source, to: intake)
             case .sound(let source):
-                let input = try model.checkpoint.soundInput.get()
+                let networks = try model.checkpoint.soundNetworks.get()
                 let samples = try watched(opener.samples(source, "sound"), intake)
                 let limit = options.limitSeconds ?? SoundClips.defaultLimit
-                intake.add(.sound(try SoundEncoding(samples, input, limit: limit)))
+                intake.add(.sound(try SoundEncoding(samples, networks, limit: limit)))
             case .image(let source):
-                let input = try model.checkpoint.visionInput.get()
-                let preparation = input.preparation.limited(toPixels: options.maxImagePixels)
+                let networks = try model.checkpoint.visionNetworks.get()
+                let preparation = networks.preparation.limited(toPixels: options.maxImagePixels)
                 intake.add(
                     .vision(
                         VisionEncoding(
-                            try opener.image(source), input, preparation: preparation, interrupted: isInterrupted)))
+                            try opener.image(source), networks, preparation: preparation, interrupted: isInterrupted)))
             case .video(let source, let options): try feed(video: source, options, to: intake)
             }
         }
     }
 
     private func feed(speech source: MediaSource, to intake: PromptIntake) throws {
-        _ = try model.checkpoint.speechInput.get()
+        _ = try model.checkpoint.speechNetworks.get()
         guard case .pcm(let piece) = source.content else {
             return intake.add(.speech(try speechEncoding(opener.samples(source, "audio"), for: intake)))
         }
@@ -61,18 +61,19 @@ extension Session {
     public func endRecording() { fed?.turn.openRecording?.finish() }
 
     private func feed(video source: MediaSource, _ options: VideoOptions, to intake: PromptIntake) throws {
-        let input = try model.checkpoint.visionInput.get()
+        let networks = try model.checkpoint.visionNetworks.get()
         if case .frames(let frames) = source.content {
             return intake.add(
                 .vision(
-                    try VisionEncoding(frames, input, preparation: input.preparation, interrupted: isInterrupted)))
+                    try VisionEncoding(frames, networks, preparation: networks.preparation, interrupted: isInterrupted))
+            )
         }
         let sampling = try VideoSampling(framesPerSecond: options.framesPerSecond, maxFrames: options.maxFrames)
         let (reader, name) = try opener.bytes(source, "video")
         let video = try VideoDecoder(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted)
         var speech: SpeechEncoding?
         if options.withAudio {
-            _ = try model.checkpoint.speechInput.get()
+            _ = try model.checkpoint.speechNetworks.get()
             speech = try speechEncoding(
                 AudioDecoder.open(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted),
                 for: intake)
@@ -80,7 +81,8 @@ extension Session {
         intake.add(
             .vision(
                 VisionEncoding(
-                    video, input, preparation: input.preparation, sampling: sampling, interrupted: isInterrupted)))
+                    video, networks, preparation: networks.preparation, sampling: sampling, interrupted: isInterrupted))
+        )
         if let speech { intake.add(.speech(speech)) }
     }
 
@@ -98,7 +100,7 @@ extension Session {
         _ source: any SampleSource, queue: PCMQueue? = nil, for intake: PromptIntake
     ) throws -> SpeechEncoding {
         try SpeechEncoding(
-            watched(source, intake), model.checkpoint.speechInput.get(), skipsSilence: options.skipsSilence,
+            watched(source, intake), model.checkpoint.speechNetworks.get(), skipsSilence: options.skipsSilence,
             queue: queue)
     }
 

@@ -19,11 +19,12 @@ protocol MediaEncoding: AnyObject {
     /// Bytes of the encoded rows that are waiting.
     var readyBytes: Int { get }
 
-    /// Removes and returns the encoded rows.
+    /// Removes the encoded rows and returns them as prompt rows. Speech is projected here, because the adapter, which
+    /// can have a projector of its own, may be settled only after the encoder has run.
     func take(adapter: Int?) throws -> [EncodedRows]
 
-    /// The medium's share of the progress: its number of windows of speech, or 1 for other media; nil if unknown.
-    var expectedUnits: Int? { get }
+    /// The medium's share of the progress: the number of windows of speech, or 1 for other media; nil if unknown.
+    var expectedItems: Int? { get }
 
     /// Number of prompt rows still to be taken, whether encoded or not; nil if unknown.
     var expectedRows: Int? { get }
@@ -37,7 +38,7 @@ enum EncodingStep {
     /// There is no work until more is fed.
     case waiting
     case working
-    /// A unit of progress was finished: a window of speech, a picture, a video or a sound.
+    /// A progress item was finished: a window of speech, an image, a video or a sound.
     case finished
 }
 

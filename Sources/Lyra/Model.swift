@@ -90,11 +90,11 @@ public final class Model: Sendable {
         (self.checkpoint, self.log) = (checkpoint, log)
     }
 
-    public var hearsSpeech: Bool { checkpoint.speechInput.isPresent }
+    public var hearsSpeech: Bool { checkpoint.speechNetworks.isPresent }
     /// Whether images and videos can be fed.
-    public var sees: Bool { checkpoint.visionInput.isPresent }
+    public var sees: Bool { checkpoint.visionNetworks.isPresent }
     /// Whether sound other than speech can be fed.
-    public var hearsSound: Bool { checkpoint.soundInput.isPresent }
+    public var hearsSound: Bool { checkpoint.soundNetworks.isPresent }
     /// Sample rate of spoken answers in Hz; nil if the model has no speech output.
     public var audioSampleRate: Int? {
         if speaks, case .present(let vocoder) = checkpoint.vocoder { vocoder.sampleRate } else { nil }

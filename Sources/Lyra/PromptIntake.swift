@@ -42,10 +42,10 @@ final class PromptIntake {
     private(set) var progress = SessionProgress()
     /// Recordings of speech and sounds that were fed.
     var recordingsFed = 0
-    /// Progress units (windows, images, videos and sounds): encoded so far, and total of the media already taken from
+    /// Progress items (windows, images, videos and sounds): encoded so far, and total of the media already taken from
     /// the turn.
-    private var encodedUnits = 0
-    private var takenUnits = 0
+    private var encodedItems = 0
+    private var takenItems = 0
     /// Number of rows that went through a layer, summed over the layers.
     private var prefilledRows = 0
 
@@ -113,6 +113,7 @@ final class PromptIntake {
     }
 
     private func encodingStep(_ conversation: inout Conversation, system: String) throws -> Bool {
+        // Rows that are ready go on first, so that few wait in memory.
         try settleAdapter(&conversation)
         try collect(&conversation, system: system)
         if case .tokenizing = state { return true }
@@ -129,8 +130,8 @@ final class PromptIntake {
             try limits.check(conversation, held: heldBytes, rows: rowsToCome)
             let step = try medium.step(isComplete: turn.isClosed)
             if case .waiting = step { continue }
-            if case .finished = step { encodedUnits += 1 }
-            progress = SessionProgress(phase: .encode, done: encodedUnits, total: totalUnits)
+            if case .finished = step { encodedItems += 1 }
+            progress = SessionProgress(phase: .encode, done: encodedItems, total: totalItems)
             return true
         }
         return false
@@ -147,14 +148,14 @@ final class PromptIntake {
         return turn.unfinished
     }
 
-    /// Progress units of all media that were fed; 0 if unknown.
-    private var totalUnits: Int {
-        var total = takenUnits
+    /// Progress items of all media that were fed; 0 if unknown.
+    private var totalItems: Int {
+        var total = takenItems
         for case .media(let medium) in turn.spans {
-            guard let units = medium.expectedUnits else { return 0 }
-            total += units
+            guard let items = medium.expectedItems else { return 0 }
+            total += items
         }
-        return max(total, encodedUnits)
+        return max(total, encodedItems)
     }
 
     /// Bytes of encoded rows that are waiting.
@@ -217,7 +218,7 @@ final class PromptIntake {
                     try append(part, of: medium, to: &conversation)
                 }
                 guard medium.isDone else { return }
-                takenUnits += medium.expectedUnits ?? 0
+                takenItems += medium.expectedItems ?? 0
                 turn.removeFirst()
             }
         }

@@ -8,7 +8,7 @@ final class SilenceWatch: SampleSource {
     private let source: any SampleSource
     private let report: (_ what: String) -> Void
     private var samples: Int64 = 0
-    private var isHeard = false
+    private var hasAudibleSample = false
     private var isReported = false
 
     /// - Parameter report: called at the end of the recording, with a sentence, if it is empty, silent or incomplete
@@ -26,7 +26,7 @@ final class SilenceWatch: SampleSource {
         guard source.isAtEnd else { return false }
         if !isReported { source.omissions.forEach(report) }
         defer { isReported = true }
-        if !isHeard, !isReported {
+        if !hasAudibleSample, !isReported {
             report(samples == 0 ? "has no samples" : "is silent: all its samples are below -60 dB of full scale")
         }
         return true
@@ -36,7 +36,7 @@ final class SilenceWatch: SampleSource {
         let count = try source.read(into: buffer)
         samples += Int64(count)
         // The first audible sample ends the check.
-        if !isHeard { isHeard = buffer[..<count].contains { $0.magnitude >= Self.threshold } }
+        if !hasAudibleSample { hasAudibleSample = buffer[..<count].contains { $0.magnitude >= Self.threshold } }
         return count
     }
 }

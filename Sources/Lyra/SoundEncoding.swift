@@ -11,17 +11,17 @@ final class SoundEncoding: MediaEncoding {
         case done
     }
 
-    private let input: SoundInput
+    private let networks: SoundNetworks
     private var stage: Stage
     private var tokens: [Tensor] = []
     let kind = MediaKind.sound
     let layout = MediaLayout.sequence
-    let expectedUnits: Int? = 1
+    let expectedItems: Int? = 1
     let expectedRows: Int? = nil
 
     /// - Parameter limit: maximum length in seconds; longer sound is an error
-    init(_ source: any SampleSource, _ input: SoundInput, limit: Double) throws {
-        self.input = input
+    init(_ source: any SampleSource, _ networks: SoundNetworks, limit: Double) throws {
+        self.networks = networks
         stage = .reading(try SoundClips(source, limit: limit))
     }
 
@@ -40,11 +40,11 @@ final class SoundEncoding: MediaEncoding {
         switch stage {
         case .reading(let clips):
             guard try clips.read() else { return .working }
-            stage = .encoding(try input.encoder.begin(clips: clips.features()))
+            stage = .encoding(try networks.encoder.begin(clips: clips.features()))
         case .encoding(var run):
             stage = .done  // leaves one reference, so that the run changes in place
-            if let vectors = try input.encoder.step(&run) {
-                tokens = [try input.project(vectors)]
+            if let vectors = try networks.encoder.step(&run) {
+                tokens = [try networks.project(vectors)]
                 return .finished
             }
             stage = .encoding(run)

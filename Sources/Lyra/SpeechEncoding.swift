@@ -21,7 +21,7 @@ final class SpeechEncoding: MediaEncoding {
     private let stream: MonoAudioStream
     /// Receives further samples of the recording; nil once it is finished.
     private var queue: PCMQueue?
-    private let input: SpeechInput
+    private let networks: SpeechNetworks
     private let skipsSilence: Bool
     private let length: SourceLength?
     private var state = State.reading
@@ -46,12 +46,12 @@ final class SpeechEncoding: MediaEncoding {
     ///   - skipsSilence: whether to skip silent windows, unless all windows are silent
     ///   - queue: the queue behind `source`, if further samples can follow
     init(
-        _ source: any SampleSource, _ input: SpeechInput, skipsSilence: Bool = false, queue: PCMQueue? = nil
+        _ source: any SampleSource, _ networks: SpeechNetworks, skipsSilence: Bool = false, queue: PCMQueue? = nil
     ) throws {
         self.queue = queue
-        stream = try MonoAudioStream(source, sampleRate: input.sampleRate)
-        length = source.length?.converted(from: source.sampleRate, to: input.sampleRate)
-        self.input = input
+        stream = try MonoAudioStream(source, sampleRate: networks.sampleRate)
+        length = source.length?.converted(from: source.sampleRate, to: networks.sampleRate)
+        self.networks = networks
         self.skipsSilence = skipsSilence
     }
 
@@ -69,27 +69,27 @@ final class SpeechEncoding: MediaEncoding {
 
     var isDone: Bool { if case .done = state { true } else { false } }
 
-    var expectedUnits: Int? {
+    var expectedItems: Int? {
         isLastWindow ? windowsDone + (isDone ? 0 : 1) : length.map { windows($0.samples) }
     }
 
     var expectedRows: Int? {
         guard case .exact(let samples)? = length, !skipsSilence else { return nil }
-        let (rows, overflow) = windows(samples).multipliedReportingOverflow(by: input.windowTokens)
+        let (rows, overflow) = windows(samples).multipliedReportingOverflow(by: networks.windowTokens)
         return overflow ? .max : max(rows - rowsTaken, readyRows)
     }
 
-    private func windows(_ samples: Int64) -> Int { Int(samples / Int64(input.windowSamples)) + 1 }
+    private func windows(_ samples: Int64) -> Int { Int(samples / Int64(networks.windowSamples)) + 1 }
 
-    var readyRows: Int { encoded.count * input.windowTokens }
+    var readyRows: Int { encoded.count * networks.windowTokens }
 
     var readyBytes: Int { encoded.reduce(0) { $0 + $1.rows.count * MemoryLayout<Float>.stride } }
 
     func take(adapter: Int?) throws -> [EncodedRows] {
-        let rate = Double(input.sampleRate), length = Double(input.windowSamples) / rate
+        let rate = Double(networks.sampleRate), length = Double(networks.windowSamples) / rate
         let result = try encoded.map { output in
             EncodedRows(
-                rows: try input.project(output.rows, adapter: adapter), start: Double(output.window) * length,
+                rows: try networks.project(output.rows, adapter: adapter), start: Double(output.window) * length,
                 seconds: Double(output.samples) / rate)
         }
         rowsTaken += result.reduce(0) { $0 + $1.rows.rows }
@@ -108,9 +108,9 @@ final class SpeechEncoding: MediaEncoding {
             return isRead ? .working : .waiting
         case .read:
             guard !(skipsSilence && isSilent) else { return finishWindow() }
-            state = .encoding(try input.encoder.begin(mel: features()))
+            state = .encoding(try networks.encoder.begin(mel: features()))
         case .encoding(var run):
-            if let output = try input.encoder.step(&run) {
+            if let output = try networks.encoder.step(&run) {
                 encoded.append((output, windowsDone, filled))
                 return finishWindow()
             }
@@ -123,7 +123,7 @@ final class SpeechEncoding: MediaEncoding {
 
     /// - Returns: whether the window is full, or the last of the recording
     private func readWindow(isComplete: Bool) throws -> Bool {
-        if window.isEmpty { try window.resize(to: input.windowSamples) }
+        if window.isEmpty { try window.resize(to: networks.windowSamples) }
         filled += try stream.read(into: window, from: filled)
         guard filled == window.count || stream.isAtEnd || isComplete else { return false }
         isLastWindow = filled < window.count
@@ -137,7 +137,7 @@ final class SpeechEncoding: MediaEncoding {
     }
 
     private func features() throws -> Tensor {
-        let mel = try input.mel(window)
+        let mel = try networks.mel(window)
         if isLastWindow { window.removeAll() }
         return mel
     }

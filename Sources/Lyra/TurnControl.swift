@@ -16,6 +16,8 @@ public final class TurnControl: Sendable {
         case finishing = 4
         /// End at once and keep the generated text.
         case endRequested = 5
+        // Values from `LK_INTERRUPTED`, 16, on interrupt the step in progress.
+
         /// End; nothing was generated yet.
         case stopAtOnce = 16
         case cancelRequested = 17

@@ -15,7 +15,7 @@ final class VisionEncoding: MediaEncoding {
         case done
     }
 
-    private let input: VisionInput
+    private let networks: VisionNetworks
     private let preparation: ImagePreparation
     /// Polled while pictures and frames are resized; true ends the step.
     private let interrupted: () -> Bool
@@ -23,25 +23,25 @@ final class VisionEncoding: MediaEncoding {
     private var tokens: Tensor?
     let kind: MediaKind
     private(set) var layout = MediaLayout.sequence
-    let expectedUnits: Int? = 1
+    let expectedItems: Int? = 1
     private(set) var expectedRows: Int?
 
     /// A picture.
     init(
-        _ picture: RGBImage, _ input: VisionInput, preparation: ImagePreparation,
+        _ picture: RGBImage, _ networks: VisionNetworks, preparation: ImagePreparation,
         interrupted: @escaping () -> Bool = { false }
     ) {
-        (self.input, self.preparation, self.interrupted) = (input, preparation, interrupted)
+        (self.networks, self.preparation, self.interrupted) = (networks, preparation, interrupted)
         kind = .image
         stage = .picture(picture)
     }
 
     /// A video; `sampling` selects the frames to encode.
     init(
-        _ video: VideoDecoder, _ input: VisionInput, preparation: ImagePreparation, sampling: VideoSampling,
+        _ video: VideoDecoder, _ networks: VisionNetworks, preparation: ImagePreparation, sampling: VideoSampling,
         interrupted: @escaping () -> Bool = { false }
     ) {
-        (self.input, self.preparation, self.interrupted) = (input, preparation, interrupted)
+        (self.networks, self.preparation, self.interrupted) = (networks, preparation, interrupted)
         kind = .video
         stage = .scanning(video, sampling)
     }
@@ -50,10 +50,10 @@ final class VisionEncoding: MediaEncoding {
     ///
     /// - Throws: `LyraError.argument` if there are none.
     init(
-        _ frames: [RGBImage], _ input: VisionInput, preparation: ImagePreparation,
+        _ frames: [RGBImage], _ networks: VisionNetworks, preparation: ImagePreparation,
         interrupted: @escaping () -> Bool = { false }
     ) throws {
-        (self.input, self.preparation, self.interrupted) = (input, preparation, interrupted)
+        (self.networks, self.preparation, self.interrupted) = (networks, preparation, interrupted)
         kind = .video
         guard let first = frames.first else { throw LyraError(.argument, "a video needs at least one frame") }
         stage = .frames(
@@ -99,7 +99,7 @@ final class VisionEncoding: MediaEncoding {
                 try encode(frames.finish(interrupted: interrupted))
             }
         case .encoding(var run):
-            if let result = try input.encoder.step(&run) {
+            if let result = try networks.encoder.step(&run) {
                 tokens = result
                 return .finished
             }
@@ -121,10 +121,10 @@ final class VisionEncoding: MediaEncoding {
     }
 
     private func encode(_ patches: PatchGrid) throws {
-        let merge = input.encoder.configuration.merge
+        let merge = networks.encoder.configuration.merge
         layout = .grid(
             time: patches.grid.time, height: patches.grid.height / merge, width: patches.grid.width / merge)
         expectedRows = patches.grid.time * (patches.grid.height / merge) * (patches.grid.width / merge)
-        stage = .encoding(try input.encoder.begin(patches: patches.patches, grid: patches.grid))
+        stage = .encoding(try networks.encoder.begin(patches: patches.patches, grid: patches.grid))
     }
 }

@@ -102,7 +102,7 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
         result.hidden_size = Int32(clamping: language.hiddenSize)
         result.vocabulary_size = Int32(clamping: language.vocabularySize)
         result.context_length = Int32(clamping: language.contextLength)
-        if case .present(let speech) = checkpoint.speechInput {
+        if case .present(let speech) = checkpoint.speechNetworks {
             result.hears_speech = 1
             result.speech_sample_rate = Int32(clamping: speech.sampleRate)
             result.speech_window_samples = Int32(clamping: speech.windowSamples)
@@ -113,12 +113,12 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
             result.audio_sample_rate = Int32(clamping: vocoder.sampleRate)
             result.audio_lookahead_samples = Int32(clamping: vocoder.lookaheadSamples)
         }
-        if case .present(let vision) = checkpoint.visionInput {
+        if case .present(let vision) = checkpoint.visionNetworks {
             result.sees = 1
             let tower = vision.encoder.configuration
             result.vision_token_pixels = Int32(clamping: tower.patch * tower.merge)
         }
-        result.hears_sound = checkpoint.soundInput.isPresent ? 1 : 0
+        result.hears_sound = checkpoint.soundNetworks.isPresent ? 1 : 0
         try result.copy(to: required(info, "info"))
     }
 }

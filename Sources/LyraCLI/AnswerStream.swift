@@ -15,7 +15,7 @@ extension Session {
     ///   - wave: file for the spoken answer
     ///   - echoes: whether to print text to stdout as it is generated
     ///   - label: prefix of the progress display
-    func answer(into wave: WaveFile?, echoes: Bool, label: String = "") throws -> TurnOutput {
+    func answer(into wave: WaveWriter?, echoes: Bool, label: String = "") throws -> TurnOutput {
         let bar = ProgressBar()
         defer { bar.clear() }
         var text = ""

@@ -134,7 +134,7 @@ final class Benchmarks {
     }
 
     private func encode() throws -> BenchmarkRow {
-        let speech = try checkpoint.speechInput.get()
+        let speech = try checkpoint.speechNetworks.get()
         let samples = (0..<speech.windowSamples).map { Float($0 % 160) / 320 - 0.25 }
         let whisper = preset.whisper, t = Double(whisper.positions), d = Double(whisper.width)
         let layer = 2 * t * (4 * d * d + 2 * d * Double(whisper.inner)) + 4 * t * t * d

@@ -189,9 +189,9 @@ private struct Chat {
         hasMedia = false
         Interrupt.clear()
         defer { Interrupt.clear() }
-        let (turn, wave): (TurnOutput, WaveFile?)
+        let (turn, wave): (TurnOutput, WaveWriter?)
         do {
-            wave = session.speaks ? try WaveFile(path: "lyra-\(answers + 1).wav") : nil
+            wave = session.speaks ? try WaveWriter(path: "lyra-\(answers + 1).wav") : nil
             try session.endTurn()
             turn = try session.answer(into: wave, echoes: true)
         } catch {

@@ -62,7 +62,7 @@ struct GenerateCommand: ParsableCommand {
         let start = now()
         Interrupt.watch()
         // Fails before the work if the output cannot be written.
-        let wave = try speak.map { try WaveFile(path: $0) }
+        let wave = try speak.map { try WaveWriter(path: $0) }
         let notes = Notes(.held)
         let model = try source.open(notes: notes, check: Interrupt.check)
         let loaded = now()
@@ -88,7 +88,7 @@ struct GenerateCommand: ParsableCommand {
     }
 
     /// Gives the file its name, unless Ctrl-C came before any speech: an existing file then stays.
-    private func finish(_ wave: WaveFile?, _ model: Model) throws {
+    private func finish(_ wave: WaveWriter?, _ model: Model) throws {
         guard let wave, let rate = model.audioSampleRate else { return }
         if wave.samples == 0, Interrupt.isRequested {
             printError("note: \(wave.path) was not written: nothing was spoken yet")

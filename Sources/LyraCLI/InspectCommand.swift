@@ -24,9 +24,9 @@ struct InspectCommand: ParsableCommand {
     /// Parts that the checkpoint's configuration names but that do not exist.
     private func missing(_ checkpoint: Checkpoint) -> [String] {
         var reasons: [String] = []
-        if case .absent(let reason) = checkpoint.speechInput { reasons.append(reason.message) }
-        if case .absent(let reason) = checkpoint.visionInput { reasons.append(reason.message) }
-        if case .absent(let reason) = checkpoint.soundInput { reasons.append(reason.message) }
+        if case .absent(let reason) = checkpoint.speechNetworks { reasons.append(reason.message) }
+        if case .absent(let reason) = checkpoint.visionNetworks { reasons.append(reason.message) }
+        if case .absent(let reason) = checkpoint.soundNetworks { reasons.append(reason.message) }
         if case .absent(let reason) = checkpoint.vocoder { reasons.append(reason.message) }
         for name in ["speech", "long_speech"] where checkpoint.adapterIndex(name) == nil {
             reasons.append("there is no adapter \(name)_lora, which automatic choice needs for speech")
@@ -42,11 +42,11 @@ struct InspectCommand: ParsableCommand {
             ("vocabulary_size", .number(Double(language.vocabularySize))),
             ("context_length", .number(Double(language.contextLength))),
         ]
-        if case .present(let speech) = checkpoint.speechInput {
+        if case .present(let speech) = checkpoint.speechNetworks {
             facts.append(("speech_window_seconds", .number(Double(speech.windowSamples) / Double(speech.sampleRate))))
             facts.append(("speech_window_tokens", .number(Double(speech.windowTokens))))
         }
-        if case .present(let vision) = checkpoint.visionInput {
+        if case .present(let vision) = checkpoint.visionNetworks {
             let tower = vision.encoder.configuration
             facts.append(("vision_token_pixels", .number(Double(tower.patch * tower.merge))))
         }

@@ -5,7 +5,7 @@ import LyraBase
 struct Report {
     let json: String
 
-    init(text: String, tokens: [Int32], units: [Int32], usage: Usage, wave: WaveFile?, load: Double, total: Double) {
+    init(text: String, tokens: [Int32], units: [Int32], usage: Usage, wave: WaveWriter?, load: Double, total: Double) {
         var audio = JSONValue.null
         if let wave, wave.sampleRate > 0 {
             audio = .object([

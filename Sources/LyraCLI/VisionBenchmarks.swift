@@ -5,7 +5,7 @@ import LyraModel
 extension Benchmarks {
     /// Times the encoding of a picture, from pixels to tokens.
     func see() throws -> BenchmarkRow {
-        let vision = try checkpoint.visionInput.get()
+        let vision = try checkpoint.visionNetworks.get()
         let width = 1024, height = 768
         let picture = try RGBImage(width: width, height: height) { pixels in
             for i in 0..<width * height * 3 { pixels[i] = UInt8(truncatingIfNeeded: i * 31 / 7) }

@@ -73,7 +73,7 @@ import Testing
     @Test(arguments: [UInt8(0xf7), 0xf8, 0xff]) func aListWhosePartClaims4GigabytesIsPassedOver(_ low: UInt8) throws {
         let sound = noise(500, seed: 14)
         let part = Array("INFOabcd".utf8) + [low, 0xff, 0xff, 0xff] + [UInt8](repeating: 1, count: 18)
-        let decoder = try AudioFileDecoder(bytes: floatWAV(sound, list: part))
+        let decoder = try SndfileDecoder(bytes: floatWAV(sound, list: part))
         #expect(try readAll(decoder) == sound)
     }
 
@@ -81,13 +81,13 @@ import Testing
     @Test func aListAndSamplesThatSpellOneLeaveTheSamplesAsTheyAre() throws {
         let sound = noise(500, seed: 15)
         let wav = floatWAV(sound, list: Array("INFOISFT".utf8) + [4, 0, 0, 0] + Array("lyra".utf8))
-        #expect(try readAll(AudioFileDecoder(bytes: wav)) == sound)
+        #expect(try readAll(SndfileDecoder(bytes: wav)) == sound)
         // As 16-bit samples, "LI" and "ST" are ordinary numbers; libsndfile writes 1 as 32,767 and reads 32,768 as 1.
         let numbers = (0..<200).map { Float([0x494c, 0x5453][$0 % 2]) }
         let file = try #require(
             try soundFile(numbers.map { $0 / 32_767 }, format: SF_FORMAT_WAV | SF_FORMAT_PCM_16))
         #expect(file.suffix(8).elementsEqual("LISTLIST".utf8))
-        #expect(try readAll(AudioFileDecoder(bytes: file)) == numbers.map { $0 / 32_768 })
+        #expect(try readAll(SndfileDecoder(bytes: file)) == numbers.map { $0 / 32_768 })
     }
 }
 
@@ -129,13 +129,13 @@ private final class ScriptedReader: ByteReader {
     @Test(arguments: [1, 3, 1000]) func shortReadsChangeNothing(most: Int) throws {
         let reader = ScriptedReader(floatWAV(samples))
         reader.most = most
-        #expect(try readAll(try AudioFileDecoder(reader: reader, name: "slow")) == samples)
+        #expect(try readAll(try SndfileDecoder(reader: reader, name: "slow")) == samples)
     }
 
     @Test(arguments: [Int64.max, 1 << 40, 200_045]) func aSizeThatIsTooLargeChangesNothing(size: Int64) throws {
         let reader = ScriptedReader(floatWAV(samples))
         reader.statedSize = size
-        #expect(try readAll(try AudioFileDecoder(reader: reader, name: "boastful")) == samples)
+        #expect(try readAll(try SndfileDecoder(reader: reader, name: "boastful")) == samples)
     }
 
     @Test func aSizeThatIsTooSmallGivesSamplesOrAnError() throws {
@@ -143,7 +143,7 @@ private final class ScriptedReader: ByteReader {
             let reader = ScriptedReader(floatWAV(samples))
             reader.statedSize = size
             _ = try lyraError {
-                let read = try readAll(try AudioFileDecoder(reader: reader, name: "modest"))
+                let read = try readAll(try SndfileDecoder(reader: reader, name: "modest"))
                 #expect(read == Array(samples[..<read.count]))
             }
         }
@@ -153,14 +153,14 @@ private final class ScriptedReader: ByteReader {
         for (size, code) in [(Int64(-1), LyraError.Code.io), (.min, .io), (0, .format)] {
             let reader = ScriptedReader(floatWAV(samples))
             reader.statedSize = size
-            #expect(try lyraError { _ = try AudioFileDecoder(reader: reader, name: "odd") }?.code == code)
+            #expect(try lyraError { _ = try SndfileDecoder(reader: reader, name: "odd") }?.code == code)
         }
     }
 
     @Test(arguments: [0, 100, 100_000]) func aReadersErrorIsAnErrorThatNamesTheFile(at place: Int) throws {
         let reader = ScriptedReader(floatWAV(samples))
         reader.failsAt = place
-        let error = try #require(try lyraError { _ = try readAll(try AudioFileDecoder(reader: reader, name: "torn")) })
+        let error = try #require(try lyraError { _ = try readAll(try SndfileDecoder(reader: reader, name: "torn")) })
         #expect(error.code == .io)
         #expect(error.message.hasPrefix("torn: reading at byte"))
     }
@@ -168,11 +168,11 @@ private final class ScriptedReader: ByteReader {
     @Test func aReaderThatCannotSeekOrCountIsAnError() throws {
         let stuck = ScriptedReader(floatWAV(samples))
         stuck.failsToSeek = true
-        #expect(try lyraError { _ = try readAll(try AudioFileDecoder(reader: stuck, name: "stuck")) }?.code == .io)
+        #expect(try lyraError { _ = try readAll(try SndfileDecoder(reader: stuck, name: "stuck")) }?.code == .io)
         for count in [-1, .min, .max, 1 << 20] {
             let liar = ScriptedReader(floatWAV(samples))
             liar.statedCount = count
-            #expect(try lyraError { _ = try readAll(try AudioFileDecoder(reader: liar, name: "liar")) }?.code == .io)
+            #expect(try lyraError { _ = try readAll(try SndfileDecoder(reader: liar, name: "liar")) }?.code == .io)
         }
     }
 }

@@ -126,7 +126,7 @@ import Testing
             bytes.replaceSubrange(0..<4, with: form.utf8)
             bytes.replaceSubrange(place + 4..<place + 8, with: size.map(UInt8.init))
             let error = try lyraError {
-                _ = try MediaAudioDecoder(reader: try MemoryReader(copying: bytes), name: "a.wav")
+                _ = try FFmpegAudioDecoder(reader: try MemoryReader(copying: bytes), name: "a.wav")
             }
             #expect(error?.code == .memory && error?.message.hasPrefix("a.wav: a list of texts of 16106") == true)
         }

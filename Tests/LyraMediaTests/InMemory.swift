@@ -12,7 +12,7 @@ extension AudioDecoder {
     }
 }
 
-extension AudioFileDecoder {
+extension SndfileDecoder {
     convenience init(bytes: [UInt8], name: String = "audio in memory") throws {
         try self.init(reader: MemoryReader(copying: bytes), name: name)
     }

@@ -11,7 +11,7 @@ private func append(_ samples: [Float], to queue: PCMQueue, sampleRate: Int = 44
     @Test func readingInAnyPiecesGivesTheSameBits() throws {
         let bytes = floatWAV(noise(60_000, seed: 41), sampleRate: 44_100)
         func read(_ piece: Int) throws -> [UInt32] {
-            let stream = try MonoAudioStream(try AudioFileDecoder(bytes: bytes), sampleRate: 16_000)
+            let stream = try MonoAudioStream(try SndfileDecoder(bytes: bytes), sampleRate: 16_000)
             return try readAll(stream, piece: piece).map(\.bitPattern)
         }
         let whole = try read(100_000)
@@ -22,7 +22,7 @@ private func append(_ samples: [Float], to queue: PCMQueue, sampleRate: Int = 44
     @Test func appendedPCMEqualsTheSameFile() throws {
         let samples = noise(200_000, seed: 42)
         let file = try MonoAudioStream(
-            try AudioFileDecoder(bytes: floatWAV(samples, sampleRate: 44_100, channels: 2)), sampleRate: 16_000)
+            try SndfileDecoder(bytes: floatWAV(samples, sampleRate: 44_100, channels: 2)), sampleRate: 16_000)
         let queue = try PCMQueue(sampleRate: 44_100, channels: 2)
         let stream = try MonoAudioStream(queue, sampleRate: 16_000)
         var read: [Float] = []
@@ -40,7 +40,7 @@ private func append(_ samples: [Float], to queue: PCMQueue, sampleRate: Int = 44
 
     @Test func aRecordingOfWindowLengthFillsTheWindowAndThenEnds() throws {
         let stream = try MonoAudioStream(
-            try AudioFileDecoder(bytes: floatWAV(noise(480, seed: 43))), sampleRate: 16_000)
+            try SndfileDecoder(bytes: floatWAV(noise(480, seed: 43))), sampleRate: 16_000)
         var window = [Float](repeating: 0, count: 480)
         #expect(try window.withUnsafeMutableBufferPointer { try stream.read(into: $0) } == 480)
         #expect(try window.withUnsafeMutableBufferPointer { try stream.read(into: $0) } == 0)
@@ -49,7 +49,7 @@ private func append(_ samples: [Float], to queue: PCMQueue, sampleRate: Int = 44
 
     @Test func noSamplesAreNoSamples() throws {
         let stream = try MonoAudioStream(
-            try AudioFileDecoder(bytes: floatWAV([], sampleRate: 8_000)), sampleRate: 16_000)
+            try SndfileDecoder(bytes: floatWAV([], sampleRate: 8_000)), sampleRate: 16_000)
         #expect(try readAll(stream).isEmpty)
         let queue = try PCMQueue(sampleRate: 8_000, channels: 2)
         try append([], to: queue, sampleRate: 8_000, channels: 2)

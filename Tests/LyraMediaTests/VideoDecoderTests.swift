@@ -113,7 +113,7 @@ import Testing
         let alone = try readAll(try AudioDecoder.open(bytes: maker.bytes("av.mp4")))
         let video = try scanned(VideoDecoder(reader: reader, name: "av"))
         #expect(video.hasAudio)
-        let sound = try MediaAudioDecoder(reader: reader, name: "av")
+        let sound = try FFmpegAudioDecoder(reader: reader, name: "av")
         try video.select(Array(0..<30))
         var samples: [Float] = []
         var buffer = [Float](repeating: 0, count: 700)

@@ -14,11 +14,11 @@ import Testing
             var options = CheckpointOptions()
             options.towers = towers
             let checkpoint = try alone.open(options)
-            #expect(checkpoint.speechInput.isPresent && checkpoint.vocoder.isPresent, "\(towers)")
-            #expect(checkpoint.soundInput.isPresent, "\(towers)")
-            #expect(checkpoint.visionInput.isPresent == !towers.hasSuffix("audio"), "\(towers)")
+            #expect(checkpoint.speechNetworks.isPresent && checkpoint.vocoder.isPresent, "\(towers)")
+            #expect(checkpoint.soundNetworks.isPresent, "\(towers)")
+            #expect(checkpoint.visionNetworks.isPresent == !towers.hasSuffix("audio"), "\(towers)")
         }
-        #expect(try CheckpointCopy("b").open().speechInput.isPresent)
+        #expect(try CheckpointCopy("b").open().speechNetworks.isPresent)
     }
 
     @Test(arguments: ["a", "b"]) func parametersAreListedUnderTheNamesOfTheCheckpoint(_ name: String) throws {
@@ -42,8 +42,8 @@ import Testing
         let checkpoint = try alone.open(options)
         #expect(notes.count == 4, "one for each tower, one for the vocoder")
         for needed in [
-            { _ = try checkpoint.speechInput.get() }, { _ = try checkpoint.visionInput.get() },
-            { _ = try checkpoint.soundInput.get() }, { _ = try checkpoint.vocoder.get() },
+            { _ = try checkpoint.speechNetworks.get() }, { _ = try checkpoint.visionNetworks.get() },
+            { _ = try checkpoint.soundNetworks.get() }, { _ = try checkpoint.vocoder.get() },
         ] as [() throws -> Void] {
             do {
                 try needed()
@@ -57,7 +57,7 @@ import Testing
 
     @Test func aTowerInsideNeedsItsDirectoryOnlyForItsConfiguration() throws {
         // Heads of 16 cannot be derived from shapes, so variant a without its directory does not hear, but opens.
-        let speech = try CheckpointCopy("a", zoo: false).open().speechInput
+        let speech = try CheckpointCopy("a", zoo: false).open().speechNetworks
         let error = #expect(throws: LyraError.self) { try speech.get() }
         #expect(error?.code == .missing && error?.message.contains("model_zoo/audio/whisper-tiny") == true)
     }

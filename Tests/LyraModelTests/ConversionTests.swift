@@ -63,7 +63,7 @@ import Testing
             #expect(
                 after.tensor(name).map { Array($0.bytes) } == before.tensor(name).map { Array($0.bytes) }, "\(name)")
         }
-        #expect(try file.open().speechInput.isPresent)
+        #expect(try file.open().speechNetworks.isPresent)
     }
 
     @Test func moreAdaptersThanAFileMayListAreNotWritten() throws {

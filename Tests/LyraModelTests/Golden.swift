@@ -34,7 +34,7 @@ struct Golden: GoldenFixture, Sendable, CustomTestStringConvertible {
 
     /// Tokens of a recording as the model hears it.
     func tokens(_ pcm: [Float], adapter: String) throws -> Tensor {
-        let input = try checkpoint.speechInput.get()
+        let input = try checkpoint.speechNetworks.get()
         let index = try #require(checkpoint.adapterIndex(adapter))
         var rows: [Float] = []
         for start in stride(from: 0, through: pcm.count, by: input.windowSamples) {
@@ -47,7 +47,7 @@ struct Golden: GoldenFixture, Sendable, CustomTestStringConvertible {
 
     /// One window through features and encoder.
     func encode(_ window: [Float]) throws -> Tensor {
-        let input = try checkpoint.speechInput.get()
+        let input = try checkpoint.speechNetworks.get()
         let features = try window.withUnsafeBufferPointer { try input.mel($0) }
         var run = try input.encoder.begin(mel: features)
         while true { if let encoded = try input.encoder.step(&run) { return encoded } }

@@ -32,7 +32,7 @@ import Testing
             let error = lyraError { _ = try file.open() }
             #expect([.format, .unsupported].contains(error.code), "\(place): \(error.message)")
         }
-        #expect(try withBytes(bytes).open().speechInput.isPresent)
+        #expect(try withBytes(bytes).open().speechNetworks.isPresent)
     }
 
     /// Most flips land in the vocabulary or in weights and go unnoticed; some make an error, and none a crash.
@@ -199,7 +199,7 @@ import Testing
             try language.changed(metadata: { $0["tokenizer.ggml.pre"] = .string(strange) }), adapters,
         ]
         for file in files {
-            let error = lyraError { _ = try file.open(options).speechInput.get() }
+            let error = lyraError { _ = try file.open(options).speechNetworks.get() }
             #expect([.unsupported, .missing].contains(error.code), "\(error.message)")
             #expect(error.message.utf8.count < 1000 && !error.message.utf8.contains { $0 < 0x20 }, "\(error.message)")
             #expect(file === adapters || error.message.contains("\\u{1B}[2J\\nxxx"), "\(error.message)")
@@ -213,20 +213,20 @@ import Testing
         try FileManager.default.copyItem(atPath: Golden.path(name) + "/lyra", toPath: folder.folder + "/lyra")
         let bare = try OneFile(folder.folder + "/lyra", .bf16)
         let without = try bare.open()
-        #expect(!without.speechInput.isPresent && !without.visionInput.isPresent && !without.vocoder.isPresent)
+        #expect(!without.speechNetworks.isPresent && !without.visionNetworks.isPresent && !without.vocoder.isPresent)
         for reason in [
-            lyraError { _ = try without.speechInput.get() }, lyraError { _ = try without.visionInput.get() },
+            lyraError { _ = try without.speechNetworks.get() }, lyraError { _ = try without.visionNetworks.get() },
         ] {
             #expect(reason.code == .missing && reason.message.hasPrefix(bare.path + ": the "), "\(reason.message)")
         }
         var options = CheckpointOptions()
         options.towers = Golden.path(name) + "/model_zoo"
         let with = try bare.open(options)
-        #expect(with.speechInput.isPresent && with.visionInput.isPresent && with.vocoder.isPresent)
-        #expect(with.soundInput.isPresent)
+        #expect(with.speechNetworks.isPresent && with.visionNetworks.isPresent && with.vocoder.isPresent)
+        #expect(with.soundNetworks.isPresent)
         // Converted once more it is complete.
         let completed = try OneFile(bare.path, .bf16, options: options).open()
-        #expect(completed.speechInput.isPresent && completed.visionInput.isPresent && completed.vocoder.isPresent)
+        #expect(completed.speechNetworks.isPresent && completed.visionNetworks.isPresent && completed.vocoder.isPresent)
         #expect(try whole.open(options).inventory.allSatisfy { $0.source == whole.path })
     }
 

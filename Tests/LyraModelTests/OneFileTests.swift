@@ -39,8 +39,8 @@ import Testing
         var options = CheckpointOptions()
         options.note = { notes.append($0) }
         let file = try OneFile(Self.model(golden), .bf16), checkpoint = try file.open(options)
-        #expect(checkpoint.speechInput.isPresent && checkpoint.visionInput.isPresent)
-        #expect(checkpoint.soundInput.isPresent && checkpoint.vocoder.isPresent && checkpoint.generator != nil)
+        #expect(checkpoint.speechNetworks.isPresent && checkpoint.visionNetworks.isPresent)
+        #expect(checkpoint.soundNetworks.isPresent && checkpoint.vocoder.isPresent && checkpoint.generator != nil)
         #expect(notes == [])
         #expect(checkpoint.inventory.allSatisfy { $0.source == file.path })
         let parameters = { (parts: [Checkpoint.PartSize]) in parts.reduce(0) { $0 + $1.parameters } }
@@ -195,7 +195,7 @@ import Testing
             #expect(checkpoint.tokenizer.bytes(of: id) == golden.checkpoint.tokenizer.bytes(of: id))
             #expect(checkpoint.tokenizer.isSpecial(id) == golden.checkpoint.tokenizer.isSpecial(id))
         }
-        expect(.missing, "does not hear", "language model alone") { _ = try checkpoint.speechInput.get() }
+        expect(.missing, "does not hear", "language model alone") { _ = try checkpoint.speechNetworks.get() }
         expect(.missing, "does not speak") { _ = try checkpoint.vocoder.get() }
     }
 

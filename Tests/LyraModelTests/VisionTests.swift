@@ -22,7 +22,7 @@ import Testing
 
     @Test(arguments: Golden.both, ["image_small", "image_tall", "image_tiny"])
     func tokensOfPicturesEqualTheReference(_ golden: Golden, _ name: String) throws {
-        let values = try golden.values(name), vision = try golden.checkpoint.visionInput.get()
+        let values = try golden.values(name), vision = try golden.checkpoint.visionNetworks.get()
         let prepared = try vision.preparation.prepare(golden.image(name))
         let grid = [prepared.grid.time, prepared.grid.height, prepared.grid.width]
         #expect(grid == (try values.integers("out.grid_thw")))
@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test(arguments: Golden.both) func tokensOfFramesEqualTheReference(_ golden: Golden) throws {
-        let values = try golden.values("video_frames"), vision = try golden.checkpoint.visionInput.get()
+        let values = try golden.values("video_frames"), vision = try golden.checkpoint.visionNetworks.get()
         let frames = try golden.videoFrames()
         var video = try VideoFrames(
             vision.preparation, frameSize: PixelSize(width: 150, height: 90), frames: frames.count)
@@ -45,7 +45,7 @@ import Testing
 
     /// A frame of more rows than one step takes is cut, and the cut must not show: attention sees the whole frame.
     @Test func chunksDoNotShow() throws {
-        let vision = try Golden.a.checkpoint.visionInput.get()
+        let vision = try Golden.a.checkpoint.visionNetworks.get()
         let picture = try RGBImage(width: 28 * 30, height: 28 * 19) { pixels in
             for i in 0..<28 * 30 * 28 * 19 * 3 { pixels[i] = UInt8(truncatingIfNeeded: i &* 2_654_435_761 >> 13) }
         }
@@ -64,7 +64,7 @@ import Testing
 
     @Test(arguments: Golden.both, ["sound_bells", "sound_click"])
     func tokensOfSoundsEqualTheReference(_ golden: Golden, _ name: String) throws {
-        let values = try golden.values(name), input = try golden.checkpoint.soundInput.get()
+        let values = try golden.values(name), input = try golden.checkpoint.soundNetworks.get()
         let queue = try PCMQueue(sampleRate: 16_000, channels: 1)
         try golden.sound(name).withUnsafeBufferPointer { try queue.append($0, sampleRate: 16_000, channels: 1) }
         queue.finish()
@@ -81,8 +81,8 @@ import Testing
     }
 
     @Test func inputsOfAnotherShapeAreRefused() throws {
-        let vision = try Golden.a.checkpoint.visionInput.get().encoder
-        let sound = try Golden.a.checkpoint.soundInput.get().encoder
+        let vision = try Golden.a.checkpoint.visionNetworks.get().encoder
+        let sound = try Golden.a.checkpoint.soundNetworks.get().encoder
         let grids = [(1, 2, 2), (1, 4, 2), (0, 2, 2), (1, 3, 3), (1, -2, -2), (1, Int.max, 2)]
         for (rows, grid) in zip([4, 4, 0, 9, 4, 4], grids) {
             let columns = grid == (1, 2, 2) ? 1175 : 1176

@@ -53,7 +53,7 @@ import Testing
 
     @Test func samplesComeAsSoonAsTheLookaheadIsCovered() throws {
         let vocoder = try VocoderFixture("a").vocoder
-        var generator = try StreamedGenerator(vocoder)
+        var generator = try StreamedWaveform(vocoder)
         var samples = 0
         for frame in Int32(1)...30 {
             samples += try generator.push([frame], isLast: false)?.count ?? 0
@@ -81,7 +81,7 @@ import Testing
         let vocoder = try VocoderFixture("a").vocoder
         func speak(_ last: Int32) throws -> [Float] {
             let units = [Int32](repeating: 4, count: 30) + [Int32](repeating: last, count: 30)
-            var generator = try StreamedGenerator(vocoder)
+            var generator = try StreamedWaveform(vocoder)
             return try [units, []].flatMap { try generator.push($0, isLast: $0.isEmpty)?.values ?? [] }
         }
         let (before, after) = (try speak(9), try speak(77))

@@ -248,11 +248,13 @@ import Testing
         #expect(throws: LyraError.self) { try cache.attend(queries: four, stride: 20, rows: 4, heads: 4) }
         for heads in [3, 0, -2, 1] {
             #expect(throws: LyraError.self) { try cache.attend(queries: four, stride: 20, rows: 1, heads: heads) }
-            #expect(throws: LyraError.self) { try cache.columnScores(queries: Tensor([4, 20], four), heads: heads) }
+            #expect(throws: LyraError.self) {
+                try cache.meanAttentionWeights(queries: Tensor([4, 20], four), heads: heads)
+            }
         }
         for shape in [[8, 10], [0, 20], [80, 1]] {
             let queries = try Tensor(shape, Array(four.prefix(shape.reduce(1, *))))
-            #expect(throws: LyraError.self) { try cache.columnScores(queries: queries, heads: 4) }
+            #expect(throws: LyraError.self) { try cache.meanAttentionWeights(queries: queries, heads: 4) }
         }
     }
 }

@@ -62,34 +62,34 @@ import Testing
         }
     }
 
-    @Test(arguments: KeyValueType.allCases) func columnScoresAreTheMeanOfAllWeights(_ type: KeyValueType) throws {
+    @Test(arguments: KeyValueType.allCases) func meanAttentionWeightsMatchTheReference(_ type: KeyValueType) throws {
         for each in Self.cases {
             let (cache, values, keys, _) = try make(each, type)
             let queries = try Tensor([each.queries, each.width], values)
-            let want = each.columnScores(values, keys: keys)
+            let want = each.meanAttentionWeights(values, keys: keys)
             try onEachISA { isa in
-                let got = try cache.columnScores(queries: queries, heads: each.heads).values
+                let got = try cache.meanAttentionWeights(queries: queries, heads: each.heads).values
                 #expect(difference(got, want) < Self.tolerance, "\(each), \(isa)")
             }
         }
     }
 
     /// Queries may be more than the rows: they need not be of cached positions.
-    @Test func columnScoresTakeAnyNumberOfQueries() throws {
+    @Test func meanAttentionWeightsTakeAnyNumberOfQueries() throws {
         let each = AttentionCase(queries: 50, rows: 3, group: 2, dim: 8)
         var sequence = Sequence(1)
         let (values, keys) = (sequence.floats(50 * each.width), sequence.floats(3 * each.columns))
         let cache = KeyValueCache(kvHeads: 2, headDim: 8)
         let queries = try Tensor([50, each.width], values)
-        #expect(try cache.columnScores(queries: queries, heads: 4).values == [])
+        #expect(try cache.meanAttentionWeights(queries: queries, heads: 4).values == [])
         try cache.append(keys: keys, values: keys, stride: each.columns, count: 3)
-        let got = try cache.columnScores(queries: queries, heads: 4).values
-        #expect(difference(got, each.columnScores(values, keys: keys)) < Self.tolerance)
+        let got = try cache.meanAttentionWeights(queries: queries, heads: 4).values
+        #expect(difference(got, each.meanAttentionWeights(values, keys: keys)) < Self.tolerance)
     }
 
     /// Each number is a float's rounding away from the truth, so that thousands of them, and of queries, do not add up to
     /// an error.
-    @Test func columnScoresOfALongCacheAddUpToOne() throws {
+    @Test func meanAttentionWeightsOfALongCacheAddUpToOne() throws {
         let (rows, count) = (20_000, 600)
         var sequence = Sequence(2)
         let cache = KeyValueCache(kvHeads: 1, headDim: 8)
@@ -97,13 +97,13 @@ import Testing
         try cache.append(keys: keys, values: keys, stride: 8, count: rows)
         let queries = try Tensor([count, 16], sequence.floats(count * 16).map { $0 * 4 })
         try onEachISA { isa in
-            let scores = try cache.columnScores(queries: queries, heads: 2).values
+            let scores = try cache.meanAttentionWeights(queries: queries, heads: 2).values
             #expect(abs(scores.reduce(0.0) { $0 + Double($1) } - 1) < 1e-6, "\(isa)")
         }
     }
 
     @Test(arguments: KeyValueType.allCases)
-    func columnScoresHaveTheSameBitsWithAnyThreads(_ type: KeyValueType) throws {
+    func meanAttentionWeightsHaveTheSameBitsWithAnyThreads(_ type: KeyValueType) throws {
         let usual = lk_threads()
         defer { lk_set_threads(usual) }
         for each in [
@@ -114,10 +114,10 @@ import Testing
             let queries = try Tensor([each.queries, each.width], values)
             try onEachISA { isa in
                 lk_set_threads(1)
-                let want = try cache.columnScores(queries: queries, heads: each.heads).values
+                let want = try cache.meanAttentionWeights(queries: queries, heads: each.heads).values
                 for threads in [2, 5] {
                     lk_set_threads(Int32(threads))
-                    let scores = try cache.columnScores(queries: queries, heads: each.heads)
+                    let scores = try cache.meanAttentionWeights(queries: queries, heads: each.heads)
                     #expect(scores.values == want, "\(isa) \(threads)")
                 }
             }

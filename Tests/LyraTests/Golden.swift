@@ -98,7 +98,7 @@ extension Golden {
         }
     }
 
-    private var vision: VisionInput { get throws { try model.checkpoint.visionInput.get() } }
+    private var vision: VisionNetworks { get throws { try model.checkpoint.visionNetworks.get() } }
 
     private func prepare(_ frames: [RGBImage]) throws -> PatchGrid {
         let size = PixelSize(width: frames[0].width, height: frames[0].height)
@@ -120,7 +120,7 @@ extension Golden {
     }
 
     private func soundTokens(_ pcm: [Float]) throws -> [Float] {
-        let input = try model.checkpoint.soundInput.get()
+        let input = try model.checkpoint.soundNetworks.get()
         let queue = try PCMQueue(sampleRate: 16_000, channels: 1)
         try pcm.withUnsafeBufferPointer { try queue.append($0, sampleRate: 16_000, channels: 1) }
         queue.finish()
@@ -131,7 +131,7 @@ extension Golden {
     }
 
     private func tokens(_ pcm: [Float], adapter: Int?) throws -> [Float] {
-        let input = try model.checkpoint.speechInput.get()
+        let input = try model.checkpoint.speechNetworks.get()
         return try stride(from: 0, through: pcm.count, by: input.windowSamples).flatMap { start in
             let window = Array(pcm[start..<min(start + input.windowSamples, pcm.count)])
             var run = try input.encoder.begin(mel: window.withUnsafeBufferPointer { try input.mel($0) })

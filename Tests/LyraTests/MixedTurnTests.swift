@@ -52,7 +52,7 @@ import Testing
         #expect(
             afterThird.cachedTokens == afterSecond.cachedTokens + afterSecond.promptTokens
                 + afterSecond.generatedTokens - 1)
-        #expect(afterSecond.mediaTokens == (try golden.model.checkpoint.speechInput.get().windowTokens))
+        #expect(afterSecond.mediaTokens == (try golden.model.checkpoint.speechNetworks.get().windowTokens))
         #expect(afterThird.mediaTokens == 13 * 2 && afterFirst.mediaTokens == 15)
     }
 

@@ -69,7 +69,7 @@ struct NeedleCommand: ParsableCommand {
         let modelNotes = Notes(.dropped)
         let model = try source.open(notes: modelNotes, check: Interrupt.check)
         modelNotes.show()
-        let rate = try model.checkpoint.speechInput.get().sampleRate
+        let rate = try model.checkpoint.speechNetworks.get().sampleRate
         let hay = try Haystack(folder: haystack, needle: needle.path(), sampleRate: rate)
         for name in hay.skipped { printError("note: \(name) in \(haystack) is not audio and is left out") }
         for length in lengths.values { _ = try hay.source(samples: samples(length, rate), depth: 0) }

@@ -55,7 +55,7 @@ struct TranscribeCommand: ParsableCommand {
         let model = try source.open(notes: modelNotes, check: Interrupt.check)
         modelNotes.show()
         // Fails once for the model instead of once for each recording.
-        _ = try model.checkpoint.speechInput.get()
+        _ = try model.checkpoint.speechNetworks.get()
         var options = answering.options
         options.sampling = .greedy
         let session = try Session(model, options: options)

@@ -36,24 +36,24 @@ public enum AudioDecoder {
             let mpeg = { JoinedSource(try MP3Decoder(reader: body, name: name, interrupted: interrupted)) }
             let media = {
                 JoinedSource(
-                    try MediaAudioDecoder(reader: body, name: name, limits: limits, interrupted: interrupted))
+                    try FFmpegAudioDecoder(reader: body, name: name, limits: limits, interrupted: interrupted))
             }
             switch form {
             case .sound:
                 let sound = try SoundHeader.repaired(body, name: name)
                 return try first([
-                    { JoinedSource(try AudioFileDecoder(reader: sound, name: name)) },
+                    { JoinedSource(try SndfileDecoder(reader: sound, name: name)) },
                     {
                         JoinedSource(
-                            try MediaAudioDecoder(reader: sound, name: name, limits: limits, interrupted: interrupted))
+                            try FFmpegAudioDecoder(reader: sound, name: name, limits: limits, interrupted: interrupted))
                     },
                 ])
             case .mpegWave: return try first([mpeg, media])
-            case .ogg: return try first([{ try AudioFileDecoder(reader: body, name: name) }, media])
+            case .ogg: return try first([{ try SndfileDecoder(reader: body, name: name) }, media])
             case .media(let demuxer?) where demuxer != "aac": return try first([media])
-            case .media: return try first([media, mpeg, { try AudioFileDecoder(reader: body, name: name) }])
+            case .media: return try first([media, mpeg, { try SndfileDecoder(reader: body, name: name) }])
             case .mpegAudio, .unknown:
-                return try first([mpeg, { try AudioFileDecoder(reader: body, name: name) }, media])
+                return try first([mpeg, { try SndfileDecoder(reader: body, name: name) }, media])
             }
         }
 

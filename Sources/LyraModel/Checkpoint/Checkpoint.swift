@@ -11,9 +11,9 @@ public struct Checkpoint: Sendable {
     public let generationDefaults: GenerationDefaults
     /// Names of the adapters in index order: "speech", "long_speech", …
     public let adapters: [String]
-    public let speechInput: Part<SpeechInput>
-    public let visionInput: Part<VisionInput>
-    public let soundInput: Part<SoundInput>
+    public let speechNetworks: Part<SpeechNetworks>
+    public let visionNetworks: Part<VisionNetworks>
+    public let soundNetworks: Part<SoundNetworks>
     public let generator: SpeechGenerator?
     public let vocoder: Part<Vocoder>
     /// Size of each part, for `inspect` and `info`.

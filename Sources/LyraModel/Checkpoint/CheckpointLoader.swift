@@ -87,11 +87,11 @@ package final class CheckpointLoader {
         let adapters = try findAdapters()
         var decoder = try Decoder(main, configuration.language, progress: advance)
         for adapter in adapters { try decoder.addAdapter(adapter.table, adapter.configuration) }
-        let speechInput = try openSpeechInput(main, configuration, adapters)
+        let speechNetworks = try openSpeechNetworks(main, configuration, adapters)
         try advance()
-        let visionInput = try openVisionInput(main, configuration)
+        let visionNetworks = try openVisionNetworks(main, configuration)
         try advance()
-        let soundInput = try openSoundInput(main, configuration)
+        let soundNetworks = try openSoundNetworks(main, configuration)
         try advance()
         let generator = try configuration.generator.map {
             try SpeechGenerator(
@@ -104,8 +104,8 @@ package final class CheckpointLoader {
         try advance()
         return Checkpoint(
             configuration: configuration, decoder: decoder, tokenizer: tokenizer, generationDefaults: defaults,
-            adapters: adapters.map(\.name), speechInput: speechInput, visionInput: visionInput,
-            soundInput: soundInput, generator: generator, vocoder: vocoder,
+            adapters: adapters.map(\.name), speechNetworks: speechNetworks, visionNetworks: visionNetworks,
+            soundNetworks: soundNetworks, generator: generator, vocoder: vocoder,
             inventory: inventory)
     }
 

@@ -33,19 +33,19 @@ package struct NetworkAssembly {
         let decoder = try Decoder.assembled(configuration.language, main)
         let projector = try SpeechProjector(
             main.under("model.mm_speech_projector."), width: whisper.width, configuration: configuration)
-        let speech = SpeechInput(
+        let speech = SpeechNetworks(
             mel: try LogMelSpectrogram(MelConfiguration(melCount: whisper.mels)),
             encoder: try WhisperEncoder(speechTower.under("encoder."), whisper, progress: {}), projector: projector,
             adapterProjectors: [], downsampling: configuration.speechDownsampling)
         let speechGenerator = try SpeechGenerator(
             main.under("speech_generator."), generator, language: configuration.language, progress: {})
-        let pictures = VisionInput(
+        let pictures = VisionNetworks(
             preparation: ImagePreparation(), encoder: try VisionEncoder(visionTower, vision, progress: {}))
         return Checkpoint(
             configuration: configuration, decoder: decoder, tokenizer: tokenizer,
-            generationDefaults: GenerationDefaults(), adapters: [], speechInput: .present(speech),
-            visionInput: .present(pictures),
-            soundInput: .absent(LyraError(.missing, "this model of random weights takes no sound")),
+            generationDefaults: GenerationDefaults(), adapters: [], speechNetworks: .present(speech),
+            visionNetworks: .present(pictures),
+            soundNetworks: .absent(LyraError(.missing, "this model of random weights takes no sound")),
             generator: speechGenerator,
             vocoder: .present(try Vocoder(configuration: vocoder, weights: vocoderWeights)), inventory: [])
     }

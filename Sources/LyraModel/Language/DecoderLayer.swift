@@ -15,12 +15,12 @@ struct DecoderLayer: Sendable {
 
     let shape: Shape
     private let precision: Precision
-    private let inputNorm: RMSNorm
+    private let attentionNorm: RMSNorm
     private var query: Linear
     private var key: Linear
     private var value: Linear
     private var output: Linear
-    private let postAttentionNorm: RMSNorm
+    private let mlpNorm: RMSNorm
     private var gate: Linear
     private var up: Linear
     private var down: Linear
@@ -29,8 +29,8 @@ struct DecoderLayer: Sendable {
         let (hidden, kv) = (shape.hidden, shape.kvHeads * shape.headDim)
         self.shape = shape
         precision = source.precision
-        inputNorm = try RMSNorm(source, "input_layernorm", hidden, epsilon: shape.epsilon)
-        postAttentionNorm = try RMSNorm(source, "post_attention_layernorm", hidden, epsilon: shape.epsilon)
+        attentionNorm = try RMSNorm(source, "input_layernorm", hidden, epsilon: shape.epsilon)
+        mlpNorm = try RMSNorm(source, "post_attention_layernorm", hidden, epsilon: shape.epsilon)
         query = try Linear(source, "self_attn.q_proj", hidden, hidden, bias: true)
         key = try Linear(source, "self_attn.k_proj", kv, hidden, bias: true)
         value = try Linear(source, "self_attn.v_proj", kv, hidden, bias: true)
@@ -40,29 +40,32 @@ struct DecoderLayer: Sendable {
         down = try Linear(source, "mlp.down_proj", hidden, shape.inner, bias: false)
     }
 
-    /// The forward pass over new positions; their keys and values are appended to `cache`: h = x + attention(norm(x)),
-    /// then h + down(silu(gate(norm(h))) · up(norm(h))).
+    /// The forward pass over new positions, whose keys and values are appended to `cache`.
     ///
     /// - Parameters:
     ///   - x: [positions, hidden]
     ///   - rotation: of those positions
     ///   - adapter: the low-rank updates to use; nil for none
-    /// - Returns: the layer's output [positions, hidden], and its rotated queries [positions, heads · headDim]
+    /// - Returns: the layer's output [positions, hidden], and its rotated queries [positions, heads · headDim], with
+    ///   which the extractor scores the keys
     func callAsFunction(
         _ x: Tensor, rotation: Rotation, cache: KeyValueCache, adapter: Int?
     ) throws -> (output: Tensor, queries: Tensor) {
-        try finish(x, project(x, adapter: adapter), rotation: rotation, cache: cache, adapter: adapter)
+        try self(x, qkv: qkv(x, adapter: adapter), rotation: rotation, cache: cache, adapter: adapter)
     }
 
     /// Queries, keys and values before rotation. [positions, hidden] → [positions, (heads + 2 kvHeads) · headDim]
-    func project(_ x: Tensor, adapter: Int?) throws -> Tensor {
-        try [query, key, value].sideBySide(inputNorm(x), adapter: adapter)
+    func qkv(_ x: Tensor, adapter: Int?) throws -> Tensor {
+        try [query, key, value].sideBySide(attentionNorm(x), adapter: adapter)
     }
 
-    /// The rest of the layer, after the projection to queries, keys and values.
-    func finish(
-        _ x: Tensor, _ qkv: consuming Tensor, rotation: Rotation, cache: KeyValueCache, adapter: Int?
+    /// h = x + attention(norm(x)), then h + down(silu(gate(norm(h))) · up(norm(h))).
+    ///
+    /// - Parameter qkv: `qkv(x)`, computed by the caller
+    func callAsFunction(
+        _ x: Tensor, qkv: consuming Tensor, rotation: Rotation, cache: KeyValueCache, adapter: Int?
     ) throws -> (output: Tensor, queries: Tensor) {
+        // The heads of q and k are adjacent; those of v follow and are not rotated.
         let kvColumns = shape.kvHeads * shape.headDim
         let parts = try qkv.rotated(rotation, heads: shape.heads + shape.kvHeads)
             .split(columns: [shape.hidden, kvColumns, kvColumns])
@@ -72,7 +75,7 @@ struct DecoderLayer: Sendable {
         let attended = try cache.attention(q, heads: shape.heads, precision: precision)
         let h = try output(attended, adapter: adapter, addedTo: x)
 
-        let gateUp = try [gate, up].sideBySide(postAttentionNorm(h), adapter: adapter)
+        let gateUp = try [gate, up].sideBySide(mlpNorm(h), adapter: adapter)
             .split(columns: [shape.inner, shape.inner])
         let inner = try Tensor.siluProduct(gate: gateUp[0], up: gateUp[1])
         return (try down(inner, adapter: adapter, addedTo: consume h), q)
@@ -92,8 +95,8 @@ struct DecoderLayer: Sendable {
 
 extension DecoderLayer: Parameterized {
     var parameters: [Parameter] {
-        inputNorm.parameters(under: "input_layernorm")
+        attentionNorm.parameters(under: "input_layernorm")
             + Self.adaptable.flatMap { self[keyPath: $0.path].parameters(under: $0.name) }
-            + postAttentionNorm.parameters(under: "post_attention_layernorm")
+            + mlpNorm.parameters(under: "post_attention_layernorm")
     }
 }

@@ -91,8 +91,74 @@ public struct ExtractionSchedule: Sendable, Equatable {
         chosen.truncate(to: keptCount(of: numbers.count))
         let stays = try GrowingBuffer(repeating: false, count: numbers.count)
         for index in chosen { stays[Int(index)] = true }
-        chosen.removeAll(keeping: .max)
+        chosen.removeAll(keeping: .max)  // the memory is used again
         for index in stays.indices where stays[index] { try chosen.append(Int32(index)) }
         return chosen
+    }
+}
+
+// MARK: - During a prefill
+
+/// The extractor's state during a prefill.
+struct Extraction {
+    let schedule: ExtractionSchedule
+    /// Roles of the remaining rows, and (in `origins`) their indices in the prompt.
+    private var roles: GrowingBuffer<TokenRole>
+    private var origins: GrowingBuffer<Int32>
+    /// Index of the first media row. The text after it is the question. Rows before it are never pruned, so any text
+    /// row at or after this index followed a medium.
+    private var firstMedium: Int
+    /// Rotated queries of the layer in progress: [rows, heads · headDim] each.
+    private var queries: [Tensor] = []
+    private(set) var kept: [GrowingBuffer<Int32>] = []
+
+    /// Nil if there is nothing to prune: no media, or no text after them.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room.
+    init?(_ schedule: ExtractionSchedule, roles: some Collection<TokenRole>) throws {
+        let all = try GrowingBuffer(copying: roles)
+        guard let firstMedium = all.firstIndex(of: .media), all[firstMedium...].contains(.text) else { return nil }
+        self.schedule = schedule
+        self.roles = all
+        self.firstMedium = firstMedium
+        origins = try GrowingBuffer(copying: 0..<Int32(all.count))
+    }
+
+    var mediaCount: Int { roles.reduce(0) { $0 + ($1 == .media ? 1 : 0) } }
+
+    /// Collects the queries of the chunk's text rows that follow a medium.
+    ///
+    /// - Parameter new: [rows of the chunk, heads · headDim], rotated
+    mutating func collectQueries(_ new: Tensor, of chunk: Range<Int>) throws {
+        let text = chunk.filter { $0 >= firstMedium && roles[$0] == .text }
+        if !text.isEmpty { queries.append(try new.keepingRows(text.map { Int32($0 - chunk.lowerBound) })) }
+    }
+
+    /// Selects rows by their mean attention weight over the collected queries; the softmax covers all keys of the
+    /// layer, including those of earlier turns.
+    ///
+    /// - Parameter newRows: number of rows of this prompt; they are the last rows of the cache
+    /// - Returns: the rows to keep, including text
+    mutating func selectRows(_ cache: KeyValueCache, heads: Int, newRows: Int) throws -> GrowingBuffer<Int32> {
+        let scores = try cache.meanAttentionWeights(queries: Tensor.stacking(queries), heads: heads)
+        queries = []
+        let past = cache.rows - newRows, old = roles
+        let media = try indices { old[$0] == .media }
+        let chosen = try schedule.choose(media.lazy.map { scores[past + Int($0)] })
+        for (place, index) in chosen.enumerated() { chosen[place] = media[Int(index)] }
+        kept.append(try origins.picking(chosen))
+        let stays = try GrowingBuffer(copying: old.lazy.map { $0 == .text })
+        for row in chosen { stays[Int(row)] = true }
+        let alive = try indices { stays[$0] }
+        roles = try old.picking(alive)
+        origins = try origins.picking(alive)
+        return alive
+    }
+
+    /// Indices of rows for which `isWanted` returns true.
+    private func indices(where isWanted: (Int) -> Bool) throws -> GrowingBuffer<Int32> {
+        let result = GrowingBuffer<Int32>()
+        for row in 0..<roles.count where isWanted(row) { try result.append(Int32(row)) }
+        return result
     }
 }

@@ -106,20 +106,20 @@ public struct SoundEncoder: Sendable {
         if run.layer < layers.count {
             run.hidden = try layers[run.layer](run.hidden.take(), clips: run.clips)
             run.layer += 1
-            return nil
         }
+        guard run.layer == layers.count else { return nil }
         let classTokens = try run.hidden.reshaped([run.clips, clipRows * width]).columns(0..<width)
         return try head.product(headNorm(classTokens)).unitRows().scaled(by: scale)
     }
 
     struct Layer: Sendable {
-        let norm1: LayerNorm
-        let queryKeyValue: Linear
+        let attentionNorm: LayerNorm
+        let qkv: Linear
         /// A learned key and value that the rows of every clip attend to in addition to their own. [1, width] each
         let biasKey: Tensor
         let biasValue: Tensor
         let output: Linear
-        let norm2: LayerNorm
+        let mlpNorm: LayerNorm
         let fc1: Linear
         let fc2: Linear
         let heads: Int
@@ -128,30 +128,31 @@ public struct SoundEncoder: Sendable {
         init(_ source: any WeightSource, width: Int, inner: Int, heads: Int) throws {
             self.heads = heads
             precision = source.precision
-            norm1 = try LayerNorm(source, "norm_1", width, epsilon: 1e-6)
-            queryKeyValue = try Linear(source, prefix: "attn.in_proj_", [3 * width, width], bias: true)
+            attentionNorm = try LayerNorm(source, "norm_1", width, epsilon: 1e-6)
+            qkv = try Linear(source, prefix: "attn.in_proj_", [3 * width, width], bias: true)
             biasKey = try source.floats("attn.bias_k", [1, 1, width]).reshaped([1, width])
             biasValue = try source.floats("attn.bias_v", [1, 1, width]).reshaped([1, width])
             output = try Linear(source, "attn.out_proj", width, width, bias: true)
-            norm2 = try LayerNorm(source, "norm_2", width, epsilon: 1e-6)
+            mlpNorm = try LayerNorm(source, "norm_2", width, epsilon: 1e-6)
             fc1 = try Linear(source, "mlp.fc1", inner, width, bias: true)
             fc2 = try Linear(source, "mlp.fc2", width, inner, bias: true)
         }
 
-        /// h = x + attention(norm(x)) within each clip, then h + fc2(gelu(fc1(norm(h)))).
+        /// h = x + attention(norm(x)) within each clip, whose keys and values are joined by the learned ones; then
+        /// h + fc2(gelu(fc1(norm(h)))).
         /// [clips · rows, width] → [clips · rows, width]
         func callAsFunction(_ x: consuming Tensor, clips: Int) throws -> Tensor {
             let width = x.columns, rows = x.rows / clips
-            let qkv = try queryKeyValue(norm1(x))
+            let projected = try qkv(attentionNorm(x))
             let attended = try (0..<clips).map { clip in
-                let parts = try qkv.rows(clip * rows..<(clip + 1) * rows).split(columns: [width, width, width])
+                let parts = try projected.rows(clip * rows..<(clip + 1) * rows).split(columns: [width, width, width])
                 return try attention(
                     parts[0], keys: Tensor.stacking([parts[1], biasKey]),
                     values: Tensor.stacking([parts[2], biasValue]),
                     heads: heads, precision: precision)
             }
             let h = try output(Tensor.stacking(attended), addedTo: x)
-            let inner = try fc1(norm2(h), activation: .gelu)
+            let inner = try fc1(mlpNorm(h), activation: .gelu)
             return try fc2(inner, addedTo: consume h)
         }
     }
@@ -174,11 +175,11 @@ extension SoundEncoder: Parameterized {
 
 extension SoundEncoder.Layer: Parameterized {
     var parameters: [Parameter] {
-        norm1.parameters(under: "norm_1")
-            + [Parameter("attn.in_proj_weight", queryKeyValue.weight)]
-            + (queryKeyValue.bias.map { [Parameter("attn.in_proj_bias", $0)] } ?? [])
+        attentionNorm.parameters(under: "norm_1")
+            + [Parameter("attn.in_proj_weight", qkv.weight)]
+            + (qkv.bias.map { [Parameter("attn.in_proj_bias", $0)] } ?? [])
             + [Parameter("attn.bias_k", biasKey), Parameter("attn.bias_v", biasValue)]
-            + output.parameters(under: "attn.out_proj") + norm2.parameters(under: "norm_2")
+            + output.parameters(under: "attn.out_proj") + mlpNorm.parameters(under: "norm_2")
             + fc1.parameters(under: "mlp.fc1") + fc2.parameters(under: "mlp.fc2")
     }
 }

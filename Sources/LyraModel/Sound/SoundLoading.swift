@@ -7,7 +7,9 @@ extension CheckpointLoader {
     /// Default location of the tower, if config.json does not name one.
     private static let usualTower = "model_zoo/audio/imagebind_huge.pth"
 
-    func openSoundInput(_ main: TensorTable, _ configuration: LyraConfiguration) throws -> Checkpoint.Part<SoundInput> {
+    func openSoundNetworks(_ main: TensorTable, _ configuration: LyraConfiguration) throws
+        -> Checkpoint.Part<SoundNetworks>
+    {
         let name = configuration.soundTower ?? Self.usualTower
         guard let projectorTable = try soundProjectorTable(main) else {
             let reason =
@@ -31,7 +33,7 @@ extension CheckpointLoader {
         let encoder = try SoundEncoder(tower, clipShape: SoundClips.shape, progress: check)
         let projector = try SoundProjector(
             projectorTable, inputs: encoder.outputWidth, outputs: configuration.language.hiddenSize)
-        return .present(SoundInput(encoder: encoder, projector: projector))
+        return .present(SoundNetworks(encoder: encoder, projector: projector))
     }
 
     /// The caller's projector, or else the checkpoint's own.

@@ -4,9 +4,9 @@ import LyraBase
 
 /// Loads the Whisper encoder with its features, a projector for each adapter, and the vocoder.
 extension CheckpointLoader {
-    func openSpeechInput(
+    func openSpeechNetworks(
         _ main: TensorTable, _ configuration: LyraConfiguration, _ adapters: [Adapter]
-    ) throws -> Checkpoint.Part<SpeechInput> {
+    ) throws -> Checkpoint.Part<SpeechNetworks> {
         guard let name = configuration.speechTower else { return absentByConfiguration("hear", "mm_speech_tower") }
         let found = try source.tower(.speechTower, name)
         let inside = main.subtable(under: ["model.speech_tower.speech_tower."], holding: "conv1.weight")
@@ -31,7 +31,7 @@ extension CheckpointLoader {
             try $0.projector.map { try SpeechProjector($0, width: whisper.width, configuration: configuration) }
         }
         return .present(
-            SpeechInput(
+            SpeechNetworks(
                 mel: try LogMelSpectrogram(features), encoder: encoder, projector: projector,
                 adapterProjectors: own, downsampling: configuration.speechDownsampling))
     }

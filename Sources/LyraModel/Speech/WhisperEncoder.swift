@@ -121,7 +121,7 @@ public struct WhisperEncoder: Sendable {
         let key: Linear
         let value: Linear
         let output: Linear
-        let finalNorm: LayerNorm
+        let mlpNorm: LayerNorm
         let fc1: Linear
         let fc2: Linear
         let heads: Int
@@ -136,7 +136,7 @@ public struct WhisperEncoder: Sendable {
             key = try Linear(source, "self_attn.k_proj", width, width, bias: false)
             value = try Linear(source, "self_attn.v_proj", width, width, bias: true)
             output = try Linear(source, "self_attn.out_proj", width, width, bias: true)
-            finalNorm = try LayerNorm(source, "final_layer_norm", width)
+            mlpNorm = try LayerNorm(source, "final_layer_norm", width)
             fc1 = try Linear(source, "fc1", configuration.inner, width, bias: true)
             fc2 = try Linear(source, "fc2", width, configuration.inner, bias: true)
         }
@@ -147,7 +147,7 @@ public struct WhisperEncoder: Sendable {
             let qkv = try [query, key, value].sideBySide(attentionNorm(x)).split(columns: [width, width, width])
             let attended = try attention(qkv[0], keys: qkv[1], values: qkv[2], heads: heads, precision: precision)
             let h = try output(attended, addedTo: x)
-            let inner = try fc1(finalNorm(h), activation: .gelu)
+            let inner = try fc1(mlpNorm(h), activation: .gelu)
             return try fc2(inner, addedTo: consume h)
         }
     }
@@ -165,7 +165,7 @@ extension WhisperEncoder.Layer: Parameterized {
     var parameters: [Parameter] {
         attentionNorm.parameters(under: "self_attn_layer_norm") + query.parameters(under: "self_attn.q_proj")
             + key.parameters(under: "self_attn.k_proj") + value.parameters(under: "self_attn.v_proj")
-            + output.parameters(under: "self_attn.out_proj") + finalNorm.parameters(under: "final_layer_norm")
+            + output.parameters(under: "self_attn.out_proj") + mlpNorm.parameters(under: "final_layer_norm")
             + fc1.parameters(under: "fc1") + fc2.parameters(under: "fc2")
     }
 }

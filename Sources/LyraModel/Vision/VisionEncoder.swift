@@ -34,17 +34,20 @@ public struct VisionEncoder: Sendable {
 
     /// The encoding of a picture or video, one chunk of rows a step, so that a caller can stop between chunks.
     ///
-    /// Memory grows with the picture: the hidden states of all patches, and the keys and values of one pair of frames.
+    /// Memory grows with the picture: its patches until they are embedded, the hidden states of all patches, and the
+    /// keys and values of one frame pair.
     public struct Run {
         fileprivate let steps: VisionSteps
         fileprivate var next = 0
-        /// The rotation for the positions of one frame.
+        /// The rotation for the positions of one frame pair.
         fileprivate let rotation: Rotation
-        /// The patches; after embedding, the hidden states. [t · h · w, …]
+        /// [t · h · w, 3 · temporalPatch · patch²]; empty after embedding.
         fileprivate var patches: Tensor
+        /// [t · h · w, width]
         fileprivate var hidden: Tensor
-        /// Keys and values of the current frame, [rows of a frame, 2 · width].
+        /// Keys and values of the current frame pair, [h · w, 2 · width].
         fileprivate var keysValues: Tensor
+        /// [t · h · w / merge², outputWidth]
         fileprivate var tokens: Tensor
 
         /// Steps done, and in total; equal after the last.
@@ -59,8 +62,8 @@ public struct VisionEncoder: Sendable {
     ///   - grid: number of frame pairs, and of patches down and across
     public func begin(patches: Tensor, grid: (time: Int, height: Int, width: Int)) throws -> Run {
         let merge = configuration.merge
-        let (frame, overflow) = grid.height.multipliedReportingOverflow(by: grid.width)
-        let (all, tooMany) = frame.multipliedReportingOverflow(by: grid.time)
+        let (pairRows, overflow) = grid.height.multipliedReportingOverflow(by: grid.width)
+        let (all, tooMany) = pairRows.multipliedReportingOverflow(by: grid.time)
         guard grid.time > 0, grid.height > 0, grid.width > 0, grid.height % merge == 0, grid.width % merge == 0,
             !overflow, !tooMany, patches.shape == [all, patchEmbedding.inputs]
         else {
@@ -71,37 +74,36 @@ public struct VisionEncoder: Sendable {
         }
         return Run(
             steps: VisionSteps(
-                frames: grid.time, frameRows: frame, chunkRows: chunkRows, layers: layers.count, merged: merge * merge),
+                pairs: grid.time, pairRows: pairRows, chunkRows: chunkRows, layers: layers.count, group: merge * merge),
             rotation: try rotation(height: grid.height, width: grid.width), patches: patches,
             hidden: try Tensor(zeros: [patches.rows, configuration.width]),
-            keysValues: try Tensor(zeros: [frame, 2 * configuration.width]),
+            keysValues: try Tensor(zeros: [pairRows, 2 * configuration.width]),
             tokens: try Tensor(zeros: [patches.rows / (merge * merge), configuration.outputWidth]))
     }
 
     /// Computes one step. → the tokens [t · h · w / merge², outputWidth] after the last step; nil before
     public func step(_ run: inout Run) throws -> Tensor? {
-        let (frameStart, rows) = (run.steps.frameStart(of: run.next), run.steps.rows(of: run.next))
-        let inFrame = rows.lowerBound - frameStart..<rows.upperBound - frameStart
-        switch run.steps[run.next] {
+        let step = run.steps[run.next], rows = step.rows, inPair = step.rowsInPair
+        switch step.work {
         case .embed:
             try run.hidden.replace(rowsFrom: rows.lowerBound, with: patchEmbedding.product(run.patches.rows(rows)))
         case .keysValues(let layer):
-            let new = try layers[layer].keysValues(run.hidden.rows(rows), rotation: run.rotation.rows(inFrame))
-            try run.keysValues.replace(rowsFrom: inFrame.lowerBound, with: new)
+            let new = try layers[layer].keysValues(run.hidden.rows(rows), rotation: run.rotation.rows(inPair))
+            try run.keysValues.replace(rowsFrom: inPair.lowerBound, with: new)
         case .layer(let layer):
             let new = try layers[layer](
-                run.hidden.rows(rows), rotation: run.rotation.rows(inFrame), keysValues: run.keysValues)
+                run.hidden.rows(rows), rotation: run.rotation.rows(inPair), keysValues: run.keysValues)
             try run.hidden.replace(rowsFrom: rows.lowerBound, with: new)
         case .merge:
             let group = configuration.merge * configuration.merge
             try run.tokens.replace(rowsFrom: rows.lowerBound / group, with: merger(run.hidden.rows(rows)))
         }
         run.next += 1
-        if run.steps.areEmbedded(before: run.next) { run.patches = run.patches.rows(0..<0) }
+        if run.steps.areEmbedded(before: run.next) { _ = run.patches.take() }
         return run.next == run.steps.count ? run.tokens : nil
     }
 
-    /// The rotation for the rows of one frame: half of the frequencies encode the patch's row, half its column.
+    /// The rotation for the rows of one frame pair: half of the frequencies encode the patch's row, half its column.
     private func rotation(height: Int, width: Int) throws -> Rotation {
         let merge = configuration.merge, half = configuration.headDim / 2, quarter = half / 2
         let frequencies = (0..<quarter).map { 1 / powf(10_000, Float(2 * $0) / Float(half)) }

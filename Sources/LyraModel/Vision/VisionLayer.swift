@@ -1,13 +1,20 @@
 import LyraTensor
 
-/// One layer of the vision transformer.
+/// One layer of the vision transformer:
+///
+///     h = x + output(attention(q, k, v)), where q, k, v = qkv(attentionNorm(x)), and q and k are rotated
+///     h + fc2(quickGelu(fc1(mlpNorm(h))))
+///
+/// Every row attends to all rows of its frame pair, and the rows of a pair are computed in chunks. So the keys and values
+/// of the whole pair come first; then each chunk normalizes its rows again for its queries, rather than keep them.
 struct VisionLayer: Sendable {
-    private let norm1: LayerNorm
+    private let attentionNorm: LayerNorm
+    private let qkv: Linear
+    /// Rows of `qkv`.
     private let query: Linear
     private let keyValue: Linear
-    private let qkv: Linear
     private let output: Linear
-    private let norm2: LayerNorm
+    private let mlpNorm: LayerNorm
     private let fc1: Linear
     private let fc2: Linear
     private let heads: Int
@@ -17,31 +24,31 @@ struct VisionLayer: Sendable {
         let width = configuration.width
         heads = configuration.heads
         precision = source.precision
-        norm1 = try LayerNorm(source, "norm1", width, epsilon: 1e-6)
+        attentionNorm = try LayerNorm(source, "norm1", width, epsilon: 1e-6)
         qkv = try Linear(source, "attn.qkv", 3 * width, width, bias: true)
         (query, keyValue) = (try qkv.rows(0..<width), try qkv.rows(width..<3 * width))
         output = try Linear(source, "attn.proj", width, width, bias: true)
-        norm2 = try LayerNorm(source, "norm2", width, epsilon: 1e-6)
+        mlpNorm = try LayerNorm(source, "norm2", width, epsilon: 1e-6)
         fc1 = try Linear(source, "mlp.fc1", configuration.inner, width, bias: true)
         fc2 = try Linear(source, "mlp.fc2", width, configuration.inner, bias: true)
     }
 
     /// Rotated keys, and values. [rows, width] → [rows, 2 · width]
     func keysValues(_ x: Tensor, rotation: Rotation) throws -> Tensor {
-        try keyValue(norm1(x)).rotated(rotation, heads: heads)
+        try keyValue(attentionNorm(x)).rotated(rotation, heads: heads)
     }
 
-    /// h = x + attention(norm1(x)), then h + fc2(quickGelu(fc1(norm2(h)))). [rows, width] → [rows, width]
+    /// The layer's output for the rows of a chunk. [rows, width] → [rows, width]
     ///
-    /// - Parameter keysValues: of all rows of the frame
+    /// - Parameter keysValues: of all rows of the frame pair
     func callAsFunction(_ x: Tensor, rotation: Rotation, keysValues: Tensor) throws -> Tensor {
         let width = x.columns
-        let q = try query(norm1(x)).rotated(rotation, heads: heads)
+        let q = try query(attentionNorm(x)).rotated(rotation, heads: heads)
         let attended = try attention(
             q, keys: keysValues.columns(0..<width), values: keysValues.columns(width..<2 * width), heads: heads,
             precision: precision)
         let h = try output(attended, addedTo: x)
-        let inner = try fc1(norm2(h), activation: .quickGelu)
+        let inner = try fc1(mlpNorm(h), activation: .quickGelu)
         return try fc2(inner, addedTo: consume h)
     }
 }
@@ -70,8 +77,9 @@ struct VisionMerger: Sendable {
 
 extension VisionLayer: Parameterized {
     var parameters: [Parameter] {
-        norm1.parameters(under: "norm1") + qkv.parameters(under: "attn.qkv") + output.parameters(under: "attn.proj")
-            + norm2.parameters(under: "norm2") + fc1.parameters(under: "mlp.fc1") + fc2.parameters(under: "mlp.fc2")
+        attentionNorm.parameters(under: "norm1") + qkv.parameters(under: "attn.qkv")
+            + output.parameters(under: "attn.proj")
+            + mlpNorm.parameters(under: "norm2") + fc1.parameters(under: "mlp.fc1") + fc2.parameters(under: "mlp.fc2")
     }
 }
 

@@ -4,9 +4,9 @@ import LyraBase
 
 /// Loads the vision tower and the preparation of its pictures.
 extension CheckpointLoader {
-    func openVisionInput(
+    func openVisionNetworks(
         _ main: TensorTable, _ configuration: LyraConfiguration
-    ) throws -> Checkpoint.Part<VisionInput> {
+    ) throws -> Checkpoint.Part<VisionNetworks> {
         guard let name = configuration.visionTower else { return absentByConfiguration("see", "mm_vision_tower") }
         let found = try source.tower(.visionTower, name)
         let inside = main.subtable(under: ["model.vision_tower.vision_tower."], holding: "patch_embed.proj.weight")
@@ -33,7 +33,7 @@ extension CheckpointLoader {
             )
         }
         return .present(
-            VisionInput(
+            VisionNetworks(
                 preparation: try imagePreparation(found.texts, tower, vision),
                 encoder: try VisionEncoder(tower, vision, progress: check)))
     }

@@ -1,59 +1,63 @@
-/// The steps of encoding a picture or video, in order: embed all chunks; for each layer and frame, compute all keys and
-/// values, then the layer's output; finally merge all chunks. A chunk is a range of rows within a frame.
+/// The steps of encoding a picture or video, in order:
+///
+/// 1. embed every chunk;
+/// 2. in each layer and frame pair: the keys and values of every chunk, then the layer's output of every chunk;
+/// 3. merge every chunk.
+///
+/// A chunk is a range of rows within a frame pair.
 struct VisionSteps {
-    enum Kind {
-        case embed
-        case keysValues(layer: Int)
-        case layer(Int)
-        case merge
+    struct Step {
+        enum Work {
+            case embed
+            case keysValues(layer: Int)
+            case layer(Int)
+            case merge
+        }
+
+        let work: Work
+        /// First row of the frame pair, as an index over all pairs.
+        let pairStart: Int
+        /// The chunk's rows, as indices over all pairs.
+        let rows: Range<Int>
+        /// The chunk's rows, as indices within the frame pair.
+        var rowsInPair: Range<Int> { rows.lowerBound - pairStart..<rows.upperBound - pairStart }
     }
 
-    private let frames: Int
-    private let frameRows: Int
+    private let pairs: Int
+    /// Number of rows of a frame pair.
+    private let pairRows: Int
     private let layers: Int
-    /// Number of chunks in a frame.
+    /// Number of chunks of a frame pair.
     private let chunks: Int
     /// Number of rows that the merger combines into one token; merge chunks never split such a group.
-    private let merged: Int
+    private let group: Int
 
-    init(frames: Int, frameRows: Int, chunkRows: Int, layers: Int, merged: Int) {
-        (self.frames, self.frameRows, self.layers, self.merged) = (frames, frameRows, layers, merged)
-        chunks = (frameRows + chunkRows - 1) / chunkRows
+    init(pairs: Int, pairRows: Int, chunkRows: Int, layers: Int, group: Int) {
+        (self.pairs, self.pairRows, self.layers, self.group) = (pairs, pairRows, layers, group)
+        chunks = (pairRows + chunkRows - 1) / chunkRows
     }
 
-    /// Number of chunks in all frames.
-    private var allChunks: Int { frames * chunks }
+    /// Number of chunks of all pairs: the number of steps that embed, and of steps that merge.
+    private var allChunks: Int { pairs * chunks }
 
     var count: Int { allChunks * (2 * layers + 2) }
 
-    /// The work of the step at `index`.
-    subscript(index: Int) -> Kind {
-        if index < allChunks { return .embed }
+    subscript(index: Int) -> Step {
+        guard index >= allChunks else { return step(.embed, index / chunks, index % chunks) }
         let (layer, rest) = (index - allChunks).quotientAndRemainder(dividingBy: 2 * allChunks)
-        if layer == layers { return .merge }
-        return rest % (2 * chunks) < chunks ? .keysValues(layer: layer) : .layer(layer)
+        guard layer < layers else { return step(.merge, rest / chunks, rest % chunks) }
+        let (pair, place) = rest.quotientAndRemainder(dividingBy: 2 * chunks)
+        return place < chunks
+            ? step(.keysValues(layer: layer), pair, place) : step(.layer(layer), pair, place - chunks)
+    }
+
+    private func step(_ work: Step.Work, _ pair: Int, _ chunk: Int) -> Step {
+        let group = if case .merge = work { self.group } else { 1 }
+        let groups = pairRows / group, start = pair * pairRows
+        let rows = start + chunk * groups / chunks * group..<start + (chunk + 1) * groups / chunks * group
+        return Step(work: work, pairStart: start, rows: rows)
     }
 
     /// Whether exactly the embedding steps come before `index`.
     func areEmbedded(before index: Int) -> Bool { index == allChunks }
-
-    /// The first row of the step's frame.
-    func frameStart(of index: Int) -> Int { frame(of: index) * frameRows }
-
-    /// The rows of the step, as indices over all frames.
-    func rows(of index: Int) -> Range<Int> {
-        let start = frameStart(of: index), chunk = index % chunks
-        // Merge chunks consist of whole groups.
-        let unit = if case .merge = self[index] { merged } else { 1 }
-        let units = frameRows / unit
-        return start + chunk * units / chunks * unit..<start + (chunk + 1) * units / chunks * unit
-    }
-
-    private func frame(of index: Int) -> Int {
-        let place = index % allChunks
-        switch self[index] {
-        case .embed, .merge: return place / chunks
-        case .keysValues, .layer: return (index - allChunks) % (2 * allChunks) / (2 * chunks)
-        }
-    }
 }

@@ -17,6 +17,7 @@ public struct SpeechGenerator: Sendable {
         self.configuration = configuration
         inputProjection = try Linear(source, "input_proj", configuration.dim, language.hiddenSize, bias: true)
         outputProjection = try Linear(source, "output_proj", configuration.units + 1, configuration.dim, bias: true)
+        // As in the reference, the norm's ε and RoPE's θ are the language model's.
         let shape = DecoderLayer.Shape(
             hidden: configuration.dim, heads: configuration.heads, kvHeads: configuration.heads,
             inner: configuration.inner, epsilon: language.rmsEpsilon)
@@ -59,15 +60,16 @@ public struct SpeechGenerator: Sendable {
         state.position += count
         let projected = try inputProjection(row)
         var x = try projected.repeatingRows(configuration.upsampling)
-        for (layer, cache) in zip(layers, state.caches) {
+        for (index, layer) in layers.enumerated() {
             // In the first layer all positions of a row have the same q, k and v before rotation, so they are computed
             // once.
             let qkv =
-                cache === state.caches.first
-                ? try layer.project(projected, adapter: nil).repeatingRows(configuration.upsampling)
-                : try layer.project(x, adapter: nil)
-            x = try layer.finish(x, qkv, rotation: rotation, cache: cache, adapter: nil).output
+                index == 0
+                ? try layer.qkv(projected, adapter: nil).repeatingRows(configuration.upsampling)
+                : try layer.qkv(x, adapter: nil)
+            x = try layer(x, qkv: qkv, rotation: rotation, cache: state.caches[index], adapter: nil).output
         }
+        // The reference has no norm after the last layer.
         return try outputProjection(x)
     }
 }

@@ -64,7 +64,7 @@ struct StreamedDurations {
         var rows = try embeddings.keepingRows(units)  // [units, dim]
         for (index, layer) in predictor.layers.enumerated() {
             let signal = try rows.transposed().after(convolutions[index].history)
-            let input = try convolutions[index].advance(signal, isLast: isLast)
+            let input = try convolutions[index].keepHistory(of: signal, isLast: isLast)
             rows = try layer.norm(layer.convolution.activated(input, slope: 0).transposed())
         }
         let decided = min(rows.rows, undecided.count)

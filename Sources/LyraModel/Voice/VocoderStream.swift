@@ -6,13 +6,13 @@ import LyraBase
 /// The waveform is bit-identical for any division into units and pieces. Memory does not grow with the utterance,
 /// except for appended units that are not synthesised yet. For one thread at a time.
 public final class VocoderStream {
-    /// Frames of a piece: half a second of the published vocoder's speech, for which its kernels run full tiles.
+    /// Maximum frames of a piece: half a second of the published vocoder's speech, for which its kernels run full tiles.
     public static let defaultFrames = 24
 
     private let vocoder: Vocoder
     private let framesPerPiece: Int
     private var durations: StreamedDurations?
-    private var generator: StreamedGenerator?
+    private var waveform: StreamedWaveform?
     /// Units for the duration predictor, from `nextUnit` on.
     private let units = GrowingBuffer<Int32>()
     private var nextUnit = 0
@@ -64,12 +64,12 @@ public final class VocoderStream {
         try decideDurations()
         let frames = takeFrames()
         let isLast = frames.isEmpty && isFinished
-        guard !frames.isEmpty || isLast && !samplesEnded else { return }
-        if !frames.isEmpty && generator == nil { generator = try StreamedGenerator(vocoder) }
-        if let made = try generator?.push(frames, isLast: isLast) { try samples.append(made) }
+        guard !frames.isEmpty || (isLast && !samplesEnded) else { return }
+        if !frames.isEmpty && waveform == nil { waveform = try StreamedWaveform(vocoder) }
+        if let made = try waveform?.push(frames, isLast: isLast) { try samples.append(made) }
         if isLast {
             samplesEnded = true
-            (generator, durations) = (nil, nil)
+            (waveform, durations) = (nil, nil)
         }
     }
 

@@ -264,7 +264,7 @@ extension KeyValueCache {
     /// - Parameter queries: [any but 0, heads · headDim], rotated; their positions need not be cached.
     /// - Returns: [cached rows]; the weights add up to 1
     /// - Throws: `LyraError.argument` if the queries do not fit, `LyraError.memory`
-    public func columnScores(queries: Tensor, heads: Int) throws -> Tensor {
+    public func meanAttentionWeights(queries: Tensor, heads: Int) throws -> Tensor {
         try checkHeads(heads)
         guard queries.rows > 0, queries.columns == heads * headDim else {
             throw LyraError(.argument, "queries \(queries.shape) are not rows of \(heads) heads of \(headDim)")

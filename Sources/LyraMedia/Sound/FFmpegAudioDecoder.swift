@@ -7,7 +7,7 @@ import LyraTensor
 ///
 /// It holds one frame of the codec. Packets that are damaged are left out. Where the sample rate changes, it ends;
 /// `continued` goes on there. It belongs to one thread at a time.
-public final class MediaAudioDecoder: ContinuedSource {
+public final class FFmpegAudioDecoder: ContinuedSource {
     public let name: String
     /// Samples a second, in Hz, as they are decoded.
     public let sampleRate: Int
@@ -58,7 +58,7 @@ public final class MediaAudioDecoder: ContinuedSource {
     }
 
     /// Goes on where another decoder stopped, at the rate of the frame that it decoded last.
-    private init(after other: MediaAudioDecoder) throws {
+    private init(after other: FFmpegAudioDecoder) throws {
         (name, decoder, frame, framesRead) = (other.name, other.decoder, other.frame, other.framesRead)
         sampleRate = Int(frame.pointer.pointee.sample_rate)
         try begin(hasFrame: true)
@@ -71,7 +71,7 @@ public final class MediaAudioDecoder: ContinuedSource {
     }
 
     /// The decoder of what follows at another rate, once this one is at its end.
-    func continued() throws -> (any ContinuedSource)? { isRateOver ? try MediaAudioDecoder(after: self) : nil }
+    func continued() throws -> (any ContinuedSource)? { isRateOver ? try FFmpegAudioDecoder(after: self) : nil }
 
     /// Reads at most `buffer.count` mono samples; 0 at the end.
     /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if a sample is NaN, infinite or absurd;

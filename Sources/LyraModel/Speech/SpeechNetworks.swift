@@ -2,7 +2,7 @@ import LyraMedia
 import LyraTensor
 
 /// The networks for speech: mel features, encoder, and a projector for each adapter.
-public struct SpeechInput: Sendable {
+public struct SpeechNetworks: Sendable {
     public let mel: LogMelSpectrogram
     public let encoder: WhisperEncoder
     /// The projector to use without an adapter.

@@ -3,7 +3,7 @@ import LyraModel
 import LyraTensor
 
 /// The header of a state file, before the caches.
-struct StateHeader: Encodable {
+struct SavedSessionHeader: Encodable {
     /// The part of a conversation that a turn changes, without the caches.
     struct ConversationState: Encodable {
         var nextPosition: Int32 = 0
@@ -37,7 +37,7 @@ struct StateHeader: Encodable {
     var before = ConversationState()
 }
 
-extension StateHeader.ConversationState {
+extension SavedSessionHeader.ConversationState {
     init(_ conversation: Conversation) {
         nextPosition = conversation.nextPosition
         uncomputed = conversation.uncomputed
@@ -48,7 +48,7 @@ extension StateHeader.ConversationState {
     }
 }
 
-extension StateHeader {
+extension SavedSessionHeader {
     init(_ session: Session, turn saved: Turn.Saved) {
         let conversation = session.conversation
         fingerprint = session.model.checkpoint.fingerprint
@@ -69,7 +69,7 @@ extension StateHeader {
 
 // MARK: - Checking
 
-extension StateHeader {
+extension SavedSessionHeader {
     /// Maximum number of tokens that an answer leaves uncomputed: the newest, or the template's end of a turn.
     static let mostUncomputed = 16
 
@@ -122,7 +122,7 @@ extension StateHeader {
 
 // MARK: - Reading
 
-extension StateHeader {
+extension SavedSessionHeader {
     /// Limits for the numbers and lists of a header, so that a hostile header cannot exhaust time or memory.
     struct Limits {
         let layers: Int
@@ -194,8 +194,8 @@ extension StateHeader {
     }
 }
 
-extension StateHeader.ConversationState {
-    fileprivate init(_ scanner: inout JSONScanner, _ limits: StateHeader.Limits) throws {
+extension SavedSessionHeader.ConversationState {
+    fileprivate init(_ scanner: inout JSONScanner, _ limits: SavedSessionHeader.Limits) throws {
         var missing: Set = ["nextPosition", "uncomputed", "tokens", "random"]
         try scanner.object { scanner, key in
             let key = String(decoding: key, as: UTF8.self)
@@ -203,11 +203,13 @@ extension StateHeader.ConversationState {
             switch key {
             case "nextPosition": nextPosition = try scanner.whole()
             case "uncomputed":
-                uncomputed = try scanner.list(StateHeader.mostUncomputed) { try $0.whole() }
+                uncomputed = try scanner.list(SavedSessionHeader.mostUncomputed) { try $0.whole() }
             case "answerEnded": answerEnded = try scanner.null() ? nil : scanner.boolean()
             case "adapter": adapter = try scanner.null() ? nil : scanner.whole()
             case "tokens":
-                tokens = try scanner.list(of: limits, StateHeader.mostTokens(rows: limits.rows)) { try $0.whole() }
+                tokens = try scanner.list(of: limits, SavedSessionHeader.mostTokens(rows: limits.rows)) {
+                    try $0.whole()
+                }
             case "random": random = try scanner.unsignedInteger()
             default: try scanner.skip()
             }
@@ -281,7 +283,7 @@ extension JSONScanner {
 
     /// A list that grows with the conversation.
     fileprivate mutating func list<Element>(
-        of limits: StateHeader.Limits, _ limit: Int, _ element: (inout JSONScanner) throws -> Element
+        of limits: SavedSessionHeader.Limits, _ limit: Int, _ element: (inout JSONScanner) throws -> Element
     ) throws -> [Element] {
         var list: [Element] = []
         try array { scanner in

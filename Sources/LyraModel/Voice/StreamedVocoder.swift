@@ -16,12 +16,13 @@ struct StreamedConvolution {
         history = try Tensor(zeros: [convolution.inputs, convolution.padding])
     }
 
-    /// Convolves the input and keeps the columns that later outputs depend on as the new history.
+    /// Keeps the input columns that later outputs depend on as the new history. The caller convolves the result.
     ///
     /// - Parameters:
     ///   - input: the history, then the new columns
-    ///   - isLast: whether the signal ends with these columns, so that zeros follow
-    mutating func advance(_ input: Tensor, isLast: Bool) throws -> Tensor {
+    ///   - isLast: whether the signal ends with these columns
+    /// - Returns: the input, with zeros after it if the signal ends
+    mutating func keepHistory(of input: Tensor, isLast: Bool) throws -> Tensor {
         let whole = isLast ? try input.padded(columns: convolution.padding) : input
         history = try whole.copy(columnsFrom: convolution.outputColumns(whole.columns))
         return whole
@@ -57,10 +58,10 @@ struct StreamedResidualBlock {
         for index in pairs.indices {
             let following = index + 1 < pairs.count ? pairs[index + 1] : nil
             let middle = try pairs[index].first.convolution.activated(
-                pairs[index].first.advance(activated, isLast: isLast), slope: Vocoder.slope,
+                pairs[index].first.keepHistory(of: activated, isLast: isLast), slope: Vocoder.slope,
                 after: pairs[index].second.history)
             let second = pairs[index].second.convolution
-            let input = try pairs[index].second.advance(middle, isLast: isLast)
+            let input = try pairs[index].second.keepHistory(of: middle, isLast: isLast)
             pairs[index].residual = try x.copy(columnsFrom: second.outputColumns(input.columns))
             guard let following else { return try second(input, addedTo: x, after: waiting) }
             (x, activated) = try second.withActivation(
@@ -123,8 +124,8 @@ struct StreamedStage {
     }
 }
 
-/// The state of the whole generator for one utterance: takes frames of embedded units, returns samples.
-struct StreamedGenerator {
+/// The waveform of one utterance: takes the unit of each frame, returns samples.
+struct StreamedWaveform {
     private let embeddings: Tensor
     private var entry: StreamedConvolution
     private var stages: [StreamedStage]
@@ -145,7 +146,7 @@ struct StreamedGenerator {
     mutating func push(_ units: [Int32], isLast: Bool) throws -> Tensor? {
         guard let first = stages.first else { return nil }
         let embedded = try embeddings.keepingRows(units).transposed().after(entry.history)
-        let entered = try entry.advance(embedded, isLast: isLast)
+        let entered = try entry.keepHistory(of: embedded, isLast: isLast)
         var x = try entry.convolution.activated(entered, slope: Vocoder.slope, after: first.history)
         for index in stages.indices {
             guard x.columns > stages[index].history.columns || isLast else { return nil }
@@ -154,6 +155,6 @@ struct StreamedGenerator {
                 x, isLast: isLast, slope: isEnd ? Vocoder.lastSlope : Vocoder.slope,
                 after: isEnd ? exit.history : stages[index + 1].history)
         }
-        return try exit.convolution(exit.advance(x, isLast: isLast)).tanh()
+        return try exit.convolution(exit.keepHistory(of: x, isLast: isLast)).tanh()
     }
 }

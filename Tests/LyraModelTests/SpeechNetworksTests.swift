@@ -5,13 +5,13 @@ import Testing
 @testable import LyraModel
 
 /// From samples to prompt tokens, against the reference's features, encoder and projector.
-@Suite struct SpeechInputTests {
+@Suite struct SpeechNetworksTests {
     /// Which frames and rows the fixtures keep.
     private static let stride = 16
 
     @Test(arguments: Golden.both) func featuresEqualTheReference(_ golden: Golden) throws {
         let values = try golden.values("speech_short")
-        let mel = try golden.checkpoint.speechInput.get().mel
+        let mel = try golden.checkpoint.speechNetworks.get().mel
         let features = try values.floats("in.pcm").withUnsafeBufferPointer { try mel($0) }.values
         let frames = mel.configuration.frameCount
         let kept = (0..<mel.configuration.melCount).flatMap { band in
@@ -30,7 +30,7 @@ import Testing
     @Test(arguments: Golden.both) func tokensOfOneWindowEqualTheReference(_ golden: Golden) throws {
         let turn = try golden.values("turn_speech").tensor("in.embeddings")
         let tokens = try golden.tokens(golden.values("speech_short").floats("in.pcm"), adapter: "speech")
-        #expect(tokens.rows == (try golden.checkpoint.speechInput.get().windowTokens))
+        #expect(tokens.rows == (try golden.checkpoint.speechNetworks.get().windowTokens))
         let before = try golden.checkpoint.tokenizer.encode(
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
         ).count
@@ -40,7 +40,7 @@ import Testing
 
     @Test(arguments: Golden.both) func tokensOfThreeWindowsEqualTheReference(_ golden: Golden) throws {
         let tokens = try golden.tokens(golden.longRecording, adapter: "long_speech")
-        #expect(tokens.rows == 3 * (try golden.checkpoint.speechInput.get().windowTokens))
+        #expect(tokens.rows == 3 * (try golden.checkpoint.speechNetworks.get().windowTokens))
         #expect(difference(everyRow(tokens), try golden.values("speech_long").floats("out.tokens")) < Golden.tolerance)
     }
 
@@ -52,7 +52,7 @@ import Testing
 
     @Test func projectorsOfAdaptersAreTheirOwn() throws {
         let golden = Golden.a
-        let input = try golden.checkpoint.speechInput.get()
+        let input = try golden.checkpoint.speechNetworks.get()
         let encoded = try golden.encode(golden.values("speech_tail").floats("in.pcm"))
         let all = try [nil, golden.checkpoint.adapterIndex("speech"), golden.checkpoint.adapterIndex("long_speech")]
             .map { try input.project(encoded, adapter: $0).values }
@@ -71,7 +71,7 @@ import Testing
     }
 
     @Test func featuresOfAnotherShapeAreRefused() throws {
-        let encoder = try Golden.a.checkpoint.speechInput.get().encoder
+        let encoder = try Golden.a.checkpoint.speechNetworks.get().encoder
         for shape in [[80, 3000], [128, 2999], [3000, 128], [384_000]] {
             let error = lyraError { _ = try encoder.begin(mel: Tensor(zeros: shape)) }
             #expect(error.code == .format && error.message.contains("[128, 3000]"))

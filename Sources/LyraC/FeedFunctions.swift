@@ -1,6 +1,56 @@
 import CLyra
 import Lyra
 
+// MARK: Text
+
+@c @implementation public func lyra_feed_text(
+    _ session: OpaquePointer!, _ utf8: UnsafePointer<CChar>!, _ bytes: Int
+) -> lyra_status {
+    with(session) { try $0.feed(text: textBytes(utf8, bytes)) }
+}
+
+@c @implementation public func lyra_feed_text_special(
+    _ session: OpaquePointer!, _ utf8: UnsafePointer<CChar>!, _ bytes: Int
+) -> lyra_status {
+    with(session) { try $0.feed(text: textBytes(utf8, bytes), specialTokens: true) }
+}
+
+// MARK: Speech
+
+@c @implementation public func lyra_feed_audio_file(
+    _ session: OpaquePointer!, _ path: UnsafePointer<CChar>!
+) -> lyra_status {
+    with(session) { try $0.feed(.speech(.file(SystemPath.string(cString: required(path, "path"))))) }
+}
+
+@c @implementation public func lyra_feed_audio_bytes(
+    _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
+) -> lyra_status {
+    with(session) { try $0.feed(.speech(.bytes(copying: buffer(data, bytes)))) }
+}
+
+@c @implementation public func lyra_feed_audio_reader(
+    _ session: OpaquePointer!, _ reader: UnsafePointer<lyra_reader>!
+) -> lyra_status {
+    withReader(session, reader) { try $0.feed(.speech(.reader($1))) }
+}
+
+@c @implementation public func lyra_feed_audio_pcm(
+    _ session: OpaquePointer!, _ samples: UnsafePointer<Float>!, _ frames: Int, _ channels: Int32, _ sampleRate: Int32
+) -> lyra_status {
+    with(session) { session in
+        try session.feed(
+            .speech(
+                .samples(
+                    copying: interleaved(samples, frames, channels), channels: Int(channels),
+                    sampleRate: Int(sampleRate))))
+    }
+}
+
+@c @implementation public func lyra_feed_audio_end(_ session: OpaquePointer!) -> lyra_status {
+    with(session) { $0.endRecording() }
+}
+
 // MARK: Images
 
 @c @implementation public func lyra_feed_image_file(
@@ -121,4 +171,29 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
                     copying: interleaved(samples, frames, channels), channels: Int(channels),
                     sampleRate: Int(sampleRate))))
     }
+}
+
+// MARK: Callers' memory
+
+/// A caller's text, given by pointer and length.
+private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
+    guard bytes >= 0, bytes <= 64 << 20 else { throw LyraError(.argument, "a text is limited to 64 MiB") }
+    return UnsafeRawBufferPointer(start: bytes == 0 ? nil : try required(utf8, "utf8"), count: bytes)
+}
+
+/// A caller's buffer, given by pointer and length.
+private func buffer(_ data: UnsafeRawPointer?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
+    guard bytes >= 0 else { throw LyraError(.argument, "a buffer's size cannot be \(bytes) bytes") }
+    return UnsafeRawBufferPointer(start: try required(data, "data"), count: bytes)
+}
+
+/// A caller's interleaved samples.
+private func interleaved(
+    _ samples: UnsafePointer<Float>?, _ frames: Int, _ channels: Int32
+) throws -> UnsafeBufferPointer<Float> {
+    let (count, overflow) = frames.multipliedReportingOverflow(by: Int(channels))
+    guard frames >= 0, channels > 0, !overflow, count <= Int.max / 4 else {
+        throw LyraError(.argument, "invalid samples: \(frames) frames of \(channels) channels")
+    }
+    return UnsafeBufferPointer(start: frames == 0 ? nil : try required(samples, "samples"), count: count)
 }

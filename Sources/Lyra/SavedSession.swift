@@ -35,7 +35,7 @@ extension Session {
                     + "finish the turn; text, short recordings whose adapter is not fixed, and media under an "
                     + "extractor are computed only when the turn ends")
         }
-        let header = Array(try JSONText.encode(StateHeader(self, turn: savedTurn)).utf8)
+        let header = Array(try JSONText.encode(SavedSessionHeader(self, turn: savedTurn)).utf8)
         let file = try ChecksummedOutput(path: path)
         try file.write(Session.magic)
         try file.write(integer: Session.version)
@@ -78,7 +78,7 @@ extension Session {
     }
 
     /// Reads the header and the caches, but not the checksum.
-    private func readState(_ file: ChecksummedInput) throws -> (StateHeader, [KeyValueCache], SessionOptions) {
+    private func readState(_ file: ChecksummedInput) throws -> (SavedSessionHeader, [KeyValueCache], SessionOptions) {
         let header = try readHeader(file)
         guard let type = KeyValueType(rawValue: header.keyValueType) else {
             throw LyraError(.format, "unknown type \(shown(header.keyValueType)) of keys and values")
@@ -107,7 +107,7 @@ extension Session {
         return (header, caches, restored)
     }
 
-    private func adopt(_ header: StateHeader, caches: [KeyValueCache], options: SessionOptions) throws {
+    private func adopt(_ header: SavedSessionHeader, caches: [KeyValueCache], options: SessionOptions) throws {
         var sampler = options.sampler(model.checkpoint.generationDefaults)
         sampler.random = SplitMix64(seed: header.now.random)
         var now = try header.now.conversation(caches, sampler)
@@ -147,7 +147,7 @@ extension Session {
     }
 
     /// Reads and checks everything before the keys and values.
-    private func readHeader(_ file: ChecksummedInput) throws -> StateHeader {
+    private func readHeader(_ file: ChecksummedInput) throws -> SavedSessionHeader {
         let magic = (Session.magic.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
         guard file.remaining >= Session.magic.count + 12, try file.read(UInt64.self) == magic else {
             throw LyraError(.format, "it does not begin with LYRASTAT")
@@ -166,7 +166,7 @@ extension Session {
         defer { withExtendedLifetime(storage) {} }
         let text = UnsafeRawBufferPointer(json), checkpoint = model.checkpoint
         let limits = headerLimits(file)
-        let fingerprint = try StateHeader.fingerprint(json: text, source: file.path)
+        let fingerprint = try SavedSessionHeader.fingerprint(json: text, source: file.path)
         guard fingerprint == checkpoint.fingerprint else {
             try Session.checkWhole(file)
             throw LyraError(
@@ -174,7 +174,7 @@ extension Session {
                 "saved with another model (its fingerprint is \(shown(fingerprint, limit: 16)), this model's "
                     + "\(checkpoint.fingerprint))")
         }
-        let header = try StateHeader(json: text, source: file.path, limits)
+        let header = try SavedSessionHeader(json: text, source: file.path, limits)
         try header.check(checkpoint)
         return header
     }
@@ -185,11 +185,11 @@ extension Session {
     }
 
     /// Limits for a header's lists, derived from the size of the keys and values in `file`.
-    private func headerLimits(_ file: ChecksummedInput) -> StateHeader.Limits {
+    private func headerLimits(_ file: ChecksummedInput) -> SavedSessionHeader.Limits {
         let language = model.checkpoint.configuration.language
         // The smallest type takes one byte for each element of a key and a value.
         let rowBytes = max(2 * language.kvHeads * language.headDim, 1)
-        return StateHeader.Limits(
+        return SavedSessionHeader.Limits(
             layers: model.checkpoint.decoder.layerCount, rowsOfFile: file.remaining / rowBytes,
             rowsOfSession: options.maxContextTokens ?? Int(Int32.max))
     }

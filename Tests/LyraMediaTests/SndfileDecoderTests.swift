@@ -4,7 +4,7 @@ import Testing
 
 @testable import LyraMedia
 
-@Suite struct AudioFileDecoderTests {
+@Suite struct SndfileDecoderTests {
     private static func tone(_ count: Int, sampleRate: Int) -> [Float] {
         (0..<count).map { 0.5 * sin(2 * .pi * 440 * Float($0) / Float(sampleRate)) }
     }
@@ -23,7 +23,7 @@ import Testing
     func losslessFormatsGiveBackWhatWasWritten(format: Int, tolerance: Float) throws {
         let samples = Self.tone(20_000, sampleRate: 22_050)
         let bytes = try #require(try soundFile(samples, format: format, sampleRate: 22_050))
-        let decoder = try AudioFileDecoder(bytes: bytes)
+        let decoder = try SndfileDecoder(bytes: bytes)
         #expect(decoder.sampleRate == 22_050)
         #expect(decoder.channels == 1)
         let decoded = try readAll(decoder)
@@ -77,19 +77,19 @@ import Testing
         let left = noise(5_000, seed: 1)
         let right = noise(5_000, seed: 2)
         let stereo = zip(left, right).flatMap { [$0, $1] }
-        let decoded = try readAll(try AudioFileDecoder(bytes: floatWAV(stereo, channels: 2)))
+        let decoded = try readAll(try SndfileDecoder(bytes: floatWAV(stereo, channels: 2)))
         #expect(largestDifference(decoded, zip(left, right).map { ($0 + $1) / 2 }) < 1e-7)
         #expect(decoded.count == 5_000)
 
         let many = [Float](repeating: 0.25, count: 1024 * 3)
-        #expect(try readAll(try AudioFileDecoder(bytes: floatWAV(many, channels: 1024))) == [0.25, 0.25, 0.25])
+        #expect(try readAll(try SndfileDecoder(bytes: floatWAV(many, channels: 1024))) == [0.25, 0.25, 0.25])
     }
 
     @Test(arguments: [Float.nan, .infinity, -.infinity, 3e38])
     func samplesThatAreNoSoundAreRefusedWithTheirPlace(bad: Float) throws {
         var samples = noise(100_000, seed: 3)
         samples[70_001] = bad
-        let decoder = try AudioFileDecoder(bytes: floatWAV(samples), name: "spoilt.wav")
+        let decoder = try SndfileDecoder(bytes: floatWAV(samples), name: "spoilt.wav")
         let error = try #require(try lyraError { _ = try readAll(decoder) })
         #expect(error.code == .format)
         #expect(error.message.hasPrefix("spoilt.wav: sample 70001 is"))
@@ -103,14 +103,14 @@ import Testing
                 [Float](repeating: 0.5, count: 4), format: SF_FORMAT_WAV | SF_FORMAT_DOUBLE))
         let huge = withUnsafeBytes(of: (1e300).bitPattern.littleEndian) { Array($0) }
         bytes.replaceSubrange(bytes.count - 8..<bytes.count, with: huge)
-        #expect(try lyraError { _ = try readAll(try AudioFileDecoder(bytes: bytes)) }?.code == .format)
+        #expect(try lyraError { _ = try readAll(try SndfileDecoder(bytes: bytes)) }?.code == .format)
     }
 
     @Test func noBytesAndNoAudioAreErrorsThatNameTheFile() throws {
-        let empty = try #require(try lyraError { _ = try AudioFileDecoder(bytes: [], name: "empty.wav") })
+        let empty = try #require(try lyraError { _ = try SndfileDecoder(bytes: [], name: "empty.wav") })
         #expect(empty.code == .format && empty.message.hasPrefix("empty.wav: "))
         let text = try #require(
-            try lyraError { _ = try AudioFileDecoder(bytes: Array("not a sound".utf8), name: "text.wav") })
+            try lyraError { _ = try SndfileDecoder(bytes: Array("not a sound".utf8), name: "text.wav") })
         #expect(text.code == .format && text.message.hasPrefix("text.wav: "))
         let absent = try #require(try lyraError { _ = try AudioDecoder.open(path: "/nowhere/a.wav") })
         #expect(absent.code == .io && absent.message.contains("/nowhere/a.wav"))
@@ -119,28 +119,28 @@ import Testing
     }
 
     @Test func aFileWithoutSamplesIsZeroSamples() throws {
-        let decoder = try AudioFileDecoder(bytes: floatWAV([]))
+        let decoder = try SndfileDecoder(bytes: floatWAV([]))
         #expect(try readAll(decoder).isEmpty)
         #expect(decoder.isAtEnd)
     }
 
     @Test func absurdRatesAndChannelsAreRefused() throws {
-        #expect(try lyraError { _ = try AudioFileDecoder(bytes: floatWAV([0], sampleRate: 0)) }?.code == .format)
+        #expect(try lyraError { _ = try SndfileDecoder(bytes: floatWAV([0], sampleRate: 0)) }?.code == .format)
         #expect(
-            try lyraError { _ = try AudioFileDecoder(bytes: floatWAV([0], sampleRate: 1_000_001)) }?.code == .format)
-        #expect(try lyraError { _ = try AudioFileDecoder(bytes: floatWAV([0, 0], channels: 0)) }?.code == .format)
+            try lyraError { _ = try SndfileDecoder(bytes: floatWAV([0], sampleRate: 1_000_001)) }?.code == .format)
+        #expect(try lyraError { _ = try SndfileDecoder(bytes: floatWAV([0, 0], channels: 0)) }?.code == .format)
         #expect(
             try lyraError {
-                _ = try AudioFileDecoder(bytes: floatWAV([Float](repeating: 0, count: 1025), channels: 1025))
+                _ = try SndfileDecoder(bytes: floatWAV([Float](repeating: 0, count: 1025), channels: 1025))
             }?
             .code == .format)
-        #expect(try AudioFileDecoder(bytes: floatWAV([0], sampleRate: 1_000_000)).sampleRate == 1_000_000)
+        #expect(try SndfileDecoder(bytes: floatWAV([0], sampleRate: 1_000_000)).sampleRate == 1_000_000)
     }
 
     @Test func aTruncatedWAVGivesTheSamplesThatAreThere() throws {
         let samples = noise(1_000, seed: 4)
         let bytes = floatWAV(samples)
-        let decoded = try readAll(try AudioFileDecoder(bytes: Array(bytes[..<(44 + 600 * 4 + 2)])))
+        let decoded = try readAll(try SndfileDecoder(bytes: Array(bytes[..<(44 + 600 * 4 + 2)])))
         #expect(decoded == Array(samples[..<600]))
     }
 }

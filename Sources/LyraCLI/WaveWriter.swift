@@ -2,7 +2,7 @@ import LyraFormats
 import Lyra
 
 /// A WAV file of 32-bit float mono samples, written as they arrive; it appears under its name when finished.
-final class WaveFile {
+final class WaveWriter {
     private(set) var sampleRate = 0
     private(set) var samples = 0
     private let file: OutputFile

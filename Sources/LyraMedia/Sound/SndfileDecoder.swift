@@ -9,7 +9,7 @@ import LyraTensor
 /// It holds one block of samples, however long the recording. A file that stops early gives what could be decoded; what
 /// the decoder itself calls an error is thrown, and thrown again by every later read. Behind the samples that a FLAC
 /// file counts may be anything, such as a tag; `continued` goes on at another FLAC file.
-public final class AudioFileDecoder: ContinuedSource {
+public final class SndfileDecoder: ContinuedSource {
     public let name: String
     /// Samples a second, in Hz.
     public let sampleRate: Int
@@ -127,7 +127,7 @@ public final class AudioFileDecoder: ContinuedSource {
         // Its own mark is at 0.
         let first = max(file.position - Self.readAhead, 1)
         guard let start = try FLACStart.next(in: file.reader, from: first, name: name) else { return nil }
-        return try AudioFileDecoder(reader: ReaderView(file.reader, from: start), name: name)
+        return try SndfileDecoder(reader: ReaderView(file.reader, from: start), name: name)
     }
 
     /// libsndfile's number for that is not public.

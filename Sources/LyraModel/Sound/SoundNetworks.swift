@@ -2,7 +2,7 @@ import LyraMedia
 import LyraTensor
 
 /// The networks for sound other than speech: the encoder and the projector.
-public struct SoundInput: Sendable {
+public struct SoundNetworks: Sendable {
     public let encoder: SoundEncoder
     private let projector: SoundProjector
 
