@@ -1,10 +1,10 @@
-/// How well an answer says what was to be said. Both texts are normalised as Whisper's are before, so that "Fifty-two"
-/// is 52.
+/// How well an answer matches the expected text. Both texts are first normalized as Whisper's evaluation does, so
+/// "Fifty-two" is 52.
 package struct AnswerScore: Equatable, Sendable {
-    /// Whether the words that were expected stand in the answer, one after another.
+    /// Whether the answer contains the expected words, consecutively.
     package var isExact: Bool
-    /// 1 - the edits, in characters, that turn the most similar part of the answer into what was expected, for each of
-    /// its characters; 0 at least.
+    /// 1 - e / n, where n is the number of characters in the expected text, and e the number of edits that turn the
+    /// most similar passage of the answer into it.
     package var similarity: Double
 
     package init(expected: String, answer: String) {
@@ -16,8 +16,8 @@ package struct AnswerScore: Equatable, Sendable {
         similarity = characters.isEmpty ? 0 : 1 - Double(edits) / Double(characters.count)
     }
 
-    /// The fewest insertions, deletions and substitutions that make any part of `text` into `pattern`: an alignment
-    /// whose ends in the text are free.
+    /// The fewest insertions, deletions and substitutions that turn any passage of `text` into `pattern` (Sellers'
+    /// algorithm).
     private static func edits(_ pattern: [Unicode.Scalar], in text: [Unicode.Scalar]) -> Int {
         var column = Array(0...pattern.count)
         var best = pattern.count

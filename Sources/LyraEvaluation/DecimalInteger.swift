@@ -1,11 +1,11 @@
-/// A whole number from 0 up, of any length: a decillion, said in words, has 34 digits.
+/// A non-negative integer of any length: a decillion has 34 digits.
 struct DecimalInteger: CustomStringConvertible {
-    /// Without leading zeros; zero has none at all.
+    /// Decimal digits without leading zeros; empty for zero.
     private let digits: [UInt8]
 
     init(_ value: Int) { self.init(digits: String(max(value, 0)).utf8.map { $0 - UInt8(ascii: "0") }) }
 
-    /// - Returns: nil unless `text` is one or more of the digits 0…9.
+    /// - Returns: nil unless `text` is one or more digits 0…9
     init?(_ text: some StringProtocol) {
         guard !text.isEmpty, text.unicodeScalars.allSatisfy(\.isDigit) else { return nil }
         self.init(digits: text.utf8.map { $0 - UInt8(ascii: "0") })
@@ -17,16 +17,16 @@ struct DecimalInteger: CustomStringConvertible {
 
     var isZero: Bool { digits.isEmpty }
 
-    /// Whether it is a multiple of 10 to the power of `zeros`.
+    /// Whether the number is a multiple of 10^`zeros`.
     func ends(inZeros zeros: Int) -> Bool { digits.suffix(zeros).allSatisfy { $0 == 0 } }
 
     /// The last three digits.
     var belowThousand: DecimalInteger { DecimalInteger(digits: Array(digits.suffix(3))) }
 
-    /// Without the last three digits, which become zeros.
+    /// The number with its last three digits set to zero.
     var thousands: DecimalInteger { DecimalInteger(digits: digits.dropLast(3) + [0, 0, 0]) }
 
-    /// Times 10 to the power of `power`.
+    /// The number times 10^`power`.
     func shifted(by power: Int) -> DecimalInteger {
         DecimalInteger(digits: digits + [UInt8](repeating: 0, count: power))
     }

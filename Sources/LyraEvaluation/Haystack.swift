@@ -2,20 +2,20 @@ import LyraBase
 import LyraFormats
 import LyraMedia
 
-/// The recordings of a folder, one after another in the order of their names and again from the first, as long as
-/// wanted. A needle, another recording, stands in it somewhere.
+/// The recordings of a folder, concatenated in the order of their names and repeated to any length, with another
+/// recording, the needle, among them.
 ///
-/// Nothing but a block of one recording is in memory, however long the haystack.
+/// The haystack is streamed: only a buffer of one recording is in memory.
 package struct Haystack {
     private let files: [String]
     private let needle: String
     package let sampleRate: Int
-    /// Samples of the needle at the haystack's rate.
+    /// Length of the needle in samples, at the haystack's rate.
     package let needleSamples: Int
-    /// Names of what lies in the folder and is no audio.
+    /// Names of the files in the folder that are not audio.
     package let skipped: [String]
 
-    /// - Parameter sampleRate: of what is read, in Hz
+    /// - Parameter sampleRate: rate of the haystack in Hz
     /// - Throws: `LyraError` if there are no recordings, or the needle cannot be read.
     package init(folder: String, needle: String, sampleRate: Int) throws {
         guard try FileSystem.isDirectory(folder) else { throw LyraError(.missing, "\(folder): no such directory") }
@@ -33,19 +33,21 @@ package struct Haystack {
         guard !files.isEmpty else { throw LyraError(.missing, "\(folder): no recordings that lyra can decode") }
         (self.files, self.needle, self.sampleRate, self.skipped) = (files, needle, sampleRate, skipped)
         needleSamples = try Self.count(needle, sampleRate)
-        guard needleSamples > 0 else { throw LyraError(.format, "\(needle): has no sound in it") }
+        guard needleSamples > 0 else { throw LyraError(.format, "\(needle): has no samples") }
     }
 
     private static func count(_ path: String, _ sampleRate: Int) throws -> Int {
         let stream = try MonoAudioStream(AudioDecoder.open(path: path), sampleRate: sampleRate)
-        var block = [Float](repeating: 0, count: 1 << 14)
-        while try block.withUnsafeMutableBufferPointer({ try stream.read(into: $0) }) > 0 {}
+        var buffer = [Float](repeating: 0, count: 1 << 14)
+        while try buffer.withUnsafeMutableBufferPointer({ try stream.read(into: $0) }) > 0 {}
         return Int(stream.samplesRead)
     }
 
-    /// A haystack of so many samples, the needle's among them.
+    /// A haystack.
     ///
-    /// - Parameter depth: 0 has the needle at the beginning, 1 at the end.
+    /// - Parameters:
+    ///   - samples: length of the haystack, including the needle
+    ///   - depth: position of the needle: 0 at the beginning, 1 at the end
     /// - Throws: `LyraError.argument` if the needle does not fit.
     package func source(samples: Int, depth: Double) throws -> any SampleSource {
         guard samples >= needleSamples else {
@@ -54,19 +56,19 @@ package struct Haystack {
         }
         let before = Int((Double(samples - needleSamples) * min(max(depth, 0), 1)).rounded())
         let hay = RepeatedFiles(files, sampleRate: sampleRate)
-        let clip = RepeatedFiles([needle], sampleRate: sampleRate)
+        let needle = RepeatedFiles([needle], sampleRate: sampleRate)
         return JoinedPieces(
-            [(hay, before), (clip, needleSamples), (hay, samples - needleSamples - before)], sampleRate: sampleRate)
+            [(hay, before), (needle, needleSamples), (hay, samples - needleSamples - before)], sampleRate: sampleRate)
     }
 }
 
-/// Files read one after another, again from the first when all are read.
+/// Reads files one after another, and starts over after the last.
 private final class RepeatedFiles {
     private let files: [String]
     private let sampleRate: Int
     private var next = 0
     private var stream: MonoAudioStream?
-    /// Samples since the first file was opened; a whole round without any would go on forever.
+    /// Samples since the first file was opened. A round without samples is an error: it would repeat forever.
     private var samplesInRound = 0
 
     init(_ files: [String], sampleRate: Int) { (self.files, self.sampleRate) = (files, sampleRate) }
@@ -79,7 +81,7 @@ private final class RepeatedFiles {
                 if count > 0 { return count }
             }
             if next == files.count {
-                guard samplesInRound > 0 else { throw LyraError(.format, "\(files[0]): has no sound in it") }
+                guard samplesInRound > 0 else { throw LyraError(.format, "\(files[0]): has no samples") }
                 (next, samplesInRound) = (0, 0)
             }
             stream = try MonoAudioStream(AudioDecoder.open(path: files[next]), sampleRate: sampleRate)
@@ -88,7 +90,7 @@ private final class RepeatedFiles {
     }
 }
 
-/// So many samples of one, then so many of the next, …
+/// Concatenates pieces: a number of samples from each source.
 private final class JoinedPieces: SampleSource {
     let name = "haystack"
     let sampleRate: Int

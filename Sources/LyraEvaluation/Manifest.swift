@@ -1,10 +1,10 @@
 import LyraBase
 import LyraFormats
 
-/// Recordings and what is said in them.
+/// Recordings with their texts.
 package struct Manifest {
     package struct Entry {
-        /// Relative to the manifest's directory, or absolute, as it is written there.
+        /// The path as the manifest has it: absolute, or relative to the manifest's directory.
         package var name: String
         package var path: String
         package var text: String
@@ -12,17 +12,17 @@ package struct Manifest {
 
     package static let help = """
         The manifest is one of:
-          a file of JSON lines: {"audio": "a.wav", "text": "what is said"} ("speech" in place of "audio" will do)
-          a file of lines with a tab: a.wav<TAB>what is said
-          a *.trans.txt of LibriSpeech, or a folder with such files somewhere in it: the recordings lie beside them
-        Paths are relative to the manifest; if it comes through standard input, to the current directory.
+          a file of JSON lines: {"audio": "a.wav", "text": "the words of a.wav"}; "speech" also stands for "audio"
+          a file of lines with a tab: a.wav<TAB>the words of a.wav
+          a LibriSpeech *.trans.txt beside its recordings, or a folder with such files at any level
+        Paths are relative to the manifest, or to the current directory if the manifest is standard input.
         """
 
     package private(set) var entries: [Entry] = []
 
     /// - Parameters:
     ///   - path: a file or a folder
-    ///   - directory: what the names in a file are relative to; nil is the directory that the file lies in
+    ///   - directory: base of relative paths in a file; nil is the file's directory
     /// - Throws: `LyraError` that names the file and the line.
     package init(path: String, relativeTo directory: String? = nil) throws {
         if try FileSystem.isDirectory(path) {
@@ -66,7 +66,7 @@ package struct Manifest {
         var text: String
     }
 
-    /// Each line is an identifier, a space and the text; the recording is the identifier's file beside it.
+    /// Reads lines of an identifier, a space and a text. The identifier names the recording, which is beside the file.
     private mutating func addTranscripts(_ path: String, shownAs prefix: String) throws {
         let directory = FileSystem.parent(of: path)
         try TextLines.readBytes(path) { line, place in
@@ -76,7 +76,7 @@ package struct Manifest {
             let name = SystemPath.string(line[..<space])
             let file = try ["flac", "wav", "ogg", "opus", "mp3"].map { "\(name).\($0)" }
                 .first { try FileSystem.isFile(FileSystem.join(directory, $0)) }
-            // One that is not there is found out, and named, when it is to be read.
+            // A missing recording is reported when it is read.
             let found = file ?? name + ".flac"
             entries.append(
                 Entry(
@@ -90,7 +90,7 @@ package struct Manifest {
         for name in try FileSystem.entries(of: directory) {
             let path = FileSystem.join(directory, name)
             if try FileSystem.isDirectory(path) {
-                // LibriSpeech has three levels; a link that leads back must not go on forever.
+                // LibriSpeech has three levels. The limit ends cycles of links.
                 if depth < 8 { try addFolder(root, FileSystem.join(inside, name), depth: depth + 1) }
             } else if name.hasSuffix(Self.librispeech) {
                 try addTranscripts(path, shownAs: inside.isEmpty ? "" : inside + "/")

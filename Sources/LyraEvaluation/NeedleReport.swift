@@ -1,15 +1,15 @@
 import Lyra
 import LyraBase
 
-/// What came of one haystack.
+/// The result for one haystack.
 package struct NeedleCell {
     package enum Outcome {
-        case said(String, AnswerScore)
-        /// With what was wrong.
+        case answered(String, AnswerScore)
+        /// With the error message.
         case noMemory(String)
     }
 
-    /// Seconds.
+    /// Length of the haystack in seconds.
     package var length: Double
     package var depth: Double
     package var outcome: Outcome
@@ -20,14 +20,14 @@ package struct NeedleCell {
         (self.length, self.depth, self.outcome, self.usage) = (length, depth, outcome, usage)
     }
 
-    package var score: AnswerScore? { if case .said(_, let score) = outcome { score } else { nil } }
+    package var score: AnswerScore? { if case .answered(_, let score) = outcome { score } else { nil } }
 
     package static let header = "seconds\tdepth\texact\tsimilarity\tmedia tokens\tanswer"
 
     package var line: String {
         let place = "\(plain(length))\t\(plain(depth))\t"
         switch outcome {
-        case .said(let text, let score):
+        case .answered(let text, let score):
             return place
                 + "\(score.isExact ? 1 : 0)\t\(percent(score.similarity))\t\(usage?.mediaTokens ?? 0)\t\(oneLine(text))"
         case .noMemory(let reason): return place + "-\t-\t-\tout of memory: \(reason)"
@@ -37,7 +37,7 @@ package struct NeedleCell {
     package var json: JSONValue {
         var members: [(String, JSONValue)] = [("seconds", .number(length)), ("depth", .number(depth))]
         switch outcome {
-        case .said(let text, let score):
+        case .answered(let text, let score):
             members += [
                 ("exact", .number(score.isExact ? 1 : 0)), ("similarity", .number(score.similarity)),
                 ("answer", .string(text)),
@@ -54,7 +54,7 @@ package struct NeedleCell {
     }
 }
 
-/// All haystacks of a run.
+/// The results for all haystacks.
 package struct NeedleReport {
     private let cells: [NeedleCell]
     private let lengths: [Double]
@@ -64,7 +64,7 @@ package struct NeedleReport {
         (self.cells, self.lengths, self.depths) = (cells, lengths, depths)
     }
 
-    /// Means over the depths of one length that have a score; nil if none has.
+    /// Means over the depths of one length that have a score; nil without a score.
     private func mean(_ length: Double) -> (exact: Double, similarity: Double)? {
         let scores = cells.filter { $0.length == length }.compactMap(\.score)
         guard !scores.isEmpty else { return nil }
@@ -102,7 +102,7 @@ package struct NeedleReport {
             ])
     }
 
-    package func picture(notes: [String]) -> HeatMap {
+    package func heatMap(notes: [String]) -> HeatMap {
         HeatMap(
             title: "Needle in a haystack", notes: notes, xLabel: "length of the recording",
             yLabel: "depth of the needle", columns: lengths.map(Self.duration), rows: depths.map(HeatMap.label),
@@ -117,7 +117,7 @@ package struct NeedleReport {
             ], scale: "similarity of the answer")
     }
 
-    /// "90 s", "7.5 min", "2.75 h": the unit that makes it short.
+    /// A duration in a suitable unit: "90 s", "7.5 min", "2.75 h".
     static func duration(_ seconds: Double) -> String {
         let (value, unit) =
             seconds < 120 ? (seconds, "s") : seconds < 7200 ? (seconds / 60, "min") : (seconds / 3600, "h")

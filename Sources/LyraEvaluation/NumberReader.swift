@@ -1,12 +1,12 @@
-/// Writes numbers that are said in words as digits: "two hundred and five dollars" becomes "$205", "one oh one" "101".
+/// Rewrites numbers in words as digits: "two hundred and five dollars" becomes "$205", "one oh one" "101".
 ///
-/// It does what the `EnglishNumberNormalizer` of OpenAI's Whisper does, its oddities with it ("$1.5" becomes "$one.5"),
-/// so that error rates can be compared.
+/// Equivalent to `EnglishNumberNormalizer` of OpenAI's Whisper, with its oddities ("$1.5" becomes "$one.5"), so that
+/// error rates are comparable.
 struct NumberReader {
-    /// What was read of a number so far.
+    /// The number read so far.
     private enum Value {
         case integer(DecimalInteger)
-        /// Digits that are only put side by side: of a number that was spelled out, or one with a point.
+        /// Concatenated digits: of a number that is spelled digit by digit, or that has a decimal point.
         case digits(String)
 
         var text: String {
@@ -40,7 +40,7 @@ struct NumberReader {
         flush()
     }
 
-    /// → whether the next word was used up with it
+    /// Reads one word. → whether it also consumed the next word
     private mutating func readWord(_ word: String, after previous: String, before next: String?) -> Bool {
         if readDigits(word) { return false }
         if NumberWords.zeros.contains(word) {
@@ -74,12 +74,12 @@ struct NumberReader {
         return false
     }
 
-    /// What was read so far as digits, nothing for zero: "zero" begins a number that is spelled out.
+    /// The digits read so far; empty for zero, which begins a spelled number.
     private var spelled: String {
         if case .integer(let number) = value, number.isZero { "" } else { value?.text ?? "" }
     }
 
-    /// The number read so far, with a prefix that belongs to it, becomes a word. → whether there was one
+    /// Emits the number read so far, with its prefix, as a word. → whether there was a number
     @discardableResult
     private mutating func flush() -> Bool {
         guard let value else { return false }
@@ -101,7 +101,7 @@ struct NumberReader {
         word.map { NumberWords.contains($0) || Self.isArabic($0) } ?? false
     }
 
-    /// A number in digits, perhaps with a sign or currency before it. → whether it was one
+    /// Reads a number in digits, with an optional sign or currency symbol. → whether `word` is such a number
     private mutating func readDigits(_ word: String) -> Bool {
         let sign = word.first.flatMap { NumberWords.prefixes.contains($0) ? String($0) : nil }
         let number = sign == nil ? Substring(word) : word.dropFirst()
@@ -118,7 +118,7 @@ struct NumberReader {
         return true
     }
 
-    /// 1…19 after what was read: "twenty" + "one" is 21, "nineteen" + "ten" 1910.
+    /// The number read so far, continued by 1…19: "twenty" + "one" is 21, "nineteen" + "ten" 1910.
     private func joined(_ ones: Int, after previous: String) -> Value {
         guard let value else { return .integer(DecimalInteger(ones)) }
         switch value {
@@ -131,7 +131,8 @@ struct NumberReader {
         }
     }
 
-    /// A number that fits into the last `zeros` digits is added if they are zeros, else put behind.
+    /// The number read so far, continued by `number`: the sum if the last `zeros` digits are 0, otherwise `number`'s
+    /// digits appended.
     private func joined(_ number: Int, zeros: Int) -> Value {
         switch value {
         case nil: .integer(DecimalInteger(number))
@@ -140,7 +141,7 @@ struct NumberReader {
         }
     }
 
-    /// A power of ten multiplies what is below a thousand: 5 thousand 2 · hundred.
+    /// Multiplies the part below a thousand by a power of ten: "five thousand two" + "hundred" is 5200.
     private mutating func multiply(_ power: Int, _ suffix: String? = nil) {
         var product = DecimalInteger(1).shifted(by: power)
         switch value {
@@ -152,7 +153,7 @@ struct NumberReader {
         if let suffix { emit(product.description + suffix) } else { value = .integer(product) }
     }
 
-    /// Digits, perhaps with one point, times a power of ten; nil if they are no number, or the product is not whole.
+    /// Digits, possibly with a decimal point, times a power of ten; nil unless the product is an integer.
     private static func product(_ text: String, _ power: Int) -> DecimalInteger? {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         let fraction = parts.count == 2 ? parts[1] : ""
@@ -184,7 +185,7 @@ struct NumberReader {
         }
         switch word {
         case "and":
-            // "two hundred and five": it means nothing after a power of ten.
+            // "two hundred and five": "and" is dropped after a power of ten.
             if NumberWords.powers[previous] == nil {
                 flush()
                 emit(word)
@@ -205,7 +206,8 @@ struct NumberReader {
 
     // MARK: Before and after
 
-    /// "and a half" becomes "point five" after a number; digits and letters are parted, but for suffixes such as "th".
+    /// Replaces "and a half" after a number with "point five", and separates digits from letters, except suffixes such
+    /// as "th".
     private static func prepare(_ text: ScalarText) -> ScalarText {
         var text = halves(text)
         text.replace { text, index in
@@ -250,7 +252,7 @@ struct NumberReader {
         return ScalarText(pieces.joined(separator: " "))
     }
 
-    /// The end of "and a half" that begins at an index.
+    /// The end of an "and a half" that begins at `index`; nil if there is none.
     private static func endOfHalf(_ text: ScalarText, _ index: Int) -> Int? {
         guard text.isBoundary(index) else { return nil }
         var index = index
@@ -267,7 +269,7 @@ struct NumberReader {
         return text.isBoundary(index) ? index : nil
     }
 
-    /// Cents join their dollars, "$2 and ¢7" becomes "$2.07"; a lone 1 is written "one" again.
+    /// Joins cents to their dollars ("$2 and ¢7" becomes "$2.07"), and rewrites a lone 1 as "one".
     private static func finish(_ text: ScalarText) -> ScalarText {
         let currencies: Set<Unicode.Scalar> = ["€", "£", "$"]
         var text = text
@@ -304,7 +306,7 @@ struct NumberReader {
 }
 
 extension ScalarText {
-    /// The digits from an index on.
+    /// The range of the digits that begin at `start`.
     fileprivate func digits(from start: Int) -> Range<Int> {
         guard start < scalars.count else { return start..<start }
         return start..<(scalars[start...].firstIndex { !$0.isDigit } ?? scalars.count)

@@ -1,4 +1,4 @@
-/// The English words that make up numbers, as Whisper's normaliser knows them.
+/// The English words that make up numbers, as Whisper's normalizer knows them.
 enum NumberWords {
     static let zeros: Set = ["o", "oh", "zero"]
 
@@ -20,7 +20,7 @@ enum NumberWords {
     /// The power of 10 that a word multiplies by.
     static let powers = Dictionary(uniqueKeysWithValues: powersInOrder)
 
-    /// A number with the letters that stay behind its digits: "first" is (1, "st"), "twenties" (20, "s").
+    /// A number with the letters that follow its digits: "first" is (1, "st"), "twenties" (20, "s").
     typealias Suffixed = [String: (value: Int, suffix: String)]
 
     static let suffixedOnes: Suffixed = {

@@ -1,7 +1,7 @@
 @_spi(_Unicode) import Swift
 
-/// Text as Unicode scalars, with what a normaliser needs of regular expressions: substitution from left to right, and
-/// the classes `\w` and `\s` as Python has them, because the normalisers are defined by Python programs.
+/// Text as Unicode scalars, with the operations of regular expressions that a normalizer needs: substitution from left
+/// to right, and the classes `\w` and `\s` as in Python, because Python programs define the normalizers.
 struct ScalarText {
     private(set) var scalars: [Unicode.Scalar]
 
@@ -14,9 +14,9 @@ struct ScalarText {
 
     subscript(_ index: Int) -> Unicode.Scalar? { scalars.indices.contains(index) ? scalars[index] : nil }
 
-    /// Replaces every match, from left to right; what was matched is not looked at again.
+    /// Replaces every match, from left to right. Replacements are not matched again.
     ///
-    /// - Parameter match: whether something is matched that begins at an index: its end, and what takes its place
+    /// - Parameter match: returns the end and the replacement of a match that begins at an index; nil without a match
     mutating func replace(_ match: (ScalarText, Int) -> (end: Int, replacement: [Unicode.Scalar])?) {
         var result: [Unicode.Scalar] = []
         result.reserveCapacity(scalars.count)
@@ -33,7 +33,7 @@ struct ScalarText {
         scalars = result
     }
 
-    /// Replaces a literal text that ends at the end of a word, and begins at the beginning of one if `wholeWord`.
+    /// Replaces a literal text that ends at a word boundary and, if `wholeWord`, begins at a word boundary.
     mutating func replace(_ literal: String, with replacement: String, wholeWord: Bool) {
         let (literal, replacement) = (Array(literal.unicodeScalars), Array(replacement.unicodeScalars))
         replace { text, index in
@@ -43,9 +43,9 @@ struct ScalarText {
         }
     }
 
-    /// Removes what stands between an opening and a closing character, with both.
+    /// Removes the text from an opening character to the next closing character, including both.
     ///
-    /// - Parameter emptyToo: whether they may have nothing between them
+    /// - Parameter emptyToo: whether to remove pairs with nothing between them
     mutating func removeBetween(_ open: Set<Unicode.Scalar>, _ close: Set<Unicode.Scalar>, emptyToo: Bool) {
         replace { text, index in
             guard open.contains(text.scalars[index]) else { return nil }
@@ -58,9 +58,9 @@ struct ScalarText {
         index <= scalars.count && scalars[index...].starts(with: literal)
     }
 
-    /// `\b`: between a character of a word and one that is none, or an end of the text.
+    /// `\b`: whether exactly one neighbor of `index` is a word character.
     func isBoundary(_ index: Int) -> Bool {
-        (self[index - 1]?.isOfWord ?? false) != (self[index]?.isOfWord ?? false)
+        (self[index - 1]?.isWordCharacter ?? false) != (self[index]?.isWordCharacter ?? false)
     }
 
     /// The end of the white space that begins at an index.
@@ -68,12 +68,12 @@ struct ScalarText {
         scalars[index...].firstIndex { !$0.isSpace } ?? scalars.count
     }
 
-    /// The pieces between white space.
+    /// The words between white space.
     var words: [String] {
         scalars.split(whereSeparator: \.isSpace).map { String(String.UnicodeScalarView($0)) }
     }
 
-    /// Decomposed as Unicode's NFKD does it; of compatibility forms only those that occur in English text.
+    /// Decomposes the text to Unicode's NFKD, limited to the compatibility forms that occur in English text.
     mutating func decompose() {
         let mapped = scalars.flatMap { $0.compatibilityForm ?? [$0] }
         scalars = Array(String(String.UnicodeScalarView(mapped))._nfd)
@@ -82,7 +82,7 @@ struct ScalarText {
 
 extension Unicode.Scalar {
     /// Python's `\w`: a letter, a number or an underscore.
-    var isOfWord: Bool {
+    var isWordCharacter: Bool {
         if isASCII { return isDigit || isSmallLetter || ("A"..."Z").contains(self) || self == "_" }
         switch properties.generalCategory {
         case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .decimalNumber,
@@ -92,7 +92,7 @@ extension Unicode.Scalar {
         }
     }
 
-    /// Python's `\s`, which has the separators U+001C…U+001F beside Unicode's White_Space.
+    /// Python's `\s`: Unicode's White_Space and the separators U+001C…U+001F.
     var isSpace: Bool { properties.isWhitespace || (0x1c...0x1f).contains(value) }
 
     /// `[0-9]`
@@ -101,7 +101,7 @@ extension Unicode.Scalar {
     /// `[a-z]`
     var isSmallLetter: Bool { ("a"..."z").contains(self) }
 
-    /// What Unicode's compatibility decomposition makes of forms that are found in English text; nil for all others.
+    /// The compatibility decomposition of a form that occurs in English text; nil for all other scalars.
     fileprivate var compatibilityForm: [Unicode.Scalar]? {
         func text(_ string: String) -> [Unicode.Scalar] { Array(string.unicodeScalars) }
         switch value {

@@ -1,14 +1,14 @@
 import LyraBase
 import LyraFormats
 
-/// Text files that are read line by line.
+/// Reads text files line by line.
 enum TextLines {
-    /// The longest such file: LibriSpeech's 960 hours have 50 MB of text.
+    /// Maximum size of a file in bytes. LibriSpeech's 960 hours have 50 MB of text.
     private static let sizeLimit = 1 << 30
 
-    /// Calls `body` with every line that is not blank, without its end, and with its place: "file, line 3".
+    /// Calls `body` with every line that is not blank, without the line break, and with its place: "file, line 3".
     ///
-    /// - Throws: `LyraError.format` for a file that is no UTF-8 text, or what reading it and `body` throw.
+    /// - Throws: `LyraError.format` if the file is not UTF-8, and any error of reading or of `body`.
     static func read(_ path: String, _ body: (_ line: String, _ place: String) throws -> Void) throws {
         try readBytes(path) { line, place in try body(text(line, place), place) }
     }
@@ -24,7 +24,7 @@ enum TextLines {
         }
     }
 
-    /// - Throws: `LyraError.format` for what is not UTF-8
+    /// - Throws: `LyraError.format` if the bytes are not UTF-8.
     static func text(_ bytes: ArraySlice<UInt8>, _ place: String) throws -> String {
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw LyraError(.format, "\(place): not UTF-8 text")

@@ -1,13 +1,13 @@
 import LyraFormats
 
-/// How texts are made comparable before their words are.
+/// Normalizes texts before their words are compared.
 package struct TextNormalizer {
     package enum Kind: String, Sendable, CaseIterable {
-        /// What Lyra's published evaluation does.
+        /// As in Lyra's published evaluation.
         case reference
-        /// What Whisper's does.
+        /// As in Whisper's evaluation.
         case whisper
-        /// Nothing: words are what stands between white space.
+        /// Only splits at white space.
         case none
     }
 
@@ -16,13 +16,13 @@ package struct TextNormalizer {
 
     init(_ kind: Kind) { self.kind = kind }
 
-    /// - Parameter spellings: a JSON file, an object of spellings and what is written in their place, for `whisper`
+    /// - Parameter spellings: for `whisper`, a JSON file with an object from spellings to their replacements
     package init(_ kind: Kind, spellings: String?) throws {
         self.init(kind)
         if let spellings { whisper.spellings = try JSONFile.decode([String: String].self, path: spellings) }
     }
 
-    /// The words that are compared.
+    /// The normalized words of a text.
     func words(_ text: String) -> [String] {
         switch kind {
         case .reference: Self.reference(text)
@@ -31,9 +31,9 @@ package struct TextNormalizer {
         }
     }
 
-    /// jiwer's `wer_standardize` after the `remove_punc` of lyra/eval/eval_asr_wer.py: small letters, contractions
-    /// written out, what is between brackets removed. Punctuation stays: `remove_punc` means to take it away, but what
-    /// its expression matches occurs in no speech. (The published model writes none when it transcribes.)
+    /// `remove_punc` of lyra/eval/eval_asr_wer.py, then jiwer's `wer_standardize`: lower case, contractions written
+    /// out, text in brackets removed. Punctuation stays, because the expression of `remove_punc` matches nothing that
+    /// occurs in transcripts. (The published model transcribes without punctuation.)
     private static func reference(_ string: String) -> [String] {
         var text = ScalarText(string)
         removePunctuation(&text)
@@ -43,7 +43,8 @@ package struct TextNormalizer {
             text.replace { text, index in text.has(literal, at: index) ? (index + literal.count, replacement) : nil }
         }
         text.removeBetween(["<", "["], [">", "]"], emptyToo: true)
-        // White space that is not ASCII's goes from the ends; elsewhere it parts words if there is more of it than one.
+        // Two or more white-space characters separate words. A single one that is not ASCII does not, but is stripped
+        // from the ends.
         text.replace { text, index in
             let end = text.skipSpace(index)
             return end > index + 1 ? (end, [" "]) : nil
@@ -60,7 +61,8 @@ package struct TextNormalizer {
         ("'s", " is"), ("'d", " would"), ("'ll", " will"), ("'t", " not"), ("'ve", " have"), ("'m", " am"),
     ]
 
-    /// `[,.!']+"<>?~*`: one or more of the first four, then a quotation mark and a bracket, in this order.
+    /// Removes matches of `[,.!']+"<>?~*`: one or more of the first four, then `"<`, an optional `>`, then any number
+    /// of `~`.
     private static func removePunctuation(_ text: inout ScalarText) {
         let first: Set<Unicode.Scalar> = [",", ".", "!", "'"]
         text.replace { text, start in

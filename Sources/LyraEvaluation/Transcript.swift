@@ -1,26 +1,27 @@
 import LyraBase
 
-/// A text, what was heard in its place, and how far apart they are.
+/// A reference text, its transcription, and the word errors between them.
 package struct Transcript {
     package var name: String
     package var text: String
-    package var heard: String
+    package var transcription: String
+    /// The normalized words of `text` and of `transcription`.
     let reference: [String]
     let hypothesis: [String]
     package let errors: WordErrors
 
-    package init(name: String, text: String, heard: String, _ normalizer: TextNormalizer) {
-        (self.name, self.text, self.heard) = (name, text, heard)
+    package init(name: String, text: String, transcription: String, _ normalizer: TextNormalizer) {
+        (self.name, self.text, self.transcription) = (name, text, transcription)
         reference = normalizer.words(text)
-        hypothesis = normalizer.words(heard)
+        hypothesis = normalizer.words(transcription)
         errors = WordErrors(reference: reference, hypothesis: hypothesis)
     }
 
-    /// One line of the report, with tabs: the error rate, N, S, D, I, the name and what was heard.
+    /// One line of the report, separated by tabs: error rate, N, S, D, I, name, transcription.
     package var line: String {
         [
             percent(errors.rate), "\(errors.words)", "\(errors.substitutions)", "\(errors.deletions)",
-            "\(errors.insertions)", oneLine(SystemPath.printable(name)), oneLine(heard),
+            "\(errors.insertions)", oneLine(SystemPath.printable(name)), oneLine(transcription),
         ].joined(separator: "\t")
     }
 
@@ -28,14 +29,14 @@ package struct Transcript {
 
     package var json: JSONValue {
         .object(
-            [("audio", .name(name)), ("text", .string(text)), ("hypothesis", .string(heard))] + errors.json + [
+            [("audio", .name(name)), ("text", .string(text)), ("hypothesis", .string(transcription))] + errors.json + [
                 ("normalized_text", .string(reference.joined(separator: " "))),
                 ("normalized_hypothesis", .string(hypothesis.joined(separator: " "))),
             ])
     }
 }
 
-/// All of a manifest.
+/// Totals over the transcripts of a manifest.
 package struct TranscriptTotals {
     private(set) var errors = WordErrors()
     private(set) var count = 0
@@ -51,9 +52,9 @@ package struct TranscriptTotals {
         hypothesis += transcript.hypothesis
     }
 
-    /// The rate of the published evaluation, which joins all references into one text and all hypotheses into another. A
-    /// word that one recording lacks can then match a surplus word of its neighbour, so this rate never exceeds the
-    /// other.
+    /// The rate of the published evaluation, which joins all references into one text and all hypotheses into another.
+    /// A word that one recording lacks can then match a surplus word of its neighbor, so this rate never exceeds
+    /// `errors.rate`.
     var contiguousRate: Double? {
         errors.words > 0 ? Double(WordErrors.distance(reference, hypothesis)) / Double(errors.words) : nil
     }
@@ -67,9 +68,9 @@ package struct TranscriptTotals {
             """
     }
 
-    /// Why there is no rate, if there is none.
+    /// Why there is no error rate; nil if there is one.
     package var note: String? {
-        count > 0 && errors.words == 0 ? "the texts have no words, as they are compared, so there is no rate" : nil
+        count > 0 && errors.words == 0 ? "the normalized texts have no words, so there is no error rate" : nil
     }
 
     package var json: [(String, JSONValue)] {
@@ -87,22 +88,22 @@ extension WordErrors {
     }
 }
 
-/// Said with every score, because no checkpoint says whether it was trained.
-package let scoreNote = "scores are of this checkpoint: one of random weights scores at random, and that means nothing"
+/// Shown with every score, because a checkpoint does not state whether it was trained.
+package let scoreNote = "the scores are of this checkpoint; with random weights they are random and mean nothing"
 
-/// A number without more digits than it needs: 60, 0.25.
+/// A number without superfluous digits: 60, 0.25.
 func plain(_ value: Double) -> String {
     value == value.rounded() && abs(value) < 1e9 ? "\(Int(value))" : "\(value)"
 }
 
-/// A share as a percentage of two decimals; "-" for none.
+/// A share as a percentage with two decimals; "-" for nil.
 package func percent(_ share: Double?) -> String {
     guard let share else { return "-" }
     let hundredths = Int((share * 1e4).rounded())
     return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100) %"
 }
 
-/// A text that stays on its line: what controls a terminal, line breaks and tabs become spaces.
+/// A text on one line: control characters, line breaks and tabs become spaces.
 package func oneLine(_ text: String) -> String {
     String(
         String.UnicodeScalarView(

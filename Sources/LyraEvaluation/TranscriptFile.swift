@@ -1,7 +1,7 @@
 import LyraBase
 
 /// Reads references with their hypotheses: the output of `lyra eval wer --json`, or JSON lines with a text and a
-/// hypothesis. The published evaluation's names of these keys are read as well.
+/// hypothesis, also under the keys of the published evaluation.
 package enum TranscriptFile {
     /// - Throws: `LyraError` that names the file and the line.
     package static func read(_ path: String, _ normalizer: TextNormalizer) throws -> [Transcript] {
@@ -28,8 +28,8 @@ package enum TranscriptFile {
             }
             let isPublished = hypothesis == nil
             return Transcript(
-                name: audio ?? speech ?? "", text: isPublished ? other : text, heard: isPublished ? text : other,
-                normalizer)
+                name: audio ?? speech ?? "", text: isPublished ? other : text,
+                transcription: isPublished ? text : other, normalizer)
         }
     }
 }

@@ -1,9 +1,9 @@
-/// English text in the form in which Whisper's error rates are counted: small letters, no punctuation, contractions
-/// written out, numbers in digits, American spelling.
+/// Normalizes English text as Whisper's evaluation does: lower case, no punctuation, contractions written out, numbers
+/// in digits, American spelling.
 ///
-/// It does what the `EnglishTextNormalizer` of OpenAI's Whisper does (appendix C of arXiv 2212.04356).
+/// Equivalent to `EnglishTextNormalizer` of OpenAI's Whisper (appendix C of arXiv 2212.04356).
 struct WhisperNormalizer {
-    /// Spellings, and what is written in their place; published beside Whisper's weights as `normalizer.json`.
+    /// Spellings and their replacements; published beside Whisper's weights as `normalizer.json`.
     var spellings: [String: String] = [:]
 
     func callAsFunction(_ string: String) -> String {
@@ -30,7 +30,7 @@ struct WhisperNormalizer {
 
     private static let hesitations = ["hmm", "mm", "mhm", "mmm", "uh", "um"].map { Array($0.unicodeScalars) }
 
-    /// Whole words and what they stand for, in the order in which they are replaced.
+    /// Whole words and their replacements, in the order of replacement.
     private static let words = [
         ("won't", "will not"), ("can't", "can not"), ("let's", "let us"), ("ain't", "aint"), ("y'all", "you all"),
         ("wanna", "want to"), ("kinda", "kind of"), ("sorta", "sort of"), ("dunno", "do not know"), ("gotta", "got to"),
@@ -43,14 +43,15 @@ struct WhisperNormalizer {
         ("sr", "senior "), ("esq", "esquire "),
     ]
 
-    /// Ends of words and what they stand for, likewise.
+    /// Ends of words and their replacements, in the order of replacement.
     private static let endings = [
         ("'d been", " had been"), ("'s been", " has been"), ("'d gone", " had gone"), ("'s gone", " has gone"),
         ("'d done", " had done"), ("'s got", " has got"), ("n't", " not"), ("'re", " are"), ("'s", " is"),
         ("'d", " would"), ("'ll", " will"), ("'t", " not"), ("'ve", " have"), ("'m", " am"),
     ]
 
-    /// Commas inside of numbers go; marks, symbols and punctuation become spaces, but for those that a number can have.
+    /// Removes commas inside numbers. Replaces marks, symbols and punctuation with spaces, except what a number can
+    /// contain.
     private static func removePunctuation(_ text: inout ScalarText) {
         text.replace { text, index in
             guard let first = text[index], let last = text[index + 2], first.isNumeral, text[index + 1] == "," else {
@@ -64,10 +65,10 @@ struct WhisperNormalizer {
             return next.isDigit ? nil : (index + 2, [" ", next])
         }
         text.decompose()
-        text.replace { text, index in text[index]?.plain.map { (index + 1, $0) } }
+        text.replace { text, index in text[index]?.replacement.map { (index + 1, $0) } }
     }
 
-    /// Symbols that no number follows, or precedes, go.
+    /// Removes number symbols without a digit beside them, and joins white space.
     private static func removeLoneSymbols(_ text: inout ScalarText) {
         let symbols: Set<Unicode.Scalar> = [".", "$", "¢", "€", "£"]
         text.replace { text, index in
@@ -89,9 +90,9 @@ extension Unicode.Scalar {
     /// A decimal digit of any script.
     fileprivate var isNumeral: Bool { isDigit || properties.generalCategory == .decimalNumber }
 
-    /// What takes the place of a letter that no decomposition makes plain, of a mark, a symbol or punctuation; nil for
-    /// what stays.
-    fileprivate var plain: [Unicode.Scalar]? {
+    /// The replacement of a mark, a symbol, punctuation, or a letter without a decomposition; nil for a scalar that
+    /// stays.
+    fileprivate var replacement: [Unicode.Scalar]? {
         switch self {
         case ".", "%", "$", "¢", "€", "£": return nil
         case "œ": return ["o", "e"]

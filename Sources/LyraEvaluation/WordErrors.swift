@@ -1,6 +1,6 @@
-/// How one text differs from another, in words: the fewest substitutions, deletions and insertions that turn the
-/// reference into the hypothesis.
+/// The fewest substitutions, deletions and insertions of words that turn a reference into a hypothesis.
 package struct WordErrors: Equatable, Sendable {
+    /// Number of words in the reference.
     package var words = 0
     package var substitutions = 0
     package var deletions = 0
@@ -12,11 +12,11 @@ package struct WordErrors: Equatable, Sendable {
 
     package init() {}
 
-    /// Aligns two texts in time and memory of their lengths' product and sum. Of equally good alignments it takes the
-    /// one with most substitutions.
+    /// Aligns two texts in O(m · n) time and O(m + n) memory. Of equally good alignments, uses the one with most
+    /// substitutions.
     package init(reference: [String], hypothesis: [String]) {
         let (reference, hypothesis) = Self.numbered(reference, hypothesis)
-        // Of the reference's beginning against every beginning of the hypothesis.
+        // Errors between the words of the reference so far and each prefix of the hypothesis.
         var row = (0...hypothesis.count).map { count in
             var errors = WordErrors()
             errors.insertions = count
@@ -25,10 +25,10 @@ package struct WordErrors: Equatable, Sendable {
         for word in reference {
             var diagonal = row[0]
             row[0].deletions += 1
-            for (column, said) in hypothesis.enumerated() {
+            for (column, other) in hypothesis.enumerated() {
                 var best = diagonal
                 diagonal = row[column + 1]
-                if word != said { best.substitutions += 1 }
+                if word != other { best.substitutions += 1 }
                 if diagonal.errors + 1 < best.errors {
                     best = diagonal
                     best.deletions += 1
@@ -51,8 +51,8 @@ package struct WordErrors: Equatable, Sendable {
         total.insertions += line.insertions
     }
 
-    /// The number of errors alone, for long texts: only alignments of up to so many errors are looked at, twice as many
-    /// each time until that suffices.
+    /// The number of errors, for long texts. Searches only alignments within a limit of errors, and doubles the limit
+    /// until it suffices.
     package static func distance(_ reference: [String], _ hypothesis: [String]) -> Int {
         let (reference, hypothesis) = numbered(reference, hypothesis)
         var limit = max(64, abs(reference.count - hypothesis.count))
@@ -75,15 +75,15 @@ package struct WordErrors: Equatable, Sendable {
         return (a.map(number), b.map(number))
     }
 
-    /// The distance, if it is no more than `limit`; else some number above that.
+    /// The number of errors if it is at most `limit`; otherwise any number above `limit`.
     private static func distance(_ reference: [Int32], _ hypothesis: [Int32], within limit: Int) -> Int {
-        // Beyond the band around the diagonal an alignment has more errors than the limit.
+        // An alignment that leaves the band around the diagonal has more errors than the limit.
         let far = limit + 1
         var row = (0...hypothesis.count).map { $0 <= limit ? $0 : far }
         for (line, word) in reference.enumerated() {
             let first = max(0, line + 1 - limit), last = min(hypothesis.count, line + 1 + limit)
             guard first <= last else { return far }
-            // What is left of the band belongs to an earlier line and must not be seen.
+            // The cell left of the band is the previous line's: valid as `diagonal`, not as `left`.
             var diagonal = first > 0 ? row[first - 1] : row[0]
             var left = far
             if first == 0 {

@@ -149,4 +149,4 @@ def test_texts_without_words_are_noted(folder):
     manifest.write_text("a_short.wav\t\n")
     ended = wer("--manifest", manifest)
     assert ended.returncode == 0 and ended.stdout.count("WER -") == 2
-    assert "the texts have no words" in ended.stderr
+    assert "the normalized texts have no words" in ended.stderr

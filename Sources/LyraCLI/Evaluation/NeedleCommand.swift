@@ -93,7 +93,7 @@ struct NeedleCommand: ParsableCommand {
         try doAll(
             { try printOutput(report.means + "\n") },
             { try table?.write(report.json(head: head).text + "\n") },
-            { try chart?.write(report.picture(notes: notes).svg) })
+            { try chart?.write(report.heatMap(notes: notes).svg) })
         if cells.count < all { throw LyraError(.state, "interrupted after \(cells.count) of \(all) haystacks") }
     }
 
@@ -110,8 +110,8 @@ struct NeedleCommand: ParsableCommand {
             try session.endTurn()
             let response = try session.answer(into: nil, echoes: false, label: label).text
             return NeedleCell(
-                length: length, depth: depth, outcome: .said(response, AnswerScore(expected: answer, answer: response)),
-                usage: session.usage)
+                length: length, depth: depth,
+                outcome: .answered(response, AnswerScore(expected: answer, answer: response)), usage: session.usage)
         } catch let error as LyraError where error.code == .memory {
             return NeedleCell(length: length, depth: depth, outcome: .noMemory(error.message), usage: nil)
         }

@@ -68,7 +68,8 @@ struct TranscribeCommand: ParsableCommand {
                 let transcription = try transcribe(entry, session, "\(index + 1)/\(entries.count) ")
                 isInterrupted = Interrupt.isRequested
                 guard !isInterrupted else { break }
-                let transcript = Transcript(name: entry.name, text: entry.text, heard: transcription, normalizer)
+                let transcript = Transcript(
+                    name: entry.name, text: entry.text, transcription: transcription, normalizer)
                 transcripts.append(transcript)
                 try printOutput(transcript.line + "\n")
             } catch let error as LyraError where [.io, .missing, .format, .memory].contains(error.code) {

@@ -51,7 +51,8 @@ struct ExtractorReport {
 
     var header: String {
         """
-        \(head.preset), \(head.dtype), keys and values \(head.kvType), random weights; \(head.machine); n = \(head.blocks)
+        \(head.preset), \(head.dtype), keys and values \(head.kvType), random weights; \(head.machine); \
+        n = \(head.blocks)
 
         | tokens | | prefill | of the baseline | in theory | decode | KV cache | of the baseline | peak memory | \
         paper: prefill | of the baseline | decode |
@@ -178,14 +179,14 @@ struct ExtractorReport {
             xTicks: lengths.sorted().map { (Double($0), Self.length($0)) },
             series: keeps.map { LineChart.Series(name: name($0), color: color($0)) }
                 + kept.map { LineChart.Series(name: name($0) + " in theory", color: color($0), dashed: true) },
-            panels: [
-                LineChart.Panel(
+            plots: [
+                LineChart.Plot(
                     title: "prefill", unit: "s", logarithmic: true,
                     points: keeps.map { points($0, \.measured.prefillSeconds) } + kept.map(inTheory)),
-                LineChart.Panel(
+                LineChart.Plot(
                     title: "decoding after it", unit: "tokens/s", logarithmic: false,
                     points: keeps.map { points($0, \.measured.tokensPerSecond) } + nothing),
-                LineChart.Panel(
+                LineChart.Plot(
                     title: "keys and values", unit: "MB", logarithmic: true,
                     points: keeps.map { points($0) { Double($0.measured.cache) / 1e6 } } + nothing),
             ])

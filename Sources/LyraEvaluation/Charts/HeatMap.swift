@@ -1,4 +1,4 @@
-/// A table of shares, 0…1, drawn as coloured cells.
+/// A table of shares, 0…1, drawn as colored cells.
 package struct HeatMap {
     var title: String
     /// Lines below the title.
@@ -9,11 +9,11 @@ package struct HeatMap {
     var rows: [String]
     /// [rows][columns]; nil is a cell without a value, drawn in stripes.
     var values: [[Double?]]
-    /// What striped cells say.
+    /// Text in striped cells.
     var missing = "–"
-    /// Lines below the columns: a name, and a text for each column.
+    /// Lines below the cells: a name, and a text for each column.
     var footer: [(name: String, texts: [String])]
-    /// What the colours mean.
+    /// Label of the color scale.
     var scale: String
 
     private static let cell = (width: 76.0, height: 46.0)
@@ -37,7 +37,7 @@ package struct HeatMap {
             let y = top + (Double(row) + 0.5) * Self.cell.height + 4
             canvas.text(name, x: left - 10, y: y, anchor: .end)
         }
-        canvas.text(yLabel, x: 30, y: top + grid.height / 2, color: SVGCanvas.faint, upright: true)
+        canvas.text(yLabel, x: 30, y: top + grid.height / 2, color: SVGCanvas.faint, vertical: true)
         for (column, name) in columns.enumerated() {
             canvas.text(name, x: center(column, left), y: top + grid.height + 18)
         }
@@ -83,12 +83,13 @@ package struct HeatMap {
                 y: top + height * (1 - share) + (share == 1 ? 9 : share == 0 ? 0 : 4),
                 size: 11, anchor: .start, color: SVGCanvas.faint)
         }
-        canvas.text(scale, x: x + 70, y: top + height / 2, size: 11, color: SVGCanvas.faint, upright: true)
+        canvas.text(scale, x: x + 70, y: top + height / 2, size: 11, color: SVGCanvas.faint, vertical: true)
     }
 
     static func label(_ share: Double) -> String { "\(Int((share * 100).rounded())) %" }
 
-    /// Dark violet over blue and green to yellow: also in grey, and to the colour-blind, more is lighter.
+    /// Viridis: from dark violet through blue and green to yellow. Larger shares are lighter, also in gray and for
+    /// color-blind readers.
     static func color(_ share: Double) -> String {
         let stops: [(Double, Double, Double)] = [
             (68, 1, 84), (71, 45, 123), (59, 82, 139), (44, 114, 142), (33, 145, 140), (40, 174, 128), (94, 201, 98),

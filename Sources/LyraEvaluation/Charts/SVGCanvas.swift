@@ -1,4 +1,4 @@
-/// A drawing in SVG, on white, in pixels from the top left corner.
+/// An SVG drawing on white. Coordinates are pixels from the top left corner.
 struct SVGCanvas {
     static let ink = "#1f2430"
     static let faint = "#5b6270"
@@ -18,7 +18,7 @@ struct SVGCanvas {
     var svg: String {
         let size = "width=\"\(Self.number(width))\" height=\"\(Self.number(height))\""
         let box = "viewBox=\"0 0 \(Self.number(width)) \(Self.number(height))\""
-        // A narrow stripe pattern fills what has no value.
+        // Stripes for cells without a value.
         let pattern = """
             <defs><pattern id="none" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">\
             <rect width="6" height="6" fill="#f1f2f5"/><rect width="2" height="6" fill="#c9ced8"/></pattern></defs>
@@ -29,7 +29,7 @@ struct SVGCanvas {
 
     private static let font = "font-family=\"DejaVu Sans, Verdana, Helvetica, Arial, sans-serif\""
 
-    /// About how wide a text is.
+    /// Estimated width of a text.
     static func width(_ text: String, size: Double) -> Double { Double(text.count) * size * 0.6 }
 
     mutating func rect(x: Double, y: Double, width: Double, height: Double, fill: String, stroke: String? = nil) {
@@ -58,13 +58,13 @@ struct SVGCanvas {
     }
 
     /// - Parameters:
-    ///   - y: of the base line
-    ///   - upright: turned by 90°, to be read from below
+    ///   - y: the baseline
+    ///   - vertical: whether the text runs from bottom to top
     mutating func text(
         _ text: String, x: Double, y: Double, size: Double = 12, anchor: Anchor = .middle, color: String = ink,
-        bold: Bool = false, upright: Bool = false
+        bold: Bool = false, vertical: Bool = false
     ) {
-        let turn = upright ? " transform=\"rotate(-90 \(Self.number(x)) \(Self.number(y)))\"" : ""
+        let turn = vertical ? " transform=\"rotate(-90 \(Self.number(x)) \(Self.number(y)))\"" : ""
         let weight = bold ? " font-weight=\"bold\"" : ""
         elements.append(
             "<text \(Self.at(("x", x), ("y", y), ("font-size", size))) text-anchor=\"\(anchor.rawValue)\" "
@@ -75,7 +75,7 @@ struct SVGCanvas {
         attributes.map { "\($0)=\"\(number($1))\"" }.joined(separator: " ")
     }
 
-    /// Two decimals at most.
+    /// Rounds to at most two decimals.
     private static func number(_ value: Double) -> String {
         let rounded = (value * 100).rounded() / 100
         return rounded == rounded.rounded() ? "\(Int(rounded))" : "\(rounded)"
