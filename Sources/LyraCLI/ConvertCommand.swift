@@ -36,7 +36,7 @@ struct ConvertCommand: ParsableCommand {
     @Option(
         help: ArgumentHelp(
             "llm: the language model alone, which llama.cpp reads too.", valueName: "part"))
-    var part = ModelConverter.Part.whole
+    var part = ModelConverter.Scope.whole
 
     @Option(parsing: .unconditional, help: ModelArguments.threadsHelp)
     var threads: Int?
@@ -54,7 +54,7 @@ struct ConvertCommand: ParsableCommand {
         var options = parts.checkpointOptions
         options.note = { notes.append($0) }
         options.progress = { _, _ in try check() }
-        let converter = try ModelConverter(path: model, options: options, recipe: type, part: part)
+        let converter = try ModelConverter(path: model, options: options, recipe: type, scope: part)
         let start = now()
         let summary = try converter.write(to: output) { done, total in
             try check()
@@ -103,4 +103,4 @@ extension Recipe: ExpressibleByArgument {
     public static var allValueStrings: [String] { all.map(\.name) }
 }
 
-extension ModelConverter.Part: ExpressibleByArgument {}
+extension ModelConverter.Scope: ExpressibleByArgument {}

@@ -19,8 +19,8 @@ import Testing
         return copy
     }
 
-    private func converter(_ path: String, part: ModelConverter.Part = .whole) throws -> ModelConverter {
-        try ModelConverter(path: path, options: CheckpointOptions(), recipe: .bf16, part: part)
+    private func converter(_ path: String, scope: ModelConverter.Scope = .whole) throws -> ModelConverter {
+        try ModelConverter(path: path, options: CheckpointOptions(), recipe: .bf16, scope: scope)
     }
 
     private func contents(_ folder: String) throws -> [String: Data?] {
@@ -29,10 +29,10 @@ import Testing
             uniqueKeysWithValues: names.map { ($0, FileManager.default.contents(atPath: folder + "/" + $0)) })
     }
 
-    @Test(arguments: ["a", "b"], [ModelConverter.Part.whole, .language])
-    func noFileThatAModelIsReadFromIsReplaced(_ name: String, _ part: ModelConverter.Part) throws {
+    @Test(arguments: ["a", "b"], [ModelConverter.Scope.whole, .language])
+    func noFileThatAModelIsReadFromIsReplaced(_ name: String, _ scope: ModelConverter.Scope) throws {
         let model = try copy(name), before = try contents(model.folder)
-        let converter = try converter(model.folder + "/lyra", part: part)
+        let converter = try converter(model.folder + "/lyra", scope: scope)
         let inputs = try before.keys.filter { try FileSystem.isFile(model.folder + "/" + $0) }
         #expect(inputs.count > 15)
         for input in inputs {
@@ -71,17 +71,17 @@ import Testing
         let checkpoint = try loader.load()
         var contents = loader.contents
         contents.adapters = [String](repeating: "speech", count: OneFileSource.mostAdapters)
-        _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, part: .whole, name: "b")
+        _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, scope: .whole, name: "b")
         contents.adapters.append("speech")
         expect(.unsupported, "257 adapters", "256") {
-            _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, part: .whole, name: "b")
+            _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, scope: .whole, name: "b")
         }
-        _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, part: .language, name: "b")
+        _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, scope: .language, name: "b")
     }
 
     @Test func aModelIsCalledWhatItsDirectoryIs() throws {
         for path in ["/lyra", "/lyra/", "/lyra/.", "/model_zoo/../lyra"] {
-            let file = try OneFile(Golden.path("b") + path, .q8_0, part: .language)
+            let file = try OneFile(Golden.path("b") + path, .q8_0, scope: .language)
             #expect(try GGUFFile(path: file.path).string("general.name") == "lyra", "\(path)")
         }
     }

@@ -316,14 +316,14 @@ import Testing
         ("qwen2vl.rope.scaling.factor", .float32(4)), ("qwen2vl.rope.scale_linear", .float32(2)),
         ("general.type", .string("adapter")), ("qwen2vl.rope.dimension_sections", .int32s([2, 2, 2, 2])),
     ]) func keysOfLlamaThatChangeTheNumbersAreRefused(_ key: String, _ value: GGUFValue) throws {
-        let file = try OneFile(Golden.path("a") + "/lyra", .bf16, part: .language).changed { $0[key] = value }
+        let file = try OneFile(Golden.path("a") + "/lyra", .bf16, scope: .language).changed { $0[key] = value }
         let error = #expect(throws: LyraError.self) { _ = try file.open() }
         #expect(error?.code == .unsupported, "\(error?.message ?? "")")
         #expect(error?.message.contains(key.hasPrefix("qwen2vl.rope.scal") ? "qwen2vl.rope.scaling" : key) == true)
     }
 
     @Test func factorsOfFrequenciesAreRefusedUnlessTheyAreOne() throws {
-        let one = try OneFile(Golden.path("a") + "/lyra", .bf16, part: .language)
+        let one = try OneFile(Golden.path("a") + "/lyra", .bf16, scope: .language)
         _ = try one.adding("rope_freqs.weight", [1, 1, 1, 1, 1, 1, 1, 1]).open()
         for (name, values) in [
             ("rope_freqs.weight", [1, 1, 1, 1, 1, 1, 1, 8]), ("rope_factors_long.weight", [1]), ("output.bias", [0]),

@@ -13,11 +13,11 @@ final class OneFile {
 
     /// Converts a checkpoint.
     convenience init(
-        _ model: String, _ recipe: Recipe, part: ModelConverter.Part = .whole,
+        _ model: String, _ recipe: Recipe, scope: ModelConverter.Scope = .whole,
         options: CheckpointOptions = CheckpointOptions()
     ) throws {
         try self.init()
-        _ = try ModelConverter(path: model, options: options, recipe: recipe, part: part).write(to: path)
+        _ = try ModelConverter(path: model, options: options, recipe: recipe, scope: scope).write(to: path)
     }
 
     deinit { try? FileManager.default.removeItem(atPath: folder) }

@@ -138,7 +138,7 @@ import Testing
         expectError(.format, "lyra.version", from: try whole.changed(metadata: { $0["lyra.version"] = .string("1") }))
         expectError(.format, "not a GGUF file", from: try withBytes("{\"a\": 1}".utf8))
         expectError(.format, "not a GGUF file", from: try withBytes([]))
-        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, part: .language)
+        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, scope: .language)
         for key in ["tokenizer.ggml.tokens", "tokenizer.ggml.merges", "qwen2vl.block_count"] {
             expectError(.missing, key, from: try language.changed(metadata: { $0[key] = nil }))
         }
@@ -155,7 +155,7 @@ import Testing
 
     /// Positions that another program would stretch, and numbers that lyra cannot know.
     @Test func aLanguageModelsPositionsAreThoseOfItsFile() throws {
-        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, part: .language)
+        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, scope: .language)
         func changed(_ values: [String: GGUFValue?]) throws -> OneFile {
             try language.changed(metadata: { for (key, value) in values { $0["qwen2vl." + key] = value } })
         }
@@ -183,7 +183,7 @@ import Testing
     /// No control character of a file reaches a terminal by way of a message, and no text of any length.
     @Test func textsInMessagesAreEscapedAndCut() throws {
         let strange = "\u{1B}[2J\n" + String(repeating: "x", count: 1 << 16)
-        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, part: .language)
+        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, scope: .language)
         let adapters = try whole.changed(
             metadata: { metadata in
                 guard case .string(let text)? = metadata["lyra.file.config.json"] else { return }

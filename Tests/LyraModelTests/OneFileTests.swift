@@ -185,7 +185,7 @@ import Testing
     // MARK: The language model alone
 
     @Test(arguments: Golden.both) func theLanguageModelAloneRunsOnText(_ golden: Golden) throws {
-        let checkpoint = try OneFile(Self.model(golden), .bf16, part: .language).open()
+        let checkpoint = try OneFile(Self.model(golden), .bf16, scope: .language).open()
         let want = try answer(golden.checkpoint, golden, "turn_text", adapter: nil)
         #expect(try answer(checkpoint, golden, "turn_text", adapter: nil).firstLogits == want.firstLogits)
         for text in ["<|im_start|>user\nHello, 世界 — déjà vu!<|im_end|>", "  two  spaces\n\n"] {
@@ -201,7 +201,7 @@ import Testing
 
     /// There is nothing else in it, so asking for the whole gives the same again.
     @Test func aLanguageModelAloneIsConvertedToOne() throws {
-        let language = try OneFile(Self.model(.b), .bf16, part: .language)
+        let language = try OneFile(Self.model(.b), .bf16, scope: .language)
         let again = try OneFile(language.path, .bf16)
         #expect(try GGUFFile(path: again.path).keys == GGUFFile(path: language.path).keys)
         let want = try answer(language.open(), .b, "turn_text", adapter: nil).firstLogits
@@ -210,7 +210,7 @@ import Testing
 
     /// The keys and shapes that llama.cpp's loader asks of the architecture qwen2vl.
     @Test func theMetadataAreLlamas() throws {
-        let one = try OneFile(Self.model(.b), .bf16, part: .language), file = try GGUFFile(path: one.path)
+        let one = try OneFile(Self.model(.b), .bf16, scope: .language), file = try GGUFFile(path: one.path)
         #expect(try file.string("general.architecture") == "qwen2vl")
         for (key, value) in [
             ("block_count", 6), ("context_length", 32768), ("embedding_length", 96), ("attention.head_count", 6),
@@ -223,7 +223,7 @@ import Testing
         #expect(file.tensor("output.weight")?.shape == [2062, 96])
         #expect(file.tensor("blk.5.attn_k.bias")?.type == .float32)
         #expect(file.names.count == 3 + 6 * 12)
-        let tied = try OneFile(Self.model(.a), .bf16, part: .language), padded = try GGUFFile(path: tied.path)
+        let tied = try OneFile(Self.model(.a), .bf16, scope: .language), padded = try GGUFFile(path: tied.path)
         #expect(padded.tensor("output.weight") == nil)
         #expect(padded.metadata["tokenizer.ggml.tokens"].map { "\($0)".contains("[PAD2067]") } == true)
         #expect(try padded.ints("tokenizer.ggml.token_type")?.suffix(7) == [3, 5, 5, 5, 5, 5, 5])

@@ -3,13 +3,13 @@ import LyraFormats
 import LyraModel
 import LyraTensor
 
-/// What goes into a one-file model, worked out before the file is made.
+/// The contents of a one-file model, planned before the file is written.
 struct ConversionPlan {
     struct Item {
         let name: String
         let source: StoredTensor
         let type: ElementType
-        /// As it is stored: at least one axis and at most as many as a GGUF file has.
+        /// Shape in the file: at least one axis, at most as many as GGUF allows.
         let shape: [Int]
     }
 
@@ -21,7 +21,7 @@ struct ConversionPlan {
     /// - Throws: `LyraError.unsupported` for a tensor that cannot be stored, `LyraError.format` for a text that is not
     ///   UTF-8.
     init(
-        _ contents: ModelContents, _ checkpoint: Checkpoint, recipe: Recipe, part: ModelConverter.Part, name: String
+        _ contents: ModelContents, _ checkpoint: Checkpoint, recipe: Recipe, scope: ModelConverter.Scope, name: String
     ) throws {
         let end = checkpoint.generationDefaults.endTokens.first ?? checkpoint.configuration.endTokens.first
         metadata = LanguageMetadataWriter.entries(checkpoint.configuration, checkpoint.tokenizer, end: end)
@@ -29,10 +29,10 @@ struct ConversionPlan {
             ("general.name", .string(name)), ("general.file_type", .uint32(recipe.fileType)),
             ("general.quantization_version", .uint32(2)),
         ]
-        if part == .whole { try addTexts(contents, recipe) }
-        for (modelPart, tensors) in contents.tensors where part == .whole || modelPart == .main {
+        if scope == .whole { try addTexts(contents, recipe) }
+        for (part, tensors) in contents.tensors where scope == .whole || part == .main {
             for (loaded, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
-                try add(loaded, tensor, modelPart, checkpoint.configuration.language, recipe, part)
+                try add(loaded, tensor, part, checkpoint.configuration.language, recipe, scope)
             }
         }
     }
@@ -58,29 +58,28 @@ struct ConversionPlan {
     }
 
     private mutating func add(
-        _ loaded: String, _ tensor: StoredTensor, _ modelPart: ModelPart, _ language: DecoderConfiguration,
-        _ recipe: Recipe, _ part: ModelConverter.Part
+        _ loaded: String, _ tensor: StoredTensor, _ part: ModelPart, _ language: DecoderConfiguration,
+        _ recipe: Recipe, _ scope: ModelConverter.Scope
     ) throws {
-        // What the towers' and the projector's own entries hold, and a head that is the embedding once more.
-        let isElsewhere =
+        // Tensors that towers and projectors have as their own parts, and a head that is tied to the embedding.
+        let isOfOtherPart =
             ["model.speech_tower.", "model.vision_tower."].contains { loaded.hasPrefix($0) }
             || loaded.contains("mm_audio_projector.")
-        let isTwice = language.tiesEmbeddings && loaded == "lm_head.weight"
-        guard !(modelPart == .main && (isElsewhere || isTwice)) else { return }
-        guard let name = OneFileNames.stored(modelPart, loaded), tensor.isFloating else {
+        let isTiedHead = language.tiesEmbeddings && loaded == "lm_head.weight"
+        guard !(part == .main && (isOfOtherPart || isTiedHead)) else { return }
+        guard let name = OneFileNames.stored(part, loaded), tensor.isFloating else {
             unused.append(tensor.name)
             return
         }
         let isLanguage = ["blk.", "output", "token_embd."].contains { name.hasPrefix($0) }
-        guard part == .whole || isLanguage else { return }
+        guard scope == .whole || isLanguage else { return }
         guard name.utf8.count <= OneFileNames.lengthLimit, tensor.count > 0 else {
             throw LyraError(
                 .unsupported,
                 "\(tensor.source): tensor \(shown(tensor.name)) cannot be kept in a model file: it is empty, or its "
-                    + "name "
-                    + "is longer than \(OneFileNames.lengthLimit) bytes")
+                    + "name is longer than \(OneFileNames.lengthLimit) bytes")
         }
-        let type = recipe.type(of: name, tensor, in: modelPart, layers: language.layers)
+        let type = recipe.type(of: name, tensor, in: part, layers: language.layers)
         var shape = tensor.shape.isEmpty ? [1] : tensor.shape
         if shape.count > GGUFWriter.axisLimit {
             metadata.append((OneFileKeys.shape + name, .int64s(shape.map { Int64($0) })))
@@ -91,7 +90,7 @@ struct ConversionPlan {
 }
 
 extension StoredTensor {
-    /// Whether it holds numbers that a network could compute with.
+    /// Whether the elements are floating-point numbers, possibly quantized.
     fileprivate var isFloating: Bool {
         type == .float64 || type.isFloat8 || type.blockElements > 1 || [.float32, .float16, .bfloat16].contains(type)
     }

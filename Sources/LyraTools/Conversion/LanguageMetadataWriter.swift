@@ -2,9 +2,8 @@ import LyraFormats
 import LyraModel
 import LyraText
 
-/// Writes configuration and vocabulary of a language model as GGUF metadata, under llama.cpp's keys.
+/// The configuration and vocabulary of a language model as GGUF metadata, under llama.cpp's keys.
 enum LanguageMetadataWriter {
-    /// What llama.cpp wants to know of a language model, under its keys.
     static func entries(
         _ configuration: LyraConfiguration, _ tokenizer: Tokenizer, end: Int32?
     ) -> [(key: String, value: GGUFValue)] {

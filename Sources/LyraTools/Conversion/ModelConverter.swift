@@ -3,64 +3,64 @@ import LyraFormats
 import LyraModel
 import LyraTensor
 
-/// Makes one GGUF file of a model and everything that belongs to it: towers, projectors, adapters, vocoder and texts.
+/// Converts a model to one GGUF file, with its towers, projectors, adapters, vocoder and texts.
 ///
 /// Tensors are read, rounded and written a few megabytes at a time, so that memory does not depend on the model's size.
 /// A quantized model is the exception: opening it packs its weights in memory.
 public struct ModelConverter {
-    /// What of a model is written.
-    public enum Part: String, Sendable, CaseIterable {
-        /// All of it: what `Checkpoint.open` opens.
+    /// How much of a model is written.
+    public enum Scope: String, Sendable, CaseIterable {
+        /// Every part; `Checkpoint.open` opens the file.
         case whole
         /// The language model alone, as llama.cpp reads it.
         case language = "llm"
     }
 
-    /// What a conversion did.
+    /// Statistics of a conversion.
     public struct Summary: Sendable {
         public var tensors: Int
-        /// Bytes of tensors before and after.
+        /// Bytes of the tensors before and after the conversion.
         public var bytesRead: Int
         public var bytesWritten: Int
-        /// Tensors of each type in the file, the most frequent first.
+        /// Number of tensors of each type in the file, the most frequent type first.
         public var types: [(type: ElementType, tensors: Int)]
-        /// Names of tensors of the checkpoint that lyra does not use, which were left out.
+        /// Names of the checkpoint's tensors that were left out because lyra does not use them.
         public var unused: [String]
-        /// Quantized types that were converted to another type: the first rounding is not undone.
+        /// Quantized types that were converted to another type. The first rounding is not undone.
         public var roundedBefore: [ElementType]
     }
 
     private let plan: ConversionPlan
-    /// Files that a new one must not take the place of.
+    /// Files that the output must not replace.
     private let inputs: Set<FileIdentity>
 
-    /// Opens the model, which checks it, and decides on every tensor.
+    /// Opens and checks the model, and chooses the type of every tensor.
     ///
     /// - Parameters:
-    ///   - path: a checkpoint directory, or a one-file model, whose numbers are then rounded a second time
-    ///   - options: as for opening it; a part that is not found is noted, and the file lacks it
-    /// - Throws: what `Checkpoint.open` throws; `LyraError.unsupported` for a tensor that cannot be stored.
-    public init(path: String, options: CheckpointOptions, recipe: Recipe, part: Part = .whole) throws {
+    ///   - path: a checkpoint directory, or a one-file model, whose weights are then rounded a second time
+    ///   - options: as for `Checkpoint.open`; a missing part is noted, and the file lacks that part
+    /// - Throws: any error of `Checkpoint.open`; `LyraError.unsupported` for a tensor that cannot be stored.
+    public init(path: String, options: CheckpointOptions, recipe: Recipe, scope: Scope = .whole) throws {
         let loader = try CheckpointLoader(path, options)
         let checkpoint = try loader.load()
-        // A file with a language model alone has no texts that a whole one could be made of.
-        let part = loader.holdsLanguageModelAlone ? .language : part
+        // A file with only a language model lacks the texts that a whole model needs.
+        let scope = loader.holdsLanguageModelAlone ? .language : scope
         let name = SystemPath.printable(
             try FileSystem.resolved(path).split(separator: "/").last.map(String.init) ?? path)
-        // A one-file model may be replaced by what is made of it: its mapping stays when its name goes.
+        // The output may replace the one-file model that it is made from, whose mapping outlives the replacement.
         let own = try FileSystem.isFile(path) ? FileIdentity(path: path) : nil
         inputs = loader.contents.files.subtracting(own.map { [$0] } ?? [])
-        plan = try ConversionPlan(loader.contents, checkpoint, recipe: recipe, part: part, name: name)
+        plan = try ConversionPlan(loader.contents, checkpoint, recipe: recipe, scope: scope, name: name)
     }
 
-    /// Elements of one piece: whole blocks of every type, 16 MB of floats.
+    /// Elements of one piece: whole quantization blocks of every type, 16 MiB of floats.
     private static let pieceElements = 4 << 20
 
-    /// Writes the file; what was at `path` is replaced once all of it is there.
+    /// Writes the file. An existing file at `path` is replaced once the new file is complete.
     ///
-    /// - Parameter progress: told how many bytes of how many are read; throws to give up
+    /// - Parameter progress: receives the number of bytes read and their total; throw to abort
     /// - Throws: `LyraError.argument` if `path` is a file that the model is read from; `LyraError.io` if the disk has
-    ///   no room, which is checked before the first tensor; what `progress` throws. No part of the file remains after
+    ///   no room, which is checked before the first tensor; any error of `progress`. No part of the file remains after
     ///   an error.
     public func write(to path: String, progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }) throws
         -> Summary

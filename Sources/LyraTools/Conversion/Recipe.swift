@@ -2,25 +2,25 @@ import LyraBase
 import LyraModel
 import LyraTensor
 
-/// Which type each tensor of a model gets when it is converted to one file.
+/// The types of a model's tensors after conversion to one file.
 ///
-/// Every recipe leaves norms, biases, positional embeddings, convolutions and the first layers of towers as wide as
-/// they are, and so every matrix whose rows no block type divides.
+/// No recipe quantizes norms, biases, positional embeddings, convolutions, the first layers of towers, or a matrix
+/// whose rows are not whole quantization blocks.
 public struct Recipe: Sendable, Equatable {
     public let name: String
-    /// One sentence for a person.
+    /// Description for the user.
     public let summary: String
-    /// What most matrices of the language model become.
+    /// Type of most matrices of the language model.
     let matrices: ElementType
-    /// Of the embeddings and the head, which matter more than others.
+    /// Type of the embeddings and the head, where rounding matters more.
     let vocabulary: ElementType
-    /// Of some of the values and of the MLPs' last matrices, as llama.cpp's mixes choose them; nil for no such mix.
+    /// Type of `attn_v` and `ffn_down` in the layers that llama.cpp's mixes choose; nil for no mix.
     let sensitive: ElementType?
-    /// Of towers, projectors and the speech generator.
+    /// Type of the matrices of towers, projectors and the speech generator.
     let parts: ElementType
     let adapters: ElementType
     let vocoder: ElementType
-    /// llama.cpp's number for it (`llama_ftype`).
+    /// llama.cpp's number of the recipe (`llama_ftype`).
     let fileType: UInt32
 
     /// Everything F32: lossless, except that F64 is rounded. A BF16 checkpoint doubles in size.
@@ -30,7 +30,7 @@ public struct Recipe: Sendable, Equatable {
 
     /// All matrices BF16: lossless for matrices stored in BF16. Matrices in F16 or F32, such as a tower's, are rounded.
     public static let bf16 = Recipe(
-        name: "bf16", summary: "matrices BF16: lossless for what is stored in BF16", matrices: .bfloat16,
+        name: "bf16", summary: "matrices BF16: lossless for weights stored in BF16", matrices: .bfloat16,
         vocabulary: .bfloat16, sensitive: nil, parts: .bfloat16, adapters: .bfloat16, vocoder: .float32, fileType: 32)
 
     /// All matrices Q8_0.
@@ -44,7 +44,7 @@ public struct Recipe: Sendable, Equatable {
         matrices: .q4_k, vocabulary: .q6_k, sensitive: .q6_k, parts: .q8_0, adapters: .bfloat16, vocoder: .float16,
         fileType: 15)
 
-    /// The language model's matrices Q4_0, the simplest four bits; other parts Q8_0.
+    /// The language model's matrices Q4_0, the simplest 4-bit type; other parts Q8_0.
     public static let q4_0 = Recipe(
         name: "q4_0", summary: "language model Q4_0, less exact than Q4_K; the rest Q8_0", matrices: .q4_0,
         vocabulary: .q6_k, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .float16, fileType: 2)
@@ -52,7 +52,7 @@ public struct Recipe: Sendable, Equatable {
     /// All recipes, the recommended one first.
     public static let all = [q4_k_m, q8_0, q4_0, bf16, f32]
 
-    /// The recipe of this name.
+    /// The recipe with a name.
     ///
     /// - Throws: `LyraError.argument` if there is none.
     public init(named name: String) throws {
@@ -74,37 +74,39 @@ public struct Recipe: Sendable, Equatable {
 
     // MARK: Choosing
 
-    /// The type that a tensor gets.
+    /// The type of a tensor in the file.
     ///
     /// - Parameters:
-    ///   - name: its name in the file
-    ///   - layers: of the language model
+    ///   - name: name in the file
+    ///   - layers: number of layers of the language model
     func type(of name: String, _ tensor: StoredTensor, in part: ModelPart, layers: Int) -> ElementType {
         guard self != .f32 else { return .float32 }
         if part == .vocoder { return tensor.shape.count > 1 ? vocoder : .float32 }
         guard tensor.shape.count == 2, !Self.isPosition(name), let row = tensor.shape.last else {
-            return wide(tensor, name, part)
+            return unquantized(tensor, name, part)
         }
         switch part {
         case .adapter: return adapters
         case .main where name.hasPrefix("token_embd.") || name.hasPrefix("output."):
-            return fitting(vocabulary, row) ?? wide(tensor, name, part)
+            return fitting(vocabulary, row) ?? unquantized(tensor, name, part)
         case .main:
-            guard let layer = OneFileNames.layer(name) else { return fitting(parts, row) ?? wide(tensor, name, part) }
+            guard let layer = OneFileNames.layer(name) else {
+                return fitting(parts, row) ?? unquantized(tensor, name, part)
+            }
             let mixed = Self.isSensitive(layer.module, layer.index, layers) ? sensitive ?? matrices : matrices
-            return fitting(mixed, row) ?? wide(tensor, name, part)
-        default: return fitting(parts, row) ?? wide(tensor, name, part)
+            return fitting(mixed, row) ?? unquantized(tensor, name, part)
+        default: return fitting(parts, row) ?? unquantized(tensor, name, part)
         }
     }
 
-    /// The type if blocks of it make up a row, or else Q8_0 if that does.
+    /// `type`, or else Q8_0, if its quantization blocks fill a row exactly; nil if neither does.
     private func fitting(_ type: ElementType, _ row: Int) -> ElementType? {
         row % type.blockElements == 0 ? type : row % ElementType.q8_0.blockElements == 0 ? .q8_0 : nil
     }
 
-    /// The stored type; F32 for F64 and for vectors of the language model, which llama.cpp expects, and BF16 for 8-bit
-    /// floats.
-    private func wide(_ tensor: StoredTensor, _ name: String, _ part: ModelPart) -> ElementType {
+    /// F32 for vectors of the language model, as llama.cpp expects, for quantized tensors and for F64; BF16 for 8-bit
+    /// floats; otherwise the stored type.
+    private func unquantized(_ tensor: StoredTensor, _ name: String, _ part: ModelPart) -> ElementType {
         let isLanguage = part == .main && (OneFileNames.layer(name) != nil || name.hasPrefix("output_norm."))
         if isLanguage, tensor.shape.count < 2 { return .float32 }
         if tensor.type.isFloat8 { return .bfloat16 }
@@ -115,7 +117,7 @@ public struct Recipe: Sendable, Equatable {
         name.contains("embed_positions") || name.contains("pos_embed")
     }
 
-    /// Whether a mix keeps more bits for a matrix: for attn_v and ffn_down in the first and last eighth of the layers,
+    /// Whether a mix keeps more bits for a matrix: `attn_v` and `ffn_down` in the first and last eighth of the layers
     /// and in every third layer between (llama.cpp, `use_more_bits`).
     private static func isSensitive(_ module: String, _ layer: Int, _ layers: Int) -> Bool {
         guard ["attn_v", "ffn_down"].contains(module) else { return false }

@@ -4,12 +4,12 @@ import LyraFormats
 import LyraModel
 import LyraTensor
 
-/// Writes a random checkpoint in the published layout: what `make-tiny` makes.
+/// Writes a checkpoint of random weights in the published layout, for `make-tiny`.
 public struct CheckpointWriter {
     private let directory: String
     private let preset: ModelPreset
     private let seed: UInt64
-    private let made = CreatedPaths()
+    private let created = CreatedPaths()
 
     public init(directory: String, preset: ModelPreset, seed: UInt64) {
         self.directory = directory
@@ -17,25 +17,25 @@ public struct CheckpointWriter {
         self.seed = seed
     }
 
-    /// - Throws: `LyraError.io` if the directory exists and is not empty, or something cannot be written: what was
-    ///   written until then is removed. `.argument` for what is no path.
+    /// - Throws: `LyraError.io` if the directory exists and is not empty, or if a file cannot be written, in which case
+    ///   all created files are removed; `.argument` for an invalid path.
     public func write() throws {
         try FileSystem.checkPath(directory)
         guard try FileSystem.entries(of: directory).isEmpty else {
-            throw LyraError(.io, "\(directory): the directory is not empty; name one that is, or that is not there yet")
+            throw LyraError(.io, "\(directory): the directory is not empty; name an empty or a new directory")
         }
         do { try writeAll() } catch {
-            made.remove()
+            created.remove()
             throw error
         }
     }
 
     private func writeAll() throws {
-        // Building the networks asks for every tensor, under the name and in the shape that a reader will ask for.
-        let main = RandomWeights(seed: seed, type: .bfloat16, keeps: true)
-        let tower = RandomWeights(seed: seed &+ 1, type: .bfloat16, keeps: true)
-        let vocoder = RandomWeights(seed: seed &+ 2, type: .float32, keeps: true)
-        let vision = RandomWeights(seed: seed &+ 10, type: .bfloat16, keeps: true)
+        // Building the networks requests every tensor, with the name and shape that loading will request.
+        let main = RandomWeights(seed: seed, type: .bfloat16, recordsRequests: true)
+        let tower = RandomWeights(seed: seed &+ 1, type: .bfloat16, recordsRequests: true)
+        let vocoder = RandomWeights(seed: seed &+ 2, type: .float32, recordsRequests: true)
+        let vision = RandomWeights(seed: seed &+ 10, type: .bfloat16, recordsRequests: true)
         let checkpoint = try preset.assembly(
             main: main, speechTower: tower, visionTower: vision, vocoder: vocoder
         ).checkpoint()
@@ -50,16 +50,16 @@ public struct CheckpointWriter {
             try makeDirectory(path(folder))
         }
         try writeText()
-        try writeShards(main.made)
-        try writeTensors(tower.made, "model_zoo/audio/whisper/model.safetensors")
-        try writeTensors(vision.made, "model_zoo/vision/Qwen2VL_ViT/model.safetensors")
+        try writeShards(main.requested)
+        try writeTensors(tower.requested, "model_zoo/audio/whisper/model.safetensors")
+        try writeTensors(vision.requested, "model_zoo/vision/Qwen2VL_ViT/model.safetensors")
         try writeTowerConfigurations()
         try writeSoundTower()
         for (index, adapter) in preset.adapters.enumerated() {
             try writeAdapter(adapter, checkpoint.decoder, seed: seed &+ 3 &+ UInt64(index))
         }
-        try writeVocoder(vocoder.made)
-        // Last: without it nothing takes the directory for a checkpoint.
+        try writeVocoder(vocoder.requested)
+        // Last: until config.json exists, the directory is not a checkpoint.
         try writeConfiguration()
     }
 
@@ -67,10 +67,10 @@ public struct CheckpointWriter {
 
     private func makeDirectory(_ path: String) throws {
         var partial = FileSystem.isAbsolute(path) ? "/" : ""
-        for part in path.utf8.split(separator: UInt8(ascii: "/")) {
-            partial = FileSystem.join(partial, String(Substring(part)))
+        for component in path.utf8.split(separator: UInt8(ascii: "/")) {
+            partial = FileSystem.join(partial, String(Substring(component)))
             if withSystemPath(partial, { mkdir($0, 0o777) }) == 0 {
-                made.directories.append(partial)
+                created.directories.append(partial)
                 continue
             }
             let code = errno
@@ -84,7 +84,7 @@ public struct CheckpointWriter {
         let file = try OutputFile(path: path(name))
         try Array(contents.utf8).withUnsafeBytes { try file.write($0, at: 0) }
         try file.commit()
-        made.files.append(path(name))
+        created.files.append(path(name))
     }
 
     private func put(json value: some Encodable, _ name: String) throws {
@@ -98,17 +98,17 @@ public struct CheckpointWriter {
         let writer = try SafetensorsWriter(path: path(name), tensors: specs)
         for tensor in tensors { try writer.write(tensor.name, tensor.bytes) }
         try writer.finish()
-        made.files.append(path(name))
+        created.files.append(path(name))
     }
 
     /// Two shards with an index, as published.
     private func writeShards(_ tensors: [StoredTensor]) throws {
         let half = tensors.count / 2
         var map: [(tensor: String, shard: String)] = []
-        for (number, part) in [tensors[..<half], tensors[half...]].enumerated() {
+        for (number, shard) in [tensors[..<half], tensors[half...]].enumerated() {
             let name = "model-0000\(number + 1)-of-00002.safetensors"
-            try writeTensors(Array(part), name)
-            for tensor in part { map.append((tensor.name, name)) }
+            try writeTensors(Array(shard), name)
+            for tensor in shard { map.append((tensor.name, name)) }
         }
         let total = tensors.reduce(0) { $0 + $1.bytes.count }
         try put(
@@ -124,7 +124,7 @@ public struct CheckpointWriter {
 
     private func writeAdapter(_ adapter: (name: String, rank: Int, alpha: Int), _ decoder: Decoder, seed: UInt64) throws
     {
-        let source = RandomWeights(seed: seed, type: .bfloat16, keeps: true)
+        let source = RandomWeights(seed: seed, type: .bfloat16, recordsRequests: true)
         let folder = adapter.name + "_lora"
         let matrices = decoder.adaptableMatrices
         for matrix in matrices {
@@ -132,7 +132,7 @@ public struct CheckpointWriter {
             _ = try source.tensor(name + "A.weight", [adapter.rank, matrix.inputs])
             _ = try source.tensor(name + "B.weight", [matrix.outputs, adapter.rank])
         }
-        try writeTensors(source.made, folder + "/adapter_model.safetensors")
+        try writeTensors(source.requested, folder + "/adapter_model.safetensors")
         struct Configuration: Encodable {
             var peft_type = "LORA", task_type = "CAUSAL_LM", bias = "none"
             var r: Int, lora_alpha: Int
@@ -143,10 +143,10 @@ public struct CheckpointWriter {
         try put(
             json: Configuration(r: adapter.rank, lora_alpha: adapter.alpha, target_modules: targets),
             folder + "/adapter_config.json")
-        let projector = RandomWeights(seed: seed &+ 100, type: .bfloat16, keeps: true)
+        let projector = RandomWeights(seed: seed &+ 100, type: .bfloat16, recordsRequests: true)
         try projector.requestSpeechProjector(
             under: "model.model.mm_speech_projector.", width: preset.whisper.width, preset.configuration)
-        try writeTorch(projector.made, under: [], folder + "/non_lora_trainables.bin")
+        try writeTorch(projector.requested, under: [], folder + "/non_lora_trainables.bin")
     }
 
     private func writeTorch(_ tensors: [StoredTensor], under keys: [String], _ name: String) throws {
@@ -154,17 +154,17 @@ public struct CheckpointWriter {
         let writer = try TorchWriter(path: path(name), tensors: specs, under: keys)
         for tensor in tensors { try writer.write(tensor.name, tensor.bytes) }
         try writer.finish()
-        made.files.append(path(name))
+        created.files.append(path(name))
     }
 
     private func writeSoundTower() throws {
         guard let sound = preset.sound, let file = preset.configuration.soundTower else { return }
-        let source = RandomWeights(seed: seed &+ 11, type: .bfloat16, keeps: true)
+        let source = RandomWeights(seed: seed &+ 11, type: .bfloat16, recordsRequests: true)
         try sound.request(from: source)
-        try writeTorch(source.made, under: [], file)
+        try writeTorch(source.requested, under: [], file)
     }
 
-    /// The published vocoder keeps its convolutions as weight norm: a direction and a length for each first index.
+    /// The published vocoder stores convolutions with weight norm: a direction and a length for each output channel.
     private func writeVocoder(_ tensors: [StoredTensor]) throws {
         let split = try tensors.flatMap { tensor -> [StoredTensor] in
             guard tensor.shape.count == 3, !tensor.name.hasPrefix("dur_predictor.") else { return [tensor] }
@@ -283,12 +283,12 @@ public struct CheckpointWriter {
     }
 }
 
-/// What a writer has made so far, in the order in which it was made.
+/// The paths that a writer has created so far, in order.
 private final class CreatedPaths {
     var directories: [String] = []
     var files: [String] = []
 
-    /// Removes all of it, but for directories in which others have put something.
+    /// Removes the files, and the directories that are then empty.
     func remove() {
         for file in files { withSystemPath(file) { _ = unlink($0) } }
         for directory in directories.reversed() { withSystemPath(directory) { _ = rmdir($0) } }

@@ -37,7 +37,7 @@ public struct ModelPreset: Sendable {
         vocoder: VocoderConfiguration(),
         adapters: [("speech", 64, 16), ("long_speech", 128, 256)])
 
-    /// Every part at toy size: a few megabytes in all.
+    /// Every part at toy size; a few megabytes altogether.
     public static let tiny = ModelPreset(
         name: "tiny",
         language: DecoderConfiguration(
@@ -52,7 +52,7 @@ public struct ModelPreset: Sendable {
 
     public static let all = [tiny, mini, base]
 
-    /// The same widths with at most `most` layers in each network but the vocoder.
+    /// The same widths with at most `most` layers in each network except the vocoder.
     public func limited(toLayers most: Int) -> ModelPreset {
         var limited = self
         limited.language.layers = min(language.layers, most)
@@ -119,7 +119,7 @@ public struct SoundSizes: Sendable {
 }
 
 extension WhisperConfiguration {
-    /// The encoder of Whisper large-v3 and of its turbo form.
+    /// The encoder of Whisper large-v3 and large-v3-turbo.
     static let large = WhisperConfiguration(
         width: 1280, layers: 32, heads: 20, inner: 5120, mels: 128, positions: 1500)
 }
@@ -130,9 +130,9 @@ extension SpeechGeneratorConfiguration {
 }
 
 extension Checkpoint {
-    /// A model of random weights in memory, without adapters.
+    /// A model with random weights in memory, without adapters.
     ///
-    /// - Parameter type: how the weights are stored: F32, F16, BF16 or in blocks. The vocoder's are F32, as published.
+    /// - Parameter type: F32, F16, BF16 or a quantized type. The vocoder's weights are F32, as published.
     public static func random(
         _ preset: ModelPreset, type: ElementType, precision: Precision = .exact, seed: UInt64 = 1
     ) throws -> Checkpoint {
@@ -145,9 +145,9 @@ extension Checkpoint {
 }
 
 extension Decoder {
-    /// The language model of a preset alone, of random weights in memory.
+    /// Only the language model of a preset, with random weights in memory.
     ///
-    /// - Parameter type: how the weights are stored: F32, F16, BF16 or in blocks
+    /// - Parameter type: F32, F16, BF16 or a quantized type
     public static func random(
         _ preset: ModelPreset, type: ElementType, precision: Precision = .exact, seed: UInt64 = 1
     ) throws -> Decoder {

@@ -1,47 +1,47 @@
 import LyraModel
 import LyraTensor
 
-/// Random numbers in place of a file's tensors: whatever a network asks for is there, in the shape it asks for.
+/// Random weights in place of a file's tensors: every tensor that a network requests exists, in the requested shape.
 ///
-/// Deviations follow the usual initialisations, so that signals neither vanish nor grow through many layers; attention
-/// is sharpened, so that an answer depends on what was heard. For benchmarks, and for checkpoints without a meaning.
+/// Standard deviations follow common initializations, so that signals neither vanish nor grow through many layers.
+/// Attention is sharpened, so that an answer depends on the media. For benchmarks and test checkpoints.
 public final class RandomWeights: WeightSource {
     public let origin = "random weights"
     public let precision: Precision
     private let seed: UInt64
     private let type: ElementType
-    /// Everything that was asked for, in order; nil if it is not kept.
-    private(set) var made: [StoredTensor] = []
-    private let keeps: Bool
+    /// The requested tensors, in order; empty unless they are recorded.
+    private(set) var requested: [StoredTensor] = []
+    private let recordsRequests: Bool
 
     /// - Parameters:
-    ///   - type: F32, F16, BF16, or a block type for the matrices whose rows it fits; all else is then F32
-    ///   - keeps: whether `made` lists the tensors
-    public init(seed: UInt64, type: ElementType, precision: Precision = .exact, keeps: Bool = false) {
+    ///   - type: F32, F16, BF16, or a quantized type for the matrices whose rows its blocks fill; all else is then F32
+    ///   - recordsRequests: whether `requested` lists the tensors
+    public init(seed: UInt64, type: ElementType, precision: Precision = .exact, recordsRequests: Bool = false) {
         self.seed = seed
         self.precision = precision
         self.type = type
-        self.keeps = keeps
+        self.recordsRequests = recordsRequests
     }
 
-    /// Weight norm is folded already, so its parts are not there.
+    /// Weight norm is already folded, so its factors do not exist.
     public func contains(_ name: String) -> Bool { !name.hasSuffix("weight_g") && !name.hasSuffix("weight_v") }
 
     public func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor {
         let count = try FloatStorage.count(of: shape)
-        let inBlocks = type.blockElements > 1
-        let type = !inBlocks || (shape.count == 2 && type.canPack(inputs: shape[1])) ? type : .float32
+        let isQuantized = type.blockElements > 1
+        let type = !isQuantized || (shape.count == 2 && type.canPack(inputs: shape[1])) ? type : .float32
         let byteCount = count / type.blockElements * type.size
         let storage = try FloatStorage(count: (byteCount + 3) / 4)
         try fill(UnsafeMutableRawPointer(storage.base), byteCount, type, name, shape)
         let bytes = UnsafeRawBufferPointer(start: storage.base, count: byteCount)
         let tensor = StoredTensor(name: name, type: type, shape: shape, bytes: bytes, owner: storage, source: origin)
-        if keeps { made.append(tensor) }
+        if recordsRequests { requested.append(tensor) }
         return tensor
     }
 
-    /// Numbers of one tensor repeat after this many, a multiple of every block; making billions would take longer than
-    /// running them.
+    /// The numbers of a tensor repeat after this many, a multiple of every quantization block, because generating
+    /// billions would take longer than running the network.
     private static let period = 1 << 16
 
     private func fill(
@@ -53,7 +53,7 @@ public final class RandomWeights: WeightSource {
         let numbers = try Tensor([count]) { numbers in
             for i in 0..<count {
                 state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-                // Uniform with the wanted deviation: the width of a uniform distribution is √12 deviations.
+                // The width of a uniform distribution is √12 standard deviations.
                 let uniform = Float(Int32(truncatingIfNeeded: state >> 32)) * Float(0x1p-32)
                 numbers[i] = mean + uniform * 3.464_101_6 * deviation
             }
@@ -65,7 +65,7 @@ public final class RandomWeights: WeightSource {
         }
     }
 
-    /// Mean and deviation by what a tensor is called.
+    /// Mean and standard deviation, by a tensor's name.
     private static func distribution(_ name: String, _ shape: [Int]) -> (Float, Float) {
         if name.hasSuffix("log_logit_scale") { return (2.995_732_3, 0) }  // ln 20
         let fan = Float(max(shape.dropFirst().reduce(1, *), 1))
@@ -80,7 +80,7 @@ public final class RandomWeights: WeightSource {
         if name.hasSuffix("dict.weight") { return (0, 1) }
         if name.hasSuffix("dur_predictor.proj.weight") { return (0, 0.15) }
         if name.hasSuffix("lora_B.weight") { return (0, 0.3 / fan.squareRoot()) }
-        // A transposed convolution of stride s sums a share 1 / s of its taps; HiFi-GAN's kernels are about twice s.
+        // A transposed convolution of stride s sums 1 / s of its taps; HiFi-GAN's kernels are about 2 · s long.
         if name.hasPrefix("ups.") { return (0, (0.6 * 2 / Float(shape[0] * 2)).squareRoot() / 1.4) }
         if name.hasPrefix("resblocks.") || name.hasPrefix("conv_p") { return (0, (0.6 / fan).squareRoot()) }
         if name.hasSuffix("q_proj.weight") || name.hasSuffix("k_proj.weight") { return (0, 2.5 / fan.squareRoot()) }

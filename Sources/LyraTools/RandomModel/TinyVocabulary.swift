@@ -1,12 +1,12 @@
 import LyraText
 
-/// A vocabulary for checkpoints without a meaning: the 256 bytes, a few merges of English, and Qwen2's special tokens.
+/// A vocabulary for test checkpoints: the 256 bytes, a few merges of English, and Qwen2's special tokens.
 struct TinyVocabulary {
-    /// Parts that merge, most common first; Ġ is how byte-level BPE writes a space.
+    /// Merges, most common first. Byte-level BPE writes a space as Ġ.
     private static let merges = """
-        Ġ t|Ġ a|h e|i n|r e|o n|Ġt he|e r|Ġ s|a t|Ġ w|Ġ o|e n|Ġ c|i t|i s|a n|o r|e s|Ġ b|e d|Ġ f|in g|Ġ p|o u|Ġ h|Ġa n|Ġ m|\
-        a l|a r|Ġt o|Ġo f|Ġan d|Ġ d|Ġ in|l e|o m|Ġ l|Ġ n|i c|Ġ I|Ġ y|Ġy ou|l l|Ġ is|s t|Ġ e|r o|Ġ re|u t|Ġ g|v e|Ġ it|a y|\
-        i d|o t|e l|Ġw h|H e|He l|Hel l|Hell o|Ġa re|W h|Wh at|Ġs a
+        Ġ t|Ġ a|h e|i n|r e|o n|Ġt he|e r|Ġ s|a t|Ġ w|Ġ o|e n|Ġ c|i t|i s|a n|o r|e s|Ġ b|e d|Ġ f|in g|Ġ p|o u|Ġ h|\
+        Ġa n|Ġ m|a l|a r|Ġt o|Ġo f|Ġan d|Ġ d|Ġ in|l e|o m|Ġ l|Ġ n|i c|Ġ I|Ġ y|Ġy ou|l l|Ġ is|s t|Ġ e|r o|Ġ re|u t|Ġ g|\
+        v e|Ġ it|a y|i d|o t|e l|Ġw h|H e|He l|Hel l|Hell o|Ġa re|W h|Wh at|Ġs a
         """.split(separator: "|").map { $0.split(separator: " ").map(String.init) }
 
     private static let specials = [
@@ -20,7 +20,7 @@ struct TinyVocabulary {
     let merges: [(String, String)]
 
     init() {
-        // The mapping of GPT-2: printable bytes stand for themselves, the others for code points from 256 on.
+        // GPT-2's mapping: printable bytes become the same code points, other bytes code points from 256 on.
         var next: UInt32 = 256
         var tokens = (0...255).map { (byte: UInt32) -> String in
             let isPrintable = (33...126).contains(byte) || (161...172).contains(byte) || (174...255).contains(byte)
