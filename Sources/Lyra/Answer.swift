@@ -62,7 +62,7 @@ final class Answer {
             ? detokenizer.finish() : detokenizer.append(token) + (hasEnded ? detokenizer.finish() : "")
     }
 
-    /// Makes one piece of speech: the units of a token, or a piece of waveform.
+    /// Makes one piece of speech: the speech units of a token, or a piece of the waveform.
     func makeSpeech() throws -> (units: [Int32], audio: GrowingBuffer<Float>) {
         let audio = GrowingBuffer<Float>()
         return (try speech?.step(audio) ?? [], audio)

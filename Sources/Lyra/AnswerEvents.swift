@@ -31,8 +31,10 @@ public struct AnswerEvents: AsyncSequence {
     /// Iterates over the events synchronously.
     public struct Iterator {
         private let session: Session
-        private var isEnded = false
-        private var isOver = false
+        /// Whether the turn has ended.
+        private var hasEnded = false
+        /// Whether the iteration has returned `.end` or thrown.
+        private var isExhausted = false
 
         fileprivate init(_ session: Session) { self.session = session }
 
@@ -41,17 +43,17 @@ public struct AnswerEvents: AsyncSequence {
         /// - Throws: any error of `Session.step`. The turn is then rolled back and over.
         public mutating func next() throws -> AnswerEvent? {
             if let output = readOutput() { return output }
-            guard !isOver else { return nil }
-            guard !isEnded else {
-                isOver = true
+            guard !isExhausted else { return nil }
+            guard !hasEnded else {
+                isExhausted = true
                 return .end(session.usage)
             }
-            do { isEnded = try session.step().contains(.end) } catch {
-                isOver = true
+            do { hasEnded = try session.step().contains(.end) } catch {
+                isExhausted = true
                 throw error
             }
             if let output = readOutput() { return output }
-            return isEnded ? try next() : .progress(session.progress)
+            return hasEnded ? try next() : .progress(session.progress)
         }
 
         /// Text or audio that is not read yet.

@@ -73,8 +73,8 @@ public struct MediaSpan: Sendable, Equatable, Codable, BitwiseCopyable {
     public var time: Int
     public var height: Int
     public var width: Int
-    /// Start and duration within the recording of speech, in seconds; 0 for other media. If silence is left out, a
-    /// recording has several spans.
+    /// Start and duration within the recording of speech, in seconds; 0 for other media. If silence is skipped, a
+    /// recording can have several spans.
     public var start: Double
     public var seconds: Double
 }

@@ -12,7 +12,7 @@ public struct MediaSource {
         case file(String)
         /// `place` completes "audio …" in error messages.
         case reader(any ByteReader, place: String)
-        /// Part of a recording of speech, or an entire sound.
+        /// A piece of a recording of speech, or an entire sound.
         case pcm(PCMQueue)
         case recording(any SampleSource)
         case frames([RGBImage])

@@ -37,7 +37,7 @@ public struct ModelOptions {
     /// Receives messages for the user while the model is opened and from its sessions. Called on the thread that called
     /// lyra, so possibly on several threads at once.
     public var log: @Sendable (LogLevel, String) -> Void = { _, _ in }
-    /// Receives the number of opened parts (mostly layers) and their total; throw to abort.
+    /// Receives the number of opened components (mostly layers) and their total; throw to abort.
     public var progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
 
     public init() {}

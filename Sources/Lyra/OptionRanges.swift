@@ -5,7 +5,7 @@ import LyraBase
 enum OptionRange {
     /// For counts in 32 bits: tokens and candidates.
     static let counts = 1...Int(Int32.max)
-    /// Up to the largest possible picture, 65,536 × 65,536 pixels.
+    /// Up to the largest possible image, 65,536 × 65,536 pixels.
     static let pixels = 1...1 << 32
     static let imagePixels = 3136...1 << 32
     /// Up to a pebibyte.

@@ -3,7 +3,7 @@ import LyraModel
 import LyraTensor
 import LyraText
 
-/// Takes the user's turn into the caches: encodes media window by window, and prefills the rows that are ready.
+/// Moves the user's turn into the KV caches: encodes its media in steps, and prefills the rows that are ready.
 ///
 /// Without an extractor, prompt rows go through the decoder in chunks as they become ready, even while the turn is
 /// being fed, so that only one chunk is in memory however long a recording is. With an extractor, the whole prompt is
@@ -32,7 +32,7 @@ final class PromptIntake {
     /// Whether the template's opening, with the system prompt, is in the prompt.
     private(set) var hasBegun = false
 
-    /// Locations in the prompt of the media encoded so far.
+    /// Where the prompt has the media encoded so far.
     let media: GrowingBuffer<MediaSpan>
     /// For each extractor block, the media tokens that were kept, as indices into the prompt.
     private(set) var kept: [GrowingBuffer<Int32>] = []
@@ -40,11 +40,11 @@ final class PromptIntake {
     private(set) var mediaTokens = 0
     private(set) var timings = Timings()
     private(set) var progress = SessionProgress()
-    /// Recordings of speech and sounds that were fed.
+    /// Number of recordings of speech and of sound that were fed.
     var recordingsFed = 0
-    /// Progress items (windows, images, videos and sounds): encoded so far, and total of the media already taken from
-    /// the turn.
+    /// Number of progress items (windows of speech, images, videos and sounds) that were encoded.
     private var encodedItems = 0
+    /// Number of progress items of the media already taken from the turn.
     private var takenItems = 0
     /// Number of rows that went through a layer, summed over the layers.
     private var prefilledRows = 0
@@ -70,7 +70,7 @@ final class PromptIntake {
         mediaTokens = media.elements.reduce(0) { $0 + $1.tokens }
     }
 
-    /// The state that a file keeps; nil while something waits to be encoded or prefilled.
+    /// The state to save; nil while something waits to be encoded or prefilled.
     var saved: Turn.Saved? {
         guard case .encoding = state, queue.count == 0 else { return nil }
         return turn.saved
@@ -93,7 +93,7 @@ final class PromptIntake {
     func step(_ conversation: inout Conversation, system: String) throws -> Bool {
         let start = milliseconds()
         let current = state
-        state = .encoding  // leaves one reference, so that the work changes in place
+        state = .encoding  // leaves `current` the only reference, so that the work changes in place
         switch consume current {
         case .prefilling(let prefill, let firstRow):
             defer { timings.prefill += milliseconds() - start }
@@ -165,7 +165,7 @@ final class PromptIntake {
         }
     }
 
-    /// Number of rows that are known to follow, without text that is not tokenized.
+    /// Number of rows that are known to follow, except those of text that is not tokenized yet.
     private var rowsToCome: Int {
         turn.spans.reduce(queue.count) { sum, span in
             guard case .media(let medium) = span else { return sum }
@@ -202,20 +202,20 @@ final class PromptIntake {
 
     // MARK: Collecting rows
 
-    /// Moves ready rows to the queue in the order of the prompt, up to a text that needs its own steps.
+    /// Moves ready rows to the queue in the order of the prompt, up to a text that takes further steps.
     private func collect(_ conversation: inout Conversation, system: String) throws {
-        guard isAdapterSettled, turn.hasSomethingWhole else { return }
+        guard isAdapterSettled, turn.canTakeFirst else { return }
         if !hasBegun { try begin(&conversation, system: system) }
         while let span = turn.spans.first {
             switch span {
             case .text(let segments):
-                guard turn.hasWholeText else { return }
+                guard turn.isFirstTextComplete else { return }
                 turn.removeFirst()
                 try tokenizeStep(checkpoint.tokenizer.encoding(of: segments), &conversation)
                 if case .tokenizing = state { return }
             case .media(let medium):
-                for part in try medium.take(adapter: conversation.adapter) {
-                    try append(part, of: medium, to: &conversation)
+                for encoded in try medium.take(adapter: conversation.adapter) {
+                    try append(encoded, of: medium, to: &conversation)
                 }
                 guard medium.isDone else { return }
                 takenItems += medium.expectedItems ?? 0
@@ -224,7 +224,7 @@ final class PromptIntake {
         }
     }
 
-    /// Tokenizes a part of a text, or all of a short text, and checks the limits.
+    /// Tokenizes a piece of a text, or all of a short text, and checks the limits.
     private func tokenizeStep(_ encoding: consuming TextEncoding, _ conversation: inout Conversation) throws {
         let ids = GrowingBuffer<Int32>()
         try encoding.step(into: ids)
@@ -256,13 +256,13 @@ final class PromptIntake {
     }
 
     private func append(
-        _ part: EncodedRows, of medium: any MediaEncoding, to conversation: inout Conversation
+        _ encoded: EncodedRows, of medium: any MediaEncoding, to conversation: inout Conversation
     ) throws {
-        let count = part.rows.rows
-        queue.append(part.rows, medium.layout, next: &conversation.nextPosition)
+        let count = encoded.rows.rows
+        queue.append(encoded.rows, medium.layout, next: &conversation.nextPosition)
         var span = MediaSpan(
-            kind: medium.kind, first: promptTokens, tokens: count, time: count, height: 1, width: 1, start: part.start,
-            seconds: part.seconds)
+            kind: medium.kind, first: promptTokens, tokens: count, time: count, height: 1, width: 1,
+            start: encoded.start, seconds: encoded.seconds)
         if case .grid(let time, let height, let width) = medium.layout {
             (span.time, span.height, span.width) = (time, height, width)
         }

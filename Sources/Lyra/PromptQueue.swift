@@ -10,7 +10,7 @@ struct PromptQueue {
         case media(Tensor, MediaLayout)
     }
 
-    private struct Piece {
+    private struct Entry {
         var content: Content
         /// Position of the first row.
         let start: Int32
@@ -27,8 +27,8 @@ struct PromptQueue {
         }
     }
 
-    private var pieces: [Piece] = []
-    /// Number of leading pieces that are used up.
+    private var entries: [Entry] = []
+    /// Number of leading entries whose rows are all taken.
     private var done = 0
     private(set) var count = 0
     /// Bytes of the rows in the queue.
@@ -39,7 +39,7 @@ struct PromptQueue {
     /// - Parameter ids: must not change afterwards
     mutating func append(_ ids: GrowingBuffer<Int32>, next: inout Int32) {
         guard !ids.isEmpty else { return }
-        append(Piece(content: .text(ids), start: next, rows: ids.count))
+        append(Entry(content: .text(ids), start: next, rows: ids.count))
         next += Int32(ids.count)
     }
 
@@ -49,16 +49,16 @@ struct PromptQueue {
     mutating func append(_ rows: Tensor, _ layout: MediaLayout, next: inout Int32) {
         guard rows.rows > 0 else { return }
         byteCount += rows.count * MemoryLayout<Float>.stride
-        append(Piece(content: .media(rows, layout), start: next, rows: rows.rows))
+        append(Entry(content: .media(rows, layout), start: next, rows: rows.rows))
         switch layout {
         case .sequence: next += Int32(rows.rows)
         case .grid(let time, let height, let width): next += Int32(max(time, height, width))
         }
     }
 
-    private mutating func append(_ piece: Piece) {
-        count += piece.rows
-        pieces.append(piece)
+    private mutating func append(_ entry: Entry) {
+        count += entry.rows
+        entries.append(entry)
     }
 
     /// Removes at most `limit` rows from the front.
@@ -71,29 +71,29 @@ struct PromptQueue {
         let positions = GrowingBuffer<Position>(), roles = GrowingBuffer<TokenRole>()
         try positions.reserve(total)
         try roles.reserve(total)
-        var parts: [Tensor] = []
+        var tensors: [Tensor] = []
         while positions.count < total {
-            let piece = pieces[done], range = piece.taken..<min(piece.rows, piece.taken + total - positions.count)
-            switch piece.content {
+            let entry = entries[done], range = entry.taken..<min(entry.rows, entry.taken + total - positions.count)
+            switch entry.content {
             case .text(let ids):
-                parts.append(try decoder.embed(ids[range]))
+                tensors.append(try decoder.embed(ids[range]))
                 try roles.append(repeating: .text, count: range.count)
             case .media(let rows, _):
-                parts.append(rows.rows(range))
+                tensors.append(rows.rows(range))
                 try roles.append(repeating: .media, count: range.count)
                 byteCount -= range.count * rows.columns * MemoryLayout<Float>.stride
             }
-            try positions.append(range.lazy.map { piece.position($0) })
-            pieces[done].taken = range.upperBound
-            if range.upperBound == piece.rows {
-                pieces[done].content = .text(GrowingBuffer())
+            try positions.append(range.lazy.map { entry.position($0) })
+            entries[done].taken = range.upperBound
+            if range.upperBound == entry.rows {
+                entries[done].content = .text(GrowingBuffer())
                 done += 1
             }
         }
-        // Rows of a single piece need no copy.
-        let embeddings = try parts.count == 1 ? parts[0] : Tensor.stacking(parts)
-        if done > pieces.count / 2 {
-            pieces.removeFirst(done)
+        // Rows of a single entry need no copy.
+        let embeddings = try tensors.count == 1 ? tensors[0] : Tensor.stacking(tensors)
+        if done > entries.count / 2 {
+            entries.removeFirst(done)
             done = 0
         }
         count -= total

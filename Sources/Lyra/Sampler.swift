@@ -2,7 +2,7 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// Samples the next token from the scores. A value type: a copy saves the random state.
+/// Samples the next token from the logits. A value type: a copy saves the random state.
 struct Sampler {
     let isGreedy: Bool
     let temperature: Float

@@ -26,7 +26,7 @@ extension Session {
     /// prefilled once and queried many times.
     /// - Throws: `LyraError.state` during an answer or if something that was fed is not computed yet, `.io`.
     public func save(to path: String) throws {
-        guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before saving") }
+        guard !isAnswering else { throw LyraError(.state, "an answer is in progress; step to its end before saving") }
         obeyRequest()
         guard let savedTurn else {
             throw LyraError(
@@ -54,7 +54,9 @@ extension Session {
     ///   damaged file; `.unsupported` for another version; `.argument` for another model's state; `.memory` over a
     ///   limit of this session. Each message names the file.
     public func restore(from path: String) throws {
-        guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end before restoring") }
+        guard !isAnswering else {
+            throw LyraError(.state, "an answer is in progress; step to its end before restoring")
+        }
         obeyRequest()
         do {
             let (header, caches, restored) = try interruptibly {
@@ -87,7 +89,7 @@ extension Session {
         (restored.systemPrompt, restored.keyValueType) = (header.systemPrompt, type)
         let decoder = model.checkpoint.decoder
         let caches = decoder.makeCaches(type: type)
-        // If the file is too short for its header, it is damaged; if this session lacks room, it is not.
+        // Compare sizes before the session's limits: a file of the wrong size is damaged, whatever the limits are.
         var bytes = 0
         for (index, cache) in caches.enumerated() {
             let (sum, overflow) = bytes.addingReportingOverflow(

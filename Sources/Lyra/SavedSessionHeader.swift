@@ -25,8 +25,8 @@ struct SavedSessionHeader: Encodable {
     var systemPrompt = ""
     /// Rows of each layer's cache.
     var lengths: [Int] = []
-    /// Number of leading pages of each cache that are quantized to the cache's type; the remaining pages hold floats. The
-    /// name is the file's key.
+    /// Number of leading pages of each cache that are quantized to the cache's type; the remaining pages hold floats.
+    /// The name is the file's key.
     var narrowPages: [Int] = []
     var now = ConversationState()
     /// The turn that was being fed; `before` is the state before that turn.
@@ -85,14 +85,14 @@ extension SavedSessionHeader {
         guard lengths.count == layers, lengthsBefore.count == layers, narrowPages.count == layers,
             lengths.allSatisfy({ 0...Int(Int32.max) ~= $0 }),
             zip(lengthsBefore, lengths).allSatisfy({ 0 <= $0 && $0 <= $1 }),
-            isSound(now, rows: lengths.first ?? 0, checkpoint),
-            isSound(before, rows: lengthsBefore.first ?? 0, checkpoint), hasSoundMedia
+            isConsistent(now, rows: lengths.first ?? 0, checkpoint),
+            isConsistent(before, rows: lengthsBefore.first ?? 0, checkpoint), hasConsistentMedia
         else {
             throw LyraError(.format, "its numbers are inconsistent")
         }
     }
 
-    private func isSound(_ state: ConversationState, rows: Int, _ checkpoint: Checkpoint) -> Bool {
+    private func isConsistent(_ state: ConversationState, rows: Int, _ checkpoint: Checkpoint) -> Bool {
         let vocabulary = 0..<Int32(clamping: checkpoint.configuration.language.vocabularySize)
         // Each row has the next position, or shares its position with other rows of a grid.
         return 0...rows ~= Int(state.nextPosition) && state.nextPosition <= Int32.max / 2
@@ -103,7 +103,7 @@ extension SavedSessionHeader {
     }
 
     /// Whether the caches have rows for all media.
-    private var hasSoundMedia: Bool {
+    private var hasConsistentMedia: Bool {
         let places = 0...Int(Int32.max) / 2
         guard places.contains(promptTokens), turn == nil || promptTokens <= lengths.first ?? 0 else { return false }
         var sum = 0
@@ -126,9 +126,9 @@ extension SavedSessionHeader {
     /// Limits for the numbers and lists of a header, so that a hostile header cannot exhaust time or memory.
     struct Limits {
         let layers: Int
-        /// Number of rows in the first layer that the file has bytes for, and (in `rowsOfSession`) that the session has
-        /// room for.
+        /// Number of rows in the first layer that the file has bytes for.
         let rowsOfFile: Int
+        /// Number of rows that the session has room for.
         let rowsOfSession: Int
 
         var rows: Int { min(rowsOfFile, rowsOfSession) }

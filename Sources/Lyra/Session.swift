@@ -31,7 +31,7 @@ public final class Session {
     /// Media and statistics of the turn in progress, or of the last one.
     private var record = TurnRecord()
     /// Why a turn was discarded while it was being fed; nil once the next turn ends.
-    private var dropReason: StopReason?
+    private var discardReason: StopReason?
     private var turnStart = 0.0
 
     private var text = OutputQueue<UInt8>()
@@ -86,7 +86,7 @@ public final class Session {
         becomeIdle()
         clearOutput()
         record = TurnRecord(media: media)
-        dropReason = nil
+        discardReason = nil
         BufferPool.trim()
     }
 
@@ -112,7 +112,7 @@ public final class Session {
     ///
     /// - Throws: `LyraError.missing` if the model has no speech output, `.state` during an answer.
     public func setSpeaks(_ speaks: Bool) throws {
-        guard !isAnswering else { throw LyraError(.state, "an answer is being made; step to its end first") }
+        guard !isAnswering else { throw LyraError(.state, "an answer is in progress; step to its end first") }
         if speaks { try Session.requireSpeech(model) }
         options.speaks = speaks
     }
@@ -171,14 +171,14 @@ public final class Session {
     private func intakeForFeeding() throws -> PromptIntake {
         guard !isAnswering else {
             throw LyraError(
-                .state, "an answer is being made; step to its end, stop it or cancel it before feeding more")
+                .state, "an answer is in progress; step to its end, stop it or cancel it before feeding more")
         }
         obeyRequest()
         if let fed { return fed }
         control.begin()
         let intake = PromptIntake(model.checkpoint, options)
         state = .feeding(intake, before: conversation.mark())
-        record.usage.stop = dropReason ?? .none
+        record.usage.stop = discardReason ?? .none
         return intake
     }
 
@@ -208,14 +208,14 @@ public final class Session {
         intake.close()
         record = TurnRecord(intake)
         record.usage.cachedTokens = before.lengths.first ?? 0
-        dropReason = nil
+        discardReason = nil
         state = .reading(intake, before: before)
     }
 
     // MARK: Running
 
     /// Does one short piece of work. While a turn is being fed, processes what was fed so far: encodes full windows of
-    /// speech and, without an extractor, prefills them. If no event is returned then, there is no work until more is
+    /// speech and, without an extractor, prefills them. If such a step returns no event, there is no work until more is
     /// fed.
     ///
     /// - Throws: `LyraError.state` if nothing was fed, or if another thread requested the end of a turn that is being
@@ -225,11 +225,11 @@ public final class Session {
         defer { trimIfIdle() }
         return try control.interruption.during {
             if isAnswering { return try answerStep() }
-            return try aheadStep()
+            return try feedingStep()
         }
     }
 
-    private func aheadStep() throws -> SessionEvents {
+    private func feedingStep() throws -> SessionEvents {
         guard let intake = fed, !intake.turn.isEmpty else {
             throw LyraError(.state, "no turn is in progress: feed something and end the turn")
         }
@@ -238,7 +238,7 @@ public final class Session {
         do { worked = try intake.step(&conversation, system: systemPrompt) } catch {
             // If a request interrupted the work, report the request instead of a failure.
             try checkStillFed()
-            drop()
+            discardTurn()
             throw error
         }
         if worked { record.media = intake.media }
@@ -263,7 +263,7 @@ public final class Session {
         switch state {
         case .idle, .feeding: return []
         case .reading(let intake, let before):
-            defer { record.follow(intake) }
+            defer { record.update(from: intake) }
             _ = try intake.step(&conversation, system: systemPrompt)
             if let lastRow = intake.lastRow { state = .answering(try makeAnswer(lastRow), before: before) }
             return .progress
@@ -283,8 +283,8 @@ public final class Session {
         guard room > 0 else {
             throw LyraError(
                 .memory,
-                "the prompt fills the limit with \(conversation.length) tokens of \(conversation.cacheBytes) bytes; "
-                    + "there is no room for an answer")
+                "the prompt has \(conversation.length) tokens and a KV cache of \(conversation.cacheBytes) bytes; the "
+                    + "limit leaves no room for an answer")
         }
         return try Answer(model.checkpoint, firstRow: lastRow, options: options, maxTokens: room)
     }
@@ -332,14 +332,14 @@ public final class Session {
 
     // MARK: Ending
 
-    /// Ends the turn in progress if another thread requested it. All requests are obeyed here. After a stop, the speech
-    /// of the generated text is completed first.
+    /// Ends the turn in progress if another thread requested its end. All requests are obeyed here. After a stop, the
+    /// speech of the generated text is completed first.
     ///
     /// - Returns: why the turn ended; nil if it continues
     @discardableResult
     func obeyRequest() -> StopReason? {
         let request = control.current
-        guard request.asksForEnd else { return nil }
+        guard request.requestsEnd else { return nil }
         let reason = request == .cancelRequested ? StopReason.cancelled : .stopped
         switch state {
         case .idle:
@@ -350,10 +350,10 @@ public final class Session {
                 let word = reason == .cancelled ? "cancelled" : "stopped"
                 model.log(.info, "a turn was \(word) while it was being fed: its input is discarded")
             }
-            drop()
+            discardTurn()
             record.usage = Usage()
             record.usage.stop = reason
-            dropReason = reason
+            discardReason = reason
         case .answering(let answer, _) where reason == .stopped && !answer.tokens.isEmpty:
             if answer.stopGenerating(), request == .stopRequested {
                 control.beginFinishing()
@@ -369,9 +369,9 @@ public final class Session {
     }
 
     /// Discards the turn that is being fed, with everything computed from it.
-    private func drop() {
+    private func discardTurn() {
         if let beforeTurn { conversation.restore(beforeTurn) }
-        record.forgetPrompt()
+        record.clearPrompt()
         becomeIdle()
     }
 
@@ -379,7 +379,7 @@ public final class Session {
     private func rollBack(_ reason: StopReason) {
         if let beforeTurn { conversation.restore(beforeTurn) }
         if reason == .failed { clearOutput() }
-        record.forgetPrompt()
+        record.clearPrompt()
         finishTurn(reason)
     }
 
@@ -423,7 +423,7 @@ public final class Session {
     public var usage: Usage {
         var usage = record.usage
         usage.cacheBytes = conversation.cacheBytes
-        if !isAnswering, control.current.asksForEnd {
+        if !isAnswering, control.current.requestsEnd {
             // A turn with a pending request counts as discarded already.
             usage.stop = control.current == .cancelRequested ? .cancelled : .stopped
         }
@@ -434,7 +434,7 @@ public final class Session {
         return usage
     }
 
-    /// Locations in the prompt of the media encoded so far, for the turn in progress or the last one.
+    /// Where the prompt of the turn in progress, or of the last one, has the media encoded so far.
     public var media: [MediaSpan] { Array(record.media.elements) }
 
     /// Number of spans in `media`.
@@ -498,7 +498,7 @@ public final class Session {
     /// Moves as many samples to `buffer` as fit. → number of samples
     public func readAudio(into buffer: UnsafeMutableBufferPointer<Float>) -> Int { audio.read(into: buffer) }
 
-    /// Removes and returns ids of the answer's tokens, including the stop token.
+    /// Removes and returns ids of the answer's tokens, including the end token.
     public func readTokens(limit: Int = .max) -> [Int32] { tokens.read(limit) }
 
     /// Moves as many ids to `buffer` as fit. → number of ids

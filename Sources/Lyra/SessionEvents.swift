@@ -38,7 +38,7 @@ public struct Usage: Sendable {
     public var mediaTokens = 0
     /// Tokens of earlier turns that were reused from the KV cache.
     public var cachedTokens = 0
-    /// Tokens of the answer, including the stop token.
+    /// Tokens of the answer, including the end token.
     public var generatedTokens = 0
     public var units = 0
     public var audioSamples = 0

@@ -22,7 +22,7 @@ struct SessionLimits {
     /// prune most of them.
     ///
     /// - Parameters:
-    ///   - held: bytes of the rows that are waiting
+    ///   - held: bytes of the rows that wait for prefill
     ///   - rows: number of prompt rows that are not in the caches yet
     /// - Throws: `LyraError.memory` with the limit and the required amount.
     func check(_ conversation: Conversation, held: Int, rows: Int) throws {

@@ -41,7 +41,7 @@ public struct SessionOptions: Sendable {
     public var topK: Int?
     /// Keep the most likely tokens that together reach p, in 0…1.
     public var topP: Float?
-    /// Discard tokens less likely than this fraction of the most likely token, in 0…1. Default: 0, which discards none.
+    /// Discard tokens whose probability is below this fraction of the highest, in 0…1. Default: 0, which keeps all.
     public var minP: Float?
     /// Above 0 and finite; 1 changes nothing.
     public var repetitionPenalty: Float?
@@ -56,10 +56,10 @@ public struct SessionOptions: Sendable {
     public var adapter = AdapterChoice.automatic
     /// Plain text: names of special tokens in it are not read as those tokens.
     public var systemPrompt = ChatTemplate.defaultSystemPrompt
-    /// Larger pictures are shrunk to this many pixels before encoding; 3136 to 2^32. Default: the checkpoint's value.
+    /// Larger images are shrunk to this many pixels before encoding; 3136 to 2^32. Default: the checkpoint's value.
     public var maxImagePixels: Int?
-    /// Pictures with more pixels are refused before decoding, as are videos with larger frames. 1 to 2^32; default:
-    /// 2^27 for a picture, 2^25 for a frame.
+    /// Images with more pixels are refused before decoding, as are videos with larger frames. 1 to 2^32; default:
+    /// 2^27 for an image, 2^25 for a frame.
     public var limitPixels: Int?
     /// Longer videos and sounds are refused; sounds over 24 hours always are. Above 0, at most 1e9; default: 24 hours
     /// of video, 10 minutes of sound. Speech has no limit.

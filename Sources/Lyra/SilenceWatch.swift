@@ -1,6 +1,6 @@
 import LyraMedia
 
-/// Passes a recording on to an encoder and reports once if all of it is silent.
+/// Passes a recording on to an encoder and reports once, at its end, if the recording is silent or incomplete.
 final class SilenceWatch: SampleSource {
     /// Samples below this amplitude are silence: -60 dB of full scale, after averaging the channels.
     static let threshold: Float = 1e-3
@@ -8,7 +8,7 @@ final class SilenceWatch: SampleSource {
     private let source: any SampleSource
     private let report: (_ what: String) -> Void
     private var samples: Int64 = 0
-    private var hasAudibleSample = false
+    private var isAudible = false
     private var isReported = false
 
     /// - Parameter report: called at the end of the recording, with a sentence, if it is empty, silent or incomplete
@@ -26,7 +26,7 @@ final class SilenceWatch: SampleSource {
         guard source.isAtEnd else { return false }
         if !isReported { source.omissions.forEach(report) }
         defer { isReported = true }
-        if !hasAudibleSample, !isReported {
+        if !isAudible, !isReported {
             report(samples == 0 ? "has no samples" : "is silent: all its samples are below -60 dB of full scale")
         }
         return true
@@ -36,7 +36,7 @@ final class SilenceWatch: SampleSource {
         let count = try source.read(into: buffer)
         samples += Int64(count)
         // The first audible sample ends the check.
-        if !hasAudibleSample { hasAudibleSample = buffer[..<count].contains { $0.magnitude >= Self.threshold } }
+        if !isAudible { isAudible = buffer[..<count].contains { $0.magnitude >= Self.threshold } }
         return count
     }
 }

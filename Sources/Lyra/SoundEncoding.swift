@@ -2,17 +2,17 @@ import LyraMedia
 import LyraModel
 import LyraTensor
 
-/// Encodes sound other than speech to prompt tokens: reads it piece by piece, then encodes three clips of it layer by
-/// layer.
+/// Encodes sound other than speech to prompt tokens: reads the samples piece by piece, then encodes three clips layer
+/// by layer.
 final class SoundEncoding: MediaEncoding {
-    private enum Stage {
+    private enum State {
         case reading(SoundClips)
         case encoding(SoundEncoder.Run)
         case done
     }
 
     private let networks: SoundNetworks
-    private var stage: Stage
+    private var state: State
     private var tokens: [Tensor] = []
     let kind = MediaKind.sound
     let layout = MediaLayout.sequence
@@ -22,10 +22,10 @@ final class SoundEncoding: MediaEncoding {
     /// - Parameter limit: maximum length in seconds; longer sound is an error
     init(_ source: any SampleSource, _ networks: SoundNetworks, limit: Double) throws {
         self.networks = networks
-        stage = .reading(try SoundClips(source, limit: limit))
+        state = .reading(try SoundClips(source, limit: limit))
     }
 
-    var isDone: Bool { if case .done = stage { true } else { false } }
+    var isDone: Bool { if case .done = state { true } else { false } }
 
     var readyRows: Int { tokens.reduce(0) { $0 + $1.rows } }
 
@@ -37,17 +37,17 @@ final class SoundEncoding: MediaEncoding {
     }
 
     func step(isComplete: Bool) throws -> EncodingStep {
-        switch stage {
+        switch state {
         case .reading(let clips):
             guard try clips.read() else { return .working }
-            stage = .encoding(try networks.encoder.begin(clips: clips.features()))
+            state = .encoding(try networks.encoder.begin(clips: clips.features()))
         case .encoding(var run):
-            stage = .done  // leaves one reference, so that the run changes in place
+            state = .done  // leaves `run` the only reference, so that the run changes in place
             if let vectors = try networks.encoder.step(&run) {
                 tokens = [try networks.project(vectors)]
                 return .finished
             }
-            stage = .encoding(run)
+            state = .encoding(run)
         case .done:
             break
         }

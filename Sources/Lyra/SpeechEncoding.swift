@@ -19,7 +19,7 @@ final class SpeechEncoding: MediaEncoding {
     }
 
     private let stream: MonoAudioStream
-    /// Receives further samples of the recording; nil once it is finished.
+    /// Receives further samples of the recording; nil once the recording is finished.
     private var queue: PCMQueue?
     private let networks: SpeechNetworks
     private let skipsSilence: Bool
@@ -100,7 +100,7 @@ final class SpeechEncoding: MediaEncoding {
     /// Does one short piece of work: reads a window, computes its features, or runs one layer of the encoder.
     func step(isComplete: Bool) throws -> EncodingStep {
         let current = state
-        state = .done  // leaves one reference, so that the run changes in place
+        state = .done  // leaves `current` the only reference, so that the run changes in place
         switch consume current {
         case .reading:
             let isRead = try readWindow(isComplete: isComplete)

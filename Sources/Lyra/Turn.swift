@@ -10,19 +10,19 @@ enum TurnItem {
     case speech(SpeechEncoding)
     /// Sound other than speech; it takes the place of speech in the template.
     case sound(SoundEncoding)
-    /// A picture or a video.
+    /// An image or a video.
     case vision(VisionEncoding)
 }
 
-/// The user's turn in the layout of the training data: the template's frame around typed text and media. Text between
-/// media is tokenized piece by piece.
+/// The user's turn in the layout of the training data: text and media, inside the chat template. Text between media is
+/// tokenized piece by piece.
 struct Turn {
     enum Span {
         case text([TextSegment])
         case media(any MediaEncoding)
     }
 
-    /// Items that are not taken yet.
+    /// The spans that are not taken yet.
     private(set) var spans: [Span] = []
     /// Whether the user's content has ended.
     private(set) var isClosed = false
@@ -83,7 +83,7 @@ struct Turn {
 
     private mutating func append(_ segment: TextSegment) {
         guard case .text(var segments)? = spans.last else { return spans.append(.text([segment])) }
-        spans.removeLast()  // leaves one reference, so that the text grows in place
+        spans.removeLast()  // leaves `segments` the only reference, so that the text grows in place
         segments.append(segment)
         spans.append(.text(segments))
     }
@@ -94,13 +94,13 @@ struct Turn {
     }
 
     /// Whether the first span is text that cannot grow any more.
-    var hasWholeText: Bool {
+    var isFirstTextComplete: Bool {
         if case .text? = spans.first { isClosed || spans.count > 1 } else { false }
     }
 
     /// Whether the first span is a medium, or text that cannot grow.
-    var hasSomethingWhole: Bool {
-        if case .media? = spans.first { true } else { hasWholeText }
+    var canTakeFirst: Bool {
+        if case .media? = spans.first { true } else { isFirstTextComplete }
     }
 
     mutating func removeFirst() { spans.removeFirst() }

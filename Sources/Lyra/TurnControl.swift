@@ -2,8 +2,8 @@ import LyraBase
 
 /// Lets other threads end a session's turn.
 ///
-/// The state is also the word that interrupts the session's work. A cancel interrupts the step in progress, even within
-/// a matrix product. A stop lets the step finish and keeps the generated text.
+/// The state is the value of the `Interruption` that long loops check. A cancel interrupts the step in progress, even
+/// within a matrix product. A stop lets the step finish and keeps the generated text.
 public final class TurnControl: Sendable {
     enum State: Int32 {
         case idle = 0
@@ -18,11 +18,11 @@ public final class TurnControl: Sendable {
         case endRequested = 5
         // Values from `LK_INTERRUPTED`, 16, on interrupt the step in progress.
 
-        /// End; nothing was generated yet.
+        /// Stop before the first token: there is nothing to keep.
         case stopAtOnce = 16
         case cancelRequested = 17
 
-        var asksForEnd: Bool {
+        var requestsEnd: Bool {
             switch self {
             case .idle, .active, .answering, .finishing: false
             case .stopRequested, .endRequested, .stopAtOnce, .cancelRequested: true
@@ -35,7 +35,7 @@ public final class TurnControl: Sendable {
     var current: State { State(rawValue: interruption.value) ?? .idle }
 
     /// Whether another thread has requested an end that the session has not obeyed yet.
-    var isRequested: Bool { current.asksForEnd }
+    var isRequested: Bool { current.requestsEnd }
 
     /// Ends the turn in progress and keeps the generated text, after completing its speech. A second call ends the turn
     /// without completing the speech. May be called from any thread; does nothing without a turn in progress.

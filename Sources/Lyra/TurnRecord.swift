@@ -3,7 +3,7 @@ import LyraBase
 /// Media and statistics of the turn in progress, or of the last one.
 struct TurnRecord {
     var usage = Usage()
-    /// Locations in the prompt of the media encoded so far.
+    /// Where the prompt has the media encoded so far.
     var media = GrowingBuffer<MediaSpan>()
     /// For each extractor block, the media tokens that were kept, as indices into the prompt.
     private(set) var kept: [GrowingBuffer<Int32>] = []
@@ -11,11 +11,11 @@ struct TurnRecord {
     init(media: GrowingBuffer<MediaSpan> = GrowingBuffer()) { self.media = media }
 
     init(_ intake: PromptIntake) {
-        follow(intake)
+        update(from: intake)
     }
 
     /// Copies the current state of the turn's prompt.
-    mutating func follow(_ intake: PromptIntake) {
+    mutating func update(from intake: PromptIntake) {
         (media, kept) = (intake.media, intake.kept)
         (usage.promptTokens, usage.mediaTokens) = (intake.promptTokens, intake.mediaTokens)
         usage.keptPerBlock = kept.map(\.count)
@@ -23,5 +23,5 @@ struct TurnRecord {
     }
 
     /// Clears the prompt's data after a rollback.
-    mutating func forgetPrompt() { (media, kept) = (GrowingBuffer(), []) }
+    mutating func clearPrompt() { (media, kept) = (GrowingBuffer(), []) }
 }

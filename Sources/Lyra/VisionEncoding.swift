@@ -3,11 +3,11 @@ import LyraMedia
 import LyraModel
 import LyraTensor
 
-/// Encodes a picture or video to prompt tokens: selects and decodes frames one by one, prepares them in pairs, and
+/// Encodes an image or a video to prompt tokens: selects and decodes frames one by one, prepares them in pairs, and
 /// encodes one chunk at a time.
 final class VisionEncoding: MediaEncoding {
-    private enum Stage {
-        case picture(RGBImage)
+    private enum State {
+        case image(RGBImage)
         case scanning(VideoDecoder, VideoSampling)
         case decoding(VideoDecoder, VideoFrames)
         case frames(ArraySlice<RGBImage>, VideoFrames)
@@ -17,23 +17,23 @@ final class VisionEncoding: MediaEncoding {
 
     private let networks: VisionNetworks
     private let preparation: ImagePreparation
-    /// Polled while pictures and frames are resized; true ends the step.
+    /// Polled while images and frames are resized; true ends the step.
     private let interrupted: () -> Bool
-    private var stage: Stage
+    private var state: State
     private var tokens: Tensor?
     let kind: MediaKind
     private(set) var layout = MediaLayout.sequence
     let expectedItems: Int? = 1
     private(set) var expectedRows: Int?
 
-    /// A picture.
+    /// An image.
     init(
-        _ picture: RGBImage, _ networks: VisionNetworks, preparation: ImagePreparation,
+        _ image: RGBImage, _ networks: VisionNetworks, preparation: ImagePreparation,
         interrupted: @escaping () -> Bool = { false }
     ) {
         (self.networks, self.preparation, self.interrupted) = (networks, preparation, interrupted)
         kind = .image
-        stage = .picture(picture)
+        state = .image(image)
     }
 
     /// A video; `sampling` selects the frames to encode.
@@ -43,7 +43,7 @@ final class VisionEncoding: MediaEncoding {
     ) {
         (self.networks, self.preparation, self.interrupted) = (networks, preparation, interrupted)
         kind = .video
-        stage = .scanning(video, sampling)
+        state = .scanning(video, sampling)
     }
 
     /// Frames, all of which are encoded; frames that differ in size from the first are resized to it.
@@ -56,13 +56,13 @@ final class VisionEncoding: MediaEncoding {
         (self.networks, self.preparation, self.interrupted) = (networks, preparation, interrupted)
         kind = .video
         guard let first = frames.first else { throw LyraError(.argument, "a video needs at least one frame") }
-        stage = .frames(
+        state = .frames(
             frames[...],
             try VideoFrames(
                 preparation, frameSize: PixelSize(width: first.width, height: first.height), frames: frames.count))
     }
 
-    var isDone: Bool { if case .done = stage { true } else { false } }
+    var isDone: Bool { if case .done = state { true } else { false } }
 
     /// Number of packets of a video file that one step reads.
     private static let packetsPerStep = 1024
@@ -77,24 +77,24 @@ final class VisionEncoding: MediaEncoding {
     }
 
     func step(isComplete: Bool) throws -> EncodingStep {
-        let current = stage
-        stage = .done  // leaves one reference, so that the run changes in place
+        let current = state
+        state = .done  // leaves `current` the only reference, so that the run changes in place
         switch consume current {
-        case .picture(let picture):
-            try encode(preparation.prepare(picture, interrupted: interrupted))
+        case .image(let image):
+            try encode(preparation.prepare(image, interrupted: interrupted))
         case .scanning(let video, let sampling):
-            stage = try scan(video, sampling)
+            state = try scan(video, sampling)
         case .decoding(let video, var frames):
             if let frame = try video.nextFrame() {
                 try frames.append(frame, interrupted: interrupted)
-                stage = .decoding(video, frames)
+                state = .decoding(video, frames)
             } else {
                 try encode(frames.finish(interrupted: interrupted))
             }
         case .frames(var rest, var frames):
             if let frame = rest.popFirst() {
                 try frames.append(frame, interrupted: interrupted)
-                stage = .frames(rest, frames)
+                state = .frames(rest, frames)
             } else {
                 try encode(frames.finish(interrupted: interrupted))
             }
@@ -103,14 +103,14 @@ final class VisionEncoding: MediaEncoding {
                 tokens = result
                 return .finished
             }
-            stage = .encoding(run)
+            state = .encoding(run)
         case .done:
             break
         }
         return .working
     }
 
-    private func scan(_ video: VideoDecoder, _ sampling: VideoSampling) throws -> Stage {
+    private func scan(_ video: VideoDecoder, _ sampling: VideoSampling) throws -> State {
         guard try video.scan(packets: Self.packetsPerStep) else { return .scanning(video, sampling) }
         let chosen = sampling.indices(frameCount: video.frameCount, frameRate: video.averageFrameRate)
         try video.select(chosen)
@@ -125,6 +125,6 @@ final class VisionEncoding: MediaEncoding {
         layout = .grid(
             time: patches.grid.time, height: patches.grid.height / merge, width: patches.grid.width / merge)
         expectedRows = patches.grid.time * (patches.grid.height / merge) * (patches.grid.width / merge)
-        stage = .encoding(try networks.encoder.begin(patches: patches.patches, grid: patches.grid))
+        state = .encoding(try networks.encoder.begin(patches: patches.patches, grid: patches.grid))
     }
 }
