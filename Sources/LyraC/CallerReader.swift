@@ -25,7 +25,7 @@ final class CallerReader: ByteReader {
     func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         let count = CallingThread.call { reader.read?(reader.user, buffer.baseAddress, buffer.count) ?? -1 }
         guard count >= 0, count <= Int64(buffer.count) else {
-            throw LyraError(.io, "the reader's read function returned \(count) when asked for \(buffer.count) bytes")
+            throw LyraError(.io, "the reader's read function returned \(count) for a request of \(buffer.count) bytes")
         }
         return Int(count)
     }
@@ -33,7 +33,7 @@ final class CallerReader: ByteReader {
     func seek(to offset: Int64) throws {
         let reached = CallingThread.call { reader.seek?(reader.user, offset) ?? -1 }
         guard reached == offset else {
-            throw LyraError(.io, "the reader's seek function returned \(reached) when asked for offset \(offset)")
+            throw LyraError(.io, "the reader's seek function returned \(reached) for offset \(offset)")
         }
     }
 

@@ -75,19 +75,19 @@ import Lyra
     _ session: OpaquePointer!, _ pixels: UnsafePointer<UInt8>!, _ width: Int32, _ height: Int32, _ stride: Int
 ) -> lyra_status {
     with(session) { session in
-        try session.feed(.image(.pixels(pictures(pixels, 1, width, height, stride)[0])))
+        try session.feed(.image(.pixels(images(pixels, 1, width, height, stride)[0])))
     }
 }
 
-/// Copies of a caller's pictures, `stride · height` bytes apart.
-private func pictures(
+/// Copies of a caller's images or frames, `stride · height` bytes apart.
+private func images(
     _ pixels: UnsafePointer<UInt8>?, _ count: Int, _ width: Int32, _ height: Int32, _ stride: Int
 ) throws -> [RGBImage] {
     let pixels = try required(pixels, "pixels")
-    // No real picture has a row this long, and products of these numbers do not overflow.
+    // No real image has a row this long, and products of these numbers do not overflow.
     guard count > 0, count <= 1 << 20, stride > 0, stride <= 1 << 30, width > 0, height > 0, height <= 1 << 16 else {
         throw LyraError(
-            .argument, "invalid pictures: \(count) of \(width) × \(height) pixels with \(stride) bytes a row")
+            .argument, "invalid images: \(count) of \(width) × \(height) pixels with \(stride) bytes a row")
     }
     let distance = stride * Int(height)
     return try (0..<count).map { index in
@@ -138,7 +138,7 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
     _ session: OpaquePointer!, _ pixels: UnsafePointer<UInt8>!, _ frames: Int, _ width: Int32, _ height: Int32,
     _ stride: Int
 ) -> lyra_status {
-    with(session) { try $0.feed(.video(.frames(pictures(pixels, frames, width, height, stride)))) }
+    with(session) { try $0.feed(.video(.frames(images(pixels, frames, width, height, stride)))) }
 }
 
 // MARK: Sound

@@ -4,7 +4,7 @@ import Synchronization
 
 /// The objects behind the handles that C programs hold.
 ///
-/// A handle is a number that is never reused, not an address. A closed handle is therefore always recognised, and
+/// A handle is a number that is never reused, not an address. A closed handle is therefore always recognized, and
 /// closing it twice is an error instead of a crash.
 final class HandleTable<Object: AnyObject & Sendable>: Sendable {
     private struct State {
@@ -42,7 +42,7 @@ final class HandleTable<Object: AnyObject & Sendable>: Sendable {
     }
 
     func remove(_ handle: OpaquePointer) throws {
-        // The object is released after the lock, because its deinitialisation can take a while.
+        // The object is released after the lock, because its deinitialization can take a while.
         let removed = state.withLock { $0.objects.removeValue(forKey: UInt(bitPattern: handle)) }
         if removed == nil { throw closed }
     }
@@ -79,8 +79,8 @@ func with(_ handle: OpaquePointer?, _ body: (Session) throws -> Void) -> lyra_st
     status { try CallingThread.work { try sessions.object(handle).use(body) } }
 }
 
-/// Runs `body`, which needs little stack, on the session of a handle.
-func withShortly(_ handle: OpaquePointer?, _ body: (Session) throws -> Void) -> lyra_status {
+/// Runs `body`, which needs little stack, on the session of a handle, on the calling thread.
+func withSmallStack(_ handle: OpaquePointer?, _ body: (Session) throws -> Void) -> lyra_status {
     status { try sessions.object(handle).use(body) }
 }
 

@@ -1,7 +1,7 @@
 import CLyra
 import Lyra
 
-// Written once, before anyone can read them.
+// Initialized once, before the first read.
 nonisolated(unsafe) private let version: UnsafePointer<CChar> = staticString(LYRA_VERSION)
 
 nonisolated(unsafe) private let statusNames: [UnsafePointer<CChar>] = [

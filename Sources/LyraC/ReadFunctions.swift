@@ -5,7 +5,7 @@ import Lyra
     _ session: OpaquePointer!, _ buffer: UnsafeMutablePointer<CChar>!, _ capacity: Int,
     _ bytes: UnsafeMutablePointer<Int>!
 ) -> lyra_status {
-    withShortly(session) { session in
+    withSmallStack(session) { session in
         let (buffer, bytes) = (try required(buffer, "buffer"), try required(bytes, "bytes"))
         let room = UnsafeMutableRawBufferPointer(start: buffer, count: max(capacity, 0))
         let taken = session.readText(into: room.assumingMemoryBound(to: UInt8.self))
@@ -16,12 +16,12 @@ import Lyra
     }
 }
 
-/// Lets `read` move elements directly into a caller's buffer.
+/// Moves elements directly into a caller's buffer with `read`.
 private func copy<Element>(
     _ session: OpaquePointer?, _ buffer: UnsafeMutablePointer<Element>?, _ capacity: Int,
     _ count: UnsafeMutablePointer<Int>?, _ read: (Session, UnsafeMutableBufferPointer<Element>) -> Int
 ) -> lyra_status {
-    withShortly(session) { session in
+    withSmallStack(session) { session in
         let (buffer, count) = (try required(buffer, "buffer"), try required(count, "the count"))
         guard capacity >= 0 else { throw LyraError(.argument, "a buffer's capacity cannot be \(capacity)") }
         count.pointee = read(session, UnsafeMutableBufferPointer(start: buffer, count: capacity))
@@ -46,7 +46,7 @@ private func copy<Element>(
 @c @implementation public func lyra_get_progress(
     _ session: OpaquePointer!, _ progress: UnsafeMutablePointer<lyra_progress>!
 ) -> lyra_status {
-    withShortly(session) { session in
+    withSmallStack(session) { session in
         var result = lyra_progress()
         result.phase = session.progress.phase.rawValue
         result.done = Int64(session.progress.done)
@@ -58,7 +58,7 @@ private func copy<Element>(
 @c @implementation public func lyra_get_usage(
     _ session: OpaquePointer!, _ usage: UnsafeMutablePointer<lyra_usage>!
 ) -> lyra_status {
-    withShortly(session) { session in
+    withSmallStack(session) { session in
         let spent = session.usage
         var result = lyra_usage()
         result.stop = spent.stop.rawValue
@@ -91,9 +91,9 @@ private func copy<Element>(
 @c @implementation public func lyra_get_media(
     _ session: OpaquePointer!, _ index: Int32, _ media: UnsafeMutablePointer<lyra_media>!
 ) -> lyra_status {
-    withShortly(session) { session in
+    withSmallStack(session) { session in
         guard (0..<session.mediaCount).contains(Int(index)) else {
-            throw LyraError(.argument, "there is no medium \(index): the turn has \(session.mediaCount)")
+            throw LyraError(.argument, "there is no medium \(index): the turn has \(session.mediaCount) media")
         }
         let span = session.medium(Int(index))
         var result = lyra_media()
@@ -110,10 +110,10 @@ private func copy<Element>(
     _ session: OpaquePointer!, _ block: Int32, _ tokens: UnsafeMutablePointer<Int32>!, _ capacity: Int,
     _ count: UnsafeMutablePointer<Int>!
 ) -> lyra_status {
-    withShortly(session) { session in
+    withSmallStack(session) { session in
         let count = try required(count, "the count")
         guard (0..<session.keptBlocks).contains(Int(block)) else {
-            throw LyraError(.argument, "there is no block \(block): the extractor had \(session.keptBlocks)")
+            throw LyraError(.argument, "there is no block \(block): the extractor had \(session.keptBlocks) blocks")
         }
         try session.withKept(block: Int(block)) { kept in
             if capacity >= kept.count, let base = kept.baseAddress, !kept.isEmpty {

@@ -7,11 +7,11 @@ protocol SizedStruct {
     init()
     var size: Int { get set }
     /// Sizes that no version of the struct had although they are aligned: those that end within an array.
-    static var cut: Range<Int> { get }
+    static var impossibleSizes: Range<Int> { get }
 }
 
 extension SizedStruct {
-    static var cut: Range<Int> { 0..<0 }
+    static var impossibleSizes: Range<Int> { 0..<0 }
 }
 
 extension lyra_model_options: SizedStruct {}
@@ -19,7 +19,7 @@ extension lyra_model_info: SizedStruct {}
 extension lyra_session_options: SizedStruct {}
 extension lyra_progress: SizedStruct {}
 extension lyra_usage: SizedStruct {
-    static var cut: Range<Int> {
+    static var impossibleSizes: Range<Int> {
         guard let adapter = MemoryLayout<lyra_usage>.offset(of: \.adapter) else { return 0..<0 }
         return adapter + 1..<adapter + MemoryLayout.size(ofValue: lyra_usage().adapter)
     }
@@ -34,7 +34,7 @@ extension SizedStruct {
     /// - Throws: `LyraError.argument` for a size that no version of the struct had.
     init(from pointer: UnsafePointer<Self>) throws {
         self.init()
-        // Only the size can be read before it is known how large the struct is.
+        // Read only the size first: the struct may be shorter than this type.
         let size = UnsafeRawPointer(pointer).load(as: Int.self)
         try Self.check(size)
         withUnsafeMutableBytes(of: &self) {
@@ -54,10 +54,10 @@ extension SizedStruct {
         }
     }
 
-    /// Sets the caller's struct to zeros, which are the defaults, and sets its size.
+    /// Fills the caller's struct with zeros, which are the defaults, and sets its size.
     static func initialize(_ pointer: UnsafeMutablePointer<Self>?, _ size: Int) -> lyra_status {
         status {
-            let pointer = try required(pointer, "the struct to initialise")
+            let pointer = try required(pointer, "the struct to initialize")
             try check(size)
             memset(pointer, 0, size)
             UnsafeMutableRawPointer(pointer).storeBytes(of: size, as: Int.self)
@@ -67,7 +67,7 @@ extension SizedStruct {
     /// Every version ends with a whole field, padded to the alignment. A struct of a later version may be larger.
     private static func check(_ size: Int) throws {
         guard size >= MemoryLayout<Int>.size, size <= 4096, size % MemoryLayout<Self>.alignment == 0,
-            !cut.contains(size)
+            !impossibleSizes.contains(size)
         else {
             throw LyraError(
                 .argument, "a struct's size is \(size), which no version of it had: call its init function first")
