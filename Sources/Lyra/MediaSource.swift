@@ -5,7 +5,7 @@ import LyraMedia
 ///
 ///     try session.feed(.speech(.file("question.wav")))
 ///     try session.feed(.image(.bytes(png)))
-///     try session.feed(.video(.frames(pictures)))
+///     try session.feed(.video(.frames(frames)))
 ///     try session.feed(.sound(.samples(floats, sampleRate: 48_000)))
 public struct MediaSource {
     enum Content {

@@ -2,7 +2,7 @@ import ArgumentParser
 import Lyra
 import LyraTensor
 
-/// Options of how a turn is understood and answered, shared by the commands that answer.
+/// Options for answering a turn, shared by the commands that answer.
 struct AnswerArguments: ParsableArguments {
     @Option(
         parsing: .unconditional, help: ArgumentHelp("The system prompt, instead of the default.", valueName: "text"),
@@ -20,8 +20,8 @@ struct AnswerArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Prune the media tokens that the text attends to least, inside the language model: after each of so many "
-                + "blocks of layers except the last, keep this share. The paper uses blocks=4 with keep=0.8 or 0.7; "
+            "Prune the media tokens that the text attends to least, inside the language model: after each of n "
+                + "blocks of layers except the last, keep the share x. The paper uses blocks=4 with keep=0.8 or 0.7; "
                 + "gap=n instead of blocks=n means blocks of n layers. \"off\" keeps all (default: the checkpoint's).",
             valueName: "blocks=n,keep=x"), transform: ExtractorOption.init)
     var extractor: ExtractorOption?

@@ -30,7 +30,7 @@ struct PartsBenchCommand: ParsableCommand {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Number of measurements, after a first one that is not counted; the median is shown.",
+            "Number of measurements, after a first that is not counted; the median is shown.",
             valueName: "n"))
     var repetitions = 3
 
@@ -114,11 +114,11 @@ struct PartsBenchCommand: ParsableCommand {
             bar.show("making random weights", 0, 0)
             let checkpoint = try Checkpoint.random(
                 preset.preset, type: dtype.element, precision: precision ?? dtype.usualPrecision)
-            let made = video == nil && parts.contains(.video) ? TestVideo.make() : nil
-            defer { made?.remove() }
+            let testVideo = video == nil && parts.contains(.video) ? TestVideo.make() : nil
+            defer { testVideo?.remove() }
             let bench = Benchmarks(
                 checkpoint, preset: preset.preset, limits: limits, repetitions: repetitions, promptTokens: promptTokens,
-                decodeTokens: decodeTokens, decodeAfter: decodeAfter, video: try video?.path() ?? made?.path)
+                decodeTokens: decodeTokens, decodeAfter: decodeAfter, video: try video?.path() ?? testVideo?.path)
             for part in parts {
                 bar.show(part.rawValue, 0, 0)
                 rows += try bench.measure(part)
@@ -135,7 +135,7 @@ struct PartsBenchCommand: ParsableCommand {
     private func table(_ rows: [BenchmarkRow]) -> String {
         let weights = "\(dtype.rawValue), \((precision ?? dtype.usualPrecision).rawValue), random weights"
         let title = "\(preset.rawValue), \(weights); \(machine); median of \(repetitions)"
-        let header = "| part | what | result | of the machine's |\n|---|---|--:|--:|"
+        let header = "| part | what | result | share of the machine's limit |\n|---|---|--:|--:|"
         return ([title, "", header] + rows.map(\.line)).joined(separator: "\n")
     }
 
@@ -171,14 +171,14 @@ struct BenchmarkRow {
     var what: String
     var value: Double
     var unit: String
-    /// The machine's limit, measured before and after the run.
+    /// The machine's limit, measured before and after the part.
     var limit: Limit?
 
     struct Limit {
         var name: String
         /// Operations or bytes per second, before and after.
         var rates: [Double]
-        /// Operations or bytes per second during the run.
+        /// Operations or bytes per second of the part.
         var reached: Double
 
         var share: Double { reached / mean(rates) }

@@ -44,10 +44,10 @@ final class Benchmarks {
         case .memory, .limits: try limits.measure(part)
         case .prefill: [try prefill()]
         case .decode: [try decode()]
-        case .encoder: [try encode()]
+        case .encoder: [try encodeSpeech()]
         case .generator: [try generate()]
         case .vocoder: [try vocode()]
-        case .vision: [try see()]
+        case .vision: [try encodeImage()]
         case .answer: try answer()
         case .video: try video.map { [try decode(video: $0)] } ?? []
         }
@@ -63,8 +63,8 @@ final class Benchmarks {
         }.sorted()[repetitions / 2]
     }
 
-    /// Median duration in seconds, and the machine's rates just before and after, because other load slows both.
-    private func beside(_ rate: () throws -> Double, _ body: () throws -> Void) throws -> (Double, [Double]) {
+    /// Median duration in seconds, with the machine's rates just before and after, because other load slows both.
+    private func timeAgainst(_ rate: () throws -> Double, _ body: () throws -> Void) throws -> (Double, [Double]) {
         func samples() throws -> [Double] { try (0..<3).map { _ in try rate() } }
         return try (0..<repetitions).map { _ in
             let before = try samples(), start = now()
@@ -74,12 +74,12 @@ final class Benchmarks {
         }.sorted { $0.0 * mean($0.1) < $1.0 * mean($1.1) }[repetitions / 2]
     }
 
-    /// Measures as `median` does. → a row's limit, given its number of floating-point operations
-    func besideSgemm(
+    /// Median duration in seconds, with the share of sgemm's rate that `operations` floating-point operations reach.
+    func timeAgainstSgemm(
         operations: Double, _ body: () throws -> Void
     ) throws -> (seconds: Double, limit: BenchmarkRow.Limit) {
         try body()
-        let (seconds, rates) = try beside(limits.sgemm(), body)
+        let (seconds, rates) = try timeAgainst(limits.sgemm(), body)
         return (seconds, BenchmarkRow.Limit(name: "sgemm", rates: rates, reached: operations / seconds))
     }
 
@@ -104,7 +104,7 @@ final class Benchmarks {
 
     private func prefill() throws -> BenchmarkRow {
         let decoder = checkpoint.decoder
-        let (seconds, limit) = try besideSgemm(operations: Double(promptTokens) * languageFlops) {
+        let (seconds, limit) = try timeAgainstSgemm(operations: Double(promptTokens) * languageFlops) {
             _ = try decoder.logits(runPrompt(promptTokens, decoder.makeCaches()))
         }
         return BenchmarkRow(
@@ -117,8 +117,8 @@ final class Benchmarks {
         let caches = decoder.makeCaches()
         var row = try runPrompt(decodeAfter, caches)
         var position = Int32(decodeAfter)
-        // The prefill was its first run.
-        let (seconds, rates) = try beside(limits.readingRate) {
+        // The prefill above replaces an unmeasured first run.
+        let (seconds, rates) = try timeAgainst(limits.readingRate) {
             for _ in 0..<decodeTokens {
                 let logits = try decoder.logits(row)
                 let id = logits.indicesOfLargest()[0]
@@ -133,13 +133,13 @@ final class Benchmarks {
                 name: "reading", rates: rates, reached: rate * Double(decoder.bytesPerToken)))
     }
 
-    private func encode() throws -> BenchmarkRow {
+    private func encodeSpeech() throws -> BenchmarkRow {
         let speech = try checkpoint.speechNetworks.get()
         let samples = (0..<speech.windowSamples).map { Float($0 % 160) / 320 - 0.25 }
         let whisper = preset.whisper, t = Double(whisper.positions), d = Double(whisper.width)
         let layer = 2 * t * (4 * d * d + 2 * d * Double(whisper.inner)) + 4 * t * t * d
         let flops = Double(whisper.layers) * layer + 2 * t * 3 * d * (2 * Double(whisper.mels) + d)
-        let (seconds, limit) = try besideSgemm(operations: flops) {
+        let (seconds, limit) = try timeAgainstSgemm(operations: flops) {
             var run = try speech.encoder.begin(mel: samples.withUnsafeBufferPointer { try speech.mel($0) })
             while true {
                 if let encoded = try speech.encoder.step(&run) {
@@ -160,7 +160,7 @@ final class Benchmarks {
         let g = generator.configuration
         // The q, k and v of the first layer are computed once for all positions of a token.
         let perPosition = g.layers * (4 * g.dim * g.dim + 3 * g.dim * g.inner) - 3 * g.dim * g.dim
-        let (seconds, limit) = try besideSgemm(operations: 4 * 2 * Double(g.upsampling * perPosition)) {
+        let (seconds, limit) = try timeAgainstSgemm(operations: 4 * 2 * Double(g.upsampling * perPosition)) {
             var state = generator.makeState()
             for _ in 0..<4 { _ = try generator.append(row, to: &state) }
         }
@@ -205,7 +205,7 @@ final class Benchmarks {
             let audio = Double(session.usage.audioSamples) / Double(try checkpoint.vocoder.get().sampleRate)
             runs.append((1e3 * audio / (timings.total - before), (timings.firstAudio - before) / 1e3, audio))
         }
-        runs.removeFirst()  // as `median` does
+        runs.removeFirst()  // not counted, as in `median`
         let speed = runs.map(\.speed).sorted()[repetitions / 2], first = runs.map(\.first).sorted()[repetitions / 2]
         let audio = ((runs.first?.audio ?? 0) * 10).rounded() / 10
         return [

@@ -4,28 +4,28 @@ import Lyra
 struct ChatCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "chat",
-        abstract: "Holds a conversation: type text, add pictures and recordings, and read or hear the answers.",
+        abstract: "Holds a conversation: type text, add images and recordings, and read or hear the answers.",
         discussion: ChatInput.usage)
 
     @OptionGroup var source: ModelArguments
     @OptionGroup var answering: AnswerArguments
-    @OptionGroup var looking: PictureArguments
+    @OptionGroup var vision: VisionArguments
     @OptionGroup var sampling: SamplingArguments
 
     func run() throws {
         Interrupt.watch()
         let model = try source.open(notes: Notes(.shown), check: Interrupt.check)
         var options = answering.options
-        looking.apply(to: &options)
+        vision.apply(to: &options)
         sampling.apply(to: &options)
         var chat = try Chat(
-            Session(model, options: options), video: looking.videoOptions, specialTokens: answering.specialTokens)
+            Session(model, options: options), video: vision.videoOptions, specialTokens: answering.specialTokens)
         Interrupt.watchAlways()
         try chat.run()
     }
 }
 
-/// The meaning of a line in a chat.
+/// One line of a chat, parsed.
 enum ChatInput: Equatable {
     case text(String)
     case image(String)
@@ -36,8 +36,8 @@ enum ChatInput: Equatable {
     case reset
     case help
     case quit
-    /// An empty line: answers what was fed so far.
-    case nothing
+    /// Answers the media that were fed so far.
+    case emptyLine
     /// A line with a slash that is not a command, with an error message.
     case unknown(String)
 
@@ -52,7 +52,7 @@ enum ChatInput: Equatable {
     static let usage = """
         Type a line to get an answer. Lines that begin with a slash are commands:
 
-          /image FILE   /video FILE   add a picture or video to the next line
+          /image FILE   /video FILE   add an image or a video to the next line
           /audio FILE   add speech; an empty line answers it without text
           /sound FILE   add sound other than speech
           /say on       also speak the answers, to lyra-1.wav, lyra-2.wav, … in this directory; /say off ends it
@@ -67,7 +67,7 @@ enum ChatInput: Equatable {
     init(_ line: String) {
         let line = line.trimmed
         guard line.hasPrefix("/") else {
-            self = line.isEmpty ? .nothing : .text(line)
+            self = line.isEmpty ? .emptyLine : .text(line)
             return
         }
         let name = String(line.prefix { !$0.isWhitespace }), rest = String(line.dropFirst(name.count)).trimmed.unquoted
@@ -114,7 +114,7 @@ private struct Chat {
     private let specialTokens: Bool
     private let reader = LineReader()
     private var answers = 0
-    /// Whether media were fed that no line has followed yet.
+    /// Whether media were fed that are not answered yet.
     private var hasMedia = false
 
     init(_ session: Session, video: VideoOptions, specialTokens: Bool) {
@@ -148,7 +148,7 @@ private struct Chat {
         }
     }
 
-    /// Prints a note if a script ends after media without a question.
+    /// Prints a note if a script ends with media that are not answered.
     private func noteUnanswered() {
         guard hasMedia, !reader.isInteractive else { return }
         printError("note: the last media were not answered; an empty line answers them without text")
@@ -159,7 +159,7 @@ private struct Chat {
         case .text(let text):
             try session.feed(text: typedText(text), specialTokens: specialTokens)
             try answer()
-        case .nothing: if hasMedia { try answer() }
+        case .emptyLine: if hasMedia { try answer() }
         case .image(let file): try feed { try $0.feed(.image(.file(file))) }
         case .audio(let file): try feed { try $0.feed(.speech(.file(file))) }
         case .video(let file): try feed { [video] in try $0.feed(.video(.file(file), video)) }

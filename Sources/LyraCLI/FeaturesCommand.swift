@@ -8,17 +8,17 @@ import LyraTensor
 struct FeaturesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "features",
-        abstract: "Writes a tower's input features for a picture, a video or a sound.",
+        abstract: "Writes a tower's input features for an image, a video or a sound.",
         discussion: """
             For comparison with other programs; the numbers equal those of the published preprocessors. The \
-            safetensors file holds, for a picture, rgb [height, width, 3] as decoded, patches [t·h·w, 1176] and \
+            safetensors file holds, for an image, rgb [height, width, 3] as decoded, patches [t·h·w, 1176] and \
             grid_thw [3]; for a video frames (indices of the selected frames), patches and grid_thw; for a sound clips \
             [3, 128, 204].
             """)
 
     enum Kind: String, ExpressibleByArgument, CaseIterable { case image, video, sound }
 
-    @Argument(help: "A picture, video or recording; - is standard input.")
+    @Argument(help: "An image, video or recording; - is standard input.")
     var file: InputFile
 
     @Option(name: .customLong("as"), help: "The kind of the file.")
@@ -44,7 +44,7 @@ struct FeaturesCommand: ParsableCommand {
         }
     }
 
-    /// The kind of a file that is not a picture.
+    /// The kind of a file that is not an image.
     private func otherKind(_ file: String) -> Kind? {
         // The data of a pipe is already consumed.
         guard (try? FileByteReader(regularFile: file)) != nil else { return nil }
@@ -53,11 +53,11 @@ struct FeaturesCommand: ParsableCommand {
     }
 
     private func image(_ file: String) throws {
-        let picture = try ImageDecoder.decode(path: file)
-        let shape = [picture.height, picture.width, 3]
-        let prepared = try ImagePreparation().prepare(picture)
+        let image = try ImageDecoder.decode(path: file)
+        let shape = [image.height, image.width, 3]
+        let prepared = try ImagePreparation().prepare(image)
         try write(prepared, "rgb", TensorSpec(name: "rgb", type: .uint8, shape: shape)) { put in
-            try picture.withPixels { try put(UnsafeRawBufferPointer(start: $0, count: shape.reduce(1, *))) }
+            try image.withPixels { try put(UnsafeRawBufferPointer(start: $0, count: shape.reduce(1, *))) }
         }
     }
 

@@ -15,7 +15,7 @@ final class FeedingWatch: Sendable {
 
     /// Runs `body`, which feeds the session's turn.
     ///
-    /// - Throws: what `body` throws; `LyraError.state` if Ctrl-C ended it
+    /// - Throws: any error of `body`; `LyraError.state` if Ctrl-C ended the feeding.
     static func during(feedingOf session: Session, _ body: () throws -> Void) throws {
         let watch = FeedingWatch(session.control)
         watch.start()
@@ -33,23 +33,23 @@ final class FeedingWatch: Sendable {
         sigfillset(&all)
         let held = Unmanaged.passRetained(self)
         pthread_sigmask(SIG_BLOCK, &all, &usual)  // signals are for the main thread
-        let code = pthread_create(&thread, nil, Self.look, held.toOpaque())
+        let code = pthread_create(&thread, nil, Self.poll, held.toOpaque())
         pthread_sigmask(SIG_SETMASK, &usual, nil)
         if code == 0 { pthread_detach(thread) } else { held.release() }
     }
 
-    private static let look: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { held in
+    private static let poll: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { held in
         guard let held else { return nil }
         let watch = Unmanaged<FeedingWatch>.fromOpaque(held).takeRetainedValue()
-        while !watch.isFinished() { usleep(interval) }
+        while watch.cancelIfRequested() { usleep(interval) }
         return nil
     }
 
-    /// Whether feeding has finished.
-    private func isFinished() -> Bool {
+    /// Cancels the turn if Ctrl-C was pressed. → whether feeding continues
+    private func cancelIfRequested() -> Bool {
         isOver.withLock { isOver in
             if !isOver, Interrupt.isRequested { control.cancel() }
-            return isOver
+            return !isOver
         }
     }
 }

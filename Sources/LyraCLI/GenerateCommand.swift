@@ -5,7 +5,7 @@ import Lyra
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
-        abstract: "Answers one turn: pictures, recordings and typed text in, text and speech out.",
+        abstract: "Answers one turn: images, recordings and typed text in, text and speech out.",
         discussion: """
             The text is printed as it is generated. Give any of --image, --video, --audio, --sound and --prompt; the \
             turn has them in this order. A file named - is standard input, which can be given once. Ctrl-C ends the \
@@ -16,7 +16,7 @@ struct GenerateCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "A picture: JPEG, PNG, WebP, GIF, BMP or TIFF. Can be given several times.", valueName: "file"))
+            "An image: JPEG, PNG, WebP, GIF, BMP or TIFF. Can be given several times.", valueName: "file"))
     var image: [InputFile] = []
 
     @Option(
@@ -41,7 +41,7 @@ struct GenerateCommand: ParsableCommand {
     var speak: String?
 
     @OptionGroup var answering: AnswerArguments
-    @OptionGroup var looking: PictureArguments
+    @OptionGroup var vision: VisionArguments
     @OptionGroup var sampling: SamplingArguments
 
     @Flag(help: "Print one JSON object instead of the text.")
@@ -67,12 +67,12 @@ struct GenerateCommand: ParsableCommand {
         let model = try source.open(notes: notes, check: Interrupt.check)
         let loaded = now()
         var options = answering.options
-        looking.apply(to: &options)
+        vision.apply(to: &options)
         sampling.apply(to: &options)
         options.speaks = speak != nil
         let session = try Session(model, options: options)
         try FeedingWatch.during(feedingOf: session) { try feed(session) }
-        // Shown only now, because a missing part that was requested is an error of its own above.
+        // Shown only after feeding, which reports a missing part as an error if the turn needs the part.
         notes.show()
         let answer = try session.answer(into: wave, echoes: !json)
         if answer.tokens.isEmpty { try Interrupt.check() }
@@ -87,7 +87,7 @@ struct GenerateCommand: ParsableCommand {
         }
     }
 
-    /// Gives the file its name, unless Ctrl-C came before any speech: an existing file then stays.
+    /// Gives the file its name, unless Ctrl-C came before any speech, in which case an existing file stays.
     private func finish(_ wave: WaveWriter?, _ model: Model) throws {
         guard let wave, let rate = model.audioSampleRate else { return }
         if wave.samples == 0, Interrupt.isRequested {
@@ -97,10 +97,10 @@ struct GenerateCommand: ParsableCommand {
         }
     }
 
-    /// Feeds pictures, then speech, then sound, then text, in the order of the training data.
+    /// Feeds images and videos, then speech, then sound, then text, in the order of the training data.
     private func feed(_ session: Session) throws {
         for file in image { try session.feed(.image(.file(file.path()))) }
-        for file in video { try session.feed(.video(.file(file.path()), looking.videoOptions)) }
+        for file in video { try session.feed(.video(.file(file.path()), vision.videoOptions)) }
         for file in audio { try session.feed(.speech(.file(file.path()))) }
         for file in sound { try session.feed(.sound(.file(file.path()))) }
         if let prompt { try session.feed(text: prompt, specialTokens: answering.specialTokens) }

@@ -3,11 +3,11 @@ import Lyra
 import LyraFormats
 import Synchronization
 
-/// Handles signals that end the program, and Ctrl-C, which can end only the answer and keep the text so far.
+/// Handles signals that end the program, and Ctrl-C, which can instead end just the answer and keep the text so far.
 enum Interrupt {
     /// Set by the signal handler, which may not do more.
     private static let requested = Atomic<Bool>(false)
-    /// File descriptor to which the handler of ending signals writes their numbers.
+    /// File descriptor to which the signal handler `ending` writes signal numbers.
     private static let pipeEnd = Atomic<Int32>(-1)
 
     /// Removes unfinished files when a signal ends the program.
@@ -21,7 +21,7 @@ enum Interrupt {
         var thread = pthread_t()
         var all = sigset_t(), usual = sigset_t()
         sigfillset(&all)
-        pthread_sigmask(SIG_BLOCK, &all, &usual)  // signals are for the main thread, whose waiting they end
+        pthread_sigmask(SIG_BLOCK, &all, &usual)  // signals must reach the main thread, to interrupt its reads
         let code = pthread_create(&thread, nil, Interrupt.awaitEnd, reader)
         pthread_sigmask(SIG_SETMASK, &usual, nil)
         guard code == 0 else { return }
@@ -69,7 +69,7 @@ enum Interrupt {
     static func watchAlways() { handle(SIGINT) { _ in Interrupt.requested.store(true, ordering: .relaxed) } }
 
     private static func handle(_ number: Int32, _ handler: @escaping @convention(c) (Int32) -> Void) {
-        // Initialises the statics before a signal can arrive.
+        // Initializes the statics before a signal can arrive.
         _ = (requested.load(ordering: .relaxed), pipeEnd.load(ordering: .relaxed), ending)
         var action = sigaction()
         action.__sigaction_handler.sa_handler = handler

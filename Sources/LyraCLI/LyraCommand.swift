@@ -28,26 +28,26 @@ struct LyraCommand: ParsableCommand {
     /// Prints a failure as one line on stderr with exit code 1; wrong usage has exit code 64.
     static func main() {
         signal(SIGPIPE, SIG_IGN)
-        signal(SIGXFSZ, SIG_IGN)  // a file that may not grow is an error of its writer
+        signal(SIGXFSZ, SIG_IGN)  // a write beyond the limit on file sizes then fails with an error
         openStandardStreams()
         Interrupt.endCleanly()
         do {
-            let words = Words.all()
-            try Words.checkForgottenValues(words)
-            var command = try parseAsRoot(words)
+            let arguments = Arguments.all()
+            try Arguments.checkForgottenValues(arguments)
+            var command = try parseAsRoot(arguments)
             do {
                 try checkInstructionSet()
                 try command.run()
             } catch let error as LyraError {
-                complain(error.message)
+                fail(error.message)
             }
         } catch {
-            endUnparsed(error)
+            exit(reporting: error)
         }
     }
 
     /// Like `exit(withError:)`, but shows names that are not UTF-8 in printable form.
-    private static func endUnparsed(_ error: any Error) -> Never {
+    private static func exit(reporting error: any Error) -> Never {
         let code = exitCode(for: error), text = SystemPath.printable(fullMessage(for: error))
         if !text.isEmpty { write(text + "\n", to: code == .success ? STDOUT_FILENO : STDERR_FILENO) }
         Glibc.exit(code.rawValue)
@@ -73,7 +73,7 @@ struct LyraCommand: ParsableCommand {
         throw LyraError(.argument, "LYRA_ISA is \(given); it can be \(known.joined(separator: ", "))")
     }
 
-    private static func complain(_ message: String) -> Never {
+    private static func fail(_ message: String) -> Never {
         printError("lyra: " + message.split(separator: "\n").joined(separator: " "))
         Glibc.exit(1)
     }

@@ -2,7 +2,7 @@ import CKernels
 import Glibc
 import LyraTensor
 
-/// The machine's limits, measured by small loops, for comparison with the parts.
+/// The machine's limits, measured by small loops, for comparison with the parts of a model.
 final class MachineLimits {
     private let repetitions: Int
     private var readMemory: FloatStorage?

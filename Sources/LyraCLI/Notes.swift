@@ -32,7 +32,7 @@ final class Notes: Sendable {
         for note in held { print(note) }
     }
 
-    /// If a progress bar occupies the line, redraws it after the note.
+    /// Erases a progress bar on the line first; the bar redraws itself when it changes.
     private func print(_ note: String) {
         printError((isatty(STDERR_FILENO) == 1 ? "\r\u{1b}[K" : "") + "note: " + note)
     }

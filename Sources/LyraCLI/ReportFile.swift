@@ -1,8 +1,8 @@
 import Lyra
 import LyraFormats
 
-/// A report that is written at the end to a file that is created first, so that an unwritable file is an error before
-/// the work.
+/// A report's file, created before the work and written at its end, so that an unwritable path is an error before the
+/// work.
 struct ReportFile {
     private let file: OutputFile
 
@@ -23,8 +23,8 @@ struct ReportFile {
 /// - Throws: the first error.
 func doAll(_ work: (() throws -> Void)...) throws {
     var failure: (any Error)?
-    for one in work {
-        do { try one() } catch { failure = failure ?? error }
+    for task in work {
+        do { try task() } catch { failure = failure ?? error }
     }
     if let failure { throw failure }
 }

@@ -23,7 +23,8 @@ struct SamplingArguments: ParsableArguments {
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Leave out tokens less likely than this fraction, 0…1, of the most likely.", valueName: "x"))
+        help: ArgumentHelp(
+            "Leave out tokens whose probability is below this fraction, 0…1, of the highest.", valueName: "x"))
     var minP: Float?
 
     @Option(

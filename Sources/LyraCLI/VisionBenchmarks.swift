@@ -3,14 +3,14 @@ import LyraMedia
 import LyraModel
 
 extension Benchmarks {
-    /// Times the encoding of a picture, from pixels to tokens.
-    func see() throws -> BenchmarkRow {
+    /// Times the encoding of an image, from pixels to tokens.
+    func encodeImage() throws -> BenchmarkRow {
         let vision = try checkpoint.visionNetworks.get()
         let width = 1024, height = 768
-        let picture = try RGBImage(width: width, height: height) { pixels in
+        let image = try RGBImage(width: width, height: height) { pixels in
             for i in 0..<width * height * 3 { pixels[i] = UInt8(truncatingIfNeeded: i * 31 / 7) }
         }
-        let patches = try vision.preparation.prepare(picture).patches.rows
+        let patches = try vision.preparation.prepare(image).patches.rows
         let tokens = patches / (preset.vision.merge * preset.vision.merge)
         let tower = preset.vision, n = Double(patches), d = Double(tower.width), merged = Double(tower.mergedWidth)
         let layer = 2 * n * (4 * d * d + 2 * d * Double(tower.inner)) + 4 * n * n * d
@@ -18,8 +18,8 @@ extension Benchmarks {
             2 * n * d * Double(3 * tower.temporalPatch * tower.patch * tower.patch)
             + 2 * Double(tokens) * merged * (merged + Double(tower.outputWidth))
         let flops = Double(tower.layers) * layer + ends
-        let (seconds, limit) = try besideSgemm(operations: flops) {
-            let prepared = try vision.preparation.prepare(picture)
+        let (seconds, limit) = try timeAgainstSgemm(operations: flops) {
+            let prepared = try vision.preparation.prepare(image)
             var run = try vision.encoder.begin(patches: prepared.patches, grid: prepared.grid)
             while try vision.encoder.step(&run) == nil {}
         }

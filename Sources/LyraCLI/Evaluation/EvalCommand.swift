@@ -11,7 +11,7 @@ struct EvalCommand: ParsableCommand {
 
 extension TextNormalizer.Kind: ExpressibleByArgument {}
 
-/// Options of how texts are normalized before comparison.
+/// Options for normalizing texts before comparison.
 struct NormalizerArguments: ParsableArguments {
     @Option(
         help: ArgumentHelp(

@@ -6,15 +6,16 @@ import LyraEvaluation
 struct NeedleCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needle",
-        abstract: "Hides a clip in long recordings and asks about it, as in the paper's Figure 6.",
+        abstract: "Hides a short recording in long ones and asks about it, as in the paper's Figure 6.",
         discussion: """
-            A haystack concatenates the recordings of a folder in the order of their names, starting again from the \
-            first, up to the given length including the clip. At depth 0 the clip comes first, at 1 last. For every \
-            length and depth, the model gets the haystack and then the question.
+            A haystack concatenates the recordings of a folder in the order of their names, starting over after the \
+            last, up to the given length including the needle. At depth 0 the needle comes first, at 1 last. For \
+            every length and depth, the model gets the haystack and then the question.
 
-            There are two scores. exact: whether the answer contains the words of --answer. similarity: 1 - the edits, \
-            for each character of --answer, that the most similar part of the answer needs. Both texts are normalized \
-            as Whisper's evaluation does, so "Fifty-two" is 52. A haystack that exceeds the memory limit has no score.
+            There are two scores. exact: whether the answer contains the words of --answer. similarity: 1 - e / n, \
+            where n is the number of characters of --answer, and e the number of edits between --answer and the most \
+            similar passage of the answer. Both texts are normalized as Whisper's evaluation does, so "Fifty-two" \
+            is 52. A haystack that exceeds the memory limit has no score.
 
             Prints a table. Ctrl-C stops and keeps the finished results.
             """)
@@ -42,7 +43,7 @@ struct NeedleCommand: ParsableCommand {
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Positions of the clip, 0…1, separated by commas.", valueName: "x,…"))
+        help: ArgumentHelp("Positions of the needle, 0…1, separated by commas.", valueName: "x,…"))
     var depths: NumberList = "0,0.25,0.5,0.75,1"
 
     @OptionGroup var answering: AnswerArguments
@@ -63,9 +64,8 @@ struct NeedleCommand: ParsableCommand {
 
     func run() throws {
         Interrupt.watch()
-        let (table, chart) = (
-            try json.map { try ReportFile(path: $0) }, try picture.map { try ReportFile(path: $0) }
-        )
+        let jsonFile = try json.map { try ReportFile(path: $0) }
+        let chartFile = try picture.map { try ReportFile(path: $0) }
         let modelNotes = Notes(.dropped)
         let model = try source.open(notes: modelNotes, check: Interrupt.check)
         modelNotes.show()
@@ -92,8 +92,8 @@ struct NeedleCommand: ParsableCommand {
         let report = NeedleReport(cells: cells, lengths: lengths.values, depths: depths.values)
         try doAll(
             { try printOutput(report.means + "\n") },
-            { try table?.write(report.json(head: head).text + "\n") },
-            { try chart?.write(report.heatMap(notes: notes).svg) })
+            { try jsonFile?.write(report.json(head: head).text + "\n") },
+            { try chartFile?.write(report.heatMap(notes: notes).svg) })
         if cells.count < all { throw LyraError(.state, "interrupted after \(cells.count) of \(all) haystacks") }
     }
 

@@ -22,7 +22,7 @@ struct ScoreCommand: ParsableCommand {
 
     func run() throws {
         let normalizer = try normalizing.make()
-        let output = try json.map { try ReportFile(path: $0) }
+        let jsonFile = try json.map { try ReportFile(path: $0) }
         let transcripts = try TranscriptFile.read(file.path(), normalizer)
         var totals = TranscriptTotals()
         for transcript in transcripts { totals.add(transcript) }
@@ -31,7 +31,7 @@ struct ScoreCommand: ParsableCommand {
         let lines = [("lines", JSONValue.array(transcripts.map(\.json)))]
         try doAll(
             { try printOutput(text.joined(separator: "\n") + "\n") },
-            { try output?.write(JSONValue.object(head + totals.json + lines).text + "\n") })
+            { try jsonFile?.write(JSONValue.object(head + totals.json + lines).text + "\n") })
         if let note = totals.note { printError("note: " + note) }
     }
 }

@@ -48,7 +48,7 @@ struct TranscribeCommand: ParsableCommand {
     func run() throws {
         Interrupt.watch()
         let normalizer = try normalizing.make()
-        let output = try json.map { try ReportFile(path: $0) }
+        let jsonFile = try json.map { try ReportFile(path: $0) }
         let entries = try Manifest(path: manifest.path(), relativeTo: manifest.isStandardInput ? "." : nil).entries
             .prefix(limit ?? .max)
         let modelNotes = Notes(.dropped)
@@ -78,7 +78,7 @@ struct TranscribeCommand: ParsableCommand {
                 try session.reset()
             }
         }
-        try finish(transcripts, failures, all: entries.count, output)
+        try finish(transcripts, failures, all: entries.count, jsonFile)
         if isInterrupted {
             throw LyraError(.state, "interrupted after \(transcripts.count) of \(entries.count) recordings")
         }
@@ -98,7 +98,7 @@ struct TranscribeCommand: ParsableCommand {
     }
 
     private func finish(
-        _ transcripts: [Transcript], _ failures: [(name: String, reason: String)], all: Int, _ output: ReportFile?
+        _ transcripts: [Transcript], _ failures: [(name: String, reason: String)], all: Int, _ jsonFile: ReportFile?
     ) throws {
         var totals = TranscriptTotals()
         for transcript in transcripts { totals.add(transcript) }
@@ -113,7 +113,7 @@ struct TranscribeCommand: ParsableCommand {
         let lines = [("lines", JSONValue.array(transcripts.map(\.json))), ("failed", .array(failed))]
         try doAll(
             { try printOutput(totals.summary + "\n") },
-            { try output?.write(JSONValue.object(head + totals.json + lines).text + "\n") })
+            { try jsonFile?.write(JSONValue.object(head + totals.json + lines).text + "\n") })
         if let note = totals.note { printError("note: " + note) }
     }
 }

@@ -10,16 +10,16 @@ struct ExtractorBenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "extractor",
         abstract:
-            "Measures what the extractor saves, on random weights: the paper's Table 4, with the savings in theory.",
+            "Measures what the extractor saves, on random weights: the paper's Table 4, with the theoretical savings.",
         discussion: """
-            Each length is prefilled without the extractor and with each share kept, in turns. The prompt is media \
+            Each length is prefilled in turn without the extractor and with each share kept. The prompt is media \
             tokens with \(ExtractorBench.opening) text tokens before and a question of \(ExtractorBench.question) \
             after. Then \(ExtractorBench.decodeTokens) tokens are decoded. The results are medians; lengths that take \
-            minutes are run once. Lengths that do not fit in memory are left out, with a note.
+            minutes are measured once. Lengths that do not fit in memory are left out, with a note.
 
             Theory: with n blocks the layers compute the shares 1, ρ, ρ², … of the media tokens. Matrices and the \
-            KV cache need the mean of the shares, attention the mean of their squares; prefill is their sum in \
-            operations.
+            KV cache need the mean of the shares, attention the mean of their squares. Prefill needs the operations \
+            of matrices and attention together.
 
             Ctrl-C stops and keeps the finished results.
             """)
@@ -89,7 +89,8 @@ struct ExtractorBenchCommand: ParsableCommand {
     func run() throws {
         Interrupt.watch()
         if let threads { lk_set_threads(Int32(clamping: threads)) }
-        let (table, chart) = (try json.map { try ReportFile(path: $0) }, try plot.map { try ReportFile(path: $0) })
+        let jsonFile = try json.map { try ReportFile(path: $0) }
+        let chartFile = try plot.map { try ReportFile(path: $0) }
         let bar = ProgressBar()
         defer { bar.clear() }
         bar.show("making random weights", 0, 0)
@@ -130,8 +131,8 @@ struct ExtractorBenchCommand: ParsableCommand {
         }
         try doAll(
             { try printOutput("\n" + report.footer + "\n") },
-            { try table?.write(report.json.text + "\n") },
-            { try chart?.write(report.chart.svg) })
+            { try jsonFile?.write(report.json.text + "\n") },
+            { try chartFile?.write(report.chart.svg) })
         if isInterrupted { throw LyraError(.state, "interrupted") }
     }
 }

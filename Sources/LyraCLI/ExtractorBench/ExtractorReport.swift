@@ -37,11 +37,11 @@ struct ExtractorReport {
         let text = ExtractorBench.opening + ExtractorBench.question
         for current in cases {
             let media = current.schedule?.counts(of: tokens - text, layers: language.layers)
-            let alive = (media ?? [Int](repeating: tokens - text, count: language.layers)).map { $0 + text }
+            let perLayer = (media ?? [Int](repeating: tokens - text, count: language.layers)).map { $0 + text }
             rows.append(
                 Row(
                     tokens: tokens, measured: current,
-                    theory: ExtractorTheory(language, tokens: tokens, alive: alive),
+                    theory: ExtractorTheory(language, tokens: tokens, perLayer: perLayer),
                     prefillShare: current.prefillSeconds / baseline.prefillSeconds,
                     cacheShare: Double(current.cache) / Double(max(baseline.cache, 1))))
         }

@@ -15,9 +15,9 @@ struct ExtractorTheory {
 
     /// - Parameters:
     ///   - tokens: number of tokens in the prompt
-    ///   - alive: number of tokens that each layer computes
-    init(_ language: DecoderConfiguration, tokens: Int, alive: [Int]) {
-        let shares = alive.map { Double($0) / Double(tokens) }
+    ///   - perLayer: number of tokens that each layer computes
+    init(_ language: DecoderConfiguration, tokens: Int, perLayer: [Int]) {
+        let shares = perLayer.map { Double($0) / Double(tokens) }
         let count = Double(max(shares.count, 1))
         linearShare = shares.reduce(0, +) / count
         attentionShare = shares.reduce(0) { $0 + $1 * $1 } / count
@@ -36,8 +36,8 @@ struct ExtractorTheory {
     }
 }
 
-/// Table 4 of arXiv 2412.09501: the 9B model on an A100, n = 4. Lengths are 2^11, 2^12, …; entries are nil where the
-/// baseline ran out of memory.
+/// Table 4 of arXiv 2412.09501: the 9B model on an A100, n = 4. Lengths are 2^11, 2^12, …. The baseline ends where
+/// memory ran out.
 enum PublishedExtractor {
     struct Row {
         let prefillSeconds: [Double]
@@ -71,9 +71,9 @@ enum PublishedExtractor {
         guard let row = keep.map({ keep in rows.first { $0.keep == keep }?.row }) ?? baseline,
             row.prefillSeconds.indices.contains(column)
         else { return nil }
-        let whole = baseline.prefillSeconds.indices.contains(column) ? baseline.prefillSeconds[column] : nil
+        let full = baseline.prefillSeconds.indices.contains(column) ? baseline.prefillSeconds[column] : nil
         return (
-            row.prefillSeconds[column], whole.map { row.prefillSeconds[column] / $0 }, row.tokensPerSecond[column]
+            row.prefillSeconds[column], full.map { row.prefillSeconds[column] / $0 }, row.tokensPerSecond[column]
         )
     }
 }

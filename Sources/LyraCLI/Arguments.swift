@@ -3,7 +3,7 @@ import Glibc
 import Lyra
 
 /// The arguments of the command line.
-enum Words {
+enum Arguments {
     /// All arguments without the program's name. Arguments that are not UTF-8 are in `SystemPath`'s encoding, because
     /// `CommandLine.arguments` replaces their bytes.
     static func all() -> [String] {
@@ -14,8 +14,9 @@ enum Words {
 
     /// - Throws: `ValidationError` if an option that takes any text is followed by the name of another option, because
     ///   its value was probably forgotten.
-    static func checkForgottenValues(_ words: [String]) throws {
-        for (option, value) in zip(words, words.dropFirst()) where texts.contains(option) && value.hasPrefix("-") {
+    static func checkForgottenValues(_ arguments: [String]) throws {
+        for (option, value) in zip(arguments, arguments.dropFirst())
+        where texts.contains(option) && value.hasPrefix("-") {
             guard names(LyraCommand.self).contains(value) else { continue }
             throw ValidationError(
                 "Missing value for '\(option)' (the text \(value) itself is written \(option)=\(value))")
@@ -35,7 +36,7 @@ enum Words {
     }
 }
 
-/// Typed text, in which invalid UTF-8 is replaced as in text that is fed.
+/// Typed text with invalid UTF-8 replaced, as in text that is fed.
 func typedText(_ argument: String) -> String {
     String(decoding: SystemPath.bytes(argument), as: UTF8.self)
 }

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Lyra
 
-/// Options of how pictures and videos are processed, shared by the commands that take them.
-struct PictureArguments: ParsableArguments {
+/// Options for images and videos, shared by the commands that take them.
+struct VisionArguments: ParsableArguments {
     @Option(
         parsing: .unconditional, help: ArgumentHelp("Maximum number of video frames to encode.", valueName: "n"))
     var maxFrames = 16
@@ -10,7 +10,7 @@ struct PictureArguments: ParsableArguments {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Shrink larger pictures to this many pixels: fewer tokens, less time (default: the checkpoint's).",
+            "Shrink larger images to this many pixels: fewer tokens, less time (default: the checkpoint's).",
             valueName: "n"))
     var maxPixels: Int?
 
