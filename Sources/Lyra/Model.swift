@@ -65,7 +65,7 @@ public final class Model: Sendable {
         let before = lk_threads()
         lk_set_threads(Int32(clamping: options.threads ?? 0))
         do {
-            // A reader's callback may open a model during another session's step.
+            // Never interrupted: a reader's callback may open a model during a step, whose session can be cancelled.
             checkpoint = try Interruption.never { try Checkpoint.open(path, options: opening) }
         } catch {
             lk_set_threads(before)

@@ -32,7 +32,8 @@ public final class Session {
     private var record = TurnRecord()
     /// Why a turn was discarded while it was being fed; nil once the next turn ends.
     private var discardReason: StopReason?
-    private var turnStart = 0.0
+    /// When the user's turn ended, in milliseconds.
+    private var answerStart = 0.0
 
     private var text = OutputQueue<UInt8>()
     private var audio = OutputQueue<Float>()
@@ -204,7 +205,7 @@ public final class Session {
             throw LyraError(.state, "there is nothing to answer: feed something first")
         }
         clearOutput()
-        turnStart = milliseconds()
+        answerStart = milliseconds()
         intake.close()
         record = TurnRecord(intake)
         record.usage.cachedTokens = before.lengths.first ?? 0
@@ -278,8 +279,8 @@ public final class Session {
     }
 
     private func makeAnswer(_ lastRow: Tensor) throws -> Answer {
-        let wanted = options.maxNewTokens ?? 1024
-        let room = SessionLimits(options, model.checkpoint.decoder).room(conversation, wanted: wanted)
+        let room = SessionLimits(options, model.checkpoint.decoder)
+            .room(conversation, limit: options.maxNewTokens ?? 1024)
         guard room > 0 else {
             throw LyraError(
                 .memory,
@@ -295,7 +296,7 @@ public final class Session {
         if let token = answer.tokens.elements.last, answer.tokens.count > record.usage.generatedTokens {
             if record.usage.generatedTokens == 0 {
                 control.beginAnswer()
-                record.usage.timings.firstToken = milliseconds() - turnStart
+                record.usage.timings.firstToken = milliseconds() - answerStart
             }
             record.usage.generatedTokens = answer.tokens.count
             try tokens.append(token)
@@ -315,7 +316,7 @@ public final class Session {
         let samples = made.audio.elements
         if !samples.isEmpty {
             try audio.append(samples)
-            if record.usage.audioSamples == 0 { record.usage.timings.firstAudio = milliseconds() - turnStart }
+            if record.usage.audioSamples == 0 { record.usage.timings.firstAudio = milliseconds() - answerStart }
             record.usage.audioSamples += samples.count
             events.insert(.audio)
         }
@@ -385,7 +386,7 @@ public final class Session {
 
     private func finishTurn(_ reason: StopReason) {
         record.usage.stop = reason
-        record.usage.timings.total = milliseconds() - turnStart
+        record.usage.timings.total = milliseconds() - answerStart
         record.usage.adapter = adapterName
         becomeIdle()
     }
@@ -428,7 +429,7 @@ public final class Session {
             usage.stop = control.current == .cancelRequested ? .cancelled : .stopped
         }
         if isAnswering {
-            usage.timings.total = milliseconds() - turnStart
+            usage.timings.total = milliseconds() - answerStart
             usage.adapter = adapterName
         }
         return usage

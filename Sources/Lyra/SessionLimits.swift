@@ -69,9 +69,9 @@ struct SessionLimits {
         }
     }
 
-    /// Number of further tokens that have room, at most `wanted`.
-    func room(_ conversation: Conversation, wanted: Int) -> Int {
-        let byTokens = min(wanted, maxTokens - conversation.length)
+    /// Number of further tokens that have room, at most `limit`.
+    func room(_ conversation: Conversation, limit: Int) -> Int {
+        let byTokens = min(limit, maxTokens - conversation.length)
         guard let maxBytes else { return max(byTokens, 0) }
         func fits(_ count: Int) -> Bool {
             decoder.cacheBytes(rows: conversation.caches.map { $0.rows + count }, type: type) <= maxBytes

@@ -30,7 +30,7 @@ enum CallingThread {
         return result
     }
 
-    /// Passes a closure to a C function that takes a function with a context and calls it before returning.
+    /// Passes a closure to a C function that takes a function pointer with a context, and calls it before it returns.
     private static func pass(
         _ body: () -> Void,
         to run: (@convention(c) (UnsafeMutableRawPointer?) -> Void, UnsafeMutableRawPointer?) -> Int32

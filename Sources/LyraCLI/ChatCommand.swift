@@ -60,8 +60,8 @@ enum ChatInput: Equatable {
           /help         show this list
           /quit         leave; Ctrl-D does the same
 
-        Ctrl-C stops the answer and keeps the text so far. If the input is not a terminal, its lines are read, and \
-        the first error ends the chat.
+        Ctrl-C stops the answer and keeps the text so far. Lines can also come from a file or a pipe; the first error \
+        then ends the chat.
         """
 
     init(_ line: String) {

@@ -78,7 +78,7 @@ struct GenerateCommand: ParsableCommand {
         if answer.tokens.isEmpty { try Interrupt.check() }
         try finish(wave, model)
         if json {
-            let report = Report(
+            let report = GenerateReport(
                 text: answer.text, tokens: answer.tokens, units: answer.units, usage: session.usage, wave: wave,
                 load: loaded - start, total: now() - start)
             try printOutput(report.json + "\n")

@@ -23,9 +23,9 @@ package struct AnswerScore: Equatable, Sendable {
         var best = pattern.count
         for scalar in text {
             var diagonal = 0
-            for (row, wanted) in pattern.enumerated() {
+            for (row, expected) in pattern.enumerated() {
                 let left = column[row + 1]
-                column[row + 1] = min(diagonal + (scalar == wanted ? 0 : 1), min(left, column[row]) + 1)
+                column[row + 1] = min(diagonal + (scalar == expected ? 0 : 1), min(left, column[row]) + 1)
                 diagonal = left
             }
             best = min(best, column[pattern.count])

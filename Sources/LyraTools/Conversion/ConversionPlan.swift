@@ -61,7 +61,7 @@ struct ConversionPlan {
         _ loaded: String, _ tensor: StoredTensor, _ part: ModelPart, _ language: DecoderConfiguration,
         _ recipe: Recipe, _ scope: ModelConverter.Scope
     ) throws {
-        // Tensors that towers and projectors have as their own parts, and a head that is tied to the embedding.
+        // Left out: tensors that towers and projectors have as their own parts, and a head tied to the embedding.
         let isOfOtherPart =
             ["model.speech_tower.", "model.vision_tower."].contains { loaded.hasPrefix($0) }
             || loaded.contains("mm_audio_projector.")

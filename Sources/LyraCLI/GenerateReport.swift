@@ -2,7 +2,7 @@ import Lyra
 import LyraBase
 
 /// The output of `generate --json`.
-struct Report {
+struct GenerateReport {
     let json: String
 
     init(text: String, tokens: [Int32], units: [Int32], usage: Usage, wave: WaveWriter?, load: Double, total: Double) {
@@ -20,7 +20,7 @@ struct Report {
                 ("token_ids", .array(tokens.map { .number(Double($0)) })),
                 ("units", .array(units.map { .number(Double($0)) })),
                 ("adapter", .string(usage.adapter ?? "none")),
-                ("stop", .string(Report.name(usage.stop))),
+                ("stop", .string(GenerateReport.name(usage.stop))),
                 (
                     "usage",
                     .object([
