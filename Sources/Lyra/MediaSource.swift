@@ -46,8 +46,8 @@ public struct MediaSource {
     /// Interleaved samples in -1…1, which are copied. Consecutive feeds of speech samples continue one recording until
     /// `endRecording` or another feed. For sound, every feed is a separate sound.
     ///
-    /// - Throws: `LyraError.argument` for a rate or channel count out of range, incomplete frames, or a sample that is
-    ///   not finite; `LyraError.memory` if there is no room for the copy.
+    /// - Throws: `LyraError.argument` for a rate or channel count out of range, samples that are not a multiple of the
+    ///   channels, or a sample that is not finite; `LyraError.memory` if there is no room for the copy.
     public static func samples(_ samples: [Float], channels: Int = 1, sampleRate: Int) throws -> MediaSource {
         try samples.withUnsafeBufferPointer { try .samples(copying: $0, channels: channels, sampleRate: sampleRate) }
     }

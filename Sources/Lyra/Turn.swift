@@ -2,7 +2,7 @@ import LyraModel
 import LyraBase
 import LyraText
 
-/// The items of a user's turn, in the order of feeding.
+/// An item of a user's turn.
 enum TurnItem {
     /// UTF-8; `specialTokens` states whether names of special tokens in it become those tokens.
     case text(GrowingBuffer<UInt8>, specialTokens: Bool)

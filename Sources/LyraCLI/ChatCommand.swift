@@ -5,7 +5,7 @@ struct ChatCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "chat",
         abstract: "Holds a conversation: type text, add images and recordings, and read or hear the answers.",
-        discussion: ChatInput.usage)
+        discussion: ChatInput.helpText)
 
     @OptionGroup var source: ModelArguments
     @OptionGroup var answering: AnswerArguments
@@ -49,7 +49,7 @@ enum ChatInput: Equatable {
         }
     }
 
-    static let usage = """
+    static let helpText = """
         Type a line to get an answer. Lines that begin with a slash are commands:
 
           /image FILE   /video FILE   add an image or a video to the next line
@@ -168,7 +168,7 @@ private struct Chat {
         case .reset:
             try session.reset()
             hasMedia = false
-        case .help: printError(ChatInput.usage)
+        case .help: printError(ChatInput.helpText)
         case .unknown(let message): throw LyraError(.argument, message)
         case .quit: break
         }

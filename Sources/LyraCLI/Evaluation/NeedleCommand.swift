@@ -32,9 +32,9 @@ struct NeedleCommand: ParsableCommand {
     var question: String
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("The text that the answer must contain.", valueName: "text"),
-        transform: typedText)
-    var answer: String
+        name: .customLong("answer"), parsing: .unconditional,
+        help: ArgumentHelp("The text that the answer must contain.", valueName: "text"), transform: typedText)
+    var expected: String
 
     @Option(
         parsing: .unconditional,
@@ -111,7 +111,7 @@ struct NeedleCommand: ParsableCommand {
             let response = try session.answer(into: nil, echoes: false, label: label).text
             return NeedleCell(
                 length: length, depth: depth,
-                outcome: .answered(response, AnswerScore(expected: answer, answer: response)), usage: session.usage)
+                outcome: .answered(response, AnswerScore(expected: expected, answer: response)), usage: session.usage)
         } catch let error as LyraError where error.code == .memory {
             return NeedleCell(length: length, depth: depth, outcome: .noMemory(error.message), usage: nil)
         }
@@ -120,7 +120,7 @@ struct NeedleCommand: ParsableCommand {
     private var notes: [String] {
         func short(_ text: String) -> String { text.count > 60 ? text.prefix(60) + "…" : text }
         return [
-            "question \"\(short(question))\", expected answer \"\(short(answer))\"; cells show the similarity of the "
+            "question \"\(short(question))\", expected answer \"\(short(expected))\"; cells show the similarity of the "
                 + "answer",
             "a checkpoint of random weights scores at random",
         ]
@@ -129,7 +129,7 @@ struct NeedleCommand: ParsableCommand {
     private var head: [(String, JSONValue)] {
         [
             ("model", .name(source.model)), ("haystack", .name(haystack)), ("needle", .name(needle.name)),
-            ("question", .string(question)), ("answer", .string(answer)), ("note", .string(scoreNote)),
+            ("question", .string(question)), ("answer", .string(expected)), ("note", .string(scoreNote)),
         ]
     }
 }

@@ -64,11 +64,11 @@ struct SVGCanvas {
         _ text: String, x: Double, y: Double, size: Double = 12, anchor: Anchor = .middle, color: String = ink,
         bold: Bool = false, vertical: Bool = false
     ) {
-        let turn = vertical ? " transform=\"rotate(-90 \(Self.number(x)) \(Self.number(y)))\"" : ""
+        let rotation = vertical ? " transform=\"rotate(-90 \(Self.number(x)) \(Self.number(y)))\"" : ""
         let weight = bold ? " font-weight=\"bold\"" : ""
         elements.append(
             "<text \(Self.at(("x", x), ("y", y), ("font-size", size))) text-anchor=\"\(anchor.rawValue)\" "
-                + "fill=\"\(color)\"\(weight)\(turn)>\(Self.escaped(text))</text>")
+                + "fill=\"\(color)\"\(weight)\(rotation)>\(Self.escaped(text))</text>")
     }
 
     private static func at(_ attributes: (String, Double)...) -> String {
