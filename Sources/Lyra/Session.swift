@@ -408,7 +408,7 @@ public final class Session {
 
     private var adapterName: String? { conversation.adapter.map { model.checkpoint.adapters[$0] } }
 
-    // MARK: Reading
+    // MARK: Reading results
 
     /// Progress of the turn.
     public var progress: SessionProgress {

@@ -3,8 +3,7 @@
 package struct AnswerScore: Equatable, Sendable {
     /// Whether the answer contains the expected words, consecutively.
     package var isExact: Bool
-    /// 1 - e / n, where n is the number of characters in the expected text, and e the number of edits that turn the
-    /// most similar passage of the answer into it.
+    /// 1 - e / n, in 0…1: e edits turn the most similar passage of the answer into the expected text of n characters.
     package var similarity: Double
 
     package init(expected: String, answer: String) {

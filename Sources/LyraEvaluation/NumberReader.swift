@@ -204,7 +204,7 @@ struct NumberReader {
         return false
     }
 
-    // MARK: Before and after
+    // MARK: Preparing and finishing
 
     /// Replaces "and a half" after a number with "point five", and separates digits from letters, except suffixes such
     /// as "th".

@@ -55,7 +55,7 @@ enum NumberWords {
         return words
     }()
 
-    /// Words that may follow "point".
+    /// Whether a word may follow "point".
     static func canFollowPoint(_ word: String) -> Bool {
         ones[word] != nil || tens[word] != nil || zeros.contains(word)
     }

@@ -52,7 +52,7 @@ public struct Recipe: Sendable, Equatable {
     /// All recipes, the recommended one first.
     public static let all = [q4_k_m, q8_0, q4_0, bf16, f32]
 
-    /// The recipe with a name.
+    /// The recipe named `name`.
     ///
     /// - Throws: `LyraError.argument` if there is none.
     public init(named name: String) throws {

@@ -164,7 +164,8 @@ public struct CheckpointWriter {
         try writeTorch(source.requested, under: [], file)
     }
 
-    /// The published vocoder stores convolutions with weight norm: a direction and a length for each output channel.
+    /// The published vocoder stores convolutions with weight norm: a direction and a length for each index of the
+    /// first axis.
     private func writeVocoder(_ tensors: [StoredTensor]) throws {
         let split = try tensors.flatMap { tensor -> [StoredTensor] in
             guard tensor.shape.count == 3, !tensor.name.hasPrefix("dur_predictor.") else { return [tensor] }
