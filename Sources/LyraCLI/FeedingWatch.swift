@@ -2,8 +2,7 @@ import Glibc
 import Lyra
 import Synchronization
 
-/// Cancels the turn when Ctrl-C is pressed while it is being fed, which interrupts reading a long file or waiting for a
-/// pipe.
+/// Cancels the turn if Ctrl-C is pressed during feeding, which interrupts reading a long file or waiting for a pipe.
 final class FeedingWatch: Sendable {
     /// Polling interval in microseconds.
     private static let interval: UInt32 = 50_000

@@ -1,8 +1,8 @@
 import LyraFormats
 import Lyra
 
-/// A WAV file of 32-bit float mono samples, written as they arrive. The file appears under its name
-/// when it is finished.
+/// A WAV file of 32-bit float mono samples, written as they arrive. The file appears under its name when it
+/// is finished.
 final class WaveWriter {
     private(set) var sampleRate = 0
     private(set) var samples = 0

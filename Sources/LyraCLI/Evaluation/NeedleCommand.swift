@@ -14,7 +14,8 @@ struct NeedleCommand: ParsableCommand {
 
             There are two scores. exact: whether the answer contains the words of --answer. similarity: 1 - e / n, \
             where e edits turn the most similar passage of the answer into the n characters of --answer. Both texts \
-            are normalized as Whisper's evaluation does, so "Fifty-two" is 52. A haystack that exceeds the memory limit has no score.
+            are normalized as Whisper's evaluation does, so "Fifty-two" is 52. A haystack that exceeds the memory \
+            limit has no score.
 
             Prints a table. Ctrl-C stops and keeps the finished results.
             """)
