@@ -1,6 +1,6 @@
 /// An event during an answer.
 public enum AnswerEvent: Sendable {
-    /// A step without new text or audio: encoding, prefill, or a part of the answer.
+    /// A step without new text or audio: encoding, prefill, or other work on the answer.
     case progress(SessionProgress)
     /// The next text, in whole characters.
     case text(String)
@@ -40,7 +40,7 @@ public struct AnswerEvents: AsyncSequence {
 
         /// Returns the next event after at most one step; nil after `.end`.
         ///
-        /// - Throws: any error of `Session.step`. The turn is then rolled back and over.
+        /// - Throws: any error of `Session.step`. The turn is then rolled back and has ended.
         public mutating func next() throws -> AnswerEvent? {
             if let output = readOutput() { return output }
             guard !isExhausted else { return nil }

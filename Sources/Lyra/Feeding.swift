@@ -95,7 +95,7 @@ extension Session {
         return SilenceWatch(source) { log(.warning, "\(source.name): recording \(number) of the turn \($0)") }
     }
 
-    /// - Parameter queue: receives further samples of the recording; nil if there can be none
+    /// - Parameter queue: receives further samples of the recording; nil for a complete recording
     private func speechEncoding(
         _ source: any SampleSource, queue: PCMQueue? = nil, for intake: PromptIntake
     ) throws -> SpeechEncoding {

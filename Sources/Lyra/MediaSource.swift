@@ -10,7 +10,7 @@ import LyraMedia
 public struct MediaSource {
     enum Content {
         case file(String)
-        /// `place` completes "audio …" in error messages.
+        /// `place` follows the kind in error messages, as in "audio in memory".
         case reader(any ByteReader, place: String)
         /// A piece of a recording of speech, or an entire sound.
         case pcm(PCMQueue)

@@ -32,7 +32,7 @@ final class PromptIntake {
     /// Whether the template's opening, with the system prompt, is in the prompt.
     private(set) var hasBegun = false
 
-    /// Where the prompt has the media encoded so far.
+    /// Spans of the media encoded so far, in the prompt.
     let media: GrowingBuffer<MediaSpan>
     /// For each extractor block, the media tokens that were kept, as indices into the prompt.
     private(set) var kept: [GrowingBuffer<Int32>] = []

@@ -133,7 +133,7 @@ public final class Session {
         }
     }
 
-    /// The saved form of the turn that is being fed; nil while a part of it waits to be computed.
+    /// The saved form of the turn that is being fed; nil while something that was fed waits to be computed.
     var savedTurn: Turn.Saved? { if let fed { fed.saved } else { Turn().saved } }
 
     /// The turn that is being fed.
@@ -435,7 +435,7 @@ public final class Session {
         return usage
     }
 
-    /// Where the prompt of the turn in progress, or of the last one, has the media encoded so far.
+    /// Spans of the media encoded so far, in the prompt of the turn in progress or of the last one.
     public var media: [MediaSpan] { Array(record.media.elements) }
 
     /// Number of spans in `media`.

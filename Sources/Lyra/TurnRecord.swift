@@ -3,7 +3,7 @@ import LyraBase
 /// Media and statistics of the turn in progress, or of the last one.
 struct TurnRecord {
     var usage = Usage()
-    /// Where the prompt has the media encoded so far.
+    /// Spans of the media encoded so far, in the prompt.
     var media = GrowingBuffer<MediaSpan>()
     /// For each extractor block, the media tokens that were kept, as indices into the prompt.
     private(set) var kept: [GrowingBuffer<Int32>] = []
