@@ -28,7 +28,7 @@ struct GGUFReader {
         self.check = check
         let range = 0..<min(file.bytes.count, Self.headerLimit)
         let limit = range.upperBound < file.bytes.count ? " (of \(Self.headerLimit) bytes at most)" : ""
-        cursor = try ByteCursor(file, range, part: "the GGUF header" + limit)
+        cursor = try ByteCursor(file, range, section: "the GGUF header" + limit)
     }
 
     // MARK: Header

@@ -3,18 +3,19 @@ import LyraBase
 import LyraTensor
 
 extension ByteCursor {
-    /// Reads a part of a mapped file.
+    /// Reads a section of a mapped file.
     ///
-    /// - Throws: `LyraError.format` if the file ends before the part does.
-    init(_ file: MappedFile, _ range: Range<Int>, part: String) throws {
+    /// - Throws: `LyraError.format` if the file ends before the section does.
+    init(_ file: MappedFile, _ range: Range<Int>, section: String) throws {
         guard range.lowerBound >= 0, range.upperBound <= file.bytes.count else {
             throw LyraError(
                 .format,
-                "\(file.path): \(part) should be at bytes \(range), beyond the end of the file at \(file.bytes.count): "
-                    + "the file is damaged or truncated")
+                "\(file.path): \(section) should be at bytes \(range), beyond the end of the file at "
+                    + "\(file.bytes.count): the file is damaged or truncated")
         }
         self.init(
-            UnsafeRawBufferPointer(rebasing: file.bytes[range]), at: range.lowerBound, source: file.path, part: part)
+            UnsafeRawBufferPointer(rebasing: file.bytes[range]), at: range.lowerBound, source: file.path,
+            section: section)
     }
 }
 

@@ -335,7 +335,7 @@ struct PickleMachine {
     }
 
     private func failure(_ reason: String) -> LyraError {
-        LyraError(.format, "\(cursor.source): \(cursor.part) is damaged at byte \(place): \(reason)")
+        LyraError(.format, "\(cursor.source): \(cursor.section) is damaged at byte \(place): \(reason)")
     }
 
     private func unknown(_ byte: UInt8) -> LyraError {

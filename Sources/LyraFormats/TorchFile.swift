@@ -100,7 +100,7 @@ public struct TorchFile: Sendable {
         for (name, range) in archive.entries where name.hasPrefix(data) {
             storages[String(name.dropFirst(data.count))] = range
         }
-        var cursor = try ByteCursor(file, range, part: "the pickle \(pickle)")
+        var cursor = try ByteCursor(file, range, section: "the pickle \(pickle)")
         let (value, machine) = try PickleMachine.read(&cursor)
         var builder = TorchValueBuilder(machine: machine, file: file, storages: storages, pickleSize: cursor.position)
         return try builder.build(value)
@@ -113,7 +113,7 @@ public struct TorchFile: Sendable {
     private static let legacyVersion = 1001
 
     private static func readLegacy(_ file: MappedFile) throws -> TorchValue {
-        var cursor = try ByteCursor(file, 0..<file.bytes.count, part: "the pickle")
+        var cursor = try ByteCursor(file, 0..<file.bytes.count, section: "the pickle")
         guard case .longInt(legacyMagic) = try PickleMachine.read(&cursor).value else {
             throw LyraError(.format, "\(file.path): a pickle, but not one of torch.save: its magic number is missing")
         }

@@ -52,7 +52,7 @@ struct ZipArchive {
                 .unsupported,
                 "\(file.path): \(directory.count) entries in a zip archive; \(Self.entryLimit) are the most")
         }
-        var cursor = try ByteCursor(file, start..<start + size, part: "the zip directory")
+        var cursor = try ByteCursor(file, start..<start + size, section: "the zip directory")
         var read: UInt64 = 0
         while read < directory.count {
             let (name, range) = try Self.entry(&cursor, in: file)
@@ -69,7 +69,7 @@ struct ZipArchive {
         // The end record is 22 bytes and a comment of up to 65,535.
         var at = count - 22
         while at >= max(0, count - 22 - 65_535) {
-            var cursor = try ByteCursor(file, at..<count, part: "the zip end record")
+            var cursor = try ByteCursor(file, at..<count, section: "the zip end record")
             if try cursor.integer(UInt32.self) == Signature.end {
                 _ = try cursor.take(6)  // disk numbers, and the entries on this disk
                 let directory = Directory(
@@ -87,7 +87,7 @@ struct ZipArchive {
     /// What the zip64 end record says, where there is one.
     private static func directory64(in file: MappedFile, endRecord: Int) throws -> Directory? {
         guard endRecord >= 20 else { return nil }
-        var locator = try ByteCursor(file, endRecord - 20..<endRecord, part: "the zip64 locator")
+        var locator = try ByteCursor(file, endRecord - 20..<endRecord, section: "the zip64 locator")
         guard try locator.integer(UInt32.self) == Signature.locator64 else { return nil }
         _ = try locator.take(4)
         let offset = try locator.integer(UInt64.self)
@@ -95,7 +95,7 @@ struct ZipArchive {
             throw LyraError(
                 .format, "\(file.path): the zip64 end record should be at byte \(offset); the file is damaged")
         }
-        var cursor = try ByteCursor(file, start..<endRecord - 20, part: "the zip64 end record")
+        var cursor = try ByteCursor(file, start..<endRecord - 20, section: "the zip64 end record")
         guard try cursor.integer(UInt32.self) == Signature.end64 else {
             throw LyraError(.format, "\(file.path): no zip64 end record at byte \(offset); the file is damaged")
         }
@@ -143,7 +143,7 @@ struct ZipArchive {
     ) throws {
         let full = UInt64(UInt32.max)
         guard size == full || packed == full || offset == full else { return }
-        var cursor = try ByteCursor(file, extra, part: "a zip extra field")
+        var cursor = try ByteCursor(file, extra, section: "a zip extra field")
         while cursor.remaining >= 4 {
             let id = try cursor.integer(UInt16.self)
             let length = Int(try cursor.integer(UInt16.self))
@@ -164,7 +164,7 @@ struct ZipArchive {
             throw LyraError(
                 .format, "\(file.path): the zip entry \(shown(name)) should be at byte \(offset); the file is damaged")
         }
-        var cursor = try ByteCursor(file, header..<total, part: "a zip entry")
+        var cursor = try ByteCursor(file, header..<total, section: "a zip entry")
         guard try cursor.integer(UInt32.self) == Signature.localHeader else {
             throw LyraError(
                 .format, "\(file.path): no zip entry at byte \(header) for \(shown(name)); the file is damaged")

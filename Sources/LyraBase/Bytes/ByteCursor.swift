@@ -1,21 +1,21 @@
-/// Reads little-endian numbers and runs of bytes from a part of a file, each read checked against its end.
+/// Reads little-endian integers, bytes and text from a section of a file. No read passes the section's end.
 package struct ByteCursor {
     package let bytes: UnsafeRawBufferPointer
     /// The file, for messages.
     package let source: String
-    /// What is being read ("the pickle", "the central directory"), for messages.
-    package let part: String
-    /// Where `bytes` begins in the file.
+    /// The section's name for messages: "the pickle", "the zip directory".
+    package let section: String
+    /// Offset of `bytes` in the file.
     package let base: Int
-    /// The next byte to read, counted from the start of `bytes`; never beyond its end.
+    /// Index in `bytes` of the next byte to read; at most `bytes.count`.
     package private(set) var position = 0
 
-    /// - Parameter base: where `bytes` begins in the file
-    package init(_ bytes: UnsafeRawBufferPointer, at base: Int, source: String, part: String) {
-        (self.bytes, self.base, self.source, self.part) = (bytes, base, source, part)
+    /// - Parameter base: offset of `bytes` in the file
+    package init(_ bytes: UnsafeRawBufferPointer, at base: Int, source: String, section: String) {
+        (self.bytes, self.base, self.source, self.section) = (bytes, base, source, section)
     }
 
-    /// Where the next byte lies in the file.
+    /// Offset of the next byte in the file.
     package var offset: Int { base + position }
     package var remaining: Int { bytes.count - position }
 
@@ -24,8 +24,8 @@ package struct ByteCursor {
         guard count >= 0, count <= remaining else {
             throw LyraError(
                 .format,
-                "\(source): \(part) breaks off at byte \(offset): \(count) more bytes are needed and \(remaining) are "
-                    + "there; the file is damaged or truncated")
+                "\(source): \(section) breaks off at byte \(offset): it needs \(count) more bytes, but only "
+                    + "\(remaining) remain; the file is damaged or truncated")
         }
         defer { position += count }
         return UnsafeRawBufferPointer(rebasing: bytes[position..<position + count])
@@ -40,18 +40,20 @@ package struct ByteCursor {
     package mutating func text(_ count: Int) throws -> String {
         let start = offset
         guard let text = String(validating: try take(count), as: UTF8.self) else {
-            throw LyraError(.format, "\(source): \(part): the text at byte \(start) is not UTF-8; the file is damaged")
+            throw LyraError(
+                .format, "\(source): \(section): the text at byte \(start) is not UTF-8; the file is damaged")
         }
         return text
     }
 
-    /// Text up to the next line feed, which is read too.
+    /// The text up to the next line feed. Consumes the line feed, too.
     ///
-    /// - Parameter limit: The most bytes that the line may have.
+    /// - Parameter limit: maximum bytes of the line
     package mutating func line(limit: Int) throws -> String {
         let rest = bytes[position..<position + min(limit + 1, remaining)]
         guard let end = rest.firstIndex(of: UInt8(ascii: "\n")) else {
-            throw LyraError(.format, "\(source): \(part): the line at byte \(offset) does not end; the file is damaged")
+            throw LyraError(
+                .format, "\(source): \(section): the line at byte \(offset) does not end; the file is damaged")
         }
         defer { position += 1 }
         return try text(end - position)

@@ -1,17 +1,17 @@
-/// Bytes from outside, looked at by offset: what lies beyond them is nil, and offsets may be anything.
+/// Untrusted bytes, read by offset. Any offset is allowed; a read beyond the bytes returns nil.
 package struct ByteScan {
     package let bytes: UnsafeRawBufferPointer
 
     package init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
-    /// At most `count` bytes from `offset` on; fewer, or none, where they end.
-    package func part(_ offset: Int, _ count: Int) -> ByteScan {
+    /// At most `count` bytes from `offset` on; fewer or none at the end.
+    package func section(_ offset: Int, _ count: Int) -> ByteScan {
         guard (0...bytes.count).contains(offset), count > 0 else { return ByteScan(.init(start: nil, count: 0)) }
         return ByteScan(.init(rebasing: bytes[offset..<offset + min(count, bytes.count - offset)]))
     }
 
     package func has(_ text: String, at offset: Int) -> Bool {
-        part(offset, text.utf8.count).bytes.elementsEqual(text.utf8)
+        section(offset, text.utf8.count).bytes.elementsEqual(text.utf8)
     }
 
     package func big16(_ offset: Int) -> Int? { integer(offset, 2, big: true) }
@@ -22,8 +22,8 @@ package struct ByteScan {
 
     /// An unsigned number of `count` bytes.
     package func integer(_ offset: Int, _ count: Int, big: Bool) -> Int? {
-        let part = part(offset, count).bytes
-        guard part.count == count else { return nil }
-        return big ? part.reduce(0) { $0 << 8 | Int($1) } : part.reversed().reduce(0) { $0 << 8 | Int($1) }
+        let field = section(offset, count).bytes
+        guard field.count == count else { return nil }
+        return big ? field.reduce(0) { $0 << 8 | Int($1) } : field.reversed().reduce(0) { $0 << 8 | Int($1) }
     }
 }

@@ -38,7 +38,7 @@ enum MediaForm: Equatable {
         if isOther { return .media(demuxer: nil) }
         if marks.contains(where: { scan.bytes.starts(with: $0) }) { return .media(demuxer: nil) }
         if isADTS(scan) { return .media(demuxer: "aac") }
-        let bytes = Array(scan.part(0, 4).bytes)
+        let bytes = Array(scan.section(0, 4).bytes)
         return MP3Sync.hasHeader(bytes) ? .mpegAudio : .unknown
     }
 

@@ -44,7 +44,7 @@ enum OggPages {
         guard scan.has("OggS", at: offset), scan.integer(offset + 4, 1, big: true) == 0,
             let flags = scan.integer(offset + 5, 1, big: true), let count = scan.integer(offset + 26, 1, big: true)
         else { return nil }
-        let segments = scan.part(offset + 27, count).bytes
+        let segments = scan.section(offset + 27, count).bytes
         return (flags & 2 != 0, Int64(27 + count + segments.reduce(0) { $0 + Int($1) }))
     }
 }

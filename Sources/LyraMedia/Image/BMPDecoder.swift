@@ -50,7 +50,7 @@ struct BMPDecoder {
         }
         (width, height) = size
         let isOld = headerSize == 12
-        let header = scan.part(14, headerSize)
+        let header = scan.section(14, headerSize)
         bits = (isOld ? header.little16(10) : header.little16(14)) ?? 0
         isTopDown = !isOld && Int32(truncatingIfNeeded: header.little32(8) ?? 0) < 0
         let code = isOld ? 0 : header.little32(16) ?? 0
@@ -102,7 +102,7 @@ struct BMPDecoder {
     private mutating func readPalette(at start: Int, count: Int, entry: Int) {
         palette = [UInt8](repeating: 0, count: 256 * 3)
         for index in 0..<count {
-            let color = scan.part(start + index * entry, 3).bytes
+            let color = scan.section(start + index * entry, 3).bytes
             guard color.count == 3 else { break }
             for place in 0..<3 { palette[index * 3 + place] = color[2 - place] }
         }
@@ -111,7 +111,7 @@ struct BMPDecoder {
     /// Decodes the picture. Its size was checked against the limits before.
     /// - Throws: `LyraError(.format)` if the data end too early, `.memory`, `.state` if interrupted.
     func rgb(interrupted: () -> Bool) throws -> RGBImage {
-        let data = scan.part(dataStart, scan.bytes.count).bytes
+        let data = scan.section(dataStart, scan.bytes.count).bytes
         return try RGBImage(width: width, height: height) { target in
             switch compression {
             case .rle4, .rle8, .rle24: try readRuns(data, into: target, interrupted)

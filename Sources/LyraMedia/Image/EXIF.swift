@@ -7,7 +7,7 @@ enum EXIF {
     /// The stated orientation; nil if there is none or the data are damaged.
     /// - Parameter data: From the byte-order mark on, or from "Exif" and two zeros before it.
     static func orientation(_ data: ByteScan) -> Int? {
-        let tiff = data.has("Exif\0\0", at: 0) ? data.part(6, data.bytes.count) : data
+        let tiff = data.has("Exif\0\0", at: 0) ? data.section(6, data.bytes.count) : data
         guard let directory = TIFFDirectory(tiff), let entry = directory.entry(orientationTag), entry.count == 1 else {
             return nil
         }
@@ -96,7 +96,7 @@ enum XMP {
         let bytes = packet.bytes
         var offset = 0
         while offset + name.count < bytes.count {
-            guard bytes[offset] == name[0], packet.part(offset, name.count).bytes.elementsEqual(name) else {
+            guard bytes[offset] == name[0], packet.section(offset, name.count).bytes.elementsEqual(name) else {
                 offset += 1
                 continue
             }

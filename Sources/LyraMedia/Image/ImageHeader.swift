@@ -80,7 +80,7 @@ struct ImageHeader {
                 continue
             }
             guard code != 0xd9, code != 0xda, let length = scan.big16(offset + 2), length >= 2 else { return }
-            let data = scan.part(offset + 4, length - 2)
+            let data = scan.section(offset + 4, length - 2)
             if code == 0xe1, data.has("Exif\0\0", at: 0) {
                 // What does not fit in one segment goes on in the next.
                 try exif.append(data.bytes.dropFirst(6))
@@ -107,7 +107,7 @@ struct ImageHeader {
         var (exif, xmp) = (Int?.none, Int?.none)
         var offset = 8
         while let length = scan.big32(offset) {
-            let data = scan.part(offset + 8, length)
+            let data = scan.section(offset + 8, length)
             if exif == nil, scan.has("eXIf", at: offset + 4) { exif = EXIF.orientation(data) }
             // Compression flag and method, and the empty names of a language and a translation may follow the name.
             if xmp == nil, scan.has("iTXt", at: offset + 4), data.has("XML:com.adobe.xmp\0\0", at: 0) {
@@ -157,11 +157,11 @@ struct ImageHeader {
         var (exif, xmp) = (Int?.none, Int?.none)
         var offset = 12
         while let length = scan.little32(offset + 4) {
-            let data = scan.part(offset + 8, length)
+            let data = scan.section(offset + 8, length)
             if scan.has("VP8X", at: offset), let width = data.little24(4), let height = data.little24(7) {
                 size = (width + 1, height + 1)
             } else if size == nil {
-                size = WebPFrame.size(of: scan.part(offset, 8 + length))
+                size = WebPFrame.size(of: scan.section(offset, 8 + length))
             }
             if firstFrame == nil, scan.has("ANMF", at: offset) { firstFrame = try WebPFrame(data) }
             if exif == nil, scan.has("EXIF", at: offset) { exif = EXIF.orientation(data) }
@@ -192,7 +192,7 @@ struct WebPFrame {
         func little(_ value: Int, _ count: Int) -> [UInt8] {
             (0..<count).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
         }
-        let chunks = data.part(16, data.bytes.count)
+        let chunks = data.section(16, data.bytes.count)
         var header: [UInt8] = []
         if chunks.has("ALPH", at: 0) {
             header = Array("VP8X".utf8) + little(10, 4) + [0x10, 0, 0, 0] + little(width, 3) + little(height, 3)

@@ -17,7 +17,7 @@ struct JPEGInks {
 
     /// - Parameter frame: Where the frame header's data begin, in a file of four components.
     init?(_ scan: ByteScan, frame: Int, transformOffset: Int?, isYCCK: Bool) {
-        let components = scan.part(frame + 6, 12).bytes
+        let components = scan.section(frame + 6, 12).bytes
         guard components.count == 12 else { return nil }
         areNamed = stride(from: 0, to: 12, by: 3).map { components[$0] }.elementsEqual("CMYK".utf8)
         isBlackWhole = components[1] == components[10]

@@ -170,7 +170,7 @@ enum MP3Sync {
     static func infoBytes(_ bytes: [UInt8]) -> Int64? {
         bytes.withUnsafeBytes { raw in
             let scan = ByteScan(raw)
-            let body = scan.part(headerLength, raw.count)
+            let body = scan.section(headerLength, raw.count)
             guard let header = scan.big32(0), header >> 21 == 0x7ff,
                 let offset = infoOffset(UInt32(truncatingIfNeeded: header), body)
             else { return nil }

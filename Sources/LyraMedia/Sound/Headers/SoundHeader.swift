@@ -154,12 +154,12 @@ struct SoundHeader {
     private func longAIFF(_ description: PartList.Part, count: Int64) throws -> [UInt8]? {
         try reader.peek(description.start, 22, name: name).withUnsafeBytes { raw in
             let scan = ByteScan(raw)
-            guard let channels = scan.big16(0), let bits = scan.big16(6), let rate = Self.extended(scan.part(8, 10))
+            guard let channels = scan.big16(0), let bits = scan.big16(6), let rate = Self.extended(scan.section(8, 10))
             else {
                 return nil
             }
             let whole = (bits + 7) / 8 * 8
-            let kind = description.size >= 22 ? String(decoding: scan.part(18, 4).bytes, as: UTF8.self) : "NONE"
+            let kind = description.size >= 22 ? String(decoding: scan.section(18, 4).bytes, as: UTF8.self) : "NONE"
             switch kind {
             case "NONE", "twos", "in24", "in32":
                 return LongHeader.au(.integer, bits: whole, rate: rate, channels: channels)

@@ -11,7 +11,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
             read(file, under: [])
             read(file, under: ["generator"])
         } else if let file = try? MappedFile(path: path),
-            var cursor = try? ByteCursor(file, 0..<file.bytes.count, part: "the pickle"),
+            var cursor = try? ByteCursor(file, 0..<file.bytes.count, section: "the pickle"),
             let (value, machine) = try? PickleMachine.read(&cursor)
         {
             // Storages that the pickle names lie at the start of the file.
