@@ -1,4 +1,4 @@
-/// Arithmetic on numbers from outside: nil in place of a trap where the result does not fit.
+/// Arithmetic on untrusted numbers: nil on overflow, not a trap.
 extension FixedWidthInteger {
     @inlinable public func checkedAdding(_ other: Self) -> Self? {
         let (sum, overflow) = addingReportingOverflow(other)

@@ -1,59 +1,60 @@
 import CInterruption
 import Synchronization
 
-/// A word that ends work early: while it is bound to a thread, what the thread computes with tensors stops within some
-/// millions of operations of the moment at which any thread raises it, and throws.
+/// A flag that interrupts computations. While the flag is bound to a thread, any thread can raise it: the bound
+/// thread's tensor operations then throw within some millions of arithmetic operations.
 ///
-/// Work is cut by counted operations, never by a clock, so that results are the same whether a word is bound or not.
-/// What an interrupted operation had written is lost with the error that it throws.
+/// Operations check the flag at counted steps, never by time, so a bound flag does not change results. The output of an
+/// interrupted operation is undefined.
 public final class Interruption: Sendable {
-    /// A word of this value or more interrupts.
+    /// The least value that interrupts.
     public static let raised = LK_INTERRUPTED
 
-    // In memory of its own, because kernels look at it by its address.
-    nonisolated(unsafe) private let word: UnsafeMutablePointer<Atomic<Int32>>
+    // Allocated separately, because kernels read the flag by its address.
+    nonisolated(unsafe) private let flag: UnsafeMutablePointer<Atomic<Int32>>
 
     public init() {
-        word = .allocate(capacity: 1)
-        word.initialize(to: Atomic(0))
+        flag = .allocate(capacity: 1)
+        flag.initialize(to: Atomic(0))
     }
 
     deinit {
-        word.deinitialize(count: 1)
-        word.deallocate()
+        flag.deinitialize(count: 1)
+        flag.deallocate()
     }
 
     public var value: Int32 {
-        get { word.pointee.load(ordering: .acquiring) }
-        set { word.pointee.store(newValue, ordering: .releasing) }
+        get { flag.pointee.load(ordering: .acquiring) }
+        set { flag.pointee.store(newValue, ordering: .releasing) }
     }
 
-    /// Makes the word `new` if it is `old`. → whether it was
+    /// Sets the flag to `new` if it is `old`. → whether it was
     public func replace(_ old: Int32, by new: Int32) -> Bool {
-        word.pointee.compareExchange(expected: old, desired: new, ordering: .acquiringAndReleasing).exchanged
+        flag.pointee.compareExchange(expected: old, desired: new, ordering: .acquiringAndReleasing).exchanged
     }
 
-    /// Runs `body` with this word bound to the calling thread.
+    /// Runs `body` with this flag bound to the calling thread.
     public func during<R>(_ body: () throws -> R) rethrows -> R {
         try Interruption.binding(address, body)
     }
 
-    var address: UnsafePointer<Int32> { UnsafePointer(UnsafeRawPointer(word).assumingMemoryBound(to: Int32.self)) }
+    var address: UnsafePointer<Int32> { UnsafePointer(UnsafeRawPointer(flag).assumingMemoryBound(to: Int32.self)) }
 
-    /// Runs `body` with no word bound to the calling thread: work that belongs to nothing that is being interrupted.
+    /// Runs `body` with no flag bound to the calling thread, so that nothing interrupts it.
     public static func never<R>(_ body: () throws -> R) rethrows -> R { try binding(nil, body) }
 
-    private static func binding<R>(_ word: UnsafePointer<Int32>?, _ body: () throws -> R) rethrows -> R {
-        let before = lk_bind_interrupt(word)
+    private static func binding<R>(_ flag: UnsafePointer<Int32>?, _ body: () throws -> R) rethrows -> R {
+        let before = lk_bind_interrupt(flag)
         defer { _ = lk_bind_interrupt(before) }
         return try body()
     }
 
-    /// Whether the word that is bound to the calling thread is raised.
+    /// Whether the flag that is bound to the calling thread is raised.
     public static var isRaised: Bool { lk_interrupted() != 0 }
 
-    /// - Throws: `LyraError.state` if the word that is bound to the calling thread is raised. To be called in long
-    ///   loops, and after every kernel: what that wrote may be anything then.
+    /// Call this in long loops, and after every kernel: an interrupted kernel leaves its output undefined.
+    ///
+    /// - Throws: `LyraError.state` if the flag that is bound to the calling thread is raised.
     public static func check() throws {
         if isRaised { throw LyraError(.state, "the work was interrupted: its turn is stopped or cancelled") }
     }

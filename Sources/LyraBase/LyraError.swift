@@ -1,31 +1,31 @@
-/// The one error type of lyra: what kind of thing went wrong, and a sentence for a person.
+/// lyra's only error type: a code for programs, and a message for people.
 ///
-/// The sentence says what was wrong, where (file, tensor, byte offset) and, where there is something to do, what to do.
+/// The message names the fault, its place (file, tensor, byte offset) and, if there is one, the remedy.
 public struct LyraError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// Kinds of failure, one for one the `LYRA_E_…` codes of the C header.
+    /// Kinds of failure; each equals a `LYRA_E_…` code of the C header.
     public enum Code: Int32, Sendable, CaseIterable {
-        /// The caller passed something that cannot be: a null pointer, a negative size, an unknown name.
+        /// The caller passed an invalid value: a null pointer, a negative size, an unknown name.
         case argument = 1
-        /// The operating system refused: a file that cannot be opened, read or written, a full disk.
+        /// A system call failed: a file cannot be opened, read or written, or the disk is full.
         case io = 2
-        /// The bytes are not what they should be: damaged, truncated, wrong shape, wrong type.
+        /// Invalid data: damaged, truncated, wrong shape, wrong type.
         case format = 3
-        /// Something that is needed is not there: a tower, an adapter, a tensor, a vocoder.
+        /// A required component is absent: a tower, an adapter, a tensor, a vocoder.
         case missing = 4
-        /// Well-formed, but not something that lyra runs.
+        /// Valid data that lyra does not support.
         case unsupported = 5
-        /// Memory, or a limit that the caller set, does not suffice.
+        /// There is no memory, or the operation exceeds a limit that the caller set.
         case memory = 6
-        /// The call does not fit what the object is doing now.
+        /// The call is not allowed in the object's current state.
         case state = 7
-        /// The handle was closed, or never was one.
+        /// The handle is closed or invalid.
         case closed = 8
     }
 
     public let code: Code
     public let message: String
 
-    /// - Parameter message: may name files as `SystemPath` has them
+    /// - Parameter message: may contain file names in the form of `SystemPath`
     public init(_ code: Code, _ message: String) {
         self.code = code
         self.message = SystemPath.printable(message)
@@ -34,7 +34,7 @@ public struct LyraError: Error, Equatable, Sendable, CustomStringConvertible {
     public var description: String { message }
 }
 
-/// Text from a file as it may stand in a message: quoted, control characters escaped, at most `limit` characters.
+/// Untrusted text for a message: quoted, control characters escaped, cut after `limit` characters.
 public func shown(_ text: String, limit: Int = 120) -> String {
     text.unicodeScalars.count <= limit
         ? text.debugDescription

@@ -1,7 +1,7 @@
 import Glibc
 
-/// What the operating system says about an error number, by default that of the last failed call. The buffer is the
-/// call's own: strerror's is shared by all threads.
+/// The system's message for an error number, by default that of the last failed call. Unlike strerror, safe to call
+/// from several threads.
 public func systemMessage(_ code: Int32 = errno) -> String {
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
         buffer.initialize(repeating: 0)

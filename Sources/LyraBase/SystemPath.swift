@@ -1,17 +1,17 @@
 /// File names as strings.
 ///
-/// The system's names are bytes of any kind, and a Swift string holds nothing but Unicode: reading a name that is not
-/// UTF-8 as text would repair it, so that two names become one, and neither file is found. Here every byte that is not
-/// part of valid UTF-8 becomes two noncharacters of U+FDD0…U+FDEF, one for each half of the byte. Unicode sets these
-/// code points aside for use within programs. Names in valid UTF-8 stay as they are, but for those that
-/// hold such code points themselves, whose bytes are written in the same way: so different names are different strings,
-/// and every string leads back to its name. All paths that lyra's Swift functions take are such strings. `printable` is
-/// for messages and reports.
+/// A file name of the system is any sequence of bytes, but a Swift string is Unicode. Read as text, a name that is not
+/// UTF-8 would be repaired: two names could become one, and neither file would be found. Here each byte that is not
+/// part of valid UTF-8 becomes two noncharacters of U+FDD0…U+FDEF, one for each half of the byte. Unicode reserves
+/// these code points for use within programs. Names in valid UTF-8 stay unchanged, except that such code points in a
+/// name are encoded byte by byte in the same way. So different names are different strings, and every string converts
+/// back to its name. All paths that lyra's Swift functions take are such strings. `printable` is for messages and
+/// reports.
 public enum SystemPath {
-    /// The two rows of noncharacters: a byte's upper half (8…15, as ASCII is never written so), then its lower half.
+    /// First noncharacter for a byte's upper half (8…15, because ASCII is never encoded so), and for its lower half.
     private static let upper: UInt32 = 0xFDD0, lower: UInt32 = 0xFDE0
 
-    /// The string that stands for a name of these bytes.
+    /// The string for a name of these bytes.
     public static func string(_ bytes: some Collection<UInt8>) -> String {
         var result = String.UnicodeScalarView()
         var decoder = UTF8Scalars(Array(bytes))
@@ -25,7 +25,7 @@ public enum SystemPath {
         return String(result)
     }
 
-    /// The string that stands for a name that the system or a C caller gave, which ends with a zero.
+    /// The string for a zero-terminated name from the system or a C caller.
     public static func string(cString: UnsafePointer<CChar>) -> String {
         if let valid = String(validatingCString: cString), !hasReserved(valid) { return valid }
         var count = 0
@@ -33,12 +33,12 @@ public enum SystemPath {
         return string(UnsafeRawBufferPointer(start: cString, count: count))
     }
 
-    /// The bytes of the name that a string stands for.
+    /// The bytes of the name that a string encodes.
     public static func bytes(_ path: String) -> [UInt8] {
         guard hasReserved(path) else { return Array(path.utf8) }
         var result: [UInt8] = []
-        for part in parts(path) {
-            switch part {
+        for element in elements(path) {
+            switch element {
             case .scalar(let scalar): result += String(scalar).utf8
             case .invalid(let byte): result.append(byte)
             }
@@ -46,12 +46,12 @@ public enum SystemPath {
         return result
     }
 
-    /// Text that may hold names, for people and for JSON: what is not UTF-8 in them is written `\xE9`.
+    /// Text with file names, for people and for JSON: bytes that are not UTF-8 are written as `\xE9`.
     public static func printable(_ text: String) -> String {
         guard hasReserved(text) else { return text }
         var result = String.UnicodeScalarView()
-        for part in parts(text) {
-            switch part {
+        for element in elements(text) {
+            switch element {
             case .scalar(let scalar): result.append(scalar)
             case .invalid(let byte):
                 result.append(contentsOf: "\\x\(String(byte, radix: 16, uppercase: true))".unicodeScalars)
@@ -60,7 +60,7 @@ public enum SystemPath {
         return String(result)
     }
 
-    private enum Part {
+    private enum Element {
         case scalar(Unicode.Scalar)
         /// A byte that is not part of valid UTF-8.
         case invalid(UInt8)
@@ -68,7 +68,7 @@ public enum SystemPath {
 
     private static func isReserved(_ value: UInt32) -> Bool { (upper..<lower + 16).contains(value) }
 
-    /// Whether there may be reserved code points: all of them begin with these two bytes.
+    /// Whether `text` can contain reserved code points, all of which begin with these two bytes.
     private static func hasReserved(_ text: String) -> Bool {
         var last: UInt8 = 0
         for byte in text.utf8 {
@@ -84,8 +84,8 @@ public enum SystemPath {
         }
     }
 
-    private static func parts(_ text: String) -> [Part] {
-        var result: [Part] = []
+    private static func elements(_ text: String) -> [Element] {
+        var result: [Element] = []
         var half: Unicode.Scalar?
         for scalar in text.unicodeScalars {
             if let first = half, (lower..<lower + 16).contains(scalar.value) {
@@ -101,14 +101,14 @@ public enum SystemPath {
         return result
     }
 
-    /// The scalars of valid UTF-8 among bytes, and the bytes between them.
+    /// Splits bytes into the scalars of valid UTF-8 and the other bytes.
     private struct UTF8Scalars {
         private let bytes: [UInt8]
         private var index = 0
 
         init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-        mutating func next() -> Part? {
+        mutating func next() -> Element? {
             guard index < bytes.count else { return nil }
             let first = bytes[index]
             let length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4
@@ -125,7 +125,7 @@ public enum SystemPath {
     }
 }
 
-/// Calls `body` with the name that a path stands for, as the system takes it.
+/// Calls `body` with the file name that a path encodes, as a C string.
 public func withSystemPath<R>(_ path: String, _ body: (UnsafePointer<CChar>) throws -> R) rethrows -> R {
     let bytes = SystemPath.bytes(path) + [0]
     return try bytes.withUnsafeBytes { buffer in

@@ -26,7 +26,7 @@ import Testing
         expect(.format, "config.json", "layers[1]", #""size" is missing"#) {
             _ = try decode(#"{"name": "a", "layers": [{"size": 3}, {}]}"#.utf8)
         }
-        expect(.format, "config.json", "layers[0].size", "whole number is needed", "a string") {
+        expect(.format, "config.json", "layers[0].size", "expected a whole number", "a string") {
             _ = try decode(#"{"name": "a", "layers": [{"size": "3"}]}"#.utf8)
         }
         expect(.format, "config.json", "number") { _ = try decode(#"{"name": "a", "layers": [{"size": 1e30}]}"#.utf8) }

@@ -73,7 +73,7 @@ import Testing
     }
 
     @Test func errorsNameKeysAndByte() throws {
-        expect(.format, "a.json", "at \"kind\"", "a whole number is needed, and null is there", "byte 9") {
+        expect(.format, "a.json", "at \"kind\"", "expected a whole number, but found null", "byte 9") {
             _ = try decode(Everything.Inner.self, #"{"kind": null}"#)
         }
         expect(.format, "a.json", "at \"[1]\"", "\"kind\" is missing", "byte 14") {

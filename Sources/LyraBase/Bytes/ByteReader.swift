@@ -1,7 +1,7 @@
-/// Bytes that are read on demand: a file, a buffer, or whatever the caller has.
+/// A source of bytes that lyra reads on demand: a file, a buffer, or the caller's own storage.
 ///
-/// One thread uses a reader at a time. A reader may return fewer bytes than requested; 0 means the end. Callers never
-/// trust a reader: a count outside the buffer is an error, and `size` is only a hint of where the end is.
+/// lyra calls a reader from one thread at a time. A reader may return fewer bytes than requested; 0 means the end. lyra
+/// checks every result: a count larger than the buffer is an error, and `size` is only a hint of the end.
 public protocol ByteReader: AnyObject {
     /// Reads at most `buffer.count` bytes from the current offset and moves past them.
     /// - Returns: The number of bytes read; 0 at the end.
@@ -15,9 +15,9 @@ public protocol ByteReader: AnyObject {
 }
 
 extension ByteReader {
-    /// Reads from `offset` until `buffer` is full or the bytes end, wherever the reader was before.
+    /// Reads from `offset` until `buffer` is full or the data ends. The reader's previous position does not matter.
     /// - Returns: The number of bytes read.
-    /// - Throws: `LyraError`, made of the reader's error, that names `name` and the place.
+    /// - Throws: the reader's own `LyraError`; `LyraError.io`, with `name` and the offset, for any other error.
     package func fill(_ buffer: UnsafeMutableRawBufferPointer, from offset: Int64, name: String) throws -> Int {
         do {
             try seek(to: offset)
@@ -26,7 +26,7 @@ extension ByteReader {
                 let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
                 let got = try read(into: rest)
                 guard got >= 0, got <= rest.count else {
-                    throw LyraError(.io, "\(name): the reader says it read \(got) bytes into room for \(rest.count)")
+                    throw LyraError(.io, "\(name): the reader returned \(got) bytes for a buffer of \(rest.count)")
                 }
                 if got == 0 { break }
                 filled += got
@@ -39,8 +39,8 @@ extension ByteReader {
         }
     }
 
-    /// The size, at most 64 TiB: far over any file, and safe to add to.
-    /// - Throws: `LyraError(.io)` if it is negative or cannot be had, `.format` if there are no bytes.
+    /// The size, clamped to 64 TiB: larger than any real file, and too small for sums to overflow.
+    /// - Throws: `LyraError(.io)` if the size is negative or unknown, `.format` if it is 0.
     package func checkedSize(name: String) throws -> Int64 {
         let stated: Int64
         do {
@@ -50,16 +50,16 @@ extension ByteReader {
         } catch {
             throw LyraError(.io, "\(name): finding the size failed: \(error)")
         }
-        guard stated >= 0 else { throw LyraError(.io, "\(name): the reader says its size is \(stated) bytes") }
+        guard stated >= 0 else { throw LyraError(.io, "\(name): the reader returned a size of \(stated) bytes") }
         guard stated > 0 else { throw LyraError(.format, "\(name): empty: 0 bytes") }
         return min(stated, 1 << 46)
     }
 }
 
 extension ByteReader {
-    /// At most `count` bytes from `offset` on, in memory from an allocator that can say no.
+    /// At most `count` bytes from `offset` on, in memory whose allocation can fail.
     ///
-    /// - Throws: as `fill` does; `LyraError.memory` if there is no room.
+    /// - Throws: the errors of `fill`; `LyraError.memory` if there is no room.
     package func piece(_ offset: Int64, _ count: Int, name: String) throws -> GrowingBuffer<UInt8> {
         let bytes = GrowingBuffer<UInt8>()
         try bytes.resize(to: count)
@@ -67,7 +67,7 @@ extension ByteReader {
         return bytes
     }
 
-    /// At most `count` bytes from `offset` on, for looking at a few of them.
+    /// At most `count` bytes from `offset` on, as an array: for short headers.
     package func peek(_ offset: Int64, _ count: Int, name: String) throws -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         let filled = try bytes.withUnsafeMutableBytes { try fill($0, from: offset, name: name) }

@@ -1,19 +1,20 @@
 import Glibc
 
-/// A file, or what a pipe gives: that is copied to a temporary file first, since decoders go back and forth.
+/// Reads a file or a pipe. A pipe is first copied to a temporary file, because decoders seek.
 public final class FileByteReader: ByteReader {
     private let descriptor: Int32
     private let path: String
 
-    /// Opens a regular file; or reads a FIFO, a pipe, a socket or a device to its end. `/dev/stdin` and `/dev/fd/N` are
-    /// paths like others.
+    /// Opens a regular file, or reads a FIFO, pipe, socket or device to its end. The path may be `/dev/stdin` or
+    /// `/dev/fd/N`.
     ///
     /// - Parameters:
-    ///   - limit: the most bytes that a pipe may give
-    ///   - limitName: what a message calls the limit
-    ///   - interrupted: asked while a pipe is read or waited for; true ends the call with `LyraError(.state)`
-    /// - Throws: `LyraError(.io)` if it cannot be opened or read, is a directory, a disk or a device without an end, or
-    ///   if the temporary file has no room; `.memory` if it gives more than the limit; `.state` if interrupted.
+    ///   - limit: maximum bytes of a pipe
+    ///   - limitName: the limit's name for messages
+    ///   - interrupted: polled while the call reads a pipe or waits for it; true ends the call with `LyraError(.state)`
+    /// - Throws: `LyraError(.io)` if the file cannot be opened or read, or is a directory, a disk or a device without
+    ///   an end, or if the temporary file cannot be written; `.memory` if a pipe exceeds the limit; `.state` if
+    ///   interrupted.
     public init(path: String, limit: Int, limitName: String, interrupted: () -> Bool) throws {
         let (opened, kind) = try Self.open(path)
         self.path = path
@@ -27,7 +28,7 @@ public final class FileByteReader: ByteReader {
         }
     }
 
-    /// Opens a regular file, and nothing else.
+    /// Opens a regular file; rejects everything else.
     /// - Throws: `LyraError(.io)`.
     public init(regularFile path: String) throws {
         let (opened, kind) = try Self.open(path)
@@ -45,7 +46,7 @@ public final class FileByteReader: ByteReader {
     private static func open(_ path: String) throws -> (Int32, Kind) {
         // Without O_NONBLOCK, opening a FIFO waits until it has a writer.
         var descriptor = withSystemPath(path) { Glibc.open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
-        // A socket has no path that can be opened, but a descriptor.
+        // A socket cannot be opened by its path, but its descriptor can be duplicated.
         if descriptor < 0, errno == ENXIO, let number = descriptorNumber(path) {
             descriptor = fcntl(number, F_DUPFD_CLOEXEC, 0)
         }
@@ -61,13 +62,13 @@ public final class FileByteReader: ByteReader {
     private static func kind(of descriptor: Int32, _ path: String) throws -> Kind {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else {
-            throw LyraError(.io, "\(path): cannot find out what it is: \(systemMessage(errno))")
+            throw LyraError(.io, "\(path): cannot get the type of the file: \(systemMessage(errno))")
         }
         switch status.st_mode & S_IFMT {
         case S_IFREG: return .regular
         case S_IFIFO, S_IFSOCK: return .pipe
         case S_IFCHR:
-            // The kernel's memory devices but /dev/null (major 1, minor 3) give bytes for ever.
+            // The memory devices (major 1) never end, except /dev/null (minor 3).
             let (major, minor) = (status.st_rdev >> 8 & 0xfff, status.st_rdev & 0xff)
             guard major != 1 || minor == 3 else {
                 throw LyraError(.io, "\(path): a device that has no end; give the path of a media file")
@@ -78,7 +79,7 @@ public final class FileByteReader: ByteReader {
         }
     }
 
-    /// The descriptor that a path stands for.
+    /// The descriptor number of a path such as /dev/fd/3; nil for other paths.
     private static func descriptorNumber(_ path: String) -> Int32? {
         if path == "/dev/stdin" { return STDIN_FILENO }
         for prefix in ["/dev/fd/", "/proc/self/fd/"] where path.hasPrefix(prefix) {

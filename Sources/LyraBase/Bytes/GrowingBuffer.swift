@@ -1,7 +1,7 @@
 import Glibc
 
-/// Elements one after the other in memory from an allocator that can say no: in place of an array wherever there can be
-/// many, since an array that finds no memory ends the process. Belongs to one owner at a time.
+/// A growable array that throws if there is no memory, where Swift's array would end the process: for data of unbounded
+/// size. Not for concurrent use.
 public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable {
     private var base: UnsafeMutablePointer<Element>?
     private var capacity = 0
@@ -15,7 +15,7 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         try append(elements)
     }
 
-    /// `count` times the same.
+    /// `count` copies of `element`.
     ///
     /// - Throws: `LyraError.memory` if there is no room.
     public convenience init(repeating element: Element, count: Int) throws {
@@ -25,7 +25,7 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
 
     deinit { free(base) }
 
-    /// Valid until the next change, and while the buffer lives.
+    /// The elements in place. The pointer is valid until the buffer changes or is freed.
     public var elements: UnsafeMutableBufferPointer<Element> { UnsafeMutableBufferPointer(start: base, count: count) }
 
     /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
@@ -35,15 +35,15 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         count += 1
     }
 
-    /// - Throws: `LyraError.memory` if there is no room; elements before it may have been appended.
+    /// - Throws: `LyraError.memory` if there is no room; some elements may then have been appended.
     public func append(_ elements: some Sequence<Element>) throws {
-        let isWhole: Void? = try elements.withContiguousStorageIfAvailable { part in
-            guard let source = part.baseAddress, !part.isEmpty else { return }
-            try reserve(count + part.count)
-            base.map { $0 + count }?.update(from: source, count: part.count)
-            count += part.count
+        let isDone: Void? = try elements.withContiguousStorageIfAvailable { new in
+            guard let source = new.baseAddress, !new.isEmpty else { return }
+            try reserve(count + new.count)
+            base.map { $0 + count }?.update(from: source, count: new.count)
+            count += new.count
         }
-        if isWhole == nil { for element in elements { try append(element) } }
+        if isDone == nil { for element in elements { try append(element) } }
     }
 
     /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
@@ -53,7 +53,7 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         elements[old...].update(repeating: element)
     }
 
-    /// The elements at `indices`, as a buffer of their own.
+    /// A new buffer with the elements at `indices`.
     ///
     /// - Parameter indices: below `count`
     /// - Throws: `LyraError.memory` if there is no room.
@@ -61,7 +61,7 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         try GrowingBuffer(copying: indices.elements.lazy.map { self[Int($0)] })
     }
 
-    /// Makes it `count` elements long. New ones hold anything.
+    /// Changes the length to `count`. New elements are uninitialised.
     ///
     /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
     public func resize(to count: Int) throws {
@@ -69,24 +69,24 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         self.count = count
     }
 
-    /// Forgets all elements from the first `number` on.
+    /// Removes all elements from index `number` on.
     public func truncate(to number: Int) { count = Swift.min(count, Swift.max(number, 0)) }
 
-    /// Gives back memory beyond its elements, if the allocator can.
+    /// Returns unused memory to the allocator, if possible.
     public func shrink() {
         guard count > 0 else { return removeAll() }
         guard count < capacity, let memory = realloc(base, count * MemoryLayout<Element>.stride) else { return }
         (base, capacity) = (memory.bindMemory(to: Element.self, capacity: count), count)
     }
 
-    /// Forgets the first `number` elements.
+    /// Removes the first `number` elements.
     public func removeFirst(_ number: Int) {
         guard let base, number > 0 else { return }
         count -= Swift.min(number, count)
         base.update(from: base + number, count: count)
     }
 
-    /// Forgets all elements, and gives back memory beyond `kept` of them.
+    /// Removes all elements, and frees the memory if it holds more than `kept` elements.
     public func removeAll(keeping kept: Int = 0) {
         count = 0
         guard capacity > kept else { return }
@@ -94,7 +94,7 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         (base, capacity) = (nil, 0)
     }
 
-    /// Makes room for `total` elements; exactly that many where there was none.
+    /// Makes room for at least `total` elements; exactly `total` in a buffer without memory.
     ///
     /// - Throws: `LyraError.memory` if there is no room; the buffer is then unchanged.
     public func reserve(_ total: Int) throws {
@@ -126,11 +126,11 @@ extension GrowingBuffer: RandomAccessCollection {
     }
 }
 
-/// Checks that a large allocation by Swift will succeed: if one fails, Swift ends the process.
+/// Checks that a large allocation by Swift would succeed, because Swift ends the process if it fails.
 ///
-/// The room is mapped and given back: the compiler removes a `malloc` whose memory is only freed.
+/// Maps and unmaps the memory; the compiler would remove a `malloc` followed by a `free`.
 ///
-/// - Throws: `LyraError.memory` if the system has no `bytes` bytes in one piece. Up to 64 KiB are not checked.
+/// - Throws: `LyraError.memory` if the system has no `bytes` contiguous bytes. Up to 64 KiB are not checked.
 public func requireMemory(_ bytes: Int) throws {
     guard bytes > 1 << 16 else { return }
     let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)

@@ -1,4 +1,4 @@
-/// Bytes in memory from an allocator that can say no.
+/// Reads from a copy of bytes in memory.
 public final class MemoryReader: ByteReader {
     private let bytes: GrowingBuffer<UInt8>
     private var offset = 0
@@ -6,7 +6,7 @@ public final class MemoryReader: ByteReader {
     /// - Throws: `LyraError.memory` if there is no room for the copy.
     public init(copying source: some Sequence<UInt8>) throws {
         do { bytes = try GrowingBuffer(copying: source) } catch let error as LyraError where error.code == .memory {
-            throw LyraError(.memory, "\(error.message), a copy of what was given; feed the file or a reader instead")
+            throw LyraError(.memory, "\(error.message): cannot copy the given bytes; feed the file or a reader instead")
         }
     }
 
@@ -14,10 +14,10 @@ public final class MemoryReader: ByteReader {
 
     public func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
         let rest = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes.elements)[offset...])
-        let part = UnsafeRawBufferPointer(rebasing: rest.prefix(buffer.count))
-        buffer.copyMemory(from: part)
-        offset += part.count
-        return part.count
+        let next = UnsafeRawBufferPointer(rebasing: rest.prefix(buffer.count))
+        buffer.copyMemory(from: next)
+        offset += next.count
+        return next.count
     }
 
     public func seek(to offset: Int64) { self.offset = Int(min(max(offset, 0), Int64(bytes.count))) }

@@ -22,7 +22,7 @@ public struct NamedBytes: Sendable {
         }
     }
 
-    /// The bytes, decoded from one JSON text; errors name the file.
+    /// Decodes the bytes as one JSON text; errors name the file.
     public func decode<T: Decodable>(_ type: T.Type) throws -> T {
         try withBytes { try JSONText.decode(type, from: $0, source: name) }
     }
@@ -30,7 +30,7 @@ public struct NamedBytes: Sendable {
     /// The bytes as one JSON value; errors name the file.
     public func json() throws -> JSONValue { try withBytes { try JSONValue($0, source: name) } }
 
-    /// Reads the bytes as one JSON text, piece by piece; errors name the file.
+    /// Reads the bytes as one JSON text without building a tree; errors name the file.
     public func scan(_ body: (inout JSONScanner) throws -> Void) throws {
         try withBytes { try JSONScanner.read($0, source: name, body) }
     }

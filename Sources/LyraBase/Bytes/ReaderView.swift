@@ -1,10 +1,10 @@
-/// Part of another reader's bytes, with bytes of its own in front or in place of some.
+/// A view of a range of another reader, with bytes prepended or replaced.
 ///
-/// It keeps no position of the other reader: each read moves it first.
+/// Every read seeks the other reader first, so several views can share it.
 package final class ReaderView: ByteReader {
-    /// Bytes that are read in place of the reader's.
+    /// Bytes that replace the reader's.
     package struct Patch {
-        /// From the start of the view.
+        /// Offset from the start of the view.
         let offset: Int64
         let bytes: [UInt8]
 
@@ -19,14 +19,15 @@ package final class ReaderView: ByteReader {
     private var position: Int64 = 0
 
     /// - Parameters:
-    ///   - head: Comes before the reader's bytes.
-    ///   - start: The first byte of the reader that is seen.
-    ///   - end: Where the view ends; nil is the reader's end.
+    ///   - head: bytes before the reader's
+    ///   - start: offset in the reader where the view starts
+    ///   - end: offset in the reader where the view ends; nil for the reader's end
     package init(
         _ base: any ByteReader, head: [UInt8] = [], from start: Int64 = 0, to end: Int64? = nil, patches: [Patch] = []
     ) {
         (self.head, self.patches) = (head, patches)
-        // A view of a view is one of what lies below: thousands of joined files must not become thousands of calls.
+        // A view of a view reads the base directly: thousands of joined files must not become thousands of nested
+        // calls.
         if let view = base as? ReaderView, view.head.isEmpty, view.patches.isEmpty,
             let first = start.checkedAdding(view.start), let last = end.map({ $0.checkedAdding(view.start) }) ?? .max
         {
@@ -40,7 +41,7 @@ package final class ReaderView: ByteReader {
     package var size: Int64 {
         get throws {
             let stated = try base.size
-            // A negative size is the caller's to complain about.
+            // The caller rejects a negative size.
             guard stated >= 0 else { return stated }
             return Int64(head.count) + max(min(end ?? stated, stated) - start, 0)
         }

@@ -1,14 +1,14 @@
 import Glibc
 
-/// Copies what a pipe gives to a temporary file that has no name, in the directory that TMPDIR names, or /tmp.
+/// Copies a pipe's data to an unnamed temporary file in the directory TMPDIR, or in /tmp.
 package struct Spool {
     private static let pieceLength = 1 << 16
-    /// How long a pipe is waited for before the caller is asked again, in milliseconds.
-    private static let patience: Int32 = 50
+    /// Milliseconds between two calls of `check` while the pipe has no data.
+    private static let pollInterval: Int32 = 50
 
-    /// What messages call the pipe.
+    /// The pipe's name for messages.
     private let name: String
-    /// In bytes.
+    /// Maximum bytes of the pipe.
     private let limit: Int
     private let limitName: String
 
@@ -16,9 +16,9 @@ package struct Spool {
         (self.name, self.limit, self.limitName) = (name, limit, limitName)
     }
 
-    /// - Parameter check: asked while the pipe is read or waited for; throws to give up
+    /// - Parameter check: called while the pipe is read or waited for; throws to abort
     /// - Returns: The temporary file's descriptor, at the file's end.
-    /// - Throws: what `check` throws; `LyraError.io` if the system refuses; `.memory` for more bytes than the limit.
+    /// - Throws: any error of `check`; `LyraError.io` if a system call fails; `.memory` if the pipe exceeds the limit.
     package func copy(_ source: Int32, check: () throws -> Void) throws -> Int32 {
         let given = getenv("TMPDIR").map { SystemPath.string(cString: $0) } ?? ""
         let directory = given.isEmpty ? "/tmp" : given
@@ -37,7 +37,9 @@ package struct Spool {
     }
 
     private func copy(_ source: Int32, to target: Int32, in directory: String, check: () throws -> Void) throws {
-        guard let memory = malloc(Self.pieceLength) else { throw LyraError(.memory, "\(name): no memory to read it") }
+        guard let memory = malloc(Self.pieceLength) else {
+            throw LyraError(.memory, "\(name): no memory for a read buffer")
+        }
         defer { free(memory) }
         var total = 0
         while true {
@@ -45,7 +47,7 @@ package struct Spool {
             if count == 0 { return }
             guard count <= limit - total else {
                 throw LyraError(
-                    .memory, "\(name): gives more than \(limit) bytes, which is \(limitName); give a file")
+                    .memory, "\(name): more than \(limit) bytes (\(limitName)); pass a file instead")
             }
             total += count
             var written = 0
@@ -62,14 +64,14 @@ package struct Spool {
         }
     }
 
-    /// Waits for bytes. → how many there were; 0 at the end
+    /// Waits for bytes and reads them. → their number; 0 at the end
     private func read(
         _ source: Int32, into memory: UnsafeMutableRawPointer, check: () throws -> Void
     ) throws -> Int {
         while true {
             try check()
             var waiting = pollfd(fd: source, events: Int16(POLLIN), revents: 0)
-            let ready = poll(&waiting, 1, Self.patience)
+            let ready = poll(&waiting, 1, Self.pollInterval)
             if ready == 0 || ready < 0 && errno == EINTR { continue }
             let count = Glibc.read(source, memory, Self.pieceLength)
             if count >= 0 { return count }
@@ -79,12 +81,12 @@ package struct Spool {
         }
     }
 
-    /// A file that goes with its descriptor; negative, with errno, if there can be none.
+    /// A descriptor of a file that is deleted when it is closed; negative, with errno, on failure.
     private static func temporary(in directory: String) -> Int32 {
         // O_TMPFILE, which Swift cannot import.
         let unnamed = withSystemPath(directory) { open($0, 0o20_000_000 | O_DIRECTORY | O_RDWR | O_CLOEXEC, 0o600) }
         if unnamed >= 0 { return unnamed }
-        // Some file systems have no unnamed files.
+        // Not every file system supports unnamed files.
         var template = SystemPath.bytes(directory + "/lyra-XXXXXX") + [0]
         return template.withUnsafeMutableBytes { bytes in
             bytes.withMemoryRebound(to: CChar.self) { template in

@@ -1,10 +1,10 @@
-/// A JSON text as a tree, read or to be written. A node knows where it stands in the text, and a number stays as it is
-/// written, so that decoding rounds it once.
+/// A JSON text as a tree, for reading and writing. A node keeps its offset in the text, and a number keeps its digits,
+/// so that decoding rounds only once.
 struct JSONNode: Sendable {
     enum Content: Sendable {
         case null
         case bool(Bool)
-        /// Digits, with a sign, a fraction and an exponent where there are any.
+        /// The number as written: digits, with sign, fraction and exponent if present.
         case number(String)
         case string(String)
         case array([JSONNode])
@@ -12,17 +12,17 @@ struct JSONNode: Sendable {
     }
 
     let content: Content
-    /// The offset of the node's first byte in the text; 0 in a tree that was not read.
+    /// Offset of the node's first byte in the text; 0 if the tree was not parsed.
     let position: Int
 
     init(_ content: Content, at position: Int = 0) { (self.content, self.position) = (content, position) }
 
     /// Reads a whole text.
     ///
-    /// - Throws: `LyraError.format`, naming `source` and the byte, if it is not JSON in UTF-8, is nested deeper than
-    ///   64, or has a key twice in an object: readers do not agree on which of the two counts.
+    /// - Throws: `LyraError.format`, naming `source` and the byte, if the text is not JSON in UTF-8, is nested
+    ///   deeper than 64, or repeats a key in an object: parsers disagree about which value counts.
     init(_ text: UnsafeRawBufferPointer, source: String) throws {
-        // A zero byte never stands in JSON, but in UTF-16.
+        // JSON in UTF-8 has no zero bytes; in UTF-16 it has.
         guard String(validating: text, as: UTF8.self) != nil, !text.contains(0) else {
             throw LyraError(.format, "\(source): not JSON: it is not UTF-8 text")
         }
@@ -38,7 +38,7 @@ struct JSONNode: Sendable {
             try scanner.object { scanner, key in
                 let name = String(decoding: key, as: UTF8.self)
                 guard keys.insert(name).inserted else {
-                    throw scanner.error("the key \(shown(name)) stands twice in an object; remove one")
+                    throw scanner.error("an object has the key \(shown(name)) twice; remove one")
                 }
                 members.append((name, try JSONNode(&scanner)))
             }
@@ -56,7 +56,7 @@ struct JSONNode: Sendable {
         }
     }
 
-    /// The node that keys and indices lead to, or the last one on the way that is there.
+    /// The node at a path of keys and indices; if there is none, the last node on the path that exists.
     func node(at path: some Sequence<any CodingKey>) -> JSONNode {
         var node = self
         for key in path {
@@ -73,7 +73,7 @@ struct JSONNode: Sendable {
         return node
     }
 
-    /// What kind of value it is, for messages.
+    /// The kind of value, for messages.
     var kind: String {
         switch content {
         case .null: "null"

@@ -1,4 +1,4 @@
-/// Decodes Swift values from a tree of JSON.
+/// Decodes Swift values from a JSON tree.
 struct JSONNodeDecoder: Decoder {
     let node: JSONNode
     let codingPath: [any CodingKey]
@@ -18,10 +18,10 @@ struct JSONNodeDecoder: Decoder {
 
     func singleValueContainer() -> any SingleValueDecodingContainer { self }
 
-    /// - Parameter needed: what the value should have been
-    private func mismatch(_ type: any Any.Type, _ needed: String) -> DecodingError {
+    /// - Parameter expected: the kind of value that the type needs
+    private func mismatch(_ type: any Any.Type, _ expected: String) -> DecodingError {
         let context = DecodingError.Context(
-            codingPath: codingPath, debugDescription: "\(needed) is needed, and \(node.kind) is there")
+            codingPath: codingPath, debugDescription: "expected \(expected), but found \(node.kind)")
         if case .null = node.content { return .valueNotFound(type, context) }
         return .typeMismatch(type, context)
     }
@@ -64,7 +64,7 @@ extension JSONNodeDecoder: SingleValueDecodingContainer {
         return value
     }
 
-    /// 3.0 and 3e2 are whole numbers, too.
+    /// Accepts 3.0 and 3e2, too.
     private func integer<T: FixedWidthInteger>(_ type: T.Type) throws -> T {
         guard case .number(let text) = node.content else { throw mismatch(type, "a whole number") }
         guard let value = T(text) ?? Double(text).flatMap({ T(exactly: $0) }) else {
@@ -79,7 +79,7 @@ private struct JSONKeyedContainer<Key: CodingKey>: KeyedDecodingContainerProtoco
     let codingPath: [any CodingKey]
 
     init(_ members: [(key: String, value: JSONNode)], _ codingPath: [any CodingKey]) {
-        // Keys are unique: a text with one twice is refused.
+        // Keys are unique: `JSONNode` rejects a text that repeats one.
         self.members = Dictionary(members.map { ($0.key, $0.value) }) { first, _ in first }
         self.codingPath = codingPath
     }
@@ -154,7 +154,7 @@ private struct JSONUnkeyedContainer: UnkeyedDecodingContainer {
     mutating func superDecoder() throws -> any Decoder { try next { $0 } }
 }
 
-/// A key or an index on the way to a value.
+/// A key or an index in the path to a value.
 struct JSONPathKey: CodingKey {
     let stringValue: String
     let intValue: Int?

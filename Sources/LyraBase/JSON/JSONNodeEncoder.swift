@@ -1,6 +1,6 @@
-/// Encodes a Swift value as a tree of JSON. Members keep the order in which they are encoded.
+/// Encodes a Swift value as a JSON tree. Members keep the order in which they are encoded.
 final class JSONNodeEncoder: Encoder {
-    /// What has been encoded so far; containers add to it.
+    /// The result so far; containers add to it.
     private enum State {
         case empty
         case value(JSONNode)
@@ -14,7 +14,7 @@ final class JSONNodeEncoder: Encoder {
 
     init(_ codingPath: [any CodingKey]) { self.codingPath = codingPath }
 
-    /// The tree, once the value has encoded itself. A value that encodes nothing is an empty object.
+    /// The tree of the encoded value; an empty object if it encoded nothing.
     var node: JSONNode {
         switch state {
         case .empty: JSONNode(.object([]))
@@ -36,14 +36,14 @@ final class JSONNodeEncoder: Encoder {
 
     func singleValueContainer() -> any SingleValueEncodingContainer { SingleContainer(encoder: self) }
 
-    // MARK: What containers add
+    // MARK: Adding to the result
 
     fileprivate func set(_ content: JSONNode.Content) { state = .value(JSONNode(content)) }
 
     fileprivate func set<T: BinaryFloatingPoint & CustomStringConvertible>(_ value: T) throws {
         guard value.isFinite else {
             throw EncodingError.invalidValue(
-                value, .init(codingPath: codingPath, debugDescription: "JSON has no \(value)"))
+                value, .init(codingPath: codingPath, debugDescription: "JSON cannot represent \(value)"))
         }
         set(.number(value.description))
     }
@@ -51,7 +51,7 @@ final class JSONNodeEncoder: Encoder {
     fileprivate func member(_ key: some CodingKey) -> JSONNodeEncoder {
         let encoder = JSONNodeEncoder(codingPath + [key])
         guard case .object(var members) = state else { return encoder }
-        state = .empty  // One owner, so that appending does not copy.
+        state = .empty  // Releases the array, so that appending does not copy it.
         members.append((key.stringValue, encoder))
         state = .object(members)
         return encoder
@@ -62,7 +62,7 @@ final class JSONNodeEncoder: Encoder {
     fileprivate func element() -> JSONNodeEncoder {
         let encoder = JSONNodeEncoder(codingPath + [JSONPathKey(elementCount)])
         guard case .array(var elements) = state else { return encoder }
-        state = .empty  // One owner, so that appending does not copy.
+        state = .empty  // Releases the array, so that appending does not copy it.
         elements.append(encoder)
         state = .array(elements)
         return encoder

@@ -1,6 +1,6 @@
-/// A pull parser for JSON over bytes that lie somewhere: what is not asked for is skipped, not built, so that a hostile
-/// text costs no more memory than what its reader keeps. Strings are bytes (so that canonically equivalent keys stay
-/// distinct), and every error names the file and the byte offset.
+/// A pull parser for JSON. It skips values that the caller does not request, so a hostile text costs no more memory
+/// than the caller keeps. Strings are bytes, so that canonically equivalent keys stay distinct. Every error names the
+/// file and the byte offset.
 public struct JSONScanner {
     /// The whole text; it must outlive the scanner.
     private let bytes: UnsafeRawBufferPointer
@@ -21,7 +21,7 @@ public struct JSONScanner {
     /// Reads one text from its start to its end.
     ///
     /// - Parameter body: must consume exactly one value
-    /// - Throws: what `body` throws; `LyraError.format` if something follows the value.
+    /// - Throws: any error of `body`; `LyraError.format` if there is text after the value.
     public static func read<Result>(
         _ bytes: UnsafeRawBufferPointer, source: String, _ body: (inout JSONScanner) throws -> Result
     ) throws -> Result {
@@ -46,10 +46,10 @@ public struct JSONScanner {
         throw error("the JSON text ends too early; the file may be truncated")
     }
 
-    /// Fails unless only white space is left.
+    /// Throws unless only white space is left.
     public mutating func end() throws {
         while position < bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(bytes[position]) { position += 1 }
-        guard position == bytes.count else { throw error("something follows the end of the JSON value") }
+        guard position == bytes.count else { throw error("there is text after the JSON value") }
     }
 
     private mutating func expect(_ byte: UInt8) throws {
@@ -59,7 +59,7 @@ public struct JSONScanner {
         position += 1
     }
 
-    /// The longest key of an object, in bytes; a longer one is refused.
+    /// Maximum bytes of a key; a longer key is rejected.
     private static let keyLimit = 65_535
 
     /// Reads an object; `member` must consume exactly the member's value.
@@ -175,7 +175,7 @@ public struct JSONScanner {
             case UInt8(ascii: "\\"):
                 try escape(into: &ignored)
                 ignored.removeAll(keepingCapacity: true)
-            case 0..<0x20: throw error("a string holds a bare control character")
+            case 0..<0x20: throw error("a string contains an unescaped control character")
             default: position += 1
             }
         }
@@ -189,7 +189,7 @@ public struct JSONScanner {
         return number
     }
 
-    /// Reads a number of any kind as it is written: at most 64 bytes.
+    /// Reads a number of any kind as text: at most 64 bytes.
     mutating func numberText() throws -> String {
         let range = try numberRange()
         guard range.count <= 64 else {
@@ -199,7 +199,7 @@ public struct JSONScanner {
         return String(decoding: bytes[range], as: UTF8.self)
     }
 
-    /// Consumes a number: `-`, digits without a zero in front, a fraction, an exponent (RFC 8259, section 6).
+    /// Consumes a number: `-`, digits without leading zeros, a fraction, an exponent (RFC 8259, section 6).
     private mutating func numberRange() throws -> Range<Int> {
         _ = try peek()
         let start = position
@@ -226,14 +226,14 @@ public struct JSONScanner {
         return true
     }
 
-    /// Consumes digits. → how many there were
+    /// Consumes digits. → their number
     private mutating func skipDigits() -> Int {
         let start = position
         while position < bytes.count, (0x30...0x39).contains(bytes[position]) { position += 1 }
         return position - start
     }
 
-    /// Reads a string as its own array of bytes.
+    /// Reads a string as a new array of bytes.
     public mutating func string() throws -> [UInt8] {
         var result: [UInt8] = []
         try string(into: &result)
@@ -242,8 +242,8 @@ public struct JSONScanner {
 
     /// Reads a string as text.
     ///
-    /// - Parameter limit: the most bytes that it may have
-    /// - Throws: `LyraError.format` for a longer one, or one that is not UTF-8.
+    /// - Parameter limit: maximum bytes of the string
+    /// - Throws: `LyraError.format` if the string is longer, or not UTF-8.
     public mutating func text(limit: Int) throws -> String {
         var result: [UInt8] = []
         try string(into: &result, limit: limit)
@@ -251,9 +251,9 @@ public struct JSONScanner {
         return text
     }
 
-    /// Reads a string into `output`, replacing what it held. The bytes are UTF-8 if the file's are.
+    /// Reads a string into `output`, replacing its content. The bytes are UTF-8 if the file is.
     ///
-    /// - Parameter limit: the most bytes that it may have
+    /// - Parameter limit: maximum bytes of the string
     public mutating func string(into output: inout [UInt8], limit: Int = .max) throws {
         try expect(UInt8(ascii: "\""))
         output.removeAll(keepingCapacity: true)
@@ -265,7 +265,7 @@ public struct JSONScanner {
                 position += 1
                 return
             case UInt8(ascii: "\\"): try escape(into: &output)
-            case 0..<0x20: throw error("a string holds a bare control character")
+            case 0..<0x20: throw error("a string contains an unescaped control character")
             default:
                 output.append(byte)
                 position += 1

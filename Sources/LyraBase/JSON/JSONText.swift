@@ -22,10 +22,10 @@ public enum JSONText {
 
     /// Encodes a value as text without white space.
     ///
-    /// - Throws: `LyraError.format` if it holds a number that JSON cannot write: an infinity, or not a number.
+    /// - Throws: `LyraError.format` if the value contains an infinite number or NaN.
     public static func encode(_ value: some Encodable) throws -> String { try write(node(value), .compact) }
 
-    /// The same with a member on each line, for people.
+    /// Encodes a value as text with one member on each line, for people.
     public static func encodeIndented(_ value: some Encodable) throws -> String {
         try write(node(value), .lines(indentation: ""))
     }
@@ -53,7 +53,7 @@ public enum JSONText {
         return "\(place(path)): \(reason) (at byte \(root.node(at: path).position))"
     }
 
-    /// The keys that lead to a value, in the manner of `layers[3].size`.
+    /// The path to a value as text: `layers[3].size`.
     private static func place(_ path: [any CodingKey]) -> String {
         guard !path.isEmpty else { return "at the top level" }
         var text = ""
@@ -69,12 +69,12 @@ public enum JSONText {
 
     // MARK: Writing
 
-    /// Where white space stands.
+    /// Line breaks and spaces between elements.
     enum Layout {
         case compact
         /// On one line, with a space after each comma and colon.
         case oneLine
-        /// A member of an object on each line; lists stay on one.
+        /// Each member of an object on its own line; each list on one line.
         case lines(indentation: String)
     }
 
@@ -107,7 +107,7 @@ public enum JSONText {
         }
     }
 
-    /// A string with quotation marks around it and escapes where JSON needs them.
+    /// A string as a JSON literal, with quotation marks and escapes.
     public static func quoted(_ string: String) -> String {
         var result = "\""
         for scalar in string.unicodeScalars {

@@ -1,18 +1,18 @@
-/// Any JSON value: for questions about keys that no type names, and for reports. For short texts: it takes many times
-/// their size.
+/// Any JSON value, for keys that no Swift type declares and for reports. Only for short texts: a value takes many times
+/// the text's memory.
 public enum JSONValue: Sendable {
     case null
     case bool(Bool)
     case number(Double)
     case string(String)
     case array([JSONValue])
-    /// Members in the order of the text. A text with a key twice is refused.
+    /// Members in the order of the text. A text that repeats a key is rejected.
     case object([(String, JSONValue)])
 
     /// Reads a whole text.
     ///
-    /// - Throws: `LyraError.format`, naming `source` and the byte, if it is not JSON, nested deeper than 64, or has a
-    ///   key twice in an object.
+    /// - Throws: `LyraError.format`, naming `source` and the byte, if it is not JSON, is nested deeper than 64, or
+    ///   repeats a key in an object.
     public init(_ text: UnsafeRawBufferPointer, source: String) throws {
         self.init(try JSONNode(text, source: source))
     }
@@ -28,7 +28,7 @@ public enum JSONValue: Sendable {
         }
     }
 
-    /// The member of an object; nil for one that is null or not there, and for what is no object.
+    /// The member of an object; nil if the member is null or absent, or if this value is not an object.
     public subscript(key: String) -> JSONValue? {
         guard case .object(let members) = self, let value = members.first(where: { $0.0 == key })?.1, value != .null
         else { return nil }
@@ -42,7 +42,7 @@ public enum JSONValue: Sendable {
 }
 
 extension JSONValue: Equatable {
-    /// Members count in any order.
+    /// Ignores the order of members.
     public static func == (a: JSONValue, b: JSONValue) -> Bool {
         switch (a, b) {
         case (.null, .null): true
@@ -68,11 +68,11 @@ extension JSONValue: Equatable {
 // MARK: Writing
 
 extension JSONValue {
-    /// The name of a file: what is not UTF-8 in it is written `\xE9`.
+    /// A file name; bytes that are not UTF-8 are written as `\xE9`.
     public static func name(_ path: String) -> JSONValue { .string(SystemPath.printable(path)) }
 
-    /// The value as text on one line. Numbers are rounded to six decimals, enough for milliseconds and shares; what is
-    /// no number becomes null.
+    /// The value as text on one line. Numbers are rounded to six decimals, enough for milliseconds and ratios; infinite
+    /// numbers and NaN become null.
     public var text: String { JSONText.write(node, .oneLine) }
 
     private var node: JSONNode {
