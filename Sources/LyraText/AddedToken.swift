@@ -3,7 +3,7 @@ public struct AddedToken: Sendable, Equatable {
     /// The text as UTF-8.
     public let content: [UInt8]
     public let id: Int
-    /// Special tokens steer the model and are left out of what a person reads.
+    /// Special tokens control the model and are omitted from displayed text.
     public let isSpecial: Bool
 
     public init(content: [UInt8], id: Int, isSpecial: Bool = true) {
@@ -13,8 +13,8 @@ public struct AddedToken: Sendable, Equatable {
     }
 }
 
-/// Finds added tokens in text: a trie over their bytes, children as linked lists because tries of a few tokens are
-/// thin.
+/// Finds added tokens in text: a trie over their bytes, children as linked lists, because nodes of so few
+/// tokens have few children.
 struct AddedTokenTrie: Sendable {
     private struct Node {
         let byte: UInt8
@@ -24,7 +24,7 @@ struct AddedTokenTrie: Sendable {
         var token: Int32 = -1
     }
 
-    /// Longer contents are refused, which bounds the search: each position costs this many steps at most.
+    /// Maximum bytes of a content. Bounds the search: each position costs at most this many steps.
     static let lengthLimit = 256
 
     private var nodes = [Node(byte: 0)]
@@ -56,7 +56,7 @@ struct AddedTokenTrie: Sendable {
         return nil
     }
 
-    /// The leftmost token that starts in `starts`, and of those that start there the longest for which `accept` holds.
+    /// The leftmost accepted token that starts in `starts`; the longest, if several start at the same place.
     func firstMatch(
         in text: UnsafeBufferPointer<UInt8>, starts: Range<Int>, accept: (Int) -> Bool
     ) -> (token: Int, range: Range<Int>)? {

@@ -17,7 +17,7 @@ enum ByteAlphabet {
         }
     }()
 
-    /// The byte for which a scalar stands, or −1; indexed by scalar.
+    /// The byte of each scalar, or −1; indexed by scalar.
     private static let bytes: [Int16] = {
         var inverse = [Int16](repeating: -1, count: 0x144)
         for (byte, scalar) in scalars.enumerated() { inverse[Int(scalar)] = Int16(byte) }
@@ -32,7 +32,7 @@ enum ByteAlphabet {
     }
 
     /// Appends the bytes that `text`, UTF-8 in this alphabet, stands for.
-    /// - Returns: false if `text` holds anything outside the alphabet; `output` then holds a useless part.
+    /// - Returns: false if `text` holds anything outside the alphabet; `output` is then incomplete.
     /// - Throws: `LyraError.memory` if there is no room.
     static func decode(_ text: some Sequence<UInt8>, into output: GrowingBuffer<UInt8>) throws -> Bool {
         let table = bytes

@@ -1,20 +1,21 @@
 import LyraBase
 
-/// Merges the bytes of one piece of text into tokens: as long as two neighbours merge, the pair of lowest rank does,
-/// the leftmost first. Holds the work space, so one is made for each text, not for each piece.
+/// Merges the bytes of one pre-token into tokens. While any two neighbours merge, merges the pair of lowest rank, the
+/// leftmost first. Owns its buffers: create a merger for each text, not for each pre-token.
 struct ByteMerger {
     private let merges: MergeTable
     private let byteIDs: [Int32]
 
-    /// The token that stands at each position, and what it and its successor merge into (`UInt64.max`: nothing).
+    /// The token at each position.
     private var ids: [Int32] = []
+    /// The merge of each token with its successor, as `MergeTable.packed` returns it.
     private var pairs: [UInt64] = []
-    /// Long pieces only: neighbours in a doubly linked list of the positions that are still the start of a token.
+    /// For long pre-tokens only: a doubly linked list of the positions where a token starts.
     private var previous: [Int] = []
     private var next: [Int] = []
     private var queue = MinimumQueue()
 
-    /// Up to this many bytes looking through all pairs beats keeping them in a queue.
+    /// Up to this many bytes, a linear search for the lowest rank is faster than a queue.
     private static let scanLimit = 48
 
     init(merges: MergeTable, byteIDs: [Int32]) {
@@ -22,17 +23,17 @@ struct ByteMerger {
         self.byteIDs = byteIDs
     }
 
-    /// Appends the tokens of `piece`. O(n log n) in its length.
+    /// Appends the tokens of `preToken`. O(n log n) in its length.
     ///
     /// - Throws: `LyraError.memory` if there is no room.
-    mutating func merge(_ piece: Slice<UnsafeBufferPointer<UInt8>>, into output: GrowingBuffer<Int32>) throws {
-        guard piece.count > 1 else {
-            for byte in piece { try output.append(byteIDs[Int(byte)]) }
+    mutating func merge(_ preToken: Slice<UnsafeBufferPointer<UInt8>>, into output: GrowingBuffer<Int32>) throws {
+        guard preToken.count > 1 else {
+            for byte in preToken { try output.append(byteIDs[Int(byte)]) }
             return
         }
         ids.removeAll(keepingCapacity: true)
         pairs.removeAll(keepingCapacity: true)
-        for byte in piece { ids.append(byteIDs[Int(byte)]) }
+        for byte in preToken { ids.append(byteIDs[Int(byte)]) }
         for index in 0..<ids.count - 1 { pairs.append(merges.packed(ids[index], ids[index + 1])) }
         if ids.count <= Self.scanLimit {
             mergeByScanning()

@@ -1,18 +1,17 @@
-/// The texts around what is said, in the ChatML layout of Qwen2:
+/// The texts around the turns of a conversation, in Qwen2's ChatML layout:
 ///
 ///     <|im_start|>system\n…<|im_end|>\n<|im_start|>user\n CONTENT <|im_end|>\n<|im_start|>assistant\n
 ///
-/// Text is tokenized piece by piece around the media: join all text between two media before encoding it, because
-/// tokens may span the joints. A literal line break is `\n`.
+/// `\n` is a line break. Join all text between two media before tokenizing it, because tokens can span the joints.
 public enum ChatTemplate {
-    /// What the system is told unless the caller says otherwise.
+    /// The system prompt, unless the caller sets another.
     public static let defaultSystemPrompt = "You are a helpful assistant."
 
     /// Begins a turn; the role and a line break follow.
     public static let turnStart = "<|im_start|>"
     /// Ends a turn; a line break follows.
     public static let turnEnd = "<|im_end|>"
-    /// Ends a document; with `turnEnd` the tokens at which generation stops.
+    /// Ends a document. Generation stops at this token and at `turnEnd`.
     public static let endOfText = "<|endoftext|>"
 
     /// Comes before the user's content.
@@ -33,8 +32,7 @@ public enum ChatTemplate {
         "<|im_start|>system\n" + system + "<|im_end|>\n" + userStart
     }
 
-    /// The same text as segments to be tokenized together. The system prompt is text: the names of special tokens in it are
-    /// not read as those tokens.
+    /// The same text as segments to be tokenized together. Names of special tokens in the system prompt are plain text.
     public static func openingSegments(system: String) -> [TextSegment] {
         [
             TextSegment("<|im_start|>system\n"), TextSegment(system, allowSpecial: false),
@@ -47,9 +45,8 @@ public enum ChatTemplate {
     static let controlTokens: Set<[UInt8]> = Set(
         [turnStart, turnEnd, endOfText, visionStart, visionEnd].map { Array($0.utf8) })
 
-    /// Leads from the assistant's answer to the content of the user's next turn.
-    /// - Parameter answerEnded: whether the answer's last token in the context is `<|im_end|>` already. If generation
-    ///   ended for another reason, the turn is closed first.
+    /// The text between the assistant's answer and the content of the user's next turn.
+    /// - Parameter answerEnded: whether the answer ends with the token `<|im_end|>`; if not, the text adds it
     public static func nextTurn(answerEnded: Bool) -> String {
         (answerEnded ? "" : turnEnd) + "\n" + userStart
     }

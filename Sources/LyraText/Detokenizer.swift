@@ -1,6 +1,6 @@
-/// Turns tokens into text as they come. Only whole characters are handed out: up to three bytes of one that is still
-/// incomplete are held back, and bytes that can never become one are read as U+FFFD, one for each maximal subpart
-/// (Unicode Standard, section 3.9). However the tokens are divided into calls, the joined text is the same.
+/// Converts a stream of tokens to text. Returns whole characters only: holds back up to three bytes of an incomplete
+/// character. Bytes that cannot become a character are read as U+FFFD, one for each maximal subpart (Unicode Standard,
+/// section 3.9). The joined text does not depend on how the tokens are divided into calls.
 public struct Detokenizer: Sendable {
     private let tokenizer: Tokenizer
     private let keepSpecial: Bool
@@ -12,8 +12,8 @@ public struct Detokenizer: Sendable {
         self.keepSpecial = keepSpecial
     }
 
-    /// Takes a token and returns the characters that are complete with it, often none. Ids without a token (a model's
-    /// padding rows) add nothing.
+    /// Adds a token and returns the characters that it completes, often none. Ids without a token (a model's padding
+    /// rows) add nothing.
     public mutating func append(_ id: Int32) -> String {
         guard keepSpecial || !tokenizer.isSpecial(id), let bytes = tokenizer.bytes(of: id) else { return "" }
         pending.append(contentsOf: bytes)
@@ -22,14 +22,13 @@ public struct Detokenizer: Sendable {
         return String(decoding: pending[..<end], as: UTF8.self)
     }
 
-    /// Returns what was held back (an unfinished character becomes U+FFFD) and begins anew.
+    /// Returns the held-back bytes as text (an incomplete character becomes U+FFFD) and resets the detokenizer.
     public mutating func finish() -> String {
         defer { pending.removeAll(keepingCapacity: true) }
         return String(decoding: pending, as: UTF8.self)
     }
 
-    /// The number of last bytes, 0 to 3, that further bytes could complete to a character (Unicode Standard, table
-    /// 3-7).
+    /// The length, 0 to 3, of the incomplete character at the end of `bytes` (Unicode Standard, table 3-7).
     private static func incompleteSuffix(of bytes: [UInt8]) -> Int {
         for length in 1...3 where length <= bytes.count {
             let start = bytes.count - length

@@ -2,7 +2,7 @@ import LyraBase
 
 /// The merges of a BPE vocabulary: (left id, right id) → (rank, id of the merged token), by open addressing.
 struct MergeTable: @unchecked Sendable {
-    /// What a pair merges into. The lower the rank, the earlier it merges.
+    /// The merge of a pair. Lower ranks merge first.
     struct Merge {
         let rank: UInt32
         let result: Int32
@@ -10,10 +10,10 @@ struct MergeTable: @unchecked Sendable {
 
     /// `[key, value]` pairs, interleaved so that a look-up touches one cache line.
     private let memory: GrowingBuffer<UInt64>
-    /// Those of `memory`, which never moves.
+    /// The elements of `memory`, which never moves.
     private let slots: UnsafeMutablePointer<UInt64>
     private let mask: Int
-    /// Random, so that no file can be made whose pairs all fall into one place.
+    /// Random, so that no file can make all pairs collide.
     private let multiplier: UInt64
 
     /// Never a key, because ids are not negative.
@@ -32,7 +32,7 @@ struct MergeTable: @unchecked Sendable {
         multiplier = UInt64.random(in: 0...UInt64.max) | 1
     }
 
-    /// Adds a merge unless the pair is there already, in which case it returns false.
+    /// Adds a merge. → false if the pair has one already
     func insert(_ left: Int32, _ right: Int32, _ merge: Merge) -> Bool {
         let key = Self.key(left, right)
         let slot = self.slot(of: key)
@@ -49,7 +49,7 @@ struct MergeTable: @unchecked Sendable {
         slots[slot(of: Self.key(left, right)) + 1]
     }
 
-    /// All merges, in no order.
+    /// All merges, in arbitrary order.
     var all: [(left: Int32, right: Int32, rank: UInt32)] {
         stride(from: 0, to: memory.count, by: 2).compactMap { slot in
             let (key, value) = (slots[slot], slots[slot + 1])

@@ -1,23 +1,23 @@
 import LyraBase
 @_spi(_Unicode) import Swift
 
-/// Brings UTF-8 text to Unicode's normalisation form C (UAX #15) as it comes, in time linear in its length: the marks
-/// that follow a letter, however many, are sorted by counting. However the text is cut, the result is the same.
+/// Converts a stream of UTF-8 text to Unicode's normalisation form C (UAX #15) in linear time: a counting sort orders
+/// the marks after a letter, however many. The result does not depend on how the text is divided into calls.
 ///
-/// It holds back the last letter and its marks. Decompositions and compositions are those of Swift's tables, of single
-/// scalars and pairs of them.
+/// Holds back the last letter and its marks. Decompositions of scalars and compositions of pairs come from Swift's
+/// tables.
 struct Normalizer {
-    /// The last scalar of combining class 0, which what follows may compose with.
+    /// The last scalar of combining class 0; later scalars can compose with it.
     private var starter: UInt32?
-    /// What followed it, decomposed: the combining class in the upper 8 bits, the scalar below.
+    /// The decomposed scalars after `starter`: combining class in the upper 8 bits, scalar in the lower 24.
     private let marks = GrowingBuffer<UInt32>()
     private let sorted = GrowingBuffer<UInt32>()
     private var table = CanonicalTable()
 
-    /// Marks between two looks at whether the work is interrupted.
-    private static let piece = 1 << 16
+    /// Marks processed between two checks for interruption.
+    private static let marksPerCheck = 1 << 16
 
-    /// Appends what of `text` is settled.
+    /// Appends the normalised text that later text cannot change.
     ///
     /// - Parameter text: valid UTF-8, whole scalars
     /// - Throws: `LyraError.memory`, and `.state` if the work is interrupted.
@@ -31,30 +31,30 @@ struct Normalizer {
                 continue
             }
             let (scalar, next) = Self.scalar(of: text, at: position)
-            for part in table.decomposition(of: scalar) { try take(part, to: output) }
+            for decomposed in table.decomposition(of: scalar) { try take(decomposed, to: output) }
             position = next
         }
     }
 
-    /// Appends what was held back, and begins anew.
+    /// Appends the held-back text and resets the normalizer.
     mutating func finish(to output: GrowingBuffer<UInt8>) throws { try flush(to: output) }
 
-    /// One decomposed scalar, with its combining class.
-    private mutating func take(_ part: UInt32, to output: GrowingBuffer<UInt8>) throws {
-        guard part >> 24 == 0 else {
+    /// Takes one decomposed scalar with its combining class in the upper 8 bits.
+    private mutating func take(_ scalar: UInt32, to output: GrowingBuffer<UInt8>) throws {
+        guard scalar >> 24 == 0 else {
             if marks.isEmpty { try decomposeStarter() }
-            return try marks.append(part)
+            return try marks.append(scalar)
         }
         try composeMarks()
-        if marks.isEmpty, let before = starter, let composed = table.composition(of: before, part) {
+        if marks.isEmpty, let before = starter, let composed = table.composition(of: before, scalar) {
             starter = composed
             return
         }
         try flush(to: output)
-        starter = part
+        starter = scalar
     }
 
-    /// A letter that came composed may give away its marks to those that follow.
+    /// Decomposes a composed letter, because later marks can sort before its own.
     private mutating func decomposeStarter() throws {
         guard let whole = starter else { return }
         let parts = table.decomposition(of: whole)
@@ -67,22 +67,22 @@ struct Normalizer {
         try composeMarks()
         if let starter { try Self.write(starter, to: output) }
         for (index, mark) in marks.elements.enumerated() {
-            if index % Self.piece == Self.piece - 1 { try Interruption.check() }
+            if index % Self.marksPerCheck == Self.marksPerCheck - 1 { try Interruption.check() }
             try Self.write(mark & 0xFF_FFFF, to: output)
         }
         starter = nil
-        marks.removeAll(keeping: Self.piece)
+        marks.removeAll(keeping: Self.marksPerCheck)
     }
 
-    /// Sorts the marks and lets the letter take those that it composes with; the others stay.
+    /// Sorts the marks and composes the letter with those that it can; the others stay.
     private mutating func composeMarks() throws {
         guard !marks.isEmpty else { return }
         try sortMarks()
         var kept = 0, last: UInt32 = 0
         for index in 0..<marks.count {
-            if index % Self.piece == 0 { try Interruption.check() }
+            if index % Self.marksPerCheck == 0 { try Interruption.check() }
             let mark = marks[index], kind = mark >> 24
-            // One of the same class before it, if it stayed, stands in the way.
+            // A kept mark of the same class blocks the composition.
             if last < kind, let before = starter, let composed = table.composition(of: before, mark & 0xFF_FFFF) {
                 starter = composed
                 continue
@@ -93,13 +93,13 @@ struct Normalizer {
         try marks.resize(to: kept)
     }
 
-    /// By class; those of one class stay in their order.
+    /// Sorts the marks by combining class; a stable sort.
     private func sortMarks() throws {
         let count = marks.count
         var places = [Int](repeating: 0, count: 256)
         var isSorted = true, last: UInt32 = 0
         for index in 0..<count {
-            if index % Self.piece == 0 { try Interruption.check() }
+            if index % Self.marksPerCheck == 0 { try Interruption.check() }
             let kind = marks[index] >> 24
             places[Int(kind)] += 1
             isSorted = isSorted && last <= kind
@@ -111,13 +111,13 @@ struct Normalizer {
         try sorted.resize(to: count)
         let target = sorted.elements
         for index in 0..<count {
-            if index % Self.piece == 0 { try Interruption.check() }
+            if index % Self.marksPerCheck == 0 { try Interruption.check() }
             let mark = marks[index], kind = Int(mark >> 24)
             target[places[kind]] = mark
             places[kind] += 1
         }
         _ = marks.elements.update(fromContentsOf: target)
-        sorted.removeAll(keeping: Self.piece)
+        sorted.removeAll(keeping: Self.marksPerCheck)
     }
 
     // MARK: UTF-8
@@ -137,8 +137,8 @@ struct Normalizer {
 
     // MARK: Text that stays as it is
 
-    /// The inert scalars from `position` on: where the last of them begins, where it ends, and itself. Nil if there are
-    /// none.
+    /// The last of the consecutive inert scalars from `position` on: its start, its end, and the scalar. Nil if there
+    /// is none.
     private static func inertPrefix(
         of text: UnsafeBufferPointer<UInt8>, from position: Int
     ) -> (last: Int, end: Int, scalar: UInt32)? {
@@ -153,8 +153,8 @@ struct Normalizer {
         return found
     }
 
-    /// Whether NFC leaves a scalar as it is whatever stands around it, unless a neighbour is not inert. True only for
-    /// the common blocks in which that holds throughout; false just means that the text is normalised in earnest.
+    /// Whether NFC leaves a scalar unchanged between any inert neighbours. True only for common Unicode blocks in which
+    /// this holds for every scalar; false is always correct, but slower.
     static func isInert(_ scalar: UInt32) -> Bool {
         switch scalar {
         case 0...0x2FF: true  // Latin
@@ -172,15 +172,15 @@ struct Normalizer {
     }
 }
 
-/// Canonical decompositions and compositions, each looked up in Swift's tables once.
+/// A cache of canonical decompositions and compositions from Swift's tables.
 private struct CanonicalTable {
     private var decompositions: [UInt32: [UInt32]] = [:]
-    /// 0: the two do not compose.
+    /// 0 for pairs that do not compose.
     private var compositions: [UInt64: UInt32] = [:]
-    /// Entries after which a table begins anew: more than a text of several scripts needs.
+    /// Maximum entries of a table, more than a text of several scripts needs. A full table is cleared.
     private static let limit = 1 << 14
 
-    /// The full decomposition, each part with its combining class in the upper 8 bits.
+    /// The full decomposition, each scalar with its combining class in the upper 8 bits.
     mutating func decomposition(of value: UInt32) -> [UInt32] {
         if let known = decompositions[value] { return known }
         guard let scalar = Unicode.Scalar(value) else { return [0xFFFD] }
@@ -192,7 +192,7 @@ private struct CanonicalTable {
         return parts
     }
 
-    /// The scalar that two compose to, the first of them decomposed or itself composed of parts before the second.
+    /// The composition of two scalars; nil if they do not compose.
     mutating func composition(of first: UInt32, _ second: UInt32) -> UInt32? {
         guard Self.canFollow(second) else { return nil }
         let key = UInt64(first) << 32 | UInt64(second)
@@ -205,7 +205,7 @@ private struct CanonicalTable {
         return composed.count == 1 ? composed[0].value : nil
     }
 
-    /// Blocks outside of which no scalar composes with one before it.
+    /// Whether a scalar is in a Unicode block whose scalars can compose with a previous scalar.
     static func canFollow(_ value: UInt32) -> Bool {
         switch value {
         case 0x300...0x36F, 0x590...0x1BFF, 0x3099...0x309A, 0x11000...0x16FFF: true

@@ -1,15 +1,16 @@
-/// Cuts text into the pieces inside which BPE merges, as Qwen2 does with the pattern
+/// Splits text into pre-tokens, the words within which BPE merges, by Qwen2's pattern
 ///
 /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 ///
-/// The alternatives are tried in order, and each character is looked at a bounded number of times: linear time. The
-/// text may come bit by bit: a piece whose end is not seen yet is gone on with where the text ended.
+/// Tries the alternatives in order and examines each character a bounded number of times: linear time. Text can arrive
+/// in pieces: if a pre-token has no end yet, the next call continues where the text ended.
 struct PreTokenizer {
     /// The pattern as tokenizer.json spells it.
     static let pattern =
-        #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+        #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"#
+        + #"\s*[\r\n]+|\s+(?!\S)|\s+"#
 
-    /// What the piece in progress is known to be.
+    /// The kind of the pre-token in progress, as far as it is known.
     private enum Kind {
         case unknown
         case letters
@@ -22,37 +23,37 @@ struct PreTokenizer {
 
     private let classes = ScalarClass.basicPlane
     private var kind = Kind.unknown
-    /// Bytes of the piece in progress that were looked through.
+    /// Bytes of the pre-token in progress that were examined.
     private(set) var scanned = 0
     /// In white space: where the last character begins, and where the last line break ends.
     private var last = 0
     private var lastBreakEnd: Int?
 
-    /// Bytes that decide what a piece is: a contraction, or two characters.
+    /// Bytes that determine the kind of a pre-token: a contraction, or two characters.
     private static let opening = 8
 
-    /// Whether what was looked through belongs to the piece in progress, wherever that ends.
+    /// Whether the examined bytes belong to the pre-token in progress, wherever it ends.
     var isScannedSettled: Bool { [.letters, .symbols, .breaks].contains(kind) }
 
-    /// Where the piece ends that starts with `text`; nil if that takes more text to tell.
+    /// The end of the pre-token at the start of `text`; nil if the call needs more text.
     ///
     /// - Parameters:
-    ///   - text: valid UTF-8, not empty; after nil, the same with more behind it
+    ///   - text: valid UTF-8, not empty; after nil, the same text with more appended
     ///   - isEnd: whether no more text follows
-    mutating func pieceEnd(_ text: UnsafeBufferPointer<UInt8>, isEnd: Bool) -> Int? {
+    mutating func preTokenEnd(_ text: UnsafeBufferPointer<UInt8>, isEnd: Bool) -> Int? {
         if kind == .unknown {
             guard isEnd || text.count >= Self.opening else { return nil }
             if let end = open(text) { return end }
         }
-        guard let end = runEnd(text, isEnd: isEnd) else { return nil }
+        guard let end = scanToEnd(text, isEnd: isEnd) else { return nil }
         (kind, scanned, last, lastBreakEnd) = (.unknown, 0, 0, nil)
         return end
     }
 
-    /// Leaves the first `count` bytes of the piece in progress, which were looked through, out of the text to come.
+    /// Drops the first `count` examined bytes of the pre-token in progress: the next text starts after them.
     mutating func skip(_ count: Int) { scanned -= count }
 
-    /// Finds out what the piece is. → its end if that is known as well
+    /// Determines the kind of the pre-token. → its end, if known
     private mutating func open(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
         if let end = contractionEnd(text) { return end }
         let (first, second) = scalar(text, at: 0)
@@ -69,20 +70,20 @@ struct PreTokenizer {
         return nil
     }
 
-    private mutating func runEnd(_ text: UnsafeBufferPointer<UInt8>, isEnd: Bool) -> Int? {
+    private mutating func scanToEnd(_ text: UnsafeBufferPointer<UInt8>, isEnd: Bool) -> Int? {
         switch kind {
         case .unknown: return nil
-        case .letters: return run(of: .letter, text) || isEnd ? scanned : nil
+        case .letters: return scan(of: .letter, text) || isEnd ? scanned : nil
         case .symbols:
-            guard run(of: .other, text) || isEnd else { return nil }
+            guard scan(of: .other, text) || isEnd else { return nil }
             kind = .breaks
-            return run(of: .lineBreak, text) || isEnd ? scanned : nil
-        case .breaks: return run(of: .lineBreak, text) || isEnd ? scanned : nil
+            return scan(of: .lineBreak, text) || isEnd ? scanned : nil
+        case .breaks: return scan(of: .lineBreak, text) || isEnd ? scanned : nil
         case .whiteSpace: return whiteSpaceEnd(text, isEnd: isEnd)
         }
     }
 
-    /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)`; without regard to case U+017F (ſ) is an s too.
+    /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)`; regardless of case, U+017F (ſ) is an s, too.
     private func contractionEnd(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
         guard text[0] == UInt8(ascii: "'"), text.count > 1 else { return nil }
         let first = text[1]
@@ -95,8 +96,8 @@ struct PreTokenizer {
         }
     }
 
-    /// `\s*[\r\n]+|\s+(?!\S)|\s+`: up to the last line break of the run; or the run without the last character, which
-    /// goes to the word that follows; or the run.
+    /// `\s*[\r\n]+|\s+(?!\S)|\s+`: white space up to its last line break; or without its last character, which belongs
+    /// to the next word; or all of it.
     private mutating func whiteSpaceEnd(_ text: UnsafeBufferPointer<UInt8>, isEnd: Bool) -> Int? {
         while scanned < text.count {
             let (found, next) = scalar(text, at: scanned)
@@ -110,8 +111,8 @@ struct PreTokenizer {
         return isEnd ? lastBreakEnd ?? scanned : nil
     }
 
-    /// Looks through a run of one class. → whether its end was seen
-    private mutating func run(of kind: ScalarClass, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
+    /// Examines characters of one class. → whether a character of another class follows
+    private mutating func scan(of kind: ScalarClass, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
         while scanned < text.count {
             let (found, next) = scalar(text, at: scanned)
             guard found == kind else { return true }

@@ -35,8 +35,8 @@ enum ScalarClass: UInt8 {
         }
     }
 
-    /// The classes of U+0000…U+FFFF (surrogates: `other`), because the property look-up is slow; the rest is rare
-    /// enough in text to be looked up each time. Nil where there was no memory for them: all are looked up then.
+    /// A table of the classes of U+0000…U+FFFF (surrogates: `other`), because the property look-up is slow. Scalars
+    /// above are rare enough to look up each time. Nil if there was no memory for the table; then all are looked up.
     nonisolated(unsafe) static let basicPlane: UnsafePointer<ScalarClass>? = {
         let count = 0x10000
         guard let memory = malloc(count) else { return nil }

@@ -1,6 +1,6 @@
 import LyraBase
 
-/// A piece of text to be tokenized together with its neighbours.
+/// Text to be tokenized together with its neighbours.
 public struct TextSegment: Sendable {
     private enum Content: Sendable {
         case array([UInt8])
@@ -11,10 +11,10 @@ public struct TextSegment: Sendable {
     private let content: Content
     /// Bytes of UTF-8.
     public let count: Int
-    /// Whether the names of special tokens stand for those tokens. False for text from an untrusted person.
+    /// Whether names of special tokens in the text become those tokens. False for untrusted text.
     public let allowSpecial: Bool
 
-    /// - Parameter bytes: UTF-8; what is not is read as U+FFFD.
+    /// - Parameter bytes: UTF-8; invalid bytes are read as U+FFFD.
     public init(_ bytes: [UInt8], allowSpecial: Bool = true) {
         (content, count, self.allowSpecial) = (.array(bytes), bytes.count, allowSpecial)
     }
@@ -23,7 +23,7 @@ public struct TextSegment: Sendable {
         (content, count, self.allowSpecial) = (.string(text), text.utf8.count, allowSpecial)
     }
 
-    /// - Parameter bytes: UTF-8, which nobody changes from now on; what is not is read as U+FFFD.
+    /// - Parameter bytes: UTF-8, unchanged from now on; invalid bytes are read as U+FFFD.
     public init(_ bytes: GrowingBuffer<UInt8>, allowSpecial: Bool = true) {
         (content, count, self.allowSpecial) = (.buffer(bytes), bytes.count, allowSpecial)
     }
@@ -39,10 +39,10 @@ public struct TextSegment: Sendable {
     }
 }
 
-/// Qwen2's byte-level BPE tokenizer (Hugging Face `Qwen2Tokenizer`): added tokens are split off, the rest is brought to
-/// NFC, cut by `PreTokenizer.pattern`, and merged from bytes to tokens. Immutable, so that threads may share one.
+/// Qwen2's byte-level BPE tokenizer (Hugging Face `Qwen2Tokenizer`): splits off added tokens, normalises the rest to
+/// NFC, splits it by `PreTokenizer.pattern`, and merges bytes to tokens. Immutable, so threads can share a tokenizer.
 ///
-/// Encoding takes time proportional to the text for every vocabulary in use, and some kilobytes beside the tokens.
+/// For every vocabulary in use, encoding takes time proportional to the text, and some kilobytes beside the tokens.
 public final class Tokenizer: Sendable {
     let vocabulary: Vocabulary
     private let specials: [[UInt8]: Int32]
@@ -86,12 +86,12 @@ public final class Tokenizer: Sendable {
         self.init(try builder.build(vocabularySource: name, mergesSource: name, addedSource: name))
     }
 
-    /// Takes the parts of a vocabulary as they are found, for instance, in GGUF metadata.
+    /// Builds a tokenizer from lists, for example from GGUF metadata.
     /// - Parameters:
     ///   - tokens: byte-mapped tokens (UTF-8) and their ids.
-    ///   - merges: byte-mapped parts, in rank order.
+    ///   - merges: pairs of byte-mapped tokens, in rank order.
     ///   - added: tokens outside BPE.
-    ///   - source: the name that error messages give all this.
+    ///   - source: the name of the file, for messages.
     public convenience init(
         tokens: some Sequence<(text: [UInt8], id: Int)>, merges: some Sequence<(left: [UInt8], right: [UInt8])>,
         added: [AddedToken] = [], source: String
@@ -103,10 +103,10 @@ public final class Tokenizer: Sendable {
         self.init(try builder.build(vocabularySource: source, mergesSource: source, addedSource: source))
     }
 
-    /// One more than the largest id. A model's embedding may have more rows; the rest is padding.
+    /// One more than the largest id. A model's embedding may have more rows, which are padding.
     public var vocabularySize: Int { vocabulary.places.count }
 
-    /// The id of the added token with just this text (compared byte by byte), such as `<|im_end|>`.
+    /// The id of the added token with exactly this text (compared byte by byte), such as `<|im_end|>`.
     public func id(ofSpecial content: String) -> Int32? { specials[[UInt8](content.utf8)] }
 
     /// The bytes of a token: any bytes for a BPE token, the text for an added one; nil if no token has the id.
@@ -121,15 +121,15 @@ public final class Tokenizer: Sendable {
         return place.count == 0 ? nil : try body(UnsafeBufferPointer(rebasing: vocabulary.bytes.elements[place.range]))
     }
 
-    /// Whether the id is that of a special added token.
+    /// Whether the id belongs to a special added token.
     public func isSpecial(_ id: Int32) -> Bool {
         id >= 0 && id < vocabulary.special.count && vocabulary.special[Int(id)]
     }
 
-    /// The tokens of UTF-8 text; what is not UTF-8 is read as U+FFFD.
+    /// The tokens of UTF-8 text; invalid bytes are read as U+FFFD.
     ///
-    /// - Parameter allowSpecial: whether the texts of special tokens stand for those tokens, as in the reference.
-    /// - Throws: As the form for segments does.
+    /// - Parameter allowSpecial: whether names of special tokens in the text become those tokens, as in the reference.
+    /// - Throws: the errors of `encode` for segments.
     public func encode(_ text: some Sequence<UInt8>, allowSpecial: Bool = true) throws -> [Int32] {
         try encode([TextSegment([UInt8](text), allowSpecial: allowSpecial)])
     }
@@ -139,8 +139,8 @@ public final class Tokenizer: Sendable {
         try encode([TextSegment(text, allowSpecial: allowSpecial)])
     }
 
-    /// The tokens of the segments' joined text. A special token counts only where its whole text lies in segments that
-    /// allow it; in every other way it is as if the segments were one text.
+    /// The tokens of the segments' joined text. A special token is recognized only if its whole name lies in segments
+    /// that allow it. Otherwise the borders of segments do not matter.
     ///
     /// - Throws: `LyraError.memory`, and `.state` if the work is interrupted.
     public func encode(_ segments: [TextSegment]) throws -> [Int32] {
@@ -150,6 +150,6 @@ public final class Tokenizer: Sendable {
         return Array(output.elements)
     }
 
-    /// The same step by step.
+    /// The same in steps.
     public func encoding(of segments: [TextSegment]) -> TextEncoding { TextEncoding(vocabulary, segments) }
 }

@@ -1,6 +1,6 @@
 import LyraBase
 
-/// Readers of the published file forms, each adding what it finds to a builder.
+/// Readers of the published file formats; each adds its tokens and merges to the builder.
 extension VocabularyBuilder {
     /// `vocab.json`: one object, token → id.
     mutating func readVocabulary(_ file: NamedBytes) throws {
@@ -11,7 +11,7 @@ extension VocabularyBuilder {
         try scanner.object { scanner, token in try addToken(token, id: try scanner.integer(), source: source) }
     }
 
-    /// `merges.txt`: a `#version` line, then one merge a line, the parts separated by a space.
+    /// `merges.txt`: a `#version` line, then one merge on each line: two tokens separated by a space.
     mutating func readMerges(_ file: NamedBytes) throws {
         try file.withBytes { bytes in
             var rest = bytes[...], number = 0
@@ -38,7 +38,7 @@ extension VocabularyBuilder {
         return true
     }
 
-    /// `added_tokens.json`: one object, content → id. It does not say which tokens are special; all are taken to be.
+    /// `added_tokens.json`: one object, content → id. The file does not say which tokens are special, so all are.
     mutating func readAddedTokens(_ file: NamedBytes) throws {
         try file.scan { scanner in
             try scanner.object { scanner, content in
@@ -47,7 +47,7 @@ extension VocabularyBuilder {
         }
     }
 
-    /// `tokenizer_config.json`: its `added_tokens_decoder`, if there is one; the rest does not concern encoding.
+    /// `tokenizer_config.json`: its `added_tokens_decoder`, if there is one; the other keys do not affect encoding.
     mutating func readConfiguration(_ file: NamedBytes) throws {
         try file.scan { scanner in
             try scanner.object { scanner, key in
@@ -62,7 +62,7 @@ extension VocabularyBuilder {
         }
     }
 
-    /// One entry of `added_tokens` or `added_tokens_decoder`. Contents are looked for before the text is normalised.
+    /// One entry of `added_tokens` or `added_tokens_decoder`. Contents are matched before the text is normalised.
     private mutating func readAddedToken(_ scanner: inout JSONScanner, id: Int?, source: String) throws {
         var id = id
         var content: [UInt8] = []
@@ -76,16 +76,17 @@ extension VocabularyBuilder {
                 if try scanner.boolean() {
                     throw LyraError(
                         .unsupported,
-                        "\(source): an added token sets \(String(decoding: key, as: UTF8.self)), which lyra cannot do")
+                        "\(source): an added token sets \(String(decoding: key, as: UTF8.self)), which lyra does not "
+                            + "support")
                 }
             default: try scanner.skip()
             }
         }
-        guard let id else { throw scanner.error("an added token without an id") }
+        guard let id else { throw scanner.error("an added token has no id") }
         try addAdded(AddedToken(content: content, id: id, isSpecial: isSpecial), source: source)
     }
 
-    /// `tokenizer.json`. What would make it encode in another way than Qwen2 is refused, not ignored.
+    /// `tokenizer.json`. Rejects settings that would encode differently from Qwen2.
     mutating func readTokenizer(_ file: NamedBytes) throws {
         var found = false
         try file.scan { scanner in
@@ -102,7 +103,7 @@ extension VocabularyBuilder {
                 }
             }
         }
-        guard found else { throw LyraError(.format, "\(file.name): there is no \"model\"") }
+        guard found else { throw LyraError(.format, "\(file.name): the key \"model\" is missing") }
     }
 
     private mutating func readModel(_ scanner: inout JSONScanner, source: String) throws {
@@ -138,13 +139,13 @@ extension VocabularyBuilder {
             }
             return
         }
-        var parts: [[UInt8]] = []
+        var pair: [[UInt8]] = []
         try scanner.array { scanner in
-            guard parts.count < 2 else { throw scanner.error("a merge has more than two parts") }
-            parts.append(try scanner.string())
+            guard pair.count < 2 else { throw scanner.error("a merge has more than two tokens") }
+            pair.append(try scanner.string())
         }
-        guard parts.count == 2 else { throw scanner.error("a merge has less than two parts") }
-        try addMerge(parts[0], parts[1], source: source)
+        guard pair.count == 2 else { throw scanner.error("a merge has fewer than two tokens") }
+        try addMerge(pair[0], pair[1], source: source)
     }
 
     private static func checkNormalizer(_ scanner: inout JSONScanner, source: String) throws {

@@ -2,7 +2,7 @@ import LyraBase
 
 /// The tables of a checked byte-level BPE vocabulary.
 struct Vocabulary: Sendable {
-    /// Where a token's bytes are, and how many.
+    /// The range of a token's bytes.
     struct Place: BitwiseCopyable {
         var start = 0
         var count = 0
@@ -12,9 +12,9 @@ struct Vocabulary: Sendable {
 
     /// The bytes of all tokens, one after the other.
     let bytes: GrowingBuffer<UInt8>
-    /// Of each id; of no bytes where no token has it.
+    /// The place of each id; empty for an id without a token.
     let places: GrowingBuffer<Place>
-    /// Which ids are special added tokens.
+    /// Whether each id is a special added token.
     let special: GrowingBuffer<Bool>
     /// The token of each single byte.
     var byteIDs: [Int32]
@@ -25,11 +25,11 @@ struct Vocabulary: Sendable {
     var longestToken = 0
 }
 
-/// Collects tokens, merges and added tokens from any of the file forms, then checks them together.
+/// Collects tokens, merges and added tokens from any of the file formats, then checks them together.
 struct VocabularyBuilder {
-    /// Ids from here on are taken for damage: the largest published vocabularies hold a quarter of this.
+    /// Bound for ids, four times the largest published vocabularies. A larger id means a damaged file.
     static let idLimit = 1 << 20
-    /// What the merge queue's keys have room for.
+    /// Maximum merges: the merge queue's keys have 24 bits for the rank.
     static let mergeLimit = 1 << 24
 
     fileprivate struct Token: BitwiseCopyable {
@@ -75,7 +75,7 @@ struct VocabularyBuilder {
         try tokens.append(Token(place: .init(start: start, count: bytes.count - start), id: id))
     }
 
-    /// Adds the next merge, its parts written in the byte alphabet.
+    /// Adds the next merge of two tokens written in the byte alphabet.
     mutating func addMerge(_ left: some Collection<UInt8>, _ right: some Collection<UInt8>, source: String) throws {
         guard merges.count < Self.mergeLimit else {
             throw LyraError(.unsupported, "\(source): more than \(Self.mergeLimit) merges")
@@ -87,13 +87,12 @@ struct VocabularyBuilder {
             throw LyraError(
                 .format,
                 "\(source): merge \(merges.count) (\(Self.quoted(left)) and \(Self.quoted(right))) has an empty "
-                    + "part or "
-                    + "a character outside the byte-level alphabet")
+                    + "token or a character outside the byte-level alphabet")
         }
         try merges.append(Merge(start: start, middle: middle, end: bytes.count))
     }
 
-    /// Adds a token outside BPE. The same token may come from several files; a later word on `isSpecial` counts.
+    /// Adds a token outside BPE. Several files may declare the same token; the last value of `isSpecial` counts.
     mutating func addAdded(_ declared: AddedToken, source: String) throws {
         let token = AddedToken(
             content: declared.content, id: declared.id,
@@ -120,7 +119,7 @@ struct VocabularyBuilder {
         added[index] = token
     }
 
-    /// Checks everything against everything and makes the tables. The names are those of the files that errors blame.
+    /// Checks the lists against one another and builds the tables. The sources are file names for messages.
     func build(vocabularySource: String, mergesSource: String, addedSource: String) throws -> Vocabulary {
         let known = UnsafeBufferPointer(tokens.elements)
         let idCount = max(known.lazy.map { Int($0.id) }.max() ?? -1, added.lazy.map(\.id).max() ?? -1) + 1
@@ -137,7 +136,7 @@ struct VocabularyBuilder {
             bytes: bytes, places: places, special: try GrowingBuffer(repeating: false, count: idCount),
             byteIDs: try Self.byteIDs(finder, source: vocabularySource),
             merges: try mergeTable(finder, source: mergesSource), added: added, addedTrie: AddedTokenTrie())
-        try Self.place(added, into: &result, source: addedSource)
+        try Self.insert(added, into: &result, source: addedSource)
         bytes.shrink()
         result.longestToken = places.elements.lazy.map(\.count).max() ?? 0
         return result
@@ -146,7 +145,8 @@ struct VocabularyBuilder {
     private static func byteIDs(_ tokens: TokenFinder, source: String) throws -> [Int32] {
         try (UInt8.min...UInt8.max).map { byte in
             guard let id = withUnsafeBytes(of: byte, { tokens.id(of: $0) }) else {
-                throw LyraError(.format, "\(source): no token stands for the single byte \(byte), so not all text fits")
+                throw LyraError(
+                    .format, "\(source): the single byte \(byte) has no token, so some text could not be encoded")
             }
             return id
         }
@@ -170,13 +170,13 @@ struct VocabularyBuilder {
                 throw LyraError(
                     .format,
                     "\(source): merge \(rank) of \(Self.quoted(bytes[merge.start..<merge.middle])) and "
-                        + "\(Self.quoted(bytes[merge.middle..<merge.end])) is there twice")
+                        + "\(Self.quoted(bytes[merge.middle..<merge.end])) appears twice")
             }
         }
         return table
     }
 
-    private static func place(_ added: [AddedToken], into result: inout Vocabulary, source: String) throws {
+    private static func insert(_ added: [AddedToken], into result: inout Vocabulary, source: String) throws {
         var contents: Set<[UInt8]> = []
         for (index, token) in added.enumerated() {
             guard contents.insert(token.content).inserted else {
@@ -233,7 +233,7 @@ private struct TokenFinder {
 
     /// The slot that holds the token, or the vacant one where it belongs.
     private func slot(of text: UnsafeRawBufferPointer) -> Int {
-        // Seeded at random for each process, so that no file can be made whose tokens all fall into one place.
+        // Seeded at random for each process, so that no file can make all tokens collide.
         var hasher = Hasher()
         hasher.combine(bytes: text)
         var slot = hasher.finalize() & (slots.count - 1)

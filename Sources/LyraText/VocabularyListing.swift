@@ -1,27 +1,27 @@
-/// A vocabulary as lists, the form that other programs' files hold it in.
+/// A vocabulary as lists, as other programs' files store it.
 public struct VocabularyListing: Sendable {
-    /// What a token is.
+    /// A token's kind.
     public enum Kind: Sendable {
         /// Merged from bytes; written in the byte alphabet.
         case normal
-        /// Added, and left out of what a person reads.
+        /// Added, and omitted from displayed text.
         case special
-        /// Added, and part of what a person reads.
+        /// Added, and displayed.
         case added
-        /// An id that no token has.
+        /// An id without a token.
         case unused
     }
 
     /// Text and kind of every id, from 0 on.
     public var tokens: [(text: String, kind: Kind)]
-    /// Pairs in rank order, their parts written in the byte alphabet and separated by a space.
+    /// Pairs in rank order, their tokens written in the byte alphabet and separated by a space.
     public var merges: [String]
 }
 
 extension Tokenizer {
-    /// Everything that this tokenizer knows, for writing it down.
+    /// The whole vocabulary, for writing a file.
     ///
-    /// - Parameter rows: how many ids there are to be; those without a token are called `[PAD7]` by their number
+    /// - Parameter rows: number of ids; an id without a token is named after its number, `[PAD7]`
     public func listing(rows: Int) -> VocabularyListing {
         var tokens = (0..<max(rows, vocabularySize)).map { id in
             let bytes = id < vocabularySize ? bytes(of: Int32(truncatingIfNeeded: id)) : nil

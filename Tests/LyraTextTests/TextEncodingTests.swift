@@ -7,8 +7,8 @@ import Testing
 /// Text that is tokenized step by step.
 @Suite("Text in steps")
 struct TextEncodingTests {
-    private func tokens(_ tokenizer: Tokenizer, _ segments: [TextSegment], step: Int, part: Int) throws -> [Int32] {
-        var encoding = TextEncoding(tokenizer.vocabulary, segments, step: step, part: part)
+    private func tokens(_ tokenizer: Tokenizer, _ segments: [TextSegment], step: Int, chunk: Int) throws -> [Int32] {
+        var encoding = TextEncoding(tokenizer.vocabulary, segments, step: step, chunk: chunk)
         let ids = GrowingBuffer<Int32>()
         while !encoding.isDone {
             let before = ids.count
@@ -40,12 +40,12 @@ struct TextEncodingTests {
             let text = (0..<40).map { _ in RandomText.make(using: &generator) }.joined()
             let wanted = reference.encode(text)
             let found = try tokens(
-                tokenizer, cut(text, using: &generator), step: Int.random(in: 1...900, using: &generator), part: 512)
+                tokenizer, cut(text, using: &generator), step: Int.random(in: 1...900, using: &generator), chunk: 512)
             #expect(found == wanted, "round \(round)")
         }
     }
 
-    @Test("Long runs of one kind get the ids of the reference, merged in parts")
+    @Test("Long runs of one kind get the ids of the reference, merged in chunks")
     func runs() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         let reference = ReferenceTokenizer(try Fixtures.qwen2.get())
@@ -65,10 +65,10 @@ struct TextEncodingTests {
                                     ? Int.random(in: 0..<letters.count, using: &generator) : index % letters.count])
                     }
                     let text = "x " + String(view) + " y", wanted = reference.encode(text)
-                    for part in [128, 300] {
+                    for chunk in [128, 300] {
                         #expect(
-                            try tokens(tokenizer, [TextSegment(text)], step: 256, part: part) == wanted,
-                            "\(length) of \(alphabet.debugDescription), in parts of \(part)")
+                            try tokens(tokenizer, [TextSegment(text)], step: 256, chunk: chunk) == wanted,
+                            "\(length) of \(alphabet.debugDescription), in chunks of \(chunk)")
                     }
                 }
             }
@@ -85,7 +85,7 @@ struct TextEncodingTests {
             TextSegment(filler + "<|im_end|>"), TextSegment(filler + "<|im_end|>", allowSpecial: false),
             TextSegment("", allowSpecial: true), TextSegment("<|im_end|>" + filler),
         ]
-        let ids = try tokens(tokenizer, segments, step: 1, part: 64)
+        let ids = try tokens(tokenizer, segments, step: 1, chunk: 64)
         #expect(ids.filter { $0 == end }.count == 2)
         let middle = try tokenizer.encode(filler + "<|im_end|>", allowSpecial: false)
         #expect(ids == reference.encode(filler) + [end] + middle + [end] + reference.encode(filler))
@@ -107,7 +107,7 @@ struct TextEncodingTests {
             #expect(
                 try tokens(
                     tokenizer, [TextSegment(GrowingBuffer(copying: bytes))],
-                    step: Int.random(in: 1...600, using: &generator), part: 256) == wanted)
+                    step: Int.random(in: 1...600, using: &generator), chunk: 256) == wanted)
         }
     }
 

@@ -49,7 +49,7 @@ struct TokenizerFileTests {
             (try bytesAnd(#", "ab": 256"#), "a b\na b\n", "{}", ["merges.txt", "merge 1", "twice"]),
             (bytes, "a b c", "{}", ["merges.txt", "line 1"]),
             (bytes, "#version\nab", "{}", ["merges.txt", "line 2"]),
-            (bytes, " b", "{}", ["merges.txt", "merge 0", "empty part"]),
+            (bytes, " b", "{}", ["merges.txt", "merge 0", "empty token"]),
             (bytes, "", #"{"<x>": 3}"#, ["added_tokens.json", "\"<x>\"", "3"]),
             (bytes, "", #"{"<x>": 300, "<y>": 300}"#, ["added_tokens.json", "300"]),
             (bytes, "", #"{"<x>": 300, "<x>": 301}"#, ["added_tokens.json", "two ids"]),

@@ -49,7 +49,7 @@ public struct JSONScanner {
     /// Throws unless only white space is left.
     public mutating func end() throws {
         while position < bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(bytes[position]) { position += 1 }
-        guard position == bytes.count else { throw error("there is text after the JSON value") }
+        guard position == bytes.count else { throw error("text follows the end of the JSON value") }
     }
 
     private mutating func expect(_ byte: UInt8) throws {
