@@ -149,7 +149,7 @@ public final class KeyValueCache {
         quantizedPages = min(quantizedPages, pages)
     }
 
-    /// A state that a cache can be restored to. The mark keeps the float32 pages of that time alive: at most
+    /// A state that a cache can be restored to. The mark keeps its float32 pages alive: at most
     /// `exactRows` + `pageRows` rows once `quantizeOlderPages` has run. After the cache has quantized such a page, the
     /// mark's copy counts in no cache's `byteCount`.
     public struct Mark {
@@ -261,7 +261,7 @@ extension KeyValueCache {
 
     /// The mean attention weight of each cached row over all queries and heads. No causal mask.
     ///
-    /// - Parameter queries: [any but 0, heads · headDim], rotated; their positions need not be cached.
+    /// - Parameter queries: [at least 1, heads · headDim], rotated; their positions need not be cached.
     /// - Returns: [cached rows]; the weights add up to 1
     /// - Throws: `LyraError.argument` if the queries do not fit, `LyraError.memory`
     public func meanAttentionWeights(queries: Tensor, heads: Int) throws -> Tensor {
@@ -367,11 +367,11 @@ extension KeyValueCache {
                 let page = keyPages.count
                 if page < quantized { quantizedPages = page + 1 }
                 try addPage(pageType(page))
-                let part = min(count - rows, Self.pageRows)
+                let new = min(count - rows, Self.pageRows)
                 for storage in [keyPages.last, valuePages.last].compactMap(\.self) {
-                    for piece in pieces(storage, page, rows: part) { try fill(piece) }
+                    for piece in pieces(storage, page, rows: new) { try fill(piece) }
                 }
-                rows += part
+                rows += new
             }
             try quantizeOlderPages()
         } catch {
