@@ -3,7 +3,8 @@ import LyraBase
 /// A row-major tensor of floats.
 ///
 /// A tensor is a value: operations make new tensors, and nothing writes into memory that another tensor still reads.
-/// `rows` and `columns` make views without a copy. In a view of columns, rows lie apart; every operation accepts both.
+/// `rows` and `columns` make views without a copy. In a view of columns, the rows are not contiguous; every operation
+/// accepts such views.
 /// An operation that takes a tensor as `consuming` may reuse its memory for the result if no other tensor shares it.
 public struct Tensor: @unchecked Sendable {
     /// The length of each axis. The first axis counts rows; the others together are columns.
@@ -27,7 +28,7 @@ public struct Tensor: @unchecked Sendable {
         self.init(shape, storage: storage, offset: 0, rowStride: shape.dropFirst().reduce(1, *))
     }
 
-    /// The same with rows `rowStride` floats apart.
+    /// Makes a matrix whose rows start `rowStride` floats apart; `fill` must write every element.
     init(rows: Int, columns: Int, rowStride: Int, fill: (UnsafeMutablePointer<Float>) throws -> Void) throws {
         let storage = try FloatStorage(count: FloatStorage.count(of: [rows, rowStride]))
         try fill(storage.base)
@@ -50,7 +51,7 @@ public struct Tensor: @unchecked Sendable {
     public init(zeros shape: [Int]) throws {
         let count = try FloatStorage.count(of: shape)
         try self.init(shape) { base in
-            try Tensor.forEachPiece(of: count) { (base + $0.lowerBound).update(repeating: 0, count: $0.count) }
+            try Tensor.forEachRange(of: count) { (base + $0.lowerBound).update(repeating: 0, count: $0.count) }
         }
     }
 
@@ -150,8 +151,8 @@ extension Tensor {
 
     /// The element at `index` in row-major order.
     ///
-    /// - Parameter index: from 0 to `count` - 1, computed by the caller and never read from outside data; as with an
-    ///   array, any other index is an error in the program.
+    /// - Parameter index: from 0 to `count` - 1, computed by the caller, never read from untrusted data; as with an
+    ///   array, any other index is a programming error.
     public subscript(index: Int) -> Float {
         precondition(index >= 0 && index < count, "index outside the tensor")
         let (row, column) = columns == 0 ? (0, 0) : index.quotientAndRemainder(dividingBy: columns)
@@ -193,7 +194,7 @@ extension Tensor {
             guard own != columns || stride != columns else {
                 return try Tensor.copy(count, from: base, to: target)
             }
-            let together = max(1, Tensor.piece / max(columns, 1))
+            let together = max(1, Tensor.elementsPerCheck / max(columns, 1))
             for row in 0..<rows {
                 if row % together == 0 { try Interruption.check() }
                 (target + row * stride).update(from: base + row * own, count: columns)
@@ -202,21 +203,21 @@ extension Tensor {
     }
 
     /// Elements processed between two checks for interruption.
-    private static let piece = 1 << 20
+    private static let elementsPerCheck = 1 << 20
 
     /// Runs `body` for consecutive ranges of `count` elements.
     ///
     /// - Throws: `LyraError.state` if the work is interrupted.
-    static func forEachPiece(of count: Int, _ body: (Range<Int>) -> Void) throws {
-        for start in stride(from: 0, to: count, by: piece) {
+    static func forEachRange(of count: Int, _ body: (Range<Int>) -> Void) throws {
+        for start in stride(from: 0, to: count, by: elementsPerCheck) {
             try Interruption.check()
-            body(start..<min(count, start + piece))
+            body(start..<min(count, start + elementsPerCheck))
         }
     }
 
     private static func copy(
         _ count: Int, from source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>
     ) throws {
-        try forEachPiece(of: count) { (target + $0.lowerBound).update(from: source + $0.lowerBound, count: $0.count) }
+        try forEachRange(of: count) { (target + $0.lowerBound).update(from: source + $0.lowerBound, count: $0.count) }
     }
 }

@@ -7,7 +7,7 @@ import Testing
 @Suite(.serialized) struct BufferPoolTests {
     @Test func aBlockServesTheNextOfItsSize() throws {
         BufferPool.trim()
-        let size = try #require(BufferPool.blockSize(1 << 20))
+        let size = try #require(BufferPool.bufferSize(1 << 20))
         let first = try #require(BufferPool.take(size))
         let second = try #require(BufferPool.take(size))
         #expect(first != second)
@@ -21,10 +21,10 @@ import Testing
     /// Blocks of sizes that are no longer asked for do not keep newer ones out.
     @Test func theNewestBlocksAreKept() throws {
         BufferPool.trim()
-        let old = try #require(BufferPool.blockSize(BufferPool.limit / 4))
+        let old = try #require(BufferPool.bufferSize(BufferPool.limit / 4))
         let stale = try (0..<4).map { _ in try #require(BufferPool.take(old)) }
         for block in stale { BufferPool.give(block, old) }
-        let size = try #require(BufferPool.blockSize(8 << 20))
+        let size = try #require(BufferPool.bufferSize(8 << 20))
         let block = try #require(BufferPool.take(size))
         BufferPool.give(block, size)
         #expect(BufferPool.take(size) == block, "it was kept")
@@ -32,7 +32,7 @@ import Testing
         let again = try (0..<3).map { _ in try #require(BufferPool.take(old)) }
         #expect(Set(again) == Set(stale.dropFirst()), "the oldest made room")
         for block in again { BufferPool.give(block, old) }
-        let huge = try #require(BufferPool.blockSize(BufferPool.limit + 1))
+        let huge = try #require(BufferPool.bufferSize(BufferPool.limit + 1))
         BufferPool.give(try #require(BufferPool.take(huge)), huge)
         let third = try (0..<3).map { _ in try #require(BufferPool.take(old)) }
         #expect(Set(third) == Set(again), "a block beyond the limit takes no other's place")
@@ -44,7 +44,8 @@ import Testing
     @Test func aForkedChildHasBuffers() throws {
         typealias Fork = @convention(c) () -> pid_t
         let address = try #require(dlsym(nil, "fork")), fork = unsafeBitCast(address, to: Fork.self)
-        let size = try #require(BufferPool.blockSize(1 << 20)), goesOn = Mutex(true), ends = DispatchSemaphore(value: 0)
+        let size = try #require(BufferPool.bufferSize(1 << 20))
+        let goesOn = Mutex(true), ends = DispatchSemaphore(value: 0)
         Thread.detachNewThread {
             while goesOn.withLock({ $0 }) {
                 if let block = BufferPool.take(size) { BufferPool.give(block, size) }
@@ -73,13 +74,13 @@ import Testing
     @Test func sizesAreRoundedUpALittle() throws {
         var sizes = Set<Int>()
         for bytes in stride(from: 1, through: 40 << 20, by: 77_777) {
-            let size = try #require(BufferPool.blockSize(bytes))
+            let size = try #require(BufferPool.bufferSize(bytes))
             #expect(size >= bytes && size >= BufferPool.leastBytes && size % 4096 == 0)
             #expect(size <= max(bytes + bytes / 8 + 1, bytes + 64 << 10, BufferPool.leastBytes))
             sizes.insert(size)
         }
         #expect(sizes.count < 70)
-        #expect(BufferPool.blockSize(.max) == nil)
+        #expect(BufferPool.bufferSize(.max) == nil)
     }
 
     @Test func floatsAreWritableToTheLast() throws {

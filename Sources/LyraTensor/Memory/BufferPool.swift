@@ -13,53 +13,54 @@ public enum BufferPool {
     static let limit = 256 << 20
     private static let hugePage = 2 << 20
 
-    private struct Block {
+    private struct Buffer {
         let address: UInt
         let size: Int
 
         func unmap() { munmap(UnsafeMutableRawPointer(bitPattern: address), size) }
     }
 
-    private struct Kept {
+    private struct FreeBuffers {
         /// Oldest first; a few hundred at most.
-        var blocks: [Block] = []
+        var buffers: [Buffer] = []
         var bytes = 0
 
         /// Removes the most recently freed buffer of this size.
-        mutating func take(_ size: Int) -> Block? {
-            guard let index = blocks.lastIndex(where: { $0.size == size }) else { return nil }
+        mutating func take(_ size: Int) -> Buffer? {
+            guard let index = buffers.lastIndex(where: { $0.size == size }) else { return nil }
             bytes -= size
-            return blocks.remove(at: index)
+            return buffers.remove(at: index)
         }
 
         /// Keeps a freed buffer. → the buffers over the limit: the longest unused ones, or the new buffer itself if it
         /// is larger than the limit
-        mutating func add(_ block: Block) -> ArraySlice<Block> {
-            guard block.size <= limit else { return [block] }
-            blocks.append(block)
-            bytes += block.size
+        mutating func add(_ buffer: Buffer) -> ArraySlice<Buffer> {
+            guard buffer.size <= limit else { return [buffer] }
+            buffers.append(buffer)
+            bytes += buffer.size
             var dropped = 0
             while bytes > limit {
-                bytes -= blocks[dropped].size
+                bytes -= buffers[dropped].size
                 dropped += 1
             }
-            defer { blocks.removeFirst(dropped) }
-            return blocks[..<dropped]
+            defer { buffers.removeFirst(dropped) }
+            return buffers[..<dropped]
         }
     }
+
     /// Guarded by the kernels' pool lock. fork waits for that lock, so that a child finds it free and the list
     /// consistent.
-    nonisolated(unsafe) private static var kept = Kept()
+    nonisolated(unsafe) private static var freeBuffers = FreeBuffers()
 
-    private static func withKept<R>(_ body: (inout Kept) -> R) -> R {
+    private static func withFreeBuffers<R>(_ body: (inout FreeBuffers) -> R) -> R {
         lk_lock_buffers()
         defer { lk_unlock_buffers() }
-        return body(&kept)
+        return body(&freeBuffers)
     }
 
     /// Size of the buffer that serves `bytes` (at least `leastBytes`), rounded up in steps of an eighth so that similar
     /// sizes share buffers. Nil on overflow.
-    static func blockSize(_ bytes: Int) -> Int? {
+    static func bufferSize(_ bytes: Int) -> Int? {
         let least = max(bytes, leastBytes)
         let power = 1 << (Int.bitWidth - 1 - least.leadingZeroBitCount)
         let step = max(power / 8, 64 << 10)
@@ -67,24 +68,24 @@ public enum BufferPool {
         return overflow ? nil : sum / step * step
     }
 
-    /// A page-aligned, uninitialised buffer of `size` bytes, as returned by `blockSize`; nil if there is no memory.
+    /// A page-aligned, uninitialised buffer of `size` bytes, as returned by `bufferSize`; nil if there is no memory.
     static func take(_ size: Int) -> UnsafeMutableRawPointer? {
-        let found = withKept { $0.take(size)?.address }
+        let found = withFreeBuffers { $0.take(size)?.address }
         return found.flatMap(UnsafeMutableRawPointer.init(bitPattern:)) ?? map(size) ?? mapAfterTrimming(size)
     }
 
     /// Returns a buffer of `take` to the pool.
-    static func give(_ block: UnsafeMutableRawPointer, _ size: Int) {
-        for old in withKept({ $0.add(Block(address: UInt(bitPattern: block), size: size)) }) { old.unmap() }
+    static func give(_ buffer: UnsafeMutableRawPointer, _ size: Int) {
+        for old in withFreeBuffers({ $0.add(Buffer(address: UInt(bitPattern: buffer), size: size)) }) { old.unmap() }
     }
 
     /// Returns all free buffers to the system: for times when no computation is expected soon.
     public static func trim() {
-        let blocks = withKept { kept in
-            defer { kept = Kept() }
-            return kept.blocks
+        let buffers = withFreeBuffers { free in
+            defer { free = FreeBuffers() }
+            return free.buffers
         }
-        for block in blocks { block.unmap() }
+        for buffer in buffers { buffer.unmap() }
     }
 
     /// Maps memory; on failure frees the pool's buffers and tries again.

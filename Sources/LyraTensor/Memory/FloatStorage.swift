@@ -34,7 +34,7 @@ package final class FloatStorage: @unchecked Sendable {
 
     private static func allocate(_ bytes: Int) -> (UnsafeMutableRawPointer, Origin)? {
         if bytes >= BufferPool.leastBytes {
-            guard let size = BufferPool.blockSize(bytes) else { return nil }
+            guard let size = BufferPool.bufferSize(bytes) else { return nil }
             return BufferPool.take(size).map { ($0, .pool(size: size)) }
         }
         var memory: UnsafeMutableRawPointer?

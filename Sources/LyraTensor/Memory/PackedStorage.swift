@@ -27,7 +27,7 @@ final class PackedStorage: @unchecked Sendable {
 }
 
 extension ElementType {
-    /// The kernels' name of the type; nil if the kernels do not read it packed.
+    /// The kernels' name of the type; nil if the kernels do not read it.
     var kernelType: lk_type? {
         switch self {
         case .float32: LK_F32

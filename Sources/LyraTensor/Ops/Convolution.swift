@@ -122,8 +122,8 @@ public struct Convolution1D: Sendable {
 /// A transposed 1-D convolution of stride `rate`, computed as one ordinary convolution for each of the `rate` phases.
 ///
 /// Input column t contributes its `kernel` taps to the output columns from t · rate on. The caller cuts the first and
-/// last `padding` output columns. Each group of `rate` output columns depends on its own input column and the `reach` −
-/// 1 before it.
+/// last `padding` output columns. Each group of `rate` output columns depends on `reach` input columns: its own and
+/// those before it.
 public struct TransposedConvolution1D: Sendable {
     public let rate: Int
     public let kernel: Int
@@ -148,19 +148,19 @@ public struct TransposedConvolution1D: Sendable {
         (self.rate, self.kernel, self.inputs, self.outputs) = (rate, kernel, inputs, outputs)
         phases = try (0..<rate).map { phase in
             let taps = (kernel - phase + rate - 1) / rate
-            let part = try Tensor([outputs, inputs, taps]) { part in
+            let phaseWeight = try Tensor([outputs, inputs, taps]) { out in
                 try weight.withValues { weight in
                     for output in 0..<outputs {
                         for input in 0..<inputs {
                             for tap in 0..<taps {
-                                part[(output * inputs + input) * taps + tap] =
+                                out[(output * inputs + input) * taps + tap] =
                                     weight[(input * outputs + output) * kernel + phase + (taps - 1 - tap) * rate]
                             }
                         }
                     }
                 }
             }
-            return try Convolution1D(part, bias: bias, precision: precision)
+            return try Convolution1D(phaseWeight, bias: bias, precision: precision)
         }
     }
 
@@ -235,7 +235,7 @@ extension Tensor {
         zeros == 0 ? self : try Tensor(zeros: [rows, zeros]).after(self)
     }
 
-    /// A copy of the columns from `first` on, which does not keep the rest in memory.
+    /// A copy of the columns from `first` on, which does not keep the whole signal in memory.
     public func copy(columnsFrom first: Int) throws -> Tensor {
         let last = columns(min(first, columns)..<columns)
         return try Tensor([rows, last.columns]) { try last.copyRows(to: $0, rowStride: last.columns) }
@@ -267,24 +267,24 @@ extension Tensor {
         }
     }
 
-    /// im2col for a 2-D convolution: the `kernel` × `kernel` squares of [pictures, height, width] at every `stride`-th
-    /// position, row by row. → [pictures · positions, kernel²]
+    /// im2col for a 2-D convolution: the `kernel` × `kernel` squares of [images, height, width] at every `stride`-th
+    /// position, row by row. → [images · positions, kernel²]
     public func unfoldedSquares(kernel: Int, stride step: Int) throws -> Tensor {
         guard shape.count == 3, kernel > 0, step > 0, shape[1] >= kernel, shape[2] >= kernel else {
-            throw LyraError(.format, "pictures \(shape) have no squares of \(kernel)")
+            throw LyraError(.format, "images of shape \(shape) have no squares of \(kernel) × \(kernel)")
         }
-        let (pictures, height, width) = (shape[0], shape[1], shape[2])
-        let places = ((height - kernel) / step + 1) * ((width - kernel) / step + 1)
+        let (images, height, width) = (shape[0], shape[1], shape[2])
+        let positions = ((height - kernel) / step + 1) * ((width - kernel) / step + 1)
         let whole = try contiguous()
-        return try Tensor([pictures * places, kernel * kernel]) { out in
+        return try Tensor([images * positions, kernel * kernel]) { out in
             var target = out
             try whole.withMatrix { values, _ in
-                for picture in 0..<pictures {
+                for image in 0..<images {
                     try Interruption.check()
                     for top in stride(from: 0, through: height - kernel, by: step) {
                         for left in stride(from: 0, through: width - kernel, by: step) {
                             for row in 0..<kernel {
-                                let source = values + (picture * height + top + row) * width + left
+                                let source = values + (image * height + top + row) * width + left
                                 target.update(from: source, count: kernel)
                                 target += kernel
                             }
@@ -307,13 +307,13 @@ extension Tensor {
         guard gains.count == rows else { throw LyraError(.format, "\(name): \(gains.count) gains for \(rows) rows") }
         try weight.withMutableValues { values in
             for row in 0..<rows {
-                let part = UnsafeMutableBufferPointer(start: values + row * columns, count: columns)
-                let norm = part.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+                let vector = UnsafeMutableBufferPointer(start: values + row * columns, count: columns)
+                let norm = vector.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
                 guard norm > 0, norm.isFinite else {
                     throw LyraError(.format, "\(name): row \(row) is zero or not finite")
                 }
                 let factor = gains[row] / Float(norm)
-                for index in part.indices { part[index] *= factor }
+                for index in vector.indices { vector[index] *= factor }
             }
         }
         return weight

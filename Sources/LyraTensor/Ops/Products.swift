@@ -47,19 +47,19 @@ extension Weight {
             throw LyraError(
                 .format, "the transpose of a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
         }
-        // Rows of weights for each pass: their transpose takes at most 4 MiB.
-        let together = max(1, min(outputs, (1 << 20) / inputs))
+        // The transpose of the weights of one pass takes at most 4 MiB.
+        let rowsPerPass = max(1, min(outputs, (1 << 20) / inputs))
         var sum = try Tensor(zeros: [x.rows, inputs])
-        for first in stride(from: 0, to: outputs, by: together) {
-            let range = first..<min(first + together, outputs)
-            let panel = try dequantized(rows: range).transposed()  // [inputs, range.count]
-            let part = x.columns(range)
+        for first in stride(from: 0, to: outputs, by: rowsPerPass) {
+            let range = first..<min(first + rowsPerPass, outputs)
+            let transposed = try dequantized(rows: range).transposed()  // [inputs, range.count]
+            let input = x.columns(range)
             let (rows, inputs) = (x.rows, inputs)
             try sum.withMutableValues { sum in
-                let status = try panel.withValues { panel in
-                    part.withMatrix { x, stride in
+                let status = try transposed.withValues { transposed in
+                    input.withMatrix { x, stride in
                         lk_linear(
-                            sum, inputs, x, stride, rows, range.count, panel, LK_F32, inputs, nil, LK_ACCUMULATE)
+                            sum, inputs, x, stride, rows, range.count, transposed, LK_F32, inputs, nil, LK_ACCUMULATE)
                     }
                 }
                 try checkKernel(status, "a product with a transposed matrix")

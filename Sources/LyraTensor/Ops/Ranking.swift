@@ -1,6 +1,6 @@
 import LyraBase
 
-/// Indices of the scores in descending order; ties keep the lower index first. NaN scores are left out.
+/// Indices in descending order of their scores; ties keep the lower index first. Omits NaN scores.
 ///
 /// A stable byte-wise radix sort, because Array.sort cannot report allocation failure.
 ///

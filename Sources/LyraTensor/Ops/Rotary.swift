@@ -52,7 +52,7 @@ extension Tensor {
         let x = try contiguous()
         return try Tensor(shape) { out in
             try x.withMatrix { values, _ in
-                try Tensor.forEachPiece(of: count) { for i in $0 { out[i] = function(values[i]) } }
+                try Tensor.forEachRange(of: count) { for i in $0 { out[i] = function(values[i]) } }
             }
         }
     }

@@ -67,7 +67,7 @@ extension Tensor {
         }
     }
 
-    /// Every row `count` times in a row. [rows, columns] → [rows · count, columns]
+    /// Repeats every row `count` times. [rows, columns] → [rows · count, columns]
     public func repeatingRows(_ count: Int) throws -> Tensor {
         try Tensor([rows * count, columns]) { out in
             withMatrix { values, stride in

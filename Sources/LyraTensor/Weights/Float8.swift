@@ -30,7 +30,7 @@ extension StoredTensor {
     /// The tensor converted from 8-bit floats to BF16, in new memory; a tensor of another type is returned unchanged.
     ///
     /// - Throws: `LyraError.memory` if there is no room.
-    func wideningFloat8() throws -> StoredTensor {
+    func convertingFloat8() throws -> StoredTensor {
         guard type.isFloat8 else { return self }
         let storage = try PackedStorage(byteCount: 2 * bytes.count)
         let codes = Float8.table(type)
@@ -43,8 +43,8 @@ extension StoredTensor {
             bytes: UnsafeRawBufferPointer(start: storage.base, count: 2 * bytes.count), owner: storage, source: source)
     }
 
-    /// Converts some elements of a tensor of 8-bit floats.
-    func widenFloat8(_ elements: Range<Int>, to floats: UnsafeMutablePointer<Float>) {
+    /// Converts some 8-bit floats to F32.
+    func convertFloat8(_ elements: Range<Int>, to floats: UnsafeMutablePointer<Float>) {
         let codes = Float8.table(type)
         for (index, code) in bytes[elements].enumerated() {
             floats[index] = Float(bitPattern: UInt32(codes[Int(code)]) << 16)

@@ -22,7 +22,7 @@ extension StoredTensor {
             throw LyraError(
                 .argument, "\(source): elements \(elements) of \(name) cannot be stored as \(type.rawValue)")
         }
-        try widen(elements, to: scratch.base)
+        try dequantize(elements, to: scratch.base)
         lk_quantize(destination, wanted, scratch.base, elements.count)
         withExtendedLifetime(owner) {}
     }
@@ -37,16 +37,16 @@ extension StoredTensor {
     /// All elements as floats, in a tensor of the same shape.
     ///
     /// - Throws: `LyraError.unsupported` if the tensor's type is not floating-point, `.memory` if there is no room.
-    public func values() throws -> Tensor { try Tensor(shape) { try widen(0..<count, to: $0) } }
+    public func values() throws -> Tensor { try Tensor(shape) { try dequantize(0..<count, to: $0) } }
 
-    private func widen(_ elements: Range<Int>, to floats: UnsafeMutablePointer<Float>) throws {
+    private func dequantize(_ elements: Range<Int>, to floats: UnsafeMutablePointer<Float>) throws {
         let bytes = bytes(of: elements)
         if type == .float64 {
             for index in 0..<elements.count {
                 floats[index] = Float(bytes.loadUnaligned(fromByteOffset: index * 8, as: Double.self))
             }
         } else if type.isFloat8 {
-            widenFloat8(elements, to: floats)
+            convertFloat8(elements, to: floats)
         } else if let kernel = type.kernelType {
             if let base = bytes.baseAddress { lk_dequantize(floats, base, kernel, elements.count) }
         } else {

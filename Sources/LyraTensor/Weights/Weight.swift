@@ -24,7 +24,7 @@ public struct Weight: @unchecked Sendable {
     /// - Throws: `LyraError.unsupported` with file and tensor for an element type that the kernels do not read;
     ///   `LyraError.memory` if there is no room for the packed weights.
     public init(_ stored: StoredTensor) throws {
-        let stored = try stored.wideningFloat8()
+        let stored = try stored.convertingFloat8()
         guard let type = stored.type.kernelType else {
             throw LyraError(
                 .unsupported,
@@ -107,12 +107,12 @@ public struct Weight: @unchecked Sendable {
             packedRow: packedRow.map { $0 + range.lowerBound }, byteCount: range.count * rowBytes)
     }
 
-    /// Calls `body` with samples of the stored bytes: at most 16 runs of 64 bytes, spread over the whole matrix.
-    /// If the matrix begins inside a panel of packed rows, that whole panel is included.
+    /// Calls `body` with at most 16 samples of 64 stored bytes, spread over the whole matrix. If the matrix begins
+    /// inside a panel of packed rows, that whole panel is included.
     public func sample(_ body: (RawSpan) -> Void) {
-        let stored = storedBytes, length = min(stored.count, 64), runs = min(16, stored.count / length)
-        for run in 0..<runs {
-            let start = runs == 1 ? 0 : (stored.count - length) / (runs - 1) * run
+        let stored = storedBytes, length = min(stored.count, 64), samples = min(16, stored.count / length)
+        for sample in 0..<samples {
+            let start = samples == 1 ? 0 : (stored.count - length) / (samples - 1) * sample
             body(UnsafeRawBufferPointer(start: base + stored.lowerBound + start, count: length).bytes)
         }
         withExtendedLifetime(owner) {}
@@ -171,7 +171,7 @@ extension StoredTensor {
         }
         if type.isFloat8 {
             return [Float](unsafeUninitializedCapacity: count) { buffer, written in
-                if let destination = buffer.baseAddress { widenFloat8(0..<count, to: destination) }
+                if let destination = buffer.baseAddress { convertFloat8(0..<count, to: destination) }
                 written = count
             }
         }
