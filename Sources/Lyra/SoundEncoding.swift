@@ -7,7 +7,7 @@ import LyraTensor
 final class SoundEncoding: MediaEncoding {
     private enum State {
         case reading(SoundClips)
-        case encoding(SoundEncoder.Run)
+        case encoding(SoundEncoder.Encoding)
         case done
     }
 
@@ -40,14 +40,14 @@ final class SoundEncoding: MediaEncoding {
         switch state {
         case .reading(let clips):
             guard try clips.read() else { return .working }
-            state = .encoding(try networks.encoder.begin(clips: clips.features()))
-        case .encoding(var run):
-            state = .done  // leaves `run` the only reference, so that the run changes in place
-            if let vectors = try networks.encoder.step(&run) {
-                tokens = [try networks.project(vectors)]
+            stage = .encoding(try input.encoder.begin(clips: clips.features()))
+        case .encoding(var encoding):
+            stage = .done  // leaves one reference, so that the encoding changes in place
+            if let vectors = try input.encoder.step(&encoding) {
+                tokens = [try input.project(vectors)]
                 return .finished
             }
-            state = .encoding(run)
+            stage = .encoding(encoding)
         case .done:
             break
         }

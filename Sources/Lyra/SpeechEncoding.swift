@@ -14,7 +14,7 @@ final class SpeechEncoding: MediaEncoding {
         case reading
         /// The window is full, or the last of the recording, and is encoded next.
         case read
-        case encoding(WhisperEncoder.Run)
+        case encoding(WhisperEncoder.Encoding)
         case done
     }
 
@@ -100,7 +100,7 @@ final class SpeechEncoding: MediaEncoding {
     /// Does one short piece of work: reads a window, computes its features, or runs one layer of the encoder.
     func step(isComplete: Bool) throws -> EncodingStep {
         let current = state
-        state = .done  // leaves `current` the only reference, so that the run changes in place
+        state = .done  // leaves one reference, so that the encoding changes in place
         switch consume current {
         case .reading:
             let isRead = try readWindow(isComplete: isComplete)
@@ -108,13 +108,13 @@ final class SpeechEncoding: MediaEncoding {
             return isRead ? .working : .waiting
         case .read:
             guard !(skipsSilence && isSilent) else { return finishWindow() }
-            state = .encoding(try networks.encoder.begin(mel: features()))
-        case .encoding(var run):
-            if let output = try networks.encoder.step(&run) {
+            state = .encoding(try input.encoder.begin(mel: features()))
+        case .encoding(var encoding):
+            if let output = try input.encoder.step(&encoding) {
                 encoded.append((output, windowsDone, filled))
                 return finishWindow()
             }
-            state = .encoding(run)
+            state = .encoding(encoding)
         case .done:
             break
         }

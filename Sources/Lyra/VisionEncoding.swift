@@ -11,7 +11,7 @@ final class VisionEncoding: MediaEncoding {
         case scanning(VideoDecoder, VideoSampling)
         case decoding(VideoDecoder, VideoFrames)
         case frames(ArraySlice<RGBImage>, VideoFrames)
-        case encoding(VisionEncoder.Run)
+        case encoding(VisionEncoder.Encoding)
         case done
     }
 
@@ -77,8 +77,8 @@ final class VisionEncoding: MediaEncoding {
     }
 
     func step(isComplete: Bool) throws -> EncodingStep {
-        let current = state
-        state = .done  // leaves `current` the only reference, so that the run changes in place
+        let current = stage
+        stage = .done  // leaves one reference, so that the encoding changes in place
         switch consume current {
         case .image(let image):
             try encode(preparation.prepare(image, interrupted: interrupted))
@@ -98,12 +98,12 @@ final class VisionEncoding: MediaEncoding {
             } else {
                 try encode(frames.finish(interrupted: interrupted))
             }
-        case .encoding(var run):
-            if let result = try networks.encoder.step(&run) {
+        case .encoding(var encoding):
+            if let result = try input.encoder.step(&encoding) {
                 tokens = result
                 return .finished
             }
-            state = .encoding(run)
+            stage = .encoding(encoding)
         case .done:
             break
         }

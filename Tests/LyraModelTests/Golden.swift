@@ -49,8 +49,8 @@ struct Golden: GoldenFixture, Sendable, CustomTestStringConvertible {
     func encode(_ window: [Float]) throws -> Tensor {
         let input = try checkpoint.speechNetworks.get()
         let features = try window.withUnsafeBufferPointer { try input.mel($0) }
-        var run = try input.encoder.begin(mel: features)
-        while true { if let encoded = try input.encoder.step(&run) { return encoded } }
+        var encoding = try input.encoder.begin(mel: features)
+        while true { if let encoded = try input.encoder.step(&encoding) { return encoded } }
     }
 }
 

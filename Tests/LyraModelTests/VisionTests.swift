@@ -8,14 +8,14 @@ import Testing
 /// From pixels and samples to prompt tokens, against the reference's towers.
 @Suite struct VisionTests {
     private func encode(_ prepared: PatchGrid, _ encoder: VisionEncoder) throws -> (tokens: Tensor, steps: Int) {
-        var run = try encoder.begin(patches: prepared.patches, grid: prepared.grid)
+        var encoding = try encoder.begin(patches: prepared.patches, grid: prepared.grid)
         var steps = 1
         while true {
-            if let tokens = try encoder.step(&run) {
-                #expect(run.progress.done == run.progress.total)
+            if let tokens = try encoder.step(&encoding) {
+                #expect(encoding.progress.done == encoding.progress.total)
                 return (tokens, steps)
             }
-            #expect(run.progress.done == steps)
+            #expect(encoding.progress.done == steps)
             steps += 1
         }
     }
@@ -70,9 +70,9 @@ import Testing
         queue.finish()
         let clips = try SoundClips(queue)
         while try !clips.read() {}
-        var run = try input.encoder.begin(clips: clips.features())
+        var encoding = try input.encoder.begin(clips: clips.features())
         while true {
-            guard let vectors = try input.encoder.step(&run) else { continue }
+            guard let vectors = try input.encoder.step(&encoding) else { continue }
             #expect(difference(vectors.values, try values.floats("out.embedding")) < Golden.tolerance)
             let tokens = try input.project(vectors)
             #expect(difference(tokens.values, try values.floats("out.tokens")) < Golden.tolerance)

@@ -111,9 +111,9 @@ extension Golden {
         _ prepared: PatchGrid
     ) throws -> (tokens: [Float], grid: (time: Int, height: Int, width: Int)?) {
         let encoder = try vision.encoder
-        var run = try encoder.begin(patches: prepared.patches, grid: prepared.grid)
+        var encoding = try encoder.begin(patches: prepared.patches, grid: prepared.grid)
         while true {
-            if let tokens = try encoder.step(&run) {
+            if let tokens = try encoder.step(&encoding) {
                 return (tokens.values, (prepared.grid.time, prepared.grid.height / 2, prepared.grid.width / 2))
             }
         }
@@ -126,17 +126,17 @@ extension Golden {
         queue.finish()
         let clips = try SoundClips(queue)
         while try !clips.read() {}
-        var run = try input.encoder.begin(clips: clips.features())
-        while true { if let vectors = try input.encoder.step(&run) { return try input.project(vectors).values } }
+        var encoding = try input.encoder.begin(clips: clips.features())
+        while true { if let vectors = try input.encoder.step(&encoding) { return try input.project(vectors).values } }
     }
 
     private func tokens(_ pcm: [Float], adapter: Int?) throws -> [Float] {
         let input = try model.checkpoint.speechNetworks.get()
         return try stride(from: 0, through: pcm.count, by: input.windowSamples).flatMap { start in
             let window = Array(pcm[start..<min(start + input.windowSamples, pcm.count)])
-            var run = try input.encoder.begin(mel: window.withUnsafeBufferPointer { try input.mel($0) })
+            var encoding = try input.encoder.begin(mel: window.withUnsafeBufferPointer { try input.mel($0) })
             while true {
-                if let encoded = try input.encoder.step(&run) {
+                if let encoded = try input.encoder.step(&encoding) {
                     return try input.project(encoded, adapter: adapter).values
                 }
             }

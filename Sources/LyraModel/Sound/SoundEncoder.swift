@@ -77,8 +77,8 @@ public struct SoundEncoder: Sendable {
         scale = min(expf(logScaleValue), 100)
     }
 
-    /// The encoding of a few clips, one layer a step, so that a caller can stop between layers.
-    public struct Run {
+    /// The encoding of a few clips, one layer in each step, so that a caller can stop between layers.
+    public struct Encoding {
         fileprivate var hidden: Tensor
         fileprivate let clips: Int
         fileprivate var layer = 0
@@ -87,7 +87,7 @@ public struct SoundEncoder: Sendable {
     /// Starts encoding: a class token and the embedded patches of each clip, plus positions.
     ///
     /// - Parameter clips: [clips, bands, frames], normalised log-mel
-    public func begin(clips: Tensor) throws -> Run {
+    public func begin(clips: Tensor) throws -> Encoding {
         guard clips.shape == [clips.rows, clipShape.bands, clipShape.frames], clips.rows > 0 else {
             throw LyraError(
                 .format,
@@ -98,17 +98,17 @@ public struct SoundEncoder: Sendable {
         let perClip = clipRows - 1
         let x = try Tensor.stacking(
             (0..<clips.rows).flatMap { [classToken, patches.rows($0 * perClip..<($0 + 1) * perClip)] })
-        return Run(hidden: try x.adding(positions), clips: clips.rows)
+        return Encoding(hidden: try x.adding(positions), clips: clips.rows)
     }
 
     /// Computes one layer. → one vector for each clip, [clips, outputWidth], after the last layer; nil before
-    public func step(_ run: inout Run) throws -> Tensor? {
-        if run.layer < layers.count {
-            run.hidden = try layers[run.layer](run.hidden.take(), clips: run.clips)
-            run.layer += 1
+    public func step(_ state: inout Encoding) throws -> Tensor? {
+        if state.layer < layers.count {
+            state.hidden = try layers[state.layer](state.hidden.take(), clips: state.clips)
+            state.layer += 1
+            return nil
         }
-        guard run.layer == layers.count else { return nil }
-        let classTokens = try run.hidden.reshaped([run.clips, clipRows * width]).columns(0..<width)
+        let classTokens = try state.hidden.reshaped([state.clips, clipRows * width]).columns(0..<width)
         return try head.product(headNorm(classTokens)).unitRows().scaled(by: scale)
     }
 

@@ -85,8 +85,8 @@ public struct WhisperEncoder: Sendable {
         finalNorm = try LayerNorm(source, "layer_norm", width)
     }
 
-    /// The encoding of one window, one layer a step, so that a caller can stop between layers.
-    public struct Run {
+    /// The encoding of one window, one layer in each step, so that a caller can stop between layers.
+    public struct Encoding {
         fileprivate var hidden: Tensor
         fileprivate var layer = 0
     }
@@ -94,7 +94,7 @@ public struct WhisperEncoder: Sendable {
     /// Starts encoding a window: x = gelu(conv2(gelu(conv1(mel)))) + positions.
     ///
     /// - Parameter mel: [mels, 2 · positions]
-    public func begin(mel: Tensor) throws -> Run {
+    public func begin(mel: Tensor) throws -> Encoding {
         guard mel.shape == [configuration.mels, 2 * configuration.positions] else {
             throw LyraError(
                 .format,
@@ -103,16 +103,16 @@ public struct WhisperEncoder: Sendable {
         }
         let frames = try conv1(mel.transposed().unfoldedRows(kernel: Self.kernel, stride: 1), activation: .gelu)
         let x = try conv2(frames.unfoldedRows(kernel: Self.kernel, stride: 2), activation: .gelu)
-        return Run(hidden: try x.adding(positions))
+        return Encoding(hidden: try x.adding(positions))
     }
 
     /// Computes one layer. → the encoder's output [positions, width] after the last layer; nil before
-    public func step(_ run: inout Run) throws -> Tensor? {
-        if run.layer < layers.count {
-            run.hidden = try layers[run.layer](run.hidden.take())
-            run.layer += 1
+    public func step(_ state: inout Encoding) throws -> Tensor? {
+        if state.layer < layers.count {
+            state.hidden = try layers[state.layer](state.hidden.take())
+            state.layer += 1
         }
-        return run.layer == layers.count ? try finalNorm(run.hidden) : nil
+        return state.layer == layers.count ? try finalNorm(state.hidden) : nil
     }
 
     struct Layer: Sendable {

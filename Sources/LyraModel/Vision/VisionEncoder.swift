@@ -32,11 +32,10 @@ public struct VisionEncoder: Sendable {
         return copy
     }
 
-    /// The encoding of a picture or video, one chunk of rows a step, so that a caller can stop between chunks.
+    /// The encoding of an image or video, one chunk of rows in each step, so that a caller can stop between chunks.
     ///
-    /// Memory grows with the picture: its patches until they are embedded, the hidden states of all patches, and the
-    /// keys and values of one frame pair.
-    public struct Run {
+    /// Memory grows with the image: the hidden states of all patches, and the keys and values of one pair of frames.
+    public struct Encoding {
         fileprivate let steps: VisionSteps
         fileprivate var next = 0
         /// The rotation for the positions of one frame pair.
@@ -54,13 +53,13 @@ public struct VisionEncoder: Sendable {
         public var progress: (done: Int, total: Int) { (next, steps.count) }
     }
 
-    /// Starts encoding a picture or video.
+    /// Starts encoding an image or video.
     ///
     /// - Parameters:
     ///   - patches: [t · h · w, 3 · temporalPatch · patch²], the rows of each frame pair grouped into merge × merge
-    ///     windows
+    ///     squares
     ///   - grid: number of frame pairs, and of patches down and across
-    public func begin(patches: Tensor, grid: (time: Int, height: Int, width: Int)) throws -> Run {
+    public func begin(patches: Tensor, grid: (time: Int, height: Int, width: Int)) throws -> Encoding {
         let merge = configuration.merge
         let (pairRows, overflow) = grid.height.multipliedReportingOverflow(by: grid.width)
         let (all, tooMany) = pairRows.multipliedReportingOverflow(by: grid.time)
@@ -72,7 +71,7 @@ public struct VisionEncoder: Sendable {
                 "patches of shape \(patches.shape) do not fit a vision tower that expects [t · h · w, "
                     + "\(patchEmbedding.inputs)] with (t, h, w) = (\(grid.time), \(grid.height), \(grid.width))")
         }
-        return Run(
+        return Encoding(
             steps: VisionSteps(
                 pairs: grid.time, pairRows: pairRows, chunkRows: chunkRows, layers: layers.count, group: merge * merge),
             rotation: try rotation(height: grid.height, width: grid.width), patches: patches,
@@ -82,25 +81,26 @@ public struct VisionEncoder: Sendable {
     }
 
     /// Computes one step. → the tokens [t · h · w / merge², outputWidth] after the last step; nil before
-    public func step(_ run: inout Run) throws -> Tensor? {
-        let step = run.steps[run.next], rows = step.rows, inPair = step.rowsInPair
-        switch step.work {
+    public func step(_ state: inout Encoding) throws -> Tensor? {
+        let (frameStart, rows) = (state.steps.frameStart(of: state.next), state.steps.rows(of: state.next))
+        let inFrame = rows.lowerBound - frameStart..<rows.upperBound - frameStart
+        switch state.steps[state.next] {
         case .embed:
-            try run.hidden.replace(rowsFrom: rows.lowerBound, with: patchEmbedding.product(run.patches.rows(rows)))
+            try state.hidden.replace(rowsFrom: rows.lowerBound, with: patchEmbedding.product(state.patches.rows(rows)))
         case .keysValues(let layer):
-            let new = try layers[layer].keysValues(run.hidden.rows(rows), rotation: run.rotation.rows(inPair))
-            try run.keysValues.replace(rowsFrom: inPair.lowerBound, with: new)
+            let new = try layers[layer].keysValues(state.hidden.rows(rows), rotation: state.rotation.rows(inFrame))
+            try state.keysValues.replace(rowsFrom: inFrame.lowerBound, with: new)
         case .layer(let layer):
             let new = try layers[layer](
-                run.hidden.rows(rows), rotation: run.rotation.rows(inPair), keysValues: run.keysValues)
-            try run.hidden.replace(rowsFrom: rows.lowerBound, with: new)
+                state.hidden.rows(rows), rotation: state.rotation.rows(inFrame), keysValues: state.keysValues)
+            try state.hidden.replace(rowsFrom: rows.lowerBound, with: new)
         case .merge:
             let group = configuration.merge * configuration.merge
-            try run.tokens.replace(rowsFrom: rows.lowerBound / group, with: merger(run.hidden.rows(rows)))
+            try state.tokens.replace(rowsFrom: rows.lowerBound / group, with: merger(state.hidden.rows(rows)))
         }
-        run.next += 1
-        if run.steps.areEmbedded(before: run.next) { _ = run.patches.take() }
-        return run.next == run.steps.count ? run.tokens : nil
+        state.next += 1
+        if state.steps.areEmbedded(before: state.next) { state.patches = state.patches.rows(0..<0) }
+        return state.next == state.steps.count ? state.tokens : nil
     }
 
     /// The rotation for the rows of one frame pair: half of the frequencies encode the patch's row, half its column.
@@ -109,9 +109,9 @@ public struct VisionEncoder: Sendable {
         let frequencies = (0..<quarter).map { 1 / powf(10_000, Float(2 * $0) / Float(half)) }
         return try Rotation(
             angles: Tensor(rows: height * width, columns: half) { row, pair in
-                // Rows are grouped into windows of merge × merge patches.
-                let (window, inside) = row.quotientAndRemainder(dividingBy: merge * merge)
-                let (top, left) = window.quotientAndRemainder(dividingBy: width / merge)
+                // Rows are grouped into squares of merge × merge patches.
+                let (square, inside) = row.quotientAndRemainder(dividingBy: merge * merge)
+                let (top, left) = square.quotientAndRemainder(dividingBy: width / merge)
                 let y = top * merge + inside / merge, x = left * merge + inside % merge
                 return pair < quarter ? Float(y) * frequencies[pair] : Float(x) * frequencies[pair - quarter]
             })

@@ -40,7 +40,7 @@ struct VisionLayer: Sendable {
 
     /// The layer's output for the rows of a chunk. [rows, width] → [rows, width]
     ///
-    /// - Parameter keysValues: of all rows of the frame pair
+    /// - Parameter keysValues: keys and values of all rows of the frame
     func callAsFunction(_ x: Tensor, rotation: Rotation, keysValues: Tensor) throws -> Tensor {
         let width = x.columns
         let q = try query(attentionNorm(x)).rotated(rotation, heads: heads)
@@ -70,8 +70,8 @@ struct VisionMerger: Sendable {
 
     /// [rows, width] → [rows / merge², outputWidth]
     func callAsFunction(_ x: Tensor) throws -> Tensor {
-        let windows = try norm(x).reshaped([x.rows / group, group * x.columns])
-        return try linear2(linear1(windows, activation: .gelu))
+        let merged = try norm(x).reshaped([x.rows / group, group * x.columns])
+        return try linear2(linear1(merged, activation: .gelu))
     }
 }
 

@@ -2,12 +2,14 @@ import LyraFormats
 import LyraMedia
 import LyraBase
 
-/// Loads the vision tower and the preparation of its pictures.
+/// Loads the vision tower and the image preparation.
 extension CheckpointLoader {
     func openVisionNetworks(
         _ main: TensorTable, _ configuration: LyraConfiguration
     ) throws -> Checkpoint.Part<VisionNetworks> {
-        guard let name = configuration.visionTower else { return absentByConfiguration("see", "mm_vision_tower") }
+        guard let name = configuration.visionTower else {
+            return absentByConfiguration("takes no images", "mm_vision_tower")
+        }
         let found = try source.tower(.visionTower, name)
         let inside = main.subtable(under: ["model.vision_tower.vision_tower."], holding: "patch_embed.proj.weight")
         let outside = try inside == nil ? found.tensors.map { try visionTable($0) } : nil
