@@ -195,8 +195,8 @@ import Testing
             #expect(checkpoint.tokenizer.bytes(of: id) == golden.checkpoint.tokenizer.bytes(of: id))
             #expect(checkpoint.tokenizer.isSpecial(id) == golden.checkpoint.tokenizer.isSpecial(id))
         }
-        expect(.missing, "does not hear", "language model alone") { _ = try checkpoint.speechNetworks.get() }
-        expect(.missing, "does not speak") { _ = try checkpoint.vocoder.get() }
+        expect(.missing, "takes no speech", "language model alone") { _ = try checkpoint.speechNetworks.get() }
+        expect(.missing, "generates no speech") { _ = try checkpoint.vocoder.get() }
     }
 
     /// There is nothing else in it, so asking for the whole gives the same again.

@@ -62,7 +62,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KeyValueType.allCases) func meanAttentionWeightsMatchTheReference(_ type: KeyValueType) throws {
+    @Test(arguments: KeyValueType.allCases) func meanWeightsAreTheMeanOfAllWeights(_ type: KeyValueType) throws {
         for each in Self.cases {
             let (cache, values, keys, _) = try make(each, type)
             let queries = try Tensor([each.queries, each.width], values)
@@ -75,7 +75,7 @@ import Testing
     }
 
     /// Queries may be more than the rows: they need not be of cached positions.
-    @Test func meanAttentionWeightsTakeAnyNumberOfQueries() throws {
+    @Test func meanWeightsTakeAnyNumberOfQueries() throws {
         let each = AttentionCase(queries: 50, rows: 3, group: 2, dim: 8)
         var sequence = Sequence(1)
         let (values, keys) = (sequence.floats(50 * each.width), sequence.floats(3 * each.columns))
@@ -89,7 +89,7 @@ import Testing
 
     /// Each number is a float's rounding away from the truth, so that thousands of them, and of queries, do not add up to
     /// an error.
-    @Test func meanAttentionWeightsOfALongCacheAddUpToOne() throws {
+    @Test func meanWeightsOfALongCacheAddUpToOne() throws {
         let (rows, count) = (20_000, 600)
         var sequence = Sequence(2)
         let cache = KeyValueCache(kvHeads: 1, headDim: 8)
@@ -103,7 +103,7 @@ import Testing
     }
 
     @Test(arguments: KeyValueType.allCases)
-    func meanAttentionWeightsHaveTheSameBitsWithAnyThreads(_ type: KeyValueType) throws {
+    func meanWeightsHaveTheSameBitsWithAnyThreads(_ type: KeyValueType) throws {
         let usual = lk_threads()
         defer { lk_set_threads(usual) }
         for each in [

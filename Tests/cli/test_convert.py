@@ -172,7 +172,7 @@ def test_the_language_model_alone_answers_text_and_says_what_it_lacks(recordings
     file = converted("a", tmp_path / "model.gguf", "--type", "bf16", "--part", "llm")
     got = answer("--model", file, "--prompt", "Hello! Who are you?")
     assert got["token_ids"] == case("a", "turn_text")["out.ids"].tolist()
-    fails(lyra("generate", "--model", file, "--audio", recordings["a_short"]), file, "does not hear")
+    fails(lyra("generate", "--model", file, "--audio", recordings["a_short"]), file, "takes no speech")
 
 
 def test_what_was_rounded_before_is_noted(tmp_path):

@@ -56,7 +56,7 @@ package final class CheckpointLoader {
         if let towers = options.towers {
             try FileSystem.checkPath(towers)
             guard try FileSystem.isDirectory(towers) else {
-                throw LyraError(.missing, "\(towers): there is no such directory; expected the towers there")
+                throw LyraError(.missing, "\(towers): there is no such directory; it should contain the towers")
             }
         }
         if try FileSystem.isDirectory(path) {
@@ -173,7 +173,7 @@ package final class CheckpointLoader {
         guard tokenizer.vocabularySize <= rows else {
             throw LyraError(
                 .format,
-                "\(origin): the tokenizer has \(tokenizer.vocabularySize) tokens, the model embeds only \(rows)")
+                "\(origin): the tokenizer has \(tokenizer.vocabularySize) tokens, but the model embeds only \(rows)")
         }
         return tokenizer
     }
@@ -285,9 +285,11 @@ package final class CheckpointLoader {
     }
 
     /// A part that the configuration does not mention.
-    func absentByConfiguration<Network>(_ verb: String, _ key: String) -> Checkpoint.Part<Network> {
+    ///
+    /// - Parameter lack: what the model does not do: "takes no speech"
+    func absentByConfiguration<Network>(_ lack: String, _ key: String) -> Checkpoint.Part<Network> {
         let reason = source.language == nil ? "config.json has no \(key)" : "the file holds a language model alone"
-        return .absent(LyraError(.missing, "\(origin): this model does not \(verb): \(reason)"))
+        return .absent(LyraError(.missing, "\(origin): this model \(lack): \(reason)"))
     }
 
     /// A part that does not exist; tells the user.
@@ -302,6 +304,6 @@ package final class CheckpointLoader {
 
     /// A tower without a configuration, which its tensor shapes do not determine either. `error` gives the reason.
     func absent<Network>(_ error: LyraError, _ name: String, _ found: TowerFiles) -> Checkpoint.Part<Network> {
-        absent(LyraError(.missing, "\(error.message): \(shown(name)) was looked for at \(found.places)"))
+        absent(LyraError(.missing, "\(error.message): \(shown(name)) was searched for at \(found.places)"))
     }
 }

@@ -5,7 +5,7 @@ public struct LyraConfiguration: Decodable, Sendable {
     public var language: DecoderConfiguration
     /// `mm_speech_tower`: directory of the Whisper encoder; nil if the model takes no speech.
     public var speechTower: String?
-    /// `mm_vision_tower`: directory of the vision tower; nil if the model takes no pictures.
+    /// `mm_vision_tower`: directory of the vision tower; nil if the model takes no images.
     public var visionTower: String?
     /// `mm_audio_tower`: file of the sound tower; nil if the model takes no sound other than speech.
     public var soundTower: String?
@@ -20,8 +20,7 @@ public struct LyraConfiguration: Decodable, Sendable {
 
     enum CodingKeys: String, CodingKey {
         case compress_gap, keep_rate, mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type,
-            speech_encoder_ds_rate, speech_norm,
-            speech_generator_type, eos_token_id, text_config
+            speech_encoder_ds_rate, speech_norm, speech_generator_type, eos_token_id, text_config
     }
 
     public init(from decoder: any Swift.Decoder) throws {

@@ -24,14 +24,14 @@ protocol PartFiles {
     var origin: String { get }
     /// Path or key of the text with this name, for messages.
     func path(_ name: String) -> String
-    /// - Throws: `LyraError.io` if the system cannot tell.
+    /// - Throws: `LyraError.io` if the system cannot tell whether the text exists.
     func has(_ name: String) throws -> Bool
     /// - Throws: `LyraError.missing` if there is no such text; `.io` if it cannot be read; `.format` if it is too long;
     ///   `.memory`.
     func text(_ name: String) throws -> GrowingBuffer<UInt8>
     /// - Throws: `LyraError` that names the file and the fault.
     func tensors() throws -> [String: StoredTensor]
-    /// A further file that `tensors` reads in addition to the tensor files, if it exists.
+    /// The index file that `tensors` reads beside the tensor files, if there is one.
     var index: String? { get }
 }
 
@@ -82,7 +82,7 @@ struct TowerFiles {
     }
 }
 
-/// Everything that was read to open a model: the contents of a copy.
+/// Everything that was read to open a model; a conversion writes it.
 package struct ModelContents {
     /// Texts, named with their `ModelPart.folder`.
     package var texts: [(name: String, bytes: GrowingBuffer<UInt8>)] = []

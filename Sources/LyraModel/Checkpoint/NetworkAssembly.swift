@@ -39,12 +39,12 @@ package struct NetworkAssembly {
             adapterProjectors: [], downsampling: configuration.speechDownsampling)
         let speechGenerator = try SpeechGenerator(
             main.under("speech_generator."), generator, language: configuration.language, progress: {})
-        let pictures = VisionNetworks(
+        let visionNetworks = VisionNetworks(
             preparation: ImagePreparation(), encoder: try VisionEncoder(visionTower, vision, progress: {}))
         return Checkpoint(
             configuration: configuration, decoder: decoder, tokenizer: tokenizer,
             generationDefaults: GenerationDefaults(), adapters: [], speechNetworks: .present(speech),
-            visionNetworks: .present(pictures),
+            visionNetworks: .present(visionNetworks),
             soundNetworks: .absent(LyraError(.missing, "this model of random weights takes no sound")),
             generator: speechGenerator,
             vocoder: .present(try Vocoder(configuration: vocoder, weights: vocoderWeights)), inventory: [])

@@ -35,7 +35,7 @@ struct TensorTable: WeightSource {
             throw LyraError(
                 .format,
                 "\(tensor.source): tensor \(shown(tensor.name)) has shape \(tensor.shape.prefix(16)), but the "
-                    + "configuration asks for \(shape)"
+                    + "configuration requires \(shape)"
             )
         }
         return tensor
@@ -44,7 +44,7 @@ struct TensorTable: WeightSource {
     /// The tensors under the first of `prefixes` that holds `name`, without that prefix.
     func subtable(under prefixes: [String], holding name: String) -> TensorTable? {
         guard let prefix = prefixes.first(where: { contains($0 + name) }) else { return nil }
-        let part = tensors.compactMap { $0.hasPrefix(prefix) ? (String($0.dropFirst(prefix.count)), $1) : nil }
-        return TensorTable(origin: origin, tensors: Dictionary(part) { first, _ in first }, precision: precision)
+        let members = tensors.compactMap { $0.hasPrefix(prefix) ? (String($0.dropFirst(prefix.count)), $1) : nil }
+        return TensorTable(origin: origin, tensors: Dictionary(members) { first, _ in first }, precision: precision)
     }
 }

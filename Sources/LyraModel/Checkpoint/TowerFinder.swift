@@ -10,7 +10,7 @@ struct TowerFinder {
     /// the link and of its target.
     private let bases: [String]
     private let extra: String?
-    /// Whether the first of `bases` belongs to the checkpoint alone, and not to other files as well.
+    /// Whether the first of `bases` is the checkpoint itself, not a directory with other files.
     private let isOwn: Bool
 
     /// Number of parent directories that are searched.
@@ -47,8 +47,8 @@ struct TowerFinder {
         guard name.utf8.count < Int(PATH_MAX) else { return [] }
         // A name in a configuration is text, so it cannot contain bytes that are not UTF-8.
         let name = SystemPath.string(name.utf8)
-        let parts = name.split(separator: "/")
-        let shortened = parts.indices.map { parts[$0...].joined(separator: "/") }
+        let components = name.split(separator: "/")
+        let shortened = components.indices.map { components[$0...].joined(separator: "/") }
         return (FileSystem.isAbsolute(name) ? [name] : bases.map { FileSystem.join($0, name) })
             + (extra.map { extra in shortened.map { FileSystem.join(extra, $0) } } ?? [])
     }
@@ -102,7 +102,7 @@ struct TowerFinder {
     }
 
     /// The file with the highest step, as chosen by HiFi-GAN's `scan_checkpoint`. Names without a step sort before all
-    /// others, in their order.
+    /// others, by name.
     static func newest(_ files: [String]) -> String? {
         files.max { (rank($0), $0) < (rank($1), $1) }
     }

@@ -44,7 +44,7 @@ struct DecoderLayer: Sendable {
     ///
     /// - Parameters:
     ///   - x: [positions, hidden]
-    ///   - rotation: of those positions
+    ///   - rotation: RoPE rotation of those positions
     ///   - adapter: the low-rank updates to use; nil for none
     /// - Returns: the layer's output [positions, hidden], and its rotated queries [positions, heads · headDim], with
     ///   which the extractor scores the keys

@@ -74,10 +74,10 @@ public struct ExtractionSchedule: Sendable, Equatable {
 
     /// Number of media tokens that each of `layers` layers computes, given `count` in the first layer.
     public func counts(of count: Int, layers: Int) -> [Int] {
-        var alive = count
+        var remaining = count
         return (0..<layers).map { layer in
-            defer { if prunes(after: layer, of: layers) { alive = keptCount(of: alive) } }
-            return alive
+            defer { if prunes(after: layer, of: layers) { remaining = keptCount(of: remaining) } }
+            return remaining
         }
     }
 
@@ -89,10 +89,10 @@ public struct ExtractionSchedule: Sendable, Equatable {
         let numbers = try GrowingBuffer(copying: scores.lazy.map { $0.isNaN ? -.infinity : $0 })
         let chosen = try ranked(numbers)
         chosen.truncate(to: keptCount(of: numbers.count))
-        let stays = try GrowingBuffer(repeating: false, count: numbers.count)
-        for index in chosen { stays[Int(index)] = true }
-        chosen.removeAll(keeping: .max)  // the memory is used again
-        for index in stays.indices where stays[index] { try chosen.append(Int32(index)) }
+        let isKept = try GrowingBuffer(repeating: false, count: numbers.count)
+        for index in chosen { isKept[Int(index)] = true }
+        chosen.removeAll(keeping: .max)
+        for index in isKept.indices where isKept[index] { try chosen.append(Int32(index)) }
         return chosen
     }
 }

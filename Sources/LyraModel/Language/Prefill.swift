@@ -4,7 +4,7 @@ import LyraTensor
 /// What a prompt row represents.
 public enum TokenRole: UInt8, Sendable, BitwiseCopyable {
     case text
-    /// Speech, sound, a picture or a video.
+    /// Speech, sound, an image or a video.
     case media
 }
 

@@ -23,7 +23,7 @@ public struct Linear: Sendable {
     }
 
     /// x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ. [rows, inputs] → [rows, outputs]
-    func callAsFunction(_ x: Tensor, adapter: Int? = nil) throws -> Tensor { try with(adapter)(x) }
+    func callAsFunction(_ x: Tensor, adapter: Int? = nil) throws -> Tensor { try projection(adapter)(x) }
 
     /// activation(x · Wᵀ + bias), without an adapter. [rows, inputs] → [rows, outputs]
     func callAsFunction(_ x: Tensor, activation: Activation) throws -> Tensor {
@@ -32,7 +32,7 @@ public struct Linear: Sendable {
 
     /// residual + x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ. residual: [rows, outputs]
     func callAsFunction(_ x: Tensor, adapter: Int? = nil, addedTo residual: consuming Tensor) throws -> Tensor {
-        try with(adapter)(x, addedTo: residual)
+        try projection(adapter)(x, addedTo: residual)
     }
 
     /// Rows `range` of the matrix and of its bias: for example, the queries of a matrix that holds queries, keys and
@@ -43,7 +43,7 @@ public struct Linear: Sendable {
 
     private init(weight: Weight, bias: Tensor?) { (self.weight, self.bias) = (weight, bias) }
 
-    fileprivate func with(_ adapter: Int?) -> Projection {
+    fileprivate func projection(_ adapter: Int?) -> Projection {
         let update = adapter.flatMap { adapters.indices.contains($0) ? adapters[$0] : nil }
         return Projection(weight, bias: bias, update: update)
     }
@@ -52,7 +52,7 @@ public struct Linear: Sendable {
 extension [Linear] {
     /// Several products of the same x, side by side: [rows, inputs] → [rows, sum of outputs]
     func sideBySide(_ x: Tensor, adapter: Int? = nil) throws -> Tensor {
-        try map { $0.with(adapter) }.sideBySide(x)
+        try map { $0.projection(adapter) }.sideBySide(x)
     }
 }
 

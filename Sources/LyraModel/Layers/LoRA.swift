@@ -30,13 +30,15 @@ struct AdapterConfiguration: Decodable {
     func validate(_ source: String) throws {
         try Bounds(source).check("r", rank, 1...65536)
         try Bounds(source).require(alpha.isFinite, "lora_alpha must be a number")
-        let strange = [
+        let unsupported = [
             kind.flatMap { $0 == "LORA" ? nil : "peft_type \(shown($0))" }, usesDora == true ? "use_dora" : nil,
             isTransposed == true ? "fan_in_fan_out" : nil, bias.flatMap { $0 == "none" ? nil : "bias \(shown($0))" },
             rankPattern?.isEmpty == false ? "rank_pattern" : nil,
             alphaPattern?.isEmpty == false ? "alpha_pattern" : nil,
         ].compactMap { $0 }.first
-        if let strange { throw LyraError(.unsupported, "\(source): adapters with \(strange) are not supported") }
+        if let unsupported {
+            throw LyraError(.unsupported, "\(source): adapters with \(unsupported) are not supported")
+        }
     }
 
     /// Factor of x·Aᵀ·Bᵀ.

@@ -39,18 +39,18 @@ extension CheckpointLoader {
     /// The caller's projector, or else the checkpoint's own.
     private func soundProjectorTable(_ main: TensorTable) throws -> TensorTable? {
         let prefixes = ["model.", "model.model.", "base_model.model.model.", ""].map { $0 + "mm_audio_projector." }
-        func part(_ table: TensorTable, _ prefixes: [String]) -> TensorTable? {
+        func projector(_ table: TensorTable, _ prefixes: [String]) -> TensorTable? {
             table.subtable(under: prefixes, holding: "weight") ?? table.subtable(under: prefixes, holding: "0.weight")
         }
-        guard let file = options.soundProjector else { return part(main, prefixes) }
+        guard let file = options.soundProjector else { return projector(main, prefixes) }
         let tensors =
             file.hasSuffix(".safetensors") ? try Safetensors(path: file).tensors : try TorchFile(path: file).tensors()
         noteRead(tensors)
-        guard let projector = part(table(file, tensors), prefixes + [""]) else {
+        guard let found = projector(table(file, tensors), prefixes + [""]) else {
             throw LyraError(
                 .missing, "\(file): there is no sound projector; expected a tensor mm_audio_projector.weight")
         }
-        record("sound projector", file, projector.all)
-        return projector
+        record("sound projector", file, found.all)
+        return found
     }
 }

@@ -7,7 +7,9 @@ extension CheckpointLoader {
     func openSpeechNetworks(
         _ main: TensorTable, _ configuration: LyraConfiguration, _ adapters: [Adapter]
     ) throws -> Checkpoint.Part<SpeechNetworks> {
-        guard let name = configuration.speechTower else { return absentByConfiguration("hear", "mm_speech_tower") }
+        guard let name = configuration.speechTower else {
+            return absentByConfiguration("takes no speech", "mm_speech_tower")
+        }
         let found = try source.tower(.speechTower, name)
         let inside = main.subtable(under: ["model.speech_tower.speech_tower."], holding: "conv1.weight")
         let outside = try inside == nil ? found.tensors.map { try whisperTable($0) } : nil
@@ -79,7 +81,7 @@ extension CheckpointLoader {
 
     func openVocoder(_ configuration: LyraConfiguration) throws -> Checkpoint.Part<Vocoder> {
         guard let generator = configuration.generator else {
-            return absentByConfiguration("speak", "speech_generator_type")
+            return absentByConfiguration("generates no speech", "speech_generator_type")
         }
         guard let files = try source.vocoder(check: check) else {
             return absent("no vocoder was found (a file g_… with its config.json); pass the directory that holds it")

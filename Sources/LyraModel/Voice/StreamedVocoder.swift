@@ -32,7 +32,7 @@ struct StreamedConvolution {
 /// The state of a residual block: x + second(leaky(first(leaky(x)))), for each pair of convolutions.
 struct StreamedResidualBlock {
     private var pairs: [Pair]
-    /// Output columns that wait for a slower block of the stage.
+    /// Output columns that wait for the stage's residual block with the longest look-ahead.
     var waiting: Tensor
 
     private struct Pair {
@@ -75,7 +75,7 @@ struct StreamedResidualBlock {
 /// The state of a stage: a transposed convolution, and the mean of the residual blocks after it.
 struct StreamedStage {
     private let upsampling: TransposedConvolution1D
-    private var blocks: [StreamedResidualBlock]
+    private var residualBlocks: [StreamedResidualBlock]
     /// Activated input columns before the next piece.
     private(set) var history: Tensor
     private var received = 0
@@ -88,10 +88,10 @@ struct StreamedStage {
         history = try Tensor(zeros: [upsampling.inputs, upsampling.reach - 1])
         cut = upsampling.padding
         let channels = upsampling.outputs
-        blocks = try stage.blocks.map { try StreamedResidualBlock($0, channels: channels) }
+        residualBlocks = try stage.residualBlocks.map { try StreamedResidualBlock($0, channels: channels) }
     }
 
-    /// leaky(mean of the blocks over the upsampled signal).
+    /// leaky(mean of the residual blocks over the upsampled signal).
     ///
     /// - Parameters:
     ///   - input: the history, then the next activated columns
@@ -102,9 +102,9 @@ struct StreamedStage {
     mutating func push(_ input: Tensor, isLast: Bool, slope: Float, after following: Tensor) throws -> Tensor {
         let signal = try upsample(input, isLast: isLast)
         var made: [Tensor] = []
-        for index in blocks.indices { made.append(try blocks[index].push(signal, isLast: isLast)) }
+        for index in residualBlocks.indices { made.append(try residualBlocks[index].push(signal, isLast: isLast)) }
         let ready = made.map(\.columns).min() ?? 0
-        for index in blocks.indices { blocks[index].waiting = try made[index].copy(columnsFrom: ready) }
+        for index in residualBlocks.indices { residualBlocks[index].waiting = try made[index].copy(columnsFrom: ready) }
         return try Tensor.leakyReluOfMean(made.map { $0.columns(0..<ready) }, slope: slope, after: following)
     }
 

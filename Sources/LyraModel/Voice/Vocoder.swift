@@ -1,6 +1,6 @@
 import LyraTensor
 
-/// A unit HiFi-GAN: speech units in, waveform out (HiFi-GAN V1, arXiv 2010.05646; units and durations as in fairseq's
+/// Converts speech units to a waveform (HiFi-GAN V1, arXiv 2010.05646; units and durations as in fairseq's
 /// CodeHiFiGAN, arXiv 2104.00355).
 ///
 /// Immutable weights, which any number of threads may share; each utterance has its own `VocoderStream`.
@@ -16,7 +16,7 @@ public struct Vocoder: Sendable {
     /// A transposed convolution, and the residual blocks whose outputs are averaged after it.
     struct Stage: Sendable {
         let upsampling: TransposedConvolution1D
-        let blocks: [[Pair]]
+        let residualBlocks: [[Pair]]
 
         /// x + second(leaky(first(leaky(x)))): one step of a residual block.
         struct Pair: Sendable {
@@ -28,7 +28,7 @@ public struct Vocoder: Sendable {
         }
 
         /// The largest lookahead of the residual blocks.
-        var lookahead: Int { blocks.map { $0.reduce(0) { $0 + $1.lookahead } }.max() ?? 0 }
+        var lookahead: Int { residualBlocks.map { $0.reduce(0) { $0 + $1.lookahead } }.max() ?? 0 }
     }
 
     /// Slope of the leaky ReLU, inside the network and (`lastSlope`) before the last convolution.
@@ -73,7 +73,7 @@ extension Vocoder.Stage {
             weights, "ups.\(index)", inputs: configuration.upsampleInitialChannel >> index, outputs: channels,
             kernel: configuration.upsampleKernelSizes[index], rate: configuration.upsampleRates[index])
         let kernels = configuration.resblockKernelSizes
-        blocks = try kernels.indices.map { block in
+        residualBlocks = try kernels.indices.map { block in
             let source = weights.under("resblocks.\(index * kernels.count + block).")
             return try configuration.resblockDilationSizes[block].enumerated().map { position, dilation in
                 try Pair(

@@ -2,8 +2,8 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// The duration predictor: twice convolution, ReLU and layer norm; then log(1 + frames) of a unit as a weighted sum.
-/// Always exact, because a wrong number of frames would be audible.
+/// The duration predictor: two layers of convolution, ReLU and norm; then a weighted sum gives log(1 + frames) of a
+/// unit. Always exact, because a wrong number of frames would be audible.
 struct DurationPredictor: Sendable {
     struct Layer: Sendable {
         let convolution: Convolution1D
@@ -59,7 +59,7 @@ struct StreamedDurations {
 
     /// - Parameter isLast: whether the utterance ends with these units
     /// - Returns: units whose durations became known, in order
-    mutating func push(_ units: some Collection<Int32>, isLast: Bool) throws -> [FrameRun] {
+    mutating func push(_ units: some Collection<Int32>, isLast: Bool) throws -> [TimedUnit] {
         try undecided.append(units)
         var rows = try embeddings.keepingRows(units)  // [units, dim]
         for (index, layer) in predictor.layers.enumerated() {
@@ -68,16 +68,16 @@ struct StreamedDurations {
             rows = try layer.norm(layer.convolution.activated(input, slope: 0).transposed())
         }
         let decided = min(rows.rows, undecided.count)
-        let runs = (0..<decided).map {
-            FrameRun(unit: undecided[$0], frames: predictor.frames(rows.rows($0..<$0 + 1)))
+        let timed = (0..<decided).map {
+            TimedUnit(unit: undecided[$0], frames: predictor.frames(rows.rows($0..<$0 + 1)))
         }
         undecided.removeFirst(decided)
-        return runs
+        return timed
     }
 }
 
-/// A unit and its number of frames.
-struct FrameRun {
+/// A speech unit and its number of frames.
+struct TimedUnit {
     let unit: Int32
     var frames: Int
 }

@@ -3,7 +3,7 @@ import LyraBase
 /// One utterance of a vocoder: units are appended as they become known, and the waveform is produced in pieces of
 /// bounded work as soon as it is final.
 ///
-/// The waveform is bit-identical for any division into units and pieces. Memory does not grow with the utterance,
+/// The waveform is bit-identical for any division into calls. Memory does not grow with the utterance,
 /// except for appended units that are not synthesised yet. For one thread at a time.
 public final class VocoderStream {
     /// Maximum frames of a piece: half a second of the published vocoder's speech, for which its kernels run full tiles.
@@ -17,7 +17,7 @@ public final class VocoderStream {
     private let units = GrowingBuffer<Int32>()
     private var nextUnit = 0
     /// Units with known durations whose frames are not synthesised yet.
-    private var runs: [FrameRun] = []
+    private var timedUnits: [TimedUnit] = []
     private var isFinished = false
     private var durationsEnded = false
     private var samplesEnded = false
@@ -34,9 +34,9 @@ public final class VocoderStream {
         self.framesPerPiece = min(max(framesPerPiece, 1), 64)
     }
 
-    /// Whether `produce` has work: units or frames are waiting, or the end is.
+    /// Whether `produce` has work: waiting units or frames, or the end of the utterance.
     public var hasWork: Bool {
-        nextUnit < units.count || !runs.isEmpty || (isFinished && !samplesEnded)
+        nextUnit < units.count || !timedUnits.isEmpty || (isFinished && !samplesEnded)
     }
 
     /// Appends units.
@@ -75,16 +75,16 @@ public final class VocoderStream {
 
     /// Runs the duration predictor until a piece's frames are known. A unit has at least one frame.
     private func decideDurations() throws {
-        var waiting = runs.reduce(0) { $0 + $1.frames }
+        var waiting = timedUnits.reduce(0) { $0 + $1.frames }
         while waiting < framesPerPiece {
-            let piece = units[nextUnit..<min(units.count, nextUnit + framesPerPiece - waiting)]
-            let isLast = isFinished && nextUnit + piece.count == units.count
-            guard !piece.isEmpty || (isLast && !durationsEnded && durations != nil) else { break }
+            let new = units[nextUnit..<min(units.count, nextUnit + framesPerPiece - waiting)]
+            let isLast = isFinished && nextUnit + new.count == units.count
+            guard !new.isEmpty || (isLast && !durationsEnded && durations != nil) else { break }
             if durations == nil { durations = try StreamedDurations(vocoder) }
-            let decided = try durations?.push(piece, isLast: isLast) ?? []
+            let decided = try durations?.push(new, isLast: isLast) ?? []
             if isLast { durationsEnded = true }
-            nextUnit += piece.count
-            runs += decided
+            nextUnit += new.count
+            timedUnits += decided
             decidedFrames += decided.map(\.frames)
             waiting += decided.reduce(0) { $0 + $1.frames }
         }
@@ -97,10 +97,10 @@ public final class VocoderStream {
     /// The units of the next frames, one for each frame.
     private func takeFrames() -> [Int32] {
         var frames: [Int32] = []
-        while frames.count < framesPerPiece, let run = runs.first {
-            let count = min(framesPerPiece - frames.count, run.frames)
-            frames += [Int32](repeating: run.unit, count: count)
-            if count == run.frames { runs.removeFirst() } else { runs[0].frames -= count }
+        while frames.count < framesPerPiece, let next = timedUnits.first {
+            let count = min(framesPerPiece - frames.count, next.frames)
+            frames += [Int32](repeating: next.unit, count: count)
+            if count == next.frames { timedUnits.removeFirst() } else { timedUnits[0].frames -= count }
         }
         return frames
     }

@@ -45,14 +45,14 @@ struct KeyTable: Sendable {
             switch rules[key] {
             case .used, .irrelevant: break
             case .only(let allowed):
-                guard !value.saysNothing, !allowed.contains(value) else { break }
+                guard !value.isUnset, !allowed.contains(value) else { break }
                 throw LyraError(
                     .unsupported,
-                    "\(source): \(name) is \(value.words), which lyra does not compute"
-                        + (allowed.isEmpty ? "" : "; it computes \(allowed.map(\.words).joined(separator: ", "))"))
-            case .noted(let honoured):
-                guard !value.saysNothing, !honoured.contains(value) else { break }
-                note("\(source): \(name) is \(value.words), which lyra does not honour")
+                    "\(source): \(name) is \(value.summary), which lyra does not compute"
+                        + (allowed.isEmpty ? "" : "; it computes \(allowed.map(\.summary).joined(separator: ", "))"))
+            case .noted(let allowed):
+                guard !value.isUnset, !allowed.contains(value) else { break }
+                note("\(source): \(name) is \(value.summary), which has no effect in lyra")
             case .inside(let table): try table.check(value, source, path: path + key + ".", note: note)
             case nil:
                 if isRepeated, case .object = value {
@@ -67,10 +67,10 @@ struct KeyTable: Sendable {
 
 extension JSONValue {
     /// Whether the value is equivalent to an absent key.
-    fileprivate var saysNothing: Bool { self == .null || self == .array([]) || self == .object([]) }
+    fileprivate var isUnset: Bool { self == .null || self == .array([]) || self == .object([]) }
 
     /// The value as messages show it; for an object, its type.
-    fileprivate var words: String {
+    fileprivate var summary: String {
         switch self {
         case .null: return "null"
         case .bool(let value): return String(value)

@@ -10,7 +10,7 @@ extension LanguageMetadata {
             throw refusal("general.type is \(shown(type)), not a model")
         }
         if try file.bool("tokenizer.ggml.add_bos_token") == true {
-            note("\(file.path): tokenizer.ggml.add_bos_token is true, which lyra does not honour")
+            note("\(file.path): tokenizer.ggml.add_bos_token is true, which has no effect in lyra")
         }
         try checkTensors()
     }

@@ -94,9 +94,8 @@ package struct LanguageMetadata {
         guard model == "gpt2", kind == "qwen2" else {
             throw LyraError(
                 .unsupported,
-                "\(file.path): a tokenizer \(shown(model ?? "")) with \(shown(kind ?? "")); lyra reads \"gpt2\" with "
-                    + "\"qwen2\""
-            )
+                "\(file.path): tokenizer.ggml.model is \(shown(model ?? "")) and tokenizer.ggml.pre is "
+                    + "\(shown(kind ?? "")); lyra reads \"gpt2\" and \"qwen2\"")
         }
         let texts = try required(file.strings("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens")
         let merges = try required(file.strings("tokenizer.ggml.merges"), "tokenizer.ggml.merges")

@@ -44,11 +44,11 @@ package enum OneFileNames {
 
     /// The parts that a tensor with this stored name can belong to.
     static func parts(holding name: String) -> [ModelPart] {
-        let words = name.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
-        switch words[0] {
+        let components = name.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
+        switch components[0] {
         case "adapter":
-            guard words.count > 2, let index = number(words[1]) else { return [] }
-            return words.count > 3 && words[2] == "projector" ? [.adapterProjector(index)] : [.adapter(index)]
+            guard components.count > 2, let index = number(components[1]) else { return [] }
+            return components.count > 3 && components[2] == "projector" ? [.adapterProjector(index)] : [.adapter(index)]
         case "speech_tower": return [.speechTower]
         case "vision_tower": return [.visionTower]
         case "sound_tower": return [.soundTower]
@@ -60,12 +60,12 @@ package enum OneFileNames {
     }
 
     /// Whether a name spells its layer number differently from lyra and llama.cpp: `blk.03`, `blk.+3`.
-    static func hasStrangeLayer(_ name: String) -> Bool {
-        let words = name.split(separator: ".", omittingEmptySubsequences: false)
-        guard let block = words.firstIndex(of: "blk"), block == 0 || words[0] == "adapter" && block == 2,
-            block + 1 < words.count
+    static func hasNonCanonicalLayer(_ name: String) -> Bool {
+        let components = name.split(separator: ".", omittingEmptySubsequences: false)
+        guard let block = components.firstIndex(of: "blk"), block == 0 || components[0] == "adapter" && block == 2,
+            block + 1 < components.count
         else { return false }
-        return number(words[block + 1]) == nil
+        return number(components[block + 1]) == nil
     }
 
     /// A number in canonical spelling: digits without leading zeros.
@@ -145,10 +145,10 @@ package enum OneFileNames {
 
     /// `3.self_attn.q_proj.weight` → `blk.3.attn_q.weight`
     private static func storedLayer(_ name: String, suffixes: [String]) -> String? {
-        let parts = name.split(separator: ".", maxSplits: 1)
-        guard parts.count == 2, let layer = number(parts[0]) else { return nil }
+        let components = name.split(separator: ".", maxSplits: 1)
+        guard components.count == 2, let layer = number(components[0]) else { return nil }
         for suffix in suffixes {
-            guard let module = String(parts[1]).removing(suffix: suffix) else { continue }
+            guard let module = String(components[1]).removing(suffix: suffix) else { continue }
             if let pair = modules.first(where: { $0.1 == module }) { return "blk.\(layer).\(pair.0)\(suffix)" }
         }
         return nil
@@ -156,11 +156,11 @@ package enum OneFileNames {
 
     /// `blk.3.attn_q.weight` → `3.self_attn.q_proj.weight`
     private static func loadedLayer(_ name: String, suffixes: [String]) -> String? {
-        guard let parts = name.removing(prefix: "blk.")?.split(separator: ".", maxSplits: 1), parts.count == 2,
-            let layer = number(parts[0])
+        guard let components = name.removing(prefix: "blk.")?.split(separator: ".", maxSplits: 1),
+            components.count == 2, let layer = number(components[0])
         else { return nil }
         for suffix in suffixes {
-            guard let module = String(parts[1]).removing(suffix: suffix) else { continue }
+            guard let module = String(components[1]).removing(suffix: suffix) else { continue }
             if let pair = modules.first(where: { $0.0 == module }) { return "\(layer).\(pair.1)\(suffix)" }
         }
         return nil
@@ -168,9 +168,9 @@ package enum OneFileNames {
 
     /// The layer index and module ("attn_v") of a language model tensor, from its stored name.
     package static func layer(_ stored: String) -> (index: Int, module: String)? {
-        let parts = stored.split(separator: ".")
-        guard parts.count == 4, parts[0] == "blk", let index = number(parts[1]) else { return nil }
-        return (index, String(parts[2]))
+        let components = stored.split(separator: ".")
+        guard components.count == 4, components[0] == "blk", let index = number(components[1]) else { return nil }
+        return (index, String(components[2]))
     }
 }
 

@@ -49,9 +49,8 @@ package struct OneFileSource: ModelSource {
         guard adapterNames.count <= Self.mostAdapters else {
             throw LyraError(
                 .format,
-                "\(path): \(OneFileKeys.adapters) lists \(adapterNames.count) adapters; \(Self.mostAdapters) is the "
-                    + "most"
-            )
+                "\(path): \(OneFileKeys.adapters) lists \(adapterNames.count) adapters; at most "
+                    + "\(Self.mostAdapters) are allowed")
         }
         tensorNames = try Self.tensorNames(file)
         guard let version = try file.int(OneFileKeys.version) else {
@@ -61,9 +60,8 @@ package struct OneFileSource: ModelSource {
         guard version == Self.version else {
             throw LyraError(
                 .unsupported,
-                "\(path): a lyra model of version \(version), and this lyra reads \(Self.version); a newer one may "
-                    + "read it"
-            )
+                "\(path): a lyra model of version \(version); this lyra reads version \(Self.version), a newer "
+                    + "lyra may read it")
         }
         language = nil
     }
@@ -74,12 +72,11 @@ package struct OneFileSource: ModelSource {
     private static func tensorNames(_ file: GGUFFile) throws -> [ModelPart: [String]] {
         var names: [ModelPart: [String]] = [:]
         for name in file.names {
-            guard !OneFileNames.hasStrangeLayer(name) else {
+            guard !OneFileNames.hasNonCanonicalLayer(name) else {
                 throw LyraError(
                     .unsupported,
-                    "\(file.path): tensor \(shown(name)) is unknown: layers are numbered in digits without zeros in "
-                        + "front"
-                )
+                    "\(file.path): tensor \(shown(name)) is unknown: a layer number has no sign and no "
+                        + "leading zeros")
             }
             for part in OneFileNames.parts(holding: name) { names[part, default: []].append(name) }
         }
