@@ -44,6 +44,6 @@ struct Conversation {
     mutating func restore(_ mark: Mark) {
         self = mark.conversation
         tokens.truncate(to: mark.tokenCount)
-        for (cache, before) in zip(caches, mark.caches) { cache.restore(to: before) }
+        for (cache, before) in zip(caches, mark.caches) { cache.rollBack(to: before) }
     }
 }

@@ -1,7 +1,7 @@
 import CKernels
 import LyraBase
 
-/// Throws the error that a kernel's status stands for; also throws if the work was interrupted.
+/// Throws the error for a kernel's status, or if the work was interrupted.
 /// - Parameter purpose: the operation, for messages: "a matrix product"
 /// - Throws: `LyraError.missing` if OpenBLAS is needed and not installed, `.io` if it cannot be opened, `.memory`;
 ///   `.state` if the work was interrupted.

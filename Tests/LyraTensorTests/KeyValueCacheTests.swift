@@ -94,12 +94,12 @@ import Testing
                 try cache.append(keys: more, values: more, stride: 10, count: 900)
                 try cache.quantizeOlderPages()
                 #expect(cache.quantizedPages == (type == .float32 ? 0 : (rows + 900 - 512) / 256))
-                cache.restore(to: mark)
+                cache.rollBack(to: mark)
                 #expect(try cache.rows == rows && cache.byteCount == bytes && pieces(cache) == before)
             }
         }
         let cache = try filled(700, type), part = cache.mark(rows: 300)
-        cache.restore(to: part)
+        cache.rollBack(to: part)
         #expect(try pieces(cache) == pieces(filled(300, type)))
     }
 

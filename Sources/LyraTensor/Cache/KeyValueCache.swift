@@ -149,7 +149,7 @@ public final class KeyValueCache {
         quantizedPages = min(quantizedPages, pages)
     }
 
-    /// A state that a cache can be restored to. The mark keeps its float32 pages alive: at most
+    /// A state that a cache can roll back to. The mark keeps its float32 pages alive: at most
     /// `exactRows` + `pageRows` rows once `quantizeOlderPages` has run. After the cache has quantized such a page, the
     /// mark's copy counts in no cache's `byteCount`.
     public struct Mark {
@@ -171,7 +171,7 @@ public final class KeyValueCache {
     /// Removes all rows appended since `mark`, and undoes quantization since then.
     ///
     /// - Parameter mark: a mark of this cache, which has not been truncated below the mark's rows since
-    public func restore(to mark: Mark) {
+    public func rollBack(to mark: Mark) {
         truncate(to: mark.rows)
         guard rows == mark.rows else { return }
         keyPages.replaceSubrange(mark.quantizedPages..., with: mark.keyPages)

@@ -3,7 +3,7 @@ import LyraBase
 
 // Signals are tensors [channels, columns]. A convolution makes only the output columns that its input determines, so a
 // signal can be convolved piece by piece: columns that still lack input follow with the next piece. Every value is
-// summed in the same order at any position, so the pieces are bit-identical to the whole.
+// summed in the same order at any position, so convolving in pieces gives the same bits.
 
 /// A 1-D convolution with bias, packed for the kernels.
 public struct Convolution1D: Sendable {

@@ -117,7 +117,7 @@ extension Tensor {
         return result
     }
 
-    /// The column of the largest value in each row; the first such column on ties.
+    /// The column of the largest value in each row; the first on ties.
     public func indicesOfLargest() -> [Int] {
         withMatrix { values, stride in (0..<rows).map { lk_argmax(values + $0 * stride, columns) } }
     }
