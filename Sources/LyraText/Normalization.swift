@@ -57,10 +57,10 @@ struct Normalizer {
     /// Decomposes a composed letter, because later marks can sort before its own.
     private mutating func decomposeStarter() throws {
         guard let whole = starter else { return }
-        let parts = table.decomposition(of: whole)
-        guard parts.dropFirst().allSatisfy({ $0 >> 24 != 0 }), let letter = parts.first else { return }
+        let scalars = table.decomposition(of: whole)
+        guard scalars.dropFirst().allSatisfy({ $0 >> 24 != 0 }), let letter = scalars.first else { return }
         starter = letter
-        try marks.append(parts.dropFirst())
+        try marks.append(scalars.dropFirst())
     }
 
     private mutating func flush(to output: GrowingBuffer<UInt8>) throws {
@@ -184,12 +184,12 @@ private struct CanonicalTable {
     mutating func decomposition(of value: UInt32) -> [UInt32] {
         if let known = decompositions[value] { return known }
         guard let scalar = Unicode.Scalar(value) else { return [0xFFFD] }
-        let parts = String(scalar)._nfd.map {
+        let scalars = String(scalar)._nfd.map {
             UInt32($0.properties.canonicalCombiningClass.rawValue) << 24 | $0.value
         }
         if decompositions.count >= Self.limit { decompositions.removeAll() }
-        decompositions[value] = parts
-        return parts
+        decompositions[value] = scalars
+        return scalars
     }
 
     /// The composition of two scalars; nil if they do not compose.

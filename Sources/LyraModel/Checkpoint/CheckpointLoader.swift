@@ -231,12 +231,12 @@ package final class CheckpointLoader {
 
     /// The part that a tensor of the main checkpoint belongs to, for the inventory.
     private static func partName(_ tensor: String) -> String {
-        let parts = [
+        let prefixes = [
             ("speech_generator.", "speech generator"), ("model.vision_tower.", "vision tower"),
             ("model.speech_tower.", "speech tower"), ("model.mm_speech_projector.", "speech projector"),
             ("model.mm_audio_projector.", "sound projector"),
         ]
-        return parts.first { tensor.hasPrefix($0.0) }?.1 ?? "language model"
+        return prefixes.first { tensor.hasPrefix($0.0) }?.1 ?? "language model"
     }
 
     func record(_ name: String, _ source: String, _ tensors: [StoredTensor]) {
@@ -302,7 +302,7 @@ package final class CheckpointLoader {
         return .absent(error)
     }
 
-    /// A tower without a configuration, which its tensor shapes do not determine either. `error` gives the reason.
+    /// A tower without a configuration that its tensor shapes do not determine; `error` is the reason.
     func absent<Network>(_ error: LyraError, _ name: String, _ found: TowerFiles) -> Checkpoint.Part<Network> {
         absent(LyraError(.missing, "\(error.message): \(shown(name)) was searched for at \(found.places)"))
     }

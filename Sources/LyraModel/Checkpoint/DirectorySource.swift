@@ -9,7 +9,7 @@ struct DirectorySource: ModelSource {
     /// Vocoder path given by the caller.
     private let givenVocoder: String?
 
-    /// - Parameter path: the directory, or a file that towers may lie beside
+    /// - Parameter path: the checkpoint's directory, or its file
     /// - Throws: `LyraError.io` if the system cannot tell which of the two it is.
     init(_ path: String, _ options: CheckpointOptions) throws {
         origin = path

@@ -1,6 +1,6 @@
 import LyraBase
 
-/// The parts of a checkpoint's config.json that lyra reads (model_type `Lyra_Qwen2VL_SpeechGenerator`).
+/// The keys of a checkpoint's config.json that lyra reads (model_type `Lyra_Qwen2VL_SpeechGenerator`).
 public struct LyraConfiguration: Decodable, Sendable {
     public var language: DecoderConfiguration
     /// `mm_speech_tower`: directory of the Whisper encoder; nil if the model takes no speech.

@@ -27,7 +27,7 @@ protocol PartFiles {
     /// - Throws: `LyraError.io` if the system cannot tell whether the text exists.
     func has(_ name: String) throws -> Bool
     /// - Throws: `LyraError.missing` if there is no such text; `.io` if it cannot be read; `.format` if it is too long;
-    ///   `.memory`.
+    ///   `.memory` if there is no room.
     func text(_ name: String) throws -> GrowingBuffer<UInt8>
     /// - Throws: `LyraError` that names the file and the fault.
     func tensors() throws -> [String: StoredTensor]

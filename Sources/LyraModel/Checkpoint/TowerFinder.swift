@@ -39,9 +39,8 @@ struct TowerFinder {
         self.extra = extra
     }
 
-    /// Possible paths of `name`, most direct first: an absolute path as given; a relative one inside the checkpoint,
-    /// beside it and beside its parents; then in the extra directory, there also without the leading components of
-    /// `name`.
+    /// Possible paths of `name`, in the order of the search: an absolute `name` itself, or a relative `name` in each of
+    /// `bases`; then `name` in the extra directory, also without its leading components.
     func candidates(_ name: String) -> [String] {
         // No valid path is longer. A long name with many slashes would produce a huge list of candidates.
         guard name.utf8.count < Int(PATH_MAX) else { return [] }
@@ -65,9 +64,10 @@ struct TowerFinder {
     /// - Throws: `LyraError.io` if the system cannot tell for an earlier candidate.
     func file(_ name: String) throws -> String? { try candidates(name).first { try FileSystem.isFile($0) } }
 
-    /// The vocoder's file: `given` (a file, or a directory that holds one), or else the newest `g_…` file beside a
-    /// config.json in the checkpoint's directory, in a model_zoo in or beside that directory or its parents, or in the
-    /// extra directory.
+    /// The vocoder's file: the newest `g_…` file beside a config.json.
+    ///
+    /// With `given`, only that file or directory counts. Otherwise the search covers the checkpoint's directory, the
+    /// model_zoo in each of `bases`, and the extra directory, four levels deep.
     ///
     /// - Parameter check: called before each directory is read; throws to abort
     /// - Throws: any error of `check`; `LyraError.io` if a directory cannot be searched.

@@ -25,9 +25,9 @@ extension WeightSource {
         return weight
     }
 
-    /// The tensor, unless its 8-bit floats need a separate scale tensor.
+    /// The tensor; rejects 8-bit floats that need a separate scale tensor.
     ///
-    /// - Throws: the errors of `tensor`; `LyraError.unsupported`, naming the scale, for such a tensor.
+    /// - Throws: the errors of `tensor`; `LyraError.unsupported`, naming the scale tensor.
     private func unscaled(_ name: String, _ shape: [Int]) throws -> StoredTensor {
         let stored = try tensor(name, shape)
         guard stored.type.isFloat8 else { return stored }

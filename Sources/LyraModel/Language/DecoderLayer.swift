@@ -67,9 +67,9 @@ struct DecoderLayer: Sendable {
     ) throws -> (output: Tensor, queries: Tensor) {
         // The heads of q and k are adjacent; those of v follow and are not rotated.
         let kvColumns = shape.kvHeads * shape.headDim
-        let parts = try qkv.rotated(rotation, heads: shape.heads + shape.kvHeads)
+        let split = try qkv.rotated(rotation, heads: shape.heads + shape.kvHeads)
             .split(columns: [shape.hidden, kvColumns, kvColumns])
-        let (q, k, v) = (parts[0], parts[1], parts[2])
+        let (q, k, v) = (split[0], split[1], split[2])
 
         try cache.append(keys: k, values: v)
         let attended = try cache.attention(q, heads: shape.heads, precision: precision)

@@ -66,7 +66,7 @@ public struct ExtractionSchedule: Sendable, Equatable {
     /// Whether tokens are pruned between `layer` and the next of `layers`.
     func prunes(after layer: Int, of layers: Int) -> Bool { (layer + 1) % gap == 0 && layer + 1 < layers }
 
-    /// How many of `count` media tokens are kept. The product uses single precision, as in the reference.
+    /// Number of media tokens kept, out of `count`. The product uses single precision, as in the reference.
     func keptCount(of count: Int) -> Int {
         guard count >= Self.fewest else { return count }
         return min(count, max(Self.fewest, Int(Float(count) * keep)))

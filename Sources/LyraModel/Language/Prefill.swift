@@ -12,7 +12,7 @@ public enum TokenRole: UInt8, Sendable, BitwiseCopyable {
 /// memory; all other buffers are bounded by the chunk.
 ///
 /// This order lets the extractor see all rows of a layer before it prunes. Without an extractor, a long prompt can be
-/// split into several prefills, so that only a part of it is in memory.
+/// split into several prefills, so that only some of its rows are in memory.
 public struct Prefill {
     /// Rows of one step: enough to keep the matrix kernels busy, few enough for short steps.
     public static let chunkRows = 512

@@ -2,7 +2,7 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// The parts of PEFT's adapter_config.json that change the arithmetic.
+/// The keys of PEFT's adapter_config.json that change the arithmetic.
 struct AdapterConfiguration: Decodable {
     var rank: Int
     var alpha: Double

@@ -145,10 +145,10 @@ public struct SoundEncoder: Sendable {
             let width = x.columns, rows = x.rows / clips
             let projected = try qkv(attentionNorm(x))
             let attended = try (0..<clips).map { clip in
-                let parts = try projected.rows(clip * rows..<(clip + 1) * rows).split(columns: [width, width, width])
+                let split = try qkv.rows(clip * rows..<(clip + 1) * rows).split(columns: [width, width, width])
                 return try attention(
-                    parts[0], keys: Tensor.stacking([parts[1], biasKey]),
-                    values: Tensor.stacking([parts[2], biasValue]),
+                    split[0], keys: Tensor.stacking([split[1], biasKey]),
+                    values: Tensor.stacking([split[2], biasValue]),
                     heads: heads, precision: precision)
             }
             let h = try output(Tensor.stacking(attended), addedTo: x)

@@ -88,7 +88,7 @@ extension Vocoder.Stage {
 }
 
 extension Convolution1D {
-    /// Reads `name`.weight (or its weight-normalised parts) [outputs, inputs, kernel] and `name`.bias.
+    /// Reads `name`.weight (or weight_g and weight_v) [outputs, inputs, kernel] and `name`.bias.
     ///
     /// - Parameter precision: nil for the source's precision
     init(
@@ -102,7 +102,7 @@ extension Convolution1D {
 }
 
 extension TransposedConvolution1D {
-    /// Reads `name`.weight (or its weight-normalised parts) [inputs, outputs, kernel] and `name`.bias.
+    /// Reads `name`.weight (or weight_g and weight_v) [inputs, outputs, kernel] and `name`.bias.
     init(_ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, rate: Int) throws {
         try self.init(
             source.foldedWeight(name, [inputs, outputs, kernel]), bias: source.floats(name + ".bias", [outputs]),

@@ -1,7 +1,7 @@
 import LyraBase
 
-/// One utterance of a vocoder: units are appended as they become known, and the waveform is produced in pieces of
-/// bounded work as soon as it is final.
+/// One utterance of a vocoder: the caller appends units as they become known, and `produce` computes the samples that
+/// are final, in steps of bounded work.
 ///
 /// The waveform is bit-identical for any division into calls. Memory does not grow with the utterance,
 /// except for appended units that are not synthesised yet. For one thread at a time.
@@ -55,7 +55,7 @@ public final class VocoderStream {
     /// Marks the end of the utterance.
     public func finish() { isFinished = true }
 
-    /// Does one piece of work.
+    /// Does one step of work.
     ///
     /// - Parameter samples: receives the next samples in -1…1; none if the appended units are not sufficient
     /// - Throws: `LyraError.memory`; the utterance cannot be continued then.

@@ -24,11 +24,11 @@ struct KeyTable: Sendable {
     var isRepeated = false
 
     /// - Parameters:
-    ///   - parts: keys, separated by white space, with their common rule
-    ///   - others: tables whose keys are included unless `parts` overrides them
-    init(_ parts: [(keys: String, rule: KeyRule)], including others: [KeyTable] = []) {
+    ///   - groups: keys, separated by white space, with their common rule
+    ///   - others: tables whose keys are included unless `groups` overrides them
+    init(_ groups: [(keys: String, rule: KeyRule)], including others: [KeyTable] = []) {
         for table in others { rules.merge(table.rules) { _, new in new } }
-        for (keys, rule) in parts {
+        for (keys, rule) in groups {
             for key in keys.split(whereSeparator: \.isWhitespace) { rules[String(key)] = rule }
         }
     }

@@ -18,7 +18,7 @@ package struct LanguageMetadata {
         case unused = 5
     }
 
-    /// - Throws: `LyraError.unsupported` if the file holds no such model.
+    /// - Throws: `LyraError.unsupported` if the file is not a Qwen2 language model.
     init(_ file: GGUFFile) throws {
         self.file = file
         guard let architecture = try file.string("general.architecture") else {
@@ -30,7 +30,7 @@ package struct LanguageMetadata {
             throw LyraError(
                 .unsupported,
                 "\(file.path): a model of the architecture \(shown(architecture)), which lyra does not run; lyra runs "
-                    + "what `lyra convert` makes, and language models of "
+                    + "files from `lyra convert`, and language models of "
                     + Self.architectures.joined(separator: " and "))
         }
         self.architecture = architecture
@@ -62,7 +62,7 @@ package struct LanguageMetadata {
             endTokens: end.map { [$0] } ?? [])
     }
 
-    /// llama.cpp's default.
+    /// llama.cpp's default for `rope.freq_base`.
     private static let usualBase = 10_000.0
 
     /// Numbers of frequency pairs for time, height and width; empty for plain positions.
@@ -117,11 +117,11 @@ package struct LanguageMetadata {
             }
         }
         let pairs = try merges.enumerated().map { index, merge in
-            let parts = merge.utf8.split(separator: UInt8(ascii: " "))
-            guard parts.count == 2 else {
+            let pair = merge.utf8.split(separator: UInt8(ascii: " "))
+            guard pair.count == 2 else {
                 throw LyraError(.format, "\(file.path): merge \(index) is not two tokens separated by one space")
             }
-            return (left: Array(parts[0]), right: Array(parts[1]))
+            return (left: Array(pair[0]), right: Array(pair[1]))
         }
         return try Tokenizer(tokens: tokens, merges: pairs, added: added, source: file.path)
     }

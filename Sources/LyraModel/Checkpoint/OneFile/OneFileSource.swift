@@ -40,7 +40,7 @@ package struct OneFileSource: ModelSource {
         let mapped = try MappedFile(path: path)
         guard mapped.starts(with: "GGUF") else {
             throw LyraError(
-                .format, "\(path): not a GGUF file; a model is such a file, or the directory that holds a config.json")
+                .format, "\(path): not a GGUF file; a model is a GGUF file or a directory with a config.json")
         }
         file = try GGUFFile.opening(mapped, check: options.check)
         isVocoderGiven = options.vocoder != nil
@@ -136,8 +136,7 @@ struct OneFilePart: PartFiles {
         guard text.utf8.count <= limit else {
             throw LyraError(
                 .format,
-                "\(path(name)): \(text.utf8.count) bytes, more than the \(limit) that such a text may have"
-            )
+                "\(path(name)): \(text.utf8.count) bytes, over the limit of \(limit)")
         }
         return try GrowingBuffer(copying: text.utf8)
     }
