@@ -3,8 +3,8 @@ import Glibc
 /// The classes into which the pre-tokenizer's pattern divides Unicode scalars.
 ///
 /// `\s` is the property White_Space, `\p{L}` and `\p{N}` are general categories. Letters and numbers assigned after
-/// Unicode 16 count as unassigned, as in the regular expressions of Hugging Face tokenizers 0.23, so that a newer Swift
-/// runtime does not change how text is cut.
+/// Unicode 16 count as unassigned, as in the regular expressions of Hugging Face tokenizers 0.23. So a newer Swift
+/// runtime does not change how text is split.
 enum ScalarClass: UInt8 {
     /// Everything else: punctuation, symbols, marks, controls, unassigned.
     case other

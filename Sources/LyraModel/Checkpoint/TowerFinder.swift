@@ -66,8 +66,8 @@ struct TowerFinder {
 
     /// The vocoder's file: the newest `g_…` file beside a config.json.
     ///
-    /// With `given`, only that file or directory counts. Otherwise the search covers the checkpoint's directory, the
-    /// model_zoo in each of `bases`, and the extra directory, four levels deep.
+    /// With `given`, only that file or directory counts. Otherwise the search covers, in this order, the checkpoint's
+    /// directory, the model_zoo in each of `bases`, and the extra directory, four levels deep.
     ///
     /// - Parameter check: called before each directory is read; throws to abort
     /// - Throws: any error of `check`; `LyraError.io` if a directory cannot be searched.

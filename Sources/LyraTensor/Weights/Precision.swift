@@ -10,6 +10,5 @@ public enum Precision: String, Sendable, CaseIterable {
 }
 
 extension Precision {
-    /// The kernels' flag.
     var kernelFlag: Int32 { self == .fast ? 1 : 0 }
 }

@@ -76,7 +76,6 @@ public struct Weight: @unchecked Sendable {
             byteCount: storage.byteCount)
     }
 
-    /// Element type.
     public var elementType: ElementType { ElementType.allCases.first { $0.kernelType == type } ?? .other }
 
     /// Whether the weights are packed in the kernels' layout.
