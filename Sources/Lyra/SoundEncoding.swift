@@ -40,14 +40,14 @@ final class SoundEncoding: MediaEncoding {
         switch state {
         case .reading(let clips):
             guard try clips.read() else { return .working }
-            stage = .encoding(try input.encoder.begin(clips: clips.features()))
+            state = .encoding(try networks.encoder.begin(clips: clips.features()))
         case .encoding(var encoding):
-            stage = .done  // leaves one reference, so that the encoding changes in place
-            if let vectors = try input.encoder.step(&encoding) {
-                tokens = [try input.project(vectors)]
+            state = .done  // leaves one reference, so that the encoding changes in place
+            if let vectors = try networks.encoder.step(&encoding) {
+                tokens = [try networks.project(vectors)]
                 return .finished
             }
-            stage = .encoding(encoding)
+            state = .encoding(encoding)
         case .done:
             break
         }

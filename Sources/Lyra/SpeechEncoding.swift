@@ -108,9 +108,9 @@ final class SpeechEncoding: MediaEncoding {
             return isRead ? .working : .waiting
         case .read:
             guard !(skipsSilence && isSilent) else { return finishWindow() }
-            state = .encoding(try input.encoder.begin(mel: features()))
+            state = .encoding(try networks.encoder.begin(mel: features()))
         case .encoding(var encoding):
-            if let output = try input.encoder.step(&encoding) {
+            if let output = try networks.encoder.step(&encoding) {
                 encoded.append((output, windowsDone, filled))
                 return finishWindow()
             }

@@ -77,8 +77,8 @@ final class VisionEncoding: MediaEncoding {
     }
 
     func step(isComplete: Bool) throws -> EncodingStep {
-        let current = stage
-        stage = .done  // leaves one reference, so that the encoding changes in place
+        let current = state
+        state = .done  // leaves one reference, so that the encoding changes in place
         switch consume current {
         case .image(let image):
             try encode(preparation.prepare(image, interrupted: interrupted))
@@ -99,11 +99,11 @@ final class VisionEncoding: MediaEncoding {
                 try encode(frames.finish(interrupted: interrupted))
             }
         case .encoding(var encoding):
-            if let result = try input.encoder.step(&encoding) {
+            if let result = try networks.encoder.step(&encoding) {
                 tokens = result
                 return .finished
             }
-            stage = .encoding(encoding)
+            state = .encoding(encoding)
         case .done:
             break
         }

@@ -139,7 +139,7 @@ final class Benchmarks {
         let whisper = preset.whisper, t = Double(whisper.positions), d = Double(whisper.width)
         let layer = 2 * t * (4 * d * d + 2 * d * Double(whisper.inner)) + 4 * t * t * d
         let flops = Double(whisper.layers) * layer + 2 * t * 3 * d * (2 * Double(whisper.mels) + d)
-        let (seconds, limit) = try besideSgemm(operations: flops) {
+        let (seconds, limit) = try timeAgainstSgemm(operations: flops) {
             var encoding = try speech.encoder.begin(mel: samples.withUnsafeBufferPointer { try speech.mel($0) })
             while true {
                 if let encoded = try speech.encoder.step(&encoding) {

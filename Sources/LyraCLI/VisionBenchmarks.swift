@@ -18,8 +18,8 @@ extension Benchmarks {
             2 * n * d * Double(3 * tower.temporalPatch * tower.patch * tower.patch)
             + 2 * Double(tokens) * merged * (merged + Double(tower.outputWidth))
         let flops = Double(tower.layers) * layer + ends
-        let (seconds, limit) = try besideSgemm(operations: flops) {
-            let prepared = try vision.preparation.prepare(picture)
+        let (seconds, limit) = try timeAgainstSgemm(operations: flops) {
+            let prepared = try vision.preparation.prepare(image)
             var encoding = try vision.encoder.begin(patches: prepared.patches, grid: prepared.grid)
             while try vision.encoder.step(&encoding) == nil {}
         }

@@ -91,7 +91,7 @@ public struct ExtractionSchedule: Sendable, Equatable {
         chosen.truncate(to: keptCount(of: numbers.count))
         let isKept = try GrowingBuffer(repeating: false, count: numbers.count)
         for index in chosen { isKept[Int(index)] = true }
-        chosen.removeAll(keeping: .max)
+        chosen.removeAll(keeping: .max)  // the memory is used again
         for index in isKept.indices where isKept[index] { try chosen.append(Int32(index)) }
         return chosen
     }
@@ -105,9 +105,9 @@ struct Extraction {
     /// Roles of the remaining rows, and (in `origins`) their indices in the prompt.
     private var roles: GrowingBuffer<TokenRole>
     private var origins: GrowingBuffer<Int32>
-    /// Index of the first media row. The text after it is the question. Rows before it are never pruned, so any text
-    /// row at or after this index followed a medium.
-    private var firstMedium: Int
+    /// Index of the first media row. Text rows after it are the question. Pruning keeps all rows before it, so the
+    /// index stays valid.
+    private let firstMedium: Int
     /// Rotated queries of the layer in progress: [rows, heads · headDim] each.
     private var queries: [Tensor] = []
     private(set) var kept: [GrowingBuffer<Int32>] = []
@@ -147,12 +147,12 @@ struct Extraction {
         let chosen = try schedule.choose(media.lazy.map { scores[past + Int($0)] })
         for (place, index) in chosen.enumerated() { chosen[place] = media[Int(index)] }
         kept.append(try origins.picking(chosen))
-        let stays = try GrowingBuffer(copying: old.lazy.map { $0 == .text })
-        for row in chosen { stays[Int(row)] = true }
-        let alive = try indices { stays[$0] }
-        roles = try old.picking(alive)
-        origins = try origins.picking(alive)
-        return alive
+        let isKept = try GrowingBuffer(copying: old.lazy.map { $0 == .text })
+        for row in chosen { isKept[Int(row)] = true }
+        let remaining = try indices { isKept[$0] }
+        roles = try old.picking(remaining)
+        origins = try origins.picking(remaining)
+        return remaining
     }
 
     /// Indices of rows for which `isWanted` returns true.

@@ -106,8 +106,8 @@ public struct SoundEncoder: Sendable {
         if state.layer < layers.count {
             state.hidden = try layers[state.layer](state.hidden.take(), clips: state.clips)
             state.layer += 1
-            return nil
         }
+        guard state.layer == layers.count else { return nil }
         let classTokens = try state.hidden.reshaped([state.clips, clipRows * width]).columns(0..<width)
         return try head.product(headNorm(classTokens)).unitRows().scaled(by: scale)
     }
@@ -145,7 +145,7 @@ public struct SoundEncoder: Sendable {
             let width = x.columns, rows = x.rows / clips
             let projected = try qkv(attentionNorm(x))
             let attended = try (0..<clips).map { clip in
-                let split = try qkv.rows(clip * rows..<(clip + 1) * rows).split(columns: [width, width, width])
+                let split = try projected.rows(clip * rows..<(clip + 1) * rows).split(columns: [width, width, width])
                 return try attention(
                     split[0], keys: Tensor.stacking([split[1], biasKey]),
                     values: Tensor.stacking([split[2], biasValue]),

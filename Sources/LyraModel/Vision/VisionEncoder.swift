@@ -34,7 +34,8 @@ public struct VisionEncoder: Sendable {
 
     /// The encoding of an image or video, one chunk of rows in each step, so that a caller can stop between chunks.
     ///
-    /// Memory grows with the image: the hidden states of all patches, and the keys and values of one pair of frames.
+    /// Memory grows with the image: its patches until they are embedded, the hidden states of all patches, and the
+    /// keys and values of one frame pair.
     public struct Encoding {
         fileprivate let steps: VisionSteps
         fileprivate var next = 0
@@ -82,24 +83,23 @@ public struct VisionEncoder: Sendable {
 
     /// Computes one step. → the tokens [t · h · w / merge², outputWidth] after the last step; nil before
     public func step(_ state: inout Encoding) throws -> Tensor? {
-        let (frameStart, rows) = (state.steps.frameStart(of: state.next), state.steps.rows(of: state.next))
-        let inFrame = rows.lowerBound - frameStart..<rows.upperBound - frameStart
-        switch state.steps[state.next] {
+        let step = state.steps[state.next], rows = step.rows, inPair = step.rowsInPair
+        switch step.work {
         case .embed:
             try state.hidden.replace(rowsFrom: rows.lowerBound, with: patchEmbedding.product(state.patches.rows(rows)))
         case .keysValues(let layer):
-            let new = try layers[layer].keysValues(state.hidden.rows(rows), rotation: state.rotation.rows(inFrame))
-            try state.keysValues.replace(rowsFrom: inFrame.lowerBound, with: new)
+            let new = try layers[layer].keysValues(state.hidden.rows(rows), rotation: state.rotation.rows(inPair))
+            try state.keysValues.replace(rowsFrom: inPair.lowerBound, with: new)
         case .layer(let layer):
             let new = try layers[layer](
-                state.hidden.rows(rows), rotation: state.rotation.rows(inFrame), keysValues: state.keysValues)
+                state.hidden.rows(rows), rotation: state.rotation.rows(inPair), keysValues: state.keysValues)
             try state.hidden.replace(rowsFrom: rows.lowerBound, with: new)
         case .merge:
             let group = configuration.merge * configuration.merge
             try state.tokens.replace(rowsFrom: rows.lowerBound / group, with: merger(state.hidden.rows(rows)))
         }
         state.next += 1
-        if state.steps.areEmbedded(before: state.next) { state.patches = state.patches.rows(0..<0) }
+        if state.steps.areEmbedded(before: state.next) { _ = state.patches.take() }
         return state.next == state.steps.count ? state.tokens : nil
     }
 

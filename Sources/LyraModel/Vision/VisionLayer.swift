@@ -40,7 +40,7 @@ struct VisionLayer: Sendable {
 
     /// The layer's output for the rows of a chunk. [rows, width] → [rows, width]
     ///
-    /// - Parameter keysValues: keys and values of all rows of the frame
+    /// - Parameter keysValues: keys and values of all rows of the frame pair
     func callAsFunction(_ x: Tensor, rotation: Rotation, keysValues: Tensor) throws -> Tensor {
         let width = x.columns
         let q = try query(attentionNorm(x)).rotated(rotation, heads: heads)

@@ -1,5 +1,10 @@
-/// The steps of encoding an image or video, in order: embed all chunks; for each layer and frame, compute all keys and
-/// values, then the layer's output; finally merge all chunks. A chunk is a range of rows within a frame.
+/// The steps of encoding an image or video, in order:
+///
+/// 1. embed every chunk;
+/// 2. in each layer and frame pair: the keys and values of every chunk, then the layer's output of every chunk;
+/// 3. merge every chunk.
+///
+/// A chunk is a range of rows within a frame pair.
 struct VisionSteps {
     struct Step {
         enum Work {
