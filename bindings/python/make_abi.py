@@ -2,9 +2,9 @@
 
     python make_abi.py [--check]
 
-With --check, writes nothing and exits with 1 if the file is not what the header gives. Needs only Python.
+With --check, writes nothing and exits with 1 if the file is stale. Needs only Python.
 
-The header's own conventions are enough to read it: typedefs of int32_t, enums, structs of scalars, strings, arrays and
+The script understands what the header uses: typedefs of int32_t, enums, structs of scalars, strings, arrays and
 function pointers, and functions on one or more lines.
 """
 
@@ -22,7 +22,7 @@ SCALARS = {
     "size_t": "c_size_t", "int32_t": "c_int32", "int64_t": "c_int64", "uint32_t": "c_uint32", "uint64_t": "c_uint64",
     "float": "c_float", "double": "c_double", "char": "c_char", "uint8_t": "c_uint8",
 }
-# Names that the package gives to groups of constants: the header's prefix, and whether names or numbers are the keys.
+# Dictionaries of constants in the package: name → the header's prefix, and whether the numbers are the keys.
 TABLES = {
     "SAMPLING": ("LYRA_SAMPLING_", False), "EXTRACTOR": ("LYRA_EXTRACTOR_", False), "KV_TYPES": ("LYRA_KV_", False),
     "PRECISIONS": ("LYRA_PRECISION_", False), "LOG_LEVELS": ("LYRA_LOG_", True),
@@ -30,7 +30,7 @@ TABLES = {
 
 
 def class_name(c_name: str) -> str:
-    """lyra_model_options → ModelOptions; a name of this script's own stays."""
+    """lyra_model_options → ModelOptions; other names are unchanged."""
     if not c_name.startswith("lyra_"):
         return c_name
     return "".join(part.capitalize() for part in c_name.removeprefix("lyra_").split("_"))
@@ -103,13 +103,13 @@ class Header:
             raise ValueError(f"the type {declaration!r} is not understood")
         if stars == 0:
             return name
-        # Bytes that are only read can be given as Python's bytes.
+        # Python's bytes can be passed for constant bytes.
         if base in ("char", "uint8_t") and "const " in declaration:
             return "c_char_p"
         return f"POINTER({name})"
 
     def argument(self, declaration: str) -> str:
-        """The type of an argument, which is written with its name. Bytes that are read can be given as bytes."""
+        """The ctypes type of a C argument, such as "const void *data"; constant bytes are a c_char_p."""
         match = re.fullmatch(r"(.*?[\s*])(\w+)", declaration)
         if match is None:
             raise ValueError(f"the argument {declaration!r} is not understood")

@@ -1,4 +1,4 @@
-"""lyra: text and speech in; text and speech out, together and streamed.
+"""lyra: text, speech, images, video and sound in; text and speech out, together and streamed.
 
     import lyra
 
@@ -11,19 +11,19 @@
             elif isinstance(event, lyra.Audio):
                 play(event.samples, event.sample_rate)
 
-From a microphone, most of the work is done while it is heard:
+With a microphone, most of the work is done while the user speaks:
 
     for samples in microphone:
         session.feed_audio(samples, 16_000, more=True)
         while session.work_ahead():
             pass
 
-``session.save`` keeps a conversation, or a recording that was computed so, for another time. Long inputs take less time
+``session.save`` writes a conversation, or a recording that was computed ahead, to a file. Long inputs take less time
 and memory with ``model.session(extractor=(4, 0.7), kv_type="f16")``.
 
-A thin layer over liblyra.so, which is looked for in the environment variable LYRA_LIBRARY (the file), in this package's
-directory, and where the system looks for libraries, in this order. numpy is not needed; its arrays can be fed, and
-``numpy.asarray(event.samples)`` makes one without a copy.
+The package is a thin layer over liblyra.so. It takes the file that the environment variable LYRA_LIBRARY names, else
+searches this package's directory, then the system's library path. numpy is not needed, but its arrays can be fed, and
+``numpy.asarray(event.samples)`` makes an array without a copy.
 
 Threads: a Model may be shared by any threads. A Session belongs to one thread at a time, and only ``stop`` and
 ``cancel`` may be called from another. Other Python threads run while the library computes.

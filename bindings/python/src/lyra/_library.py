@@ -1,4 +1,4 @@
-"""Finds liblyra.so, and calls it with its errors as exceptions."""
+"""Finds liblyra.so and calls its functions; a failed call raises LyraError."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from . import _abi
 from .errors import LyraError
 
-#: The first part of the version: the library's ABI, as in its SONAME.
+#: The major version, which stands for the ABI, as in the SONAME.
 _ABI_VERSION = "0"
 
 
@@ -26,7 +26,7 @@ def library() -> ctypes.CDLL:
         function.restype = ctypes.c_int32 if name in _abi.STATUS_FUNCTIONS else ctypes.c_char_p
     found = loaded.lyra_version().decode()
     if found.split(".")[0] != _ABI_VERSION:
-        raise OSError(f"liblyra.so is version {found}, but this package is for {_ABI_VERSION}.x: install one that fits")
+        raise OSError(f"liblyra.so is version {found}, but this package is for {_ABI_VERSION}.x: install one of these")
     return loaded
 
 
@@ -46,8 +46,8 @@ def _load() -> ctypes.CDLL:
         if found:
             return ctypes.CDLL(found)
         raise OSError(
-            f"{soname} cannot be loaded ({error}); it is looked for in the environment variable LYRA_LIBRARY, in "
-            f"{here}, and on the system's library path. bindings/c/build.sh builds it."
+            f"{soname} cannot be loaded ({error}); the search covers the environment variable LYRA_LIBRARY, {here} "
+            f"and the system's library path. bindings/c/build.sh builds the library."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What can be fed, made into what the library takes: float samples, RGB pixels, or a reader over a file object."""
+"""Converts sources of media to the library's types: float samples, RGB pixels, or a reader over a file object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Callable, Iterable, Optional, Union
 
 from . import _abi
 
-#: Types of samples in a buffer, and what a full-scale one is.
+#: The value of full scale for each type of samples in a buffer.
 _FULL_SCALE = {"f": 1.0, "d": 1.0, "h": 2.0**15, "i": 2.0**31}
 
 
@@ -32,7 +32,7 @@ class Samples:
         else:
             flat = self._from_buffer(view)
         self.frames = len(flat) // self.channels
-        # One element more, since an array of none has no address that the library would take.
+        # One extra element, because the library would not take the address of an empty array.
         self.pointer = (ctypes.c_float * (len(flat) + 1)).from_buffer(array("f", flat.tobytes() + bytes(4)))
 
     def _from_buffer(self, view: memoryview) -> array[float]:
@@ -54,7 +54,7 @@ class Samples:
 
 
 class Pixels:
-    """RGB pictures of 8 bits without gaps, as ``lyra_feed_image_rgb8`` and ``lyra_feed_video_frames`` take them."""
+    """8-bit RGB images without gaps, as ``lyra_feed_image_rgb8`` and ``lyra_feed_video_frames`` take them."""
 
     def __init__(self, data: bytes, count: int, height: int, width: int):
         self.data, self.count, self.height, self.width = data, count, height, width
@@ -65,7 +65,7 @@ class Pixels:
         [..., height, width, 3] with ``dimensions`` dimensions; None for a path, bytes or a file object.
 
         Raises TypeError for other types of elements, and ValueError for other shapes and for PIL images whose samples
-        have no plain meaning."""
+        have an unknown range."""
         if isinstance(source, (str, os.PathLike, bytes, bytearray)):
             return None
         if dimensions == 3 and hasattr(source, "convert") and hasattr(source, "tobytes"):
@@ -83,7 +83,7 @@ class Pixels:
         if view.ndim != dimensions or shape[-1] != 3:
             what = "[height, width, 3]" if dimensions == 3 else "[frames, height, width, 3]"
             raise ValueError(f"pixels of shape {list(shape or ())}; they can be {what}")
-        # A view of any strides, negative ones too, comes out in order.
+        # tobytes puts a view of any strides, even negative ones, in order.
         return cls(view.tobytes(), shape[0] if dimensions == 4 else 1, shape[-3], shape[-2])
 
 
@@ -97,7 +97,7 @@ def untouched_jpeg(source: Any) -> Optional[bytes]:
     file = getattr(source, "fp", None)
     if getattr(source, "format", None) not in _ROUNDED or not getattr(source, "tile", None) or file is None:
         return None
-    # Another frame was asked for, or a smaller picture.
+    # The caller chose another frame or a smaller image.
     if getattr(source, "tell", lambda: 0)() != 0 or getattr(source, "decoderconfig", ()) not in ((), None):
         return None
     from PIL import Image
@@ -107,7 +107,7 @@ def untouched_jpeg(source: Any) -> Optional[bytes]:
         file.seek(0)
         data = file.read()
         file.seek(here)
-        # An orientation that was changed, or removed, in the image counts.
+        # If the orientation was changed or removed in the image, the file's bytes would be wrong.
         with Image.open(io.BytesIO(data)) as stored:
             is_same = stored.getexif().get(0x0112) == source.getexif().get(0x0112)
     except (AttributeError, OSError, ValueError):
@@ -130,7 +130,7 @@ _TRANSPOSITIONS = {
 def upright_rgb(image: Any) -> Any:
     """A PIL image as the library decodes its file: upright, transparent pixels on white, the high bytes of 16 bits.
 
-    Raises ValueError for samples of 32 bits, whose range nobody states."""
+    Raises ValueError for 32-bit samples, whose range is unknown."""
     from PIL import Image
 
     stored = _stored_mode(image)
@@ -160,7 +160,7 @@ def upright_rgb(image: Any) -> Any:
 
 
 def _xmp_orientation(image: Any) -> Optional[int]:
-    """What an image's XMP says, which Pillow reads of fewer spellings than the library."""
+    """The orientation in an image's XMP. The library reads more spellings than Pillow, so this does too."""
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     if isinstance(packet, str):
         packet = packet.encode("utf-8", "replace")
@@ -169,7 +169,7 @@ def _xmp_orientation(image: Any) -> Optional[int]:
 
 
 def _stored_mode(image: Any) -> str:
-    """PIL's name of how the file holds samples, which is gone once the image is loaded; "" if it is not known."""
+    """PIL's name for the file's sample layout, which PIL forgets when it loads the image; "" if unknown."""
     try:
         arguments = image.tile[0][3]
         return arguments if isinstance(arguments, str) else str(arguments[0])
@@ -178,16 +178,16 @@ def _stored_mode(image: Any) -> str:
 
 
 def _color_and_alpha(image: Any, scale: int) -> Any:
-    """RGB and alpha; `scale` is what PIL multiplied grey samples by, but not the transparent one."""
+    """RGB and alpha. PIL has multiplied grey samples by `scale`, but not the value of the transparent grey."""
     from PIL import Image
 
     if image.mode == "La":
-        # PIL converts it to LA only: premultiplied colours take the way of RGBa.
+        # PIL converts La to LA only, so the premultiplied greys go through RGBa.
         grey, alpha = image.split()
         image = Image.frombytes("RGBa", image.size, Image.merge("RGBA", (grey, grey, grey, alpha)).tobytes())
     clear = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
-        # A file of 16 bits, of which PIL keeps the high bytes.
+        # PIL keeps the high bytes of 16-bit samples.
         image = image.copy()
         image.info["transparency"] = tuple(value >> 8 for value in clear)
     elif image.mode == "L" and isinstance(clear, int) and scale > 1:
@@ -198,7 +198,7 @@ def _color_and_alpha(image: Any, scale: int) -> Any:
 
 
 def _high_bytes(image: Any, shift: int) -> Any:
-    """Grey of 16 bits as RGB, and alpha, or None, where one grey is transparent; values are shifted up before."""
+    """16-bit grey, shifted left by `shift`, as RGB; and alpha if a grey is transparent, else None."""
     from PIL import Image, ImageChops
 
     data = image.tobytes()
@@ -218,7 +218,7 @@ def _high_bytes(image: Any, shift: int) -> Any:
     low_bytes, high_bytes = (data[1::2], data[0::2]) if is_big else (data[0::2], data[1::2])
     grey = Image.frombytes("L", image.size, high_bytes)
     if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(262) == 0:
-        # White is 0, which Pillow turns round in greys of 8 bits only.
+        # White is 0; Pillow inverts 8-bit greys only.
         grey = ImageChops.invert(grey)
     alpha = None
     clear = image.info.get("transparency")
@@ -233,8 +233,8 @@ def _high_bytes(image: Any, shift: int) -> Any:
 class FileReader:
     """A seekable binary file object as a ``lyra_reader``.
 
-    The library calls it until ``closed`` is set. An exception of the file object is kept in ``failure``, and the
-    library is told that the function failed.
+    The library calls its functions until ``closed`` is set. If the file object raises an exception, ``failure`` keeps
+    it, and the function reports a failure to the library.
     """
 
     def __init__(self, file: BinaryIO):
@@ -260,7 +260,7 @@ class FileReader:
         def work() -> int:
             data = self._file.read(count)
             if len(data) > count:
-                raise OSError("the file object gave more bytes than it was asked for")
+                raise OSError("the file object returned more bytes than requested")
             ctypes.memmove(buffer, data, len(data))
             return len(data)
 

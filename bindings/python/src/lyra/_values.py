@@ -1,5 +1,5 @@
-"""Checks values before ctypes takes them: ctypes silently cuts integers that are too large, numbers that are too small
-for a float, and text at its first zero byte."""
+"""Checks values before ctypes takes them. ctypes silently truncates integers that are too large, rounds numbers that
+are too small for a float to 0, and ends text at its first zero byte."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def real(name: str, value: Any, kind: Any = ctypes.c_float) -> float:
 
 
 def c_text(name: str, value: Any) -> bytes:
-    """As ``text``, for what ends at a zero byte. Raises LyraError: ARGUMENT if one is in it."""
+    """``value`` in UTF-8, for a C string. Raises LyraError: ARGUMENT if ``value`` contains a zero byte."""
     data = text(name, value)
     if 0 in data:
         raise LyraError(Status.ARGUMENT, f"{name} has a zero byte in it")
@@ -48,7 +48,7 @@ def c_text(name: str, value: Any) -> bytes:
 
 
 def text(name: str, value: Any) -> bytes:
-    """``value`` in UTF-8. Raises TypeError for what is no str."""
+    """``value`` in UTF-8. Raises TypeError for other types than str."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {_kind(value)}")
     return value.encode("utf-8", "replace")

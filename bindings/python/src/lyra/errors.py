@@ -1,4 +1,4 @@
-"""What a call that fails raises."""
+"""The exception that a failed call raises."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LyraError(Exception):
 
     def __init__(self, code: int, message: str):
         super().__init__(message)
-        #: A ``Status``, or a plain number if the library is newer than this package and knows more of them.
+        #: A ``Status``, or a plain number for a status of a library that is newer than this package.
         self.code: int = Status(code) if code in Status._value2member_map_ else code
 
     def __reduce__(self) -> tuple[type[LyraError], tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""What an answer consists of, as Session.answer gives it."""
+"""The events that Session.answer yields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Phase(enum.IntEnum):
 class StopReason(enum.IntEnum):
     """Why a turn ended."""
 
-    #: It is not over, or there was none.
+    #: The turn is not over, or there was no turn.
     NONE = 0
     #: The model ended its answer.
     EOS = 1
@@ -85,9 +85,9 @@ class Usage:
     total_ms: float
     #: The adapter in use, or "none".
     adapter: str
-    #: Times that the extractor let tokens of the turn go: see Session.kept.
+    #: How often the extractor pruned tokens of the turn: see Session.kept.
     extractor_blocks: int
-    #: Of the conversation's keys and values, now.
+    #: Bytes of the conversation's KV caches, now.
     cache_bytes: int
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Which media tokens the language model lets go on the way."""
+"""Options of the extractor, which prunes media tokens inside the language model."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from .errors import LyraError, Status
 
 @dataclass(frozen=True)
 class Extractor:
-    """The extractor of arXiv 2412.09501: after each block of layers but the last, only the media tokens that the text
-    attends to most stay. Give ``blocks`` or ``gap``, not both.
+    """The extractor of arXiv 2412.09501: after each block of layers but the last, it keeps only the media tokens that
+    the text attends to most. Give ``blocks`` or ``gap``, not both.
     """
 
-    #: The share that stays after each block, above 0 and at most 1; the paper's: 0.8 or 0.7.
+    #: The share of media tokens kept after each block, above 0 and at most 1; the paper's: 0.8 or 0.7.
     keep: float
-    #: Blocks that the layers are split into; the paper's n: 4.
+    #: The number of blocks that the layers are divided into; the paper's n: 4.
     blocks: Optional[int] = None
-    #: Layers between two droppings.
+    #: The number of layers in a block.
     gap: Optional[int] = None
 
 
-#: As the checkpoint says (None), nowhere ("off"), in so many blocks keeping such a share, or in full.
+#: None: as the checkpoint says; "off"; (blocks, keep); or an Extractor.
 ExtractorChoice = Union[None, str, Tuple[int, float], Extractor]
 
 
 def set_extractor(options: _abi.SessionOptions, choice: ExtractorChoice) -> None:
-    """Writes ``choice`` into the options, whose ranges are the library's to check."""
+    """Writes ``choice`` into the options. The library checks the ranges."""
     if choice is None:
         return
     if isinstance(choice, str):

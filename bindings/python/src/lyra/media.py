@@ -10,7 +10,7 @@ from . import _abi
 
 
 class MediaKind(enum.IntEnum):
-    """What was fed."""
+    """The kind of a medium."""
 
     SPEECH = 1
     SOUND = 2
@@ -20,18 +20,18 @@ class MediaKind(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Medium:
-    """A medium of a turn's prompt, or a part of a recording whose silence was left out."""
+    """A medium of a turn's prompt. A recording with silence left out becomes several, one for each stretch kept."""
 
     kind: MediaKind
-    #: The place of its first token among the turn's prompt tokens.
+    #: Index of its first token among the turn's prompt tokens.
     first: int
     tokens: int
-    #: Of an image or a video: pairs of frames, rows and columns of tokens, which go row by row from the top left.
-    #: Speech and sound have all their tokens in a row, in time.
+    #: Of an image or a video: frame pairs, rows and columns of tokens. The tokens are ordered by frame pair, then
+    #: row by row from the top left. Those of speech and sound are ordered by time.
     grid: Tuple[int, int, int]
-    #: Of speech: where in the recording the part begins, seconds.
+    #: Of speech: where it begins in the recording, in seconds.
     start: float
-    #: Of speech: how long it is. Its last window is filled up with silence, which its tokens stand for as well.
+    #: Of speech: its duration in seconds, without the silence that pads its last window; the tokens cover both.
     seconds: float
 
     @classmethod

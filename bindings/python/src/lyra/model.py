@@ -40,14 +40,14 @@ class ModelInfo:
     sees: bool
     #: Whether sound other than speech can be fed.
     hears_sound: bool
-    #: Side of the square of a prepared picture that becomes one token; 0 if the model does not see.
+    #: Side of the square of pixels, in the resized image, that becomes one token; 0 if the model does not see.
     vision_token_pixels: int
 
 
 class Model:
     """An open checkpoint: immutable, and shared by any number of sessions and threads.
 
-    Close it with ``close`` or ``with``. Sessions that still use it go on working.
+    Close it with ``close`` or ``with``. Its sessions continue to work.
     """
 
     def __init__(
@@ -65,22 +65,23 @@ class Model:
         """Opens the checkpoint directory or GGUF file ``path``.
 
         Args:
-            path: The directory with config.json and the weights; or one file that ``lyra convert`` made of it.
-            towers: A directory in which towers and vocoder are looked for as well.
-            vocoder: The vocoder's file or directory, if it is not found beside the towers.
-            sound_projector: A file with mm_audio_projector's tensors; the published checkpoints carry none.
-            threads: How many threads the process computes with, 256 at most (more is 256); 0: one for each processor.
-            precision: "exact" (F32 products, the reference's numbers without its rounding), "fast" (rounds to BF16,
-                where the reference rounds to FP16, and copies the weights into memory) or "default": exact, and fast
-                for quantized weights.
-            log: Called with "info" or "warning" and a message for a person, also from sessions. "warning": the answer
-                may differ from what is expected (a recording is silent). "info": nothing changes (a model was opened;
-                a turn was cancelled while it was fed).
-            progress: Called with the number of parts, mostly layers, that are open, and of all; returning False gives
-                up. An exception that it raises is raised here.
+            path: The directory with config.json and the weights, or a GGUF file.
+            towers: A directory that is searched last for towers and vocoder.
+            vocoder: The vocoder's file or directory, if it is not beside the towers.
+            sound_projector: A file with mm_audio_projector's tensors; the published checkpoints have none.
+            threads: Compute threads of the process; above 256 means 256. 0: one for each processor that the process
+                may use.
+            precision: "exact" (F32 products: the reference's numbers without its rounding); "fast" (rounds to BF16,
+                where the reference rounds to FP16, and copies BF16 weights to memory); or "default" (fast for
+                quantized weights, else exact).
+            log: Called with "info" or "warning" and a message for people, also from sessions. "warning": an answer may
+                differ from what is expected (a recording is silent). "info": answers are not affected (a model was
+                opened; a turn was cancelled while it was fed).
+            progress: Called with the number of items (mostly layers) that are open, and with their total. If it returns
+                False, opening is aborted; an exception that it raises is raised here.
 
         Raises:
-            LyraError: IO, FORMAT, MISSING, UNSUPPORTED or MEMORY; ARGUMENT; STATE if ``progress`` gave up.
+            LyraError: IO, FORMAT, MISSING, UNSUPPORTED or MEMORY; ARGUMENT; STATE if ``progress`` returned False.
             OSError: liblyra.so is not found.
         """
         self._handle: Optional[int] = None
@@ -100,7 +101,7 @@ class Model:
                 failure.append(error)
                 return 1
 
-        # Sessions may log as well, and hold the model's callbacks for that.
+        # Sessions keep the model's callbacks alive, because they may log too.
         self._callbacks = (_abi.LogCallback(on_log), _abi.OpenCallback(on_progress))
         options = initialized(_abi.ModelOptions, "lyra_model_options_init_size")
         options.towers_dir = None if towers is None else os.fsencode(towers)
@@ -144,35 +145,35 @@ class Model:
         skip_silence: bool = False,
         max_memory_bytes: int = 0,
     ) -> Session:
-        """Begins a conversation. What is left out, or 0, has its default; the ranges are those of lyra.h.
+        """Begins a conversation. An argument that is omitted or 0 has its default; lyra.h states the ranges.
 
         Args:
             speak: Whether answers are spoken as well.
             sampling: "default" (as the checkpoint says), "greedy" or "random".
-            temperature: Over 0; 0 is the same as ``sampling="greedy"``.
-            top_k: Keep the k most likely tokens.
-            top_p: Keep the most likely tokens that together reach this probability.
-            min_p: Drop tokens less likely than this share of the most likely.
-            repetition_penalty: Over 0; more than 1 discourages tokens that are in the conversation already.
-            seed: The same seed and inputs give the same answer; 0: from the system's entropy.
-            max_new_tokens: Of one answer.
-            max_context_tokens: Of the whole conversation.
+            temperature: Above 0; 0 is the same as ``sampling="greedy"``.
+            top_k: Choose among the k likeliest tokens.
+            top_p: Choose among the likeliest tokens whose probabilities together reach this value.
+            min_p: Drop tokens less likely than this share of the likeliest token's probability.
+            repetition_penalty: Above 0; above 1 discourages tokens that are in the conversation already.
+            seed: The same seed and inputs give the same answer; 0: a random seed.
+            max_new_tokens: The most tokens of one answer; 0: 1024.
+            max_context_tokens: The most tokens of the whole conversation; 0: no limit.
             adapter: "auto", "none" or an adapter's name.
-            system_prompt: Instead of "You are a helpful assistant."
-            max_image_pixels: Larger pictures are shrunk to so many pixels before they are encoded.
-            limit_pixels: Pictures and videos with more pixels (a frame of them) are refused.
+            system_prompt: Replaces "You are a helpful assistant."
+            max_image_pixels: Larger images are shrunk to this many pixels before they are encoded.
+            limit_pixels: An image, or a video's frame, with more pixels is refused.
             limit_seconds: Longer videos and sounds are refused; speech has no limit.
-            extractor: Lets media tokens go on the way: an Extractor, or (blocks, keep) for one, such as (4, 0.7);
-                "off"; or None for what the checkpoint says.
-            kv_type: How keys and values are kept, but for the newest 512 tokens, which stay "f32": "f32", "f16" (half
-                the memory; the answers stay), "bf16" or "q8" (about a quarter).
-            skip_silence: Leaves out windows of speech below -60 dB of full scale; the model was not trained so.
-            max_memory_bytes: Of keys, values and waiting prompt rows. More is refused before it is allocated, and an
-                answer ends where it is reached.
+            extractor: Prunes media tokens inside the language model: an Extractor, or its (blocks, keep), such as
+                (4, 0.7); "off"; or None for what the checkpoint says.
+            kv_type: How the KV cache stores all but the newest 512 tokens, which stay "f32": "f32", "f16" (half the
+                memory; the answers stay the same), "bf16" or "q8" (about a quarter).
+            skip_silence: Leaves out windows of speech below -60 dB of full scale, unlike in the model's training.
+            max_memory_bytes: Limit for the KV cache and queued prompt embeddings. A larger allocation raises
+                LyraError: MEMORY, and an answer ends at the limit (StopReason.LENGTH).
 
         Raises:
             LyraError: ARGUMENT for a value out of its range or an unknown adapter; MISSING if ``speak`` is set and the
-                model cannot.
+                model cannot speak.
             TypeError: A value of a wrong type.
         """
         if sampling not in _abi.SAMPLING:

@@ -11,11 +11,11 @@
         figure.savefig("kept.png")
 
 Needs matplotlib: ``pip install './bindings/python[plot]'``, in lyra's repository. Nothing here opens a window or
-changes matplotlib's settings; each function returns a ``matplotlib.figure.Figure``. All but ``draw_session`` work
-on plain data, wherever it comes from.
+changes matplotlib's settings; each function returns a ``matplotlib.figure.Figure``. All but ``draw_session`` take
+plain data and need no session.
 
-``kept`` is the same in all of them: for each block, the tokens of this medium that the extractor kept, counted from 0.
-The tokens of an image or a frame go row by row, from the top left.
+``kept`` has the same meaning in all functions: for each block, the indices of the medium's tokens that the extractor
+kept, from 0. The tokens of an image or a frame are ordered row by row, from the top left.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ __all__ = ["draw_audio", "draw_image", "draw_session", "draw_video", "survived"]
 
 Kept = Sequence[Iterable[int]]
 
-#: Dark for what was dropped at once, bright for what stayed to the end.
+#: From dark for tokens pruned after the first block to bright for tokens kept to the end.
 _COLORS = ["#30123b", "#4662d8", "#1bcfd4", "#a4fc3c", "#fb7e21"]
 _WAVE, _KEPT = "#5b6270", "#fdb863"
 
 
 def survived(count: int, kept: Kept) -> "np.ndarray":
-    """How many blocks each of ``count`` tokens survived: for each, in how many of the lists it is.
+    """How many blocks each of ``count`` tokens survived: the number of lists in ``kept`` that contain the token.
 
-    Raises ValueError for an index that is no token.
+    Raises ValueError for an index out of range.
     """
     times = np.zeros(count, dtype=int)
     for block, indices in enumerate(kept):
@@ -61,16 +61,16 @@ def draw_image(pixels: Any, grid: Tuple[int, int], kept: Kept, title: Optional[s
     Args:
         pixels: The image: a PIL image, or an array of shape [height, width, 3] or [height, width].
         grid: Rows and columns of tokens.
-        kept: For each block, the tokens that were alive after it.
-        title: Stands above.
+        kept: For each block, the tokens kept after it.
+        title: The figure's title.
 
-    Raises ValueError for an index that is no token.
+    Raises ValueError for an index out of range.
     """
     rows, columns = grid
     times = survived(rows * columns, kept).reshape(rows, columns)
     image = _pixels(pixels)
     ratio = image.shape[1] / image.shape[0]
-    # Two panels of about the same area whatever the shape, and room for the bar of colours.
+    # Two panels, of about the same area for any aspect ratio, and the colour bar.
     height = min(max(4.2 / ratio**0.5, 2.2), 7.5)
     figure = Figure(figsize=(2 * height * ratio + 1.6, height + 0.7), layout="constrained")
     plain, covered = figure.subplots(1, 2)
@@ -90,17 +90,17 @@ def draw_video(frames: Any, grid: Tuple[int, int, int], kept: Kept, title: Optio
     """Draws frames of a video, and over each how many blocks its tokens survived.
 
     Args:
-        frames: Pictures as ``draw_image`` takes them, evenly over the video: one for each step in time of the grid, or
-            more (the model encodes two frames for a step), of which the first of each step is shown.
-        grid: Steps in time, rows and columns of tokens.
-        kept: For each block, the tokens that were alive after it; a step's tokens come after those of the step before.
-        title: Stands above.
+        frames: Images as ``draw_image`` takes them, evenly spaced over the video: at least one for each time step of
+            the grid. (The model encodes two frames for a time step.) The first frame of each time step is drawn.
+        grid: Time steps, rows and columns of tokens.
+        kept: For each block, the tokens kept after it. The tokens are ordered by time step.
+        title: The figure's title.
 
-    Raises ValueError for fewer frames than steps, or an index that is no token.
+    Raises ValueError for fewer frames than time steps, or an index out of range.
     """
     steps, rows, columns = grid
     if len(frames) < steps:
-        raise ValueError(f"{len(frames)} frames for {steps} steps in time; there must be one for each at least")
+        raise ValueError(f"{len(frames)} frames for {steps} steps in time; each needs a frame")
     times = survived(steps * rows * columns, kept).reshape(steps, rows, columns)
     images = [_pixels(frames[step * len(frames) // steps]) for step in range(steps)]
     ratio = images[0].shape[1] / images[0].shape[0]
@@ -133,15 +133,15 @@ def draw_audio(
 
     Args:
         samples: Mono, in -1…1, of shape [frames]; or [frames, channels], which are averaged.
-        rate: Of the samples, Hz.
-        tokens: How many there are; each stands for the same time.
-        kept: For each block, the tokens that were alive after it.
-        seconds: The time that all tokens stand for, if it is not that of the samples: the last window of a recording is
-            filled up with silence, and its tokens stand for that as well.
-        start: The time in the recording at which the first token begins; only what is from there on is drawn.
-        title: Stands above.
+        rate: The sample rate in Hz.
+        tokens: The number of tokens, which all cover the same time.
+        kept: For each block, the tokens kept after it.
+        seconds: The time that all tokens cover, if it is longer than the samples: silence pads the last window of a
+            recording, and the tokens cover the silence too.
+        start: The time in the recording at which the first token begins. Earlier samples are not drawn.
+        title: The figure's title.
 
-    Raises ValueError for no tokens, or an index that is no token.
+    Raises ValueError if there are no tokens, or for an index out of range.
     """
     if tokens < 1:
         raise ValueError("there are no tokens to draw")
@@ -182,23 +182,23 @@ def draw_session(session: Any, media: Sequence[Any]) -> "list[Figure]":
 
     Args:
         session: A ``lyra.Session`` whose turn was prefilled.
-        media: What was fed: an image as ``draw_image`` takes it, a video's frames as ``draw_video`` does, (samples,
-            rate) of speech or sound; None for what is not to be drawn. A video's own audio is a medium of its own, after
-            it. The few tokens of sound are drawn side by side over all of it.
+        media: The fed media: an image as ``draw_image`` takes it, a video's frames as ``draw_video`` does, (samples,
+            rate) of speech or sound; None to omit one. A video's own audio is a separate medium, after the video. The
+            few tokens of a sound are spread evenly over its samples.
 
     Returns:
-        A figure for each that is not None; for a recording with silence left out, one for each part. (Two recordings
-        that follow one another are taken for one if the second begins with silence that was left out, where the first
-        has ended; give both as one then.)
+        A figure for each medium that is not None; for a recording with silence left out, a figure for each stretch that
+        was kept. (If silence was left out at the start of a recording that follows another, both can count as one
+        recording; then pass their samples joined.)
 
-    Raises ValueError if there are not as many as were fed.
+    Raises ValueError if the number of ``media`` differs from the number that was fed.
     """
     spans = session.media()
     begins = [index == 0 or not _continues(span, spans[index - 1]) for index, span in enumerate(spans)]
     owners = np.cumsum(begins, dtype=int) - 1
     fed = int(owners[-1]) + 1 if spans else 0
     if fed != len(media):
-        raise ValueError(f"{len(media)} media for the {fed} that were fed: give one for each, None to leave it out")
+        raise ValueError(f"{len(media)} media for the {fed} that were fed: pass each, or None to omit one")
     blocks = [list(session.kept(block)) for block in range(session.usage.extractor_blocks)]
     figures = []
     for span, owner in zip(spans, owners):
@@ -215,7 +215,7 @@ def draw_session(session: Any, media: Sequence[Any]) -> "list[Figure]":
             figures.append(draw_video(source, tuple(span.grid), kept, title))
         else:
             samples, rate = source
-            # Not how long the part is: its last window's tokens stand for the silence after it as well.
+            # Not span.seconds: the tokens of the last window also cover the silence that pads it.
             seconds = span.tokens * session.speech_token_seconds if kind == "speech" else None
             figures.append(draw_audio(samples, rate, span.tokens, kept, seconds, span.start, title))
     return figures
@@ -230,7 +230,7 @@ def _kind(span: Any) -> str:
 
 
 def _continues(span: Any, before: Any) -> bool:
-    """Whether a span is a later part of the recording before it, between which silence was left out."""
+    """Whether a span continues the recording of the span before, with silence left out in between."""
     if _kind(span) != "speech" or _kind(before) != "speech":
         return False
     return span.start > 0 and span.start >= before.start + before.seconds
@@ -246,12 +246,12 @@ def _pixels(source: Any) -> "np.ndarray":
 def _shares(count: int, kept: Kept) -> str:
     """ "kept 70 %, 49 %" """
     if not kept:
-        return "nothing was dropped"
+        return "nothing was pruned"
     return "kept " + ", ".join(f"{len(set(indices)) / max(count, 1):.0%}" for indices in kept)
 
 
 def _palette(blocks: int) -> "Tuple[ListedColormap, BoundaryNorm]":
-    """A colour for each number of blocks from 0 up."""
+    """A colour for each number of survived blocks, from 0 to ``blocks``."""
     from matplotlib.colors import LinearSegmentedColormap
 
     ramp = LinearSegmentedColormap.from_list("kept", _COLORS)
@@ -281,7 +281,7 @@ def _add_color_bar(figure: Figure, axes: Any, blocks: int) -> None:
 
 
 def _runs(indices: "Sequence[int]") -> "list[Tuple[int, int]]":
-    """Neighbours in ascending indices as (first, count)."""
+    """Ascending indices as ranges of consecutive ones, (first, count)."""
     runs: "list[Tuple[int, int]]" = []
     for index in indices:
         if runs and index == sum(runs[-1]):
@@ -292,7 +292,7 @@ def _runs(indices: "Sequence[int]") -> "list[Tuple[int, int]]":
 
 
 def _envelope(wave: "np.ndarray", rate: int, columns: int = 2000) -> "Tuple[np.ndarray, np.ndarray, np.ndarray]":
-    """Times, lowest and highest sample of pieces: hours of sound are drawn as fast as seconds."""
+    """Start time, lowest and highest sample of each drawn column, so that hours are drawn as fast as seconds."""
     if len(wave) == 0:
         return np.zeros(1), np.zeros(1), np.zeros(1)
     size = -(-len(wave) // columns)

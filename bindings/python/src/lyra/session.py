@@ -20,7 +20,7 @@ from .media import Medium
 if TYPE_CHECKING:
     from .model import ModelInfo
 
-#: Elements that are read from a queue at a time.
+#: Elements read from a queue at a time.
 _PIECE = 4096
 
 
@@ -32,10 +32,10 @@ class Session:
     """
 
     def __init__(self, handle: Optional[int], info: ModelInfo, callbacks: Any):
-        """Not for programs: Model.session makes sessions."""
+        """Call Model.session instead."""
         self._handle = handle
         self._audio_sample_rate = info.audio_sample_rate
-        #: The time that a token of speech stands for, seconds; 0 if the model does not hear.
+        #: The seconds of speech that one token covers; 0 if the model takes no speech.
         self.speech_token_seconds = 0.0
         if info.speech_sample_rate > 0 and info.speech_window_tokens > 0:
             window = info.speech_window_samples / info.speech_sample_rate
@@ -74,15 +74,15 @@ class Session:
 
                 - the path of a file, which must stay in place until the turn's end;
                 - ``bytes``: a file's bytes;
-                - a binary file object: it is read, from its start, until the turn's end, if it can seek, else at once;
-                - with ``rate``: samples, as numbers in -1…1, or anything with a buffer of float32, float64, int16 or
-                  int32 samples such as a numpy array, of shape [frames] or [frames, channels].
-            rate: The samples' rate, Hz.
-            more: Samples only: the next call goes on with the same recording.
+                - a binary file object: from its start, read in steps until the turn's end if it can seek, else at once;
+                - with ``rate``: samples, as numbers in -1…1, or an object with a buffer of float32, float64, int16 or
+                  int32 samples, such as a numpy array, of shape [frames] or [frames, channels].
+            rate: The sample rate in Hz.
+            more: For samples: the next call continues the same recording.
 
         Raises:
-            LyraError: IO, FORMAT, or MISSING if the model does not hear; ARGUMENT for samples that are NaN or infinite
-                or a rate or channel count that cannot be; STATE while an answer is being made.
+            LyraError: IO; FORMAT; MISSING if the model takes no speech; ARGUMENT for samples that are NaN or infinite,
+                and for a sample rate or number of channels out of range; STATE while an answer is being made.
             TypeError, ValueError: A source that is none of these.
         """
         if rate is None:
@@ -103,7 +103,8 @@ class Session:
             source, rate: As feed_audio takes them; one call is one sound.
 
         Raises:
-            LyraError: As feed_audio does; MISSING if the model does not hear sound, MEMORY in a step if it is too long.
+            LyraError: As feed_audio; MISSING if the model takes no sound. ``answer()`` raises MEMORY over
+                limit_seconds.
             TypeError, ValueError: A source that is none of these.
         """
         if rate is None:
@@ -115,12 +116,12 @@ class Session:
         """Adds an image to the user's turn. It is decoded at once, and not needed afterwards.
 
         Args:
-            source: The path of a file (JPEG, PNG, WebP, GIF, BMP, TIFF), a file's ``bytes``, or a binary file object; a
-                PIL image, which gives what its file gives (for a JPEG whose pixels PIL has loaded, within 3 of 255); or
-                pixels: anything with a buffer of uint8 of shape [height, width, 3], such as a numpy array.
+            source: The path of a file (JPEG, PNG, WebP, GIF, BMP, TIFF); a file's ``bytes``; a binary file object; a
+                PIL image, whose pixels are those of its file (within 3 of 255 for a JPEG that PIL has loaded); or
+                pixels: an object with a buffer of uint8 of shape [height, width, 3], such as a numpy array.
 
         Raises:
-            LyraError: IO, FORMAT, MISSING if the model does not see, MEMORY over the limit of pixels.
+            LyraError: IO; FORMAT; MISSING if the model takes no images; MEMORY over limit_pixels.
             TypeError, ValueError: A source that is none of these, or a PIL image of 32-bit samples.
         """
         file = untouched_jpeg(source)
@@ -142,20 +143,21 @@ class Session:
 
         Args:
             source: The path of a file, which must stay in place until the turn's end; a file's ``bytes``; a binary file
-                object; or frames: anything with a buffer of uint8 of shape [frames, height, width, 3], all of which are
-                looked at.
-            fps: Frames a second that are looked at, 1000 at most; 0: 2.
-            max_frames: At most so many, 65,536 at most, evenly over the whole video; 0: 16.
+                object; or frames, which are all encoded: an object with a buffer of uint8 of shape [frames, height,
+                width, 3].
+            fps: Frames to encode for each second of the video, at most 1000; 0: 2.
+            max_frames: A longer video gives this many frames, evenly spaced; at most 65,536; 0: 16.
             with_audio: Whether the video's own audio follows its frames as speech.
 
         Raises:
-            LyraError: IO, FORMAT, MISSING if the model does not see or there is no audio, MEMORY over a limit.
+            LyraError: IO; FORMAT; MISSING if the model takes no videos, or if ``with_audio`` is set and the video has
+                no audio; MEMORY over a limit.
             TypeError, ValueError: A source that is none of these.
         """
         pixels = Pixels.of(source, dimensions=4)
         if pixels is not None:
             if fps or max_frames or with_audio:
-                raise TypeError("fps, max_frames and with_audio are for files; of frames all are looked at")
+                raise TypeError("fps, max_frames and with_audio are for files; frames are all encoded")
             self._call(
                 "lyra_feed_video_frames", pixels.data, pixels.count, pixels.width, pixels.height, 3 * pixels.width
             )
@@ -168,13 +170,13 @@ class Session:
 
     def _feed_samples(self, kind: str, source: Any, rate: int) -> None:
         if isinstance(source, (str, os.PathLike, bytes)) or hasattr(source, "read"):
-            raise TypeError("a rate is for samples; a file has its own")
+            raise TypeError("rate is for samples; a file states its own")
         rate = integer("rate", rate, least=1)
         samples = Samples(source)
         self._call(f"lyra_feed_{kind}_pcm", samples.pointer, samples.frames, samples.channels, rate)
 
     def _feed_file(self, kind: str, source: Any, *options: Any) -> None:
-        """A path, a file's bytes, or a file object, by the functions for ``kind``."""
+        """Feeds a path, a file's bytes, or a file object to the functions for ``kind``."""
         if isinstance(source, (str, os.PathLike)):
             self._call(f"lyra_feed_{kind}_file", os.fsencode(source), *options)
         elif isinstance(source, (bytes, bytearray)):
@@ -197,12 +199,12 @@ class Session:
     def set_speak(self, speak: bool) -> None:
         """Turns spoken answers on or off, from the next turn on.
 
-        Raises LyraError: MISSING if the model cannot, STATE while an answer is being made.
+        Raises LyraError: MISSING if the model cannot speak, STATE while an answer is being made.
         """
         self._call("lyra_set_speak", 1 if speak else 0)
 
     def reset(self) -> None:
-        """Forgets the whole conversation; options and system prompt stay."""
+        """Discards the whole conversation; options and system prompt stay."""
         self._call("lyra_reset")
         self._is_answering = False
         self._forget_closed_readers()
@@ -210,15 +212,15 @@ class Session:
     def work_ahead(self) -> bool:
         """Does one short piece of work on what was fed so far, so that less is left for ``answer()``.
 
-        Between pieces of a microphone's samples (``feed_audio(…, more=True)``): ``while session.work_ahead(): pass``.
+        With a microphone, run ``while session.work_ahead(): pass`` after each ``feed_audio(…, more=True)``.
 
         Returns:
-            Whether something was done; False: there is nothing to do before more is fed.
+            True if work was done, False if there is nothing to do until more is fed.
 
         Raises:
-            LyraError: STATE if nothing was fed, an answer is being made, or the turn was cancelled or stopped. Any
-                other code rolls back what was fed of the turn, and the session remains usable. An exception that a file
-                object raised is raised unchanged.
+            LyraError: STATE if nothing was fed, an answer is being made, or the turn was cancelled or stopped. After
+                any other error the turn is rolled back, and the session remains usable. An exception of a file object
+                is raised unchanged.
         """
         if self._is_answering:
             raise LyraError(Status.STATE, "an answer is being made: iterate over it to its end")
@@ -229,26 +231,26 @@ class Session:
     # ----------------------------------------------------------------------------------------------------- saving
 
     def save(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Writes the conversation to a file, which appears under its name when it is complete.
+        """Writes the conversation to a file. The file gets its name only when it is complete.
 
-        What was fed of a turn is kept too if ``work_ahead`` has computed all of it: a long recording is then prefilled
-        once and asked many times.
+        A turn that is being fed is saved too if ``work_ahead`` has computed all of it, so a long recording can be
+        prefilled once and asked about many times.
 
         Raises:
-            LyraError: STATE while an answer is being made or something fed is not computed yet (typed text and, unless
-                the adapter is fixed, recordings of one window are not before ``answer()``; under an extractor no media
-                are); IO.
+            LyraError: IO; STATE while an answer is being made, or if something that was fed is not computed yet.
+                ``work_ahead`` never computes text; it computes recordings of one window only if the adapter is fixed,
+                and no media at all with an extractor.
         """
         self._call("lyra_save", os.fsencode(path))
 
     def restore(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Goes on with a conversation that ``save`` wrote, in place of this session's. Options stay, but for the system
-        prompt and ``kv_type``, which are the file's.
+        """Replaces this session's conversation with one that ``save`` wrote. The system prompt and ``kv_type`` come
+        from the file; all other options stay.
 
         Raises:
-            LyraError: FORMAT for a damaged file, UNSUPPORTED for another version's, ARGUMENT for another model's,
-                MEMORY over a limit of this session, IO, STATE while an answer is being made. The session is then as it
-                was.
+            LyraError: FORMAT for a damaged file; UNSUPPORTED if another version wrote it; ARGUMENT if it belongs to
+                another model; MEMORY over a limit of this session; IO; STATE while an answer is being made. The session
+                is then unchanged.
         """
         self._call("lyra_restore", os.fsencode(path))
         self._forget_closed_readers()
@@ -256,13 +258,13 @@ class Session:
     # -------------------------------------------------------------------------------------------------- answering
 
     def answer(self) -> Generator[Event, None, None]:
-        """Ends the user's turn and makes the answer: Progress, Text and Audio as they come, then End, exactly once.
+        """Ends the user's turn and yields the answer's events: Progress, Text and Audio, then End exactly once.
 
         Leaving the iteration early stops the turn and keeps what was generated.
 
         Raises (while iterating):
-            LyraError: STATE if nothing was fed; any other code if a step failed. The turn is then rolled back, no End
-                comes, and the session remains usable. An exception that a file object raised is raised unchanged.
+            LyraError: STATE if nothing was fed; any other code if a step failed. The turn is then rolled back, there is
+                no End, and the session remains usable. An exception of a file object is raised unchanged.
         """
         self._call("lyra_end_turn")
         ended = False
@@ -273,7 +275,7 @@ class Session:
                 try:
                     self._call_reading("lyra_step", ctypes.byref(events))
                 finally:
-                    # Also a step that failed ended the turn; an interrupt as it returned did not.
+                    # A failed step has ended the turn too; a KeyboardInterrupt after the call has not.
                     ended = bool(events.value & _abi.EVENT_END)
                     self._is_answering = not ended
                 yield from self._news(events.value)
@@ -284,7 +286,7 @@ class Session:
                 self._stop_now()
 
     def _news(self, events: int) -> Generator[Event, None, None]:
-        """What a step that set ``events`` brought; a turn's last step may leave text and audio without saying so."""
+        """The events of a step that set ``events``. The last step can add text and audio without setting their bits."""
         if events & _abi.EVENT_PROGRESS:
             yield self.progress
         if events & (_abi.EVENT_TEXT | _abi.EVENT_END):
@@ -298,13 +300,13 @@ class Session:
 
     def _stop_now(self) -> None:
         self.stop()
-        self.stop()  # nobody listens to the speech that one stop would complete
+        self.stop()  # the caller would not read the speech that one stop completes
         events = ctypes.c_uint32()
         while not events.value & _abi.EVENT_END:
             try:
                 self._call_reading("lyra_step", ctypes.byref(events))
             except LyraError:
-                return  # the turn is over all the same, and the caller has gone
+                return  # the turn is over, and the caller no longer waits for it
 
     def stop(self) -> None:
         """Ends the turn in progress and keeps what was generated. From any thread.
@@ -314,10 +316,10 @@ class Session:
         self._call("lyra_stop")
 
     def cancel(self) -> None:
-        """Rolls back the turn in progress, or being fed. From any thread.
+        """Rolls back the turn in progress, also while it is being fed. From any thread.
 
-        A feed or ``work_ahead`` that is running then raises LyraError: STATE. Between two feeds the next one begins a
-        fresh turn, without what was fed before; until ``answer()``, ``usage.stop`` is StopReason.CANCELLED.
+        If a feed or ``work_ahead`` is running, it raises LyraError: STATE. If not, the next feed begins a new turn, and
+        until ``answer()``, ``usage.stop`` is StopReason.CANCELLED.
         """
         self._call("lyra_cancel")
 
@@ -332,13 +334,13 @@ class Session:
 
     @property
     def usage(self) -> Usage:
-        """What the turn cost so far, or the last turn in all."""
+        """The counts and times of the turn in progress, or of the last turn if none is."""
         c = initialized(_abi.Usage, "lyra_usage_init_size")
         self._call("lyra_get_usage", ctypes.byref(c))
         return Usage._from_c(c)
 
     def media(self) -> list[Medium]:
-        """Where the media of the turn, or of the last one, stand in its prompt, as far as they are encoded."""
+        """The encoded media of the turn, or of the last turn, with their places in its prompt."""
         found: list[Medium] = []
         c = initialized(_abi.Media, "lyra_media_init_size")
         while True:
@@ -351,10 +353,10 @@ class Session:
             found.append(Medium._from_c(c))
 
     def kept(self, block: int) -> list[int]:
-        """The turn's media tokens that the extractor kept after block ``block``, in their order, by their places
-        among its prompt tokens; blocks count from 0, and there are ``usage.extractor_blocks``.
+        """The media tokens that the extractor kept after block ``block`` (from 0, below ``usage.extractor_blocks``):
+        their ascending indices among the turn's prompt tokens.
 
-        Raises LyraError: ARGUMENT for a block that was not.
+        Raises LyraError: ARGUMENT if there is no such block.
         """
         block = integer("block", block)
         count = ctypes.c_size_t()
@@ -364,15 +366,15 @@ class Session:
         return list(tokens)
 
     def read_tokens(self) -> list[int]:
-        """The ids of the answer's tokens that were not read yet, the stop token included."""
+        """The unread token ids of the answer, including the stop token."""
         return list(self._read("lyra_read_tokens", ctypes.c_int32, "i"))
 
     def read_units(self) -> list[int]:
-        """The answer's speech units that were not read yet."""
+        """The unread speech units of the answer."""
         return list(self._read("lyra_read_units", ctypes.c_int32, "i"))
 
     def _read(self, function: str, element: Any, kind: str) -> array[Any]:
-        """Everything in a queue, as an array of type ``kind``, whose elements are as large as ``element``."""
+        """All elements of a queue, as an array of type ``kind``, whose items are as large as ``element``."""
         everything = array(kind)
         piece = (element * _PIECE)()
         count = ctypes.c_size_t()
@@ -387,7 +389,7 @@ class Session:
     def close(self) -> None:
         """Ends the conversation. Closing it again does nothing.
 
-        Raises LyraError: STATE while another thread is inside of the session, which then stays open.
+        Raises LyraError: STATE while another thread is using the session, which then stays open.
         """
         if self._handle is not None:
             call("lyra_session_destroy", self._handle)
@@ -401,7 +403,7 @@ class Session:
         call(function, handle, *arguments)
 
     def _call_reading(self, function: str, *arguments: Any) -> None:
-        """As _call, for functions that read from file objects: what one of them raised goes first."""
+        """As _call, but raises the exception of a file object instead of the LyraError that it caused."""
         try:
             self._call(function, *arguments)
         except LyraError:
@@ -413,7 +415,7 @@ class Session:
             self._forget_closed_readers()
 
     def _forget_closed_readers(self) -> None:
-        # Not from their close function: it would free the very code that it runs in.
+        # Not in a reader's close callback, which would free its own code while it runs.
         self._readers = [reader for reader in self._readers if not reader.closed]
 
     def __enter__(self) -> Session:
