@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: setup-debian.sh PACKAGE…
-# Installs those of the Debian packages that are missing, as root or with sudo; without either it prints the one line
-# that does, and fails. Says nothing when there is nothing to install.
+# Installs the missing Debian packages, as root or with sudo. Without either, prints the command to run as root, and
+# fails. Prints nothing if no package is missing.
 set -euo pipefail
 
 missing=()
@@ -25,7 +25,7 @@ else
 fi
 echo "installing ${missing[*]}"
 install=("${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}")
-# A fresh image has no package lists, and an old one has stale ones: fetch them only if they turn out to be needed.
+# The package lists may be absent or stale: update them only if the first attempt fails.
 if ! "${install[@]}" > /dev/null 2>&1; then
     "${as_root[@]}" apt-get -qq update
     "${install[@]}" > /dev/null

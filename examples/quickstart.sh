@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# From a fresh clone to a spoken answer, on a Debian machine with a Swift toolchain: installs the system packages that
-# are missing, builds lyra, makes a tiny checkpoint and a recording, and asks the one about the other.
-# Can be run again, from any folder; what is there already is not made again.
+# From a fresh clone to a spoken answer, on a Debian machine with a Swift toolchain: installs the missing system
+# packages, builds lyra, makes a tiny checkpoint and a recording, and asks the model about the recording.
+# Can be run again, from any folder; the checkpoint and the recording are made once.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -11,8 +11,8 @@ lyra=$root/.build/lyra/bin/lyra
 step() { echo "== $*"; }
 
 step "system packages"
-"$root/bindings/setup-debian.sh" libopenblas0 libsndfile1-dev libmpg123-dev libtiff-dev libedit-dev libavformat-dev libavcodec-dev \
-    libswscale-dev libavutil-dev pkg-config g++ binutils git ca-certificates python3
+"$root/bindings/setup-debian.sh" libopenblas0 libsndfile1-dev libmpg123-dev libtiff-dev libedit-dev libavformat-dev \
+    libavcodec-dev libswscale-dev libavutil-dev pkg-config g++ binutils git ca-certificates python3
 
 step "building the library and the tool (minutes the first time)"
 "$root/bindings/c/build.sh"

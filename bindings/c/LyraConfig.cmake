@@ -1,4 +1,4 @@
-# Gives the imported target Lyra::lyra, wherever the tree that holds this file has been put.
+# Defines the imported target Lyra::lyra, relative to this file, so the installed tree may be moved.
 get_filename_component(_lyra_prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
 
 if(NOT TARGET Lyra::lyra)

@@ -2,7 +2,7 @@
 # Builds the release liblyra.so, which needs no Swift where it runs, and installs what a C or C++ program needs:
 #   lib/liblyra.so.<version> (with the links liblyra.so.<major> and liblyra.so), include/lyra.h,
 #   lib/pkgconfig/lyra.pc, lib/cmake/Lyra, and bin/lyra, the command-line tool.
-# The installed tree may be moved: nothing in it names the place where it lies.
+# The installed tree may be moved, because no file in it contains its own path.
 set -euo pipefail
 
 usage() {
@@ -42,13 +42,13 @@ major=${version%%.*}
 rest=${version#*.}
 minor=${rest%%.*}
 
-# lld, because gold lets a thread-local symbol of libdispatch slip past the version script.
+# lld, because gold exports a thread-local symbol of libdispatch although the version script hides it.
 scratch=$root/.build-shared${sanitizer:+-$sanitizer}
 flags=(-c release --package-path "$root" --scratch-path "$scratch" -Xswiftc -use-ld=lld)
 if [ -n "$sanitizer" ]; then
     flags+=(--sanitize "$sanitizer")
 else
-    # The Swift libraries become part of the file. SwiftPM's --static-swift-stdlib does this for executables only.
+    # Link the Swift runtime statically. SwiftPM's --static-swift-stdlib does this for executables only.
     resources=$(swift -print-target-info | sed -n 's/.*"runtimeResourcePath": "\(.*\)".*/\1/p')
     if [ ! -d "${resources}_static/linux" ]; then
         echo "build.sh: the toolchain has no static Swift libraries (${resources}_static/linux)" >&2
@@ -57,13 +57,13 @@ else
     flags+=(-Xswiftc -static-stdlib -Xlinker "-L${resources}_static/linux")
 fi
 
-# Never unloaded (nodelete), because the Swift runtime and the compute threads cannot be.
+# nodelete: dlclose must not unload the library, because the Swift runtime and the compute threads cannot be stopped.
 swift build "${flags[@]}" --product lyra -Xlinker "--version-script=$root/bindings/c/lyra.map" \
     -Xlinker "-soname=liblyra.so.$major" -Xlinker -z -Xlinker nodelete
 if [ -n "$cli" ]; then swift build "${flags[@]}" --product lyra-cli; fi
 built=$(swift build "${flags[@]}" --show-bin-path)
 
-# install_binary FROM TO: replaced in one step, so that a program that runs from the old file is not disturbed.
+# install_binary FROM TO: replaces TO in one step, so a running program keeps the old file.
 install_binary() {
     cp "$1" "$2.new"
     if [ -n "$strip" ]; then strip --strip-unneeded "$2.new"; fi

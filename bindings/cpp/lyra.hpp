@@ -22,9 +22,8 @@
 /// Threads: as in lyra.h, any threads may share a Model. A Session belongs to one thread at a time; only stop() and
 /// cancel() may be called from other threads. Destroy a Session only when no thread is using it.
 ///
-/// Every function that can fail throws lyra::Error; lyra.h states the object's condition afterwards. An exception of a
-/// progress callback or a stream passes through the C code and is rethrown by the call in progress. An exception of a
-/// log callback is discarded.
+/// Every function that can fail throws lyra::Error; lyra.h says what state the object is in then. The call in progress
+/// rethrows an exception of a progress callback or of a stream. An exception of a log callback is discarded.
 #ifndef LYRA_HPP
 #define LYRA_HPP
 
@@ -49,7 +48,7 @@ class Error : public std::runtime_error {
 public:
     Error(lyra_status code, const std::string &message) : std::runtime_error(message), code_(code) {}
 
-    /// LYRA_E_ARGUMENT to LYRA_E_CLOSED.
+    /// The status that lyra.h's function returned, never LYRA_OK.
     lyra_status code() const noexcept { return code_; }
 
     /// The status's name, such as "LYRA_E_IO".
@@ -67,10 +66,10 @@ struct ModelOptions {
     std::string towers_dir;
     std::string vocoder;
     std::int32_t threads = 0;
-    /// Receives messages for the user, also from sessions (see lyra_log_callback); must not call lyra. Kept as long as
-    /// the model or one of its sessions exists.
+    /// Receives messages for people, also from sessions (see lyra_log_callback); must not call lyra. lyra keeps the
+    /// function until the model and all its sessions are destroyed.
     std::function<void(lyra_log_level level, std::string_view message)> log;
-    /// Receives the number of opened parts (mostly layers) and their total; return false to abort.
+    /// Receives the number of items (mostly layers) that are open, and their total; return false to abort.
     std::function<bool(std::size_t done, std::size_t total)> progress;
     std::string sound_projector;
     lyra_precision precision = LYRA_PRECISION_DEFAULT;
@@ -130,10 +129,10 @@ inline void check(lyra_status status) {
     if (status != LYRA_OK) throw Error(status, lyra_last_error());
 }
 
-/// Rejects a text that contains a zero byte, where C would truncate it.
+/// A C string of `text`, which must not contain a zero byte: C would end the string there.
 inline const char *c_string(const char *name, const std::string &text) {
     if (text.find('\0') == std::string::npos) return text.c_str();
-    throw Error(LYRA_E_ARGUMENT, std::string(name) + " has a zero byte in it");
+    throw Error(LYRA_E_ARGUMENT, std::string(name) + " contains a zero byte");
 }
 
 /// The callbacks of a model, and an exception thrown by one of them while the model was opened.
@@ -146,7 +145,7 @@ struct Callbacks {
         try {
             static_cast<Callbacks *>(user)->log(level, message);
         } catch (...) {
-            // A failure to show a message must not end the work, and no caller could catch the exception.
+            // An exception must not pass through C, and a lost message is no reason to fail the call.
         }
     }
 
@@ -253,8 +252,7 @@ private:
     std::unique_ptr<lyra_model, Close> handle_;
 };
 
-/// A conversation. Movable, not copyable. Keeps the parts of its model that it needs, so the model may be destroyed
-/// first.
+/// A conversation. Movable, not copyable. The model may be destroyed first.
 class Session {
 public:
     /// Starts a conversation (lyra_session_create).
@@ -292,8 +290,8 @@ public:
     /// Discards the entire conversation (lyra_reset).
     void reset() { detail::check(lyra_reset(handle_.get())); }
 
-    /// Writes the conversation to a file, including a turn that is being fed if steps have computed all of it
-    /// (lyra_save).
+    /// Writes the conversation to a file (lyra_save). A turn that is being fed is saved too if steps have computed all
+    /// of it.
     void save(const std::string &path) { detail::check(lyra_save(handle_.get(), path.c_str())); }
 
     /// Continues a conversation that save() wrote. If this throws, the session is unchanged (lyra_restore).
@@ -422,8 +420,8 @@ public:
     /// Ends the user's turn; the next steps make the answer.
     void end_turn() { detail::check(lyra_end_turn(handle_.get())); }
 
-    /// Does one short piece of work. If this throws, the turn is rolled back and over. Before end_turn(), processes
-    /// what was fed so far: while (session.step().progress()) {}
+    /// Does one short piece of work (lyra_step). Any error but LYRA_E_STATE rolls the turn back and ends it. Before
+    /// end_turn(), steps work ahead on what was fed: while (session.step().progress()) {}
     Events step() {
         std::uint32_t events = 0;
         check_reader(lyra_step(handle_.get(), &events));
@@ -435,11 +433,11 @@ public:
     void stop() const { detail::check(lyra_stop(handle_.get())); }
 
     /// Rolls the turn back. May be called from any thread. If the turn is still being fed, a feed or step in progress
-    /// throws LYRA_E_STATE; between two calls, the next feed begins a new turn, and usage().stop reports the
-    /// cancellation until end_turn().
+    /// throws LYRA_E_STATE; if none is in progress, the next feed begins a new turn. Until end_turn(), usage().stop is
+    /// LYRA_STOP_CANCELLED.
     void cancel() const { detail::check(lyra_cancel(handle_.get())); }
 
-    /// All new text in UTF-8; empty if there is none.
+    /// All unread text in UTF-8; empty if there is none.
     std::string read_text() {
         std::string all;
         char piece[1024];
@@ -450,16 +448,16 @@ public:
         return all;
     }
 
-    /// All new samples: mono floats in -1…1 at info().audio_sample_rate Hz; empty if there are none.
+    /// All unread samples: mono floats in -1…1 at the model's info().audio_sample_rate; empty if there are none.
     std::vector<float> read_audio() { return read_all<float>(lyra_read_audio); }
 
-    /// All new token ids of the answer.
+    /// All unread token ids of the answer.
     std::vector<std::int32_t> read_tokens() { return read_all<std::int32_t>(lyra_read_tokens); }
 
-    /// All new speech units of the answer.
+    /// All unread speech units of the answer.
     std::vector<std::int32_t> read_units() { return read_all<std::int32_t>(lyra_read_units); }
 
-    /// Progress of the turn.
+    /// How far the turn is (lyra_get_progress).
     lyra_progress progress() const {
         lyra_progress progress;
         detail::check(lyra_progress_init(&progress));
@@ -467,7 +465,7 @@ public:
         return progress;
     }
 
-    /// Cost of the turn so far, or of the last turn.
+    /// Counts and times of the turn in progress, or of the last turn (lyra_get_usage).
     lyra_usage usage() const {
         lyra_usage usage;
         detail::check(lyra_usage_init(&usage));
@@ -475,7 +473,7 @@ public:
         return usage;
     }
 
-    /// Locations in the prompt of the media encoded so far, for the turn in progress or the last one.
+    /// The encoded media of the turn in progress, or of the last turn, and their places in the prompt (lyra_get_media).
     std::vector<lyra_media> media() const {
         std::vector<lyra_media> all;
         lyra_media next;
@@ -488,8 +486,8 @@ public:
         }
     }
 
-    /// The media tokens of the turn that the extractor kept after block `block`, as indices into the prompt; `block` is
-    /// below usage().extractor_blocks.
+    /// The media tokens that the extractor kept after block `block` (from 0, below usage().extractor_blocks): their
+    /// indices among the turn's prompt tokens (lyra_get_kept).
     std::vector<std::int32_t> kept(std::int32_t block) const {
         std::size_t count = 0;
         detail::check(lyra_get_kept(handle_.get(), block, nullptr, 0, &count));

@@ -15,7 +15,7 @@ static int failed(const char *what, lyra_status status) {
     return -1;
 }
 
-/* Passes on all text that is new. */
+/* Writes all unread text to standard output. */
 static int drain_text(lyra_session *session) {
     char text[256];
     size_t bytes = 1;

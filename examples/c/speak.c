@@ -26,7 +26,7 @@ static void put_little_endian(unsigned char *at, uint32_t value, int bytes) {
     for (int i = 0; i < bytes; i++) at[i] = (unsigned char)(value >> (8 * i));
 }
 
-/* Writes the header for the samples written so far, at the file's start. 0, or -1 on failure. */
+/* Writes the header, for the samples so far, at the start of the file. Returns 0, or -1 on failure. */
 static int wav_write_header(wav_writer *wav) {
     const uint32_t data_bytes = wav->samples * WAV_BYTES_PER_SAMPLE;
     unsigned char header[WAV_HEADER_BYTES] = "RIFF....WAVEfmt ";
@@ -44,14 +44,14 @@ static int wav_write_header(wav_writer *wav) {
     return fwrite(header, 1, sizeof header, wav->file) == sizeof header ? 0 : -1;
 }
 
-/* Makes the file, which empties one that is there: so only once there is something to write. 0, or -1 on failure. */
+/* Creates the file, or empties an existing one: not called before there are samples. Returns 0, or -1 on failure. */
 static int wav_open(wav_writer *wav) {
     if (wav->file != NULL) return 0;
     wav->file = fopen(wav->path, "wb");
     return wav->file != NULL ? wav_write_header(wav) : -1;
 }
 
-/* Appends samples in -1…1. 0, or -1 on failure. */
+/* Appends samples in -1…1. Returns 0, or -1 on failure. */
 static int wav_write(wav_writer *wav, const float *samples, size_t count) {
     if (count == 0) return 0;
     if (wav_open(wav) != 0) return -1;
@@ -69,7 +69,7 @@ static int wav_write(wav_writer *wav, const float *samples, size_t count) {
     return 0;
 }
 
-/* Completes the header and closes the file. 0, or -1 on failure. */
+/* Completes the header and closes the file. Returns 0, or -1 on failure. */
 static int wav_finish(wav_writer *wav) {
     if (wav_open(wav) != 0 || wav_write_header(wav) != 0) return -1;
     FILE *file = wav->file;
@@ -89,7 +89,7 @@ static int file_failed(const char *path) {
     return -1;
 }
 
-/* Passes on all text that is new. */
+/* Writes all unread text to standard output. */
 static int drain_text(lyra_session *session) {
     char text[256];
     size_t bytes = 1;
@@ -101,7 +101,7 @@ static int drain_text(lyra_session *session) {
     return fflush(stdout) == 0 ? 0 : file_failed("standard output");
 }
 
-/* Passes on all audio that is new. */
+/* Writes all unread audio to the WAV file. */
 static int drain_audio(lyra_session *session, wav_writer *wav) {
     float audio[4096];
     size_t samples = 1;
@@ -133,13 +133,13 @@ static int answer(lyra_session *session, const char *audio, const char *prompt, 
     status = lyra_usage_init(&usage);
     if (status == LYRA_OK) status = lyra_get_usage(session, &usage);
     if (status != LYRA_OK) return lyra_failed("asking for the usage", status);
-    fprintf(stderr, "%lld tokens read, %lld said, %.1f s of speech, the first after %.0f ms\n",
+    fprintf(stderr, "%lld prompt tokens, %lld generated, %.1f s of speech, the first after %.0f ms\n",
             (long long)usage.prompt_tokens, (long long)usage.generated_tokens,
             (double)usage.audio_samples / wav->sample_rate, usage.first_audio_ms);
     return 0;
 }
 
-/* --------------------------------------------------------------------------------------------------------- the rest */
+/* ------------------------------------------------------------------------------------- the model, and the arguments */
 
 typedef struct {
     const char *model, *towers, *audio, *prompt, *out;

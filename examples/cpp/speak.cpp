@@ -14,7 +14,7 @@
 
 namespace {
 
-/// A mono WAV file of 16-bit samples, made with the first of them: a failure before leaves a file that is there alone.
+/// A mono WAV file of 16-bit samples. The first samples create it, so an earlier failure leaves an existing file as is.
 class WavWriter {
 public:
     WavWriter(const std::string &path, std::uint32_t sample_rate) : path_(path), sample_rate_(sample_rate) {}
@@ -111,7 +111,7 @@ void run(const Arguments &arguments) {
     wav.finish();
 
     const lyra_usage usage = session.usage();
-    std::cerr << usage.prompt_tokens << " tokens read, " << usage.generated_tokens << " said, "
+    std::cerr << usage.prompt_tokens << " prompt tokens, " << usage.generated_tokens << " generated, "
               << static_cast<double>(usage.audio_samples) / sample_rate << " s of speech, the first after "
               << usage.first_audio_ms << " ms\n";
 }

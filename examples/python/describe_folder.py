@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Describes each image of a folder in a line: its name, a tab, and what the model says.
+"""Describes each image of a folder on one line: the image's name, a tab, and the answer.
 
 usage: describe_folder.py MODEL [--towers DIR] [--greedy] [--max-tokens N] FOLDER [PROMPT]
 """
@@ -14,19 +14,21 @@ KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Describes each image of a folder in a line.")
+    parser = argparse.ArgumentParser(description="Describes each image of a folder on one line.")
     parser.add_argument("model", help="the checkpoint directory")
     parser.add_argument("folder", type=Path, help="a folder with images")
-    parser.add_argument("prompt", nargs="?", default="Describe the image in one sentence.", help="what is asked of each")
-    parser.add_argument("--towers", help="where towers are looked for as well")
+    parser.add_argument(
+        "prompt", nargs="?", default="Describe the image in one sentence.", help="the question about each image"
+    )
+    parser.add_argument("--towers", help="a directory that is searched last for towers")
     parser.add_argument("--greedy", action="store_true", help="always the most likely token")
-    parser.add_argument("--max-tokens", type=int, default=64, help="of each answer")
+    parser.add_argument("--max-tokens", type=int, default=64, help="the most tokens of an answer")
     arguments = parser.parse_args()
 
     try:
         paths = sorted(path for path in arguments.folder.iterdir() if path.suffix.lower() in KINDS)
         sampling = "greedy" if arguments.greedy else "default"
-        # Pictures of more than half a million pixels are shrunk: a line needs no more, and it takes a fraction of the time.
+        # Half a million pixels are enough for one line, and take a fraction of the time.
         with lyra.Model(arguments.model, towers=arguments.towers) as model, model.session(
             sampling=sampling, max_new_tokens=arguments.max_tokens, max_image_pixels=1 << 19
         ) as session:
@@ -38,7 +40,7 @@ def main() -> int:
 
 
 def describe(session: lyra.Session, path: Path, prompt: str) -> bool:
-    """Prints an image's line; an image that cannot be read is named on stderr. Whether it went well."""
+    """Prints the image's line, or an error on stderr if the image cannot be read. Returns whether it succeeded."""
     session.reset()  # each image is a conversation of its own
     try:
         session.feed_image(path)

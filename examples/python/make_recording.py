@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a WAV file that sounds a little like speech: buzzing vowels at a syllable's pace. No voice, no words.
+"""Writes a WAV file that sounds a little like speech: buzzing vowels at the pace of syllables, without words.
 
 usage: make_recording.py OUT.wav [SECONDS]
 

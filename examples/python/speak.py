@@ -17,11 +17,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Asks a model about a recording.")
     parser.add_argument("model", help="the checkpoint directory")
     parser.add_argument("audio", help="a recording of speech")
-    parser.add_argument("prompt", help="a typed line, which follows the recording")
+    parser.add_argument("prompt", help="the text that follows the recording")
     parser.add_argument("out", help="the WAV file for the spoken answer")
-    parser.add_argument("--towers", help="where towers and vocoder are looked for as well")
+    parser.add_argument("--towers", help="a directory that is searched last for towers and vocoder")
     parser.add_argument("--greedy", action="store_true", help="always the most likely token")
-    parser.add_argument("--max-tokens", type=int, default=0, help="of the answer")
+    parser.add_argument("--max-tokens", type=int, default=0, help="the most tokens of the answer")
     arguments = parser.parse_args()
 
     try:
@@ -46,7 +46,7 @@ def answer(model: lyra.Model, arguments: argparse.Namespace) -> None:
             if isinstance(event, lyra.Text):
                 print(event.text, end="", flush=True)
                 continue
-            # Only now: it empties a file that is there.
+            # Not earlier, because this empties an existing file.
             if out is None and isinstance(event, (lyra.Audio, lyra.End)):
                 out = opened.enter_context(wave_file(arguments.out, model.info.audio_sample_rate))
             if isinstance(event, lyra.Audio):
