@@ -1,8 +1,8 @@
-/* Chooses the kernels: what the processor has and LYRA_ISA allows is a set of capabilities, each family of kernels is a
- * list of candidates, and the first candidate whose needs are in the set is used.
+/* Chooses the kernels. The set of capabilities is what the processor has, within the limit of LYRA_ISA. Each family of
+ * kernels is a list of candidates; the first candidate whose needs are in the set is used.
  *
- * To add kernels for an instruction set: write their table in a new file of the family's folder, add its capability here
- * if it is new, and put the table into the family's list before the slower tables. */
+ * To add kernels for an instruction set: write their table in a new file of the family's folder, add a new capability
+ * here if none fits, and put the table into the family's list before the slower tables. */
 #include "attention/flash.h"
 #include "quantized/packed.h"
 #include "table.h"
@@ -36,7 +36,7 @@ static int detect(void) {
     return found;
 }
 
-/* The sets that have a name: LYRA_ISA may name one, and nothing outside it is used then. */
+/* The named sets, to one of which LYRA_ISA can limit the capabilities. */
 typedef struct named_set {
     const char *name;
     int capabilities;
@@ -98,7 +98,7 @@ static const candidate bf16_candidates[] = {
     {0, &lk_bf16_generic},
 };
 
-/* Without any, attention is computed in floats. */
+/* If no candidate is usable, attention is computed in floats. */
 static const candidate flash_candidates[] = {
 #if defined(__x86_64__)
     {HAS_AVX512 | HAS_AVX512_BF16, &lk_flash_avx512bf16},
@@ -119,7 +119,7 @@ typedef struct choice {
     const lk_flash_table *flash;
 } choice;
 
-static choice choices[NAMED + 1]; /* for each named limit, and the last for none */
+static choice choices[NAMED + 1]; /* one for each named limit; the last without a limit */
 static pthread_once_t choices_once = PTHREAD_ONCE_INIT;
 static _Atomic(const choice *) chosen;
 

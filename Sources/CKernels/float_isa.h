@@ -11,7 +11,7 @@
 #include "attention/softmax_isa.h"
 #include "quantized/epilogue_isa.h"
 
-/* Reads eight vectors at a time from end to end, and prefetches later lines: without that one core reaches two thirds
+/* Reads in order, eight vectors at a time, and prefetches later lines. Without prefetching, a core reaches two thirds
  * of the bandwidth. */
 static uint32_t read_bytes(const void *data, size_t bytes) {
     enum { LINE = 64, AHEAD = 1024 };

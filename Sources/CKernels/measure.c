@@ -1,9 +1,9 @@
-/* What the machine can reach, for comparison with benchmarks. */
+/* Measures the limits of the machine, for comparison with benchmarks. */
 #include "quantized/packed.h"
 #include "table.h"
 #include <stdatomic.h>
 
-/* More chunks than threads, so that a slow thread gets fewer. */
+/* More chunks than threads, so that a slow thread can take fewer chunks. */
 enum { READ_CHUNKS = 64, PEAK_CHUNKS = 64, PEAK_ROUNDS = 400000 };
 
 typedef struct read_job {

@@ -1,11 +1,11 @@
-/* What one core can do at most: the loop that measures it. */
+/* The loop that measures the peak of one core. */
 #ifndef LK_PEAK_LOOP
 
-/* Sums that do not wait for each other: enough to hide the latency of one operation. */
+/* The number of independent sums: enough to hide the latency of one operation. */
 enum { LK_CHAINS = 12 };
 
-/* The body of a function that runs `step` on LK_CHAINS vectors of sums, each named `sum` in turn, `rounds` times. A
- * lane of a step is `products` multiplications and as many additions. Returns how many there were. */
+/* The body of a function that runs `step` on LK_CHAINS vectors of sums, each named `sum` in turn, `rounds` times. Each
+ * lane of a step does `products` multiplications and as many additions. Returns the number of operations. */
 #define LK_PEAK_LOOP(rounds, products, step)                                                                           \
     vf sums_[LK_CHAINS];                                                                                               \
     LK_UNROLL for (int i_ = 0; i_ < LK_CHAINS; i_++) sums_[i_] = vf_set(0);                                            \

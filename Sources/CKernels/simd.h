@@ -48,11 +48,11 @@ LK_INLINE vf vf_load_part(const float *p, size_t count) {
 }
 LK_INLINE vf vf_set(float x) { return x - (vf){0}; }
 LK_INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
-/* Where one is NaN, the result is b. */
+/* The result is b where a or b is NaN. */
 LK_INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
 LK_INLINE vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
 
-/* Halving, so that the order of the sum is the same for every use. */
+/* Adds halves, in the same order for every use. */
 LK_INLINE float vf_sum(vf v) {
     float lanes[LK_WIDTH];
     memcpy(lanes, &v, sizeof v);
@@ -78,7 +78,7 @@ LK_INLINE vf vf_from_u8(const void *p) {
     return __builtin_convertvector(v, vf);
 }
 
-/* BF16 to nearest even, in the upper half of each lane; NaN stays one. */
+/* Rounds to BF16, to nearest even, in the upper half of each lane; NaN stays NaN. */
 LK_INLINE vu vu_round_bf16(vf v) {
     vu bits = (vu)v, odd = (bits >> 16) & 1;
     vu rounded = bits + 0x7fff + odd;
@@ -98,9 +98,9 @@ LK_INLINE vf vf_from_f16(const void *p) {
     return __builtin_convertvector(h, vf);
 }
 #else
-/* Exponent and mantissa move into place, and the exponent grows by what the biases differ; infinities and NaN keep
- * theirs of ones. Subnormal halves are whole numbers of 2^-24: no subnormal float is made, which a host may have told
- * the processor to take for zero. */
+/* Moves exponent and mantissa into place, and adds the difference of the biases to the exponent; infinities and NaN get
+ * an exponent of ones. Subnormal halves are multiples of 2^-24. No subnormal float arises on the way: a host may have
+ * set the processor to treat those as zeros. */
 LK_INLINE vf vf_from_f16(const void *p) {
     vh h;
     memcpy(&h, p, sizeof h);
@@ -119,8 +119,8 @@ LK_INLINE vf vf_load_as(const void *base, lk_type type, size_t index) {
     return vf_load((const char *)base + 4 * index);
 }
 
-/* e^x with a relative error below 2e-7; 0 below -87.3, e^88.37 above, anything for NaN. Range reduction by ln 2 in two
- * parts, then a degree-6 polynomial for e^r on [-ln2/2, ln2/2]. */
+/* e^x with a relative error below 2e-7; 0 below -87.3, e^88.37 above 88.37, undefined for NaN. Range reduction by ln 2
+ * as a sum of two floats, then a degree-6 polynomial for e^r on [-ln2/2, ln2/2]. */
 LK_INLINE vf vf_exp(vf x) {
     vf clamped = vf_min(vf_set(88.37f), vf_max(vf_set(-87.33654f), x));
     vf shifted = clamped * vf_set(1.44269504f) + vf_set(12582912.0f);
@@ -155,9 +155,9 @@ LK_INLINE vf vf_erf(vf x) {
 LK_INLINE vf vf_gelu(vf x) { return x * vf_set(0.5f) * (vf_set(1.0f) + vf_erf(x * vf_set(0.70710678f))); }
 LK_INLINE vf vf_quick_gelu(vf x) { return x / (vf_set(1.0f) + vf_exp(x * vf_set(-1.702f))); }
 
-/* The compiler moves nothing that uses v across this. Tiles use every register, one weight at a time: otherwise the
- * compiler loads the next weight early and spills an accumulator, at half the speed. */
-#ifdef LK_IN_ORDER /* a test compiles these vectors for a processor without such registers */
+/* Keeps the compiler from moving uses of v across this point. A tile uses every register; without this, the compiler
+ * loads the next weight early and spills an accumulator, which halves the speed. */
+#ifdef LK_IN_ORDER /* defined by a test that compiles wide vectors for a processor without wide registers */
 #elif defined(__x86_64__) && LK_WIDTH == 16
 #define LK_IN_ORDER(v) __asm__ volatile("" : "+v"(v))
 #elif defined(__x86_64__)

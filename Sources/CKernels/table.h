@@ -20,13 +20,13 @@ typedef struct lk_conv1d_job {
 
 typedef struct lk_float_kernels {
     void (*dequantize)(float *dst, const void *src, lk_type type, size_t count);
-    /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x; weights are read once, straight from their stored type. */
+    /* y[m, n] = x[m, k] · w[n, k]ᵀ for few rows of x; reads weights once, in their stored type. */
     void (*dot_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
                      lk_type type, size_t n);
-    /* The same for short rows, k of a hundred or so; codes count as whole numbers. */
+    /* The same for short rows, with k around 100; LK_KV_Q8 codes are integers, without their scale. */
     void (*dot_keys)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
                      lk_kv_type type, size_t n);
-    /* y[m, n] += x[m, k] · w[k, n] for few rows of x; codes count as whole numbers. */
+    /* y[m, n] += x[m, k] · w[k, n] for few rows of x; LK_KV_Q8 codes are integers, without their scale. */
     void (*mix_rows)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, size_t ldw,
                      lk_kv_type type, size_t n);
     /* y[r, c] *= factors[c] */
@@ -37,8 +37,8 @@ typedef struct lk_float_kernels {
     void (*round_to_half)(void *dst, const float *src, lk_kv_type type, size_t count);
     /* As LK_KV_Q8 says; returns the scale. */
     float (*quantize_codes)(int8_t *codes, const float *src, size_t count);
-    /* One tile of scores s[rows, columns] (ld lds) becomes exp(scale · s - max), where max covers this tile and earlier
-     * ones (row_max). row_sum is updated; row_keep is what earlier sums were multiplied by. */
+    /* One tile of scores s[rows, columns] becomes exp(scale · s - row_max), where row_max is the largest scaled score
+     * of this tile and the earlier ones. Updates row_sum; row_keep is the factor for earlier sums. */
     void (*softmax_tile)(float *s, size_t lds, size_t rows, const size_t *columns, size_t padded, float scale,
                          float *row_max, float *row_sum, float *row_keep);
     /* sums[c] = Σ_r exp(scale · s[r, c] - row_max[r]) · row_factor[r] */
@@ -61,7 +61,7 @@ typedef struct lk_float_kernels {
      * LK_PANEL]. */
     void (*finish)(float *y, size_t ldy, const float *sums, size_t rows, size_t columns, const float *bias,
                    lk_epilogue epilogue);
-    /* Output channels 4 · first_group … 4 · last_group, columns first_column … last_column of a convolution. */
+    /* Output channels [4 · first_group, 4 · last_group) and columns [first_column, last_column) of a convolution. */
     void (*conv1d)(const lk_conv1d_job *job, size_t first_group, size_t last_group, size_t first_column,
                    size_t last_column);
     /* As lk_read_all, on one thread. */
@@ -78,8 +78,8 @@ extern const lk_float_kernels lk_float_avx2, lk_float_avx512;
 /* The table in use. */
 const lk_float_kernels *lk_kernels(void);
 
-/* At least `floats` floats that belong to the calling thread until its next call with the same slot (0 or 1); null if
- * there is no memory. */
+/* At least `floats` floats, which the calling thread may use until its next call with the same slot (0 or 1). Null if
+ * the allocation fails. */
 float *lk_scratch(int slot, size_t floats);
 
 #endif

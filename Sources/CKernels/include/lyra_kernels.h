@@ -14,13 +14,14 @@
 enum {
     LK_OK = 0,
     LK_NO_MEMORY = 1,
-    LK_NO_BLAS = 2,    /* libopenblas.so.0 is not installed, or damaged */
-    LK_CLOSED_BLAS = 3 /* the system refuses to open it: too many open files, no permission */
+    LK_NO_BLAS = 2,    /* libopenblas.so.0 is not installed or is damaged */
+    LK_CLOSED_BLAS = 3 /* the system refuses to open libopenblas.so.0: too many open files, no permission */
 };
 
 /* ------------------------------------------------------------------------------------------------ instruction sets */
 
-/* Named sets of instructions, each with those before it. What a processor has beside them, kernels use as well. */
+/* Named instruction sets; each includes the sets above it. Without a limit, kernels also use what a processor has
+ * beyond its largest named set. */
 typedef enum lk_isa {
     LK_ISA_GENERIC = 0,
     LK_ISA_AVX2 = 1,       /* with FMA and F16C */
@@ -30,23 +31,23 @@ typedef enum lk_isa {
     LK_ISA_NO_LIMIT = 255
 } lk_isa;
 
-/* The largest named set that the kernels in use may use: what the processor has, within the limit that the environment
- * variable LYRA_ISA names (generic, avx2, avx512, avx512vnni, avx512bf16). */
+/* The largest named set that the processor has, within the limit in the environment variable LYRA_ISA (generic, avx2,
+ * avx512, avx512vnni, avx512bf16). */
 lk_isa lk_current_isa(void);
 /* The name of a set, as in LYRA_ISA; null past the last. */
 const char *lk_isa_name(lk_isa isa);
-/* The limit in use; LK_ISA_NO_LIMIT without a limit. */
+/* The current limit, or LK_ISA_NO_LIMIT. */
 lk_isa lk_isa_limit(void);
-/* Uses nothing outside `limit` from now on. Returns 0 and changes nothing if the processor lacks some of it. For tests:
- * not while kernels run. */
+/* For tests: limits the kernels to the set `limit`. Returns 0 and changes nothing if the processor lacks that set. Not
+ * while kernels run. */
 int lk_limit_isa(lk_isa limit);
 
 /* ------------------------------------------------------------------------------------------------------ thread pool */
 
-/* The number of threads that share the work, including the calling thread; at most 256. Below 1: the number of
- * processors that the process may use. That is read once, on first use: the CPU affinity of the calling thread joined
- * with that of the main thread, limited by the quota of the process's control groups, rounded up. The pool's threads
- * run on any of these processors. */
+/* Sets the number of threads that share the work, including the calling thread: at most 256; below 1, the number of
+ * processors that the process may use. The usable processors are read once, on first use: the CPU affinity of the
+ * calling thread joined with that of the main thread. The CPU quota of the process's control groups, rounded up, limits
+ * their number. The pool's threads run on any usable processor. */
 void lk_set_threads(int threads);
 int lk_threads(void);
 
@@ -55,8 +56,8 @@ int lk_threads(void);
  * task itself, the calling thread runs all tasks. */
 void lk_parallel(size_t count, void (*task)(void *context, size_t index), void *context);
 
-/* The process's lock for its pool of buffers. A fork waits for the lock, so that a child finds it free and the buffers
- * it guards consistent. */
+/* The lock of the process's buffer pool. A fork waits for the lock, so a child finds the lock free and the pool
+ * consistent. */
 void lk_lock_buffers(void);
 void lk_unlock_buffers(void);
 
@@ -67,19 +68,19 @@ typedef enum lk_type {
     LK_F16 = 1,
     LK_BF16 = 2,
     LK_Q8_0 = 3, /* 32 elements: scale (f16), 32 signed bytes */
-    LK_Q4_0 = 4, /* 32 elements: scale (f16), 16 bytes of two, each less 8 */
+    LK_Q4_0 = 4, /* 32 elements: scale (f16), 16 bytes of two 4-bit values, each stored plus 8 */
     LK_Q4_K = 5, /* 256 elements: 8 sub-blocks, each with a scale and a minimum of 6 bits */
     LK_Q6_K = 6  /* 256 elements: 16 sub-blocks, each with a scale of 8 bits */
 } lk_type;
 
-/* dst = src in floats. `count` is a multiple of the elements of a block. */
+/* dst = src in floats. `count` is a multiple of the elements of a quantization block. */
 void lk_dequantize(float *dst, const void *src, lk_type type, size_t count);
 
-/* What y becomes of a product p with its bias: p, y + p, GELU p · ½(1 + erf(p / √2)), quick GELU p · σ(1.702 p). */
+/* The new y from a product p plus its bias: p, y + p, GELU p · ½(1 + erf(p / √2)), quick GELU p · σ(1.702 p). */
 typedef enum lk_epilogue { LK_STORE = 0, LK_ACCUMULATE = 1, LK_GELU = 2, LK_QUICK_GELU = 3 } lk_epilogue;
 
-/* y[m, n] = epilogue(x[m, k] · w[n, k]ᵀ + bias[n]), w not of a block type. `bias` may be null. More than a few rows
- * need OpenBLAS. */
+/* y[m, n] = epilogue(x[m, k] · w[n, k]ᵀ + bias[n]), w not of a block type. `bias` may be null. More than 32 rows need
+ * OpenBLAS. */
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
               size_t n, const float *bias, lk_epilogue epilogue);
 
@@ -98,11 +99,11 @@ void lk_layer_norm(float *y, size_t ldy, const float *x, size_t ldx, const float
 /* y = silu(gate) * up; all [rows, columns]. */
 void lk_silu_mul(float *y, size_t ldy, const float *gate, size_t ld_gate, const float *up, size_t ld_up, size_t rows,
                  size_t columns);
-/* Rotary positions: each head's halves (a, b) become (a cos - b sin, b cos + a sin). x, y: [rows, heads, dim], heads
- * side by side; cos, sin: [rows, dim / 2]. y may be x. */
+/* RoPE: each head's halves (a, b) become (a cos - b sin, b cos + a sin). x, y: [rows, heads, dim], heads contiguous;
+ * cos, sin: [rows, dim / 2]. y may be x. */
 void lk_rope(float *y, size_t ldy, const float *x, size_t ldx, const float *cos, const float *sin, size_t rows,
              size_t heads, size_t dim);
-/* In place: slope * x where x is not above 0. A slope of 0 gives ReLU. */
+/* In place: x if x > 0, else slope * x. A slope of 0 gives ReLU. */
 void lk_leaky_relu(float *x, size_t count, float slope);
 /* In place. */
 void lk_tanh(float *x, size_t count);
@@ -115,12 +116,12 @@ size_t lk_argmax(const float *x, size_t count);
 
 /* ------------------------------------------------------------------------------------------------------ convolution */
 
-/* Floats that the packed form takes. */
+/* Floats of the packed weights. */
 size_t lk_conv1d_packed_count(size_t in_channels, size_t out_channels, size_t kernel);
 /* w: [out_channels, in_channels, kernel]. */
 void lk_conv1d_pack(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel);
 
-/* Where the values v of a convolution go. Neither x nor `add` may overlap the results. */
+/* The outputs of a convolution, for its values v. Neither x nor `add` may overlap them. */
 typedef struct lk_conv1d_output {
     const float *add;   /* v += add[co, t] first; may be null */
     size_t ld_add;
@@ -138,9 +139,8 @@ typedef struct lk_conv1d_output {
 int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns, const float *packed,
                    const float *bias, size_t in_channels, size_t out_channels, size_t kernel, size_t dilation);
 
-/* The same with x and w rounded to BF16, and sums in floats: up to twice as fast where the processor multiplies BF16.
- * Allocates a copy of x in BF16. `packed` is w as lk_conv1d_pack_pairs wrote it, of the size of lk_conv1d_pairs_count
- * floats. */
+/* The same with x and w rounded to BF16, and sums in floats: up to twice as fast if the processor multiplies BF16.
+ * Allocates a copy of x in BF16. `packed` is w as lk_conv1d_pack_pairs wrote it: lk_conv1d_pairs_count floats. */
 int lk_conv1d_pairs_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns,
                          const float *packed, const float *bias, size_t in_channels, size_t out_channels, size_t kernel,
                          size_t dilation);

@@ -5,12 +5,13 @@
 #ifndef LYRA_PACKED_H
 #define LYRA_PACKED_H
 
-/* Elements of one block of `type` (1 if it is not a block type), and its bytes in a file. */
+/* Elements, and bytes in a file, of one quantization block of `type`; for other types, of one element. */
 size_t lk_block_elements(lk_type type);
 size_t lk_block_bytes(lk_type type);
 
-/* dst = src in `type`, with the pool's threads. `count` is a multiple of the elements of a block. Q8_0 and Q4_0 equal
- * gguf-py bit for bit; Q4_K and Q6_K search for the scales that fit best. F16 and BF16 round to nearest even. */
+/* dst = src in `type`, with the pool's threads. `count` is a multiple of the elements of a quantization block. Q8_0 and
+ * Q4_0 equal gguf-py bit for bit; Q4_K and Q6_K search for the scales that fit best. F16 and BF16 round to nearest
+ * even. */
 void lk_quantize(void *dst, lk_type type, const float *src, size_t count);
 
 /* Whether weights w[n, k] can be packed into the order in which the kernels read them: BF16 and the block types. */
@@ -41,10 +42,9 @@ typedef struct lk_packed_product {
     lk_epilogue epilogue;
 } lk_packed_product;
 
-/* Runs several products of the same x[m, k], whose results do not overlap; none waits for another. x is rounded once:
- * block types round it to 8 bits, with a scale for every 32 values of a row. Results do not depend on the number of
- * threads. A row of results does not depend on the other rows, except with BF16 on whether there are more than
- * LK_FEW_ROWS. */
+/* Runs several products of the same x[m, k] in parallel. Their outputs must not overlap. x is rounded once; block types
+ * round x to 8 bits, with a scale for every 32 values of a row. Results do not depend on the number of threads. A row
+ * of y does not depend on the other rows; with BF16 weights, only on whether there are more than LK_FEW_ROWS. */
 int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k);
 
 #endif
