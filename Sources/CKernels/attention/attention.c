@@ -10,18 +10,18 @@ typedef struct attention_job {
     atomic_int status;
 } attention_job;
 
-/* The memory of one task. Query row t, head g of the group is row t · group + g. */
+/* One task and its memory. Its row t · group + g is head g of the group in query row t. */
 typedef struct attention_task {
     size_t kv_head, first, rows; /* query rows first … first + rows - 1 */
     size_t m;                    /* rows · group */
-    size_t *columns;             /* of a tile, that each query sees */
+    size_t *columns;             /* the number of a tile's keys that each query sees */
     float *q, *sums, *scores;    /* [m, dim], [m, dim], [m, TILE_KEYS] */
     float *row_max, *row_sum;    /* of each query: its largest scaled score, Σ exp(scaled score - row_max) */
-    float *keep;                 /* what earlier sums are multiplied by */
+    float *keep;                 /* of each query: the factor for its earlier sums */
     float *dequantized;
 } attention_task;
 
-/* Returns 0 if there is no memory. */
+/* Returns 0 if the allocation fails. */
 static int start_task(attention_task *t, const attention_job *j, size_t index) {
     const attention_input *in = &j->in;
     const size_t dim = in->q->dim, room = in->tile_rows * in->group;
@@ -46,7 +46,7 @@ static int start_task(attention_task *t, const attention_job *j, size_t index) {
     return 1;
 }
 
-/* Adds keys and values start … start + n - 1. Returns LK_OK, or as products fail. */
+/* Adds keys and values start … start + n - 1. Returns LK_OK, or the status of a product that failed. */
 static int add_tile(const attention_task *t, const attention_input *in, size_t start, size_t n) {
     const size_t dim = in->q->dim, m = t->m;
     kv_tile k = tile_at(in->kv, in->kv->keys, t->kv_head, start, n);
@@ -92,7 +92,7 @@ int lk_attention(const lk_attention_output *output, const lk_queries *queries, c
                  const lk_attention_options *options) {
     if (queries->rows == 0) return LK_OK;
     attention_job job = {attention_input_of(queries, keys_values, options->scale, options->causal), output, LK_OK};
-    /* Keys are padded to groups of 8, which only the end of them all may cut. */
+    /* lk_flash_attention pads keys to groups of 8; only the last group of all may be incomplete. */
     int in_groups = keys_values->page_rows % 8 == 0 || keys_values->page_rows >= keys_values->rows;
     if (options->fast && queries->rows > LK_FEW_ROWS && in_groups && lk_flash_kernels())
         return lk_flash_attention(output, &job.in);

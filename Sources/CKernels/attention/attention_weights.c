@@ -1,5 +1,5 @@
-/* Mean attention weight of each key: means of the columns of softmax, which is never held as a whole. Pass one finds
- * every query's largest score and sum. In pass two each task owns some columns and adds up all queries in a fixed
+/* Mean attention weight of each key: the column means of the softmax matrix, which is never stored as a whole. Pass one
+ * finds each query's largest score and sum. In pass two each task owns some columns and adds all queries in a fixed
  * order. */
 #include "tiles.h"
 #include <math.h>

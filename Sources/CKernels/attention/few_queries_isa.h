@@ -8,14 +8,14 @@ LK_INLINE vf vf_load_kv(const char *p, const lk_kv_type type) {
     return vf_load_as(p, type == LK_KV_F16 ? LK_F16 : type == LK_KV_BF16 ? LK_BF16 : LK_F32, 0);
 }
 
-/* The distance, in rows, at which rows are prefetched into L2, so that reading goes on during the products: without
- * that, attention of one token over many measured a quarter slower. */
+/* The distance, in rows, at which rows are prefetched into L2 during the products. Without prefetching, attention of
+ * one token over many keys measured a quarter slower. */
 enum { LK_KEYS_AHEAD = 12, LK_VALUES_AHEAD = 32 };
 
 /* ---------------------------------------------------------------------------------------------------- few rows: mix */
 
-/* MT rows × NT vectors of columns; or, where `part` is not 0, as many columns of one vector. MT, NT and type are
- * constants wherever this is inlined. */
+/* MT rows × NT vectors of columns; if `part` is not 0, `part` columns of one vector. Callers pass constants for MT, NT
+ * and type. */
 LK_INLINE void mix_tile(const int MT, const int NT, const lk_kv_type type, const size_t part, float *y, size_t ldy,
                         const float *x, size_t ldx, size_t k, const char *w, size_t row_bytes) {
     vf acc[6][4];
@@ -56,7 +56,7 @@ LK_INLINE void mix_columns(const int NT, const lk_kv_type type, const size_t par
     for (; r < m; r++) mix_tile(1, NT, type, part, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
 }
 
-/* The number of rows that are added with all their columns before the next rows, so that memory is read in order. */
+/* The number of rows whose columns are all added before the next rows, so that memory is read in order. */
 enum { LK_MIX_ROWS = 16 };
 
 LK_INLINE void mix_as(const lk_kv_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k,
@@ -85,7 +85,7 @@ static void mix_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
 
 typedef float v4f __attribute__((vector_size(16)));
 
-/* out[i] = vf_sum(v[i]), the four at once: a row of keys is short, so that sums across lanes are half of the work. */
+/* out[i] = vf_sum(v[i]) for four vectors at once. Rows of keys are short, so sums across lanes are half of the work. */
 LK_INLINE void vf_sum4(float *out, const vf v[4]) {
 #if LK_WIDTH == 4
     vf a = v[0], b = v[1], c = v[2], d = v[3];
@@ -108,7 +108,7 @@ LK_INLINE void vf_sum4(float *out, const vf v[4]) {
     memcpy(out, &sums, sizeof sums);
 }
 
-/* Adds the products of one vector's length, or of `part` where that is not 0, to MT × NT sums. */
+/* Adds the products of one vector of k, or of `part` elements if `part` is not 0, to MT × NT sums. */
 LK_INLINE void keys_step(const int MT, const int NT, const lk_kv_type type, const size_t part, vf acc[6][4],
                          const float *x, size_t ldx, const char *w, size_t row_bytes) {
     char rest[LK_WIDTH * 4] = {0};
@@ -126,7 +126,7 @@ LK_INLINE void keys_step(const int MT, const int NT, const lk_kv_type type, cons
     }
 }
 
-/* MT × NT values; MT, NT (1 or 4) and type are constants wherever this is inlined. */
+/* MT × NT values. Callers pass constants for MT, NT (1 or 4) and type. */
 LK_INLINE void keys_tile(const int MT, const int NT, const lk_kv_type type, float *y, size_t ldy, const float *x,
                          size_t ldx, size_t k, const char *w, size_t row_bytes) {
     vf acc[6][4];

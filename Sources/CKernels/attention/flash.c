@@ -1,12 +1,12 @@
-/* Attention of many rows in BF16. A task owns one head of keys and values and many queries: it packs one tile of keys
- * after the other, and adds each to all its queries while the tile is in the cache. */
+/* Attention of many rows in BF16. A task owns one head of keys and values, and many queries. It packs the keys and
+ * values tile by tile, and adds each tile to all its queries while the tile is in the cache. */
 #include "flash.h"
 #include <math.h>
 #include <stdatomic.h>
 
 enum {
     TASK_BYTES = 640 << 10, /* of queries and their sums, which stay in L2 */
-    TASKS_PER_THREAD = 4    /* so that a slow thread gets fewer */
+    TASKS_PER_THREAD = 4    /* a slow thread can then take fewer */
 };
 
 static const float LOG2_E = 1.44269504f, LN_2 = 0.693147181f;
@@ -19,7 +19,7 @@ typedef struct flash_job {
     atomic_int failed;
 } flash_job;
 
-/* One task and its memory. Query t · group + g is row t, head g of the group. */
+/* One task and its memory. Its query t · group + g is head g of the group in query row t. */
 typedef struct flash_task {
     const flash_job *job;
     size_t kv_head, first, rows; /* query rows first … first + rows - 1 */
@@ -175,7 +175,7 @@ static void run_task(void *context, size_t index) {
         pack_keys(&t, start, n);
         if (start + n < limit) prefetch_keys(&t, start + n, keys_in_tile(in->kv, start + n, limit, LK_FLASH_KEYS));
         for (size_t i = 0; i < tiles_of(t.queries); i++) {
-            /* A later query sees more. */
+            /* The last query of the tile sees the most keys. */
             int32_t furthest = t.last[i * LK_FLASH_QUERIES + queries_of(&t, i) - 1];
             if ((size_t)furthest < start) continue;
             lk_flash_tile tile = queries_at(&t, i);
@@ -186,7 +186,7 @@ static void run_task(void *context, size_t index) {
     store_results(&t);
 }
 
-/* Query rows of one task: as many tiles as fit the cache, unless threads would have nothing to do. */
+/* Query rows of one task: as many tiles as fit the cache, or fewer if threads would be idle. */
 static size_t rows_of_task(const flash_job *j) {
     const attention_input *in = j->in;
     size_t fit = TASK_BYTES / (LK_FLASH_QUERIES * (j->pairs + j->groups * LK_FLASH_GROUP) * sizeof(float));

@@ -1,13 +1,13 @@
-/* Attention of many rows in BF16: the functions of an instruction set, and the layout of their factors.
+/* Attention of many rows in BF16: the functions that each instruction set implements, and the layout of their operands.
  *
  * Queries come in tiles of up to 48, keys and values in tiles of up to 128. Queries lie across the lanes of vectors
  * throughout, so that maxima, sums and rescaling never cross lanes:
  *
  *   queries    [dim / 2][queries][2 of dim]      BF16, times scale · log2(e)
- *   keys       [keys / 8][dim / 2][8 keys][2]    BF16: two of one key meet a vector of queries
- *   scores     [keys][queries]                   floats, then weights in their place:
+ *   keys       [keys / 8][dim / 2][8 keys][2]    BF16: a pair of one key multiplies a vector of queries
+ *   scores     [keys][queries]                   floats, replaced by the weights:
  *   weights    [keys / 2][queries][2 keys]       BF16
- *   values     [dim / 8][keys / 2][8 of dim][2]  BF16: two keys' of one column meet a vector of weights
+ *   values     [dim / 8][keys / 2][8 of dim][2]  BF16: a pair of one column multiplies a vector of weights
  *   sums       [dim][queries]                    floats
  *
  * Zeros fill the last group of 8 keys or of 8 of dim, and the last pair; queries fill whole vectors. */
@@ -28,12 +28,12 @@ enum {
 typedef struct lk_flash_tile {
     size_t vectors;      /* of queries: 1 … LK_FLASH_VECTORS */
     size_t pairs;        /* of dim */
-    size_t groups;       /* eights of dim */
+    size_t groups;       /* of 8 elements of dim */
     const uint32_t *q;   /* pairs */
     const int32_t *last; /* the last key that each query sees */
     float *sums;
-    float *row_max;      /* of each query's scores, as a power of 2 */
-    float *row_sum;      /* of each query's weights, relative to 2^row_max */
+    float *row_max;      /* each query's largest score, as an exponent of 2 */
+    float *row_sum;      /* the sum of each query's weights, relative to 2^row_max */
 } lk_flash_tile;
 
 typedef struct lk_flash_table {
@@ -44,8 +44,8 @@ typedef struct lk_flash_table {
                       float factor);
     /* Packs values [count, dim], rows `stride` floats apart. */
     void (*pack_values)(uint32_t *packed, const float *src, size_t stride, size_t count, size_t dim);
-    /* Adds keys first_key … first_key + count - 1, the first of the `packed` keys. `scores` is memory for LK_FLASH_KEYS
-     * rows. */
+    /* Adds keys first_key … first_key + count - 1: the first `count` of the `packed` packed keys. `scores` is memory
+     * for LK_FLASH_KEYS rows. */
     void (*add_keys)(const lk_flash_tile *tile, const uint32_t *keys, const uint32_t *values, size_t first_key,
                      size_t count, size_t packed, float *scores);
     /* Stores the results of one vector of queries: query i to rows[i][dim], unless that is null. */
@@ -56,7 +56,7 @@ typedef struct lk_flash_table {
 extern const lk_flash_table lk_flash_avx512bf16;
 #endif
 
-/* The functions in use; null if no usable instruction set has any. */
+/* The functions in use; null if no usable instruction set implements them. */
 const lk_flash_table *lk_flash_kernels(void);
 
 /* lk_attention in BF16. Needs lk_flash_kernels. */

@@ -58,7 +58,7 @@ static void pack_rows(uint32_t *to, size_t pair_stride, size_t half_stride, cons
     }
 }
 
-/* a and b as BF16, one lane after the other: the pairs (a, b). */
+/* a and b in BF16, interleaved: lane i is the pair (a[i], b[i]). */
 LK_INLINE __m512i zip_bf16(__m512 a, __m512 b) {
     const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                                            21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
@@ -83,7 +83,7 @@ static void pack_values(uint32_t *packed, const float *src, size_t stride, size_
 
 /* ------------------------------------------------------------------------------------------------------ products */
 
-/* Scores of 8 keys with N vectors of queries. `top` becomes the largest of itself and the scores. If `masked`, keys
+/* Scores of 8 keys with N vectors of queries. `top` becomes the maximum of `top` and the scores. If `masked`, keys
  * after a query's last get a score of -infinity. Callers pass constants for N and masked. */
 LK_INLINE void score_tile(const int N, const int masked, const lk_flash_tile *t, const uint32_t *keys, int32_t key,
                           float *scores, __m512 *top) {
@@ -138,8 +138,8 @@ LK_INLINE void mix_tile(const int N, float *sums, const __m512 *keep, const uint
 
 /* ------------------------------------------------------------------------------------------------------- softmax */
 
-/* 2^x with a relative error below 2e-7; exactly 1 for 0, so that sums whose maximum stays are kept; 0 for -infinity,
- * NaN for NaN. A polynomial for 2^r, 0 ≤ r < 1. */
+/* 2^x with a relative error below 2e-7. Exactly 1 for 0, so that sums do not change while the maximum stays; 0 for
+ * -infinity, NaN for NaN. A polynomial for 2^r, 0 ≤ r < 1. */
 LK_INLINE __m512 power_of_2(__m512 x) {
     __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     __m512 p = _mm512_set1_ps(1.86713017e-3f);

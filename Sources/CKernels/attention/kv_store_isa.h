@@ -1,4 +1,4 @@
-/* Stored keys and values: from floats and back. */
+/* Converts floats to stored keys and values, and back. */
 
 static void dequantize_codes(float *dst, const int8_t *codes, float factor, size_t count) {
     size_t i = 0;
@@ -14,8 +14,8 @@ LK_INLINE vh vh_f16(vf x) {
     return (vh)__builtin_convertvector(x, halves);
 }
 #else
-/* Half of what is cut off was added where the result is a normal number. Below, adding 1/2 leaves the result in the low
- * bits: a float's last digit there is worth as much as the smallest half. */
+/* Normal results: adds half a unit of the last place, then truncates. Subnormal results: adding 1/2 leaves the result
+ * in the low bits, because the last place of a float in [1/2, 1) equals the smallest half. */
 LK_INLINE vh vh_f16(vf x) {
     vu u = (vu)x, magnitude = u & 0x7fffffff, sign = (u >> 16) & 0x8000;
     vu normal = (magnitude + 0xfff + ((magnitude >> 13) & 1) - (112u << 23)) >> 13;
@@ -38,7 +38,7 @@ static void round_to_half(void *dst, const float *src, lk_kv_type type, size_t c
 }
 
 static float quantize_codes(int8_t *codes, const float *src, size_t count) {
-    /* Magnitudes compare as whole numbers do, and NaN is above infinity then. */
+    /* The bits of magnitudes compare as integers; NaN is above infinity. */
     vi top = {0};
     for (size_t i = 0; i < count; i += LK_WIDTH) {
         vf v = vf_load_part(src + i, count - i < LK_WIDTH ? count - i : LK_WIDTH);
@@ -57,7 +57,7 @@ static float quantize_codes(int8_t *codes, const float *src, size_t count) {
     for (size_t i = 0; i < count; i += LK_WIDTH) {
         const size_t part = count - i < LK_WIDTH ? count - i : LK_WIDTH;
         vf v = vf_load_part(src + i, part) / vf_set(factor);
-        /* A factor that is a subnormal number is inexact, so that the quotient may be beyond 127. */
+        /* A subnormal factor is inexact, so the quotient can exceed 127. */
         vf code = vf_min(vf_set(127), vf_max(vf_set(-127), v)) + vf_set(12582912.0f);
         vsb signed_code = __builtin_convertvector((vi)code - (vi)vf_set(12582912.0f), vsb);
         memcpy(codes + i, &signed_code, part);

@@ -20,7 +20,7 @@ static void softmax_tile(float *s, size_t lds, size_t rows, const size_t *column
         float largest = vf_largest(top);
         int fault = __builtin_reduce_or(faults);
         for (; i < n; i++) largest = s[i] > largest ? s[i] : largest, fault |= s[i] != s[i];
-        if (fault) { /* e^NaN may be a number, but none of this row's weights is */
+        if (fault) { /* all weights of the row are NaN; vf_exp(NaN) could be a number */
             for (size_t j = 0; j < padded; j++) s[j] = j < n ? NAN : 0;
             row_keep[r] = 1;
             row_sum[r] = NAN;
@@ -30,7 +30,7 @@ static void softmax_tile(float *s, size_t lds, size_t rows, const size_t *column
         if (largest < row_max[r]) largest = row_max[r];
         row_keep[r] = row_max[r] == -INFINITY ? 0 : expf(row_max[r] - largest);
         row_max[r] = largest;
-        /* what lies past n is set to exp(-inf) = 0, so that whole vectors can be used */
+        /* scores past n become exp(-inf) = 0, so that whole vectors can be used */
         for (size_t j = n; j < padded; j++) s[j] = -INFINITY;
         LK_MAP(s, padded, vf_exp(v * vf_set(factor) - vf_set(largest)));
         row_sum[r] = row_sum[r] * row_keep[r] + sum(s, n);

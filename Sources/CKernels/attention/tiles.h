@@ -1,4 +1,4 @@
-/* What attention consists of: tiles of queries, tiles of one head's keys or values, and their products. */
+/* Tiles of queries, tiles of one head's keys or values, and their products. */
 #ifndef LYRA_KERNELS_ATTENTION_TILES_H
 #define LYRA_KERNELS_ATTENTION_TILES_H
 
@@ -20,7 +20,7 @@ typedef struct attention_input {
     int causal;
     int all_f32;      /* every page is LK_KV_F32 */
     size_t group;     /* query heads that one key/value head serves */
-    size_t tile_rows; /* rows of queries in a tile: with all heads of a group, they fill it */
+    size_t tile_rows; /* query rows of a tile, whose TILE_QUERIES queries are these rows' heads of a group */
 } attention_input;
 
 static inline attention_input attention_input_of(const lk_queries *q, const lk_keys_values *kv, float scale,
@@ -79,7 +79,7 @@ static inline kv_tile dequantized(kv_tile t, size_t dim, float *memory) {
     return (kv_tile){memory, LK_KV_F32, t.n, dim, NULL};
 }
 
-/* Floats of memory in which `m` queries dequantize a tile. Few queries read tiles as they are stored. */
+/* Floats of memory that `m` queries need to dequantize a tile: none for few queries, which read stored tiles. */
 static inline size_t dequantized_room(const attention_input *in, size_t m) {
     return in->all_f32 || m <= FEW_QUERIES ? 0 : TILE_KEYS * in->q->dim;
 }
@@ -98,7 +98,7 @@ static inline int score(size_t m, size_t dim, const float *q, kv_tile k, float *
     return LK_OK;
 }
 
-/* sums[m, dim] += weights[m, n] · v, as above. May overwrite the weights. */
+/* sums[m, dim] += weights[m, n] · v, with the conditions and statuses of score. May overwrite the weights. */
 static inline int mix(size_t m, size_t dim, float *weights, kv_tile v, float *sums) {
     if (m > FEW_QUERIES) return lk_sgemm(sums, dim, weights, TILE_KEYS, v.data, v.stride, 0, m, dim, v.n, 1);
     if (v.type == LK_KV_Q8) apply_scales(v, m, weights);

@@ -1,12 +1,12 @@
-/* Included for floats by kernels_isa.h, and by packed_isa.h, with LK_CONV_PAIRS, for BF16 numbers in pairs of channels:
- * 32 bits of x or of w are then two channels, and job->in_channels counts pairs.
+/* float_isa.h includes this file for floats. bf16_isa.h includes it, with LK_CONV_PAIRS, for BF16: 32 bits of x or of w
+ * are then the values of two channels, and job->in_channels counts pairs of channels.
  *
  * Direct convolution along contiguous time. A tile of 4 output channels × some vectors of columns stays in registers
- * while input channels and taps pass. Every value is one chain of multiply-adds from the bias, over input channels and
- * then taps, whatever tile it falls into. Where a row's length is no multiple of the vector, the last vectors are moved
- * back over columns already written, which get the same values again. */
+ * during the loops over input channels and taps. In every tile, a value is the same chain of multiply-adds: from the
+ * bias, over input channels and then taps. If a row's length is not a multiple of the vector, the last vectors are
+ * moved back over columns already written, which get the same values again. */
 
-/* Vectors of columns in a tile: more where there are 32 registers. */
+/* Vectors of columns in a tile: as many as the registers hold. */
 #if LK_WIDTH == 16
 #define LK_CONV_VECTORS 6
 #elif LK_WIDTH == 8
@@ -38,7 +38,7 @@ LK_INLINE vx vx_set(const float *w) { return vf_set(*w); }
 LK_INLINE vf vx_add_product(vf sum, vx w, vx x) { return sum + w * x; }
 #endif
 
-/* One vector's way out; only its first `valid` columns are real. */
+/* Stores one vector, of which only the first `valid` columns exist. */
 LK_INLINE void conv_store(const lk_conv1d_output *o, size_t co, size_t t, size_t valid, vf v) {
     float rest[LK_WIDTH] = {0};
     if (valid >= LK_WIDTH) {
@@ -61,7 +61,7 @@ LK_INLINE void conv_store(const lk_conv1d_output *o, size_t co, size_t t, size_t
     }
 }
 
-/* Columns t … t + vectors · LK_WIDTH of one group; `vectors` is a constant wherever this is inlined. */
+/* Columns [t, t + vectors · LK_WIDTH) of one group. Callers pass a constant for `vectors`. */
 LK_INLINE void conv_tile(const int vectors, const lk_conv1d_job *job, size_t group, size_t t, size_t valid) {
     vf acc[LK_CONV_GROUP][LK_CONV_VECTORS];
     const size_t first = group * LK_CONV_GROUP, kernel = job->kernel, dilation = job->dilation;
@@ -124,7 +124,7 @@ static void conv1d(const lk_conv1d_job *job, size_t first_group, size_t last_gro
             conv_columns((int)vectors, job, group, last_column - moved, moved);
         } else if (count < LK_WIDTH) {
             conv_columns(1, job, group, t, count);
-        } else { /* no whole tile fits: what does, then one vector moved back */
+        } else { /* less than the vectors: the whole ones, then one moved back */
             conv_columns((int)vectors - 1, job, group, t, moved - LK_WIDTH);
             conv_columns(1, job, group, last_column - LK_WIDTH, LK_WIDTH);
         }

@@ -27,7 +27,7 @@ static void leaky_relu(float *x, size_t count, float slope) {
 
 static void scale(float *y, size_t count, float factor) { LK_MAP(y, count, v * vf_set(factor)); }
 
-/* tanh x = 1 - 2 / (e^2x + 1); near 0, where that cancels, its series, which keeps NaN too. */
+/* tanh x = 1 - 2 / (e^2x + 1). Near 0, where this formula cancels, and for NaN: the Taylor series. */
 LK_INLINE vf vf_tanh(vf x) {
     vf far = vf_set(1.0f) - vf_set(2.0f) / (vf_exp(vf_min(vf_set(40.0f), x + x)) + vf_set(1.0f));
     vf x2 = x * x;
@@ -58,7 +58,7 @@ static void silu_mul(float *y, const float *gate, const float *up, size_t count)
     }
 }
 
-/* A quarter of x to each vector of sums: long arrays are then read in four runs, which is faster than one. */
+/* Each of four vectors sums a quarter of x: four sequential reads of a long array are faster than one. */
 static float sum(const float *x, size_t count) {
     vf a = {0}, b = {0}, c = {0}, d = {0};
     const size_t quarter = count / (4 * LK_WIDTH) * LK_WIDTH;

@@ -2,7 +2,7 @@
 #include "../table.h"
 #include <math.h>
 
-/* Elements of a chunk; with fewer in all, one thread is faster than waking others. */
+/* Elements of a chunk. One thread computes one chunk faster than it wakes others. */
 enum { CHUNK = 32768 };
 
 typedef struct rows_job {

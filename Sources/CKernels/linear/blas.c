@@ -1,6 +1,6 @@
 /* Loads OpenBLAS when a product first needs it, and lets a thread call it only while one of its buffers is free.
  *
- * Declares its functions here: they are the same in every version. */
+ * This file declares OpenBLAS's functions itself, because their types are the same in every version. */
 #define _GNU_SOURCE
 #include "blas.h"
 #include "lyra_loading.h"
@@ -28,15 +28,15 @@ typedef struct blas {
 static const lyra_library library = {"libopenblas.so.0", "libopenblas0", NULL, 0};
 static const char *const names[] = {"cblas_sgemm", "openblas_set_num_threads"};
 
-/* OpenBLAS with libgfortran and libquadmath took 39 MiB of addresses. */
+/* OpenBLAS with libgfortran and libquadmath takes 39 MiB of address space. */
 static const size_t library_room = (size_t)48 << 20;
 
-static _Atomic(const blas *) loaded; /* once set, it stays */
+static _Atomic(const blas *) loaded; /* set once */
 
 /* ---------------------------------------------------------------------------------------------------------- loading */
 
-/* Binds the calling thread to one processor. As it is loaded, OpenBLAS starts a thread for every processor that the
- * loading thread may use, and ends the process if the system refuses one. lyra needs none of these threads. */
+/* Binds the calling thread to one processor. On loading, OpenBLAS starts a thread for every processor that the calling
+ * thread may use, and ends the process if the system refuses a thread. lyra needs none of these threads. */
 static void stay_on_one_processor(void) {
     int processor = sched_getcpu();
     if (processor < 0) return;
@@ -95,14 +95,14 @@ int lk_blas_prepare(void) {
 }
 
 /* ---------------------------------------------------------------------------------------------------------- buffers
- * Each thread inside OpenBLAS uses a buffer of 128 MiB. OpenBLAS keeps as many buffers as it ever needed at once, and if
- * the system has no memory for another buffer, it tries for ever. So no more threads may enter than there are buffers,
- * and buffers are added one at a time, while no thread is inside, after a check that the memory is there. */
+ * Each thread in OpenBLAS uses a buffer of 128 MiB. OpenBLAS keeps as many buffers as it ever needed at once. If the
+ * system has no memory for another buffer, OpenBLAS retries forever. So at most as many threads may be in OpenBLAS as
+ * it has buffers. A buffer is added only while no thread is in OpenBLAS, after a check that there is memory for it. */
 
-enum { MOST_BUFFERS = 64 }; /* the number that even a small build of OpenBLAS supports */
+enum { MOST_BUFFERS = 64 }; /* every build of OpenBLAS supports this number */
 
-/* A buffer, what OpenBLAS maps beside it, and what glibc maps for a moment if another thread makes its first allocation
- * between the check and OpenBLAS's own allocation. */
+/* The sum of: a buffer; OpenBLAS's other mappings; and glibc's temporary mapping if another thread makes its first
+ * allocation between the check and OpenBLAS's allocation. */
 static const size_t buffer_room = ((size_t)128 + 16 + 128) << 20;
 
 enum { CLOSED = 1 << 30 };
@@ -147,7 +147,7 @@ static int make_buffer(const blas *b) {
 
 /* Adds a buffer if possible. Returns whether there is any buffer to wait for. */
 static int grow(const blas *b) {
-    enum { PAUSE = 1000 }; /* after the system refused memory, calls that do not ask again */
+    enum { PAUSE = 1000 }; /* calls without another attempt after the system refused memory */
     static int pause_left;
     pthread_mutex_lock(&growth);
     int any = atomic_load(&buffers) > 0;

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* Loads OpenBLAS on a thread of its own, unless it is loaded. Call this before tasks of the pool multiply. Returns
+/* Loads OpenBLAS on a thread of its own, unless it is loaded. Call this before the pool's tasks call lk_sgemm. Returns
  * LK_OK, LK_NO_BLAS, LK_CLOSED_BLAS or LK_NO_MEMORY; after a failure the next call tries again. */
 int lk_blas_prepare(void);
 

@@ -1,11 +1,11 @@
 /* Products of few rows: y[m, n] = x[m, k] · w[n, k]ᵀ as dot products along k. Each weight is loaded and converted once
  * for MT rows of x. */
 
-/* The distance, in bytes, at which a row of weights is prefetched: some hundred nanoseconds of reading. */
+/* The distance, in bytes, at which a row of weights is prefetched: about 100 ns of reading. */
 #define LK_AHEAD 384
 #define LK_LINE 64
 
-/* Adds the products of one vector's length, at i, to MT × NT sums. */
+/* Adds the products of one vector of k, from i on, to MT × NT sums. */
 LK_INLINE void dot_step(const int MT, const int NT, const lk_type type, vf acc[6][8], const float *x, size_t ldx,
                         const char *w, size_t distance, size_t i) {
     vf v[6];
@@ -51,7 +51,7 @@ LK_INLINE void dot_tile(const int MT, const int NT, const lk_type type, float *y
     }
 }
 
-/* NT columns of all rows. With 32 registers, more sums fit. */
+/* NT columns of all rows. With 32 registers, six rows fit at a time. */
 LK_INLINE void dot_columns(const int NT, const lk_type type, float *y, size_t ldy, const float *x, size_t ldx, size_t m,
                            size_t k, const char *w, size_t ldw, size_t apart) {
     size_t r = 0;

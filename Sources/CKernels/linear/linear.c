@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 enum {
-    FEW_ROWS = 32,      /* up to here streaming the weights is faster than dequantizing them */
+    FEW_ROWS = 32,      /* the most rows for which streaming the weights is faster than dequantizing them */
     DOT_COLUMNS = 64,   /* output columns of one task with few rows */
     TILE_COLUMNS = 128, /* output columns of one task with many rows */
     TILE_DEPTH = 1024   /* k of one tile of weights: 512 KB, which stay in cache; a task can end between tiles */
@@ -44,7 +44,7 @@ static void few_rows(void *context, size_t index) {
     finish(j, first, columns);
 }
 
-/* Returns 0, and sets the status of the job, on failure. */
+/* Returns 1; on failure, sets the job's status and returns 0. */
 static int gemm(linear_job *j, size_t first, size_t columns, size_t k0, size_t depth, const float *w, size_t ldw) {
     int status = lk_sgemm(j->y + first, j->ldy, j->x + k0, j->ldx, w, ldw, 1, j->m, columns, depth,
                           j->epilogue == LK_ACCUMULATE || k0 > 0);

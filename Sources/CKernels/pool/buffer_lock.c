@@ -2,7 +2,7 @@
 #include "../include/lyra_kernels.h"
 #include <pthread.h>
 
-/* A mutex of the system with a static initializer: ThreadSanitizer knows it even while threads wait. */
+/* A pthread mutex with a static initializer, which ThreadSanitizer knows even while threads wait. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 void lk_lock_buffers(void) { pthread_mutex_lock(&lock); }

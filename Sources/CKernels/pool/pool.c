@@ -1,5 +1,5 @@
-/* The process's pool of threads. A caller publishes a job, works on it itself, and waits for the workers that joined
- * the job. It does not wait for a worker that the system has not run meanwhile. */
+/* The process's pool of threads. A caller publishes a job, works on it too, and waits for the workers that joined the
+ * job. The caller does not wait for workers that the system has not scheduled yet. */
 #define _GNU_SOURCE
 #include "quota.h"
 #include "../table.h"
@@ -14,7 +14,7 @@
 enum {
     MAX_THREADS = 256,
     SPINS = 2000,
-    RETRY_JOBS = 1000 /* jobs until the pool tries to start threads again that the system refused */
+    RETRY_JOBS = 1000 /* jobs until the pool retries to start threads that the system refused */
 };
 
 typedef struct job {
@@ -31,7 +31,7 @@ static pthread_t workers[MAX_THREADS];
 static atomic_int worker_count;   /* changed under owner_lock */
 static int jobs_until_retry;      /* guarded by owner_lock */
 static atomic_int wanted_threads; /* 0: as many as there are processors */
-static int forks_are_watched;     /* set as the library is loaded */
+static int forks_are_watched;     /* set when the library is loaded */
 
 /* The processors that the pool uses. */
 static pthread_once_t usable_once = PTHREAD_ONCE_INIT;
@@ -39,8 +39,8 @@ static cpu_set_t *usable; /* null if the system does not tell */
 static size_t usable_bytes;
 static int usable_count;
 
-/* The state of the current job in one word, so that a worker joins it only while it is open: its number in the upper
- * half, the OPEN bit, and the number of workers on it. */
+/* The state of the current job in one word: the job's number in the upper half, the OPEN bit, and the number of workers
+ * that have joined. One word, so that a worker can join the job only while the job is open. */
 enum { OPEN = 1 << 30 };
 static _Atomic uint64_t state;
 static job current; /* written while no job is open */
@@ -48,7 +48,7 @@ static atomic_size_t next_index;
 static atomic_int sleepers;
 static atomic_int quitting;
 
-/* Once the caller is interrupted, skips the remaining tasks: the caller drops the results. */
+/* Skips the remaining tasks once the caller is interrupted, because the caller then discards the results. */
 static void work(void) {
     size_t i;
     while (!lk_is_raised(current.interrupt) &&
@@ -73,7 +73,7 @@ static int join(unsigned seen) {
     return 0;
 }
 
-/* Waits for the workers that have joined the job, and lets no other join. */
+/* Waits for the workers that have joined the job, then closes the job. */
 static void close_job(void) {
     uint64_t s = atomic_load(&state);
     for (int i = 0;; i++) {
@@ -83,8 +83,8 @@ static void close_job(void) {
     }
 }
 
-/* glibc reserves 64 MiB of addresses for a thread when the thread makes its first allocation. This makes it happen
- * before blas.c checks for memory, not meanwhile. */
+/* glibc reserves 64 MiB of addresses for a thread when the thread makes its first allocation. This allocation makes
+ * glibc do so now, and not while blas.c checks for memory. */
 static void reserve_allocations(void) {
     void *volatile first = malloc(1);
     free(first);
@@ -112,7 +112,7 @@ static void *worker_main(void *argument) {
     }
 }
 
-/* Publishes the next job: open, or closed (0) only to wake the workers. No job is open before. */
+/* Publishes the next job: OPEN, or 0 to wake the workers only. The previous job must be closed. */
 static void announce(uint64_t open) {
     uint64_t next = number(atomic_load(&state)) + 1u;
     atomic_store(&state, (next & 0xffffffffu) << 32 | open);
@@ -157,7 +157,7 @@ static void find_usable(void) {
         if (all) CPU_FREE(all);
         if (one) CPU_FREE(one);
     }
-    int quota = lk_quota_processors(""); /* more threads would only wait for their share of the time */
+    int quota = lk_quota_processors(""); /* more threads would only wait for processor time */
     if (quota > 0 && usable_count > quota) usable_count = quota;
     if (usable_count > MAX_THREADS) usable_count = MAX_THREADS;
 }
@@ -171,11 +171,11 @@ static void stop_workers(void) {
     atomic_store(&worker_count, 0);
 }
 
-/* Starts a worker on any usable processor, whichever processor the calling thread is bound to. */
+/* Starts a worker that may run on any usable processor, even if the calling thread is bound to one. */
 static int start_worker(pthread_t *worker) {
     void *seen = (void *)(uintptr_t)number(atomic_load(&state));
     int status = EINVAL;
-    for (int bound = usable != NULL; bound >= 0 && status == EINVAL; bound--) { /* the processors may be gone since */
+    for (int bound = usable != NULL; bound >= 0 && status == EINVAL; bound--) { /* unbound if processors are gone */
         pthread_attr_t attributes;
         pthread_attr_init(&attributes);
         pthread_attr_setstacksize(&attributes, 1 << 20);
@@ -186,7 +186,7 @@ static int start_worker(pthread_t *worker) {
     return status == 0;
 }
 
-/* Brings the pool to its wanted size, or as close as the system allows; owner_lock is held. */
+/* Resizes the pool to the wanted size, or as close as the system allows. owner_lock is held. */
 static void resize(void) {
     int wanted = forks_are_watched ? lk_threads() - 1 : 0;
     if (worker_count > wanted) stop_workers();
@@ -200,8 +200,8 @@ static void resize(void) {
     jobs_until_retry = worker_count < wanted ? RETRY_JOBS : 0;
 }
 
-/* Resets the pool in a forked child: the child has the memory, but not the threads, and their locks and changes are in
- * any state. */
+/* Resets the pool in a forked child. The child has a copy of the memory, where locks and changes are in any state, but
+ * not the threads. */
 static void forget_workers(void) {
     pthread_mutex_init(&owner_lock, NULL);
     pthread_mutex_init(&wake_lock, NULL);
@@ -211,7 +211,7 @@ static void forget_workers(void) {
     atomic_store(&quitting, 0);
     atomic_store(&worker_count, 0);
     jobs_until_retry = 0;
-    usable_once = (pthread_once_t)PTHREAD_ONCE_INIT; /* the child may be bound to others */
+    usable_once = (pthread_once_t)PTHREAD_ONCE_INIT; /* the child may have another affinity */
 }
 
 __attribute__((constructor)) static void watch_forks(void) {

@@ -31,7 +31,7 @@ static char *first_line(const char *root, const char *path, const char *name) {
     return line;
 }
 
-/* A whole number above 0 at the beginning of `text`, or 0. *end: what follows it. */
+/* An integer above 0 at the beginning of `text`, or 0. *end points behind the number. */
 static long long positive(const char *text, char **end) {
     long long value = strtoll(text, end, 10);
     return *end == text || value <= 0 || value == LLONG_MAX ? 0 : value;
@@ -51,7 +51,7 @@ static int limit_v2(const char *root, const char *path) {
     return rounded_up(quota, period);
 }
 
-/* One file each; a quota of -1 means no limit. */
+/* Quota and period have a file each. A quota of -1 means no limit. */
 static int limit_v1(const char *root, const char *path) {
     char *quota = first_line(root, path, "/cpu.cfs_quota_us"), *end;
     char *period = first_line(root, path, "/cpu.cfs_period_us");
@@ -69,7 +69,7 @@ static int lists(const char *list, const char *name) {
     return 0;
 }
 
-/* mountinfo writes spaces and the like as \040. */
+/* mountinfo escapes spaces and some other characters in octal, as in \040. */
 static void unescape(char *text) {
     char *to = text;
     for (const char *from = text; *from; to++) {
@@ -102,7 +102,8 @@ static char *group(const char *root, int version) {
 }
 
 /* One line of mountinfo, "36 35 98:0 /root /mount/point options … - type source options", of a hierarchy of control
- * groups → its mount point, and in *top what of the hierarchy is mounted there, both within the line; or null. */
+ * groups → its mount point, and in *top the group that is mounted there; both point into the line. Null for other
+ * lines. */
 static char *mount_point(char *line, int version, char **top) {
     char *state, *fields[5], *tail = strstr(line, " - ");
     if (!tail) return NULL;
@@ -121,7 +122,7 @@ static char *mount_point(char *line, int version, char **top) {
 
 static int tighter(int a, int b) { return a == 0 || (b > 0 && b < a) ? b : a; }
 
-/* The tightest limit from `path`, of the group, up to the mount point. */
+/* The tightest limit of the group at `path` and of its parents up to the mount point. */
 static int limit_up_to(const char *root, const char *mount, const char *path, int version) {
     char *whole = NULL;
     const char *top = strcmp(mount, "/") == 0 ? "" : mount, *below = strcmp(path, "/") == 0 ? "" : path;
@@ -146,7 +147,7 @@ static int limit_of(const char *root, int version) {
     while (file && getline(&line, &room, file) >= 0) {
         char *top, *mount = mount_point(line, version, &top);
         if (!mount) continue;
-        /* In a container the path may be the host's, of which the mount shows the container's own part. */
+        /* In a container the path may be the host's; the mount then starts at the container's own group. */
         size_t hidden = strcmp(top, "/") == 0 ? 0 : strlen(top);
         int is_below = strncmp(path, top, hidden) == 0 && (path[hidden] == '/' || !path[hidden]);
         const char *visible = is_below && !strstr(path, "/..") ? path + hidden : "";

@@ -21,7 +21,7 @@ static void free_state(void *p) {
 /* Fails if the host has used up all keys. */
 static void make_key(void) { has_key = pthread_key_create(&key, free_state) == 0; }
 
-/* The calling thread's scratch memory; null if there is no memory. */
+/* The calling thread's scratch memory; null if it cannot be allocated. */
 static scratch_memory *state(void) {
     pthread_once(&key_once, make_key);
     if (!has_key) return NULL;
