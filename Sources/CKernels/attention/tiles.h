@@ -20,7 +20,7 @@ typedef struct attention_input {
     int causal;
     int all_f32;      /* every page is LK_KV_F32 */
     size_t group;     /* query heads that one key/value head serves */
-    size_t tile_rows; /* query rows of a tile, whose TILE_QUERIES queries are these rows' heads of a group */
+    size_t tile_rows; /* query rows of a tile: about TILE_QUERIES / group */
 } attention_input;
 
 static inline attention_input attention_input_of(const lk_queries *q, const lk_keys_values *kv, float scale,

@@ -23,14 +23,14 @@ LK_INLINE vf vf_dot_pairs(vf sums, vu w, const char *x) {
 
 /* sums = R rows of x with a panel, TOGETHER vectors of the panel at a time. */
 LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const char *x, const char *w, size_t slices) {
-    vf totals[LK_TILE_ROWS_BF16][LK_PARTS];
-    for (int part = 0; part < LK_PARTS; part += TOGETHER) {
+    vf totals[LK_TILE_ROWS_BF16][LK_PANEL_VECTORS];
+    for (int part = 0; part < LK_PANEL_VECTORS; part += TOGETHER) {
         LK_UNROLL for (int r = 0; r < R; r++)
             LK_UNROLL for (int p = 0; p < TOGETHER; p++)
                 totals[r][p] = vf_set(0);
         const char *pair = x, *line = w + 4 * LK_WIDTH * part;
         for (size_t u = 0; u < slices; u++, pair += LK_PAIR_BYTES * R, line += LK_BF16_SLICE) {
-            vu v[LK_PARTS];
+            vu v[LK_PANEL_VECTORS];
             LK_UNROLL for (int p = 0; p < TOGETHER; p++) v[p] = vu_load(line + 4 * LK_WIDTH * p);
             LK_UNROLL for (int r = 0; r < R; r++)
                 LK_UNROLL for (int p = 0; p < TOGETHER; p++) {
@@ -45,7 +45,7 @@ LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const cha
 }
 
 static void multiply_bf16(float *sums, const char *x, size_t rows, const char *w, size_t slices) {
-    const int few = LK_WIDTH == 4 ? 2 : LK_PARTS;
+    const int few = LK_WIDTH == 4 ? 2 : LK_PANEL_VECTORS;
     switch (rows) {
     case 1: bf16_tile(1, few, sums, x, w, slices); break;
     case 2: bf16_tile(2, few, sums, x, w, slices); break;
@@ -57,7 +57,7 @@ static void multiply_bf16(float *sums, const char *x, size_t rows, const char *w
     }
 }
 
-/* Stores the pairs of one vector of x, `apart` bytes from each other. */
+/* Stores the pairs of one vector of x, each `apart` bytes after the one before. */
 LK_INLINE void put_pairs(char *pair, size_t apart, vu v, int pairs) {
     typedef uint64_t vw __attribute__((vector_size(LK_WIDTH * 4)));
     vw two = (vw)v;
@@ -66,7 +66,7 @@ LK_INLINE void put_pairs(char *pair, size_t apart, vu v, int pairs) {
         if (j < pairs) memcpy(pair + (size_t)j * apart, (const char *)&two + 8 * j, LK_PAIR_BYTES);
 }
 
-/* One vector of x in the given form. */
+/* One vector of x, rounded as `form` says. */
 LK_INLINE vu in_form(vf v, lk_bf16_form form) {
     vu rounded = vu_round_bf16(v);
     if (form == LK_BF16_ROUNDED) return rounded;
@@ -87,15 +87,15 @@ static void make_bf16_row(char *tile, const float *x, size_t row, size_t rows, s
 }
 
 #ifdef LK_BF16_DOT
-/* 32 values as pairs of BF16. Subnormal floats become zeros, as in the products. */
+/* 32 values as pairs of BF16. Subnormal floats become zeros, as the BF16 products treat them. */
 LK_INLINE __m512i bf16_pairs(const float *x, lk_bf16_form form) {
     vf low = vf_load(x), high = vf_load(x + LK_WIDTH);
     if (form == LK_BF16_REMAINDER) low = (vf)in_form(low, form), high = (vf)in_form(high, form);
     return (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
 }
 
-/* Four rows, from row `first` of a tile on: their pairs of one k are neighbours, and are stored together. Returns the k
- * that are done. */
+/* Writes four rows of a tile, from row `first` on. Their pairs of the same k are contiguous, and are stored together.
+ * Returns the number of k written. */
 static size_t make_four_rows(char *tile, const float *x, size_t ldx, size_t first, size_t rows, size_t k,
                              lk_bf16_form form) {
     size_t i = 0;
@@ -136,7 +136,7 @@ static void make_bf16_rows(char *tile, const float *x, size_t ldx, size_t first,
 #define LK_CONV_PAIRS
 #include "../convolution/conv1d_isa.h"
 
-/* As lk_bf16_kernels says. */
+/* lk_bf16_kernels describes this. */
 static void make_channel_pairs(uint32_t *pairs, const float *even, const float *odd, size_t count) {
     for (size_t i = 0; i < count; i += LK_WIDTH) {
         size_t part = count - i < LK_WIDTH ? count - i : LK_WIDTH;

@@ -1,5 +1,4 @@
-/* Quantizes and dequantizes GGUF's block types. The reference is gguf-py: its arithmetic, in floats and in its
- * order. */
+/* Quantizes and dequantizes GGUF's block types with the arithmetic of gguf-py: in floats, and in the same order. */
 #include "blocks.h"
 #include "../table.h"
 #include <math.h>
@@ -19,7 +18,7 @@ static float float_of(uint32_t bits) {
     return value;
 }
 
-/* Makes no subnormal float on the way: a host may have set the processor to treat those as zeros. */
+/* Computes no subnormal float, because a host may have set the processor to treat those as zeros. */
 float lk_from_f16(uint16_t half) {
     uint32_t magnitude = half & 0x7fff, sign = (uint32_t)(half & 0x8000) << 16;
     uint32_t wide = (magnitude << 13) + (112u << 23); /* the exponents' biases differ by 112 */
@@ -132,7 +131,7 @@ static void dequantize_q6_k(float *dst, const lk_q6_k *block) {
     }
 }
 
-/* A block may lie at any byte: each is copied first. */
+/* Copies the block first, because `src` can have any alignment. */
 void lk_dequantize_block(float *dst, const void *src, lk_type type) {
     if (type == LK_Q8_0) {
         lk_q8_0 block;
@@ -217,7 +216,7 @@ static void quantize_block(void *dst, lk_type type, const float *x) {
     memcpy(dst, &block, lk_block_bytes(type));
 }
 
-/* Elements of one task: a multiple of every block. */
+/* Elements of one task: a multiple of the elements of every quantization block. */
 enum { CHUNK = 16384 };
 
 typedef struct quantize_job {

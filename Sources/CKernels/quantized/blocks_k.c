@@ -1,5 +1,5 @@
-/* Quantizes Q4_K and Q6_K. Each sub-block tries some step widths around the one that just covers its values. For each
- * width the values are rounded, and least squares, weighted by magnitude, gives the line that fits best. */
+/* Quantizes Q4_K and Q6_K. For each sub-block it tries step widths around the smallest width that covers the values.
+ * For each width it rounds the values, and fits a line to them by least squares weighted by magnitude. */
 #include "blocks.h"
 #include <math.h>
 #include <string.h>
@@ -86,7 +86,7 @@ void lk_quantize_q4_k(lk_q4_k *block, const float *x) {
     lk_q4_k_set_values(block, q);
 }
 
-/* A step of either sign so that 16 values x ≈ step · (q - 32). */
+/* The step, of either sign, that fits 16 values best: x ≈ step · (q - 32). */
 static float search_step(const float *x) {
     float largest = 0, best = 0, most = 0;
     for (int i = 0; i < 16; i++) largest = fabsf(x[i]) > fabsf(largest) ? x[i] : largest;

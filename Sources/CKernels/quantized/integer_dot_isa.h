@@ -1,5 +1,5 @@
-/* Products of four bytes, as each instruction set computes them. LK_PORTABLE: without the processor's own products, for
- * a test of a vector width that it lacks. */
+/* Products of four bytes, as each instruction set computes them. A test defines LK_PORTABLE to compile a vector width
+ * that the processor lacks: without special instructions. */
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -10,7 +10,7 @@ typedef int16_t vs __attribute__((vector_size(LK_WIDTH * 4)));
  * groups of four k fit in 16 bits. LK_SIGNED: such a sum saturates if both factors use all eight bits, so Q8_0
  * multiplies |w| by ±x, and needs no correction. vs_pairs: w · x + w · x of two neighbouring bytes, unsigned w, signed
  * x. vs_signed_pairs: the same with signed w. vi_from_pairs: the sum of both pairs of a lane. */
-enum { LK_LARGEST_X = 127, LK_HALF_GROUPS = 8, LK_SIX_GROUPS = 2 }; /* groups that fit, of four bits and of six */
+enum { LK_LARGEST_X = 127, LK_HALF_GROUPS = 8, LK_SIX_GROUPS = 2 }; /* groups that fit: 4-bit, 6-bit weights */
 _Static_assert(LK_HALF_GROUPS * 2 * 15 * LK_LARGEST_X <= INT16_MAX, "sums of half bytes fit 16 bits");
 _Static_assert(LK_SIX_GROUPS * 2 * 63 * LK_LARGEST_X <= INT16_MAX, "sums of six bits fit 16 bits");
 _Static_assert(2 * 128 * LK_LARGEST_X <= INT16_MAX, "a pair of signed bytes fits 16 bits");

@@ -25,8 +25,8 @@ LK_INLINE vu block_weights(const lk_type type, const char *w, int i, int part) {
     return v;
 }
 
-/* Scales of the rows of vector `part` in a block of 32 k. `super` is the header of a slice of Q4_K or Q6_K; `half` is
- * the half of the 32 k, which only Q6_K tells apart. */
+/* Scales of the rows of vector `part` in a block of 32 k. `super` is the header of a slice of Q4_K or Q6_K. `half`
+ * selects 16 of the 32 k; only Q6_K has a scale for each half. */
 LK_INLINE vf block_scales(const lk_type type, const char *w, const char *super, int half, int part) {
     if (type == LK_Q8_0) return vf_from_f16(w + LK_Q8_0_SCALES + 2 * LK_WIDTH * part);
     if (type == LK_Q4_0) return vf_from_f16(w + LK_HALVES + 2 * LK_WIDTH * part);
@@ -44,15 +44,16 @@ LK_INLINE vi first_sums(const lk_type type, const char *corrections, int r) {
     return type == LK_Q4_K ? (vi){0} : int_at(corrections + 4 * r) - (vi){0};
 }
 
-/* sums = corrections + the products of groups first … last - 1 of a block: R rows of x with T vectors of rows of w
- * from vector `part` on. Callers of this and the following functions pass constants for everything but the pointers. */
-LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PARTS], const char *x,
-                          const char *corrections, const char *w, const int first, const int last, const int part) {
+/* sums = corrections + the products of groups first … last - 1 of a block: R rows of x times T vectors of rows of w,
+ * from vector `part` on. Callers of this and the following functions pass constants for all parameters but pointers. */
+LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PANEL_VECTORS],
+                          const char *x, const char *corrections, const char *w, const int first, const int last,
+                          const int part) {
     LK_UNROLL for (int r = 0; r < R; r++)
         LK_UNROLL for (int p = 0; p < T; p++)
             sums[r][p] = first_sums(type, corrections, r);
     LK_UNROLL for (int i = first; i < last; i++) {
-        vu v[LK_PARTS];
+        vu v[LK_PANEL_VECTORS];
         LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, part + p);
         LK_UNROLL for (int r = 0; r < R; r++) {
             int32_t four = int_at(x + 4 * (i * R + r));
@@ -66,14 +67,14 @@ LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[
 
 #ifdef LK_PAIRS
 /* The same, with sums in 16 bits as long as they fit. */
-LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PARTS],
+LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PANEL_VECTORS],
                                 const char *x, const char *corrections, const char *w, const int first, const int last,
                                 const int part) {
     const int together = type == LK_Q6_K ? LK_SIX_GROUPS : LK_HALF_GROUPS;
     LK_UNROLL for (int start = first; start < last; start += together) {
-        vs pairs[LK_TILE_ROWS][LK_PARTS];
+        vs pairs[LK_TILE_ROWS][LK_PANEL_VECTORS];
         LK_UNROLL for (int i = start; i < start + together; i++) {
-            vu v[LK_PARTS];
+            vu v[LK_PANEL_VECTORS];
             LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, part + p);
             LK_UNROLL for (int r = 0; r < R; r++) {
                 int32_t four = int_at(x + 4 * (i * R + r));
@@ -93,12 +94,12 @@ LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi
 #endif
 
 /* totals += one block of 32 k. */
-LK_INLINE void add_block(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
+LK_INLINE void add_block(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PANEL_VECTORS],
                           const char *x, const char *w, const char *super, const int part) {
     const int halves = type == LK_Q6_K ? 2 : 1, groups = 8 / halves;
     const char *scales = x + 32 * R, *corrections = scales + 4 * R;
     LK_UNROLL for (int half = 0; half < halves; half++) {
-        vi sums[LK_TILE_ROWS][LK_PARTS];
+        vi sums[LK_TILE_ROWS][LK_PANEL_VECTORS];
         const char *first_of_half = corrections + 4 * half * R;
 #ifdef LK_PAIRS
         if (type != LK_Q8_0)
@@ -119,7 +120,7 @@ LK_INLINE void add_block(const int R, const int T, const lk_type type, vf totals
 }
 
 /* totals += one slice. */
-LK_INLINE void add_slice(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PARTS],
+LK_INLINE void add_slice(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PANEL_VECTORS],
                          const char *x, const char *w, int part) {
     const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1;
     const int header = type == LK_Q4_K ? LK_Q4_K_HEADER : type == LK_Q6_K ? LK_Q6_K_HEADER : 0;
@@ -129,11 +130,11 @@ LK_INLINE void add_slice(const int R, const int T, const lk_type type, vf totals
         add_block(R, T, type, totals, x, block, w, part);
 }
 
-/* The number of slices, of `bytes` bytes, that all vectors pass over, T at a time, before the next slices. Where a
- * vector is half of a cache line, the slices stay in L1 until the other half is read. */
+/* The number of slices, of `bytes` bytes each, that are read for all vectors of a panel, T at a time, before the next
+ * slices. If a vector is half of a cache line, the slices stay in L1 until the other half is read. */
 LK_INLINE size_t slices_together(const int T, size_t bytes, size_t slices) {
     enum { CACHED = 16 << 10 };
-    return LK_WIDTH == 16 || T == LK_PARTS || bytes > CACHED ? slices : CACHED / bytes;
+    return LK_WIDTH == 16 || T == LK_PANEL_VECTORS || bytes > CACHED ? slices : CACHED / bytes;
 }
 
 LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const char *x, const char *w, size_t slices) {
@@ -142,16 +143,16 @@ LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const 
                          : type == LK_Q4_K ? LK_Q4_K_SLICE
                                            : LK_Q6_K_SLICE;
     const size_t x_bytes = (size_t)(LK_X_BLOCK * R * (type == LK_Q4_K || type == LK_Q6_K ? 8 : 1));
-    /* With one row of x the registers hold the totals of a whole panel, and its lines are read in order. With Q4_0
-     * two vectors at a time, whose totals wait in memory while a block is summed, measured faster than one; with
-     * Q4_K not. */
+    /* With one row of x, the registers hold the totals of a whole panel, and the panel is read in order. With Q4_0, two
+     * vectors at a time measured faster than one, although their totals are in memory while a block is summed. With
+     * Q4_K they did not. */
     const int whole = LK_WIDTH == 8 && R == 1, two = LK_WIDTH == 8 && type == LK_Q4_0;
-    const int T = whole ? LK_PARTS : two ? 2 : LK_TOGETHER;
+    const int T = whole ? LK_PANEL_VECTORS : two ? 2 : LK_TOGETHER;
     const size_t step = slices_together(T, bytes, slices);
     for (size_t first = 0, last; first < slices; first = last) {
         last = slices - first < step ? slices : first + step;
-        for (int part = 0; part < LK_PARTS; part += T) {
-            vf totals[LK_TILE_ROWS][LK_PARTS];
+        for (int part = 0; part < LK_PANEL_VECTORS; part += T) {
+            vf totals[LK_TILE_ROWS][LK_PANEL_VECTORS];
             LK_UNROLL for (int r = 0; r < R; r++)
                 LK_UNROLL for (int p = 0; p < T; p++)
                     totals[r][p] = first == 0 ? vf_set(0) : vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
@@ -190,7 +191,7 @@ static void multiply_integers(float *sums, const char *tile, size_t rows, const 
     }
 }
 
-/* Products of bytes, as the fastest kernel adds them until sums need more than 16 bits. */
+/* Adds products of bytes as the fastest kernel does before its sums need more than 16 bits. */
 LK_INLINE vi add_bytes(vi sums, vu *weights) {
     LK_IN_ORDER(*weights); /* so that every round computes their product */
 #ifdef LK_PAIRS

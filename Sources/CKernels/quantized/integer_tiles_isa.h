@@ -1,6 +1,7 @@
 /* Rounds rows of x to bytes, in tiles. packed.h describes the layout. */
 
-/* The largest lane and the sum of all lanes, in registers: the compiler would go through memory. */
+/* The largest lane, and the sum of all lanes, in registers. From a loop, the compiler would generate memory accesses.
+ * */
 #if LK_WIDTH == 16 && !defined(LK_PORTABLE)
 LK_INLINE int32_t vi_most(vi v) { return _mm512_reduce_max_epi32((__m512i)v); }
 LK_INLINE int32_t vi_total(vi v) { return _mm512_reduce_add_epi32((__m512i)v); }
@@ -29,7 +30,8 @@ LK_INLINE int32_t vi_total(vi v) {
 #endif
 
 /* Rounds 32 values of x to bytes of -127 … 127 at q, with `apart` bytes between the starts of groups of four. Returns
- * the scale; halves: the sums of both halves. If a value is not finite, the bytes are zeros and the scale is NaN. */
+ * the scale, and in `halves` the sums of the first and the last 16 bytes. If a value is not finite, the bytes are zeros
+ * and the scale is NaN. */
 LK_INLINE float make_block(char *q, size_t apart, const float *x, int32_t halves[2]) {
 #pragma clang fp contract(off) /* the same bytes with every instruction set */
     /* Bits of magnitudes compare as integers; NaN is above infinity. */

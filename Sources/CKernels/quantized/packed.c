@@ -1,17 +1,17 @@
-/* y = x · wᵀ with packed weights: x is made into tiles once; then each thread of the pool takes panels of the weights
- * and multiplies all tiles with each, while the panel is in the processor's cache. */
+/* y = x · wᵀ with packed weights. x is packed into tiles once. Then each thread of the pool takes panels of the
+ * weights, and multiplies all tiles with each panel while the panel is in the cache. */
 #include "blocks.h"
 #include "packed_layout.h"
 #include "../table.h"
 #include <string.h>
 
 enum {
-    ROWS_AT_ONCE = 768,       /* rows of x that are tiles at a time: this bounds the memory of tiles */
-    ALONE = 32768,            /* up to so many elements of x, one thread makes tiles faster than it wakes others */
-    TASKS_PER_THREAD = 4,     /* where weights are streamed: a slow thread gets fewer */
-    STREAM_BYTES = 128 << 10, /* smallest task where weights are streamed */
-    CACHE_BYTES = 192 << 10,  /* panels that stay in L2 */
-    PRODUCTS = 8              /* most products that share tiles */
+    ROWS_AT_ONCE = 768,       /* the most rows of x in tiles at a time, which bounds the memory of tiles */
+    ALONE = 32768,            /* the most elements of x that one thread packs faster than it wakes others */
+    TASKS_PER_THREAD = 4,     /* if weights are streamed; a slow thread can then take fewer */
+    STREAM_BYTES = 128 << 10, /* of the smallest task if weights are streamed */
+    CACHE_BYTES = 192 << 10,  /* of the panels that stay in L2 */
+    PRODUCTS = 8              /* the most products that share tiles */
 };
 
 typedef struct packed_job {
@@ -20,10 +20,11 @@ typedef struct packed_job {
     const float *x;
     char *tiles;
     lk_type type;
-    int exact, split;   /* BF16: x is not rounded; a row of x is two rows of a tile, rounded values and remainders */
+    int exact;          /* BF16: x keeps 16 bits of its mantissa or more */
+    int split;          /* BF16: a row of x takes two rows of a tile, for the rounded values and the remainders */
     size_t ldx, m, k;
     size_t row_bytes;   /* of x in a tile */
-    size_t threads;     /* that the job is cut for; the pool's size may change meanwhile */
+    size_t threads;     /* the number that the tasks are sized for; the pool's size may change meanwhile */
 } packed_job;
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -33,7 +34,7 @@ static size_t tile_step(const packed_job *j) {
     return j->type == LK_BF16 && !j->split ? LK_TILE_ROWS_BF16 : LK_TILE_ROWS;
 }
 
-/* Rows of x in the tile that starts at row r: whole tiles first, then the rest, in two where BF16 has no such tile. */
+/* Rows of x in the tile that starts at row r: a whole tile, or else the remaining rows, at most LK_TILE_ROWS. */
 static size_t tile_rows(const packed_job *j, size_t r) {
     size_t left = j->m - r;
     return left >= tile_step(j) ? tile_step(j) : smaller(left, LK_TILE_ROWS);
@@ -47,9 +48,9 @@ static size_t kernel_rows(const packed_job *j, size_t rows) {
 static void make_bf16_tile(const packed_job *j, char *tile, const float *x, size_t rows) {
     const lk_bf16_kernels *kernels = lk_bf16_kernels_in_use();
     size_t all = kernel_rows(j, rows);
-    lk_bf16_form part = j->exact && !j->split ? LK_BF16_EXACT : LK_BF16_ROUNDED;
+    lk_bf16_form form = j->exact && !j->split ? LK_BF16_EXACT : LK_BF16_ROUNDED;
     if (j->split && all > 2 * rows) memset(tile, 0, all * (j->row_bytes / 2));
-    kernels->make_rows(tile, x, j->ldx, 0, rows, all, j->k, part);
+    kernels->make_rows(tile, x, j->ldx, 0, rows, all, j->k, form);
     if (j->split) kernels->make_rows(tile, x, j->ldx, all / 2, rows, all, j->k, LK_BF16_REMAINDER);
 }
 
@@ -96,9 +97,10 @@ static size_t panels_of(const lk_packed_product *p) {
     return p->weights.n == 0 ? 0 : (p->weights.first + p->weights.n + LK_PANEL - 1) / LK_PANEL - first_panel(p);
 }
 
-/* The number of tasks that a product is cut into; their numbers of panels differ by at most one. One tile of x streams
- * the weights: tasks are long, and each thread gets some, so that a slow thread gets fewer. With more tiles a task has
- * as many panels as fit L2, unless threads would have nothing to do, and every thread gets as many tasks. */
+/* The number of tasks of a product. All tasks have the same number of panels, or one more. With one tile of x, the
+ * weights are streamed: tasks are long, with several for each thread, so that a slow thread can take fewer. With more
+ * tiles, a task has at most as many panels as fit L2, and if there are enough panels, every thread gets as many tasks
+ * as every other. */
 static size_t tasks_of(const packed_job *j, const lk_packed_product *p) {
     size_t bytes = lk_panel_bytes(j->type, j->k), panels = panels_of(p), tasks;
     if (j->m <= LK_TILE_ROWS) tasks = smaller(j->threads * TASKS_PER_THREAD, panels * bytes / STREAM_BYTES);
@@ -110,7 +112,7 @@ static size_t tasks_of(const packed_job *j, const lk_packed_product *p) {
     return smaller(larger(tasks, 1), panels);
 }
 
-/* Tasks are numbered through all products. */
+/* `index` counts the tasks of all products. */
 static void panel_task(void *context, size_t index) {
     const packed_job *j = context;
     const lk_packed_product *p = j->products;
@@ -127,7 +129,7 @@ static int run(packed_job *j) {
     tiles = (j->m + tile_step(j) - 1) / tile_step(j);
     j->row_bytes = j->type == LK_BF16 ? slices * lk_bf16_kernels_in_use()->pair_bytes : LK_X_BLOCK * (j->k / LK_BLOCK);
     if (j->split) j->row_bytes *= 2;
-    /* In the caller's scratch memory; tasks only read it. The last tile may have room for more rows than x has. */
+    /* The caller's scratch memory, which the panel tasks only read. The last tile may have more rows than x. */
     j->tiles = (char *)lk_scratch(0, (j->m + LK_TILE_ROWS) * j->row_bytes / sizeof(float));
     if (!j->tiles) return LK_NO_MEMORY;
     if (j->m * j->k > ALONE) lk_parallel(tiles, make_tiles, j);

@@ -1,4 +1,4 @@
-/* The layout of packed weights and of x beside them, and the kernels on them.
+/* The layouts of packed weights and of the tiles of x, and the kernels for both.
  *
  * Packed weights consist of panels: 32 rows of w, which are 32 columns of y. A panel is a sequence of slices along k:
  *
@@ -15,21 +15,22 @@
  *   a group of four k, Q8_0:   k0 k1 k2 k3 | k0 k1 k2 k3 | … | k0 k1 k2 k3          128 bytes
  *
  * One vector of weights is multiplied by one broadcast of four bytes of x, and sums need no reduction across lanes.
- * Four-bit weights of rows 0 … 15 are the low halves of the same 64 bytes of which rows 16 … 31 are the high halves.
- * The upper two bits of Q6_K: vector v (group v / 2, 16 rows from row 16 · (v % 2) on) has bits 2 · (v % 4) of the
- * bytes of line v / 4. All slices are whole cache lines. Zeros fill the missing rows of the last panel. A product with
- * one row of x reads a panel from end to end; the processor prefetches that by itself, and software prefetching
- * measured slower.
+ * Four-bit weights of rows 0 … 15 are the low halves of 64 bytes, those of rows 16 … 31 the high halves. The upper two
+ * bits of Q6_K: vector v (16 rows of group v / 2, from row 16 · (v % 2) on) has bits 2 · (v % 4) and up of the bytes of
+ * line v / 4. All slices are whole cache lines. Zeros fill the missing rows of the last panel. A product with one row
+ * of x reads a panel in order; the processor prefetches such reads, and software prefetching measured slower.
  *
  * x is cut into tiles of R rows, at most LK_TILE_ROWS. A tile has, for each 32 of k,
  *
  *   [8][R][4 k] signed bytes · scale f32 [R] · correction [2][R]
  *
- * The corrections undo the offset that packing added to the weights. Sums start from -offset · Σ x (int32), one for
- * each half of the 32; types with one scale for 32 use the first for all. Q4_K has scale · Σ x (f32) instead, which is
- * multiplied by the minimums. Beside BF16 weights a tile is [k / 2][R][2 k], in BF16 or, where the processor has no
- * BF16 products, in floats. For a few rows of x and a processor with BF16 products, rows 0 … R / 2 - 1 of the tile are
- * x rounded to BF16, and the other rows are the remainders.
+ * The corrections undo the offset that packing added to the weights. Sums start from the correction -offset · Σ x
+ * (int32). Q6_K has one correction for each half of the 32 k; types with one scale for 32 k use the first for all. Q4_K
+ * has scale · Σ x (f32) instead, which is multiplied by the minimums.
+ *
+ * For BF16 weights a tile is [k / 2][R][2 k], in BF16 or, if the processor has no BF16 products, in floats. For a few
+ * rows of x on a processor with BF16 products, rows 0 … R / 2 - 1 of the tile are x rounded to BF16, and the other rows
+ * are the remainders.
  */
 #ifndef LYRA_KERNELS_PACKED_H
 #define LYRA_KERNELS_PACKED_H
@@ -38,8 +39,8 @@
 
 enum {
     LK_PANEL = 32,
-    LK_TILE_ROWS = 6,      /* beside block types: sums and totals of a tile fill the registers */
-    LK_TILE_ROWS_BF16 = 12 /* BF16 needs no totals */
+    LK_TILE_ROWS = 6,      /* for block types: the sums and totals of a tile fill the registers */
+    LK_TILE_ROWS_BF16 = 12 /* for BF16, which has sums only */
 };
 
 /* Sizes and offsets, in bytes, of the layouts above. */
@@ -63,12 +64,12 @@ enum {
     LK_X_BLOCK = 32 + 4 + 8 /* of one row of x in a tile */
 };
 
-/* Of kernels for vectors of LK_WIDTH lanes: vectors that cover the rows of a panel, and those whose sums stay in
- * registers together. */
-#define LK_PARTS (LK_PANEL / LK_WIDTH)
+/* Vectors of LK_WIDTH lanes that cover the rows of a panel. */
+#define LK_PANEL_VECTORS (LK_PANEL / LK_WIDTH)
+/* Vectors of a panel whose sums are in registers at the same time. */
 #define LK_TOGETHER (LK_WIDTH == 16 ? 2 : 1)
 
-/* What a row of a BF16 tile holds. Where pairs are BF16, a rounded row and a row of remainders together keep 16 bits of
+/* What a row of a BF16 tile holds. If pairs are BF16, a rounded row and a row of remainders together keep 16 bits of
  * the mantissa. */
 typedef enum lk_bf16_form {
     LK_BF16_ROUNDED,
@@ -93,12 +94,12 @@ typedef struct lk_bf16_kernels {
     size_t pair_bytes; /* of two values of x in a tile: 4 as BF16, 8 as floats */
     /* Writes x[count, k] as rows first … first + count - 1 of a tile of `rows` rows. */
     void (*make_rows)(char *tile, const float *x, size_t ldx, size_t first, size_t count, size_t rows, size_t k,
-                      lk_bf16_form part);
-    /* As that of lk_integer_kernels. rows: 1 … LK_TILE_ROWS, and LK_TILE_ROWS_BF16. */
+                      lk_bf16_form form);
+    /* As lk_integer_kernels.multiply. rows: 1 … LK_TILE_ROWS, and LK_TILE_ROWS_BF16. */
     void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, size_t slices);
-    /* Two channels, the second of which may be null, as pairs of BF16: the first in the lower half. */
+    /* Interleaves two channels as pairs of BF16, `even` in the lower half. `odd` may be null. */
     void (*make_channel_pairs)(uint32_t *pairs, const float *even, const float *odd, size_t count);
-    /* As that of lk_float_kernels, where 32 bits of x and of the weights are pairs, which in_channels counts. */
+    /* As lk_float_kernels.conv1d, but 32 bits of x or of a weight are a pair of channels; in_channels counts pairs. */
     void (*conv1d)(const struct lk_conv1d_job *job, size_t first_group, size_t last_group, size_t first_column,
                    size_t last_column);
     /* As lk_peak_operations with LK_PEAK_BF16, on one thread: `rounds` rounds. */

@@ -4,7 +4,7 @@
 
 #include "packed.h"
 
-/* The k and the bytes of one slice. */
+/* Columns of w (k), and bytes, of one slice. */
 static inline size_t lk_slice_depth(lk_type type) { return type == LK_BF16 ? 2 : lk_block_elements(type); }
 
 static inline size_t lk_slice_bytes(lk_type type) {

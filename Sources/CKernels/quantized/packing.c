@@ -11,7 +11,7 @@ size_t lk_packed_bytes(lk_type type, size_t n, size_t k) {
     return (n + LK_PANEL - 1) / LK_PANEL * lk_panel_bytes(type, k);
 }
 
-/* The place of a four-bit weight: the bytes of its row within a line, and the half of a byte. */
+/* The place of a row's four-bit weights: the offset of its bytes within a line, and the shift of its half of a byte. */
 static size_t line_offset(size_t row) { return row % 16 * 4; }
 static int half_shift(size_t row) { return row < 16 ? 0 : 4; }
 
@@ -23,7 +23,7 @@ static int get_half(const char *line, size_t row, size_t k) {
     return ((uint8_t)line[line_offset(row) + k] >> half_shift(row)) & 15;
 }
 
-/* ----------------------------------------------------------------------- one block of one row to and from its slice */
+/* ---------------------------------------------------------- one quantization block of one row to and from its slice */
 
 static void put_q8_0(char *slice, size_t row, const void *src) {
     lk_q8_0 block;
@@ -100,7 +100,7 @@ static void get_q4_k(void *dst, const char *slice, size_t row) {
     memcpy(dst, &block, sizeof block);
 }
 
-/* The byte of a slice that holds the upper two bits of element e; *shift: the place of these bits in the byte. */
+/* The offset, in a block of 32 k, of the byte with the upper two bits of element e; *shift is their place in it. */
 static size_t upper_at(size_t row, size_t e, int *shift) {
     size_t vector = e / 4 * 2 + row / 16;
     *shift = (int)(vector % 4 * 2);
