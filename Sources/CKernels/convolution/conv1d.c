@@ -7,7 +7,7 @@ enum {
     GROUP = LK_CONV_GROUP,
     WIDEST_VECTOR = 16,        /* floats */
     COLUMN_STEP = 96,          /* a multiple of every instruction set's tile */
-    SPAN_BYTES = 192 << 10,    /* of x in one task, so that they stay in a core's own cache */
+    CHUNK_BYTES = 192 << 10,   /* of x in one task, so that they stay in a core's own cache */
     SMALLEST_TASK = 1 << 18,   /* multiplications of the smallest task worth its overhead */
     TASKS_PER_THREAD = 4,
 };
@@ -27,20 +27,20 @@ void lk_conv1d_pack(float *packed, const float *w, size_t in_channels, size_t ou
 
 static size_t divide_up(size_t a, size_t b) { return (a + b - 1) / b; }
 
-/* How a job is divided into tasks. A task computes one span of columns for one range of output groups. A span has
- * `columns` columns; the last span has the remainder too, so that no span is short. A range has `groups` groups. */
+/* How a job is divided into tasks. A task computes one chunk of columns for one range of output groups. A chunk has
+ * `columns` columns; the last chunk has the remainder too, so that no chunk is short. A range has `groups` groups. */
 typedef struct split {
     const lk_conv1d_job *job;
     int in_pairs;
-    size_t columns, spans, groups, ranges;
+    size_t columns, chunks, groups, ranges;
 } split;
 
 static void run_task(void *context, size_t index) {
     const split *s = context;
     const lk_conv1d_job *job = s->job;
-    size_t span = index / s->ranges, group = index % s->ranges * s->groups;
+    size_t chunk = index / s->ranges, group = index % s->ranges * s->groups;
     size_t groups = divide_up(job->out_channels, GROUP), last = smaller(group + s->groups, groups);
-    size_t column = span * s->columns, end = span + 1 == s->spans ? job->out_columns : column + s->columns;
+    size_t column = chunk * s->columns, end = chunk + 1 == s->chunks ? job->out_columns : column + s->columns;
     for (; group < last && !lk_interrupted(); group++) {
         if (s->in_pairs) lk_bf16_kernels_in_use()->conv1d(job, group, group + 1, column, end);
         else lk_kernels()->conv1d(job, group, group + 1, column, end);
@@ -51,13 +51,13 @@ static void run(const lk_conv1d_job *job, int in_pairs) {
     size_t groups = divide_up(job->out_channels, GROUP);
     size_t work = job->out_columns * job->in_channels * job->out_channels * job->kernel;
     size_t tasks = smaller(work / SMALLEST_TASK + 1, lk_threads() == 1 ? 1 : (size_t)lk_threads() * TASKS_PER_THREAD);
-    size_t cached = SPAN_BYTES / sizeof(float) / job->in_channels;
+    size_t cached = CHUNK_BYTES / sizeof(float) / job->in_channels;
     size_t columns = smaller(divide_up(job->out_columns, tasks), cached);
     columns = divide_up(columns ? columns : 1, COLUMN_STEP) * COLUMN_STEP;
-    size_t spans = job->out_columns < columns ? 1 : job->out_columns / columns;
-    split s = {job, in_pairs, columns, spans, divide_up(groups, smaller(groups, divide_up(tasks, spans))), 0};
+    size_t chunks = job->out_columns < columns ? 1 : job->out_columns / columns;
+    split s = {job, in_pairs, columns, chunks, divide_up(groups, smaller(groups, divide_up(tasks, chunks))), 0};
     s.ranges = divide_up(groups, s.groups);
-    lk_parallel(spans * s.ranges, run_task, &s);
+    lk_parallel(chunks * s.ranges, run_task, &s);
 }
 
 int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns, const float *packed,

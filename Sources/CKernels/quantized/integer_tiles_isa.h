@@ -1,7 +1,6 @@
 /* Rounds rows of x to bytes, in tiles. packed.h describes the layout. */
 
-/* The largest lane, and the sum of all lanes, in registers. From a loop, the compiler would generate memory accesses.
- * */
+/* The largest lane, and the sum of all lanes, in registers. From a loop, the compiler would make memory accesses. */
 #if LK_WIDTH == 16 && !defined(LK_PORTABLE)
 LK_INLINE int32_t vi_most(vi v) { return _mm512_reduce_max_epi32((__m512i)v); }
 LK_INLINE int32_t vi_total(vi v) { return _mm512_reduce_add_epi32((__m512i)v); }
