@@ -103,9 +103,9 @@ typedef int32_t lyra_log_level;
 enum { LYRA_LOG_INFO = 1, LYRA_LOG_WARNING = 2 };
 
 /* Receives messages for people, from the opening of a model and from the model's sessions.
- * LYRA_LOG_WARNING: an answer may differ from what is expected. A part of the model is missing; or a recording is empty
- * or silent (all samples below -60 dB of full scale once the channels are averaged), which is logged once, with the
- * recording's name and its number in the turn.
+ * LYRA_LOG_WARNING: an answer may differ from what is expected. A part of the model is missing; a configuration has an
+ * unknown key; or a recording is empty or silent (all samples below -60 dB of full scale once the channels are
+ * averaged), which is logged once, with the recording's name and its number in the turn.
  * LYRA_LOG_INFO: answers are not affected. A model was opened (its size, the processor features and the threads in
  * use); or a turn was cancelled or stopped while it was fed, and is discarded.
  * `message` is valid during the call only. Runs on the thread that called lyra, so several threads may run it at once;
@@ -125,9 +125,10 @@ enum {
 
 typedef struct lyra_model_options {
     size_t size;            /* set by lyra_model_options_init */
-    const char *towers_dir; /* directory searched for towers and vocoder after the paths that the checkpoint names.
-                               Those are taken inside the checkpoint, beside it and beside its parents (of a symbolic
-                               link: the link's and the target's), never in the current directory. Default: none */
+    const char *towers_dir; /* directory searched for towers and vocoder after the paths that the checkpoint names; a
+                               relative path is tried in the checkpoint, beside it and beside its parents (of a
+                               symbolic link: the link's and the target's), never in the current directory. Default:
+                               none */
     const char *vocoder;    /* the vocoder's file, or its directory. Default: the file g_N of the highest N that has a
                                config.json beside it, up to four levels below the checkpoint's directory, a model_zoo
                                beside the checkpoint or its parents, or towers_dir */
@@ -200,10 +201,10 @@ typedef struct lyra_session lyra_session;
 
 typedef int32_t lyra_sampling;
 enum {
-    LYRA_SAMPLING_DEFAULT = 0, /* greedy or random, as the checkpoint's generation_config.json says; options from
-                                  `temperature` on that are 0 have the checkpoint's values */
+    LYRA_SAMPLING_DEFAULT = 0, /* greedy or random, as the checkpoint's generation_config.json says; an option of
+                                  `temperature` to `repetition_penalty` that is 0 has the checkpoint's value */
     LYRA_SAMPLING_GREEDY = 1,  /* the most likely token, always; reproducible */
-    LYRA_SAMPLING_RANDOM = 2   /* drawn at random, as the options from `temperature` on say */
+    LYRA_SAMPLING_RANDOM = 2   /* drawn at random, with the options `temperature` to `repetition_penalty` */
 };
 
 enum { LYRA_EXTRACTOR_DEFAULT = 0, LYRA_EXTRACTOR_OFF = 1, LYRA_EXTRACTOR_ON = 2 };
@@ -273,8 +274,8 @@ lyra_status lyra_session_destroy(lyra_session *session);
  * again from the seed. Not needed after an error that ended a turn. */
 lyra_status lyra_reset(lyra_session *session);
 
-/* Writes the conversation to a file. The file gets its name only when it is complete. A turn that is being fed is saved
- * too if lyra_step has computed all of it, so a long recording can be prefilled once and asked about many times.
+/* Writes the conversation to a file; an incomplete file never appears at `path`. A turn that is being fed is saved too
+ * if lyra_step has computed all of it, so a long recording can be prefilled once and asked about many times.
  * Errors: LYRA_E_IO; LYRA_E_STATE while an answer is being made, or if something that was fed is not computed yet.
  * Before lyra_end_turn, lyra_step never computes text; it computes recordings of one window only if the adapter is
  * fixed, and no media at all with an extractor. */
@@ -328,8 +329,8 @@ lyra_status lyra_feed_text_special(lyra_session *session, const char *utf8, size
 /* Adds a recording of speech from a file: WAV, RF64, W64, AIFF, AU, CAF, FLAC, Ogg (Vorbis, Opus), MP3, AAC, and the
  * audio of MP4, M4A, MOV, MKV, WebM, AVI, FLV and TS, as the installed libsndfile and FFmpeg read them. Concatenated
  * MP3, AAC, AC-3 or Ogg files are read to the end. The file must stay in place until the turn's end event.
- * A FIFO, pipe or socket (/dev/stdin, /dev/fd/N) is read to its end before the call returns, into an unnamed file in
- * the directory that TMPDIR names, or /tmp. The same holds for every function that takes the path of a medium.
+ * The bytes of a FIFO, pipe or socket (/dev/stdin, /dev/fd/N) are copied before the call returns, to an unnamed file in
+ * the directory that TMPDIR names, or in /tmp. The same holds for every function that takes the path of a medium.
  * Errors: LYRA_E_IO, LYRA_E_FORMAT, LYRA_E_MISSING if the model takes no speech; LYRA_E_MEMORY if a FIFO, pipe or
  * socket gives more than 8 GiB. */
 lyra_status lyra_feed_audio_file(lyra_session *session, const char *path);
@@ -471,8 +472,8 @@ lyra_status lyra_cancel(lyra_session *session);
  * terminated. LYRA_E_ARGUMENT if the next character does not fit (a capacity of 4 always suffices). */
 lyra_status lyra_read_text(lyra_session *session, char *buffer, size_t capacity, size_t *bytes);
 
-/* Copies up to `capacity` samples (mono floats in -1…1 at lyra_model_info.audio_sample_rate) and sets *samples. How the
- * waveform is divided between calls never changes it. */
+/* Copies up to `capacity` samples (mono floats in -1…1 at lyra_model_info.audio_sample_rate) and sets *samples. The
+ * waveform does not depend on how many samples each call takes. */
 lyra_status lyra_read_audio(lyra_session *session, float *buffer, size_t capacity, size_t *samples);
 
 /* Copies up to `capacity` ids of the answer's tokens, the stop token included, and sets *count. */

@@ -231,7 +231,7 @@ class Session:
     # ----------------------------------------------------------------------------------------------------- saving
 
     def save(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Writes the conversation to a file. The file gets its name only when it is complete.
+        """Writes the conversation to a file; an incomplete file never appears at ``path``.
 
         A turn that is being fed is saved too if ``work_ahead`` has computed all of it, so a long recording can be
         prefilled once and asked about many times.
