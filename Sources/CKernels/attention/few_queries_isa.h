@@ -14,9 +14,9 @@ enum { LK_KEYS_AHEAD = 12, LK_VALUES_AHEAD = 32 };
 
 /* ---------------------------------------------------------------------------------------------------- few rows: mix */
 
-/* MT rows × NT vectors of columns; if `part` is not 0, `part` columns of one vector. Callers pass constants for MT, NT
- * and type. */
-LK_INLINE void mix_tile(const int MT, const int NT, const lk_kv_type type, const size_t part, float *y, size_t ldy,
+/* MT rows × NT vectors of columns; if `valid` is not 0, `valid` columns of one vector. Callers pass constants for MT,
+ * NT and type. */
+LK_INLINE void mix_tile(const int MT, const int NT, const lk_kv_type type, const size_t valid, float *y, size_t ldy,
                         const float *x, size_t ldx, size_t k, const char *w, size_t row_bytes) {
     vf acc[6][4];
     const size_t size = kv_size(type);
@@ -25,15 +25,15 @@ LK_INLINE void mix_tile(const int MT, const int NT, const lk_kv_type type, const
     for (int m = 0; m < MT; m++)
 #pragma clang loop unroll(full)
         for (int n = 0; n < NT; n++)
-            acc[m][n] = part ? vf_load_part(y + m * ldy, part) : vf_load(y + m * ldy + n * LK_WIDTH);
+            acc[m][n] = valid ? vf_load_part(y + m * ldy, valid) : vf_load(y + m * ldy + n * LK_WIDTH);
     for (size_t i = 0; i < k; i++, w += row_bytes) {
         vf row[4];
-        if (part) memcpy(rest, w, part * size);
+        if (valid) memcpy(rest, w, valid * size);
 #pragma clang loop unroll(full)
         for (size_t at = 0; at < NT * LK_WIDTH * size; at += LK_LINE)
             __builtin_prefetch(w + LK_VALUES_AHEAD * row_bytes + at, 0, 2);
 #pragma clang loop unroll(full)
-        for (int n = 0; n < NT; n++) row[n] = vf_load_kv(part ? rest : w + n * LK_WIDTH * size, type);
+        for (int n = 0; n < NT; n++) row[n] = vf_load_kv(valid ? rest : w + n * LK_WIDTH * size, type);
 #pragma clang loop unroll(full)
         for (int m = 0; m < MT; m++)
 #pragma clang loop unroll(full)
@@ -43,17 +43,17 @@ LK_INLINE void mix_tile(const int MT, const int NT, const lk_kv_type type, const
     for (int m = 0; m < MT; m++)
 #pragma clang loop unroll(full)
         for (int n = 0; n < NT; n++) {
-            if (part) memcpy(y + m * ldy, &acc[m][n], part * sizeof(float));
+            if (valid) memcpy(y + m * ldy, &acc[m][n], valid * sizeof(float));
             else vf_store(y + m * ldy + n * LK_WIDTH, acc[m][n]);
         }
 }
 
-LK_INLINE void mix_columns(const int NT, const lk_kv_type type, const size_t part, float *y, size_t ldy, const float *x,
-                           size_t ldx, size_t m, size_t k, const char *w, size_t row_bytes) {
+LK_INLINE void mix_columns(const int NT, const lk_kv_type type, const size_t valid, float *y, size_t ldy,
+                           const float *x, size_t ldx, size_t m, size_t k, const char *w, size_t row_bytes) {
     size_t r = 0;
-    for (; r + 6 <= m; r += 6) mix_tile(6, NT, type, part, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
-    for (; r + 3 <= m; r += 3) mix_tile(3, NT, type, part, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
-    for (; r < m; r++) mix_tile(1, NT, type, part, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+    for (; r + 6 <= m; r += 6) mix_tile(6, NT, type, valid, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+    for (; r + 3 <= m; r += 3) mix_tile(3, NT, type, valid, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
+    for (; r < m; r++) mix_tile(1, NT, type, valid, y + r * ldy, ldy, x + r * ldx, ldx, k, w, row_bytes);
 }
 
 /* The number of rows whose columns are all added before the next rows, so that memory is read in order. */
@@ -108,17 +108,17 @@ LK_INLINE void vf_sum4(float *out, const vf v[4]) {
     memcpy(out, &sums, sizeof sums);
 }
 
-/* Adds the products of one vector of k, or of `part` elements if `part` is not 0, to MT × NT sums. */
-LK_INLINE void keys_step(const int MT, const int NT, const lk_kv_type type, const size_t part, vf acc[6][4],
+/* Adds the products of one vector of k, or of `valid` elements if `valid` is not 0, to MT × NT sums. */
+LK_INLINE void keys_step(const int MT, const int NT, const lk_kv_type type, const size_t valid, vf acc[6][4],
                          const float *x, size_t ldx, const char *w, size_t row_bytes) {
     char rest[LK_WIDTH * 4] = {0};
     vf v[6];
 #pragma clang loop unroll(full)
-    for (int m = 0; m < MT; m++) v[m] = part ? vf_load_part(x + m * ldx, part) : vf_load(x + m * ldx);
+    for (int m = 0; m < MT; m++) v[m] = valid ? vf_load_part(x + m * ldx, valid) : vf_load(x + m * ldx);
 #pragma clang loop unroll(full)
     for (int n = 0; n < NT; n++) {
-        if (part) memcpy(rest, w + n * row_bytes, part * kv_size(type));
-        vf wide = vf_load_kv(part ? rest : w + n * row_bytes, type);
+        if (valid) memcpy(rest, w + n * row_bytes, valid * kv_size(type));
+        vf wide = vf_load_kv(valid ? rest : w + n * row_bytes, type);
 #pragma clang loop unroll(full)
         for (int m = 0; m < MT; m++) acc[m][n] += v[m] * wide;
 #pragma clang loop unroll(full)
@@ -141,8 +141,8 @@ LK_INLINE void keys_tile(const int MT, const int NT, const lk_kv_type type, floa
         for (int n = 0; n < NT; n++)
             __builtin_prefetch(w + (n + LK_KEYS_AHEAD) * row_bytes + i * kv_size(type), 0, 2);
 #pragma clang loop unroll(full)
-        for (size_t part = 0; part < line; part += LK_WIDTH)
-            keys_step(MT, NT, type, 0, acc, x + i + part, ldx, w + (i + part) * kv_size(type), row_bytes);
+        for (size_t at = 0; at < line; at += LK_WIDTH)
+            keys_step(MT, NT, type, 0, acc, x + i + at, ldx, w + (i + at) * kv_size(type), row_bytes);
     }
     for (; i + LK_WIDTH <= k; i += LK_WIDTH)
         keys_step(MT, NT, type, 0, acc, x + i, ldx, w + i * kv_size(type), row_bytes);

@@ -30,10 +30,10 @@ LK_INLINE vh vh_f16(vf x) {
 
 static void round_to_half(void *dst, const float *src, lk_kv_type type, size_t count) {
     for (size_t i = 0; i < count; i += LK_WIDTH) {
-        const size_t part = count - i < LK_WIDTH ? count - i : LK_WIDTH;
-        vf v = vf_load_part(src + i, part);
+        const size_t valid = count - i < LK_WIDTH ? count - i : LK_WIDTH;
+        vf v = vf_load_part(src + i, valid);
         vh half = type == LK_KV_BF16 ? vh_bf16(v) : vh_f16(v);
-        memcpy((char *)dst + 2 * i, &half, 2 * part);
+        memcpy((char *)dst + 2 * i, &half, 2 * valid);
     }
 }
 
@@ -55,12 +55,12 @@ static float quantize_codes(int8_t *codes, const float *src, size_t count) {
         return factor;
     }
     for (size_t i = 0; i < count; i += LK_WIDTH) {
-        const size_t part = count - i < LK_WIDTH ? count - i : LK_WIDTH;
-        vf v = vf_load_part(src + i, part) / vf_set(factor);
+        const size_t valid = count - i < LK_WIDTH ? count - i : LK_WIDTH;
+        vf v = vf_load_part(src + i, valid) / vf_set(factor);
         /* A subnormal factor is inexact, so the quotient can exceed 127. */
         vf code = vf_min(vf_set(127), vf_max(vf_set(-127), v)) + vf_set(12582912.0f);
         vsb signed_code = __builtin_convertvector((vi)code - (vi)vf_set(12582912.0f), vsb);
-        memcpy(codes + i, &signed_code, part);
+        memcpy(codes + i, &signed_code, valid);
     }
     return factor;
 }

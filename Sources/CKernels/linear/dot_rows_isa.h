@@ -37,8 +37,8 @@ LK_INLINE void dot_tile(const int MT, const int NT, const lk_type type, float *y
 #pragma clang loop unroll(full)
         for (int n = 0; n < NT; n++) __builtin_prefetch(w + n * distance + i * size + LK_AHEAD, 0, 3);
 #pragma clang loop unroll(full)
-        for (size_t part = 0; part < line; part += LK_WIDTH)
-            dot_step(MT, NT, type, acc, x, ldx, w, distance, i + part);
+        for (size_t at = 0; at < line; at += LK_WIDTH)
+            dot_step(MT, NT, type, acc, x, ldx, w, distance, i + at);
     }
     for (; i + LK_WIDTH <= k; i += LK_WIDTH) dot_step(MT, NT, type, acc, x, ldx, w, distance, i);
     float rest_x[6][LK_WIDTH] = {{0}};

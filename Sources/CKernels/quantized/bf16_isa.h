@@ -24,11 +24,11 @@ LK_INLINE vf vf_dot_pairs(vf sums, vu w, const char *x) {
 /* sums = R rows of x with a panel, TOGETHER vectors of the panel at a time. */
 LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const char *x, const char *w, size_t slices) {
     vf totals[LK_TILE_ROWS_BF16][LK_PANEL_VECTORS];
-    for (int part = 0; part < LK_PANEL_VECTORS; part += TOGETHER) {
+    for (int vector = 0; vector < LK_PANEL_VECTORS; vector += TOGETHER) {
         LK_UNROLL for (int r = 0; r < R; r++)
             LK_UNROLL for (int p = 0; p < TOGETHER; p++)
                 totals[r][p] = vf_set(0);
-        const char *pair = x, *line = w + 4 * LK_WIDTH * part;
+        const char *pair = x, *line = w + 4 * LK_WIDTH * vector;
         for (size_t u = 0; u < slices; u++, pair += LK_PAIR_BYTES * R, line += LK_BF16_SLICE) {
             vu v[LK_PANEL_VECTORS];
             LK_UNROLL for (int p = 0; p < TOGETHER; p++) v[p] = vu_load(line + 4 * LK_WIDTH * p);
@@ -40,7 +40,7 @@ LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const cha
         }
         LK_UNROLL for (int r = 0; r < R; r++)
             LK_UNROLL for (int p = 0; p < TOGETHER; p++)
-                vf_store(sums + r * LK_PANEL + (part + p) * LK_WIDTH, totals[r][p]);
+                vf_store(sums + r * LK_PANEL + (vector + p) * LK_WIDTH, totals[r][p]);
     }
 }
 
@@ -139,11 +139,11 @@ static void make_bf16_rows(char *tile, const float *x, size_t ldx, size_t first,
 /* lk_bf16_kernels describes this. */
 static void make_channel_pairs(uint32_t *pairs, const float *even, const float *odd, size_t count) {
     for (size_t i = 0; i < count; i += LK_WIDTH) {
-        size_t part = count - i < LK_WIDTH ? count - i : LK_WIDTH;
-        vu low = vu_round_bf16(vf_load_part(even + i, part)) >> 16;
-        vu high = odd ? vu_round_bf16(vf_load_part(odd + i, part)) : (vu){0};
+        size_t valid = count - i < LK_WIDTH ? count - i : LK_WIDTH;
+        vu low = vu_round_bf16(vf_load_part(even + i, valid)) >> 16;
+        vu high = odd ? vu_round_bf16(vf_load_part(odd + i, valid)) : (vu){0};
         vu both = low | high;
-        memcpy(pairs + i, &both, part * sizeof *pairs);
+        memcpy(pairs + i, &both, valid * sizeof *pairs);
     }
 }
 

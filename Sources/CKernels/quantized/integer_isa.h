@@ -7,36 +7,37 @@
 #include "integer_tiles_isa.h"
 #include "../peak_isa.h"
 
-/* Weights of group `i` of a block of 32 k, rows of vector `part`. */
-LK_INLINE vu block_weights(const lk_type type, const char *w, int i, int part) {
+/* Weights of group `i` of a block of 32 k, rows of vector `vector`. */
+LK_INLINE vu block_weights(const lk_type type, const char *w, int i, int vector) {
     if (type == LK_Q8_0) {
-        vu v = vu_load(w + LK_Q8_0_LINE * i + 4 * LK_WIDTH * part);
+        vu v = vu_load(w + LK_Q8_0_LINE * i + 4 * LK_WIDTH * vector);
 #ifdef LK_SIGNED
         v ^= 0x80808080u;
 #endif
         return v;
     }
-    int at = 4 * (LK_WIDTH * part % 16), half = LK_WIDTH * part / 16;
+    int at = 4 * (LK_WIDTH * vector % 16), half = LK_WIDTH * vector / 16;
     vu v = (vu_load(w + LK_HALF_LINE * i + at) >> (4 * half)) & 0x0f0f0f0fu;
     if (type == LK_Q6_K) {
-        int vector = 2 * i + half;
-        v |= ((vu_load(w + LK_HALVES + LK_HALF_LINE * (vector / 4) + at) >> (2 * (vector % 4))) & 0x03030303u) << 4;
+        int upper = 2 * i + half;
+        v |= ((vu_load(w + LK_HALVES + LK_HALF_LINE * (upper / 4) + at) >> (2 * (upper % 4))) & 0x03030303u) << 4;
     }
     return v;
 }
 
-/* Scales of the rows of vector `part` in a block of 32 k. `super` is the header of a slice of Q4_K or Q6_K. `half`
+/* Scales of the rows of vector `vector` in a block of 32 k. `super` is the header of a slice of Q4_K or Q6_K. `half`
  * selects 16 of the 32 k; only Q6_K has a scale for each half. */
-LK_INLINE vf block_scales(const lk_type type, const char *w, const char *super, int half, int part) {
-    if (type == LK_Q8_0) return vf_from_f16(w + LK_Q8_0_SCALES + 2 * LK_WIDTH * part);
-    if (type == LK_Q4_0) return vf_from_f16(w + LK_HALVES + 2 * LK_WIDTH * part);
-    vf d = vf_from_f16(super + 2 * LK_WIDTH * part);
-    if (type == LK_Q4_K) return d * vf_from_u8(w + LK_HALVES + LK_WIDTH * part);
-    return d * vf_from_s8(w + LK_Q6_K_SCALES + LK_PANEL * half + LK_WIDTH * part);
+LK_INLINE vf block_scales(const lk_type type, const char *w, const char *super, int half, int vector) {
+    if (type == LK_Q8_0) return vf_from_f16(w + LK_Q8_0_SCALES + 2 * LK_WIDTH * vector);
+    if (type == LK_Q4_0) return vf_from_f16(w + LK_HALVES + 2 * LK_WIDTH * vector);
+    vf d = vf_from_f16(super + 2 * LK_WIDTH * vector);
+    if (type == LK_Q4_K) return d * vf_from_u8(w + LK_HALVES + LK_WIDTH * vector);
+    return d * vf_from_s8(w + LK_Q6_K_SCALES + LK_PANEL * half + LK_WIDTH * vector);
 }
 
-LK_INLINE vf block_minimums(const char *w, const char *super, int part) {
-    return vf_from_f16(super + LK_MINIMUMS + 2 * LK_WIDTH * part) * vf_from_u8(w + LK_Q4_K_MINIMUMS + LK_WIDTH * part);
+LK_INLINE vf block_minimums(const char *w, const char *super, int vector) {
+    return vf_from_f16(super + LK_MINIMUMS + 2 * LK_WIDTH * vector) *
+           vf_from_u8(w + LK_Q4_K_MINIMUMS + LK_WIDTH * vector);
 }
 
 /* The initial sums of row `r`. */
@@ -45,16 +46,16 @@ LK_INLINE vi first_sums(const lk_type type, const char *corrections, int r) {
 }
 
 /* sums = corrections + the products of groups first … last - 1 of a block: R rows of x times T vectors of rows of w,
- * from vector `part` on. Callers of this and the following functions pass constants for all parameters but pointers. */
+ * from vector `vector` on. Callers of this and the following functions pass constants except for pointers. */
 LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PANEL_VECTORS],
                           const char *x, const char *corrections, const char *w, const int first, const int last,
-                          const int part) {
+                          const int vector) {
     LK_UNROLL for (int r = 0; r < R; r++)
         LK_UNROLL for (int p = 0; p < T; p++)
             sums[r][p] = first_sums(type, corrections, r);
     LK_UNROLL for (int i = first; i < last; i++) {
         vu v[LK_PANEL_VECTORS];
-        LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, part + p);
+        LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, vector + p);
         LK_UNROLL for (int r = 0; r < R; r++) {
             int32_t four = int_at(x + 4 * (i * R + r));
             LK_UNROLL for (int p = 0; p < T; p++) {
@@ -69,13 +70,13 @@ LK_INLINE void sum_groups(const int R, const int T, const lk_type type, vi sums[
 /* The same, with sums in 16 bits as long as they fit. */
 LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi sums[LK_TILE_ROWS][LK_PANEL_VECTORS],
                                 const char *x, const char *corrections, const char *w, const int first, const int last,
-                                const int part) {
+                                const int vector) {
     const int together = type == LK_Q6_K ? LK_SIX_GROUPS : LK_HALF_GROUPS;
     LK_UNROLL for (int start = first; start < last; start += together) {
         vs pairs[LK_TILE_ROWS][LK_PANEL_VECTORS];
         LK_UNROLL for (int i = start; i < start + together; i++) {
             vu v[LK_PANEL_VECTORS];
-            LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, part + p);
+            LK_UNROLL for (int p = 0; p < T; p++) v[p] = block_weights(type, w, i, vector + p);
             LK_UNROLL for (int r = 0; r < R; r++) {
                 int32_t four = int_at(x + 4 * (i * R + r));
                 LK_UNROLL for (int p = 0; p < T; p++) {
@@ -95,7 +96,7 @@ LK_INLINE void sum_small_groups(const int R, const int T, const lk_type type, vi
 
 /* totals += one block of 32 k. */
 LK_INLINE void add_block(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PANEL_VECTORS],
-                          const char *x, const char *w, const char *super, const int part) {
+                          const char *x, const char *w, const char *super, const int vector) {
     const int halves = type == LK_Q6_K ? 2 : 1, groups = 8 / halves;
     const char *scales = x + 32 * R, *corrections = scales + 4 * R;
     LK_UNROLL for (int half = 0; half < halves; half++) {
@@ -103,16 +104,16 @@ LK_INLINE void add_block(const int R, const int T, const lk_type type, vf totals
         const char *first_of_half = corrections + 4 * half * R;
 #ifdef LK_PAIRS
         if (type != LK_Q8_0)
-            sum_small_groups(R, T, type, sums, x, first_of_half, w, half * groups, (half + 1) * groups, part);
+            sum_small_groups(R, T, type, sums, x, first_of_half, w, half * groups, (half + 1) * groups, vector);
         else
 #endif
-            sum_groups(R, T, type, sums, x, first_of_half, w, half * groups, (half + 1) * groups, part);
+            sum_groups(R, T, type, sums, x, first_of_half, w, half * groups, (half + 1) * groups, vector);
         LK_UNROLL for (int p = 0; p < T; p++) {
-            vf scale = block_scales(type, w, super, half, part + p);
+            vf scale = block_scales(type, w, super, half, vector + p);
             LK_UNROLL for (int r = 0; r < R; r++)
                 totals[r][p] += __builtin_convertvector(sums[r][p], vf) * (scale * vf_set(float_at(scales + 4 * r)));
             if (type != LK_Q4_K) continue;
-            vf minimum = block_minimums(w, super, part + p);
+            vf minimum = block_minimums(w, super, vector + p);
             LK_UNROLL for (int r = 0; r < R; r++)
                 totals[r][p] -= minimum * vf_set(float_at(corrections + 4 * r));
         }
@@ -121,13 +122,13 @@ LK_INLINE void add_block(const int R, const int T, const lk_type type, vf totals
 
 /* totals += one slice. */
 LK_INLINE void add_slice(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PANEL_VECTORS],
-                         const char *x, const char *w, int part) {
+                         const char *x, const char *w, int vector) {
     const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1;
     const int header = type == LK_Q4_K ? LK_Q4_K_HEADER : type == LK_Q6_K ? LK_Q6_K_HEADER : 0;
     const int bytes = type == LK_Q8_0 ? LK_Q8_0_SLICE : type == LK_Q6_K ? LK_Q6_K_BLOCK : LK_Q4_BLOCK;
     const char *block = w + header;
     for (int b = 0; b < blocks; b++, block += bytes, x += LK_X_BLOCK * R)
-        add_block(R, T, type, totals, x, block, w, part);
+        add_block(R, T, type, totals, x, block, w, vector);
 }
 
 /* The number of slices, of `bytes` bytes each, that are read for all vectors of a panel, T at a time, before the next
@@ -151,15 +152,15 @@ LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const 
     const size_t step = slices_together(T, bytes, slices);
     for (size_t first = 0, last; first < slices; first = last) {
         last = slices - first < step ? slices : first + step;
-        for (int part = 0; part < LK_PANEL_VECTORS; part += T) {
+        for (int vector = 0; vector < LK_PANEL_VECTORS; vector += T) {
             vf totals[LK_TILE_ROWS][LK_PANEL_VECTORS];
             LK_UNROLL for (int r = 0; r < R; r++)
                 LK_UNROLL for (int p = 0; p < T; p++)
-                    totals[r][p] = first == 0 ? vf_set(0) : vf_load(sums + r * LK_PANEL + (part + p) * LK_WIDTH);
-            for (size_t u = first; u < last; u++) add_slice(R, T, type, totals, x + u * x_bytes, w + u * bytes, part);
+                    totals[r][p] = first == 0 ? vf_set(0) : vf_load(sums + r * LK_PANEL + (vector + p) * LK_WIDTH);
+            for (size_t u = first; u < last; u++) add_slice(R, T, type, totals, x + u * x_bytes, w + u * bytes, vector);
             LK_UNROLL for (int r = 0; r < R; r++)
                 LK_UNROLL for (int p = 0; p < T; p++)
-                    vf_store(sums + r * LK_PANEL + (part + p) * LK_WIDTH, totals[r][p]);
+                    vf_store(sums + r * LK_PANEL + (vector + p) * LK_WIDTH, totals[r][p]);
         }
     }
 }

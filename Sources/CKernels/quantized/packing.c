@@ -77,10 +77,10 @@ static void put_q4_k(char *slice, size_t row, const void *src) {
     memcpy(slice + 2 * row, &block.scale, 2);
     memcpy(slice + LK_MINIMUMS + 2 * row, &block.minimum, 2);
     for (size_t p = 0; p < 8; p++) {
-        char *part = slice + LK_Q4_K_HEADER + LK_Q4_BLOCK * p;
-        for (size_t e = 0; e < 32; e++) put_half(part + e / 4 * LK_HALF_LINE, row, e % 4, q[32 * p + e]);
-        part[LK_HALVES + row] = (char)scale[p];
-        part[LK_Q4_K_MINIMUMS + row] = (char)minimum[p];
+        char *sub_block = slice + LK_Q4_K_HEADER + LK_Q4_BLOCK * p;
+        for (size_t e = 0; e < 32; e++) put_half(sub_block + e / 4 * LK_HALF_LINE, row, e % 4, q[32 * p + e]);
+        sub_block[LK_HALVES + row] = (char)scale[p];
+        sub_block[LK_Q4_K_MINIMUMS + row] = (char)minimum[p];
     }
 }
 
@@ -90,10 +90,10 @@ static void get_q4_k(void *dst, const char *slice, size_t row) {
     memcpy(&block.scale, slice + 2 * row, 2);
     memcpy(&block.minimum, slice + LK_MINIMUMS + 2 * row, 2);
     for (size_t p = 0; p < 8; p++) {
-        const char *part = slice + LK_Q4_K_HEADER + LK_Q4_BLOCK * p;
-        for (size_t e = 0; e < 32; e++) q[32 * p + e] = (uint8_t)get_half(part + e / 4 * LK_HALF_LINE, row, e % 4);
-        scale[p] = (uint8_t)part[LK_HALVES + row];
-        minimum[p] = (uint8_t)part[LK_Q4_K_MINIMUMS + row];
+        const char *sub_block = slice + LK_Q4_K_HEADER + LK_Q4_BLOCK * p;
+        for (size_t e = 0; e < 32; e++) q[32 * p + e] = (uint8_t)get_half(sub_block + e / 4 * LK_HALF_LINE, row, e % 4);
+        scale[p] = (uint8_t)sub_block[LK_HALVES + row];
+        minimum[p] = (uint8_t)sub_block[LK_Q4_K_MINIMUMS + row];
     }
     lk_q4_k_pack_scales(block.scales, scale, minimum);
     lk_q4_k_set_values(&block, q);
@@ -114,15 +114,15 @@ static void put_q6_k(char *slice, size_t row, const void *src) {
     lk_q6_k_values(&block, q);
     memcpy(slice + 2 * row, &block.scale, 2);
     for (size_t p = 0; p < 8; p++) {
-        char *part = slice + LK_Q6_K_HEADER + LK_Q6_K_BLOCK * p;
+        char *sub_block = slice + LK_Q6_K_HEADER + LK_Q6_K_BLOCK * p;
         for (size_t e = 0; e < 32; e++) {
             int shift;
             size_t at = upper_at(row, e, &shift);
-            put_half(part + e / 4 * LK_HALF_LINE, row, e % 4, q[32 * p + e] & 15);
-            part[at] = (char)(part[at] | q[32 * p + e] >> 4 << shift);
+            put_half(sub_block + e / 4 * LK_HALF_LINE, row, e % 4, q[32 * p + e] & 15);
+            sub_block[at] = (char)(sub_block[at] | q[32 * p + e] >> 4 << shift);
         }
-        part[LK_Q6_K_SCALES + row] = (char)block.scales[2 * p];
-        part[LK_Q6_K_SCALES + LK_PANEL + row] = (char)block.scales[2 * p + 1];
+        sub_block[LK_Q6_K_SCALES + row] = (char)block.scales[2 * p];
+        sub_block[LK_Q6_K_SCALES + LK_PANEL + row] = (char)block.scales[2 * p + 1];
     }
 }
 
@@ -131,15 +131,15 @@ static void get_q6_k(void *dst, const char *slice, size_t row) {
     uint8_t q[LK_SUPER];
     memcpy(&block.scale, slice + 2 * row, 2);
     for (size_t p = 0; p < 8; p++) {
-        const char *part = slice + LK_Q6_K_HEADER + LK_Q6_K_BLOCK * p;
+        const char *sub_block = slice + LK_Q6_K_HEADER + LK_Q6_K_BLOCK * p;
         for (size_t e = 0; e < 32; e++) {
             int shift;
             size_t at = upper_at(row, e, &shift);
-            int high = ((uint8_t)part[at] >> shift) & 3;
-            q[32 * p + e] = (uint8_t)(get_half(part + e / 4 * LK_HALF_LINE, row, e % 4) | high << 4);
+            int high = ((uint8_t)sub_block[at] >> shift) & 3;
+            q[32 * p + e] = (uint8_t)(get_half(sub_block + e / 4 * LK_HALF_LINE, row, e % 4) | high << 4);
         }
-        block.scales[2 * p] = (int8_t)part[LK_Q6_K_SCALES + row];
-        block.scales[2 * p + 1] = (int8_t)part[LK_Q6_K_SCALES + LK_PANEL + row];
+        block.scales[2 * p] = (int8_t)sub_block[LK_Q6_K_SCALES + row];
+        block.scales[2 * p + 1] = (int8_t)sub_block[LK_Q6_K_SCALES + LK_PANEL + row];
     }
     lk_q6_k_set_values(&block, q);
     memcpy(dst, &block, sizeof block);
