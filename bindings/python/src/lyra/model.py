@@ -145,7 +145,7 @@ class Model:
         skip_silence: bool = False,
         max_memory_bytes: int = 0,
     ) -> Session:
-        """Begins a conversation. An argument that is omitted or 0 has its default; lyra.h states the ranges.
+        """Begins a conversation. 0 means the default, except for ``temperature``; lyra.h states the ranges.
 
         Args:
             speak: Whether answers are spoken as well.
