@@ -5,25 +5,25 @@
 #include <stddef.h>
 
 enum {
-    ENOUGH = 256 << 10, /* what lyra's deepest calls take, in the codecs, several times over */
-    OWN_STACK = 1 << 20
+    NEEDED_STACK = 256 << 10, /* bytes: several times what lyra's deepest calls, those of codecs, use */
+    THREAD_STACK = 1 << 20    /* bytes: the stack of a thread that lyra starts */
 };
 
-/* One call of a thread with little stack. */
+/* A call that runs on another thread, since the caller has too little stack. */
 typedef struct call {
     void (*body)(void *);
     void *context;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    void (*callback)(void *); /* to be run by the caller; null: none */
+    void (*callback)(void *); /* pending: the caller runs it next; null if none is */
     void *callback_context;
     int is_done;
 } call;
 
-/* The call that this thread was made for. */
-static _Thread_local call *served;
+/* The call that this thread was started for; null on other threads. */
+static _Thread_local call *current_call;
 
-/* Of this thread's stack, once they are known; null before. */
+/* The bounds of this thread's stack; null until find_stack finds them. */
 static _Thread_local const char *stack_low, *stack_high;
 
 static int find_stack(void) {
@@ -37,15 +37,15 @@ static int find_stack(void) {
     return is_known;
 }
 
-/* Outside of the thread's own stack, as on a coroutine's, it is not known how much is left. */
+/* Whether NEEDED_STACK bytes are left; 0 on a foreign stack such as a coroutine's, whose bounds are unknown. */
 static int has_stack(void) {
     const char *here = __builtin_frame_address(0);
     if (!stack_low && !find_stack()) return 0;
-    return here > stack_low && here <= stack_high && here - stack_low >= ENOUGH;
+    return here > stack_low && here <= stack_high && here - stack_low >= NEEDED_STACK;
 }
 
-static void *serve(void *argument) {
-    call *c = served = argument;
+static void *run_body(void *argument) {
+    call *c = current_call = argument;
     c->body(c->context);
     pthread_mutex_lock(&c->lock);
     c->is_done = 1;
@@ -56,22 +56,22 @@ static void *serve(void *argument) {
 
 static int start(pthread_t *thread, call *c) {
     pthread_attr_t attributes;
-    sigset_t all, usual; /* the host's signals are for the host's threads */
+    sigset_t all, saved; /* lyra's thread blocks all signals: the host's threads handle them */
     int status = pthread_attr_init(&attributes);
     if (status != 0) return status;
-    pthread_attr_setstacksize(&attributes, OWN_STACK);
+    pthread_attr_setstacksize(&attributes, THREAD_STACK);
     sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &usual);
-    status = pthread_create(thread, &attributes, serve, c);
-    pthread_sigmask(SIG_SETMASK, &usual, NULL);
+    pthread_sigmask(SIG_BLOCK, &all, &saved);
+    status = pthread_create(thread, &attributes, run_body, c);
+    pthread_sigmask(SIG_SETMASK, &saved, NULL);
     pthread_attr_destroy(&attributes);
     return status;
 }
 
-/* Runs the body's callbacks until it is done. */
-static void attend(call *c) {
-    int usual;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &usual); /* the body has pointers to this very frame */
+/* On the caller's thread: runs the callbacks that the body requests, until the body returns. */
+static void run_callbacks(call *c) {
+    int saved;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &saved); /* the body points into the caller's stack */
     pthread_mutex_lock(&c->lock);
     while (!c->is_done) {
         void (*callback)(void *) = c->callback;
@@ -86,7 +86,7 @@ static void attend(call *c) {
         pthread_cond_broadcast(&c->changed);
     }
     pthread_mutex_unlock(&c->lock);
-    pthread_setcancelstate(usual, NULL);
+    pthread_setcancelstate(saved, NULL);
 }
 
 int lyra_with_stack(void (*body)(void *), void *context) {
@@ -100,7 +100,7 @@ int lyra_with_stack(void (*body)(void *), void *context) {
     pthread_cond_init(&c.changed, NULL);
     int status = start(&thread, &c);
     if (status == 0) {
-        attend(&c);
+        run_callbacks(&c);
         pthread_join(thread, NULL);
     }
     pthread_cond_destroy(&c.changed);
@@ -109,7 +109,7 @@ int lyra_with_stack(void (*body)(void *), void *context) {
 }
 
 void lyra_on_caller(void (*body)(void *), void *context) {
-    call *c = served;
+    call *c = current_call;
     if (!c) {
         body(context);
         return;

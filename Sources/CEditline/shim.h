@@ -14,8 +14,8 @@ static inline void lyra_bind_interrupt(void) {
     rl_add_defun("lyra-end-line", lyra_end_line, 3);
 }
 
-/* Whether that key ended the line. */
+/* Whether Ctrl-C ended the line. */
 static inline int lyra_was_interrupted(void) { return rl_done; }
 
-/* The next line of standard input, which Swift cannot name, as getline gives it. */
+/* getline on stdin, a C variable that Swift's strict concurrency does not let it read. */
 static inline ssize_t lyra_next_line(char **line, size_t *capacity) { return getline(line, capacity, stdin); }

@@ -1,6 +1,6 @@
 #include "ffmpeg_loaded.h"
 
-/* What the functions that are called for writing take, which libavformat 61 changed. */
+/* What the write callback of an AVIOContext points to: const since libavformat 61. */
 #if LIBAVFORMAT_VERSION_MAJOR < 61
 #define LYRA_AV_WRITTEN uint8_t
 #else
@@ -22,7 +22,7 @@ static const lyra_library libraries[] = {
      "swscale_version", LIBSWSCALE_VERSION_MAJOR},
 };
 
-/* They and the hundred libraries that Debian 12's need take 182 MiB of addresses. */
+/* With the hundred libraries that they depend on, they map 182 MiB on Debian 12. */
 static const size_t room = (size_t)224 << 20;
 
 int *lyra_av_quiet_depth(void) {
@@ -63,8 +63,8 @@ void lyra_av_count_refusals(AVCodecContext *context, int *refusals) {
 }
 
 int lyra_ffmpeg_load(char *reason, size_t capacity) {
-    int first;
-    int status = load_functions(libraries, sizeof libraries / sizeof *libraries, room, &first, reason, capacity);
-    if (first) av_log_set_callback(log_others);
+    int is_first;
+    int status = load_functions(libraries, sizeof libraries / sizeof *libraries, room, &is_first, reason, capacity);
+    if (is_first) av_log_set_callback(log_others);
     return status;
 }

@@ -1,4 +1,4 @@
 #include <sys/types.h>
 
-/* <fcntl.h> declares it for GNU's extensions only, which Swift's view of the system leaves out. */
+/* <fcntl.h> declares fallocate only with _GNU_SOURCE, which Swift's Glibc module does not define. */
 int fallocate(int descriptor, int mode, off_t offset, off_t length);

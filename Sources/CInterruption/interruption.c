@@ -1,4 +1,3 @@
-/* The word that interrupts the work of a thread. */
 #include "include/lyra_interruption.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -11,14 +10,14 @@ static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 /* Fails if the host has used up all keys: work is then never interrupted. */
 static void make_key(void) { has_key = pthread_key_create(&key, NULL) == 0; }
 
-static _Atomic(lk_look_hook) hook;
+static _Atomic(lk_check_hook) check_hook;
 
-void lk_on_look(lk_look_hook called) { atomic_store(&hook, called); }
+void lk_on_check(lk_check_hook hook) { atomic_store(&check_hook, hook); }
 
 int lk_is_raised(const int32_t *interrupt) {
     if (!interrupt) return 0;
-    lk_look_hook called = atomic_load_explicit(&hook, memory_order_relaxed);
-    if (called) called(interrupt);
+    lk_check_hook hook = atomic_load_explicit(&check_hook, memory_order_relaxed);
+    if (hook) hook(interrupt);
     return __atomic_load_n(interrupt, __ATOMIC_ACQUIRE) >= LK_INTERRUPTED;
 }
 

@@ -23,7 +23,7 @@ static int is_open(const char *file) {
     return handle != NULL;
 }
 
-/* Whether so many bytes of addresses are left, under RLIMIT_AS. They take no memory. */
+/* Whether that many bytes of address space are free (RLIMIT_AS). The probe takes no memory. */
 static int has_room(size_t bytes) {
     void *probe = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (probe == MAP_FAILED) return 0;
@@ -37,7 +37,7 @@ static int names_error(const char *sentence, int error) {
     return strstr(sentence, strerror_r(error, buffer, sizeof buffer)) != NULL;
 }
 
-/* Only a library that is absent or not a library is missing: the system may also refuse to open one that is there. */
+/* MISSING is for a file that is absent or damaged: the system may also refuse to open a library that is there. */
 static int cause_of_failure(const char *sentence) {
     static const int refusals[] = {EMFILE, ENFILE, EACCES, EIO};
     if (names_error(sentence, ENOMEM) || strstr(sentence, "allocate memory")) return LYRA_LOAD_MEMORY;
@@ -49,22 +49,22 @@ static int cause_of_failure(const char *sentence) {
 static int open_library(const lyra_library *library, void **handle, char *reason, size_t capacity) {
     *handle = dlopen(library->file, RTLD_NOW | RTLD_LOCAL);
     if (!*handle) {
-        const char *said = dlerror();
-        if (!said) said = "";
-        int cause = cause_of_failure(said);
+        const char *message = dlerror();
+        if (!message) message = "";
+        int cause = cause_of_failure(message);
         if (cause == LYRA_LOAD_MEMORY)
-            return refuse(cause, reason, capacity, "no memory to load %s (%s)", library->file, said);
+            return refuse(cause, reason, capacity, "no memory to load %s (%s)", library->file, message);
         if (cause == LYRA_LOAD_IO)
-            return refuse(cause, reason, capacity, "the library %s cannot be opened: %s", library->file, said);
-        return refuse(LYRA_LOAD_MISSING, reason, capacity, "the library %s cannot be loaded; install it (Debian: %s). %s",
-                      library->file, library->package, said);
+            return refuse(cause, reason, capacity, "the library %s cannot be opened: %s", library->file, message);
+        return refuse(cause, reason, capacity, "the library %s cannot be loaded; install it (Debian: %s). %s",
+                      library->file, library->package, message);
     }
     if (!library->version) return LYRA_LOADED;
     unsigned (*version)(void) = (unsigned (*)(void))dlsym(*handle, library->version);
     unsigned major = version ? version() >> 16 : 0;
     if (major == library->major) return LYRA_LOADED;
     return refuse(LYRA_LOAD_MISSING, reason, capacity,
-                  "the library %s says that its version is %u, and lyra was built for %u; install that (Debian: %s)",
+                  "the library %s has version %u, but lyra was built for %u; install that version (Debian: %s)",
                   library->file, major, library->major, library->package);
 }
 
@@ -87,7 +87,7 @@ int lyra_load(const lyra_library *libraries, size_t count, const char *const *na
     void *handles[MOST_LIBRARIES] = {NULL};
     int status = LYRA_LOADED;
     if (!is_open(libraries[0].file) && !has_room(room))
-        return refuse(LYRA_LOAD_MEMORY, reason, capacity, "no memory to load %s: it takes %zu MiB of addresses",
+        return refuse(LYRA_LOAD_MEMORY, reason, capacity, "no memory to load %s: it needs %zu MiB of address space",
                       libraries[0].file, room >> 20);
     for (size_t i = 0; i < count && status == LYRA_LOADED; i++)
         status = open_library(&libraries[i], &handles[i], reason, capacity);

@@ -7,6 +7,6 @@ static const lyra_library libraries[] = {{"libmpg123.so.0", "libmpg123-0", NULL,
 static const size_t room = (size_t)4 << 20;
 
 int lyra_mpg123_load(char *reason, size_t capacity) {
-    int first;
-    return load_functions(libraries, 1, room, &first, reason, capacity);
+    int is_first;
+    return load_functions(libraries, 1, room, &is_first, reason, capacity);
 }

@@ -22,14 +22,14 @@ import Testing
             word.store(UInt(bitPattern: control.interruption.address), ordering: .sequentiallyConsistent)
             left.store(number, ordering: .sequentiallyConsistent)
             taken.store(0, ordering: .sequentiallyConsistent)
-            lk_on_look { address in
+            lk_on_check { address in
                 guard UInt(bitPattern: address) == Looks.word.load(ordering: .relaxed) else { return }
                 Looks.taken.add(1, ordering: .relaxed)
                 if Looks.left.subtract(1, ordering: .relaxed).newValue == 0 { Looks.control?.cancel() }
             }
         }
 
-        static func end() { lk_on_look(nil) }
+        static func end() { lk_on_check(nil) }
     }
 
     private func spoken(_ golden: Golden, _ type: KeyValueType = .float32) throws -> Session {

@@ -3,7 +3,8 @@
 
 /* libavformat */
 LYRA_FUNCTION(int, av_find_best_stream,
-              (AVFormatContext *context, enum AVMediaType type, int wanted, int related, const AVCodec **decoder, int flags),
+              (AVFormatContext *context, enum AVMediaType type, int wanted, int related, const AVCodec **decoder,
+               int flags),
               (context, type, wanted, related, decoder, flags), LYRA_ABSENT)
 LYRA_FUNCTION(const AVInputFormat *, av_find_input_format, (const char *name), (name), NULL)
 LYRA_FUNCTION(int, av_read_frame, (AVFormatContext *context, AVPacket *packet), (context, packet), LYRA_ABSENT)
@@ -43,7 +44,8 @@ LYRA_FUNCTION(int, avcodec_open2, (AVCodecContext *context, const AVCodec *codec
 LYRA_FUNCTION(int, avcodec_parameters_to_context, (AVCodecContext *context, const AVCodecParameters *parameters),
               (context, parameters), LYRA_ABSENT)
 LYRA_FUNCTION(int, avcodec_receive_frame, (AVCodecContext *context, AVFrame *frame), (context, frame), LYRA_ABSENT)
-LYRA_FUNCTION(int, avcodec_send_packet, (AVCodecContext *context, const AVPacket *packet), (context, packet), LYRA_ABSENT)
+LYRA_FUNCTION(int, avcodec_send_packet, (AVCodecContext *context, const AVPacket *packet), (context, packet),
+              LYRA_ABSENT)
 
 /* libavutil */
 LYRA_FUNCTION(int, av_cpu_count, (void), (), 1)
@@ -55,7 +57,8 @@ LYRA_PROCEDURE(av_frame_free, (AVFrame **frame), (frame))
 LYRA_FUNCTION(int, av_frame_get_buffer, (AVFrame *frame, int alignment), (frame, alignment), LYRA_ABSENT)
 LYRA_PROCEDURE(av_free, (void *memory), (memory))
 LYRA_PROCEDURE(av_freep, (void *memory), (memory))
-LYRA_FUNCTION(enum AVSampleFormat, av_get_packed_sample_fmt, (enum AVSampleFormat format), (format), AV_SAMPLE_FMT_NONE)
+LYRA_FUNCTION(enum AVSampleFormat, av_get_packed_sample_fmt, (enum AVSampleFormat format), (format),
+              AV_SAMPLE_FMT_NONE)
 LYRA_FUNCTION(const char *, av_get_pix_fmt_name, (enum AVPixelFormat format), (format), NULL)
 LYRA_PROCEDURE(av_log_default_callback, (void *context, int level, const char *format, va_list arguments),
                (context, level, format, arguments))

@@ -1,5 +1,4 @@
-/* FFmpeg's libraries, which are loaded when lyra_ffmpeg_load is called; a function of theirs that is called without does
- * nothing, and returns an error or null. */
+/* FFmpeg's libraries, loaded by lyra_ffmpeg_load. Until then their functions do nothing and return an error or null. */
 #pragma once
 
 #include <errno.h>
@@ -18,8 +17,8 @@
 #undef LYRA_FUNCTION
 #undef LYRA_PROCEDURE
 
-/* Loads the libraries of the versions that lyra was compiled for; at once if they are. From any thread.
- * → LYRA_LOADED, or why not, with a sentence in `reason`. */
+/* Loads the libraries, in the versions that lyra was compiled for; does nothing if they are loaded. Thread-safe.
+ * → LYRA_LOADED, or another status with a message in `reason`. */
 int lyra_ffmpeg_load(char *reason, size_t capacity);
 
 /* Macros that Swift cannot import, as functions. */
@@ -31,14 +30,15 @@ static inline int lyra_av_no_memory(void) { return AVERROR(ENOMEM); }
 static inline int64_t lyra_av_no_time(void) { return AV_NOPTS_VALUE; }
 static inline int64_t lyra_av_time_base(void) { return AV_TIME_BASE; }
 
-/* Counts in `refusals` how often the decoder of a context, not opened yet, finds no memory for a frame: some decoders pass
- * over such a frame as if it were damaged. `refusals` must outlive the context. */
+/* Counts in `refusals` the frames for which the context's decoder gets no memory: some decoders skip such a frame as if
+ * it were damaged. For a context that is not open yet; `refusals` must outlive the context. */
 void lyra_av_count_refusals(AVCodecContext *context, int *refusals);
 static inline void lyra_av_forget_refusals(int *refusals) { __atomic_store_n(refusals, 0, __ATOMIC_RELAXED); }
 static inline int lyra_av_refusals(const int *refusals) { return __atomic_load_n(refusals, __ATOMIC_RELAXED); }
 
-/* Silence. A context that is given this log level offset is ours: nothing of it or of its children is printed. */
+/* The log level offset that marks a context as lyra's: messages of the context and its children are not printed. */
 static inline int lyra_av_quiet_offset(void) { return 1 << 16; }
 
-/* How many of our calls the thread is in: libavformat and libswscale make contexts of their own, without an offset. */
+/* How many MediaLog.quiet calls the thread is inside. While any is, nothing is printed: libavformat and libswscale
+ * create contexts without the offset. */
 int *lyra_av_quiet_depth(void);

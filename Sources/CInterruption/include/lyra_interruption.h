@@ -19,8 +19,8 @@ int lk_is_raised(const int32_t *interrupt);
 /* lk_is_raised of the calling thread's word. */
 int lk_interrupted(void);
 
-/* For tests: calls `called` before every check of a word, on the checking thread; null for none. */
-typedef void (*lk_look_hook)(const int32_t *interrupt);
-void lk_on_look(lk_look_hook called);
+/* For tests: calls `hook` before every check of a word, on the checking thread; null removes the hook. */
+typedef void (*lk_check_hook)(const int32_t *interrupt);
+void lk_on_check(lk_check_hook hook);
 
 #endif

@@ -1,5 +1,5 @@
-/* Defines the functions that LYRA_FUNCTIONS, a file of lines as lyra_loading.h has them, lists; and
- * static int load_functions(libraries, count, room, reason, capacity), which finds them once. */
+/* Defines the functions listed in the file LYRA_FUNCTIONS, whose format lyra_loading.h describes, and load_functions,
+ * which finds them in their libraries once. */
 #include "lyra_loading.h"
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -40,10 +40,11 @@ static const functions *loaded(void) { return atomic_load_explicit(&found_functi
 #undef LYRA_FUNCTION
 #undef LYRA_PROCEDURE
 
-/* → LYRA_LOADED, or why not. Two threads may find the functions at once: one table is kept. *first: whether by this call. */
-static int load_functions(const lyra_library *libraries, size_t count, size_t room, int *first, char *reason,
+/* Two threads may find the functions at the same time: the first table is kept. *is_first says whether this call's was.
+ * → LYRA_LOADED, or another status with a message in `reason`. */
+static int load_functions(const lyra_library *libraries, size_t count, size_t room, int *is_first, char *reason,
                           size_t capacity) {
-    *first = 0;
+    *is_first = 0;
     if (loaded()) return LYRA_LOADED;
     functions *found = malloc(sizeof *found);
     if (!found) {
@@ -53,7 +54,7 @@ static int load_functions(const lyra_library *libraries, size_t count, size_t ro
     int status = lyra_load(libraries, count, function_names, (void **)found,
                            sizeof function_names / sizeof *function_names, room, reason, capacity);
     const functions *none = NULL;
-    *first = status == LYRA_LOADED && atomic_compare_exchange_strong(&found_functions, &none, found);
-    if (!*first) free(found);
+    *is_first = status == LYRA_LOADED && atomic_compare_exchange_strong(&found_functions, &none, found);
+    if (!*is_first) free(found);
     return status;
 }

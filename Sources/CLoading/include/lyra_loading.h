@@ -1,13 +1,14 @@
-/* Shared libraries that are opened when they are first needed, so that lyra starts, and does what it can, without them.
+/* Opens shared libraries on first use, so that lyra starts without them.
  *
- * A target that stands for such a library lists the functions that lyra uses in a file of lines
+ * The target of a library lists the functions that lyra calls in a file with lines such as
  *
- *     LYRA_FUNCTION(RETURNS, NAME, (PARAMETERS), (ARGUMENTS), WHAT IT RETURNS AS LONG AS THE LIBRARY IS NOT LOADED)
+ *     LYRA_FUNCTION(RETURN TYPE, NAME, (PARAMETERS), (ARGUMENTS), RESULT WHILE THE LIBRARY IS NOT LOADED)
  *     LYRA_PROCEDURE(NAME, (PARAMETERS), (ARGUMENTS))
  *
- * and includes it twice. Its header, after the library's own, gives each function the symbol lyra_dl_NAME by LYRA_RENAME:
- * callers, Swift's among them, use the names that they know, while no plain name is defined that could stand in for a
- * host's own library. Its C file defines these symbols by LYRA_FORWARDERS: they call what was found in the library.
+ * and includes that file twice. The target's header includes the library's own header, then renames the symbol of each
+ * function to lyra_dl_NAME with LYRA_RENAME: C and Swift call the functions by their usual names, but lyra defines no
+ * symbol that could replace one of the host's own copy of the library. The target's C file includes lyra_forwarders.h,
+ * which defines these symbols: they call the functions found in the library.
  */
 #ifndef LYRA_LOADING_H
 #define LYRA_LOADING_H
@@ -16,9 +17,9 @@
 
 typedef struct lyra_library {
     const char *file;    /* its SONAME */
-    const char *package; /* Debian's, for the message */
-    const char *version; /* a function that returns its version, with the major in bits 16 and up; or null */
-    unsigned major;      /* what that must be: the header's, since structs differ */
+    const char *package; /* Debian's name for it, for the message */
+    const char *version; /* its function that returns the version, major from bit 16 up; null: any version will do */
+    unsigned major;      /* the required major version, that of the headers: structs differ between versions */
 } lyra_library;
 
 enum {
@@ -28,12 +29,13 @@ enum {
     LYRA_LOAD_IO = 3 /* the system refuses to open the file: too many open files, no permission */
 };
 
-/* Opens `libraries` and finds each of `names` in one of them. They are never closed again, and stay out of the way of
- * what else the process has loaded. Any number of threads may call it at once.
+/* Opens `libraries` and finds the function of each of `names` in one of them. The libraries stay open, and their symbols
+ * are invisible to the rest of the process. Thread-safe.
  *
- * `room`: bytes of addresses that opening them takes, which are looked for first: what libraries do as they are opened
- * does not bear a failure.
- * → addresses: one for each name. On failure nothing was kept, and `reason` has a sentence for a person. */
+ * `room`: bytes of address space that the libraries map. It is checked first, because a library's initializers may crash
+ * when they get no memory.
+ * → a status; in `addresses` one address for each name. On failure the libraries are closed again, and `reason` holds a
+ * message. */
 int lyra_load(const lyra_library *libraries, size_t count, const char *const *names, void **addresses, size_t functions,
               size_t room, char *reason, size_t capacity);
 

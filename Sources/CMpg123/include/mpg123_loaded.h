@@ -1,5 +1,4 @@
-/* libmpg123, which is loaded when lyra_mpg123_load is called; a function of it that is called without does nothing, and
- * returns an error or null. */
+/* libmpg123, loaded by lyra_mpg123_load. Until then its functions do nothing and return an error or null. */
 #pragma once
 
 #include <mpg123.h>
@@ -12,10 +11,10 @@
 #undef LYRA_FUNCTION
 #undef LYRA_PROCEDURE
 
-/* From any thread. → LYRA_LOADED, or why not, with a sentence in `reason`. */
+/* Thread-safe. → LYRA_LOADED, or another status with a message in `reason`. */
 int lyra_mpg123_load(char *reason, size_t capacity);
 
-/* Opens a stream behind callbacks. (The functions are macros that Swift cannot import: their names depend on off_t.) */
+/* Opens a stream that callbacks read. libmpg123's names for these functions are macros, which Swift cannot import. */
 static inline int lyra_mpg123_open(
     mpg123_handle *handle, void *data, ssize_t (*read)(void *, void *, size_t), off_t (*seek)(void *, off_t, int)) {
     int status = mpg123_replace_reader_handle(handle, read, seek, NULL);
@@ -26,5 +25,5 @@ static inline int lyra_mpg123_set(mpg123_handle *handle, enum mpg123_parms what,
     return mpg123_param(handle, what, value, 0);
 }
 
-/* Where the frame that was parsed last begins. */
+/* The byte offset of the frame that was parsed last. */
 static inline off_t lyra_mpg123_framepos(mpg123_handle *handle) { return mpg123_framepos(handle); }

@@ -1,5 +1,4 @@
-/* libsndfile, which is loaded when lyra_sndfile_load is called; a function of it that is called without does nothing, and
- * returns an error or null. */
+/* libsndfile, loaded by lyra_sndfile_load. Until then its functions do nothing and return an error or null. */
 #pragma once
 
 #include <sndfile.h>
@@ -11,5 +10,5 @@
 #undef LYRA_FUNCTION
 #undef LYRA_PROCEDURE
 
-/* From any thread. → LYRA_LOADED, or why not, with a sentence in `reason`. */
+/* Thread-safe. → LYRA_LOADED, or another status with a message in `reason`. */
 int lyra_sndfile_load(char *reason, size_t capacity);
