@@ -74,7 +74,8 @@ LYRA_PROCEDURE(sws_freeContext, (struct SwsContext *context), (context))
 LYRA_FUNCTION(const int *, sws_getCoefficients, (int matrix), (matrix), NULL)
 LYRA_FUNCTION(struct SwsContext *, sws_getContext,
               (int from_width, int from_height, enum AVPixelFormat from, int to_width, int to_height,
-               enum AVPixelFormat to, int flags, SwsFilter *from_filter, SwsFilter *to_filter, const double *parameters),
+               enum AVPixelFormat to, int flags, SwsFilter *from_filter, SwsFilter *to_filter,
+               const double *parameters),
               (from_width, from_height, from, to_width, to_height, to, flags, from_filter, to_filter, parameters), NULL)
 LYRA_FUNCTION(int, sws_scale_frame, (struct SwsContext *context, AVFrame *to, const AVFrame *from), (context, to, from),
               LYRA_ABSENT)

@@ -18,7 +18,7 @@
 typedef struct lyra_library {
     const char *file;    /* its SONAME */
     const char *package; /* Debian's name for it, for the message */
-    const char *version; /* its function that returns the version, major from bit 16 up; null: any version will do */
+    const char *version; /* its function that returns the version, major from bit 16 up; null: any version */
     unsigned major;      /* the required major version, that of the headers: structs differ between versions */
 } lyra_library;
 
@@ -29,11 +29,11 @@ enum {
     LYRA_LOAD_IO = 3 /* the system refuses to open the file: too many open files, no permission */
 };
 
-/* Opens `libraries` and finds the function of each of `names` in one of them. The libraries stay open, and their symbols
- * are invisible to the rest of the process. Thread-safe.
+/* Opens `libraries` and finds the function of each of `names` in one of them. The libraries stay open; the rest of the
+ * process does not see their symbols. Thread-safe.
  *
- * `room`: bytes of address space that the libraries map. It is checked first, because a library's initializers may crash
- * when they get no memory.
+ * `room`: bytes of address space that the libraries map. lyra_load checks it first, because the initializers of a
+ * library may crash without memory.
  * → a status; in `addresses` one address for each name. On failure the libraries are closed again, and `reason` holds a
  * message. */
 int lyra_load(const lyra_library *libraries, size_t count, const char *const *names, void **addresses, size_t functions,
