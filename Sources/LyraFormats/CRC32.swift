@@ -1,7 +1,7 @@
 /// CRC-32 with the reflected polynomial 0xEDB88320 (PKWARE APPNOTE, section 4.4.7): the checksum of zip archives and of
-/// saved sessions. Eight bytes at a time, by eight tables.
+/// saved sessions. Computed eight bytes at a time, with eight tables ("slicing by 8").
 public struct CRC32: Sendable {
-    /// Table k advances the checksum over a byte that k more bytes follow; they lie one after the other.
+    /// Eight tables of 256 entries, concatenated. Table k advances the checksum over a byte with k bytes after it.
     private static let tables: [UInt32] = {
         var tables: [UInt32] = []
         for byte in UInt32(0)..<256 {

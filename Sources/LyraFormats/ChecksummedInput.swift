@@ -2,19 +2,19 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// Reads a file that `ChecksummedOutput` wrote, front to back. The file is read, not mapped: if another process
-/// shortens it meanwhile, reading fails with an error instead of a SIGBUS.
+/// Reads a file that `ChecksummedOutput` wrote, from front to back. The file is not mapped: if another process
+/// truncates it, reading throws an error, where access to a mapping would end in SIGBUS.
 public final class ChecksummedInput {
     public let path: String
-    /// Bytes between the read position and the checksum.
+    /// Bytes that are left to read, without the checksum at the end.
     public private(set) var remaining: Int
     private let descriptor: Int32
     private var offset = 0
     private var checksum = CRC32()
 
     private static let checksumBytes = 4
-    /// Bytes that `finish` reads at once.
-    private static let skippedBytes = 1 << 16
+    /// Bytes that `finish` reads at a time.
+    private static let bufferBytes = 1 << 16
 
     /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or is not a regular file;
     ///   `.format` when it has no room for a checksum; `.argument` for an empty path or one with a zero byte.
@@ -23,19 +23,19 @@ public final class ChecksummedInput {
         self.path = path
         self.descriptor = descriptor
         remaining = size - Self.checksumBytes
-        guard remaining >= 0 else { throw LyraError(.format, "\(path): \(size) bytes, too few for such a file") }
+        guard remaining >= 0 else { throw LyraError(.format, "\(path): \(size) bytes, too few for a checksum") }
     }
 
     deinit { close(descriptor) }
 
     /// Fills `buffer` with the next bytes.
     ///
-    /// - Throws: `.format` if fewer bytes are left, or the file has been shortened since it was opened; `.io`.
+    /// - Throws: `.format` if fewer bytes are left, or the file was truncated after it was opened; `.io`.
     public func read(into buffer: UnsafeMutableRawBufferPointer) throws {
         guard buffer.count <= remaining else {
             throw LyraError(
                 .format,
-                "\(path): it ends too early: \(buffer.count) bytes are needed at byte \(offset), but \(remaining) "
+                "\(path): the file ends too early: at byte \(offset), \(buffer.count) bytes are needed, \(remaining) "
                     + "are left"
             )
         }
@@ -57,10 +57,10 @@ public final class ChecksummedInput {
     ///
     /// - Throws: As `read(into:)`; `.state` if the work is interrupted.
     public func finish() throws -> Bool {
-        let buffer = try FloatStorage(count: Self.skippedBytes / MemoryLayout<Float>.stride)
+        let buffer = try FloatStorage(count: Self.bufferBytes / MemoryLayout<Float>.stride)
         while remaining > 0 {
             try Interruption.check()
-            try read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: min(remaining, Self.skippedBytes)))
+            try read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: min(remaining, Self.bufferBytes)))
         }
         let found = checksum.value
         var stored: UInt32 = 0
@@ -75,7 +75,7 @@ public final class ChecksummedInput {
             if got < 0 && errno == EINTR { continue }
             guard got >= 0 else { throw LyraError(.io, "\(path): cannot read at byte \(offset): \(systemMessage())") }
             guard got > 0 else {
-                throw LyraError(.format, "\(path): it was shortened to \(offset) bytes while it was read")
+                throw LyraError(.format, "\(path): the file was truncated to \(offset) bytes while lyra read it")
             }
             filled += got
             offset += got

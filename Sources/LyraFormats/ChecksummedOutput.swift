@@ -1,4 +1,4 @@
-/// A file that is written front to back and ends in the CRC-32 of all before it; it appears under its name when
+/// Writes a file from front to back, and the CRC-32 of all bytes at its end. The file appears under its name when it is
 /// complete.
 public final class ChecksummedOutput {
     private let file: OutputFile

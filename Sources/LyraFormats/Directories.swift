@@ -7,7 +7,7 @@ extension FileSystem {
 
     /// The names in a directory, sorted by their bytes, without `.` and `..`; none if there is no such directory.
     ///
-    /// - Throws: `.io`, with the path and the reason, when it cannot be read, or not to its end; `.unsupported` for
+    /// - Throws: `.io`, with the path and the reason, when the directory cannot be read completely; `.unsupported` for
     ///   more than 100,000 names.
     public static func entries(of directory: String) throws -> [String] {
         guard !directory.utf8.contains(0) else { return [] }
@@ -33,26 +33,26 @@ extension FileSystem {
         guard errno == 0 else {
             throw LyraError(.io, "\(directory): cannot read the directory to its end: \(systemMessage())")
         }
-        // Not as strings are compared, to which different spellings of one accented letter are equal.
+        // Swift compares strings by Unicode equivalence, which would treat two spellings of "é" as one name.
         return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
-    /// The absolute path, without links and dots, of what is at `path`; a path that leads nowhere, as it is.
+    /// The absolute path of the file at `path`, without links and dots (`realpath`); `path` itself if there is no file.
     ///
-    /// - Throws: `.io`, with the path and the reason, when the system does not say.
+    /// - Throws: `.io`, with the path and the reason, when the system call fails.
     public static func resolved(_ path: String) throws -> String {
         guard !path.utf8.contains(0) else { return path }
         guard let absolute = withSystemPath(path, { realpath($0, nil) }) else {
             let code = errno
             guard !meansAbsent(code) else { return path }
-            throw LyraError(.io, "\(shownPath(path)): cannot be looked at: \(systemMessage(code))")
+            throw LyraError(.io, "\(shownPath(path)): cannot be accessed: \(systemMessage(code))")
         }
         defer { free(absolute) }
         return SystemPath.string(cString: absolute)
     }
 
-    /// The directory that contains the directory at `path` by its name, which links may have given it; of a path that
-    /// ends in dots, and of ".", the one that the file system says.
+    /// The parent of the directory at `path`. The last component is dropped from the text, without following links; to
+    /// a path that ends in "." or ".." another ".." is appended.
     public static func outer(_ path: String) -> String {
         var name = path.unicodeScalars[...]
         while name.count > 1, name.last == "/" { name.removeLast() }

@@ -1,36 +1,34 @@
 import Glibc
 import LyraBase
 
-/// The few questions about paths that loading a checkpoint asks.
+/// What lyra asks the file system when it opens a checkpoint.
 ///
-/// Only ENOENT and ENOTDIR mean that something is not there. Every other failure is thrown: a file that cannot be
-/// looked at is not absent, and a model without it would answer otherwise.
+/// Only ENOENT and ENOTDIR mean that a file is absent. Every other failure is thrown: if lyra ignored a file that it
+/// may not access, the model would give other answers.
 public enum FileSystem {
     /// Whether `path` is a regular file, or a link to one.
     ///
-    /// - Throws: `.io`, with the path and the reason, when the system does not say.
+    /// - Throws: `.io`, with the path and the reason, when the system call fails.
     public static func isFile(_ path: String) throws -> Bool { try kind(of: path) == S_IFREG }
 
-    /// Whether an entry of a directory is hidden, or what a file system keeps at its root, where an ordinary user may
-    /// not look.
+    /// Whether an entry of a directory is hidden, or is `lost+found`, which only root can read.
     public static func isReserved(_ name: String) -> Bool { name.hasPrefix(".") || name == "lost+found" }
 
     /// Whether `path` is a directory, or a link to one.
     ///
-    /// - Throws: `.io`, with the path and the reason, when the system does not say.
+    /// - Throws: `.io`, with the path and the reason, when the system call fails.
     public static func isDirectory(_ path: String) throws -> Bool { try kind(of: path) == S_IFDIR }
 
-    /// Whether something is at `path` that is neither a regular file nor a directory: a device, a pipe.
+    /// Whether `path` is neither a regular file nor a directory: a device, a pipe. False if there is no file.
     ///
-    /// - Throws: `.io`, with the path and the reason, when the system does not say.
+    /// - Throws: `.io`, with the path and the reason, when the system call fails.
     public static func isSpecial(_ path: String) throws -> Bool {
         try kind(of: path).map { $0 != S_IFREG && $0 != S_IFDIR } ?? false
     }
 
-    /// A slash as a byte: as a character it would be lost in front of a combining mark.
+    /// A slash as a byte: as a Character it would fuse with a combining mark after it.
     static let slash = UInt8(ascii: "/")
 
-    /// Whether a path begins at the root.
     public static func isAbsolute(_ path: String) -> Bool { path.utf8.first == slash }
 
     /// `directory` and `name` with exactly one slash between them.
@@ -50,7 +48,7 @@ public enum FileSystem {
         throw LyraError(.io, "\(path): \(systemMessage(ELOOP))")
     }
 
-    /// What a symbolic link says; nil if there is none at `path`.
+    /// The target of the symbolic link at `path`, as it is stored; nil if there is no link.
     private static func link(at path: String) throws -> String? {
         var failure: Int32 = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: Int(PATH_MAX)) { buffer, filled in
@@ -64,38 +62,38 @@ public enum FileSystem {
                 filled = max(count, 0)
             }
         }
-        // EINVAL: something that is no link.
+        // EINVAL: the file is not a link.
         guard failure != 0, failure != EINVAL, !meansAbsent(failure) else {
             return bytes.isEmpty ? nil : SystemPath.string(bytes)
         }
-        throw LyraError(.io, "\(path): cannot be looked at: \(systemMessage(failure))")
+        throw LyraError(.io, "\(path): cannot be accessed: \(systemMessage(failure))")
     }
 
-    /// Who may read, write and run the file at `path`; nil if there is none.
+    /// The permission bits of the regular file at `path`; nil if there is none.
     static func permissions(of path: String) throws -> mode_t? {
         try status(of: path).flatMap { $0.st_mode & S_IFMT == S_IFREG ? $0.st_mode & 0o777 : nil }
     }
 
     private static func kind(of path: String) throws -> mode_t? { try status(of: path).map { $0.st_mode & S_IFMT } }
 
-    /// What the system says of what is at `path`, at the end of its links; nil if nothing is.
+    /// `stat` of the file at `path`; nil if there is no file.
     ///
-    /// - Throws: `.io`, with the path and the reason, when the system does not say.
+    /// - Throws: `.io`, with the path and the reason, when the system call fails.
     static func status(of path: String) throws -> stat? {
         guard !path.utf8.contains(0) else { return nil }
         var info = stat()
         let code = withSystemPath(path) { stat($0, &info) == 0 ? 0 : errno }
         guard code != 0 else { return info }
         guard meansAbsent(code) else {
-            throw LyraError(.io, "\(shownPath(path)): cannot be looked at: \(systemMessage(code))")
+            throw LyraError(.io, "\(shownPath(path)): cannot be accessed: \(systemMessage(code))")
         }
         return nil
     }
 
-    /// Whether a failure says that nothing is there.
+    /// Whether an errno means that the file does not exist.
     static func meansAbsent(_ code: Int32) -> Bool { code == ENOENT || code == ENOTDIR }
 
-    /// A path for a message; what a file names can be as long as the file.
+    /// A path for a message, shortened if it is longer than any real path: a damaged file can name very long ones.
     static func shownPath(_ path: String) -> String { path.utf8.count < PATH_MAX ? path : shown(path, limit: 256) }
 
     /// - Throws: `.argument` for an empty path or one with a zero byte.
@@ -107,7 +105,8 @@ public enum FileSystem {
 
     /// Opens a regular file for reading.
     ///
-    /// Does not block on a pipe, and does not leak the descriptor into child processes.
+    /// The call does not block on a pipe, and child processes do not inherit the descriptor.
+    ///
     /// - Returns: A descriptor that the caller closes, the size in bytes, and which file it is.
     /// - Throws: `.argument` for a path with a zero byte; `.missing` when there is no such file; `.io` when it is not a
     ///   regular file or the system refuses.

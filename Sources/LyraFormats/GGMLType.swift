@@ -1,8 +1,8 @@
 import LyraTensor
 
-/// The numbers by which a GGUF file tells the types of its tensors (ggml, docs/gguf.md, `ggml_type`).
+/// The codes of tensor types in a GGUF file (ggml, docs/gguf.md, `ggml_type`).
 extension ElementType {
-    /// The number of this type; nil when GGUF has no such type.
+    /// The code of this type; nil when GGUF has no such type.
     var ggml: UInt32? {
         switch self {
         case .float32: 0
@@ -21,7 +21,7 @@ extension ElementType {
         }
     }
 
-    /// The type of this number; nil when lyra does not read it.
+    /// The type with this code; nil when lyra does not read it.
     init?(ggml code: UInt32) {
         guard let type = Self.allCases.first(where: { $0.ggml == code }) else { return nil }
         self = type

@@ -1,7 +1,7 @@
 import LyraBase
 import LyraTensor
 
-/// A GGUF file: typed metadata, and named tensors in mapped memory, none of them copied.
+/// A GGUF file: typed metadata, and named tensors, which stay in mapped memory.
 ///
 /// Layout (ggml, docs/gguf.md): magic number, version, counts; the metadata; an entry of name, sizes, type and offset
 /// for each tensor; padding; the tensors' data, each at a multiple of the alignment. Versions 2 and 3 in little-endian
@@ -21,7 +21,8 @@ public struct GGUFFile: Sendable {
     public private(set) var names: [String]
     /// All tensors, by name. Shapes are row-major as everywhere in lyra: the innermost axis last.
     public private(set) var tensors: [String: StoredTensor]
-    /// The mapping that the metadata, and the tensors unless they come from other parts, lie in.
+    /// The mapping with the metadata and the tensors. Tensors of the other files of a split model lie in other
+    /// mappings.
     public let file: MappedFile
 
     /// Opens the file at `path`; errors as for `init(file:)` and `MappedFile.init(path:)`.
@@ -31,8 +32,8 @@ public struct GGUFFile: Sendable {
 
     /// Reads and checks metadata and tensor list of a mapped file.
     ///
-    /// - Parameter check: Asked now and then; throws to give up.
-    /// - Throws: What `check` throws; `.format` when something is damaged, is there twice or does not fit the file;
+    /// - Parameter check: Called at intervals; throws to stop the work.
+    /// - Throws: What `check` throws; `.format` when an entry is damaged, a duplicate, or does not fit the file;
     ///   `.unsupported` for a big-endian file, another version, an array of arrays, or a tensor of a type that lyra
     ///   does not read. The message names file, key or tensor, and offsets.
     public init(file: MappedFile, check: () throws -> Void = {}) throws {
@@ -42,7 +43,7 @@ public struct GGUFFile: Sendable {
     private init(_ reader: GGUFReader, _ file: MappedFile) throws {
         var reader = reader
         version = try reader.version()
-        // Both counts stand together; each has to fit what follows.
+        // The counts of tensors and of keys are adjacent. Each must fit the bytes that are left.
         let tensorCount = try reader.entryCount(of: "tensors", size: GGUFReader.tensorSize)
         let keyCount = try reader.entryCount(of: "keys", size: GGUFReader.keySize)
         (keys, metadata) = try reader.metadata(count: keyCount)
@@ -66,7 +67,7 @@ public struct GGUFFile: Sendable {
                 bytes: UnsafeRawBufferPointer(rebasing: data[range]),
                 owner: file, source: file.path)
             guard tensors.updateValue(tensor, forKey: spec.name) == nil else {
-                throw LyraError(.format, "\(file.path): tensor \(shown(spec.name)) is there twice")
+                throw LyraError(.format, "\(file.path): tensor \(shown(spec.name)) is in the file twice")
             }
             ranges.append((spec.name, range))
         }
@@ -75,16 +76,16 @@ public struct GGUFFile: Sendable {
         names = entries.map(\.spec.name)
     }
 
-    /// Adds the tensors of another part of the same model.
+    /// Adds the tensors of another file of the same split model.
     ///
-    /// - Throws: `.format` when one is there already.
-    mutating func add(tensorsOf part: GGUFFile) throws {
-        for name in part.names {
-            guard let tensor = part.tensors[name], tensors.updateValue(tensor, forKey: name) == nil else {
-                throw LyraError(.format, "\(part.path): tensor \(shown(name)) is in another part, too")
+    /// - Throws: `.format` for a tensor that an earlier file has, too.
+    mutating func add(tensorsOf shard: GGUFFile) throws {
+        for name in shard.names {
+            guard let tensor = shard.tensors[name], tensors.updateValue(tensor, forKey: name) == nil else {
+                throw LyraError(.format, "\(shard.path): tensor \(shown(name)) is in another part, too")
             }
         }
-        names += part.names
+        names += shard.names
     }
 
     /// The tensor of this name, if the file has it.
@@ -97,9 +98,8 @@ public struct GGUFFile: Sendable {
         else {
             throw LyraError(
                 .format,
-                "\(source): key \(shown(GGUFWriter.alignmentKey)) is \(value.int.map(String.init) ?? value.kind); a "
-                    + "power of "
-                    + "two up to \(GGUFReader.alignmentLimit), as a uint32, is needed: the file is damaged")
+                "\(source): key \(shown(GGUFWriter.alignmentKey)) is \(value.int.map(String.init) ?? value.kind); it "
+                    + "must be a power of two up to \(GGUFReader.alignmentLimit), as a uint32; the file is damaged")
         }
         return Int(number)
     }
@@ -118,7 +118,7 @@ public struct GGUFFile: Sendable {
 }
 
 extension GGUFReader.TensorEntry {
-    /// The place of the tensor in the data, once it is known to lie there.
+    /// The byte range of the tensor in the data, checked against the size of the data.
     fileprivate func range(
         dataStart: Int, dataCount: Int, _ alignment: Int, source: String
     ) throws -> Range<Int> {
@@ -131,8 +131,8 @@ extension GGUFReader.TensorEntry {
         guard offset <= UInt64(dataCount), byteCount <= dataCount - Int(offset) else {
             throw LyraError(
                 .format,
-                "\(tensor): \(byteCount) bytes of \(spec.type.rawValue) at byte \(offset) of the data, which begins at "
-                    + "byte \(dataStart), do not lie in its \(dataCount) bytes; the file is damaged or truncated")
+                "\(tensor): \(byteCount) bytes of \(spec.type.rawValue) at data byte \(offset) do not fit the "
+                    + "\(dataCount) bytes of data, which begin at byte \(dataStart); the file is damaged or truncated")
         }
         return Int(offset)..<Int(offset) + byteCount
     }

@@ -1,6 +1,6 @@
 import LyraBase
 
-/// Typed answers from the metadata: nil when a key is not there, `.format` when its value is of another type.
+/// Typed access to the metadata: nil when the key is missing, `.format` when its value has another type.
 extension GGUFFile {
     /// The string under a key.
     ///
@@ -19,9 +19,9 @@ extension GGUFFile {
     /// - Throws: `.format`, naming file and key, when the value is no such number.
     public func double(_ key: String) throws -> Double? { try value(key, as: "a floating-point number", \.double) }
 
-    /// The truth value under a key.
+    /// The bool under a key.
     ///
-    /// - Throws: `.format`, naming file and key, when the value is none.
+    /// - Throws: `.format`, naming file and key, when the value is no bool.
     public func bool(_ key: String) throws -> Bool? {
         try value(key, as: "a bool") { if case .bool(let value) = $0 { value } else { nil } }
     }
@@ -50,7 +50,7 @@ extension GGUFFile {
     private func value<T>(_ key: String, as wanted: String, _ read: (GGUFValue) -> T?) throws -> T? {
         guard let value = metadata[key] else { return nil }
         guard let result = read(value) else {
-            throw LyraError(.format, "\(path): key \(shown(key)) should be \(wanted), and is \(value.kind)")
+            throw LyraError(.format, "\(path): key \(shown(key)) should be \(wanted), but is \(value.kind)")
         }
         return result
     }

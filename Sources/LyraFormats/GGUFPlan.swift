@@ -1,15 +1,15 @@
 import LyraBase
 
-/// What a GGUF file begins with, and where its tensors go, worked out before the file is made.
+/// The header of a GGUF file and the offsets of its tensors, computed before the file is created.
 struct GGUFPlan {
     let layout: TensorLayout
-    /// Everything before the data, filled up to the alignment.
+    /// All bytes before the data, zero-padded to the alignment.
     private(set) var header: [UInt8] = []
-    /// Where each tensor begins in the file, in the order of the list.
+    /// Where each tensor begins in the file, in the order in which the tensors were announced.
     private(set) var offsets: [Int] = []
     /// Bytes of the whole file.
     private(set) var fileSize = 0
-    /// The zeros at its end that fill the last tensor up to the alignment.
+    /// Bytes of zeros that pad the last tensor to the alignment.
     private(set) var trailing = 0
 
     /// - Throws: As `GGUFWriter.init(path:metadata:tensors:alignment:)`, all but `.io`.
@@ -17,7 +17,7 @@ struct GGUFPlan {
         guard alignment > 0, alignment <= GGUFReader.alignmentLimit, alignment & (alignment - 1) == 0 else {
             throw LyraError(
                 .argument,
-                "\(path): an alignment of \(alignment); a power of two up to \(GGUFReader.alignmentLimit) is one")
+                "\(path): the alignment is \(alignment); it must be a power of two up to \(GGUFReader.alignmentLimit)")
         }
         let metadata = try Self.completed(metadata, alignment: alignment, path: path)
         layout = try TensorLayout(tensors, path: path, blocks: true)
@@ -39,16 +39,15 @@ struct GGUFPlan {
         guard header.count <= GGUFReader.headerLimit else {
             throw LyraError(
                 .unsupported,
-                "\(path): metadata and list of tensors of \(header.count) bytes; lyra reads "
-                    + "\(GGUFReader.headerLimit) at most"
-            )
+                "\(path): metadata and tensor list take \(header.count) bytes; lyra reads at most "
+                    + "\(GGUFReader.headerLimit)")
         }
         header.append(contentsOf: repeatElement(0, count: Self.padding(header.count, alignment)))
         fileSize = try Self.sum(header.count, end, 0, path: path)
         for index in offsets.indices { offsets[index] += header.count }
     }
 
-    /// The metadata with the alignment that a reader needs to know.
+    /// The metadata, with `general.alignment` added if the alignment is not the default.
     private static func completed(
         _ metadata: [(key: String, value: GGUFValue)], alignment: Int, path: String
     ) throws -> [(key: String, value: GGUFValue)] {
@@ -58,14 +57,14 @@ struct GGUFPlan {
             guard !key.isEmpty, key.utf8.count <= GGUFReader.nameLimit, key.utf8.allSatisfy({ $0 < 128 }) else {
                 throw LyraError(
                     .argument,
-                    "\(path): \(shown(key)) is no key: 1 to \(GGUFReader.nameLimit) ASCII characters are one")
+                    "\(path): \(shown(key)) is no key: a key has 1 to \(GGUFReader.nameLimit) ASCII characters")
             }
             guard seen.insert(key).inserted else {
-                throw LyraError(.argument, "\(path): the key \(shown(key)) is there twice")
+                throw LyraError(.argument, "\(path): the key \(shown(key)) is given twice")
             }
             guard key != GGUFWriter.alignmentKey || value == ours else {
                 throw LyraError(
-                    .argument, "\(path): the key \(shown(key)) is not the alignment \(alignment) as a uint32")
+                    .argument, "\(path): the key \(shown(key)) must be the alignment, \(alignment), as a uint32")
             }
         }
         let known = alignment == GGUFWriter.usualAlignment || seen.contains(GGUFWriter.alignmentKey)
@@ -79,19 +78,19 @@ struct GGUFPlan {
         guard !spec.name.isEmpty, spec.name.utf8.count <= GGUFReader.nameLimit else {
             throw LyraError(
                 .argument,
-                "\(path): \(shown(spec.name)) is no name of a tensor: 1 to \(GGUFReader.nameLimit) bytes are one")
+                "\(path): \(shown(spec.name)) is no tensor name: a name has 1 to \(GGUFReader.nameLimit) bytes")
         }
         guard let type = spec.type.ggml else {
             throw LyraError(
                 .unsupported,
-                "\(path): tensor \(shown(spec.name)) is \(spec.type.rawValue), which GGUF files do not have; convert "
-                    + "it to another type")
+                "\(path): tensor \(shown(spec.name)) is \(spec.type.rawValue), a type that GGUF lacks; convert the "
+                    + "tensor to another type")
         }
         guard spec.shape.count <= GGUFWriter.axisLimit else {
             throw LyraError(
                 .unsupported,
-                "\(path): tensor \(shown(spec.name)) has \(spec.shape.count) axes; a GGUF file takes "
-                    + "\(GGUFWriter.axisLimit): join some")
+                "\(path): tensor \(shown(spec.name)) has \(spec.shape.count) axes; GGUF allows "
+                    + "\(GGUFWriter.axisLimit): merge axes")
         }
         header.append(gguf: spec.name)
         header.append(UInt32(spec.shape.count))
@@ -100,7 +99,7 @@ struct GGUFPlan {
         header.append(UInt64(offset))
     }
 
-    /// Zeros from `size` to the next multiple of the alignment.
+    /// Bytes from `size` to the next multiple of the alignment.
     private static func padding(_ size: Int, _ alignment: Int) -> Int { (alignment - size % alignment) % alignment }
 
     private static func sum(_ a: Int, _ b: Int, _ c: Int, path: String) throws -> Int {
@@ -112,7 +111,7 @@ struct GGUFPlan {
 }
 
 extension GGUFValue {
-    /// Appends the type and the value as they stand in a GGUF file.
+    /// Appends the type and the value, encoded as in a GGUF file.
     func append(to bytes: inout [UInt8]) {
         switch self {
         case .uint8(let value): bytes.append(gguf: .uint8, value)
@@ -147,7 +146,7 @@ extension GGUFValue {
     }
 }
 
-/// Files and machines are both little-endian, so the bytes of a number are those of the file.
+/// Numbers are copied as they lie in memory: files and machines are both little-endian.
 extension [UInt8] {
     /// Appends the length of a text and its bytes.
     fileprivate mutating func append(gguf text: String) {

@@ -10,17 +10,18 @@ struct GGUFReader {
     /// The largest alignment that ggml reads.
     static let alignmentLimit = 1 << 20
 
-    /// The most bytes that metadata and tensor list may take: several times the largest vocabularies, and little enough
-    /// that what is made of them fits into memory. Texts in the metadata are thereby no longer than a JSON file may be.
+    /// The most bytes of metadata and tensor list: several times the largest vocabulary, but small enough that the
+    /// parsed values fit into memory. A string in the metadata thus has at most the size of a JSON file that lyra
+    /// reads.
     static let headerLimit = JSONFile.sizeLimit
 
-    /// The most keys, and the most tensors, of one file: some times what the largest models have.
+    /// The most keys, and the most tensors, of one file: several times those of the largest models.
     static let entryLimit = 65_536
 
     private(set) var cursor: ByteCursor
-    /// Keeps the bytes that the cursor reads.
+    /// Keeps the mapping alive while the cursor reads it.
     private let file: MappedFile
-    /// Asked now and then; throws to give up.
+    /// Called at intervals; throws to stop the work.
     let check: () throws -> Void
 
     init(_ file: MappedFile, check: @escaping () throws -> Void) throws {
@@ -43,29 +44,31 @@ struct GGUFReader {
             let swapped = version.byteSwapped
             let reason =
                 swapped == 2 || swapped == 3
-                ? "is big-endian; lyra reads little-endian files: convert the model again for such a machine"
-                : "is of version \(version) of GGUF; lyra reads 2 and 3: convert the model again"
+                ? "is big-endian; lyra reads little-endian files: convert the model again, as little-endian"
+                : "has GGUF version \(version); lyra reads versions 2 and 3: convert the model again"
             throw LyraError(.unsupported, "\(cursor.source): the file \(reason)")
         }
         return Int(version)
     }
 
-    /// Reads a number of things that follow, each of at least `size` bytes.
+    /// Reads a count, and checks it against the bytes that are left.
     ///
-    /// - Parameter what: What is counted, for messages.
+    /// - Parameters:
+    ///   - what: What is counted, for messages.
+    ///   - size: The least bytes of one counted element.
     mutating func count(of what: String, size: Int) throws -> Int {
         let place = cursor.offset
         let count: UInt64 = try cursor.integer()
         guard count <= UInt64(cursor.remaining / size) else {
             throw LyraError(
                 .format,
-                "\(cursor.source): \(count) \(what) are announced at byte \(place), and the \(cursor.remaining) bytes "
-                    + "behind cannot hold them; the file is damaged or truncated")
+                "\(cursor.source): byte \(place) announces \(count) \(what), but the \(cursor.remaining) bytes after "
+                    + "it cannot hold them; the file is damaged or truncated")
         }
         return Int(count)
     }
 
-    /// The same for keys and tensors, which take much more memory than the fewest bytes that they have in the file.
+    /// `count(of:size:)` for keys or tensors, bounded by `entryLimit`: an entry takes more memory than file.
     mutating func entryCount(of what: String, size: Int) throws -> Int {
         let count = try count(of: what, size: size)
         guard count <= Self.entryLimit else {
@@ -81,13 +84,13 @@ struct GGUFReader {
         guard length > 0, length <= UInt64(Self.nameLimit) else {
             throw LyraError(
                 .format,
-                "\(cursor.source): the name of the \(what) at byte \(place) should have \(length) bytes; 1 to "
+                "\(cursor.source): the name of the \(what) at byte \(place) claims \(length) bytes; 1 to "
                     + "\(Self.nameLimit) are allowed, so the file is damaged")
         }
         return try cursor.text(Int(length))
     }
 
-    /// Keys, strings or tensors from one `check` to the next: well under a millisecond.
+    /// Keys, strings or tensors between two calls of `check`: well under a millisecond of work.
     static let checkInterval = 1024
 
     // MARK: Metadata
@@ -105,7 +108,7 @@ struct GGUFReader {
             guard values.updateValue(try value(of: key), forKey: key) == nil else {
                 throw LyraError(
                     .format,
-                    "\(cursor.source): the key \(shown(key)) is there twice, again before byte \(cursor.offset)")
+                    "\(cursor.source): the key \(shown(key)) is in the file twice, again before byte \(cursor.offset)")
             }
             keys.append(key)
         }
@@ -136,8 +139,7 @@ struct GGUFReader {
         guard let type = GGUFType(rawValue: code) else {
             throw LyraError(
                 .format,
-                "\(cursor.source): key \(shown(key)): \(code) at byte \(place) is no type of a value; the file is "
-                    + "damaged")
+                "\(cursor.source): key \(shown(key)): \(code) at byte \(place) is no value type; the file is damaged")
         }
         return type
     }
@@ -174,7 +176,7 @@ struct GGUFReader {
         }
     }
 
-    /// Reads a count and as many numbers. Files and machines are both little-endian, so the bytes are the numbers.
+    /// Reads a count and that many numbers, copied as they lie in the file: both it and the machine are little-endian.
     private mutating func numbers<T: BitwiseCopyable>(_ key: String) throws -> [T] {
         let size = MemoryLayout<T>.size
         let count = try count(of: "elements of \(shown(key))", size: size)
@@ -203,7 +205,7 @@ struct GGUFReader {
         guard length <= UInt64(cursor.remaining) else {
             throw LyraError(
                 .format,
-                "\(cursor.source): key \(shown(key)): a string of \(length) bytes is announced at byte \(place), and "
+                "\(cursor.source): key \(shown(key)): byte \(place) announces a string of \(length) bytes, but "
                     + "\(cursor.remaining) are left; the file is damaged or truncated")
         }
         return try cursor.text(Int(length))
@@ -214,12 +216,12 @@ struct GGUFReader {
     /// The fewest bytes that a tensor's entry takes: its name's length, a letter, the number of axes, type and offset.
     static let tensorSize = 8 + 1 + 4 + 4 + 8
 
-    /// What the list says of one tensor.
+    /// One entry of the tensor list.
     struct TensorEntry {
         let spec: TensorSpec
-        /// Bytes that the tensor takes.
+        /// Bytes of the tensor's data.
         let byteCount: Int
-        /// Where they begin, counted from the start of the data.
+        /// Where the tensor begins, counted from the start of the data.
         let offset: UInt64
     }
 
@@ -240,8 +242,8 @@ struct GGUFReader {
         guard axes <= UInt32(GGUFWriter.axisLimit) else {
             throw LyraError(
                 .format,
-                "\(tensor): \(axes) axes before byte \(cursor.offset); \(GGUFWriter.axisLimit) are the limit of the "
-                    + "format, so the file is damaged")
+                "\(tensor): \(axes) axes before byte \(cursor.offset); GGUF allows \(GGUFWriter.axisLimit), so the "
+                    + "file is damaged")
         }
         var sizes: [UInt64] = []
         for _ in 0..<axes { sizes.append(try cursor.integer()) }
@@ -252,8 +254,8 @@ struct GGUFReader {
         guard shape.count == sizes.count, let byteCount = type.byteCount(of: shape) else {
             throw LyraError(
                 .format,
-                "\(tensor): \(type.rawValue) in the shape \(Array(sizes.reversed())) is no size of a tensor; the "
-                    + "file is damaged")
+                "\(tensor): a tensor of \(type.rawValue) cannot have the shape \(Array(sizes.reversed())); the file is "
+                    + "damaged")
         }
         let spec = TensorSpec(name: name, type: type, shape: shape)
         return TensorEntry(spec: spec, byteCount: byteCount, offset: try cursor.integer())
@@ -261,12 +263,12 @@ struct GGUFReader {
 
     private static func unreadable(_ code: UInt32, _ tensor: String) -> LyraError {
         guard let name = ElementType.otherGGMLTypes[code] else {
-            return LyraError(.format, "\(tensor): \(code) is no type of a tensor that lyra knows; is the file damaged?")
+            return LyraError(.format, "\(tensor): type \(code) is unknown to lyra; is the file damaged?")
         }
         let blocks = ElementType.allCases.filter { $0.blockElements > 1 }.map(\.rawValue).joined(separator: ", ")
         return LyraError(
             .unsupported,
-            "\(tensor) is of type \(name), which lyra does not read; make the file again with \(blocks), "
-                + "or without blocks")
+            "\(tensor) has type \(name), which lyra does not read; quantize the model to \(blocks), or leave it "
+                + "unquantized")
     }
 }

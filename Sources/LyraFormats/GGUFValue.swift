@@ -1,7 +1,7 @@
 /// One value of a GGUF file's metadata, with the type that it has in the file.
 ///
-/// An array holds its elements as they are, not as values of their own, so that a vocabulary costs no more than its
-/// strings. Arrays of arrays, which the format allows, are not read.
+/// An array is one case with a Swift array, not an array of `GGUFValue`, so that a vocabulary takes no more memory than
+/// its strings. Arrays of arrays, which the format allows, are not read.
 public enum GGUFValue: Sendable, Equatable {
     case uint8(UInt8)
     case int8(Int8)
@@ -28,7 +28,7 @@ public enum GGUFValue: Sendable, Equatable {
     case bools([Bool])
     case strings([String])
 
-    /// The value as an integer: nil when it is none, or does not fit.
+    /// The value as an integer; nil when the value is no integer, or does not fit.
     public var int: Int? {
         switch self {
         case .uint8(let value): Int(value)
@@ -43,7 +43,7 @@ public enum GGUFValue: Sendable, Equatable {
         }
     }
 
-    /// The value as integers: nil when it is no array of them, or one of them does not fit.
+    /// The value as integers; nil when the value is no array of integers, or one does not fit.
     public var ints: [Int]? {
         switch self {
         case .uint8s(let values): values.map { Int($0) }
@@ -58,7 +58,7 @@ public enum GGUFValue: Sendable, Equatable {
         }
     }
 
-    /// The value as a floating-point number; nil when it is none.
+    /// The value as a floating-point number; nil when the value is of another kind.
     public var double: Double? {
         switch self {
         case .float32(let value): Double(value)
@@ -67,7 +67,7 @@ public enum GGUFValue: Sendable, Equatable {
         }
     }
 
-    /// The value as floating-point numbers; nil when it is no array of them.
+    /// The value as floating-point numbers; nil when the value is of another kind.
     public var doubles: [Double]? {
         switch self {
         case .float32s(let values): values.map { Double($0) }
@@ -76,7 +76,7 @@ public enum GGUFValue: Sendable, Equatable {
         }
     }
 
-    /// What kind of value it is, for messages: "a string", "int32 numbers".
+    /// The kind of value, for messages: "a string", "an array of int32".
     var kind: String {
         switch self {
         case .uint8: "a uint8 number"
@@ -107,7 +107,7 @@ public enum GGUFValue: Sendable, Equatable {
     }
 }
 
-/// The numbers by which a GGUF file tells the types of its metadata (ggml, docs/gguf.md).
+/// The codes of metadata types in a GGUF file (ggml, docs/gguf.md).
 enum GGUFType: UInt32 {
     case uint8 = 0
     case int8, uint16, int16, uint32, int32, float32, bool, string, array, uint64, int64, float64

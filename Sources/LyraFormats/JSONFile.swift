@@ -4,11 +4,11 @@ import LyraBase
 public enum JSONFile {
     /// The longest JSON file that is read. The largest in use, a tokenizer.json, has about 11 MB.
     public static let sizeLimit = 64 << 20
-    /// The longest configuration that is read: decoding takes many times its size. Published ones have a few thousand
-    /// bytes, some with tables of filters 400,000.
+    /// The longest configuration that is read: decoding takes many times its size in memory. Published configurations
+    /// have a few thousand bytes, those with filter tables 400,000.
     public static let configurationLimit = 1 << 20
 
-    /// The most bytes that a model's text of this name may have.
+    /// The most bytes of a JSON or text file of this name in a checkpoint.
     public static func limit(of name: String) -> Int {
         name.hasSuffix("config.json") && !name.hasSuffix("tokenizer_config.json") ? configurationLimit : sizeLimit
     }

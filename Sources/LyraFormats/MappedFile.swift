@@ -3,10 +3,11 @@ import LyraBase
 import LyraTensor
 
 extension ByteCursor {
-    /// Reads a section of a mapped file.
+    /// Reads a byte range of a mapped file.
     ///
-    /// - Throws: `LyraError.format` if the file ends before the section does.
-    init(_ file: MappedFile, _ range: Range<Int>, section: String) throws {
+    /// - Parameter part: What the range is, for messages.
+    /// - Throws: `LyraError.format` if the file ends before the range does.
+    init(_ file: MappedFile, _ range: Range<Int>, part: String) throws {
         guard range.lowerBound >= 0, range.upperBound <= file.bytes.count else {
             throw LyraError(
                 .format,
@@ -19,16 +20,15 @@ extension ByteCursor {
     }
 }
 
-/// A regular file, mapped read-only: its bytes cost memory only where they are read, and the system may drop them
-/// again.
+/// A regular file, mapped read-only: the system loads pages when they are read, and may drop them again.
 ///
-/// Someone who shortens the file while it is mapped makes reads beyond its new end fatal (SIGBUS); replace a checkpoint
-/// by renaming, not by writing into it.
+/// If the file is truncated while it is mapped, a read beyond the new end is fatal (SIGBUS). Replace a checkpoint by
+/// renaming, not by writing into it.
 public final class MappedFile: @unchecked Sendable {
     public let path: String
-    /// Which file it is, also when its name leads to another by now.
+    /// Identifies the mapped file, even after its name was given to another file.
     public let identity: FileIdentity
-    /// The whole file; empty for an empty file. Valid as long as this object lives.
+    /// All bytes of the file, valid as long as this object lives.
     public let bytes: UnsafeRawBufferPointer
 
     /// Maps the file at `path`.
@@ -62,14 +62,14 @@ public final class MappedFile: @unchecked Sendable {
         withExtendedLifetime(self) { bytes.starts(with: text.utf8) }
     }
 
-    /// Gives the pages that were read back to the system; a later read brings them in from the file again.
+    /// Releases the resident pages to the system; a later read loads them from the file again.
     public func dropResidentPages() {
         if let start = bytes.baseAddress {
             madvise(UnsafeMutableRawPointer(mutating: start), bytes.count, MADV_DONTNEED)
         }
     }
 
-    /// The same for a part of the bytes; pages that reach beyond it stay.
+    /// Releases the resident pages that lie completely inside `part`.
     public func dropResidentPages(of part: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress, let partStart = part.baseAddress else { return }
         let page = Int(getpagesize()), offset = partStart - start
@@ -78,7 +78,7 @@ public final class MappedFile: @unchecked Sendable {
         madvise(UnsafeMutableRawPointer(mutating: start + first), last - first, MADV_DONTNEED)
     }
 
-    /// Reads a whole small file into an array, which ends the process where there is no memory for it.
+    /// Reads a whole small file into an array. Swift ends the process if an array gets no memory.
     ///
     /// - Throws: As `buffer` does.
     public static func contents(path: String, limit: Int) throws -> [UInt8] {
@@ -95,7 +95,7 @@ public final class MappedFile: @unchecked Sendable {
         let (descriptor, size, _) = try FileSystem.openForReading(path)
         defer { close(descriptor) }
         guard size <= limit else {
-            throw LyraError(.format, "\(path): \(size) bytes, more than the \(limit) that such a file may have")
+            throw LyraError(.format, "\(path): the file has \(size) bytes; at most \(limit) are allowed")
         }
         let content = GrowingBuffer<UInt8>()
         try content.resize(to: size)
@@ -115,7 +115,6 @@ public final class MappedFile: @unchecked Sendable {
 }
 
 extension StoredTensor {
-    /// Gives the pages of a mapped file that were read of this tensor back to the system; a later read brings them in
-    /// again.
+    /// Releases the tensor's resident pages if it lies in a mapped file; a later read loads them again.
     public func dropResidentPages() { (owner as? MappedFile)?.dropResidentPages(of: bytes) }
 }

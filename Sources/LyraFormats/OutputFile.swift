@@ -2,18 +2,19 @@ import CFiles
 import Glibc
 import LyraBase
 
-/// A file that appears under its name only when it is complete: written beside it under another name, then renamed.
+/// A file that appears under its name only when it is complete: a temporary file in the same directory, then renamed.
 public final class OutputFile {
     public let path: String
-    /// What the name leads to in the end: itself, unless it is a link.
+    /// The path that is replaced: `path`, or the target if `path` is a link.
     private let target: String
     private let temporary: String?
     private var descriptor: Int32
 
-    /// Creates the temporary file, in the directory of `path`. What is there and is no regular file, a device, is
-    /// written itself. A link stays one, and what it leads to is replaced; what is replaced passes its permissions on.
+    /// Creates the temporary file, in the directory of `path`. A device or pipe at `path` is written directly. If
+    /// `path` is a link, its target is replaced and the link stays. The new file gets the permissions of the replaced
+    /// one.
     ///
-    /// - Throws: `.io` when it cannot be created; `.argument` for an empty path or one with a zero byte.
+    /// - Throws: `.io` when the file cannot be created; `.argument` for an empty path or one with a zero byte.
     public convenience init(path: String) throws {
         guard !path.isEmpty, !path.utf8.contains(0) else {
             throw LyraError(.argument, "\(shown(path)) is not a path: it is empty or contains a zero byte")
@@ -36,12 +37,12 @@ public final class OutputFile {
             UnfinishedFiles.remove(temporary)
             throw LyraError(.io, "\(path): cannot create a file there: \(reason)")
         }
-        // Again, because the process's mask took some away.
+        // `open` applied the umask.
         if let permissions { fchmod(descriptor, permissions) }
         self.init(path: path, target: target, temporary: temporary, descriptor: descriptor)
     }
 
-    /// Takes over an open descriptor; without `temporary` there is nothing to rename.
+    /// Takes over an open descriptor. Without `temporary`, `commit` renames nothing.
     init(path: String, target: String? = nil, temporary: String?, descriptor: Int32) {
         self.path = path
         self.target = target ?? path
@@ -51,36 +52,37 @@ public final class OutputFile {
 
     deinit { discard() }
 
-    /// Sets room for the whole file aside, so that a disk that is too small says so before anything is written.
+    /// Reserves disk space for the whole file, so that a lack of space shows before anything is written.
     ///
-    /// Where the file system cannot do so, and on a device, nothing happens: then a full disk shows at a `write`.
-    /// - Throws: `.io` when there is not enough room, with the bytes needed and free; the temporary file is then gone.
+    /// Does nothing on a device and on file systems that cannot reserve space; there a full disk makes `write` throw.
+    ///
+    /// - Throws: `.io` when space is lacking, with the bytes needed and free, after removing the temporary file;
     ///   `.state` after `commit` or `discard`.
     public func reserve(_ byteCount: Int) throws {
         guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
         guard temporary != nil, byteCount > 0 else { return }
         let free = freeBytes()
-        // Asked first: some file systems take all that is left before they find that it is not enough.
+        // Compared first: some file systems allocate all free space before fallocate fails.
         var code = free.map { $0 < byteCount } ?? false ? ENOSPC : 0
-        // Not posix_fallocate: where the file system cannot, that writes into every block of the file.
+        // Not posix_fallocate, which writes to every block of the file where the file system has no fallocate.
         if code == 0, withoutSizeSignal({ fallocate(descriptor, 0, 0, off_t(byteCount)) }) != 0 { code = errno }
         guard code == ENOSPC || code == EDQUOT || code == EFBIG else { return }
         discard()
-        let room = free.map { ", and \($0) are free there" } ?? ""
+        let space = free.map { "; \($0) are free" } ?? ""
         throw LyraError(
-            .io, "\(path): no room for the file, which needs \(byteCount) bytes\(room): \(systemMessage(code))")
+            .io, "\(path): no room for the file, which needs \(byteCount) bytes\(space): \(systemMessage(code))")
     }
 
-    /// Bytes that the file system has left for this user; nil when it does not say.
+    /// Bytes that the file system has free for this user; nil if unknown.
     private func freeBytes() -> Int? {
         var info = statvfs()
         guard fstatvfs(descriptor, &info) == 0, info.f_blocks > 0 else { return nil }
         return UInt64(info.f_bavail).checkedMultiplying(by: UInt64(info.f_frsize)).flatMap { Int(exactly: $0) }
     }
 
-    /// Writes all of `bytes` at `offset`; what is skipped reads as zeros.
+    /// Writes all of `bytes` at `offset`. Bytes that are never written read as zeros.
     ///
-    /// - Throws: `.io`, for example on a full disk; the temporary file is then gone. `.state` after `commit` or
+    /// - Throws: `.io`, for example on a full disk, after removing the temporary file; `.state` after `commit` or
     ///   `discard`.
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws {
         guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
@@ -99,10 +101,10 @@ public final class OutputFile {
         }
     }
 
-    /// Brings the file to the disk, closes it and gives it its name: after a power failure the name leads to the old
-    /// file or to all of the new one.
+    /// Flushes the file to disk, closes it and gives it its name. After a power failure the name refers to the old file
+    /// or to the complete new one.
     ///
-    /// - Throws: `.io` when one of these fails; the temporary file is then gone. `.state` after `commit` or `discard`.
+    /// - Throws: `.io` when a step fails, after removing the temporary file; `.state` after `commit` or `discard`.
     public func commit() throws {
         guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
         var code = temporary != nil && fsync(descriptor) != 0 ? errno : 0
@@ -118,7 +120,7 @@ public final class OutputFile {
         if temporary != nil { try syncDirectory() }
     }
 
-    /// Brings the new name to the disk; some file systems cannot, and then nothing happens.
+    /// Flushes the directory with the new name to disk, on file systems that can.
     private func syncDirectory() throws {
         let directory = withSystemPath(FileSystem.parent(of: target)) {
             open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -126,11 +128,11 @@ public final class OutputFile {
         guard directory >= 0 else { return }
         defer { close(directory) }
         guard fsync(directory) == 0 || errno != EIO else {
-            throw LyraError(.io, "\(path): the file is complete, but its name may not survive: \(systemMessage())")
+            throw LyraError(.io, "\(path): the file is complete, but may lose its name: \(systemMessage())")
         }
     }
 
-    /// Removes what was written; does nothing after `commit`.
+    /// Removes the temporary file; does nothing after `commit`.
     public func discard() {
         guard descriptor >= 0 else { return }
         close(descriptor)

@@ -19,12 +19,12 @@ enum PickleValue {
     case tensor(Int)
 }
 
-/// A dict, list or tuple. It is named by index, so a pickle in which containers hold each other, or hold others to any
-/// depth, is just an array here: nothing recurses and nothing leaks.
+/// A dict, list or tuple. Values refer to it by index, so containers that are deeply nested or contain each other cause
+/// neither recursion nor reference cycles.
 struct PickleContainer {
     enum Kind { case dict, list, tuple }
     let kind: Kind
-    /// The elements; of a dict, keys and values in turn.
+    /// The elements; in a dict, keys and values alternate.
     var items: [PickleValue] = []
 }
 
@@ -34,7 +34,7 @@ struct PickleStorage {
     let type: ElementType
     /// Elements of the whole storage.
     let count: Int
-    /// The part of it, in elements, that is meant.
+    /// The elements that the id refers to.
     let view: Range<Int>
 }
 
@@ -48,18 +48,18 @@ struct PickleTensor {
     let strides: [Int]
 }
 
-/// Reads one pickle of a torch.save file into plain values, and runs none of it.
+/// Reads one pickle of a torch.save file into plain values. Nothing in the pickle is executed.
 ///
-/// Only opcodes and globals that torch.save writes for tensors in dicts, lists and tuples are known; every other one is
-/// refused by name. Memory is bounded by the number of opcodes and the length of the pickle.
+/// The reader accepts the opcodes and globals that torch.save writes for tensors in dicts, lists and tuples, and
+/// refuses all others by name. Memory is bounded by the number of opcodes and the length of the pickle.
 struct PickleMachine {
     /// The longest pickle that is read; those of published models have less than 1 MB.
     static let byteLimit = 16 << 20
-    /// The most opcodes of a pickle, each of which makes at most one value; some 40 describe a tensor.
+    /// The most opcodes of a pickle. An opcode makes at most one value; a tensor takes about 40 opcodes.
     static let opcodeLimit = 1 << 20
-    /// The most values on the stack. torch.save writes out dicts and lists in pieces of a thousand.
+    /// The most values on the stack. torch.save adds items to dicts and lists in batches of 1000.
     static let stackLimit = 1 << 16
-    /// The most values that are kept to be recalled.
+    /// The most values in the memo.
     static let memoLimit = 1 << 18
 
     var containers: [PickleContainer] = []
@@ -71,14 +71,15 @@ struct PickleMachine {
     /// For every open mark, the height of the stack when it was set.
     private var marks: [Int] = []
     private var memo: [Int: PickleValue] = [:]
-    /// Where the opcode that is being carried out lies in the file.
+    /// The file offset of the current opcode.
     private var place = 0
 
     private init(_ cursor: ByteCursor) { self.cursor = cursor }
 
-    /// Reads the pickle at the cursor and leaves the cursor behind its STOP.
+    /// Reads the pickle at the cursor, and moves the cursor past its STOP.
     ///
-    /// - Returns: What the pickle holds, and the machine with the containers, storages and tensors that it names.
+    /// - Returns: What the pickle holds, and the machine with the containers, storages and tensors that the value
+    ///   refers to.
     /// - Throws: `.unsupported`, with the name and the offset, for an opcode or a global that is not allowed; `.format`
     ///   for a damaged pickle.
     static func read(_ cursor: inout ByteCursor) throws -> (value: PickleValue, machine: PickleMachine) {
@@ -95,7 +96,7 @@ struct PickleMachine {
             guard machine.cursor.position - start <= byteLimit, opcodes <= opcodeLimit,
                 machine.stack.count <= stackLimit, machine.marks.count <= stackLimit, machine.memo.count <= memoLimit
             else {
-                throw machine.failure("it is larger than any pickle of a state dict")
+                throw machine.failure("larger than any pickle of a state dict")
             }
         } while true
         let value = try machine.pop()
@@ -107,9 +108,9 @@ struct PickleMachine {
         switch opcode {
         case .proto: try checkProtocol()
         case .frame:
-            // Frames only help to read ahead: what they hold are opcodes as everywhere.
+            // A frame only lets a reader prefetch; its content is ordinary opcodes.
             let length: UInt64 = try cursor.integer()
-            guard length <= UInt64(cursor.remaining) else { throw failure("a frame of \(length) bytes is cut off") }
+            guard length <= UInt64(cursor.remaining) else { throw failure("a frame of \(length) bytes is truncated") }
         case .stop: break
         case .mark: marks.append(stack.count)
         case .none: stack.append(.none)
@@ -178,7 +179,7 @@ struct PickleMachine {
     }
 
     private mutating func recall(_ key: Int) throws {
-        guard let value = memo[key] else { throw failure("it recalls memo \(key), which was never set") }
+        guard let value = memo[key] else { throw failure("memo \(key) is read but was never set") }
         stack.append(value)
     }
 
@@ -186,7 +187,7 @@ struct PickleMachine {
         guard case .container(let index) = try top(), containers[index].kind == kind,
             kind != .dict || items.count.isMultiple(of: 2)
         else {
-            throw failure("it adds to something that is not a \(kind)")
+            throw failure("items are added to a value that is not a \(kind)")
         }
         containers[index].items += items
     }
@@ -197,7 +198,7 @@ struct PickleMachine {
         let version: UInt8 = try cursor.integer()
         guard version <= 5 else {
             throw LyraError(
-                .unsupported, "\(cursor.source): pickle protocol \(version) at byte \(place); 5 is the newest known")
+                .unsupported, "\(cursor.source): pickle protocol \(version) at byte \(place); lyra reads up to 5")
         }
     }
 
@@ -216,15 +217,14 @@ struct PickleMachine {
         stack.append(.string(try cursor.text(Int(clamping: count))))
     }
 
-    // MARK: Globals and what is made with them
+    // MARK: Globals and calls
 
     private mutating func pushGlobal(module: String, name: String) throws {
         guard let global = PickleGlobal(module: module, name: name) else {
             throw LyraError(
                 .unsupported,
-                "\(cursor.source): the pickle names \(shown(module + "." + name)) at byte \(place); lyra reads "
-                    + "state dicts of "
-                    + "tensors only and runs no code from a file. Save it again as a plain dict of tensors")
+                "\(cursor.source): the pickle names \(shown(module + "." + name)) at byte \(place); lyra reads only "
+                    + "state dicts of tensors, and runs no code from a file. Save it again as a plain dict of tensors")
         }
         stack.append(.global(global))
     }
@@ -240,7 +240,7 @@ struct PickleMachine {
     private mutating func reduce() throws {
         let parts = try pop(count: 2)
         guard case .global(let global) = parts[0], let arguments = items(parts[1], .tuple) else {
-            throw failure("it calls something that is not a global")
+            throw failure("REDUCE calls a value that is not a global")
         }
         switch global {
         case .orderedDict:
@@ -255,17 +255,17 @@ struct PickleMachine {
             }
             stack.append(.tensor(index))
         case .storage:
-            throw failure("it calls a storage class")
+            throw failure("REDUCE calls a storage class")
         }
     }
 
-    /// The state that BUILD sets on a state dict is `_metadata`, module versions, which say nothing of the tensors.
+    /// BUILD sets `_metadata` (module versions) on a state dict. The tensors do not depend on it, so it is dropped.
     private mutating func build() throws {
         _ = try pop()
         guard case .container(let index) = try top(), containers[index].kind == .dict else {
             throw LyraError(
                 .unsupported,
-                "\(cursor.source): the pickle opcode BUILD at byte \(place) for something other than a dict")
+                "\(cursor.source): the pickle opcode BUILD at byte \(place) applies to a value that is not a dict")
         }
     }
 
@@ -276,7 +276,7 @@ struct PickleMachine {
         else {
             throw failure("the arguments of _rebuild_tensor_v2 are not a storage, an offset, a shape and strides")
         }
-        // The seventh says that the numbers are to be conjugated or negated first.
+        // The seventh argument requests that the numbers be conjugated or negated.
         if arguments.count == 7, items(arguments[6], .dict)?.isEmpty != true {
             throw LyraError(
                 .unsupported, "\(cursor.source): a tensor with metadata (conjugate or negated view) at byte \(place)")
@@ -284,7 +284,7 @@ struct PickleMachine {
         return PickleTensor(storage: storage, offset: offset, shape: shape, strides: strides)
     }
 
-    /// A storage: `("storage", class, key, device, element count)`, in the legacy form with a view at the end.
+    /// A storage: `("storage", class, key, device, element count)`; the legacy form can append a view.
     private mutating func loadPersistent() throws {
         guard let id = items(try pop(), .tuple), id.count >= 5, id.count <= 6, case .string("storage") = id[0],
             case .global(.storage(let type)) = id[1], case .string(let key) = id[2], case .int(let count) = id[4],
@@ -292,8 +292,7 @@ struct PickleMachine {
         else {
             throw LyraError(
                 .unsupported,
-                "\(cursor.source): the object at byte \(place) is not the storage of a tensor; lyra reads state "
-                    + "dicts only, "
+                "\(cursor.source): the object at byte \(place) is not the storage of a tensor; lyra reads state dicts, "
                     + "not whole modules")
         }
         var view = 0..<count
@@ -317,7 +316,7 @@ struct PickleMachine {
         return containers[index].items
     }
 
-    /// The value of a text key in a dict; nil where either is not there.
+    /// The value under a string key in a dict; nil if the value is no dict or lacks the key.
     func lookUp(_ key: String, in value: PickleValue) -> PickleValue? {
         guard let items = items(value, .dict) else { return nil }
         for index in stride(from: 0, to: items.count - 1, by: 2) {
@@ -327,7 +326,7 @@ struct PickleMachine {
     }
 
     private func integers(_ value: PickleValue) -> [Int]? {
-        // A shape has few axes; one tuple recalled again and again must not become memory each time.
+        // A shape has few axes. Without the limit, a long tuple recalled often would be copied each time.
         guard let items = items(value, .tuple), items.count <= 64 else { return nil }
         var result: [Int] = []
         for case .int(let number) in items { result.append(number) }

@@ -58,7 +58,7 @@ enum PickleOpcode: UInt8 {
     ]
 }
 
-/// The globals that a torch.save file may name. None is executed: each is a sign for something that lyra builds itself.
+/// The globals that a torch.save file may name. None is executed: lyra builds the objects itself.
 enum PickleGlobal: Equatable {
     case orderedDict
     case rebuildTensor
@@ -79,7 +79,7 @@ enum PickleGlobal: Equatable {
         }
     }
 
-    /// The class in module `torch` of storages with these elements; nil for blocks and others that torch has none for.
+    /// The storage class in module `torch` for an element type; nil for types without one, such as quantized types.
     static func storageClass(_ type: ElementType) -> String? {
         switch type {
         case .float64: "DoubleStorage"

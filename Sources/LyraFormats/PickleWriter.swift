@@ -43,7 +43,7 @@ enum PickleWriter {
         add(.reduce, to: &bytes)
     }
 
-    /// Row-major strides; an empty tensor's dimensions may be too large to multiply, and its strides do not matter.
+    /// Row-major strides. The product may overflow for an empty tensor, whose strides do not matter.
     private static func strides(_ shape: [Int]) -> [Int] {
         var strides = shape
         var next = 1

@@ -1,7 +1,7 @@
 import LyraBase
 import LyraTensor
 
-/// A safetensors file: named tensors in mapped memory, none of them copied.
+/// A safetensors file: named tensors, which stay in mapped memory.
 ///
 /// Layout (huggingface/safetensors, "Format"): the length of the header as a little-endian 64-bit integer; the header,
 /// a JSON object of tensor name to `dtype`, `shape` and `data_offsets`; then the data, which the tensors cover
@@ -9,12 +9,12 @@ import LyraTensor
 public struct Safetensors: Sendable {
     /// The longest header that is read: the limit of the format's own library.
     static let headerLimit = 100_000_000
-    /// The most tensors of one file: some times what the largest models have.
+    /// The most tensors of one file: several times those of the largest models.
     static let tensorLimit = 65_536
 
     /// All tensors, by name.
     public let tensors: [String: StoredTensor]
-    /// The mapping that the tensors' bytes lie in.
+    /// The mapping with the tensors' bytes.
     public let file: MappedFile
 
     /// Opens the file at `path`; errors as for `init(file:)` and `MappedFile.init(path:)`.
@@ -24,8 +24,9 @@ public struct Safetensors: Sendable {
 
     /// Reads and checks the header of a mapped file.
     ///
-    /// Of a tensor whose dtype lyra does not read, only the place is checked; its type is `other`. Memory is bounded
-    /// by the number of tensors, whatever the header's size.
+    /// A tensor whose dtype lyra does not read gets the type `other`; only its byte range is checked. Memory is bounded
+    /// by the number of tensors, not by the header's size.
+    ///
     /// - Throws: `.format` when the header or an entry is damaged or does not fit the file, `.unsupported` for more
     ///   than 65,536 tensors. The message names file, tensor and offsets.
     public init(file: MappedFile) throws {
@@ -57,15 +58,14 @@ public struct Safetensors: Sendable {
         guard length <= UInt64(headerLimit) else {
             throw LyraError(
                 .format,
-                "\(file.path): not a safetensors file: it claims a header of \(length) bytes, and \(headerLimit) is "
-                    + "the limit"
-            )
+                "\(file.path): not a safetensors file: it claims a header of \(length) bytes; the limit is "
+                    + "\(headerLimit)")
         }
         guard Int(length) <= file.bytes.count - 8 else {
             throw LyraError(
                 .format,
                 "\(file.path): the header should end at byte \(8 + Int(length)), beyond the end of the file at "
-                    + "\(file.bytes.count): it is truncated, or not a safetensors file")
+                    + "\(file.bytes.count): the file is truncated, or not a safetensors file")
         }
         return 8 + Int(length)
     }
@@ -79,7 +79,7 @@ public struct Safetensors: Sendable {
                 throw scanner.error("the name of a tensor is not UTF-8")
             }
             guard name != "__metadata__" else {
-                // Strings that say nothing of the tensors.
+                // Strings for people; the tensors do not depend on them.
                 return try scanner.object { scanner, key in
                     guard try scanner.peek() == UInt8(ascii: "\"") else {
                         throw scanner.error(
@@ -100,7 +100,7 @@ public struct Safetensors: Sendable {
         return tensors
     }
 
-    /// Checks that the tensors follow each other from the first byte of the data to the last.
+    /// Checks that the tensors cover the data without gaps or overlap.
     private static func checkCover(
         _ tensors: Dictionary<String, StoredTensor>.Values, data: UnsafeRawBufferPointer, source: String
     ) throws {
@@ -122,22 +122,20 @@ public struct Safetensors: Sendable {
         guard end == data.count else {
             throw LyraError(
                 .format,
-                "\(source): \(data.count - end) data bytes from data byte \(end) on belong to no tensor; the file "
-                    + "is damaged"
-            )
+                "\(source): \(data.count - end) bytes from data byte \(end) belong to no tensor; the file is damaged")
         }
     }
 }
 
 extension StoredTensor {
-    /// Where the bytes lie, counted from the start of the data that they are in.
+    /// The byte range of the tensor in `data`.
     fileprivate func place(in data: UnsafeRawBufferPointer) -> Range<Int> {
         guard let start = bytes.baseAddress, let base = data.baseAddress else { return 0..<0 }
         return start - base..<start - base + bytes.count
     }
 }
 
-/// What the header says of one tensor, not yet checked against the file.
+/// The header's entry of one tensor, not yet checked against the file.
 private struct SafetensorsEntry {
     let dtype: String
     let shape: [Int]
@@ -166,7 +164,7 @@ private struct SafetensorsEntry {
         self.offsets = try required(offsets, "data_offsets")
     }
 
-    /// The tensor, once everything about the entry holds.
+    /// Checks the entry and makes the tensor.
     func tensor(name: String, data: UnsafeRawBufferPointer, file: MappedFile) throws -> StoredTensor {
         let tensor = "\(file.path): tensor \(shown(name))"
         let type = ElementType.allCases.first { $0.rawValue == dtype && $0.isInSafetensors } ?? .other
@@ -181,8 +179,7 @@ private struct SafetensorsEntry {
             throw LyraError(
                 .format,
                 "\(tensor): shape \(shape.prefix(16)) of \(shown(dtype)) does not fit its "
-                    + "\(offsets[1] - offsets[0]) bytes "
-                    + "at data byte \(offsets[0]); the file is damaged")
+                    + "\(offsets[1] - offsets[0]) bytes at data byte \(offsets[0]); the file is damaged")
         }
         return StoredTensor(
             name: name, type: type, shape: shape,
@@ -198,7 +195,7 @@ extension ElementType {
 extension JSONScanner {
     /// Reads an array of integers.
     ///
-    /// - Parameter limit: the most that it may have
+    /// - Parameter limit: The most elements of the array.
     fileprivate mutating func integers(limit: Int) throws -> [Int] {
         var integers: [Int] = []
         try array { scanner in

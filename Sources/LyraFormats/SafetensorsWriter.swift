@@ -1,8 +1,8 @@
 import LyraBase
 
-/// Writes a safetensors file whose tensors are announced first and then come one at a time.
+/// Writes a safetensors file. The caller announces all tensors, then writes them one at a time.
 ///
-/// The file appears under its name only with `finish()`; a writer that fails or is let go before leaves nothing behind.
+/// The file appears under its name only with `finish()`; a writer that fails or is released earlier leaves no file.
 public final class SafetensorsWriter {
     private let output: OutputFile
     private var layout: TensorLayout
@@ -14,12 +14,13 @@ public final class SafetensorsWriter {
     /// - Parameters:
     ///   - tensors: All tensors that will be written.
     ///   - metadata: Strings for `__metadata__`; readers of PyTorch expect `format` to be `pt`.
-    /// - Throws: `.io` when the file cannot be created or written; `.argument` when a name is there twice or reserved,
-    ///   or a shape has no size.
+    /// - Throws: `.io` when the file cannot be created or written; `.argument` for a name that is reserved or announced
+    ///   twice, or an impossible shape.
     public init(path: String, tensors: [TensorSpec], metadata: [String: String] = ["format": "pt"]) throws {
         layout = try TensorLayout(tensors, path: path)
         offsets = Array(repeating: 0, count: tensors.count)
-        // Large elements first, so each tensor begins at a multiple of its element's size, as mapping readers like it.
+        // Large elements first, so each tensor begins at a multiple of its element size and can be used where it is
+        // mapped.
         let order = tensors.indices.sorted { (-tensors[$0].type.size, $0) < (-tensors[$1].type.size, $1) }
         var fields: [String] = []
         if !metadata.isEmpty {
@@ -55,8 +56,8 @@ public final class SafetensorsWriter {
 
     /// Writes the bytes of one announced tensor; the order does not matter.
     ///
-    /// - Throws: `.argument` when it was not announced, is written twice, or has another size; `.io` when the system
-    ///   refuses, for example on a full disk.
+    /// - Throws: `.argument` when the tensor was not announced, was written before, or has another size; `.io` when the
+    ///   system refuses, for example on a full disk.
     public func write(_ name: String, _ bytes: UnsafeRawBufferPointer) throws {
         let index = try layout.take(name, byteCount: bytes.count)
         try output.write(bytes, at: offsets[index])
@@ -64,7 +65,7 @@ public final class SafetensorsWriter {
 
     /// Completes the file and gives it its name.
     ///
-    /// - Throws: `.state` when a tensor is still to come; `.io` when the system refuses.
+    /// - Throws: `.state` when a tensor is missing; `.io` when the system refuses.
     public func finish() throws {
         try layout.checkComplete()
         try output.commit()

@@ -2,26 +2,27 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// The safetensors of a model directory: one file, or several with an index that says which tensor is in which.
+/// The safetensors of a model directory: one file, or several shards with an index of their tensors.
 public struct ShardedSafetensors: Sendable {
     /// The files, sorted by name.
     public let shards: [Safetensors]
     /// All tensors, by name.
     public let tensors: [String: StoredTensor]
 
-    /// The largest index that is read; that of a model of 700,000 million parameters has 9 MB.
+    /// The largest index that is read; a model of 700 billion parameters has one of 9 MB.
     private static let indexLimit = 32 << 20
     /// The most tensors of all shards together.
     private static let tensorLimit = 1 << 18
 
-    /// The name of the file that says which tensor is in which shard.
+    /// The name of the index file, which maps tensors to shards.
     public static func index(stem: String) -> String { stem + ".safetensors.index.json" }
 
     /// Opens `<stem>.safetensors.index.json` and the shards that it names, or else the single `<stem>.safetensors`.
     ///
     /// Tensors of a shard that the index does not name are left out.
-    /// - Throws: `.missing` when the directory has neither file, or a shard is not there; `.format` when the index is
-    ///   not what it should be or names a tensor that its shard does not have; else as `Safetensors.init(path:)`.
+    ///
+    /// - Throws: `.missing` when the directory has neither file, or a shard is missing; `.format` when the index is
+    ///   malformed or names a tensor that its shard lacks; otherwise as `Safetensors.init(path:)`.
     public init(directory: String, stem: String = "model") throws {
         let index = FileSystem.join(directory, Self.index(stem: stem))
         let single = FileSystem.join(directory, stem + ".safetensors")
@@ -42,9 +43,9 @@ public struct ShardedSafetensors: Sendable {
         let file = try MappedFile(path: path)
         guard file.bytes.count <= Self.indexLimit else {
             throw LyraError(
-                .format, "\(path): \(file.bytes.count) bytes, more than the \(Self.indexLimit) that an index may have")
+                .format, "\(path): the index has \(file.bytes.count) bytes; at most \(Self.indexLimit) are allowed")
         }
-        // By the bytes of their names: a String also equals one of other bytes that Unicode holds for the same.
+        // Keyed by the bytes of the name: two file names can be equal as Strings, by Unicode equivalence.
         var shards: [[UInt8]: Safetensors] = [:]
         var tensors: [String: StoredTensor] = [:]
         var found = false
@@ -68,8 +69,7 @@ public struct ShardedSafetensors: Sendable {
                         throw LyraError(
                             .format,
                             "\(path): tensor \(shown(name)) should be in \(shown(shard)), which does not have it; "
-                                + "index "
-                                + "and shards are not of one model")
+                                + "index and shards belong to different models")
                     }
                     tensors[name] = tensor
                 }
@@ -91,7 +91,7 @@ public struct ShardedSafetensors: Sendable {
         }
         let shard = FileSystem.join(directory, SystemPath.string(name.utf8))
         guard try FileSystem.isFile(shard) else {
-            throw LyraError(.missing, "\(shard): this shard is named by \(index) but is not there; fetch it")
+            throw LyraError(.missing, "\(shard): \(index) names this shard, but the file is missing; download it")
         }
         return try Safetensors(path: shard)
     }

@@ -1,32 +1,32 @@
 import LyraBase
 
 /// Models in several GGUF files, as llama.cpp's `gguf-split` makes them: `name-00001-of-00003.gguf` and so on. The
-/// first has all metadata, every part tensors of its own.
+/// first file has all metadata; each file has its own tensors. `shard` is one of these files; messages say "part".
 extension GGUFFile {
-    /// The most parts of one model.
-    private static let mostParts = 4096
+    /// The most files of one model.
+    private static let maxShards = 4096
 
     private enum Key {
-        /// The part's number, from 0.
+        /// The number of the file, from 0.
         static let number = "split.no"
         static let count = "split.count"
         static let tensors = "split.tensors.count"
     }
 
-    /// Opens a file and, if it is a part of a model, all others. Any part will do.
+    /// Opens a file and, if it belongs to a split model, the model's other files. `file` may be any of them.
     ///
-    /// - Parameter check: Asked now and then; throws to give up.
-    /// - Returns: All tensors, with the first part's metadata.
-    /// - Throws: As `init(file:)`; `.missing`, naming it, for a part that is not there; `.format` for parts that do not
-    ///   belong together or do not say which they are.
+    /// - Parameter check: Called at intervals; throws to stop the work.
+    /// - Returns: The tensors of all files, with the first file's metadata.
+    /// - Throws: As `init(file:)`; `.missing` with the path of a missing file; `.format` for files that do not belong
+    ///   together or have invalid split numbers.
     public static func opening(_ file: MappedFile, check: () throws -> Void = {}) throws -> GGUFFile {
         let opened = try GGUFFile(file: file, check: check)
         guard let count = try opened.int(Key.count), count > 1 else { return opened }
-        let number = try opened.partNumber(of: count)
+        let number = try opened.shardNumber(of: count)
         let names = try names(of: opened.path, number: number, count: count)
         var model: GGUFFile?
         for index in 0..<count {
-            var part = opened
+            var shard = opened
             if index != number {
                 let mapped: MappedFile
                 do {
@@ -34,42 +34,42 @@ extension GGUFFile {
                 } catch let error as LyraError where error.code == .missing {
                     throw LyraError(
                         .missing,
-                        "\(names[index]): part \(index + 1) of \(count) of the model is not there; put it beside "
+                        "\(names[index]): part \(index + 1) of \(count) of the model is missing; put it beside "
                             + file.path)
                 }
-                part = try GGUFFile(file: mapped, check: check)
-                guard try part.int(Key.count) == count, try part.partNumber(of: count) == index else {
-                    throw LyraError(.format, "\(part.path): not part \(index + 1) of \(count) of the model")
+                shard = try GGUFFile(file: mapped, check: check)
+                guard try shard.int(Key.count) == count, try shard.shardNumber(of: count) == index else {
+                    throw LyraError(.format, "\(shard.path): not part \(index + 1) of \(count) of the model")
                 }
             }
             guard model != nil else {
-                model = part
+                model = shard
                 continue
             }
-            try model?.add(tensorsOf: part)
+            try model?.add(tensorsOf: shard)
         }
         guard let model else { return opened }
-        guard let total = try model.int(Key.tensors), total == model.names.count else {
+        let total = try model.int(Key.tensors)
+        guard total == model.names.count else {
+            let stated = total.map(String.init) ?? "missing"
             throw LyraError(
                 .format,
-                "\(model.path): its \(count) parts have \(model.names.count) tensors, which is not the number that "
-                    + "\(Key.tensors) says; they are not of one model")
+                "\(model.path): its \(count) parts have \(model.names.count) tensors, but \(Key.tensors) is \(stated); "
+                    + "the parts belong to different models")
         }
         return model
     }
 
-    private func partNumber(of count: Int) throws -> Int {
-        guard let number = try int(Key.number), (0..<count).contains(number), count <= Self.mostParts else {
+    private func shardNumber(of count: Int) throws -> Int {
+        guard let number = try int(Key.number), (0..<count).contains(number), count <= Self.maxShards else {
             throw LyraError(
                 .format,
-                "\(path): \(Key.number) and \(Key.count) do not say which part of how many (\(Self.mostParts) at "
-                    + "most) it "
-                    + "is")
+                "\(path): \(Key.number) must be 0 to \(Key.count) - 1, and \(Key.count) at most \(Self.maxShards)")
         }
         return number
     }
 
-    /// The paths of all parts, beside the one that was opened or, where that is a link, beside what it leads to.
+    /// The paths of all files of the model: beside `path` or, if `path` is a link, beside its target.
     private static func names(of path: String, number: Int, count: Int) throws -> [String] {
         func ending(_ index: Int) -> String { "-\(fiveDigits(index + 1))-of-\(fiveDigits(count)).gguf" }
         let own = ending(number)
@@ -78,9 +78,8 @@ extension GGUFFile {
         guard let first = stems.first else {
             throw LyraError(
                 .format,
-                "\(path): part \(number + 1) of a model in \(count) files; its name has to end in \(own), so that "
-                    + "the others "
-                    + "can be found")
+                "\(path): part \(number + 1) of a model in \(count) files; its name must end in \(own), so that lyra "
+                    + "finds the other parts")
         }
         return try (0..<count).map { index in
             let places = stems.map { $0 + ending(index) }

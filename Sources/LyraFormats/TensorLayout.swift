@@ -1,20 +1,21 @@
 import LyraBase
 
-/// The tensors that a writer has promised, where each goes, and which are still to come.
+/// The tensors that were announced to a writer and are not written yet.
 struct TensorLayout {
     private struct Pending {
         let spec: TensorSpec
         let index: Int
-        /// Bytes of the tensor, and how many of them were taken.
+        /// Bytes of the tensor, and how many of them are written.
         let bytes: Int
-        var taken = 0
+        var written = 0
     }
 
     private var pending: [String: Pending] = [:]
     let path: String
 
-    /// - Parameter blocks: Whether the file can hold block types; only GGUF files can.
-    /// - Throws: `.argument` when a name is there twice or a shape has no size, `.unsupported` for a block type.
+    /// - Parameter blocks: Whether the file format has quantized types; only GGUF has.
+    /// - Throws: `.argument` for a name that is announced twice or an impossible shape, `.unsupported` for a quantized
+    ///   type if `blocks` is false.
     init(_ tensors: [TensorSpec], path: String, blocks: Bool = false) throws {
         self.path = path
         for (index, spec) in tensors.enumerated() {
@@ -35,43 +36,43 @@ struct TensorLayout {
         }
     }
 
-    /// Bytes of a tensor that was announced.
+    /// Bytes of a tensor that is not written yet.
     func byteCount(_ name: String) -> Int { pending[name]?.bytes ?? 0 }
 
-    /// Notes that a tensor is written now, all of it.
+    /// Records that a whole tensor is written.
     ///
-    /// - Returns: Its index in the announced list.
-    /// - Throws: `.argument` when it was not announced, is written already or in part, or has another size.
+    /// - Returns: The tensor's index in the announced list.
+    /// - Throws: `.argument` when the tensor was not announced, has another size, or bytes of it were written before.
     mutating func take(_ name: String, byteCount: Int) throws -> Int {
         let entry = try entry(name)
-        guard entry.taken == 0 else {
-            throw LyraError(.argument, "\(path): tensor \(shown(name)) is written in part already")
+        guard entry.written == 0 else {
+            throw LyraError(.argument, "\(path): tensor \(shown(name)) is already written in part")
         }
         guard entry.bytes == byteCount else {
             throw LyraError(
                 .argument,
-                "\(path): tensor \(shown(name)) has \(byteCount) bytes, and \(entry.spec.shape.prefix(16)) of "
+                "\(path): tensor \(shown(name)) has \(byteCount) bytes, but \(entry.spec.shape.prefix(16)) of "
                     + "\(entry.spec.type.rawValue) takes \(entry.bytes)")
         }
         pending[name] = nil
         return entry.index
     }
 
-    /// Notes that the next bytes of a tensor are written now.
+    /// Records that the next piece of a tensor is written.
     ///
-    /// - Returns: Its index in the announced list, and how many of its bytes were taken before.
-    /// - Throws: `.argument` when it was not announced, is complete already, or has fewer bytes left.
-    mutating func takePart(_ name: String, byteCount: Int) throws -> (index: Int, offset: Int) {
+    /// - Returns: The tensor's index in the announced list, and how many of its bytes were written before.
+    /// - Throws: `.argument` when the tensor was not announced, is complete, or has fewer bytes left.
+    mutating func takePiece(_ name: String, byteCount: Int) throws -> (index: Int, offset: Int) {
         var entry = try entry(name)
-        let offset = entry.taken
+        let offset = entry.written
         guard byteCount <= entry.bytes - offset else {
             throw LyraError(
                 .argument,
-                "\(path): tensor \(shown(name)): \(byteCount) more bytes, and \(entry.bytes - offset) of "
+                "\(path): tensor \(shown(name)): \(byteCount) more bytes, but \(entry.bytes - offset) of "
                     + "\(entry.bytes) are left")
         }
-        entry.taken += byteCount
-        pending[name] = entry.taken < entry.bytes ? entry : nil
+        entry.written += byteCount
+        pending[name] = entry.written < entry.bytes ? entry : nil
         return (entry.index, offset)
     }
 
@@ -82,7 +83,7 @@ struct TensorLayout {
         return entry
     }
 
-    /// - Throws: `.state` when a tensor, or a part of one, is still to come.
+    /// - Throws: `.state` when a tensor is incomplete.
     func checkComplete() throws {
         if let name = pending.keys.min() {
             throw LyraError(.state, "\(path): \(pending.count) tensors are not written yet, \(shown(name)) among them")

@@ -1,7 +1,7 @@
 import LyraBase
 import LyraTensor
 
-/// What a writer must know of a tensor before its bytes: name, element type and shape.
+/// What a file's header states about a tensor: name, element type and shape.
 public struct TensorSpec: Sendable, Equatable {
     public let name: String
     public let type: ElementType
@@ -29,7 +29,7 @@ extension ElementType {
     }
 
     /// Number of bytes of a tensor of this type and shape; nil when a dimension is negative, the product does not fit,
-    /// or the last axis is not a multiple of the type's block.
+    /// or the last axis is not a multiple of the type's quantization block.
     func byteCount(of shape: [Int]) -> Int? {
         guard let count = Self.count(of: shape), (shape.last ?? 1) % blockElements == 0 else { return nil }
         return (count / blockElements).checkedMultiplying(by: size)

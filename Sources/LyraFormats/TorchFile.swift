@@ -8,9 +8,9 @@ import LyraTensor
 ///
 /// Layout: `torch/serialization.py`, `_save` and `_legacy_save`.
 public struct TorchFile: Sendable {
-    /// What was saved.
+    /// The saved object.
     public let root: TorchValue
-    /// The mapping that the tensors' bytes lie in.
+    /// The mapping with the tensors' bytes.
     public let file: MappedFile
 
     /// Opens the file at `path`; errors as for `init(file:)` and `MappedFile.init(path:)`.
@@ -33,17 +33,17 @@ public struct TorchFile: Sendable {
         } else if bytes.count >= 262, bytes[257..<262].elementsEqual("ustar".utf8) {
             throw LyraError(
                 .unsupported,
-                "\(file.path): the tar form of torch.save from before PyTorch 0.1.10; load and save it again")
+                "\(file.path): the tar format of torch.save from before PyTorch 0.1.10; load and save it again")
         } else {
             throw LyraError(.format, "\(file.path): not a torch.save file: neither a zip archive nor a pickle")
         }
     }
 
-    /// All tensors below a place in the file, by the keys that lead to them from there, joined by dots.
+    /// All tensors in a container of the file. A tensor's name is its path of keys from the container, joined by dots.
     ///
-    /// - Parameter path: The keys that lead to the place: `["generator"]` for `{"generator": {"conv.weight": …}}`; none
-    ///   for the whole file.
-    /// - Throws: `.missing` when there is no such place; `.format` when two tensors come out with one name.
+    /// - Parameter path: The keys of the container: `["generator"]` in `{"generator": {"conv.weight": …}}`; empty for
+    ///   the whole file.
+    /// - Throws: `.missing` when the container does not exist; `.format` when two tensors get the same name.
     public func tensors(under path: [String] = []) throws -> [String: StoredTensor] {
         var place = root
         for (depth, key) in path.enumerated() {
@@ -81,18 +81,17 @@ public struct TorchFile: Sendable {
         let pickles = archive.entries.keys.filter { $0.hasSuffix("/data.pkl") }
         guard let pickle = pickles.first, pickles.count == 1, let range = archive.entries[pickle] else {
             throw LyraError(
-                .format, "\(file.path): a zip archive with \(pickles.count) entries data.pkl; torch.save writes one")
+                .format, "\(file.path): the zip archive has \(pickles.count) entries data.pkl; torch.save writes one")
         }
         let prefix = pickle.dropLast("data.pkl".count)
-        // Files from before PyTorch 2.1 do not say; they were written on little-endian machines.
+        // Files from before PyTorch 2.1 lack this entry. They are taken for little-endian.
         if let order = archive.entries[prefix + "byteorder"] {
             let text = file.bytes[order]
             guard text.elementsEqual("little".utf8) else {
                 throw LyraError(
                     .unsupported,
-                    "\(file.path): its byteorder is \(shown(String(decoding: text.prefix(16), as: UTF8.self))), not "
-                        + "little"
-                )
+                    "\(file.path): its byteorder must be little, but is "
+                        + shown(String(decoding: text.prefix(16), as: UTF8.self)))
             }
         }
         var storages: [String: Range<Int>] = [:]
@@ -132,7 +131,7 @@ public struct TorchFile: Sendable {
         return try builder.build(value)
     }
 
-    /// Finds the storages behind the pickles: for each key of a list, a 64-bit element count and the elements.
+    /// Finds the storages after the pickles: for each key of a list, a 64-bit element count and the elements.
     private static func legacyStorages(
         _ cursor: inout ByteCursor, machine: PickleMachine
     ) throws -> [String: Range<Int>] {
@@ -152,9 +151,8 @@ public struct TorchFile: Sendable {
             else {
                 throw LyraError(
                     .format,
-                    "\(cursor.source): the storage \(shown(key)) at byte \(place) has \(count) elements, which is "
-                        + "not what the "
-                        + "pickle says; the file is damaged")
+                    "\(cursor.source): the storage \(shown(key)) at byte \(place) has \(count) elements, but the "
+                        + "pickle states another number; the file is damaged")
             }
             let start = cursor.offset
             _ = try cursor.take(size)

@@ -21,10 +21,10 @@ public indirect enum TorchValue: Sendable {
     }
 }
 
-/// Turns what a pickle left behind into values that own their tensors.
+/// Turns the result of a `PickleMachine` into values that own their tensors.
 ///
-/// A short pickle can name a huge tree by putting the same container in many places, or an endless one by putting it
-/// into itself, so depth, number of values and length of names are bounded.
+/// A short pickle can describe a huge tree, with one container in many places, or an endless one, with a container
+/// inside itself. So depth, number of values and length of names are bounded.
 struct TorchValueBuilder {
     static let depthLimit = 64
 
@@ -35,12 +35,12 @@ struct TorchValueBuilder {
     private var valuesLeft: Int
     private var nameBytesLeft: Int
 
-    /// - Parameter pickleSize: Bytes of the pickle; the tree may grow with it.
+    /// - Parameter pickleSize: Bytes of the pickle, which bound the size of the tree.
     init(machine: PickleMachine, file: MappedFile, storages: [String: Range<Int>], pickleSize: Int) {
         self.machine = machine
         self.file = file
         self.storages = storages
-        // Every value that the file does not repeat takes at least a byte, and the names in it are spelled out once.
+        // A value takes at least one byte of the pickle unless it is repeated, and a name is spelled out once.
         valuesLeft = min(1024 + pickleSize, PickleMachine.opcodeLimit)
         nameBytesLeft = min(65_536 + 16 * pickleSize, 2 * PickleMachine.byteLimit)
     }
@@ -54,9 +54,8 @@ struct TorchValueBuilder {
         guard depth <= Self.depthLimit, valuesLeft >= 0, nameBytesLeft >= 0 else {
             throw LyraError(
                 .format,
-                "\(file.path): the containers at \(shown(name)) are nested or repeated beyond any state dict; is it "
-                    + "damaged?"
-            )
+                "\(file.path): the containers at \(shown(name)) are nested or repeated more than in any state dict; is "
+                    + "the file damaged?")
         }
         switch value {
         case .none: return .none
@@ -106,7 +105,7 @@ struct TorchValueBuilder {
         let storage = machine.storages[tensor.storage]
         let source = "\(file.path): tensor \(shown(name))"
         guard let bytes = storages[storage.key] else {
-            throw LyraError(.format, "\(source): its storage \(shown(storage.key)) is not in the file; it is damaged")
+            throw LyraError(.format, "\(source): its storage \(shown(storage.key)) is missing; the file is damaged")
         }
         guard storage.type.byteCount(of: [storage.count]) == bytes.count else {
             throw LyraError(
@@ -126,10 +125,9 @@ struct TorchValueBuilder {
             throw LyraError(
                 .unsupported,
                 "\(source) is not contiguous (shape \(tensor.shape.prefix(16)), strides "
-                    + "\(tensor.strides.prefix(16))); save "
-                    + "it again after .contiguous()")
+                    + "\(tensor.strides.prefix(16))); save it again after .contiguous()")
         }
-        // All of these are at most the bytes of the storage, which lies in the file.
+        // No overflow: each value is at most the size of the storage, which lies in the file.
         let start = bytes.lowerBound + (storage.view.lowerBound + tensor.offset) * storage.type.size
         let slice = file.bytes[start..<start + count * storage.type.size]
         return StoredTensor(

@@ -1,11 +1,11 @@
 import LyraBase
 
-/// Writes a dict of tensors as torch.save does in its zip form: `torch.load` and `TorchFile` read it.
+/// Writes a dict of tensors in the zip form of torch.save: `torch.load` and `TorchFile` read it.
 ///
-/// The tensors are announced first and then come one at a time. The file appears under its name only with `finish()`; a
-/// writer that fails or is let go before leaves nothing behind. Layout: `torch/serialization.py`, `_save`.
+/// The caller announces all tensors, then writes them one at a time. The file appears under its name only with
+/// `finish()`; a writer that fails or is released earlier leaves no file. Layout: `torch/serialization.py`, `_save`.
 public final class TorchWriter {
-    /// Every entry begins at a multiple of this, like PyTorch's own.
+    /// The data of every entry begin at a multiple of this, as PyTorch's do.
     static let alignment = 64
 
     private struct Entry {
@@ -21,17 +21,17 @@ public final class TorchWriter {
 
     private let output: OutputFile
     private var layout: TensorLayout
-    /// The tensors' entries, in the order in which they were announced, then the small ones.
+    /// The tensors' entries in the order in which they were announced, then those of the pickle and the format's marks.
     private var entries: [Entry] = []
     private var end = 0
 
-    /// Creates the file and writes all of it but the tensors.
+    /// Creates the file and writes everything except the tensors.
     ///
     /// - Parameters:
     ///   - tensors: All tensors that will be written.
-    ///   - path: Keys of dicts around the dict of tensors: `["generator"]` makes `{"generator": {name: tensor}}`.
-    /// - Throws: `.io` when the file cannot be created or written; `.argument` when a name is there twice or a shape
-    ///   has no size; `.unsupported` beyond 4 GiB or 65,000 tensors, which would need zip64.
+    ///   - keys: Keys of dicts around the dict of tensors: `["generator"]` makes `{"generator": {name: tensor}}`.
+    /// - Throws: `.io` when the file cannot be created or written; `.argument` for a name that is announced twice or
+    ///   an impossible shape; `.unsupported` beyond 4 GiB or 65,000 tensors, which would need zip64.
     public init(path: String, tensors: [TensorSpec], under keys: [String] = []) throws {
         layout = try TensorLayout(tensors, path: path)
         guard tensors.count <= 65_000 else {
@@ -54,15 +54,15 @@ public final class TorchWriter {
 
     /// Writes the bytes of one announced tensor; the order does not matter.
     ///
-    /// - Throws: `.argument` when it was not announced, is written twice, or has another size; `.io` when the system
-    ///   refuses, for example on a full disk.
+    /// - Throws: `.argument` when the tensor was not announced, was written before, or has another size; `.io` when the
+    ///   system refuses, for example on a full disk.
     public func write(_ name: String, _ bytes: UnsafeRawBufferPointer) throws {
         try write(entry: layout.take(name, byteCount: bytes.count), bytes)
     }
 
     /// Writes the zip directory, completes the file and gives it its name.
     ///
-    /// - Throws: `.state` when a tensor is still to come; `.io` when the system refuses.
+    /// - Throws: `.state` when a tensor is missing; `.io` when the system refuses.
     public func finish() throws {
         try layout.checkComplete()
         var directory: [UInt8] = []
@@ -90,14 +90,14 @@ public final class TorchWriter {
         try output.commit()
     }
 
-    /// Gives an entry its place behind the ones before it.
+    /// Places an entry after the earlier ones.
     private func plan(_ name: String, size: Int) throws {
         let name = "archive/" + name
-        // The extra field that fills up to the alignment has a head of 4 bytes.
+        // The extra field that pads to the alignment begins with 4 bytes of its own.
         let head = end + 30 + name.utf8.count + 4
         let extra = 4 + (Self.alignment - head % Self.alignment) % Self.alignment
         let entry = Entry(name: name, size: size, offset: end, extra: extra)
-        // The directory, too, must begin and end below 4 GiB; 16 MiB are more than 65,000 entries of it take.
+        // The zip directory must also end below 4 GiB. 65,000 entries of it take less than 16 MiB.
         guard size <= Int(UInt32.max) - (16 << 20), entry.dataOffset + size <= Int(UInt32.max) - (16 << 20) else {
             throw LyraError(
                 .unsupported, "\(output.path): more than 4 GiB, which would need zip64; write safetensors instead")
@@ -121,7 +121,7 @@ public final class TorchWriter {
         try output.write(bytes, at: entry.dataOffset)
     }
 
-    /// The fields that the local header and the directory have alike, from "version needed" to the length of the name.
+    /// Appends the fields that local headers and directory entries share, from "version needed" to the name's length.
     private func appendCommon(_ entry: Entry, to record: inout [UInt8]) {
         record.append(UInt16(20))  // version needed
         record.append(UInt16(0x0800))  // the name is UTF-8

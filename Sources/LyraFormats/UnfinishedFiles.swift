@@ -2,11 +2,11 @@ import Glibc
 import LyraBase
 import Synchronization
 
-/// The temporary files of this process's `OutputFile`s, so that a program that is told to end can leave none behind.
+/// The temporary files of this process's `OutputFile`s, so that a program can remove them before it exits on a signal.
 public enum UnfinishedFiles {
     private static let names = Mutex<Set<String>>([])
 
-    /// Removes all of them, then calls `end`, which should end the process; until it returns no file is completed.
+    /// Removes all temporary files, then calls `end`, which should exit. No file can be completed meanwhile.
     public static func discardAll(then end: () -> Void) {
         names.withLock { names in
             for name in names { withSystemPath(name) { _ = unlink($0) } }
@@ -23,7 +23,7 @@ public enum UnfinishedFiles {
         remove(name)
     }
 
-    /// Renames one. → 0, or the errno, and then it is unfinished still
+    /// Renames a temporary file to its final name. → 0, or an errno: the file then stays unfinished
     static func finish(_ name: String, as target: String) -> Int32 {
         names.withLock { names in
             let code = withSystemPath(name) { from in withSystemPath(target) { rename(from, $0) == 0 ? 0 : errno } }

@@ -1,13 +1,13 @@
 import LyraBase
 
-/// The directory of a zip archive in mapped memory, of the kind torch.save writes: every entry stored, none encrypted.
+/// The entries of a zip archive in mapped memory, as torch.save writes them: neither compressed nor encrypted.
 ///
 /// Layout: PKWARE APPNOTE 6.3.9, sections 4.3 (records), 4.4.1.4 and 4.5.3 (zip64).
 struct ZipArchive {
     /// Where the bytes of each entry lie in the file, by the entry's name.
     private(set) var entries: [String: Range<Int>] = [:]
 
-    /// The most entries that are read: some times the tensors of the largest models.
+    /// The most entries that are read: several times the tensors of the largest models.
     private static let entryLimit: UInt64 = 1 << 17
     /// The fewest bytes that an entry takes in the directory.
     private static let entrySize = 46
@@ -37,20 +37,19 @@ struct ZipArchive {
         else {
             throw LyraError(
                 .format,
-                "\(file.path): the zip directory should be \(directory.size) bytes at byte \(directory.offset), "
-                    + "beyond the "
-                    + "end of the file at \(file.bytes.count); it is damaged")
+                "\(file.path): the zip directory should be \(directory.size) bytes at byte \(directory.offset), beyond "
+                    + "the end of the file at \(file.bytes.count); the file is damaged")
         }
         guard directory.count <= UInt64(size / Self.entrySize) else {
             throw LyraError(
                 .format,
-                "\(file.path): the zip directory of \(size) bytes cannot hold \(directory.count) entries; it is damaged"
-            )
+                "\(file.path): the zip directory of \(size) bytes cannot hold \(directory.count) entries; the file is "
+                    + "damaged")
         }
         guard directory.count <= Self.entryLimit else {
             throw LyraError(
                 .unsupported,
-                "\(file.path): \(directory.count) entries in a zip archive; \(Self.entryLimit) are the most")
+                "\(file.path): \(directory.count) entries in a zip archive; lyra reads at most \(Self.entryLimit)")
         }
         var cursor = try ByteCursor(file, start..<start + size, section: "the zip directory")
         var read: UInt64 = 0
@@ -58,7 +57,7 @@ struct ZipArchive {
             let (name, range) = try Self.entry(&cursor, in: file)
             guard entries.updateValue(range, forKey: name) == nil else {
                 throw LyraError(
-                    .format, "\(file.path): the zip entry \(shown(name)) is there twice; the file is damaged")
+                    .format, "\(file.path): the zip entry \(shown(name)) is in the archive twice; the file is damaged")
             }
             read += 1
         }
@@ -66,7 +65,7 @@ struct ZipArchive {
 
     private static func findDirectory(in file: MappedFile) throws -> Directory {
         let count = file.bytes.count
-        // The end record is 22 bytes and a comment of up to 65,535.
+        // The end record has 22 bytes, followed by a comment of up to 65,535 bytes.
         var at = count - 22
         while at >= max(0, count - 22 - 65_535) {
             var cursor = try ByteCursor(file, at..<count, section: "the zip end record")
@@ -84,7 +83,7 @@ struct ZipArchive {
         throw LyraError(.format, "\(file.path): a zip archive without its directory at the end; the file is truncated")
     }
 
-    /// What the zip64 end record says, where there is one.
+    /// The directory that the zip64 end record describes, if there is one.
     private static func directory64(in file: MappedFile, endRecord: Int) throws -> Directory? {
         guard endRecord >= 20 else { return nil }
         var locator = try ByteCursor(file, endRecord - 20..<endRecord, section: "the zip64 locator")
@@ -112,7 +111,7 @@ struct ZipArchive {
         let flags = try cursor.integer(UInt16.self)
         let method = try cursor.integer(UInt16.self)
         _ = try cursor.take(8)  // time, date, checksum
-        var packed = UInt64(try cursor.integer(UInt32.self))
+        var compressedSize = UInt64(try cursor.integer(UInt32.self))
         var size = UInt64(try cursor.integer(UInt32.self))
         let nameLength = Int(try cursor.integer(UInt16.self))
         let extraLength = Int(try cursor.integer(UInt16.self))
@@ -122,14 +121,15 @@ struct ZipArchive {
         let name = try cursor.text(nameLength)
         let extra = cursor.position
         _ = try cursor.take(extraLength + commentLength)
-        try widen(&size, &packed, &offset, file: file, extra: cursor.base + extra..<cursor.base + extra + extraLength)
+        try readZip64(
+            &size, &compressedSize, &offset, file: file,
+            extra: cursor.base + extra..<cursor.base + extra + extraLength)
 
-        guard method == 0, packed == size else {
+        guard method == 0, compressedSize == size else {
             throw LyraError(
                 .unsupported,
-                "\(file.path): the zip entry \(shown(name)) is compressed (method \(method)); torch.save stores its "
-                    + "entries"
-            )
+                "\(file.path): the zip entry \(shown(name)) is compressed (method \(method)); torch.save does not "
+                    + "compress")
         }
         guard flags & 1 == 0 else {
             throw LyraError(.unsupported, "\(file.path): the zip entry \(shown(name)) is encrypted")
@@ -137,19 +137,20 @@ struct ZipArchive {
         return (name, try contents(name: name, offset: offset, size: size, in: file))
     }
 
-    /// Takes from the zip64 extra field the values that do not fit 32 bits.
-    private static func widen(
-        _ size: inout UInt64, _ packed: inout UInt64, _ offset: inout UInt64, file: MappedFile, extra: Range<Int>
+    /// Replaces the values that do not fit 32 bits by those of the zip64 extra field.
+    private static func readZip64(
+        _ size: inout UInt64, _ compressedSize: inout UInt64, _ offset: inout UInt64, file: MappedFile,
+        extra: Range<Int>
     ) throws {
         let full = UInt64(UInt32.max)
-        guard size == full || packed == full || offset == full else { return }
-        var cursor = try ByteCursor(file, extra, section: "a zip extra field")
+        guard size == full || compressedSize == full || offset == full else { return }
+        var cursor = try ByteCursor(file, extra, part: "a zip extra field")
         while cursor.remaining >= 4 {
             let id = try cursor.integer(UInt16.self)
             let length = Int(try cursor.integer(UInt16.self))
             if id == 1 {
                 if size == full { size = try cursor.integer() }
-                if packed == full { packed = try cursor.integer() }
+                if compressedSize == full { compressedSize = try cursor.integer() }
                 if offset == full { offset = try cursor.integer() }
                 return
             }
@@ -157,7 +158,7 @@ struct ZipArchive {
         }
     }
 
-    /// Where the bytes of an entry lie, by its local header, which may have another extra field than the directory.
+    /// The byte range of an entry. It follows the local header, whose extra field can differ from the directory's.
     private static func contents(name: String, offset: UInt64, size: UInt64, in file: MappedFile) throws -> Range<Int> {
         let total = file.bytes.count
         guard let header = Int(exactly: offset), header <= total else {
@@ -180,9 +181,8 @@ struct ZipArchive {
         guard size <= UInt64(cursor.remaining) else {
             throw LyraError(
                 .format,
-                "\(file.path): the zip entry \(shown(name)) has \(size) bytes at byte \(cursor.offset), beyond the "
-                    + "end of "
-                    + "the file; it is truncated")
+                "\(file.path): the zip entry \(shown(name)) has \(size) bytes at byte \(cursor.offset), beyond the end "
+                    + "of the file; the file is truncated")
         }
         return cursor.offset..<cursor.offset + Int(size)
     }

@@ -5,8 +5,8 @@ enum LeadingTags {
     /// More than this in a row are no tags.
     private static let most = 64
 
-    /// The offset of the first byte after the tags that begin at `offset`; `offset` itself if no tag begins there. Bytes
-    /// that claim to be a tag and to end beyond the file are no tag.
+    /// The offset of the first byte after the tags that begin at `offset`; `offset` itself if no tag begins there.
+    /// Bytes that claim to be a tag and to end beyond the file are no tag.
     static func end(in reader: any ByteReader, from offset: Int64 = 0, name: String) throws -> Int64 {
         let size = try reader.size
         var end = offset
