@@ -2,28 +2,28 @@ import Glibc
 import LyraBase
 import Synchronization
 
-/// Runs a call that cannot be interrupted, such as a decoder's, on a thread of its own, so that the caller can leave
-/// it.
+/// Runs a call that cannot be interrupted, such as a decoder's, on a thread of its own. An interrupted caller abandons
+/// the thread.
 enum BackgroundWork {
-    /// Threads that were left behind and still work, at most; a further call waits for one of them.
+    /// The most abandoned threads that may still work; a further call waits for one of them to end.
     static let mostAbandoned = 4
 
-    /// Pixels of a frame of video from which on a call of its decoder is worth a thread; smaller ones take a few ms.
-    static let worthAThread = 1 << 19
+    /// The least pixels of a video frame that lyra decodes on a thread of its own; smaller frames take a few ms.
+    static let leastPixels = 1 << 19
 
     private static let abandoned = Mutex(0)
 
-    /// Milliseconds between two questions whether to stop.
+    /// Milliseconds between two calls of `interrupted`.
     private static let interval = 5
 
-    /// Runs `work` on another thread and waits for it. Once `interrupted` says so, the call throws at once, and the
-    /// thread finishes `work` by itself and frees what it holds.
+    /// Runs `work` on another thread and waits for it. When `interrupted` returns true, the call throws at once; the
+    /// thread finishes `work` on its own and frees what it holds.
     ///
     /// - Parameters:
     ///   - interrupted: Called on the calling thread only.
-    ///   - work: Must own all that it uses; nothing that it holds may be touched after an interruption. It can ask the
-    ///     function that it is given whether its result is still wanted. Where no thread can be started, it runs on the
-    ///     calling thread and asks `interrupted` itself.
+    ///   - work: Must own everything that it uses; the caller must not touch any of that after an interruption. The
+    ///     argument of `work` tells whether the result is no longer wanted. If no thread can be started, `work` runs on
+    ///     the calling thread, with `interrupted` as the argument.
     /// - Throws: `LyraError(.state)` if interrupted, and what `work` throws.
     static func run<Result>(
         name: String, interrupted: () -> Bool, _ work: @escaping (_ isUnwanted: @escaping () -> Bool) throws -> Result
@@ -40,20 +40,20 @@ enum BackgroundWork {
             if let result = job.wait(milliseconds: interval) { return try result.get() }
             if interrupted() {
                 if job.abandon() { throw stop() }
-                // It ended just now.
+                // The work ended meanwhile: take its result.
                 continue
             }
         }
     }
 
-    /// The work, its result and the signal that it is there, shared by both threads.
-    private final class Job<Result>: JobToRun, @unchecked Sendable {
+    /// The work and its result, shared by both threads.
+    private final class Job<Result>: Runnable, @unchecked Sendable {
         private enum State { case working, done(Swift.Result<Result, any Error>), abandoned }
 
         private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
         private let ended = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
         private let isAbandoned = Atomic<Bool>(false)
-        // `work` belongs to the thread once it runs; `state` to who holds the mutex.
+        // The started thread owns `work`; the mutex guards `state`.
         private var work: ((_ isUnwanted: @escaping () -> Bool) throws -> Result)?
         private var state = State.working
 
@@ -74,7 +74,7 @@ enum BackgroundWork {
             ended.deallocate()
         }
 
-        /// - Returns: false if there is no room for a thread.
+        /// - Returns: false if no thread can be started.
         func start() -> Bool { BackgroundWork.startThread(self) }
 
         func run() {
@@ -87,14 +87,14 @@ enum BackgroundWork {
             if wasAbandoned { BackgroundWork.abandoned.withLock { $0 -= 1 } }
         }
 
-        /// Frees what the work held on this thread, before anybody hears of its end.
+        /// Runs the work and frees what it holds, on this thread, before the caller sees the result.
         private func finishWork() throws -> Result {
             defer { work = nil }
             guard let work else { throw LyraError(.state, "background work was started twice") }
             return try work { self.isAbandoned.load(ordering: .relaxed) }
         }
 
-        /// - Returns: nil if it did not end in that time.
+        /// - Returns: nil if the work did not end in that time.
         func wait(milliseconds: Int) -> Swift.Result<Result, any Error>? {
             var until = timespec()
             clock_gettime(CLOCK_MONOTONIC, &until)
@@ -110,7 +110,7 @@ enum BackgroundWork {
             return nil
         }
 
-        /// - Returns: false if it has ended already.
+        /// - Returns: false if the work has already ended.
         func abandon() -> Bool {
             pthread_mutex_lock(mutex)
             defer { pthread_mutex_unlock(mutex) }
@@ -122,29 +122,29 @@ enum BackgroundWork {
         }
     }
 
-    private protocol JobToRun: AnyObject { func run() }
+    private protocol Runnable: AnyObject { func run() }
 
-    /// Of a thread's stack: decoders keep rows on it.
+    /// The stack of a thread; decoders keep rows on it.
     private static let stackBytes = 1 << 20
 
-    /// Starts a detached thread that no signal of the host's disturbs.
-    private static func startThread(_ job: any JobToRun) -> Bool {
+    /// Starts a detached thread that blocks all signals: the host's threads handle them.
+    private static func startThread(_ job: any Runnable) -> Bool {
         var attributes = pthread_attr_t()
         guard pthread_attr_init(&attributes) == 0 else { return false }
         defer { pthread_attr_destroy(&attributes) }
         pthread_attr_setstacksize(&attributes, stackBytes)
         pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        var (all, usual) = (sigset_t(), sigset_t())
+        var (all, saved) = (sigset_t(), sigset_t())
         sigfillset(&all)
-        pthread_sigmask(SIG_BLOCK, &all, &usual)
-        defer { pthread_sigmask(SIG_SETMASK, &usual, nil) }
+        pthread_sigmask(SIG_BLOCK, &all, &saved)
+        defer { pthread_sigmask(SIG_SETMASK, &saved, nil) }
         let held = Unmanaged.passRetained(job as AnyObject)
         var thread = pthread_t()
         let status = pthread_create(
             &thread, &attributes,
             { held in
                 guard let held else { return nil }
-                (Unmanaged<AnyObject>.fromOpaque(held).takeRetainedValue() as? any JobToRun)?.run()
+                (Unmanaged<AnyObject>.fromOpaque(held).takeRetainedValue() as? any Runnable)?.run()
                 return nil
             }, held.toOpaque())
         guard status == 0 else {

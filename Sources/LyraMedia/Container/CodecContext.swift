@@ -4,29 +4,28 @@ import LyraBase
 
 /// A decoder of libavcodec: packets in, frames out.
 final class CodecContext {
-    /// What came of asking for a frame.
+    /// The result of `receive`.
     enum Result { case frame, needsPacket, end, noMemory }
 
-    /// Damaged packets in a row after the last one, before a decoder that only reports errors is taken to be at its
-    /// end.
+    /// Errors in a row, after the last packet was sent, at which lyra takes a decoder to be at its end.
     private static let mostFailures = 256
 
-    /// libavcodec counts the pixels that it adds to rows, too: at most this many for pictures of 65,535 rows.
+    /// libavcodec also counts the padding of rows: at most this many pixels in a frame of 65,535 rows.
     private static let paddingPixels: Int64 = 1 << 24
 
-    /// `max_pixels` for pictures of so many; any number will do.
-    static func mostPixels(_ pixels: Int) -> Int64 {
+    /// libavcodec's `max_pixels` that allows frames of `pixels` pixels. Any number is valid.
+    static func maxPixels(allowing pixels: Int) -> Int64 {
         Int64(min(max(pixels, 0), Int(Int64.max - paddingPixels))) + paddingPixels
     }
 
     private(set) var context: UnsafeMutablePointer<AVCodecContext>?
     private var isDraining = false
     private var failures = 0
-    /// Frames for which the decoder found no memory, as its threads count them.
+    /// Frames for which the decoder got no memory; the decoder's threads count them.
     private let refusals: UnsafeMutablePointer<Int32>
 
     /// - Parameters:
-    ///   - parameters: What the container says about the track, or nil for a codec that needs no telling.
+    ///   - parameters: What the container says about the track, or nil for a codec that needs no parameters.
     ///   - configure: Sets options before the decoder is opened.
     /// - Throws: `LyraError(.unsupported)` if there is no such decoder, `.format` if it refuses the track, `.memory`.
     init(
@@ -68,10 +67,11 @@ final class CodecContext {
         free(refusals)
     }
 
-    /// Whether there was no memory for a frame, which most decoders report, and some pass over as if it were damaged.
+    /// Whether a frame got no memory. Most decoders report that; some skip the frame as if it were damaged.
     private var isRefused: Bool { lyra_av_refusals(refusals) > 0 }
 
-    /// Hands a packet in; nil says that none follows.
+    /// Sends a packet to the decoder; nil after the last.
+    ///
     /// - Returns: libavcodec's status: negative if the packet is damaged.
     func send(_ packet: UnsafeMutablePointer<AVPacket>?) -> Int32 {
         if packet == nil { isDraining = true }
@@ -79,7 +79,7 @@ final class CodecContext {
         return isRefused ? lyra_av_no_memory() : status
     }
 
-    /// Asks for the next frame. Damaged packets are passed over.
+    /// Receives the next frame. Damaged packets are skipped.
     func receive(into frame: UnsafeMutablePointer<AVFrame>) -> Result {
         while true {
             let status = MediaLog.quiet { avcodec_receive_frame(context, frame) }
@@ -96,7 +96,7 @@ final class CodecContext {
         }
     }
 
-    /// Forgets all packets, for another place in the file.
+    /// Drops all packets, before decoding goes on at another position of the file.
     func flush() {
         isDraining = false
         failures = 0
@@ -105,7 +105,7 @@ final class CodecContext {
     }
 }
 
-/// An `AVPacket` that is freed.
+/// Owns an `AVPacket`.
 final class Packet {
     let pointer: UnsafeMutablePointer<AVPacket>
 
@@ -115,13 +115,14 @@ final class Packet {
         self.pointer = pointer
     }
 
-    /// A packet of its own bytes, with the room behind them that libavcodec wants.
+    /// A packet with a copy of `bytes`, padded as libavcodec requires.
+    ///
     /// - Throws: `LyraError(.memory)`, naming `name`.
     convenience init(copying bytes: UnsafeRawBufferPointer, name: String) throws {
         try self.init()
         guard let count = Int32(exactly: bytes.count), let source = bytes.baseAddress,
             av_new_packet(pointer, count) >= 0
-        else { throw LyraError(.memory, "\(name): no memory for the encoded picture") }
+        else { throw LyraError(.memory, "\(name): no memory for the encoded image") }
         pointer.pointee.data.update(from: source.assumingMemoryBound(to: UInt8.self), count: bytes.count)
     }
 
@@ -135,7 +136,7 @@ final class Packet {
     }
 }
 
-/// An `AVFrame` that is freed.
+/// Owns an `AVFrame`.
 final class Frame {
     let pointer: UnsafeMutablePointer<AVFrame>
 

@@ -1,11 +1,11 @@
 import CFFmpeg
 import LyraBase
 
-/// A container of video and sound: which tracks there are, and their packets.
+/// A container of video and sound, opened with libavformat: its tracks and their packets.
 ///
-/// It reads the one reader it is given, and nothing that the bytes may name: no other file, no network.
+/// All bytes come from the given reader. Files and network addresses that the container names are never opened.
 final class MediaFile {
-    /// Containers that carry their own media. Playlists, sequences of files and scripts are not among them.
+    /// The demuxers that are allowed. Playlists, image sequences and scripts are not: they refer to other files.
     private static let containers = [
         "mov", "matroska", "avi", "flv", "mpegts", "mpeg", "asf", "ogg", "nut", "mxf", "gxf", "rm", "wtv", "ivf", "gif",
         "dv",
@@ -14,7 +14,7 @@ final class MediaFile {
         "mpc8", "shn", "dsf", "iff", "oma", "aptx", "wav", "w64", "aiff", "caf", "au", "voc", "xwma", "qcp", "sox",
         "h261", "h263", "h264", "hevc", "mpegvideo", "m4v", "vc1", "cavsvideo", "dirac", "obu", "yuv4mpegpipe",
     ].joined(separator: ",")
-    /// Bare streams of pictures, whose times FFmpeg makes up.
+    /// Raw video streams. They store no times; FFmpeg invents them.
     private static let untimed = ["h261", "h263", "h264", "hevc", "mpegvideo", "m4v", "vc1", "cavsvideo", "dirac"]
 
     let name: String
@@ -22,9 +22,10 @@ final class MediaFile {
     private let limits: MediaLimits
     private var context: UnsafeMutablePointer<AVFormatContext>?
 
-    /// Opens a container and finds out what is in it, for which a little of it is decoded.
-    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is no such container, `.memory` if a limit does
-    ///   not allow it, `.missing` if FFmpeg is, `.state` if interrupted.
+    /// Opens a container and finds its tracks, decoding a little of each.
+    ///
+    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if the bytes are no such container, `.memory` if a
+    ///   limit does not allow the file, `.missing` without FFmpeg, `.state` if interrupted.
     init(reader: any ByteReader, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool) throws {
         self.name = name
         self.limits = limits
@@ -33,16 +34,16 @@ final class MediaFile {
         let reader = try LeadingTags.skipped(reader, name: name)
         stream = try ReaderStream(reader: reader, name: name, interrupted: interrupted)
         try stream.check()
-        let form = try MediaForm(reader, name: name)
+        let format = try MediaFormat(reader, name: name)
         try MovieTables.check(reader, name: name) { [stream] in try stream.check() }
         try RIFFLists.check(reader, name: name) { [stream] in try stream.check() }
-        try MediaLog.quiet { try open(form) }
+        try MediaLog.quiet { try open(format) }
     }
 
-    // The stream outlives the context, being a stored property.
+    // `stream` is a stored property, so it outlives the context.
     deinit { MediaLog.quiet { avformat_close_input(&context) } }
 
-    private func open(_ form: MediaForm) throws {
+    private func open(_ format: MediaFormat) throws {
         guard let opening = avformat_alloc_context() else {
             throw LyraError(.memory, "\(name): no memory to open the file")
         }
@@ -54,27 +55,27 @@ final class MediaFile {
         opening.pointee.protocol_whitelist = av_strdup("none")
         context = opening
         // On failure the context is freed and the pointer cleared.
-        let opened = avformat_open_input(&context, nil, form.demuxer.flatMap { av_find_input_format($0) }, nil)
+        let opened = avformat_open_input(&context, nil, format.demuxer.flatMap { av_find_input_format($0) }, nil)
         try stream.check()
         guard opened >= 0, context != nil else {
             throw Self.error(opened, "\(name): cannot be opened as video or audio")
         }
-        let analysed = avformat_find_stream_info(context, nil)
+        let status = avformat_find_stream_info(context, nil)
         try stream.check()
-        guard analysed >= 0 else { throw Self.error(analysed, "\(name): cannot be understood") }
+        guard status >= 0 else { throw Self.error(status, "\(name): cannot be understood") }
     }
 
     private static func error(_ status: Int32, _ what: String) -> LyraError {
         LyraError(status == lyra_av_no_memory() ? .memory : .format, "\(what): \(MediaLog.reason(status))")
     }
 
-    /// Whether the times of frames are those of the file.
+    /// Whether the file itself states the times of frames.
     var hasTimes: Bool {
         guard let format = context?.pointee.iformat?.pointee.name else { return false }
         return !Self.untimed.contains(String(cString: format))
     }
 
-    /// Whether times may start anew or jump within a file (`AVFMT_TS_DISCONT`).
+    /// Whether times may restart or jump within a file of this format (`AVFMT_TS_DISCONT`).
     var timesMayJump: Bool { (context?.pointee.iformat?.pointee.flags ?? 0) & AVFMT_TS_DISCONT != 0 }
 
     /// The track of a type that a player would choose, or nil if there is none that can be decoded.
@@ -86,7 +87,7 @@ final class MediaFile {
         return index
     }
 
-    /// A track; it lives as long as the file.
+    /// A track, valid as long as this object.
     func track(_ index: Int) -> UnsafeMutablePointer<AVStream>? {
         guard let context, index >= 0, index < Int(context.pointee.nb_streams) else { return nil }
         return context.pointee.streams[index]
@@ -107,7 +108,8 @@ final class MediaFile {
     }
 
     /// Reads the next packet of a track.
-    /// - Returns: false at the end; damage that libavformat cannot get over is an end, too.
+    ///
+    /// - Returns: false at the end, or at damage from which libavformat does not recover.
     /// - Throws: `LyraError(.io)` if the reader fails, `.state` if interrupted, `.memory` if a packet is too large.
     func read(track: Int, into packet: UnsafeMutablePointer<AVPacket>) throws -> Bool {
         while true {
@@ -129,10 +131,9 @@ final class MediaFile {
         }
     }
 
-    /// Whether seeking takes a sensible time: libavformat's search is quadratic in the frames that an edit list
-    /// discards.
+    /// Whether seeking is fast. libavformat's search takes quadratic time in the frames that an edit list discards.
     private lazy var isQuickToSeek: Bool = {
-        let mostDiscarded = 4096
+        let maxDiscarded = 4096
         var discarded = 0
         for index in 0..<Int(context?.pointee.nb_streams ?? 0) {
             guard let track = track(index) else { continue }
@@ -141,11 +142,12 @@ final class MediaFile {
                 discarded += Int(found.pointee.flags & AVINDEX_DISCARD_FRAME) == 0 ? 0 : 1
             }
         }
-        return discarded <= mostDiscarded
+        return discarded <= maxDiscarded
     }()
 
     /// Moves to the last key frame at or before `time`, in the track's time base.
-    /// - Returns: Whether the container could do that.
+    ///
+    /// - Returns: Whether the container can seek.
     func seek(track: Int, to time: Int64) throws -> Bool {
         guard isQuickToSeek else { return false }
         let status = MediaLog.quiet { av_seek_frame(context, Int32(track), time, AVSEEK_FLAG_BACKWARD) }
@@ -153,6 +155,6 @@ final class MediaFile {
         return status >= 0
     }
 
-    /// Throws what went wrong while reading, and `LyraError(.state)` if the caller wants to stop.
+    /// Throws the reader's first error, or `LyraError(.state)` if interrupted.
     func check() throws { try stream.check() }
 }

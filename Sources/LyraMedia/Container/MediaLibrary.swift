@@ -5,16 +5,16 @@ import CSndfile
 import CTIFF
 import LyraBase
 
-/// The libraries that decode media. They are loaded when a file first needs them, and then stay: lyra runs without them
-/// on samples and pixels.
+/// The libraries that decode media. Each is loaded when a file first needs it. Without them lyra takes samples and
+/// pixels only.
 enum MediaLibrary {
     case ffmpeg, sndfile, mpg123, tiff
 
-    /// Makes the library's functions usable; at once if they are. From any thread.
+    /// Loads the library if it is not loaded. Thread-safe. Call it before opening a file: until then the library's
+    /// functions return errors.
     ///
-    /// To be called where a file is opened: without it the functions return errors.
-    /// - Parameter name: Of the file, for the message.
-    /// - Throws: `LyraError(.missing)`, with the package's name, if the library is not installed or is of another
+    /// - Parameter name: The file, for the message.
+    /// - Throws: `LyraError(.missing)`, with the package's name, if the library is not installed or has another
     ///   version than lyra was built for; `.io` if the system refuses to open it; `.memory` if there is no memory to
     ///   load it.
     func require(for name: String) throws {

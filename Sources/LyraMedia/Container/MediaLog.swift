@@ -2,12 +2,12 @@ import CFFmpeg
 
 /// Keeps FFmpeg's libraries from writing to stderr about the files that lyra reads.
 ///
-/// They have one log callback in a process. Ours drops the messages of our contexts and of calls made inside `quiet`,
-/// and hands all others to FFmpeg's own, so that a host which uses the libraries too sees what it would see without
-/// lyra. A host with a callback of its own installs it after the first use of lyra's decoders, and then gets lyra's
-/// messages as well.
+/// FFmpeg has one log callback for the whole process. lyra's callback drops the messages of lyra's contexts and of
+/// calls inside `quiet`, and passes all others to FFmpeg's default callback, so a host that uses FFmpeg sees its own
+/// messages as before. A host with a callback of its own must install it after the first use of lyra's decoders; that
+/// callback then receives lyra's messages, too.
 enum MediaLog {
-    /// What a context's `log_level_offset` is set to, for messages of the threads that a decoder starts.
+    /// The `log_level_offset` that marks lyra's contexts. It covers messages from threads that a decoder starts.
     static let offset = lyra_av_quiet_offset()
 
     static func quiet<R>(_ body: () throws -> R) rethrows -> R {
@@ -16,7 +16,7 @@ enum MediaLog {
         return try body()
     }
 
-    /// FFmpeg's words for an error code.
+    /// FFmpeg's description of an error code.
     static func reason(_ code: Int32) -> String {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: 128) { buffer in
             buffer.initialize(repeating: 0)

@@ -1,19 +1,18 @@
 import LyraBase
 
-/// Looks through an MP4 or MOV file, before libavformat reads it, for tables that claim more samples than the file can
-/// hold.
+/// Checks an MP4 or MOV file, before libavformat reads it, for tables that claim more samples than the file can hold.
 ///
-/// A table of samples of one size ("stsz") or with nothing of their own ("trun") takes a few bytes, whatever the
-/// number, while libavformat makes an entry of each sample: kilobytes would become gigabytes. (ISO/IEC 14496-12, 8.7.3
-/// and 8.8.8.)
+/// If all samples have one size ("stsz") or default fields ("trun"), a table of a few bytes can claim any number of
+/// samples. libavformat allocates an entry for each, so kilobytes would become gigabytes. (ISO/IEC 14496-12, 8.7.3 and
+/// 8.8.8.)
 struct MovieTables {
     /// A file may claim as many samples as it has bytes, and this many in any case.
     private static let allowance: Int64 = 1 << 20
-    /// And never more than this: libavformat takes 24 bytes for each.
-    private static let most: Int64 = 1 << 25
-    private static let mostBoxes = 1 << 20
+    /// The most samples of any file: libavformat takes 24 bytes for each.
+    private static let maxSamples: Int64 = 1 << 25
+    private static let maxBoxes = 1 << 20
     private static let pieceLength = 1 << 15
-    /// Bytes of a table's box that are looked at, from its name on.
+    /// Bytes of a table's box that are read, from the box's name on.
     private static let tableLength = 16
 
     private let reader: any ByteReader
@@ -21,11 +20,12 @@ struct MovieTables {
     private let size: Int64
     private let stop: () throws -> Void
     private var claimed: Int64 = 0
-    /// What libavformat makes of tables that cost less than they claim, by their offsets.
+    /// Entries that libavformat makes for the tables of PCM tracks (see `SoundTables`), by the offsets of the tables.
     private var soundEntries: [Int64: Int64] = [:]
 
     /// Does nothing if the file is not an MP4 or MOV.
-    /// - Parameter stop: Called now and then; it throws if the caller wants to stop.
+    ///
+    /// - Parameter stop: Called at intervals; throws to stop the work.
     /// - Throws: `LyraError(.memory)` if the tables claim too many samples, `.format` if there are too many boxes,
     ///   `.io`.
     static func check(_ reader: any ByteReader, name: String, stop: @escaping () throws -> Void) throws {
@@ -39,7 +39,7 @@ struct MovieTables {
 
     private mutating func check() throws {
         var offset: Int64 = 0
-        for box in 0..<Self.mostBoxes {
+        for box in 0..<Self.maxBoxes {
             let head = try bytes(from: offset, count: 16)
             let isFirst = head.withUnsafeBytes { raw in
                 let scan = ByteScan(raw)
@@ -67,7 +67,7 @@ struct MovieTables {
             if !isMedia { try search(offset..<end) }
             offset = end
         }
-        throw LyraError(.format, "\(name): more than \(Self.mostBoxes) boxes")
+        throw LyraError(.format, "\(name): more than \(Self.maxBoxes) boxes")
     }
 
     private func bytes(from offset: Int64, count: Int) throws -> [UInt8] {
@@ -77,7 +77,7 @@ struct MovieTables {
         return Array(bytes[..<filled])
     }
 
-    /// Finds tables wherever they are: libavformat looks for them in more places than the standard has them.
+    /// Finds tables anywhere in the range: libavformat accepts them in more places than the standard allows.
     private mutating func search(_ range: Range<Int64>) throws {
         var offset = range.lowerBound
         while offset < range.upperBound {
@@ -86,12 +86,11 @@ struct MovieTables {
             let piece = try bytes(from: offset, count: Int(count))
             guard !piece.isEmpty else { return }
             claimed = min(claimed + piece.withUnsafeBytes { samples(claimedIn: $0, at: offset) }, .max / 4)
-            guard claimed <= min(max(size, Self.allowance), Self.most) else {
+            guard claimed <= min(max(size, Self.allowance), Self.maxSamples) else {
                 throw LyraError(
                     .memory,
-                    "\(name): its tables claim \(claimed) samples in a file of \(size) bytes; it is damaged or made "
-                        + "to harm"
-                )
+                    "\(name): its tables claim \(claimed) samples in a file of \(size) bytes; the file is damaged or "
+                        + "malicious")
             }
             offset += Int64(Self.pieceLength)
         }
@@ -105,7 +104,7 @@ struct MovieTables {
             let first = bytes[offset]
             guard first == 0x73 || first == 0x74 else { continue }
             if scan.has("stsz", at: offset) {
-                // The table of sizes takes as much room as it claims: only one size for all is cheap.
+                // Only a table with one size for all samples claims more than it stores.
                 if let entries = soundEntries[start + Int64(offset)] {
                     sum = min(sum + entries, .max / 4)
                 } else if scan.big32(offset + 8) != 0 {

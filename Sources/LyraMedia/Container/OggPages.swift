@@ -5,10 +5,11 @@ enum OggPages {
     private static let bufferLength = 1 << 15
     private static let longestHead = 27 + 255
 
-    /// Where the next link begins: the first page that starts a stream after pages that do not.
+    /// Where the next link begins: the first page that starts a stream, after a page that does not.
+    ///
     /// - Parameters:
     ///   - start: The first page of a link.
-    ///   - stop: Called now and then; it throws if the caller wants to stop.
+    ///   - stop: Called at intervals; throws to stop the work.
     /// - Returns: nil if this link is the last.
     static func nextLink(
         in reader: any ByteReader, after start: Int64, name: String, stop: () throws -> Void

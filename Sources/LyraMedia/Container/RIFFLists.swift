@@ -1,10 +1,9 @@
 import LyraBase
 
-/// Looks through a WAV or AVI file, before libavformat reads it, for lists of texts that claim to be longer than the
-/// file.
+/// Checks a WAV or AVI file, before libavformat reads it, for text lists that claim to be longer than the file.
 ///
-/// libavformat takes memory for a text in a "LIST" of kind "INFO", and clears it, before it reads the text: a file of
-/// some hundred bytes would become gigabytes. A text is refused there if it is longer than its list.
+/// libavformat allocates and clears memory for a text in a "LIST" of type "INFO" before it reads the text: a file of a
+/// few hundred bytes could take gigabytes. libavformat itself refuses a text that is longer than its list.
 enum RIFFLists {
     private static let pieceLength = 1 << 15
     private static let headLength = 12
@@ -12,7 +11,8 @@ enum RIFFLists {
     private enum ByteOrder { case little, big, either }
 
     /// Does nothing if the file is neither WAV nor AVI.
-    /// - Parameter stop: Called now and then; it throws if the caller wants to stop.
+    ///
+    /// - Parameter stop: Called at intervals; throws to stop the work.
     /// - Throws: `LyraError(.memory)` if a list claims too much, `.io`.
     static func check(_ reader: any ByteReader, name: String, stop: () throws -> Void) throws {
         let size = try reader.checkedSize(name: name)
@@ -30,9 +30,8 @@ enum RIFFLists {
             if let claimed {
                 throw LyraError(
                     .memory,
-                    "\(name): a list of texts of \(claimed) bytes in a file of \(size) bytes; it is damaged or made "
-                        + "to harm"
-                )
+                    "\(name): a text list of \(claimed) bytes in a file of \(size) bytes; the file is damaged or "
+                        + "malicious")
             }
             try stop()
             offset += Int64(pieceLength)
@@ -40,7 +39,7 @@ enum RIFFLists {
         }
     }
 
-    /// nil if it is no such file. libavformat passes over an ID3 tag in front of one.
+    /// The byte order of the file; nil if the file is neither WAV nor AVI. libavformat skips an ID3 tag in front.
     private static func order(_ bytes: UnsafeRawBufferPointer) -> ByteOrder? {
         let scan = ByteScan(bytes)
         if scan.has("RIFX", at: 0) { return .big }
@@ -49,7 +48,8 @@ enum RIFFLists {
     }
 
     /// The length of a list that begins in the piece and ends beyond the file, or nil.
-    /// - Parameter room: Bytes of the file from the start of the piece on.
+    ///
+    /// - Parameter room: Bytes from the start of the piece to the end of the file.
     private static func longest(in bytes: UnsafeRawBufferPointer, room: Int64, order: ByteOrder) -> Int? {
         let scan = ByteScan(bytes)
         for offset in 0..<min(pieceLength, bytes.count - headLength + 1) where bytes[offset] == UInt8(ascii: "L") {

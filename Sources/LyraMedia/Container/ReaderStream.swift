@@ -2,10 +2,10 @@ import CFFmpeg
 import Glibc
 import LyraBase
 
-/// A `ByteReader` as libavformat sees one: an `AVIOContext` that reads and seeks, called from C.
+/// An `AVIOContext` through which libavformat reads a `ByteReader`.
 ///
-/// Nothing is thrown through C: the first error is kept in `failure` and every later read fails. The reader is moved
-/// before each read, because another decoder may use it in between.
+/// C callbacks cannot throw: `failure` keeps the first error, and every later read fails. Each read seeks first,
+/// because another decoder may use the reader between two reads.
 final class ReaderStream {
     private static let bufferSize: Int32 = 1 << 16
 
@@ -17,7 +17,7 @@ final class ReaderStream {
     private(set) var failure: LyraError?
     private(set) var context: UnsafeMutablePointer<AVIOContext>?
 
-    /// - Throws: `LyraError(.io)` if the size is negative or cannot be had, `.format` if there are no bytes, `.memory`.
+    /// - Throws: `LyraError(.io)` if the size is negative or unknown, `.format` if there are no bytes, `.memory`.
     init(reader: any ByteReader, name: String, interrupted: @escaping () -> Bool) throws {
         self.reader = reader
         self.name = name
@@ -41,7 +41,7 @@ final class ReaderStream {
         avio_context_free(&context)
     }
 
-    /// Throws what went wrong while reading, and `LyraError(.state)` if the caller wants to stop.
+    /// Throws the reader's first error, or `LyraError(.state)` if interrupted.
     func check() throws {
         if failure == nil, interrupted() { failure = LyraError(.state, "\(name): interrupted") }
         if let failure { throw failure }

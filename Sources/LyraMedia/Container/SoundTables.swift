@@ -1,12 +1,12 @@
 import LyraBase
 
-/// Tracks of an MP4 or MOV file whose samples are single numbers of sound: PCM.
+/// The sample tables of PCM tracks in an MP4 or MOV file.
 ///
-/// Of most tracks libavformat makes an entry of each sample. Of sound whose samples last one tick each it makes one of
-/// up to 1,024 samples of a chunk, so that a table that counts millions of them costs little.
+/// For most tracks libavformat makes one entry for each sample. For PCM, whose samples last one tick each, one entry
+/// holds up to 1,024 samples of a chunk, so a table that counts millions of samples takes little memory.
 struct SoundTables {
-    private static let mostBoxes = 1 << 12
-    /// Samples that an entry has at least, but the last of a chunk.
+    private static let maxBoxes = 1 << 12
+    /// The least samples of an entry, except for the last of a chunk.
     private static let samplesPerEntry: Int64 = 512
     private static let pieceLength = 1 << 15
 
@@ -17,13 +17,13 @@ struct SoundTables {
 
     private let reader: any ByteReader
     private let name: String
-    /// Called between pieces; throws to give up.
     private let stop: () throws -> Void
 
-    /// Entries that libavformat makes, by the offset of the name "stsz" of such tracks' tables.
+    /// The number of entries that libavformat makes for each PCM track, by the offset of the track's name "stsz".
+    ///
     /// - Parameters:
     ///   - movie: The body of "moov".
-    ///   - stop: Called between pieces; throws to give up.
+    ///   - stop: Called between pieces; throws to stop the work.
     static func entries(
         in movie: Range<Int64>, of reader: any ByteReader, name: String, stop: @escaping () throws -> Void
     ) throws -> [Int64: Int64] {
@@ -53,7 +53,7 @@ struct SoundTables {
         return (sizes.body.lowerBound - 4, try entries(chunks.body, chunkCount: count))
     }
 
-    /// Entries of all chunks: runs of them have as many samples each.
+    /// Entries of all chunks. An element of the table covers a run of chunks with the same number of samples.
     private func entries(_ table: Range<Int64>, chunkCount: Int64) throws -> Int64 {
         let runs = min(try number(table.lowerBound + 4) ?? 0, (table.upperBound - table.lowerBound - 8) / 12)
         var sum: Int64 = 0
@@ -78,14 +78,14 @@ struct SoundTables {
     }
 
     private static func sum(_ sum: Int64, _ entries: Int64, times count: Int64) -> Int64 {
-        // A table whose chunks go back is no table: libavformat would count without a sign.
+        // Chunk numbers must ascend: libavformat subtracts them as unsigned numbers.
         guard count >= 0 else { return .max / 2 }
         guard let product = entries.checkedMultiplying(by: count) else { return .max / 2 }
         return min(sum + min(product, .max / 4), .max / 2)
     }
 
-    /// Whether the names of tables are in a track once, and no picture's: libavformat takes the last that it finds,
-    /// and finds them in more places than the standard has them.
+    /// Whether the track has each table once and no video handler. libavformat uses the last table that it finds, and
+    /// accepts tables in more places than the standard allows.
     private func isOnly(in track: Range<Int64>) throws -> Bool {
         let names = ["stts", "stsz", "stsc", "stco", "co64", "stz2", "trak", "vide"]
         let codes = names.map { $0.utf8.reduce(0) { $0 << 8 | Int($1) } }
@@ -103,7 +103,7 @@ struct SoundTables {
                     for index in codes.indices where codes[index] == code { counts[index] += 1 }
                 }
             }
-            // Names that two pieces share are seen in the second.
+            // A name across the end of this piece is counted in the next piece.
             offset += Int64(piece.count - 3)
         }
         // One of each of the first three, one of the two lists of places, and nothing else.
@@ -117,7 +117,7 @@ struct SoundTables {
     private func boxes(in body: Range<Int64>) throws -> [Box] {
         var boxes: [Box] = []
         var offset = body.lowerBound
-        while boxes.count < Self.mostBoxes, body.upperBound - offset >= 8 {
+        while boxes.count < Self.maxBoxes, body.upperBound - offset >= 8 {
             try stop()
             let head = try reader.peek(offset, 16, name: name)
             guard head.count >= 8, let (length, skipped) = head.withUnsafeBytes({ Self.length(ByteScan($0)) }),
@@ -130,7 +130,7 @@ struct SoundTables {
         return boxes
     }
 
-    /// Bytes of a box, and of what comes before its body.
+    /// The size of a box, and of the header in front of its body.
     private static func length(_ scan: ByteScan) -> (Int64, Int64)? {
         guard let short = scan.big32(0) else { return nil }
         guard short == 1 else { return (Int64(short), 8) }

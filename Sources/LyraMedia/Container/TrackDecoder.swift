@@ -7,18 +7,18 @@ final class TrackDecoder {
     let track: Int
     let codec: CodecContext
     private let packet: Packet
-    /// Where calls of the decoder run on a thread of their own: whether to leave it.
+    /// If not nil, the decoder runs on a thread of its own, which is abandoned when this returns true.
     private let interrupted: (() -> Bool)?
-    /// Whether a thread was left behind that still uses the decoder.
-    private var isLeft = false
-    /// Whether `packet` holds one that the decoder had no room for.
+    /// Whether an abandoned thread still uses the decoder.
+    private var isAbandoned = false
+    /// Whether `packet` holds a packet that the decoder did not accept yet.
     private var isHeld = false
     private var isDraining = false
     /// The last error of the decoder, for the message if nothing at all can be decoded.
     private(set) var lastFailure: Int32 = 0
 
-    /// - Parameter interrupted: Given where a call of the decoder takes long: it then runs in the background, and is
-    ///   left when this says so. Nil decodes on the calling thread.
+    /// - Parameter interrupted: For decoders whose calls take long: they run on a thread of their own, which is
+    ///   abandoned when this returns true. Nil decodes on the calling thread.
     init(file: MediaFile, track: Int, codec: CodecContext, interrupted: (() -> Bool)? = nil) throws {
         self.interrupted = interrupted
         self.file = file
@@ -27,10 +27,11 @@ final class TrackDecoder {
         packet = try Packet()
     }
 
-    /// Decodes the next frame; damaged packets are passed over.
+    /// Decodes the next frame; damaged packets are skipped.
+    ///
     /// - Parameters:
-    ///   - owner: What frees the frame; a decoder that is left behind keeps it.
-    ///   - prepare: Called with each packet before it is decoded; false passes it over.
+    ///   - owner: The object that frees `frame`. An abandoned thread keeps it alive.
+    ///   - prepare: Called with each packet before it is decoded; false skips the packet.
     /// - Returns: false at the end.
     /// - Throws: `LyraError(.io)` if the reader fails, `.state` if interrupted, `.memory` if a packet is too large.
     func next(
@@ -45,7 +46,7 @@ final class TrackDecoder {
             case .needsPacket: break
             case .noMemory: throw LyraError(.memory, "\(file.name): no memory to decode a frame")
             }
-            // A decoder that failed once it was drained gives no more.
+            // A decoder that fails after draining has no more frames.
             guard !isDraining else { return false }
             if !isHeld, try !file.read(track: track, into: packet.pointer) {
                 isDraining = true
@@ -61,15 +62,15 @@ final class TrackDecoder {
     }
 
     private func call<Result>(_ work: @escaping (CodecContext) -> Result) throws -> Result {
-        guard !isLeft else { throw LyraError(.state, "\(file.name): interrupted") }
+        guard !isAbandoned else { throw LyraError(.state, "\(file.name): interrupted") }
         guard let interrupted else { return work(codec) }
-        isLeft = true
+        isAbandoned = true
         let result = try BackgroundWork.run(name: file.name, interrupted: interrupted) { [codec] _ in work(codec) }
-        isLeft = false
+        isAbandoned = false
         return result
     }
 
-    /// Goes on elsewhere: after `MediaFile.seek`.
+    /// Drops the decoder's state, after `MediaFile.seek`.
     func flush() {
         isHeld = false
         isDraining = false

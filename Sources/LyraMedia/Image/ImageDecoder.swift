@@ -131,7 +131,7 @@ public enum ImageDecoder {
         guard let codec = header.codec else { throw LyraError(.unsupported, "\(name): \(header.kind.rawValue)") }
         let context = try CodecContext(codec, name: name) {
             $0.thread_count = 1
-            $0.max_pixels = CodecContext.mostPixels(limits.imagePixels)
+            $0.max_pixels = CodecContext.maxPixels(allowing: limits.imagePixels)
             // The integer transform of the IJG's library, as most other readers have it.
             if header.kind == .jpeg { $0.idct_algo = FF_IDCT_INT }
         }

@@ -20,9 +20,9 @@ public enum AudioDecoder {
     ) throws -> any SampleSource {
         _ = try reader.checkedSize(name: name)
         let body = try LeadingTags.skipped(reader, name: name)
-        let form = try MediaForm(body, name: name)
+        let format = try MediaFormat(body, name: name)
         let opener = Opener(body: body, name: name, limits: limits, interrupted: interrupted)
-        return form == .ogg ? try opener.openOgg() : try opener.open(form)
+        return format == .ogg ? try opener.openOgg() : try opener.open(format)
     }
 
     /// Opens what lies behind a file's tags.
@@ -32,13 +32,13 @@ public enum AudioDecoder {
         let limits: MediaLimits
         let interrupted: () -> Bool
 
-        func open(_ form: MediaForm) throws -> any SampleSource {
+        func open(_ format: MediaFormat) throws -> any SampleSource {
             let mpeg = { JoinedSource(try MP3Decoder(reader: body, name: name, interrupted: interrupted)) }
             let media = {
                 JoinedSource(
                     try FFmpegAudioDecoder(reader: body, name: name, limits: limits, interrupted: interrupted))
             }
-            switch form {
+            switch format {
             case .sound:
                 let sound = try SoundHeader.repaired(body, name: name)
                 return try first([

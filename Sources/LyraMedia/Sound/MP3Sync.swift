@@ -13,7 +13,7 @@ enum MP3Sync {
     /// Whether a file is MPEG audio, or anything else that libsndfile would hand to an MPEG decoder.
     /// - Parameter reader: Its tags are passed over already.
     static func isMPEG(_ reader: any ByteReader, name: String) throws -> Bool {
-        switch try MediaForm(reader, name: name) {
+        switch try MediaFormat(reader, name: name) {
         case .mpegAudio, .mpegWave: true
         case .unknown:
             try {

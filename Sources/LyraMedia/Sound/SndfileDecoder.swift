@@ -34,8 +34,8 @@ public final class SndfileDecoder: ContinuedSource {
         _ = try reader.checkedSize(name: name)
         let body = try LeadingTags.skipped(reader, name: name)
         file = try VirtualFile(reader: body, name: name)
-        let form = try MediaForm(body, name: name)
-        guard form != .mpegAudio, form != .mpegWave else {
+        let format = try MediaFormat(body, name: name)
+        guard format != .mpegAudio, format != .mpegWave else {
             throw LyraError(.format, "\(name): cannot be opened as audio: MPEG audio is not for this decoder")
         }
         try MediaLibrary.sndfile.require(for: name)

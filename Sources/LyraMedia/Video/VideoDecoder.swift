@@ -146,7 +146,7 @@ public final class VideoDecoder {
         ) {
             $0.thread_count = Int32(clamping: threads)
             $0.thread_type = FF_THREAD_FRAME | FF_THREAD_SLICE
-            $0.max_pixels = CodecContext.mostPixels(limits.videoPixels)
+            $0.max_pixels = CodecContext.maxPixels(allowing: limits.videoPixels)
             $0.pkt_timebase = track.pointee.time_base
         }
     }
@@ -247,7 +247,7 @@ public final class VideoDecoder {
 
     /// Whether a call of the decoder takes longer than the thread that it would run on.
     private static func isLarge(_ width: Int, _ height: Int) -> Bool {
-        width * height >= BackgroundWork.worthAThread
+        width * height >= BackgroundWork.leastPixels
     }
 
     /// The key frame to begin at if decoding on would take longer, or if the target lies behind.
