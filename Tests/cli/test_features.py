@@ -172,5 +172,5 @@ def test_what_is_no_picture_is_named_for_what_it_is(tmp_path):
     fails(lyra("features", sound, "--out", tmp_path / "f"), "sound.wav", "--as sound")
     (tmp_path / "text").write_text("neither")
     ended = lyra("features", tmp_path / "text", "--out", tmp_path / "f")
-    fails(ended, "not a picture")
+    fails(ended, "not an image")
     assert "--as" not in ended.stderr

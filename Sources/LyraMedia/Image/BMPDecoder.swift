@@ -1,9 +1,10 @@
 import LyraBase
 
-/// Decodes Windows and OS/2 bitmaps to RGB: 1 to 32 bits, with or without masks, run lengths, rows from either end.
+/// Decodes Windows and OS/2 bitmaps to RGB: 1 to 32 bits a pixel, masks, run-length encoding, bottom-up and top-down
+/// rows.
 ///
-/// libavcodec decodes fewer headers and masks, and takes the fourth byte of 32 bits for alpha whatever the header says.
-/// Alpha counts where a header states a mask for it, and is laid on white.
+/// libavcodec decodes fewer headers and masks, and takes the fourth byte of 32-bit pixels for alpha even if the header
+/// does not. Here pixels have alpha if the header has an alpha mask; alpha is blended onto white.
 struct BMPDecoder {
     private enum Compression: Int { case none, rle8, rle4, masks, rle24, alphaMasks = 6 }
 
@@ -14,21 +15,21 @@ struct BMPDecoder {
     private let isTopDown: Bool
     private let bits: Int
     private let compression: Compression
-    /// Of red, green, blue and alpha, where pixels have 16 or 32 bits.
+    /// The masks of red, green, blue and alpha, for pixels of 16 or 32 bits.
     private var masks: [UInt32] = []
-    /// 256 · 3 bytes, black where the file has no colour.
+    /// 256 · 3 bytes; entries that the file lacks are black.
     private var palette: [UInt8] = []
-    /// The offset of the pixels. Some writers leave it 0: then they follow what belongs to the header.
+    /// The offset of the pixels. Some writers leave 0: the pixels then follow the header, its masks and the palette.
     private var dataStart = 0
 
-    /// Whether the bytes begin with the header of a bitmap; "BM" alone is little to go by.
+    /// Whether the bytes begin with a bitmap header. "BM" alone is too weak a signature.
     static func begins(_ scan: ByteScan) -> Bool {
         guard scan.has("BM", at: 0), let size = scan.little32(14) else { return false }
         guard let planes = scan.little16(size == 12 ? 22 : 26) else { return false }
         return planes <= 1 && (size == 12 || headerSizes(size))
     }
 
-    /// The size of the stored picture, or nil if the header is cut off.
+    /// The size of the stored image, or nil if the header is truncated.
     static func size(_ scan: ByteScan) -> (width: Int, height: Int)? {
         if scan.little32(14) == 12 {
             guard let width = scan.little16(18), let height = scan.little16(20) else { return nil }
@@ -38,7 +39,8 @@ struct BMPDecoder {
         return (width, Int(Int32(truncatingIfNeeded: height).magnitude))
     }
 
-    /// OS/2's second header may be cut after any field from 16 bytes on; Windows' have 40 to 124.
+    /// Whether a header can have this size. The OS/2 2.x header may end after any field from 16 bytes on; Windows
+    /// headers have 40 to 124 bytes.
     private static func headerSizes(_ size: Int) -> Bool { 16...64 ~= size || size == 108 || size == 124 }
 
     /// - Throws: `LyraError(.format)` if the header is damaged, `.unsupported` for what is not decoded, by name.
@@ -46,7 +48,7 @@ struct BMPDecoder {
         self.scan = scan
         self.name = name
         guard let headerSize = scan.little32(14), let size = Self.size(scan), size.width > 0, size.height > 0 else {
-            throw LyraError(.format, "\(name): a BMP picture without its header")
+            throw LyraError(.format, "\(name): a BMP image without its header")
         }
         (width, height) = size
         let isOld = headerSize == 12
@@ -57,21 +59,21 @@ struct BMPDecoder {
         let isOS2 = isOld || ![40, 52, 56, 108, 124].contains(headerSize)
         compression = try Self.compression(code, bits: bits, isOS2: isOS2, name: name)
         masks = Self.masks(scan, headerSize: headerSize, compression: compression, bits: bits)
-        // What lies behind the header: a palette, or the masks that a header of 40 bytes has no room for.
+        // Bytes after the header: a palette, or the masks that a header of 40 bytes lacks.
         let headerEnd = 14 + headerSize
-        var behind = headerSize == 40 ? compression == .masks ? 12 : compression == .alphaMasks ? 16 : 0 : 0
+        var extraBytes = headerSize == 40 ? compression == .masks ? 12 : compression == .alphaMasks ? 16 : 0 : 0
         if bits <= 8 {
             let stated = isOld ? 0 : header.little32(32) ?? 0
             let (count, entry) = (stated == 0 ? 1 << bits : min(stated, 1 << bits), isOld ? 3 : 4)
-            behind = count * entry
+            extraBytes = count * entry
             readPalette(at: headerEnd, count: count, entry: entry)
         }
         let statedStart = scan.little32(10) ?? 0
         guard statedStart == 0 || statedStart >= headerEnd else {
             throw LyraError(
-                .format, "\(name): a BMP picture whose pixels begin at byte \(statedStart), inside its header")
+                .format, "\(name): a BMP image whose pixels begin at byte \(statedStart), inside its header")
         }
-        dataStart = statedStart == 0 ? headerEnd + behind : statedStart
+        dataStart = statedStart == 0 ? headerEnd + extraBytes : statedStart
     }
 
     private static func compression(_ code: Int, bits: Int, isOS2: Bool, name: String) throws -> Compression {
@@ -82,10 +84,10 @@ struct BMPDecoder {
         let names = isOS2 ? [3: "Huffman codes"] : [4: "JPEG data", 5: "PNG data"]
         guard names[code] == nil, let known = Compression(rawValue: code) else {
             throw LyraError(
-                .unsupported, "\(name): a BMP picture of \(names[code] ?? "compression \(code)"); convert it to PNG")
+                .unsupported, "\(name): a BMP image of \(names[code] ?? "compression \(code)"); convert it to PNG")
         }
         guard allowed[known]?.contains(bits) == true else {
-            throw LyraError(.format, "\(name): a BMP picture of \(bits) bits with compression \(code)")
+            throw LyraError(.format, "\(name): a BMP image of \(bits) bits with compression \(code)")
         }
         return known
     }
@@ -108,7 +110,8 @@ struct BMPDecoder {
         }
     }
 
-    /// Decodes the picture. Its size was checked against the limits before.
+    /// Decodes the image. The caller has checked its size against the limits.
+    ///
     /// - Throws: `LyraError(.format)` if the data end too early, `.memory`, `.state` if interrupted.
     func rgb(interrupted: () -> Bool) throws -> RGBImage {
         let data = scan.section(dataStart, scan.bytes.count).bytes
@@ -132,7 +135,7 @@ struct BMPDecoder {
         let stride = (width * bits + 31) / 32 * 4
         // The last row's padding may be missing.
         guard let base = data.baseAddress, data.count >= stride * (height - 1) + (width * bits + 7) / 8 else {
-            throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the picture")
+            throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the image")
         }
         let channels = masks.map(Channel.init)
         for row in 0..<height {
@@ -142,7 +145,7 @@ struct BMPDecoder {
             switch bits {
             case 24:
                 for x in 0..<width { for place in 0..<3 { output[x * 3 + place] = source[x * 3 + 2 - place] } }
-            case 16, 32: mix(source, channels, to: output)
+            case 16, 32: readMasked(source, channels, to: output)
             default:
                 let mask = (1 << bits) - 1
                 for x in 0..<width {
@@ -153,7 +156,7 @@ struct BMPDecoder {
         }
     }
 
-    /// One of a pixel's masks.
+    /// The mask of one color channel.
     private struct Channel {
         let mask: UInt32
         let shift: UInt32
@@ -165,14 +168,16 @@ struct BMPDecoder {
             largest = UInt64(mask >> shift)
         }
 
-        /// 0 … 255, cut as Pillow does.
+        /// The channel's value, 0 … 255, truncated as Pillow does.
         @inline(__always)
         func value(_ word: UInt32) -> UInt8 {
             largest == 0 ? 0 : UInt8(truncatingIfNeeded: UInt64((word & mask) >> shift) * 255 / largest)
         }
     }
 
-    private func mix(_ source: UnsafePointer<UInt8>, _ channels: [Channel], to output: UnsafeMutablePointer<UInt8>) {
+    private func readMasked(
+        _ source: UnsafePointer<UInt8>, _ channels: [Channel], to output: UnsafeMutablePointer<UInt8>
+    ) {
         let (red, green, blue, alpha) = (channels[0], channels[1], channels[2], channels[3])
         var pixel = output
         for x in 0..<width {
@@ -186,7 +191,7 @@ struct BMPDecoder {
             (pixel[0], pixel[1], pixel[2]) = (red.value(word), green.value(word), blue.value(word))
             if alpha.mask != 0 {
                 var share = alpha.value(word)
-                StillConverter.layOnWhite(pixel, width: 1, alpha: &share, step: 1)
+                StillConverter.blendOntoWhite(pixel, width: 1, alpha: &share, step: 1)
             }
             pixel += 3
         }
@@ -199,7 +204,7 @@ struct BMPDecoder {
 
     // MARK: - Runs
 
-    /// Runs of equal pixels, runs of stored ones, and jumps. What is jumped over has the first colour.
+    /// Decodes runs of one repeated pixel, runs of literal pixels, and jumps. Skipped pixels get color 0.
     private func readRuns(
         _ data: UnsafeRawBufferPointer, into target: UnsafeMutablePointer<UInt8>, _ interrupted: () -> Bool
     ) throws {
@@ -212,22 +217,22 @@ struct BMPDecoder {
         var (x, y) = (0, 0)
         while y < height {
             guard let code = runs.next() else {
-                throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the picture")
+                throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the image")
             }
             switch code {
             case .endOfRow: (x, y) = (0, y + 1)
             case .endOfPicture: return
             case .endOfData:
-                // Many writers leave the last code out, but no pixel of the last row.
+                // Many writers omit the end code, but none a pixel of the last row.
                 guard y == height - 1, x >= width else {
-                    throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the picture")
+                    throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the image")
                 }
                 return
             case .jump(let right, let down): (x, y) = (x + right, y + down)
             case .pixels(let count, let isStored):
                 for place in 0..<count {
                     guard let pixel = runs.pixel(place, isStored: isStored) else {
-                        throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the picture")
+                        throw LyraError(.format, "\(name): cannot be decoded as BMP: the data end before the image")
                     }
                     guard x < width else { continue }
                     let output = target + ((isTopDown ? y : height - 1 - y) * width + x) * 3
@@ -238,7 +243,7 @@ struct BMPDecoder {
                     }
                     x += 1
                 }
-                runs.pass(count, isStored: isStored)
+                runs.skip(count, isStored: isStored)
             }
             if y & 15 == 0, x == 0 { try check(0, interrupted) }
         }
@@ -274,7 +279,7 @@ struct BMPDecoder {
             }
         }
 
-        /// A pixel of the run at hand: an index, or B, G, R as a word.
+        /// A pixel of the current run: a palette index, or 0xRRGGBB.
         func pixel(_ place: Int, isStored: Bool) -> Int? {
             switch bits {
             case 4:
@@ -288,8 +293,8 @@ struct BMPDecoder {
             }
         }
 
-        /// Moves behind the run at hand; stored pixels end at an even byte.
-        mutating func pass(_ count: Int, isStored: Bool) {
+        /// Moves past the current run. Literal pixels are padded to an even number of bytes.
+        mutating func skip(_ count: Int, isStored: Bool) {
             if isStored {
                 let bytes = bits == 24 ? count * 3 : (count * bits + 7) / 8
                 offset += bytes + bytes % 2

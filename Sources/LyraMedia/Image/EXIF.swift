@@ -1,11 +1,12 @@
 import LyraBase
 
-/// What lyra wants of EXIF data, which are a TIFF's: which way up the picture is.
+/// Reads the orientation of an image from EXIF data, which have the structure of a TIFF.
 enum EXIF {
     private static let orientationTag = 0x0112
 
-    /// The stated orientation; nil if there is none or the data are damaged.
-    /// - Parameter data: From the byte-order mark on, or from "Exif" and two zeros before it.
+    /// The orientation tag; nil if the data lack it or are damaged.
+    ///
+    /// - Parameter data: Begins with the byte-order mark, or with "Exif" and two zeros before that.
     static func orientation(_ data: ByteScan) -> Int? {
         let tiff = data.has("Exif\0\0", at: 0) ? data.section(6, data.bytes.count) : data
         guard let directory = TIFFDirectory(tiff), let entry = directory.entry(orientationTag), entry.count == 1 else {
@@ -48,7 +49,7 @@ struct TIFFDirectory {
 
     func entry(_ wanted: Int) -> Entry? {
         let size = isBigTIFF ? 20 : 12
-        // Those that the bytes have room for.
+        // A damaged count may claim more entries than the bytes can hold.
         for index in 0..<min(count, tiff.bytes.count / size) {
             let offset = first + index * size
             guard let tag = tiff.integer(offset, 2, big: isBigEndian) else { return nil }
@@ -61,8 +62,8 @@ struct TIFFDirectory {
         return nil
     }
 
-    /// BYTE, SHORT, LONG and LONG8, each with its signed twin, and IFD, an offset; in place, or where the entry points
-    /// to.
+    /// The first value of type BYTE, SHORT, LONG, LONG8, their signed forms, or IFD (an offset). It is stored in the
+    /// entry or, if the entry is too small, at the offset in the entry.
     private func value(_ type: Int, _ count: Int, at offset: Int) -> Int? {
         let widths = [1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8]
         guard let width = widths[type], count > 0 else { return nil }
@@ -80,7 +81,7 @@ struct TIFFDirectory {
         isBigTIFF ? Self.integer64(tiff, offset, isBigEndian) : tiff.integer(offset, 4, big: isBigEndian)
     }
 
-    /// Eight bytes; nil if they are no Int.
+    /// An integer of eight bytes; nil if it does not fit an Int.
     private static func integer64(_ scan: ByteScan, _ offset: Int, _ big: Bool) -> Int? {
         guard let low = scan.integer(big ? offset + 4 : offset, 4, big: big),
             let high = scan.integer(big ? offset : offset + 4, 4, big: big), high < 1 << 31
@@ -89,7 +90,7 @@ struct TIFFDirectory {
     }
 }
 
-/// What lyra wants of an XMP packet: `tiff:Orientation`, as an attribute or as an element.
+/// Reads `tiff:Orientation`, an attribute or an element, from an XMP packet.
 enum XMP {
     static func orientation(_ packet: ByteScan) -> Int? {
         let name = Array("tiff:Orientation".utf8)
@@ -106,7 +107,7 @@ enum XMP {
         return nil
     }
 
-    /// What follows the name: `="6"`, or `>6`, with any white space between.
+    /// The value after the name: `="6"` or `>6`, with optional white space.
     private static func value(_ rest: Slice<UnsafeRawBufferPointer>) -> Int? {
         var rest = rest.drop { isSpace($0) }
         switch rest.popFirst() {

@@ -1,24 +1,24 @@
 import LyraBase
 
-/// How a vision tower wants its pictures: the values of Qwen2-VL's preprocessor_config.json. What is not there has the
+/// How images are prepared for a vision tower: the values of Qwen2-VL's preprocessor_config.json. A missing key has the
 /// published value.
 public struct ImageConfiguration: Decodable, Equatable, Sendable {
-    /// Pixels of a patch's side (`patch_size`).
+    /// Pixels along a patch's side (`patch_size`).
     public var patch = 14
     /// Frames that a patch spans (`temporal_patch_size`).
     public var temporalPatch = 2
-    /// Patches of a token's side (`merge_size`).
+    /// Patches along a token's side (`merge_size`).
     public var merge = 2
-    /// Pixels of a prepared picture, at least and at most (`min_pixels`, `max_pixels`; or `size`).
+    /// The bounds on the pixels of a prepared image (`min_pixels`, `max_pixels`; or `size`).
     public var minPixels = 3136
     public var maxPixels = 12_845_056
-    /// What a channel's value of 0 … 255 is multiplied by (`rescale_factor`); then the mean is taken off and the rest
-    /// divided by the deviation, for red, green and blue.
+    /// A value of 0 … 255 becomes (value · scale - mean) / deviation (`rescale_factor`, `image_mean`, `image_std`),
+    /// with mean and deviation for red, green and blue.
     public var scale = 1.0 / 255
     public var mean: [Float] = [0.48145466, 0.4578275, 0.40821073]
     public var deviation: [Float] = [0.26862954, 0.26130258, 0.27577711]
 
-    /// Pixels of a token's side: sizes are multiples of it.
+    /// Pixels along a token's side. Prepared sizes are multiples of this.
     public var factor: Int { patch.checkedMultiplying(by: merge) ?? .max }
 
     public init() {}
@@ -53,7 +53,7 @@ public struct ImageConfiguration: Decodable, Equatable, Sendable {
         try read(.image_std, &deviation)
     }
 
-    /// - Throws: `LyraError(.format)` naming `source` if a value cannot be.
+    /// - Throws: `LyraError(.format)`, naming `source`, if a value is invalid.
     public func validate(_ source: String) throws {
         func require(_ condition: Bool, _ message: String) throws {
             guard condition else { throw LyraError(.format, "\(source): \(message)") }

@@ -2,15 +2,15 @@ import CFFmpeg
 import Glibc
 import LyraBase
 
-/// Decodes still pictures to upright 8-bit RGB: JPEG, PNG, WebP, GIF (of animations the first frame), BMP and TIFF.
+/// Decodes images to upright 8-bit RGB: JPEG, PNG, WebP, GIF (of animations the first frame), BMP and TIFF.
 ///
-/// The format is known by the first bytes, not by the name. The orientation of EXIF, or else of XMP, is applied. What
-/// is transparent is laid on white. Samples of 16 bits keep their high byte, grey ones, too. Colour profiles are not
-/// applied.
+/// The first bytes tell the format; the file name does not matter. The orientation of EXIF, or else of XMP, is applied.
+/// Transparency is blended onto white. Samples of 16 bits keep their high byte. Color profiles are ignored.
 public enum ImageDecoder {
-    /// Decodes the picture in a file.
-    /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is no such picture or damaged, `.memory` if it
-    ///   is larger than the limits allow, `.state` if interrupted.
+    /// Decodes the image in a file.
+    ///
+    /// - Throws: `LyraError(.io)` if the file cannot be read, `.format` if it is damaged or no image, `.memory` if the
+    ///   image exceeds the limits, `.state` if interrupted.
     public static func decode(
         path: String, limits: MediaLimits = MediaLimits(), interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
@@ -18,18 +18,19 @@ public enum ImageDecoder {
         return try decode(reader: reader, name: path, limits: limits, interrupted: interrupted)
     }
 
-    /// Decodes the encoded picture that a reader gives, from its first byte to its last.
+    /// Decodes the image that consists of all bytes of a reader.
     ///
-    /// Decoding runs on a thread of its own, which an interruption leaves to end by itself; the reader is called on the
-    /// calling thread only.
-    /// - Parameter interrupted: Asked between reads and while the picture is decoded; true ends the call with
+    /// Decoding runs on a thread of its own, which an interruption abandons. The reader is called on the calling thread
+    /// only.
+    ///
+    /// - Parameter interrupted: Polled between reads and while the image is decoded; true ends the call with
     ///   `LyraError(.state)`.
     public static func decode(
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
         let file = try read(reader, name: name, limits: limits, interrupted: interrupted)
-        // A decoder cannot be interrupted, but left alone: all that it uses is its own.
+        // A decoder cannot be interrupted, but abandoned: it owns all that it uses.
         return try BackgroundWork.run(name: name, interrupted: interrupted) { isUnwanted in
             try decode(file, name: name, limits: limits, interrupted: isUnwanted)
         }
@@ -41,7 +42,7 @@ public enum ImageDecoder {
         let bytes = UnsafeRawBufferPointer(file.elements)
         guard let header = try ImageHeader(bytes) else {
             throw LyraError(
-                .format, "\(name): not a picture that lyra knows: JPEG, PNG, WebP, GIF, BMP and TIFF are decoded")
+                .format, "\(name): not an image that lyra can decode: JPEG, PNG, WebP, GIF, BMP or TIFF")
         }
         func checkSize(_ width: Int, _ height: Int) throws {
             try check(width: width, height: height, kind: header.kind, name: name, limits: limits)
@@ -60,17 +61,17 @@ public enum ImageDecoder {
         let packet = try Packet(
             copying: header.firstFrame.map { UnsafeRawBufferPointer($0.file.elements) } ?? bytes, name: name)
         if let inks = header.inks {
-            guard inks.isBlackWhole else {
-                throw LyraError(.unsupported, "\(name): a JPEG with fewer samples of black; convert it to RGB")
+            guard inks.isBlackFullSize else {
+                throw LyraError(.unsupported, "\(name): a CMYK JPEG with subsampled black; convert it to RGB")
             }
             inks.hide(in: packet.bytes.bindMemory(to: UInt8.self))
         }
-        if header.orientation == nil { header.exposePackedXMP(in: packet.bytes) }
+        if header.orientation == nil { header.exposeCompressedXMP(in: packet.bytes) }
         let decoded = try decode(packet.pointer, header: header, name: name, limits: limits)
         let picture = decoded.pointer.pointee
         try checkSize(Int(picture.width), Int(picture.height))
         if interrupted() { throw LyraError(.state, "\(name): interrupted") }
-        let orientation = try header.orientation ?? rawProfile(decoded.pointer) ?? packedXMP(decoded.pointer)
+        let orientation = try header.orientation ?? rawProfile(decoded.pointer) ?? compressedXMP(decoded.pointer)
         let pixels = try StillConverter(
             frame: decoded.pointer, header: header, name: name, interrupted: interrupted
         ).rgb()
@@ -83,43 +84,43 @@ public enum ImageDecoder {
         _ reader: any ByteReader, name: String, limits: MediaLimits, interrupted: () -> Bool
     ) throws -> GrowingBuffer<UInt8> {
         let piece = 1 << 20
-        // A packet's size is an Int32, and libavcodec wants room behind it.
-        let most = min(limits.imageBytes, Int(Int32.max) - 2 * piece)
+        // A packet's size is an Int32, and libavcodec needs padding after the data.
+        let limit = min(limits.imageBytes, Int(Int32.max) - 2 * piece)
         let stated = try reader.checkedSize(name: name)
-        guard stated <= Int64(most) else { throw tooManyBytes(name, limits) }
-        // The stated size is only a hint: read until there is no more.
+        guard stated <= Int64(limit) else { throw tooManyBytes(name, limits) }
+        // The stated size is only a hint: read to the end.
         let file = GrowingBuffer<UInt8>()
         while true {
             if interrupted() { throw LyraError(.state, "\(name): interrupted") }
             let filled = file.count
             let room = filled <= Int(stated) ? min(Int(stated) - filled + 1, 16 * piece) : piece
             guard (try? file.resize(to: filled + room)) != nil else {
-                throw LyraError(.memory, "\(name): no memory for the encoded picture")
+                throw LyraError(.memory, "\(name): no memory for the encoded image")
             }
             let target = UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: file.elements[filled...]))
             let count = try reader.fill(target, from: Int64(filled), name: name)
             try file.resize(to: filled + count)
-            guard file.count <= most else { throw tooManyBytes(name, limits) }
+            guard file.count <= limit else { throw tooManyBytes(name, limits) }
             if count < room { return file }
         }
     }
 
     private static func tooManyBytes(_ name: String, _ limits: MediaLimits) -> LyraError {
         LyraError(
-            .memory, "\(name): an encoded picture of more than \(limits.imageBytes) bytes (MediaLimits.imageBytes)")
+            .memory, "\(name): an encoded image of more than \(limits.imageBytes) bytes (MediaLimits.imageBytes)")
     }
 
     private static func check(
         width: Int, height: Int, kind: ImageHeader.Kind, name: String, limits: MediaLimits
     ) throws {
         guard width > 0, height > 0 else {
-            throw LyraError(.format, "\(name): a \(kind.rawValue) picture of \(width) × \(height) pixels")
+            throw LyraError(.format, "\(name): a \(kind.rawValue) image of \(width) × \(height) pixels")
         }
         guard width <= RGBImage.longestSide, height <= RGBImage.longestSide, width * height <= limits.imagePixels else {
             throw LyraError(
                 .memory,
-                "\(name): a \(kind.rawValue) picture of \(width) × \(height) pixels; MediaLimits.imagePixels allows "
-                    + "\(limits.imagePixels), and a side \(RGBImage.longestSide)")
+                "\(name): a \(kind.rawValue) image of \(width) × \(height) pixels; MediaLimits.imagePixels allows "
+                    + "\(limits.imagePixels) pixels, and a side may have \(RGBImage.longestSide)")
         }
     }
 
@@ -132,7 +133,7 @@ public enum ImageDecoder {
         let context = try CodecContext(codec, name: name) {
             $0.thread_count = 1
             $0.max_pixels = CodecContext.maxPixels(allowing: limits.imagePixels)
-            // The integer transform of the IJG's library, as most other readers have it.
+            // libjpeg's integer DCT, which most other decoders use, too.
             if header.kind == .jpeg { $0.idct_algo = FF_IDCT_INT }
         }
         let frame = try Frame()
@@ -145,7 +146,7 @@ public enum ImageDecoder {
             let isMemory = result == .noMemory || status == lyra_av_no_memory()
             let reason =
                 isMemory
-                ? "no memory" : status < 0 ? MediaLog.reason(status) : "the data end before the picture"
+                ? "no memory" : status < 0 ? MediaLog.reason(status) : "the data end before the image"
             throw LyraError(
                 isMemory ? .memory : .format,
                 "\(name): cannot be decoded as \(header.kind.rawValue): \(reason)")
@@ -153,10 +154,10 @@ public enum ImageDecoder {
         return frame
     }
 
-    /// The orientation of EXIF data that a PNG holds as text in hexadecimal digits, as old versions of ImageMagick
-    /// wrote it.
+    /// The orientation in a PNG's "raw profile" text: EXIF data in hexadecimal digits, as old versions of ImageMagick
+    /// wrote them.
     ///
-    /// - Throws: `LyraError.memory` if there is no room for it.
+    /// - Throws: `LyraError.memory` if there is no memory for the EXIF data.
     private static func rawProfile(_ frame: UnsafeMutablePointer<AVFrame>) throws -> Int? {
         for key in ["Raw profile type exif", "Raw profile type APP1"] {
             guard let entry = av_dict_get(frame.pointee.metadata, key, nil, 0), let value = entry.pointee.value else {
@@ -168,15 +169,15 @@ public enum ImageDecoder {
         return nil
     }
 
-    /// The orientation of the XMP packet of a PNG that is compressed.
-    private static func packedXMP(_ frame: UnsafeMutablePointer<AVFrame>) -> Int? {
+    /// The orientation in a compressed XMP packet of a PNG.
+    private static func compressedXMP(_ frame: UnsafeMutablePointer<AVFrame>) -> Int? {
         guard let entry = av_dict_get(frame.pointee.metadata, ImageHeader.xmpKey, nil, 0),
             let text = entry.pointee.value
         else { return nil }
         return XMP.orientation(ByteScan(UnsafeRawBufferPointer(start: text, count: strlen(text))))
     }
 
-    /// The bytes whose digits follow a line with the name and one with the length.
+    /// Decodes a raw profile: a line with the name, a line with the length, then hexadecimal digits.
     private static func profile(_ text: UnsafeRawBufferPointer) throws -> GrowingBuffer<UInt8> {
         let bytes = GrowingBuffer<UInt8>()
         var rest = text.drop { $0 == UInt8(ascii: "\n") }
@@ -190,7 +191,7 @@ public enum ImageDecoder {
         return bytes
     }
 
-    /// Lays the first frame of an animation on its canvas.
+    /// Draws the first frame of an animation onto its canvas.
     private static func onCanvas(_ pixels: RGBImage, header: ImageHeader) throws -> RGBImage {
         guard let frame = header.firstFrame, let (width, height) = header.size else { return pixels }
         return try canvas(width: width, height: height, with: pixels, x: frame.x, y: frame.y)
@@ -207,7 +208,7 @@ public enum ImageDecoder {
         }
     }
 
-    /// A white picture with another in it.
+    /// A white image with another image drawn onto it.
     private static func canvas(width: Int, height: Int, with part: RGBImage, x: Int, y: Int) throws -> RGBImage {
         try RGBImage(width: width, height: height) { target in
             target.update(repeating: 255, count: width * height * 3)

@@ -1,27 +1,27 @@
 import CFFmpeg
 import LyraBase
 
-/// What the first bytes of an encoded picture say: its format, its size and which way up it is.
+/// Format, size, orientation and other properties from the header of an encoded image.
 struct ImageHeader {
     enum Kind: String { case jpeg = "JPEG", png = "PNG", gif = "GIF", webp = "WebP", bmp = "BMP", tiff = "TIFF" }
 
     let kind: Kind
-    /// Of the stored picture; nil if it is not where it should be, or if the format says it too deep inside.
+    /// The size of the stored image; nil if the header lacks it. `TIFFDecoder` finds that of a TIFF.
     var size: (width: Int, height: Int)?
-    /// As EXIF or else XMP states it: 1 … 8. Of a TIFF its decoder finds it.
+    /// The orientation of EXIF, or else of XMP: 1 … 8. `TIFFDecoder` finds that of a TIFF.
     var orientation: Int?
-    /// The grey of a PNG of 1, 2 or 4 bits that is transparent, brought to 0 … 255: libavcodec drops that of 1 bit, and
-    /// finds no other than black in those of 2 and 4.
+    /// The transparent gray of a PNG of 1, 2 or 4 bits, scaled to 0 … 255. libavcodec ignores it with 1 bit, and finds
+    /// only black with 2 and 4 bits.
     var transparentGrey: UInt8?
     /// An iTXt chunk of a PNG with a compressed XMP packet: the offsets of its type, its data and the compressed text.
-    private var packedXMP: (type: Int, data: Int, text: Range<Int>)?
-    /// A JPEG of four components.
+    private var compressedXMP: (type: Int, data: Int, text: Range<Int>)?
+    /// The printing inks of a JPEG of four components.
     var inks: JPEGInks?
-    /// The first frame of an animated WebP, which libavcodec does not decode as it is.
+    /// The first frame of an animated WebP; libavcodec does not decode the whole file.
     var firstFrame: WebPFrame?
 
-    /// - Returns: nil if the bytes do not begin like a picture of a known format.
-    /// - Throws: `LyraError.memory` if there is no room for parts of it.
+    /// - Returns: nil if the bytes do not begin like an image of a known format.
+    /// - Throws: `LyraError.memory` if there is no memory for EXIF data or a WebP frame.
     init?(_ bytes: UnsafeRawBufferPointer) throws {
         guard let kind = Self.kind(bytes) else { return nil }
         self.kind = kind
@@ -37,7 +37,7 @@ struct ImageHeader {
         }
     }
 
-    /// libavcodec's decoder; nil for formats that it does not decode here.
+    /// libavcodec's decoder; nil for formats that lyra decodes without libavcodec.
     var codec: AVCodecID? {
         switch kind {
         case .jpeg: AV_CODEC_ID_MJPEG
@@ -60,7 +60,7 @@ struct ImageHeader {
         return BMPDecoder.begins(ByteScan(bytes)) ? .bmp : nil
     }
 
-    /// Segments up to the scan (ITU-T T.81 B.1).
+    /// Reads the segments before the first scan (ITU-T T.81 B.1).
     private mutating func readJPEG(_ scan: ByteScan) throws {
         var offset = 2
         let exif = GrowingBuffer<UInt8>()
@@ -82,39 +82,39 @@ struct ImageHeader {
             guard code != 0xd9, code != 0xda, let length = scan.big16(offset + 2), length >= 2 else { return }
             let data = scan.section(offset + 4, length - 2)
             if code == 0xe1, data.has("Exif\0\0", at: 0) {
-                // What does not fit in one segment goes on in the next.
+                // Long EXIF data continue in the next segment.
                 try exif.append(data.bytes.dropFirst(6))
             } else if code == 0xe1, xmp == nil, data.has("http://ns.adobe.com/xap/1.0/\0", at: 0) {
                 xmp = XMP.orientation(data)
             } else if code == 0xee, data.has("Adobe", at: 0), let transform = data.integer(11, 1, big: true) {
                 adobe = (offset + 15, transform)
             }
-            // SOF0 … SOF15 without the tables and arithmetic conditioning between them.
+            // SOF0 … SOF15, without DHT, JPG and DAC, whose codes lie between.
             if 0xc0...0xcf ~= code, code != 0xc4, code != 0xc8, code != 0xcc {
                 if let height = data.big16(1), let width = data.big16(3) { size = (width, height) }
                 frame = offset + 4
-                // What follows can still be EXIF in a file that lays its segments out oddly.
+                // Go on: in an unusual file the EXIF segment follows the frame header.
             }
             offset += 2 + length
         }
     }
 
-    /// Chunks: length, name, data, checksum.
+    /// Reads the chunks: each has length, name, data and checksum.
     private mutating func readPNG(_ scan: ByteScan) {
         if let width = scan.big32(16), let height = scan.big32(20) { size = (width, height) }
-        // Grey, without alpha.
+        // The bit depth, if the color type is gray without alpha.
         let depth = scan.integer(25, 1, big: true) == 0 ? scan.integer(24, 1, big: true) ?? 0 : 0
         var (exif, xmp) = (Int?.none, Int?.none)
         var offset = 8
         while let length = scan.big32(offset) {
             let data = scan.section(offset + 8, length)
             if exif == nil, scan.has("eXIf", at: offset + 4) { exif = EXIF.orientation(data) }
-            // Compression flag and method, and the empty names of a language and a translation may follow the name.
+            // After the keyword: compression flag and method, then language and translated keyword, both often empty.
             if xmp == nil, scan.has("iTXt", at: offset + 4), data.has("XML:com.adobe.xmp\0\0", at: 0) {
                 xmp = XMP.orientation(data)
             }
-            if packedXMP == nil, scan.has("iTXt", at: offset + 4), data.has("XML:com.adobe.xmp\0\u{1}\0", at: 0) {
-                packedXMP = Self.packedText(data).map { text in
+            if compressedXMP == nil, scan.has("iTXt", at: offset + 4), data.has("XML:com.adobe.xmp\0\u{1}\0", at: 0) {
+                compressedXMP = Self.compressedText(data).map { text in
                     (offset + 4, offset + 8, text.lowerBound + offset + 8..<text.upperBound + offset + 8)
                 }
             }
@@ -127,9 +127,9 @@ struct ImageHeader {
         orientation = exif ?? xmp
     }
 
-    /// The compressed text of an iTXt chunk: it follows the name, a flag, a method, and the names of a language and a
-    /// translation, which each end with a zero.
-    private static func packedText(_ data: ByteScan) -> Range<Int>? {
+    /// The compressed text of an iTXt chunk. Before it come the keyword, a compression flag and method, then language
+    /// and translated keyword, each terminated by a zero.
+    private static func compressedText(_ data: ByteScan) -> Range<Int>? {
         var start = xmpKey.utf8.count + 3
         for _ in 0..<2 {
             guard let zero = data.bytes.dropFirst(start).firstIndex(of: 0) else { return nil }
@@ -138,19 +138,19 @@ struct ImageHeader {
         return start < data.bytes.count ? start..<data.bytes.count : nil
     }
 
-    /// The name of the text in a PNG that is an XMP packet.
+    /// The keyword of a PNG text that is an XMP packet.
     static let xmpKey = "XML:com.adobe.xmp"
 
-    /// Makes the iTXt chunk with a compressed XMP packet the zTXt chunk of the same text, which libavcodec inflates and
-    /// gives as metadata; it passes over iTXt.
-    func exposePackedXMP(in bytes: UnsafeMutableRawBufferPointer) {
-        guard let packed = packedXMP, bytes.indices.contains(packed.text.upperBound - 1) else { return }
-        // The name and its zero stay; the method, 0, and the text follow.
-        let method = packed.data + Self.xmpKey.utf8.count + 1
-        bytes[packed.type] = UInt8(ascii: "z")
+    /// Turns the iTXt chunk with a compressed XMP packet into a zTXt chunk with the same text. libavcodec inflates zTXt
+    /// into metadata, but skips iTXt.
+    func exposeCompressedXMP(in bytes: UnsafeMutableRawBufferPointer) {
+        guard let xmp = compressedXMP, bytes.indices.contains(xmp.text.upperBound - 1) else { return }
+        // The keyword and its zero stay; the compression method, 0, and the text follow.
+        let method = xmp.data + Self.xmpKey.utf8.count + 1
+        bytes[xmp.type] = UInt8(ascii: "z")
         bytes[method] = 0
-        for (place, source) in zip(method + 1..<packed.text.upperBound, packed.text) { bytes[place] = bytes[source] }
-        for place in method + 1 + packed.text.count..<packed.text.upperBound { bytes[place] = 0 }
+        for (place, source) in zip(method + 1..<xmp.text.upperBound, xmp.text) { bytes[place] = bytes[source] }
+        for place in method + 1 + xmp.text.count..<xmp.text.upperBound { bytes[place] = 0 }
     }
 
     private mutating func readWebP(_ scan: ByteScan) throws {
@@ -172,7 +172,7 @@ struct ImageHeader {
     }
 }
 
-/// The frame of an animated WebP: where on the canvas it lies, and its chunks.
+/// One frame of an animated WebP, and its position on the canvas.
 struct WebPFrame {
     let x: Int
     let y: Int
@@ -181,9 +181,9 @@ struct WebPFrame {
     /// The frame as a WebP file of its own.
     let file = GrowingBuffer<UInt8>()
 
-    /// From the data of an ANMF chunk.
+    /// Reads the data of an ANMF chunk.
     ///
-    /// - Throws: `LyraError.memory` if there is no room for it.
+    /// - Throws: `LyraError.memory` if there is no memory for the frame.
     init?(_ data: ByteScan) throws {
         guard let x = data.little24(0), let y = data.little24(3), let width = data.little24(6),
             let height = data.little24(9), data.bytes.count > 16
@@ -203,7 +203,7 @@ struct WebPFrame {
         try file.append(chunks.bytes)
     }
 
-    /// From the header of the bitstream in a "VP8 " or "VP8L" chunk.
+    /// The image size in the bitstream header of a "VP8 " or "VP8L" chunk.
     static func size(of chunk: ByteScan) -> (width: Int, height: Int)? {
         if chunk.has("VP8L", at: 0), let bits = chunk.little32(9) {
             return (bits & 0x3fff + 1, bits >> 14 & 0x3fff + 1)

@@ -1,23 +1,23 @@
 import LyraBase
 import LyraTensor
 
-/// What a vision tower takes: the patches of a picture or a video.
+/// The patches of an image or a video: the input of a vision tower.
 public struct PatchGrid: Sendable {
-    /// Pairs of frames, and patches down and across, before the merge.
+    /// The frame pairs, patch rows and patch columns, before the tower merges patches.
     public let grid: (time: Int, height: Int, width: Int)
-    /// [time · height · width, 3 · temporalPatch · patch²]: rows in windows of the merge, each row channel by channel,
-    /// frame by frame, pixel row by pixel row.
+    /// [time · height · width, 3 · temporalPatch · patch²]. The patches that become one token are consecutive. A row
+    /// holds channel by channel, frame by frame, pixel row by pixel row.
     public let patches: Tensor
 }
 
-/// Makes patches of pictures and frames as the reference does: the size limits, Qwen2-VL's `smart_resize`, Pillow's
-/// resampling, normalisation, and the order that the tower's merger needs.
+/// Makes patches of images and video frames as the reference does: the size limits, Qwen2-VL's `smart_resize`, Pillow's
+/// resampling, normalization, and the order that the tower's merger needs.
 public struct ImagePreparation: Sendable {
     public private(set) var configuration: ImageConfiguration
-    /// For each channel the value of every byte.
+    /// The normalized value of every byte: [3, 256].
     private let levels: [[Float]]
 
-    /// - Parameter configuration: validated
+    /// - Parameter configuration: Must be valid (`ImageConfiguration.validate`).
     public init(_ configuration: ImageConfiguration = ImageConfiguration()) {
         self.configuration = configuration
         levels = (0..<3).map { channel in
@@ -28,7 +28,8 @@ public struct ImagePreparation: Sendable {
         }
     }
 
-    /// The same with larger pictures shrunk to `pixels`; not below the smallest that there is. Nil changes nothing.
+    /// A copy that shrinks larger images to `pixels`, but never below the configured minimum or one token. Nil changes
+    /// nothing.
     public func limited(toPixels pixels: Int?) -> ImagePreparation {
         guard let pixels else { return self }
         var limited = self
@@ -38,13 +39,12 @@ public struct ImagePreparation: Sendable {
         return limited
     }
 
-    /// A picture, which stands for two equal frames.
+    /// Makes the patches of an image. The image fills all frames of a temporal patch.
     ///
-    /// - Parameter interrupted: Asked every few rows; true ends the call.
-    /// - Throws: `LyraError(.memory)` if there is no room, `.state` if interrupted, `.format` if the configuration
-    ///   cannot be.
+    /// - Parameter interrupted: Polled every few rows; true ends the call.
+    /// - Throws: `LyraError(.memory)`, `.state` if interrupted, `.format` if the configuration is invalid.
     public func prepare(_ image: RGBImage, interrupted: () -> Bool = { false }) throws -> PatchGrid {
-        try configuration.validate("preparing pictures")
+        try configuration.validate("preparing images")
         var image = image
         for size in PixelSize(width: image.width, height: image.height).bounded() {
             image = try ImageResizer.nearest(image, size, interrupted: interrupted)
@@ -59,10 +59,10 @@ public struct ImagePreparation: Sendable {
     /// Writes the patches of one frame.
     ///
     /// - Parameters:
-    ///   - image: of sides that are multiples of the factor
-    ///   - place: which of a patch's frames it is
-    ///   - target: room for the patches of its frame pair
-    ///   - interrupted: asked every few rows; true ends the call with `LyraError(.state)`
+    ///   - image: The frame; its sides are multiples of the configuration's factor.
+    ///   - place: The index of the frame in its temporal patch.
+    ///   - target: Receives the frame's values in the patches of its frame pair.
+    ///   - interrupted: Polled every few rows; true ends the call with `LyraError(.state)`.
     func write(
         _ image: RGBImage, place: Int, to target: UnsafeMutablePointer<Float>, interrupted: () -> Bool = { false }
     ) throws {
@@ -72,7 +72,7 @@ public struct ImagePreparation: Sendable {
         try image.withPixels { pixels in
             var out = target + place * frame
             for top in stride(from: 0, to: height, by: merge) {
-                if interrupted() { throw LyraError(.state, "preparing a picture was interrupted") }
+                if interrupted() { throw LyraError(.state, "preparing an image was interrupted") }
                 for left in stride(from: 0, to: width, by: merge) {
                     for y in top..<top + merge {
                         for x in left..<left + merge {

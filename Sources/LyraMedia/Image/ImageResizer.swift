@@ -1,13 +1,12 @@
 import Glibc
 import LyraBase
 
-/// Changes the size of pictures bit for bit as Pillow's `Image.resize` does.
+/// Resizes images, bit-identical to Pillow's `Image.resize`.
 enum ImageResizer {
-    /// The pixel under the middle of each new one.
+    /// Nearest-neighbor resizing: each new pixel copies the pixel under its center.
     ///
-    /// - Parameter interrupted: Asked every few rows.
-    /// - Throws: `LyraError(.memory)` if there is no room, `.argument` for a side that cannot be, `.state` if
-    ///   interrupted.
+    /// - Parameter interrupted: Polled every few rows.
+    /// - Throws: `LyraError(.memory)`, `.argument` for an invalid side, `.state` if interrupted.
     static func nearest(
         _ image: RGBImage, _ size: PixelSize, interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
@@ -29,7 +28,7 @@ enum ImageResizer {
         }
     }
 
-    /// Sums up the step, as Pillow does, rather than multiplying it: the last place of a double decides some halves.
+    /// Accumulates the step, as Pillow does. Multiplication would round some positions to another pixel.
     private static func nearestIndices(from count: Int, to newCount: Int) throws -> GrowingBuffer<Int32> {
         let step = Double(count) / Double(newCount), indices = GrowingBuffer<Int32>()
         try indices.reserve(newCount)
@@ -41,11 +40,14 @@ enum ImageResizer {
         return indices
     }
 
-    /// Bicubic with antialias: the kernel is as wide as the step when the picture shrinks. Two passes with 8 bits
-    /// between them. Rows come first, unless the picture loses more than twice as many rows as columns: so since Pillow
-    /// 13; before, rows always came first, which differs where a sharp edge overshoots 0 … 255 between the passes.
+    /// Bicubic resizing with antialiasing: when the image shrinks, the kernel widens with the step. There are two
+    /// passes, with values rounded to 8 bits between them.
     ///
-    /// - Parameter interrupted: Asked every few rows; true ends the call with `LyraError(.state)`.
+    /// The horizontal pass comes first, unless the image loses more than twice as many rows as columns. Pillow does so
+    /// since version 13. In older versions the horizontal pass always came first, which gives other values where a
+    /// sharp edge overshoots 0 … 255 between the passes.
+    ///
+    /// - Parameter interrupted: Polled every few rows; true ends the call with `LyraError(.state)`.
     static func bicubic(
         _ image: RGBImage, _ size: PixelSize, interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
@@ -57,22 +59,22 @@ enum ImageResizer {
     }
 
     private static func check(_ row: Int, _ interrupted: () -> Bool) throws {
-        if row & 15 == 0, interrupted() { throw LyraError(.state, "resizing a picture was interrupted") }
+        if row & 15 == 0, interrupted() { throw LyraError(.state, "resizing an image was interrupted") }
     }
 
     // MARK: Kernels
 
-    /// What each new value is made of: its weights times the old values from its first on.
+    /// The filters of all new values. A new value is the sum of its weights times the old values from `first` on.
     private struct Taps {
         struct Tap: BitwiseCopyable {
             let first: Int
-            /// Where its weights begin, and how many there are.
+            /// The range of its weights in `weights`.
             let start: Int
             let count: Int
         }
 
         let all = GrowingBuffer<Tap>()
-        /// Parts of 2^22.
+        /// Fixed point: 2^22 is 1.
         let weights = GrowingBuffer<Int32>()
 
         func weights(of tap: Tap) -> UnsafeBufferPointer<Int32> {
@@ -82,14 +84,14 @@ enum ImageResizer {
 
     private static let precision: Int32 = 22
 
-    /// Keys' cubic kernel with a = −1/2, which is 0 from 2 on.
+    /// Keys' cubic kernel with a = −1/2. It is 0 at distances of 2 and more.
     private static func cubic(_ distance: Double) -> Double {
         let x = abs(distance), a = -0.5
         if x < 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }
         return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0
     }
 
-    /// - Throws: `LyraError(.memory)` if there is no room.
+    /// - Throws: `LyraError(.memory)`.
     private static func taps(from count: Int, to newCount: Int) throws -> Taps {
         let taps = Taps(), weights = GrowingBuffer<Double>()
         try taps.all.reserve(newCount)
@@ -112,7 +114,7 @@ enum ImageResizer {
         return taps
     }
 
-    /// Rounds a sum of 2^22 parts to 0 … 255; half a part was added to it before.
+    /// Shifts a fixed-point sum to 0 … 255. The sum already contains the half for rounding.
     @inline(__always)
     private static func clipped(_ sum: Int32) -> UInt8 {
         UInt8(truncatingIfNeeded: max(0, min(255, sum &>> precision)))
@@ -120,8 +122,8 @@ enum ImageResizer {
 
     // MARK: Passes
 
-    // Sums cannot overflow: the weights of one value sum to 2^22, and their magnitudes to less than twice that, so that
-    // with values up to 255 a sum stays below 2^31.
+    // Sums cannot overflow: the weights of a new value sum to 2^22, their magnitudes to less than 2^23, so with values
+    // up to 255 a sum stays below 2^31.
 
     private static func resizeRows(
         _ image: RGBImage, to width: Int, _ interrupted: () -> Bool

@@ -1,39 +1,40 @@
 import LyraBase
 
-/// A JPEG of four components: printing inks, as Adobe's programs write them, all four inverted.
+/// The components of a CMYK or YCCK JPEG: printing inks, all four inverted, as Adobe's programs write them.
 ///
-/// libavcodec multiplies inks with black, and rounds down, if Adobe's segment or the names of the components say that
-/// they are inks. Neither does here: then it gives all four planes as they are stored.
+/// If Adobe's segment or the component names declare inks, libavcodec multiplies the inks with black and rounds down.
+/// `hide` removes these declarations, so that libavcodec returns all four planes as they are stored.
 struct JPEGInks {
     /// Whether cyan, magenta and yellow are coded as Y'CbCr.
     let isYCCK: Bool
-    /// Whether black has as many samples as the first component; libavcodec misreads others.
-    let isBlackWhole: Bool
-    /// Where Adobe's segment says how the colours are coded, if there is such a segment.
+    /// Whether black has as many samples as the first component. libavcodec decodes subsampled black wrongly.
+    let isBlackFullSize: Bool
+    /// The offset of the color transform in Adobe's segment, if there is such a segment.
     private let transformOffset: Int?
-    /// Where the frame header says what black is called.
+    /// The offset of black's component name in the frame header.
     private let blackOffset: Int
-    private let areNamed: Bool
+    /// Whether the components are named C, M, Y and K.
+    private let hasInkNames: Bool
 
     /// - Parameter frame: Where the frame header's data begin, in a file of four components.
     init?(_ scan: ByteScan, frame: Int, transformOffset: Int?, isYCCK: Bool) {
         let components = scan.section(frame + 6, 12).bytes
         guard components.count == 12 else { return nil }
-        areNamed = stride(from: 0, to: 12, by: 3).map { components[$0] }.elementsEqual("CMYK".utf8)
-        isBlackWhole = components[1] == components[10]
+        hasInkNames = stride(from: 0, to: 12, by: 3).map { components[$0] }.elementsEqual("CMYK".utf8)
+        isBlackFullSize = components[1] == components[10]
         blackOffset = frame + 6 + 9
         self.transformOffset = transformOffset
         self.isYCCK = isYCCK
     }
 
-    /// Changes what makes libavcodec multiply: the file is otherwise the same.
+    /// Changes the declarations of inks in the file; the coded data stay the same.
     func hide(in data: UnsafeMutableBufferPointer<UInt8>) {
         // Neither inks (0) nor YCCK (2).
         if let transformOffset, transformOffset < data.count { data[transformOffset] = 1 }
-        guard areNamed, blackOffset < data.count else { return }
+        guard hasInkNames, blackOffset < data.count else { return }
         let (black, other) = (UInt8(ascii: "K"), UInt8(ascii: "X"))
         data[blackOffset] = other
-        // Each scan names its components; 0xff 0xda is no part of coded data.
+        // Each scan header names its components. The marker 0xff 0xda never occurs in coded data.
         for offset in blackOffset..<max(blackOffset, data.count - 5)
         where data[offset] == 0xff && data[offset + 1] == 0xda {
             for place in 0..<min(Int(data[offset + 4]), 4) {
@@ -44,8 +45,7 @@ struct JPEGInks {
     }
 }
 
-/// The plain conversion of printing inks to RGB that Pillow and browsers use without a profile: (1 - ink) · (1 -
-/// black).
+/// Converts printing inks to RGB as Pillow and browsers do without a color profile: (1 - ink) · (1 - black).
 enum CMYK {
     @inline(__always)
     static func convert(_ colors: (UInt8, UInt8, UInt8), black: UInt8, to pixel: UnsafeMutablePointer<UInt8>) {

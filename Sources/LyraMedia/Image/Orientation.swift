@@ -1,6 +1,6 @@
 import LyraBase
 
-/// How a stored picture has to be turned to stand upright: perhaps transposed (rows become columns), then mirrored.
+/// How a stored image is turned upright: transposed (rows become columns) or not, then mirrored or not.
 struct Orientation: Equatable {
     var isTransposed = false
     /// Mirrored left to right, after transposing.
@@ -10,15 +10,15 @@ struct Orientation: Equatable {
 
     static let upright = Orientation()
 
-    /// From the value of EXIF's tag 0x0112: 1 … 8; anything else is upright (as are the values of 1 and 0).
+    /// - Parameter value: EXIF's tag 0x0112, 1 … 8. 1 and all other values mean upright.
     init(exif value: Int) {
         isTransposed = (5...8).contains(value)
         flipsColumns = [2, 3, 6, 7].contains(value)
         flipsRows = [3, 4, 7, 8].contains(value)
     }
 
-    /// From the display matrix of a video track, [3, 3] in rows, which maps a stored pixel's (x, y, 1) to where it is
-    /// shown. Angles between the right ones are taken for the nearest.
+    /// - Parameter m: The display matrix of a video track, [3, 3], row-major. The matrix maps (x, y, 1) of a stored
+    ///   pixel to its place on the display. Rotations are rounded to the nearest multiple of 90°.
     init(displayMatrix m: UnsafePointer<Int32>) {
         let straight = m[0].magnitude.addingReportingOverflow(m[4].magnitude)
         let turned = m[1].magnitude.addingReportingOverflow(m[3].magnitude)
@@ -29,11 +29,12 @@ struct Orientation: Equatable {
 
     private init() {}
 
-    /// Copies a picture upright.
+    /// Copies an image and turns it upright.
+    ///
     /// - Parameters:
     ///   - pixels: RGB, rows `stride` bytes apart.
-    ///   - width: Of the stored picture; the result is as wide as it is high if transposed.
-    ///   - interrupted: Asked every few rows; true ends the call with `LyraError(.state)`.
+    ///   - width: The width of the stored image, which is the height of the result if transposed.
+    ///   - interrupted: Polled every few rows; true ends the call with `LyraError(.state)`.
     func upright(
         _ pixels: UnsafePointer<UInt8>, width: Int, height: Int, stride: Int, interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
@@ -52,10 +53,10 @@ struct Orientation: Equatable {
     }
 
     private static func check(_ interrupted: () -> Bool) throws {
-        if interrupted() { throw LyraError(.state, "turning a picture was interrupted") }
+        if interrupted() { throw LyraError(.state, "turning an image was interrupted") }
     }
 
-    /// In tiles, so that the rows of the one and the columns of the other stay in the cache.
+    /// Copies in tiles of 32 × 32 pixels, so that source and target lines stay in the cache.
     private func turn(
         _ pixels: UnsafePointer<UInt8>, stride: Int, into target: UnsafeMutablePointer<UInt8>, columns: Int, rows: Int,
         _ interrupted: () -> Bool

@@ -10,11 +10,11 @@ public struct PixelSize: Equatable, Sendable {
         self.height = height
     }
 
-    /// Qwen2-VL's `smart_resize`: the nearest size whose sides are multiples of `factor` and whose area is within the
-    /// bounds, at about the same shape. Sides are at least one factor.
+    /// Qwen2-VL's `smart_resize`: the nearest size with about the same aspect ratio whose sides are multiples of
+    /// `factor` (at least one) and whose area is within the bounds.
     func fitted(factor: Int, minPixels: Int, maxPixels: Int) -> PixelSize {
         let (w, h, f) = (Double(width), Double(height), Double(factor))
-        /// Halves go to the even neighbour, as Python's round does.
+        // Rounds halves to even, as Python's round does.
         func nearest(_ side: Double) -> Int { max(factor, Int((side / f).rounded(.toNearestOrEven)) * factor) }
         let (wide, high) = (nearest(w), nearest(h))
         if wide * high > maxPixels {
@@ -30,9 +30,8 @@ public struct PixelSize: Equatable, Sendable {
         return PixelSize(width: wide, height: high)
     }
 
-    /// The sizes that the reference brings a picture to before that, one after the other, each with nearest-neighbour:
-    /// the longest side at most 2880, each side at least 28, and a shape of at most 200 to 1, beyond which it becomes
-    /// 180 to 1.
+    /// The sizes to which the reference resizes an image before `fitted`, in order, with nearest-neighbor resizing. The
+    /// longest side is at most 2880, each side at least 28, and an aspect ratio above 200 to 1 becomes 180 to 1.
     func bounded(longest: Int = 2880, shortest: Int = 28) -> [PixelSize] {
         var sizes: [PixelSize] = [], size = self
         func become(_ width: Int, _ height: Int) {

@@ -1,22 +1,22 @@
 import Glibc
 import LyraBase
 
-/// A picture of 8-bit RGB pixels, upright, rows from the top, without gaps: `height · width · 3` bytes. Immutable.
+/// An immutable, upright image of 8-bit RGB pixels, row by row from the top, without gaps: `height · width · 3` bytes.
 public struct RGBImage: @unchecked Sendable {
     public let width: Int
     public let height: Int
     private let storage: PixelStorage
 
-    /// Makes a picture and lets `fill` write all of its `height · width · 3` bytes.
-    /// - Throws: `LyraError(.argument)` if a side is not 1 … 65,535, `.memory` if there is no room, and what `fill`
-    ///   throws.
+    /// Allocates an image and calls `fill`, which must write all `height · width · 3` bytes.
+    ///
+    /// - Throws: `LyraError(.argument)` if a side is not 1 … 65,535, `.memory`, and what `fill` throws.
     public init(width: Int, height: Int, fill: (UnsafeMutablePointer<UInt8>) throws -> Void) throws {
         guard (1...Self.longestSide).contains(width), (1...Self.longestSide).contains(height) else {
             throw LyraError(
-                .argument, "a picture of \(width) × \(height) pixels; each side must be 1 … \(Self.longestSide)")
+                .argument, "an image of \(width) × \(height) pixels; each side must be 1 … \(Self.longestSide)")
         }
         guard let storage = PixelStorage(count: width * height * 3) else {
-            throw LyraError(.memory, "no memory for a picture of \(width) × \(height) pixels")
+            throw LyraError(.memory, "no memory for an image of \(width) × \(height) pixels")
         }
         try fill(storage.base)
         self.width = width
@@ -25,14 +25,15 @@ public struct RGBImage: @unchecked Sendable {
     }
 
     /// Copies pixels whose rows are `stride` bytes apart.
-    /// - Parameter bytes: at least `(height - 1) · stride + 3 · width` bytes
-    /// - Throws: `LyraError(.argument)` if the bytes do not hold such a picture, `.memory` if there is no room.
+    ///
+    /// - Parameter bytes: At least `(height - 1) · stride + 3 · width` bytes.
+    /// - Throws: `LyraError(.argument)` for an invalid size or too few bytes, `.memory`.
     public init(copying bytes: UnsafeRawBufferPointer, width: Int, height: Int, stride: Int) throws {
         guard (1...Self.longestSide).contains(width), (1...Self.longestSide).contains(height), stride >= 3 * width
         else {
             throw LyraError(
                 .argument,
-                "a picture of \(width) × \(height) pixels with \(stride) bytes a row; each side must be "
+                "an image of \(width) × \(height) pixels with \(stride) bytes a row; each side must be "
                     + "1 … \(Self.longestSide) and a row at least 3 bytes a pixel")
         }
         guard let needed = stride.checkedMultiplying(by: height - 1)?.checkedAdding(3 * width), bytes.count >= needed,
@@ -59,7 +60,7 @@ public struct RGBImage: @unchecked Sendable {
     static let longestSide = 65_535
 }
 
-/// Bytes from an allocator that can say no.
+/// Bytes from malloc, which can fail; a Swift array would end the process.
 private final class PixelStorage {
     let base: UnsafeMutablePointer<UInt8>
 

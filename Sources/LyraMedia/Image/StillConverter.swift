@@ -1,9 +1,9 @@
 import CFFmpeg
 import LyraBase
 
-/// Makes 8-bit RGB of a decoded still picture, in exact arithmetic where the format allows it.
+/// Converts a decoded image to 8-bit RGB, exactly where the pixel format allows it.
 ///
-/// Transparent pixels are laid on white. Y'CbCr of JPEG and WebP is converted as their own libraries do.
+/// Transparent pixels are blended onto white. Y'CbCr of JPEG and WebP is converted as libjpeg and libwebp do.
 struct StillConverter {
     private let frame: UnsafeMutablePointer<AVFrame>
     private let header: ImageHeader
@@ -13,7 +13,7 @@ struct StillConverter {
     private let width: Int
     private let height: Int
 
-    /// - Parameter interrupted: Asked every few rows; true ends the conversion with `LyraError(.state)`.
+    /// - Parameter interrupted: Polled every few rows; true ends the conversion with `LyraError(.state)`.
     init(
         frame: UnsafeMutablePointer<AVFrame>, header: ImageHeader, name: String,
         interrupted: @escaping () -> Bool = { false }
@@ -27,7 +27,7 @@ struct StillConverter {
         height = Int(frame.pointee.height)
     }
 
-    /// - Throws: `LyraError(.memory)`, or `.unsupported` if there is no conversion from its pixel format.
+    /// - Throws: `LyraError(.memory)`, or `.unsupported` if the pixel format cannot be converted.
     func rgb() throws -> RGBImage {
         if format == AV_PIX_FMT_PAL8 { return try palette() }
         if format == AV_PIX_FMT_MONOBLACK || format == AV_PIX_FMT_MONOWHITE { return try bits() }
@@ -44,14 +44,14 @@ struct StillConverter {
         if row & 15 == 0, interrupted() { throw LyraError(.state, "\(name): interrupted") }
     }
 
-    /// One of R, G, B and alpha: the address of the (high) byte of the first pixel, and the distances to the next.
+    /// R, G, B or alpha: the address of the first pixel's (high) byte, and the bytes to the next pixel and row.
     private struct Component {
         let base: UnsafeMutablePointer<UInt8>
         let step: Int
         let stride: Int
     }
 
-    /// R, G, B and perhaps alpha, if the format is RGB or grey with whole bytes; 16 bits count by their high byte.
+    /// R, G, B and, if present, alpha, of RGB and gray formats with 8 or 16 bits; nil for other formats.
     private func components() -> [Component]? {
         guard let descriptor = av_pix_fmt_desc_get(format)?.pointee else { return nil }
         let isRGB = descriptor.flags & UInt64(AV_PIX_FMT_FLAG_RGB) != 0
@@ -104,13 +104,13 @@ struct StillConverter {
                 }
                 guard components.count == 4 else { continue }
                 let alpha = components[3]
-                Self.layOnWhite(output, width: width, alpha: alpha.base + row * alpha.stride, step: alpha.step)
+                Self.blendOntoWhite(output, width: width, alpha: alpha.base + row * alpha.stride, step: alpha.step)
             }
         }
     }
 
-    /// c·a/255 + 255·(255 - a)/255, rounded, in integers.
-    static func layOnWhite(
+    /// Blends pixels onto white: c·a/255 + 255·(255 - a)/255, rounded, in integers.
+    static func blendOntoWhite(
         _ pixels: UnsafeMutablePointer<UInt8>, width: Int, alpha: UnsafePointer<UInt8>, step: Int
     ) {
         var pixel = pixels
@@ -132,9 +132,9 @@ struct StillConverter {
 
     private func palette() throws -> RGBImage {
         guard let indices = plane(0), let colors = plane(1) else {
-            throw LyraError(.format, "\(name): a picture without its palette")
+            throw LyraError(.format, "\(name): an image without its palette")
         }
-        // Each colour is a native 32-bit word: alpha, R, G, B from the top.
+        // Each color is a native 32-bit word, 0xAARRGGBB.
         let table = colors.base.withMemoryRebound(to: UInt32.self, capacity: 256) { colors in
             (0..<256).map { index in
                 let (color, share) = (colors[index], colors[index] >> 24)
@@ -154,11 +154,11 @@ struct StillConverter {
         }
     }
 
-    /// A bit a pixel, the highest first.
+    /// One bit for each pixel, the highest bit first.
     private func bits() throws -> RGBImage {
-        guard let plane = plane(0) else { throw LyraError(.format, "\(name): a picture without pixels") }
+        guard let plane = plane(0) else { throw LyraError(.format, "\(name): an image without pixels") }
         let flip: UInt8 = format == AV_PIX_FMT_MONOWHITE ? 0xff : 0
-        // Of a transparent grey, the white below it is seen.
+        // A transparent gray shows the white background.
         let values: [UInt8] = [header.transparentGrey == 0 ? 255 : 0, 255]
         return try RGBImage(width: width, height: height) { target in
             for row in 0..<height {

@@ -1,28 +1,29 @@
 import Glibc
 import LyraBase
 
-/// Decodes the first picture of a TIFF or BigTIFF to RGB, as it is stored: strips or tiles, samples together or apart,
-/// of 1 to 16 bits, grey, palette, RGB, CMYK and Y'CbCr.
+/// Decodes the first image of a TIFF or BigTIFF to RGB, without turning it: strips or tiles, interleaved or planar
+/// samples of 1 to 16 bits, gray, palette, RGB, CMYK and Y'CbCr.
 ///
-/// Samples of more than 8 bits keep their highest 8. An unspecified extra sample is ignored, alpha is laid on white.
+/// Samples of more than 8 bits keep their highest 8. Alpha is blended onto white; unspecified extra samples are
+/// ignored.
 struct TIFFDecoder {
     private let file: TIFFFile
     private let name: String
     private let interrupted: () -> Bool
-    /// Bytes that one allocation may take.
-    private let most: Int
+    /// The most bytes of one allocation.
+    private let allocationLimit: Int
     let width: Int
     let height: Int
     private let photometric: Photometric
     private let compression: Int
     private let bits: Int
-    /// Samples of a pixel as they are stored.
+    /// The stored samples of a pixel.
     private let samples: Int
     private let isPlanar: Bool
     private let alpha: Alpha
-    /// The stored samples that count: the colours, and perhaps alpha.
+    /// The indices of the samples that are decoded: the colors and, if present, alpha.
     private let used: [Int]
-    /// The orientation that the tag or else XMP states. Decoding may change what libtiff says of the tag.
+    /// The orientation of the tag, or else of XMP. It is read first, because decoding may overwrite the tag in libtiff.
     let orientation: Int?
 
     private enum Photometric: Int { case whiteIsZero, blackIsZero, rgb, palette, cmyk = 5, ycbcr }
@@ -32,12 +33,13 @@ struct TIFFDecoder {
     private static let (oldJPEG, jpeg) = (6, 7)
 
     /// Reads the directory.
-    /// - Throws: `LyraError(.format)`, `.unsupported` for what is not decoded, by name.
+    ///
+    /// - Throws: `LyraError(.format)`, or `.unsupported` with the name of a feature that lyra does not decode.
     init(_ bytes: UnsafeRawBufferPointer, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool) throws {
         self.name = name
         self.interrupted = interrupted
-        most = max(1 << 24, min(max(limits.imagePixels, 0), 1 << 40) * 8)
-        file = try TIFFFile(bytes, name: name, most: most)
+        allocationLimit = max(1 << 24, min(max(limits.imagePixels, 0), 1 << 40) * 8)
+        file = try TIFFFile(bytes, name: name, allocationLimit: allocationLimit)
         (width, height) = (file.long(.width) ?? 0, file.long(.height) ?? 0)
         compression = file.short(.compression) ?? 1
         bits = file.short(.bitsPerSample) ?? 1
@@ -45,9 +47,9 @@ struct TIFFDecoder {
         isPlanar = file.short(.planar) == 2 && samples > 1
         photometric = try Self.photometric(file, compression: compression, samples: samples, name: name)
         let colors = [.rgb, .ycbcr].contains(photometric) ? 3 : photometric == .cmyk ? 4 : 1
-        // What is stored beyond the colours without a word is taken for alpha, as Pillow does.
-        let states = TIFFDirectory(ByteScan(bytes))?.entry(TIFFFile.Tag.extraSamples.rawValue) != nil
-        let extra = states ? file.extraSamples() : samples == colors + 1 && photometric == .rgb ? [2] : []
+        // An undeclared sample after RGB is taken for alpha, as Pillow does.
+        let isDeclared = TIFFDirectory(ByteScan(bytes))?.entry(TIFFFile.Tag.extraSamples.rawValue) != nil
+        let extra = isDeclared ? file.extraSamples() : samples == colors + 1 && photometric == .rgb ? [2] : []
         let alphaIndex = extra.prefix(max(samples - colors, 0)).firstIndex { $0 == 1 || $0 == 2 }
         if let alphaIndex { alpha = extra[alphaIndex] == 1 ? .premultiplied : .straight } else { alpha = .none }
         used = Array(0..<colors) + (alphaIndex.map { [colors + $0] } ?? [])
@@ -61,7 +63,7 @@ struct TIFFDecoder {
         if compression == oldJPEG { return samples == 1 ? .blackIsZero : .ycbcr }
         guard let stated = file.statedShort(.photometric) else { return samples < 3 ? .whiteIsZero : .rgb }
         if let known = Photometric(rawValue: stated) {
-            // Only the luma.
+            // Y'CbCr of one sample is luma only.
             return known == .ycbcr && samples == 1 ? .blackIsZero : known
         }
         let names = [
@@ -89,8 +91,9 @@ struct TIFFDecoder {
         if photometric == .cmyk, let inks = file.short(.inkSet), inks != 1 { throw refuse("inks other than CMYK") }
     }
 
-    /// Decodes the picture. Its size was checked against the limits before.
-    /// - Throws: `LyraError(.format)` if it is damaged, `.memory`, `.state` if interrupted.
+    /// Decodes the image. The caller has checked its size against the limits.
+    ///
+    /// - Throws: `LyraError(.format)` if the file is damaged, `.memory`, `.state` if interrupted.
     func rgb() throws -> RGBImage {
         let isRGBA = photometric == .ycbcr && (compression != Self.jpeg || isPlanar)
         if photometric == .ycbcr {
@@ -98,7 +101,7 @@ struct TIFFDecoder {
         }
         let count = used.count
         guard let values = calloc(width * height, count)?.assumingMemoryBound(to: UInt8.self) else {
-            throw LyraError(.memory, "\(name): no memory for a picture of \(width) × \(height) pixels")
+            throw LyraError(.memory, "\(name): no memory for an image of \(width) × \(height) pixels")
         }
         defer { free(values) }
         if isRGBA {
@@ -115,7 +118,7 @@ struct TIFFDecoder {
                 let source = values + row * width * count
                 let output = target + row * width * 3
                 colors.convert(source, count, width, to: output)
-                if alpha != .none { layOnWhite(output, source + (count - 1), step: count) }
+                if alpha != .none { blendOntoWhite(output, source + (count - 1), step: count) }
             }
         }
     }
@@ -126,9 +129,9 @@ struct TIFFDecoder {
 
     // MARK: - Samples
 
-    /// Zeroed memory for a decoded row or tile.
+    /// Calls `body` with zeroed memory for a decoded row or tile.
     private func withBuffer(_ bytes: Int, _ body: (UnsafeMutableRawPointer) throws -> Void) throws {
-        guard bytes > 0, bytes <= most, let buffer = calloc(bytes, 1) else {
+        guard bytes > 0, bytes <= allocationLimit, let buffer = calloc(bytes, 1) else {
             throw LyraError(.memory, "\(name): no memory for a row or tile of \(bytes) bytes (MediaLimits.imagePixels)")
         }
         defer { free(buffer) }
@@ -138,7 +141,7 @@ struct TIFFDecoder {
     private func readRows(into values: UnsafeMutablePointer<UInt8>) throws {
         try requireBytes(file.rowBytes, pixels: width)
         try withBuffer(file.rowBytes) { buffer in
-            // Samples that lie apart come one after the other, since rows are decoded in order.
+            // Planar samples are read plane by plane, since libtiff decodes rows in order.
             for (place, sample) in isPlanar ? Array(used.enumerated()) : [(0, 0)] {
                 for row in 0..<height {
                     try check(row)
@@ -149,7 +152,7 @@ struct TIFFDecoder {
         }
     }
 
-    /// The most pixels of a tile, whatever the picture's size. Usual tiles have 16² to 1024².
+    /// The most pixels of a tile, unless the image is larger. Usual tiles have 16² to 1024² pixels.
     private static let tilePixels = 1 << 24
 
     private func tileSize() throws -> (width: Int, height: Int) {
@@ -162,7 +165,7 @@ struct TIFFDecoder {
             throw LyraError(
                 .memory,
                 "\(name): a TIFF of \(width) × \(height) pixels with tiles of \(tileWidth) × \(tileHeight); "
-                    + "\(Self.tilePixels) pixels of a tile are decoded, or four times the picture's")
+                    + "a tile may have \(Self.tilePixels) pixels, or four times those of the image")
         }
         return (tileWidth, tileHeight)
     }
@@ -188,31 +191,31 @@ struct TIFFDecoder {
         }
     }
 
-    /// A row of so many pixels has room in so many bytes.
+    /// Checks that a row of `pixels` pixels fits into `bytes` bytes.
     private func requireBytes(_ bytes: Int, pixels: Int) throws {
         guard bytes >= (pixels * (isPlanar ? 1 : samples) * bits + 7) / 8 else {
             throw LyraError(.format, "\(name): a TIFF whose rows have only \(bytes) bytes")
         }
     }
 
-    /// Y'CbCr that libtiff converts, by its own coefficients and its own range.
+    /// Reads Y'CbCr, which libtiff converts with the file's coefficients and range.
     private func readConverted(into values: UnsafeMutablePointer<UInt8>) throws {
-        var part = (width: width, height: min(file.long(.rowsPerStrip) ?? height, height))
-        if file.isTiled { part = try tileSize() }
-        guard part.height > 0 else { throw LyraError(.format, "\(name): a TIFF with strips of no rows") }
-        try withBuffer(part.width * part.height * 4) { buffer in
+        var tile = (width: width, height: min(file.long(.rowsPerStrip) ?? height, height))
+        if file.isTiled { tile = try tileSize() }
+        guard tile.height > 0 else { throw LyraError(.format, "\(name): a TIFF with strips of no rows") }
+        try withBuffer(tile.width * tile.height * 4) { buffer in
             let words = buffer.assumingMemoryBound(to: UInt32.self)
-            for y in stride(from: 0, to: height, by: part.height) {
-                for x in stride(from: 0, to: width, by: part.width) {
+            for y in stride(from: 0, to: height, by: tile.height) {
+                for x in stride(from: 0, to: width, by: tile.width) {
                     try check(0)
                     try file.readRGBA(x: x, y: y, into: words)
-                    let rows = min(part.height, height - y)
-                    // A tile is always whole, a last strip is as high as it has rows.
-                    let lowest = (file.isTiled ? part.height : rows) - 1
+                    let rows = min(tile.height, height - y)
+                    // libtiff returns rows bottom-up. A tile is always complete; the last strip can be shorter.
+                    let lowest = (file.isTiled ? tile.height : rows) - 1
                     for row in 0..<rows {
-                        let source = words + (lowest - row) * part.width
+                        let source = words + (lowest - row) * tile.width
                         let target = values + ((y + row) * width + x) * used.count
-                        for column in 0..<min(part.width, width - x) {
+                        for column in 0..<min(tile.width, width - x) {
                             for place in 0..<3 {
                                 target[column * used.count + place] =
                                     UInt8(truncatingIfNeeded: source[column] >> UInt32(8 * place))
@@ -225,10 +228,10 @@ struct TIFFDecoder {
         }
     }
 
-    /// Stores samples of a decoded row as bytes: those that count, or if they lie apart the only one.
+    /// Stores the samples of a decoded row that `used` lists as bytes; of planar samples, the row has only one.
     private func store(_ row: UnsafeMutableRawPointer, _ pixels: Int, to target: UnsafeMutablePointer<UInt8>) {
         let places = isPlanar ? [0] : used
-        let together = isPlanar ? 1 : samples
+        let interleaved = isPlanar ? 1 : samples
         for (place, sample) in places.enumerated() {
             var output = target + place
             switch bits {
@@ -236,26 +239,26 @@ struct TIFFDecoder {
                 var source = row.assumingMemoryBound(to: UInt8.self) + sample
                 for _ in 0..<pixels {
                     output.pointee = source.pointee
-                    (output, source) = (output + used.count, source + together)
+                    (output, source) = (output + used.count, source + interleaved)
                 }
             case 16:
                 var source = row.assumingMemoryBound(to: UInt16.self) + sample
                 for _ in 0..<pixels {
                     output.pointee = UInt8(truncatingIfNeeded: source.pointee >> 8)
-                    (output, source) = (output + used.count, source + together)
+                    (output, source) = (output + used.count, source + interleaved)
                 }
             default:
                 let source = row.assumingMemoryBound(to: UInt8.self)
                 for pixel in 0..<pixels {
-                    output.pointee = packed(source, (pixel * together + sample) * bits)
+                    output.pointee = unpacked(source, (pixel * interleaved + sample) * bits)
                     output += used.count
                 }
             }
         }
     }
 
-    /// A sample of 1 … 15 bits, the highest first, brought to 0 … 255; an index of a palette as it is.
-    private func packed(_ bytes: UnsafePointer<UInt8>, _ start: Int) -> UInt8 {
+    /// Reads a sample of 1 … 15 bits, the highest bit first, and scales it to 0 … 255. A palette index is not scaled.
+    private func unpacked(_ bytes: UnsafePointer<UInt8>, _ start: Int) -> UInt8 {
         var value = 0
         for bit in start..<start + bits { value = value << 1 | Int(bytes[bit >> 3] >> UInt8(7 - bit & 7)) & 1 }
         if bits > 8 { value >>= bits - 8 }
@@ -267,7 +270,7 @@ struct TIFFDecoder {
     /// How a pixel's samples of 8 bits become R, G and B.
     private struct Colors {
         private let photometric: Photometric
-        /// Of the palette: 256 · 3 bytes.
+        /// The palette: 256 · 3 bytes.
         private var table: [UInt8] = []
 
         init(_ photometric: Photometric, _ file: TIFFFile, bits: Int, name: String) throws {
@@ -276,14 +279,14 @@ struct TIFFDecoder {
             guard let map = file.colorMap(1 << bits) else {
                 throw LyraError(.format, "\(name): a TIFF without its palette")
             }
-            // Some writers leave values of 8 bits in a table of 16.
+            // Some writers store 8-bit values in the 16-bit palette.
             let shift: UInt16 = map.allSatisfy { $0.allSatisfy { $0 < 256 } } ? 0 : 8
             table = (0..<256).flatMap { index in
                 map.map { $0.indices.contains(index) ? UInt8(truncatingIfNeeded: $0[index] >> shift) : 0 }
             }
         }
 
-        /// - Parameter step: bytes from pixel to pixel of the source
+        /// - Parameter step: Bytes from one source pixel to the next.
         func convert(
             _ source: UnsafePointer<UInt8>, _ step: Int, _ pixels: Int, to target: UnsafeMutablePointer<UInt8>
         ) {
@@ -313,7 +316,7 @@ struct TIFFDecoder {
         }
     }
 
-    private func layOnWhite(_ pixels: UnsafeMutablePointer<UInt8>, _ alpha: UnsafePointer<UInt8>, step: Int) {
+    private func blendOntoWhite(_ pixels: UnsafeMutablePointer<UInt8>, _ alpha: UnsafePointer<UInt8>, step: Int) {
         if self.alpha == .premultiplied {
             for pixel in 0..<width {
                 let share = Int(alpha[pixel * step])
@@ -322,6 +325,6 @@ struct TIFFDecoder {
                 }
             }
         }
-        StillConverter.layOnWhite(pixels, width: width, alpha: alpha, step: step)
+        StillConverter.blendOntoWhite(pixels, width: width, alpha: alpha, step: step)
     }
 }

@@ -2,25 +2,25 @@ import CTIFF
 import Glibc
 import LyraBase
 
-/// A TIFF in memory, opened with libtiff. This file holds all calls of the library.
+/// A TIFF in memory, opened with libtiff. All calls of libtiff are in this file.
 ///
-/// The bytes must outlive it. Nothing is printed, and none of the process's handlers is changed.
+/// The bytes must outlive the object. libtiff prints nothing, and the process's own libtiff handlers stay.
 final class TIFFFile {
     private let name: String
     private let client: Client
     private let file: OpaquePointer
 
-    /// - Parameter most: Bytes that libtiff may take at once.
+    /// - Parameter allocationLimit: The most bytes of one allocation of libtiff.
     /// - Throws: `LyraError(.format)` if the first directory cannot be read, `.memory`, `.missing` without libtiff.
-    init(_ bytes: UnsafeRawBufferPointer, name: String, most: Int) throws {
+    init(_ bytes: UnsafeRawBufferPointer, name: String, allocationLimit: Int) throws {
         self.name = name
         try MediaLibrary.tiff.require(for: name)
         client = Client(bytes)
         let handle = Unmanaged.passUnretained(client).toOpaque()
         guard let options = TIFFOpenOptionsAlloc() else { throw LyraError(.memory, "\(name): no memory for a decoder") }
         defer { TIFFOpenOptionsFree(options) }
-        TIFFOpenOptionsSetMaxSingleMemAlloc(options, tmsize_t(most))
-        // A handler that returns 1 keeps the process's own from being called.
+        TIFFOpenOptionsSetMaxSingleMemAlloc(options, tmsize_t(allocationLimit))
+        // After a handler that returns 1, libtiff does not call the process's own handler.
         TIFFOpenOptionsSetErrorHandlerExtR(
             options,
             { _, client, _, format, arguments in
@@ -48,7 +48,7 @@ final class TIFFFile {
 
     deinit { TIFFClose(file) }
 
-    /// What libtiff reads the bytes from, and its first error since the last question.
+    /// The stream that libtiff reads, and libtiff's first error since the last call of `error`.
     private final class Client {
         let bytes: UnsafeRawBufferPointer
         private var position = 0
@@ -70,7 +70,7 @@ final class TIFFFile {
 
         func seek(_ offset: UInt64, _ whence: Int32) -> UInt64 {
             let start = whence == SEEK_CUR ? position : whence == SEEK_END ? bytes.count : 0
-            // Offsets back are large unsigned numbers.
+            // libtiff passes negative offsets as large unsigned numbers.
             guard let target = start.checkedAdding(Int(truncatingIfNeeded: offset)), target >= 0 else {
                 return UInt64.max
             }
@@ -103,7 +103,7 @@ final class TIFFFile {
         case inkSet = 332, extraSamples = 338, sampleFormat = 339, xmp = 700, subsampling = 530
     }
 
-    /// A number of 16 bits, or what the specification takes for it where the file states none; nil if it takes none.
+    /// The 16-bit value of a tag, or the specification's default if the file lacks the tag; nil if there is no default.
     func short(_ tag: Tag) -> Int? {
         var value: UInt16 = 0
         let found = withUnsafeMutablePointer(to: &value) { value in
@@ -112,7 +112,7 @@ final class TIFFFile {
         return found == 1 ? Int(value) : nil
     }
 
-    /// A number of 16 bits that the file itself states.
+    /// The 16-bit value of a tag; nil if the file lacks the tag.
     func statedShort(_ tag: Tag) -> Int? {
         var value: UInt16 = 0
         let found = withUnsafeMutablePointer(to: &value) { value in
@@ -121,7 +121,7 @@ final class TIFFFile {
         return found == 1 ? Int(value) : nil
     }
 
-    /// A number of 32 bits.
+    /// The 32-bit value of a tag, or the specification's default; nil if there is neither.
     func long(_ tag: Tag) -> Int? {
         var value: UInt32 = 0
         let found = withUnsafeMutablePointer(to: &value) { value in
@@ -130,7 +130,7 @@ final class TIFFFile {
         return found == 1 ? Int(value) : nil
     }
 
-    /// What the samples after the colours are.
+    /// The types of the samples after the colors (tag `ExtraSamples`).
     func extraSamples() -> [Int] {
         var count: UInt16 = 0
         var values: UnsafeMutablePointer<UInt16>?
@@ -174,46 +174,45 @@ final class TIFFFile {
         return body(ByteScan(UnsafeRawBufferPointer(start: packet, count: Int(count))))
     }
 
-    /// Whether the installed libtiff can undo the compression.
+    /// Whether the installed libtiff can decode the compression.
     func decodes(compression: Int) -> Bool { TIFFIsCODECConfigured(UInt16(truncatingIfNeeded: compression)) == 1 }
 
     var isTiled: Bool { TIFFIsTiled(file) != 0 }
 
-    /// Has JPEG data come as RGB, at the full resolution of their chroma.
+    /// Makes libtiff return JPEG data as RGB, with upsampled chroma.
     func setJPEGToRGB() { withVaList([Int32(1)]) { _ = TIFFVSetField(file, 65_538, $0) } }
 
-    /// Has libtiff's own conversion to RGB leave the picture as it is stored.
+    /// Keeps libtiff's conversion to RGB from turning the image.
     func clearOrientation() { withVaList([Int32(1)]) { _ = TIFFVSetField(file, UInt32(Tag.orientation.rawValue), $0) } }
 
     // MARK: - Pixels
 
-    /// Bytes of a decoded row of a picture that is not tiled, of all its samples or, if they lie apart, of one.
+    /// Bytes of a decoded row of an image without tiles: of all samples or, if samples are planar, of one.
     var rowBytes: Int { Int(clamping: TIFFScanlineSize64(file)) }
 
     /// Bytes of a decoded tile.
     var tileBytes: Int { Int(clamping: TIFFTileSize64(file)) }
 
-    /// Decodes a row; fast only if asked in order. `sample` counts if samples lie apart.
+    /// Decodes a row. Fast only for rows in order. `sample` is the plane of planar samples.
     func readRow(_ row: Int, sample: Int, into target: UnsafeMutableRawPointer) throws {
         guard TIFFReadScanline(file, target, UInt32(row), UInt16(sample)) == 1 else {
             throw client.error(name, "row \(row) of the TIFF cannot be decoded")
         }
     }
 
-    /// Decodes the tile with the pixel (x, y).
+    /// Decodes the tile that contains the pixel (x, y).
     func readTile(x: Int, y: Int, sample: Int, into target: UnsafeMutableRawPointer) throws {
         guard TIFFReadTile(file, target, UInt32(x), UInt32(y), 0, UInt16(sample)) >= 0 else {
             throw client.error(name, "the TIFF's tile at (\(x), \(y)) cannot be decoded")
         }
     }
 
-    /// Decodes the strip that begins with a row, or the tile at (x, y), as words of alpha, blue, green and red from the
-    /// top, the lowest row first.
+    /// Decodes the strip that begins with row y, or the tile at (x, y), to words 0xAABBGGRR, the bottom row first.
     func readRGBA(x: Int, y: Int, into target: UnsafeMutablePointer<UInt32>) throws {
         let status =
             isTiled
             ? TIFFReadRGBATileExt(file, UInt32(x), UInt32(y), target, 1)
             : TIFFReadRGBAStripExt(file, UInt32(y), target, 1)
-        guard status == 1 else { throw client.error(name, "the TIFF's part at (\(x), \(y)) cannot be decoded") }
+        guard status == 1 else { throw client.error(name, "the TIFF's pixels at (\(x), \(y)) cannot be decoded") }
     }
 }

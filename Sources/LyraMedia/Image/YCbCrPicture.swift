@@ -2,24 +2,24 @@ import CFFmpeg
 import Glibc
 import LyraBase
 
-/// A decoded picture of Y'CbCr planes with 8 bits, and how its own format's library makes RGB of it.
+/// A decoded JPEG or WebP in 8-bit Y'CbCr planes. It is converted to RGB as libjpeg or libwebp does.
 ///
-/// JPEG: the triangle filter of the IJG's "fancy upsampling", and BT.601 of full range in 16-bit fixed point (JFIF).
-/// WebP: the format's own filter, and BT.601 of limited range in 14-bit fixed point. Chroma is smoothed, not repeated:
-/// libswscale would repeat it.
+/// JPEG: the triangle filter of libjpeg's "fancy upsampling", and full-range BT.601 in 16-bit fixed point (JFIF).
+/// WebP: libwebp's filter, and limited-range BT.601 in 14-bit fixed point. Both filters interpolate chroma; libswscale
+/// would repeat it.
 struct YCbCrPicture {
     private let frame: UnsafeMutablePointer<AVFrame>
     private let isWebP: Bool
     private let width: Int
     private let height: Int
-    /// log2 of how many pixels share a chroma sample, along a row and along a column.
+    /// log2 of the pixels for each chroma sample, horizontally and vertically.
     private let shiftX: Int
     private let shiftY: Int
     private let hasAlpha: Bool
-    /// The fourth plane is black, and the others are inks.
+    /// If not nil, the fourth plane is black and the others are inks.
     private let inks: JPEGInks?
 
-    /// - Returns: nil if it is no JPEG or WebP, or has another pixel format.
+    /// - Returns: nil for other image formats and pixel formats.
     init?(_ frame: UnsafeMutablePointer<AVFrame>, _ header: ImageHeader) {
         guard header.kind == .jpeg || header.kind == .webp else { return nil }
         let format = AVPixelFormat(rawValue: frame.pointee.format)
@@ -42,7 +42,7 @@ struct YCbCrPicture {
     }
 
     /// - Parameter check: Called with each row before it is converted.
-    /// - Throws: What `check` throws, and `LyraError.memory` if there is no room for two rows.
+    /// - Throws: What `check` throws, and `LyraError.memory`.
     func convert(into target: UnsafeMutablePointer<UInt8>, check: (Int) throws -> Void) throws {
         let rows = GrowingBuffer<UInt8>()
         try rows.resize(to: 2 * width + 8)
@@ -63,7 +63,7 @@ struct YCbCrPicture {
                     jpegRow(luma, blue, red, output)
                 }
                 if hasAlpha, let alpha = frame.pointee.data.3 {
-                    StillConverter.layOnWhite(
+                    StillConverter.blendOntoWhite(
                         output, width: width, alpha: alpha + row * Int(frame.pointee.linesize.3), step: 1)
                 }
             }
@@ -72,20 +72,20 @@ struct YCbCrPicture {
 
     // MARK: - Chroma
 
-    /// One row of a chroma plane at the full width.
+    /// Upsamples one row of a chroma plane to the full width.
     private func upsample(
         _ plane: UnsafeMutablePointer<UInt8>, stride: Int, row: Int, into output: UnsafeMutablePointer<UInt8>
     ) {
         let columns = (width + (1 << shiftX) - 1) >> shiftX
         let rows = (height + (1 << shiftY) - 1) >> shiftY
         let nearRow = row >> shiftY
-        // The row on the other side of this one; at the edges, the same.
+        // The second nearest chroma row; at the edges of the image, the nearest again.
         let farRow = shiftY == 0 ? nearRow : min(max(row & 1 == 0 ? nearRow - 1 : nearRow + 1, 0), rows - 1)
         let (near, far) = (UnsafePointer(plane + nearRow * stride), UnsafePointer(plane + farRow * stride))
         switch (shiftX, shiftY) {
         case (0, 0): output.update(from: near, count: columns)
         case (0, 1):
-            // The IJG's rounding: down in the upper of two rows, up in the lower.
+            // libjpeg's rounding: down in the upper of two rows, up in the lower.
             let bias = row & 1 == 0 ? 1 : 2
             for x in 0..<columns { output[x] = UInt8(truncatingIfNeeded: (Int(near[x]) * 3 + Int(far[x]) + bias) >> 2) }
         case (1, 1) where isWebP: webPSquare(near, far, columns, output)
@@ -94,7 +94,7 @@ struct YCbCrPicture {
         }
     }
 
-    /// h2v1 and h2v2 of the IJG's library: 3/4 of the nearer and 1/4 of the further sample, along rows and columns.
+    /// libjpeg's h2v1 and h2v2 upsampling: 3/4 of the nearer and 1/4 of the farther sample, along rows and columns.
     private func jpegPair(
         _ near: UnsafePointer<UInt8>, _ far: UnsafePointer<UInt8>, _ columns: Int, _ output: UnsafeMutablePointer<UInt8>
     ) {
@@ -131,7 +131,7 @@ struct YCbCrPicture {
 
     // MARK: - Colour
 
-    /// R = Y + 1.402 Cr, G = Y - 0.34414 Cb - 0.71414 Cr, B = Y + 1.772 Cb, in units of 1/65536.
+    /// R = Y + 1.402 Cr, G = Y - 0.34414 Cb - 0.71414 Cr, B = Y + 1.772 Cb, in 16-bit fixed point.
     private func jpegRow(
         _ luma: UnsafePointer<UInt8>, _ blue: UnsafePointer<UInt8>, _ red: UnsafePointer<UInt8>,
         _ output: UnsafeMutablePointer<UInt8>
@@ -146,7 +146,7 @@ struct YCbCrPicture {
         }
     }
 
-    /// Inverted cyan, magenta, yellow and black; what is YCCK is Y'CbCr of the first three, not inverted.
+    /// Converts inverted inks. YCCK codes cyan, magenta and yellow as Y'CbCr, not inverted.
     private func inkRow(
         _ inks: JPEGInks, _ first: UnsafePointer<UInt8>, _ second: UnsafePointer<UInt8>, _ third: UnsafePointer<UInt8>,
         _ row: Int, _ output: UnsafeMutablePointer<UInt8>
@@ -162,7 +162,7 @@ struct YCbCrPicture {
         }
     }
 
-    /// 1.164 (Y - 16) and so on, in units of 1/16384, cut to 1/64 before the sum.
+    /// Limited-range BT.601 in 14-bit fixed point; products are truncated to 6 bits of fraction before they are summed.
     private func webPRow(
         _ luma: UnsafePointer<UInt8>, _ blue: UnsafePointer<UInt8>, _ red: UnsafePointer<UInt8>,
         _ output: UnsafeMutablePointer<UInt8>

@@ -24,7 +24,7 @@ final class FrameScaler {
     private let name: String
 
     /// - Parameters:
-    ///   - width: Of the pictures that are made; frames of other sizes are scaled to it.
+    ///   - width: Of the images that are made; frames of other sizes are scaled to it.
     /// - Throws: `LyraError(.memory)`.
     init(width: Int, height: Int, name: String) throws {
         self.width = width
@@ -37,7 +37,7 @@ final class FrameScaler {
         target.pointer.pointee.format = AV_PIX_FMT_RGB24.rawValue
         // libswscale writes whole vectors: rows have room for them.
         guard av_frame_get_buffer(target.pointer, 64) >= 0 else {
-            throw LyraError(.memory, "\(name): no memory for a picture of \(width) × \(height) pixels")
+            throw LyraError(.memory, "\(name): no memory for an image of \(width) × \(height) pixels")
         }
     }
 
