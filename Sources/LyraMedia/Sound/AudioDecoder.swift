@@ -1,11 +1,12 @@
 import LyraBase
 
-/// The one way to open a file with sound, whatever its format: libmpg123 reads MP3, libsndfile what it can,
-/// FFmpeg's libraries all else.
+/// Opens the sound of a file of any format: MP3 with libmpg123, the formats of libsndfile with libsndfile, all others
+/// with FFmpeg.
 public enum AudioDecoder {
-    /// Opens the sound of a file: WAV, FLAC, OGG, MP3, M4A, AAC, MP4, MOV, WebM, … or of a video.
-    /// - Throws: `LyraError(.io)` if it cannot be read, `.format` if it is not audio, `.missing` if it is a video
-    ///   without sound, `.memory` if a limit forbids it, `.state` if interrupted.
+    /// Opens the sound of an audio file (WAV, FLAC, OGG, MP3, M4A, AAC, …) or of a video (MP4, MOV, WebM, …).
+    ///
+    /// - Throws: `LyraError(.io)` if the file cannot be read, `.format` if it is not audio, `.missing` for a video
+    ///   without sound, `.memory` if the file exceeds a limit, `.state` if interrupted.
     public static func open(
         path: String, limits: MediaLimits = MediaLimits(), interrupted: @escaping () -> Bool = { false }
     ) throws -> any SampleSource {
@@ -13,7 +14,7 @@ public enum AudioDecoder {
         return try open(reader: reader, name: path, limits: limits, interrupted: interrupted)
     }
 
-    /// Opens the sound of an encoded file behind a caller's reader, which is kept as long as the decoder is.
+    /// Opens the sound of an encoded file that `reader` reads. The decoder keeps the reader.
     public static func open(
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: @escaping () -> Bool = { false }
@@ -25,7 +26,7 @@ public enum AudioDecoder {
         return format == .ogg ? try opener.openOgg() : try opener.open(format)
     }
 
-    /// Opens what lies behind a file's tags.
+    /// Opens the bytes after a file's tags.
     private struct Opener {
         let body: any ByteReader
         let name: String
@@ -57,14 +58,14 @@ public enum AudioDecoder {
             }
         }
 
-        /// The first decoder that knows the format.
+        /// The result of the first attempt that does not fail with `.format`.
         private func first(_ attempts: [() throws -> any SampleSource]) throws -> any SampleSource {
             var reasons: [String] = []
             for attempt in attempts {
                 do {
                     return try attempt()
                 } catch let error as LyraError where error.code == .format {
-                    // Each begins with the name.
+                    // Messages begin with "name: ".
                     let reason = String(error.message.dropFirst(name.count + 2))
                     if !reasons.contains(reason) { reasons.append(reason) }
                 }
@@ -74,13 +75,13 @@ public enum AudioDecoder {
 
         // MARK: - Ogg
 
-        /// An Ogg file, or several that were joined: each link is decoded as if it were alone.
+        /// An Ogg file, or several that were joined: each link (logical stream) is decoded like a file of its own.
         func openOgg() throws -> any SampleSource {
             guard let second = try nextLink(after: 0) else { return try open(.ogg) }
             var start: Int64? = second
             var omissions: [String] = []
             let first: any SampleSource
-            do { first = try link(0, second).open(.ogg) } catch let error as LyraError where Self.isPassedOver(error) {
+            do { first = try link(0, second).open(.ogg) } catch let error as LyraError where Self.skipsLink(error) {
                 note(error, at: 0, in: &omissions)
                 guard let other = try nextSource(&start, &omissions) else { throw error }
                 first = other
@@ -92,35 +93,35 @@ public enum AudioDecoder {
             return JoinedSource(first: first, length: length, omissions: omissions) { try nextSource(&start, &$0) }
         }
 
-        /// The next link that can be decoded, and the start of the one after it.
+        /// Opens the next link that can be decoded. `start` becomes the start of the link after it.
         private func nextSource(_ start: inout Int64?, _ omissions: inout [String]) throws -> (any SampleSource)? {
             while let begin = start {
                 let end = try nextLink(after: begin)
                 start = end
                 do {
                     return try link(begin, end).open(.ogg)
-                } catch let error as LyraError where Self.isPassedOver(error) {
+                } catch let error as LyraError where Self.skipsLink(error) {
                     note(error, at: begin, in: &omissions)
                 }
             }
             return nil
         }
 
-        /// The most damaged links that are reported one by one.
-        private static let mostOmissions = 16
+        /// The most damaged links that are reported individually.
+        private static let maxOmissions = 16
 
-        /// Damage is reported; a link without sound leaves nothing out.
+        /// Reports a damaged link. A link without sound is no omission.
         private func note(_ error: LyraError, at offset: Int64, in omissions: inout [String]) {
-            guard error.code == .format, omissions.count <= Self.mostOmissions else { return }
-            guard omissions.count < Self.mostOmissions else {
+            guard error.code == .format, omissions.count <= Self.maxOmissions else { return }
+            guard omissions.count < Self.maxOmissions else {
                 return omissions.append("lacks more Ogg streams, which are damaged, too")
             }
             let reason = error.message.dropFirst(name.count + 2)
             omissions.append("lacks the Ogg stream that begins at byte \(offset), which is left out: \(reason)")
         }
 
-        /// Whether a link is left out: it is damaged, or has no sound.
-        private static func isPassedOver(_ error: LyraError) -> Bool { [.format, .missing].contains(error.code) }
+        /// Whether an error in a link skips the link: it is damaged, or has no sound.
+        private static func skipsLink(_ error: LyraError) -> Bool { [.format, .missing].contains(error.code) }
 
         private func link(_ start: Int64, _ end: Int64?) -> Opener {
             Opener(

@@ -2,14 +2,14 @@ import CFFmpeg
 import LyraBase
 import LyraTensor
 
-/// Decodes the sound track of what libsndfile does not read, to mono samples: AAC in M4A, MP4 and MOV, Opus and Vorbis
-/// in WebM and Matroska, MP3, and the sound of videos. Channels are averaged.
+/// Decodes a sound track to mono samples with FFmpeg, for files that libsndfile does not read: AAC in M4A, MP4 and MOV,
+/// Opus and Vorbis in WebM and Matroska, MP3, and the sound of videos. Channels are averaged.
 ///
-/// It holds one frame of the codec. Packets that are damaged are left out. Where the sample rate changes, it ends;
-/// `continued` goes on there. It belongs to one thread at a time.
+/// Memory holds one frame of the codec. Damaged packets are skipped. The decoder ends where the sample rate changes;
+/// `continued` opens the rest. Use it from one thread at a time.
 public final class FFmpegAudioDecoder: ContinuedSource {
     public let name: String
-    /// Samples a second, in Hz, as they are decoded.
+    /// Decoded samples a second, in Hz.
     public let sampleRate: Int
     public private(set) var isAtEnd = false
 
@@ -19,15 +19,16 @@ public final class FFmpegAudioDecoder: ContinuedSource {
     private let interleaved = GrowingBuffer<Float>()
     private var mono: FloatStorage?
     private var unread = 0..<0
-    /// Whether `frame` holds the first frame of another rate.
-    private var isRateOver = false
+    /// Whether `frame` holds the first frame of another sample rate.
+    private var hasNewRate = false
     private var framesRead: Int64 = 0
     private var failure: LyraError?
 
-    /// Opens an encoded file behind a caller's reader, which is kept as long as the decoder is.
-    /// - Parameter interrupted: Asked between packets and reads; true ends the call with `LyraError(.state)`.
-    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is not a file that can be decoded, `.missing` if
-    ///   it has no audio track, `.memory` if a limit forbids it, `.state` if interrupted.
+    /// Opens an encoded file that `reader` reads. The decoder keeps the reader.
+    ///
+    /// - Parameter interrupted: Polled between packets and reads; true ends the call with `LyraError(.state)`.
+    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if the file cannot be decoded, `.missing` if it has no
+    ///   audio track, `.memory` if it exceeds a limit, `.state` if interrupted.
     public init(
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: @escaping () -> Bool = { false }
@@ -47,7 +48,7 @@ public final class FFmpegAudioDecoder: ContinuedSource {
         }
         decoder = try TrackDecoder(file: file, track: number, codec: codec)
         frame = try Frame()
-        // The container may state another rate than that of the samples, which only the first frame tells.
+        // The container may state a wrong sample rate; the first frame has the right one.
         let hasFrame = try decoder.next(into: frame.pointer)
         sampleRate = Int(hasFrame ? frame.pointer.pointee.sample_rate : track.pointee.codecpar.pointee.sample_rate)
         guard hasFrame || decoder.lastFailure == 0 else {
@@ -57,7 +58,7 @@ public final class FFmpegAudioDecoder: ContinuedSource {
         try begin(hasFrame: hasFrame)
     }
 
-    /// Goes on where another decoder stopped, at the rate of the frame that it decoded last.
+    /// Continues where `other` stopped, at the sample rate of its last frame.
     private init(after other: FFmpegAudioDecoder) throws {
         (name, decoder, frame, framesRead) = (other.name, other.decoder, other.frame, other.framesRead)
         sampleRate = Int(frame.pointer.pointee.sample_rate)
@@ -70,12 +71,13 @@ public final class FFmpegAudioDecoder: ContinuedSource {
         if hasFrame { try takeFrame() } else { isAtEnd = true }
     }
 
-    /// The decoder of what follows at another rate, once this one is at its end.
-    func continued() throws -> (any ContinuedSource)? { isRateOver ? try FFmpegAudioDecoder(after: self) : nil }
+    /// The decoder of the rest at another sample rate; call it at the end of this one.
+    func continued() throws -> (any ContinuedSource)? { hasNewRate ? try FFmpegAudioDecoder(after: self) : nil }
 
     /// Reads at most `buffer.count` mono samples; 0 at the end.
-    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if a sample is NaN, infinite or absurd;
-    ///   `.memory`; `.state` if interrupted.
+    ///
+    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if a sample is NaN, infinite or above
+    ///   `AudioLimits.largestSample`; `.memory`; `.state` if interrupted.
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         if let failure { throw failure }
         guard let target = buffer.baseAddress else { return 0 }
@@ -94,7 +96,7 @@ public final class FFmpegAudioDecoder: ContinuedSource {
         return filled
     }
 
-    /// Whether there are samples in `mono`, after decoding some if there were none.
+    /// Decodes a frame if `mono` has no unread samples. Returns false at the end.
     private func fillMono() throws -> Bool {
         while unread.isEmpty, !isAtEnd {
             if try decoder.next(into: frame.pointer) { try takeFrame() } else { isAtEnd = true }
@@ -108,14 +110,14 @@ public final class FFmpegAudioDecoder: ContinuedSource {
         let count = Int(frame.pointer.pointee.nb_samples)
         let rate = Int(frame.pointer.pointee.sample_rate)
         guard rate == sampleRate else {
-            isRateOver = true
+            hasNewRate = true
             isAtEnd = true
             return
         }
         try AudioLimits.check(sampleRate: rate, channels: channels, name: name, code: .format)
         guard count >= 0, count <= Int.max / channels,
             try SampleFormat.interleave(frame.pointer, frames: count, channels: channels, into: interleaved)
-        else { throw LyraError(.unsupported, "\(name): samples of a kind that is not known") }
+        else { throw LyraError(.unsupported, "\(name): an unknown sample format") }
         if (mono?.count ?? -1) < count { mono = try FloatStorage(count: count) }
         if let base = interleaved.elements.baseAddress, let mono, count > 0 {
             try AudioLimits.checkFinite(

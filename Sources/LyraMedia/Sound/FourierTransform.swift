@@ -4,16 +4,16 @@ import LyraTensor
 
 /// The discrete Fourier transform of any length, of several complex signals at once: each lane of a vector is a signal.
 ///
-/// A self-sorting (Stockham) transform with one stage for each factor of the length: 4, 2, 3, 5, then larger primes,
-/// which cost their square.
+/// A self-sorting (Stockham) transform with one pass for each factor of the length: 4, 2, 3, 5, then larger primes p,
+/// with p² operations each.
 struct FourierTransform: Sendable {
     typealias Lanes = SIMD4<Double>
 
     private typealias Factor = (re: Double, im: Double)
 
-    private struct Stage: Sendable {
+    private struct Pass: Sendable {
         let radix: Int
-        /// Signals of `radix · groups` values are left to transform, `stride` of them interleaved.
+        /// Before this pass, `stride` interleaved signals of `radix · groups` values remain to be transformed.
         let groups: Int
         let stride: Int
         /// exp(−2πi · group · k / (radix · groups)): [groups, radix].
@@ -23,13 +23,13 @@ struct FourierTransform: Sendable {
     }
 
     let count: Int
-    private let stages: [Stage]
+    private let passes: [Pass]
 
     /// - Parameter count: The length, at least 1.
-    /// - Throws: `LyraError(.memory)` if there is no room.
+    /// - Throws: `LyraError(.memory)`.
     init(count: Int) throws {
         self.count = count
-        var stages: [Stage] = []
+        var passes: [Pass] = []
         var rest = count
         var stride = 1
         while rest > 1 {
@@ -38,11 +38,11 @@ struct FourierTransform: Sendable {
             let twiddles = try GrowingBuffer(
                 copying: (0..<rest).lazy.map { Self.root($0 / radix * ($0 % radix), of: rest) })
             let roots = try GrowingBuffer(copying: (0..<radix).lazy.map { Self.root($0, of: radix) })
-            stages.append(Stage(radix: radix, groups: groups, stride: stride, twiddles: twiddles, roots: roots))
+            passes.append(Pass(radix: radix, groups: groups, stride: stride, twiddles: twiddles, roots: roots))
             stride *= radix
             rest = groups
         }
-        self.stages = stages
+        self.passes = passes
     }
 
     private static func factor(of count: Int) -> Int {
@@ -60,18 +60,18 @@ struct FourierTransform: Sendable {
         return (cos(angle), sin(angle))
     }
 
-    /// A complex signal for each lane, `count` values of real and imaginary part.
+    /// A complex signal in each lane: `count` real and `count` imaginary parts.
     struct Signal {
         let re: UnsafeMutablePointer<Lanes>
         let im: UnsafeMutablePointer<Lanes>
     }
 
-    /// Zeros for signals.
-    struct Room {
+    /// Memory for signals, initially 0.
+    struct Workspace {
         let base: UnsafeMutablePointer<Lanes>
         private let storage: FloatStorage
 
-        /// - Throws: `LyraError(.memory)` if there is no room.
+        /// - Throws: `LyraError(.memory)`.
         init(_ count: Int) throws {
             storage = try FloatStorage(count: count * MemoryLayout<Lanes>.stride / MemoryLayout<Float>.stride)
             base = UnsafeMutableRawPointer(storage.base).bindMemory(to: Lanes.self, capacity: count)
@@ -80,15 +80,16 @@ struct FourierTransform: Sendable {
     }
 
     /// Transforms `signal`, using `scratch`; both are overwritten.
-    /// - Returns: The one of the two that holds the spectrum.
+    ///
+    /// - Returns: `signal` or `scratch`, whichever holds the spectrum.
     func transform(_ signal: Signal, scratch: Signal) -> Signal {
         var (source, target) = (signal, scratch)
-        for stage in stages {
-            guard let twiddles = stage.twiddles.elements.baseAddress else { continue }
-            switch stage.radix {
-            case 4: Self.radix4(stage, twiddles, source, target)
-            case 5: Self.radix5(stage, twiddles, source, target)
-            default: Self.radixAny(stage, twiddles, source, target)
+        for pass in passes {
+            guard let twiddles = pass.twiddles.elements.baseAddress else { continue }
+            switch pass.radix {
+            case 4: Self.radix4(pass, twiddles, source, target)
+            case 5: Self.radix5(pass, twiddles, source, target)
+            default: Self.radixAny(pass, twiddles, source, target)
             }
             (source, target) = (target, source)
         }
@@ -105,8 +106,8 @@ struct FourierTransform: Sendable {
         target.im[index] = re * twiddle.im + im * twiddle.re
     }
 
-    private static func radix4(_ stage: Stage, _ twiddles: Twiddles, _ x: Signal, _ y: Signal) {
-        let (groups, stride) = (stage.groups, stage.stride)
+    private static func radix4(_ pass: Pass, _ twiddles: Twiddles, _ x: Signal, _ y: Signal) {
+        let (groups, stride) = (pass.groups, pass.stride)
         let jump = groups &* stride
         for group in 0..<groups {
             let w = twiddles + 4 &* group
@@ -130,8 +131,8 @@ struct FourierTransform: Sendable {
         }
     }
 
-    private static func radix5(_ stage: Stage, _ twiddles: Twiddles, _ x: Signal, _ y: Signal) {
-        let (groups, stride) = (stage.groups, stage.stride)
+    private static func radix5(_ pass: Pass, _ twiddles: Twiddles, _ x: Signal, _ y: Signal) {
+        let (groups, stride) = (pass.groups, pass.stride)
         let jump = groups &* stride
         let (c1, c2) = (cos(2 * Double.pi / 5), cos(4 * Double.pi / 5))
         let (s1, s2) = (sin(2 * Double.pi / 5), sin(4 * Double.pi / 5))
@@ -162,10 +163,10 @@ struct FourierTransform: Sendable {
         }
     }
 
-    private static func radixAny(_ stage: Stage, _ twiddles: Twiddles, _ x: Signal, _ y: Signal) {
-        let (radix, groups, stride) = (stage.radix, stage.groups, stage.stride)
+    private static func radixAny(_ pass: Pass, _ twiddles: Twiddles, _ x: Signal, _ y: Signal) {
+        let (radix, groups, stride) = (pass.radix, pass.groups, pass.stride)
         let jump = groups &* stride
-        let roots = stage.roots.elements
+        let roots = pass.roots.elements
         for group in 0..<groups {
             for lane in 0..<stride {
                 let i = stride &* group &+ lane

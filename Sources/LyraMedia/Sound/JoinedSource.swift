@@ -1,8 +1,8 @@
 import LyraBase
 
-/// Recordings one after another, as one: those at another rate than the first are resampled to it.
+/// Consecutive recordings as one source. All are resampled to the sample rate of the first.
 ///
-/// The next recording is opened when the one before it has ended. It belongs to one thread at a time.
+/// A recording is opened when the one before it has ended. Use the source from one thread at a time.
 final class JoinedSource: SampleSource {
     let name: String
     let sampleRate: Int
@@ -12,15 +12,15 @@ final class JoinedSource: SampleSource {
 
     private let next: (_ omissions: inout [String]) throws -> (any SampleSource)?
     private var current: any SampleSource
-    /// Resamples `current`, unless its rate is the first's.
+    /// Resamples `current`; nil if `current` has the sample rate of the first recording.
     private var resampled: MonoAudioStream?
     private var failure: LyraError?
 
     /// - Parameters:
-    ///   - length: Of all recordings, as far as it is known.
-    ///   - omissions: What was left out before the first recording.
-    ///   - next: Opens the next recording; nil after the last. It adds a sentence for each recording that it leaves
-    ///     out.
+    ///   - length: The length of all recordings; nil if unknown.
+    ///   - omissions: The omissions before the first recording (`SampleSource.omissions`).
+    ///   - next: Opens the next recording; returns nil after the last. Adds an omission for each recording that it
+    ///     skips.
     init(
         first: any SampleSource, length: SourceLength?, omissions: [String] = [],
         next: @escaping (_ omissions: inout [String]) throws -> (any SampleSource)?
@@ -36,7 +36,7 @@ final class JoinedSource: SampleSource {
             while filled < buffer.count, !isAtEnd {
                 let rest = UnsafeMutableBufferPointer(rebasing: buffer[filled...])
                 filled += try resampled?.read(into: rest) ?? current.read(into: rest)
-                if resampled?.isAtEnd ?? current.isAtEnd { try moveOn() }
+                if resampled?.isAtEnd ?? current.isAtEnd { try openNext() }
             }
         } catch let error as LyraError {
             failure = error
@@ -45,7 +45,7 @@ final class JoinedSource: SampleSource {
         return filled
     }
 
-    private func moveOn() throws {
+    private func openNext() throws {
         guard let source = try next(&omissions) else {
             isAtEnd = true
             return
@@ -55,14 +55,14 @@ final class JoinedSource: SampleSource {
     }
 }
 
-/// A decoder that ends where what follows needs another.
+/// A decoder that can end before the file does, where the rest needs a new decoder.
 protocol ContinuedSource: SampleSource {
-    /// The decoder of what follows, once this one is at its end; nil at the end of the file.
+    /// The decoder of the rest of the file; nil at the end of the file. Call it when this decoder is at its end.
     func continued() throws -> (any ContinuedSource)?
 }
 
 extension JoinedSource {
-    /// A file of which one decoder after another gives the samples.
+    /// A file that consecutive decoders decode.
     convenience init(_ first: any ContinuedSource) {
         var last = first
         self.init(first: first, length: first.length) { _ in

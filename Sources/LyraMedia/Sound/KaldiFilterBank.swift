@@ -1,9 +1,11 @@
 import Glibc
 import LyraBase
 
-/// Kaldi's log mel filter bank, as ImageBind uses it: frames of 25 ms every 10 ms, the mean taken off each,
-/// pre-emphasis of 0.97, a Hann window (symmetric), the power spectrum through triangles on the mel scale from 20 Hz
-/// up, logarithms. Immutable, so threads may share one.
+/// Kaldi's log mel filter bank, as ImageBind uses it.
+///
+/// Frames of 25 ms every 10 ms; in each, the mean is subtracted; pre-emphasis of 0.97; a symmetric Hann window; the
+/// power spectrum; triangular filters on the mel scale from 20 Hz up; the logarithm. Immutable, so threads may share
+/// one.
 public struct KaldiFilterBank: Sendable {
     /// Mel bands.
     public let bands: Int
@@ -13,18 +15,18 @@ public struct KaldiFilterBank: Sendable {
     private static let fftLength = 512
     private static let emphasis = 0.97
     private static let lowest = 20.0
-    /// What a band's power is at least: the precision of Float.
+    /// The least power of a band: Float's epsilon.
     private static let floor = 1.1920928955078125e-07
 
     private let window: [Double]
     private let hop: Int
     private let transform: FourierTransform
-    /// For each band its first bin and the weights from there on.
+    /// For each band, its first bin and the weights of its bins.
     private let triangles: [(first: Int, weights: [Double])]
 
-    /// 16 kHz: a frame fits the transform.
+    /// A filter bank for 16 kHz.
     ///
-    /// - Throws: `LyraError(.memory)` if there is no room.
+    /// - Throws: `LyraError(.memory)`.
     public init(bands: Int = 128) throws {
         let rate = 16_000
         (self.bands, sampleRate, hop) = (bands, rate, rate / 100)
@@ -44,22 +46,22 @@ public struct KaldiFilterBank: Sendable {
         }
     }
 
-    /// Whole frames in so many samples.
+    /// The number of whole frames in `samples` samples.
     public func frameCount(samples: Int) -> Int {
         samples < window.count ? 0 : 1 + (samples - window.count) / hop
     }
 
     /// - Parameters:
-    ///   - pcm: samples at `sampleRate`
-    ///   - features: becomes [frames, bands], row-major; nothing for less than one frame
-    /// - Throws: `LyraError(.memory)` if there is no room.
+    ///   - pcm: Samples at `sampleRate`.
+    ///   - features: Resized to [frames, bands], row-major; empty for less than one frame.
+    /// - Throws: `LyraError(.memory)`.
     public func callAsFunction(_ pcm: UnsafeBufferPointer<Float>, into features: GrowingBuffer<Float>) throws {
         let frames = frameCount(samples: pcm.count), length = Self.fftLength, lanes = Lanes.scalarCount
         try features.resize(to: frames * bands)
-        let memory = try FourierTransform.Room(4 * length), room = memory.base
+        let workspace = try FourierTransform.Workspace(4 * length), room = workspace.base
         let signal = FourierTransform.Signal(re: room, im: room + length)
         let scratch = FourierTransform.Signal(re: room + 2 * length, im: room + 3 * length)
-        defer { withExtendedLifetime(memory) {} }
+        defer { withExtendedLifetime(workspace) {} }
         for first in stride(from: 0, to: frames, by: lanes) {
             room.update(repeating: Lanes(), count: 4 * length)
             let count = min(lanes, frames - first)
@@ -78,14 +80,14 @@ public struct KaldiFilterBank: Sendable {
         }
     }
 
-    /// One frame into a lane: without its mean, emphasised, windowed.
+    /// Loads one frame into a lane: mean subtracted, pre-emphasized, windowed.
     private func load(
         _ pcm: UnsafeBufferPointer<Float>, from start: Int, lane: Int, into target: UnsafeMutablePointer<Lanes>
     ) {
         var sum = 0.0
         for i in 0..<window.count { sum += Double(pcm[start + i]) }
         let mean = sum / Double(window.count)
-        // The first sample has none before it, and is taken for its own.
+        // The first sample serves as its own predecessor.
         var before = Double(pcm[start]) - mean
         for i in 0..<window.count {
             let sample = Double(pcm[start + i]) - mean

@@ -4,17 +4,17 @@ import LyraTensor
 
 /// Whisper's input features: the logarithm of a mel spectrogram, of one window of audio at a time.
 ///
-/// The numbers are those of transformers' WhisperFeatureExtractor: the window is padded with silence to its full
-/// length; a Hann window (periodic), centred frames, reflection at both ends; squared magnitudes through Slaney's mel
-/// filters; log10, not below −10 nor below the window's maximum less 8; (x + 4) / 4. It is immutable, so threads may
-/// share one.
+/// The numbers are those of transformers' WhisperFeatureExtractor. The audio is padded with silence to a full window.
+/// Frames are centered, with reflection at both ends, and weighted by a periodic Hann function. Slaney's mel filters
+/// are applied to the squared magnitudes. x = log10 of the result, at least −10 and at least the window's maximum − 8;
+/// the features are (x + 4) / 4. Immutable, so threads may share one.
 public struct LogMelSpectrogram: Sendable {
     public let configuration: MelConfiguration
 
     private typealias Lanes = FourierTransform.Lanes
     /// Two real frames fit in each complex lane of the transform.
     private static let framesPerGroup = 2 * Lanes.scalarCount
-    /// log10 of the smallest power that is told from silence.
+    /// log10 of the smallest power that is distinguished from silence.
     private static let floor: Float = -10
     private static let dynamicRange: Float = 8
 
@@ -22,7 +22,7 @@ public struct LogMelSpectrogram: Sendable {
     private let transform: FourierTransform
     private let filters: MelFilterBank
 
-    /// - Throws: `LyraError(.memory)` if there is no room for its tables.
+    /// - Throws: `LyraError(.memory)`.
     public init(_ configuration: MelConfiguration) throws {
         self.configuration = configuration
         let length = configuration.fftLength
@@ -36,14 +36,14 @@ public struct LogMelSpectrogram: Sendable {
     /// Number of values in the features of one window.
     public var outputCount: Int { configuration.melCount * configuration.frameCount }
 
-    /// - Parameter pcm: Samples at the configuration's rate: at most a window; fewer are followed by silence.
+    /// - Parameter pcm: At most one window of samples, at the configuration's rate. Silence fills up the window.
     /// - Returns: [mels, frames]
-    /// - Throws: As the other form does.
+    /// - Throws: As `callAsFunction(_:into:)`.
     public func callAsFunction(_ pcm: GrowingBuffer<Float>) throws -> Tensor {
         try callAsFunction(UnsafeBufferPointer(pcm.elements))
     }
 
-    /// The same from memory that is not a buffer of lyra's.
+    /// The same, for samples in memory of the caller.
     public func callAsFunction(_ pcm: UnsafeBufferPointer<Float>) throws -> Tensor {
         try Tensor([configuration.melCount, configuration.frameCount]) {
             try self(pcm, into: UnsafeMutableBufferPointer(start: $0, count: outputCount))
@@ -51,11 +51,10 @@ public struct LogMelSpectrogram: Sendable {
     }
 
     /// - Parameters:
-    ///   - pcm: Samples at the configuration's rate: at most a window; fewer are followed by silence.
-    ///   - features: Room for `outputCount` values: [mels, frames], row-major.
-    /// - Throws: `LyraError(.argument)` if there are more samples than a window has or the room has another size;
-    ///   `.format` if a sample is NaN, infinite or absurd, `.memory` if there is no room, `.state` if the work is
-    ///   interrupted.
+    ///   - pcm: At most one window of samples, at the configuration's rate. Silence fills up the window.
+    ///   - features: Receives `outputCount` values: [mels, frames], row-major.
+    /// - Throws: `LyraError(.argument)` for more samples than a window or a wrong size of `features`; `.format` if a
+    ///   sample is NaN, infinite or above `AudioLimits.largestSample`; `.memory`; `.state` if interrupted.
     public func callAsFunction(
         _ pcm: UnsafeBufferPointer<Float>, into features: UnsafeMutableBufferPointer<Float>
     ) throws {
@@ -82,8 +81,8 @@ public struct LogMelSpectrogram: Sendable {
         let bins = length / 2 + 1
         let frames = configuration.frameCount
         var largest = Self.floor
-        let memory = try FourierTransform.Room(4 * length + 2 * bins), room = memory.base
-        defer { withExtendedLifetime(memory) {} }
+        let workspace = try FourierTransform.Workspace(4 * length + 2 * bins), room = workspace.base
+        defer { withExtendedLifetime(workspace) {} }
         let signal = FourierTransform.Signal(re: room, im: room + length)
         let scratch = FourierTransform.Signal(re: room + 2 * length, im: room + 3 * length)
         let powers = room + 4 * length
@@ -104,7 +103,7 @@ public struct LogMelSpectrogram: Sendable {
         return largest
     }
 
-    /// Whether frames see nothing but the silence after the last sample, also by reflection at the window's end.
+    /// Whether frames contain only the padding after the last sample, including samples reflected at the window's end.
     private func isSilent(frames: Range<Int>, sampleCount: Int) -> Bool {
         let half = configuration.fftLength / 2
         let start = frames.lowerBound * configuration.hopLength - half
@@ -113,7 +112,8 @@ public struct LogMelSpectrogram: Sendable {
         return sampleCount == 0 || (start >= sampleCount && reflected >= sampleCount)
     }
 
-    /// Windows frames into the lanes: the first half of a group as real parts, the second as imaginary parts.
+    /// Loads a group of windowed frames into the lanes: the first half as real parts, the second half as imaginary
+    /// parts.
     private func load(_ pcm: UnsafeBufferPointer<Float>, frames: Range<Int>, into signal: FourierTransform.Signal) {
         let length = configuration.fftLength
         let lanes = Lanes.scalarCount
@@ -136,7 +136,7 @@ public struct LogMelSpectrogram: Sendable {
         }
     }
 
-    /// The padded window's sample at `index`, which reaches half a frame beyond both ends.
+    /// The sample of the padded window at `index`. Indices beyond both ends, up to half a frame, are reflected.
     private func sample(at index: Int, of pcm: UnsafeBufferPointer<Float>) -> Float {
         let last = configuration.sampleCount - 1
         let inside = index < 0 ? -index : index > last ? 2 * last - index : index
@@ -145,8 +145,8 @@ public struct LogMelSpectrogram: Sendable {
 
     // MARK: Powers
 
-    /// Takes the spectra of the two real frames in each lane apart, and writes their squared magnitudes:
-    /// `bins` of the first frames, then `bins` of the second.
+    /// Separates the spectra of the two real frames in each lane, and writes their squared magnitudes: `bins` of the
+    /// first frames, then `bins` of the second.
     private func measure(_ spectrum: FourierTransform.Signal, into powers: UnsafeMutablePointer<Lanes>) {
         let length = configuration.fftLength
         let bins = length / 2 + 1

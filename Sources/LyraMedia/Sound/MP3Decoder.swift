@@ -1,12 +1,12 @@
 import CMpg123
 import LyraBase
 
-/// Decodes MP3 to mono samples. Channels are averaged; the silence that an encoder added is left out where its tag says
-/// so.
+/// Decodes MP3 to mono samples with libmpg123. Channels are averaged. Encoder padding is removed if the encoder's tag
+/// states it.
 ///
-/// It is the decoder that libsndfile uses for MP3, called so that it writes nothing to stderr. It holds one frame.
-/// Damaged frames are passed over. Where another MP3 was joined to the first, or the format changes, it ends;
-/// `continued` goes on there. It belongs to one thread at a time.
+/// libsndfile also decodes MP3 with libmpg123, but writes to stderr. Memory holds one frame. Damaged frames are
+/// skipped. The decoder ends where another MP3 was joined or the format changes; `continued` opens the rest. Use it
+/// from one thread at a time.
 public final class MP3Decoder: ContinuedSource {
     public let name: String
     /// Samples a second, in Hz.
@@ -25,19 +25,20 @@ public final class MP3Decoder: ContinuedSource {
     private var unread = 0..<0
     private var framesRead: Int64 = 0
     private var failure: LyraError?
-    /// Whether a frame was parsed and not decoded.
+    /// Whether the current frame is parsed but not decoded.
     private var holdsFrame = true
     private var isDecoded = false
-    /// Where the frame decoded last ends.
+    /// The offset after the last decoded frame.
     private var lastEnd: Int64?
-    /// Where the first frame of another MP3 was found.
-    private var joint: Int64?
+    /// The offset of the first frame of a joined MP3, if it was found.
+    private var joinedStart: Int64?
 
     private static let longestFrame = 1152
 
-    /// Opens an MP3 behind a caller's reader, which is kept as long as the decoder is.
-    /// - Parameter interrupted: Asked while the next frame is looked for; true ends the call with `LyraError(.state)`.
-    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is not MP3, `.memory`.
+    /// Opens an MP3 that `reader` reads. The decoder keeps the reader.
+    ///
+    /// - Parameter interrupted: Polled while the next MP3 is searched for; true ends the call with `LyraError(.state)`.
+    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if the bytes are not MP3, `.memory`.
     public convenience init(
         reader: any ByteReader, name: String, interrupted: @escaping () -> Bool = { false }
     ) throws {
@@ -66,15 +67,15 @@ public final class MP3Decoder: ContinuedSource {
         self.handle = handle
     }
 
-    // The callbacks may still be called by mpg123_delete: `file` outlives it, being a stored property.
+    // mpg123_delete may still call the callbacks. `file` is a stored property, so it lives until then.
     deinit { mpg123_delete(handle) }
 
-    /// Parses the first frame, which tells the format.
+    /// Parses the first frame, which states the format.
     private static func open(_ handle: OpaquePointer, _ file: VirtualFile, name: String) throws -> (Int, Int) {
         let flags = MPG123_QUIET.rawValue | MPG123_FORCE_FLOAT.rawValue | MPG123_GAPLESS.rawValue
         lyra_mpg123_set(handle, MPG123_REMOVE_FLAGS, Int(MPG123_AUTO_RESAMPLE.rawValue))
         lyra_mpg123_set(handle, MPG123_ADD_FLAGS, Int(flags | MPG123_NO_FRANKENSTEIN.rawValue))
-        // Look for a frame however far the first is.
+        // Search for the first frame without a limit.
         lyra_mpg123_set(handle, MPG123_RESYNC_LIMIT, -1)
         var rate = 0
         var channels: Int32 = 0
@@ -92,8 +93,8 @@ public final class MP3Decoder: ContinuedSource {
         return (rate, Int(channels))
     }
 
-    /// The first frame may count the frames and bytes of its MP3; what is joined to that is as long as its bytes
-    /// suggest.
+    /// The first frame may state the samples and bytes of its MP3. If the file is longer, the length is extrapolated
+    /// from the bytes.
     private static func length(_ samples: off_t, of audio: any ByteReader, name: String) throws -> SourceLength? {
         guard samples > 0 else { return nil }
         let size = try audio.size
@@ -105,8 +106,9 @@ public final class MP3Decoder: ContinuedSource {
     }
 
     /// Reads at most `buffer.count` mono samples; 0 at the end.
-    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if a sample is NaN, infinite or absurd;
-    ///   `.memory`.
+    ///
+    /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if a sample is NaN, infinite or above
+    ///   `AudioLimits.largestSample`; `.memory`.
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         if let failure { throw failure }
         guard let target = buffer.baseAddress else { return 0 }
@@ -140,7 +142,7 @@ public final class MP3Decoder: ContinuedSource {
         if let failure = file.failure { throw failure }
         guard status == MPG123_OK.rawValue || status == MPG123_NEW_FORMAT.rawValue else {
             try checkMemory(status)
-            // The end; or damage that cannot be passed over, or another format, which are taken for it.
+            // The end, or damage beyond recovery, or another format.
             isDecoded = true
             return
         }
@@ -151,7 +153,7 @@ public final class MP3Decoder: ContinuedSource {
         if mpg123_framedata(handle, &header, &body, &bodyLength) == MPG123_OK.rawValue, let body {
             let bytes = UnsafeRawBufferPointer(start: body, count: bodyLength)
             if position > 0, MP3Sync.isInfo(header: UInt32(truncatingIfNeeded: header), body: bytes) {
-                (joint, isDecoded) = (position, true)
+                (joinedStart, isDecoded) = (position, true)
                 return
             }
             lastEnd = position + 4 + Int64(bodyLength)
@@ -179,9 +181,9 @@ public final class MP3Decoder: ContinuedSource {
         unread = 0..<count
     }
 
-    /// The decoder of the MP3 that was joined to this one, once this one is at its end.
+    /// The decoder of the MP3 that follows this one in a joined file; call it at the end of this one.
     func continued() throws -> (any ContinuedSource)? {
-        var place = joint
+        var place = joinedStart
         if place == nil, let lastEnd {
             place = try MP3Sync.nextStream(in: reader, from: lastEnd, name: name) { [name, interrupted] in
                 if interrupted() { throw LyraError(.state, "\(name): interrupted") }
@@ -192,7 +194,7 @@ public final class MP3Decoder: ContinuedSource {
         do {
             return try MP3Decoder(audio: ReaderView(reader, from: start), name: name, interrupted: interrupted)
         } catch let error as LyraError where error.code == .format {
-            // A first frame with nothing behind it.
+            // The last frame header of the file without a whole frame.
             return nil
         }
     }

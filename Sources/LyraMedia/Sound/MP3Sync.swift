@@ -1,17 +1,18 @@
 import LyraBase
 
-/// Knows MPEG audio by its frames, also if a file does not begin with one.
+/// Finds MPEG audio by its frame headers (ISO/IEC 11172-3 and 13818-3), even if a file does not begin with a frame.
 ///
-/// A recording cut out of a stream starts in the middle of a frame. The header is that of ISO/IEC 11172-3 and 13818-3.
+/// A recording that was cut out of a stream begins inside a frame.
 enum MP3Sync {
-    /// How far frames are looked for: some dozens of the largest.
+    /// Bytes that are searched for frames: dozens of the largest frames.
     static let searchLength = 1 << 16
-    /// Frames in a row that must fit together before bytes are taken for MP3: by chance that happens once in 2^60.
+    /// Consistent frames in a row that identify MP3. Random bytes match with a probability of 2^-60.
     private static let framesInARow = 4
     private static let headerLength = 4
 
-    /// Whether a file is MPEG audio, or anything else that libsndfile would hand to an MPEG decoder.
-    /// - Parameter reader: Its tags are passed over already.
+    /// Whether a file is MPEG audio, or anything else that libsndfile would pass to an MPEG decoder.
+    ///
+    /// - Parameter reader: Its bytes begin after the tags.
     static func isMPEG(_ reader: any ByteReader, name: String) throws -> Bool {
         switch try MediaFormat(reader, name: name) {
         case .mpegAudio, .mpegWave: true
@@ -25,8 +26,7 @@ enum MP3Sync {
         }
     }
 
-    /// Whether the bytes begin with the header of any layer: version and layer, bit rate and sample rate are possible
-    /// ones.
+    /// Whether the bytes begin with a frame header of any layer, with valid version, layer, bit rate and sample rate.
     static func hasHeader(_ bytes: [UInt8]) -> Bool {
         bytes.count >= headerLength && bytes[0] == 0xff && bytes[1] & 0xe0 == 0xe0 && bytes[1] & 0x18 != 0x08
             && bytes[1] & 0x06 != 0 && bytes[2] & 0xf0 != 0xf0 && bytes[2] & 0x0c != 0x0c
@@ -37,13 +37,14 @@ enum MP3Sync {
         bytes.indices.first { bytes[$0] == 0xff && frames(in: ByteScan(bytes), from: $0).count == framesInARow }
     }
 
-    // MARK: - What follows an MP3
+    // MARK: - Joined files
 
     /// Where the next frames begin after an MP3 and its tags, or nil if none follow.
     ///
-    /// Right behind it, or behind tags, two frames are enough; after anything else it takes as many as at a file's
-    /// beginning.
-    /// - Parameter stop: Called now and then; it throws if the caller wants to stop.
+    /// Directly after the MP3 or a tag, two consistent frames are enough; after other bytes, `framesInARow` are
+    /// required.
+    ///
+    /// - Parameter stop: Called at intervals; throws to stop the work.
     static func nextStream(
         in reader: any ByteReader, from start: Int64, name: String, stop: () throws -> Void
     ) throws -> Int64? {
@@ -74,7 +75,7 @@ enum MP3Sync {
 
     private enum Place { case frames(Int), tag(Int), nothing(Int) }
 
-    /// The first frames, or the first mark of a tag, in bytes of which the last few are looked at with the next piece.
+    /// The first frames, or the first tag, in the bytes. The last 12,000 bytes are left for the next piece.
     private static func place(in scan: ByteScan, isExact: Bool, isLast: Bool) -> Place {
         // Four of the longest frames, of 2,880 bytes.
         let searched = isLast ? scan.bytes.count : scan.bytes.count - 12_000
@@ -93,7 +94,7 @@ enum MP3Sync {
         return .nothing(searched)
     }
 
-    /// Behind the tags that begin at `offset`: those of ID3v1, of 128 bytes, among them.
+    /// The offset after the tags that begin at `offset`, including ID3v1 tags of 128 bytes.
     private static func tagsEnd(in reader: any ByteReader, from offset: Int64, name: String) throws -> Int64 {
         var end = offset
         while true {
@@ -106,8 +107,8 @@ enum MP3Sync {
 
     // MARK: - Frames
 
-    /// How many frames that fit together begin here, of as many as are looked for; and whether they end with the bytes,
-    /// or where a tag begins, or are all of those.
+    /// The number of consistent frames from `start` on, at most `framesInARow`. `isWhole`: whether the frames reach
+    /// that maximum, or end at a tag or at the end of the bytes.
     private static func frames(in scan: ByteScan, from start: Int) -> (count: Int, isWhole: Bool) {
         var offset = start
         var kind: Int?
@@ -124,7 +125,7 @@ enum MP3Sync {
         return (framesInARow, true)
     }
 
-    /// Bytes from a frame's header to the next, or nil if this is no header (or one of "free" bit rate).
+    /// The bytes of a frame; nil if the header is invalid or has a "free" bit rate.
     private static func frameLength(_ header: Int) -> Int? {
         let version = header >> 19 & 3
         let layer = 4 - (header >> 17 & 3)
@@ -149,24 +150,24 @@ enum MP3Sync {
         [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
         [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
     ]
-    /// kbit/s of MPEG-2 and 2.5: of layer I, and of the other two.
+    /// kbit/s of MPEG-2 and 2.5: of layer I, and of layers II and III.
     private static let bitRates2 = [
         [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256],
         [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
     ]
 
-    // MARK: - The frame that describes an MP3
+    // MARK: - Info frames
 
-    /// Bytes of a frame that hold the count of bytes, if there is one.
+    /// Bytes from the start of a file that contain the byte count of an info frame.
     static let infoLength = 64
 
-    /// Whether a layer III frame holds no sound but a description of the MP3 that begins with it: of Xing, LAME, or
-    /// Fraunhofer.
+    /// Whether a layer III frame is an info frame: the first frame of an MP3, with a Xing, LAME or VBRI (Fraunhofer)
+    /// header instead of sound.
     static func isInfo(header: UInt32, body: UnsafeRawBufferPointer) -> Bool {
         infoOffset(header, ByteScan(body)) != nil
     }
 
-    /// The bytes that an MP3 says it has, in the frame that these bytes begin with.
+    /// The byte count of an MP3 that the info frame at the start of `bytes` states.
     static func infoBytes(_ bytes: [UInt8]) -> Int64? {
         bytes.withUnsafeBytes { raw in
             let scan = ByteScan(raw)
@@ -184,7 +185,7 @@ enum MP3Sync {
         guard header >> 17 & 3 == 1 else { return nil }
         let isVersion1 = header >> 19 & 3 == 3
         let isMono = header >> 6 & 3 == 3
-        // Behind what would be the side information, and a checksum.
+        // After the space of the side information and, if present, a checksum.
         let side = isVersion1 ? (isMono ? 17 : 32) : (isMono ? 9 : 17)
         for offset in [side, side + 2] where body.has("Xing", at: offset) || body.has("Info", at: offset) {
             return offset

@@ -1,8 +1,8 @@
 import LyraBase
 
-/// How a speech tower wants its log-mel features: the values of its preprocessor_config.json.
+/// The parameters of a speech tower's log-mel features: the values of its preprocessor_config.json.
 ///
-/// A key that is not there has the default of transformers' WhisperFeatureExtractor.
+/// A missing key has the default of transformers' WhisperFeatureExtractor.
 public struct MelConfiguration: Equatable, Sendable {
     /// Mel bands (`feature_size`).
     public let melCount: Int
@@ -15,7 +15,7 @@ public struct MelConfiguration: Equatable, Sendable {
     /// Samples a second, in Hz (`sampling_rate`).
     public let sampleRate: Int
 
-    /// Frames of one window: 3000 for Whisper's 30 s. A centred transform has one more; the last is dropped.
+    /// Frames of one window: 3000 for Whisper's 30 s. Centered framing gives one more; the last is dropped.
     public var frameCount: Int { (sampleCount + fftLength / 2 * 2 - fftLength) / hopLength }
 
     private static let melCounts = 1...1024
@@ -27,7 +27,7 @@ public struct MelConfiguration: Equatable, Sendable {
     private static let largestOutput = 1 << 25
 
     /// - Parameter source: The file the values came from, for error messages.
-    /// - Throws: `LyraError(.format)` if a value is not positive, is beyond any sense, or contradicts another.
+    /// - Throws: `LyraError(.format)` if a value is out of range or contradicts another.
     public init(
         melCount: Int = 80, hopLength: Int = 160, fftLength: Int = 400, sampleCount: Int = 480_000,
         sampleRate: Int = 16_000, source: String = "mel configuration"
@@ -55,7 +55,7 @@ public struct MelConfiguration: Equatable, Sendable {
         }
         guard frameCount <= Self.largestOutput / melCount else {
             throw LyraError(
-                .format, "\(source): \(melCount) mels × \(frameCount) frames a window is more than lyra allows")
+                .format, "\(source): \(melCount) mels × \(frameCount) frames a window are more than lyra allows")
         }
     }
 

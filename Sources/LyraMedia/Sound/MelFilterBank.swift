@@ -4,7 +4,7 @@ import LyraBase
 /// Triangular filters from frequency bins to mel bands, on Slaney's mel scale and with his area normalisation
 /// (Auditory Toolbox, 1998; the numbers are those of transformers' `mel_filter_bank`).
 struct MelFilterBank: Sendable {
-    /// One band: neighbouring bins, and where their weights are.
+    /// One band: a range of bins, and the range of their weights in `weights`.
     struct Band: Sendable {
         let firstBin: Int
         fileprivate let weights: Range<Int>
@@ -23,7 +23,7 @@ struct MelFilterBank: Sendable {
     /// - Parameters:
     ///   - bins: Frequency bins, from 0 Hz to half the sample rate; at least 2.
     ///   - sampleRate: In Hz.
-    /// - Throws: `LyraError(.memory)` if there is no room.
+    /// - Throws: `LyraError(.memory)`.
     init(melCount: Int, bins: Int, sampleRate: Int) throws {
         let highestMel = Self.mel(hertz: Self.highestFrequency)
         let edges = (0..<melCount + 2).map { Self.hertz(mel: highestMel * Double($0) / Double(melCount + 1)) }

@@ -1,14 +1,14 @@
 import LyraBase
 
-/// Mono samples at the rate that a model wants, from a source at any rate: decoded, averaged and resampled as they are
+/// Mono samples at a model's sample rate, from a source at any rate. Samples are decoded and resampled when they are
 /// read.
 ///
-/// It holds one block of the source and the resampler's window, however long the recording. What is read does not
-/// depend on the sizes it is read in.
+/// Memory holds one block of the source and the resampler's window, however long the recording is. The samples do not
+/// depend on the sizes of the reads.
 public final class MonoAudioStream {
     private static let blockSize = 1 << 14
 
-    /// Samples a second of what is read, in Hz.
+    /// The sample rate of the output, in Hz.
     public let sampleRate: Int
     /// Samples read so far.
     public private(set) var samplesRead: Int64 = 0
@@ -16,14 +16,14 @@ public final class MonoAudioStream {
     private let source: any SampleSource
     private let resampler: Resampler
     private let block = GrowingBuffer<Float>()
-    /// What of `block` the resampler has not taken yet.
+    /// The range of `block` that the resampler has not consumed yet.
     private var unread = 0..<0
     private var isEmptied = false
 
     /// - Parameters:
     ///   - source: Where the samples come from; nobody else may read from it.
     ///   - sampleRate: The rate to resample to, 1 … 1,000,000 Hz.
-    /// - Throws: `LyraError(.argument)` if a rate is out of range, `.memory` if there is no room.
+    /// - Throws: `LyraError(.argument)` if a rate is out of range, `.memory`.
     public init(_ source: any SampleSource, sampleRate: Int) throws {
         self.source = source
         self.sampleRate = sampleRate
@@ -34,10 +34,11 @@ public final class MonoAudioStream {
     /// True once every sample has been read and none can follow.
     public var isAtEnd: Bool { isEmptied }
 
-    /// Reads at most `buffer.count` samples. Fewer come only at the end, or when an unfinished `PCMQueue` has run dry.
+    /// Reads `buffer.count` samples; fewer only at the end, or when an unfinished `PCMQueue` is empty.
+    ///
     /// - Returns: The number of samples read; 0 at the end.
-    /// - Throws: What the source throws, `LyraError.state` if the work is interrupted. Samples before the error that
-    ///   were not yet returned are lost.
+    /// - Throws: What the source throws, `LyraError.state` if interrupted. Samples that this call read before the
+    ///   error are lost.
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         var filled = 0
         while filled < buffer.count, !isEmptied {
@@ -59,7 +60,7 @@ public final class MonoAudioStream {
         return filled
     }
 
-    /// The same into `buffer` from its element `first` on.
+    /// The same, into the elements of `buffer` from `first` on.
     public func read(into buffer: GrowingBuffer<Float>, from first: Int) throws -> Int {
         try read(into: UnsafeMutableBufferPointer(rebasing: buffer.elements[first...]))
     }

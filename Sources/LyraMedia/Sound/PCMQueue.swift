@@ -6,10 +6,10 @@ public final class PCMQueue: SampleSource {
     public let name: String
     /// Samples a second, in Hz.
     public let sampleRate: Int
-    /// Channels of what is appended; they are averaged.
+    /// Channels of the appended samples; they are averaged.
     public let channels: Int
 
-    /// What was not read yet: a chain, since its links cost a few bytes each however many there are.
+    /// The unread samples: a linked list of blocks.
     private var first: SampleBlock?
     private var last: SampleBlock?
     /// Samples of `first` that were read.
@@ -25,17 +25,18 @@ public final class PCMQueue: SampleSource {
         self.channels = channels
     }
 
-    // One by one: a chain that frees itself from its head on would use stack for each.
+    // Iteratively: releasing the head of a linked list would recurse for each block.
     deinit { while let block = first { first = block.next.take() } }
 
-    /// Known once it is finished.
+    /// Known after `finish()`.
     public var length: SourceLength? { isFinished ? .exact(framesAppended) : nil }
 
     public var isAtEnd: Bool { isFinished && first == nil }
 
-    /// Appends interleaved frames: [frames, channels], full scale ±1. After an error nothing of the piece is kept.
-    /// - Throws: `LyraError(.argument)` if rate or channels differ from the queue's or a frame is incomplete, `.format`
-    ///   if a sample is NaN, infinite or absurd, `.state` after `finish()`, `.memory` if there is no room.
+    /// Appends interleaved frames: [frames, channels], full scale ±1. After an error none of the samples are kept.
+    ///
+    /// - Throws: `LyraError(.argument)` if rate or channels differ from the queue's or a frame is incomplete, or if
+    ///   a sample is NaN, infinite or above `AudioLimits.largestSample`; `.state` after `finish()`; `.memory`.
     public func append(_ interleaved: UnsafeBufferPointer<Float>, sampleRate: Int, channels: Int) throws {
         try checkGoesOn(sampleRate: sampleRate, channels: channels)
         guard interleaved.count % channels == 0 else {
@@ -49,7 +50,7 @@ public final class PCMQueue: SampleSource {
         try convert(base, frames: interleaved.count / channels)
     }
 
-    /// Moves all samples of `piece`, which nobody has read from, to the end of this queue, and finishes `piece`.
+    /// Moves all samples of `piece` to the end of this queue, and finishes `piece`. `piece` must be unread.
     ///
     /// - Throws: `LyraError(.argument)` if its rate or channels differ, `.state` after `finish()` of either.
     public func append(_ piece: PCMQueue) throws {
@@ -93,7 +94,7 @@ public final class PCMQueue: SampleSource {
         framesAppended += Int64(frames)
     }
 
-    /// Says that the recording ends here. Calling it again does nothing.
+    /// Ends the recording. A second call does nothing.
     public func finish() { isFinished = true }
 
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) -> Int {
@@ -114,7 +115,7 @@ public final class PCMQueue: SampleSource {
     }
 }
 
-/// Samples in memory from an allocator that can say no.
+/// Samples in memory from malloc, which can fail; a Swift array would end the process.
 private final class SampleBlock {
     let samples: UnsafeMutablePointer<Float>
     let count: Int

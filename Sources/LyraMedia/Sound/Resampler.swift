@@ -1,48 +1,47 @@
 import Glibc
 import LyraBase
 
-/// Changes the rate of mono samples with a windowed sinc, piece by piece.
+/// Changes the sample rate of a mono stream with a windowed sinc.
 ///
-/// The whole output equals torchaudio.functional.resample with its defaults (`sinc_interp_hann`, lowpass filter width
-/// 6, rolloff 0.99): silence is assumed before the first and after the last sample, and n samples become ⌈n · to /
-/// from⌉. How the input is cut does not change a bit of the output. Memory depends on the two rates only.
+/// The output is that of torchaudio.functional.resample with its defaults (`sinc_interp_hann`, lowpass filter width 6,
+/// rolloff 0.99). Silence is assumed before and after the samples; n samples become ⌈n · to / from⌉. The output is
+/// bit-identical for any division of the input into pieces. Memory depends only on the two rates.
 public final class Resampler {
     /// Zero crossings of the sinc on each side (torchaudio's `lowpass_filter_width`).
     private static let zeroCrossings = 6.0
     /// The cutoff as a share of the lower Nyquist frequency (torchaudio's `rolloff`).
     private static let rolloff = 0.99
-    /// A table of all phases is kept if it has at most this many taps (16 MiB); otherwise each is computed when it is
-    /// needed.
+    /// The most taps of a table of all phases (16 MiB). For rates that need more, the taps of each output are computed.
     private static let largestTable = 1 << 22
     private static let lanes = 8
 
     /// Both rates divided by their greatest common divisor. With equal rates samples are only copied.
     private let from: Int
     private let to: Int
-    /// Taps left of the sample at or before the output's time.
+    /// Taps before the last input sample that is not after the output sample.
     private let left: Int
-    /// Taps of a phase, a multiple of `lanes`; those past the window are 0.
+    /// Taps of a phase, rounded up to a multiple of `lanes`; taps beyond the window are 0.
     private let taps: Int
-    /// [phases, taps], or [1, taps] if phases are computed one by one.
+    /// [phases, taps], or [1, taps] without a table.
     private let kernels: GrowingBuffer<Float>
     private let hasTable: Bool
 
-    /// Samples that outputs to come still need. The first `left` are the silence before the recording.
+    /// Input samples that later outputs need. At the start, `left` samples of silence.
     private let history: GrowingBuffer<Float>
     private var historyCount: Int
-    /// Where in `history` the next output's first tap lies.
+    /// The index in `history` of the next output's first tap.
     private var next = 0
-    /// The next output's number modulo `to`.
+    /// The index of the next output, modulo `to`.
     private var phase = 0
-    /// The next output lies fraction / to of a sample after sample `next + left`.
+    /// The next output is `fraction / to` sample periods after the sample `history[next + left]`.
     private var fraction = 0
-    /// Samples at or after the next output's: negative or 0 when all outputs are out.
+    /// Input samples that are not before the next output. At 0 or below, no output remains.
     private var pending: Int64 = 0
 
     /// - Parameters:
     ///   - from: The rate of the input, 1 … 1,000,000 Hz.
     ///   - to: The rate of the output, 1 … 1,000,000 Hz.
-    /// - Throws: `LyraError(.argument)` if a rate is out of its range, `.memory` if there is no room.
+    /// - Throws: `LyraError(.argument)` if a rate is out of range, `.memory`.
     public init(from: Int, to: Int) throws {
         for rate in [from, to] where !AudioLimits.sampleRates.contains(rate) {
             throw LyraError(
@@ -63,8 +62,9 @@ public final class Resampler {
         if hasTable, self.from != self.to { fillTable() }
     }
 
-    /// Takes samples in and gives samples out, until either the input or the room for output is used up.
-    /// - Returns: How many samples of `input` were taken (give the rest again), and how many of `output` were written.
+    /// Resamples until `input` is consumed or `output` is full.
+    ///
+    /// - Returns: The number of samples consumed from `input` (pass the rest again) and written to `output`.
     public func process(
         _ input: UnsafeBufferPointer<Float>, into output: UnsafeMutableBufferPointer<Float>
     ) -> (consumed: Int, produced: Int) {
@@ -84,7 +84,8 @@ public final class Resampler {
         return (consumed, produced)
     }
 
-    /// Gives the last samples, once all input was processed. Call it until it returns 0.
+    /// Writes the last samples, after all input. Call it until it returns 0.
+    ///
     /// - Returns: The number of samples written.
     public func finish(into output: UnsafeMutableBufferPointer<Float>) -> Int {
         guard from != to else { return 0 }
@@ -92,7 +93,7 @@ public final class Resampler {
         while pending > 0, produced < output.count {
             if next + taps > historyCount {
                 compact()
-                // The silence after the recording; it does not count as pending.
+                // The silence after the recording, which does not count as pending.
                 for index in historyCount..<max(historyCount, taps) { history[index] = 0 }
                 historyCount = max(historyCount, taps)
             }
@@ -114,8 +115,8 @@ public final class Resampler {
         return count
     }
 
-    /// Forgets what no output needs any more. An output moves `next` by at most a window, so `next` stays in the
-    /// history.
+    /// Drops the samples that no later output needs. An output advances `next` by at most a window, so `next` stays
+    /// within the history.
     private func compact() {
         let kept = historyCount - next
         if let base = history.elements.baseAddress, next > 0 { base.update(from: base + next, count: kept) }
@@ -125,7 +126,7 @@ public final class Resampler {
 
     // MARK: Output
 
-    /// Writes the outputs whose taps are all in the history, and of which none lies past the end, from `start` on.
+    /// Writes outputs from `output[start]` on, while their taps are in the history and the recording has not ended.
     private func emit(into output: UnsafeMutableBufferPointer<Float>, from start: Int) -> Int {
         let whole = from / to
         let part = from % to
@@ -173,8 +174,8 @@ public final class Resampler {
 
     // MARK: Kernels
 
-    /// Writes the taps of every phase, in float32 and with the roundings that torchaudio's have: with reduced rates of
-    /// some thousands they move the taps by 1e-4 and more, and its numbers are what is promised.
+    /// Writes the taps of every phase in float32, in torchaudio's order of operations. Its rounding errors change the
+    /// taps by 1e-4 and more if the reduced rates are in the thousands, and the output must equal torchaudio's.
     private func fillTable() {
         let cutoff = Self.rolloff * Double(min(from, to))
         let scale = Float(cutoff / Double(from))
@@ -192,16 +193,16 @@ public final class Resampler {
         }
     }
 
-    /// Writes the taps for outputs that lie `fraction / to` of a sample after an input sample, for rates whose table
-    /// would be too large (torchaudio's would be 10 GB and more).
+    /// Writes the taps for an output `fraction / to` sample periods after an input sample. Used for rates whose table
+    /// would be too large (torchaudio's would have 10 GB and more).
     ///
-    /// Tap k weighs the sample at a distance of k − left − fraction / to input samples; in zero crossings that is t,
-    /// and the weight is scale · sinc(t) · cos²(πt / 12).
+    /// Tap k weights the sample at a distance of k − left − fraction / to input samples, which are t zero crossings.
+    /// The weight is scale · sinc(t) · cos²(πt / 12).
     private func fillExactKernel(_ kernel: UnsafeMutablePointer<Float>, fraction: Int) {
         let scale = Self.rolloff * Double(min(from, to)) / Double(from)
         let start = -Double(fraction) / Double(to) * scale
-        // sin(πt) and cos(πt / 6) at equal steps by rotation. It runs outwards from the centre, so its error grows only
-        // as 1 / t shrinks.
+        // Rotations compute sin(πt) and cos(πt / 6) at equal steps, outward from the center, so that the error grows
+        // only as 1 / t shrinks.
         fillSide(kernel + left, step: 1, count: taps - left, start: start, spacing: scale)
         fillSide(kernel + left - 1, step: -1, count: left, start: start - scale, spacing: -scale)
     }

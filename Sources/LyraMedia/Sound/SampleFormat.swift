@@ -3,9 +3,10 @@ import LyraBase
 
 /// The samples of a decoded frame as floats, full scale ±1.
 enum SampleFormat {
-    /// Writes `frames · channels` samples, interleaved, whatever their format.
-    /// - Returns: false if the format is not known or the frame does not hold them.
-    /// - Throws: `LyraError.memory` if there is no room.
+    /// Writes `frames · channels` interleaved samples, converted from any known format.
+    ///
+    /// - Returns: false if the format is unknown or the frame lacks a channel.
+    /// - Throws: `LyraError.memory`.
     static func interleave(
         _ frame: UnsafeMutablePointer<AVFrame>, frames: Int, channels: Int, into samples: GrowingBuffer<Float>
     ) throws -> Bool {
@@ -25,7 +26,7 @@ enum SampleFormat {
         return true
     }
 
-    /// One channel's samples: where they are, and where they go.
+    /// The samples of one channel in the source and in the target.
     private struct Strip {
         let source: UnsafeMutablePointer<UInt8>
         let first: Int

@@ -1,8 +1,8 @@
 import LyraBase
 
-/// Mono samples at some rate, read piece by piece: a decoder, or PCM that a caller appends.
+/// A stream of mono samples: a decoder, or PCM that a caller appends.
 public protocol SampleSource: AnyObject {
-    /// What error messages call it: a path, or words.
+    /// The name in error messages: a path or a description.
     var name: String { get }
 
     /// Samples a second, in Hz: 1 … 1,000,000.
@@ -11,14 +11,16 @@ public protocol SampleSource: AnyObject {
     /// True once every sample has been read and none can follow.
     var isAtEnd: Bool { get }
 
-    /// How many samples there are in all, as far as that is known before they are read; nil where it is not.
+    /// The total number of samples; nil if it is unknown before they are read.
     var length: SourceLength? { get }
 
-    /// What was left out of the samples read so far because it cannot be decoded: sentences without a subject.
+    /// Descriptions of the damaged data that were skipped so far. The text continues a sentence whose subject is the
+    /// source: "lacks the Ogg stream …".
     var omissions: [String] { get }
 
     /// Reads at most `buffer.count` samples and moves past them.
-    /// - Returns: The number of samples read. 0 means that there are none now; none will come either if `isAtEnd`.
+    ///
+    /// - Returns: The number of samples read. 0 if no samples are available now; more may follow unless `isAtEnd`.
     func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int
 }
 
@@ -29,9 +31,9 @@ extension SampleSource {
 
 /// How many samples a source has.
 public enum SourceLength: Sendable, Equatable {
-    /// As its header counts them.
+    /// The exact number, from the header.
     case exact(Int64)
-    /// As its header lets it be guessed.
+    /// An estimate from the header.
     case about(Int64)
 
     public var samples: Int64 {
@@ -40,9 +42,7 @@ public enum SourceLength: Sendable, Equatable {
         }
     }
 
-    /// The samples at another rate, rounded up as the resampler does.
-    ///
-    /// - Parameters: rates in Hz, above 0
+    /// The length at another sample rate, rounded up as the resampler does. Rates are in Hz, above 0.
     public func converted(from: Int, to: Int) -> SourceLength {
         guard from != to else { return self }
         let (count, rate) = (Double(samples), Double(to) / Double(from))
@@ -51,15 +51,15 @@ public enum SourceLength: Sendable, Equatable {
     }
 }
 
-/// What is taken for audio, and what for damage.
+/// The valid ranges of audio; other values are taken for damage.
 enum AudioLimits {
     static let sampleRates = 1...1_000_000
     static let channels = 1...1024
 
-    /// A sample above this is no sound (full scale is 1), and would overflow Float in a filter's sums.
+    /// The largest magnitude of a sample (full scale is 1). Larger samples would overflow Float in the sums of filters.
     static let largestSample: Float = 1e30
 
-    /// Frames that are decoded or converted at a time are such that they have at most this many samples.
+    /// The most samples, over all channels, that are decoded or converted at a time.
     static let samplesPerBlock = 1 << 16
 
     static func check(sampleRate: Int, channels: Int, name: String, code: LyraError.Code) throws {
@@ -72,17 +72,18 @@ enum AudioLimits {
         }
     }
 
-    /// Refuses NaN, infinite and absurdly large samples.
+    /// Throws if a sample is NaN, infinite or above `largestSample`.
+    ///
     /// - Parameters:
     ///   - samples: Interleaved, [frames, channels].
-    ///   - firstFrame: The index in the recording of the first of them, for the message.
-    ///   - code: What such samples are: a damaged file's, or a caller's mistake.
+    ///   - firstFrame: The index of the first frame in the recording, for the message.
+    ///   - code: `.format` for a file, `.argument` for samples of a caller.
     static func checkFinite(
         _ samples: UnsafeBufferPointer<Float>, channels: Int, firstFrame: Int64, name: String,
         code: LyraError.Code = .format
     ) throws {
-        // The bits of a Float without its sign order like its magnitude, with infinity and NaN on top: an integer
-        // maximum sees them all, and vectorises.
+        // Without the sign bit, bit patterns of Floats are ordered by magnitude, with infinity and NaN above all
+        // numbers. So one integer maximum, which the compiler vectorizes, finds every invalid sample.
         var largest: UInt32 = 0
         for sample in samples { largest = max(largest, sample.bitPattern & 0x7fff_ffff) }
         guard largest > largestSample.bitPattern else { return }

@@ -3,12 +3,12 @@ import Glibc
 import LyraBase
 import LyraTensor
 
-/// Decodes a sound file, wherever its bytes are, to mono samples: WAV, FLAC, OGG (Vorbis, Opus) and whatever else the
-/// installed libsndfile knows, but MP3, about which it writes to stderr. Channels are averaged.
+/// Decodes a sound file to mono samples with libsndfile: WAV, FLAC, OGG (Vorbis, Opus) and whatever else the installed
+/// libsndfile knows, except MP3, for which libsndfile writes to stderr. Channels are averaged.
 ///
-/// It holds one block of samples, however long the recording. A file that stops early gives what could be decoded; what
-/// the decoder itself calls an error is thrown, and thrown again by every later read. Behind the samples that a FLAC
-/// file counts may be anything, such as a tag; `continued` goes on at another FLAC file.
+/// Memory holds one block of samples, however long the recording is. A truncated file gives the samples that can be
+/// decoded. An error of libsndfile is thrown, and thrown again by every later read. Anything may follow the samples of
+/// a FLAC file, such as a tag; `continued` opens the next FLAC file.
 public final class SndfileDecoder: ContinuedSource {
     public let name: String
     /// Samples a second, in Hz.
@@ -18,17 +18,18 @@ public final class SndfileDecoder: ContinuedSource {
     public private(set) var isAtEnd = false
     public let length: SourceLength?
 
-    /// The number of samples that the header of a FLAC file states; nil if it states none, and for other formats.
+    /// The frames that the header of a FLAC file states; nil if it states none, and for other formats.
     private let framesOfFLAC: Int64?
     private let file: VirtualFile
     private let handle: OpaquePointer
-    /// [frames, channels] of one block.
+    /// The samples of one block: [frames, channels].
     private let block: FloatStorage
     private var framesRead: Int64 = 0
     private var failure: LyraError?
 
-    /// Opens an encoded file behind a caller's reader, which is kept as long as the decoder is.
-    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if it is not audio that libsndfile understands.
+    /// Opens an encoded file that `reader` reads. The decoder keeps the reader.
+    ///
+    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if libsndfile cannot decode the file.
     public init(reader: any ByteReader, name: String) throws {
         self.name = name
         _ = try reader.checkedSize(name: name)
@@ -54,7 +55,7 @@ public final class SndfileDecoder: ContinuedSource {
         channels = Int(info.channels)
         let isFLAC = info.format & Int32(SF_FORMAT_TYPEMASK) == Int32(SF_FORMAT_FLAC)
         framesOfFLAC = isFLAC && info.frames > 0 && info.frames < 1 << 40 ? Int64(info.frames) : nil
-        // A header that was never completed claims the largest count that there is, or none.
+        // A header that was never completed states the largest possible count, or 0.
         length = info.frames > 0 && info.frames < 1 << 48 ? .exact(Int64(info.frames)) : nil
     }
 
@@ -71,12 +72,13 @@ public final class SndfileDecoder: ContinuedSource {
             isMemory(reason) ? .memory : .format, "\(name): cannot be opened as audio: \(reason)")
     }
 
-    // The callbacks may still be called by sf_close: `file` outlives it, being a stored property.
+    // sf_close may still call the callbacks. `file` is a stored property, so it lives until then.
     deinit { sf_close(handle) }
 
     /// Reads at most `buffer.count` mono samples; 0 at the end.
+    ///
     /// - Throws: `LyraError(.io)` if the bytes cannot be read; `.format` if they cannot be decoded, or if a sample is
-    ///   NaN, infinite or absurd.
+    ///   NaN, infinite or above `AudioLimits.largestSample`.
     public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         if let failure { throw failure }
         guard let target = buffer.baseAddress, !isAtEnd else { return 0 }
@@ -98,8 +100,8 @@ public final class SndfileDecoder: ContinuedSource {
     private func readBlock(into target: UnsafeMutablePointer<Float>, atMost wanted: Int) throws -> Int {
         let base = block.base
         var frames = min(wanted, block.count / channels)
-        // What is behind the samples of a FLAC file would be an error. Of other formats the number of frames in the
-        // header is not believed; libsndfile says 0 at the end.
+        // Reading past the samples of a FLAC file would be an error. In other formats the stated number of frames may
+        // be wrong, so lyra reads until libsndfile returns 0.
         if let framesOfFLAC { frames = min(frames, Int(framesOfFLAC - framesRead)) }
         if frames <= 0 { return 0 }
         let count = Int(sf_readf_float(handle, base, sf_count_t(frames)))
@@ -118,19 +120,19 @@ public final class SndfileDecoder: ContinuedSource {
         return count
     }
 
-    /// Bytes that libFLAC may have read beyond the last frame.
+    /// The most bytes that libFLAC reads ahead.
     private static let readAhead: Int64 = 1 << 18
 
-    /// The decoder of the FLAC file that was joined to this one, once this one is at its end.
+    /// The decoder of the FLAC file that follows this one in a joined file; call it at the end of this one.
     func continued() throws -> (any ContinuedSource)? {
         guard framesOfFLAC != nil else { return nil }
-        // Its own mark is at 0.
+        // The signature of the current file is at 0.
         let first = max(file.position - Self.readAhead, 1)
         guard let start = try FLACStart.next(in: file.reader, from: first, name: name) else { return nil }
         return try SndfileDecoder(reader: ReaderView(file.reader, from: start), name: name)
     }
 
-    /// libsndfile's number for that is not public.
+    /// Whether libsndfile lacked memory. It has no public error code for that, so the message is searched.
     private static func isMemory(_ reason: String) -> Bool { reason.utf8.count < 200 && reason.contains("malloc") }
 
     private static func reason(of handle: OpaquePointer?) -> String {

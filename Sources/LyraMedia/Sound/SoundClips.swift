@@ -1,20 +1,20 @@
 import LyraBase
 import LyraTensor
 
-/// What ImageBind hears of a sound: three clips of two seconds, evenly placed, as normalised filter banks.
+/// The input of ImageBind's audio branch: three evenly placed clips of two seconds, as normalized filter banks.
 ///
-/// Where the clips lie is known at the end only, so the samples are held until then; a limit bounds them.
+/// The positions of the clips depend on the length of the sound, so all samples are held until the end, up to a limit.
 public final class SoundClips {
     /// Mel bands and frames of a clip.
     public static let shape = (bands: 128, frames: 204)
-    /// Seconds that a sound may have.
+    /// The default limit on the length of a sound, in seconds.
     public static let defaultLimit = 600.0
 
     private static let clips = 3
     private static let seconds = 2.0
     private static let mean: Float = -4.268
     private static let deviation: Float = 9.138
-    /// Samples that are read in one go.
+    /// Samples that one `read` reads.
     private static let piece = 1 << 20
 
     private let name: String
@@ -23,8 +23,8 @@ public final class SoundClips {
     private let limit: Int
     private let samples = GrowingBuffer<Float>()
 
-    /// - Parameter limit: seconds
-    /// - Throws: `LyraError(.argument)` if the source's rate cannot be, `.memory` if there is no room.
+    /// - Parameter limit: The longest sound, in seconds.
+    /// - Throws: `LyraError(.argument)` if the source's rate is invalid, `.memory`.
     public init(_ source: any SampleSource, limit: Double = defaultLimit) throws {
         name = source.name
         filterBank = try KaldiFilterBank(bands: Self.shape.bands)
@@ -32,10 +32,9 @@ public final class SoundClips {
         self.limit = Int(min(max(limit, 0), 86_400) * Double(filterBank.sampleRate))
     }
 
-    /// Reads on. → whether all was read
+    /// Reads the next piece of the source. → whether the source is at its end
     ///
-    /// - Throws: what the source throws, `LyraError(.memory)` if the sound is longer than the limit or there is no
-    ///   room.
+    /// - Throws: What the source throws; `LyraError(.memory)` also if the sound is longer than the limit.
     public func read() throws -> Bool {
         let count = samples.count
         try samples.resize(to: count + Self.piece)
@@ -49,9 +48,9 @@ public final class SoundClips {
         return read < Self.piece
     }
 
-    /// The clips of what was read: [clips, bands, frames]. What a clip lacks is 0 before it is normalised.
+    /// The features of the clips: [clips, bands, frames]. Short clips are padded with 0 before normalization.
     ///
-    /// - Throws: `LyraError(.format)` if there is less than one frame, `.memory` if there is no room.
+    /// - Throws: `LyraError(.format)` if there is less than one frame, `.memory`.
     public func features() throws -> Tensor {
         guard filterBank.frameCount(samples: samples.count) > 0 else {
             throw LyraError(
@@ -68,7 +67,7 @@ public final class SoundClips {
         }
     }
 
-    /// One clip, its mean taken off: [bands, frames].
+    /// Subtracts a clip's mean and writes its features: [bands, frames].
     private func write(
         _ clip: Slice<UnsafeMutableBufferPointer<Float>>, to target: UnsafeMutablePointer<Float>
     ) throws {

@@ -3,10 +3,10 @@ import CSndfile
 import Glibc
 import LyraBase
 
-/// A `ByteReader` as libsndfile and libmpg123 see one: read, seek, tell and length, called from C.
+/// The callbacks through which libsndfile and libmpg123 read a `ByteReader`: read, seek, tell and length.
 ///
-/// Nothing is thrown through C: the first error is kept in `failure` and every later read gives 0 bytes. The reader is
-/// moved before each read, because another decoder may use it in between.
+/// C callbacks cannot throw: `failure` keeps the first error, and every later read returns 0 bytes. Each read seeks
+/// first, because another decoder may use the reader between two reads.
 final class VirtualFile {
     let reader: any ByteReader
     private let name: String
@@ -14,11 +14,11 @@ final class VirtualFile {
     private(set) var position: Int64 = 0
     private(set) var failure: LyraError?
 
-    /// Whether the marker "LIST" is read as one that nobody knows. libsndfile 1.2 never returns from a list whose parts
-    /// claim almost 4 GB, and lyra has no use for the texts in one.
+    /// Whether reads return the chunk name "LIST" as "LISX", an unknown chunk that libsndfile skips. libsndfile 1.2
+    /// loops forever in a list with a chunk of almost 4 GB, and lyra needs no texts.
     var hidesLists = false
 
-    /// - Throws: `LyraError(.io)` if the size is negative or cannot be had; `LyraError(.format)` if there are no bytes.
+    /// - Throws: `LyraError(.io)` if the size is negative or unknown; `LyraError(.format)` if there are no bytes.
     init(reader: any ByteReader, name: String) throws {
         self.reader = reader
         self.name = name
@@ -35,7 +35,7 @@ final class VirtualFile {
             tell: { VirtualFile.from($0)?.position ?? -1 })
     }
 
-    /// Opens a handle of libmpg123 on this file, which must outlive it.
+    /// Opens a handle of libmpg123 on this file. The file must outlive the handle.
     func open(_ handle: OpaquePointer) -> Int32 {
         lyra_mpg123_open(
             handle, Unmanaged.passUnretained(self).toOpaque(),
@@ -80,8 +80,8 @@ final class VirtualFile {
         }
     }
 
-    /// Changes the last letter of each marker "LIST" that ends in bytes just read. libsndfile reads a marker in one
-    /// piece of four bytes, or its end alone; longer pieces are no markers.
+    /// Changes the last letter of each chunk name "LIST" that ends in the bytes just read. libsndfile reads a chunk
+    /// name in one read of four bytes, or the rest of it in a shorter one; longer reads are no chunk names.
     private func hideLists(in bytes: UnsafeMutableRawBufferPointer) throws {
         guard bytes.count <= 4, bytes.contains(UInt8(ascii: "T")) else { return }
         let start = max(0, position - 3)

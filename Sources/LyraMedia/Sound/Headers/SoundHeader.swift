@@ -1,9 +1,8 @@
 import LyraBase
 
-/// Headers of WAV, RF64, Wave64, AIFF, AU and CAF whose sizes cannot be right: made so for a decoder that believes
-/// them.
+/// Repairs wrong sizes in the headers of WAV, RF64, Wave64, AIFF, AU and CAF, for decoders that rely on them.
 ///
-/// A recorder that crashed, or that wrote to a pipe, leaves sizes of 0, of all ones, or too large ones. (EBU Tech 3306
+/// A recorder that crashed, or wrote to a pipe, leaves sizes of 0, of all ones, or too large ones. (EBU Tech 3306
 /// for RF64; Apple's "Audio Interchange File Format" and "Core Audio Format Specification"; Sony's Wave64.)
 struct SoundHeader {
     /// RIFF's sizes have 32 bits.
@@ -11,10 +10,10 @@ struct SoundHeader {
 
     let reader: any ByteReader
     let name: String
-    /// Of the file.
+    /// Bytes of the file.
     let size: Int64
 
-    /// The file with sizes that hold: the reader itself, if they do.
+    /// A reader of the file with correct sizes; `reader` itself if the sizes are correct.
     static func repaired(_ reader: any ByteReader, name: String) throws -> any ByteReader {
         let header = SoundHeader(reader: reader, name: name, size: try reader.checkedSize(name: name))
         let mark = try reader.peek(0, 12, name: name)
@@ -32,26 +31,26 @@ struct SoundHeader {
     static func isMPEG(_ reader: any ByteReader, name: String) throws -> Bool {
         let header = SoundHeader(reader: reader, name: name, size: try reader.checkedSize(name: name))
         let isBig = try reader.peek(0, 4, name: name).elementsEqual("RIFX".utf8)
-        guard let format = try header.parts(isBig ? .big : .little).parts(from: 12, to: "fmt ")?.last else {
+        guard let format = try header.chunks(isBig ? .big : .little).chunks(from: 12, to: "fmt ")?.last else {
             return false
         }
         let tag = try reader.peek(format.start, 2, name: name)
         return [[0x50, 0], [0x55, 0]].contains(isBig ? tag.reversed() : tag)
     }
 
-    private func parts(_ layout: PartList.Layout) -> PartList {
-        PartList(reader: reader, name: name, layout: layout, size: size)
+    private func chunks(_ layout: ChunkList.Layout) -> ChunkList {
+        ChunkList(reader: reader, name: name, layout: layout, size: size)
     }
 
     private func patch(_ offset: Int64, _ bytes: [UInt8]) -> ReaderView.Patch { .init(offset: offset, bytes: bytes) }
 
     // MARK: - WAV
 
-    private func wave(_ layout: PartList.Layout) throws -> any ByteReader {
-        let list = parts(layout)
-        guard let parts = try list.parts(from: 12, to: "data"), let data = parts.last else { return reader }
+    private func wave(_ layout: ChunkList.Layout) throws -> any ByteReader {
+        let list = chunks(layout)
+        guard let chunks = try list.chunks(from: 12, to: "data"), let data = chunks.last else { return reader }
         let count = try list.sampleBytes(from: data.start, stated: data.size)
-        // A size of 0 for all is what libsndfile takes for a sign, too.
+        // If all sizes are 0, libsndfile itself reads up to the end of the file.
         guard count != data.size || count == 0 else { return reader }
         let whole = data.start + count - 8
         if whole < Self.largest {
@@ -59,33 +58,33 @@ struct SoundHeader {
             return ReaderView(
                 reader, patches: [patch(4, layout.bytes(total)), patch(data.sizeOffset, layout.bytes(count))])
         }
-        return try long(parts, data: data, count: count, isBigEndian: layout.isBigEndian)
+        return try long(chunks, data: data, count: count, isBigEndian: layout.isBigEndian)
     }
 
-    /// RF64 and BW64: sizes of 64 bits stand in a part of their own, if it is there.
+    /// RF64 and BW64: a chunk "ds64" holds the 64-bit sizes.
     private func longWave() throws -> any ByteReader {
-        let list = parts(.little)
-        let first = try list.part(at: 12)
+        let list = chunks(.little)
+        let first = try list.chunk(at: 12)
         let sizes = try first.flatMap { $0.isNamed("ds64") ? try reader.peek($0.start + 8, 8, name: name) : nil }
-        // Neither this part nor the samples have their size where other parts have it.
-        guard let parts = try list.parts(from: 12, to: "data"), let data = parts.last else { return reader }
+        // The size of "data" is in "ds64" if its own field is 0 or all ones.
+        guard let chunks = try list.chunks(from: 12, to: "data"), let data = chunks.last else { return reader }
         var stated = data.size
         if stated == Self.largest || stated == 0 {
             stated = Int64(clamping: (sizes ?? []).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
         }
-        let long = PartList(
+        let long = ChunkList(
             reader: reader, name: name,
             layout: .init(head: 8, sizeBytes: 4, isBigEndian: false, alignment: 2, countsHead: false), size: size)
         let count = try long.sampleBytes(from: data.start, stated: stated)
         if count == stated, sizes?.count == 8 { return reader }
-        return try self.long(parts, data: data, count: count, isBigEndian: false)
+        return try self.long(chunks, data: data, count: count, isBigEndian: false)
     }
 
-    /// A file of samples over 4 GiB, which RIFF has no sizes for: in the format's terms that has.
+    /// The file with a header of a format that has 64-bit sizes (Wave64) or needs none (AU), for samples over 4 GiB.
     private func long(
-        _ parts: [PartList.Part], data: PartList.Part, count: Int64, isBigEndian: Bool
+        _ chunks: [ChunkList.Chunk], data: ChunkList.Chunk, count: Int64, isBigEndian: Bool
     ) throws -> any ByteReader {
-        guard let format = parts.first(where: { $0.isNamed("fmt ") }), format.size >= 14, format.size <= 1 << 12 else {
+        guard let format = chunks.first(where: { $0.isNamed("fmt ") }), format.size >= 14, format.size <= 1 << 12 else {
             return reader
         }
         let bytes = try reader.peek(format.start, Int(format.size), name: name)
@@ -111,8 +110,8 @@ struct SoundHeader {
     }
 
     private func wave64() throws -> any ByteReader {
-        let list = parts(.wave64)
-        guard let data = try list.parts(from: 40, to: "data")?.last else { return reader }
+        let list = chunks(.wave64)
+        guard let data = try list.chunks(from: 40, to: "data")?.last else { return reader }
         let count = try list.sampleBytes(from: data.start, stated: data.size)
         guard count != data.size else { return reader }
         return ReaderView(
@@ -125,14 +124,14 @@ struct SoundHeader {
     // MARK: - AIFF, CAF and AU
 
     private func aiff() throws -> any ByteReader {
-        let list = parts(.big)
-        guard let parts = try list.parts(from: 12, to: "SSND"), let sound = parts.last else { return reader }
-        let description = parts.first { $0.isNamed("COMM") }
+        let list = chunks(.big)
+        guard let chunks = try list.chunks(from: 12, to: "SSND"), let sound = chunks.last else { return reader }
+        let description = chunks.first { $0.isNamed("COMM") }
         let place = try reader.peek(sound.start, 4, name: name).reduce(0) { $0 << 8 | Int64($1) }
         let start = sound.start + 8 + place
         guard start <= size else { return reader }
         var count = max(sound.size - 8 - place, 0)
-        let isEmpty = try sound.size < 8 && list.isMadeOfParts(from: sound.start)
+        let isEmpty = try sound.size < 8 && list.isMadeOfChunks(from: sound.start)
         if !isEmpty { count = try list.sampleBytes(from: start, stated: count) }
         let frames = try description.map { try reader.peek($0.start + 2, 4, name: name) }
         let isCounted = frames.map { $0.contains { $0 != 0 } } ?? true
@@ -146,12 +145,12 @@ struct SoundHeader {
         var patches = [
             patch(4, list.layout.bytes(whole)), patch(sound.sizeOffset, list.layout.bytes(count + 8 + place)),
         ]
-        // No more frames than there are samples for: libsndfile counts them itself.
+        // Set the frame count to its maximum: libsndfile then computes it from the samples.
         if let description { patches.append(patch(description.start + 2, [0xff, 0xff, 0xff, 0xff])) }
         return ReaderView(reader, patches: patches)
     }
 
-    private func longAIFF(_ description: PartList.Part, count: Int64) throws -> [UInt8]? {
+    private func longAIFF(_ description: ChunkList.Chunk, count: Int64) throws -> [UInt8]? {
         try reader.peek(description.start, 22, name: name).withUnsafeBytes { raw in
             let scan = ByteScan(raw)
             guard let channels = scan.big16(0), let bits = scan.big16(6), let rate = Self.extended(scan.section(8, 10))
@@ -184,25 +183,25 @@ struct SoundHeader {
     }
 
     private func caf() throws -> any ByteReader {
-        let list = parts(.caf)
-        guard let data = try list.parts(from: 8, to: "data")?.last else { return reader }
-        // A count of edits comes first.
+        let list = chunks(.caf)
+        guard let data = try list.chunks(from: 8, to: "data")?.last else { return reader }
+        // The body begins with an edit count of 4 bytes.
         let stated = data.size == .max ? .max : max(data.size - 4, 0)
-        if data.size < 4, try list.isMadeOfParts(from: data.start + data.size) { return reader }
+        if data.size < 4, try list.isMadeOfChunks(from: data.start + data.size) { return reader }
         let count = try list.sampleBytes(from: data.start + 4, stated: stated)
         guard count != data.size - 4 else { return reader }
         return ReaderView(reader, patches: [patch(data.sizeOffset, list.layout.bytes(count + 4))])
     }
 
     private func au(isBigEndian: Bool) throws -> any ByteReader {
-        let layout: PartList.Layout = isBigEndian ? .big : .little
+        let layout: ChunkList.Layout = isBigEndian ? .big : .little
         let fields = try reader.peek(4, 8, name: name).withUnsafeBytes { raw in
             let scan = ByteScan(raw)
             return (scan.integer(0, 4, big: isBigEndian), scan.integer(4, 4, big: isBigEndian))
         }
         guard let start = fields.0, let stated = fields.1, Int64(start) < size else { return reader }
-        let count = try parts(layout).sampleBytes(from: Int64(start), stated: Int64(stated), isBare: true)
-        // libsndfile's sizes have 31 bits here; unknown ones go to the end of what it sees.
+        let count = try chunks(layout).sampleBytes(from: Int64(start), stated: Int64(stated), isBare: true)
+        // libsndfile reads AU sizes with 31 bits. With an unknown size, it reads to the end of the file.
         guard count != stated || count > Int64(Int32.max) else { return reader }
         return ReaderView(
             reader, to: Int64(start) + count, patches: [patch(8, [0xff, 0xff, 0xff, 0xff])])
