@@ -28,7 +28,7 @@ import Testing
         }
         index.finish()
         #expect(index.count == 6 && index.decoded(0...5) == 4 && index.decoded(1...2) == 1)
-        index.leaveOut(66)
+        index.markSkipped(66)
         #expect(index.decoded(0...5) == 3)
     }
 

@@ -3,15 +3,15 @@ import LyraBase
 
 /// Converts decoded frames of any pixel format to RGB with libswscale.
 ///
-/// The declared range and matrix are honoured; a frame that declares none is taken for BT.601 of limited range, as
-/// libswscale and with it the common readers of video (decord, torchvision, PyAV) take it.
+/// The declared range and matrix are used. Without them, a frame is taken for limited-range BT.601, as in libswscale
+/// and the video readers based on it (decord, torchvision, PyAV).
 final class FrameScaler {
     private var context: OpaquePointer?
     private let target: Frame
-    /// What `context` was made for.
-    private var key = Key()
+    /// The source format that `context` converts.
+    private var source = SourceFormat()
 
-    private struct Key: Equatable {
+    private struct SourceFormat: Equatable {
         var format: AVPixelFormat = AV_PIX_FMT_NONE
         var width: Int32 = 0
         var height: Int32 = 0
@@ -24,7 +24,7 @@ final class FrameScaler {
     private let name: String
 
     /// - Parameters:
-    ///   - width: Of the images that are made; frames of other sizes are scaled to it.
+    ///   - width: The width of the RGB images; frames of other sizes are scaled.
     /// - Throws: `LyraError(.memory)`.
     init(width: Int, height: Int, name: String) throws {
         self.width = width
@@ -35,7 +35,7 @@ final class FrameScaler {
         target.pointer.pointee.width = Int32(width)
         target.pointer.pointee.height = Int32(height)
         target.pointer.pointee.format = AV_PIX_FMT_RGB24.rawValue
-        // libswscale writes whole vectors: rows have room for them.
+        // libswscale writes whole vectors, so rows are padded to 64 bytes.
         guard av_frame_get_buffer(target.pointer, 64) >= 0 else {
             throw LyraError(.memory, "\(name): no memory for an image of \(width) × \(height) pixels")
         }
@@ -57,7 +57,7 @@ final class FrameScaler {
     }
 
     private func prepare(for frame: UnsafeMutablePointer<AVFrame>) throws {
-        var wanted = Key()
+        var wanted = SourceFormat()
         let (format, hadFullRange) = Self.plain(AVPixelFormat(rawValue: frame.pointee.format))
         frame.pointee.format = format.rawValue
         wanted.format = format
@@ -65,7 +65,7 @@ final class FrameScaler {
         wanted.height = frame.pointee.height
         wanted.isFullRange = hadFullRange || frame.pointee.color_range == AVCOL_RANGE_JPEG
         wanted.matrix = Self.matrix(frame.pointee.colorspace)
-        if wanted == key, context != nil { return }
+        if wanted == source, context != nil { return }
         sws_freeContext(context)
         context = sws_getContext(
             wanted.width, wanted.height, format, Int32(width), Int32(height), AV_PIX_FMT_RGB24, SWS_BICUBIC, nil, nil,
@@ -78,10 +78,10 @@ final class FrameScaler {
         let unit: Int32 = 1 << 16
         // Fails for RGB, which needs no matrix.
         sws_setColorspaceDetails(context, table, wanted.isFullRange ? 1 : 0, table, 1, 0, unit, unit)
-        key = wanted
+        source = wanted
     }
 
-    /// The formats named after JPEG are others with full range.
+    /// The format without "J", and whether the format had it: YUVJ formats are YUV formats with full range.
     private static func plain(_ format: AVPixelFormat) -> (AVPixelFormat, Bool) {
         switch format {
         case AV_PIX_FMT_YUVJ420P: (AV_PIX_FMT_YUV420P, true)

@@ -3,25 +3,25 @@ import LyraBase
 
 /// Decodes chosen frames of a video, upright, as RGB.
 ///
-/// First `scan` counts the frames, a few packets a call; then `select` says which are wanted, and `nextFrame` gives
-/// them one by one. Frames are counted in the order in which they are shown. The declared range and matrix of the
-/// colours are honoured (BT.601 of limited range where nothing is declared), sample aspect ratio and alpha are not.
+/// First `scan` counts the frames, a few packets in each call. Then `select` chooses frames, and `nextFrame` returns
+/// them one by one. Frames are numbered in presentation order. Declared color range and matrix are used (limited-range
+/// BT.601 if none are declared); sample aspect ratio and alpha are ignored.
 ///
-/// A damaged or truncated file gives, for a frame that cannot be decoded, the last one before it that can. It belongs
-/// to one thread at a time.
+/// In a damaged or truncated file, a frame that cannot be decoded is replaced by the last decodable frame before it.
+/// Use the decoder from one thread at a time.
 public final class VideoDecoder {
     public let name: String
-    /// Of the upright pictures.
+    /// The width of the upright frames.
     public let width: Int
-    /// Of the upright pictures.
+    /// The height of the upright frames.
     public let height: Int
-    /// Whether there is a sound track that can be decoded.
+    /// Whether the file has an audio track that can be decoded.
     public let hasAudio: Bool
-    /// Frames counted so far; all of them once `scan` returned true.
+    /// Frames counted so far; all frames after `scan` returned true.
     public var frameCount: Int { index.count }
-    /// Frames a second on average: what the container says, or else frames through duration. 0 before the scan is done.
+    /// The average frames a second: stated by the container, or else frames / duration. 0 until the scan is done.
     public private(set) var averageFrameRate = 0.0
-    /// Seconds from the first frame to the end of the last. 0 before the scan is done.
+    /// Seconds from the first frame to the end of the last. 0 until the scan is done.
     public private(set) var duration = 0.0
 
     private let reader: any ByteReader
@@ -33,50 +33,52 @@ public final class VideoDecoder {
     private let scaler: FrameScaler
     private let index: VideoIndex
     private var isScanned = false
-    /// Whether a thread was left behind that still converts a frame.
-    private var isLeft = false
+    /// Whether an abandoned thread still converts a frame.
+    private var isAbandoned = false
 
     private var selected: [Int] = []
-    /// How many of `selected` were given.
-    private var given = 0
-    private var lastGiven: (index: Int, image: RGBImage)?
+    /// How many of `selected` were returned.
+    private var returned = 0
+    private var lastReturned: (index: Int, image: RGBImage)?
 
-    /// The frame decoded last, and the one before it; which of them hold one.
+    /// The last decoded frame and the frame before that; `hasCurrent` and `hasPrevious` tell whether they hold one.
     private var current: Frame
     private var previous: Frame
     private var hasCurrent = false
     private var hasPrevious = false
-    /// The position in showing order of the frame decoded last, for files without times.
+    /// Frames decoded so far. In files without times, this numbers the frames.
     private var framesDecoded = 0
-    /// Frames that came out since decoding began, from the key frame there on.
+    /// Frames decoded since the key frame `start`, with different times.
     private var framesShown = 0
-    /// Which of them are missing though they were decoded twice.
+    /// Frames that were still missing after a second try.
     private var damaged = 0
+    /// How often frames were decoded again because some were missing.
     private var secondTries = 0
-    /// A file that needs more of them is damaged.
-    private static let mostSecondTries = 3
-    /// Where decoding began last: the index of a key frame.
+    /// The most second tries; a file that needs more is taken for damaged.
+    private static let maxSecondTries = 3
+    /// The index of the key frame where decoding began last.
     private var start = 0
-    /// Whether the container was told to go there, which it may have done inexactly.
-    private var isSought = false
-    /// How often decoding began further back for a frame that was missing.
+    /// Whether that key frame was reached by a seek of the container, which may be inexact.
+    private var usedSeek = false
+    /// How often decoding began further back for a missing frame.
     private var retries = 0
-    private static let mostRetries = 32
-    /// Frames' packets of the file that were read since its beginning, and how many of them are passed over at least:
-    /// counted where the container cannot go to a frame, since times alone do not say which it is.
+    private static let maxRetries = 32
+    /// For joined files, where the container cannot seek to a frame and times are ambiguous: the packets with frames
+    /// that were read from the beginning of the file, and how many of these are skipped.
     private var packetsRead = 0
     private var packetsSkipped = 0
-    /// Of those packets' times.
+    /// Unwraps the times of these packets.
     private var counter = TimeCounter(bits: 0)
-    /// Whether decoding may begin at a key frame in the middle: not after that led past a frame that was looked for.
-    private var seeks = true
+    /// Whether decoding may begin with a seek. False after a seek went past the wanted frame.
+    private var canSeek = true
 
     /// Opens a video and finds its best track.
+    ///
     /// - Parameters:
-    ///   - interrupted: Asked between packets and reads; true ends the call with `LyraError(.state)`.
+    ///   - interrupted: Polled between packets and reads; true ends the call with `LyraError(.state)`.
     /// - Throws: `LyraError(.io)` if the file cannot be read, `.format` if it is no video, `.missing` if it has no
-    ///   video track, `.unsupported` if there is no decoder for it, `.memory` if a limit forbids it, `.state` if
-    ///   interrupted.
+    ///   video track, `.unsupported` if no decoder is installed for the track, `.memory` if the file exceeds a limit,
+    ///   `.state` if interrupted.
     public init(
         reader: any ByteReader, name: String, limits: MediaLimits = MediaLimits(),
         interrupted: @escaping () -> Bool = { false }
@@ -120,7 +122,7 @@ public final class VideoDecoder {
 
     private static func check(width: Int, height: Int, limits: MediaLimits, name: String) throws {
         guard width > 0, height > 0 else {
-            throw LyraError(.format, "\(name): not one frame can be decoded to learn the video's size")
+            throw LyraError(.format, "\(name): no frame can be decoded, so the size of the video is unknown")
         }
         guard width <= RGBImage.longestSide, height <= RGBImage.longestSide, width * height <= limits.videoPixels else {
             throw LyraError(
@@ -154,7 +156,8 @@ public final class VideoDecoder {
     // MARK: - Counting
 
     /// Counts frames: reads at most `packets` packets, without decoding them.
-    /// - Returns: true once all are counted; then `frameCount`, `duration` and `averageFrameRate` are known.
+    ///
+    /// - Returns: true when all frames are counted; then `frameCount`, `duration` and `averageFrameRate` are known.
     /// - Throws: `LyraError(.format)` if there are no frames, `.memory` if there are more than the limits allow, `.io`,
     ///   `.state` if interrupted.
     public func scan(packets: Int) throws -> Bool {
@@ -167,7 +170,7 @@ public final class VideoDecoder {
             try index.add(packet.pointer.pointee)
             guard index.count <= limits.videoFrames else {
                 throw LyraError(
-                    .memory, "\(name): more than \(limits.videoFrames) frames, which is MediaLimits.videoFrames")
+                    .memory, "\(name): more than \(limits.videoFrames) frames, the limit of MediaLimits.videoFrames")
             }
         }
         return false
@@ -181,7 +184,7 @@ public final class VideoDecoder {
         let tick = av_q2d(track.pointee.time_base)
         let rate = track.pointee.avg_frame_rate
         let stated = rate.num > 0 && rate.den > 0 ? av_q2d(rate) : 0
-        // A container whose frames have no times may know the length of the last of several joined files only.
+        // Without times, a container of joined files may state only the length of the last file.
         let counted = stated > 0 ? Double(index.count) / stated : decoder.file.statedSeconds ?? 0
         duration = index.span.map { Double($0) * tick } ?? counted
         if !(duration > 0) { duration = counted }
@@ -200,68 +203,70 @@ public final class VideoDecoder {
 
     // MARK: - Decoding
 
-    /// Says which frames `nextFrame` gives, counted from 0 in the order in which they are shown.
-    /// - Parameter indices: Ascending; an index may come twice.
+    /// Chooses the frames that `nextFrame` returns, numbered from 0 in presentation order.
+    ///
+    /// - Parameter indices: Ascending; an index may be repeated.
     /// - Throws: `LyraError(.state)` before the scan is done, `.argument` if an index is out of range or order.
     public func select(_ indices: [Int]) throws {
-        guard isScanned else { throw LyraError(.state, "\(name): frames are chosen before they were counted") }
+        guard isScanned else { throw LyraError(.state, "\(name): select was called before scan counted all frames") }
         for (place, index) in indices.enumerated() {
             guard (0..<frameCount).contains(index), place == 0 || indices[place - 1] <= index else {
                 throw LyraError(
-                    .argument, "\(name): frame \(index) is chosen of \(frameCount); indices must be ascending")
+                    .argument, "\(name): frame \(index) of \(frameCount) is chosen; indices must be ascending")
             }
         }
         selected = indices
-        given = 0
+        returned = 0
         self.index.mark(indices)
     }
 
-    /// Decodes the next of the selected frames.
+    /// Decodes the next selected frame.
+    ///
     /// - Returns: nil after the last.
     /// - Throws: `LyraError(.format)` if no frame can be decoded, `.io`, `.memory`, `.state` if interrupted.
     public func nextFrame() throws -> RGBImage? {
-        guard given < selected.count else { return nil }
-        let target = selected[given]
-        if let last = lastGiven, last.index == target {
-            given += 1
+        guard returned < selected.count else { return nil }
+        let target = selected[returned]
+        if let last = lastReturned, last.index == target {
+            returned += 1
             return last.image
         }
         if let key = keyFrame(before: target) { try begin(at: key) }
         let image = try converted(wholeFrame(for: target))
-        lastGiven = (target, image)
-        given += 1
+        lastReturned = (target, image)
+        returned += 1
         return image
     }
 
-    /// A frame as an upright picture.
+    /// Converts a frame to an upright RGB image.
     private func converted(_ frame: Frame) throws -> RGBImage {
-        guard !isLeft else { throw LyraError(.state, "\(name): interrupted") }
+        guard !isAbandoned else { throw LyraError(.state, "\(name): interrupted") }
         guard Self.isLarge(width, height) else { return try scaler.convert(frame.pointer, orientation: orientation) }
-        isLeft = true
+        isAbandoned = true
         let image = try BackgroundWork.run(name: name, interrupted: interrupted) { [scaler, orientation] _ in
             try scaler.convert(frame.pointer, orientation: orientation)
         }
-        isLeft = false
+        isAbandoned = false
         return image
     }
 
-    /// Whether a call of the decoder takes longer than the thread that it would run on.
+    /// Whether frames of this size are worth a thread of their own.
     private static func isLarge(_ width: Int, _ height: Int) -> Bool {
         width * height >= BackgroundWork.leastPixels
     }
 
-    /// The key frame to begin at if decoding on would take longer, or if the target lies behind.
+    /// The key frame from which to decode; nil if continuing from the current position is faster.
     private func keyFrame(before target: Int) -> Int? {
         let here = position
-        if index.hasTimes, seeks {
+        if index.hasTimes, canSeek {
             let key = index.keyFrame(atOrBefore: target)
-            if here > target || key > here + VideoIndex.worthSeeking { return key }
+            if here > target || key > here + VideoIndex.seekDistance { return key }
             return nil
         }
         return here > target ? 0 : nil
     }
 
-    /// The index of the frame decoded last, or of the key frame where decoding began.
+    /// The index of the last decoded frame, or of the key frame where decoding began.
     private var position: Int {
         guard hasCurrent else { return start }
         return index.hasTimes ? index.frame(at: Self.time(of: current)) : framesDecoded - 1
@@ -272,33 +277,32 @@ public final class VideoDecoder {
         return time != lyra_av_no_time() ? time : frame.pointer.pointee.best_effort_timestamp
     }
 
-    /// The same as `frame(for:)`; but where frames up to the target are missing, they are decoded once more: decoders
-    /// that find no memory for a frame leave it out, as they do with a damaged one, and what refers to it is then
-    /// another.
+    /// `frame(for:)`, with a second try if frames before the target are missing. A decoder that gets no memory for a
+    /// frame drops the frame as if it were damaged, and frames that refer to it are then wrong.
     ///
-    /// - Throws: `LyraError(.memory)` if they are missing again and there is no memory.
+    /// - Throws: `LyraError(.memory)` if frames are missing again and memory is short.
     private func wholeFrame(for target: Int) throws -> Frame {
         let frame = try frame(for: target)
-        guard missing(upTo: target) > damaged, secondTries < Self.mostSecondTries else { return frame }
+        guard missing(upTo: target) > damaged, secondTries < Self.maxSecondTries else { return frame }
         secondTries += 1
         try begin(at: start)
         let again = try self.frame(for: target)
         damaged = missing(upTo: target)
         if damaged > 0 {
-            // What a decoder holds of some frames.
+            // About the memory in which a decoder holds several frames.
             try requireMemory(16 * width * height)
         }
         return again
     }
 
-    /// Frames from where decoding began up to the target that did not come out.
+    /// The number of frames from `start` to the target that the decoder did not return.
     private func missing(upTo target: Int) -> Int {
         guard index.hasTimes, start <= target else { return 0 }
         let isPast = hasCurrent && Self.time(of: current) > index.time(of: target)
         return index.decoded(start...target) - (isPast ? framesShown - 1 : framesShown)
     }
 
-    /// Decodes on until the target, or past it if it is missing.
+    /// Decodes up to the target, and returns the target or, if it is missing, the frame before it.
     private func frame(for target: Int) throws -> Frame {
         while true {
             if hasCurrent {
@@ -317,20 +321,21 @@ public final class VideoDecoder {
         }
     }
 
-    /// Tries again from further back, where a frame is missing that decoding from the beginning might give.
+    /// Restarts decoding further back if a frame is missing.
     ///
-    /// A container may seek to behind the frame, and a decoder may drop frames that follow a key frame which is no
-    /// clean start.
+    /// A container may seek to a position after the frame, and a decoder may drop the frames after a key frame that
+    /// does not reset its state.
+    ///
     /// - Parameter hasBefore: Whether a frame before the missing one was decoded.
-    /// - Returns: false if that would change nothing, or was tried often enough: the frame is damaged.
+    /// - Returns: false if a restart cannot help, or too many were tried: the frame is damaged.
     private func beginEarlier(hasBefore: Bool) throws -> Bool {
-        guard isSought else { return false }
+        guard usedSeek else { return false }
         if !hasBefore {
-            seeks = false
+            canSeek = false
             try begin(at: 0)
             return true
         }
-        guard start > 0, retries < Self.mostRetries else { return false }
+        guard start > 0, retries < Self.maxRetries else { return false }
         retries += 1
         let key = index.keyFrame(atOrBefore: start - 1)
         try begin(at: key)
@@ -354,7 +359,7 @@ public final class VideoDecoder {
         return true
     }
 
-    /// Gives a packet the time at which its frame is shown. → whether it is to be decoded
+    /// In joined files, sets the packet's time to the presentation time in `index`. → whether to decode the packet
     private func prepare(_ packet: inout AVPacket) -> Bool {
         if index.isJoined, VideoIndex.isFrame(packet) {
             packetsRead += 1
@@ -363,38 +368,38 @@ public final class VideoDecoder {
             packet.pts = index.time(time, ofPacket: packetsRead - 1)
             packet.dts = lyra_av_no_time()
         }
-        // Only H.264 says reliably which frames no other frame needs.
+        // Only H.264 marks reliably the frames that no other frame needs.
         guard index.hasTimes, let track = decoder.file.track(decoder.track),
             let packets = H264Packets(track.pointee.codecpar.pointee), !index.isMarked(packet.pts),
             packets.isUnreferenced(packet)
         else { return true }
-        index.leaveOut(packet.pts)
+        index.markSkipped(packet.pts)
         return false
     }
 
-    /// Makes a key frame the next to be decoded.
+    /// Restarts decoding at a key frame.
     private func begin(at key: Int) throws {
         hasCurrent = false
         hasPrevious = false
         (framesDecoded, framesShown, damaged) = (0, 0, 0)
-        index.leaveOutNone()
+        index.clearSkipped()
         start = key
-        isSought = seeks && index.hasTimes
+        usedSeek = canSeek && index.hasTimes
         if index.isJoined {
-            try read(toPlace: index.place(of: key))
+            try skip(toPlace: index.place(of: key))
             return
         }
-        if isSought, try decoder.file.seek(track: decoder.track, to: index.time(of: key)) {
+        if usedSeek, try decoder.file.seek(track: decoder.track, to: index.time(of: key)) {
             decoder.flush()
             return
         }
         start = 0
-        isSought = false
+        usedSeek = false
         try reopen()
     }
 
-    /// Passes over packets up to a frame's.
-    private func read(toPlace place: Int) throws {
+    /// Sets the number of packets to skip, and reopens the file if it was read further.
+    private func skip(toPlace place: Int) throws {
         if packetsRead > place { try reopen() } else { decoder.flush() }
         packetsSkipped = place
     }

@@ -1,7 +1,7 @@
 import LyraBase
 import LyraTensor
 
-/// The patches of a video while its frames come.
+/// Makes the patches of a video from frames that are appended one by one.
 public struct VideoFrames {
     private let preparation: ImagePreparation
     private let size: PixelSize
@@ -11,19 +11,21 @@ public struct VideoFrames {
     private var last: RGBImage?
 
     /// - Parameters:
-    ///   - size: of the frames before they are resized
-    ///   - frames: how many will come; an odd last one counts twice
-    /// - Throws: `LyraError(.memory)` if there is no room, `.argument` for sides or frames that cannot be.
+    ///   - size: The size of the frames before resizing.
+    ///   - frames: The number of frames that will be appended. The last one fills up an incomplete temporal patch.
+    /// - Throws: `LyraError(.memory)`, `.argument` for an invalid size or number of frames, `.unsupported` for an
+    ///   aspect ratio above 200 to 1.
     public init(_ preparation: ImagePreparation, frameSize size: PixelSize, frames: Int) throws {
         try preparation.configuration.validate("preparing frames")
         let sides = 1...RGBImage.longestSide
         guard sides.contains(size.width), sides.contains(size.height), (1...65_536).contains(frames) else {
             throw LyraError(
-                .argument, "a video of \(frames) frames of \(size.width) × \(size.height) pixels cannot be looked at")
+                .argument, "a video of \(frames) frames of \(size.width) × \(size.height) pixels cannot be encoded")
         }
         guard size.width <= 200 * size.height, size.height <= 200 * size.width else {
             throw LyraError(
-                .unsupported, "a video of \(size.width) × \(size.height) pixels; at most 200 to 1 can be looked at")
+                .unsupported,
+                "a video of \(size.width) × \(size.height) pixels; the aspect ratio may be at most 200 to 1")
         }
         try self.init(
             preparation, size: VideoSampling.size(size, frames: frames, preparation.configuration), frames: frames)
@@ -33,24 +35,24 @@ public struct VideoFrames {
         let configuration = preparation.configuration
         self.preparation = preparation
         self.size = size
-        let (patch, together) = (configuration.patch, configuration.temporalPatch)
-        grid = ((frames + together - 1) / together, size.height / patch, size.width / patch)
-        patches = try Tensor(zeros: [grid.time * grid.height * grid.width, 3 * together * patch * patch])
+        let (patch, temporalPatch) = (configuration.patch, configuration.temporalPatch)
+        grid = ((frames + temporalPatch - 1) / temporalPatch, size.height / patch, size.width / patch)
+        patches = try Tensor(zeros: [grid.time * grid.height * grid.width, 3 * temporalPatch * patch * patch])
     }
 
-    /// Resizes the next frame and takes it up; those over the number that was announced are left out.
+    /// Resizes the next frame and adds its patches. Frames beyond the announced number are ignored.
     ///
-    /// - Parameter interrupted: Asked every few rows; true ends the call with `LyraError(.state)`.
+    /// - Parameter interrupted: Polled every few rows; true ends the call with `LyraError(.state)`.
     public mutating func append(_ frame: RGBImage, interrupted: () -> Bool = { false }) throws {
         let isFitting = frame.width == size.width && frame.height == size.height
         try add(isFitting ? frame : ImageResizer.bicubic(frame, size, interrupted: interrupted), interrupted)
     }
 
     private mutating func add(_ frame: RGBImage, _ interrupted: () -> Bool) throws {
-        let together = preparation.configuration.temporalPatch
-        guard count < grid.time * together else { return }
-        let offset = count / together * grid.height * grid.width * patches.columns
-        let (preparation, place) = (preparation, count % together)
+        let temporalPatch = preparation.configuration.temporalPatch
+        guard count < grid.time * temporalPatch else { return }
+        let offset = count / temporalPatch * grid.height * grid.width * patches.columns
+        let (preparation, place) = (preparation, count % temporalPatch)
         try patches.withMutableValues {
             try preparation.write(frame, place: place, to: $0 + offset, interrupted: interrupted)
         }
@@ -58,9 +60,9 @@ public struct VideoFrames {
         count += 1
     }
 
-    /// All patches; where frames are missing, the last one is repeated.
+    /// Returns the patches. If frames are missing, the last one is repeated.
     ///
-    /// - Throws: `LyraError(.format)` if there was none.
+    /// - Throws: `LyraError(.format)` if no frame was appended.
     public consuming func finish(interrupted: () -> Bool = { false }) throws -> PatchGrid {
         guard let last else { throw LyraError(.format, "the video has no frames") }
         while count < grid.time * preparation.configuration.temporalPatch { try add(last, interrupted) }

@@ -2,33 +2,35 @@ import CFFmpeg
 import Glibc
 import LyraBase
 
-/// When the frames of a video are shown, and where decoding may begin.
+/// The presentation times of a video's frames, and its key frames.
 ///
-/// Times may go back or jump where recordings were joined. There a new stretch begins: its first frame is shown when
-/// the last of the stretch before it ends.
+/// Times may go back or jump where recordings were joined. The frames of one recording are a `Stretch`; the first frame
+/// of a stretch is shown when the last frame of the stretch before ends.
 final class VideoIndex {
-    /// Frames between here and a key frame from which on it is quicker to go there than to decode them.
-    static let worthSeeking = 12
+    /// The distance in frames from which on seeking to a key frame is faster than decoding up to it.
+    static let seekDistance = 12
 
     private struct Entry: BitwiseCopyable {
         var time: Int64
-        /// Packets before it.
+        /// The packets with frames before this frame's packet.
         var place: UInt32
         var isKey: Bool
         var isMarked = false
-        var isLeftOut = false
+        var isSkipped = false
     }
 
     private struct Stretch {
         let firstPlace: Int
         var first: Int64
         var last: Int64
-        /// Of the last frame.
+        /// The duration of the last frame.
         var duration: Int64
-        /// What is added to its times.
+        /// Added to the times of the stretch.
         var offset: Int64 = 0
 
-        /// Ticks of a stretch of so many frames, to the end of the last.
+        /// Ticks from the first frame to the end of the last; nil on overflow.
+        ///
+        /// - Parameter frames: The frames of the stretch.
         func span(frames: Int) -> Int64? {
             let (length, overflow) = last.subtractingReportingOverflow(first)
             guard !overflow else { return nil }
@@ -38,11 +40,11 @@ final class VideoIndex {
         }
     }
 
-    /// In seconds. Times that go back by less belong to damaged or reordered packets, unless at a key frame; those that
-    /// go on by less are pauses. (The numbers are those of the ffmpeg command, in which the first is 0.1 s.)
-    private static let leastStepBack = 1.0
-    private static let leastJump = 10.0
-    private static let leastJumpWithoutRestarts = 108_000.0
+    /// In seconds. A smaller step back means damaged or reordered packets, unless it is at a key frame; a smaller step
+    /// forward is a pause. (The ffmpeg command has the same numbers, except for 0.1 s instead of the first.)
+    private static let minStepBack = 1.0
+    private static let minJump = 10.0
+    private static let minJumpWithoutRestarts = 108_000.0
 
     private let entries = GrowingBuffer<Entry>()
     private let stretches = GrowingBuffer<Stretch>()
@@ -50,33 +52,35 @@ final class VideoIndex {
     private var lastDecoded: Int64?
     private let ticksBack: Int64
     private let ticksJump: Int64
-    /// Whether every frame has a time of its own. If not, frames are counted as they come, from the first.
+    /// Whether every frame has a time. If not, frames are numbered in decoding order.
     private(set) var hasTimes: Bool
     /// Ticks from the first frame to the end of the last, or nil if frames have no times.
     private(set) var span: Int64?
 
     /// - Parameters:
-    ///   - tick: Seconds of the times' unit.
-    ///   - hasTimes: Whether the file has times at all.
-    ///   - timesMayJump: Whether a jump forward is no pause in such files.
+    ///   - tick: The unit of times, in seconds.
+    ///   - hasTimes: Whether the file stores times.
+    ///   - timesMayJump: Whether times may restart in files of this format, so that a jump forward is no pause.
     ///   - counter: Unwraps times.
     init(tick: Double, hasTimes: Bool, timesMayJump: Bool, counter: TimeCounter) {
         self.hasTimes = hasTimes
         self.counter = counter
-        let jump = timesMayJump ? Self.leastJump : Self.leastJumpWithoutRestarts
+        let jump = timesMayJump ? Self.minJump : Self.minJumpWithoutRestarts
         func ticks(_ seconds: Double) -> Int64 { tick > 0 ? Int64(min(seconds / tick, 0x1p60)) : .max }
-        (ticksBack, ticksJump) = (ticks(Self.leastStepBack), ticks(jump))
+        (ticksBack, ticksJump) = (ticks(Self.minStepBack), ticks(jump))
     }
 
     var count: Int { entries.count }
 
-    /// Whether packets' times are those of the frames only after `TimeCounter` and `time(_:ofPacket:)`.
+    /// Whether recordings were joined or times wrap, so that `TimeCounter` and `time(_:ofPacket:)` must correct packet
+    /// times.
     var isJoined: Bool { hasTimes && (stretches.count > 1 || counter.hasWrapped) }
 
-    /// Whether a packet is a frame.
+    /// Whether a packet holds a frame that is shown.
     static func isFrame(_ packet: AVPacket) -> Bool { packet.flags & AV_PKT_FLAG_DISCARD == 0 && packet.size > 0 }
 
-    /// Adds the next packet of the file, if it is a frame.
+    /// Adds the next packet of the file, if it holds a frame.
+    ///
     /// - Throws: `LyraError(.memory)`.
     func add(_ packet: AVPacket) throws {
         guard Self.isFrame(packet) else { return }
@@ -87,7 +91,7 @@ final class VideoIndex {
             let time = counter.times(of: packet)
             shown = time.shown
             let duration = max(packet.duration, 0)
-            if entries.count == 0 || isJoint(shown, decoded: time.decoded, isKey: isKey) {
+            if entries.count == 0 || beginsStretch(shown, decoded: time.decoded, isKey: isKey) {
                 try stretches.append(
                     Stretch(firstPlace: entries.count, first: shown, last: shown, duration: duration))
             } else {
@@ -107,15 +111,16 @@ final class VideoIndex {
         }
     }
 
-    /// Frames that are decoded before a key frame are shown before it: an earlier time belongs to another recording.
-    private func isJoint(_ time: Int64, decoded: Int64, isKey: Bool) -> Bool {
+    /// Whether a packet is the first of another recording. Frames decoded before a key frame are also shown before it,
+    /// so an earlier key frame time belongs to another recording.
+    private func beginsStretch(_ time: Int64, decoded: Int64, isKey: Bool) -> Bool {
         guard let stretch = stretches.elements.last, let lastDecoded else { return false }
         if isKey, time < stretch.last { return true }
         let (step, overflow) = decoded.subtractingReportingOverflow(lastDecoded)
         return overflow || step < -ticksBack || step > ticksJump
     }
 
-    /// Puts the frames in the order in which they are shown.
+    /// Sorts the frames into presentation order. Call it after the last packet.
     func finish() {
         guard hasTimes else { return }
         span = joinStretches()
@@ -132,7 +137,7 @@ final class VideoIndex {
         }
     }
 
-    /// Sets the offsets. → ticks of all, nil if times are beyond all bounds or do not go on
+    /// Sets the offsets of the stretches. → ticks of all stretches; nil on overflow
     private func joinStretches() -> Int64? {
         guard let first = stretches.elements.first else { return nil }
         var end = first.first
@@ -153,11 +158,14 @@ final class VideoIndex {
 
     func time(of frame: Int) -> Int64 { entries.elements[frame].time }
 
-    /// Frames' packets before that of a frame.
+    /// The packets with frames before the packet of a frame.
     func place(of frame: Int) -> Int { Int(entries.elements[frame].place) }
 
-    /// When a frame is shown whose packet has this time, as `TimeCounter` gives it.
-    /// - Parameter place: Frames' packets before it.
+    /// The presentation time of a frame.
+    ///
+    /// - Parameters:
+    ///   - time: The packet's time from `TimeCounter`.
+    ///   - place: The packets with frames before the packet.
     func time(_ time: Int64, ofPacket place: Int) -> Int64 {
         var (low, high) = (0, stretches.count)
         while low < high {
@@ -167,7 +175,7 @@ final class VideoIndex {
         return low > 0 ? time &+ stretches.elements[low - 1].offset : time
     }
 
-    /// The last frame at or before a time; 0 if all are later.
+    /// The index of the last frame at or before a time; 0 if all frames are later.
     func frame(at time: Int64) -> Int {
         var (low, high) = (0, entries.count)
         while low < high {
@@ -184,25 +192,26 @@ final class VideoIndex {
         return frame
     }
 
-    /// Marks the frames that are wanted, and no others.
+    /// Marks the selected frames, and unmarks all others.
     func mark(_ frames: [Int]) {
         for frame in entries.elements.indices { entries.elements[frame].isMarked = false }
         for frame in frames { entries.elements[frame].isMarked = true }
     }
 
-    /// Says that the frame of this time is not decoded.
-    func leaveOut(_ time: Int64) {
+    /// Records that the frame at this time is not decoded.
+    func markSkipped(_ time: Int64) {
         let frame = frame(at: time)
-        if entries[frame].time == time { entries[frame].isLeftOut = true }
+        if entries[frame].time == time { entries[frame].isSkipped = true }
     }
 
-    /// Says that all frames are decoded.
-    func leaveOutNone() { for frame in 0..<entries.count { entries[frame].isLeftOut = false } }
+    /// Forgets which frames were skipped.
+    func clearSkipped() { for frame in 0..<entries.count { entries[frame].isSkipped = false } }
 
-    /// Frames of a range that are decoded. Packets that share a time are one: VP8 has some without a picture.
+    /// The number of frames in a range that were not skipped. Packets with the same time count once: VP8 has packets
+    /// without a visible frame.
     func decoded(_ frames: ClosedRange<Int>) -> Int {
         var (count, last) = (0, Int64?.none)
-        for entry in entries.elements[frames] where !entry.isLeftOut && entry.time != last {
+        for entry in entries.elements[frames] where !entry.isSkipped && entry.time != last {
             (count, last) = (count + 1, entry.time)
         }
         return count

@@ -1,10 +1,11 @@
 import LyraBase
 
-/// Which frames of a video are looked at, and how large: qwen-vl-utils' choice with the bounds of the reference.
+/// Which frames of a video are encoded, and at which size: the choice of qwen-vl-utils with the bounds of the
+/// reference.
 public struct VideoSampling: Sendable {
-    /// An even number of frames, so many at least.
-    private static let leastFrames = 4
-    /// Pixels of all frames together, and of one, at most; of one, at least.
+    /// The least frames. Their number is always even.
+    private static let minFrames = 4
+    /// Bounds on pixels: the most of all frames together, the most of one frame, the least of one frame.
     private static let totalPixels = 28 * 28 * 2048 * 32
     private static let largestFrame = 768 * 28 * 28
     private static let smallestFrame = 28 * 28 * 4
@@ -12,31 +13,33 @@ public struct VideoSampling: Sendable {
     private let framesPerSecond: Double
     private let maxFrames: Int
 
-    /// - Throws: `LyraError(.argument)` if frames per second are not above 0, or the most frames not 1 … 65,536.
+    /// - Throws: `LyraError(.argument)` if `framesPerSecond` is not in 0 … 1000 or `maxFrames` is not in 1 … 65,536.
     public init(framesPerSecond: Double = 2, maxFrames: Int = 16) throws {
         guard framesPerSecond > 0, framesPerSecond <= 1000 else {
-            throw LyraError(.argument, "\(framesPerSecond) frames a second; it must be above 0, and 1000 at most")
+            throw LyraError(.argument, "\(framesPerSecond) frames a second; must be above 0 and at most 1000")
         }
         guard (1...65_536).contains(maxFrames) else {
-            throw LyraError(.argument, "\(maxFrames) frames at most; it must be in 1…65536")
+            throw LyraError(.argument, "\(maxFrames) frames at most; must be in 1…65536")
         }
         self.framesPerSecond = framesPerSecond
         self.maxFrames = maxFrames
     }
 
-    /// The frames to look at, evenly from the first to the last, in order; some twice if there are too few.
+    /// The indices of the frames to encode, evenly spaced from the first to the last; repeated if there are too few
+    /// frames.
     ///
     /// - Parameters:
-    ///   - frameCount: of the whole video
-    ///   - frameRate: on average, a second
+    ///   - frameCount: The frames of the video.
+    ///   - frameRate: The average frames a second of the video.
     public func indices(frameCount: Int, frameRate: Double) -> [Int] {
         guard frameCount > 0 else { return [] }
         let rate = frameRate > 0 && frameRate.isFinite ? frameRate : framesPerSecond
-        // The maximum is rounded down to an even number; below the minimum it is the maximum that counts.
+        // The maximum is rounded down to an even number, and takes precedence over the minimum.
         let most = max(maxFrames / 2 * 2, 2)
-        let wanted = min(max(Double(frameCount) / rate * framesPerSecond, Double(Self.leastFrames)), Double(most))
+        let wanted = min(max(Double(frameCount) / rate * framesPerSecond, Double(Self.minFrames)), Double(most))
         let count = max(Int((wanted / 2).rounded(.toNearestOrEven)) * 2, 2)
-        // torch.linspace in float32: from the nearer end. No video has more frames than a float counts exactly.
+        // torch.linspace in float32 computes from the nearer end. Frame counts above 2^24 are clamped: floats are exact
+        // up to there.
         let last = Float(min(frameCount, 1 << 24) - 1)
         let step = last / Float(count - 1)
         return (0..<count).map { index in
@@ -45,7 +48,7 @@ public struct VideoSampling: Sendable {
         }
     }
 
-    /// The size that frames are brought to.
+    /// The size to which frames are resized.
     static func size(_ size: PixelSize, frames: Int, _ configuration: ImageConfiguration) -> PixelSize {
         let even = Double(frames % 2 == 0 ? frames : frames + 1)
         let most = max(
