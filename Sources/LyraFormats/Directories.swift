@@ -3,7 +3,7 @@ import LyraBase
 
 extension FileSystem {
     /// The most entries of one directory: more than any checkpoint or folder of recordings has.
-    private static let mostEntries = 100_000
+    private static let maxEntries = 100_000
 
     /// The names in a directory, sorted by their bytes, without `.` and `..`; none if there is no such directory.
     ///
@@ -25,8 +25,8 @@ extension FileSystem {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { SystemPath.string(cString: $0) }
             }
             guard name != ".", name != ".." else { continue }
-            guard names.count < mostEntries else {
-                throw LyraError(.unsupported, "\(directory): more than \(mostEntries) entries in one directory")
+            guard names.count < maxEntries else {
+                throw LyraError(.unsupported, "\(directory): more than \(maxEntries) entries in one directory")
             }
             names.append(name)
         }
@@ -53,7 +53,7 @@ extension FileSystem {
 
     /// The parent of the directory at `path`. The last component is dropped from the text, without following links; to
     /// a path that ends in "." or ".." another ".." is appended.
-    public static func outer(_ path: String) -> String {
+    public static func enclosingDirectory(of path: String) -> String {
         var name = path.unicodeScalars[...]
         while name.count > 1, name.last == "/" { name.removeLast() }
         let last = path.utf8.split(separator: slash).last.map { String(Substring($0)) } ?? ""

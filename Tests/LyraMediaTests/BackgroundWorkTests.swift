@@ -51,7 +51,7 @@ import Testing
 
     @Test func noMoreThanFourAreLeftBehind() throws {
         let mayEnd = DispatchSemaphore(value: 0)
-        for _ in 0..<BackgroundWork.mostAbandoned {
+        for _ in 0..<BackgroundWork.maxAbandoned {
             var polls = 0
             _ = try lyraError {
                 try BackgroundWork.run(
@@ -76,7 +76,7 @@ import Testing
             ) { _ in began.store(true, ordering: .relaxed) }
         }
         #expect(error?.code == .state && !began.load(ordering: .relaxed))
-        for _ in 0..<BackgroundWork.mostAbandoned { mayEnd.signal() }
+        for _ in 0..<BackgroundWork.maxAbandoned { mayEnd.signal() }
         #expect(try BackgroundWork.run(name: "sixth", interrupted: { false }) { _ in 6 } == 6)
     }
 

@@ -180,7 +180,7 @@ def test_what_has_no_plain_meaning_is_refused_by_name(tmp_path):
     fails(lyra("features", path, "--out", tmp_path / "o"), "floating-point")
     Image.fromarray(noise(9, 11).astype(np.int32)).save(path)
     fails(lyra("features", path, "--out", tmp_path / "o"), "signed samples")
-    for photometric, name in ((8, "L*a*b*"), (32_845, "LogLuv"), (32_803, "colour filter array"), (4, "mask")):
+    for photometric, name in ((8, "L*a*b*"), (32_845, "LogLuv"), (32_803, "color filter array"), (4, "mask")):
         Tiff().write(path, noise(9, 11, 3), photometric=photometric)
         fails(lyra("features", path, "--out", tmp_path / "o"), name)
 

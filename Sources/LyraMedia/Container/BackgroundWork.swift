@@ -6,7 +6,7 @@ import Synchronization
 /// the thread.
 enum BackgroundWork {
     /// The most abandoned threads that may still work; a further call waits for one of them to end.
-    static let mostAbandoned = 4
+    static let maxAbandoned = 4
 
     /// The least pixels of a video frame that lyra decodes on a thread of its own; smaller frames take a few ms.
     static let leastPixels = 1 << 19
@@ -29,7 +29,7 @@ enum BackgroundWork {
         name: String, interrupted: () -> Bool, _ work: @escaping (_ isUnwanted: @escaping () -> Bool) throws -> Result
     ) throws -> Result {
         func stop() -> LyraError { LyraError(.state, "\(name): interrupted") }
-        while abandoned.withLock({ $0 }) >= mostAbandoned {
+        while abandoned.withLock({ $0 }) >= maxAbandoned {
             if interrupted() { throw stop() }
             usleep(UInt32(interval) * 1000)
         }

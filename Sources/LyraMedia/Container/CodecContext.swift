@@ -8,7 +8,7 @@ final class CodecContext {
     enum Result { case frame, needsPacket, end, noMemory }
 
     /// Errors in a row, after the last packet was sent, at which lyra takes a decoder to be at its end.
-    private static let mostFailures = 256
+    private static let maxFailures = 256
 
     /// libavcodec also counts the padding of rows: at most this many pixels in a frame of 65,535 rows.
     private static let paddingPixels: Int64 = 1 << 24
@@ -91,7 +91,7 @@ final class CodecContext {
             if status == lyra_av_again() { return .needsPacket }
             if status == lyra_av_no_memory() { return .noMemory }
             failures += 1
-            if status == lyra_av_end() || isDraining && failures > Self.mostFailures { return .end }
+            if status == lyra_av_end() || isDraining && failures > Self.maxFailures { return .end }
             if !isDraining { return .needsPacket }
         }
     }

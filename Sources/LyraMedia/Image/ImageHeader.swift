@@ -12,7 +12,7 @@ struct ImageHeader {
     var orientation: Int?
     /// The transparent gray of a PNG of 1, 2 or 4 bits, scaled to 0 … 255. libavcodec ignores it with 1 bit, and finds
     /// only black with 2 and 4 bits.
-    var transparentGrey: UInt8?
+    var transparentGray: UInt8?
     /// An iTXt chunk of a PNG with a compressed XMP packet: the offsets of its type, its data and the compressed text.
     private var compressedXMP: (type: Int, data: Int, text: Range<Int>)?
     /// The printing inks of a JPEG of four components.
@@ -118,9 +118,9 @@ struct ImageHeader {
                     (offset + 4, offset + 8, text.lowerBound + offset + 8..<text.upperBound + offset + 8)
                 }
             }
-            if [1, 2, 4].contains(depth), length == 2, scan.has("tRNS", at: offset + 4), let grey = data.big16(0) {
+            if [1, 2, 4].contains(depth), length == 2, scan.has("tRNS", at: offset + 4), let gray = data.big16(0) {
                 let largest = (1 << depth) - 1
-                transparentGrey = UInt8((grey & largest) * 255 / largest)
+                transparentGray = UInt8((gray & largest) * 255 / largest)
             }
             offset += 12 + length
         }

@@ -99,7 +99,7 @@ struct StillConverter {
                         source += component.step
                     }
                 }
-                if let clear = header.transparentGrey {
+                if let clear = header.transparentGray {
                     for value in output..<output + width * 3 where value.pointee == clear { value.pointee = 255 }
                 }
                 guard components.count == 4 else { continue }
@@ -159,7 +159,7 @@ struct StillConverter {
         guard let plane = plane(0) else { throw LyraError(.format, "\(name): an image without pixels") }
         let flip: UInt8 = format == AV_PIX_FMT_MONOWHITE ? 0xff : 0
         // A transparent gray shows the white background.
-        let values: [UInt8] = [header.transparentGrey == 0 ? 255 : 0, 255]
+        let values: [UInt8] = [header.transparentGray == 0 ? 255 : 0, 255]
         return try RGBImage(width: width, height: height) { target in
             for row in 0..<height {
                 try check(row)

@@ -68,7 +68,7 @@ struct TIFFDecoder {
         }
         let names = [
             4: "a transparency mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*",
-            32_803: "a colour filter array", 32_844: "LogL", 32_845: "LogLuv", 34_892: "linear raw",
+            32_803: "a color filter array", 32_844: "LogL", 32_845: "LogLuv", 34_892: "linear raw",
         ]
         throw LyraError(
             .unsupported,
@@ -86,7 +86,7 @@ struct TIFFDecoder {
         if let format = formats[file.short(.sampleFormat) ?? 1] { throw refuse(format) }
         guard (1...16).contains(bits) else { throw refuse("samples of \(bits) bits") }
         guard samples >= colors else { throw LyraError(.format, "\(name): a TIFF with \(samples) samples a pixel") }
-        if photometric == .palette, bits > 8 { throw refuse("a palette of 2^\(bits) colours") }
+        if photometric == .palette, bits > 8 { throw refuse("a palette of 2^\(bits) colors") }
         if photometric == .ycbcr, bits != 8 { throw refuse("Y'CbCr samples of \(bits) bits") }
         if photometric == .cmyk, let inks = file.short(.inkSet), inks != 1 { throw refuse("inks other than CMYK") }
     }
@@ -265,7 +265,7 @@ struct TIFFDecoder {
         return UInt8(truncatingIfNeeded: bits > 8 || photometric == .palette ? value : value * 255 / ((1 << bits) - 1))
     }
 
-    // MARK: - Colours
+    // MARK: - Colors
 
     /// How a pixel's samples of 8 bits become R, G and B.
     private struct Colors {

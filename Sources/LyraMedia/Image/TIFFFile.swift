@@ -143,7 +143,7 @@ final class TIFFFile {
         return (0..<Int(count)).map { Int(values[$0]) }
     }
 
-    /// Red, green and blue of a palette of `count` colours, 16 bits each.
+    /// Red, green and blue of a palette of `count` colors, 16 bits each.
     func colorMap(_ count: Int) -> [[UInt16]]? {
         var red: UnsafeMutablePointer<UInt16>?
         var green: UnsafeMutablePointer<UInt16>?

@@ -129,7 +129,7 @@ struct YCbCrPicture {
         if width & 1 == 0 { output[width - 1] = edge(columns - 1) }
     }
 
-    // MARK: - Colour
+    // MARK: - Color
 
     /// R = Y + 1.402 Cr, G = Y - 0.34414 Cb - 0.71414 Cr, B = Y + 1.772 Cb, in 16-bit fixed point.
     private func jpegRow(

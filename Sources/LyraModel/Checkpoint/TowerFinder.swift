@@ -33,7 +33,7 @@ struct TowerFinder {
         var ends = [named, target]
         for distance in 0...Self.parents {
             for end in ends { try add(end) }
-            if distance < Self.parents { ends = ends.map { FileSystem.outer($0) } }
+            if distance < Self.parents { ends = ends.map { FileSystem.enclosingDirectory(of: $0) } }
         }
         self.bases = bases
         self.extra = extra
