@@ -17,5 +17,5 @@ static inline void lyra_bind_interrupt(void) {
 /* Whether Ctrl-C ended the line. */
 static inline int lyra_was_interrupted(void) { return rl_done; }
 
-/* getline on stdin, a C variable that Swift's strict concurrency does not let it read. */
+/* getline on stdin, a mutable global variable, which Swift 6 code cannot use. */
 static inline ssize_t lyra_next_line(char **line, size_t *capacity) { return getline(line, capacity, stdin); }

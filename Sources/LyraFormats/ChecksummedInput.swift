@@ -17,7 +17,7 @@ public final class ChecksummedInput {
     private static let bufferBytes = 1 << 16
 
     /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or is not a regular file;
-    ///   `.format` when it has no room for a checksum; `.argument` for an empty path or one with a zero byte.
+    ///   `.format` when the file is too short for a checksum; `.argument` for an empty path or one with a zero byte.
     public init(path: String) throws {
         let (descriptor, size, _) = try FileSystem.openForReading(path)
         self.path = path

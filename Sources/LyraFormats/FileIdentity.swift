@@ -7,7 +7,7 @@ public struct FileIdentity: Hashable, Sendable {
 
     init(_ info: stat) { (device, number) = (info.st_dev, info.st_ino) }
 
-    /// The identity of the file at `path`, after links; nil if there is no file.
+    /// The identity of the file at `path`, with links followed; nil if there is no file.
     ///
     /// - Throws: `LyraError.io`, with the path and the reason, when the system call fails.
     public init?(path: String) throws {

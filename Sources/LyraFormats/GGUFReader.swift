@@ -68,7 +68,8 @@ struct GGUFReader {
         return Int(count)
     }
 
-    /// `count(of:size:)` for keys or tensors, bounded by `entryLimit`: an entry takes more memory than file.
+    /// `count(of:size:)` for keys or tensors, also bounded by `entryLimit`: an entry takes more bytes in memory than in
+    /// the file.
     mutating func entryCount(of what: String, size: Int) throws -> Int {
         let count = try count(of: what, size: size)
         guard count <= Self.entryLimit else {
@@ -176,7 +177,7 @@ struct GGUFReader {
         }
     }
 
-    /// Reads a count and that many numbers, copied as they lie in the file: both it and the machine are little-endian.
+    /// Reads a count and that many numbers. File and machine are both little-endian, so the bytes are copied.
     private mutating func numbers<T: BitwiseCopyable>(_ key: String) throws -> [T] {
         let size = MemoryLayout<T>.size
         let count = try count(of: "elements of \(shown(key))", size: size)

@@ -34,8 +34,8 @@ public final class MappedFile: @unchecked Sendable {
     /// Maps the file at `path`.
     ///
     /// - Throws: `.missing` when there is no such file; `.io` when it cannot be opened or mapped or is not a regular
-    ///   file; `.memory` when the process has no room for the mapping; `.argument` for an empty path or one with a zero
-    ///   byte.
+    ///   file; `.memory` when the process has no address space for the mapping; `.argument` for an empty path or one
+    ///   with a zero byte.
     public init(path: String) throws {
         let (descriptor, size, identity) = try FileSystem.openForReading(path)
         defer { close(descriptor) }

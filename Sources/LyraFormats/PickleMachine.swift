@@ -78,7 +78,7 @@ struct PickleMachine {
 
     /// Reads the pickle at the cursor, and moves the cursor past its STOP.
     ///
-    /// - Returns: What the pickle holds, and the machine with the containers, storages and tensors that the value
+    /// - Returns: The pickled value, and the machine with the containers, storages and tensors that the value
     ///   refers to.
     /// - Throws: `.unsupported`, with the name and the offset, for an opcode or a global that is not allowed; `.format`
     ///   for a damaged pickle.

@@ -19,7 +19,7 @@ public struct ShardedSafetensors: Sendable {
 
     /// Opens `<stem>.safetensors.index.json` and the shards that it names, or else the single `<stem>.safetensors`.
     ///
-    /// Tensors of a shard that the index does not name are left out.
+    /// Tensors that the index does not name are ignored.
     ///
     /// - Throws: `.missing` when the directory has neither file, or a shard is missing; `.format` when the index is
     ///   malformed or names a tensor that its shard lacks; otherwise as `Safetensors.init(path:)`.

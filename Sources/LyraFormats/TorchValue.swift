@@ -1,7 +1,7 @@
 import LyraBase
 import LyraTensor
 
-/// What a torch.save file holds: tensors in plain containers.
+/// The content of a torch.save file: tensors in plain containers.
 public indirect enum TorchValue: Sendable {
     /// A dict or OrderedDict, in the order of the file. Integer keys stand as decimal text; no key is there twice.
     case dict([(String, TorchValue)])

@@ -8,7 +8,7 @@ enum BackgroundWork {
     /// The most abandoned threads that may still work; a further call waits for one of them to end.
     static let maxAbandoned = 4
 
-    /// The least pixels of a video frame that lyra decodes on a thread of its own; smaller frames take a few ms.
+    /// The pixels of the smallest video frame that lyra decodes on a thread of its own. Smaller frames take a few ms.
     static let leastPixels = 1 << 19
 
     private static let abandoned = Mutex(0)

@@ -25,7 +25,7 @@ final class CodecContext {
     private let refusals: UnsafeMutablePointer<Int32>
 
     /// - Parameters:
-    ///   - parameters: What the container says about the track, or nil for a codec that needs no parameters.
+    ///   - parameters: The track's parameters from the container, or nil for a codec that needs no parameters.
     ///   - configure: Sets options before the decoder is opened.
     /// - Throws: `LyraError(.unsupported)` if there is no such decoder, `.format` if it refuses the track, `.memory`.
     init(

@@ -98,7 +98,7 @@ enum MediaFormat: Equatable {
         return true
     }
 
-    /// Signatures of formats among which FFmpeg distinguishes.
+    /// Signatures of formats that FFmpeg tells apart.
     private static let signatures: [[UInt8]] =
         [
             "#!AMR", "DKIF", "GIF8", "nut/multimedia container\0", "wvpk", "TTA1", "MAC ", "DSD ", "tBaK", "MPCK",

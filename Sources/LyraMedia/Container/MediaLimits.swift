@@ -9,7 +9,7 @@ public struct MediaLimits: Sendable, Equatable {
     public var imageBytes = 1 << 28
     /// Pixels of one frame of a video; a little more than 8K. A decoder may hold some twenty frames.
     public var videoPixels = 1 << 25
-    /// Frames of a video. All are counted before any is decoded, which takes 16 bytes a frame.
+    /// Frames of a video. Counting them, before any is decoded, takes 16 bytes a frame.
     public var videoFrames = 4_000_000
     /// Length of a video in seconds: a day.
     public var videoSeconds = 86_400.0

@@ -5,7 +5,7 @@ enum OggPages {
     private static let bufferLength = 1 << 15
     private static let longestHead = 27 + 255
 
-    /// Where the next link begins: the first page that starts a stream, after a page that does not.
+    /// Where the next link begins: the first page that starts a stream, after pages that do not.
     ///
     /// - Parameters:
     ///   - start: The first page of a link.

@@ -6,7 +6,7 @@ import LyraBase
 /// holds up to 1,024 samples of a chunk, so a table that counts millions of samples takes little memory.
 struct SoundTables {
     private static let maxBoxes = 1 << 12
-    /// The least samples of an entry, except for the last of a chunk.
+    /// The smallest number of samples in an entry, except for the last entry of a chunk.
     private static let samplesPerEntry: Int64 = 512
     private static let pieceLength = 1 << 15
 

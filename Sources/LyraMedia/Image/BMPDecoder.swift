@@ -43,7 +43,8 @@ struct BMPDecoder {
     /// headers have 40 to 124 bytes.
     private static func headerSizes(_ size: Int) -> Bool { 16...64 ~= size || size == 108 || size == 124 }
 
-    /// - Throws: `LyraError(.format)` if the header is damaged, `.unsupported` for what is not decoded, by name.
+    /// - Throws: `LyraError(.format)` if the header is damaged, `.unsupported` with the name of a feature that lyra
+    ///   does not decode.
     init(_ scan: ByteScan, name: String) throws {
         self.scan = scan
         self.name = name

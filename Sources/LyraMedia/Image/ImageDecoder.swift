@@ -30,7 +30,7 @@ public enum ImageDecoder {
         interrupted: () -> Bool = { false }
     ) throws -> RGBImage {
         let file = try read(reader, name: name, limits: limits, interrupted: interrupted)
-        // A decoder cannot be interrupted, but abandoned: it owns all that it uses.
+        // A decoder cannot be interrupted, only abandoned: it owns all that it uses.
         return try BackgroundWork.run(name: name, interrupted: interrupted) { isUnwanted in
             try decode(file, name: name, limits: limits, interrupted: isUnwanted)
         }

@@ -10,7 +10,7 @@ struct Orientation: Equatable {
 
     static let upright = Orientation()
 
-    /// - Parameter value: EXIF's tag 0x0112, 1 … 8. 1 and all other values mean upright.
+    /// - Parameter value: EXIF's tag 0x0112, 1 … 8. Any other value means upright, as 1 does.
     init(exif value: Int) {
         isTransposed = (5...8).contains(value)
         flipsColumns = [2, 3, 6, 7].contains(value)

@@ -194,7 +194,7 @@ public final class MP3Decoder: ContinuedSource {
         do {
             return try MP3Decoder(audio: ReaderView(reader, from: start), name: name, interrupted: interrupted)
         } catch let error as LyraError where error.code == .format {
-            // The last frame header of the file without a whole frame.
+            // A single frame with nothing after it.
             return nil
         }
     }

@@ -7,7 +7,7 @@ import LyraBase
 /// Times may go back or jump where recordings were joined. The frames of one recording are a `Stretch`; the first frame
 /// of a stretch is shown when the last frame of the stretch before ends.
 final class VideoIndex {
-    /// The distance in frames from which on seeking to a key frame is faster than decoding up to it.
+    /// The smallest distance, in frames, at which seeking to a key frame is faster than decoding up to it.
     static let seekDistance = 12
 
     private struct Entry: BitwiseCopyable {

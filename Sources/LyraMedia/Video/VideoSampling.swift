@@ -3,9 +3,9 @@ import LyraBase
 /// Which frames of a video are encoded, and at which size: the choice of qwen-vl-utils with the bounds of the
 /// reference.
 public struct VideoSampling: Sendable {
-    /// The least frames. Their number is always even.
+    /// The smallest number of frames; the number is always even.
     private static let minFrames = 4
-    /// Bounds on pixels: the most of all frames together, the most of one frame, the least of one frame.
+    /// Limits in pixels: all frames together at most, one frame at most, one frame at least.
     private static let totalPixels = 28 * 28 * 2048 * 32
     private static let largestFrame = 768 * 28 * 28
     private static let smallestFrame = 28 * 28 * 4
@@ -13,7 +13,8 @@ public struct VideoSampling: Sendable {
     private let framesPerSecond: Double
     private let maxFrames: Int
 
-    /// - Throws: `LyraError(.argument)` if `framesPerSecond` is not in 0 … 1000 or `maxFrames` is not in 1 … 65,536.
+    /// - Throws: `LyraError(.argument)` if `framesPerSecond` is not above 0 and at most 1000, or `maxFrames` is not in
+    ///   1 … 65,536.
     public init(framesPerSecond: Double = 2, maxFrames: Int = 16) throws {
         guard framesPerSecond > 0, framesPerSecond <= 1000 else {
             throw LyraError(.argument, "\(framesPerSecond) frames a second; must be above 0 and at most 1000")

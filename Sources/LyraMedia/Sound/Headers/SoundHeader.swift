@@ -50,7 +50,7 @@ struct SoundHeader {
         let list = chunks(layout)
         guard let chunks = try list.chunks(from: 12, to: "data"), let data = chunks.last else { return reader }
         let count = try list.sampleBytes(from: data.start, stated: data.size)
-        // If all sizes are 0, libsndfile itself reads up to the end of the file.
+        // A size of 0 is patched even if there are no samples: libsndfile, too, takes 0 for a placeholder.
         guard count != data.size || count == 0 else { return reader }
         let whole = data.start + count - 8
         if whole < Self.largest {
@@ -201,7 +201,7 @@ struct SoundHeader {
         }
         guard let start = fields.0, let stated = fields.1, Int64(start) < size else { return reader }
         let count = try chunks(layout).sampleBytes(from: Int64(start), stated: Int64(stated), isBare: true)
-        // libsndfile reads AU sizes with 31 bits. With an unknown size, it reads to the end of the file.
+        // libsndfile reads AU sizes with 31 bits. With an unknown size, it reads to the end of the view.
         guard count != stated || count > Int64(Int32.max) else { return reader }
         return ReaderView(
             reader, to: Int64(start) + count, patches: [patch(8, [0xff, 0xff, 0xff, 0xff])])
