@@ -144,7 +144,7 @@ struct ZipArchive {
     ) throws {
         let full = UInt64(UInt32.max)
         guard size == full || compressedSize == full || offset == full else { return }
-        var cursor = try ByteCursor(file, extra, part: "a zip extra field")
+        var cursor = try ByteCursor(file, extra, section: "a zip extra field")
         while cursor.remaining >= 4 {
             let id = try cursor.integer(UInt16.self)
             let length = Int(try cursor.integer(UInt16.self))
