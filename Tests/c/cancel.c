@@ -25,7 +25,7 @@ static double now(clockid_t clock) {
     return (double)time.tv_sec * 1e3 + (double)time.tv_nsec * 1e-6;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ phases */
+/* ----------------------------------------------------------------------------------------------------------- phases */
 
 /* Steps to the turn's end, or an error. */
 static lyra_status run(lyra_session *session) {
@@ -89,7 +89,7 @@ static const struct phase {
     {"restoring a large state", nothing, restore, 0, 1},
 };
 
-/* ----------------------------------------------------------------------------------------------------------- cancels */
+/* ---------------------------------------------------------------------------------------------------------- cancels */
 
 typedef struct {
     lyra_session *session;
@@ -155,7 +155,7 @@ static void measure(const struct phase *phase) {
            phase->name, whole, count, elapsed[count / 2], elapsed[count - 1], processor[count / 2], processor[count - 1]);
 }
 
-/* ------------------------------------------------------------------------------------------------------- a large state */
+/* ---------------------------------------------------------------------------------------------------- a large state */
 
 static uint32_t crc(uint32_t sum, const unsigned char *data, size_t count) {
     static uint32_t table[256];

@@ -94,7 +94,7 @@ static bytes with_text(bytes file, const char *key, const char *value) {
     return with_value(file, key, value, strlen(value));
 }
 
-/* ------------------------------------------------------------------------------------------------------------ checks */
+/* ----------------------------------------------------------------------------------------------------------- checks */
 
 static lyra_session *begin(lyra_kv_type type) {
     lyra_session_options options = usual_options();
@@ -226,7 +226,7 @@ static void counts(bytes whole) {
     }
 }
 
-/* ------------------------------------------------------------------------------------------- others at the same time */
+/* ------------------------------------------------------------------------------------------ others at the same time */
 
 /* Another process shortens the file while it is read. */
 static void shortened(bytes whole, lyra_session *session) {

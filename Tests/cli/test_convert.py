@@ -146,7 +146,7 @@ def test_what_was_not_found_is_noted_and_found_later(variant, tmp_path):
         assert missing(whole) == []
 
 
-# ------------------------------------------------------------------------------------------------------------- llama.cpp
+# ------------------------------------------------------------------------------------------------------------ llama.cpp
 
 
 @pytest.mark.parametrize("variant", ["a", "b"])
@@ -189,7 +189,7 @@ def test_rows_too_short_for_the_recipe_are_noted(tmp_path):
     assert "256" not in convert(FIXTURES / "a/lyra", tmp_path / "other.gguf", "--type", "q4_0").stderr
 
 
-# --------------------------------------------------------------------------------------------------------------- failures
+# ------------------------------------------------------------------------------------------------------------- failures
 
 
 def begin(output, **options):

@@ -71,7 +71,7 @@ static int allocation_hits(size_t bytes, const char *call) {
     return fault_hits(is_large ? FAULT_LARGE : FAULT_SMALL, bytes, call);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ memory */
+/* ----------------------------------------------------------------------------------------------------------- memory */
 
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
@@ -149,7 +149,7 @@ int munmap(void *address, size_t bytes) {
     return result;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- threads */
+/* ---------------------------------------------------------------------------------------------------------- threads */
 
 typedef int (*create_function)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 

@@ -20,7 +20,7 @@
         } \
     } while (0)
 
-/* -------------------------------------------------------------------------------------------------------------- open */
+/* ------------------------------------------------------------------------------------------------------------- open */
 
 static int open_file(int directory, const char *path, int flags, mode_t mode) {
     FAIL_IF(FAULT_OPEN, 0, "open", EIO);
@@ -51,7 +51,7 @@ int close(int file) {
     return -1;
 }
 
-/* ------------------------------------------------------------------------------------------------------ read and write */
+/* --------------------------------------------------------------------------------------------------- read and write */
 
 /* A third of what was asked for, and at least a byte. */
 static size_t shortened(size_t bytes) { return bytes > 1 ? bytes / 3 + 1 : bytes; }
@@ -108,7 +108,7 @@ int fdatasync(int file) {
     return (int)syscall(SYS_fdatasync, file);
 }
 
-/* -------------------------------------------------------------------------------------------------------------- stat */
+/* ------------------------------------------------------------------------------------------------------------- stat */
 
 static int stat_at(int directory, const char *path, struct stat *result, int flags, const char *call) {
     FAIL_IF(FAULT_STAT, 0, call, EIO);
@@ -142,7 +142,7 @@ int access(const char *path, int mode) {
     return (int)syscall(SYS_faccessat, AT_FDCWD, path, mode);
 }
 
-/* ------------------------------------------------------------------------------------------- directories and new names */
+/* ---------------------------------------------------------------------------------------- directories and new names */
 
 #define ORIGINAL(name) \
     static _Atomic(__typeof__(&name)) original; \

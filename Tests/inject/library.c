@@ -48,7 +48,7 @@ static int is_fine(int fault_class, enum verdict verdict) {
     return verdict >= STATUS || (fault_class == FAULT_SMALL && verdict == CRASHED);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- planning */
+/* --------------------------------------------------------------------------------------------------------- planning */
 
 /* Whether a call is the first of its site, or among the `most` that are spread over all of its calls. */
 static int is_chosen(const uint64_t *sites, long count, long index, long most) {
@@ -116,7 +116,7 @@ static void note_progress(const settings *use, int fault_class, long number, enu
     close(file);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- running */
+/* ---------------------------------------------------------------------------------------------------------- running */
 
 /* The tries `job`, `job` + jobs, … of a class, in a process of their own, which adds to the shared figures. */
 static void run_job(const settings *use, const try_record *reference, int fault_class, int job, figures *row) {
@@ -184,7 +184,7 @@ static int print_figures(const figures *rows) {
     return failed == 0 && passed > 0;
 }
 
-/* --------------------------------------------------------------------------------------------------------- arguments */
+/* -------------------------------------------------------------------------------------------------------- arguments */
 
 static settings parse(int count, char **arguments) {
     settings use = {.large_bytes = 64 << 10, .jobs = 2, .paths.threads = 2};

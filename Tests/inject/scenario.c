@@ -11,7 +11,7 @@ typedef struct context {
     const char *name; /* of the session at work */
 } context;
 
-/* ----------------------------------------------------------------------------------------------------------- outcomes */
+/* --------------------------------------------------------------------------------------------------------- outcomes */
 
 static void hash(context *run, const void *data, size_t bytes) {
     const unsigned char *byte = data;
@@ -49,7 +49,7 @@ static void lost(context *run, const char *call, lyra_status status, const char 
         } \
     } while (0)
 
-/* -------------------------------------------------------------------------------------------------------------- feeds */
+/* ------------------------------------------------------------------------------------------------------------ feeds */
 
 static lyra_status feed_file(context *run, lyra_session *session, const char *file,
                              lyra_status (*feed)(lyra_session *, const char *)) {
@@ -144,7 +144,7 @@ out:
     return -1;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- answers */
+/* ---------------------------------------------------------------------------------------------------------- answers */
 
 /* Reads all that one of the queues holds into the hash. */
 #define READ_ALL(reader, type, length) \
@@ -200,7 +200,7 @@ static int take_turn(context *run, lyra_session *session, int turn) {
     return -1;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ scenario */
+/* --------------------------------------------------------------------------------------------------------- scenario */
 
 static void describe(context *run, lyra_model *model) {
     lyra_model_info info;

@@ -108,7 +108,7 @@ enum verdict try_fault(try_record *record, const scenario_paths *paths, const tr
     return judge(record, reference, status);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ printing */
+/* --------------------------------------------------------------------------------------------------------- printing */
 
 /* A library is mapped at the same place in this process and in its children. What this program itself called is left
  * out. */
