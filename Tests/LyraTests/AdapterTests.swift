@@ -4,11 +4,11 @@ import Testing
 
 @testable import Lyra
 
-/// Which adapter a conversation runs with.
+/// Which adapter a conversation uses.
 @Suite struct AdapterTests {
     private let golden = Golden.b
 
-    @Test func automaticGoesUpWithWhatIsHeardAndNeverBack() throws {
+    @Test func theAutomaticAdapterSwitchesUpAndNeverBack() throws {
         let session = try golden.session { $0.maxNewTokens = 2 }
         let short = Array(try golden.shortRecording.prefix(4000))
         _ = try session.ask("Hello!")
@@ -40,7 +40,7 @@ import Testing
         }
     }
 
-    @Test func anUnknownAdapterIsRefusedWithThoseThereAre() {
+    @Test func anUnknownAdapterIsRefusedWithTheNamesOfTheKnownOnes() {
         expect(.argument, "sing", "long_speech") { _ = try golden.session { $0.adapter = .named("sing") } }
     }
 }

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Lyra
 
-/// An answer as a sequence of events is the answer that steps give.
+/// The events of an answer hold what `step` and the read functions give.
 @Suite struct AnswerEventTests {
     private func fed() throws -> Session {
         let session = try Golden.a.session { ($0.speaks, $0.maxNewTokens) = (true, 6) }
@@ -11,8 +11,8 @@ import Testing
         return session
     }
 
-    /// What events came to, and in which phases.
-    private struct Heard: Equatable {
+    /// What a sequence of events contained, and the phases of its progress.
+    private struct Received: Equatable {
         var text = ""
         var audio: [Float] = []
         var phases: Set<Int32> = []
@@ -28,9 +28,9 @@ import Testing
         }
     }
 
-    @Test func theEventsAreTheAnswerInBothForms() async throws {
+    @Test func synchronousAndAsynchronousEventsGiveTheAnswer() async throws {
         let wanted = try fed().outcome()
-        var plain = Heard(), asynchronous = Heard()
+        var plain = Received(), asynchronous = Received()
         var events = try fed().answer().makeIterator()
         while let event = try events.next() { plain.take(event) }
         #expect(try events.next() == nil)
@@ -40,25 +40,26 @@ import Testing
         #expect(plain.phases.isSuperset(of: [1, 2]))
     }
 
-    @Test func anAnswerThatWasLeftIsGoneOnWith() throws {
+    @Test func aNewIteratorContinuesTheAnswer() throws {
         let wanted = try fed().outcome(), session = try fed()
-        var heard = Heard()
+        var received = Received()
         var events = try session.answer().makeIterator()
-        while heard.ends.isEmpty {
-            for _ in 0..<3 { if heard.ends.isEmpty, let event = try events.next() { heard.take(event) } }
+        while received.ends.isEmpty {
+            for _ in 0..<3 { if received.ends.isEmpty, let event = try events.next() { received.take(event) } }
             // The next iterator gives what this one left unread.
             if session.isAnswering { events = try session.answer().makeIterator() }
         }
-        #expect(Array(heard.text.utf8) == wanted.text && heard.audio == wanted.audio && heard.ends == [wanted.stop])
+        #expect(Array(received.text.utf8) == wanted.text && received.audio == wanted.audio)
+        #expect(received.ends == [wanted.stop])
     }
 
     @Test func aCancelledAnswerEndsOnce() throws {
         let session = try fed()
-        var events = try session.answer().makeIterator(), heard = Heard()
-        for _ in 0..<5 { if let event = try events.next() { heard.take(event) } }
+        var events = try session.answer().makeIterator(), received = Received()
+        for _ in 0..<5 { if let event = try events.next() { received.take(event) } }
         session.control.cancel()
-        while let event = try events.next() { heard.take(event) }
-        #expect(heard.ends == [.cancelled])
+        while let event = try events.next() { received.take(event) }
+        #expect(received.ends == [.cancelled])
     }
 
     @Test func anErrorEndsTheEvents() throws {

@@ -4,52 +4,54 @@ import Testing
 
 @testable import Lyra
 
-/// Several turns in one session: what is kept must not be told from what would be computed anew.
+/// Several turns in one session: cached rows give the same answers as rows that are computed again.
 @Suite struct ConversationTests {
     private static let opening = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
     private static let end = "<|im_end|>\n<|im_start|>assistant\n"
     private static let next = "\n<|im_start|>user\n"
 
-    /// The parts of a further turn: the answer, closed if it was not, and the user's content.
-    private func follow(_ said: Outcome, _ content: [Part]) -> [Part] {
-        let isClosed = said.tokens.last == 2050
-        return [.ids(said.tokens), .text((isClosed ? "" : "<|im_end|>") + Self.next)] + content
+    /// What a later turn adds to the prompt: the last answer with its end token, and the user's content.
+    private func follow(_ outcome: Outcome, _ content: [PromptItem]) -> [PromptItem] {
+        let isClosed = outcome.tokens.last == 2050
+        return [.ids(outcome.tokens), .text((isClosed ? "" : "<|im_end|>") + Self.next)] + content
     }
 
-    @Test(arguments: Golden.both) func laterTurnsEqualTheWholeConversationAtOnce(_ golden: Golden) throws {
+    @Test(arguments: Golden.both) func laterTurnsEqualOnePrefillOfTheConversation(_ golden: Golden) throws {
         let session = try golden.session { $0.maxNewTokens = 8 }
-        var parts: [Part] = [.text(Self.opening + "Hello! Who are you?" + Self.end)]
+        var items: [PromptItem] = [.text(Self.opening + "Hello! Who are you?" + Self.end)]
         var outcome = try session.ask("Hello! Who are you?")
-        #expect(outcome.tokens == (try golden.answer(parts, limit: 8)))
+        #expect(outcome.tokens == (try golden.answer(items, limit: 8)))
         for question in ["And where?", "Tell me more\nof it.", "Enough."] {
-            parts.removeLast()
-            parts = history(parts, outcome, question, golden)
+            items.removeLast()
+            items = history(items, outcome, question, golden)
             outcome = try session.ask(question)
-            #expect(outcome.tokens == (try golden.answer(parts, limit: 8)), "\(question)")
+            #expect(outcome.tokens == (try golden.answer(items, limit: 8)), "\(question)")
         }
     }
 
-    /// Parts are joined before tokenizing where the session does: within a turn, not across an answer.
-    private func history(_ parts: [Part], _ said: Outcome, _ question: String, _ golden: Golden) -> [Part] {
-        let first = parts.isEmpty ? [Part.text(Self.opening + "Hello! Who are you?" + Self.end)] : parts
-        let isClosed = said.tokens.last == 2050
+    /// Joins neighboring texts before they are tokenized where the session does: within a turn, not across an answer.
+    private func history(
+        _ items: [PromptItem], _ outcome: Outcome, _ question: String, _ golden: Golden
+    ) -> [PromptItem] {
+        let first = items.isEmpty ? [PromptItem.text(Self.opening + "Hello! Who are you?" + Self.end)] : items
+        let isClosed = outcome.tokens.last == 2050
         let turn = (isClosed ? "" : "<|im_end|>") + Self.next + question + Self.end
-        return first + [.ids(said.tokens), .text(turn), .text("")]
+        return first + [.ids(outcome.tokens), .text(turn), .text("")]
     }
 
-    @Test func aRecordingInALaterTurnEqualsTheWholeConversationAtOnce() throws {
+    @Test func aRecordingInALaterTurnEqualsOnePrefillOfTheConversation() throws {
         let golden = Golden.a
         let session = try golden.session { $0.adapter = .named("speech") }
         let pcm = try golden.shortRecording
         let first = try session.ask("Hello!")
         let second = try session.ask("What is said?", hearing: pcm)
-        let parts =
-            [.text(Self.opening + "Hello!" + Self.end)] as [Part]
+        let items =
+            [.text(Self.opening + "Hello!" + Self.end)] as [PromptItem]
             + follow(first, [.speech(pcm), .text("\nWhat is said?" + Self.end)])
-        #expect(second.tokens == (try golden.answer(parts, adapter: "speech")))
+        #expect(second.tokens == (try golden.answer(items, adapter: "speech")))
     }
 
-    @Test func textAndRecordingsStandInTheOrderOfFeeding() throws {
+    @Test func textAndRecordingsKeepTheOrderOfFeeding() throws {
         let golden = Golden.a
         let pcm = try golden.shortRecording
         let session = try golden.session { $0.adapter = .named("speech") }
@@ -60,15 +62,15 @@ import Testing
         try session.feed(pcm: Array(pcm[..<4000]))
         session.endRecording()
         try session.feed(pcm: Array(pcm[4000..<9000]))
-        let parts: [Part] = [
+        let items: [PromptItem] = [
             .text(Self.opening + "First this:"), .speech(pcm), .text("\nand then"), .speech(Array(pcm[..<4000])),
             .speech(Array(pcm[4000..<9000])), .text(Self.end),
         ]
-        #expect(try session.outcome().tokens == (try golden.answer(parts, adapter: "speech")))
+        #expect(try session.outcome().tokens == (try golden.answer(items, adapter: "speech")))
         #expect(session.usage.mediaTokens == 900)
     }
 
-    @Test func usageCountsWhatWasComputedAndWhatWasKept() throws {
+    @Test func usageCountsComputedAndCachedTokens() throws {
         let golden = Golden.a
         let session = try golden.session { $0.speaks = true }
         let first = try session.ask("Hello! Who are you?")
@@ -81,7 +83,7 @@ import Testing
             timings.firstToken > 0 && timings.firstAudio >= timings.firstToken && timings.total >= timings.firstAudio)
         #expect(timings.prefill > 0 && timings.decode > 0 && timings.speech > 0)
         let second = try session.ask("What is said?", hearing: golden.shortRecording)
-        // All but the last token of the first answer are in the cache; that one is computed with the second turn.
+        // The cache holds all but the last token of the first answer, which is computed with the second turn.
         #expect(first.stop == .length)
         #expect(session.usage.cachedTokens == 35 + first.tokens.count - 1)
         let before = try golden.tokenizer.encode("<|im_end|>\n<|im_start|>user\n").count
@@ -105,13 +107,13 @@ import Testing
             while session.isAnswering {
                 _ = try session.step()
                 tokens += session.readTokens()
-                // In pieces of at most 5 bytes, and what is left.
+                // Pieces of at most 5 bytes, then the rest.
                 while session.hasText { pieces.append(session.readText(limit: 5)) }
             }
             #expect(pieces.allSatisfy { String(validating: $0, as: UTF8.self) != nil })
             var whole = Detokenizer(golden.tokenizer)
-            let said = tokens.filter { $0 != 2050 && $0 != 2048 }
-            #expect(pieces.flatMap { $0 } == Array((said.map { whole.append($0) }.joined() + whole.finish()).utf8))
+            let ids = tokens.filter { $0 != 2050 && $0 != 2048 }
+            #expect(pieces.flatMap { $0 } == Array((ids.map { whole.append($0) }.joined() + whole.finish()).utf8))
             #expect(pieces.count > 20)
         }
     }
@@ -137,7 +139,7 @@ import Testing
         #expect(try session.ask("Hello!") == fresh)
     }
 
-    @Test func theSystemPromptIsThatOfTheOptionsOrSetBeforeTheFirstTurn() throws {
+    @Test func theSystemPromptComesFromTheOptionsOrIsSetBeforeTheFirstTurn() throws {
         let golden = Golden.b
         let wanted = try golden.answer([
             .text("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello!" + Self.end)
@@ -155,7 +157,7 @@ import Testing
                 == (try golden.answer([.text("<|im_start|>system\n<|im_end|>\n<|im_start|>user\nHello!" + Self.end)])))
     }
 
-    @Test func anAnswerHasAtMostAsManyTokensAsAllowed() throws {
+    @Test func anAnswerHasAtMostTheAllowedTokens() throws {
         for limit in [1, 2, 7] {
             let session = try Golden.a.session { ($0.maxNewTokens, $0.speaks) = (limit, true) }
             let outcome = try session.ask("Hello! Who are you?")
@@ -167,7 +169,7 @@ import Testing
         #expect(try session.ask("Hello! Who are you?").tokens.count == 5)
     }
 
-    @Test func callsOutOfOrderAreErrorsOfState() throws {
+    @Test func callsOutOfOrderAreStateErrors() throws {
         let session = try Golden.a.session()
         expect(.state) { _ = try session.step() }
         expect(.state) { try session.endTurn() }
@@ -180,7 +182,7 @@ import Testing
         #expect(try session.finish().ends == 1)
     }
 
-    @Test func optionsOutOfRangeAreErrorsOfArguments() throws {
+    @Test func optionsOutOfRangeAreArgumentErrors() throws {
         let changes: [(inout SessionOptions) -> Void] = [
             { $0.temperature = 0 }, { $0.temperature = -1 }, { $0.temperature = .nan }, { $0.temperature = .infinity },
             { $0.topK = -1 }, { $0.topP = 1.5 }, { $0.topP = .nan }, { $0.minP = -0.1 }, { $0.minP = .nan },

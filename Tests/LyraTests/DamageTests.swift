@@ -5,7 +5,7 @@ import Testing
 
 @testable import Lyra
 
-/// Checkpoints with a damaged file: opening and running one gives an answer or an error, and never ends the process.
+/// A checkpoint with a damaged file gives an answer or an error, and never ends the process.
 @Suite(.serialized) struct DamageTests {
     /// A copy of a checkpoint whose files are links, except those that are damaged.
     private final class Copy {
@@ -39,7 +39,7 @@ import Testing
             [UInt8](try Data(contentsOf: URL(filePath: source + "/" + file)))
         }
 
-        /// Puts other bytes where `file` was.
+        /// Replaces the content of `file`.
         func replace(_ file: String, _ bytes: ArraySlice<UInt8>) throws {
             try? manager.removeItem(atPath: root + "/" + file)
             try Data(bytes).write(to: URL(filePath: root + "/" + file))
@@ -91,14 +91,14 @@ import Testing
                 try copy.replace(file, damaged[...])
                 attempt(copy, answers: trial % 10 == 0, "\(file) with byte \(at) changed")
             }
-            // Many at once in what is mostly weights: NaN, infinities and huge numbers among them.
+            // Many bytes at once, mostly of weights: NaN, infinities and huge numbers are among them.
             var damaged = bytes
             for _ in 0..<2000 {
                 let at = bytes.count / 2 + Int(random.next() % UInt64(max(bytes.count / 2, 1)))
                 if at < damaged.count { damaged[at] = UInt8(truncatingIfNeeded: random.next()) }
             }
             try copy.replace(file, damaged[...])
-            attempt(copy, answers: true, "\(file) with its second half shot to pieces")
+            attempt(copy, answers: true, "\(file) with its second half randomly damaged")
             try copy.restore(file)
         }
         attempt(copy, answers: true, "the whole copy")
@@ -106,7 +106,7 @@ import Testing
     }
 
     /// Weights that are all NaN or infinite give nonsense, but an answer.
-    @Test(arguments: [UInt8(0x7f), 0xff]) func weightsThatAreNoNumbersDoNotCrash(_ byte: UInt8) throws {
+    @Test(arguments: [UInt8(0x7f), 0xff]) func nanAndInfiniteWeightsDoNotCrash(_ byte: UInt8) throws {
         let copy = try Copy()
         for file in copy.files where file.hasSuffix(".safetensors") || file.hasSuffix("g_00500000") {
             var bytes = try copy.bytes(file)

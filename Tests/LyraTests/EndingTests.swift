@@ -6,20 +6,20 @@ import Testing
 
 @testable import Lyra
 
-/// Turns that end early: cancelled, stopped, or by an error. Nothing of a turn that was taken back may be found again.
+/// Turns that are cancelled, stopped, or end with an error. A turn that is rolled back leaves no trace.
 @Suite struct EndingTests {
     private static let opening = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
     private static let end = "<|im_end|>\n<|im_start|>assistant\n"
 
     private func spoken(_ golden: Golden) throws -> Session {
         try golden.session {
-            // Drawn at random: a sampler that was not taken back would show.
+            // Random sampling: the answer differs if the sampler was not rolled back.
             ($0.speaks, $0.maxNewTokens) = (true, 6)
             ($0.sampling, $0.temperature, $0.topK, $0.topP, $0.seed) = (.random, 1.5, 0, 1, 5)
         }
     }
 
-    @Test func aTurnCancelledAtAnyStepIsAsIfItHadNeverBeen() throws {
+    @Test func aTurnCancelledAtAnyStepLeavesNoTrace() throws {
         let golden = Golden.a
         let pcm = try golden.shortRecording
         let undisturbed = try spoken(golden)
@@ -28,7 +28,7 @@ import Testing
         try #require(!wanted.audio.isEmpty)
         let steps = try undisturbed.ask("What is said?", hearing: pcm).steps
         var phases: Set<Int32> = []
-        // Another stride would see other steps; this one sees every phase, which is checked.
+        // The stride is such that every phase is cancelled, which is checked below.
         for step in Array(stride(from: 0, to: steps - 1, by: 4)) + [steps - 2] {
             let session = try spoken(golden)
             #expect(try session.ask("Hello!") == first)
@@ -44,7 +44,7 @@ import Testing
             #expect(session.readTokens().isEmpty && session.readUnits().isEmpty)
             expect(.state) { _ = try session.step() }
             #expect(try session.ask("And now?") == wanted, "cancelled before step \(step) of \(steps)")
-            #expect(session.usage.adapter == nil, "the adapter is taken back, too")
+            #expect(session.usage.adapter == nil, "the adapter is rolled back, too")
         }
         #expect(phases == [1, 2, 3])
     }
@@ -61,7 +61,7 @@ import Testing
         #expect(try session.ask("Hello!") == fresh)
     }
 
-    @Test func aTurnCancelledWhileItIsFedIsDroppedWithoutAnEvent() throws {
+    @Test func aTurnCancelledWhileItIsFedIsDiscardedWithoutAnEvent() throws {
         let fresh = try spoken(Golden.b).ask("Hello!")
         let session = try spoken(Golden.b)
         try session.feed(text: "Something else")
@@ -87,7 +87,7 @@ import Testing
         return try Session(model, options: options)
     }
 
-    @Test(arguments: [false, true]) func aFeederIsToldOfACancelBetweenFeeds(_ isStop: Bool) throws {
+    @Test(arguments: [false, true]) func usageReportsARequestBetweenFeeds(_ isStop: Bool) throws {
         let messages = Messages()
         let session = try logging(messages)
         let wanted = try Golden.a.session { $0.maxNewTokens = 4 }.ask("Hello!").tokens
@@ -96,30 +96,31 @@ import Testing
         #expect(session.usage.stop == .none)
         try session.feed(pcm: [Float](repeating: 0.1, count: 100))
         request()
-        #expect(session.usage.stop == reason, "told at once")
+        #expect(session.usage.stop == reason, "at once")
         expect(.state) { _ = try session.step() }
-        #expect(session.usage.stop == reason, "and when it was heeded")
+        #expect(session.usage.stop == reason, "after the turn was discarded")
         expect(.state) { _ = try session.step() }
         expect(.state) { try session.endTurn() }
         try session.feed(text: "Hello!")
         #expect(session.usage.stop == reason, "until the next turn ends")
         try session.endTurn()
         #expect(session.usage.stop == .none && session.usage.mediaTokens == 0)
-        #expect(try session.finish().tokens == wanted, "what was fed afterwards is a fresh turn")
+        #expect(try session.finish().tokens == wanted, "later feeds are a new turn")
         try session.feed(text: "Some")
-        #expect(session.usage.stop == .none, "of the turn that is being fed, not the last")
+        #expect(session.usage.stop == .none, "of the turn that is being fed, not of the last")
         request()
         try session.feed(text: "Others")
         #expect(session.usage.stop == reason)
         request()
         expect(.state) { try session.endTurn() }
         #expect(session.usage.stop == reason)
-        let told = messages.all.withLock { $0 }
-        #expect(told.count == 3 && told.allSatisfy { $0.hasPrefix("info: ") && $0.contains("discarded") }, "\(told)")
+        let logged = messages.all.withLock { $0 }
+        #expect(logged.count == 3, "\(logged)")
+        #expect(logged.allSatisfy { $0.hasPrefix("info: ") && $0.contains("discarded") }, "\(logged)")
     }
 
-    /// Reads as silence, and asks for the turn's end when it is read from.
-    private final class Requesting: ByteReader {
+    /// Cancels the turn when it is read; it has no bytes.
+    private final class CancellingReader: ByteReader {
         let control: TurnControl
         init(_ control: TurnControl) { self.control = control }
         func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
@@ -130,13 +131,13 @@ import Testing
         var size: Int64 { 100 }
     }
 
-    @Test func aFeedDuringWhichACancelComesSaysSo() throws {
+    @Test func aCancelDuringAFeedIsTheErrorOfTheFeed() throws {
         let session = try logging(Messages())
         try session.feed(text: "Hello!")
-        expect(.state, "cancelled") { try session.feed(.image(.reader(Requesting(session.control)))) }
+        expect(.state, "cancelled") { try session.feed(.image(.reader(CancellingReader(session.control)))) }
         #expect(session.usage.stop == .cancelled)
         expect(.state) { try session.endTurn() }
-        expect(.state, "cancelled") { try session.feed(.speech(.reader(Requesting(session.control)))) }
+        expect(.state, "cancelled") { try session.feed(.speech(.reader(CancellingReader(session.control)))) }
         // A feed that fails leaves nothing to cancel.
         expect(.io) { try session.feed(.image(.file("/nowhere.png"))) }
         session.control.cancel()
@@ -157,34 +158,34 @@ import Testing
         #expect(try other.ask("And now?") == second)
     }
 
-    /// The words before the stop stay, as the template would close them, and the next turn follows them.
-    @Test func aStoppedAnswerKeepsWhatWasSaid() throws {
+    /// The tokens before the stop stay, closed as the template closes an answer, and the next turn follows them.
+    @Test func aStoppedAnswerKeepsItsTokens() throws {
         let golden = Golden.a
         let wanted = try golden.integers("turn_text", "out.ids")
-        for said in [1, 2, 5, 11] {
+        for length in [1, 2, 5, 11] {
             let session = try golden.session { $0.speaks = true }
             try session.feed(text: "Hello! Who are you?")
             try session.endTurn()
             var tokens: [Int32] = []
-            while tokens.count < said {
+            while tokens.count < length {
                 _ = try session.step()
                 tokens += session.readTokens()
             }
             session.control.stop()
             while try !session.step().contains(.end) {}
-            #expect(session.usage.stop == .stopped && session.usage.generatedTokens == said)
-            #expect(!session.readAudio().isEmpty, "audio that was not read stays readable")
-            #expect(tokens == Array(wanted.prefix(said)))
+            #expect(session.usage.stop == .stopped && session.usage.generatedTokens == length)
+            #expect(!session.readAudio().isEmpty, "unread audio stays readable")
+            #expect(tokens == Array(wanted.prefix(length)))
             let next = try session.ask("And where?")
-            let parts: [Part] = [
+            let items: [PromptItem] = [
                 .text(Self.opening + "Hello! Who are you?" + Self.end), .ids(tokens),
                 .text("<|im_end|>\n<|im_start|>user\nAnd where?" + Self.end),
             ]
-            #expect(next.tokens == (try golden.answer(parts)), "stopped after \(said)")
+            #expect(next.tokens == (try golden.answer(items)), "stopped after \(length)")
         }
     }
 
-    @Test func textThatWasNotReadStaysReadableAfterAStop() throws {
+    @Test func unreadTextStaysReadableAfterAStop() throws {
         let session = try Golden.a.session { $0.speaks = true }
         let whole = try Golden.a.session().ask("Hello! Who are you?")
         try session.feed(text: "Hello! Who are you?")
@@ -197,7 +198,7 @@ import Testing
         #expect(!text.isEmpty && whole.text.starts(with: text))
     }
 
-    /// What arrives while the last step runs is obeyed by one more step.
+    /// A request that arrives while the last step runs takes effect in one more step.
     @Test func aCancelDuringTheLastStepIsNotLost() throws {
         let control = TurnControl()
         control.begin()
@@ -207,7 +208,7 @@ import Testing
         #expect(!control.tryEnd() && control.isRequested)
     }
 
-    @Test func aStopBeforeTheFirstWordTakesTheTurnBack() throws {
+    @Test func aStopBeforeTheFirstTokenRollsTheTurnBack() throws {
         let fresh = try spoken(Golden.a).ask("Hello!")
         let session = try spoken(Golden.a)
         for steps in [0, 1, 4, 9] {
@@ -236,7 +237,7 @@ import Testing
         #expect(try session.ask("Hello!") == fresh)
     }
 
-    /// Requests from another thread come at any moment, also within a step; there is one end, and the session goes on.
+    /// Requests from another thread come at any moment, also within a step. The turn ends once.
     @Test func requestsFromAnotherThreadEndTheTurnOnce() throws {
         let golden = Golden.a
         let fresh = try golden.session { $0.maxNewTokens = 400 }.ask("And now?").tokens

@@ -27,7 +27,7 @@ struct Golden: GoldenFixture, Sendable, CustomTestStringConvertible {
     var testDescription: String { name }
     var tokenizer: Tokenizer { model.checkpoint.tokenizer }
 
-    /// A session that is greedy and says twelve tokens at most, as the golden turns do.
+    /// A greedy session that generates at most twelve tokens, as in the golden turns.
     func session(_ change: (inout SessionOptions) -> Void = { _ in }) throws -> Session {
         var options = SessionOptions()
         options.sampling = .greedy
@@ -37,8 +37,8 @@ struct Golden: GoldenFixture, Sendable, CustomTestStringConvertible {
     }
 }
 
-/// What a whole conversation is made of, for computing its answer without a session.
-enum Part {
+/// An item of a prompt, for computing the answer to a conversation without a session.
+enum PromptItem {
     case text(String)
     case ids([Int32])
     /// Samples at 16 kHz.
@@ -50,16 +50,16 @@ enum Part {
 
 extension Golden {
     /// The greedy answer to a prompt that is prefilled at once, with nothing cached.
-    func answer(_ parts: [Part], adapter: String? = nil, limit: Int = 12) throws -> [Int32] {
+    func answer(_ items: [PromptItem], adapter: String? = nil, limit: Int = 12) throws -> [Int32] {
         let checkpoint = model.checkpoint
         let adapter = try adapter.map { try #require(checkpoint.adapterIndex($0)) }
         let hidden = checkpoint.configuration.language.hiddenSize
         var values: [Float] = [], positions: [Position] = []
         var next: Int32 = 0
-        for part in parts {
+        for item in items {
             let new: [Float]
             var grid: (time: Int, height: Int, width: Int)?
-            switch part {
+            switch item {
             case .text(let text): new = try checkpoint.decoder.embed(tokenizer.encode(text)).values
             case .ids(let ids): new = try checkpoint.decoder.embed(ids).values
             case .speech(let pcm): new = try tokens(pcm, adapter: adapter)

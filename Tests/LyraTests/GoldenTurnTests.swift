@@ -61,9 +61,8 @@ import Testing
         #expect(session.usage.mediaTokens == 45)
     }
 
-    /// The one place where float32 does not decide: at frame 236 of 300 the reference's scores of units 60 and 87 are 3.2e-5
-    /// apart, of 5.9. One rounding of the picture's tokens, which are within 1e-6 of each other, moves that by as much.
-    /// With 87 there, it is one unit more.
+    /// The only tie within float32 rounding: at frame 236 of 300 the reference scores units 60 and 87 at 5.9, 3.2e-5
+    /// apart. Rounding the image's tokens differently, by 1e-6, can reverse them. With 87 there is one unit more.
     private static let tie = (golden: "a", turn: "turn_image_text", unit: Int32(87), place: 15)
 
     /// Ids and units exactly; samples of ±1 within 1e-4, which covers float32 rounding in another order of sums.
@@ -71,8 +70,8 @@ import Testing
         #expect(outcome.tokens == (try golden.integers(name, "out.ids")))
         #expect(outcome.stop == (outcome.tokens.last == 2050 || outcome.tokens.last == 2048 ? .endOfAnswer : .length))
         var whole = Detokenizer(golden.tokenizer)
-        let said = outcome.tokens.filter { $0 != 2050 && $0 != 2048 }
-        let text = said.map { whole.append($0) }.joined() + whole.finish()
+        let ids = outcome.tokens.filter { $0 != 2050 && $0 != 2048 }
+        let text = ids.map { whole.append($0) }.joined() + whole.finish()
         #expect(outcome.text == Array(text.utf8))
         var units = try golden.integers(name, "out.units")
         if Self.tie.golden == golden.name, Self.tie.turn == name, outcome.units.count == units.count + 1 {
@@ -89,7 +88,7 @@ import Testing
         #expect(outcome.audio.count == 320 * (try golden.integers(name, "out.frames").reduce(0) { $0 + Int($1) }))
     }
 
-    /// Durations are exact, not only their sum: the waveform would not match otherwise; and audio comes before the last word.
+    /// The first audio comes before the last token.
     @Test func speechBeginsBeforeTheAnswerEnds() throws {
         let session = try Golden.a.session { $0.speaks = true }
         try session.feed(text: "Hello! Who are you?")

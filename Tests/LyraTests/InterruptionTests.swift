@@ -8,24 +8,24 @@ import Testing
 
 @testable import Lyra
 
-/// A turn that is cancelled in the midst of a step: at any look that the work takes at the session's word.
+/// A turn that is cancelled within a step, at any of its checks for interruption.
 @Suite(.serialized) struct InterruptionTests {
-    /// Cancels a turn at its n-th look.
-    private enum Looks {
+    /// Cancels a turn at its n-th check.
+    private enum Checks {
         static let word = Atomic<UInt>(0)
         static let left = Atomic<Int>(.max)
-        static let taken = Atomic<Int>(0)
+        static let made = Atomic<Int>(0)
         nonisolated(unsafe) static var control: TurnControl?
 
         static func watch(_ control: TurnControl, cancelAt number: Int) {
             self.control = control
             word.store(UInt(bitPattern: control.interruption.address), ordering: .sequentiallyConsistent)
             left.store(number, ordering: .sequentiallyConsistent)
-            taken.store(0, ordering: .sequentiallyConsistent)
-            lk_on_check { address in
-                guard UInt(bitPattern: address) == Looks.word.load(ordering: .relaxed) else { return }
-                Looks.taken.add(1, ordering: .relaxed)
-                if Looks.left.subtract(1, ordering: .relaxed).newValue == 0 { Looks.control?.cancel() }
+            made.store(0, ordering: .sequentiallyConsistent)
+            lk_on_look { address in
+                guard UInt(bitPattern: address) == Checks.word.load(ordering: .relaxed) else { return }
+                Checks.made.add(1, ordering: .relaxed)
+                if Checks.left.subtract(1, ordering: .relaxed).newValue == 0 { Checks.control?.cancel() }
             }
         }
 
@@ -54,80 +54,80 @@ import Testing
         return all
     }
 
-    /// Every n-th look is tried: a turn takes some thousands. Afterwards the session is as if the turn had never been.
+    /// A turn makes thousands of checks; it is cancelled at a sample of them, and leaves the session as before.
     @Test(arguments: [KeyValueType.float32, .int8])
-    func aTurnCancelledAtAnyLookIsAsIfItHadNeverBeen(_ type: KeyValueType) throws {
-        defer { Looks.end() }
+    func aTurnCancelledAtAnyCheckLeavesNoTrace(_ type: KeyValueType) throws {
+        defer { Checks.end() }
         let golden = Golden.a
         let session = try spoken(golden, type)
         _ = try session.ask("Hello!")
         let before = try cached(session), mark = session.conversation.mark()
         try feedAll(session, golden)
-        Looks.watch(session.control, cancelAt: .max)
+        Checks.watch(session.control, cancelAt: .max)
         let wanted = try session.outcome()
-        let looks = Looks.taken.load(ordering: .relaxed)
-        Looks.end()
-        try #require(!wanted.audio.isEmpty && looks > 1000)
+        let checks = Checks.made.load(ordering: .relaxed)
+        Checks.end()
+        try #require(!wanted.audio.isEmpty && checks > 1000)
         session.conversation.restore(mark)
         #expect(try cached(session) == before)
         var phases: Set<Int32> = []
-        // A step that shares no factor with what repeats, so that looks of every kind are met.
-        for (round, look) in stride(from: 1, to: looks - 50, by: looks / 18 | 1).enumerated() {
+        // An odd stride, so that checks of every kind are in the sample.
+        for (round, check) in stride(from: 1, to: checks - 50, by: checks / 18 | 1).enumerated() {
             try feedAll(session, golden)
-            Looks.watch(session.control, cancelAt: look)
+            Checks.watch(session.control, cancelAt: check)
             try session.endTurn()
             var events = SessionEvents()
             while !events.contains(.end) {
                 phases.insert(session.progress.phase.rawValue)
                 events = try session.step()
             }
-            Looks.end()
-            #expect(session.usage.stop == .cancelled, "look \(look) of \(looks)")
+            Checks.end()
+            #expect(session.usage.stop == .cancelled, "check \(check) of \(checks)")
             #expect(session.readText().isEmpty && session.readAudio().isEmpty)
             #expect(session.readTokens().isEmpty && session.readUnits().isEmpty)
-            #expect(try cached(session) == before, "look \(look) of \(looks)")
+            #expect(try cached(session) == before, "check \(check) of \(checks)")
             if round % 8 == 0 {
                 try feedAll(session, golden)
-                #expect(try session.outcome() == wanted, "after a cancel at look \(look) of \(looks)")
+                #expect(try session.outcome() == wanted, "after a cancel at check \(check) of \(checks)")
                 session.conversation.restore(mark)
             }
         }
         #expect(phases == [1, 2, 3])
     }
 
-    /// A step that works ahead says that the turn it worked on was cancelled.
-    @Test func aTurnCancelledWhileStepsWorkAheadIsDropped() throws {
-        defer { Looks.end() }
+    /// A step that works ahead on a cancelled turn throws.
+    @Test func aTurnCancelledWhileStepsWorkAheadIsDiscarded() throws {
+        defer { Checks.end() }
         let golden = Golden.b
         let session = try golden.session { ($0.adapter, $0.maxNewTokens) = (.named("speech"), 3) }
         let wanted = try session.ask("Hello!")
         try session.reset()
-        for look in stride(from: 1, to: 200, by: 13) {
+        for check in stride(from: 1, to: 200, by: 13) {
             try session.feed(pcm: golden.longRecording)
-            Looks.watch(session.control, cancelAt: look)
+            Checks.watch(session.control, cancelAt: check)
             expect(.state) { while try session.step().contains(.progress) {} }
-            Looks.end()
+            Checks.end()
             #expect(session.conversation.length == 0)
         }
         #expect(try session.ask("Hello!") == wanted)
     }
 
-    /// Between the request and the end of the step no more than what each thread had begun is computed.
-    @Test func fewLooksFollowTheRequest() throws {
-        defer { Looks.end() }
+    /// After the request, each thread only finishes what it had begun.
+    @Test func fewChecksFollowTheRequest() throws {
+        defer { Checks.end() }
         let golden = Golden.a, session = try spoken(golden)
-        for look in [5, 50, 500, 1500] {
+        for check in [5, 50, 500, 1500] {
             try feedAll(session, golden)
-            Looks.watch(session.control, cancelAt: look)
+            Checks.watch(session.control, cancelAt: check)
             _ = try session.outcome()
-            Looks.end()
+            Checks.end()
             #expect(session.usage.stop == .cancelled)
-            #expect(Looks.taken.load(ordering: .relaxed) - look <= 8 * Int(lk_threads()))
+            #expect(Checks.made.load(ordering: .relaxed) - check <= 8 * Int(lk_threads()))
         }
     }
 
-    /// The first word comes with its step; a stop after it keeps it, also one that came just before.
-    @Test func aStopInterruptsOnlyWhatPrecedesTheFirstWord() {
+    /// Once the answer has begun, a stop no longer interrupts a step, so the first token is kept.
+    @Test func aStopInterruptsOnlyBeforeTheFirstToken() {
         let control = TurnControl()
         control.begin()
         control.stop()

@@ -47,7 +47,7 @@ import Testing
         #expect(session.usage.keptPerBlock == session.kept.map(\.count))
     }
 
-    /// What a turn let go stays gone; a later one lets go of its own media only, and text alone loses nothing.
+    /// Pruned tokens stay pruned. A later turn prunes its own media only, and a turn of text prunes nothing.
     @Test func laterTurnsExtractTheirOwnMedia() throws {
         let golden = Golden.a
         let session = try golden.session { $0.extractor = .on(try! Extractor(gap: 4, keep: 0.5)) }
@@ -58,7 +58,7 @@ import Testing
         _ = try session.ask("And?")
         #expect(session.kept.isEmpty && session.usage.keptPerBlock.isEmpty)
         let between = session.conversation.caches.map(\.rows)
-        #expect(between[0] == between[4] + 450, "text loses nothing")
+        #expect(between[0] == between[4] + 450, "text is not pruned")
         try session.feed(.video(.frames(golden.videoFrames())))
         _ = try session.ask("And this?")
         let media = session.usage.mediaTokens
@@ -91,7 +91,7 @@ import Testing
 
     private static let sizes = [1, 160, 7777, Int.max]
 
-    @Test(arguments: sizes) func piecesOfARecordingGiveTheSameAnswer(_ size: Int) throws {
+    @Test(arguments: sizes) func piecesOfARecordingGiveTheAnswerOfTheWhole(_ size: Int) throws {
         let golden = Golden.a
         let pcm = try golden.longRecording
         let session = try golden.session { $0.speaks = true }
@@ -99,7 +99,7 @@ import Testing
         while start < pcm.count {
             let end = min(pcm.count, size < pcm.count ? start + size : pcm.count)
             try session.feed(pcm: Array(pcm[start..<end]))
-            // A microphone's loop; for single samples only now and then, so that the test stays short.
+            // Steps after each piece, as a host with a microphone does; after every 4000th if a piece is one sample.
             if size >= 160 || start % 4000 == 0 { while try session.step() == .progress { worked += 1 } }
             start = end
         }
@@ -122,8 +122,8 @@ import Testing
             kind: .speech, first: first, tokens: 900, time: 900, height: 1, width: 1, start: 0, seconds: seconds)
     }
 
-    /// When the turn ends only the last window is left: its encoder, and the prefill of its rows and of the text.
-    @Test func onlyTheTailIsLeftWhenTheTurnEnds() throws {
+    /// When the turn ends, only the last window and the text remain to be computed.
+    @Test func onlyTheLastWindowRemainsWhenTheTurnEnds() throws {
         let golden = Golden.a
         let pcm = try golden.longRecording
         let session = try golden.session { $0.maxNewTokens = 1 }
@@ -135,7 +135,7 @@ import Testing
         #expect(left * 2 < whole)
     }
 
-    @Test func aTurnThatWasComputedAheadIsTakenBackWhole() throws {
+    @Test func aTurnThatWasComputedAheadIsRolledBack() throws {
         let golden = Golden.a
         let wanted = try golden.session().ask("Hello!")
         let session = try golden.session()
@@ -150,10 +150,10 @@ import Testing
         #expect(session.usage.adapter == nil)
     }
 
-    @Test func theSystemPromptIsSettledByTheFirstStepThatUsesIt() throws {
+    @Test func theSystemPromptIsFixedByTheFirstStepThatUsesIt() throws {
         let session = try Golden.a.session()
         try session.feed(text: "Hello!")
-        #expect(try session.step() == [], "text is not whole before the turn ends")
+        #expect(try session.step() == [], "text is complete only when the turn ends")
         try session.setSystemPrompt("Be brief.")
         try session.feed(pcm: Golden.a.longRecording)
         while try session.step() == .progress {}
@@ -176,12 +176,12 @@ import Testing
         #expect(faithful.usage.mediaTokens == 900)
         let silent = try golden.session { $0.skipsSilence = true }
         _ = try silent.ask("Summarize.", hearing: [Float](repeating: 0, count: 2 * window))
-        #expect(silent.usage.mediaTokens == 300, "a recording is never nothing")
+        #expect(silent.usage.mediaTokens == 300, "a silent recording keeps one window")
     }
 
     // MARK: Cache types
 
-    /// The golden turns, whose answers were made in single precision.
+    /// A golden turn; the reference computed its answer in float32.
     private func ask(_ turn: String, _ golden: Golden, _ type: KeyValueType) throws -> (Outcome, Session) {
         let session = try golden.session {
             ($0.keyValueType, $0.speaks) = (type, true)
@@ -213,9 +213,9 @@ import Testing
         "text", "speech", "long", "image_text", "image_speech", "video", "sound", "long_extractor", "image_extractor",
     ].map { "turn_" + $0 }
 
-    /// Rows of a chunk see each other as they are, and so do the newest 512: what is rounded is only what is further away.
+    /// The newest 512 rows and those of the chunk are not rounded; older rows are.
     @Test(arguments: [KeyValueType.float16, .bfloat16], turns)
-    func cachesOfHalvesKeepTheAnswers(_ type: KeyValueType, _ turn: String) throws {
+    func cachesOf16BitsKeepTheAnswers(_ type: KeyValueType, _ turn: String) throws {
         for golden in Golden.both {
             let (outcome, session) = try ask(turn, golden, type)
             #expect(outcome.tokens == (try golden.integers(turn, "out.ids")), "\(golden.name)")
@@ -226,7 +226,7 @@ import Testing
         }
     }
 
-    /// How far the first logits move, as a share of their range. The long turn is the one whose rows are rounded in part.
+    /// How far the first logits move, as a share of their range. Only the long turn has rows that are rounded.
     @Test(arguments: [(KeyValueType.float16, 0.01), (.bfloat16, 0.02), (.int8, 0.02)] as [(KeyValueType, Float)])
     func smallerCachesMoveTheLogitsLittle(_ type: KeyValueType, _ bound: Float) throws {
         var largest: Float = 0
@@ -239,7 +239,7 @@ import Testing
                 let adapter = turn.hasSuffix("speech") ? "speech" : turn == "turn_long" ? "long_speech" : ""
                 let caches = decoder.makeCaches(type: type)
                 var last = embeddings
-                // In pieces, as sessions do it: each sees what has become of those before.
+                // Chunk by chunk, as in a session: each attends to the rounded rows before it.
                 for first in stride(from: 0, to: embeddings.rows, by: Prefill.chunkRows) {
                     let rows = first..<min(first + Prefill.chunkRows, embeddings.rows)
                     var prefill = try Prefill(
@@ -260,7 +260,7 @@ import Testing
         #expect(largest < bound && largest > 0)
     }
 
-    /// A turn that is taken back leaves nothing rounded that was not before.
+    /// After a rollback, no more rows are rounded than before the turn.
     @Test(arguments: [KeyValueType.bfloat16, .int8]) func aTurnThatIsCancelledRoundsNothing(_ type: KeyValueType) throws
     {
         let golden = Golden.a
@@ -282,7 +282,7 @@ import Testing
 
     // MARK: Limits
 
-    @Test func memoryOverTheLimitIsRefusedWithBothNumbers() throws {
+    @Test func memoryOverTheLimitIsRefusedWithTheLimit() throws {
         let golden = Golden.a
         let roomy = try golden.session()
         let wanted = try roomy.ask("Hello!")
@@ -297,8 +297,8 @@ import Testing
         #expect(try session.ask("Hello!") == wanted, "the next call works")
     }
 
-    /// A file tells its length, so it is refused before any of it is encoded; what was prefilled of it is not counted again.
-    @Test func aRecordingOfKnownLengthIsRefusedAtOnceAndOnlyIfItDoesNotFit() throws {
+    /// A recording of known length is refused before it is encoded. Its prefilled rows are not counted twice.
+    @Test func aRecordingOfKnownLengthIsRefusedAtOnceIfItDoesNotFit() throws {
         let golden = Golden.a
         let pcm = try golden.longRecording
         func session(_ limit: Int) throws -> Session {
@@ -316,7 +316,7 @@ import Testing
         #expect(try session(950).finish().tokens == golden.integers("turn_long", "out.ids"))
     }
 
-    @Test func anAnswerEndsWhereTheMemoryDoes() throws {
+    @Test func anAnswerEndsWhenTheMemoryIsFull() throws {
         let golden = Golden.a
         let session = try golden.session {
             ($0.maxNewTokens, $0.repetitionPenalty) = (10_000, 1)

@@ -5,19 +5,20 @@ import Testing
 
 @testable import Lyra
 
-/// Pictures, videos, speech, sound and text in any order and any turn: what is kept must not be told from what would be
-/// computed anew.
+/// Images, videos, speech, sound and text in any order and any turn: cached rows give the same answers as rows that are
+/// computed again.
 @Suite struct MixedTurnTests {
     private static let opening = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
     private static let end = "<|im_end|>\n<|im_start|>assistant\n"
 
-    /// What leads from an answer to the content of the next turn.
-    private func next(_ said: Outcome, _ content: String) -> [Part] {
-        [.ids(said.tokens), .text((said.tokens.last == 2050 ? "" : "<|im_end|>") + "\n<|im_start|>user\n" + content)]
+    /// The prompt items from an answer to the content of the next turn.
+    private func next(_ answer: Outcome, _ content: String) -> [PromptItem] {
+        let end = answer.tokens.last == 2050 ? "" : "<|im_end|>"
+        return [.ids(answer.tokens), .text(end + "\n<|im_start|>user\n" + content)]
     }
 
     @Test(arguments: Golden.both, ["none", "speech"])
-    func threeTurnsEqualTheConversationAtOnce(_ golden: Golden, _ adapter: String) throws {
+    func threeTurnsEqualOnePrefillOfTheConversation(_ golden: Golden, _ adapter: String) throws {
         let session = try golden.session {
             $0.adapter = SessionOptions.AdapterChoice(adapter)
             $0.maxNewTokens = 6
@@ -27,26 +28,26 @@ import Testing
         let fixed = adapter == "none" ? nil : adapter
 
         try session.feed(.image(.pixels(first)))
-        var said = try session.ask("Describe it.")
-        var parts: [Part] = [
+        var answer = try session.ask("Describe it.")
+        var items: [PromptItem] = [
             .text(Self.opening + "<|vision_start|>"), .image(first), .text("<|vision_end|>Describe it." + Self.end),
         ]
-        #expect(said.tokens == (try golden.answer(parts, adapter: fixed, limit: 6)))
+        #expect(answer.tokens == (try golden.answer(items, adapter: fixed, limit: 6)))
         let afterFirst = session.usage
 
         try session.feed(pcm: pcm)
-        parts += next(said, "") + [.speech(pcm), .text(Self.end)]
-        said = try session.outcome()
-        #expect(said.tokens == (try golden.answer(parts, adapter: fixed, limit: 6)))
+        items += next(answer, "") + [.speech(pcm), .text(Self.end)]
+        answer = try session.outcome()
+        #expect(answer.tokens == (try golden.answer(items, adapter: fixed, limit: 6)))
         let afterSecond = session.usage
 
         try session.feed(.image(.pixels(second)))
-        parts += next(said, "<|vision_start|>") + [.image(second), .text("<|vision_end|>And this?" + Self.end)]
-        said = try session.ask("And this?")
-        #expect(said.tokens == (try golden.answer(parts, adapter: fixed, limit: 6)))
+        items += next(answer, "<|vision_start|>") + [.image(second), .text("<|vision_end|>And this?" + Self.end)]
+        answer = try session.ask("And this?")
+        #expect(answer.tokens == (try golden.answer(items, adapter: fixed, limit: 6)))
         let afterThird = session.usage
 
-        // Only what is new was computed. The last token said is not in the caches before the next turn.
+        // Only new rows were computed. The last generated token enters the caches with the next turn.
         #expect(afterFirst.cachedTokens == 0)
         #expect(afterSecond.cachedTokens == afterFirst.promptTokens + afterFirst.generatedTokens - 1)
         #expect(
@@ -56,7 +57,7 @@ import Testing
         #expect(afterThird.mediaTokens == 13 * 2 && afterFirst.mediaTokens == 15)
     }
 
-    @Test(arguments: Golden.both) func everythingInOneTurnStandsInTheOrderOfFeeding(_ golden: Golden) throws {
+    @Test(arguments: Golden.both) func mediaOfOneTurnKeepTheOrderOfFeeding(_ golden: Golden) throws {
         let session = try golden.session { $0.adapter = .named("speech") }
         let (small, tall) = (try golden.image("image_small"), try golden.image("image_tall"))
         let (frames, pcm) = (try golden.videoFrames(), try golden.shortRecording)
@@ -70,16 +71,16 @@ import Testing
         try session.feed(.sound(.samples(sound, sampleRate: 16_000)))
         try session.feed(text: "three")
         try session.feed(.image(.pixels(small)))
-        let parts: [Part] = [
+        let items: [PromptItem] = [
             .text(Self.opening + "One:<|vision_start|>"), .image(small), .text("<|vision_end|><|vision_start|>"),
             .image(tall), .text("<|vision_end|>"), .speech(pcm), .text("<|vision_start|>"), .frames(frames),
             .text("<|vision_end|>two"), .sound(sound), .text("\nthree<|vision_start|>"), .image(small),
             .text("<|vision_end|>" + Self.end),
         ]
-        #expect(try session.outcome().tokens == (try golden.answer(parts, adapter: "speech")))
+        #expect(try session.outcome().tokens == (try golden.answer(items, adapter: "speech")))
     }
 
-    @Test func oddFramesAreMadeEven() throws {
+    @Test func anOddLastFrameIsRepeated() throws {
         let golden = Golden.a
         let frames = Array(try golden.videoFrames()[..<3])
         func answer(_ frames: [RGBImage]) throws -> [Int32] {
@@ -102,10 +103,10 @@ import Testing
         #expect(session.usage.adapter == "speech")
         try session.feed(.image(.pixels(golden.image("image_tiny"))))
         _ = try session.ask("And this?")
-        #expect(session.usage.adapter == "speech", "what was heard stays heard")
+        #expect(session.usage.adapter == "speech", "speech of an earlier turn keeps its adapter")
     }
 
-    @Test func aCancelBetweenStepsOfAPictureTakesTheTurnBack() throws {
+    @Test func aCancelBetweenTheStepsOfAnImageRollsTheTurnBack() throws {
         let golden = Golden.a
         let session = try golden.session()
         let first = try session.ask("Hello!")
@@ -121,7 +122,7 @@ import Testing
         #expect(try fresh.ask("And where?").tokens == again.tokens)
     }
 
-    @Test func picturesAreShrunkOnRequest() throws {
+    @Test func imagesAreShrunkOnRequest() throws {
         let golden = Golden.a
         let picture = try RGBImage(width: 560, height: 560) { $0.update(repeating: 90, count: 560 * 560 * 3) }
         func tokens(_ limit: Int?) throws -> Int {

@@ -9,7 +9,7 @@ import Testing
 
 /// Whole spoken turns of a model that is one GGUF file.
 @Suite struct OneFileTurnTests {
-    /// A converted fixture in a directory of its own, gone with the last reference.
+    /// A converted fixture in a directory of its own, which is removed with the last reference.
     private final class File {
         let folder = NSTemporaryDirectory() + "lyra-turn-\(UUID().uuidString)"
         let golden: Golden
@@ -53,10 +53,10 @@ import Testing
         }
     }
 
-    /// The fixtures are BF16, so that recipe loses nothing: ids are the reference's, and all else is the directory's, bit by
-    /// bit.
+    /// The fixtures are BF16, so the recipe BF16 is lossless: the ids are the reference's, and the answer is
+    /// bit-identical to the directory's.
     @Test(arguments: Golden.both, turns)
-    func aLosslessFileAnswersAsTheDirectory(_ golden: Golden, _ turn: String) throws {
+    func aLosslessFileAnswersLikeTheDirectory(_ golden: Golden, _ turn: String) throws {
         let got = try ask(File(golden, .bf16).session(), golden, turn)
         #expect(got.tokens == (try golden.integers(turn, "out.ids")))
         #expect(got == (try ask(golden.session { $0.speaks = true }, golden, turn)))
@@ -64,7 +64,7 @@ import Testing
     }
 
     @Test(arguments: Golden.both, [Recipe.q8_0, .q4_k_m, .q4_0])
-    func aRoundedFileAnswersAndSpeaks(_ golden: Golden, _ recipe: Recipe) throws {
+    func aQuantizedFileAnswersAndSpeaks(_ golden: Golden, _ recipe: Recipe) throws {
         let file = try File(golden, recipe)
         for turn in Self.turns {
             let outcome = try ask(file.session(), golden, turn)
@@ -74,8 +74,8 @@ import Testing
         }
     }
 
-    /// A conversation goes on from its file only with the model that it was held with.
-    @Test func theFingerprintTellsRecipesApart() throws {
+    /// A saved conversation can be restored only with the model that it belongs to.
+    @Test func recipesHaveDifferentFingerprints() throws {
         let prints = try [Recipe.bf16, .q8_0, .q4_0].map { recipe in
             let file = try File(.a, recipe)
             return try [1, 2].map { _ in try Model(path: file.path).checkpoint.fingerprint }

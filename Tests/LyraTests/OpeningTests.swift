@@ -6,7 +6,7 @@ import Testing
 
 /// How many threads a model is opened with.
 @Suite struct OpeningTests {
-    @Test func aModelIsOpenedWithTheThreadsThatWereAskedFor() throws {
+    @Test func aModelIsOpenedWithTheRequestedThreads() throws {
         defer { lk_set_threads(0) }
         lk_set_threads(2)
         var options = ModelOptions()

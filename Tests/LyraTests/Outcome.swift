@@ -3,7 +3,7 @@ import Testing
 
 @testable import Lyra
 
-/// All that a turn gave.
+/// Everything that was read from a turn.
 struct Outcome: Equatable {
     var tokens: [Int32] = []
     var units: [Int32] = []
@@ -15,7 +15,7 @@ struct Outcome: Equatable {
 }
 
 extension Session {
-    /// Ends the user's turn and steps to the end of the answer, reading as it comes.
+    /// Ends the user's turn, steps to the end of the answer, and reads after every step.
     ///
     /// - Parameter before: called with the number of steps done, before each
     func outcome(before: (Int) throws -> Void = { _ in }) throws -> Outcome {
@@ -49,7 +49,7 @@ extension Session {
         try feed(.speech(.samples(samples, sampleRate: sampleRate)))
     }
 
-    /// A turn of one recording and, after it, typed text.
+    /// A turn of a recording, if there is one, and a text.
     func ask(_ text: String, hearing pcm: [Float]? = nil) throws -> Outcome {
         if let pcm { try feed(pcm: pcm) }
         try feed(text: text)

@@ -31,7 +31,7 @@ import Testing
         return session.conversation.tokens.elements.dropLast()
     }
 
-    @Test func theIdsOfATurnAreTheReferences() throws {
+    @Test func theIdsOfATurnEqualTheReference() throws {
         for item in try cases() {
             let session = try Golden.a.session { $0.maxNewTokens = 1 }
             try session.feed(text: item.text)
@@ -59,7 +59,7 @@ import Testing
         #expect(try prompt(session) == golden.tokenizer.encode(whole))
     }
 
-    /// A token whose name is fed in two parts counts only if both may contain special tokens.
+    /// A special token whose name spans two feeds is read only if both allow special tokens.
     @Test(arguments: [(true, true), (true, false), (false, true), (false, false)])
     func aNameInTwoFeedsNeedsBothToAllowIt(_ allowed: (Bool, Bool)) throws {
         let session = try Golden.a.session { $0.maxNewTokens = 1 }
@@ -69,7 +69,7 @@ import Testing
         #expect(ends == (allowed == (true, true) ? 3 : 2))
     }
 
-    /// The name that stands before a medium does not go on after it, and the medium's own tokens stay.
+    /// A name that begins before a medium does not continue after it, and the medium's own tokens stay.
     @Test func aNameAroundAMediumIsPlainText() throws {
         let golden = Golden.a
         let session = try golden.session { $0.maxNewTokens = 1 }

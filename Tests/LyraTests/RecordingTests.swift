@@ -30,7 +30,7 @@ import Testing
         return try session.outcome().tokens
     }
 
-    /// Bytes given in short reads.
+    /// A reader that gives at most 1000 bytes per read, and fails after `failsAfter` bytes.
     private final class Trickle: ByteReader {
         private let bytes: [UInt8]
         private var offset = 0
@@ -42,7 +42,7 @@ import Testing
         }
 
         func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-            guard offset < failsAfter else { throw LyraError(.io, "the line went dead") }
+            guard offset < failsAfter else { throw LyraError(.io, "the connection was lost") }
             let count = min(buffer.count, bytes.count - offset, 1000)
             buffer.copyBytes(from: bytes[offset..<offset + count])
             offset += count
@@ -74,7 +74,7 @@ import Testing
         #expect(try tokens { try $0.feed(.speech(.reader(Trickle(bytes)))) } == wanted)
     }
 
-    @Test func theEndOfARecordingBeginsAnother() throws {
+    @Test func samplesAfterAnEndedRecordingAreAnother() throws {
         let pcm = try samples()
         let session = try golden.session()
         try session.feed(pcm: pcm)
@@ -88,7 +88,7 @@ import Testing
         #expect(session.usage.mediaTokens == 600)
     }
 
-    @Test func silenceOfNoLengthIsAnswered() throws {
+    @Test func anEmptyRecordingIsAnswered() throws {
         let session = try golden.session()
         try session.feed(pcm: [])
         _ = try session.outcome()
@@ -111,7 +111,7 @@ import Testing
         let all = Mutex<[String]>([])
     }
 
-    @Test func recordingsInWhichNothingIsHeardAreToldOfOnce() throws {
+    @Test func silentAndEmptyRecordingsAreLoggedOnce() throws {
         let below = Float(1e-3).nextDown
         for (samples, word) in [
             ([], "no samples"), ([0], "silent"), ([Float](repeating: 0, count: 480_000), "silent"),
@@ -131,8 +131,8 @@ import Testing
         }
     }
 
-    /// Of three Ogg files in a row, the second has a damaged head: it is left out, which is said once.
-    @Test func whatIsLeftOutOfAJoinedFileIsToldOf() throws {
+    /// Three concatenated Ogg files, of which the second has a damaged head: it is skipped, with one log message.
+    @Test func skippedStreamsOfAConcatenatedFileAreLogged() throws {
         let path = try write(try samples(), "j.ogg", SF_FORMAT_OGG | SF_FORMAT_VORBIS)
         defer { unlink(path) }
         let whole = [UInt8](try Data(contentsOf: URL(filePath: path)))
@@ -150,7 +150,7 @@ import Testing
         }
     }
 
-    @Test func filesBytesReadersAndSoundsAreToldOfByName() throws {
+    @Test func silentRecordingsAreLoggedByTheirSource() throws {
         let silent = try write([Float](repeating: 0, count: 9000), "s.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
         let empty = try write([], "e.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
         let loud = try write(try samples(), "l.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
@@ -164,22 +164,22 @@ import Testing
         try session.feed(.speech(.reader(Trickle(bytes))))
         try session.feed(.sound(.file(silent)))
         try session.feed(.sound(.file(loud)))
-        // Left and right cancel each other out where they are averaged.
+        // The mean of both channels is zero.
         let opposite = (0..<8000).map { Float($0 % 2 == 0 ? 0.5 : -0.5) }
         try session.feed(.speech(.samples(opposite, channels: 2, sampleRate: 16_000)))
         _ = try session.outcome()
-        let told = Set(messages())
-        #expect(told.count == 6 && messages().count == 6, "\(told)")
+        let logged = Set(messages())
+        #expect(logged.count == 6 && messages().count == 6, "\(logged)")
         for start in [
             "\(silent): recording 2", "\(empty): recording 3", "audio in memory: recording 4",
             "audio from a reader: recording 5", "\(silent): recording 6", "appended PCM: recording 8",
-        ] { #expect(told.contains { $0.hasPrefix("warning: " + start) }, "\(start)") }
+        ] { #expect(logged.contains { $0.hasPrefix("warning: " + start) }, "\(start)") }
         try session.feed(pcm: [0])
         _ = try session.outcome()
         #expect(messages().last?.contains("recording 1 of the turn") == true, "each turn counts its own")
     }
 
-    @Test func exactlyOneWindowTakesTwoAsInTheReference() throws {
+    @Test func aFullWindowIsFollowedByAnEmptyOneAsInTheReference() throws {
         let session = try golden.session { $0.maxNewTokens = 1 }
         try session.feed(pcm: [Float](repeating: 0.1, count: 480_000))
         _ = try session.outcome()
@@ -187,8 +187,8 @@ import Testing
         #expect(session.usage.adapter == "long_speech")
     }
 
-    /// A turn that fails half-way is taken back: what follows is what a fresh session gives.
-    private func expectTakenBack(
+    /// A turn that fails is rolled back: the next answer is that of a fresh session.
+    private func expectRollback(
         _ code: LyraError.Code, _ part: String, change: (inout SessionOptions) -> Void = { _ in },
         feed: (Session) throws -> Void
     ) throws {
@@ -205,24 +205,24 @@ import Testing
         #expect(session.usage.adapter == nil && session.usage.cachedTokens == 0)
     }
 
-    @Test func aSourceThatFailsTakesTheTurnBack() throws {
+    @Test func aSourceThatFailsRollsTheTurnBack() throws {
         let long = try (0..<40).flatMap { _ in try samples() }
         let wav = try write(long, "b.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
         defer { unlink(wav) }
         let bytes = [UInt8](try Data(contentsOf: URL(filePath: wav)))
-        try expectTakenBack(.io, "the line went dead") {
+        try expectRollback(.io, "the connection was lost") {
             try $0.feed(.speech(.reader(Trickle(bytes, failsAfter: 100_000))))
         }
         var floats = try samples()
         floats[5000] = .nan
         let broken = try write(floats, "c.wav", SF_FORMAT_WAV | SF_FORMAT_FLOAT)
         defer { unlink(broken) }
-        try expectTakenBack(.format, "5000") { try $0.feed(.speech(.file(broken))) }
+        try expectRollback(.format, "5000") { try $0.feed(.speech(.file(broken))) }
     }
 
     @Test func aConversationOverItsLimitIsRefusedWithBothNumbers() throws {
         let pcm = try samples()
-        try expectTakenBack(.memory, "100", change: { $0.maxContextTokens = 100 }) {
+        try expectRollback(.memory, "100", change: { $0.maxContextTokens = 100 }) {
             try $0.feed(pcm: pcm)
             try $0.feed(text: "What is said?")
         }

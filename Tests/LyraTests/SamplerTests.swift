@@ -20,7 +20,7 @@ import Testing
 
     private let logits: [Float] = [1.5, -0.5, 3, 2.9, 0, -2, 2, 0.7]
 
-    /// How often each token is drawn.
+    /// The share of draws of each token.
     private func shares(_ sampler: Sampler, _ logits: [Float], draws: Int = 20_000) throws -> [Double] {
         var sampler = sampler
         var counts = [Double](repeating: 0, count: logits.count)
@@ -48,7 +48,7 @@ import Testing
     private func expectClose(_ got: [Double], _ want: [Double]) {
         for (got, want) in zip(got, want) {
             #expect(abs(got - want) < 0.015)
-            if want == 0 { #expect(got == 0, "drawn although it was cut off") }
+            if want == 0 { #expect(got == 0, "drawn although it was excluded") }
         }
     }
 
@@ -64,7 +64,7 @@ import Testing
             expected(0.7) { rank, _, _ in rank < 4 })
     }
 
-    @Test func greedyAndTheNarrowestCutsTakeTheMostLikely() throws {
+    @Test func greedyAndTheNarrowestLimitsTakeTheMostLikelyToken() throws {
         let tensor = try Tensor([1, logits.count], logits)
         for var narrow in [
             sampler(greedy: true), sampler(topK: 1), sampler(topP: 0.001), sampler(minP: 1),
@@ -74,13 +74,13 @@ import Testing
         }
     }
 
-    @Test func aVeryLowTemperatureTakesTheMostLikely() throws {
+    @Test func aVeryLowTemperatureTakesTheMostLikelyToken() throws {
         var cold = sampler(temperature: .leastNormalMagnitude / 12)
         #expect(try cold.next(Tensor([1, 3], [1, 3, 2])) == 1)
     }
 
     /// The fixture's generation_config.json asks for sampling with top-k 1.
-    @Test func theCheckpointSaysHowToSample() throws {
+    @Test func theCheckpointsSamplingIsTheDefault() throws {
         var options = SessionOptions()
         options.maxNewTokens = 12
         let session = try Session(Golden.a.model, options: options)
@@ -107,7 +107,7 @@ import Testing
         #expect(try draw(3) != draw(4))
     }
 
-    @Test func scoresThatAreNoNumbersDoNotCrash() throws {
+    @Test func nanAndInfiniteScoresDoNotCrash() throws {
         let bad: [[Float]] = [
             [.nan, .nan], [.infinity, 1], [-.infinity, -.infinity], [.nan, 1, .infinity],
             [.greatestFiniteMagnitude, -1],

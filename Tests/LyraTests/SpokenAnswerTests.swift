@@ -6,12 +6,12 @@ import Testing
 
 @testable import Lyra
 
-/// What is spoken covers what is written, wherever an answer ends: units and waveform are those of all the words' hidden rows.
+/// Wherever an answer ends, all of its text is spoken: units and waveform cover the hidden states of all its tokens.
 @Suite struct SpokenAnswerTests {
     private static let opening = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
     private static let end = "<|im_end|>\n<|im_start|>assistant\n"
 
-    /// Units and waveform of the first `count` words after a typed question, computed at once from their hidden rows.
+    /// Units and waveform of the first `count` tokens after a typed question, from their hidden states, all at once.
     private func speech(_ golden: Golden, _ question: String, _ tokens: [Int32], _ count: Int) throws -> Outcome {
         let checkpoint = golden.model.checkpoint
         let ids = try golden.tokenizer.encode(Self.opening + question + Self.end)
@@ -47,7 +47,7 @@ import Testing
     }
 
     @Test(arguments: Golden.both, [1, 2, 7, 12])
-    func anAnswerOfSoManyTokensIsSpokenToItsEnd(_ golden: Golden, _ most: Int) throws {
+    func anAnswerOfTheGreatestLengthIsSpokenToItsEnd(_ golden: Golden, _ most: Int) throws {
         let session = try golden.session { ($0.speaks, $0.maxNewTokens) = (true, most) }
         let outcome = try session.ask("Hello! Who are you?")
         #expect(outcome.stop == .length && outcome.tokens.count == most && outcome.ends == 1)
@@ -64,7 +64,7 @@ import Testing
 
     @Test func anAnswerThatFillsTheMemoryIsSpokenToItsEnd() throws {
         let golden = Golden.a
-        // The prompt and a few words more fill one page of each layer's cache.
+        // The prompt and a few tokens fill one page of each layer's cache.
         let question = String(repeating: "Hello! Who are you? ", count: 24)
         let prompt = try golden.tokenizer.encode(Self.opening + question + Self.end).count
         try #require((200..<250).contains(prompt), "\(prompt) tokens")
@@ -80,8 +80,8 @@ import Testing
 
     // MARK: Stopped
 
-    /// Steps until `count` words were said. → what was read, audio only if `reads`
-    private func say(_ count: Int, _ session: Session, reads: Bool) throws -> Outcome {
+    /// Steps until `count` tokens were generated. → what was read; audio only if `reads`
+    private func generate(_ count: Int, _ session: Session, reads: Bool) throws -> Outcome {
         var got = Outcome()
         try session.feed(text: "Hello! Who are you?")
         try session.endTurn()
@@ -96,7 +96,7 @@ import Testing
     }
 
     private func finish(_ session: Session, _ got: inout Outcome) throws {
-        got.audio += session.readAudio()  // what was not read yet stays readable
+        got.audio += session.readAudio()  // unread audio stays readable
         let rest = try session.finish()
         got.text += rest.text
         got.tokens += rest.tokens
@@ -106,33 +106,33 @@ import Testing
     }
 
     @Test(arguments: [1, 2, 5, 11], [false, true])
-    func aStoppedAnswerIsSpokenToItsLastWord(_ count: Int, _ reads: Bool) throws {
+    func aStoppedAnswerIsSpokenToItsLastToken(_ count: Int, _ reads: Bool) throws {
         let golden = Golden.a
         let whole = try golden.session().ask("Hello! Who are you?")
         let session = try golden.session { $0.speaks = true }
-        var got = try say(count, session, reads: reads)
+        var got = try generate(count, session, reads: reads)
         session.control.stop()
         try finish(session, &got)
         #expect(got.stop == .stopped && got.ends == 1)
-        #expect(got.tokens == Array(whole.tokens.prefix(count)), "no further word is said")
+        #expect(got.tokens == Array(whole.tokens.prefix(count)), "no further token is generated")
         #expect(whole.text.starts(with: got.text))
         try expect(got, coversIts: "Hello! Who are you?", golden)
         #expect(session.usage.units == got.units.count && session.usage.audioSamples == got.audio.count)
     }
 
-    /// What is left after a stop is the speech of a word and the end of the waveform, whatever the answer would have been.
+    /// After a stop, only the speech of one token and the end of the waveform remain, however long the answer would be.
     @Test func aStopIsFollowedByFewSteps() throws {
         let session = try Golden.a.session { ($0.speaks, $0.maxNewTokens) = (true, 400) }
-        var got = try say(12, session, reads: true)
+        var got = try generate(12, session, reads: true)
         session.control.stop()
         try finish(session, &got)
         #expect(got.steps < 40, "\(got.steps)")
     }
 
-    @Test func aStopWhileTheLastWordsAreSpokenStillCompletesThem() throws {
+    @Test func aStopWhileTheLastTokensAreSpokenCompletesThem() throws {
         let golden = Golden.a
         let session = try golden.session { ($0.speaks, $0.maxNewTokens) = (true, 3) }
-        var got = try say(3, session, reads: false)
+        var got = try generate(3, session, reads: false)
         session.control.stop()
         try finish(session, &got)
         #expect(got.stop == .stopped && got.tokens.count == 3)
@@ -142,7 +142,7 @@ import Testing
     @Test(arguments: [0, 1]) func aSecondStopEndsTheTurnAtOnce(_ between: Int) throws {
         let golden = Golden.a
         let session = try golden.session { $0.speaks = true }
-        var got = try say(4, session, reads: false)
+        var got = try generate(4, session, reads: false)
         session.control.stop()
         for _ in 0..<between { try #require(!session.step().contains(.end)) }
         session.control.stop()
@@ -150,23 +150,23 @@ import Testing
         #expect(try session.step() == .end)
         #expect(session.usage.stop == .stopped && !session.isAnswering)
         let made = session.readAudio()
-        #expect(made.count == session.usage.audioSamples, "audio that was made stays readable")
+        #expect(made.count == session.usage.audioSamples, "generated audio stays readable")
         let wanted = try speech(golden, "Hello! Who are you?", got.tokens, 4)
         #expect(wanted.audio.starts(with: made) && made.count < wanted.audio.count)
-        // The words stay part of the conversation.
+        // The tokens stay in the conversation.
         let next = try session.ask("And where?")
-        let parts: [Part] = [
+        let items: [PromptItem] = [
             .text(Self.opening + "Hello! Who are you?" + Self.end), .ids(got.tokens),
             .text("<|im_end|>\n<|im_start|>user\nAnd where?" + Self.end),
         ]
-        #expect(next.tokens == (try golden.answer(parts)))
+        #expect(next.tokens == (try golden.answer(items)))
     }
 
-    @Test func aCancelWhileAStoppedAnswerIsSpokenTakesTheTurnBack() throws {
+    @Test func aCancelWhileAStoppedAnswerIsSpokenRollsTheTurnBack() throws {
         let golden = Golden.a
         let fresh = try golden.session { $0.speaks = true }.ask("And where?")
         let session = try golden.session { $0.speaks = true }
-        _ = try say(4, session, reads: false)
+        _ = try generate(4, session, reads: false)
         session.control.stop()
         try #require(!session.step().contains(.end))
         session.control.cancel()
@@ -179,7 +179,7 @@ import Testing
 
     @Test func withoutSpeechAStoppedAnswerEndsWithTheNextStep() throws {
         let session = try Golden.a.session()
-        _ = try say(4, session, reads: false)
+        _ = try generate(4, session, reads: false)
         session.control.stop()
         #expect(try session.step() == .end)
         #expect(session.usage.stop == .stopped && session.usage.generatedTokens == 4)

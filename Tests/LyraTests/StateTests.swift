@@ -6,7 +6,7 @@ import Testing
 
 @testable import Lyra
 
-/// Conversations that are saved and gone on with later.
+/// Conversations that are saved, restored and continued.
 @Suite struct StateTests {
     private func temporary(_ name: String) -> String {
         FileManager.default.temporaryDirectory.path + "/lyra-\(ProcessInfo.processInfo.processIdentifier)-" + name
@@ -14,14 +14,14 @@ import Testing
 
     private func session(_ golden: Golden, _ change: (inout SessionOptions) -> Void = { _ in }) throws -> Session {
         try golden.session {
-            // Drawn at random, so that the sampler's state shows.
+            // Random sampling, so that the answer depends on the sampler's state.
             ($0.speaks, $0.sampling, $0.temperature, $0.topK, $0.topP, $0.seed) = (true, .random, 1.5, 0, 1, 5)
             change(&$0)
         }
     }
 
     @Test(arguments: Golden.both, KeyValueType.allCases)
-    func aRestoredSessionGoesOnAsTheUnbrokenOne(_ golden: Golden, _ type: KeyValueType) throws {
+    func aRestoredSessionContinuesLikeTheOriginal(_ golden: Golden, _ type: KeyValueType) throws {
         let path = temporary("unbroken-\(golden)-\(type.rawValue)")
         defer { unlink(path) }
         let unbroken = try session(golden) {
@@ -38,7 +38,7 @@ import Testing
         #expect(restored.systemPrompt == "Be brief.")
     }
 
-    @Test func aRecordingIsPrefilledOnceAndAskedManyTimes() throws {
+    @Test func aRecordingIsPrefilledOnceAndAskedAboutManyTimes() throws {
         let golden = Golden.a
         let path = temporary("recording")
         defer { unlink(path) }
@@ -60,10 +60,10 @@ import Testing
         try cancelled.restore(from: path)
         cancelled.control.cancel()
         expect(.state) { _ = try cancelled.step() }
-        #expect(try cancelled.ask("Hello!") == golden.session().ask("Hello!"), "the restored turn is taken back, too")
+        #expect(try cancelled.ask("Hello!") == golden.session().ask("Hello!"), "the restored turn is rolled back, too")
     }
 
-    @Test func whatIsNotComputedCannotBeSaved() throws {
+    @Test func aTurnThatIsNotComputedCannotBeSaved() throws {
         let session = try Golden.a.session()
         try session.feed(text: "Hello!")
         expect(.state) { try session.save(to: temporary("never")) }
@@ -76,7 +76,7 @@ import Testing
         expect(.io) { try session.restore(from: "/nowhere/state") }
     }
 
-    @Test func damagedFilesAreRefusedAndTheSessionGoesOn() throws {
+    @Test func damagedFilesAreRefusedAndTheSessionStaysUsable() throws {
         let golden = Golden.b
         let path = temporary("damaged")
         defer { unlink(path) }
@@ -102,8 +102,8 @@ import Testing
         #expect(try victim.ask("And?") == wanted)
     }
 
-    /// A header can be written with a checksum that fits: its numbers are checked too.
-    @Test func headersOfNumbersThatCannotBeAreRefused() throws {
+    /// The numbers of a header are checked even if its checksum is right.
+    @Test func headersWithImpossibleNumbersAreRefused() throws {
         let path = temporary("hostile")
         defer { unlink(path) }
         let golden = Golden.a
@@ -136,7 +136,7 @@ import Testing
         }
     }
 
-    /// Options stay when a conversation is restored: the adapter that was asked for does, and the limit counts the file's type.
+    /// A restored conversation keeps the session's adapter and limits; the memory limit counts the file's cache type.
     @Test func aFixedAdapterAndTheLimitsStay() throws {
         let path = temporary("options")
         defer { unlink(path) }
@@ -150,7 +150,7 @@ import Testing
         #expect(fixed.usage.adapter == "speech")
         let small = try golden.session { $0.maxMemoryBytes = source.usage.cacheBytes }
         try small.restore(from: path)
-        #expect(try !small.ask("And?").tokens.isEmpty, "priced as bytes, not as floats")
+        #expect(try !small.ask("And?").tokens.isEmpty, "counted as bytes, not as floats")
     }
 
     @Test func anotherModelsStateIsRefused() throws {

@@ -7,10 +7,10 @@ import Testing
 
 /// Sessions of one model on several threads.
 @Suite struct ThreadTests {
-    /// A session that one thread uses at a time.
+    /// Hands a session to another thread; one thread uses it at a time.
     private struct Handed: @unchecked Sendable { let session: Session }
 
-    @Test func sessionsOnSeveralThreadsAnswerAsAlone() throws {
+    @Test func sessionsOnSeveralThreadsAnswerAsOnOne() throws {
         let golden = Golden.a
         let pcm = try golden.shortRecording
         @Sendable func session() throws -> Session { try golden.session { $0.speaks = true } }
@@ -43,7 +43,7 @@ import Testing
         let outcomes = others.withLock { $0 }
         #expect(outcomes.count == 6)
         for outcome in outcomes { #expect(outcome == wanted) }
-        // What was disturbed still works.
+        // The disturbed session still works.
         #expect(try session().ask("What is said?", hearing: pcm).tokens == wanted.tokens)
     }
 }
