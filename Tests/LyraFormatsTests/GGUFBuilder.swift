@@ -1,12 +1,12 @@
 @testable import LyraFormats
 
-/// Builds GGUF files for tests, also such as no writer makes.
+/// Builds GGUF files for tests, also invalid ones.
 struct GGUFBuilder {
     let version: UInt32
-    /// The counts that the header claims; by default those of what was added.
+    /// The counts in the header; by default the numbers of added keys and tensors.
     let tensorCount: UInt64?
     let keyCount: UInt64?
-    /// Bytes between the header and the data; by default what fills it up to 32.
+    /// Bytes between the header and the data; by default padding to a multiple of 32.
     let padding: Int?
     let data: [UInt8]
     private var keys: [[UInt8]] = []
@@ -23,12 +23,12 @@ struct GGUFBuilder {
         self.data = data
     }
 
-    /// - Parameter value: The value's bytes as they stand in the file, without its type.
+    /// - Parameter value: The value's bytes in the file, without its type.
     mutating func add(_ key: String, type: UInt32, _ value: [UInt8]) {
         keys.append(Self.text(key) + Self.number(type) + value)
     }
 
-    /// - Parameter sizes: As they stand in the file: the innermost axis first.
+    /// - Parameter sizes: As in the file: the innermost axis first.
     mutating func add(_ tensor: String, _ sizes: [UInt64], type: UInt32, at offset: UInt64, axes: UInt32? = nil) {
         let entry = Self.text(tensor) + Self.number(axes ?? UInt32(sizes.count)) + sizes.flatMap(Self.number)
         tensors.append(entry + Self.number(type) + Self.number(offset))

@@ -20,10 +20,10 @@ import Testing
         return try open(builder)
     }
 
-    // MARK: What is read
+    // MARK: Reading
 
-    // Written by the package gguf; the numbers are those of make_gguf.py.
-    @Test func metadataOfThePeerLibraryReadsAsItWasWritten() throws {
+    // The package gguf wrote the file; make_gguf.py has the numbers.
+    @Test func metadataOfThePeerLibraryIsReadAsWritten() throws {
         let file = try GGUFFile(path: fixture("values.gguf"))
         #expect(file.version == 3 && file.alignment == 64 && file.keys.count == 26)
         #expect(file.keys.prefix(3) == ["general.architecture", "general.alignment", "scalar.uint8"])
@@ -45,8 +45,8 @@ import Testing
         #expect(Set(file.keys) == Set(expected.keys))
     }
 
-    // The same file. Integers of one byte stand for themselves; halves are spelled out by hand.
-    @Test func tensorsOfThePeerLibraryReadAsTheyWereWritten() throws {
+    // The same file. The bytes of F16 and integers were worked out by hand.
+    @Test func tensorsOfThePeerLibraryAreReadAsWritten() throws {
         let file = try GGUFFile(path: fixture("values.gguf"))
         #expect(file.names.count == 16 && file.names.first == "types.float64" && file.names.last == "shapes.four")
         let types = Set(file.tensors.values.map(\.type))
@@ -82,7 +82,7 @@ import Testing
         #expect(tensor.floats == [1.5])
     }
 
-    @Test func answersAreOfTheTypeThatIsAskedFor() throws {
+    @Test func valuesHaveTheRequestedType() throws {
         let file = try GGUFFile(path: fixture("values.gguf"))
         #expect(try file.string("scalar.string") == "größe\n" && file.bool("scalar.bool") == true)
         #expect(try file.int("scalar.uint8") == 200 && file.int("scalar.int64") == -1 << 62)
@@ -109,9 +109,9 @@ import Testing
         expect(.format, "\"k\"", "63 bits", "uint64") { _ = try large.ints("k") }
     }
 
-    // MARK: What is refused
+    // MARK: Refusals
 
-    @Test func aHeaderThatDoesNotFitIsRefused() throws {
+    @Test func anInvalidHeaderIsRefused() throws {
         expect(.format, "m.gguf", "GGUF") { _ = try open([]) }
         expect(.format, "GGUF") { _ = try open(Array("GGU".utf8)) }
         expect(.format, "GGUF") { _ = try open(Array("GGML\u{3}\0\0\0".utf8)) }
@@ -125,12 +125,12 @@ import Testing
             expect(.format, "\(count) tensors") { _ = try open(GGUFBuilder(tensorCount: count, padding: 8)) }
             expect(.format, "\(count) keys") { _ = try open(GGUFBuilder(keyCount: count, padding: 8)) }
         }
-        // As many zero bytes as an entry could have at least are no entry.
+        // An entry of zero bytes only, of the least size of an entry, is invalid.
         expect(.format, "0 bytes") { _ = try open(GGUFBuilder(tensorCount: 1, padding: 32)) }
         expect(.format, "0 bytes") { _ = try open(GGUFBuilder(keyCount: 1, padding: 32)) }
     }
 
-    /// No text in the metadata is thereby longer than a JSON file may be.
+    /// The limit keeps each text in the metadata within the size limit of a JSON file.
     @Test func aHeaderBeyondTheLimitIsRefusedAndNotWritten() throws {
         let folder = try Folder(), length = GGUFReader.headerLimit
         #expect(length == JSONFile.sizeLimit)
@@ -148,7 +148,7 @@ import Testing
         #expect(folder.names == ["m.gguf"])
     }
 
-    @Test func readingCanBeGivenUp() throws {
+    @Test func readingCanBeInterrupted() throws {
         var strings = GGUFBuilder()
         strings.add(
             "k", type: 9,
@@ -159,25 +159,25 @@ import Testing
             tensors.add("t\(index)", [], type: 0, at: 0, axes: 0)
         }
         let folder = try Folder()
-        // How often is asked until the end; the tensors are refused only after their list, for all lie at 0.
+        // Counts the checks of a whole reading. All tensors lie at 0, which is refused only after their list is read.
         for (builder, most) in [(strings, 1 << 16), (keys, 1 << 13), (tensors, 1 << 13)] {
             let file = try MappedFile(path: folder.write("m.gguf", builder.content))
-            var asked = 0
-            do { _ = try GGUFFile(file: file) { asked += 1 } } catch let error as LyraError {
+            var checkCount = 0
+            do { _ = try GGUFFile(file: file) { checkCount += 1 } } catch let error as LyraError {
                 #expect(error.message.contains("overlaps") || error.message.contains("do not lie"), "\(error.message)")
             }
-            #expect((most >> 10...most >> 8).contains(asked), "\(asked)")
-            var left = asked / 2
-            expect(.state, "given up") {
+            #expect((most >> 10...most >> 8).contains(checkCount), "\(checkCount)")
+            var left = checkCount / 2
+            expect(.state, "interrupted") {
                 _ = try GGUFFile(file: file) {
                     left -= 1
-                    if left == 0 { throw LyraError(.state, "given up") }
+                    if left == 0 { throw LyraError(.state, "interrupted") }
                 }
             }
         }
     }
 
-    @Test func aKeyOrValueThatDoesNotFitIsRefused() throws {
+    @Test func anInvalidKeyOrValueIsRefused() throws {
         let number = GGUFBuilder.number(UInt32(7))
         #expect(try open(type: 4, number).int("k") == 7)
         #expect(try open(String(repeating: "k", count: 65_535), type: 4, number).keys.first?.count == 65_535)
@@ -198,7 +198,7 @@ import Testing
         }
     }
 
-    @Test func anArrayThatDoesNotFitIsRefused() throws {
+    @Test func anInvalidArrayIsRefused() throws {
         let array = { (type: UInt32, count: UInt64, bytes: Int) in
             GGUFBuilder.number(type) + GGUFBuilder.number(count) + [UInt8](repeating: 0, count: bytes)
         }
@@ -216,7 +216,7 @@ import Testing
         expect(.format, "\"k\"", "neither") { _ = try open(type: 9, array(7, 2, 1) + [2]) }
     }
 
-    @Test func anAlignmentThatIsNoneIsRefused() throws {
+    @Test func anInvalidAlignmentIsRefused() throws {
         let alignment = { (value: UInt32) in
             try open("general.alignment", type: 4, GGUFBuilder.number(value)).alignment
         }
@@ -233,7 +233,7 @@ import Testing
         }
     }
 
-    /// A file with one tensor "t" and so many bytes of data.
+    /// A file with one tensor "t" and the given number of data bytes.
     private func one(
         _ sizes: [UInt64], type: UInt32 = 24, at offset: UInt64 = 0, axes: UInt32? = nil, data: Int = 64,
         name: String = "t"
@@ -243,7 +243,7 @@ import Testing
         return try open(builder)
     }
 
-    @Test func aTensorThatDoesNotFitIsRefused() throws {
+    @Test func aTensorWithInvalidSizesIsRefused() throws {
         #expect(try one([3, 2]).tensor("t")?.shape == [2, 3])
         #expect(try one([32], at: 32).tensor("t")?.data == (32..<64).map { UInt8($0) })
         #expect(try one([0, 5], at: 64).tensor("t")?.shape == [5, 0])
@@ -261,21 +261,21 @@ import Testing
         expect(.format, "\"t\"", "size") { _ = try one([1 << 63]) }
         expect(.format, "\"t\"", "size") { _ = try one([.max, 1]) }
         expect(.format, "\"t\"", "bytes") { _ = try one([1 << 62], type: 2) }
-        // Blocks of Q8_0 have 32 elements of the innermost axis.
+        // A quantization block of Q8_0 has 32 elements of the innermost axis.
         expect(.format, "\"t\"", "Q8_0") { _ = try one([16, 2], type: 8) }
         #expect(try one([32, 1], type: 8).tensor("t")?.bytes.count == 34)
         expect(.format, "0 bytes") { _ = try one([1], name: "") }
         expect(.format, "65536 bytes") { _ = try one([1], name: String(repeating: "t", count: 65_536)) }
     }
 
-    @Test func aTensorOfAnotherTypeIsRefusedByName() throws {
+    @Test func aTensorOfAnUnknownTypeIsRefusedByName() throws {
         expect(.unsupported, "m.gguf", "\"t\"", "Q5_K", "Q8_0, Q4_0, Q4_K, Q6_K") { _ = try one([256], type: 13) }
         expect(.unsupported, "\"t\"", "IQ4_XS") { _ = try one([256], type: 23) }
         expect(.format, "\"t\"", "5") { _ = try one([256], type: 5) }
         expect(.format, "\"t\"", "\(UInt32.max)") { _ = try one([256], type: .max) }
     }
 
-    @Test func tensorsMayLieAnywhereButNotOnEachOther() throws {
+    @Test func tensorsMayLieAnywhereWithoutOverlap() throws {
         let two = { (first: UInt64, count: UInt64, second: UInt64) in
             var builder = GGUFBuilder(data: (0..<128).map { UInt8($0) })
             builder.add("a", [count], type: 24, at: first)
@@ -303,7 +303,7 @@ import Testing
         }
     }
 
-    /// Whether the file is refused; then by an error that names it.
+    /// Whether the file is refused. The error must name it.
     private func refused(_ path: String, _ what: String) -> Bool {
         do {
             touch(try GGUFFile(path: path))
@@ -316,12 +316,12 @@ import Testing
         return true
     }
 
-    // One file is changed in place: making thousands of them takes long on some file systems.
+    // The file is changed in place, because making thousands of files is slow on some file systems.
     @Test func aTruncatedFileIsRefusedWhereverItEnds() throws {
         let folder = try Folder()
         let original = try MappedFile.contents(path: fixture("values.gguf"), limit: 10_000)
         let path = try folder.write("damaged.gguf", original)
-        // The last tensor's 12 bytes are filled up to 64.
+        // The last tensor's 12 bytes are padded to 64.
         let end = original.count - 52
         for count in (0...original.count).reversed() {
             #expect(truncate(path, off_t(count)) == 0)
@@ -329,7 +329,7 @@ import Testing
         }
     }
 
-    @Test func noDamagedByteCrashesTheReader() throws {
+    @Test func noChangedByteCrashesTheReader() throws {
         let folder = try Folder()
         let original = try MappedFile.contents(path: fixture("values.gguf"), limit: 10_000)
         let path = try folder.write("damaged.gguf", original)
@@ -345,7 +345,7 @@ import Testing
             }
             #expect(pwrite(descriptor, [original[index]], 1, off_t(index)) == 1)
         }
-        // Counts, lengths, types and offsets; not what names, numbers and texts say.
+        // Changes of counts, lengths, types and offsets are refused; changes of names, numbers and texts are not.
         #expect(count > header)
         try damage(original) { Array(try GGUFFile(path: $0).tensors.values) }
     }

@@ -37,7 +37,7 @@ import Testing
         expected += [1, 0, 0, 0, 0, 0, 0, 0, 0x78] + [1, 0, 0, 0] + [1, 0, 0, 0, 0, 0, 0, 0]
         expected += [0, 0, 0, 0] + [32, 0, 0, 0, 0, 0, 0, 0]
         #expect(expected.count == 24 + 17 + 42 + 41 + 33)
-        // Up to 160, the next multiple of 32; six bytes and 1.0, each filled up to 32.
+        // Padding to 160, the next multiple of 32; then six bytes and 1.0, each padded to 32.
         expected += [0, 0, 0]
         expected += [1, 2, 3, 4, 5, 6] + [UInt8](repeating: 0, count: 26)
         expected += [0, 0, 0x80, 0x3F] + [UInt8](repeating: 0, count: 28)
@@ -60,7 +60,7 @@ import Testing
         #expect(file.tensor("w")?.data == [1, 2, 3, 4, 5, 6] && file.tensor("x")?.floats == [1])
     }
 
-    @Test func whatThePeerLibraryWroteIsWrittenTheSame() throws {
+    @Test func aFileOfThePeerLibraryIsRewrittenByteForByte() throws {
         let peer = try GGUFFile(path: fixture("values.gguf"))
         let specs = peer.names.compactMap { peer.tensor($0) }.map {
             TensorSpec(name: $0.name, type: $0.type, shape: $0.shape)
@@ -75,7 +75,7 @@ import Testing
 
     // MARK: Round trips
 
-    @Test func everyValueComesBackAsWritten() throws {
+    @Test func everyValueIsReadAsWritten() throws {
         let values: [GGUFValue] = [
             .uint8(.max), .int8(.min), .uint16(.max), .int16(.min), .uint32(.max), .int32(.min), .uint64(.max),
             .int64(.min), .float32(-.infinity), .float64(.leastNonzeroMagnitude), .bool(false), .bool(true),
@@ -95,7 +95,7 @@ import Testing
         for (key, value) in metadata { #expect(file.metadata[key] == value, "\(key)") }
     }
 
-    @Test(arguments: [1, 8, 32, 256, 4096]) func tensorsComeBackAsWritten(alignment: Int) throws {
+    @Test(arguments: [1, 8, 32, 256, 4096]) func tensorsAreReadAsWritten(alignment: Int) throws {
         var specs: [TensorSpec] = []
         for type in Self.types {
             let block = type.blockElements
@@ -151,9 +151,9 @@ import Testing
         #expect(try bytes(folder.path + "/pieces") == bytes(folder.path + "/whole"))
     }
 
-    // MARK: What is refused
+    // MARK: Refusals
 
-    @Test func aPlanThatCannotBeAFileIsRefused() throws {
+    @Test func anInvalidPlanIsRefused() throws {
         let folder = try Folder()
         let plan = { (metadata: [(key: String, value: GGUFValue)], tensors: [TensorSpec], alignment: Int) in
             _ = try GGUFWriter(path: folder.path + "/m", metadata: metadata, tensors: tensors, alignment: alignment)
@@ -207,9 +207,9 @@ import Testing
 
     // MARK: Full disks
 
-    @Test func aDiskThatIsTooSmallSaysSoAtOnce() throws {
+    @Test func aDiskThatIsTooSmallIsAnErrorBeforeWriting() throws {
         let folder = try Folder()
-        // 24 bytes of header, 33 of entry, filled up to 64.
+        // 24 bytes of header, 33 of entry, padded to 64.
         let needed = (1 << 50) + 64
         let specs = [TensorSpec(name: "t", type: .int8, shape: [1 << 50])]
         expect(.io, folder.path + "/m", "\(needed) bytes", "free", "No space left") {
@@ -222,7 +222,7 @@ import Testing
         #expect(folder.names == [])
     }
 
-    @Test func aDiskThatFillsUpOnTheWayLeavesNothing() throws {
+    @Test func aDiskThatFillsUpLeavesNoFile() throws {
         let folder = try Folder()
         let temporary = try folder.write("t.partial", [])
         let full = Glibc.open("/dev/full", O_WRONLY)
@@ -247,7 +247,7 @@ import Testing
         try body()
     }
 
-    @Test func aWriteThatFailsOnTheWayLeavesNothing() throws {
+    @Test func aWriteThatFailsLeavesNoFile() throws {
         let folder = try Folder()
         let specs = ["a", "b"].map { TensorSpec(name: $0, type: .int8, shape: [40 << 20]) }
         limitingFiles(to: 64 << 20) {

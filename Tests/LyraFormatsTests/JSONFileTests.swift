@@ -16,7 +16,7 @@ import Testing
         return try JSONFile.decode(Config.self, path: folder.write("config.json", text))
     }
 
-    @Test func valuesArriveAndUnknownKeysAreLeftOut() throws {
+    @Test func valuesAreDecodedAndUnknownKeysIgnored() throws {
         let config = try decode(
             #"{"name": "größe", "layers": [{"size": 3, "more": [1]}, {"size": 4}], "scale": null}"#.utf8)
         #expect(config.name == "größe" && config.layers.map(\.size) == [3, 4] && config.scale == nil)

@@ -1,7 +1,7 @@
 import LyraBase
 import Testing
 
-/// What decoding and encoding JSON promise beyond Swift's own: the place of an error, exact numbers, one value for a key.
+/// What the JSON coders promise: the place of an error, exact numbers, one value for each key.
 @Suite struct JSONTextTests {
     private struct Everything: Codable, Equatable {
         struct Inner: Codable, Equatable {
@@ -23,7 +23,7 @@ import Testing
         try Array(text.utf8).withUnsafeBytes { try JSONText.decode(type, from: $0, source: "a.json") }
     }
 
-    @Test func whatIsEncodedIsDecodedExactly() throws {
+    @Test func encodedValuesAreDecodedExactly() throws {
         let value = Everything()
         #expect(try decode(Everything.self, JSONText.encode(value)) == value)
         #expect(try decode(Everything.self, JSONText.encodeIndented(value)) == value)
@@ -36,7 +36,7 @@ import Testing
                 == "{\n  \"kind\": 3,\n  \"note\": \"n\"\n}")
     }
 
-    @Test func whatJSONCannotWriteIsAnError() throws {
+    @Test func valuesThatJSONCannotHoldAreErrors() throws {
         for number in [Double.infinity, -.infinity, .nan] {
             expect(.format, "JSON") { _ = try JSONText.encode(["a": number]) }
         }
@@ -49,7 +49,7 @@ import Testing
         }
     }
 
-    /// From the decimal digits at once: by way of a Double this one would be rounded twice, to another Float.
+    /// A Float is rounded from the decimal digits. Rounded to Double first, this number would become another Float.
     @Test func floatsAreRoundedOnce() throws {
         let text = "1.00000005960464477540"
         #expect(try decode([Float].self, "[\(text)]") == [1.000_000_1])
@@ -57,7 +57,7 @@ import Testing
         expect(.format, "too large") { _ = try decode([Float].self, "[1e39]") }
     }
 
-    @Test func numbersAreWrittenAsTheStandardSays() throws {
+    @Test func numbersFollowTheGrammarOfJSON() throws {
         for number in ["01", "+1", "1.", ".5", "1e", "-", "0x1", "1e+", "--1", "NaN"] {
             expect(.format, "a.json") { _ = try decode([Double].self, "[\(number)]") }
         }
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    @Test func aKeyThatStandsTwiceIsRefused() throws {
+    @Test func aRepeatedKeyIsRefused() throws {
         expect(.format, "a.json", "\"kind\"", "twice") {
             _ = try decode(Everything.Inner.self, #"{"kind": 1, "kind": 2}"#)
         }
@@ -81,7 +81,7 @@ import Testing
         }
     }
 
-    @Test func aByteOrderMarkIsPassedOver() throws {
+    @Test func aByteOrderMarkIsSkipped() throws {
         #expect(try decode([Int].self, "\u{FEFF}[1]") == [1])
     }
 }

@@ -23,7 +23,7 @@ import Testing
         #expect(try MappedFile.contents(path: path.value, limit: 0).isEmpty)
     }
 
-    @Test func whatIsNotAReadableFileIsRefused() throws {
+    @Test func directoriesDevicesAndMissingFilesAreRefused() throws {
         let folder = try Folder()
         expect(.missing, "absent", "No such file") { _ = try MappedFile(path: folder.path + "/absent") }
         expect(.io, folder.path, "not a regular file") { _ = try MappedFile(path: folder.path) }
@@ -36,7 +36,7 @@ import Testing
         expect(.format, path, "3 bytes", "2") { _ = try MappedFile.contents(path: path, limit: 2) }
     }
 
-    @Test func filesAndDirectoriesAreToldApart() throws {
+    @Test func filesAndDirectoriesAreDistinguished() throws {
         let folder = try Folder()
         let path = try folder.write("a", [1])
         #expect(try FileSystem.isFile(path))
@@ -45,7 +45,7 @@ import Testing
         #expect(try !FileSystem.isFile(folder.path))
         #expect(try !FileSystem.isFile(path + "b"))
         #expect(try !FileSystem.isFile(path + "\0"))
-        // ENOTDIR: what is below a file is not there.
+        // ENOTDIR: a path below a file does not exist.
         #expect(try !FileSystem.isFile(path + "/c"))
         #expect(
             FileSystem.join("a", "b") == "a/b" && FileSystem.join("a/", "b") == "a/b" && FileSystem.join("", "b") == "b"
@@ -53,9 +53,9 @@ import Testing
     }
 }
 
-/// Only ENOENT and ENOTDIR mean that something is not there; these failures hit a superuser, too.
+/// Only ENOENT and ENOTDIR mean that a file is absent. These failures happen to root, too.
 @Suite struct FailingLookUpTests {
-    /// Questions to the file system about `path`.
+    /// Every look-up of `path` in the file system.
     private let questions: [(String) throws -> Void] = [
         { _ = try FileSystem.isFile($0) }, { _ = try FileSystem.isDirectory($0) }, { _ = try FileSystem.isSpecial($0) },
         { _ = try FileSystem.entries(of: $0) }, { _ = try FileSystem.resolved($0) }, { _ = try FileIdentity(path: $0) },
@@ -63,7 +63,7 @@ import Testing
         { _ = try ShardedSafetensors(directory: FileSystem.parent(of: $0), stem: "circle") },
     ]
 
-    @Test func aCircleOfLinksIsAnErrorWithItsReason() throws {
+    @Test func aCycleOfLinksIsAnErrorWithItsReason() throws {
         let folder = try Folder()
         for name in ["circle", "circle.safetensors.index.json"] {
             try FileManager.default.createSymbolicLink(
@@ -85,7 +85,7 @@ import Testing
         }
     }
 
-    @Test func aShardThatCannotBeLookedAtIsNotAbsent() throws {
+    @Test func aShardThatCannotBeExaminedIsNotAbsent() throws {
         let folder = try Folder()
         try FileManager.default.createSymbolicLink(atPath: folder.path + "/s", withDestinationPath: "s")
         try folder.write("model.safetensors.index.json", #"{"weight_map":{"x":"s"}}"#.utf8)
@@ -94,7 +94,7 @@ import Testing
 }
 
 extension Folder {
-    /// A value together with the folder that it refers to.
+    /// A value and the folder that it refers to.
     static func keeping<T>(_ make: (Folder) throws -> T) throws -> (value: T, folder: Folder) {
         let folder = try Folder()
         return (try make(folder), folder)

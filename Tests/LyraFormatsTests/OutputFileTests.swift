@@ -3,7 +3,7 @@ import Testing
 
 @testable import LyraFormats
 
-/// Files that appear under their names when they are complete: links, permissions, and what makes it to the disk.
+/// Files that appear under their names only when they are complete: links, permissions, synchronizing with the disk.
 @Suite struct OutputFileTests {
     private func write(_ text: String, to path: String) throws {
         let output = try OutputFile(path: path)
@@ -18,11 +18,11 @@ import Testing
         return stat(path, &info) == 0 ? info.st_mode & 0o7777 : 0
     }
 
-    @Test func aLinkStaysAndWhatItLeadsToIsReplaced() throws {
+    @Test func aLinkStaysAndItsTargetIsReplaced() throws {
         let folder = try Folder()
         try FileManager.default.createDirectory(atPath: folder.path + "/there", withIntermediateDirectories: true)
         let file = try folder.write("there/file", "old".utf8)
-        // One from elsewhere, in two steps: relative, then absolute.
+        // A chain of two links from another directory: relative, then absolute.
         #expect(symlink("link", folder.path + "/first") == 0)
         #expect(symlink(file, folder.path + "/link") == 0)
         let output = try OutputFile(path: folder.path + "/first")
@@ -35,7 +35,7 @@ import Testing
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path + "/there") == ["file"])
     }
 
-    @Test func aLinkToNothingMakesItAndACircleIsAnError() throws {
+    @Test func aDanglingLinkCreatesItsTargetAndACycleIsAnError() throws {
         let folder = try Folder()
         #expect(symlink("new", folder.path + "/link") == 0)
         try write("text", to: folder.path + "/link")
@@ -47,7 +47,7 @@ import Testing
     }
 
     @Test(arguments: [0o600, 0o640, 0o444, 0o666, 0o755] as [mode_t])
-    func permissionsOfWhatIsReplacedStay(_ permissions: mode_t) throws {
+    func aReplacedFileKeepsItsPermissions(_ permissions: mode_t) throws {
         let folder = try Folder()
         let file = try folder.write("file", "old".utf8)
         #expect(chmod(file, permissions) == 0)
@@ -59,8 +59,8 @@ import Testing
         #expect(mode(file) == permissions)
     }
 
-    /// Of a pipe nothing can be brought to a disk, and the system says so.
-    @Test func whatCannotBeBroughtToTheDiskIsNotComplete() throws {
+    /// fsync fails on a pipe.
+    @Test func aFileThatCannotBeSynchronizedIsNotComplete() throws {
         let folder = try Folder()
         try folder.write("file", "old".utf8)
         let temporary = try folder.write("file.partial", [])
@@ -73,7 +73,7 @@ import Testing
         expect(.state) { try output.commit() }
     }
 
-    @Test func whatIsUnfinishedCanBeDiscardedAtOnce() throws {
+    @Test func unfinishedFilesCanBeDiscardedTogether() throws {
         let folder = try Folder()
         let one = try OutputFile(path: folder.path + "/one"), two = try OutputFile(path: folder.path + "/two")
         try write("three", to: folder.path + "/three")
@@ -87,7 +87,7 @@ import Testing
         #expect(folder.names == ["four", "three"])
     }
 
-    @Test func namesOfOneFileAreKnownAsThat() throws {
+    @Test func namesOfOneFileHaveOneIdentity() throws {
         let folder = try Folder()
         let file = try folder.write("file", [1]), other = try folder.write("other", [1])
         #expect(link(file, folder.path + "/hard") == 0 && symlink("file", folder.path + "/soft") == 0)

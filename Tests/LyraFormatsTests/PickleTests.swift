@@ -35,7 +35,7 @@ import Testing
             ]
     }
 
-    @Test func theSmallestTensorReads() throws {
+    @Test func theSmallestTensorIsRead() throws {
         let tensor = try #require(open(tensor(storage())).tensors()["t"])
         #expect(tensor.shape == [4] && tensor.type == .float32 && tensor.data == Array(repeating: 1, count: 16))
         #expect(try open(self.tensor(storage()), byteorder: nil).tensors().count == 1)
@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    @Test func everyOtherOpcodeIsRefusedByName() throws {
+    @Test func everyUnsupportedOpcodeIsRefusedByName() throws {
         for byte in UInt8.min ... .max where PickleOpcode(rawValue: byte) == nil {
             let error = lyraError { _ = try open([0x80, 2, byte]) }
             if let name = PickleOpcode.refused[byte] {
@@ -69,7 +69,7 @@ import Testing
 
     @Test func anOpcodeWithoutItsOperandsIsRefused() throws {
         for byte in UInt8.min ... .max where PickleOpcode(rawValue: byte) != nil {
-            // Nothing on the stack and nothing behind it, then enough of both, of the wrong kind.
+            // An empty stack and no bytes after the opcode; then enough of both, of the wrong kind.
             expect(.format, "f.pt") { _ = try open([byte]) }
             _ = try? open([0x4E, 0x4E, 0x28, 0x4E, byte, 0, 0, 0, 0, 0, 0, 0, 0, 0x2E])
             _ = try? open([0x29, 0x29, 0x28, byte, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0x2E])
@@ -83,11 +83,11 @@ import Testing
         expect(.format, "breaks off") { _ = try open([0x8D, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x2E]) }
         expect(.format, "UTF-8") { _ = try open([0x8C, 1, 0xFF, 0x2E]) }
         expect(.unsupported, "protocol 6") { _ = try open([0x80, 6, 0x4E, 0x2E]) }
-        // What lies below a mark is not to be had.
+        // Values below a mark cannot be popped.
         expect(.format, "stack") { _ = try open([0x4E, 0x28, 0x85, 0x2E]) }
     }
 
-    @Test func onlyStateDictsMayBeBuiltAndOnlyStoragesReferredTo() throws {
+    @Test func onlyStateDictsMayBeBuiltAndOnlyStoragesReferenced() throws {
         expect(.unsupported, "BUILD") { _ = try open([0x5D, 0x7D, 0x62, 0x2E]) }
         expect(.unsupported, "storage") {
             _ = try open(tuple(text("module"), text("a"), text("b"), text("c"), text("d")) + [0x51, 0x2E])
@@ -129,8 +129,8 @@ import Testing
         #expect(try open(tensor(storage(), offset: 3, shape: [], strides: [])).tensors()["t"]?.count == 1)
     }
 
-    @Test func treesWithoutEndAreRefused() throws {
-        // A list in itself; 100,000 tuples in each other; a hundred lists, each holding the one before it twice.
+    @Test func endlessTreesAreRefused() throws {
+        // A list that contains itself; 100,000 nested tuples; a hundred lists, each holding the one before it twice.
         expect(.format, "nested or repeated") { _ = try open([0x5D, 0x71, 0, 0x68, 0, 0x61, 0x2E]) }
         expect(.format, "nested or repeated") { _ = try open([0x29] + Array(repeating: 0x85, count: 100_000) + [0x2E]) }
         var doubling: [UInt8] = [0x5D, 0x71, 0]
@@ -138,13 +138,13 @@ import Testing
             doubling += [0x5D, 0x71, index, 0x28, 0x68, index - 1, 0x68, index - 1, 0x65]
         }
         expect(.format, "nested or repeated") { _ = try open(doubling + [0x2E]) }
-        // A long key at every depth would make every name as long as all of them together.
+        // A long key at every depth, which makes names as long as all keys together.
         let key = [0x58, 0, 0, 1, 0] + Array(repeating: UInt8(ascii: "k"), count: 65_536) + [0x71, 0]
         let nest = [0x7D] + key + Array(repeating: [0x7D, 0x68, 0], count: 60).joined() + [0x4E]
         expect(.format, "nested or repeated") { _ = try open(nest + Array(repeating: 0x73, count: 61) + [0x2E]) }
     }
 
-    @Test func keysMustBePlainAndDifferent() throws {
+    @Test func keysMustBePlainAndUnique() throws {
         let dict = { (keys: [[UInt8]]) -> [UInt8] in
             [0x7D, 0x28] + keys.flatMap { key -> [UInt8] in key + [0x4E] } + [0x75, 0x2E]
         }
@@ -155,7 +155,7 @@ import Testing
         expect(.unsupported, "64 bits") { _ = try open(long) }
     }
 
-    @Test func textOfPython2Reads() throws {
+    @Test func textOfPython2IsRead() throws {
         let root = try open([0x55, 2] + Array("hi".utf8) + [0x2E]).root
         guard case .string("hi") = root else {
             Issue.record("\(root)")

@@ -18,8 +18,8 @@ import Testing
         "{\"dtype\":\"\(dtype)\",\"shape\":\(shape),\"data_offsets\":[\(begin),\(end)]}"
     }
 
-    // Written by the safetensors library; the numbers are those of make_fixtures.py.
-    @Test func aFileOfThePeerLibraryReadsAsItWasWritten() throws {
+    // The safetensors library wrote the file; make_fixtures.py has the numbers.
+    @Test func aFileOfThePeerLibraryIsReadAsWritten() throws {
         let file = try Safetensors(path: fixture("values.safetensors"))
         #expect(file.names.count == 15 && file.names == file.names.sorted())
         #expect(Set(file.tensors.values.map(\.type)) == Set(ElementType.plain))
@@ -41,7 +41,7 @@ import Testing
         #expect(tensor.floats == [0, 1, 2, 3])
     }
 
-    @Test func aHeaderThatDoesNotFitIsRefused() throws {
+    @Test func anInvalidHeaderIsRefused() throws {
         let folder = try Folder()
         expect(.format, "m.safetensors", "truncated") {
             _ = try Safetensors(path: folder.write("m.safetensors", [1, 0, 0]))
@@ -56,7 +56,7 @@ import Testing
         #expect(try open("{}   ").names == [])
     }
 
-    @Test func anEntryThatDoesNotFitIsRefused() throws {
+    @Test func anInvalidEntryIsRefused() throws {
         expect(.format, "\"a\"", "data_offsets") { _ = try open("{\"a\":\(entry("U8", "[2]", 1, 3))}", data: 2) }
         expect(.format, "\"a\"", "data_offsets") { _ = try open("{\"a\":\(entry("U8", "[2]", 2, 0))}", data: 2) }
         expect(.format, "\"a\"", "data_offsets") { _ = try open("{\"a\":\(entry("U8", "[2]", -2, 0))}", data: 2) }
@@ -77,8 +77,8 @@ import Testing
         }
     }
 
-    @Test func aTensorOfATypeThatIsNotReadKeepsItsNameAndPlace() throws {
-        // The dtypes of the format's library that lyra does not read, and some that no library knows yet.
+    @Test func aTensorOfAnUnsupportedTypeIsListed() throws {
+        // Dtypes of the safetensors library that lyra does not read, and unknown ones.
         for dtype in [
             "U16", "U32", "U64", "C64", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4", "F6_E2M3", "I4", "Q8_0",
         ] {
@@ -90,13 +90,13 @@ import Testing
             expect(.unsupported, "m.safetensors", "a", dtype) { _ = try tensor.floats() }
             expect(.unsupported, "m.safetensors", "a", dtype) { _ = try Weight(tensor) }
         }
-        // It still must not take another's place.
+        // Its bytes must still not overlap another tensor's.
         expect(.format, "overlaps") {
             _ = try open("{\"a\":\(entry("U16", "[2]", 0, 4)),\"b\":\(entry("U8", "[2]", 3, 5))}", data: 5)
         }
     }
 
-    @Test func aHugeHeaderIsRefusedBeforeMuchIsBuilt() throws {
+    @Test func aHugeHeaderIsRefusedBeforeItsTensorsAreBuilt() throws {
         // 80,000 tensors without elements, each with a name of its own.
         let entries = (0..<80_000).map { "\"\($0)\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}" }
         expect(.unsupported, "m.safetensors", "65536 tensors") { _ = try open("{\(entries.joined(separator: ","))}") }

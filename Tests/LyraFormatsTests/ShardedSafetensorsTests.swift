@@ -37,7 +37,7 @@ import Testing
         expect(.missing, "/nowhere") { _ = try ShardedSafetensors(directory: "/nowhere") }
     }
 
-    @Test func anIndexThatDoesNotFitIsRefused() throws {
+    @Test func anInvalidIndexIsRefused() throws {
         let open = { (index: String) in
             let folder = try model(index: index)
             try withExtendedLifetime(folder) { _ = try ShardedSafetensors(directory: folder.path) }

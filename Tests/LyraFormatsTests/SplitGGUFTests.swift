@@ -26,7 +26,7 @@ import Testing
         try GGUFFile.opening(MappedFile(path: folder.path + "/m-0000\(part)-of-00003.gguf"))
     }
 
-    @Test(arguments: 1...3) func anyPartOpensAll(_ part: Int) throws {
+    @Test(arguments: 1...3) func everyFileOfASplitModelOpensTheWhole(_ part: Int) throws {
         let folder = try parts()
         let file = try open(folder, part)
         #expect(file.names == ["x", "y", "z"] && file.names.map { file.tensor($0)?.floats } == [[0], [1], [2]])
@@ -34,12 +34,12 @@ import Testing
         #expect(file.tensor("z")?.source == folder.path + "/m-00003-of-00003.gguf")
     }
 
-    @Test func aLinkFindsThePartsBesideItselfOrItsTarget() throws {
+    @Test func aLinkFindsTheOtherFilesBesideItselfOrItsTarget() throws {
         let folder = try parts(), links = try Folder()
         try FileManager.default.createSymbolicLink(
             atPath: links.path + "/model.gguf", withDestinationPath: folder.path + "/m-00001-of-00003.gguf")
         #expect(try GGUFFile.opening(MappedFile(path: links.path + "/model.gguf")).names == ["x", "y", "z"])
-        // As the hub's cache has them: every part a link to a file of another name.
+        // As in Hugging Face's cache: every name is a link to a file of another name.
         for part in 1...3 {
             let name = "m-0000\(part)-of-00003.gguf"
             try FileManager.default.moveItem(atPath: folder.path + "/" + name, toPath: folder.path + "/blob\(part)")
@@ -49,7 +49,7 @@ import Testing
         #expect(try open(links, 2).names == ["x", "y", "z"])
     }
 
-    @Test func aPartThatIsNotThereIsNamed() throws {
+    @Test func aMissingFileOfASplitModelIsNamed() throws {
         let folder = try parts()
         try FileManager.default.removeItem(atPath: folder.path + "/m-00002-of-00003.gguf")
         for part in [1, 3] {
@@ -57,7 +57,7 @@ import Testing
         }
     }
 
-    @Test func partsThatDoNotBelongTogetherAreRefused() throws {
+    @Test func filesThatDoNotBelongTogetherAreRefused() throws {
         expect(.format, "split.tensors.count", "3 tensors") { _ = try open(parts(total: 4), 1) }
         expect(.format, "\"x\"", "another part") { _ = try open(parts(names: ["x", "y", "x"]), 1) }
         let swapped = try parts()
@@ -75,7 +75,7 @@ import Testing
         expect(.format, "split.count") { _ = try open(parts(count: 65_535), 1) }
     }
 
-    @Test func moreKeysOrTensorsThanAnyModelHasAreRefused() throws {
+    @Test func tooManyKeysOrTensorsAreRefused() throws {
         var keys = GGUFBuilder(), tensors = GGUFBuilder()
         for index in 0..<65_537 {
             keys.add("\(index)", type: 0, [1])

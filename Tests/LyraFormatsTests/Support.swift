@@ -5,7 +5,7 @@ import Testing
 
 @testable import LyraFormats
 
-/// A folder that goes away with the object.
+/// A folder that is removed with the object.
 final class Folder {
     let path = NSTemporaryDirectory() + "/lyra-formats-\(UUID().uuidString)"
 
@@ -59,7 +59,7 @@ extension StoredTensor {
 
 func bytes(_ values: [Float]) -> [UInt8] { values.withUnsafeBytes { Array($0) } }
 
-/// A generator whose numbers follow from its seed (SplitMix64).
+/// SplitMix64: the seed determines the numbers.
 struct SeededGenerator: RandomNumberGenerator {
     var state: UInt64
     mutating func next() -> UInt64 {
@@ -71,10 +71,10 @@ struct SeededGenerator: RandomNumberGenerator {
     }
 }
 
-/// Reads `original` truncated at 64 places and with 1 to 4 flipped bits 200 times over; anything but success or a LyraError
-/// is a failure, and a crash fails the run.
+/// Reads `original` truncated at 64 places, and 200 times with 1 to 4 flipped bits. Each must succeed or throw a
+/// LyraError.
 ///
-/// - Parameter read: Opens the file of this path and returns its tensors, whose bytes are then all touched.
+/// - Parameter read: Opens the file at this path and returns its tensors, whose bytes are all read then.
 func damage(_ original: [UInt8], read: (String) throws -> [StoredTensor]) throws {
     let folder = try Folder()
     var random = SeededGenerator(state: 7)

@@ -3,11 +3,11 @@ import Testing
 
 @testable import LyraFormats
 
-/// The fixtures were written by PyTorch 2.15, the expected values by the safetensors library; see make_fixtures.py.
+/// make_fixtures.py wrote the fixtures with PyTorch 2.15, and the expected values with the safetensors library.
 @Suite struct TorchFileTests {
     static let saved = ["saved_zip.pt", "saved_zip_protocol4.pt", "saved_legacy.pt"]
 
-    @Test(arguments: saved) func tensorsAreThoseThatWereSaved(_ name: String) throws {
+    @Test(arguments: saved) func tensorsAreReadAsSaved(_ name: String) throws {
         let found = try TorchFile(path: fixture(name)).tensors()
         let expected = try Safetensors(path: fixture("values.safetensors")).tensors
         for (name, tensor) in expected {
@@ -20,7 +20,7 @@ import Testing
         #expect(found.count == expected.count + 3)
     }
 
-    @Test(arguments: saved) func plainValuesAreThoseThatWereSaved(_ name: String) throws {
+    @Test(arguments: saved) func plainValuesAreReadAsSaved(_ name: String) throws {
         let plain = try #require(TorchFile(path: fixture(name)).root["plain"])
         let expected =
             #"dict([("int", int(-7)), ("long", int(1099511627776)), ("negative", int(-1099511627776)), "#
@@ -55,7 +55,7 @@ import Testing
         #expect(tensors["views.second"]?.bytes.baseAddress == first + 16)
     }
 
-    @Test func aPlaceInTheFileCanBeChosen() throws {
+    @Test func tensorsUnderOneKeyCanBeRead() throws {
         let file = try TorchFile(path: fixture("saved_zip.pt"))
         #expect(try file.tensors(under: ["views"]).keys.sorted() == ["first", "second"])
         #expect(try file.tensors(under: ["views"])["first"]?.name == "views.first")
@@ -63,14 +63,14 @@ import Testing
         expect(.missing, "\"scalar.x\"") { _ = try file.tensors(under: ["scalar", "x"]) }
     }
 
-    // PyTorch itself reads the file as these values; make_fixtures.py checks that.
-    @Test func viewsInTheLegacyFormAreParts() throws {
+    // make_fixtures.py checks that PyTorch reads these values.
+    @Test func viewsInTheLegacyFormatAreRead() throws {
         let tensors = try TorchFile(path: fixture("legacy_views.pt")).tensors()
         #expect(tensors["a"]?.floats == [2, 3, 4] && tensors["b"]?.floats == [5, 6, 7, 8])
         #expect(tensors["all"]?.floats == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     }
 
-    @Test func whatIsNoStateDictIsRefusedByName() throws {
+    @Test func objectsOtherThanStateDictsAreRefusedByName() throws {
         expect(.unsupported, "turned.pt", "\"turned\"", "contiguous", "[1, 3]") {
             _ = try TorchFile(path: fixture("turned.pt"))
         }
@@ -83,7 +83,7 @@ import Testing
         }
     }
 
-    @Test func otherFilesAreRefused() throws {
+    @Test func filesOfOtherFormatsAreRefused() throws {
         let folder = try Folder()
         for content in [[], [0x80], [0x80, 2, 0x4B, 1, 0x2E], Array("PK\u{3}\u{4}".utf8), Array("hello".utf8)]
             as [[UInt8]]

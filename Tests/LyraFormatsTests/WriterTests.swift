@@ -26,7 +26,7 @@ import Testing
         }
     }
 
-    @Test func safetensorsComeBackAsWritten() throws {
+    @Test func safetensorsAreReadAsWritten() throws {
         let folder = try Folder()
         let path = folder.path + "/m.safetensors"
         let writer = try SafetensorsWriter(path: path, tensors: Self.specs, metadata: ["format": "pt", "a": "\"b\""])
@@ -36,7 +36,7 @@ import Testing
         #expect(folder.names == ["m.safetensors"])
         let file = try Safetensors(path: path)
         try check(file.tensors)
-        // The reader skips what says nothing of the tensors.
+        // The reader skips the metadata.
         let content = try MappedFile.contents(path: path, limit: 1 << 20)
         let length = content.withUnsafeBytes { Int(UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self))) }
         let header = try content[8..<8 + length].withUnsafeBytes { try JSONValue($0, source: path) }
@@ -48,7 +48,7 @@ import Testing
         #expect(try Safetensors(path: path).names == [])
     }
 
-    @Test(arguments: [[], ["generator"], ["a", "b"]]) func torchFilesComeBackAsWritten(_ keys: [String]) throws {
+    @Test(arguments: [[], ["generator"], ["a", "b"]]) func torchFilesAreReadAsWritten(_ keys: [String]) throws {
         let folder = try Folder()
         let path = folder.path + "/m.pt"
         let writer = try TorchWriter(path: path, tensors: Self.specs, under: keys)
@@ -60,8 +60,8 @@ import Testing
         for range in try ZipArchive(file.file).entries.values { #expect(range.lowerBound % 64 == 0) }
     }
 
-    // The check value of CRC-32/ISO-HDLC in the usual catalogues.
-    @Test func theChecksumIsThatOfZip() {
+    // The check value of CRC-32/ISO-HDLC in the catalogues of CRCs.
+    @Test func theChecksumIsCRC32() {
         #expect(Array("123456789".utf8).withUnsafeBytes(CRC32.checksum) == 0xCBF4_3926)
         #expect(CRC32.checksum(UnsafeRawBufferPointer(start: nil, count: 0)) == 0)
     }
@@ -77,7 +77,7 @@ import Testing
         #expect(folder.names == [])
     }
 
-    @Test func whatWasNotAnnouncedIsRefused() throws {
+    @Test func unannouncedTensorsAndBytesAreRefused() throws {
         let folder = try Folder()
         let writer = try SafetensorsWriter(path: folder.path + "/m", tensors: [Self.specs[0]])
         let write = { (name: String, count: Int) in
@@ -100,7 +100,7 @@ import Testing
         #expect(folder.names == ["m"])
     }
 
-    @Test func aPlaceThatCannotBeWrittenIsAnError() throws {
+    @Test func aPathThatCannotBeWrittenIsAnError() throws {
         let folder = try Folder()
         expect(.io, "/nowhere/m") { _ = try SafetensorsWriter(path: "/nowhere/m", tensors: []) }
         expect(.io, "/proc/m") { _ = try TorchWriter(path: "/proc/m", tensors: []) }
@@ -112,7 +112,7 @@ import Testing
         #expect(siblings.filter { $0.hasPrefix(own) } == [own])
     }
 
-    @Test func aFullDiskIsAnErrorAndNothingStays() throws {
+    @Test func aFullDiskIsAnErrorAndLeavesNoFile() throws {
         let folder = try Folder()
         let temporary = try folder.write("t.partial", [])
         let full = Glibc.open("/dev/full", O_WRONLY)

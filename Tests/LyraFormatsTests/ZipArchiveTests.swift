@@ -33,7 +33,7 @@ import Testing
         #expect(try entry(large.finished()) == [1, 2, 3])
     }
 
-    @Test func whatTorchDoesNotWriteIsRefused() throws {
+    @Test func archivesThatTorchDoesNotWriteAreRefused() throws {
         expect(.unsupported, "f.zip", "\"a\"", "compressed") {
             _ = try entry(archive { $0.add("a", [1], method: 8) }.finished())
         }
@@ -53,12 +53,12 @@ import Testing
         expect(.format, "truncated") { _ = try entry(archive { $0.add("a", [1]) }.content) }
     }
 
-    @Test func aDirectoryThatIsNotThereIsRefused() throws {
+    @Test func aMissingOrInvalidDirectoryIsRefused() throws {
         var file = archive { $0.add("a", [1]) }.finished()
         file[file.count - 22 + 12] = 0xFF  // the directory's size
         expect(.format, "f.zip", "directory") { _ = try entry(file) }
         var large = archive { $0.add("a", [1], zip64: true) }.finished(zip64: true)
-        large[large.count - 22 - 20 + 15] = 0xFF  // the top byte of the zip64 record's place
+        large[large.count - 22 - 20 + 15] = 0xFF  // the top byte of the zip64 record's offset
         expect(.format, "zip64") { _ = try entry(large) }
         large = archive { $0.add("a", [1], zip64: true) }.finished(zip64: true)
         large[large.count - 22 - 20 - 56 + 32 + 7] = 0x7F  // the top byte of the number of entries

@@ -1,6 +1,6 @@
 @testable import LyraFormats
 
-/// Builds zip archives for tests, also such as torch.save never writes.
+/// Builds zip archives for tests, also archives that torch.save never writes.
 struct ZipBuilder {
     var content: [UInt8] = []
     private var directory: [UInt8] = []

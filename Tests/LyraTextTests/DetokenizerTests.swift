@@ -3,8 +3,8 @@ import Testing
 
 @Suite("Detokenizer")
 struct DetokenizerTests {
-    /// Random ids join into text of every kind of broken UTF-8, since many tokens are parts of characters.
-    @Test("The joined text is that of all bytes at once, and every part consists of whole characters")
+    /// Random ids make text with every kind of broken UTF-8, since many tokens are fragments of characters.
+    @Test("The joined text equals all bytes decoded at once, and every piece consists of whole characters")
     func anySplit() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         var generator = SeededGenerator(state: 11)
@@ -23,7 +23,7 @@ struct DetokenizerTests {
         }
     }
 
-    @Test("Every sequence of two bytes and an ending is replaced as when decoded at once")
+    @Test("Every two bytes with an ending are repaired as when they are decoded at once")
     func bytePairs() throws {
         let tokenizer = try Fixtures.small()
         let byteIDs = (0..<256).map { byte in
@@ -45,7 +45,7 @@ struct DetokenizerTests {
         }
     }
 
-    @Test("A character is handed out with its last byte, and not before")
+    @Test("A character is returned with its last byte, and not before")
     func holdsBack() throws {
         let tokenizer = try Fixtures.small()
         var detokenizer = Detokenizer(tokenizer)
@@ -58,7 +58,7 @@ struct DetokenizerTests {
         #expect(detokenizer.append(0) == "\u{FFFD}!")
     }
 
-    @Test("Special tokens are left out unless asked for; ids without a token add nothing")
+    @Test("Special tokens are skipped unless requested; ids without a token add nothing")
     func special() throws {
         let tokenizer = try Fixtures.small()
         let ids = try tokenizer.encode("Hi<|im_end|>") + [5_000, -1, .max, .min]

@@ -4,10 +4,11 @@ import LyraText
 
 /// The files in Tests/Fixtures/tokenizer.
 ///
-/// `vocab.json`, `merges.txt`, `added_tokens.json`, `tokenizer_config.json`, `tokenizer.json`: the first 2048 tokens of the
-/// Qwen2 vocabulary, in the published file forms. `qwen2-merges.txt`: the merges of the whole vocabulary, from which its
-/// tokens follow. `cases.json`, `qwen2-lines.json`, `qwen2-peer.json`: texts and their ids as Hugging Face tokenizers and
-/// the vocabulary tests of llama.cpp give them.
+/// - `vocab.json`, `merges.txt`, `added_tokens.json`, `tokenizer_config.json`, `tokenizer.json`: the first 2048 tokens
+///   of Qwen2's vocabulary, in the published file formats.
+/// - `qwen2-merges.txt`: the merges of the whole vocabulary, which determine its tokens.
+/// - `cases.json`, `qwen2-lines.json`, `qwen2-peer.json`: texts and their ids from Hugging Face tokenizers and the
+///   vocabulary tests of llama.cpp.
 enum Fixtures {
     struct Case: Decodable {
         let text: String
@@ -42,7 +43,8 @@ enum Fixtures {
     }
 }
 
-/// Qwen2's vocabulary: the tokens of the 256 bytes in the order of their letters in the byte alphabet, then the result of each merge.
+/// Qwen2's vocabulary: the tokens of the 256 bytes in the order of their letters in the byte alphabet, then the result
+/// of each merge.
 struct Qwen2Vocabulary {
     var tokens: [[UInt8]]
     var merges: [(left: [UInt8], right: [UInt8])] = []
@@ -85,7 +87,7 @@ struct Qwen2Vocabulary {
     }
 }
 
-/// A seeded generator (SplitMix64), so that a failure can be repeated.
+/// SplitMix64 with a fixed seed, so that a failure can be repeated.
 struct SeededGenerator: RandomNumberGenerator {
     var state: UInt64
 

@@ -6,7 +6,7 @@ import Testing
 struct GGUFVocabularyTests {
     /// Runs where LYRA_QWEN2_VOCAB names llama.cpp's ggml-vocab-qwen2.gguf, which is too large to keep here.
     @Test(
-        "The metadata of a GGUF file give the vocabulary that the fixture stands for",
+        "The vocabulary in the metadata of a GGUF file equals the fixture's",
         .enabled(if: ProcessInfo.processInfo.environment["LYRA_QWEN2_VOCAB"] != nil))
     func sameVocabulary() throws {
         let path = try #require(ProcessInfo.processInfo.environment["LYRA_QWEN2_VOCAB"])

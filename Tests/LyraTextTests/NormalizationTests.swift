@@ -6,9 +6,8 @@ import Testing
 
 @Suite("Normalisation")
 struct NormalizationTests {
-    /// NFC can change a scalar only if the scalar decomposes, if it is reordered (a mark), or if it composes with what
-    /// stands before it; the second half of a composition is some scalar's canonical decomposition less its first part,
-    /// or a Hangul vowel or final.
+    /// NFC can change a scalar only if it decomposes, is reordered (a mark), or composes with the scalar before it.
+    /// Scalars that can compose so are the last ones of canonical decompositions, and Hangul vowels and finals.
     @Test("No scalar that the quick check skips can be changed by NFC")
     func quickCheck() {
         var seconds = Set((UInt32(0x1161)...0x1175)).union(0x11A8...0x11C2)
@@ -36,7 +35,7 @@ struct NormalizationTests {
         #expect(checked > 39_000)
     }
 
-    /// The NFC of what the parts make together.
+    /// The NFC of the joined pieces.
     private func nfc(_ parts: [String]) throws -> [UInt8] {
         var normalizer = Normalizer()
         let output = GrowingBuffer<UInt8>()
@@ -47,7 +46,7 @@ struct NormalizationTests {
         return Array(output.elements)
     }
 
-    /// The same text in parts of some scalars.
+    /// Cuts a text into pieces of a few scalars.
     private func cut(_ text: String, using generator: inout SeededGenerator) -> [String] {
         var parts: [String] = [], rest = Substring.UnicodeScalarView(text.unicodeScalars)
         while !rest.isEmpty {
@@ -99,7 +98,7 @@ struct NormalizationTests {
         }
     }
 
-    /// A quadratic sort would take minutes. By the definition, of marks of one class the first alone meets the letter.
+    /// A quadratic sort would take minutes. By the definition, only the first mark of a class composes with the letter.
     @Test("A run of more than a million marks is sorted")
     func manyMarks() throws {
         let count = 300_000

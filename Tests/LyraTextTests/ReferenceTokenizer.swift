@@ -1,7 +1,7 @@
 import Foundation
 
-/// The tokenizer as its definition reads, slow and without shared code: a backtracking matcher over predicates, and a
-/// loop that merges the pair of lowest rank.
+/// A slow tokenizer that follows the definition and shares no code with the fast one: a backtracking matcher over
+/// predicates, and a loop that merges the pair of lowest rank.
 struct ReferenceTokenizer {
     private struct Pair: Hashable {
         let left: [UInt8]
@@ -70,7 +70,7 @@ struct ReferenceTokenizer {
 extension ReferenceTokenizer {
     private typealias Predicate = @Sendable (Unicode.Scalar) -> Bool
 
-    /// A predicate, how often it may match (greedily), and whether it only looks ahead and must fail.
+    /// A predicate, how often it may match (greedily), and whether it is a negative look-ahead.
     private struct Term: Sendable {
         let predicate: Predicate
         var least = 1

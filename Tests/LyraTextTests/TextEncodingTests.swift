@@ -20,7 +20,7 @@ struct TextEncodingTests {
         return Array(ids.elements)
     }
 
-    /// The same bytes in segments, cut anywhere, also inside of characters and special tokens when `whole` is false.
+    /// Cuts a text into segments of up to 400 scalars, also inside characters and special tokens.
     private func cut(_ text: String, using generator: inout SeededGenerator) -> [TextSegment] {
         var segments: [TextSegment] = [], rest = Substring.UnicodeScalarView(text.unicodeScalars)
         while !rest.isEmpty {
@@ -31,7 +31,7 @@ struct TextEncodingTests {
         return segments
     }
 
-    @Test("However a text is cut into segments and steps, its ids are those of the reference for the whole")
+    @Test("However a text is cut into segments and steps, its ids equal the reference's for the whole text")
     func steps() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         let reference = ReferenceTokenizer(try Fixtures.qwen2.get())
@@ -45,7 +45,7 @@ struct TextEncodingTests {
         }
     }
 
-    @Test("Long runs of one kind get the ids of the reference, merged in chunks")
+    @Test("Long runs of one character class, merged piece by piece, get the reference's ids")
     func runs() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         let reference = ReferenceTokenizer(try Fixtures.qwen2.get())
@@ -67,15 +67,15 @@ struct TextEncodingTests {
                     let text = "x " + String(view) + " y", wanted = reference.encode(text)
                     for chunk in [128, 300] {
                         #expect(
-                            try tokens(tokenizer, [TextSegment(text)], step: 256, chunk: chunk) == wanted,
-                            "\(length) of \(alphabet.debugDescription), in chunks of \(chunk)")
+                            try tokens(tokenizer, [TextSegment(text)], step: 256, part: part) == wanted,
+                            "\(length) of \(alphabet.debugDescription), in pieces of \(part)")
                     }
                 }
             }
         }
     }
 
-    @Test("Segments that allow special tokens or not are told apart in steps as well")
+    @Test("Each segment keeps its own rule for special tokens when tokenized in steps")
     func zones() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         let reference = ReferenceTokenizer(try Fixtures.qwen2.get())
@@ -91,7 +91,7 @@ struct TextEncodingTests {
         #expect(ids == reference.encode(filler) + [end] + middle + [end] + reference.encode(filler))
     }
 
-    @Test("Bytes that are not UTF-8 are repaired as in the whole, wherever a step begins")
+    @Test("Bytes that are not UTF-8 are repaired in the same way wherever a step begins")
     func repair() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         let reference = ReferenceTokenizer(try Fixtures.qwen2.get())
@@ -111,8 +111,8 @@ struct TextEncodingTests {
         }
     }
 
-    /// A step reads some kilobytes: what a megabyte comes to is known to be too much long before it is tokenized.
-    @Test("The fewest tokens that are to come are known from the start")
+    /// A step reads some kilobytes. The bound lets a session refuse a megabyte long before it is tokenized.
+    @Test("A lower bound of the remaining tokens is known from the start")
     func fewest() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         for text in ["abc", " ", "\u{1100}\u{1161}\u{11A8}", "\u{212A}", "<|im_start|>", "word and "] {

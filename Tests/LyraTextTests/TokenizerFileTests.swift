@@ -31,7 +31,7 @@ struct TokenizerFileTests {
         }
     }
 
-    @Test("What is wrong with a vocabulary is said with the name of the file")
+    @Test("An error in a vocabulary names the file and the entry")
     func errors() throws {
         let bytes = try bytesAnd()
         #expect(message { try open(bytes) } == "no error")
@@ -87,7 +87,7 @@ struct TokenizerFileTests {
     }
 
     @Test(
-        "Cut off at 50 places or with any of 200 bytes changed, a file opens or gives a LyraError that names it",
+        "Truncated at 50 places or with one of 200 bytes changed, a file opens or gives a LyraError that names it",
         arguments: ["vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json", "tokenizer.json"])
     func damage(name: String) throws {
         let whole = try Fixtures.file(name).bytes

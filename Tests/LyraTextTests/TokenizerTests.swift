@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Tokenizer")
 struct TokenizerTests {
-    @Test("Texts of a small checkpoint get the ids that transformers gives them")
+    @Test("With a small checkpoint, texts get the ids of transformers")
     func smallCheckpoint() throws {
         let tokenizer = try Fixtures.small()
         let cases = try Fixtures.cases("cases.json")
@@ -42,7 +42,7 @@ struct TokenizerTests {
         for item in cases { #expect(try tokenizer.encode(item.text) == item.ids, "\(item.text.debugDescription)") }
     }
 
-    @Test("300 random texts get the ids that Hugging Face tokenizers gives them")
+    @Test("300 random texts get the ids of Hugging Face tokenizers")
     func peer() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         let cases = try Fixtures.cases("qwen2-peer.json")
@@ -50,7 +50,7 @@ struct TokenizerTests {
         for item in cases { #expect(try tokenizer.encode(item.text) == item.ids, "\(item.text.debugDescription)") }
     }
 
-    @Test("100,000 random texts get the ids of a reference that follows the definition literally")
+    @Test("100,000 random texts get the ids of the slow reference")
     func reference() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         let reference = ReferenceTokenizer(try Fixtures.qwen2.get())
@@ -66,7 +66,7 @@ struct TokenizerTests {
         }
     }
 
-    @Test("Long pieces, which merge through the queue, get the ids of the reference too")
+    @Test("Long pieces, which merge through the queue, get the ids of the slow reference too")
     func longPieces() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         let reference = ReferenceTokenizer(try Fixtures.qwen2.get())
@@ -105,7 +105,7 @@ struct TokenizerTests {
         #expect(try !tokenizer.encode(torn).contains(end))
     }
 
-    @Test("Texts that try to act as special tokens get the ids that transformers gives them, plain and special")
+    @Test("Texts with names of special tokens get the ids of transformers, with and without special tokens")
     func typedSpecialTokens() throws {
         let tokenizer = try Fixtures.small()
         let cases = try JSONDecoder().decode([TypedCase].self, from: Data(Fixtures.file("typed.json").bytes))
@@ -134,7 +134,7 @@ struct TokenizerTests {
         #expect(try !tokenizer.encode("<|im_end|>", allowSpecial: false).contains(2050))
     }
 
-    @Test("Of added tokens that start at one place the longest is taken")
+    @Test("The longest of the added tokens that match at a position is taken")
     func longestAddedToken() throws {
         let vocabulary = try Fixtures.file("vocab.json")
         let added = NamedBytes(name: "a", bytes: Array(#"{"<a": 3000, "<a>b": 3001, "a>": 3002}"#.utf8))
@@ -145,7 +145,7 @@ struct TokenizerTests {
         #expect(tokenizer.bytes(of: 2999) == nil)
     }
 
-    @Test("Decoding the ids gives the text's NFC form back")
+    @Test("Decoding the ids gives the NFC of the text")
     func roundTrip() throws {
         let tokenizer = try Fixtures.qwen2Tokenizer.get()
         var generator = SeededGenerator(state: 3)

@@ -34,7 +34,7 @@ extension GoldenFixture {
     /// Seven seconds of sound at 16 kHz.
     package var shortRecording: [Float] { get throws { try floats("speech_short", "in.pcm") } }
 
-    /// 71 seconds of it: three windows.
+    /// 71 seconds: three windows.
     package var longRecording: [Float] {
         get throws {
             let short = try shortRecording

@@ -1,6 +1,6 @@
 import LyraMedia
 
-/// The pictures and sounds of the golden cases, which follow from one picture and one recording.
+/// The images and sounds of the golden cases, derived from one image and one recording.
 extension GoldenFixture {
     private func picture(_ bytes: [UInt8], width: Int, height: Int) throws -> RGBImage {
         try bytes.withUnsafeBytes { try RGBImage(copying: $0, width: width, height: height, stride: width * 3) }

@@ -1,6 +1,6 @@
 import LyraTensor
 
-/// Bytes that keep their memory until the last reference to them goes: the owner of a tensor made in a test.
+/// Memory that is freed with the last reference: the owner of a tensor made in a test.
 package final class OwnedBytes {
     package let memory: UnsafeMutableRawBufferPointer
 
