@@ -9,8 +9,8 @@ import Testing
 
     init() throws { maker = try MediaMaker() }
 
-    /// A tone of known amplitude comes back at its place: the encoder's delay is removed, and the error is below 5 % of
-    /// the amplitude.
+    /// A decoded tone is aligned with the original, without the encoder's delay. The error is below 5 % of the
+    /// amplitude.
     @Test(arguments: [
         ("-c:a aac -b:a 96k", "a.m4a"), ("-c:a aac -b:a 96k", "a.mp4"), ("-c:a aac -b:a 96k", "a.mov"),
         ("-c:a libopus -b:a 96k", "a.webm"), ("-c:a libvorbis -q:a 6", "b.webm"),
@@ -18,7 +18,7 @@ import Testing
         ("-c:a alac", "b.m4a"), ("-c:a pcm_s16le", "a.mkv"), ("-c:a flac", "b.mkv"), ("-c:a ac3", "a.avi"),
         ("-c:a libopus -b:a 96k", "a.ogg"), ("-c:a pcm_s16le", "a.wav"),
     ])
-    func everyFormatGivesTheTone(codec: String, name: String) throws {
+    func everyFormatDecodesTheTone(codec: String, name: String) throws {
         let tone = (0..<48_000).map { Float(0.5 * sin(2 * .pi * 440 * Double($0) / 48_000)) }
         _ = try maker.write(floatWAV(tone.flatMap { [$0, $0] }, sampleRate: 48_000, channels: 2), to: "tone.wav")
         try maker.ffmpeg("-i tone.wav \(codec) \(name)")
@@ -61,7 +61,7 @@ import Testing
         #expect(error == LyraError(.state, "a.m4a: interrupted"))
     }
 
-    @Test func whatIsNoAudioIsAnErrorThatNamesTheFile() throws {
+    @Test func dataThatIsNotAudioIsAnErrorThatNamesTheFile() throws {
         let error = try #require(
             try lyraError { _ = try AudioDecoder.open(bytes: Array("not a sound".utf8), name: "text.wav") })
         #expect(error.code == .format && error.message.hasPrefix("text.wav: not audio that lyra can decode ("))

@@ -8,7 +8,7 @@ import Testing
 @Suite(.serialized) struct BackgroundWorkTests {
     private struct Failure: Error {}
 
-    /// What `work` holds, to see that it is freed.
+    /// Held by the work; signals when it is freed.
     private final class Held: Sendable {
         let freed: DispatchSemaphore
         init(_ freed: DispatchSemaphore) { self.freed = freed }
@@ -24,8 +24,8 @@ import Testing
         }
     }
 
-    /// The work ends only after the call did: with a call that waited for it, this would never return.
-    @Test func anInterruptionLeavesTheWork() throws {
+    /// The work ends only after the call, so the test would hang if the call waited for the work.
+    @Test func anInterruptedCallDoesNotWaitForTheWork() throws {
         let (mayEnd, freed) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
         var held: Held? = Held(freed)
         let wasUnwanted = Mutex(false)
@@ -49,7 +49,7 @@ import Testing
         #expect(wasUnwanted.withLock { $0 })
     }
 
-    @Test func noMoreThanFourAreLeftBehind() throws {
+    @Test func atMostFourAbandonedTasksRun() throws {
         let mayEnd = DispatchSemaphore(value: 0)
         for _ in 0..<BackgroundWork.maxAbandoned {
             var polls = 0
@@ -63,7 +63,7 @@ import Testing
                 ) { _ in mayEnd.wait() }
             }
         }
-        // The fifth waits for one of them and can be interrupted while it does.
+        // The fifth waits until one of them ends, and can be interrupted while it waits.
         let began = Atomic<Bool>(false)
         var polls = 0
         let error = try lyraError {
@@ -80,8 +80,8 @@ import Testing
         #expect(try BackgroundWork.run(name: "sixth", interrupted: { false }) { _ in 6 } == 6)
     }
 
-    /// A picture is asked about while it is decoded, prepared and turned, and each time the call ends.
-    @Test func aLargePictureIsAskedAboutInEveryPart() throws {
+    /// Preparing and turning a large image check for interruption often, and end when they are interrupted.
+    @Test func aLargeImageCanBeInterruptedInEveryStage() throws {
         let picture = try RGBImage(width: 4000, height: 3000) { $0.update(repeating: 90, count: 4000 * 3000 * 3) }
         func polls(_ body: (() -> Bool) throws -> Void) rethrows -> Int {
             var count = 0
@@ -132,7 +132,7 @@ import Testing
         for field in Self.fields {
             var limits = MediaLimits()
             limits[keyPath: field] = value
-            // Decoded, or refused by an error; that it returns at all is what matters here.
+            // Success or an error: it must only not trap.
             for name in ["a.png", "a.tif"] {
                 let error = try lyraError { _ = try ImageDecoder.decode(path: maker.path(name), limits: limits) }
                 if value > 0 { #expect(error == nil) }
@@ -148,7 +148,7 @@ import Testing
         #expect(image?.code == (value > 0 ? nil : .memory))
     }
 
-    @Test(arguments: ends) func noParameterOfThePreparationOverflows(value: Int) throws {
+    @Test(arguments: ends) func noPreparationParameterOverflows(value: Int) throws {
         let picture = try RGBImage(width: 30, height: 30) { $0.update(repeating: 1, count: 2700) }
         let fields: [WritableKeyPath<ImageConfiguration, Int>] = [
             \.patch, \.temporalPatch, \.merge, \.minPixels, \.maxPixels,
@@ -159,7 +159,7 @@ import Testing
             let preparation = ImagePreparation(configuration)
             for limit in Self.ends {
                 let error = try lyraError { _ = try preparation.limited(toPixels: limit).prepare(picture) }
-                // The limit takes the place of a most that cannot be.
+                // The limit replaces an invalid maximum.
                 if field == \ImageConfiguration.maxPixels, error == nil { continue }
                 #expect(error?.code == .format)
             }
@@ -171,7 +171,7 @@ import Testing
         #expect(try lyraError { _ = try VideoFrames(ImagePreparation(), frameSize: size, frames: 1) } != nil)
     }
 
-    @Test(arguments: ends) func noParameterOfTheSamplingOverflows(value: Int) throws {
+    @Test(arguments: ends) func noSamplingParameterOverflows(value: Int) throws {
         #expect(try lyraError { _ = try VideoSampling(maxFrames: value) }?.code == .argument)
         let sampling = try VideoSampling()
         for rate in [0, -1, .nan, .infinity, .leastNonzeroMagnitude, .greatestFiniteMagnitude] {

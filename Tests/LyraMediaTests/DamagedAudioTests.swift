@@ -4,9 +4,9 @@ import Testing
 
 @testable import LyraMedia
 
-/// Damaged files and dishonest readers give samples or a LyraError; nothing else, and no endless loop.
+/// Damaged files and readers with false answers give samples or a LyraError, and no endless loop.
 @Suite struct DamagedAudioTests {
-    /// More than any case can rightly hold; flips in a header may claim many channels or rates, never more samples.
+    /// More samples than any case holds. Flips in a header may change channels and rates, but add no samples.
     private static let mostSamples = 4_000_000
 
     private func survives(_ bytes: [UInt8]) throws {
@@ -38,7 +38,7 @@ import Testing
         var generator = SeededGenerator(state: 11)
         for file in try files() {
             for cut in 0..<50 {
-                // Half of the cuts in the first bytes, where the headers are.
+                // Half of the cuts are in the headers.
                 let end = Int.random(in: 0..<(cut % 2 == 0 ? min(200, file.count) : file.count), using: &generator)
                 try survives(Array(file[..<end]))
             }
@@ -69,16 +69,16 @@ import Testing
         }
     }
 
-    /// libsndfile counts the bytes of a list's parts in 32 bits; a part of 2³² - 8, with its head of 8, adds nothing.
-    @Test(arguments: [UInt8(0xf7), 0xf8, 0xff]) func aListWhosePartClaims4GigabytesIsPassedOver(_ low: UInt8) throws {
+    /// libsndfile counts the bytes of a list's chunks in 32 bits: a chunk of 2³² - 8 bytes, with its head of 8, adds 0.
+    @Test(arguments: [UInt8(0xf7), 0xf8, 0xff]) func aListWithAChunkOf4GigabytesIsSkipped(_ low: UInt8) throws {
         let sound = noise(500, seed: 14)
         let part = Array("INFOabcd".utf8) + [low, 0xff, 0xff, 0xff] + [UInt8](repeating: 1, count: 18)
         let decoder = try SndfileDecoder(bytes: floatWAV(sound, list: part))
         #expect(try readAll(decoder) == sound)
     }
 
-    /// Only markers are changed: samples whose bytes read "LIST" stay.
-    @Test func aListAndSamplesThatSpellOneLeaveTheSamplesAsTheyAre() throws {
+    /// Only chunk markers are patched; samples whose bytes spell "LIST" stay.
+    @Test func samplesThatSpellListStayUnchanged() throws {
         let sound = noise(500, seed: 15)
         let wav = floatWAV(sound, list: Array("INFOISFT".utf8) + [4, 0, 0, 0] + Array("lyra".utf8))
         #expect(try readAll(SndfileDecoder(bytes: wav)) == sound)
@@ -91,7 +91,7 @@ import Testing
     }
 }
 
-/// A reader that does what it is told to.
+/// A reader whose answers and failures a test sets.
 private final class ScriptedReader: ByteReader {
     struct Broken: Error {}
 
@@ -102,7 +102,7 @@ private final class ScriptedReader: ByteReader {
     var most = Int.max
     var failsAt = Int.max
     var failsToSeek = false
-    /// Says it read this many, whatever it did.
+    /// Returned as the number of bytes read, whatever was read.
     var statedCount: Int?
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
@@ -126,13 +126,13 @@ private final class ScriptedReader: ByteReader {
 @Suite struct ByteReaderTests {
     private let samples = noise(50_000, seed: 21)
 
-    @Test(arguments: [1, 3, 1000]) func shortReadsChangeNothing(most: Int) throws {
+    @Test(arguments: [1, 3, 1000]) func shortReadsGiveTheSameSamples(most: Int) throws {
         let reader = ScriptedReader(floatWAV(samples))
         reader.most = most
         #expect(try readAll(try SndfileDecoder(reader: reader, name: "slow")) == samples)
     }
 
-    @Test(arguments: [Int64.max, 1 << 40, 200_045]) func aSizeThatIsTooLargeChangesNothing(size: Int64) throws {
+    @Test(arguments: [Int64.max, 1 << 40, 200_045]) func aSizeThatIsTooLargeGivesTheSameSamples(size: Int64) throws {
         let reader = ScriptedReader(floatWAV(samples))
         reader.statedSize = size
         #expect(try readAll(try SndfileDecoder(reader: reader, name: "boastful")) == samples)

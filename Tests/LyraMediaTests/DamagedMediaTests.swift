@@ -4,7 +4,7 @@ import Testing
 
 @testable import LyraMedia
 
-/// Damaged pictures, videos and sound tracks give pictures, samples or a LyraError, and nothing on stderr.
+/// Damaged images, videos and sound tracks give pixels, samples or a LyraError, and print nothing to stderr.
 @Suite(.serialized) struct DamagedMediaTests {
     private let maker: MediaMaker
 
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    /// Copies with their ends cut off, and with a few bytes changed, more often where the headers are.
+    /// Truncated copies, and copies with a few changed bytes, more often in the headers.
     private func damaged(_ file: [UInt8], copies: Int, using generator: inout SeededGenerator) -> [[UInt8]] {
         (0..<copies).map { copy in
             if copy % 4 == 0 { return Array(file[..<Int.random(in: 0..<file.count, using: &generator)]) }
@@ -64,7 +64,7 @@ import Testing
         #expect(!printed.contains(" @ 0x") && !printed.contains("libmpg123"), "\(printed.prefix(500))")
     }
 
-    @Test func damagedPicturesGivePicturesOrErrors() throws {
+    @Test func damagedImagesGivePixelsOrErrors() throws {
         try survivesEach(of: pictures(), copies: 300) { bytes in
             var limits = MediaLimits()
             limits.imagePixels = 1 << 22
@@ -97,7 +97,7 @@ import Testing
         }
     }
 
-    /// A few bytes that claim 80,000,000 samples would cost gigabytes.
+    /// A table of a few bytes can claim 80,000,000 samples, which would take gigabytes.
     @Test func tablesThatClaimTooMuchAreRefused() throws {
         try maker.countingVideo(frames: 20, codec: "-c:v libx264 -pix_fmt yuv420p", to: "plain.mp4")
         try maker.ffmpeg("-i plain.mp4 -c copy -movflags frag_keyframe+empty_moov parts.mp4")
@@ -107,7 +107,7 @@ import Testing
             var bytes = try maker.bytes(file)
             let place = try #require(bytes.indices.first { bytes[$0...].starts(with: table.utf8) })
             let count: [UInt8] = [4, 0xc4, 0xb4, 0]
-            // One size for all, or nothing for each.
+            // stsz has one size for all samples; trun has no fields per sample.
             let claim = table == "stsz" ? [0, 0, 0, 1] + count : count
             bytes.replaceSubrange(place + 4..<place + 8 + claim.count, with: flags + claim)
             let error = try #require(try lyraError { _ = try VideoDecoder(bytes: bytes, name: file) })
@@ -115,7 +115,7 @@ import Testing
         }
     }
 
-    /// A text of a few bytes that claims to be a gigabyte would cost that gigabyte.
+    /// A text of a few bytes can claim to be a gigabyte, which would be allocated.
     @Test func listsThatClaimTooMuchAreRefused() throws {
         try maker.ffmpeg("-f lavfi -i sine=440:duration=0.1 -metadata title=A a.wav")
         var bytes = try maker.bytes("a.wav")
@@ -132,7 +132,7 @@ import Testing
         }
     }
 
-    /// What is there is shown; for what is not, the last picture before it.
+    /// Frames that are missing are replaced by the last one before them.
     @Test func aTruncatedVideoRepeatsItsLastFrame() throws {
         try maker.countingVideo(
             frames: 200, codec: "-c:v libx264 -pix_fmt yuv420p -bf 0 -movflags faststart", to: "whole.mp4")
@@ -151,7 +151,7 @@ import Testing
     }
 }
 
-/// What is written to the process's stderr while `body` runs.
+/// → what the process writes to stderr while `body` runs
 private func capturingErrors(in maker: MediaMaker, _ body: () throws -> Void) throws -> String {
     let path = maker.path("stderr.txt")
     let file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0o600)

@@ -4,10 +4,10 @@ import Testing
 
 @testable import LyraMedia
 
-/// Packets that are left out when their frames are not wanted: those that FFmpeg's own decoder leaves out on request.
+/// Packets that can be skipped because no other frame needs them: the same that FFmpeg skips with `-skip_frame noref`.
 @Suite struct H264PacketsTests {
     @Test(arguments: ["a.mp4", "a.ts", "a.mkv", "a.h264"], ["none", "normal", "strict"])
-    func packetsThatNoOtherNeedsAreThoseThatFFmpegLeavesOut(file: String, pyramid: String) throws {
+    func skippedPacketsAreThoseThatFFmpegSkips(file: String, pyramid: String) throws {
         let maker = try MediaMaker()
         try maker.countingVideo(
             frames: 60,

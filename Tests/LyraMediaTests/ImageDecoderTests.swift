@@ -43,7 +43,7 @@ import Testing
         Int((Double(value * alpha + 255 * (255 - alpha)) / 255).rounded())
     }
 
-    @Test func pngOfEveryKindIsExact() throws {
+    @Test func pngsOfEveryColorTypeAreExact() throws {
         var generator = SeededGenerator(state: 41)
         let (width, height) = (13, 7)
         for (color, samples) in [(0, 1), (2, 3), (4, 2), (6, 4)] {
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    @Test func palettesAndFewBitsAreExact() throws {
+    @Test func palettesAndDepthsBelow8AreExact() throws {
         let palette: [UInt8] = [10, 20, 30, 200, 100, 0, 0, 255, 0, 7, 7, 7]
         let indices = png(
             width: 5, height: 1, depth: 2, color: 3, rows: [[0b00_01_10_11, 0b01_00_00_00]],
@@ -86,7 +86,7 @@ import Testing
         }
     }
 
-    @Test func onePixelIsAPicture() throws {
+    @Test func anImageOfOnePixelIsDecoded() throws {
         let image = try ImageDecoder.decode(bytes: png(width: 1, height: 1, depth: 8, color: 2, rows: [[1, 2, 3]]))
         #expect(image.width == 1 && image.height == 1 && image.pixel(0, 0) == [1, 2, 3])
     }
@@ -101,7 +101,7 @@ import Testing
         return Array((big ? "MM" : "II").utf8) + words.flatMap(word)
     }
 
-    /// Where EXIF says the stored picture's first row and column are shown, for the values 1 … 8.
+    /// Where the stored image's first row and column are shown, by EXIF's values 1 … 8.
     private static let places = [
         ("top", "left"), ("top", "right"), ("bottom", "right"), ("bottom", "left"), ("left", "top"), ("right", "top"),
         ("right", "bottom"), ("left", "bottom"),
@@ -141,15 +141,15 @@ import Testing
         #expect(difference(image.pixel(5, 5), [0, 0, 254]) < 24)
     }
 
-    /// A smooth picture, known by a formula, survives lossy formats with every kind of chroma: on average within 2.5, and
-    /// nowhere further off than 16. Exact decoders are compared by hand; this sees a wrong matrix, range or shift.
+    /// A smooth image that a formula gives differs after a lossy format by at most 2.5 on average and 16 anywhere, for
+    /// every chroma subsampling. A wrong matrix, range or shift differs by more.
     @Test(arguments: [
         ("-pix_fmt yuvj420p -q:v 1 -qmin 1", "a.jpg"), ("-pix_fmt yuvj422p -q:v 1 -qmin 1", "b.jpg"),
         ("-pix_fmt yuvj444p -q:v 1 -qmin 1", "c.jpg"), ("-c:v libwebp -quality 98", "a.webp"),
         ("-c:v libwebp -lossless 1 -pix_fmt bgra", "b.webp"), ("-c:v bmp", "a.bmp"), ("-c:v tiff", "a.tif"),
         ("-c:v png", "a.png"),
     ])
-    func smoothPicturesSurvive(codec: String, name: String) throws {
+    func smoothImagesSurviveLossyFormats(codec: String, name: String) throws {
         let (width, height) = (66, 44)
         var wanted: [Int] = []
         for y in 0..<height {
@@ -178,7 +178,7 @@ import Testing
         }
     }
 
-    @Test func bombsAreRefusedAndTheLimitNamed() throws {
+    @Test func decompressionBombsAreRefusedWithTheLimit() throws {
         var header = png(width: 1, height: 1, depth: 8, color: 2, rows: [[1, 2, 3]])
         header.replaceSubrange(16..<24, with: [0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60])
         let bomb = try #require(try lyraError { _ = try ImageDecoder.decode(bytes: header, name: "bomb.png") })
@@ -194,7 +194,7 @@ import Testing
         #expect(try lyraError { _ = try ImageDecoder.decode(bytes: small, limits: limits) }?.code == .memory)
     }
 
-    @Test func whatIsNoPictureIsAnErrorThatNamesTheFile() throws {
+    @Test func dataThatIsNotAnImageIsAnErrorThatNamesTheFile() throws {
         for (bytes, name) in [
             ([], "empty.png"), (Array("no picture".utf8), "text.png"), ([0xff, 0xd8, 0xff], "stub.jpg"),
         ] {
@@ -207,7 +207,7 @@ import Testing
         #expect(error == LyraError(.state, "a.png: interrupted"))
     }
 
-    @Test func pathsBytesAndReadersGiveTheSame() throws {
+    @Test func pathsBytesAndReadersGiveTheSamePixels() throws {
         try maker.ffmpeg("-f lavfi -i testsrc2=s=160x120 -frames:v 1 a.jpg")
         let bytes = try maker.bytes("a.jpg")
         let image = try ImageDecoder.decode(path: maker.path("a.jpg")).bytes
@@ -217,7 +217,7 @@ import Testing
     }
 }
 
-/// A reader that says another size than it has.
+/// A reader that states a false size.
 private final class LyingReader: ByteReader {
     private let reader: MemoryReader
     let size: Int64

@@ -4,7 +4,7 @@ import Testing
 
 @testable import LyraMedia
 
-/// Pictures and frames against Pillow, transformers and qwen-vl-utils (Tests/Fixtures/media/make_images.py).
+/// Images and frames against Pillow, transformers and qwen-vl-utils (Tests/Fixtures/media/make_images.py).
 @Suite struct ImagePreparationTests {
     private struct Expectations: Decodable {
         struct Resize: Decodable {
@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    /// The picture that make_images.py makes.
+    /// The image of this size that make_images.py makes.
     private func picture(_ size: [Int]) throws -> RGBImage {
         let (width, height) = (size[0], size[1])
         return try RGBImage(width: width, height: height) { pixels in
@@ -60,7 +60,7 @@ import Testing
         image.withPixels { hash(UnsafeBufferPointer(start: $0, count: image.width * image.height * 3)) }
     }
 
-    @Test func resizedPicturesArePillowsByteForByte() throws {
+    @Test func resizedImagesEqualPillowByteForByte() throws {
         let all = try Expectations.read().resize
         #expect(all.count == 40)
         for expected in all {
@@ -72,8 +72,8 @@ import Testing
         }
     }
 
-    /// The levels 0 … 255 that the patches stand for.
-    @Test func preparedPicturesAreTheReferences() throws {
+    /// The patches, converted back to levels 0 … 255, equal the reference's.
+    @Test func preparedImagesEqualTheReference() throws {
         let preparation = ImagePreparation(), configuration = preparation.configuration
         for expected in try Expectations.read().prepare {
             let prepared = try preparation.prepare(picture(expected.from))
@@ -92,7 +92,7 @@ import Testing
         }
     }
 
-    @Test func framesAreThoseOfTheReference() throws {
+    @Test func chosenFramesEqualTheReference() throws {
         for expected in try Expectations.read().frames {
             let sampling = try VideoSampling(framesPerSecond: expected.fps, maxFrames: expected.most)
             let got = sampling.indices(frameCount: expected.total, frameRate: expected.rate)
@@ -100,7 +100,7 @@ import Testing
         }
     }
 
-    @Test func shortAndStrangeVideosHaveFramesToo() throws {
+    @Test func shortVideosAndOddRatesGiveFrames() throws {
         let sampling = try VideoSampling()
         #expect(sampling.indices(frameCount: 1, frameRate: 30) == [0, 0, 0, 0])
         #expect(sampling.indices(frameCount: 3, frameRate: 30) == [0, 1, 1, 2])
@@ -116,7 +116,7 @@ import Testing
         }
     }
 
-    @Test func framesOfAVideoShareAPatchInPairs() throws {
+    @Test func aPatchHoldsAPairOfFrames() throws {
         let frames = try (0..<3).map { index in
             try RGBImage(width: 56, height: 28) { $0.update(repeating: UInt8(index * 50), count: 56 * 28 * 3) }
         }
@@ -131,7 +131,7 @@ import Testing
         #expect([first[0], first[196], last[0], last[196]].map(level) == [0, 50, 100, 100])
     }
 
-    @Test func missingFramesAreTheLastOneAgainAndNoneIsAnError() throws {
+    @Test func missingFramesRepeatTheLastAndNoFrameIsAnError() throws {
         let size = PixelSize(width: 56, height: 56)
         let image = try RGBImage(width: 56, height: 56) { $0.update(repeating: 7, count: 56 * 56 * 3) }
         var video = try VideoFrames(ImagePreparation(), frameSize: size, frames: 8)
@@ -143,7 +143,7 @@ import Testing
         #expect(error?.code == .format)
     }
 
-    @Test func picturesAreShrunkOnRequest() throws {
+    @Test func imagesAreShrunkOnRequest() throws {
         let image = try picture([640, 480])
         let all = try ImagePreparation().prepare(image).patches.rows
         let few = try ImagePreparation().limited(toPixels: 50_000).prepare(image).patches.rows
@@ -151,7 +151,7 @@ import Testing
         #expect(try ImagePreparation().limited(toPixels: 1).prepare(image).patches.rows * 196 <= 3136)
     }
 
-    @Test func sizesThatCannotBeAreRefused() throws {
+    @Test func impossibleSizesAreRefused() throws {
         for (width, height, frames) in [(0, 28, 1), (28, -1, 1), (28, 28, 0), (28, 28, .max), (65_535, 1, 2)] {
             let size = PixelSize(width: width, height: height)
             #expect(throws: LyraError.self) { try VideoFrames(ImagePreparation(), frameSize: size, frames: frames) }
@@ -170,13 +170,13 @@ import Testing
         }
     }
 
-    /// The thinnest pictures that there are.
-    @Test(arguments: [[65_535, 1], [1, 65_535], [1, 1]]) func extremePicturesAreTaken(_ size: [Int]) throws {
+    /// The narrowest images that are possible.
+    @Test(arguments: [[65_535, 1], [1, 65_535], [1, 1]]) func extremeImagesArePrepared(_ size: [Int]) throws {
         let prepared = try ImagePreparation().prepare(picture(size))
         #expect(prepared.patches.rows % 4 == 0 && prepared.patches.rows >= 16)
     }
 
-    @Test func configurationsThatCannotBeAreRefused() throws {
+    @Test func invalidConfigurationsAreRefused() throws {
         func read(_ json: String) throws -> ImageConfiguration {
             let configuration = try JSONDecoder().decode(ImageConfiguration.self, from: Data(json.utf8))
             try configuration.validate("test")

@@ -2,7 +2,7 @@ import LyraBase
 
 @testable import LyraMedia
 
-/// Files that lie in memory, opened through a reader as sessions open them.
+/// Decoders of files in memory, opened through a reader as in sessions.
 extension AudioDecoder {
     static func open(
         bytes: [UInt8], name: String = "audio in memory", limits: MediaLimits = MediaLimits(),

@@ -4,8 +4,8 @@ import Testing
 
 @testable import LyraMedia
 
-/// Recordings that were put behind one another with `cat` are heard to the end, at the rate of the first. The right
-/// samples are those that the ffmpeg command decodes of each.
+/// Recordings that were concatenated with `cat` are decoded to the end, at the rate of the first. They are compared
+/// with what the ffmpeg command decodes from each.
 @Suite struct JoinedSoundTests {
     private let maker: MediaMaker
     private let known = Known()
@@ -43,10 +43,10 @@ import Testing
 
     private func joined(_ names: [String], _ ending: String, with between: [UInt8] = []) throws -> [Float] {
         try maker.join(names.map { "\($0).\(ending)" }, to: "joined.\(ending)", with: between)
-        return try heard(maker.path("joined.\(ending)"))
+        return try decodedSamples(maker.path("joined.\(ending)"))
     }
 
-    @Test func joinedMP3sAreHeardToTheEnd() throws {
+    @Test func joinedMP3sAreDecodedToTheEnd() throws {
         try encode(["a", "b", "rate", "stereo", "cd"], "-b:a 96k", "mp3")
         _ = try apart(["a", "b", "rate", "stereo"], "mp3", rate: 16_000)
         try expectSame(joined(["a", "b"], "mp3"), apart(["a", "b"], "mp3", rate: 16_000))
@@ -62,7 +62,7 @@ import Testing
             joined(["a", "b"], "mp3", with: zeros), apart(["a", "b"], "mp3", rate: 16_000), "zeros between")
     }
 
-    @Test func theJoinedMP3OfAReportIsHeardToTheEnd() throws {
+    @Test func theReportedJoinedMP3IsDecodedToTheEnd() throws {
         _ = try maker.write([UInt8](Data(contentsOf: URL(filePath: faultPath("joined.mp3")))), to: "j.mp3")
         // ffmpeg 5.1 decodes 2.0 s: 32,000 samples at 16 kHz.
         let source = try AudioDecoder.open(path: maker.path("j.mp3"))
@@ -71,14 +71,14 @@ import Testing
         #expect(rootMeanSquare(Array(samples.suffix(source.sampleRate / 2))) > 0.01)
     }
 
-    /// Without the frame that describes an MP3 there is no joint to be seen: all is one stream, as for ffmpeg.
-    @Test func mp3sWithoutADescriptionAreOneStream() throws {
+    /// Without the header frame of an MP3 a joint cannot be detected: all is one stream, as for ffmpeg.
+    @Test func mp3sWithoutAHeaderFrameAreOneStream() throws {
         try encode(["a", "b", "cd"], "-b:a 96k -write_xing 0 -id3v2_version 0", "mp3")
         try expectSame(joined(["a", "b"], "mp3"), maker.ffmpegSamples("joined.mp3"))
         try expectAlike(joined(["a", "cd"], "mp3"), apart(["a", "cd"], "mp3", rate: 16_000), "rate")
     }
 
-    @Test func joinedADTSAndAC3AreHeardToTheEnd() throws {
+    @Test func joinedADTSAndAC3AreDecodedToTheEnd() throws {
         try encode(["a", "b", "rate"], "-c:a aac -b:a 64k", "aac")
         try expectSame(joined(["a", "b"], "aac"), maker.ffmpegSamples("joined.aac"))
         #expect(try joined(["a", "rate"], "aac").count == apart(["a", "rate"], "aac", rate: 16_000).count)
@@ -86,7 +86,7 @@ import Testing
         try expectSame(joined(["a", "b"], "ac3"), maker.ffmpegSamples("joined.ac3"))
     }
 
-    /// The decoder of each file of thousands that are joined sees a part of what the one before it saw.
+    /// With thousands of joined files, each decoder reads a view of the previous decoder's view.
     @Test func aViewOfViewsIsOneView() throws {
         var reader: any ByteReader = try MemoryReader(copying: (0..<100_000).map { UInt8(truncatingIfNeeded: $0) })
         for _ in 0..<99_990 { reader = ReaderView(reader, from: 1) }
@@ -97,8 +97,8 @@ import Testing
         #expect(try ReaderView(patched, from: 0, to: 1).peek(0, 2, name: "view") == [7])
     }
 
-    /// FLAC files may be followed by others, or by a tag of ID3v1, which ffmpeg takes for damage.
-    @Test func joinedFLACsAreHeardToTheEnd() throws {
+    /// A FLAC file may be followed by another, or by an ID3v1 tag, which ffmpeg treats as damage.
+    @Test func joinedFLACsAreDecodedToTheEnd() throws {
         try encode(["a", "b", "cd"], "-c:a flac", "flac")
         try expectSame(joined(["a", "b", "a"], "flac"), apart(["a", "b", "a"], "flac", rate: 16_000))
         try expectAlike(joined(["cd", "a"], "flac"), apart(["cd", "a"], "flac", rate: 44_100))
@@ -109,13 +109,13 @@ import Testing
         }
     }
 
-    /// Codecs in Ogg, and their recordings that are joined. Opus has a rate of its own, 48 kHz.
-    // Behind the last sample of some Vorbis streams ffmpeg 5.1 gives more: of those here it gives what there is.
+    /// Each codec in Ogg, with the recordings to join. Opus is always decoded at 48 kHz.
+    // ffmpeg 5.1 decodes samples after the end of some Vorbis streams, but not of these.
     @Test(arguments: [
         ("-c:a libvorbis -q:a 4", ["a", "b", "rate"]), ("-c:a flac -f ogg", ["a", "stereo", "b", "rate"]),
         ("-c:a libspeex -f ogg -ac 1 -ar 16000", ["a", "b"]), ("-c:a libopus -ac 2 -ar 48000", ["cd", "rate", "a"]),
     ])
-    func chainedOggIsHeardToTheEnd(options: String, names: [String]) throws {
+    func chainedOggIsDecodedToTheEnd(options: String, names: [String]) throws {
         try encode(names, options, "ogg")
         let rate = options.contains("opus") ? 48_000 : 16_000
         let channels = options.contains("opus") ? 2 : nil
@@ -127,7 +127,7 @@ import Testing
         try expectSame(joined(two, "ogg", with: Array("junk".utf8)), right(two), "\(options) with junk between")
     }
 
-    @Test func theChainedOggOfAReportIsHeardToTheEnd() throws {
+    @Test func theReportedChainedOggIsDecodedToTheEnd() throws {
         // ffmpeg 5.1 decodes 2.0 s.
         let source = try AudioDecoder.open(path: faultPath("chained.ogg"))
         let samples = try readAll(source)
@@ -141,7 +141,7 @@ import Testing
             joined(["a", "b", "stereo"], "ogg"), apart(["a", "b", "stereo"], "ogg", rate: 16_000, channels: 1))
     }
 
-    /// A link whose head is damaged is left out, and that is reported.
+    /// A link of a chain whose head is damaged is skipped and reported.
     @Test func aDamagedLinkIsReported() throws {
         try encode(["a", "b", "rate"], "-c:a flac -f ogg -q:a 4", "ogg")
         let whole = try apart(["a", "rate"], "ogg", rate: 16_000)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import LyraMedia
 
-/// Videos whose times go back, jump or begin anew: the frames are those that the ffmpeg command decodes, in its order.
+/// Videos whose timestamps go back, jump or restart have the frames that the ffmpeg command decodes, in its order.
 @Suite struct JoinedVideoTests {
     private let maker: MediaMaker
 
@@ -17,7 +17,7 @@ import Testing
         return (shown, decoder.duration)
     }
 
-    /// Packets without a picture share their time with the next; they are no frames that are missing.
+    /// A packet without a picture has the timestamp of the next packet, and does not count as a missing frame.
     @Test func packetsThatShareATimeAreOneFrame() throws {
         let index = VideoIndex(tick: 0.001, hasTimes: true, timesMayJump: false, counter: TimeCounter(bits: 64))
         for (time, isKey) in [(0, true), (33, false), (33, false), (66, false), (99, false), (99, false)] {
@@ -32,14 +32,14 @@ import Testing
         #expect(index.decoded(0...5) == 3)
     }
 
-    /// Two transport streams of 30 frames, each from time 0: in frame n the left half is grey 16 + 3n. ffmpeg 5.1 decodes
-    /// all 60 in order.
-    @Test func bothHalvesOfAJoinedTransportStreamAreSeen() throws {
+    /// Two transport streams of 30 frames, each from time 0. The left half of frame n is grey 16 + 3n. ffmpeg 5.1
+    /// decodes all 60 in order.
+    @Test func bothHalvesOfAJoinedTransportStreamAreDecoded() throws {
         let decoder = try scanned(VideoDecoder(path: faultPath("restart.ts")))
         #expect(decoder.frameCount == 60 && abs(decoder.duration - 6) < 0.01)
         for wanted in [Array(0..<60), [0, 5, 11, 16, 21, 27, 32, 38, 43, 48, 54, 59], [59], [31, 58]] {
             let greys = try frames(wanted, of: decoder).map { $0.pixel($0.width / 4, $0.height / 2)[0] }
-            // To within the coding's loss.
+            // Within the loss of the codec.
             #expect(greys.count == wanted.count)
             for (grey, number) in zip(greys, wanted) { #expect(abs(grey - 16 - 3 * number) <= 4, "frame \(number)") }
         }
@@ -50,10 +50,10 @@ import Testing
         "-c:v libx264 -preset veryfast -x264-params open-gop=1:keyint=12:bframes=3 -pix_fmt yuv420p"
     private static let mpeg2 = "-c:v mpeg2video -q:v 2 -g 12 -bf 2 -pix_fmt yuv420p"
 
-    /// The second part begins at 0 as the first does, within it, behind it, shortly before the times' 33 bits end; and the
-    /// other way round.
+    /// The second stream begins at 0 like the first, within it, after it, or shortly before 33-bit timestamps wrap; and
+    /// the same in the other order.
     @Test(arguments: [h264, open, mpeg2])
-    func timesOfJoinedTransportStreamsGoOn(codec: String) throws {
+    func timesOfJoinedTransportStreamsContinue(codec: String) throws {
         try maker.countingVideo(frames: 30, codec: codec, to: "a.ts")
         let begins = ["0", "0.5", "100", "40000", "95440"]
         let outputs = begins.map { "\(codec) -output_ts_offset \($0) b\($0).ts" }.joined(separator: " ")
@@ -73,7 +73,7 @@ import Testing
 
     /// 2^33 ticks of 90 kHz are 95,443.7 s.
     @Test(arguments: [h264, mpeg2])
-    func timesThatWrapGoOn(codec: String) throws {
+    func timesThatWrapContinue(codec: String) throws {
         try maker.countingVideo(frames: 90, codec: codec + " -output_ts_offset 95440.5", to: "wrap.ts")
         let (shown, duration) = try numbers("wrap.ts")
         #expect(shown == Array(0..<90) && abs(duration - 3) < 0.05)
@@ -85,7 +85,7 @@ import Testing
         #expect(try numbers("three.ts", some).numbers == some.map { right[$0] })
     }
 
-    @Test func otherContainersThatAreJoinedAreSeenToTheEnd() throws {
+    @Test func otherJoinedContainersAreDecodedToTheEnd() throws {
         for (name, codec) in [
             ("m2ts", Self.h264 + " -f mpegts -mpegts_m2ts_mode 1"), ("mkv", Self.h264),
             ("mpg", Self.mpeg2 + " -r 25 -f vob"),
@@ -101,8 +101,8 @@ import Testing
         }
     }
 
-    /// Times of an FLV's second half, put back by its first second.
-    @Test func timesThatGoBackWithinAFileGoOn() throws {
+    /// In the second half of an FLV, 1 s is subtracted from the timestamps.
+    @Test func timesThatGoBackWithinAFileContinue() throws {
         try maker.countingVideo(frames: 60, codec: "-c:v flv -q:v 2 -g 10 -pix_fmt yuv420p", to: "a.flv")
         var bytes = try maker.bytes("a.flv")
         func big(_ place: Int) -> Int { bytes[place..<place + 3].reduce(0) { $0 << 8 | Int($1) } }

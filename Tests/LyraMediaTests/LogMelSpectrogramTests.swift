@@ -44,8 +44,8 @@ private func slowFeatures(_ pcm: [Float], _ configuration: MelConfiguration) thr
 }
 
 @Suite struct LogMelSpectrogramTests {
-    /// Features that transformers' WhisperFeatureExtractor gives for 7 s of speech (every tenth frame) and for 777 samples
-    /// (the first frames). It works in float32, hence 1e-4.
+    /// transformers' WhisperFeatureExtractor made the features of 7 s of speech (every tenth frame) and of 777 samples
+    /// (the first frames), in float32, hence 1e-4.
     @Test(arguments: [("a_speech_short", 128), ("b_speech_short", 80), ("a_speech_tail", 128)])
     func equalsTransformers(name: String, mels: Int) throws {
         let configuration = try MelConfiguration(melCount: mels)
@@ -60,7 +60,8 @@ private func slowFeatures(_ pcm: [Float], _ configuration: MelConfiguration) thr
         #expect(difference < 1e-4, "largest difference \(difference)")
     }
 
-    /// Lengths with factors 2, 3, 4, 5, larger primes, odd ones; full and half-filled windows; a last frame that reflects.
+    /// FFT lengths with factors 2, 3, 4, 5 and larger primes, and odd ones; full and half-filled windows; a last frame
+    /// with reflected samples.
     @Test(arguments: [
         (400, 160), (50, 13), (49, 10), (22, 11), (97, 31), (360, 90), (2, 1), (3, 2), (512, 128), (1001, 400),
     ])
@@ -69,13 +70,13 @@ private func slowFeatures(_ pcm: [Float], _ configuration: MelConfiguration) thr
             let configuration = try MelConfiguration(
                 melCount: 20, hopLength: hop, fftLength: length, sampleCount: 2000, sampleRate: 16_000)
             let pcm = noise(filled, seed: 51)
-            // 1e-5: float32 of a logarithm below 10, quartered, and a little for sums in another order.
+            // 1e-5: float32 rounding of a logarithm below 10, divided by 4, and of sums in another order.
             #expect(largestDifference(try features(pcm, configuration), try slowFeatures(pcm, configuration)) < 1e-5)
         }
     }
 
     /// The values of transformers' `mel_filter_bank(201, mels, 0, 8000, 16000, "slaney", "slaney")`.
-    @Test func filtersAreSlaneys() throws {
+    @Test func filtersEqualSlaneys() throws {
         let filters = try MelFilterBank(melCount: 80, bins: 201, sampleRate: 16_000)
         #expect(filters.bands[0].firstBin == 1)
         #expect(abs(filters.weights(of: filters.bands[0])[0] - 0.024862593984176087) < 1e-9)
@@ -117,7 +118,8 @@ private func slowFeatures(_ pcm: [Float], _ configuration: MelConfiguration) thr
     @Test func publishedConfigurationIsRead() throws {
         let configuration = try read(
             """
-            {"chunk_length": 30, "dither": 0.0, "feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 128,
+            {"chunk_length": 30, "dither": 0.0, "feature_extractor_type": "WhisperFeatureExtractor",
+             "feature_size": 128,
              "hop_length": 160, "n_fft": 400, "n_samples": 480000, "nb_max_frames": 3000, "padding_side": "right",
              "padding_value": 0.0, "return_attention_mask": false, "sampling_rate": 16000}
             """)

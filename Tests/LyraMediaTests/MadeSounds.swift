@@ -3,7 +3,7 @@ import Testing
 
 @testable import LyraMedia
 
-/// Eight gliding tones for each channel: no two pieces of it are alike, so that a shift by one sample is seen.
+/// Eight gliding tones for each channel. No two pieces are alike, so a shift by one sample is detected.
 func glides(seconds: Double, rate: Int, channels: Int = 1, seed: UInt64) -> [Float] {
     var generator = SeededGenerator(state: seed)
     let tones = (0..<8 * channels).map { _ in
@@ -28,18 +28,18 @@ extension MediaMaker {
         _ = try write(floatWAV(samples, sampleRate: rate, channels: channels), to: name)
     }
 
-    /// Puts files behind one another, as `cat` does.
+    /// Concatenates files, as `cat` does.
     func join(_ names: [String], to name: String, with between: [UInt8] = []) throws {
         _ = try write(Array(names.map { try bytes($0) }.joined(separator: between)), to: name)
     }
 
-    /// What the ffmpeg command decodes of a file's first sound track, its channels averaged.
-    /// - Parameter rate: Resamples to it.
+    /// What the ffmpeg command decodes from a file's first sound track, with its channels averaged.
+    /// - Parameter rate: resamples to this rate
     func ffmpegSamples(_ name: String, channels: Int = 1, rate: Int? = nil) throws -> [Float] {
         try ffmpegSamples([(name, channels)], rate: rate)[0]
     }
 
-    /// What the ffmpeg command decodes of several files.
+    /// What the ffmpeg command decodes from several files.
     func ffmpegSamples(_ files: [(name: String, channels: Int)], rate: Int? = nil) throws -> [[Float]] {
         let resampling = rate.map { "-ar \($0)" } ?? ""
         let inputs = files.map { "-i \($0.name)" }
@@ -63,7 +63,7 @@ extension MediaMaker {
     }
 }
 
-/// Expects the same samples: as many, of which the loudest difference stays below `tolerance`.
+/// Expects the same number of samples, which differ by less than `tolerance`.
 ///
 /// - Parameter tolerance: 1e-4 by default. Decoders of lossy formats differ in the last bits of 16.
 func expectSame(
@@ -74,8 +74,8 @@ func expectSame(
     #expect(!right.isEmpty && largestDifference(got, right) < tolerance, "\(what)", sourceLocation: location)
 }
 
-/// Expects as many samples, whose differences have less than 1 % of the sound's RMS: two resamplers differ near half of the
-/// lower rate, and where a piece begins and ends.
+/// Expects the same number of samples, whose differences have less than 1 % of the sound's RMS. Two resamplers differ
+/// near half of the lower rate, and at the ends of a piece.
 func expectAlike(_ got: [Float], _ right: [Float], _ what: String = "", at location: SourceLocation = #_sourceLocation)
 {
     #expect(got.count == right.count, "\(what)", sourceLocation: location)
@@ -89,4 +89,4 @@ func faultPath(_ name: String) -> String {
         .appending(path: "Fixtures/faults/audio/\(name)").path
 }
 
-func heard(_ path: String) throws -> [Float] { try readAll(AudioDecoder.open(path: path), piece: 1 << 16) }
+func decodedSamples(_ path: String) throws -> [Float] { try readAll(AudioDecoder.open(path: path), piece: 1 << 16) }

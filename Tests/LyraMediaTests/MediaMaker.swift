@@ -2,7 +2,7 @@ import Foundation
 
 @testable import LyraMedia
 
-/// Makes media with the ffmpeg command in a directory of its own, which goes when this does.
+/// Makes media with the ffmpeg command in a directory of its own, which is removed with the object.
 final class MediaMaker {
     struct Failure: Error { let arguments: [String] }
 
@@ -28,7 +28,7 @@ final class MediaMaker {
         process.arguments =
             ["ffmpeg", "-nostdin", "-v", "error", "-y"] + arguments.split(separator: " ").map(String.init)
         process.currentDirectoryURL = directory
-        // x265 and SVT-AV1 write banners whatever they are told.
+        // x265 and SVT-AV1 print banners whatever the log level.
         process.standardError = FileHandle.nullDevice
         process.standardOutput = FileHandle.nullDevice
         try process.run()
@@ -36,7 +36,7 @@ final class MediaMaker {
         guard process.terminationStatus == 0 else { throw Failure(arguments: process.arguments ?? []) }
     }
 
-    /// A video whose every frame shows its number: 14 bars, 8 wide, white where a bit is set, the lowest at the left.
+    /// A video in which every frame shows its number: 14 bars of 8 pixels, white for a set bit, the lowest bit left.
     /// - Parameter first: The first frame's number.
     func countingVideo(
         frames: Int, from first: Int = 0, codec: String, to name: String, rate: String = "30"

@@ -47,7 +47,7 @@ private func append(_ samples: [Float], to queue: PCMQueue, sampleRate: Int = 44
         #expect(stream.isAtEnd)
     }
 
-    @Test func noSamplesAreNoSamples() throws {
+    @Test func anEmptyQueueGivesNoSamples() throws {
         let stream = try MonoAudioStream(
             try SndfileDecoder(bytes: floatWAV([], sampleRate: 8_000)), sampleRate: 16_000)
         #expect(try readAll(stream).isEmpty)
@@ -57,7 +57,7 @@ private func append(_ samples: [Float], to queue: PCMQueue, sampleRate: Int = 44
         #expect(try readAll(try MonoAudioStream(queue, sampleRate: 16_000)).isEmpty)
     }
 
-    @Test func wrongAppendsAreErrorsAndLeaveTheQueueAsItWas() throws {
+    @Test func invalidAppendsAreErrorsAndLeaveTheQueueUnchanged() throws {
         let queue = try PCMQueue(sampleRate: 16_000, channels: 2)
         try append([0.5, 0.25], to: queue, sampleRate: 16_000, channels: 2)
         #expect(try lyraError { try append([1, 2], to: queue, sampleRate: 8_000, channels: 2) }?.code == .argument)

@@ -5,13 +5,13 @@ import Testing
 
 @testable import LyraMedia
 
-/// What comes through a pipe is read as a file of the same bytes is.
+/// A pipe is read like a file of the same bytes.
 @Suite struct PipeTests {
     private let maker: MediaMaker
 
     init() throws { maker = try MediaMaker() }
 
-    /// A pipe with a name, into which another thread writes.
+    /// A named pipe, into which another thread writes the bytes.
     private func fifo(_ bytes: [UInt8], _ name: String) throws -> String {
         let path = maker.path(name)
         #expect(mkfifo(path, 0o600) == 0)
@@ -25,7 +25,7 @@ import Testing
             "-i a.wav a.mp3 -c:a aac a.mp4 -c:a libvorbis a.ogg -c:a flac a.flac -c:a alac a.caf -c:a aac a.mov")
         for name in ["a.wav", "a.mp3", "a.mp4", "a.ogg", "a.flac", "a.caf", "a.mov"] {
             let path = try fifo(maker.bytes(name), "pipe-\(name)")
-            #expect(try heard(path) == heard(maker.path(name)), "\(name)")
+            #expect(try decodedSamples(path) == decodedSamples(maker.path(name)), "\(name)")
         }
         try maker.countingVideo(frames: 20, codec: "-c:v libx264 -pix_fmt yuv420p", to: "v.mp4")
         let video = try scanned(VideoDecoder(path: fifo(maker.bytes("v.mp4"), "pipe-video")))
@@ -43,7 +43,7 @@ import Testing
             #expect(pipe(&ends) == 0)
             let target = ends[1]
             Thread.detachNewThread { write(bytes, to: target) }
-            #expect(try heard("\(prefix)\(ends[0])") == readAll(AudioDecoder.open(bytes: bytes)))
+            #expect(try decodedSamples("\(prefix)\(ends[0])") == readAll(AudioDecoder.open(bytes: bytes)))
             close(ends[0])
         }
     }
@@ -54,7 +54,7 @@ import Testing
         #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
         let target = ends[1]
         Thread.detachNewThread { write(bytes, to: target) }
-        #expect(try heard("/dev/fd/\(ends[0])") == readAll(AudioDecoder.open(bytes: bytes)))
+        #expect(try decodedSamples("/dev/fd/\(ends[0])") == readAll(AudioDecoder.open(bytes: bytes)))
         close(ends[0])
     }
 
@@ -85,7 +85,7 @@ import Testing
         #expect(error.code == .state && questions == 4)
     }
 
-    @Test func whatHasNoEndAndWhatIsNoFileIsRefused() throws {
+    @Test func endlessDevicesAndDirectoriesAreRefused() throws {
         for path in ["/dev/zero", "/dev/urandom", "/tmp", "/nowhere/a.wav"] {
             let error = try #require(try lyraError { _ = try FileByteReader(path: path) })
             #expect(error.code == .io && error.message.hasPrefix("\(path): "))
@@ -95,7 +95,7 @@ import Testing
     }
 }
 
-/// Writes all and closes the descriptor; a reader that went away ends it.
+/// Writes all bytes, or until the reader is closed, and closes the descriptor.
 private func write(_ bytes: [UInt8], to descriptor: Int32) {
     signal(SIGPIPE, SIG_IGN)
     var place = 0

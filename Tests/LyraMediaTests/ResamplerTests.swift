@@ -3,7 +3,7 @@ import Testing
 
 @testable import LyraMedia
 
-/// Resamples through `process` and `finish` with input and output cut in the given sizes.
+/// Resamples with `process` and `finish`, with input and output in pieces of the given sizes.
 private func resample(_ input: [Float], from: Int, to: Int, inputPiece: Int = .max, outputPiece: Int = 4096) throws
     -> [Float]
 {
@@ -26,7 +26,7 @@ private func resample(_ input: [Float], from: Int, to: Int, inputPiece: Int = .m
     }
 }
 
-/// The windowed-sinc sum written as the formula says, in doubles, over all of the input.
+/// The formula of the windowed-sinc sum in double precision, over the whole input.
 private func slowResample(_ input: [Float], from: Int, to: Int) -> [Float] {
     let cutoff = 0.99 * Double(min(from, to))
     let count = (input.count * to + from - 1) / from
@@ -43,7 +43,7 @@ private func slowResample(_ input: [Float], from: Int, to: Int) -> [Float] {
 }
 
 @Suite struct ResamplerTests {
-    /// What torchaudio 2.11's functional.resample gives for the same input. 1e-5 is what is promised; both sum in float32.
+    /// torchaudio 2.11's functional.resample gave the values. 1e-5 is promised; both sum in float32.
     @Test(arguments: [
         (44_100, 16_000), (48_000, 16_000), (8_000, 16_000), (22_050, 16_000), (11_025, 16_000), (16_000, 24_000),
         (96_000, 16_000), (16_001, 16_000),
@@ -61,8 +61,8 @@ private func slowResample(_ input: [Float], from: Int, to: Int) -> [Float] {
         #expect(try resample(input, from: 16_000, to: 16_000, inputPiece: 77) == input)
     }
 
-    /// With a table of phases, torchaudio's float32 kernels: 3e-5 from the exact sum at these rates. Without one, kernels are
-    /// computed in doubles: 1e-6.
+    /// With a table of phases, the kernels are float32 like torchaudio's: 3e-5 from the exact sum at these rates.
+    /// Without a table, kernels are computed in double precision: 1e-6.
     @Test(arguments: [
         (44_100, 16_000, Float(3e-5)), (3, 2, 1e-6), (1, 7, 1e-6), (7, 1, 1e-6), (1_000_000, 1_000, 1e-6),
         (999_983, 16_000, 1e-6), (16_000, 999_983, 1e-6),

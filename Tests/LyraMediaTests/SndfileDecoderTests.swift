@@ -20,7 +20,7 @@ import Testing
         (SF_FORMAT_FLAC | SF_FORMAT_PCM_16, Float(1.0 / 32767)),
         (SF_FORMAT_FLAC | SF_FORMAT_PCM_24, Float(1.0 / 8_388_607)),
     ])
-    func losslessFormatsGiveBackWhatWasWritten(format: Int, tolerance: Float) throws {
+    func losslessFormatsKeepTheSamples(format: Int, tolerance: Float) throws {
         let samples = Self.tone(20_000, sampleRate: 22_050)
         let bytes = try #require(try soundFile(samples, format: format, sampleRate: 22_050))
         let decoder = try SndfileDecoder(bytes: bytes)
@@ -32,13 +32,13 @@ import Testing
         #expect(decoder.isAtEnd)
     }
 
-    /// Lossy: the length is kept, and what differs has less than 5 % of the tone's amplitude.
+    /// Lossy formats keep the length; the RMS of the difference is below 5 % of the amplitude.
     @Test(arguments: [
         SF_FORMAT_OGG | SF_FORMAT_VORBIS,
         SF_FORMAT_OGG | SF_FORMAT_OPUS,
         SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III,
     ])
-    func lossyFormatsGiveBackTheTone(format: Int) throws {
+    func lossyFormatsKeepTheTone(format: Int) throws {
         let samples = Self.tone(48_000, sampleRate: 48_000)
         guard let bytes = try soundFile(samples, format: format, sampleRate: 48_000) else {
             Issue.record("this libsndfile cannot write format \(format)")
@@ -51,7 +51,7 @@ import Testing
         #expect(rootMeanSquare(difference) < 0.05 * 0.5)
     }
 
-    /// 86,976 samples with an RMS of 0.093084 are what Python's soundfile (libsndfile 1.2.2) reads from the same file. MP3
+    /// Python's soundfile (libsndfile 1.2.2) reads 86,976 samples with an RMS of 0.093084 from the same file. MP3
     /// decoders may differ in the last bits: 1e-5.
     @Test func realMP3IsReadAsPeersReadIt() throws {
         let decoder = try AudioDecoder.open(path: fixturePath("hi.mp3"))
@@ -62,8 +62,8 @@ import Testing
         #expect(try readAll(try AudioDecoder.open(bytes: fixture("hi.mp3")), piece: 77) == samples)
     }
 
-    /// A recording cut out of a stream: it begins in the middle of a frame. Python's soundfile reads 86,976 samples of the whole
-    /// (151 frames of 576), and at most the frame that was cut and those that refer back to it differ.
+    /// A recording that was cut out of a stream begins inside a frame. Of the 86,976 samples of the whole (151 frames
+    /// of 576), only the cut frame and those that refer back to it may differ.
     @Test func anMP3ThatBeginsInsideAFrameIsRead() throws {
         let whole = try readAll(try AudioDecoder.open(bytes: fixture("hi.mp3")))
         let cut = try readAll(try AudioDecoder.open(bytes: Array(fixture("hi.mp3")[100...]), name: "cut.mp3"))
@@ -86,7 +86,7 @@ import Testing
     }
 
     @Test(arguments: [Float.nan, .infinity, -.infinity, 3e38])
-    func samplesThatAreNoSoundAreRefusedWithTheirPlace(bad: Float) throws {
+    func nonFiniteAndHugeSamplesAreRefusedWithTheirPosition(bad: Float) throws {
         var samples = noise(100_000, seed: 3)
         samples[70_001] = bad
         let decoder = try SndfileDecoder(bytes: floatWAV(samples), name: "spoilt.wav")
@@ -106,7 +106,7 @@ import Testing
         #expect(try lyraError { _ = try readAll(try SndfileDecoder(bytes: bytes)) }?.code == .format)
     }
 
-    @Test func noBytesAndNoAudioAreErrorsThatNameTheFile() throws {
+    @Test func emptyAndUnknownDataAreErrorsThatNameTheFile() throws {
         let empty = try #require(try lyraError { _ = try SndfileDecoder(bytes: [], name: "empty.wav") })
         #expect(empty.code == .format && empty.message.hasPrefix("empty.wav: "))
         let text = try #require(
@@ -118,7 +118,7 @@ import Testing
         #expect(try lyraError { _ = try AudioDecoder.open(path: "/dev/zero") }?.code == .io)
     }
 
-    @Test func aFileWithoutSamplesIsZeroSamples() throws {
+    @Test func aFileWithoutSamplesIsReadAsEmpty() throws {
         let decoder = try SndfileDecoder(bytes: floatWAV([]))
         #expect(try readAll(decoder).isEmpty)
         #expect(decoder.isAtEnd)

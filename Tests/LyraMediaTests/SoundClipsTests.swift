@@ -4,7 +4,7 @@ import Testing
 
 @testable import LyraMedia
 
-/// ImageBind's view of a sound, against kaldi (Tests/Fixtures/media/make_fbank.py) and its own definition.
+/// ImageBind's features of a sound, against kaldi (Tests/Fixtures/media/make_fbank.py) and the definition.
 @Suite struct SoundClipsTests {
     /// The signal of make_fbank.py.
     private func signal(_ count: Int) -> [Float] {
@@ -33,9 +33,9 @@ import Testing
         return Array(features.elements)
     }
 
-    /// kaldi's own sums, and torchaudio's, are in float32.
+    /// kaldi and torchaudio sum in float32.
     @Test(arguments: [("fbank_kaldi.f32", 80), ("fbank_torchaudio.f32", 128)])
-    func filterBanksAreKaldis(_ file: String, _ bands: Int) throws {
+    func filterBanksEqualKaldi(_ file: String, _ bands: Int) throws {
         let want = try floats(file)
         let got = try bank(signal(2400), bands: bands)
         try #require(got.count == want.count && got.count == 13 * bands)
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test func shortSoundsAreOneClipThrice() throws {
+    @Test func aShortSoundIsThreeEqualClips() throws {
         let got = try features(signal(8000))
         #expect(got.rows(0..<1).values == got.rows(1..<2).values && got.rows(0..<1).values == got.rows(2..<3).values)
         #expect(try features(signal(400)).shape == [3, 128, 204])

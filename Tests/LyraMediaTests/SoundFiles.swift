@@ -1,7 +1,7 @@
 import CSoundWriter
 import Foundation
 
-/// A sound file written by libsndfile, as bytes. nil if the installed libsndfile cannot write that format.
+/// The bytes of a sound file that libsndfile wrote, or nil if the installed libsndfile cannot write the format.
 func soundFile(_ samples: [Float], format: Int, sampleRate: Int = 16_000, channels: Int = 1) throws -> [UInt8]? {
     let path = FileManager.default.temporaryDirectory.appending(path: "lyra-\(UUID().uuidString)").path
     defer { try? FileManager.default.removeItem(atPath: path) }
@@ -11,8 +11,8 @@ func soundFile(_ samples: [Float], format: Int, sampleRate: Int = 16_000, channe
     return try [UInt8](Data(contentsOf: URL(filePath: path)))
 }
 
-/// A WAV of 32-bit floats, byte for byte as given: also NaN and infinity.
-/// - Parameter list: What a "LIST" before the samples holds, of an even length; empty for no list.
+/// A WAV of 32-bit floats with exactly these bits, also NaN and infinity.
+/// - Parameter list: the content of a "LIST" chunk before the samples, of even length; empty for no chunk
 func floatWAV(_ samples: [Float], sampleRate: Int = 16_000, channels: Int = 1, list: [UInt8] = []) -> [UInt8] {
     func little<T: FixedWidthInteger>(_ value: T) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
     let size = UInt32(samples.count * 4)

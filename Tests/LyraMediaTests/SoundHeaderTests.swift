@@ -4,8 +4,8 @@ import Testing
 
 @testable import LyraMedia
 
-/// Sizes in headers that nobody filled in: what a recorder leaves that crashed, or that wrote to a pipe. All samples are heard,
-/// as by the ffmpeg command.
+/// Sizes in headers that were never filled in, because the recorder crashed or wrote to a pipe. All samples are
+/// decoded, as by the ffmpeg command.
 @Suite struct SoundHeaderTests {
     private static let samples = glides(seconds: 0.3, rate: 16_000, channels: 2, seed: 1)
     /// Half a step of 16 bits and the rounding of the mean.
@@ -56,7 +56,7 @@ import Testing
     ]
 
     @Test(arguments: forms)
-    func sizesThatCannotBeRightMeanTheEndOfTheFile(form: Form) throws {
+    func impossibleSizesMeanTheEndOfTheFile(form: Form) throws {
         let whole = try #require(
             try soundFile(Self.samples, format: form.format | SF_FORMAT_PCM_16, channels: 2))
         try check(whole, "as written")
@@ -71,13 +71,13 @@ import Testing
     }
 
     @Test(arguments: forms)
-    func aTruncatedFileGivesWhatIsThere(form: Form) throws {
+    func aTruncatedFileGivesItsSamples(form: Form) throws {
         let whole = try #require(
             try soundFile(Self.samples, format: form.format | SF_FORMAT_PCM_16, channels: 2))
-        // AIFF and CAF may have parts behind the samples.
+        // AIFF and CAF may have chunks after the samples.
         let cut = Array(whole[..<(whole.count * 2 / 3)])
         let got = try readAll(AudioDecoder.open(bytes: cut))
-        // A frame has four bytes; what else there is, is a head of at most 4,200.
+        // A frame has four bytes; the header has at most 4,200.
         #expect(got.count <= cut.count / 4 && got.count >= (cut.count - 4200) / 4)
         #expect(largestDifference(got, Self.mono()) < Self.tolerance)
     }
@@ -86,7 +86,7 @@ import Testing
         SF_FORMAT_PCM_U8, SF_FORMAT_PCM_24, SF_FORMAT_PCM_32, SF_FORMAT_FLOAT, SF_FORMAT_DOUBLE, SF_FORMAT_ALAW,
         SF_FORMAT_ULAW,
     ])
-    func samplesOfAnyKindAreFound(kind: Int) throws {
+    func samplesOfEveryEncodingAreFound(kind: Int) throws {
         let whole = try #require(try soundFile(Self.samples, format: SF_FORMAT_WAV | kind, channels: 2))
         let right = try readAll(AudioDecoder.open(bytes: whole))
         let place = try Self.place(of: "data", in: whole) + 4
@@ -94,29 +94,29 @@ import Testing
             var bytes = whole
             bytes.replaceSubrange(4..<8, with: Self.bytes(value, 4, big: false))
             bytes.replaceSubrange(place..<place + 4, with: Self.bytes(value, 4, big: false))
-            // libsndfile writes a part behind floats, which is taken for samples if nothing says where those end.
+            // libsndfile writes a chunk after floats, which counts as samples if no size states their end.
             let got = try readAll(AudioDecoder.open(bytes: bytes))
             #expect(got.count >= right.count && got.count < right.count + 20)
             #expect(right.count == Self.samples.count / 2 && largestDifference(got, right) == 0)
         }
     }
 
-    /// Of AVAudioFile after a crash: ffmpeg 5.1 decodes 16,000 samples.
-    @Test func whatACrashedRecorderLeavesIsHeard() throws {
+    /// A file of AVAudioFile after a crash: ffmpeg 5.1 decodes 16,000 samples.
+    @Test func theFileOfACrashedRecorderIsDecoded() throws {
         let maker = try MediaMaker()
         _ = try maker.write([UInt8](Data(contentsOf: URL(filePath: faultPath("crash.wav")))), to: "crash.wav")
         let right = try maker.ffmpegSamples("crash.wav")
         #expect(right.count == 16_000)
-        try expectSame(heard(faultPath("crash.wav")), right, within: 1e-6)
+        try expectSame(decodedSamples(faultPath("crash.wav")), right, within: 1e-6)
     }
 
-    /// Nothing but parts, or nothing at all, follows: such a recording has no samples.
+    /// A recording that only chunks without samples, or nothing, follow has no samples.
     @Test(arguments: [[], Array("LIST".utf8) + [10, 0, 0, 0] + Array("INFOISFT".utf8) + [2, 0]])
     func anEmptyRecordingStaysEmpty(after: [UInt8]) throws {
         #expect(try readAll(AudioDecoder.open(bytes: floatWAV([]) + after)).isEmpty)
     }
 
-    /// Five GB, most of which are a hole. ffmpeg 5.1 states 43 h 24 min 10 s.
+    /// A sparse file of 5 GB. ffmpeg 5.1 states 43 h 24 min 10 s.
     @Test(arguments: [0, .max, 5_000_000_000] as [UInt64], [false, true])
     func samplesBeyondFourGibibytesAreCounted(size: UInt64, isAIFF: Bool) throws {
         let maker = try MediaMaker()

@@ -3,8 +3,8 @@ import Testing
 
 @testable import LyraMedia
 
-/// What a file is does not depend on what lies within it: frames of MP3 or AAC in a container, or a container's marks in a tag.
-/// The right samples are those that the ffmpeg command decodes.
+/// The content of a file does not change its format: frames of MP3 or AAC in a container, or a container's markers in a
+/// tag. Samples are compared with what the ffmpeg command decodes.
 @Suite struct SoundInContainersTests {
     private let maker: MediaMaker
 
@@ -12,15 +12,15 @@ import Testing
 
     private func check(_ name: String, as right: String? = nil, channels: Int = 2) throws {
         try expectSame(
-            heard(maker.path(name)), maker.ffmpegSamples(right ?? name, channels: channels), name)
+            decodedSamples(maker.path(name)), maker.ffmpegSamples(right ?? name, channels: channels), name)
     }
 
     private func check(_ names: [String]) throws {
         let right = try maker.ffmpegSamples(names.map { ($0, 2) })
-        for (name, right) in zip(names, right) { try expectSame(heard(maker.path(name)), right, name) }
+        for (name, right) in zip(names, right) { try expectSame(decodedSamples(maker.path(name)), right, name) }
     }
 
-    /// mkvmerge puts several frames into a block ("lacing"), so that four stand in a row.
+    /// mkvmerge puts several frames into a Matroska block ("lacing"), so four frames follow each other directly.
     @Test func lacedMP3IsReadByItsContainer() throws {
         _ = try maker.write([UInt8](Data(contentsOf: URL(filePath: faultPath("laced.mka")))), to: "laced.mka")
         try check("laced.mka", channels: 1)
@@ -48,7 +48,7 @@ import Testing
         }
     }
 
-    /// Pictures of 200 kB that begin with, and hold, what other files begin with.
+    /// Tags with pictures of 200 kB that contain the first bytes of other formats.
     @Test func tagsMayHoldAnything() throws {
         try maker.glides("a.wav", rate: 44_100, channels: 2, seed: 2)
         try maker.ffmpeg("-i a.wav -b:a 96k -id3v2_version 0 a.mp3 -c:a aac a.aac -c:a flac a.flac")
@@ -85,15 +85,15 @@ import Testing
         return Array("ID3".utf8) + [3, 0, 0] + big(frame.count, bits: 7) + frame
     }
 
-    /// Lossless codecs give back what was written, to within a step of 16 bits.
+    /// Lossless codecs keep the samples, within one step of 16 bits.
     @Test func codecsThatOnlyFFmpegReadsAreOpened() throws {
         try maker.glides("a.wav", rate: 48_000, channels: 2, seed: 4)
         try maker.ffmpeg(
-            "-i a.wav -c:a alac a.caf -c:a alac a.m4a -c:a wavpack a.wv -c:a tta a.tta -c:a pcm_s16le a.nut -c:a flac a.mka "
-                + "-c:a libopus o.caf -c:a wmav2 a.wma -c:a ac3 a.ac3 -c:a aac -f latm a.latm")
+            "-i a.wav -c:a alac a.caf -c:a alac a.m4a -c:a wavpack a.wv -c:a tta a.tta -c:a pcm_s16le a.nut "
+                + "-c:a flac a.mka -c:a libopus o.caf -c:a wmav2 a.wma -c:a ac3 a.ac3 -c:a aac -f latm a.latm")
         let right = try maker.ffmpegSamples("a.wav", channels: 2)
         for name in ["a.caf", "a.m4a", "a.wv", "a.tta", "a.nut", "a.mka"] {
-            try expectSame(heard(maker.path(name)), right, within: 1.01 / 32_768, name)
+            try expectSame(decodedSamples(maker.path(name)), right, within: 1.01 / 32_768, name)
         }
         try check(["o.caf", "a.wma", "a.ac3", "a.latm"])
         try maker.ffmpeg(

@@ -23,7 +23,7 @@ func floats(_ name: String) throws -> [Float] {
     }
 }
 
-/// Numbers that look random and are the same on every run (SplitMix64).
+/// SplitMix64: pseudo-random numbers that are the same in every run.
 struct SeededGenerator: RandomNumberGenerator {
     var state: UInt64
 
@@ -49,7 +49,7 @@ func rootMeanSquare(_ samples: [Float]) -> Double {
     (samples.map { Double($0) * Double($0) }.reduce(0, +) / Double(max(samples.count, 1))).squareRoot()
 }
 
-/// Everything a source gives, read `piece` samples at a time.
+/// All samples of a source, read `piece` samples at a time.
 func readAll(_ source: any SampleSource, piece: Int = 1000) throws -> [Float] {
     var all: [Float] = []
     var buffer = [Float](repeating: 0, count: piece)
@@ -70,7 +70,7 @@ func readAll(_ stream: MonoAudioStream, piece: Int = 1000) throws -> [Float] {
     }
 }
 
-/// The code of the LyraError that `body` throws, and nil if it throws none. Any other error passes.
+/// The LyraError that `body` throws, or nil. Other errors are rethrown.
 func lyraError(_ body: () throws -> Void) throws -> LyraError? {
     do {
         try body()

@@ -9,7 +9,7 @@ import Testing
 
     init() throws { maker = try MediaMaker() }
 
-    /// Every codec, its container and how the frames refer to each other: the frames chosen are the frames given.
+    /// For every codec, container and order of frames, the decoder returns the chosen frames.
     @Test(arguments: [
         ("-c:v libx264 -g 40 -bf 3 -pix_fmt yuv420p", "a.mp4"),
         ("-c:v libx264 -g 40 -x264-params open-gop=1:b-pyramid=normal -pix_fmt yuv420p", "a.mkv"),
@@ -23,7 +23,7 @@ import Testing
         ("-c:v mpeg4 -g 40 -bf 2 -q:v 2 -pix_fmt yuv420p", "a.avi"),
         ("-c:v mpeg4 -g 40 -bf 2 -q:v 2 -pix_fmt yuv420p", "a.mov"),
     ])
-    func theFramesChosenAreTheFramesGiven(codec: String, file: String) throws {
+    func theChosenFramesAreReturned(codec: String, file: String) throws {
         try maker.countingVideo(frames: 100, codec: codec, to: file)
         let decoder = try scanned(VideoDecoder(path: maker.path(file)))
         #expect(decoder.width == Counting.width && decoder.height == Counting.height)
@@ -45,7 +45,7 @@ import Testing
         #expect(try frames(wanted, of: decoder).map(Counting.number) == wanted)
     }
 
-    @Test func framesOfVariableRateAreCountedAsTheyCome() throws {
+    @Test func framesOfAVariableRateAreCountedInOrder() throws {
         // Two of three frames are dropped from the second half.
         let thin = "-vf select='lt(n\\,50)+not(mod(n\\,3))' -fps_mode vfr -c:v libx264 -pix_fmt yuv420p"
         try maker.countingVideo(frames: 100, codec: thin, to: "vfr.mp4")
@@ -55,8 +55,8 @@ import Testing
         #expect(try frames(Array(shown.indices), of: decoder).map(Counting.number) == shown)
     }
 
-    /// A picture with a marked corner, turned as a telephone would: the mark is at the top left again. ffmpeg's tag says by how
-    /// much a player turns the picture counterclockwise.
+    /// A video with a marked corner, rotated as a phone does, has the mark at the top left again. ffmpeg's tag states
+    /// the player's counterclockwise rotation.
     @Test(arguments: [90, 180, 270]) func rotatedVideosComeOutUpright(degrees: Int) throws {
         let turn = [90: "transpose=1", 180: "hflip,vflip", 270: "transpose=2"][degrees] ?? ""
         let mark = "color=red:s=16x16[m];color=blue:s=96x64[b];[b][m]overlay=0:0"
@@ -70,9 +70,9 @@ import Testing
         for (x, y) in [(90, 6), (6, 58), (90, 58)] { #expect(difference(image.pixel(x, y), [0, 0, 254]) < 12) }
     }
 
-    /// A colour, its Y'CbCr by the standards' formulas worked out in Double, and what comes out of a file that holds it.
+    /// A color is converted to Y'CbCr by the standards' formulas in Double, encoded, and decoded to the same color.
     @Test(arguments: ["bt709", "bt470bg", "bt2020nc", "unknown"], ["tv", "pc"])
-    func declaredMatrixAndRangeAreHonoured(matrix: String, range: String) throws {
+    func theDeclaredMatrixAndRangeAreUsed(matrix: String, range: String) throws {
         let (red, blue) = ["bt709": (0.2126, 0.0722), "bt2020nc": (0.2627, 0.0593)][matrix] ?? (0.299, 0.114)
         for rgb in [[200, 30, 60], [20, 180, 90], [240, 240, 10], [128, 128, 128], [255, 255, 255], [0, 0, 0]] {
             let (r, g, b) = (Double(rgb[0]) / 255, Double(rgb[1]) / 255, Double(rgb[2]) / 255)
@@ -87,16 +87,16 @@ import Testing
             _ = try maker.write(raw, to: "color.raw")
             let declared = "-color_range \(range) -colorspace \(matrix)"
             try maker.ffmpeg(
-                "-f rawvideo -pix_fmt yuv420p -s 32x32 \(declared) -i color.raw -c:v libx264 -qp 0 \(declared) color.mp4"
-            )
+                "-f rawvideo -pix_fmt yuv420p -s 32x32 \(declared) -i color.raw "
+                    + "-c:v libx264 -qp 0 \(declared) color.mp4")
             let decoder = try scanned(VideoDecoder(path: maker.path("color.mp4")))
             let image = try #require(try frames([0], of: decoder).first)
-            // 1 for the rounding of Y'CbCr (2 where a chroma step is that much), 1 for libswscale's tables.
+            // Rounding of Y'CbCr: 1, or 2 where a chroma step is as large; libswscale's tables: 1.
             #expect(difference(image.pixel(16, 16), rgb) <= 3, "\(matrix) \(range) \(rgb) \(image.pixel(16, 16))")
         }
     }
 
-    @Test func bytesAndReadersGiveWhatThePathGives() throws {
+    @Test func pathsBytesAndReadersGiveTheSameFrames() throws {
         try maker.countingVideo(frames: 40, codec: "-c:v libx264 -pix_fmt yuv420p", to: "a.mp4")
         let wanted = [3, 20, 39]
         let fromPath = try frames(wanted, of: scanned(VideoDecoder(path: maker.path("a.mp4")))).map(\.bytes)
@@ -106,7 +106,7 @@ import Testing
         #expect(try frames(wanted, of: scanned(VideoDecoder(reader: slow, name: "slow"))).map(\.bytes) == fromPath)
     }
 
-    @Test func framesAndSoundOfOneReaderCanBeReadInTurn() throws {
+    @Test func framesAndSoundOfOneReaderCanBeReadAlternately() throws {
         try maker.ffmpeg("-f lavfi -i sine=440:duration=1 tone.wav")
         try maker.countingVideo(frames: 30, codec: "-i tone.wav -c:v libx264 -pix_fmt yuv420p -c:a aac", to: "av.mp4")
         let reader = try MemoryReader(copying: try maker.bytes("av.mp4"))
@@ -125,7 +125,7 @@ import Testing
         #expect(samples == Array(alone[..<samples.count]))
     }
 
-    @Test func aVideoWithoutSoundSaysSo() throws {
+    @Test func aMissingSoundTrackIsAnErrorThatSaysSo() throws {
         try maker.countingVideo(frames: 5, codec: "-c:v libx264 -pix_fmt yuv420p", to: "mute.mp4")
         let path = maker.path("mute.mp4")
         let error = try #require(try lyraError { _ = try AudioDecoder.open(path: path) })
@@ -157,7 +157,7 @@ import Testing
         }
     }
 
-    @Test func limitsAreKeptAndNamed() throws {
+    @Test func limitsAreEnforcedAndNamed() throws {
         try maker.countingVideo(frames: 30, codec: "-c:v libx264 -pix_fmt yuv420p", to: "a.mp4")
         func error(_ change: (inout MediaLimits) -> Void) throws -> LyraError? {
             var limits = MediaLimits()
@@ -176,7 +176,7 @@ import Testing
         #expect(try error { $0.videoFrames = 30 } == nil)
     }
 
-    @Test func choosingWronglyIsAnError() throws {
+    @Test func invalidChoicesOfFramesAreErrors() throws {
         try maker.countingVideo(frames: 5, codec: "-c:v libx264 -pix_fmt yuv420p", to: "a.mp4")
         let decoder = try VideoDecoder(path: maker.path("a.mp4"))
         #expect(try lyraError { try decoder.select([0]) }?.code == .state)
@@ -200,7 +200,7 @@ import Testing
     }
 }
 
-/// Gives a few bytes a read.
+/// A reader that gives a few bytes per read.
 private final class SlowReader: ByteReader {
     private let bytes: [UInt8]
     private var offset = 0
