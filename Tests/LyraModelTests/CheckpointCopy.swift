@@ -25,7 +25,7 @@ final class CheckpointCopy {
 
     /// Replaces `old` by `new` in a text file.
     ///
-    /// - Parameter first: only where it stands first
+    /// - Parameter first: replaces only the first occurrence
     func edit(_ file: String, _ old: String, _ new: String, first: Bool = false) throws {
         let text = try String(contentsOfFile: root + "/" + file, encoding: .utf8)
         let place = try #require(text.range(of: old), "\(file) does not contain \(old)")
@@ -35,7 +35,7 @@ final class CheckpointCopy {
     }
 }
 
-/// Checks that opening the copy fails with this code and a message that holds all of `parts`.
+/// Checks that opening the copy fails with this code and a message that contains all of `parts`.
 func expect(
     _ code: LyraError.Code, _ parts: String..., open copy: CheckpointCopy, at place: SourceLocation = #_sourceLocation
 ) {

@@ -6,9 +6,9 @@ import Testing
 
 @testable import LyraModel
 
-/// Opening checkpoints: whole, in parts, and with something wrong.
+/// Opening checkpoints that are complete, lack parts, or are damaged.
 @Suite struct CheckpointTests {
-    @Test func towersAreFoundBesideTheCheckpointAndWhereTheCallerSays() throws {
+    @Test func towersAreFoundBesideTheCheckpointAndInTheGivenDirectory() throws {
         let alone = try CheckpointCopy("b", zoo: false)
         for towers in [Golden.path("b") + "/model_zoo", Golden.path("b"), Golden.path("b") + "/model_zoo/audio"] {
             var options = CheckpointOptions()
@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    @Test func aMissingTowerIsSaidWhenItIsNeeded() throws {
+    @Test func aMissingTowerIsAnErrorWhenItIsNeeded() throws {
         let alone = try CheckpointCopy("b", zoo: false)
         var notes: [String] = []
         var options = CheckpointOptions()
@@ -55,8 +55,8 @@ import Testing
         }
     }
 
-    @Test func aTowerInsideNeedsItsDirectoryOnlyForItsConfiguration() throws {
-        // Heads of 16 cannot be derived from shapes, so variant a without its directory does not hear, but opens.
+    @Test func aTowerInTheCheckpointNeedsItsDirectoryOnlyForItsConfiguration() throws {
+        // A head width of 16 cannot be derived from shapes: without its directory, a opens but takes no speech.
         let speech = try CheckpointCopy("a", zoo: false).open().speechNetworks
         let error = #expect(throws: LyraError.self) { try speech.get() }
         #expect(error?.code == .missing && error?.message.contains("model_zoo/audio/whisper-tiny") == true)
@@ -81,7 +81,7 @@ import Testing
         #expect(try copy.open().tokenizer.encode(text) == Golden.a.checkpoint.tokenizer.encode(text))
     }
 
-    @Test func configurationsThatCannotBeNameTheFileAndTheKey() throws {
+    @Test func invalidConfigurationsAreErrorsThatNameTheFileAndTheKey() throws {
         let bad = [
             ("\"hidden_size\": 64", "\"hidden_size\": -64", "hidden_size"),
             ("\"hidden_size\": 64", "\"hidden_size\": 9223372036854775807", "hidden_size"),
@@ -102,7 +102,7 @@ import Testing
         }
     }
 
-    @Test func shapesThatDoNotFitNameTheTensor() throws {
+    @Test func wrongShapesAreErrorsThatNameTheTensor() throws {
         let copy = try CheckpointCopy("a")
         try copy.edit("lyra/config.json", "\"intermediate_size\": 128", "\"intermediate_size\": 64")
         expect(.format, "gate_proj.weight", "[128, 64]", "[64, 64]", open: copy)
@@ -136,7 +136,7 @@ import Testing
         expect(.format, "tokenizer", "2100", open: copy)
     }
 
-    @Test func whatIsNotThereIsMissing() throws {
+    @Test func absentFilesAreErrorsOfTheCodeMissing() throws {
         let gone = try CheckpointCopy("a")
         try FileManager.default.removeItem(atPath: gone.model)
         expect(.missing, gone.model, open: gone)
@@ -148,13 +148,13 @@ import Testing
         expect(.missing, "config.json", open: config)
     }
 
-    @Test func openingCanBeGivenUp() throws {
+    @Test func openingCanBeInterrupted() throws {
         var options = CheckpointOptions()
         options.progress = { done, total in
             #expect(done <= total)
-            if done == 3 { throw LyraError(.state, "given up") }
+            if done == 3 { throw LyraError(.state, "interrupted") }
         }
-        #expect(throws: LyraError(.state, "given up")) {
+        #expect(throws: LyraError(.state, "interrupted")) {
             try Checkpoint.open(Golden.path("a") + "/lyra", options: options)
         }
     }

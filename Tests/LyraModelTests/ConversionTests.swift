@@ -7,9 +7,9 @@ import Testing
 @testable import LyraModel
 @testable import LyraTools
 
-/// What converting a model does not do: lose its files, or write what cannot be opened; and how opening can be given up.
+/// A conversion neither overwrites the files of its model nor writes a file that cannot be opened.
 @Suite struct ConversionTests {
-    /// A copy of a fixture whose files may be lost.
+    /// A copy of a fixture whose files may be overwritten.
     private func copy(_ name: String) throws -> OneFile {
         let copy = try OneFile()
         for part in ["lyra", "model_zoo"] {
@@ -29,8 +29,8 @@ import Testing
             uniqueKeysWithValues: names.map { ($0, FileManager.default.contents(atPath: folder + "/" + $0)) })
     }
 
-    @Test(arguments: ["a", "b"], [ModelConverter.Scope.whole, .language])
-    func noFileThatAModelIsReadFromIsReplaced(_ name: String, _ scope: ModelConverter.Scope) throws {
+    @Test(arguments: ["a", "b"], [ModelConverter.Part.whole, .language])
+    func noFileOfTheModelIsOverwritten(_ name: String, _ part: ModelConverter.Part) throws {
         let model = try copy(name), before = try contents(model.folder)
         let converter = try converter(model.folder + "/lyra", scope: scope)
         let inputs = try before.keys.filter { try FileSystem.isFile(model.folder + "/" + $0) }
@@ -45,15 +45,15 @@ import Testing
             #expect(unlink(model.folder + link) == 0)
         }
         #expect(try contents(model.folder) == before)
-        // A file in the model's directory that is not read, and one that is new.
+        // A file of the model's directory that the model does not use, and a new file.
         try Data("notes".utf8).write(to: URL(filePath: model.folder + "/lyra/README.md"))
         for name in ["README.md", "model.gguf"] {
             #expect(try converter.write(to: model.folder + "/lyra/" + name).tensors > 70)
         }
     }
 
-    /// The mapping that it is read through stays when the name goes.
-    @Test func aFileMayBeReplacedByWhatIsMadeOfIt() throws {
+    /// The old file stays mapped after its name is replaced.
+    @Test func aFileMayBeReplacedByItsOwnConversion() throws {
         let file = try OneFile(Golden.path("b") + "/lyra", .bf16)
         let before = try GGUFFile(path: file.path)
         _ = try converter(file.path).write(to: file.path)
@@ -66,7 +66,7 @@ import Testing
         #expect(try file.open().speechNetworks.isPresent)
     }
 
-    @Test func moreAdaptersThanAFileMayListAreNotWritten() throws {
+    @Test func tooManyAdaptersAreNotWritten() throws {
         let loader = try CheckpointLoader(Golden.path("b") + "/lyra", CheckpointOptions())
         let checkpoint = try loader.load()
         var contents = loader.contents
@@ -79,17 +79,17 @@ import Testing
         _ = try ConversionPlan(contents, checkpoint, recipe: .bf16, scope: .language, name: "b")
     }
 
-    @Test func aModelIsCalledWhatItsDirectoryIs() throws {
+    @Test func aModelHasTheNameOfItsDirectory() throws {
         for path in ["/lyra", "/lyra/", "/lyra/.", "/model_zoo/../lyra"] {
             let file = try OneFile(Golden.path("b") + path, .q8_0, scope: .language)
             #expect(try GGUFFile(path: file.path).string("general.name") == "lyra", "\(path)")
         }
     }
 
-    // MARK: Looking and giving up
+    // MARK: Search and interruption
 
-    /// The file may lie anywhere, among things that have nothing to do with it.
-    @Test func whatIsBesideAFileIsNotSearchedForAVocoder() throws {
+    /// A file may lie in any directory, beside unrelated files.
+    @Test func directoriesBesideAFileAreNotSearchedForAVocoder() throws {
         let file = try OneFile(Golden.path("b") + "/lyra", .bf16, options: CheckpointOptions())
             .changed(keeping: { !$0.hasPrefix("vocoder.") })
         let vocoder = Golden.path("b") + "/model_zoo/audio/vocoder"
@@ -98,7 +98,7 @@ import Testing
         #expect(try !file.open().vocoder.isPresent)
         try FileManager.default.moveItem(atPath: file.folder + "/other", toPath: file.folder + "/model_zoo")
         #expect(try file.open().vocoder.isPresent)
-        // A directory is the model's own.
+        // A checkpoint directory is searched.
         let directory = try copy("b")
         try FileManager.default.removeItem(atPath: directory.folder + "/model_zoo/audio/vocoder")
         #expect(try !Checkpoint.open(directory.folder + "/lyra").vocoder.isPresent)
@@ -106,18 +106,18 @@ import Testing
         #expect(try Checkpoint.open(directory.folder + "/lyra").vocoder.isPresent)
     }
 
-    /// Every layer of a tower and every directory that is searched is a chance.
-    @Test func openingCanBeGivenUpAnywhere() throws {
+    /// Progress, which can interrupt, is reported for every layer of a tower and every searched directory.
+    @Test func openingCanBeInterruptedAnywhere() throws {
         let file = try OneFile(Golden.path("b") + "/lyra", .bf16).changed(keeping: { !$0.hasPrefix("vocoder.") })
         var options = CheckpointOptions()
         options.towers = Golden.path("b") + "/model_zoo/vision"
-        var told: [Int] = []
+        var reports: [Int] = []
         options.progress = { done, total in
             #expect(0...total ~= done && total > 0)
-            told.append(done)
+            reports.append(done)
         }
         let checkpoint = try file.open(options)
-        let repeats = Dictionary(grouping: told, by: { $0 }).mapValues(\.count), parts = Set(told).count
+        let repeats = Dictionary(grouping: reports, by: { $0 }).mapValues(\.count), parts = Set(reports).count
         let language = checkpoint.configuration.language.layers
         #expect(repeats[0, default: 0] > 0, "the header")
         for (place, part) in [(0, "speech tower"), (1, "vision tower"), (2, "sound tower")] {
@@ -125,14 +125,14 @@ import Testing
         }
         let generator = checkpoint.generator?.configuration.layers ?? 0
         #expect(repeats[language + 3 + generator, default: 0] > 2, "the search for a vocoder")
-        #expect(told.count > parts + 8 && told == told.sorted())
-        for end in 0..<told.count {
+        #expect(reports.count > parts + 8 && reports == reports.sorted())
+        for end in 0..<reports.count {
             var left = end
             options.progress = { _, _ in
-                if left == 0 { throw LyraError(.state, "given up") }
+                if left == 0 { throw LyraError(.state, "interrupted") }
                 left -= 1
             }
-            #expect(throws: LyraError(.state, "given up")) { _ = try file.open(options) }
+            #expect(throws: LyraError(.state, "interrupted")) { _ = try file.open(options) }
         }
     }
 }

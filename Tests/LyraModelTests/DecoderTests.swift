@@ -4,9 +4,9 @@ import Testing
 
 @testable import LyraModel
 
-/// The language model, against the reference's logits, hidden rows and greedy answers.
+/// The language model, against the reference's logits, hidden states and greedy answers.
 @Suite struct DecoderTests {
-    /// Prompts given as embeddings; the one with an image takes positions of three axes.
+    /// The prompts are embeddings; the one with an image has positions of three axes.
     @Test(arguments: Golden.both, [("turn_text", nil), ("turn_speech", "speech"), ("turn_image_text", nil)])
     func answersEqualTheReference(_ golden: Golden, _ turn: (name: String, adapter: String?)) throws {
         let values = try golden.values(turn.name)
@@ -19,7 +19,7 @@ import Testing
         #expect(answer.ids == (try values.integers("out.ids")))
     }
 
-    @Test(arguments: Golden.both) func aLongRecordingIsAnsweredAsByTheReference(_ golden: Golden) throws {
+    @Test(arguments: Golden.both) func theAnswerToALongRecordingEqualsTheReference(_ golden: Golden) throws {
         let values = try golden.values("turn_long")
         let (decoder, tokenizer) = (golden.checkpoint.decoder, golden.checkpoint.tokenizer)
         let parts = try [
@@ -38,8 +38,9 @@ import Testing
         #expect(answer.ids == (try values.integers("out.ids")))
     }
 
-    /// 1500 tokens are three chunks of prefill; token by token each is a chunk of its own. Both sum the same terms in other
-    /// orders, so they differ by float32 rounding only, which these weights' sharp attention amplifies to some 1e-4, depending on the instruction set.
+    /// 1500 tokens are three chunks of prefill, or 1500 decoded tokens. Both sum the same terms in different orders, so
+    /// they differ by float32 rounding, which the sharp attention of these weights amplifies to some 1e-4, depending on
+    /// the instruction set.
     @Test func prefillInChunksEqualsTokenByToken() throws {
         let decoder = Golden.a.checkpoint.decoder
         var random = SeededGenerator(state: 3)
@@ -67,7 +68,7 @@ import Testing
                 try decoder.decode(next, position: after, caches: single, adapter: 0).values) < 1e-3)
     }
 
-    @Test func aPrefixThatIsCachedNeedsNoSecondPrefill() throws {
+    @Test func aCachedPrefixIsNotPrefilledAgain() throws {
         let values = try Golden.b.values("turn_text")
         let (decoder, positions) = (Golden.b.checkpoint.decoder, try values.positions())
         let embeddings = try values.tensor("in.embeddings")
@@ -104,7 +105,7 @@ import Testing
         expect(.state) { _ = try unfinished.lastRow(decoder) }
     }
 
-    /// Every adapter gives an answer of its own, and none of them changes what runs without.
+    /// Every adapter gives its own answer, and none changes the answer without an adapter.
     @Test func adaptersAreChosenByIndex() throws {
         let checkpoint = Golden.a.checkpoint
         #expect(checkpoint.adapters.sorted() == ["long_speech", "speech"])

@@ -26,7 +26,7 @@ func expect(
     }
 }
 
-/// A generator whose numbers follow from its seed (SplitMix64).
+/// SplitMix64: the seed determines the numbers.
 struct SeededGenerator: RandomNumberGenerator {
     var state: UInt64
 

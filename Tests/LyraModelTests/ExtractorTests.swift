@@ -5,19 +5,19 @@ import Testing
 
 @testable import LyraModel
 
-/// The extractor against the reference: which tokens stay, and what is answered without the others.
+/// The extractor against the reference: which tokens are kept, and the answers.
 @Suite struct ExtractorTests {
     private static let turns: [(name: String, gap: Int, keep: Float, adapter: String)] = [
         ("turn_long_extractor", 2, 0.7, "long_speech"), ("turn_image_extractor", 3, 0.5, "speech"),
     ]
 
     @Test(arguments: Golden.both, turns)
-    func keptTokensAnswersAndHiddenRowsAreTheReferences(
+    func keptTokensAnswersAndHiddenStatesEqualTheReference(
         _ golden: Golden, _ turn: (name: String, gap: Int, keep: Float, adapter: String)
     ) throws {
         let values = try golden.values(turn.name), decoder = golden.checkpoint.decoder
         let embeddings = try values.tensor("in.embeddings")
-        // Text is what a token of the vocabulary embeds to; the reference marks it so as well.
+        // A row that equals an embedding of the vocabulary is text, in the reference too.
         let roles = try roles(of: embeddings, decoder)
         let answer = try Greedy(
             decoder, embeddings, values.positions(), next: Int32(values.integers("out.next_position")[0]),
@@ -32,7 +32,7 @@ import Testing
         #expect(answer.ids == (try values.integers("out.ids")))
         #expect(difference(answer.firstLogits, try values.floats("out.first_logits")) < Golden.tolerance)
         #expect(difference(answer.rows, try values.floats("out.hidden")) < Golden.tolerance)
-        // Caches differ in length by layer: a dropped token is in none after its last.
+        // Caches differ in length: a pruned token is in none of the later layers.
         let text = roles.count { $0 == .text }
         for (layer, rows) in answer.cacheRows.enumerated() {
             let block = layer / turn.gap
@@ -51,10 +51,10 @@ import Testing
         }
     }
 
-    /// Four media tokens, two of text, eighty more media tokens, six of text. The first four are all dropped after the first
-    /// block; the text that followed them then stands where they did, and still asks. Fixtures/extractor has what an
-    /// independent implementation in float32 keeps on checkpoint a; one that lets that text fall silent keeps others.
-    @Test func textAfterAMediumThatIsAllDroppedStillAsks() throws {
+    /// Four media tokens, two text tokens, eighty media tokens, six text tokens. The first pruning removes the first four
+    /// media tokens. The text after them must still count as queries in later prunings. Fixtures/extractor has what an
+    /// independent implementation in float32 keeps on checkpoint a; without these queries, it keeps other tokens.
+    @Test func textAfterAnEntirelyPrunedMediumStillQueries() throws {
         let values = try GoldenCase(file: Safetensors(path: Golden.path("extractor") + "/two_media.safetensors"))
         let decoder = Golden.a.checkpoint.decoder, embeddings = try values.tensor("in.embeddings")
         let roles = try values.integers("in.media").map { $0 == 1 ? TokenRole.media : .text }
@@ -71,8 +71,8 @@ import Testing
         #expect(difference(try prefill.lastRow(decoder).values, try values.floats("out.hidden")) < Golden.tolerance)
     }
 
-    /// Worked out by hand from the definition: max(32, ⌊count · ρ⌋) with the product in float32, all of fewer than 32.
-    @Test func asManyStayAsTheDefinitionSays() throws {
+    /// By hand, from the definition: max(32, ⌊count · ρ⌋) with the product in float32; fewer than 32 are all kept.
+    @Test func theNumberOfKeptTokensFollowsTheDefinition() throws {
         let schedule = try #require(ExtractionSchedule(gap: 7, keep: 0.7, layers: 28))
         for (count, kept) in [
             (0, 0), (1, 1), (31, 31), (32, 32), (33, 32), (45, 32), (46, 32), (47, 32), (90, 63), (100, 70), (300, 210),
@@ -84,7 +84,7 @@ import Testing
         #expect((0..<28).filter { schedule.prunes(after: $0, of: 28) } == [6, 13, 20])
     }
 
-    @Test func blocksThatDoNotDivideTheLayersAreRoundedDown() throws {
+    @Test func layersThatBlocksDoNotDivideAreRoundedDown() throws {
         func prunes(_ blocks: Int, _ layers: Int) throws -> [Int] {
             guard let schedule = try ExtractionSchedule(Extractor(blocks: blocks, keep: 0.5), layers: layers) else {
                 return []
@@ -98,7 +98,7 @@ import Testing
         #expect(try ExtractionSchedule(Extractor(blocks: 4, keep: 1), layers: 28) == nil)
     }
 
-    @Test func theBestScoresStayInTheirOrder() throws {
+    @Test func theHighestScoresAreKeptInTheirOrder() throws {
         let schedule = try #require(ExtractionSchedule(gap: 1, keep: 0.5, layers: 2))
         func choose(_ scores: [Float]) throws -> [Int] {
             let chosen = try schedule.choose(scores)
@@ -108,8 +108,8 @@ import Testing
         let wanted = scores.indices.filter { scores[$0] >= 35 }
         #expect(try choose(scores) == wanted)
         scores[wanted[0]] = .nan
-        #expect(try !choose(scores).contains(wanted[0]), "what is no number is least")
-        #expect(try choose([Float](repeating: 1, count: 70)) == Array(0..<35), "the first of equals")
+        #expect(try !choose(scores).contains(wanted[0]), "NaN is the lowest")
+        #expect(try choose([Float](repeating: 1, count: 70)) == Array(0..<35), "the first of equal scores")
     }
 
     @Test func numbersOutOfRangeAreErrors() {
@@ -117,7 +117,7 @@ import Testing
         for keep in [0, -0.1, 1.01, .nan] as [Float] { expect(.argument) { _ = try Extractor(gap: 2, keep: keep) } }
     }
 
-    @Test func withoutMediaNothingIsLost() throws {
+    @Test func withoutMediaNothingIsPruned() throws {
         let decoder = Golden.a.checkpoint.decoder
         let ids: [Int32] = (0..<50).map { $0 * 7 }, positions = ids.indices.map { Position(Int32($0)) }
         func last(_ roles: [TokenRole], _ schedule: ExtractionSchedule?) throws -> [Float] {

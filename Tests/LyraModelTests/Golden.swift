@@ -7,14 +7,14 @@ import Testing
 @testable import LyraModel
 
 /// One of the two small random checkpoints in Tests/Fixtures, with numbers for its stages that an independent
-/// implementation in float32 computed. `a` has tied embeddings and its speech tower inside; `b` is untied, normalizes its
-/// speech tokens, and keeps the tower beside it.
+/// implementation in float32 computed. `a` has tied embeddings and its speech tower in the checkpoint; `b` is untied,
+/// normalizes its speech tokens, and has the tower beside the checkpoint.
 struct Golden: GoldenFixture, Sendable, CustomTestStringConvertible {
     let name: String
     let checkpoint: Checkpoint
 
-    /// Why 1e-4: float32 sums of a few thousand terms in another order differ by about 1e-6 of the largest; twelve layers
-    /// of them stay well below, and any error of substance is far above.
+    /// Float32 sums of a few thousand terms in another order differ by about 1e-6 of the largest. Twelve layers of such
+    /// sums stay well below 1e-4, and any real error is far above.
     static let tolerance: Float = 1e-4
 
     static let a = Golden("a"), b = Golden("b")
@@ -32,7 +32,7 @@ struct Golden: GoldenFixture, Sendable, CustomTestStringConvertible {
         try GoldenCase(file: file(name))
     }
 
-    /// Tokens of a recording as the model hears it.
+    /// The prompt rows of a recording.
     func tokens(_ pcm: [Float], adapter: String) throws -> Tensor {
         let input = try checkpoint.speechNetworks.get()
         let index = try #require(checkpoint.adapterIndex(adapter))
@@ -76,7 +76,7 @@ struct GoldenCase {
     }
 }
 
-/// The largest difference, relative to the largest magnitude that was wanted. NaN counts as infinite.
+/// The largest difference, relative to the largest magnitude in `want`. NaN counts as infinite.
 func difference(_ got: [Float], _ want: [Float]) -> Float {
     guard got.count == want.count else { return .infinity }
     let scale = want.reduce(0) { max($0, abs($1)) }
@@ -86,7 +86,7 @@ func difference(_ got: [Float], _ want: [Float]) -> Float {
     return worst / max(scale, .leastNormalMagnitude)
 }
 
-/// A prompt prefilled and answered greedily, with everything that the golden cases tell about it.
+/// A prompt that is prefilled and answered greedily, with everything that the golden cases contain.
 struct Greedy {
     var ids: [Int] = []
     var rows: [Float] = []

@@ -6,27 +6,28 @@ import Testing
 
 @testable import LyraModel
 
-/// What configuration files say is computed, irrelevant, or refused by name; nothing is passed over.
+/// Every key of a configuration file is used, known to be irrelevant, or refused by name; none is ignored silently.
 @Suite struct KnownKeysTests {
-    /// The keys of the published files, as they stand there.
+    /// The keys of the published files.
     private static let published: [(file: String, table: KeyTable, keys: String)] = [
         (
             "Lyra_Mini_3B, Lyra_Base_9B: config.json", KnownKeys.main,
             """
             _name_or_path align_norm align_temperature align_type architectures attention_dropout bos_token_id compress
-            compress_gap ctc_decoder_config ctc_loss_weight ctc_upsample_factor eos_token_id freeze_mm_mlp_adapter hidden_act
-            hidden_size image_aspect_ratio image_crop_resolution image_grid_pinpoints image_split_resolution image_token_id
-            initializer_range intermediate_size keep_rate max_position_embeddings max_window_layers mm_audio_hidden_size
-            mm_audio_projector_type mm_audio_tower mm_hidden_size mm_patch_merge_type mm_projector_lr mm_projector_type
-            mm_resampler_type mm_speech_hidden_size mm_speech_projector_type mm_speech_tower mm_tunable_parts
-            mm_use_im_patch_token mm_use_im_start_end mm_use_mrope mm_vision_select_feature mm_vision_select_layer
-            mm_vision_tower mm_vision_tower_lr model_type num_attention_heads num_hidden_layers num_key_value_heads
-            pos_skipping_range rms_norm_eps rope_scaling rope_theta sliding_window speech_encoder_ds_rate
-            speech_encoder_hidden_size speech_generator_type speech_norm tie_word_embeddings tokenizer_model_max_length
-            tokenizer_padding_side torch_dtype transformers_version tune_mm_mlp_adapter tune_speech_adapter
-            tune_speech_generator_only unfreeze_mm_vision_tower unit_vocab_size use_cache use_mm_proj use_pos_skipping
-            use_sliding_window video_token_id vision_config vision_end_token_id vision_start_token_id vision_token_id
-            vocab_size weight_lambda
+            compress_gap ctc_decoder_config ctc_loss_weight ctc_upsample_factor eos_token_id freeze_mm_mlp_adapter
+            hidden_act hidden_size image_aspect_ratio image_crop_resolution image_grid_pinpoints image_split_resolution
+            image_token_id initializer_range intermediate_size keep_rate max_position_embeddings max_window_layers
+            mm_audio_hidden_size mm_audio_projector_type mm_audio_tower mm_hidden_size mm_patch_merge_type
+            mm_projector_lr mm_projector_type mm_resampler_type mm_speech_hidden_size mm_speech_projector_type
+            mm_speech_tower mm_tunable_parts mm_use_im_patch_token mm_use_im_start_end mm_use_mrope
+            mm_vision_select_feature mm_vision_select_layer mm_vision_tower mm_vision_tower_lr model_type
+            num_attention_heads num_hidden_layers num_key_value_heads pos_skipping_range rms_norm_eps rope_scaling
+            rope_theta sliding_window speech_encoder_ds_rate speech_encoder_hidden_size speech_generator_type
+            speech_norm tie_word_embeddings tokenizer_model_max_length tokenizer_padding_side torch_dtype
+            transformers_version tune_mm_mlp_adapter tune_speech_adapter tune_speech_generator_only
+            unfreeze_mm_vision_tower unit_vocab_size use_cache use_mm_proj use_pos_skipping use_sliding_window
+            video_token_id vision_config vision_end_token_id vision_start_token_id vision_token_id vocab_size
+            weight_lambda
             """
         ),
         (
@@ -34,17 +35,18 @@ import Testing
             """
             architectures attention_dropout bos_token_id eos_token_id vision_start_token_id vision_end_token_id
             vision_token_id image_token_id video_token_id hidden_act hidden_size initializer_range intermediate_size
-            max_position_embeddings max_window_layers model_type num_attention_heads num_hidden_layers num_key_value_heads
-            rms_norm_eps rope_theta sliding_window tie_word_embeddings torch_dtype transformers_version use_cache
-            use_sliding_window vision_config rope_scaling vocab_size text_config rope_parameters layer_types dtype
-            pad_token_id head_dim
+            max_position_embeddings max_window_layers model_type num_attention_heads num_hidden_layers
+            num_key_value_heads rms_norm_eps rope_theta sliding_window tie_word_embeddings torch_dtype
+            transformers_version use_cache use_sliding_window vision_config rope_scaling vocab_size text_config
+            rope_parameters layer_types dtype pad_token_id head_dim
             """
         ),
         (
             "Qwen2-VL: vision_config", KnownKeys.vision,
             """
             depth embed_dim mlp_ratio num_heads in_chans in_channels hidden_size patch_size spatial_merge_size
-            spatial_patch_size temporal_patch_size hidden_act initializer_range model_type rope_parameters dtype torch_dtype
+            spatial_patch_size temporal_patch_size hidden_act initializer_range model_type rope_parameters dtype
+            torch_dtype
             """
         ),
         (
@@ -77,17 +79,17 @@ import Testing
         (
             "mHuBERT's unit HiFi-GAN: config.json", KnownKeys.vocoder,
             """
-            resblock num_gpus batch_size learning_rate adam_b1 adam_b2 lr_decay seed upsample_rates upsample_kernel_sizes
-            upsample_initial_channel resblock_kernel_sizes resblock_dilation_sizes num_embeddings embedding_dim model_in_dim
-            segment_size code_hop_size f0 num_mels num_freq n_fft hop_size win_size sampling_rate dur_prediction_weight
-            dur_predictor_params fmin fmax fmax_for_loss num_workers dist_config
+            resblock num_gpus batch_size learning_rate adam_b1 adam_b2 lr_decay seed upsample_rates
+            upsample_kernel_sizes upsample_initial_channel resblock_kernel_sizes resblock_dilation_sizes num_embeddings
+            embedding_dim model_in_dim segment_size code_hop_size f0 num_mels num_freq n_fft hop_size win_size
+            sampling_rate dur_prediction_weight dur_predictor_params fmin fmax fmax_for_loss num_workers dist_config
             """
         ),
         (
             "Lyra, Qwen2-VL: generation_config.json", KnownKeys.generation,
             """
-            attn_implementation bos_token_id do_sample eos_token_id pad_token_id repetition_penalty temperature top_k top_p
-            transformers_version _from_model_config
+            attn_implementation bos_token_id do_sample eos_token_id pad_token_id repetition_penalty temperature top_k
+            top_p transformers_version _from_model_config
             """
         ),
         (
@@ -96,8 +98,8 @@ import Testing
             alpha_pattern auto_mapping base_model_name_or_path bias fan_in_fan_out inference_mode init_lora_weights
             layer_replication layers_pattern layers_to_transform loftq_config lora_alpha lora_dropout megatron_config
             megatron_core modules_to_save peft_type r rank_pattern revision target_modules task_type use_dora use_rslora
-            corda_config eva_config exclude_modules lora_bias qalora_group_size target_parameters trainable_token_indices
-            use_qalora peft_version
+            corda_config eva_config exclude_modules lora_bias qalora_group_size target_parameters
+            trainable_token_indices use_qalora peft_version
             """
         ),
     ]
@@ -110,7 +112,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["a", "b"]) func aFileWithPublishedKeysOpensWithoutAWord(_ name: String) throws {
+    @Test(arguments: ["a", "b"]) func aFileWithPublishedKeysOpensWithoutANote(_ name: String) throws {
         var notes: [String] = []
         var options = CheckpointOptions()
         options.note = { notes.append($0) }
@@ -118,7 +120,7 @@ import Testing
         #expect(notes == [])
     }
 
-    @Test func anUnknownKeyIsToldAndNotRefused() throws {
+    @Test func anUnknownKeyIsNotedAndNotRefused() throws {
         let copy = try CheckpointCopy("a")
         try copy.edit("lyra/config.json", "{", "{\"some_new_key\": 7,", first: true)
         try copy.edit("lyra/generation_config.json", "{", "{\"num_beams\": 4,")
@@ -147,13 +149,13 @@ import Testing
         #""text_config": {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.25}}"#,
         #""text_config": {"head_dim": 8}"#, #""text_config": {"hidden_act": "gelu"}"#,
         #""text_config": {"use_sliding_window": true, "sliding_window": 9, "max_window_layers": 0}"#,
-    ]) func whatChangesTheNumbersIsRefused(_ keys: String) throws {
+    ]) func unsupportedSettingsAreRefused(_ keys: String) throws {
         let copy = try CheckpointCopy("a")
         try copy.edit("lyra/config.json", "{", "{\(keys),", first: true)
         expect(.unsupported, copy.model + "/config.json", open: copy)
     }
 
-    /// Readers that take such a value for true, or for none, would compute something else.
+    /// A reader that takes such a value for true, or for absent, would compute something else.
     @Test(arguments: [
         #""use_sliding_window": 1, "sliding_window": 8, "max_window_layers": 0"#, #""use_sliding_window": "true""#,
         #""head_dim": "32""#, #""head_dim": 16.5"#, #""layer_types": "sliding_attention""#,
@@ -161,7 +163,7 @@ import Testing
         #""rope_theta": 1, "rope_theta": 2"#, #""a": {"b": 1, "b": 1}"#,
         #""rope_scaling": {"type": "yarn"}, "rope_scaling": {"type": "default"}"#,
     ])
-    func keysOfAnotherTypeOrTwiceAreRefused(_ keys: String) throws {
+    func valuesOfWrongTypesAndRepeatedKeysAreRefused(_ keys: String) throws {
         let text = Array("{\(keys)}".utf8)
         let error = #expect(throws: LyraError.self) {
             try ConfigurationChecks.main(
@@ -253,21 +255,28 @@ import Testing
     }
 
     @Test(arguments: [
-        // transformers 4, 5, nested in both, and an object for each type of layers
-        #"{SIZES, "hidden_size": 64, "rope_theta": 5000.0, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}"#,
-        #"{SIZES, "hidden_size": 64, "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0, "mrope_section": [2, 3, 3]}}"#,
-        #"{"text_config": {SIZES, "hidden_size": 64, "rope_theta": 5000, "rope_scaling": {"mrope_section": [2, 3, 3]}}}"#,
-        #"{"hidden_size": 64, "text_config": {SIZES, "rope_parameters": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}}}"#,
-        #"{SIZES, "hidden_size": 64, "rope_theta": 5000, "text_config": {"hidden_size": 64, "rope_parameters": {"rope_theta": 5e3, "mrope_section": [2, 3, 3]}}}"#,
-        #"{SIZES, "hidden_size": 64, "rope_parameters": {"full_attention": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}}}"#,
-        #"{SIZES, "hidden_size": 64, "text_config": null, "rope_parameters": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}, "rope_scaling": null}"#,
-    ]) func positionsAreReadWhereverTheyStand(_ json: String) throws {
+        // transformers 4 and 5, both nested, and an object for each type of layer
+        #"{SIZES, "hidden_size": 64, "rope_theta": 5000.0, "#
+            + #""rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}"#,
+        #"{SIZES, "hidden_size": 64, "#
+            + #""rope_parameters": {"rope_type": "default", "rope_theta": 5000.0, "mrope_section": [2, 3, 3]}}"#,
+        #"{"text_config": {SIZES, "hidden_size": 64, "rope_theta": 5000, "#
+            + #""rope_scaling": {"mrope_section": [2, 3, 3]}}}"#,
+        #"{"hidden_size": 64, "text_config": {SIZES, "#
+            + #""rope_parameters": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}}}"#,
+        #"{SIZES, "hidden_size": 64, "rope_theta": 5000, "text_config": {"hidden_size": 64, "#
+            + #""rope_parameters": {"rope_theta": 5e3, "mrope_section": [2, 3, 3]}}}"#,
+        #"{SIZES, "hidden_size": 64, "#
+            + #""rope_parameters": {"full_attention": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}}}"#,
+        #"{SIZES, "hidden_size": 64, "text_config": null, "#
+            + #""rope_parameters": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}, "rope_scaling": null}"#,
+    ] as [String]) func ropeSettingsAreReadInEveryPlace(_ json: String) throws {
         let language = try language(json)
         #expect(language.ropeTheta == 5000 && language.mropeSections == [2, 3, 3])
         #expect(language.hiddenSize == 64 && language.layers == 2 && language.vocabularySize == 9)
     }
 
-    @Test func tiedEmbeddingsAreReadInEitherPlace() throws {
+    @Test func tiedEmbeddingsAreReadInBothPlaces() throws {
         #expect(try language(#"{SIZES, "hidden_size": 64, "tie_word_embeddings": true}"#).tiesEmbeddings)
         #expect(
             try language(#"{"text_config": {SIZES, "hidden_size": 64, "tie_word_embeddings": true}}"#).tiesEmbeddings)
@@ -282,12 +291,12 @@ import Testing
             "tie_word"
         ),
         (#"{SIZES, "hidden_size": 64, "text_config": {"hidden_size": 32}}"#, "hidden_size"),
-    ]) func whatContradictsItselfIsRefused(_ json: String, _ key: String) throws {
+    ]) func contradictionsAreRefused(_ json: String, _ key: String) throws {
         let error = #expect(throws: LyraError.self) { _ = try language(json) }
         #expect(error?.code == .format && error?.message.contains(key) == true, "\(error?.message ?? "")")
     }
 
-    @Test func aWindowThatNoLayerHasIsNoReasonToRefuse() throws {
+    @Test func aSlidingWindowThatNoLayerUsesIsAccepted() throws {
         for keys in [
             #""use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 0"#,
             #""use_sliding_window": true, "sliding_window": 32768, "max_window_layers": 28"#,

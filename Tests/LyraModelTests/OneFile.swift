@@ -4,7 +4,7 @@ import LyraFormats
 @testable import LyraModel
 @testable import LyraTools
 
-/// A one-file model in a directory of its own, where no tower is beside it, gone with the last reference.
+/// A one-file model in a directory of its own, without towers beside it. The last reference removes the directory.
 final class OneFile {
     let folder = NSTemporaryDirectory() + "lyra-one-file-\(UUID().uuidString)"
     var path: String { folder + "/model.gguf" }
@@ -59,7 +59,7 @@ extension OneFile {
     }
 }
 
-/// The root of the mean square of the differences, as a share of the range of what was wanted.
+/// The RMS of the differences, as a share of the range of `want`.
 func rootMeanSquareOfRange(_ got: [Float], _ want: [Float]) -> Float {
     guard got.count == want.count, let low = want.min(), let high = want.max() else { return .infinity }
     let squares = zip(got, want).reduce(Float(0)) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }

@@ -7,7 +7,7 @@ import Testing
 @testable import LyraModel
 @testable import LyraTools
 
-/// One-file models with something wrong: an error that names it, and never a crash.
+/// Damaged one-file models give an error that names the damage, and never crash.
 @Suite struct OneFileDamageTests {
     private let whole: OneFile
 
@@ -35,7 +35,7 @@ import Testing
         #expect(try withBytes(bytes).open().speechNetworks.isPresent)
     }
 
-    /// Most flips land in the vocabulary or in weights and go unnoticed; some make an error, and none a crash.
+    /// Most flips are in the vocabulary or in weights, where they are not detected. None causes a crash.
     @Test func flippedBytesAreErrorsOrModels() throws {
         let bytes = [UInt8](try Data(contentsOf: URL(filePath: whole.path)))
         var random = SeededGenerator(state: 7)
@@ -72,7 +72,7 @@ import Testing
         expectError(.format, "do not fit", from: try whole.changed(keeping: { !$0.hasPrefix("adapter.1.blk.") }))
     }
 
-    @Test func moreAdaptersThanAFileMayListAreRefused() throws {
+    @Test func tooManyAdaptersAreRefused() throws {
         let names = [String](repeating: "speech", count: OneFileSource.mostAdapters + 1)
         expectError(
             .format, OneFileKeys.adapters, "257",
@@ -84,8 +84,8 @@ import Testing
         expectError(.unsupported, name, "unknown", from: try whole.adding(name, [1]))
     }
 
-    /// The most that a file may list, each with tensors of its own. Opening takes a pass over the names, not one for each.
-    @Test func asManyAdaptersAsAFileMayListAreOpened() throws {
+    /// The greatest number of adapters, each with tensors of its own. Opening takes one pass over the names for all.
+    @Test func theGreatestNumberOfAdaptersIsOpened() throws {
         let count = OneFileSource.mostAdapters, file = try GGUFFile(path: whole.path)
         let names = (0..<count).map { "adapter\($0)" }
         let config = try #require(try file.string("lyra.file.adapter.0/adapter_config.json"))
@@ -110,7 +110,7 @@ import Testing
         #expect(try copy.open().adapters == names)
     }
 
-    @Test func aConfigurationThatDisagreesNamesTheTensor() throws {
+    @Test func aContradictingConfigurationIsAnErrorThatNamesTheTensor() throws {
         let file = try whole.changed(metadata: { metadata in
             guard case .string(let text)? = metadata["lyra.file.config.json"] else { return }
             metadata["lyra.file.config.json"] = .string(
@@ -119,7 +119,7 @@ import Testing
         expectError(.format, "blk.0.attn_k.weight", "[48, 96]", "[96, 96]", from: file)
     }
 
-    @Test func axesThatDoNotMultiplyToTheTensorAreRefused() throws {
+    @Test func axesWithAnotherNumberOfElementsAreRefused() throws {
         let key = "lyra.shape.vision_tower.patch_embed.proj.weight"
         for shape in [[32, 3, 2, 14], [0, 3, 2, 14, 14], [-32, -3, 2, 14, 14], [Int64.max, 3, 2, 14, 14]] as [[Int64]] {
             expectError(.format, key, from: try whole.changed(metadata: { $0[key] = .int64s(shape) }))
@@ -127,7 +127,7 @@ import Testing
         expectError(.format, "patch_embed", from: try whole.changed(metadata: { $0[key] = nil }))
     }
 
-    @Test func whatIsNoLyraModelSaysWhy() throws {
+    @Test func otherModelsAreRefusedWithAReason() throws {
         expectError(.unsupported, "version 2", from: try whole.changed(metadata: { $0["lyra.version"] = .uint32(2) }))
         expectError(
             .unsupported, "llama", "lyra convert",
@@ -153,9 +153,9 @@ import Testing
             from: try language.changed(metadata: { $0["qwen2vl.block_count"] = .uint32(4_000_000_000) }))
     }
 
-    /// Positions that another program would stretch, and numbers that lyra cannot know.
-    @Test func aLanguageModelsPositionsAreThoseOfItsFile() throws {
-        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, scope: .language)
+    /// Scaled positions and missing numbers are refused.
+    @Test func scaledPositionsAreRefused() throws {
+        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, part: .language)
         func changed(_ values: [String: GGUFValue?]) throws -> OneFile {
             try language.changed(metadata: { for (key, value) in values { $0["qwen2vl." + key] = value } })
         }
@@ -180,8 +180,8 @@ import Testing
         #expect(try changed(["rope.freq_base": nil]).open().configuration.language.ropeTheta == 10_000)
     }
 
-    /// No control character of a file reaches a terminal by way of a message, and no text of any length.
-    @Test func textsInMessagesAreEscapedAndCut() throws {
+    /// Messages contain neither control characters nor long texts of a file.
+    @Test func textsInMessagesAreEscapedAndShortened() throws {
         let strange = "\u{1B}[2J\n" + String(repeating: "x", count: 1 << 16)
         let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, scope: .language)
         let adapters = try whole.changed(
@@ -206,9 +206,9 @@ import Testing
         }
     }
 
-    /// Towers that a file lacks, or the configurations of those that were inside (a's), are found as a directory's are, and
-    /// what it has is not replaced by them.
-    @Test(arguments: ["a", "b"]) func theCallersTowersFillInWhatAFileLacks(_ name: String) throws {
+    /// Towers that a file lacks, or the configurations of towers inside it (a's), are found as for a directory. They do
+    /// not replace parts that the file has.
+    @Test(arguments: ["a", "b"]) func theGivenTowersReplaceMissingParts(_ name: String) throws {
         let folder = try OneFile()
         try FileManager.default.copyItem(atPath: Golden.path(name) + "/lyra", toPath: folder.folder + "/lyra")
         let bare = try OneFile(folder.folder + "/lyra", .bf16)
@@ -224,19 +224,19 @@ import Testing
         let with = try bare.open(options)
         #expect(with.speechNetworks.isPresent && with.visionNetworks.isPresent && with.vocoder.isPresent)
         #expect(with.soundNetworks.isPresent)
-        // Converted once more it is complete.
+        // The next conversion is complete.
         let completed = try OneFile(bare.path, .bf16, options: options).open()
         #expect(completed.speechNetworks.isPresent && completed.visionNetworks.isPresent && completed.vocoder.isPresent)
         #expect(try whole.open(options).inventory.allSatisfy { $0.source == whole.path })
     }
 
-    @Test func aConversionThatIsGivenUpLeavesNothing() throws {
+    @Test func anInterruptedConversionLeavesNoFile() throws {
         let target = try OneFile()
         let converter = try ModelConverter(
             path: Golden.path("a") + "/lyra", options: CheckpointOptions(), recipe: .q8_0)
-        #expect(throws: LyraError(.state, "given up")) {
+        #expect(throws: LyraError(.state, "interrupted")) {
             _ = try converter.write(to: target.path) { done, total in
-                if done > total / 2 { throw LyraError(.state, "given up") }
+                if done > total / 2 { throw LyraError(.state, "interrupted") }
             }
         }
         #expect(try FileManager.default.contentsOfDirectory(atPath: target.folder) == [])

@@ -7,7 +7,7 @@ import Testing
 @testable import LyraModel
 @testable import LyraTools
 
-/// Models converted to one GGUF file, and what opens of them.
+/// Models that are converted to one GGUF file, and opened from it.
 @Suite struct OneFileTests {
     private static func model(_ golden: Golden) -> String { Golden.path(golden.name) + "/lyra" }
 
@@ -19,9 +19,9 @@ import Testing
             adapter: adapter.map { try #require(checkpoint.adapterIndex($0)) }, stop: [2050, 2048])
     }
 
-    /// The fixtures' matrices are BF16, so nothing is rounded: every bit of the answer is the same.
+    /// The fixtures' matrices are BF16, so nothing is rounded: answers are bit-identical.
     @Test(arguments: Golden.both, [Recipe.bf16, .f32])
-    func aLosslessFileGivesTheDirectorysNumbers(_ golden: Golden, _ recipe: Recipe) throws {
+    func aLosslessFileComputesTheDirectorysNumbers(_ golden: Golden, _ recipe: Recipe) throws {
         let file = try OneFile(Self.model(golden), recipe), checkpoint = try file.open()
         #expect(checkpoint.adapters == golden.checkpoint.adapters)
         for (turn, adapter) in [("turn_text", nil), ("turn_speech", "speech"), ("turn_image_text", nil)] {
@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    /// Every part is there, and none of it comes from the directory that the file was made of.
+    /// Every part is present, and none comes from the converted directory.
     @Test(arguments: Golden.both) func aFileHoldsEveryPart(_ golden: Golden) throws {
         var notes: [String] = []
         var options = CheckpointOptions()
@@ -50,7 +50,7 @@ import Testing
         #expect(try checkpoint.tokenizer.encode(text) == golden.checkpoint.tokenizer.encode(text))
     }
 
-    @Test(arguments: Golden.both) func namesAreShortUniqueAndComeBack(_ golden: Golden) throws {
+    @Test(arguments: Golden.both) func namesAreShortUniqueAndReversible(_ golden: Golden) throws {
         let loader = try CheckpointLoader(Self.model(golden), CheckpointOptions())
         _ = try loader.load()
         var stored: Set<String> = []
@@ -75,7 +75,7 @@ import Testing
         #expect(stored.count > 300)
     }
 
-    /// The longest names of the published sizes: three digits of layers in the Pro model's 80, and of adapters none.
+    /// The longest names of the published sizes, with two digits for layers and adapters.
     @Test func publishedNamesFit() {
         for (part, name) in [
             (ModelPart.adapter(11), "base_model.model.model.layers.79.self_attn.o_proj.lora_B.weight"),
@@ -91,12 +91,12 @@ import Testing
         }
     }
 
-    // MARK: Rounded models
+    // MARK: Quantized models
 
-    /// The fixtures' random weights with their sharp attention amplify every rounding: llama.cpp's first logits of the same
-    /// question change by 3 % of their range with Q8_0, and by 15 % with Q4_0. These bounds leave room for half as much again.
+    /// The sharp attention of the fixtures' random weights amplifies every rounding: llama.cpp's first logits for the
+    /// same question change by 3 % of their range with Q8_0, and by 15 % with Q4_0.
     @Test(arguments: Golden.both, [(Recipe.q8_0, Float(0.08)), (.q4_0, 0.22), (.q4_k_m, 0.08)])
-    func roundedLogitsStayClose(_ golden: Golden, _ bound: (recipe: Recipe, share: Float)) throws {
+    func logitsOfQuantizedModelsStayClose(_ golden: Golden, _ bound: (recipe: Recipe, share: Float)) throws {
         let checkpoint = try OneFile(Self.model(golden), bound.recipe).open()
         for (turn, adapter) in [("turn_text", nil), ("turn_speech", "speech"), ("turn_image_text", nil)] {
             let want = try golden.values(turn).floats("out.first_logits")
@@ -106,7 +106,7 @@ import Testing
         }
     }
 
-    /// Each name of a layer has one spelling, so that no two tensors of a file become the same.
+    /// The name of a layer has one spelling, so that two names never mean the same tensor.
     @Test func numbersOfLayersHaveOneSpelling() {
         #expect(OneFileNames.loaded(.main, "blk.3.attn_q.weight") == "model.layers.3.self_attn.q_proj.weight")
         for name in ["blk.03.attn_q.weight", "blk.+3.attn_q.weight", "blk.-0.attn_q.weight"] {
@@ -117,8 +117,8 @@ import Testing
         }
     }
 
-    /// The fixtures' rows are too short for blocks of 256; this model's are not.
-    @Test func blocksOf256AreUsedAndStayClose() throws {
+    /// The fixtures' rows are too short for quantization blocks of 256; this model's are not.
+    @Test func quantizationBlocksOf256AreUsedAndStayClose() throws {
         var preset = ModelPreset.tiny
         preset.language = DecoderConfiguration(
             hiddenSize: 256, layers: 2, heads: 4, kvHeads: 2, intermediateSize: 512, vocabularySize: 512,
@@ -137,8 +137,8 @@ import Testing
             return try decoder.logits(prefill.lastRow(decoder)).values
         }
         let want = try logits(plain)
-        // Two layers amplify little; uniform numbers, as these are, suit four bits less than a trained model's. Attention in
-        // BF16, which blocks bring along, adds to it.
+        // Two layers amplify little, but uniform weights suit four bits less than trained ones. Attention in BF16,
+        // which is used with quantized weights, adds to the error.
         for (recipe, exact, fast) in [
             (Recipe.q8_0, Float(0.01), Float(0.015)), (.q4_k_m, 0.08, 0.08), (.q4_0, 0.12, 0.12),
         ] {
@@ -157,9 +157,9 @@ import Testing
         _ = folder
     }
 
-    /// Rounded recipes keep the vocoder in F16: the reference's durations, and a waveform within 1e-3 of its.
+    /// Quantizing recipes store the vocoder in F16: durations equal the reference's, and the waveform is within 1e-3.
     @Test(arguments: ["a", "b"], VocoderFixture.caseNames)
-    func aVocoderInHalvesSoundsTheSame(_ model: String, _ name: String) throws {
+    func aVocoderInF16SoundsTheSame(_ model: String, _ name: String) throws {
         let fixture = try VocoderFixture(model)
         var options = CheckpointOptions()
         options.precision = .exact
@@ -169,7 +169,7 @@ import Testing
         #expect(samples.distance(to: try fixture.waveform(name)) < 1e-3)
     }
 
-    @Test func aFileCanBeRoundedAgain() throws {
+    @Test func aFileCanBeQuantizedAgain() throws {
         let wide = try OneFile(Self.model(.a), .bf16)
         let twice = try OneFile(wide.path, .q8_0), once = try OneFile(Self.model(.a), .q8_0)
         let (got, want) = (try GGUFFile(path: twice.path), try GGUFFile(path: once.path))
@@ -199,18 +199,18 @@ import Testing
         expect(.missing, "generates no speech") { _ = try checkpoint.vocoder.get() }
     }
 
-    /// There is nothing else in it, so asking for the whole gives the same again.
-    @Test func aLanguageModelAloneIsConvertedToOne() throws {
-        let language = try OneFile(Self.model(.b), .bf16, scope: .language)
+    /// The file has no other part, so converting the whole model gives the same file.
+    @Test func aLanguageModelAloneIsConvertedToItself() throws {
+        let language = try OneFile(Self.model(.b), .bf16, part: .language)
         let again = try OneFile(language.path, .bf16)
         #expect(try GGUFFile(path: again.path).keys == GGUFFile(path: language.path).keys)
         let want = try answer(language.open(), .b, "turn_text", adapter: nil).firstLogits
         #expect(try answer(again.open(), .b, "turn_text", adapter: nil).firstLogits == want)
     }
 
-    /// The keys and shapes that llama.cpp's loader asks of the architecture qwen2vl.
-    @Test func theMetadataAreLlamas() throws {
-        let one = try OneFile(Self.model(.b), .bf16, scope: .language), file = try GGUFFile(path: one.path)
+    /// The keys and shapes that llama.cpp's loader requires for the architecture qwen2vl.
+    @Test func theMetadataFitLlamaCpp() throws {
+        let one = try OneFile(Self.model(.b), .bf16, part: .language), file = try GGUFFile(path: one.path)
         #expect(try file.string("general.architecture") == "qwen2vl")
         for (key, value) in [
             ("block_count", 6), ("context_length", 32768), ("embedding_length", 96), ("attention.head_count", 6),

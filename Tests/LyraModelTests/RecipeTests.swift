@@ -4,7 +4,7 @@ import Testing
 @testable import LyraModel
 @testable import LyraTools
 
-/// Which type each recipe gives which tensor.
+/// The type that each recipe chooses for a tensor.
 @Suite struct RecipeTests {
     private func type(
         _ recipe: Recipe, _ name: String, _ shape: [Int], _ part: ModelPart = .main, of: ElementType = .bfloat16
@@ -20,7 +20,7 @@ import Testing
     private final class Anchor {}
 
     /// Worked out by hand from llama.cpp's `use_more_bits` for 28 layers: the first 3, the last 4, every third between.
-    @Test func theMixKeepsMoreBitsWhereLlamaDoes() {
+    @Test func theMixedRecipeKeepsMoreBitsWhereLlamaCppDoes() {
         let more = [0, 1, 2, 5, 8, 11, 14, 17, 20, 23, 24, 25, 26, 27]
         for layer in 0..<28 {
             for (module, shape) in [("attn_v", [256, 1536]), ("ffn_down", [1536, 8960])] {
@@ -35,7 +35,7 @@ import Testing
         }
     }
 
-    @Test func embeddingsAndHeadAreFiner() {
+    @Test func embeddingsAndHeadKeepMoreBits() {
         for name in ["token_embd.weight", "output.weight"] {
             #expect(type(.q4_k_m, name, [151_936, 1536]) == .q6_k)
             #expect(type(.q4_0, name, [151_936, 1536]) == .q6_k)
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test func rowsThatDoNotFitFallBack() {
+    @Test func rowsTooShortForATypeFallBack() {
         #expect(type(.q4_k_m, "blk.3.attn_q.weight", [96, 96]) == .q8_0)
         #expect(type(.q4_k_m, "token_embd.weight", [512, 96]) == .q8_0)
         #expect(type(.q4_0, "token_embd.weight", [512, 96]) == .q8_0)
@@ -71,8 +71,8 @@ import Testing
         }
     }
 
-    /// Norms and biases of the language model become F32, as llama.cpp wants them; others stay as they are.
-    @Test func whatIsSmallOrFirstStaysWide() {
+    /// Norms and biases of the language model become F32, which llama.cpp requires. Other parts keep their types.
+    @Test func smallAndFirstTensorsAreNotQuantized() {
         for recipe in [Recipe.q4_k_m, .q4_0, .q8_0, .bf16] {
             for name in ["output_norm.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.bias"] {
                 #expect(type(recipe, name, [1536]) == .float32)
@@ -96,7 +96,7 @@ import Testing
         #expect(type(.bf16, "vocoder.ups.0.weight_v", [512, 256, 16], .vocoder, of: .float32) == .float32)
     }
 
-    @Test func recipesAreFoundByNameAndUnknownOnesAreToldWhatThereIs() throws {
+    @Test func recipesAreFoundByNameAndUnknownNamesListTheKnownOnes() throws {
         for recipe in Recipe.all { #expect(try Recipe(named: recipe.name) == recipe) }
         expect(.argument, "q9", "q4_k_m") { _ = try Recipe(named: "q9") }
     }

@@ -6,7 +6,7 @@ import Testing
 
 /// Rotary angles, against the formula θ^(−2i/d) · id evaluated in double precision.
 @Suite struct RotaryEmbeddingTests {
-    /// cos and sin of an angle rounded to float32: off by the angle's rounding, 2^-24 of it.
+    /// cos and sin of an angle in float32 are off by the rounding of the angle, 2^-24 of it.
     private func expect(
         _ rotary: RotaryEmbedding, _ positions: [Position], headDim: Int, theta: Double, axis: (Int) -> Int
     ) throws {

@@ -3,7 +3,7 @@ import Testing
 
 @testable import LyraModel
 
-/// Units from hidden rows, against the reference, which computes all rows at once.
+/// Speech units from hidden states, against the reference, which computes all rows at once.
 @Suite struct SpeechGeneratorTests {
     @Test(arguments: Golden.both) func scoresEqualTheReference(_ golden: Golden) throws {
         let values = try golden.values("speech_generator")
@@ -43,11 +43,11 @@ import Testing
         }
         let collapsed = path.indices.filter { $0 == 0 || path[$0] != path[$0 - 1] }.map { path[$0] }
         #expect(units.map { Int($0) } == collapsed.filter { $0 != columns - 1 })
-        #expect(collapsed.count < path.count, "there was something to collapse")
+        #expect(collapsed.count < path.count, "the path has repeats")
     }
 
-    /// A copied state would share its caches with the original, so each answer makes a state of its own.
-    @Test func answersDoNotTouchEachOther() throws {
+    /// A copied state would share its caches with the original, so each answer has its own state.
+    @Test func answersDoNotAffectEachOther() throws {
         let generator = try #require(Golden.a.checkpoint.generator)
         let rows = try Golden.a.values("turn_text").tensor("out.hidden")
         var (first, second) = (generator.makeState(), generator.makeState())

@@ -4,9 +4,9 @@ import Testing
 
 @testable import LyraModel
 
-/// From samples to prompt tokens, against the reference's features, encoder and projector.
+/// From samples to prompt rows, against the reference's features, encoder and projector.
 @Suite struct SpeechNetworksTests {
-    /// Which frames and rows the fixtures keep.
+    /// The fixtures keep every 16th frame and row.
     private static let stride = 16
 
     @Test(arguments: Golden.both) func featuresEqualTheReference(_ golden: Golden) throws {
@@ -44,13 +44,13 @@ import Testing
         #expect(difference(everyRow(tokens), try golden.values("speech_long").floats("out.tokens")) < Golden.tolerance)
     }
 
-    @Test(arguments: Golden.both) func aFewSamplesAreHeardLikeAWholeWindow(_ golden: Golden) throws {
+    @Test(arguments: Golden.both) func aFewSamplesAreEncodedAsAWholeWindow(_ golden: Golden) throws {
         let values = try golden.values("speech_tail")
         let tokens = try golden.tokens(values.floats("in.pcm"), adapter: "speech")
         #expect(difference(everyRow(tokens), try values.floats("out.tokens")) < Golden.tolerance)
     }
 
-    @Test func projectorsOfAdaptersAreTheirOwn() throws {
+    @Test func adaptersHaveTheirOwnProjectors() throws {
         let golden = Golden.a
         let input = try golden.checkpoint.speechNetworks.get()
         let encoded = try golden.encode(golden.values("speech_tail").floats("in.pcm"))

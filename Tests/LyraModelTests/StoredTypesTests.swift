@@ -14,7 +14,7 @@ import Testing
         return TensorTable(origin: "m", tensors: Dictionary(uniqueKeysWithValues: all))
     }
 
-    @Test func floatsOf8BitsAreWidened() throws {
+    @Test func floatsOf8BitsAreDequantized() throws {
         let table = table(("x.weight", .float8E4M3, "F8_E4M3"))
         #expect(try table.floats("x.weight", [2, 2]).values == [1, 2, -1, 0.5])
         let weight = try table.under("x.").weight("weight", [2, 2])
@@ -40,7 +40,7 @@ import Testing
 
     @Test(arguments: [
         (ElementType.other, "F4"), (.other, "U16"), (.int8, "I8"), (.uint8, "U8"), (.int32, "I32"), (.bool, "BOOL"),
-    ]) func whatIsNotReadIsNamedWhereItIsNeeded(_ type: ElementType, _ typeName: String) {
+    ]) func unsupportedTypesAreErrorsWhenTheTensorIsNeeded(_ type: ElementType, _ typeName: String) {
         let table = table(("x.weight", type, typeName))
         for read in [{ _ = try table.weight("x.weight", [2, 2]) }, { _ = try table.floats("x.weight", [2, 2]) }]
             as [() throws -> Void]

@@ -5,15 +5,15 @@ import Testing
 
 @testable import LyraModel
 
-/// Where towers and vocoder are looked for, and which of several is taken.
+/// Where towers and the vocoder are searched, and which of several is chosen.
 @Suite struct TowerFinderTests {
-    /// A directory tree that goes away with the object.
+    /// A directory tree that is removed with the object.
     private final class Tree {
         let root: String
 
-        /// - Parameter directories: made below the root
+        /// - Parameter directories: created below the root
         init(_ directories: String...) throws {
-            // Without links in it, so that paths can be compared.
+            // With links resolved, so that paths can be compared.
             root = try FileSystem.resolved(NSTemporaryDirectory()) + "/lyra-towers-\(UUID().uuidString)"
             for directory in directories {
                 try FileManager.default.createDirectory(atPath: path(directory), withIntermediateDirectories: true)
@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    @Test func aRelativeNameIsNeverLookedForInTheCurrentDirectory() throws {
+    @Test func aRelativeNameIsNeverSearchedInTheCurrentDirectory() throws {
         let tree = try Tree("a/b/lyra")
         let finder = try TowerFinder(checkpoint: tree.path("a/b/lyra"), extra: tree.path("extra"))
         #expect(
@@ -72,7 +72,7 @@ import Testing
         #expect(try finder.directory("model_zoo/far") == tree.path("store/model_zoo/far"))
     }
 
-    @Test func aPlaceThatCannotBeLookedAtIsAnError() throws {
+    @Test func aDirectoryThatCannotBeExaminedIsAnError() throws {
         let tree = try Tree("lyra/model_zoo", "model_zoo/w")
         try tree.link("lyra/model_zoo/w", to: "w")
         let finder = try TowerFinder(checkpoint: tree.path("lyra"), extra: nil)
@@ -84,8 +84,8 @@ import Testing
         }
     }
 
-    // HiFi-GAN's scan_checkpoint takes the last in order of names that are all of one length.
-    @Test func theNewestVocoderIsTaken() throws {
+    // HiFi-GAN's scan_checkpoint chooses the last of the sorted names, all of one length.
+    @Test func theNewestVocoderIsChosen() throws {
         for (files, newest) in [
             (["g_00000100", "g_00500000"], "g_00500000"), (["g_00500000", "g_00000100", "do_00900000"], "g_00500000"),
             (["g_99999999", "g_100000000"], "g_100000000"), (["g_9", "g_10"], "g_10"),
@@ -107,7 +107,7 @@ import Testing
         }
     }
 
-    @Test func anAdapterThatCannotBeLookedAtIsAnError() throws {
+    @Test func anAdapterThatCannotBeExaminedIsAnError() throws {
         let copy = try CheckpointCopy("a")
         let file = copy.model + "/speech_lora/adapter_config.json"
         try FileManager.default.removeItem(atPath: file)
@@ -118,7 +118,7 @@ import Testing
     @Test(arguments: [
         "added_tokens.json", "generation_config.json", "tokenizer_config.json", "vocab.json", "config.json",
     ])
-    func aTextThatCannotBeLookedAtIsAnError(_ name: String) throws {
+    func aTextFileThatCannotBeExaminedIsAnError(_ name: String) throws {
         let copy = try CheckpointCopy("a")
         try FileManager.default.removeItem(atPath: copy.model + "/" + name)
         try FileManager.default.createSymbolicLink(atPath: copy.model + "/" + name, withDestinationPath: name)

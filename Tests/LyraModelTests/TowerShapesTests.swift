@@ -3,11 +3,11 @@ import Testing
 
 @testable import LyraModel
 
-/// Towers without a config.json: what their tensors' shapes say, and shapes that cannot be.
+/// Towers without a config.json: sizes that follow from the tensors' shapes, and impossible shapes.
 @Suite struct TowerShapesTests {
     private final class Anchor {}
 
-    /// Tensors without elements, which a file may give any shape that has a zero in it.
+    /// Tensors without elements: a file can state any shape that contains a zero.
     private func tower(_ shapes: [String: [Int]]) -> TensorTable {
         TensorTable(
             origin: "tower",
@@ -28,19 +28,19 @@ import Testing
             ]))
     }
 
-    @Test func aVisionTowerIsKnownByItsShapes() throws {
+    @Test func theSizesOfAVisionTowerFollowFromItsShapes() throws {
         let vision = try vision(embedding: [1280, 3, 2, 14, 14])
         #expect((vision.width, vision.heads, vision.merge, vision.layers) == (1280, 16, 2, 1))
         #expect((vision.inner, vision.patch, vision.temporalPatch, vision.outputWidth) == (5120, 14, 2, 1536))
     }
 
-    @Test(arguments: [80 << 56, .max / 80 * 80, 1 << 16 + 80, 0, -80, 79]) func widthsThatCannotBeAreRefused(
+    @Test(arguments: [80 << 56, .max / 80 * 80, 1 << 16 + 80, 0, -80, 79]) func impossibleWidthsAreRefused(
         _ width: Int
     ) {
         expect(.missing, "tower", "shapes") { _ = try vision(embedding: [width, 3, 0, 14, 14]) }
     }
 
-    @Test func otherSizesThatCannotBeAreRefused() {
+    @Test func otherImpossibleSizesAreRefused() {
         for size in [Int.max, 0, .min] {
             expect(.format, "embed_dim · mlp_ratio") {
                 _ = try vision(embedding: [1280, 3, 2, 14, 14], fc1: [size, 0])
@@ -52,7 +52,7 @@ import Testing
     }
 
     @Test(arguments: ["conv1.weight", "embed_positions.weight", "layers.0.fc1.weight"], [Int.max / 64 * 64, 0, -64])
-    func aSpeechTowersSizesThatCannotBeAreRefused(_ name: String, _ size: Int) throws {
+    func impossibleSizesOfASpeechTowerAreRefused(_ name: String, _ size: Int) throws {
         var shapes = [
             "conv1.weight": [1280, 128, 3], "embed_positions.weight": [1500, 1280],
             "layers.0.fc1.weight": [5120, 1280],

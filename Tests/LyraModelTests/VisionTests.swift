@@ -5,7 +5,7 @@ import Testing
 
 @testable import LyraModel
 
-/// From pixels and samples to prompt tokens, against the reference's towers.
+/// From pixels and samples to prompt rows, against the reference's towers.
 @Suite struct VisionTests {
     private func encode(_ prepared: PatchGrid, _ encoder: VisionEncoder) throws -> (tokens: Tensor, steps: Int) {
         var encoding = try encoder.begin(patches: prepared.patches, grid: prepared.grid)
@@ -21,7 +21,7 @@ import Testing
     }
 
     @Test(arguments: Golden.both, ["image_small", "image_tall", "image_tiny"])
-    func tokensOfPicturesEqualTheReference(_ golden: Golden, _ name: String) throws {
+    func tokensOfImagesEqualTheReference(_ golden: Golden, _ name: String) throws {
         let values = try golden.values(name), vision = try golden.checkpoint.visionNetworks.get()
         let prepared = try vision.preparation.prepare(golden.image(name))
         let grid = [prepared.grid.time, prepared.grid.height, prepared.grid.width]
@@ -43,8 +43,8 @@ import Testing
         #expect(difference(tokens.values, try values.floats("out.tokens")) < Golden.tolerance)
     }
 
-    /// A frame of more rows than one step takes is cut, and the cut must not show: attention sees the whole frame.
-    @Test func chunksDoNotShow() throws {
+    /// A frame of several chunks has the result of the whole, because attention spans the frame.
+    @Test func chunksDoNotChangeTheResult() throws {
         let vision = try Golden.a.checkpoint.visionNetworks.get()
         let picture = try RGBImage(width: 28 * 30, height: 28 * 19) { pixels in
             for i in 0..<28 * 30 * 28 * 19 * 3 { pixels[i] = UInt8(truncatingIfNeeded: i &* 2_654_435_761 >> 13) }
@@ -56,7 +56,7 @@ import Testing
         #expect(difference(tokens.values, try plain(prepared, vision.encoder)) < 1e-5)
     }
 
-    /// The encoder written out without chunks.
+    /// The encoder without chunks.
     private func plain(_ prepared: PatchGrid, _ encoder: VisionEncoder) throws -> [Float] {
         let whole = encoder.withChunks(ofRows: prepared.patches.rows)
         return try encode(prepared, whole).tokens.values

@@ -3,7 +3,7 @@ import Testing
 
 @testable import LyraModel
 
-/// A vocoder's config.json that cannot be is refused by name, before anything is computed from it.
+/// Invalid keys of a vocoder's config.json are refused by name, before anything is computed from them.
 @Suite struct VocoderConfigurationTests {
     @Test func thePublishedSizesAreTheDefault() throws {
         let published = VocoderConfiguration()
@@ -64,7 +64,7 @@ import Testing
             value: ["encoder_embed_dim": 8, "var_pred_hidden_dim": 16, "var_pred_kernel_size": 3], code: .unsupported),
     ]
 
-    @Test(arguments: damages) func whatCannotBeIsRefused(_ damage: Damage) throws {
+    @Test(arguments: damages) func invalidConfigurationsAreRefused(_ damage: Damage) throws {
         var json = try VocoderFixture.json("a")
         json[damage.key] = damage.value
         let configuration = try VocoderFixture.configuration(json)

@@ -5,10 +5,11 @@ import Testing
 
 @testable import LyraModel
 
-/// A tiny vocoder with random weights and what a reference implementation in PyTorch made with it.
+/// A tiny vocoder with random weights, and waveforms that a reference implementation in PyTorch made with it.
 ///
-/// `X_weights.safetensors` holds the weight-normed tensors, `X_cases.safetensors` units, frames and waveforms (as 16-bit
-/// integers, 1/32767 each), `X_config.json` the configuration.
+/// - `X_weights.safetensors`: the weight-normed tensors.
+/// - `X_cases.safetensors`: units, frames and waveforms (16-bit integers, 1/32767 each).
+/// - `X_config.json`: the configuration.
 struct VocoderFixture {
     let configuration: VocoderConfiguration
     let weights: ArraySource
@@ -97,14 +98,14 @@ struct ArraySource: WeightSource {
 }
 
 extension VocoderStream {
-    /// The samples of one piece of work.
+    /// The samples of one step.
     func produce() throws -> [Float] {
         let samples = GrowingBuffer<Float>()
         try produce(into: samples)
         return Array(samples.elements)
     }
 
-    /// Works until it stands still; samples and frames.
+    /// Steps until no more can be computed. → samples and frames
     func drain() throws -> (samples: [Float], frames: [Int]) {
         var (samples, frames): ([Float], [Int]) = ([], [])
         while hasWork {

@@ -3,9 +3,9 @@ import Testing
 
 @testable import LyraModel
 
-/// A waveform that is read in pieces, and how early its samples come.
+/// A waveform that is made in pieces, and how early its samples are final.
 @Suite struct VocoderStreamTests {
-    /// Appends `units` in pieces of the given lengths (the last one repeated) and takes what is there after each.
+    /// Appends `units` in pieces of the given lengths (the last length repeats), and reads what is final after each.
     private func speak(_ vocoder: Vocoder, _ units: [Int32], pieces: [Int], framesPerPiece: Int) throws -> [Float] {
         let stream = VocoderStream(vocoder, framesPerPiece: framesPerPiece)
         var samples: [Float] = []
@@ -20,7 +20,7 @@ import Testing
         return try samples + stream.drain().samples
     }
 
-    @Test(arguments: ["a", "b"]) func anyPiecesMakeTheSameWaveformBitForBit(_ model: String) throws {
+    @Test(arguments: ["a", "b"]) func anyPiecesMakeABitIdenticalWaveform(_ model: String) throws {
         let fixture = try VocoderFixture(model)
         let units = try fixture.units("vocoder")
         let whole = try fixture.vocoder.speak(units, framesPerPiece: 64).samples
@@ -32,7 +32,7 @@ import Testing
         #expect(try speak(fixture.vocoder, units, pieces: [40, 1, 13], framesPerPiece: 5) == whole)
     }
 
-    @Test func shortUtterancesComeWholeToo() throws {
+    @Test func shortUtterancesAreComplete() throws {
         let vocoder = try VocoderFixture("b").vocoder
         for count in 1...6 {
             let units = (0..<Int32(count)).map { ($0 * 17 + 5) % 60 }
@@ -43,15 +43,15 @@ import Testing
         }
     }
 
-    /// By hand, for kernels 11 and dilations 1, 3, 5 (60 columns a stage): 3 → 3·5+3+60 = 78 → 78·4+2+60 = 374 →
-    /// 374·4+2+60 = 1558 → 1558·2+1+60 = 3177 → 3177·2+1+60 = 6415 → 6418 samples.
-    @Test func theLookaheadIsTheReceptiveFieldsRightHalf() throws {
+    /// By hand, for kernels of 11 and dilations of 1, 3 and 5 (60 columns per stage):
+    /// 3 → 3·5+3+60 = 78 → 78·4+2+60 = 374 → 374·4+2+60 = 1558 → 1558·2+1+60 = 3177 → 3177·2+1+60 = 6415 → 6418 samples.
+    @Test func theLookaheadIsTheRightHalfOfTheReceptiveField() throws {
         let vocoder = try VocoderFixture("a").vocoder
         #expect(vocoder.lookaheadSamples == 6418)
         #expect(vocoder.lookaheadUnits == 2)
     }
 
-    @Test func samplesComeAsSoonAsTheLookaheadIsCovered() throws {
+    @Test func samplesAreFinalAsSoonAsTheLookaheadIsKnown() throws {
         let vocoder = try VocoderFixture("a").vocoder
         var generator = try StreamedWaveform(vocoder)
         var samples = 0
@@ -87,7 +87,7 @@ import Testing
         let (before, after) = (try speak(9), try speak(77))
         let first = try #require(before.indices.first { before[$0] != after[$0] })
         #expect(first >= 30 * 320 - 6418)
-        // The outermost taps are products of a hundred weights: below the last bit for the very first samples.
+        // The outermost taps are products of a hundred weights, too small to change the first of these samples.
         #expect(first < 30 * 320 - 6418 + 2000)
     }
 

@@ -6,17 +6,17 @@ import Testing
 /// The vocoder against waveforms of the reference implementation.
 @Suite struct VocoderTests {
     @Test(arguments: ["a", "b"], VocoderFixture.caseNames)
-    func framesAndWaveformAreTheReferences(_ model: String, _ name: String) throws {
+    func framesAndWaveformEqualTheReference(_ model: String, _ name: String) throws {
         let fixture = try VocoderFixture(model)
         let (samples, frames) = try fixture.vocoder.speak(fixture.units(name))
         #expect(frames == (try fixture.frames(name)))
-        // 1e-4 is promised; half a step of the fixture's 16-bit values takes 1.6e-5 of it.
+        // 1e-4 is promised, which includes half a step of the fixture's 16-bit values, 1.6e-5.
         #expect(samples.distance(to: try fixture.waveform(name)) < 8e-5)
     }
 
-    /// BF16 is heard as noise that is far below the speech; frames are the same.
+    /// BF16 adds noise that is far below the speech; frames are the same.
     @Test(arguments: ["a", "b"], VocoderFixture.caseNames)
-    func fastSpeechIsNearlyTheReferences(_ model: String, _ name: String) throws {
+    func fastSpeechIsCloseToTheReference(_ model: String, _ name: String) throws {
         let fixture = try VocoderFixture(model)
         var weights = fixture.weights
         weights.precision = .fast
@@ -36,7 +36,7 @@ import Testing
         #expect(samples.isEmpty && frames.isEmpty)
     }
 
-    @Test func aUnitThatIsNotKnownIsRefusedAndNothingOfItsListTaken() throws {
+    @Test func anUnknownUnitIsRefusedWithItsWholeList() throws {
         let stream = VocoderStream(try VocoderFixture("a").vocoder)
         for unit: Int32 in [-1, 100, .max, .min] {
             let error = #expect(throws: LyraError.self) { try stream.append([3, unit]) }
@@ -46,7 +46,7 @@ import Testing
         #expect(!stream.hasWork)
     }
 
-    @Test func nothingFollowsTheEnd() throws {
+    @Test func unitsAfterTheEndAreRefused() throws {
         let stream = VocoderStream(try VocoderFixture("a").vocoder)
         stream.finish()
         let error = #expect(throws: LyraError.self) { try stream.append([1]) }
@@ -77,11 +77,11 @@ import Testing
         let (samples, frames) = try plain.speak(units)
         let expected = try fixture.vocoder.speak(units)
         #expect(frames == expected.frames)
-        // The folded weights are rounded in another place: some units of 2⁻²⁴ on each of a hundred layers.
+        // The folded weights are rounded at another point: a few units of 2⁻²⁴ in each of a hundred layers.
         #expect(samples.distance(to: expected.samples) < 1e-5)
     }
 
-    @Test func everyTensorIsAskedForByNameAndShape() throws {
+    @Test func everyTensorIsRequiredByNameAndShape() throws {
         let fixture = try VocoderFixture("a")
         for name in fixture.weights.names {
             var damaged = fixture.weights
@@ -112,7 +112,7 @@ import Testing
         #expect(stream.decidedFrames.allSatisfy { $0 == (bias > 0 ? 1000 : 1) })
     }
 
-    @Test func damagedWeightsMakeNoiseButDoNotCrash() throws {
+    @Test func damagedWeightsDoNotCrash() throws {
         let fixture = try VocoderFixture("a")
         for value in [Float.nan, .infinity, 1e38] {
             var weights = fixture.weights

@@ -22,8 +22,8 @@ import Testing
         lk_set_threads(2)
         var options = ModelOptions()
         options.threads = 3
-        options.progress = { _, _ in throw LyraError(.state, "given up") }
-        #expect(throws: LyraError(.state, "given up")) {
+        options.progress = { _, _ in throw LyraError(.state, "interrupted") }
+        #expect(throws: LyraError(.state, "interrupted")) {
             _ = try Model(path: Golden.path("b") + "/lyra", options: options)
         }
         #expect(lk_threads() == 2)
