@@ -254,23 +254,25 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        // transformers 4 and 5, both nested, and an object for each type of layer
-        #"{SIZES, "hidden_size": 64, "rope_theta": 5000.0, "#
-            + #""rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}"#,
-        #"{SIZES, "hidden_size": 64, "#
-            + #""rope_parameters": {"rope_type": "default", "rope_theta": 5000.0, "mrope_section": [2, 3, 3]}}"#,
-        #"{"text_config": {SIZES, "hidden_size": 64, "rope_theta": 5000, "#
-            + #""rope_scaling": {"mrope_section": [2, 3, 3]}}}"#,
-        #"{"hidden_size": 64, "text_config": {SIZES, "#
-            + #""rope_parameters": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}}}"#,
-        #"{SIZES, "hidden_size": 64, "rope_theta": 5000, "text_config": {"hidden_size": 64, "#
-            + #""rope_parameters": {"rope_theta": 5e3, "mrope_section": [2, 3, 3]}}}"#,
-        #"{SIZES, "hidden_size": 64, "#
-            + #""rope_parameters": {"full_attention": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}}}"#,
-        #"{SIZES, "hidden_size": 64, "text_config": null, "#
-            + #""rope_parameters": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}, "rope_scaling": null}"#,
-    ] as [String]) func ropeSettingsAreReadInEveryPlace(_ json: String) throws {
+    @Test(
+        arguments: [
+            // transformers 4 and 5, both nested, and an object for each type of layer
+            #"{SIZES, "hidden_size": 64, "rope_theta": 5000.0, "#
+                + #""rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}"#,
+            #"{SIZES, "hidden_size": 64, "#
+                + #""rope_parameters": {"rope_type": "default", "rope_theta": 5000.0, "mrope_section": [2, 3, 3]}}"#,
+            #"{"text_config": {SIZES, "hidden_size": 64, "rope_theta": 5000, "#
+                + #""rope_scaling": {"mrope_section": [2, 3, 3]}}}"#,
+            #"{"hidden_size": 64, "text_config": {SIZES, "#
+                + #""rope_parameters": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}}}"#,
+            #"{SIZES, "hidden_size": 64, "rope_theta": 5000, "text_config": {"hidden_size": 64, "#
+                + #""rope_parameters": {"rope_theta": 5e3, "mrope_section": [2, 3, 3]}}}"#,
+            #"{SIZES, "hidden_size": 64, "#
+                + #""rope_parameters": {"full_attention": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}}}"#,
+            #"{SIZES, "hidden_size": 64, "text_config": null, "#
+                + #""rope_parameters": {"rope_theta": 5000, "mrope_section": [2, 3, 3]}, "rope_scaling": null}"#,
+        ] as [String]) func ropeSettingsAreReadInEveryPlace(_ json: String) throws
+    {
         let language = try language(json)
         #expect(language.ropeTheta == 5000 && language.mropeSections == [2, 3, 3])
         #expect(language.hiddenSize == 64 && language.layers == 2 && language.vocabularySize == 9)

@@ -44,7 +44,8 @@ import Testing
     }
 
     /// By hand, for kernels of 11 and dilations of 1, 3 and 5 (60 columns per stage):
-    /// 3 → 3·5+3+60 = 78 → 78·4+2+60 = 374 → 374·4+2+60 = 1558 → 1558·2+1+60 = 3177 → 3177·2+1+60 = 6415 → 6418 samples.
+    /// 3 → 3·5+3+60 = 78 → 78·4+2+60 = 374 → 374·4+2+60 = 1558 → 1558·2+1+60 = 3177 →
+    /// 3177·2+1+60 = 6415 → 6418 samples.
     @Test func theLookaheadIsTheRightHalfOfTheReceptiveField() throws {
         let vocoder = try VocoderFixture("a").vocoder
         #expect(vocoder.lookaheadSamples == 6418)
