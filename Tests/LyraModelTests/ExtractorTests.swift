@@ -52,8 +52,8 @@ import Testing
     }
 
     /// Four media tokens, two text tokens, eighty media tokens, six text tokens. The first pruning removes the first
-    /// four media tokens. The text after them must still count as queries in later prunings. Fixtures/extractor has what an
-    /// independent implementation in float32 keeps on checkpoint a; without these queries, it keeps other tokens.
+    /// four media tokens. The text after them must still count as queries in later prunings. Fixtures/extractor has
+    /// the tokens that an independent implementation in float32 keeps on checkpoint a; others without these queries.
     @Test func textAfterAnEntirelyPrunedMediumStillQueries() throws {
         let values = try GoldenCase(file: Safetensors(path: Golden.path("extractor") + "/two_media.safetensors"))
         let decoder = Golden.a.checkpoint.decoder, embeddings = try values.tensor("in.embeddings")

@@ -26,7 +26,7 @@ import Testing
         Shape(rows: 3, past: 1000, heads: 8, kvHeads: 1, dim: 127),
     ]
 
-    /// One query over the keys it may see.
+    /// Attention of one query over its unmasked keys.
     private func attend(_ q: ArraySlice<Float>, _ k: [Float], _ v: [Float], at offset: Int, columns: Int, seen: Int)
         -> [Double]
     {
@@ -57,7 +57,7 @@ import Testing
             }
         }
         let cache = KeyValueCache(kvHeads: shape.kvHeads, headDim: shape.dim)
-        // Appended in two goes, with rows that are taken off again in between.
+        // All rows are appended, then truncated to `past`, then the rest is appended again.
         try cache.append(keys: k, values: v, stride: columns, count: total)
         cache.truncate(to: shape.past)
         let (restK, restV) = (Array(k[(shape.past * columns)...]), Array(v[(shape.past * columns)...]))
@@ -65,7 +65,7 @@ import Testing
         #expect(cache.rows == total)
         try onEachISA { isa in
             let got = try cache.attend(queries: q, stride: width, rows: shape.rows, heads: shape.heads)
-            // e^x is exact to 2e-7; a gain of 100 or more makes one weight stand out, whose score has float's error times
+            // e^x is exact to 2e-7. With a gain of 100 or more one weight dominates; its score has float's error times
             // the gain.
             #expect(difference(got.values, want) < 3e-6 * Double(max(shape.gain, 1)), "\(isa)")
         }
@@ -107,7 +107,7 @@ import Testing
     }
 
     @Test(arguments: [3, 40, 256, 300], notNumbers)
-    func aQueryThatIsNotANumberShowsInItsRowOnly(_ count: Int, _ bad: Float) throws {
+    func aNaNQueryAffectsOnlyItsRow(_ count: Int, _ bad: Float) throws {
         let cache = KeyValueCache(kvHeads: 1, headDim: 8)
         var sequence = Sequence(5)
         let (k, v, q) = (sequence.floats(8 * count), sequence.floats(8 * count), sequence.floats(8 * 3))

@@ -2,7 +2,7 @@ import CKernels
 import Foundation
 import Testing
 
-/// GGUF's block formats equal the package gguf, whose blocks and numbers Fixtures/blocks/make_blocks.py wrote.
+/// GGUF's quantization blocks, against the package gguf (Fixtures/blocks/make_blocks.py).
 @Suite struct BlockFormatTests {
     static let types: [(name: String, type: lk_type)] = [
         ("q8_0", LK_Q8_0), ("q4_0", LK_Q4_0), ("q4_k", LK_Q4_K), ("q6_k", LK_Q6_K),
@@ -25,59 +25,59 @@ import Testing
         return blocks
     }
 
-    private func widened(_ blocks: [UInt8], _ type: lk_type) -> [Float] {
+    private func dequantized(_ blocks: [UInt8], _ type: lk_type) -> [Float] {
         let count = blocks.count / lk_block_bytes(type) * lk_block_elements(type)
         var values = [Float](repeating: 77, count: count)
-        // One byte off, as in a file.
+        // At an odd address, as a file can have it.
         ([0] + blocks).withUnsafeBytes { bytes in
             if let base = bytes.baseAddress { lk_dequantize(&values, base + 1, type, count) }
         }
         return values
     }
 
-    @Test(arguments: types.prefix(2)) func quantizingEqualsThePackageBitForBit(_ name: String, _ type: lk_type) throws {
+    @Test(arguments: types.prefix(2)) func quantizingEqualsGGUFPyBitForBit(_ name: String, _ type: lk_type) throws {
         #expect(try quantized(floats("values.f32"), type) == fixture("\(name).bin"))
     }
 
-    @Test(arguments: types) func readingEqualsThePackageBitForBit(_ name: String, _ type: lk_type) throws {
-        let (got, want) = (widened(try fixture("\(name).bin"), type), try floats("\(name).f32"))
+    @Test(arguments: types) func dequantizingEqualsGGUFPyBitForBit(_ name: String, _ type: lk_type) throws {
+        let (got, want) = (dequantized(try fixture("\(name).bin"), type), try floats("\(name).f32"))
         try #require(got.count == want.count)
         let wrong = zip(got, want).filter { $0.bitPattern != $1.bitPattern && !($0.isNaN && $1.isNaN) }
         #expect(wrong.isEmpty, "\(wrong.count) of \(got.count) differ, the first: \(String(describing: wrong.first))")
     }
 
-    /// The error of a uniform quantizer of step s is s / √12; a normal deviate's largest of 32 is about 2.4 deviations. The
-    /// search must beat taking the largest value as it comes.
+    /// The error of a uniform quantizer of step s is s / √12. The largest of 32 normal deviates is about 2.4 standard
+    /// deviations. A searched scale must have a smaller error than one that the largest value determines.
     @Test func searchedScalesFitBetterThanTheLargestValues() {
         var sequence = Sequence(5)
         // Sums of four uniform numbers are close to normal.
         let values = (0..<64 * 256).map { _ in (0..<4).reduce(Float(0)) { sum, _ in sum + sequence.float() } }
         func error(_ type: lk_type) -> Double {
-            let back = widened(quantized(values, type), type)
+            let back = dequantized(quantized(values, type), type)
             let squares = zip(values, back).reduce(0.0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
             return (squares / values.reduce(0.0) { $0 + Double($1 * $1) }).squareRoot()
         }
-        // Range / 15 as the step, √12, and the deviation: 4.4 / 15 / 3.46 = 0.085.
+        // A step of range / 15, divided by √12: 4.4 / 15 / 3.46 = 0.085 deviations.
         #expect(error(LK_Q4_K) < 0.075 && error(LK_Q4_K) < error(LK_Q4_0))
         // 2 · 2 / 63 / 3.46 = 0.018.
         #expect(error(LK_Q6_K) < 0.018)
         #expect(error(LK_Q8_0) < 0.006)
     }
 
-    /// What k-blocks can hold exactly comes back exactly.
-    @Test(arguments: [LK_Q4_K, LK_Q6_K]) func quantizingWhatWasQuantizedKeepsIt(_ type: lk_type) {
+    /// Values that a k-quantization can represent are kept.
+    @Test(arguments: [LK_Q4_K, LK_Q6_K]) func quantizingAgainKeepsTheValues(_ type: lk_type) {
         let step: Float = 0x1p-6
-        // Every part of 16 has the lowest value, which tells the step.
+        // Every group of 16 has the lowest value, which determines the step.
         let whole = (0..<256).map { i -> Int in
             type == LK_Q4_K ? (i * 7) % 16 - 5 : i % 16 == 0 ? -32 : (i * 5) % 64 - 32
         }
         let values = whole.map { Float($0) * step }
-        let back = widened(quantized(values, type), type)
+        let back = dequantized(quantized(values, type), type)
         #expect(zip(values, back).allSatisfy { abs($0 - $1) < step / 4 })
     }
 
-    /// What no format holds spoils its own block at most: those beside it are what they are without it.
-    @Test(arguments: types) func whatIsNotANumberDoesNoHarm(_ name: String, _ type: lk_type) {
+    /// A value that no format holds affects only its own block.
+    @Test(arguments: types) func nonFiniteValuesAffectOnlyTheirBlock(_ name: String, _ type: lk_type) {
         let elements = lk_block_elements(type), bytes = lk_block_bytes(type)
         let usual = [Float](repeating: 0.5, count: 3 * elements)
         let want = quantized(usual, type)
@@ -85,27 +85,27 @@ import Testing
             for place in [0, 3, elements - 1] {
                 var values = usual
                 values[elements + place] = bad
-                let got = quantized(values, type), back = widened(got, type)
+                let got = quantized(values, type), back = dequantized(got, type)
                 #expect(got[..<bytes] == want[..<bytes] && got[(2 * bytes)...] == want[(2 * bytes)...], "\(bad)")
                 #expect(back[..<elements].allSatisfy { abs($0 - 0.5) < 0.02 }, "\(bad)")
             }
         }
-        #expect(widened(quantized([Float](repeating: 0, count: 256), type), type).allSatisfy { $0 == 0 })
+        #expect(dequantized(quantized([Float](repeating: 0, count: 256), type), type).allSatisfy { $0 == 0 })
     }
 
-    /// The largest that Q8_0 and Q4_0 hold is what tells their scale: NaN does not count, and becomes 0.
-    @Test(arguments: notNumbers) func notANumberBecomesZero(_ bad: Float) {
+    /// The largest value determines the scale of Q8_0 and Q4_0. NaN is ignored there, and becomes 0.
+    @Test(arguments: notNumbers) func nanBecomesZero(_ bad: Float) {
         var values = [Float](repeating: 0.5, count: 32)
         values[3] = bad
         #expect(quantized(values, LK_Q8_0) == [0x08, 0x1c] + (0..<32).map { $0 == 3 ? 0 : 127 })
         // 0.5 / -8 is the scale of Q4_0, and 0.5 its -8.
-        let four = widened(quantized(values, LK_Q4_0), LK_Q4_0)
+        let four = dequantized(quantized(values, LK_Q4_0), LK_Q4_0)
         #expect(four.enumerated().allSatisfy { $0 == 3 || $1 == 0.5 } && four[3].isFinite)
     }
 
     @Test func halvesAreRoundedToNearestEven() {
         var values = (0..<1 << 16).map { Float(Float16(bitPattern: UInt16($0))) }
-        // Between two halves, just beside the middle, and beyond the ends.
+        // In the middle between two halves, just beside it, and beyond the range.
         values += (0..<UInt16(0x7c00)).flatMap { pattern -> [Float] in
             let (low, high) = (Float(Float16(bitPattern: pattern)), Float(Float16(bitPattern: pattern + 1)))
             guard high.isFinite else { return [65519.996, 65520, 1e30] }

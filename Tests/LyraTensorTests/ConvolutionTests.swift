@@ -23,7 +23,7 @@ import Testing
             Shape(inputs: 256, outputs: 36, kernel: 2, columns: 5),
         ]
 
-    /// A signal and weights from a fixed sequence, and what the kernel makes of them.
+    /// A signal and weights from a fixed sequence, and the kernel's result.
     struct Case {
         let shape: Shape
         let stride: Int
@@ -31,7 +31,7 @@ import Testing
         let w: [Float]
         let bias: [Float]
         let packed: [Float]
-        /// Whether the kernel for BF16 in pairs is meant; x and w are BF16 numbers then, so that it rounds nothing.
+        /// Whether to use the kernel for pairs of BF16 numbers; x and w are then BF16, so that nothing is rounded.
         let inPairs: Bool
 
         init(_ shape: Shape, inPairs: Bool = false) {
@@ -95,14 +95,14 @@ import Testing
                     let (value, size) = one.reference(output, column)
                     worst = max(worst, abs(Double(y[output * (shape.columns + 1) + column]) - value) / size)
                 }
-                #expect(y[output * (shape.columns + 1) + shape.columns] == 77, "wrote past a row on \(isa)")
+                #expect(y[output * (shape.columns + 1) + shape.columns] == 77, "wrote past a row with \(isa)")
             }
-            // 24-bit products summed in a chain: far below one part in 10⁵ of the sum of magnitudes
+            // 24-bit products summed in a chain: far below 10⁻⁵ of the sum of magnitudes
             #expect(worst < 1e-5, "\(isa)")
         }
     }
 
-    @Test(arguments: [false, true]) func aPieceEqualsTheSamePlaceInTheWhole(_ inPairs: Bool) {
+    @Test(arguments: [false, true]) func aRangeOfColumnsEqualsTheWhole(_ inPairs: Bool) {
         for shape in [
             Shape(inputs: 24, outputs: 24, kernel: 7, dilation: 3, columns: 400),
             Shape(inputs: 6, outputs: 1, kernel: 3, columns: 150),
@@ -125,7 +125,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [false, true]) func threadsDoNotChangeAValue(_ inPairs: Bool) {
+    @Test(arguments: [false, true]) func threadsDoNotChangeTheResult(_ inPairs: Bool) {
         let usual = lk_threads()
         defer { lk_set_threads(usual) }
         let one = Case(Shape(inputs: 64, outputs: 64, kernel: 11, dilation: 5, columns: 1999), inPairs: inPairs)
@@ -137,7 +137,7 @@ import Testing
         }
     }
 
-    @Test func addsAResidualAndActivatesOnTheWayOut() {
+    @Test func addsAResidualAndThenActivates() {
         for columns in [1, 6, 8, 19, 100] {
             let one = Case(Shape(inputs: 9, outputs: 7, kernel: 5, dilation: 2, columns: columns))
             let shape = one.shape
@@ -171,7 +171,7 @@ import Testing
         }
     }
 
-    /// What is no BF16 number is rounded to the nearest, NaN stays, and an odd last channel stands alone.
+    /// Floats are rounded to the nearest BF16 number, NaN stays, and an odd last channel has no partner.
     @Test func pairsAreRoundedToTheNearest() throws {
         let numbers: [Float] = [1.00390625, 1.01171875, -3.1415927, 1e30, 3.4e38, 0, -0.0, .nan]
         try onEachISA { isa in

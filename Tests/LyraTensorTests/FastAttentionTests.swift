@@ -3,16 +3,16 @@ import Foundation
 import LyraTensor
 import Testing
 
-/// Attention in BF16 over many rows: against the same rounding written out number by number, and against the definition.
+/// Attention in BF16 over many rows, against a slow reference with the same rounding, and against the definition.
 @Suite(.serialized) struct FastAttentionTests {
-    /// Keys whose weights are taken relative to one maximum.
+    /// Keys that share a maximum, to which their weights are relative.
     private static let blockKeys = 128
 
-    /// Whether the kernel is in use: not if the environment narrows the instruction set.
+    /// Whether the kernel is in use. The environment can limit the instruction set.
     private static let isHere = lk_current_isa() == LK_ISA_AVX512BF16
 
-    /// Every width with every group; row counts around a vector and a block of queries, and keys around a block and a
-    /// page, go through them in turn.
+    /// Every head width with every group. Row counts around a vector and a tile of queries, and key counts around a
+    /// tile and a page, alternate.
     static let cases: [AttentionCase] = {
         let lengths = [
             (7, 7), (8, 128), (15, 129), (16, 16), (17, 257), (31, 300), (33, 33), (47, 256), (48, 511), (49, 49),
@@ -53,13 +53,13 @@ import Testing
             return cache
         }
 
-        /// Keys or values as that cache gives them back.
+        /// Keys or values as the cache stores them.
         func stored(_ rows: [Float], _ type: KeyValueType) -> [Float] {
             let narrow = each.rows / KeyValueCache.pageRows * KeyValueCache.pageRows * each.columns
             return StoredReference.values(Array(rows[..<narrow]), as: type, dim: each.dim) + rows[narrow...]
         }
 
-        /// The newest `rows` queries, those before them left out.
+        /// Attention of the queries `rows`, by default all, over the cache.
         func attend(_ cache: KeyValueCache, _ precision: Precision, rows: Range<Int>? = nil) throws -> [Float] {
             let rows = rows ?? 0..<each.queries
             return try cache.attend(
@@ -87,9 +87,9 @@ import Testing
         Float(bitPattern: UInt32(StoredReference.bfloat16(value)) << 16)
     }
 
-    /// Each number with its leeway: float's errors, and what it makes where a weight is so near the middle of two BF16
-    /// that they decide which it becomes.
-    private static func reference(_ data: Data, causal: Bool) -> [(want: Double, leeway: Double)] {
+    /// Each number with its tolerance: float's errors, and a step of BF16 for weights that are so close to the middle
+    /// of two BF16 numbers that these errors decide the rounding.
+    private static func reference(_ data: Data, causal: Bool) -> [(want: Double, tolerance: Double)] {
         let each = data.each
         let factor: Float = 1 / Float(each.dim).squareRoot() * 1.44269504
         let (q, k) = (data.queries.map { rounded($0 * factor) }, data.keys.map(rounded))
@@ -124,44 +124,44 @@ import Testing
         }
     }
 
-    private func check(_ got: [Float], _ want: [(want: Double, leeway: Double)], _ what: String) {
+    private func check(_ got: [Float], _ want: [(want: Double, tolerance: Double)], _ what: String) {
         guard got.count == want.count else {
             Issue.record("\(what): \(got.count) numbers")
             return
         }
-        let worst = zip(got, want).map { abs(Double($0) - $1.want) / $1.leeway }.max() ?? 0
-        #expect(worst < 1, "\(what): \(worst) times the leeway")
+        let worst = zip(got, want).map { abs(Double($0) - $1.want) / $1.tolerance }.max() ?? 0
+        #expect(worst < 1, "\(what): \(worst) times the tolerance")
     }
 
-    @Test(.enabled(if: isHere)) func causalAttentionRoundsAsItSays() throws {
+    @Test(.enabled(if: isHere)) func causalAttentionRoundsAsSpecified() throws {
         for each in Self.cases {
             let data = Data(each)
             try check(data.attend(data.cache(), .fast), Self.reference(data, causal: true), "\(each)")
         }
     }
 
-    @Test(.enabled(if: isHere)) func attentionOverAllRowsRoundsAsItSays() throws {
+    @Test(.enabled(if: isHere)) func attentionOverAllRowsRoundsAsSpecified() throws {
         for each in Self.cases where each.group == 1 {
             let data = Data(each)
             try check(data.overAll(.fast), Self.reference(data, causal: false), "\(each)")
         }
     }
 
-    /// Scores are sums of products of two factors that are each off by 2⁻⁹ at most; weights and values are again.
+    /// Scores are sums of products of two factors, each rounded by at most 2⁻⁹; so are products of weights and values.
     @Test(.enabled(if: isHere), arguments: KeyValueType.allCases)
-    func theDefinitionIsMetToTheRoundingOfItsFactors(_ type: KeyValueType) throws {
+    func theDefinitionIsMetWithinTheRoundingOfItsFactors(_ type: KeyValueType) throws {
         for each in Self.cases {
             let data = Data(each)
             let (keys, values) = (data.stored(data.keys, type), data.stored(data.values, type))
             let want = each.attended(data.queries, keys: keys, values: values)
             let distance = try difference(data.attend(data.cache(type), .fast), want)
             #expect(distance < 0.02, "\(each)")
-            #expect(distance > 1e-5, "\(each): rounded, none is so close")
+            #expect(distance > 1e-5, "\(each): rounded results are not so close")
         }
     }
 
-    /// Where the processor has no products of BF16, and for few rows anywhere.
-    @Test func elsewhereFastAttentionIsExact() throws {
+    /// Without instructions for BF16 products, and for few rows on any processor.
+    @Test func withoutTheKernelFastAttentionIsExact() throws {
         for (queries, rows) in [(1, 300), (6, 200), (40, 140)] {
             let data = Data(AttentionCase(queries: queries, rows: rows, group: 6, dim: 20))
             let cache = try data.cache()
@@ -184,7 +184,7 @@ import Testing
         #expect(results.allSatisfy { $0 == results[0] })
     }
 
-    /// A conversation gives the same numbers however it is cut into pieces of more than a few rows.
+    /// A conversation gives the same numbers however it is divided into chunks of more than a few rows.
     @Test(.enabled(if: isHere)) func aRowDoesNotDependOnTheOthers() throws {
         let each = AttentionCase(queries: 150, rows: 300, group: 2, dim: 24)
         let data = Data(each), cache = try data.cache()
@@ -194,7 +194,7 @@ import Testing
         #expect(try data.attend(cache, .fast, rows: 0..<91) == Array(whole[..<(91 * each.width)]))
     }
 
-    /// Scores far beyond what e^x can hold, exact in floats and far apart where they differ: only the largest count.
+    /// Scores beyond the range of e^x, exact in floats and far apart: only the largest ones count.
     @Test(.enabled(if: isHere)) func largeScoresPickOneValue() throws {
         let each = AttentionCase(queries: 40, rows: 300, group: 2, dim: 16)
         var data = Data(each)
@@ -204,7 +204,7 @@ import Testing
     }
 
     @Test(arguments: [7, 40, 256, 300], notNumbers)
-    func aQueryThatIsNotANumberShowsInItsRowOnly(_ count: Int, _ bad: Float) throws {
+    func aNaNQueryAffectsOnlyItsRow(_ count: Int, _ bad: Float) throws {
         let each = AttentionCase(queries: 7, rows: count, kvHeads: 1, group: 1, dim: 8)
         let data = Data(each), cache = try data.cache()
         var damaged = data

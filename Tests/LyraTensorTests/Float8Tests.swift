@@ -4,13 +4,13 @@ import Testing
 
 @testable import LyraTensor
 
-/// Floats of 8 bits are widened exactly. Values by hand from the Open Compute Project's OFP8 specification, table 1.
+/// Floats of 8 bits are converted exactly. Values by hand from the Open Compute Project's OFP8 specification, table 1.
 @Suite struct Float8Tests {
     private func tensor(_ type: ElementType, _ codes: [UInt8], _ shape: [Int]) -> StoredTensor {
         StoredTensor(type, shape, codes)
     }
 
-    @Test func theNumbersOfTheSpecificationComeOut() throws {
+    @Test func codesBecomeTheNumbersOfTheSpecification() throws {
         // 0, the smallest subnormal, the largest, the smallest normal, 1, 448, NaN, and negative ones
         let e4m3 = tensor(.float8E4M3, [0x00, 0x01, 0x07, 0x08, 0x38, 0x7E, 0x7F, 0x80, 0xFE, 0xFF, 0xB9], [11])
         let want: [Float] = [0, 0x1p-9, 0x7p-9, 0x1p-6, 1, 448, .nan, -0.0, -448, .nan, -1.125]

@@ -3,7 +3,7 @@ import Foundation
 import LyraTensor
 import Testing
 
-/// Runs `body` once for each instruction set that this processor has, and goes back to the usual one.
+/// Runs `body` once for each instruction set of this processor, then restores the default.
 func onEachISA(_ body: (String) throws -> Void) rethrows {
     let usual = lk_isa_limit()
     defer { _ = lk_limit_isa(usual) }
@@ -13,7 +13,7 @@ func onEachISA(_ body: (String) throws -> Void) rethrows {
     }
 }
 
-/// NaN with and without other bits, of either sign.
+/// NaN of either sign, with and without a payload.
 let notNumbers = [UInt32](arrayLiteral: 0x7fc0_0000, 0x7fc0_0001, 0x7fff_ffff, 0xffff_ffff).map(Float.init(bitPattern:))
 
 /// Numbers of a fixed sequence in -1…1.
@@ -30,7 +30,7 @@ struct Sequence {
     mutating func floats(_ count: Int) -> [Float] { (0..<count).map { _ in float() } }
 }
 
-/// The largest difference to a reference in double precision, relative to the largest of it, or of what it was made of.
+/// The largest difference from a reference in double precision, relative to the largest of `sums`, or else of `want`.
 func difference(_ got: [Float], _ want: [Double], of sums: [Double]? = nil) -> Double {
     guard got.count == want.count else { return .infinity }
     let scale = (sums ?? want).reduce(1e-30) { max($0, abs($1)) }
@@ -40,14 +40,14 @@ func difference(_ got: [Float], _ want: [Double], of sums: [Double]? = nil) -> D
     } / scale
 }
 
-/// Every epilogue, with what it makes of a product and of what was in y before.
+/// Every epilogue, as a function of a product and of the previous value of y.
 let epilogues: [(lk_epilogue, @Sendable (_ product: Double, _ old: Double) -> Double)] = [
     (LK_STORE, { product, _ in product }), (LK_ACCUMULATE, { product, old in old + product }),
     (LK_GELU, { product, _ in 0.5 * product * (1 + erf(product / 2.0.squareRoot())) }),
     (LK_QUICK_GELU, { product, _ in product / (1 + exp(-1.702 * product)) }),
 ]
 
-/// Float to BF16 by cutting off, which is exact for numbers that were BF16 before.
+/// Truncates a Float to BF16, which is exact for BF16 numbers.
 func bfloat16(_ values: [Float]) -> [UInt16] { values.map { UInt16($0.bitPattern >> 16) } }
 
 extension Tensor {

@@ -3,7 +3,7 @@ import LyraBase
 import LyraTensor
 import Testing
 
-/// The cache as a place to keep rows: they come and go at the end, are saved and come back, and the memory is counted.
+/// The cache as storage: rows are appended, truncated, saved and restored, and its memory is counted.
 @Suite(.serialized) struct KeyValueCacheTests {
     private struct Stop: Error {}
 
@@ -28,7 +28,7 @@ import Testing
         return all
     }
 
-    @Test(arguments: KeyValueType.allCases) func rowsInPiecesAreTheSameAsAtOnce(_ type: KeyValueType) throws {
+    @Test(arguments: KeyValueType.allCases) func rowsAppendedInPiecesAreStoredAsAtOnce(_ type: KeyValueType) throws {
         for (rows, parts) in [(1, [1]), (300, [1, 255, 1, 2]), (900, [100, 500]), (512, [256]), (20, [0, 5])] {
             for wide in [0, 100, 512] {
                 let want = try pieces(filled(rows, type, exactRows: wide))
@@ -38,7 +38,7 @@ import Testing
     }
 
     /// A page is quantized once 512 newer rows exist, and stays quantized after those are truncated.
-    @Test(arguments: KeyValueType.allCases) func theNewestRowsStayAsTheyCame(_ type: KeyValueType) throws {
+    @Test(arguments: KeyValueType.allCases) func theNewestRowsAreNotQuantized(_ type: KeyValueType) throws {
         for (rows, pages) in [(1, 0), (512, 0), (767, 0), (768, 1), (1000, 1)] {
             #expect(try filled(rows, type).quantizedPages == (type == .float32 ? 0 : pages))
         }
@@ -51,7 +51,7 @@ import Testing
         #expect(cache.quantizedPages == 0)
     }
 
-    @Test func rowsMayLieApart() throws {
+    @Test func rowsMayHaveGaps() throws {
         let (together, apart) = (KeyValueCache(kvHeads: 2, headDim: 2), KeyValueCache(kvHeads: 2, headDim: 2))
         var sequence = Sequence(6)
         let wide = sequence.floats(7 * 20)
@@ -63,14 +63,14 @@ import Testing
         #expect(got.values == want.values)
     }
 
-    /// Rows that are cut off, on this page or one before, and others in their place.
-    @Test(arguments: KeyValueType.allCases) func whatIsCutOffLeavesNoTrace(_ type: KeyValueType) throws {
+    /// Rows are truncated, on this page or an earlier one, and others appended.
+    @Test(arguments: KeyValueType.allCases) func truncatedRowsLeaveNoTrace(_ type: KeyValueType) throws {
         for kept in [0, 1, 255, 256, 257, 600] {
             let cache = try filled(700, type)
             let narrow = cache.quantizedPages
             cache.truncate(to: kept)
             #expect(cache.rows == kept)
-            // Without a page that was narrowed, as if the rows had never been there.
+            // If no page was quantized meanwhile, the cache is as if the rows had never been there.
             if narrow == 0 { #expect(try pieces(cache) == pieces(filled(kept, type))) }
             let before = try pieces(cache)
             let zeros = [Float](repeating: 0, count: 10 * 40)
@@ -84,8 +84,8 @@ import Testing
         #expect(cache.rows == 0)
     }
 
-    /// Rows that came after a mark go, and older ones that were rounded since are as they were.
-    @Test(arguments: KeyValueType.allCases) func aMarkBringsBackWhatWasRounded(_ type: KeyValueType) throws {
+    /// Restoring a mark removes newer rows, and brings back the floats of rows that were quantized since.
+    @Test(arguments: KeyValueType.allCases) func aMarkRestoresQuantizedRows(_ type: KeyValueType) throws {
         for rows in [0, 1, 256, 300, 767, 1000] {
             let cache = try filled(rows, type), before = try pieces(cache), bytes = cache.byteCount
             let mark = cache.mark()
@@ -104,7 +104,7 @@ import Testing
     }
 
     @Test(arguments: [(KeyValueType.float32, 40), (.float16, 20), (.bfloat16, 20), (.int8, 18)])
-    func memoryIsWholePagesAndIsGivenBack(_ type: KeyValueType, bytesOfRow: Int) throws {
+    func memoryIsWholePagesAndIsFreed(_ type: KeyValueType, bytesOfRow: Int) throws {
         func bytes(narrow: Int, wide: Int) -> Int { 2 * KeyValueCache.pageRows * (narrow * bytesOfRow + wide * 40) }
         for (rows, narrow, wide) in [
             (999, 1, 3), (768, 1, 2), (767, 0, 3), (513, 0, 3), (512, 0, 2), (1, 0, 1), (0, 0, 0),
@@ -125,7 +125,7 @@ import Testing
         #expect(KeyValueCache.byteCount(rows: -1, kvHeads: 8, headDim: 128, type: type) == 0)
     }
 
-    @Test func memoryThatCannotBeHadLeavesTheCacheAsItWas() throws {
+    @Test func aFailedAllocationLeavesTheCacheUnchanged() throws {
         let cache = KeyValueCache(kvHeads: 1 << 40, headDim: 1 << 10)
         #expect(throws: LyraError.self) { try cache.append(keys: [0], values: [0], stride: 1, count: 1) }
         #expect(cache.rows == 0 && cache.byteCount == 0)
@@ -133,11 +133,11 @@ import Testing
         #expect(cache.rows == 0 && cache.byteCount == 0)
     }
 
-    @Test(arguments: KeyValueType.allCases) func aSavedCacheComesBack(_ type: KeyValueType) throws {
+    @Test(arguments: KeyValueType.allCases) func aSavedCacheIsRestored(_ type: KeyValueType) throws {
         var sequence = Sequence(31)
         let queries = sequence.floats(20)
         var caches = try [0, 1, 255, 256, 300, 700, 999].map { try filled($0, type) }
-        for rows in [1, 100, 257, 300] {  // where a page that was narrowed is cut
+        for rows in [1, 100, 257, 300] {  // truncates a quantized page
             let cache = try filled(1000, type, exactRows: 0)
             cache.truncate(to: rows)
             caches.append(cache)
@@ -146,8 +146,8 @@ import Testing
             let rows = original.rows, saved = try pieces(original)
             let narrow = min(original.quantizedPages * KeyValueCache.pageRows, rows)
             let bytes = 4 * ((rows - narrow) * 20 + narrow * (type == .int8 ? 5 + 4 : 10))
-            #expect(saved.reduce(0) { $0 + $1.count } == bytes, "nothing but the rows that are there")
-            let copy = try filled(4, type)  // what it held before is gone
+            #expect(saved.reduce(0) { $0 + $1.count } == bytes, "only the rows of the cache")
+            let copy = try filled(4, type)  // its rows are replaced
             var next = 0
             try copy.restore(rows: rows, quantizedPages: original.quantizedPages) {
                 #expect($0.count == saved[next].count)
@@ -163,7 +163,7 @@ import Testing
         }
     }
 
-    /// The order of what is saved, which the version of saved conversations stands for.
+    /// The order of saved bytes. A change of it needs a new version of saved conversations.
     @Test func aSavedPageIsItsKeysThenItsValuesHeadByHead() throws {
         let (rows, heads, dim) = (KeyValueCache.pageRows, 2, 3)
         var sequence = Sequence(5)
@@ -193,7 +193,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KeyValueType.allCases) func aCacheThatCouldNotComeBackIsEmpty(_ type: KeyValueType) throws {
+    @Test(arguments: KeyValueType.allCases) func aCacheThatCannotBeRestoredIsEmpty(_ type: KeyValueType) throws {
         let count = try pieces(filled(700, type, exactRows: 0)).count
         for failing in 0..<count {
             let cache = try filled(300, type)
@@ -217,7 +217,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KeyValueType.allCases) func theBytesOfAllPiecesAreKnownBeforehand(_ type: KeyValueType) throws {
+    @Test(arguments: KeyValueType.allCases) func theSizeOfASavedCacheIsKnownBeforehand(_ type: KeyValueType) throws {
         for (rows, wide) in [(0, 0), (1, 1), (255, 255), (256, 256), (700, 0), (900, 300)] {
             let cache = try filled(rows, type, exactRows: wide)
             var bytes = 0
@@ -228,8 +228,8 @@ import Testing
         #expect(try cache.pieceBytes(rows: .max, quantizedPages: 0) == .max)
     }
 
-    /// A count beyond what there is costs no more memory than what there is.
-    @Test func aCountThatIsALieEndsWhereTheBytesDo() throws {
+    /// A count of rows that is too large takes no more memory than the rows that exist.
+    @Test func aFalseCountEndsWithTheBytes() throws {
         let cache = KeyValueCache(kvHeads: 2, headDim: 5)
         var filled = 0
         #expect(throws: Stop.self) {
@@ -242,7 +242,7 @@ import Testing
         #expect(cache.rows == 0 && cache.byteCount == 0)
     }
 
-    @Test func questionsThatDoNotFitAreRefused() throws {
+    @Test func queriesOfWrongShapesAreRefused() throws {
         let cache = try filled(3, .float32)
         let four = [Float](repeating: 0, count: 4 * 20)
         #expect(throws: LyraError.self) { try cache.attend(queries: four, stride: 20, rows: 4, heads: 4) }

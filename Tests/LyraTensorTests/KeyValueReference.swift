@@ -2,14 +2,14 @@ import CKernels
 import Foundation
 import LyraTensor
 
-/// What a cache keeps of a number, by the definition of its types.
+/// How a cache stores numbers, by the definition of its types.
 enum StoredReference {
-    /// The nearer of the two neighbours; of two that are as near, the one whose last bit is 0.
+    /// The nearest BF16 number; in a tie, the one whose last bit is 0.
     static func bfloat16(_ value: Float) -> UInt16 {
         let below = UInt16(value.bitPattern >> 16)
         guard value.isFinite, value.bitPattern & 0xFFFF != 0 else { return below }
         func distance(_ half: UInt16) -> Double {
-            // Beyond the largest finite number stands what would come next, were there no infinity.
+            // Infinity counts as the number that would follow the largest finite one.
             let neighbour = Float(bitPattern: UInt32(half) << 16)
             return abs(Double(value) - (neighbour.isFinite ? Double(neighbour) : neighbour < 0 ? -0x1p128 : 0x1p128))
         }
@@ -18,7 +18,7 @@ enum StoredReference {
         return distance(below) < distance(above) ? below : above
     }
 
-    /// One head: whole numbers and their scale.
+    /// The codes of one head, and their scale.
     static func codes(_ head: ArraySlice<Float>) -> (codes: [Int8], scale: Float) {
         let largest = head.reduce(0) { max($0, abs($1)) }
         let scale = largest / 127
@@ -27,7 +27,7 @@ enum StoredReference {
         return (head.map { Int8(max(-127, min(127, ($0 / scale).rounded(.toNearestOrEven)))) }, scale)
     }
 
-    /// Rows of heads of `dim` numbers as they are read back.
+    /// Rows of heads of `dim` numbers, stored and read again.
     static func values(_ rows: [Float], as type: KeyValueType, dim: Int) -> [Float] {
         switch type {
         case .float32: rows
@@ -86,8 +86,8 @@ struct AttentionCase: Sendable {
         return result
     }
 
-    /// The mean of all weights that each row gets, where every query sees every row.
-    func meanAttentionWeights(_ q: [Float], keys: [Float]) -> [Double] {
+    /// The mean attention weight of each row, without a mask.
+    func columnScores(_ q: [Float], keys: [Float]) -> [Double] {
         var result = [Double](repeating: 0, count: rows)
         for query in 0..<queries {
             for head in 0..<heads {
@@ -109,7 +109,7 @@ func storeRow(_ row: [Float], as type: lk_kv_type, in page: inout [UInt16]) {
 }
 
 extension KeyValueCache {
-    /// Appends rows that lie `stride` floats apart: a view of columns.
+    /// Appends rows with a stride of `stride` floats: a view of columns.
     func append(keys: [Float], values: [Float], stride: Int, count: Int) throws {
         func rows(_ all: [Float]) throws -> Tensor {
             try strided(all, stride: stride, rows: count).columns(0..<kvHeads * headDim)
@@ -117,7 +117,7 @@ extension KeyValueCache {
         try append(keys: rows(keys), values: rows(values))
     }
 
-    /// Attention of queries that lie `stride` floats apart.
+    /// Attention of queries with a stride of `stride` floats.
     func attend(
         queries: [Float], stride: Int, rows: Int, heads: Int, precision: Precision = .exact
     ) throws -> Tensor {
@@ -126,7 +126,7 @@ extension KeyValueCache {
     }
 }
 
-/// Rows of `stride` floats; what the last one lacks is zero.
+/// Rows of `stride` floats; the last one is padded with zeros.
 private func strided(_ values: [Float], stride: Int, rows: Int) throws -> Tensor {
     let all = values.prefix(rows * stride)
     return try Tensor([rows, stride], all + [Float](repeating: 0, count: rows * stride - all.count))

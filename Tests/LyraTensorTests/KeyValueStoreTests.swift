@@ -1,7 +1,7 @@
 import CKernels
 import Testing
 
-/// Numbers become halves and codes exactly as the definitions say.
+/// Numbers become halves and 8-bit codes exactly as defined.
 @Suite(.serialized) struct KeyValueStoreTests {
     /// Ties, the ends of the ranges, subnormal numbers, and a hundred thousand patterns of bits.
     private static let numbers: [Float] = {
@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    @Test func whatIsNotANumberStaysSo() {
+    @Test func nanStaysNaN() {
         let patterns: [UInt32] = [0x7FC0_0000, 0xFFC0_0000, 0x7F80_0001, 0xFF80_1000, 0x7FFF_FFFF, 0xFFFF_FFFF]
         let numbers = patterns.map { Float(bitPattern: $0) }
         onEachISA { isa in
@@ -48,7 +48,7 @@ import Testing
         }
     }
 
-    /// Rows go where they belong and nowhere else, whatever the width; magnitudes differ from head to head.
+    /// For every width, a row is written to its own place only. Magnitudes differ from head to head.
     @Test(arguments: [1, 3, 8, 20, 64, 80, 127]) func codesAreTheNearestOfEachHead(_ dim: Int) {
         let (heads, rows, first, room) = (3, 5, 2, 9)
         var sequence = Sequence(dim)

@@ -1,9 +1,9 @@
 import CKernels
 import Testing
 
-/// Matrix products against the definition in double precision, on every instruction set that is here.
+/// Matrix products against the definition in double precision, on every instruction set of this processor.
 @Suite(.serialized) struct LinearTests {
-    /// Sums of k products in float differ from those in double by about √k · 6e-8 of the largest.
+    /// Sums of k products in float differ from sums in double by about √k · 6e-8 of the largest.
     static let tolerance = 2e-6
 
     struct Shape: CustomTestStringConvertible, Sendable {
@@ -11,7 +11,7 @@ import Testing
         var testDescription: String { "[\(m), \(k)] · [\(n), \(k)]ᵀ" }
     }
 
-    /// Few and many rows, depths and widths around the vectors, and past one block of each.
+    /// Few and many rows; depths and widths around the vector sizes, and beyond one tile.
     static let shapes: [Shape] =
         (1...70).map { Shape(m: $0, k: 65, n: 19) }
         + [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 100].map { Shape(m: 4, k: $0, n: 9) }
@@ -27,7 +27,7 @@ import Testing
         init(_ shape: Shape) {
             var sequence = Sequence(shape.m * 31 + shape.k * 7 + shape.n)
             x = sequence.floats(shape.m * shape.k)
-            // Seven bits and a sign, which every type holds.
+            // Seven bits and a sign, which every type can hold.
             w = sequence.floats(shape.n * shape.k).map { ($0 * 127).rounded() / 128 }
             bias = sequence.floats(shape.n)
             old = sequence.floats(shape.m * shape.n)
@@ -71,7 +71,7 @@ import Testing
                 }
             }
             data.w.withUnsafeBytes { if let base = $0.baseAddress { check(base, LK_F32) } }
-            // Files may leave weights at any byte.
+            // In files, weights can be at any address.
             var shifted = [UInt8](repeating: 0, count: narrow.count * 2 + 1)
             narrow.withUnsafeBytes { for (index, byte) in $0.enumerated() { shifted[index + 1] = byte } }
             shifted.withUnsafeBytes { if let base = $0.baseAddress { check(base + 1, LK_BF16) } }
@@ -80,9 +80,9 @@ import Testing
         }
     }
 
-    /// Few rows, and many over several blocks of depth and of columns.
+    /// Few rows, and many rows over several tiles in depth and columns.
     @Test(arguments: [Shape(m: 5, k: 37, n: 70), Shape(m: 20, k: 1100, n: 300)])
-    func rowsMayLieApartAndWeightsAnywhere(_ shape: Shape) {
+    func rowsMayHaveGapsAndWeightsAnyAddress(_ shape: Shape) {
         let data = Case(shape), stride = shape.k + 5
         // Eighths are exact in every type.
         let w = data.w.map { ($0 * 8).rounded() / 8 }
@@ -132,7 +132,7 @@ import Testing
         }
     }
 
-    @Test(arguments: RowKernelTests.counts) func wideningStopsWhereItShould(_ count: Int) {
+    @Test(arguments: RowKernelTests.counts) func wideningWritesNoMoreThanItsCount(_ count: Int) {
         var sequence = Sequence(count)
         let values = sequence.floats(count).map { ($0 * 8).rounded() / 8 }
         let stored: [(lk_type, [UInt8])] = [

@@ -3,7 +3,7 @@ import Foundation
 import LyraTensor
 import Testing
 
-/// The logarithm of each query's sum of exponentials, as the kernels give it beside attention, against the definition.
+/// The log-sum-exp of each query's scores, which the attention kernels also return, against the definition.
 @Suite(.serialized) struct LogSumExpTests {
     private static let pageRows = 64
 
@@ -135,7 +135,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [3, 40], notNumbers) func aQueryThatIsNotANumberHasNone(_ rows: Int, _ bad: Float) {
+    @Test(arguments: [3, 40], notNumbers) func aNaNQueryHasNoLogSumExp(_ rows: Int, _ bad: Float) {
         let shape = AttentionCase(queries: rows, rows: rows, kvHeads: 1, group: 1, dim: 8)
         var sequence = Sequence(3)
         var queries = sequence.floats(rows * 8)

@@ -4,7 +4,7 @@ import Testing
 
 @testable import LyraTensor
 
-/// What operations promise of tensors: views are read like copies, shared values stay, and definitions hold.
+/// Operations read views like copies, leave shared values unchanged, and compute their definitions.
 @Suite struct OpsTests {
     private func numbers(_ rows: Int, _ columns: Int, _ seed: Int = 1) throws -> Tensor {
         var sequence = Sequence(seed)
@@ -56,7 +56,7 @@ import Testing
         for widths in [[2, 5], [12], [-1, 12]] { #expect(throws: LyraError.self) { try all.split(columns: widths) } }
     }
 
-    /// A residual that somebody else holds stays as it is; one that is handed over becomes the sum.
+    /// A shared residual stays unchanged; one that is handed over is overwritten with the sum.
     @Test func aResidualIsWrittenOnlyWhenItIsHandedOver() throws {
         let x = try numbers(3, 8), w = try weight(6, 8)
         let product = try w.product(x).values
@@ -73,7 +73,7 @@ import Testing
         #expect(throws: LyraError.self) { try w.product(x, addedTo: numbers(3, 5)) }
     }
 
-    /// x · w, with the weights as they are stored: rounded once, products summed in floats.
+    /// x · w with stored weights, which are rounded once; products are summed in floats.
     @Test(arguments: [ElementType.float32, .bfloat16, .q8_0, .q4_k])
     func theTransposedProductEqualsTheDefinition(_ type: ElementType) throws {
         let (outputs, inputs, rows) = (96, 256, 9)

@@ -1,10 +1,10 @@
 import CKernels
 import Testing
 
-/// Products with packed weights against their definition in double precision, on every instruction set that is here.
+/// Products with packed weights against their definition in double precision, on every instruction set at hand.
 @Suite(.serialized) struct PackedLinearTests {
-    /// Sums of k products in float differ from those in double by about √k · 6e-8 of the largest. With 16 bits of a mantissa
-    /// each product is off by up to 8e-6, and a sum may be smaller than its products.
+    /// Sums of k products in float differ from sums in double by about √k · 6e-8 of the largest. With a 16-bit mantissa
+    /// each product is off by up to 8e-6, and a sum can be smaller than its products.
     static func tolerance(_ type: lk_type) -> Double { type == LK_BF16 ? 2e-5 : 2e-6 }
     private static let instructionSets: Int = {
         var count = 0
@@ -76,7 +76,7 @@ import Testing
             }
             return rows.indices.flatMap { row -> ArraySlice<Float> in
                 let start = (row - rows.lowerBound) * stride
-                #expect(y[start + columns.count..<start + stride].allSatisfy { $0 == 77 }, "written beside y")
+                #expect(y[start + columns.count..<start + stride].allSatisfy { $0 == 77 }, "wrote beside y")
                 return y[start..<start + columns.count]
             }
         }
@@ -110,8 +110,8 @@ import Testing
         return y
     }
 
-    /// Products that share x, of more than one type and more than share tiles at a time, are those that each is alone.
-    @Test(arguments: [1, 7, 40]) func severalProductsOfOneInputAreThoseOfEach(_ m: Int) {
+    /// Products that share x equal each alone, also with several types and with more products than share tiles.
+    @Test(arguments: [1, 7, 40]) func productsOfOneInputEqualEachAlone(_ m: Int) {
         let types = [LK_Q4_K, LK_Q4_K, LK_Q6_K, LK_BF16] + [lk_type](repeating: LK_Q4_0, count: 11)
         var sequence = Sequence(m)
         let x = sequence.floats(m * 256)
@@ -177,15 +177,15 @@ import Testing
         }
     }
 
-    /// More rows than are made into tiles at a time, and more panels than one task takes.
-    @Test(arguments: types) func manyRowsAreTakenInPieces(_ type: lk_type) {
+    /// More rows than are prepared as tiles at a time, and more panels than one task takes.
+    @Test(arguments: types) func manyRowsEqualTheDefinition(_ type: lk_type) {
         let data = Case(type, m: 780, n: 70, blocks: 1)
         let want = data.want.enumerated().map { $1 + Double(data.bias[$0 % data.n]) }
         #expect(difference(data.product(), want) < Self.tolerance(type))
     }
 
     /// Longer panels than vectors that share lines take in turns.
-    @Test(arguments: [LK_Q8_0, LK_Q4_0]) func longRowsAreTakenInPieces(_ type: lk_type) {
+    @Test(arguments: [LK_Q8_0, LK_Q4_0]) func longRowsEqualTheDefinition(_ type: lk_type) {
         for m in [1, 2, 7] {
             let data = Case(type, m: m, n: 33, blocks: 61)
             let want = data.want.enumerated().map { $1 + Double(data.bias[$0 % data.n]) }
@@ -195,7 +195,7 @@ import Testing
         }
     }
 
-    @Test(arguments: types) func someColumnsAreThoseOfTheWhole(_ type: lk_type) {
+    @Test(arguments: types) func aRangeOfColumnsEqualsTheWhole(_ type: lk_type) {
         let data = Case(type, m: 9, n: 130, blocks: 2)
         onEachISA { isa in
             let whole = data.product()
@@ -208,7 +208,7 @@ import Testing
         }
     }
 
-    /// A conversation gives the same numbers however it is cut into pieces; for BF16 if they are of seven rows or more.
+    /// A conversation gives the same numbers however it is divided into chunks, of at least 7 rows with BF16.
     @Test(arguments: types) func aRowDoesNotDependOnTheOthers(_ type: lk_type) {
         let data = Case(type, m: 31, n: 40, blocks: 3)
         onEachISA { isa in
@@ -220,8 +220,8 @@ import Testing
         }
     }
 
-    /// However few rows are left when those before them have been made into tiles.
-    @Test func theLastRowsOfManyAreRoundedAsTheOthers() {
+    /// Also if only a few rows remain after the full tiles.
+    @Test func theLastRowsAreRoundedLikeTheOthers() {
         for m in [769, 774, 1538] {
             let data = Case(LK_BF16, m: m, n: 33, blocks: 1)
             onEachISA { isa in
@@ -244,8 +244,8 @@ import Testing
         }
     }
 
-    /// Blocks are summed in integers, so instruction sets differ in the last places of a float only.
-    @Test(.enabled(if: instructionSets > 1, "this processor has one only"), arguments: types)
+    /// Quantization blocks are summed in integers, so instruction sets differ only in the last bits of a float.
+    @Test(.enabled(if: instructionSets > 1, "this processor has only one"), arguments: types)
     func instructionSetsAgree(_ type: lk_type) {
         let data = Case(type, m: 7, n: 64, blocks: 1)
         var all: [[Float]] = []
@@ -265,7 +265,7 @@ import Testing
         }
     }
 
-    /// Half bytes of 15 and six bits of 63 throughout: what is summed in 16 bits comes as far as it can.
+    /// All 4-bit values are 15 and all 6-bit values 63, so that sums in 16 bits reach their maximum.
     @Test(arguments: [
         (LK_Q4_0, [0x00, 0x3C] + [UInt8](repeating: 0xFF, count: 16), 7.0),
         (
@@ -277,7 +277,7 @@ import Testing
             [UInt8](repeating: 0xFF, count: 192) + [UInt8](repeating: 1, count: 16) + [0x00, 0x3C], 31.0
         ),
     ])
-    func theLargestSmallWeightsDoNotOverflow(_ type: lk_type, _ block: [UInt8], _ weight: Double) {
+    func theLargestValuesOf4And6BitsDoNotOverflow(_ type: lk_type, _ block: [UInt8], _ weight: Double) {
         let k = 256, n = 33
         let packed = PackedMemory(
             (0..<n * k / lk_block_elements(type)).flatMap { _ in block }, type, n: n, k: k)
@@ -289,7 +289,7 @@ import Testing
         }
     }
 
-    @Test(arguments: types) func rowsThatAreNotFiniteSpoilThemselvesOnly(_ type: lk_type) {
+    @Test(arguments: types) func nonFiniteRowsAffectOnlyThemselves(_ type: lk_type) {
         let data = Case(type, m: 8, n: 40, blocks: 2)
         for bad in notNumbers + [.infinity, -.infinity] {
             var x = data.x
@@ -302,7 +302,7 @@ import Testing
         }
     }
 
-    @Test(arguments: types) func unpackedRowsAreThoseThatWerePacked(_ type: lk_type) {
+    @Test(arguments: types) func unpackedRowsEqualThePackedOnes(_ type: lk_type) {
         let data = Case(type, m: 1, n: 70, blocks: 3)
         for row in 0..<70 {
             var got = [Float](repeating: 77, count: data.k + 1)

@@ -7,7 +7,7 @@ import Testing
 
 @testable import LyraTensor
 
-/// Weights from blocks and in packed memory do what plain ones do.
+/// Quantized and packed weights give the results of plain ones.
 @Suite struct PackedWeightTests {
     private func numbers(_ outputs: Int, _ inputs: Int) -> [Float] {
         var sequence = Sequence(outputs + inputs)
@@ -26,7 +26,7 @@ import Testing
         return try Weight(StoredTensor(element, [outputs, inputs], bytes)).prepared(for: .fast)
     }
 
-    /// Eight bits keep 1 / 127 / √12 of the largest of 32, four bits a sixteenth; x is rounded as well.
+    /// The error of eight bits is 1 / 127 / √12 of the largest of 32, of four bits 16 times that; x is rounded, too.
     @Test(arguments: [
         (ElementType.bfloat16, 0.005), (.q8_0, 0.01), (.q6_k, 0.025), (.q4_k, 0.1), (.q4_0, 0.12),
     ])
@@ -42,7 +42,7 @@ import Testing
     }
 
     /// Another model may be opened with another number of threads while a product runs.
-    @Test(arguments: [1, 40]) func theSizeOfThePoolMayChangeMeanwhile(_ rows: Int) throws {
+    @Test(arguments: [1, 40]) func theSizeOfThePoolMayChangeDuringAProduct(_ rows: Int) throws {
         let packed = try packed(4096, 64, as: .q8_0)
         var sequence = Sequence(5)
         let x = try Tensor([rows, 64], sequence.floats(rows * 64))
@@ -66,7 +66,7 @@ import Testing
     }
 
     @Test(arguments: [ElementType.bfloat16, .q8_0, .q4_0, .q4_k, .q6_k])
-    func rowsAndCopiesAreThoseOfTheWhole(_ element: ElementType) throws {
+    func rowsAndCopiesEqualTheWhole(_ element: ElementType) throws {
         let packed = try packed(300, 256, as: element), part = try packed.rows(70..<200)
         var sequence = Sequence(2)
         let x = try Tensor([2, 256], sequence.floats(512)), whole = try packed.product(x).values
@@ -80,8 +80,8 @@ import Testing
         #expect(throws: LyraError.self) { try packed.rows(299..<301) }
     }
 
-    /// Plain and packed weights beside each other, with and without a bias.
-    @Test func productsBesideEachOtherAreThoseOfEach() throws {
+    /// Plain and packed weights in one call, with and without a bias.
+    @Test func productsOfOneCallEqualEachAlone() throws {
         let plain = try plain(40, 256)
         let packed = try packed(40, 256, as: .q8_0), other = try self.packed(40, 256, as: .bfloat16)
         var sequence = Sequence(4)
@@ -103,8 +103,8 @@ import Testing
         #expect(throws: LyraError.self) { try packed.product(x, bias: Tensor([1], [1])) }
     }
 
-    /// Blocks become the numbers that the file's reader makes of them.
-    @Test func packedBlocksAreThoseOfTheFile() throws {
+    /// Packed quantization blocks have the numbers of the file's reader.
+    @Test func packedBlocksHaveTheNumbersOfTheFile() throws {
         var blocks: [UInt8] = []
         for block in 0..<40 * 8 {
             blocks += [UInt8(block % 256), 0x20]
@@ -119,7 +119,7 @@ import Testing
         #expect(row == Array(values.suffix(256)))
     }
 
-    /// Only BF16 has two forms, of which fast products want the packed one.
+    /// Only BF16 can be plain or packed; fast products need it packed.
     @Test func onlyFastProductsWantBF16Packed() throws {
         let bytes = [UInt8](repeating: 0, count: 2 * 40 * 2),
             weight = try Weight(StoredTensor(.bfloat16, [2, 40], bytes))
@@ -128,16 +128,16 @@ import Testing
         #expect(try !plain(2, 40).prepared(for: .fast).isPacked)
     }
 
-    /// A panel is 32 rows: what is shown of some is from the panels that hold them, and of all of them from all.
+    /// A sample of some rows comes from their panels, of 32 rows; a sample of all rows comes from all panels.
     @Test(arguments: [ElementType.bfloat16, .q8_0, .q4_k])
-    func samplesAreOfTheRowsThatAreMeant(_ element: ElementType) throws {
+    func samplesComeFromTheRequestedRows(_ element: ElementType) throws {
         func shown(_ weight: Weight) -> [[UInt8]] {
             var runs: [[UInt8]] = []
             weight.sample { $0.withUnsafeBytes { runs.append(Array($0)) } }
             return runs
         }
         let whole = try packed(96, 256, as: element)
-        // The same rows as a matrix of their own: the sequence goes on from row to row.
+        // The same rows as a separate matrix.
         let values = try Tensor([96, 256], numbers(96, 256)).rows(32..<96)
         var bytes = [UInt8](repeating: 0, count: 64 * 256 / element.blockElements * element.size)
         try bytes.withUnsafeMutableBytes { if let base = $0.baseAddress { try values.store(as: element, to: base) } }

@@ -3,11 +3,11 @@ import Foundation
 import LyraTensor
 import Testing
 
-/// Row-wise functions against their definitions in double precision, on every instruction set that is here.
+/// Row-wise functions against their definitions in double precision, on every instruction set of this processor.
 @Suite(.serialized) struct RowKernelTests {
     static let counts = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257, 1000]
 
-    /// Applies `kernel` to wide-ranging values and compares with `formula`; `tolerance` is absolute.
+    /// Applies `kernel` to values of a wide range and compares with `formula`. `tolerance` is absolute.
     private func check(
         _ tolerance: Double, _ kernel: (UnsafeMutablePointer<Float>, Int) -> Void, _ formula: (Double) -> Double
     ) {
@@ -19,12 +19,12 @@ import Testing
                 kernel(&y, count)
                 let worst = zip(y, x).reduce(0.0) { max($0, abs(Double($1.0) - formula(Double($1.1)))) }
                 #expect(worst < tolerance, "\(isa), \(count) values")
-                #expect(y[count] == 77, "\(isa), \(count) values: one too many was written")
+                #expect(y[count] == 77, "\(isa), \(count) values: wrote one too many")
             }
         }
     }
 
-    /// Applies what becomes of a product to each of y: of the product of y, a column of weights, and 1.
+    /// Applies an epilogue to each of y, as to the product of the weights y with 1.
     private func apply(_ epilogue: lk_epilogue, _ y: UnsafeMutablePointer<Float>, _ count: Int) {
         let weights = Array(UnsafeBufferPointer(start: y, count: count))
         #expect(lk_linear(y, count, [1], 1, 1, 1, weights, LK_F32, count, nil, epilogue) == LK_OK)
@@ -50,7 +50,7 @@ import Testing
         }
     }
 
-    @Test(arguments: notNumbers) func notANumberStaysOne(_ bad: Float) throws {
+    @Test(arguments: notNumbers) func nanStaysNaN(_ bad: Float) throws {
         try onEachISA { isa in
             for place in [0, 5, 16, 32] {
                 var x = [Float](repeating: 0.5, count: 33)
@@ -123,7 +123,7 @@ import Testing
             let root = try tensor.rmsNormalized(weight: weights, epsilon: 1e-6)
             let centred = try tensor.layerNormalized(weight: weights, bias: biases, epsilon: 1e-5)
             #expect(difference(root.values, rms) < 1e-6, "\(isa)")
-            // With one column the deviation is √ε and what is left of the mean is divided by it.
+            // With one column the deviation is √ε, by which the rounding error of the mean is divided.
             let layerTolerance = columns < 3 ? 2e-4 : 3e-6
             #expect(difference(centred.values, layer) < layerTolerance, "\(isa)")
         }
@@ -171,8 +171,8 @@ import Testing
         }
     }
 
-    /// As many rows as are cut into pieces for the threads.
-    @Test func rowsAreRotatedAloneAsAmongMany() {
+    /// Enough rows to be divided among the threads.
+    @Test func aRowIsRotatedAloneAsAmongMany() {
         let rows = 300, heads = 3, dim = 64, stride = heads * dim + 7
         var sequence = Sequence(9)
         let x = sequence.floats(rows * stride)

@@ -2,12 +2,12 @@ import CKernels
 import LyraTensor
 import Testing
 
-/// Attention over keys and values in each stored type, against the definition over what those types keep. The difference
-/// is float's alone then: dot products of up to 128 terms, and e^x, which is exact to 2e-7.
+/// Attention over keys and values in each stored type, against the definition over the stored values. Only float's
+/// rounding remains: dot products of up to 128 terms, and e^x, which is exact to 2e-7.
 @Suite(.serialized) struct StoredAttentionTests {
     private static let tolerance = 3e-6
 
-    /// Every width with every group; lengths around a page and around a tile of queries go through them in turn.
+    /// Every head width with every group. Lengths around a page and around a tile of queries alternate.
     static let cases: [AttentionCase] = {
         let lengths = [
             (1, 1), (1, 700), (2, 31), (1, 256), (40, 257), (3, 511), (1, 2), (200, 300), (25, 25), (4, 699),
@@ -50,7 +50,7 @@ import Testing
         return (cache, queries, stored(keys), stored(values))
     }
 
-    @Test(arguments: KeyValueType.allCases) func attentionIsThatOverTheStoredValues(_ type: KeyValueType) throws {
+    @Test(arguments: KeyValueType.allCases) func attentionUsesTheStoredValues(_ type: KeyValueType) throws {
         for each in Self.cases {
             let (cache, queries, keys, values) = try make(each, type)
             let want = each.attended(queries, keys: keys, values: values)
@@ -74,8 +74,8 @@ import Testing
         }
     }
 
-    /// Queries may be more than the rows: they need not be of cached positions.
-    @Test func meanWeightsTakeAnyNumberOfQueries() throws {
+    /// There may be more queries than rows, because queries need not belong to cached positions.
+    @Test func columnScoresTakeAnyNumberOfQueries() throws {
         let each = AttentionCase(queries: 50, rows: 3, group: 2, dim: 8)
         var sequence = Sequence(1)
         let (values, keys) = (sequence.floats(50 * each.width), sequence.floats(3 * each.columns))
@@ -87,9 +87,8 @@ import Testing
         #expect(difference(got, each.meanAttentionWeights(values, keys: keys)) < Self.tolerance)
     }
 
-    /// Each number is a float's rounding away from the truth, so that thousands of them, and of queries, do not add up to
-    /// an error.
-    @Test func meanWeightsOfALongCacheAddUpToOne() throws {
+    /// Rounding errors of thousands of rows and queries do not accumulate.
+    @Test func columnScoresOfALongCacheAddUpToOne() throws {
         let (rows, count) = (20_000, 600)
         var sequence = Sequence(2)
         let cache = KeyValueCache(kvHeads: 1, headDim: 8)
@@ -103,7 +102,7 @@ import Testing
     }
 
     @Test(arguments: KeyValueType.allCases)
-    func meanWeightsHaveTheSameBitsWithAnyThreads(_ type: KeyValueType) throws {
+    func columnScoresDoNotDependOnTheNumberOfThreads(_ type: KeyValueType) throws {
         let usual = lk_threads()
         defer { lk_set_threads(usual) }
         for each in [
@@ -124,8 +123,8 @@ import Testing
         }
     }
 
-    /// A row that is damaged shows in every type, and only where it is seen.
-    @Test(arguments: KeyValueType.allCases) func aKeyThatIsNotANumberShows(_ type: KeyValueType) throws {
+    /// A NaN key affects, in every type, exactly the queries that attend to it.
+    @Test(arguments: KeyValueType.allCases) func aNaNKeyAffectsItsQueries(_ type: KeyValueType) throws {
         let rows = KeyValueCache.pageRows - 1
         let cache = KeyValueCache(kvHeads: 1, headDim: 8, type: type, exactRows: 0)
         var sequence = Sequence(3)
@@ -140,7 +139,7 @@ import Testing
             try cache.quantizeOlderPages()
             let after = try cache.attend(queries: queries, stride: 8, rows: 1, heads: 1)
             #expect(after.values.allSatisfy { $0.isNaN }, "\(isa)")
-            #expect(cache.quantizedPages == (type == .float32 ? 0 : 1), "it was among the quantized pages")
+            #expect(cache.quantizedPages == (type == .float32 ? 0 : 1), "the key is in a quantized page")
             cache.truncate(to: rows)
         }
     }

@@ -2,8 +2,8 @@ import CKernels
 import Foundation
 import Testing
 
-/// A host may have told the processor to take subnormal floats for zeros. Subnormal halves, such as the scales of small
-/// weights, are numbers all the same.
+/// A host may have set the processor to treat subnormal floats as zeros. Subnormal halves, such as the scales of small
+/// weights, must keep their values.
 @Suite(.serialized) struct SubnormalTests {
     /// Runs `body` on this thread alone, with subnormal floats read and written as zeros.
     private func withoutSubnormals<R>(_ body: () -> R) -> R {
@@ -53,7 +53,7 @@ import Testing
         }
     }
 
-    @Test(arguments: PackedLinearTests.types) func smallWeightsStayWhatTheyAre(_ type: lk_type) {
+    @Test(arguments: PackedLinearTests.types) func smallWeightsKeepTheirValues(_ type: lk_type) {
         let (n, k) = (40, 512)
         var sequence = Sequence(8)
         let weights = sequence.floats(n * k).map { $0 * 0.001 }, x = sequence.floats(3 * k)

@@ -3,9 +3,9 @@ import Testing
 
 @testable import LyraTensor
 
-/// Names of files are bytes: as strings they lead back to the same bytes, and no two become one.
+/// File names are bytes. A name as a string converts back to the same bytes, and different names stay different.
 @Suite struct SystemPathTests {
-    /// Bytes that make names awkward: parts of UTF-8, of noncharacters that stand for bytes, and plain letters.
+    /// Bytes for difficult names: fragments of UTF-8, of the noncharacters that represent bytes, and plain letters.
     private static let awkward: [[UInt8]] = [
         [0x61], [0x2F], [0xE9], [0xC3], [0xA9], [0xC3, 0xA9], [0xEF, 0xB7], [0x90], [0xEF, 0xB7, 0x9E],
         [0xEF, 0xB7, 0xA9],
@@ -13,7 +13,7 @@ import Testing
         [0x65, 0xCC, 0x81],
     ]
 
-    @Test func everyNameLeadsBackToItsBytes() {
+    @Test func everyNameConvertsBackToItsBytes() {
         for byte in UInt8(1)...255 { #expect(SystemPath.bytes(SystemPath.string([byte])) == [byte]) }
         for first in Self.awkward {
             for second in Self.awkward {
@@ -40,13 +40,13 @@ import Testing
     }
 
     @Test(arguments: ["plain.wav", "Grüße/日本語 🙂.wav", "e\u{301}", "\u{FFFD}", "a\u{10FFFD}\u{E0E9}", ""])
-    func namesInUTF8StayAsTheyAre(_ name: String) {
+    func namesInUTF8StayUnchanged(_ name: String) {
         #expect(Array(SystemPath.string(name.utf8).utf8) == Array(name.utf8))
         #expect(SystemPath.bytes(name) == Array(name.utf8))
         #expect(Array(SystemPath.printable(name).utf8) == Array(name.utf8))
     }
 
-    @Test func aCallersNameIsTheSame() {
+    @Test func aNameOfACallerIsUnchanged() {
         for name in [[0x61, 0xE9, 0], [0xEF, 0xB7, 0x9E, 0xEF, 0xB7, 0xA9, 0], [0x61, 0xC3, 0xA9, 0]] as [[UInt8]] {
             let string = name.withUnsafeBytes { buffer in
                 buffer.withMemoryRebound(to: CChar.self) { $0.baseAddress.map { SystemPath.string(cString: $0) } }
@@ -68,9 +68,9 @@ import Testing
         #expect(LyraError(.io, "\(shown(name)) is no path").message == "\"a\\xE9.wav\" is no path")
     }
 
-    /// A first half without its second is text that someone wrote.
-    @Test func halvesStandForNothing() {
-        // Noncharacters cannot stand in a literal.
+    /// One of the two noncharacters alone is ordinary text.
+    @Test func singleNoncharactersAreText() {
+        // A literal cannot contain noncharacters.
         let texts: [[UInt32]] = [[0xFDDE], [0xFDE9], [0xFDDE, 0x61, 0xFDE9], [0xFDDE, 0xFDDE], [0xFDD6, 0xFDE1]]
         for text in texts.map({ String(String.UnicodeScalarView($0.compactMap(Unicode.Scalar.init))) }) {
             #expect(SystemPath.bytes(text) == Array(text.utf8))

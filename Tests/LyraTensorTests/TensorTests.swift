@@ -3,13 +3,13 @@ import Testing
 
 @testable import LyraTensor
 
-/// Tensors as values: views, writing in place, and the operations that are more than one kernel.
+/// Tensors as values: views, writing in place, and operations of several kernels.
 @Suite struct TensorTests {
     private func counting(_ shape: [Int]) throws -> Tensor {
         try Tensor(shape, (0..<shape.reduce(1, *)).map(Float.init))
     }
 
-    @Test func replacedRowsAreThoseThatWereNamed() throws {
+    @Test func onlyTheGivenRowsAreReplaced() throws {
         var tensor = try counting([4, 3])
         try tensor.replace(rowsFrom: 1, with: Tensor([2, 3], [Float](repeating: -1, count: 6)))
         #expect(tensor.values == [0, 1, 2, -1, -1, -1, -1, -1, -1, 9, 10, 11])
@@ -23,7 +23,7 @@ import Testing
         #expect(tensor.values == [0, 1, 8, 9, 4, 5])
     }
 
-    @Test func keptRowsAreThoseThatWereNamedInTheirOrder() throws {
+    @Test func theGivenRowsAreKeptInTheirOrder() throws {
         let tensor = try counting([4, 2, 2])
         let kept = try tensor.keepingRows([3, 0, 3])
         #expect(kept.shape == [3, 2, 2])
@@ -36,7 +36,7 @@ import Testing
         #expect(throws: LyraError.self) { try tensor.rows(1..<3).keepingRows([2]) }
     }
 
-    @Test func rowsThatDoNotFitAreRefused() throws {
+    @Test func rowsOutOfRangeAreRefused() throws {
         var tensor = try counting([3, 2])
         for (first, shape) in [(2, [2, 2]), (-1, [1, 2]), (4, [1, 2]), (Int.max, [1, 2]), (0, [1, 3])] {
             #expect(throws: LyraError.self) { try tensor.replace(rowsFrom: first, with: counting(shape)) }
@@ -44,8 +44,8 @@ import Testing
         #expect(tensor.values == [0, 1, 2, 3, 4, 5])
     }
 
-    /// The first heads turn, what follows them stays.
-    @Test func rotationTurnsHalvesOfTheFirstHeads() throws {
+    /// The first heads are rotated; later columns stay.
+    @Test func rotationPairsTheHalvesOfTheFirstHeads() throws {
         let x = try counting([2, 10])
         let (cos, sin) = (try Tensor([2, 2], [0, 1, 0.5, -1]), try Tensor([2, 2], [1, 0, 2, 3]))
         let rotation = Rotation(cos: cos, sin: sin)
@@ -64,7 +64,7 @@ import Testing
         #expect(throws: LyraError.self) { try x.rows(0..<1).rotated(rotation, heads: 1) }
     }
 
-    @Test func rowsOfAWeightMultiplyAsTheWholeDoes() throws {
+    @Test func rowsOfAWeightMultiplyLikeTheWhole() throws {
         let values = (0..<6 * 5).map { Float($0 % 7) - 3 }
         let storage = try FloatStorage(count: values.count)
         storage.base.update(from: values, count: values.count)

@@ -6,9 +6,9 @@ import Testing
 
 @testable import LyraTensor
 
-/// The pool does every task exactly once, whoever calls it and however.
+/// The pool runs every task exactly once, also with nested and concurrent calls.
 @Suite(.serialized) struct ThreadPoolTests {
-    /// Runs `count` tasks and tells how often each ran.
+    /// Runs `count` tasks. → how often each ran
     private static func run(_ count: Int, nested: Bool = false) -> [Int32] {
         struct Context {
             var counts: UnsafeMutablePointer<Int32>
@@ -33,7 +33,7 @@ import Testing
 
     @Test(arguments: [0, 1, 2, 3, 100, 5000]) func everyTaskRunsOnce(_ count: Int) { Self.check(Self.run(count)) }
 
-    @Test func tasksMayUseThePoolThemselves() { Self.check(Self.run(50, nested: true)) }
+    @Test func tasksMayUseThePool() { Self.check(Self.run(50, nested: true)) }
 
     @Test func thePoolCanChangeItsSizeBetweenCalls() {
         let usual = lk_threads()
@@ -44,7 +44,7 @@ import Testing
             Self.check(Self.run(200))
         }
         lk_set_threads(0)
-        #expect(lk_threads() >= 1, "as many as there are processors")
+        #expect(lk_threads() >= 1, "one for each processor")
     }
 
     @Test func manyThreadsMayCallAtOnce() async {
@@ -53,7 +53,7 @@ import Testing
         }
     }
 
-    @Test func tensorsThatAreSharedAreCopiedBeforeTheyChange() throws {
+    @Test func sharedTensorsAreCopiedBeforeTheyChange() throws {
         let original = try Tensor([2, 2], [1, 2, 3, 4])
         var changed = original
         try changed.withMutableValues { $0[0] = 9 }
@@ -64,7 +64,7 @@ import Testing
         #expect(original.rows(5..<9).rows == 0)
     }
 
-    @Test func aViewThatAloneIsLeftChangesInPlace() throws {
+    @Test func aViewWithoutOtherReferencesChangesInPlace() throws {
         var view = try Tensor([2, 2], [1, 2, 3, 4]).rows(1..<2)
         let before = try view.withValues { UInt(bitPattern: $0) }
         try view.withMutableValues { $0[1] = 8 }
@@ -76,7 +76,7 @@ import Testing
         #expect(kept.values == [3, 8] && view.values == [3, 8])
     }
 
-    @Test func memoryThatCannotBeHadIsAnError() {
+    @Test func aFailedAllocationIsAnError() {
         #expect(throws: LyraError.self) { try Tensor(zeros: [1 << 40, 1 << 30]) }
         #expect(throws: LyraError.self) { try Tensor(zeros: [1 << 31, 1 << 29]) }
         #expect(throws: LyraError.self) { try Tensor([-1]) { _ in } }
