@@ -1,12 +1,12 @@
-/* Under RLIMIT_AS every call comes back with a status: whatever is loaded, mapped or started late is refused or done.
- * usage: address_limit MODEL FILE…: each FILE (and first, none) is fed in children with more and more room. */
+/* Under RLIMIT_AS every call returns a status, also if a library, a mapping or a thread is refused late.
+ * usage: address_limit MODEL FILE…: no file, then each FILE, is fed in children with growing address space. */
 #include "check.h"
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* SECONDS is far more than a child needs: one that waits for ever is ended then. Below LEAST, small allocations of Swift
- * itself, which cannot fail, may end the process. How much room an answer takes depends on the processor: the room grows
+/* After SECONDS, far more than a child needs, a child that hangs is ended. Below LEAST MiB, small allocations of Swift
+ * itself, which cannot fail, may end the process. The space that an answer needs depends on the processor, so it grows
  * until ENOUGH children have answered. */
 enum { SECONDS = 60, LEAST = 16, MOST = 2064, STEP = 64, ENOUGH = 3 };
 
@@ -70,7 +70,7 @@ int main(int argc, char **argv) {
             else if (WEXITSTATUS(status) == LYRA_E_MEMORY) refused++;
             else others++;
         }
-        snprintf(promise, sizeof promise, "%s: with little room it is answered, or refused for memory", name);
+        snprintf(promise, sizeof promise, "%s: with little address space the answer comes, or LYRA_E_MEMORY", name);
         check(others == 0, promise);
         snprintf(promise, sizeof promise, "%s: both happen", name);
         check(answered > 0 && refused > 0, promise);

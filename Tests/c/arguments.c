@@ -1,4 +1,4 @@
-/* Null pointers and values that cannot be, on every function, are errors; after them everything works as before. */
+/* Null pointers and invalid values are errors of every function, and change nothing. */
 #include "check.h"
 
 #include <math.h>
@@ -18,9 +18,9 @@ static void model_functions(lyra_model *model, const char *path) {
     check_status(lyra_model_open(path, &options, &none), LYRA_E_ARGUMENT, "model open: a negative number of threads");
     need(lyra_model_options_init(&options), "model options");
     options.towers_dir = "/nowhere/towers";
-    check_status(lyra_model_open(path, &options, &none), LYRA_E_MISSING, "model open: towers that are not there");
+    check_status(lyra_model_open(path, &options, &none), LYRA_E_MISSING, "model open: missing towers");
     check(strstr(lyra_last_error(), "/nowhere/towers") != NULL, "model open: the message names the towers");
-    check(none == NULL, "model open: out is left as it was");
+    check(none == NULL, "model open: out is unchanged");
     check_status(lyra_model_close(NULL), LYRA_OK, "model close: null does nothing");
     check_status(lyra_model_info_init_size(NULL, sizeof info), LYRA_E_ARGUMENT, "model info init: null");
     need(lyra_model_info_init(&info), "model info");
@@ -30,7 +30,7 @@ static void model_functions(lyra_model *model, const char *path) {
     check_status(lyra_model_get_info(model, &info), LYRA_E_ARGUMENT, "model info: a struct without a size");
 }
 
-/* Sizes that no version had: they end within a field. */
+/* Sizes of structs that no version had, because they end within a field. */
 static void sizes(lyra_model *model, const char *path) {
     lyra_model_options options;
     lyra_model_info info;
@@ -40,7 +40,7 @@ static void sizes(lyra_model *model, const char *path) {
     need(lyra_model_options_init(&options), "model options");
     options.size = sizeof(size_t) + sizeof(void *) / 2; /* half of towers_dir */
     check_status(lyra_model_open(path, &options, &none), LYRA_E_ARGUMENT, "model open: half a pointer");
-    check(strstr(lyra_last_error(), "12") != NULL || sizeof(void *) != 8, "the message names the size");
+    check(strstr(lyra_last_error(), "12") != NULL || sizeof(void *) != 8, "model open: the message names the size");
     need(lyra_model_info_init(&info), "model info");
     info.size = sizeof info - 1;
     check_status(lyra_model_get_info(model, &info), LYRA_E_ARGUMENT, "model info: less than a field");
@@ -53,9 +53,9 @@ static void sizes(lyra_model *model, const char *path) {
 static void missing_model(void) {
     lyra_model *model = NULL;
     const lyra_status status = lyra_model_open("/nowhere/at-all", NULL, &model);
-    check(status == LYRA_E_IO || status == LYRA_E_MISSING, "model open: a directory that is not there");
+    check(status == LYRA_E_IO || status == LYRA_E_MISSING, "model open: a missing directory");
     check(strstr(lyra_last_error(), "/nowhere/at-all") != NULL, "model open: the message names the directory");
-    check(model == NULL, "model open: out is left as it was after an error");
+    check(model == NULL, "model open: out is unchanged after an error");
 }
 
 static void session_option(lyra_model *model, lyra_session_options options, const char *promise) {
@@ -90,7 +90,7 @@ static void session_options(lyra_model *model) {
     check(strstr(lyra_last_error(), "no such adapter") != NULL, "session create: the message names the adapter");
 }
 
-/* Each session function with `session`, which is null or closed, and arguments that are all right. */
+/* Each session function with `session`, which is null or closed, and otherwise valid arguments. */
 static void session_functions_refuse(lyra_session *session, lyra_status expected, const char *path) {
     char text[8];
     float audio[8] = {0};
@@ -165,7 +165,7 @@ static void session_arguments(lyra_session *session) {
     check_status(lyra_get_progress(session, NULL), LYRA_E_ARGUMENT, "get_progress: null");
     check_status(lyra_usage_init_size(NULL, sizeof usage), LYRA_E_ARGUMENT, "usage init: null");
     check_status(lyra_get_usage(session, NULL), LYRA_E_ARGUMENT, "get_usage: null");
-    check_status(lyra_end_turn(session), LYRA_E_STATE, "what was refused was not fed");
+    check_status(lyra_end_turn(session), LYRA_E_STATE, "refused feeds are not in the turn");
 }
 
 static void closed_handles(lyra_model *model, const char *recording) {
@@ -182,7 +182,7 @@ static void closed_handles(lyra_model *model, const char *recording) {
     session = greedy_session(model);
     check_status(lyra_model_close(model), LYRA_OK, "a model is closed");
     check_status(lyra_model_close(model), LYRA_E_CLOSED, "a model is not closed twice");
-    check_status(lyra_session_create(model, NULL, &other), LYRA_E_CLOSED, "a closed model begins no session");
+    check_status(lyra_session_create(model, NULL, &other), LYRA_E_CLOSED, "a closed model creates no session");
     need(lyra_model_info_init(&info), "model info");
     check_status(lyra_model_get_info(model, &info), LYRA_E_CLOSED, "a closed model has no info");
     check_status(lyra_feed_text(session, "hello", 5), LYRA_OK, "a session outlives its model: it is fed");
@@ -213,7 +213,7 @@ int main(int argc, char **argv) {
     session_functions_refuse(NULL, LYRA_E_ARGUMENT, argv[2]);
     lyra_session *session = greedy_session(model);
     session_arguments(session);
-    check_status(lyra_session_destroy(session), LYRA_OK, "after all that the session is destroyed");
+    check_status(lyra_session_destroy(session), LYRA_OK, "afterwards the session is destroyed");
     closed_handles(model, argv[2]);
     return check_failures != 0;
 }

@@ -9,11 +9,11 @@ enum { RATE = 16000 };
 typedef struct {
     int32_t tokens[ANSWER_TOKENS];
     size_t count;
-    int steps; /* that encoded or prefilled something after the turn's end */
+    int steps; /* after the turn's end, that encoded or prefilled */
     lyra_usage usage;
-} said;
+} reply;
 
-/* Options of a session whose answers are short, reproducible, and drawn so that they depend on all that was fed. */
+/* Options for short, reproducible answers, sampled so that they depend on everything that was fed. */
 static inline lyra_session_options usual_options(void) {
     lyra_session_options options;
     need(lyra_session_options_init(&options), "session options");
@@ -36,9 +36,9 @@ static inline lyra_usage usage_of(lyra_session *session) {
     return usage;
 }
 
-/* The answer to what was fed and to `question`. */
-static inline said ask(lyra_session *session, const char *question) {
-    said answer;
+/* Asks `question` after what was fed. → the answer */
+static inline reply ask(lyra_session *session, const char *question) {
+    reply answer;
     uint32_t events = 0;
     memset(&answer, 0, sizeof answer);
     need(lyra_feed_text(session, question, strlen(question)), "text is fed");
@@ -52,11 +52,11 @@ static inline said ask(lyra_session *session, const char *question) {
     return answer;
 }
 
-static inline int same_tokens(said a, said b) {
+static inline int same_tokens(reply a, reply b) {
     return a.count > 0 && a.count == b.count && memcmp(a.tokens, b.tokens, a.count * sizeof *a.tokens) == 0;
 }
 
-/* Works ahead until there is nothing to do; how many steps did something. */
+/* Works ahead until nothing is left. → the number of steps that did work */
 static inline int work_ahead(lyra_session *session) {
     int worked = -1;
     uint32_t events = LYRA_EVENT_PROGRESS;

@@ -1,5 +1,5 @@
-/* Texts of 64 MiB, the most that a call takes: a session with a limit refuses them before they are tokenized, and a process
- * with little room is told so. usage: bigtext MODEL RECORDING */
+/* Texts of 64 MiB, the limit of a call. A session with a limit refuses them before they are tokenized; in a process
+ * with little address space they are LYRA_E_MEMORY. usage: bigtext MODEL RECORDING */
 #define _GNU_SOURCE
 #include "ask.h"
 
@@ -32,9 +32,10 @@ static lyra_status run(lyra_session *session) {
     return status;
 }
 
-/* A text as what is typed, or as the system prompt. */
+/* Takes a turn with the text as typed text, or as the system prompt. */
 static lyra_status give(lyra_session *session, int as_prompt) {
-    lyra_status status = as_prompt ? lyra_set_system_prompt(session, text, BYTES) : lyra_feed_text(session, text, BYTES);
+    lyra_status status =
+        as_prompt ? lyra_set_system_prompt(session, text, BYTES) : lyra_feed_text(session, text, BYTES);
     if (status == LYRA_OK && as_prompt) status = lyra_feed_text(session, "Hello!", 6);
     return status == LYRA_OK ? run(session) : status;
 }
@@ -53,12 +54,12 @@ static void limited(const lyra_session_options *options, const char *limit, cons
         check(taken < MOST_MS, promise);
         printf("# %.0f ms\n", taken);
         need(lyra_set_system_prompt(session, "Be brief.", 9), "the system prompt can change");
-        check(ask(session, "Hello!").count > 0, "the session goes on");
+        check(ask(session, "Hello!").count > 0, "the session stays usable");
         lyra_session_destroy(session);
     }
 }
 
-/* In a child with so many MiB of address space more than it has. → its exit status, or -1 */
+/* Runs a case in a child that can map `mebibytes` more. → its exit status, or -1 */
 static int with_room(long mebibytes, int kind) {
     int code = 0;
     fflush(stdout);

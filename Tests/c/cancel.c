@@ -1,8 +1,8 @@
-/* How long lyra_cancel takes, in every phase of a turn: the time from the request to the return of the call that works.
+/* How long lyra_cancel takes, in every phase of a turn: the time from the request to the return of the working call.
  * usage: cancel MODEL RECORDING PICTURE STATE [POINTS SECONDS]
- * PICTURE is a large picture; STATE is where a large state is written. Each phase runs once, SECONDS at most; then it is
- * begun POINTS times more and cancelled at as many moments of that time. What counts is the lesser of the time that went by
- * and of the process's time divided by its threads: the former on an idle machine, the latter on one that others use. */
+ * PICTURE is a large picture; STATE is the path of a large state to write. Each phase runs once, for at most SECONDS.
+ * Then it is started POINTS times and cancelled at POINTS moments of that time. The smaller of two times counts:
+ * elapsed time, which is right on an idle machine, and processor time per thread, which is right on a busy one. */
 #define _GNU_SOURCE
 #include "ask.h"
 
@@ -27,7 +27,7 @@ static double now(clockid_t clock) {
 
 /* ----------------------------------------------------------------------------------------------------------- phases */
 
-/* Steps to the turn's end, or an error. */
+/* Steps to the end of the turn, or to an error. */
 static lyra_status run(lyra_session *session) {
     uint32_t events = 0;
     lyra_status status = LYRA_OK;
@@ -106,7 +106,7 @@ static void *cancel_later(void *given) {
 }
 
 typedef struct {
-    double worked, elapsed, processor; /* ms; the last two are below 0 if the work was done before the request */
+    double worked, elapsed, processor; /* ms; elapsed and processor are negative if the work ended before the request */
 } latency;
 
 static latency cancel_at(const struct phase *phase, double delay) {
@@ -151,8 +151,9 @@ static void measure(const struct phase *phase) {
     if (count == 0) return;
     qsort(elapsed, (size_t)count, sizeof *elapsed, ascending);
     qsort(processor, (size_t)count, sizeof *processor, ascending);
-    printf("# %s, %.0f ms of it: %d cancels took %.1f ms (median), %.1f (most); processor time of each thread %.1f, %.1f\n",
-           phase->name, whole, count, elapsed[count / 2], elapsed[count - 1], processor[count / 2], processor[count - 1]);
+    printf("# %s, %.0f ms of it: %d cancels took %.1f ms (median), %.1f (most); ", phase->name, whole, count,
+           elapsed[count / 2], elapsed[count - 1]);
+    printf("processor time of each thread %.1f, %.1f\n", processor[count / 2], processor[count - 1]);
 }
 
 /* ---------------------------------------------------------------------------------------------------- a large state */
@@ -168,7 +169,7 @@ static uint32_t crc(uint32_t sum, const unsigned char *data, size_t count) {
     return sum;
 }
 
-/* A small state, made larger: as many rows as STATE_BYTES hold, all zeros. */
+/* Enlarges a small state to the rows that STATE_BYTES hold, all zeros. */
 static void write_state(void) {
     enum { FIXED = 20, ROOM = 1 << 20 };
     static unsigned char small[ROOM], zeros[ROOM];
@@ -188,7 +189,7 @@ static void write_state(void) {
     lyra_model_info info;
     need(lyra_model_info_init(&info), "info");
     need(lyra_model_get_info(model, &info), "info");
-    /* The small state has no rows. How many bytes a row takes is in the message about one that is missing. */
+    /* The small state has no rows. The message about a missing row has the bytes of a row. */
     size_t row_bytes = 0, rows = 1;
     for (int pass = 0; pass < 2; pass++) {
         size_t used = (size_t)(list - json) + strlen("\"lengths\":[");
@@ -213,7 +214,8 @@ static void write_state(void) {
         if (fclose(file) != 0) need(LYRA_E_IO, state);
         if (pass == 1) break;
         session = session_with(model, NULL);
-        const char *means = lyra_restore(session, state) == LYRA_E_FORMAT ? strstr(lyra_last_error(), "header implies ") : NULL;
+        lyra_status status = lyra_restore(session, state);
+        const char *means = status == LYRA_E_FORMAT ? strstr(lyra_last_error(), "header implies ") : NULL;
         if (means == NULL) need(LYRA_E_FORMAT, "the bytes of a row");
         row_bytes = (size_t)atoll(means + strlen("header implies "));
         rows = STATE_BYTES / row_bytes;
@@ -243,10 +245,10 @@ int main(int argc, char **argv) {
 
     lyra_session_options usual = usual_options();
     lyra_session *before = session_with(model, &usual), *after = session_with(model, &usual);
-    const said wanted = ask(before, "Hello!");
+    const reply wanted = ask(before, "Hello!");
     write_state();
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) measure(&phases[i]);
-    check(same_tokens(ask(after, "Hello!"), wanted), "answers are the same after all these cancels");
+    check(same_tokens(ask(after, "Hello!"), wanted), "answers are the same after all cancels");
     lyra_session_destroy(before);
     lyra_session_destroy(after);
     lyra_model_close(model);

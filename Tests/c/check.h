@@ -1,4 +1,4 @@
-/* What the C tests share: checks that print "ok" or "not ok" lines, and a model to try. */
+/* Shared by the C tests: checks that print "ok" or "not ok" lines, and the model to test. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -10,14 +10,14 @@
 
 static int check_failures = 0;
 
-/* One promise: `holds` says whether it is kept. */
+/* Prints whether a promise holds. */
 static inline void check(int holds, const char *promise) {
     printf("%s - %s\n", holds ? "ok" : "not ok", promise);
     fflush(stdout);
     if (!holds) check_failures++;
 }
 
-/* A call's status must be `expected`, and an error must have a sentence. */
+/* A call's status must be `expected`, and an error must have a message. */
 static inline void check_status(lyra_status status, lyra_status expected, const char *promise) {
     const int told = status == LYRA_OK || lyra_last_error()[0] != '\0';
     check(status == expected && told, promise);
@@ -28,7 +28,7 @@ static inline void check_status(lyra_status status, lyra_status expected, const 
     }
 }
 
-/* For what a test cannot go on without. */
+/* A call without whose success the test cannot continue. */
 static inline void need(lyra_status status, const char *what) {
     if (status == LYRA_OK) return;
     printf("not ok - %s\n# %s: %s\n", what, lyra_status_name(status), lyra_last_error());

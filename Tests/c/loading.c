@@ -1,6 +1,6 @@
-/* What is loaded when it is first needed. usage: loading MODEL KIND FILE STATUS WORD: feeding FILE as KIND (pcm, pixels,
- * text, image, audio, video; FILE is "-" for the first three) and answering must end with STATUS, and with a sentence
- * that has WORD in it ("-": any). */
+/* Libraries that are loaded on first use.
+ * usage: loading MODEL KIND FILE STATUS WORD: feeds FILE as KIND (pcm, pixels, text, image, audio, video; FILE is "-"
+ * for the first three) and answers. The last status must be STATUS, with a message that contains WORD ("-": any). */
 #include "check.h"
 
 /* The first call that failed, or LYRA_OK. */
@@ -29,11 +29,11 @@ int main(int argc, char **argv) {
     session = greedy_session(model);
     snprintf(promise, sizeof promise, "%s: status %s", argv[2], argv[4]);
     check_status(ask(session, argv[2], argv[3]), atoi(argv[4]), promise);
-    snprintf(promise, sizeof promise, "%s: the sentence names %s", argv[2], argv[5]);
+    snprintf(promise, sizeof promise, "%s: the message names %s", argv[2], argv[5]);
     check(!strcmp(argv[5], "-") || strstr(lyra_last_error(), argv[5]) != NULL, promise);
     printf("# %s\n", lyra_last_error());
-    /* What could not be loaded harms nothing else. */
-    if (atoi(argv[4]) != LYRA_OK) check_status(lyra_reset(session), LYRA_OK, "the session can be used further");
+    /* A library that cannot be loaded affects nothing else. */
+    if (atoi(argv[4]) != LYRA_OK) check_status(lyra_reset(session), LYRA_OK, "the session stays usable");
     lyra_session_destroy(session);
     lyra_model_close(model);
     return check_failures ? 1 : 0;

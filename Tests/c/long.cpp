@@ -1,4 +1,4 @@
-// The C++ header's part of long.c: working ahead, saving, the extractor, and what it kept.
+// The C++ header's functions that long.c tests: work ahead, saving, the extractor, and kept tokens.
 //
 //     long MODEL RECORDING STATE
 #include <lyra.hpp>
@@ -52,8 +52,8 @@ void saving(const lyra::Model &model, const std::vector<float> &samples, const s
     const auto answer = ask(session);
     other.restore(state);
     check(!answer.empty() && ask(other) == answer, "a restored recording has the same answer");
-    check(code_of([&] { other.restore("/nowhere.state"); }) == LYRA_E_IO, "a state that is not there is thrown");
-    check(code_of([&] { other.save("/no/such/folder.state"); }) == LYRA_E_IO, "a state that cannot be written, too");
+    check(code_of([&] { other.restore("/nowhere.state"); }) == LYRA_E_IO, "a missing state is thrown");
+    check(code_of([&] { other.save("/no/such/folder.state"); }) == LYRA_E_IO, "an unwritable path is thrown");
 }
 
 void extracting(const lyra::Model &model, const std::vector<float> &samples) {
@@ -69,24 +69,24 @@ void extracting(const lyra::Model &model, const std::vector<float> &samples) {
     ask(session);
     const auto media = session.media();
     check(media.size() == 2 && media[0].kind == LYRA_MEDIA_IMAGE && media[1].kind == LYRA_MEDIA_SPEECH,
-          "the media are told");
+          "the media are reported");
     check(media[0].time == 1 && media[0].height == 2 && media[0].width == 3 && media[0].tokens == 6,
-          "a picture's grid, too");
+          "the grid of an image, too");
     const lyra_usage usage = session.usage();
-    check(usage.extractor_blocks == model.info().layers - 1, "tokens go after every layer but the last");
+    check(usage.extractor_blocks == model.info().layers - 1, "tokens are pruned after every layer but the last");
     auto left = static_cast<std::size_t>(usage.media_tokens);
     bool halved = true;
     for (std::int32_t block = 0; block < usage.extractor_blocks; block++) {
-        // Of fewer than 32 none go, as in the reference.
+        // Fewer than 32 are all kept, as in the reference.
         left = left < 32 ? left : std::max<std::size_t>(32, left / 2);
         halved = halved && session.kept(block).size() == left;
     }
     check(halved && left < static_cast<std::size_t>(usage.media_tokens), "each block keeps half");
-    check(code_of([&] { session.kept(usage.extractor_blocks); }) == LYRA_E_ARGUMENT, "a block that was not is thrown");
+    check(code_of([&] { session.kept(usage.extractor_blocks); }) == LYRA_E_ARGUMENT, "a block out of range is thrown");
     options.max_memory_bytes = usage.cache_bytes / 2;
     lyra::Session narrow(model, options);
     narrow.feed_audio_pcm(samples, 16000);
-    check(code_of([&] { ask(narrow); }) == LYRA_E_MEMORY, "a limit of memory is kept");
+    check(code_of([&] { ask(narrow); }) == LYRA_E_MEMORY, "the memory limit is enforced");
 }
 
 } // namespace

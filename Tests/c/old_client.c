@@ -1,10 +1,10 @@
-/* A program compiled against an older header, whose structs that begin with a size lack their last field, still works.
- * Tests/c/run.sh makes that header; this file is compiled against it as if nothing were different. */
+/* A program still works that was compiled against an older header, in which structs with a size lack their last field.
+ * Tests/c/run.sh makes that header. */
 #include "check.h"
 
 enum { GUARD_BYTES = 256 };
 
-/* A struct as this program knows it, and behind it bytes that are not the library's. */
+/* A struct of the old header, followed by bytes that the library must not write. */
 #define GUARDED(type)                                                                                                  \
     struct {                                                                                                           \
         type value;                                                                                                    \
@@ -62,11 +62,11 @@ int main(int argc, char **argv) {
     need(lyra_usage_init(&usage.value), "usage");
     need(lyra_get_usage(session, &usage.value), "a short usage is filled");
     check(untouched(usage.guard), "a short usage is not overrun");
-    check(usage.value.generated_tokens > 0 && usage.value.generated_tokens <= 3, "short options were obeyed");
+    check(usage.value.generated_tokens > 0 && usage.value.generated_tokens <= 3, "short options are used");
     need(lyra_media_init(&media.value), "a medium");
     need(lyra_get_media(session, 0, &media.value), "a short medium is filled");
     check(untouched(media.guard), "a short medium is not overrun");
-    check(media.value.tokens == usage.value.media_tokens, "a short medium tells what it has room for");
+    check(media.value.tokens == usage.value.media_tokens, "a short medium has the fields that it knows");
     need(lyra_session_destroy(session), "the session is destroyed");
     need(lyra_model_close(model), "the model is closed");
     return check_failures != 0;

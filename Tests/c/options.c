@@ -1,12 +1,12 @@
-/* Every field of the option structs with the ends of its type: a value in the range that lyra.h states works, or has its
- * limit refuse what is fed; any other is LYRA_E_ARGUMENT with the option's name, its value and its range. */
+/* Every field of the option structs with the extreme values of its type: a value in the range that lyra.h states works,
+ * or limits what can be fed; any other is LYRA_E_ARGUMENT with the option's name, its value and its range. */
 #include "check.h"
 
 #include <math.h>
 
 typedef enum { I32, I64, F32, F64 } kind;
 
-/* A field, and the least and the greatest value that it may have besides 0, its default. */
+/* A field, with its least and greatest value besides 0, the default. */
 typedef struct {
     const char *name;
     size_t offset;
@@ -67,7 +67,7 @@ static size_t value_count(kind type) {
     return type == I32 ? COUNT(whole32) : type == I64 ? COUNT(whole64) : type == F32 ? COUNT(reals) : COUNT(doubles);
 }
 
-/* Puts value number `index` of the field's type into `options`; whether it lies in the field's range. */
+/* Sets the field to value number `index` of its type. → whether the value is in the field's range */
 static int put(const field *one, size_t index, void *options) {
     char *place = (char *)options + one->offset;
     double value;
@@ -94,12 +94,12 @@ static void tell(const field *one, size_t index, const char *what) {
     printf("# %s, value %zu of its type: %s (%s)\n", one->name, index, what, lyra_last_error());
 }
 
-/* Whether the last sentence names the option and says what it can be. */
+/* Whether the last error names the option and its range. */
 static int named(const field *one) {
     return strstr(lyra_last_error(), one->name) != NULL && strstr(lyra_last_error(), "can be") != NULL;
 }
 
-/* Feeds a little of everything and works on it; a limit may refuse it, and nothing else may happen. */
+/* Feeds a little of everything and computes it. Only a limit may refuse it. */
 static void use(lyra_session *session, char **argv) {
     static const float sound[16000] = {0.5F, -0.5F};
     uint32_t events = 0;
@@ -182,7 +182,7 @@ static void check_model_fields(const char *path) {
     }
 }
 
-/* All that is not a number: an extractor's fields belong together, and texts must be UTF-8. */
+/* Rules beyond ranges: an extractor's fields depend on each other, and texts must be UTF-8. */
 static void check_others(lyra_model *model) {
     lyra_session_options options;
     lyra_session *session = NULL;
@@ -202,7 +202,7 @@ static void check_others(lyra_model *model) {
     options.adapter = NULL;
     options.system_prompt = "\xc3";
     check_status(lyra_session_create(model, &options, &session), LYRA_E_ARGUMENT, "a system prompt that is not UTF-8");
-    check(session == NULL, "no session began");
+    check(session == NULL, "no session was created");
 }
 
 int main(int argc, char **argv) {

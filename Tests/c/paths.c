@@ -1,4 +1,4 @@
-/* Paths are bytes: names that are not UTF-8 are opened, written and told apart, and messages show them escaped. */
+/* Paths are bytes: names that are not UTF-8 are opened, written and distinguished, and messages show them escaped. */
 #define _XOPEN_SOURCE 700
 
 #include "check.h"
@@ -23,9 +23,9 @@ static void feeds(lyra_model *model, char **argv, const char *folder) {
     check_status(lyra_feed_video_file(session, video, NULL), LYRA_OK, "a video under such a name");
     need(lyra_cancel(session), "cancel");
     snprintf(audio, sizeof audio, "%s/no\xe9", folder);
-    check_status(lyra_feed_audio_file(session, audio), LYRA_E_IO, "speech that is not there");
+    check_status(lyra_feed_audio_file(session, audio), LYRA_E_IO, "missing speech");
     check(strstr(lyra_last_error(), "no\\xE9: ") != NULL, "the message shows the bytes");
-    check_status(lyra_feed_sound_file(session, audio), LYRA_E_IO, "sound that is not there");
+    check_status(lyra_feed_sound_file(session, audio), LYRA_E_IO, "missing sound");
     need(lyra_session_destroy(session), "the session ends");
 }
 
@@ -44,7 +44,7 @@ static void model_and_parts(char **argv, const char *folder) {
     check(strstr(lyra_last_error(), "t\\xF6wers: ") != NULL, "the message shows the bytes of the vocoder's name");
     options.vocoder = NULL;
     snprintf(towers, sizeof towers, "%s/t\xf7wers", folder);
-    check_status(lyra_model_open(path, &options, &model), LYRA_E_MISSING, "towers that are not there");
+    check_status(lyra_model_open(path, &options, &model), LYRA_E_MISSING, "missing towers");
     check(strstr(lyra_last_error(), "t\\xF7wers") != NULL, "the message shows the bytes of the towers' name");
 }
 
@@ -74,6 +74,6 @@ int main(int argc, char **argv) {
     states(model, argv, folder);
     need(lyra_model_close(model), "the model closes");
     snprintf(command, sizeof command, "rm -r %s", folder);
-    check(system(command) == 0, "nothing else is left");
+    check(system(command) == 0, "no other file is left");
     return check_failures != 0;
 }

@@ -1,6 +1,5 @@
-/* The pool and processes: a child that a fork made has the pool's memory but none of its threads, and computes with
- * threads of its own all the same. Each check runs in a child of a process that computes already, or keeps its pool
- * busy. */
+/* The pool after a fork: the child has the pool's memory but none of its threads, and must compute with threads of its
+ * own. Each check runs in a child of a process that has computed, or keeps its pool busy. */
 #define _GNU_SOURCE
 #include "../../Sources/CKernels/include/lyra_kernels.h"
 #include <dlfcn.h>
@@ -14,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* SECONDS is far more than a child needs: one that hangs is ended then. */
+/* After SECONDS, far more than a child needs, a child that hangs is ended. */
 enum { M = 20, K = 64, N = 600, VALUES = 200000, BUSY_FORKS = 100, SECONDS = 20, ROUNDS = 200 };
 
 static float x[M * K], w[N * K], pages[M * K];
@@ -47,8 +46,8 @@ typedef struct party {
     atomic_int others, wrong;
 } party;
 
-/* What the pool calls: with a kernel that knows more processors than a small set has room for, and a system that gives
- * no more threads. */
+/* System calls of the pool, replaced to simulate a kernel with more processors than a small set can hold, and a system
+ * without more threads. */
 static size_t least_bytes;
 static int no_threads;
 
@@ -78,7 +77,7 @@ static void come(void *context, size_t index) {
     if (p->processors && p->processors != processors()) atomic_fetch_add(&p->wrong, 1);
 }
 
-/* Whether another thread takes part in a job within some rounds, bound as it should be: 0 does not count. */
+/* Whether another thread takes part in a job within some rounds, with the right number of processors (0: any). */
 static int others_come(int bound_to) {
     party p = {.caller = pthread_self(), .processors = bound_to};
     for (int round = 0; round < ROUNDS && p.others == 0; round++) lk_parallel(16, come, &p);
@@ -97,7 +96,7 @@ static int threads_here(void) {
 
 /* --------------------------------------------------------------------------------------------------------- children */
 
-/* Only what is computed without OpenBLAS, whose own locks a fork may catch. */
+/* Computes without OpenBLAS, whose locks may be held at the fork. */
 static int child_of_busy_pool(void) {
     fill(values[1], VALUES);
     lk_rms_norm(values[1], 100, values[1], 100, w, VALUES / 100, 100, 1e-6f);
@@ -115,9 +114,9 @@ static int child_of_resting_pool(void) {
     return 1;
 }
 
-/* One thread wants no others: they end. */
+/* With one thread, all others end. */
 static int one_thread_is_alone(void) {
-    int before = threads_here(); /* whoever else is there, OpenBLAS's threads among them */
+    int before = threads_here(); /* includes OpenBLAS's threads */
     lk_set_threads(5);
     if (!others_come(0) || threads_here() != before + 4) return 0;
     lk_set_threads(1);
@@ -150,14 +149,14 @@ static void *from_bound_thread(void *result) {
     return NULL;
 }
 
-/* One thread of the host's is bound to a processor, and computes first. */
+/* A thread of the host that is bound to a processor computes first. */
 static int a_bound_thread_binds_no_others(void) {
     int result = 0;
     pthread_t thread;
     return pthread_create(&thread, NULL, from_bound_thread, &result) == 0 && pthread_join(thread, NULL) == 0 && result;
 }
 
-/* The process as a whole is. */
+/* The whole process is bound to a processor. */
 static int a_bound_process_stays_bound(void) {
     bind(first_processor(-1));
     lk_set_threads(0);
@@ -173,7 +172,7 @@ static int many_processors_are_counted(void) {
 
 static void do_nothing(void *context, size_t index) { (void)context, (void)index; }
 
-/* What the system refuses for a while is had later: when the number is set again, or else after some jobs. */
+/* Threads that the system refuses are created later: when the number is set again, or after some jobs. */
 static int too_few_threads_become_enough(void) {
     for (int told = 0; told < 2; told++) {
         lk_set_threads(1);
@@ -188,7 +187,7 @@ static int too_few_threads_become_enough(void) {
     return 1;
 }
 
-/* A process whose keys for threads' own memory are used up, the first among them. */
+/* A process without free keys for thread-specific data. */
 static int no_key_is_no_memory(void) {
     static char mine;
     pthread_key_t key, first;
@@ -227,7 +226,7 @@ int main(void) {
     int failures = 0;
     pthread_t busy;
     fill(x, M * K), fill(w, N * K), fill(pages, M * K);
-    failures += !FORKED(no_key_is_no_memory); /* before this process has one */
+    failures += !FORKED(no_key_is_no_memory); /* before the pool of this process takes a key */
     failures += !FORKED(many_processors_are_counted) + !FORKED(a_bound_thread_binds_no_others);
     lk_set_threads(4);
     if (!compute(product[0], attended[0], values[0])) return 2;
@@ -237,7 +236,7 @@ int main(void) {
     for (int i = 0; i < BUSY_FORKS && !failures; i++) failures += !FORKED(child_of_busy_pool);
     atomic_store(&enough, 1);
     pthread_join(busy, NULL);
-    /* and the parent's own pool still works */
+    /* the parent's pool still works */
     failures += !child_of_resting_pool();
     return failures != 0;
 }

@@ -1,4 +1,4 @@
-/* What a container's quota of processor time allows, as the files that the kernel shows it in say: in roots of our own. */
+/* The processors that a container's quota allows, by the kernel's cgroup files: in root directories made here. */
 #include "../../Sources/CKernels/pool/quota.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 static char root[4096];
 static int failures = 0;
 
-/* Writes root/path, and the folders that lead there. */
+/* Writes root/path, and creates its folders. */
 static void put(const char *path, const char *text) {
     char whole[8192];
     snprintf(whole, sizeof whole, "%s/%s", root, path);
@@ -52,12 +52,12 @@ static void version_two(const char *folder) {
     put("sys/fs/cgroup/a/b/c/cpu.max", "200000 100000\n");
     expect(2, "v2: 200 ms in 100 ms are two processors");
     put("sys/fs/cgroup/a/b/c/cpu.max", "150000 100000\n");
-    expect(2, "v2: a part of a processor is rounded up");
+    expect(2, "v2: a fraction of a processor is rounded up");
     put("sys/fs/cgroup/a/b/c/cpu.max", "1000 100000\n");
     expect(1, "v2: at least one");
     put("sys/fs/cgroup/a/b/c/cpu.max", "800000 100000\n");
     put("sys/fs/cgroup/a/cpu.max", "300000 100000\n");
-    expect(3, "v2: the tightest of the groups above counts");
+    expect(3, "v2: the smallest limit of the parent groups counts");
     put("sys/fs/cgroup/a/b/c/cpu.max", "max 100000\n");
     expect(3, "v2: also under one without a limit");
     begin(folder, "v2 root", "0::/\n", V2);
@@ -66,11 +66,11 @@ static void version_two(const char *folder) {
     begin(folder, "v2 bind", "0::/docker/abc/inner\n",
           "29 22 0:26 /docker/abc /sys/fs/my\\040groups rw - cgroup2 cgroup rw\n");
     put("sys/fs/my groups/inner/cpu.max", "400000 100000\n");
-    expect(4, "v2: a mount of a part of the hierarchy, under a name with a space");
+    expect(4, "v2: a mount of a subtree of the hierarchy, under a name with a space");
     begin(folder, "v2 host", "0::/../other\n", V2);
     put("sys/fs/cgroup/cpu.max", "700000 100000\n");
     put("sys/fs/other/cpu.max", "100000 100000\n");
-    expect(7, "v2: nothing outside of the mount is read");
+    expect(7, "v2: nothing outside the mount is read");
 }
 
 static void version_one(const char *folder) {
@@ -82,40 +82,41 @@ static void version_one(const char *folder) {
     expect(3, "v1: 250 ms in 100 ms are rounded up to three processors");
     put("sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_quota_us", "100000\n");
     put("sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_period_us", "50000\n");
-    expect(2, "v1: the tightest of the groups above counts");
+    expect(2, "v1: the smallest limit of the parent groups counts");
     begin(folder, "v1 container", "4:cpu,cpuacct:/docker/abc\n",
           "31 22 0:28 /docker/abc /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n");
     put("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "50000\n");
     put("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
-    expect(1, "v1: the container's own part of the hierarchy");
+    expect(1, "v1: the container's own subtree of the hierarchy");
     begin(folder, "both", "4:cpu,cpuacct:/\n0::/a\n",
           V1 "32 22 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
     put("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "600000\n");
     put("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
-    expect(6, "both versions at once: the one that counts processor time");
+    expect(6, "both versions at once: the one that limits processor time");
 }
 
 static void damaged(const char *folder) {
-    static const char *const contents[] = {"", "\n", "x", "100000", "100000 0\n", "0 100000\n", "-5 100000\n", "100000 x\n",
-                                           "99999999999999999999999 1\n", "9223372036854775806 1\n"};
+    static const char *const contents[] = {"", "\n", "x", "100000", "100000 0\n", "0 100000\n", "-5 100000\n",
+                                           "100000 x\n", "99999999999999999999999 1\n", "9223372036854775806 1\n"};
     begin(folder, "damaged", "0::/a\n", V2);
     for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
         char promise[100];
         put("sys/fs/cgroup/a/cpu.max", contents[i]);
-        snprintf(promise, sizeof promise, "what makes no sense is no limit: number %zu", i);
+        snprintf(promise, sizeof promise, "invalid content number %zu is no limit", i);
         expect(0, promise);
     }
     put("sys/fs/cgroup/a/cpu.max", "100000 100000\n");
     static const char *const groups[] = {"", "0\n", "0:\n", "0::\n", "0::a\n", ":::\n", "x:cpu\n"};
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         put("proc/self/cgroup", groups[i]);
-        expect(0, "a damaged list of groups is none");
+        expect(0, "a damaged list of groups is no limit");
     }
     put("proc/self/cgroup", "0::/a\n");
-    static const char *const mounts[] = {"", " - \n", "a b - cgroup2 c d\n", "29 22 0:26 / /sys - cgroup2\n", "- cgroup2"};
+    static const char *const mounts[] = {"", " - \n", "a b - cgroup2 c d\n", "29 22 0:26 / /sys - cgroup2\n",
+                                         "- cgroup2"};
     for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++) {
         put("proc/self/mountinfo", mounts[i]);
-        expect(0, "a damaged list of mounts is none");
+        expect(0, "a damaged list of mounts is no limit");
     }
     snprintf(root, sizeof root, "%s/nowhere", folder);
     expect(0, "a system without /proc has no limit");

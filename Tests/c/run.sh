@@ -14,7 +14,7 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 log=$work/log passed=0 failed=0
 
-# result STATUS PROMISE: one check that the shell has made; what it said is shown if it failed.
+# result STATUS PROMISE: a check by the shell; the end of the log is shown if it failed.
 result() {
     if [ "$1" -eq 0 ]; then
         passed=$((passed + 1)); echo "ok - $2"
@@ -37,7 +37,7 @@ run_checks() {
     status=$?
     sed "s/^\(ok\|not ok\) -/\1 - $name:/" "$work/out"
     passed=$((passed + $(grep -c '^ok ' "$work/out"))) failed=$((failed + $(grep -c '^not ok ' "$work/out")))
-    # 1 is what a program says of its own "not ok" lines; anything else is a crash or a time-out.
+    # A program with "not ok" lines exits with 1; another status is a crash or a time-out.
     if [ $status -gt 1 ] || { [ $status -eq 1 ] && ! grep -q '^not ok ' "$work/out"; }; then
         result 1 "$name: exit status $status"
     fi
@@ -48,7 +48,7 @@ link=(-pthread "-L$prefix/lib" -llyra -lm "-Wl,-rpath,$prefix/lib")
 recording=$work/recording.wav
 model=$work/tiny other=$work/other
 kernels=$root/Sources/CKernels interruption=$root/Sources/CInterruption
-# FFmpeg's libraries of the headers, for which lyra was built.
+# FFmpeg's libraries of the version that lyra was built for.
 soname() { echo "lib$1.so.$(echo "LIB${1^^}_VERSION_MAJOR" | gcc -E -P -include "lib$1/$1.h" - | tail -1)"; }
 avformat=$(soname avformat) swscale=$(soname swscale)
 
@@ -58,12 +58,12 @@ make_inputs() {
         "$prefix/bin/lyra" make-tiny "$other" --seed 2 >> "$log" 2>&1
 }
 
-# What vision.c works on: a picture, its pixels, and two seconds of video without and with sound.
+# The media of vision.c: an image, its pixels, and two seconds of video without and with sound.
 pictures=("$work/picture.png" "$work/pixels.rgb" "$work/silent.mp4" "$work/spoken.mp4")
 
 make_pictures() {
     local make=(ffmpeg -v error -nostdin -y) moving
-    # Noise, without loss: more than a decoder reads ahead.
+    # Lossless noise: a larger file than a decoder reads ahead.
     moving=(-f lavfi -i "testsrc=duration=2:size=60x44:rate=30,noise=alls=100:allf=t")
     python3 -c 'import sys; sys.stdout.buffer.write(bytes((i * i // 7 + i) % 256 for i in range(60 * 44 * 3)))' \
         > "$work/pixels.rgb" &&
@@ -74,7 +74,7 @@ make_pictures() {
 
 # ------------------------------------------------------------------------------------------------- header and library
 
-# Every function that the header declares, from what the compiler sees of it.
+# Every function that the header declares, as the compiler parses it.
 header_functions() {
     gcc -E -P "$root/include/lyra.h" | tr '\n' ' ' | grep -oE '\blyra_[a-z_0-9]+ *\([^*(]' | sed 's/ *(.*//' | sort -u
 }
@@ -105,10 +105,11 @@ check_library() {
     nm -D --defined-only "$library" 2> "$log" | awk '{print $3}' | sort -u > "$work/exported"
     try "the library exports the header's functions and nothing else" diff "$work/declared" "$work/exported"
     ldd "$library" > "$log" 2>&1 && ! grep -qiE 'swift|foundation|dispatch|not found' "$log"
-    result $? "the library needs no Swift library, and everything that it needs is there"
+    result $? "the library needs no Swift library, and all that it needs is installed"
     ! ldd "$library" | awk '{ print $1 }' | sed 's|.*/||' |
-        grep -vxE 'linux-vdso\.so\.1|lib(c|m|stdc\+\+|gcc_s|pthread|dl|rt)\.so\.[0-9]+|ld-linux[-a-z0-9_]*\.so\.[0-9]+' > "$log"
-    result $? "the library needs nothing but the C and C++ libraries before a file needs it: no codecs, no BLAS"
+        grep -vxE -e 'linux-vdso\.so\.1|ld-linux[-a-z0-9_]*\.so\.[0-9]+' \
+            -e 'lib(c|m|stdc\+\+|gcc_s|pthread|dl|rt)\.so\.[0-9]+' > "$log"
+    result $? "the library needs only the C and C++ libraries when it is loaded: no codecs, no BLAS"
     readelf -d "$library" > "$log" 2>&1 && grep -q 'SONAME.*\[liblyra\.so\.0\]' "$log"
     result $? "the library's SONAME is liblyra.so.0"
     readelf -S "$library" > "$log" 2>&1 && ! grep -qE '\.symtab|\.debug_info' "$log"
@@ -125,7 +126,7 @@ check_programs() {
     done
 }
 
-# Long recordings and what they take, as each compiler makes the programs; the C++ header's part of it as well.
+# Long recordings and their memory, in C and C++, compiled by gcc and clang.
 check_long() {
     local compiler name
     mkdir -p "$work/states"
@@ -144,22 +145,23 @@ check_long() {
     done
 }
 
-# Files and texts that are made to cost more than they are worth.
+# Files and texts that are made to take excessive time or memory.
 check_hostile() {
     local name
     for name in states bigtext; do
-        try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/run-$name" "${link[@]}"
+        try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" \
+            -o "$work/run-$name" "${link[@]}"
         run_checks "$name" "$work/run-$name" "$model" "$recording" "$other" "$work/states"
     done
 }
 
-# The mini preset's widths: what is cancelled is as long as there, layer by layer. Also on a processor that OpenBLAS takes for
-# an old one.
+# With the mini preset's widths, a layer takes as long as in a real model. Also with OpenBLAS's kernels for an old
+# processor.
 check_cancel() {
     local wide=$work/wide-model make=(ffmpeg -v error -nostdin -y)
     "$prefix/bin/lyra" make-tiny "$wide" --preset mini --layers 1 > "$log" 2>&1 &&
-        "${make[@]}" -f lavfi -i "testsrc=duration=1:size=4000x3000:rate=1,noise=alls=100" -frames:v 1 "$work/large.png" \
-            >> "$log" 2>&1
+        "${make[@]}" -f lavfi -i "testsrc=duration=1:size=4000x3000:rate=1,noise=alls=100" -frames:v 1 \
+            "$work/large.png" >> "$log" 2>&1
     result $? "a model of the mini preset's widths and a large picture are made"
     try "cancel.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/cancel.c" -o "$work/cancel" "${link[@]}"
     run_checks cancel "$work/cancel" "$wide" "$recording" "$work/large.png" "$work/large.state" 3 0.8
@@ -168,11 +170,13 @@ check_cancel() {
     rm -r "$wide"
 }
 
-# A header of the past: without comments and the fields that came with the extractor, and each struct that begins with its
-# size without the last of those that are left.
+# An older header: without the fields that came with the extractor, and without the last of the remaining fields of each
+# struct that begins with its size.
 check_old_client() {
-    local later='(extractor|extractor_blocks|extractor_gap|extractor_keep|kv_type|skip_silence|max_memory_bytes|cache_bytes|precision);'
-    local last='(limit_seconds|total|adapter\[64\]|vision_token_pixels|sound_projector|with_audio|seconds|\(\*close\).*);'
+    local later='(extractor|extractor_blocks|extractor_gap|extractor_keep|kv_type|skip_silence|max_memory_bytes'
+    later+='|cache_bytes|precision);'
+    local last='(limit_seconds|total|adapter\[64\]|vision_token_pixels|sound_projector|with_audio|seconds'
+    last+='|\(\*close\).*);'
     mkdir -p "$work/old"
     gcc -fpreprocessed -dD -E -P "$root/include/lyra.h" | grep -vE "^ +[a-z0-9_]+ $later" | awk '
         /^} lyra_[a-z_]+;/ && sized { last = "" }
@@ -207,28 +211,31 @@ check_examples() {
     cmp -s "$work/speak-c.wav" "$work/speak-cpp.wav"
     result $? "the C and the C++ example write the same speech"
     "$work/c/speak" > "$log" 2>&1; [ $? -eq 64 ]
-    result $? "the C example tells of wrong usage"
+    result $? "the C example reports wrong usage"
     ! "$work/c/speak" "$model" /nowhere.wav hello "$work/none.wav" > "$log" 2>&1 && grep -q /nowhere.wav "$log"
-    result $? "the C example names a recording that is not there"
+    result $? "the C example names a missing recording"
     for kept in speak-c:c/speak speak-cpp:cpp/build/speak; do
         echo older > "$work/kept.wav"
         ! "$work/${kept#*:}" "$model" /nowhere.wav hello "$work/kept.wav" > "$log" 2>&1 &&
             [ "$(cat "$work/kept.wav")" = older ]
         result $? "${kept%:*} leaves an existing file alone when it fails"
     done
-    try "the C example describes a picture" "$work/c/describe" --greedy --max-tokens 4 "$model" "${pictures[0]}" "What?"
+    try "the C example describes an image" "$work/c/describe" --greedy --max-tokens 4 "$model" "${pictures[0]}" "What?"
     ! "$work/c/describe" "$model" /nowhere.png hello > "$log" 2>&1 && grep -q /nowhere.png "$log"
-    result $? "the C example names a picture that is not there"
+    result $? "the C example names a missing image"
 }
 
-# Libraries in the place of the installed ones: of another version, without functions, and none at all.
+# Instead of the installed libraries: one of another version, ones without functions, and a file that is no library.
 check_loading() {
-    local fake=$work/fake run=(env "LD_LIBRARY_PATH=$work/fake" "$work/loading" "$model") mp3=$root/Tests/Fixtures/media/hi.mp3
+    local fake=$work/fake run=(env "LD_LIBRARY_PATH=$work/fake" "$work/loading" "$model")
+    local mp3=$root/Tests/Fixtures/media/hi.mp3
     mkdir -p "$fake"
-    try "loading.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/loading.c" -o "$work/loading" "${link[@]}"
+    try "loading.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/loading.c" \
+        -o "$work/loading" "${link[@]}"
     echo 'unsigned avformat_version(void) { return 77u << 16; }' > "$fake/other.c"
     : > "$fake/none.c"
-    gcc -shared -fPIC "$fake/other.c" -o "$fake/$avformat" && gcc -shared -fPIC "$fake/none.c" -o "$fake/libsndfile.so.1" &&
+    gcc -shared -fPIC "$fake/other.c" -o "$fake/$avformat" &&
+        gcc -shared -fPIC "$fake/none.c" -o "$fake/libsndfile.so.1" &&
         gcc -shared -fPIC "$fake/none.c" -o "$fake/libmpg123.so.0" && echo damaged > "$fake/libopenblas.so.0"
     result $? "other libraries are made"
     run_checks "another FFmpeg" "${run[@]}" image "${pictures[0]}" 4 77
@@ -244,7 +251,7 @@ check_loading() {
     done
 }
 
-# Threads with little stack, and processes with little room.
+# Threads with little stack, and processes with limits on address space and files.
 check_limits() {
     local name media=("$work/recording.m4a" "$work/recording.mp3" "$work/picture.jpg")
     ffmpeg -v error -nostdin -y -i "$recording" "${media[0]}" > "$log" 2>&1 &&
@@ -252,17 +259,17 @@ check_limits() {
         ffmpeg -v error -nostdin -y -i "${pictures[0]}" "${media[2]}" >> "$log" 2>&1
     result $? "media for threads with little stack are made"
     for name in small_stack address_limit file_limit; do
-        try "$name.c compiles" gcc -std=gnu99 "${strict[@]:1}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" \
-            "${link[@]}"
+        try "$name.c compiles" gcc -std=gnu99 "${strict[@]:1}" -O1 "-I$prefix/include" "$here/$name.c" \
+            -o "$work/$name" "${link[@]}"
     done
     run_checks small_stack "$work/small_stack" "$model" "$work" "$recording" "${media[@]}" "${pictures[3]}"
     run_checks address_limit "$work/address_limit" "$model" "$recording" "${pictures[0]}"
-    run_checks file_limit "$work/file_limit" "$model" "$work/limited.state" "$recording" "${media[1]}" "${pictures[0]}" \
-        "${pictures[2]}"
+    run_checks file_limit "$work/file_limit" "$model" "$work/limited.state" "$recording" "${media[1]}" \
+        "${pictures[0]}" "${pictures[2]}"
 }
 
 check_valgrind() {
-    # Its processor has no AVX-512, whatever the machine's has, so that the library takes another path there.
+    # Valgrind's processor has no AVX-512, so the library uses other kernels there.
     try "valgrind finds no error and no leak in the C example" timeout 900 valgrind --error-exitcode=9 \
         --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --fair-sched=yes \
         "$work/c/speak" --greedy --max-tokens 3 "$model" "$recording" "What is said?" "$work/valgrind.wav"
@@ -278,7 +285,7 @@ with_libraries() {
     done
 }
 
-# install_libraries ROOT NAME…: copies libraries that are found by name, and what they need.
+# install_libraries ROOT NAME…: copies the named libraries and the libraries that they need.
 install_libraries() {
     local bare=$1 name path; shift
     for name in "$@"; do
@@ -287,12 +294,12 @@ install_libraries() {
     done
 }
 
-# Root directories with programs, the library, what ldd names for them, and nothing else; then with what is loaded later.
+# A root directory with programs, the library, and only the libraries that ldd names; then with those of first use, too.
 check_bare_root() {
     local bare=$work/bare enter=() run kind
     mkdir -p "$bare"/{dev,proc,tmp,lyra/lib}
-    cp -r "$work/c/speak" "$work/loading" "$recording" "$work/tiny" "${pictures[0]}" "$root/Tests/Fixtures/media/hi.mp3" \
-        "$bare/lyra/"
+    cp -r "$work/c/speak" "$work/loading" "$recording" "$work/tiny" "${pictures[0]}" \
+        "$root/Tests/Fixtures/media/hi.mp3" "$bare/lyra/"
     cp -a "$prefix/lib"/liblyra.so* "$bare/lyra/lib/"
     with_libraries "$bare" "$work/c/speak" "$prefix/lib/liblyra.so"
     if [ "$(id -u)" -ne 0 ]; then enter=(unshare --user --map-root-user); fi
@@ -307,7 +314,8 @@ check_bare_root() {
     for kind in pcm pixels; do
         run_checks "without FFmpeg" "${run[@]}" /lyra/loading /lyra/tiny $kind - 0 -
     done
-    run_checks "without FFmpeg" "${run[@]}" /lyra/loading /lyra/tiny image /lyra/picture.png 4 "libavformat${avformat#*.so.}"
+    run_checks "without FFmpeg" "${run[@]}" /lyra/loading /lyra/tiny image /lyra/picture.png 4 \
+        "libavformat${avformat#*.so.}"
     run_checks "without libsndfile" "${run[@]}" /lyra/loading /lyra/tiny audio /lyra/recording.wav 4 libsndfile1
     run_checks "without libmpg123" "${run[@]}" /lyra/loading /lyra/tiny audio /lyra/hi.mp3 4 libmpg123-0
     install_libraries "$bare" "$avformat" "$swscale" libsndfile.so.1 libmpg123.so.0
@@ -330,9 +338,9 @@ check_refused() {
 check_tool() {
     ldd "$prefix/bin/lyra" > "$log" 2>&1 && ! grep -qiE 'swift|foundation|dispatch|liblyra|not found' "$log"
     result $? "the tool needs no Swift library"
-    check_refused "$work/no/such/folder/out.wav" "the tool names an output in a folder that is not there"
-    # By a link, never by its own name: as root, a tool that writes a file beside its output and renames it would replace
-    # the device for the whole machine.
+    check_refused "$work/no/such/folder/out.wav" "the tool names an output in a missing folder"
+    # Through a link, not as /dev/full: if root ran a tool that renames a new file over its output, the device would be
+    # replaced for the whole machine.
     ln -s /dev/full "$work/full.wav"
     check_refused "$work/full.wav" "the tool names an output for which the disk is full"
     if [ "$(id -u)" -eq 0 ] && mkdir "$work/disk" && mount -t tmpfs -o size=4k tmpfs "$work/disk" 2> /dev/null; then
@@ -349,7 +357,7 @@ check_tool() {
 
 check_sanitized() {
     local instrumented=$root/.build/lyra-$sanitizer name runtime
-    # The toolchain's ThreadSanitizer runtime, which becomes part of the program, needs its libdispatch.
+    # The toolchain's ThreadSanitizer runtime, which is linked into the program, needs libdispatch.
     runtime=$(swift -print-target-info | sed -n 's/.*"runtimeResourcePath": "\(.*\)".*/\1/p')/linux
     try "the library builds for the $sanitizer sanitizer" \
         "$root/bindings/c/build.sh" --sanitize "$sanitizer" --prefix "$instrumented"
@@ -366,7 +374,7 @@ check_sanitized() {
     done
 }
 
-# All kernels, not optimized, which compiles six times as fast: for programs that need them, and do not wait for them.
+# All kernels without optimization, which compiles six times as fast, for programs whose speed does not matter.
 compile_kernels() (
     mkdir -p "$work/kernels" && cd "$work/kernels" &&
         clang -O0 -Wno-psabi -c "-I$interruption/include" "$kernels"/*.c "$kernels"/*/*.c \
@@ -374,13 +382,13 @@ compile_kernels() (
             "-I$root/Sources/CLoading/include" "$root/Sources/CLoading/loading.c"
 )
 
-# Processors with AVX-512 are not everywhere: elsewhere this is what its kernels' logic is tested by.
+# Tests the logic of the AVX-512 kernels on processors without AVX-512.
 check_wide_kernels() {
     try "the kernels for vectors of 16 compile" clang -O1 -mavx2 -mfma -mf16c -Wno-psabi "$here/wide.c" \
         "-I$interruption/include" "$interruption/interruption.c" \
         "$kernels"/{float_generic,pool/pool,pool/quota,pool/scratch}.c -o "$work/wide" -pthread -lm
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"
-    # What counts in integers is x of whatever a model computes.
+    # The overflow sanitizer is for the files that compute in integers from the values of a model.
     local sanitized=(packed.c integer_generic.c bf16_generic.c packing.c blocks.c blocks_k.c) others=() object
     for object in "$work/kernels"/*.o; do
         case " ${sanitized[*]} " in *" $(basename "$object" .o).c "*) ;; *) others+=("$object") ;; esac
@@ -394,9 +402,9 @@ check_wide_kernels() {
 }
 
 check_fork() {
-    try "pool_fork.c compiles with the kernels" clang -O2 "-I$interruption/include" "$here/pool_fork.c" "$work/kernels"/*.o \
-        -o "$work/pool_fork" -pthread -lm
-    try "the pool's threads are those of a process, also of a forked child's and while the pool is busy" \
+    try "pool_fork.c compiles with the kernels" clang -O2 "-I$interruption/include" "$here/pool_fork.c" \
+        "$work/kernels"/*.o -o "$work/pool_fork" -pthread -lm
+    try "every process has its own threads in the pool, also a child that is forked while the pool is busy" \
         timeout 120 "$work/pool_fork"
 }
 

@@ -1,5 +1,5 @@
-/* Every call works on a thread with 64 KiB of stack, and on a coroutine's stack of that size: each case in a child of its
- * own, so that one that dies is seen. usage: small_stack MODEL FOLDER FILE…, of which each is fed in its turn. */
+/* Every call works on a thread with 64 KiB of stack, and on a coroutine's stack of that size. Each case runs in a
+ * child, so that a crash is reported. usage: small_stack MODEL FOLDER FILE…: each FILE is fed in one case. */
 #define _GNU_SOURCE
 #include "check.h"
 #include <pthread.h>
@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 static const char *model_path, *state_path;
-static const char *file; /* of the case at hand; null for text, samples and pixels */
+static const char *file; /* of the current case; null for text, samples and pixels */
 static pthread_t caller;
-static int callbacks, strays; /* calls of our functions; those on another thread than the caller's */
+static int callbacks, strays; /* calls of this program's functions; those on another thread than the caller's */
 static const char *failed;
 static lyra_status failed_with;
 
@@ -101,9 +101,9 @@ static void answer(lyra_session *session) {
 static void errors(lyra_session *session) {
     lyra_model *none = NULL;
     if (lyra_feed_image_file(session, "/nowhere.png") != LYRA_E_IO || !strstr(lyra_last_error(), "/nowhere.png"))
-        wants(LYRA_E_STATE, "an error's sentence on the caller's thread");
+        wants(LYRA_E_STATE, "an error's message on the caller's thread");
     if (lyra_model_open("/nowhere", NULL, &none) == LYRA_OK || !strstr(lyra_last_error(), "/nowhere"))
-        wants(LYRA_E_STATE, "the sentence of a model that is not there");
+        wants(LYRA_E_STATE, "the message about a missing model");
 }
 
 static void work(void) {
@@ -147,16 +147,18 @@ static void on_thread(size_t bytes) {
     pthread_attr_t attributes;
     pthread_t thread;
     pthread_attr_init(&attributes);
-    if (pthread_attr_setstacksize(&attributes, bytes) != 0 || pthread_create(&thread, &attributes, thread_main, NULL) != 0)
+    if (pthread_attr_setstacksize(&attributes, bytes) != 0 ||
+        pthread_create(&thread, &attributes, thread_main, NULL) != 0)
         wants(LYRA_E_MEMORY, "a thread with so little stack");
     else pthread_join(thread, NULL);
 }
 
-/* Below the stack nothing may be touched. */
+/* The memory below the stack is not accessible. */
 static void on_coroutine(size_t bytes) {
     static ucontext_t here, there;
     char *memory = mmap(NULL, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory + bytes, bytes, PROT_READ | PROT_WRITE) != 0 || getcontext(&there) != 0) {
+    if (memory == MAP_FAILED || mprotect(memory + bytes, bytes, PROT_READ | PROT_WRITE) != 0 ||
+        getcontext(&there) != 0) {
         wants(LYRA_E_MEMORY, "a coroutine's stack");
         return;
     }
@@ -196,7 +198,7 @@ int main(int argc, char **argv) {
         file = i == 2 ? NULL : argv[i];
         try_case("thread", on_thread, 64);
         try_case("coroutine", on_coroutine, 64);
-        /* About what makes lyra do the work on the caller's own thread. */
+        /* About the size from which lyra works on the caller's own thread. */
         try_case("thread", on_thread, 280);
     }
     return check_failures ? 1 : 0;

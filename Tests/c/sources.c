@@ -1,4 +1,4 @@
-/* The same recording from a file, bytes, a reader and as samples; readers that fail; readers are closed once. */
+/* A recording from a file, bytes, a reader and as samples; readers that fail; each reader is closed once. */
 #include "memory_file.h"
 
 typedef struct {
@@ -41,25 +41,25 @@ static float *samples_of(const memory_file *file, size_t *count, int32_t *rate) 
 static void same_recording(lyra_session *session, const char *path, memory_file *file) {
     need(lyra_feed_audio_file(session, path), "a file is fed");
     const outcome expected = finish(session);
-    check(expected.status == LYRA_OK && expected.count > 0, "a file is answered");
+    check(expected.status == LYRA_OK && expected.count > 0, "a turn of a file is answered");
 
     need(lyra_reset(session), "reset");
     need(lyra_feed_audio_bytes(session, file->bytes, file->count), "bytes are fed");
-    check(same(expected, finish(session)), "bytes are answered like the file");
+    check(same(expected, finish(session)), "bytes have the answer of the file");
 
     need(lyra_reset(session), "reset");
     lyra_reader reader = reader_over(file);
     need(lyra_feed_audio_reader(session, &reader), "a reader is fed");
     memset(&reader, 0xA5, sizeof reader); /* the struct was copied */
-    check(same(expected, finish(session)), "a reader is answered like the file");
-    check(file->closes == 1, "after the turn the reader was closed once");
+    check(same(expected, finish(session)), "a reader has the answer of the file");
+    check(file->closes == 1, "after the turn the reader is closed once");
 
     size_t count;
     int32_t rate;
     float *samples = samples_of(file, &count, &rate);
     need(lyra_reset(session), "reset");
     need(lyra_feed_audio_pcm(session, samples, count, 1, rate), "samples are fed");
-    check(same(expected, finish(session)), "samples are answered like the file");
+    check(same(expected, finish(session)), "samples have the answer of the file");
 
     need(lyra_reset(session), "reset");
     for (size_t at = 0; at < count; at += 777) {
@@ -67,15 +67,15 @@ static void same_recording(lyra_session *session, const char *path, memory_file 
         need(lyra_feed_audio_pcm(session, samples + at, piece, 1, rate), "a piece of samples is fed");
     }
     need(lyra_feed_audio_end(session), "the samples end");
-    need(lyra_feed_audio_end(session), "nothing more to end is no error");
-    check(same(expected, finish(session)), "samples in pieces are answered like the file");
+    need(lyra_feed_audio_end(session), "ending an ended recording is no error");
+    check(same(expected, finish(session)), "samples in pieces have the answer of the file");
 
     float *stereo = malloc(2 * count * sizeof *stereo);
     if (stereo == NULL) exit(1);
     for (size_t i = 0; i < count; i++) stereo[2 * i] = stereo[2 * i + 1] = samples[i];
     need(lyra_reset(session), "reset");
     need(lyra_feed_audio_pcm(session, stereo, count, 2, rate), "stereo samples are fed");
-    check(same(expected, finish(session)), "two equal channels are answered like one");
+    check(same(expected, finish(session)), "two equal channels have the answer of one");
     free(stereo);
 
     need(lyra_reset(session), "reset");
@@ -87,7 +87,7 @@ static void same_recording(lyra_session *session, const char *path, memory_file 
     need(lyra_reset(session), "reset");
     check_status(lyra_feed_audio_pcm(session, samples, 0, 1, rate), LYRA_OK, "a recording of no samples is fed");
     const outcome silence = finish(session);
-    check(silence.status == LYRA_OK && silence.ends, "and the turn ends as any other");
+    check(silence.status == LYRA_OK && silence.ends, "and is answered");
     free(samples);
 }
 
@@ -97,13 +97,13 @@ static void failing_readers(lyra_session *session, memory_file *file) {
     file->fail_after = 0;
     const lyra_status status = lyra_feed_audio_reader(session, &reader);
     check_status(status, LYRA_E_IO, "a reader whose first read fails");
-    check(file->closes == 1, "it was closed once");
+    check(file->closes == 1, "the reader is closed once");
     check_status(lyra_end_turn(session), LYRA_E_STATE, "and nothing was fed");
 
     reader = reader_over(file);
     reader.seek = NULL;
     check_status(lyra_feed_audio_reader(session, &reader), LYRA_E_ARGUMENT, "a reader without a seek function");
-    check(file->closes == 1, "it was closed once");
+    check(file->closes == 1, "the reader is closed once");
 
     memory_file noise = *file;
     noise.bytes = calloc(1, 5000);
@@ -111,7 +111,7 @@ static void failing_readers(lyra_session *session, memory_file *file) {
     if (noise.bytes == NULL) exit(1);
     reader = reader_over(&noise);
     check_status(lyra_feed_audio_reader(session, &reader), LYRA_E_FORMAT, "a reader of zeros");
-    check(noise.closes == 1, "it was closed once");
+    check(noise.closes == 1, "the reader is closed once");
     check_status(lyra_feed_audio_bytes(session, noise.bytes, noise.count), LYRA_E_FORMAT, "bytes of zeros");
     free(noise.bytes);
 
@@ -120,7 +120,7 @@ static void failing_readers(lyra_session *session, memory_file *file) {
     file->fail_after = 0;
     const outcome broken = finish(session);
     check(broken.status == LYRA_E_IO && broken.ends, "a reader that fails later ends the turn with LYRA_E_IO");
-    check(file->closes == 1, "it was closed once");
+    check(file->closes == 1, "the reader is closed once");
     need(lyra_feed_text(session, "hello", 5), "the session can be fed after that");
     const outcome after = finish(session);
     check(after.status == LYRA_OK && after.count > 0, "and answers");
@@ -129,16 +129,16 @@ static void failing_readers(lyra_session *session, memory_file *file) {
     need(lyra_feed_audio_reader(session, &reader), "a reader is fed");
     need(lyra_cancel(session), "cancel");
     need(lyra_reset(session), "reset");
-    check(file->closes == 1, "a reader of a turn that was dropped was closed once");
+    check(file->closes == 1, "a reader of a discarded turn is closed once");
 
     reader = reader_over(file);
     need(lyra_feed_audio_reader(session, &reader), "a reader is fed");
     need(lyra_session_destroy(session), "the session is destroyed");
-    check(file->closes == 1, "a reader of a session that was destroyed was closed once");
+    check(file->closes == 1, "a reader of a destroyed session is closed once");
 
     reader = reader_over(file);
     check_status(lyra_feed_audio_reader(session, &reader), LYRA_E_CLOSED, "a closed session takes no reader");
-    check(file->closes == 1, "it was closed once");
+    check(file->closes == 1, "the reader is closed once");
 }
 
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
-/* States that are damaged, cut short, of another model, or of counts that cannot be: each is refused with its file's name
- * and in little memory, and the session goes on as it was.
+/* States that are damaged, truncated, of another model, or with impossible counts are refused with the name of the file
+ * and in little memory, and leave the session unchanged.
  * usage: states MODEL RECORDING OTHER-MODEL DIRECTORY */
 #define _GNU_SOURCE
 #include "ask.h"
@@ -67,7 +67,7 @@ static size_t header_bytes(bytes file) {
     return count;
 }
 
-/* The file with the value of a key of its header replaced: the first list or number behind "key":. */
+/* A copy of the file with another value for a key of its header: the first list or number after "key":. */
 static bytes with_value(bytes file, const char *key, const char *value, size_t value_bytes) {
     char name[100];
     snprintf(name, sizeof name, "\"%s\":", key);
@@ -102,7 +102,7 @@ static lyra_session *begin(lyra_kv_type type) {
     return session_with(model, &options);
 }
 
-/* Whether `status` is what the last call gave, with the file's name in its sentence. */
+/* Whether `status` is `expected` and the last error names the file. */
 static int refused(lyra_status status, lyra_status expected) {
     const int holds = status == expected && strstr(lyra_last_error(), path) != NULL;
     if (!holds) printf("# %s: %s\n", lyra_status_name(status), lyra_last_error());
@@ -121,7 +121,7 @@ static void damage(bytes whole, lyra_session *session) {
         write_file(whole.data, whole.count * i / CUTS);
         held &= refused(lyra_restore(session, path), LYRA_E_FORMAT);
     }
-    check(held, "a state cut at every fiftieth is LYRA_E_FORMAT with the file's name");
+    check(held, "a state truncated at any of fifty places is LYRA_E_FORMAT with the file's name");
     bytes copy = new_bytes(whole.count);
     srand(7);
     held = 1;
@@ -130,7 +130,7 @@ static void damage(bytes whole, lyra_session *session) {
         memcpy(copy.data, whole.data, whole.count);
         copy.data[at] ^= (unsigned char)(1 << rand() % 8);
         write_file(copy.data, copy.count);
-        const lyra_status status = lyra_restore(session, path);
+        const lyra_status result = lyra_restore(session, path);
         held &= refused(status, at >= 8 && at < 12 ? LYRA_E_UNSUPPORTED : LYRA_E_FORMAT);
     }
     check(held, "so is a state with any bit changed");
@@ -147,7 +147,7 @@ static void damage(bytes whole, lyra_session *session) {
         else if (status != LYRA_E_ARGUMENT) held &= refused(status, LYRA_E_FORMAT);
         lyra_session_destroy(other);
     }
-    check(held, "with a checksum that fits, such a state is refused or answers");
+    check(held, "with a right checksum, such a state is refused or can be continued");
     free(copy.data);
 }
 
@@ -158,10 +158,10 @@ static void numbers(bytes whole, lyra_session *session) {
                  "more rows than the file has");
     check_format(session, with_text(whole, "lengths", "[9223372036854775807,1,1,1]"), "rows that overflow");
     check_format(session, with_text(whole, "lengths", "[]"), "no layers");
-    check_format(session, with_text(whole, "nextPosition", "2147483647"), "a position that cannot be");
+    check_format(session, with_text(whole, "nextPosition", "2147483647"), "an impossible position");
     check_format(session, with_text(whole, "random", "18446744073709551616"), "a number over 64 bits");
-    check_format(session, with_text(whole, "keyValueType", "\"q3\""), "a type of keys and values that is not known");
-    check_format(session, with_text(whole, "promptTokens", "1,\"promptTokens\":1"), "a key that occurs twice");
+    check_format(session, with_text(whole, "keyValueType", "\"q3\""), "an unknown cache type");
+    check_format(session, with_text(whole, "promptTokens", "1,\"promptTokens\":1"), "a repeated key");
     bytes copy = new_bytes(whole.count);
     memcpy(copy.data, whole.data, whole.count);
     put(copy.data + 12, UINT64_MAX, 8);
@@ -169,7 +169,7 @@ static void numbers(bytes whole, lyra_session *session) {
     check_format(session, copy, "a header longer than any file");
 }
 
-/* Peak memory of a child that restores the file, in bytes, and what it says. */
+/* The peak memory of a child that restores the file, in bytes, and its status. */
 static double peak(lyra_status *status) {
     struct rusage usage;
     int code = 0;
@@ -177,15 +177,15 @@ static double peak(lyra_status *status) {
     const pid_t child = fork();
     if (child == 0) {
         lyra_session *session = begin(LYRA_KV_F32);
-        const lyra_status said = lyra_restore(session, path);
-        _exit(said != LYRA_OK && strstr(lyra_last_error(), path) == NULL ? 99 : said);
+        const lyra_status result = lyra_restore(session, path);
+        _exit(result != LYRA_OK && strstr(lyra_last_error(), path) == NULL ? 99 : result);
     }
     if (child < 0 || wait4(child, &code, 0, &usage) != child || !WIFEXITED(code)) need(LYRA_E_STATE, "a child");
     *status = WEXITSTATUS(code);
     return (double)usage.ru_maxrss * 1024;
 }
 
-/* `count` times `piece` between brackets. */
+/* `piece`, `count` times, between `open` and `close`. */
 static bytes repeated(const char *open, const char *piece, const char *close, size_t count) {
     const size_t each = strlen(piece), first = strlen(open), last = strlen(close);
     bytes made = new_bytes(first + each * count + last);
@@ -216,7 +216,7 @@ static void counts(bytes whole) {
         bytes file = with_value(whole, cases[i].key, (const char *)list.data, list.count);
         const double size = (double)file.count;
         write_file(file.data, file.count);
-        free(list.data); /* a child's peak includes what its parent holds */
+        free(list.data); /* a child's peak includes the memory of its parent */
         free(file.data);
         const double taken = (peak(&status) - usual) / size;
         snprintf(promise, sizeof promise, "%s of %d MiB: status %d, in less than four times the file's bytes",
@@ -228,7 +228,7 @@ static void counts(bytes whole) {
 
 /* ------------------------------------------------------------------------------------------ others at the same time */
 
-/* Another process shortens the file while it is read. */
+/* Another process truncates the file while it is read. */
 static void shortened(bytes whole, lyra_session *session) {
     int held = 1, cut = 0;
     for (int i = 0; i < ROUNDS; i++) {
@@ -239,11 +239,11 @@ static void shortened(bytes whole, lyra_session *session) {
             usleep((useconds_t)wait);
             _exit(truncate(path, left) != 0);
         }
-        const lyra_status status = lyra_restore(session, path);
+        const lyra_status result = lyra_restore(session, path);
         if (status != LYRA_OK) held &= refused(status, LYRA_E_FORMAT), cut++;
         waitpid(child, NULL, 0);
     }
-    check(held, "a state that another process shortens meanwhile is restored, or LYRA_E_FORMAT");
+    check(held, "a state that is truncated during the restore is restored, or LYRA_E_FORMAT");
     printf("# %d of %d were cut in time\n", cut, ROUNDS);
 }
 
@@ -257,7 +257,7 @@ static void *keep_cancelling(void *session) {
     return NULL;
 }
 
-static void cancelled(bytes whole, said wanted) {
+static void cancelled(bytes whole, reply wanted) {
     pthread_t thread;
     void *failed = NULL;
     int held = 1, interrupted = 0;
@@ -266,14 +266,14 @@ static void cancelled(bytes whole, said wanted) {
     write_file(whole.data, whole.count);
     if (pthread_create(&thread, NULL, keep_cancelling, session) != 0) need(LYRA_E_MEMORY, "a thread");
     for (int i = 0; i < CANCELS && (i < 20 || interrupted == 0); i++) {
-        const lyra_status status = lyra_restore(session, path);
+        const lyra_status result = lyra_restore(session, path);
         if (status != LYRA_OK) held &= refused(status, LYRA_E_STATE), interrupted++;
     }
     __atomic_store_n(&stop_cancelling, 1, __ATOMIC_RELEASE);
     pthread_join(thread, &failed);
     check(held && interrupted > 0 && failed == NULL, "lyra_cancel interrupts lyra_restore with LYRA_E_STATE");
-    need(lyra_restore(session, path), "and it can be called again");
-    check(same_tokens(ask(session, "And?"), wanted), "the conversation that was saved goes on");
+    need(lyra_restore(session, path), "and can be called again");
+    check(same_tokens(ask(session, "And?"), wanted), "the saved conversation continues");
     lyra_session_destroy(session);
 }
 
@@ -288,7 +288,7 @@ int main(int argc, char **argv) {
     ask(session, "What is said?");
     need(lyra_save(session, path), "a state is saved");
     const bytes large = read_file();
-    const said wanted = ask(session, "And?");
+    const reply wanted = ask(session, "And?");
     free(samples);
 
     lyra_session *narrow = begin(LYRA_KV_Q8);
@@ -296,12 +296,12 @@ int main(int argc, char **argv) {
     need(lyra_save(narrow, path), "a state is saved");
     const bytes small = read_file();
     lyra_session *victim = begin(LYRA_KV_F32);
-    const said hello = ask(victim, "Hello!");
+    const reply hello = ask(victim, "Hello!");
     numbers(small, victim);
     damage(small, victim);
     shortened(large, victim);
     lyra_reset(victim);
-    check(same_tokens(ask(victim, "Hello!"), hello), "a session that refused them all answers as before");
+    check(same_tokens(ask(victim, "Hello!"), hello), "after all refusals the session answers as before");
     counts(large);
     cancelled(large, wanted);
 
@@ -309,7 +309,7 @@ int main(int argc, char **argv) {
     options.max_context_tokens = 300;
     lyra_session *limited = session_with(model, &options);
     write_file(large.data, large.count);
-    check(refused(lyra_restore(limited, path), LYRA_E_MEMORY), "a state over the session's tokens is LYRA_E_MEMORY");
+    check(refused(lyra_restore(limited, path), LYRA_E_MEMORY), "a state over the limit of tokens is LYRA_E_MEMORY");
     lyra_session_destroy(limited);
     lyra_model *other = NULL;
     need(lyra_model_open(argv[3], NULL, &other), "another model opens");

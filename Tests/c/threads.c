@@ -1,5 +1,5 @@
-/* Two sessions of one model in two threads, and a third thread that cancels and stops them; also what ThreadSanitizer
- * watches (Tests/c/run.sh --sanitize thread). */
+/* Two sessions of one model in two threads, and a third thread that cancels and stops them. ThreadSanitizer also checks
+ * this program (Tests/c/run.sh --sanitize thread). */
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 
@@ -25,7 +25,7 @@ static int one_turn(conversation *talk) {
     if (status == LYRA_OK) status = lyra_feed_text(talk->session, "What is said?", 13);
     if (status == LYRA_OK) status = lyra_end_turn(talk->session);
     if (status == LYRA_E_STATE) {
-        talk->refused++; /* a cancel came between two feeds and dropped them: nothing is there to answer */
+        talk->refused++; /* a cancel between two feeds discarded them, so there is no turn to answer */
         return 1;
     }
     while (status == LYRA_OK && !(events & LYRA_EVENT_END)) {
@@ -73,7 +73,7 @@ static void *interrupt(void *argument) {
     return NULL;
 }
 
-/* Turns that nobody interrupts, in two threads at once: each must be as if it were alone. */
+/* Uninterrupted turns in two threads at once: each must be as in a single thread. */
 static void undisturbed(conversation *talks) {
     pthread_t threads[SESSIONS];
     for (int i = 0; i < SESSIONS; i++) need(lyra_reset(talks[i].session), "reset");
@@ -111,7 +111,7 @@ static void interrupted(conversation *talks) {
     }
 }
 
-/* While a thread is inside of a session, other calls on it are refused; between steps they succeed. */
+/* During a call on a session, calls from other threads are refused; between steps they succeed. */
 static void intruding(conversation *talk) {
     pthread_t thread;
     int strange = 0;
@@ -124,7 +124,7 @@ static void intruding(conversation *talk) {
         strange += status != LYRA_OK && status != LYRA_E_STATE;
     }
     pthread_join(thread, NULL);
-    check(strange == 0, "a call from a second thread is refused with LYRA_E_STATE or served");
+    check(strange == 0, "a call from a second thread is LYRA_E_STATE or succeeds");
 }
 
 static void *first_words(void *argument) {

@@ -1,4 +1,4 @@
-/* A turn from feeding to its end event: what can be read in which pieces, stop, cancel, errors. */
+/* A turn from feeding to its end event: reading in pieces, stop, cancel, errors. */
 #include "check.h"
 
 enum { MOST_TOKENS = 256, MOST_SAMPLES = 1 << 20, MOST_TEXT = 4096 };
@@ -26,7 +26,7 @@ static void free_answer(answer *one) {
     free(one);
 }
 
-/* Reads what is new, `text` bytes and `piece` elements at a time at most. */
+/* Reads new output, at most `text` bytes and `piece` elements at a time. */
 static void drain(lyra_session *session, answer *got, size_t text, size_t piece) {
     size_t count;
     do {
@@ -62,7 +62,7 @@ static void finish(lyra_session *session, answer *got, size_t text, size_t piece
     }
 }
 
-/* One whole turn. With a `piece` of 0 everything is read at the end. */
+/* A whole turn. If `piece` is 0, everything is read at the end. */
 static answer *take_turn(lyra_session *session, const char *recording, size_t text, size_t piece) {
     answer *got = new_answer();
     feed(session, recording);
@@ -93,14 +93,14 @@ static void states(lyra_model *model) {
     lyra_session *session = greedy_session(model);
     uint32_t events = 77;
     check_status(lyra_step(session, &events), LYRA_E_STATE, "a step needs a turn");
-    check(events == 77, "a step that is refused leaves events as they were");
+    check(events == 77, "a refused step leaves events unchanged");
     check_status(lyra_end_turn(session), LYRA_E_STATE, "a turn needs to be fed");
     check_status(lyra_stop(session), LYRA_OK, "nothing to stop is no error");
     check_status(lyra_cancel(session), LYRA_OK, "nothing to cancel is no error");
     check_status(lyra_set_system_prompt(session, "Be brief.", 9), LYRA_OK, "the system prompt is set before a turn");
     feed(session, NULL);
     check_status(lyra_cancel(session), LYRA_OK, "a turn that is being fed is cancelled");
-    check_status(lyra_end_turn(session), LYRA_E_STATE, "and then there is nothing to answer");
+    check_status(lyra_end_turn(session), LYRA_E_STATE, "and then there is no turn to answer");
     feed(session, NULL);
     need(lyra_end_turn(session), "the turn ends");
     check_status(lyra_feed_text(session, "x", 1), LYRA_E_STATE, "no text is fed during an answer");
@@ -110,11 +110,11 @@ static void states(lyra_model *model) {
     free_answer(got);
     check_status(lyra_step(session, &events), LYRA_E_STATE, "no step after the end event");
     check_status(lyra_set_system_prompt(session, "x", 1), LYRA_E_STATE, "no system prompt after a turn");
-    check_status(lyra_reset(session), LYRA_OK, "the conversation is forgotten");
+    check_status(lyra_reset(session), LYRA_OK, "the session is reset");
     check_status(lyra_set_system_prompt(session, "x", 1), LYRA_OK, "a system prompt after a reset");
-    check_status(lyra_feed_audio_file(session, "/nowhere.wav"), LYRA_E_IO, "a recording that is not there");
+    check_status(lyra_feed_audio_file(session, "/nowhere.wav"), LYRA_E_IO, "a missing recording");
     check(strstr(lyra_last_error(), "/nowhere.wav") != NULL, "the message names the recording");
-    check_status(lyra_feed_audio_file(session, "/etc/passwd"), LYRA_E_FORMAT, "a file that is no recording");
+    check_status(lyra_feed_audio_file(session, "/etc/passwd"), LYRA_E_FORMAT, "a file that is not a recording");
     lyra_session_destroy(session);
 }
 
@@ -123,8 +123,9 @@ static void reading(lyra_model *model, const char *recording, answer **whole) {
     *whole = take_turn(session, recording, 1024, 0);
     const lyra_usage usage = usage_of(session);
     check((*whole)->ends == 1, "one end event");
-    check(((*whole)->events_seen & LYRA_EVENT_PROGRESS) != 0, "progress is told of");
-    check((*whole)->token_count > 0 && (*whole)->token_count <= ANSWER_TOKENS, "there is an answer, not too long");
+    check(((*whole)->events_seen & LYRA_EVENT_PROGRESS) != 0, "progress is reported");
+    check((*whole)->token_count > 0 && (*whole)->token_count <= ANSWER_TOKENS,
+          "the answer has at least one token and at most ANSWER_TOKENS");
     check((*whole)->unit_count > 0 && (*whole)->samples > 0, "the answer is spoken");
     check(usage.generated_tokens == (int64_t)(*whole)->token_count, "usage counts the tokens that were read");
     check(usage.units == (int64_t)(*whole)->unit_count, "usage counts the units that were read");
@@ -137,7 +138,7 @@ static void reading(lyra_model *model, const char *recording, answer **whole) {
 
     session = greedy_session(model);
     answer *pieces = take_turn(session, recording, 4, 7);
-    check(same(*whole, pieces), "read in small pieces as it comes, it is the same answer to the last sample");
+    check(same(*whole, pieces), "the answer read in small pieces during the turn is bit-identical");
     free_answer(pieces);
 
     check_status(lyra_reset(session), LYRA_OK, "reset");
@@ -174,7 +175,7 @@ static void small_buffers(lyra_model *model) {
     lyra_session_destroy(session);
 }
 
-/* Steps until an event among `bits` is set or the turn ends; the events of the last step. */
+/* Steps until an event of `bits` is set or the turn ends. → the events of the last step */
 static uint32_t step_until(lyra_session *session, uint32_t bits) {
     uint32_t events = 0;
     while (!(events & (bits | LYRA_EVENT_END))) need(lyra_step(session, &events), "a step");
@@ -201,13 +202,13 @@ static void cancelling(lyra_model *model, const char *recording, const answer *w
             need(lyra_cancel(session), "cancel");
             need(lyra_step(session, &events), "the step after cancel");
             check((events & LYRA_EVENT_END) != 0, moments[i].promise);
-            check(usage_of(session).stop == LYRA_STOP_CANCELLED, "usage says that it was cancelled");
+            check(usage_of(session).stop == LYRA_STOP_CANCELLED, "usage says that the turn was cancelled");
             answer *rest = new_answer();
             drain(session, rest, 64, 1000);
             check(rest->text_bytes == 0 && rest->samples == 0, "a cancelled turn leaves nothing to read");
             free_answer(rest);
             answer *next = take_turn(session, recording, 64, 1000);
-            check(same(whole, next), "after a cancelled turn the next is as if it had never been");
+            check(same(whole, next), "the turn after a cancelled one is as without it");
             free_answer(next);
         }
         lyra_session_destroy(session);
@@ -223,26 +224,26 @@ static void stopping(lyra_model *model, const char *recording) {
         printf("# the turn was over before it could be stopped\n");
     } else {
         need(lyra_stop(session), "stop");
-        const int64_t said = usage_of(session).generated_tokens;
+        const int64_t generated = usage_of(session).generated_tokens;
         answer *rest = new_answer();
         finish(session, rest, 64, 1000);
         const lyra_usage usage = usage_of(session);
-        check(usage.stop == LYRA_STOP_STOPPED && rest->ends == 1, "usage says that it was stopped, and it ends once");
-        check(usage.generated_tokens == said, "stopped, a turn says no further word");
+        check(usage.stop == LYRA_STOP_STOPPED && rest->ends == 1, "usage says that the turn was stopped, once");
+        check(usage.generated_tokens == generated, "a stopped turn generates no further token");
         drain(session, rest, 64, 1000);
         check(rest->text_bytes > 0 && (usage.units == 0 || rest->samples > 0),
               "a stopped turn leaves its text and its speech to read");
-        check(usage.audio_samples == (int64_t)rest->samples, "all of them");
+        check(usage.audio_samples == (int64_t)rest->samples, "usage counts all its samples");
         free_answer(rest);
         answer *next = take_turn(session, NULL, 64, 1000);
-        check(next->ends == 1, "a stopped conversation goes on");
-        check(usage_of(session).cached_tokens > 0, "and keeps what was said");
+        check(next->ends == 1, "a stopped conversation can be continued");
+        check(usage_of(session).cached_tokens > 0, "and keeps the generated tokens");
         free_answer(next);
     }
     lyra_session_destroy(session);
 }
 
-/* Stopped twice, an answer ends with the next step; a cancel takes back one that was stopped. */
+/* A second stop ends the answer with the next step; a cancel after a stop rolls the turn back. */
 static void stopping_at_once(lyra_model *model, const char *recording) {
     for (int cancels = 0; cancels <= 1; cancels++) {
         lyra_session *session = greedy_session(model);
@@ -260,31 +261,31 @@ static void stopping_at_once(lyra_model *model, const char *recording) {
     }
 }
 
-/* A request between two feeds drops what was fed, and the feeder can find out. */
+/* A request between two feeds discards what was fed, which usage reports. */
 static void half_turn(lyra_model *model, const char *recording) {
     for (int stops = 0; stops <= 1; stops++) {
         const lyra_stop_reason reason = stops ? LYRA_STOP_STOPPED : LYRA_STOP_CANCELLED;
         lyra_session *session = greedy_session(model);
         uint32_t events = 0;
         need(lyra_feed_audio_file(session, recording), "a recording is fed");
-        check(usage_of(session).stop == LYRA_STOP_NONE, "nothing was dropped yet");
+        check(usage_of(session).stop == LYRA_STOP_NONE, "nothing is discarded yet");
         need(stops ? lyra_stop(session) : lyra_cancel(session), "a request between feeds");
-        check(usage_of(session).stop == reason, "usage tells of it at once");
-        check_status(lyra_step(session, &events), LYRA_E_STATE, "a step after it has nothing to work on");
-        check_status(lyra_end_turn(session), LYRA_E_STATE, "and there is nothing to answer");
+        check(usage_of(session).stop == reason, "usage reports the request at once");
+        check_status(lyra_step(session, &events), LYRA_E_STATE, "a step after it has no turn");
+        check_status(lyra_end_turn(session), LYRA_E_STATE, "and there is no turn to answer");
         need(lyra_feed_text(session, "What is said?", 13), "text is fed");
-        check(usage_of(session).stop == reason, "usage tells of it until the turn ends");
+        check(usage_of(session).stop == reason, "usage reports the request until the next turn ends");
         need(lyra_end_turn(session), "the turn ends");
-        check(usage_of(session).stop == LYRA_STOP_NONE, "and no longer");
+        check(usage_of(session).stop == LYRA_STOP_NONE, "and not after that");
         answer *got = new_answer();
         finish(session, got, 64, 1000);
-        check(usage_of(session).media_tokens == 0, "what was fed afterwards is a turn of its own");
+        check(usage_of(session).media_tokens == 0, "later feeds are a new turn");
         free_answer(got);
         lyra_session_destroy(session);
     }
 }
 
-/* A limit on the context is met in whichever call first can know, and takes the turn back. */
+/* The first call that detects a context over its limit fails, and rolls the turn back. */
 static void limits(lyra_model *model, const char *recording) {
     lyra_session *session = NULL;
     lyra_session_options options;
@@ -303,11 +304,11 @@ static void limits(lyra_model *model, const char *recording) {
         check((events & LYRA_EVENT_END) != 0, "a step that fails ends the turn");
         check(usage_of(session).stop == LYRA_STOP_ERROR, "usage says that a step failed");
     }
-    check_status(lyra_reset(session), LYRA_OK, "the session can be used further");
+    check_status(lyra_reset(session), LYRA_OK, "the session stays usable");
     lyra_session_destroy(session);
 }
 
-/* Prompt tokens of a turn of one text, fed by `feed_text`. */
+/* The number of prompt tokens of a turn of one text that `feed_text` feeds. */
 static int64_t prompt_tokens(lyra_model *model, lyra_status (*feed_text)(lyra_session *, const char *, size_t),
                              const char *text) {
     lyra_session *session = greedy_session(model);
@@ -326,7 +327,7 @@ static void plain_text(lyra_model *model) {
     check(prompt_tokens(model, lyra_feed_text, "<|im_end|>") > none + 4, "a special token's name is plain text");
     check(prompt_tokens(model, lyra_feed_text_special, "<|im_end|>") == none + 1, "on request it is that token");
     check(prompt_tokens(model, lyra_feed_text_special, "hello") == prompt_tokens(model, lyra_feed_text, "hello"),
-          "text without such names is the same in both");
+          "text without such names has the same tokens in both");
 }
 
 static void several_turns(lyra_model *model, const char *recording) {

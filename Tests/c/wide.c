@@ -1,6 +1,5 @@
-/* The kernels of the AVX-512 table, compiled for a processor without it: the same source over vectors of 16, which the
- * compiler splits, against the portable table. What differs on a processor with AVX-512 is the compiler's choice of
- * instructions only. */
+/* The kernels of the AVX-512 table, compiled for a processor without AVX-512: the same source over vectors of 16, which
+ * the compiler splits, against the portable table. With AVX-512 only the compiler's choice of instructions differs. */
 #include "../../Sources/CKernels/table.h"
 #include <math.h>
 #include <stdio.h>
@@ -90,7 +89,7 @@ static void mixtures(const lk_float_kernels *a, const lk_float_kernels *b, size_
     free(x), free(w), free(stored);
 }
 
-/* Keys and values in their stored types, and what is made of them. */
+/* Keys and values in their stored types, and the kernels that read them. */
 static void stored(const lk_float_kernels *a, const lk_float_kernels *b, size_t n) {
     enum { KEYS = 9, QUERIES = 7 };
     float *x = numbers(QUERIES * n), *w = numbers(KEYS * n), *y = numbers(KEYS * n), *z = numbers(KEYS * n);
@@ -121,7 +120,7 @@ static void stored(const lk_float_kernels *a, const lk_float_kernels *b, size_t 
     free(x), free(w), free(y), free(z), free(codes), free(others);
 }
 
-/* What becomes of the sums of a panel. */
+/* The epilogues after the sums of a panel. */
 static void epilogues(const lk_float_kernels *a, const lk_float_kernels *b) {
     enum { ROWS = 12, LD = 40 };
     float *sums = numbers(ROWS * LK_PANEL), *bias = numbers(LK_PANEL);

@@ -1,5 +1,5 @@
-/* As wide.c, the kernels on packed weights: over vectors of 16, which the compiler splits, against the portable table.
- * Integers that overflow end the program where it is compiled so. */
+/* Like wide.c, for the kernels on packed weights: vectors of 16, which the compiler splits, against the portable table.
+ * If compiled with the overflow sanitizer, the program ends at an integer overflow. */
 #include "../../Sources/CKernels/quantized/blocks.h"
 #include "../../Sources/CKernels/table.h"
 #include <math.h>
@@ -63,7 +63,7 @@ static void products(lk_type type, size_t rows) {
     if (!near(sums, want, rows * N)) fail("sums differ", type, rows);
 }
 
-/* 32 values of which one is not finite are zeros with a scale that is NaN; those after them are as they were. */
+/* 32 values, of which one is not finite, become zeros with a NaN scale; the values after them are unaffected. */
 static void not_finite(const lk_integer_kernels *kernels, lk_type type, float bad) {
     float row[K], scale;
     char one[44 * K / 32], usual[44 * K / 32], zeros[32] = {0};
@@ -72,9 +72,9 @@ static void not_finite(const lk_integer_kernels *kernels, lk_type type, float ba
     row[5] = bad;
     kernels->make_tile(one, row, K, 1, K, type);
     memcpy(&scale, one + 32, sizeof scale);
-    if (memcmp(one, zeros, 32) != 0 || !isnan(scale)) fail("not finite, and not zeros", type, 1);
+    if (memcmp(one, zeros, 32) != 0 || !isnan(scale)) fail("not finite, but not zeros", type, 1);
     if (type != LK_Q4_K && memcmp(one + 36, zeros, 8) != 0) fail("corrections of what is not finite", type, 1);
-    if (memcmp(one + 44, usual + 44, sizeof one - 44) != 0) fail("not finite, and others differ", type, 1);
+    if (memcmp(one + 44, usual + 44, sizeof one - 44) != 0) fail("not finite, but others differ", type, 1);
 }
 
 static void channel_pairs(void) {
