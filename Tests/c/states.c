@@ -130,7 +130,7 @@ static void damage(bytes whole, lyra_session *session) {
         memcpy(copy.data, whole.data, whole.count);
         copy.data[at] ^= (unsigned char)(1 << rand() % 8);
         write_file(copy.data, copy.count);
-        const lyra_status result = lyra_restore(session, path);
+        const lyra_status status = lyra_restore(session, path);
         held &= refused(status, at >= 8 && at < 12 ? LYRA_E_UNSUPPORTED : LYRA_E_FORMAT);
     }
     check(held, "so is a state with any bit changed");
@@ -239,7 +239,7 @@ static void shortened(bytes whole, lyra_session *session) {
             usleep((useconds_t)wait);
             _exit(truncate(path, left) != 0);
         }
-        const lyra_status result = lyra_restore(session, path);
+        const lyra_status status = lyra_restore(session, path);
         if (status != LYRA_OK) held &= refused(status, LYRA_E_FORMAT), cut++;
         waitpid(child, NULL, 0);
     }
@@ -266,7 +266,7 @@ static void cancelled(bytes whole, reply wanted) {
     write_file(whole.data, whole.count);
     if (pthread_create(&thread, NULL, keep_cancelling, session) != 0) need(LYRA_E_MEMORY, "a thread");
     for (int i = 0; i < CANCELS && (i < 20 || interrupted == 0); i++) {
-        const lyra_status result = lyra_restore(session, path);
+        const lyra_status status = lyra_restore(session, path);
         if (status != LYRA_OK) held &= refused(status, LYRA_E_STATE), interrupted++;
     }
     __atomic_store_n(&stop_cancelling, 1, __ATOMIC_RELEASE);
