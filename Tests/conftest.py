@@ -1,5 +1,5 @@
-"""One processor for each of pytest-xdist's workers: programs that compute with several threads on processors that others
-use as well would mostly wait for each other."""
+"""Binds each of pytest-xdist's workers to a processor. On shared processors, programs with several threads would mostly
+wait for each other."""
 
 import os
 

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # The whole suite: Swift, then the C interface, the Python package and the command-line tool of the release build, then
-# fuzzing. Two parts run at a time: compiling is mostly the work of one processor. README.md beside this says what they
-# check, and how long they take.
-# Installs the system packages that are missing. Can be run again, from any folder. The last line is "N passed, N
+# fuzzing. Two parts run at a time, because compiling mostly uses one processor. README.md explains the parts and how
+# long they take. Installs missing system packages. Can be run again, from any folder. The last line is "N passed, N
 # failed"; the exit status is 0 only if nothing failed.
 set -uo pipefail
 
@@ -11,7 +10,7 @@ logs=$root/.build/test-logs
 prefix=$root/.build/lyra
 python=$root/.build/python-tests
 
-# count PASSED FAILED STATUS: adds a part's figures. A part that ended badly without a failed test is itself a failure.
+# count PASSED FAILED STATUS: adds a part's figures. A part with a bad status but no failed test counts as a failure.
 count() {
     local bad=$2
     if [ "$3" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
@@ -27,7 +26,7 @@ finish() {
     exit
 }
 
-# part NAME: runs test_NAME, with what it prints in a log and, marked, on the terminal, and notes the time that it took.
+# part NAME: runs test_NAME, writes its output to a log and, with its name, to the terminal, and records the time.
 part() {
     local TIMEFORMAT="$1: %0R s, %0U s of processors' time"
     { time "test_$1" 2>&1 | tee "$logs/$1.log" | sed -u "s/^/$1: /"; } 2>> "$logs/times"
@@ -35,14 +34,15 @@ part() {
 
 install_packages() {
     local packages=(libopenblas0 libsndfile1-dev libmpg123-dev libtiff-dev libedit-dev
-        libavformat-dev libavcodec-dev libswscale-dev libavutil-dev ffmpeg pkg-config gcc g++ make cmake binutils git ca-certificates valgrind libc6-dbg python3)
+        libavformat-dev libavcodec-dev libswscale-dev libavutil-dev ffmpeg
+        pkg-config gcc g++ make cmake binutils git ca-certificates valgrind libc6-dbg python3)
     if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then packages+=(python3-venv); fi
     "$root/bindings/setup-debian.sh" "${packages[@]}"
 }
 
 swift_tests=(--package-path "$root" -c release -Xswiftc -enable-testing)
 
-# The tests and the modules that they test: not the tool, which the C interface's build makes.
+# The tests and the modules that they test, without the tool, which bindings/c/build.sh builds.
 test_swift_build() {
     swift build "${swift_tests[@]}" --product lyraPackageTests && touch "$logs/swift-built"
 }
@@ -66,7 +66,7 @@ test_swift() {
     count 0 0 $((status != 0 && bad == 0))
 }
 
-# An older build's library must not be what is tested.
+# If the build fails, the library of an older build must not be tested.
 test_library() {
     "$root/bindings/c/build.sh" --prefix "$prefix" && return
     rm -rf "$prefix"
@@ -88,7 +88,7 @@ test_c() {
     count_lines C "$logs/c-tests.log" $?
 }
 
-# What fails here fails again in test_fuzz, which counts it.
+# A failed build fails again in test_fuzz, which counts it.
 test_fuzz_build() { "$root/Tests/fuzz/run.sh" --build; }
 
 test_fuzz() {
@@ -101,8 +101,8 @@ test_inject() {
     count_lines inject "$logs/inject-tests.log" $?
 }
 
-# The Swift example, as a package that depends on this one, asks a tiny checkpoint about a recording. It is compiled as the
-# tests are, in their folder, where the modules that it depends on are ready.
+# The Swift example, a package that depends on this one, asks a tiny checkpoint about a recording. It is built with the
+# options of the tests in the same folder, so that the modules need not be compiled again.
 test_example() {
     local work=$root/.build/swift-example flags=("${swift_tests[@]:2}" --scratch-path "$root/.build")
     rm -rf "$work" && mkdir -p "$work" &&
@@ -113,10 +113,10 @@ test_example() {
         [ -s "$work/answer.f32" ] && count 1 0 0 || count 0 1 1
 }
 
-# A virtual environment that is made once; the package is installed anew each time, from a copy, as pip builds in place.
+# A virtual environment that is made once. The package is installed each time, from a copy, because pip builds in place.
 prepare_python() {
     local packages=(pytest pytest-xdist numpy pillow matplotlib jiwer whisper-normalizer gguf 'setuptools>=64' wheel)
-    # Made anew when an earlier run put other packages into it.
+    # Made again if its packages are other ones.
     if [ "$(cat "$python/ready" 2> /dev/null)" != "${packages[*]}" ]; then
         rm -rf "$python"
         python3 -m venv "$python" && "$python/bin/pip" install -q "${packages[@]}" || return
@@ -126,24 +126,25 @@ prepare_python() {
         "$python/bin/pip" install -q --no-deps --no-build-isolation --force-reinstall "$python/source"
 }
 
-# attribute NAME: a figure of pytest's report.
+# attribute NAME: a number in pytest's report.
 attribute() { sed -nE "s/.*<testsuite [^>]*\b$1=\"([0-9]+)\".*/\1/p" "$logs/python.xml" | head -1; }
 
-# A worker for each processor, bound to it (Tests/conftest.py). The longest tests come first, so that none waits for them
+# A worker for each processor, bound to it (Tests/conftest.py). The longest tests come first, so that no worker is idle
 # at the end.
 test_python() {
     local status bad
     if ! prepare_python; then count 0 1 1; return; fi
     rm -f "$logs/python.xml"
     LYRA_LIBRARY=$prefix/lib/liblyra.so LYRA_TOOL=$prefix/bin/lyra "$python/bin/python" -m pytest -q \
-        -p no:cacheprovider -n "$(nproc)" --dist worksteal --junitxml "$logs/python.xml" "$root"/Tests/{cli/test_hours.py,python,cli}
+        -p no:cacheprovider -n "$(nproc)" --dist worksteal --junitxml "$logs/python.xml" \
+        "$root"/Tests/{cli/test_hours.py,python,cli}
     status=$?
     if [ ! -f "$logs/python.xml" ]; then count 0 1 1; return; fi
     bad=$(($(attribute failures) + $(attribute errors)))
     count $(($(attribute tests) - bad - $(attribute skipped))) "$bad" $status
 }
 
-# Each of the two is mostly one thread: the tests of Swift, and what is made for others, and for fuzzing.
+# Run at the same time, each mostly on one thread: the Swift tests; the release library, its C tests, and the fuzzers.
 test_modules() { part swift_build; part swift; }
 test_products() {
     part library
@@ -162,7 +163,7 @@ if ! command -v swift > /dev/null; then
     count 0 1 1
     finish
 fi
-# Once, before two builds would do it at the same time.
+# Once, because the two builds would do it at the same time.
 if ! swift package --package-path "$root" resolve; then count 0 1 1; finish; fi
 echo "== Swift; the release library and tool, C; the build for fuzzing"
 test_modules &

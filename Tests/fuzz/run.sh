@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Feeds mutated input to everything that reads bytes from outside: run.sh [SECONDS] [TARGET…], by default 10 seconds for
-# each target, as many at a time as there are processors; run.sh --build only builds them. README.md beside this says how
-# to go on from a failure. Can be run from any folder. The last line is "fuzz: N passed, N failed"; the exit status is 0
-# only if nothing failed.
+# usage: run.sh [SECONDS] [TARGET…] | run.sh --build
+# Feeds mutated input to everything that reads bytes from outside, by default 10 seconds for each target, one target per
+# processor at a time; --build only builds the targets. README.md explains how to reproduce a failure. Can be run from
+# any folder. The last line is "fuzz: N passed, N failed"; the exit status is 0 only if nothing failed.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,15 +17,15 @@ shift $(($# > 0))
 targets=("$@")
 if [ $# -eq 0 ]; then targets=(safetensors gguf torch json tokenizer text audio image video state options); fi
 
-# The memory that AddressSanitizer itself takes counts, too: 64 MB are the most that it keeps of what was freed.
+# The memory limit includes AddressSanitizer's own memory, so it keeps at most 64 MB of freed memory.
 export ASAN_OPTIONS=quarantine_size_mb=64:allocator_may_return_null=1:detect_stack_use_after_return=0
 export LSAN_OPTIONS=suppressions=$here/leaks.txt:print_suppressions=0
-# FFmpeg's libraries ask for up to 2 GB at once where a damaged file says so, and leave it untouched when nothing follows.
-# An input takes at most 5 s; twice that is waited for, as two targets share processors that others may use, too.
+# FFmpeg's libraries allocate up to 2 GB at once for a damaged file, and do not touch the memory if no data follow.
+# An input may take 5 s. The time limit is twice that, because two targets share processors with other programs.
 limits=(-rss_limit_mb=512 -malloc_limit_mb=2048 -timeout=10 "-artifact_prefix=$found/")
 
-# swiftc heeds only its last -sanitize; the package manager would give it one for each sanitizer, in any order. C is not
-# optimized: it computes little here, and its vector code would take a third of the build.
+# swiftc uses only its last -sanitize, and the package manager would pass one for each sanitizer, in any order. C code
+# is not optimized: it computes little here, and compiling its vector code would take a third of the build.
 build() {
     LYRA_FUZZ=1 swift build --package-path "$root" --scratch-path "$scratch" -c release --sanitize fuzzer \
         -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=address -Xcc -O0 -Xswiftc -use-ld=lld \
@@ -35,7 +35,7 @@ build() {
     return "${PIPESTATUS[0]}"
 }
 
-# seeds TARGET: prints the files to begin with.
+# seeds TARGET: prints the files of the first corpus.
 seeds() {
     local fixtures=$root/Tests/Fixtures
     case $1 in
@@ -48,7 +48,7 @@ seeds() {
     find "$here/seeds/$1" "$here/regressions/$1" -type f 2> /dev/null
 }
 
-# longest TARGET: the most bytes that an input has.
+# longest TARGET: the greatest length of an input, in bytes.
 longest() {
     case $1 in
         text) echo 2048 ;;
@@ -59,7 +59,7 @@ longest() {
     esac
 }
 
-# fuzz TARGET: what failed once, as it was; then everything, with changes.
+# fuzz TARGET: runs the regressions unchanged, then fuzzes from the seeds.
 fuzz() {
     local name=$1 program=$scratch/release/fuzz-$1 corpus=$work/$1 log=$work/$1.log file options=("${limits[@]}")
     mkdir -p "$corpus"
@@ -68,7 +68,9 @@ fuzz() {
     if [ -f "$here/dictionaries/$name.dict" ]; then options+=("-dict=$here/dictionaries/$name.dict"); fi
     for file in "$here/regressions/$name"/*; do
         if [ ! -f "$file" ]; then continue; fi
-        if ! "$program" "${limits[@]}" "$file" < /dev/null > "$log" 2>&1; then report "$name: ${file##*/}" "$log"; return; fi
+        "$program" "${limits[@]}" "$file" < /dev/null > "$log" 2>&1 && continue
+        report "$name: ${file##*/}" "$log"
+        return
     done
     if "$program" "${options[@]}" "$corpus" < /dev/null > "$log" 2>&1; then
         echo "ok - $name: $(grep -aE '^#[0-9]+\s+DONE' "$log" | tr '\t' ' '), peak $(
@@ -78,13 +80,13 @@ fuzz() {
     fi
 }
 
-# report WHAT LOG: a failure, with the end of what libFuzzer said.
+# report WHAT LOG: prints a failure with the end of libFuzzer's output.
 report() {
     echo "not ok - $1"
     grep -avE '^#[0-9]+\s+(NEW|REDUCE|pulse|RELOAD)' "$2" | cut -c1-300 | tail -40 | sed 's/^/# /'
 }
 
-# fuzz_all TARGET…: as many at a time as there are processors; what each prints comes when it has ended.
+# fuzz_all TARGET…: one target per processor at a time; prints the output of each when it has ended.
 fuzz_all() {
     local target
     for target in "$@"; do

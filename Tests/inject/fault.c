@@ -1,4 +1,4 @@
-/* Which call fails; and the functions that give memory and threads. fault_files.c has those on files. */
+/* Decides which call fails, and replaces the functions for memory and threads. fault_files.c replaces those of files. */
 #define _GNU_SOURCE
 #include "fault.h"
 #include <dlfcn.h>
@@ -39,7 +39,7 @@ void fault_use(fault_record *used) {
 long fault_live_bytes(void) { return atomic_load(&live); }
 long fault_mapped_bytes(void) { return atomic_load(&mapped); }
 
-/* FNV-1a of the addresses that a call returns to. */
+/* FNV-1a of the return addresses of a call. */
 static uint64_t site(void) {
     void *frames[FAULT_FRAMES];
     uint64_t hash = 0xcbf29ce484222325ull;

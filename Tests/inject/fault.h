@@ -1,7 +1,7 @@
-/* Faults on demand: the process's own malloc, open, read and so on, the Nth of which can be made to fail.
+/* Faults on demand: malloc, open, read and other functions, of which the Nth call can be made to fail.
  *
- * The functions replace libc's, because the program is linked with them (-rdynamic). A record in shared memory says which
- * call fails, and is filled with what came of it; a parent reads it after the process is gone. */
+ * These functions replace libc's, because the program is linked with them (-rdynamic). A record in shared memory states
+ * which call fails, and receives the result, which a parent reads after the process has ended. */
 #ifndef LYRA_INJECT_FAULT_H
 #define LYRA_INJECT_FAULT_H
 
@@ -33,18 +33,18 @@ extern const char *const fault_names[FAULT_CLASSES];
 
 enum {
     FAULT_FRAMES = 48,
-    FAULT_SITES = 1 << 15 /* calls of a kind whose places are kept */
+    FAULT_SITES = 1 << 15 /* calls of a kind whose sites are kept */
 };
 
 typedef struct fault_record {
-    /* Set by whoever wants the fault. */
+    /* Set by the caller of fault_use. */
     int fault_class; /* -1: none, calls are only counted */
     long target;     /* the number of the call that fails, from 1 */
-    int lasting;     /* all calls from then on fail, not only that one */
+    int lasting;     /* all later calls fail, too */
     int keeps_sites; /* the functions that lead to each call are hashed, small allocations excepted */
     size_t large_bytes;
     atomic_int armed;
-    /* Filled while it is armed. */
+    /* Filled while the record is in use. */
     atomic_long count[FAULT_CLASSES];
     atomic_int injected; /* calls that failed */
     size_t bytes;        /* of the first of them */
@@ -54,7 +54,7 @@ typedef struct fault_record {
     uint64_t sites[FAULT_SMALL][FAULT_SITES]; /* of call number i + 1: a hash of the functions that led to it */
 } fault_record;
 
-/* Takes the record into use; nothing is counted before. */
+/* Starts counting, and failing, calls by this record. */
 void fault_use(fault_record *record);
 
 /* Whether this call is to fail. */

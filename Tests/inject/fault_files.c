@@ -1,4 +1,4 @@
-/* Calls on files, each of which can be made to fail; the rest go straight to the system. */
+/* Functions for files. A call that is not to fail is passed to the system. */
 #define _GNU_SOURCE
 #include "fault.h"
 #include <dirent.h>
@@ -27,7 +27,7 @@ static int open_file(int directory, const char *path, int flags, mode_t mode) {
     return (int)syscall(SYS_openat, directory, path, flags, mode);
 }
 
-/* The mode follows the flags only where a file can be made. */
+/* The mode follows the flags only if a file can be created. */
 #define OPEN(directory, path, flags) \
     mode_t mode = 0; \
     if (flags & (O_CREAT | O_TMPFILE)) { \
@@ -47,13 +47,13 @@ int close(int file) {
     int fails = fault_hits(FAULT_CLOSE, 0, "close");
     int result = (int)syscall(SYS_close, file);
     if (!fails) return result;
-    errno = EIO; /* of a file that is closed nevertheless, as Linux does */
+    errno = EIO; /* Linux closes the file nevertheless */
     return -1;
 }
 
 /* --------------------------------------------------------------------------------------------------- read and write */
 
-/* A third of what was asked for, and at least a byte. */
+/* A third of the requested bytes, but at least one. */
 static size_t shortened(size_t bytes) { return bytes > 1 ? bytes / 3 + 1 : bytes; }
 
 static int read_fails(size_t *bytes) {

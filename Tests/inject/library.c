@@ -1,8 +1,8 @@
 /* usage: library [OPTION]… MODEL MEDIA WORK
  *
- * Runs the scenario once for each fault, each time in a process of its own, and prints a table: how many calls of a kind
- * there were, how many were made to fail, and what came of it. Exit status 0 only if there is nothing but answers and
- * statuses. Small allocations are tried only when they are asked for by name; those that end the process do not count. */
+ * Runs the scenario once for each fault, in a process for each, and prints a table: the calls of each kind, how many
+ * were made to fail, and the verdicts. The exit status is 0 only if all verdicts are `status` or `same`. Small
+ * allocations are tried only with --only; those that end the process do not count. */
 #define _GNU_SOURCE
 #include "tries.h"
 #include <fcntl.h>
@@ -20,8 +20,8 @@ typedef struct settings {
     long sites;           /* tries of each call site at most; 0: all */
     const char *only;     /* one class */
     long number;          /* one call */
-    const char *progress; /* a file of the tries that are done */
-    int again;            /* those that went badly are tried once more */
+    const char *progress; /* the file of finished tries */
+    int again;            /* whether tries that did not pass are repeated */
     int lasting, shows_all, shows_frames, jobs;
     size_t large_bytes;
 } settings;
@@ -31,7 +31,7 @@ typedef struct figures {
     long calls, sites, planned;
     long verdicts[VERDICTS];
     long numbers[FAULT_SITES]; /* of the calls to fail */
-    char done[FAULT_SITES];    /* whether an earlier run made that try */
+    char done[FAULT_SITES];    /* whether an earlier run finished the try */
 } figures;
 
 static void prepare(try_record *record, const settings *use, int fault_class, long number) {
@@ -43,7 +43,7 @@ static void prepare(try_record *record, const settings *use, int fault_class, lo
     record->fault.large_bytes = use->large_bytes;
 }
 
-/* Whether the verdict is what is promised. The Swift runtime cannot refuse a small allocation. */
+/* Whether the verdict passes. The Swift runtime cannot refuse a small allocation. */
 static int is_fine(int fault_class, enum verdict verdict) {
     return verdict >= STATUS || (fault_class == FAULT_SMALL && verdict == CRASHED);
 }
@@ -58,7 +58,7 @@ static int is_chosen(const uint64_t *sites, long count, long index, long most) {
             all++;
             before += i < index;
         }
-    /* The first, the last, and between them at equal distances. */
+    /* The first, the last, and calls at equal distances between them. */
     for (long i = 0; i < most; i++)
         if (before == (most > 1 ? i * (all - 1) / (most - 1) : 0)) return 1;
     return 0;
@@ -118,7 +118,7 @@ static void note_progress(const settings *use, int fault_class, long number, enu
 
 /* ---------------------------------------------------------------------------------------------------------- running */
 
-/* The tries `job`, `job` + jobs, … of a class, in a process of their own, which adds to the shared figures. */
+/* Runs the tries `job`, `job` + jobs, … of a class in a child, which adds to the shared figures. */
 static void run_job(const settings *use, const try_record *reference, int fault_class, int job, figures *row) {
     char work[1100];
     settings own = *use;
@@ -162,13 +162,14 @@ static void print_row(const char *name, const figures *row) {
     printf("\n");
 }
 
-/* Prints the table and the count. → whether all is as promised */
+/* Prints the table and the totals. → whether all tries passed */
 static int print_figures(const figures *rows) {
     long passed = 0, failed = 0;
-    printf("| calls            | in all | sites | tries | status | same | crash | hang | wrong | lost | no name | leak |\n"
+    printf("| calls            | in all | sites | tries | status | same "
+           "| crash | hang | wrong | lost | no name | leak |\n"
            "|---|---|---|---|---|---|---|---|---|---|---|---|\n");
     for (int fault_class = 0; fault_class < FAULT_CLASSES; fault_class++) {
-        /* Tries that were not made, as their process ended, have not passed. */
+        /* Tries that were not made because their process ended have not passed. */
         long lost = rows[fault_class].planned - tries(&rows[fault_class]) - rows[fault_class].verdicts[MISSED];
         if (rows[fault_class].planned > 0 && rows[fault_class].verdicts[MISSED] == rows[fault_class].planned) lost++;
         if (lost > 0) {
@@ -211,9 +212,9 @@ static settings parse(int count, char **arguments) {
         default: exit(64);
         }
     if (count - optind != 3 || use.jobs < 1) {
-        fprintf(stderr, "usage: library [--sample N] [--sites N] [--only CLASS] [--number N] [--lasting] [--large BYTES]\n"
-                        "               [--threads N] [--jobs N] [--progress FILE] [--again] [--all] [--frames]\n"
-                        "               MODEL MEDIA WORK\n");
+        fprintf(stderr, "usage: library [--sample N] [--sites N] [--only CLASS] [--number N] [--lasting]\n"
+                        "               [--large BYTES] [--threads N] [--jobs N] [--progress FILE] [--again]\n"
+                        "               [--all] [--frames] MODEL MEDIA WORK\n");
         exit(64);
     }
     use.paths.model = arguments[optind];
@@ -223,7 +224,8 @@ static settings parse(int count, char **arguments) {
 }
 
 static figures *new_figures(void) {
-    void *memory = mmap(NULL, FAULT_CLASSES * sizeof(figures), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *memory =
+        mmap(NULL, FAULT_CLASSES * sizeof(figures), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) exit(2);
     return memory;
 }
@@ -236,7 +238,7 @@ int main(int count, char **arguments) {
         if (system(command)) return 2;
     }
     if (load_media(use.paths.media)) {
-        fprintf(stderr, "%s: picture.tiff or speech.m4a is not there\n", use.paths.media);
+        fprintf(stderr, "%s: there is no picture.tiff or speech.m4a\n", use.paths.media);
         return 2;
     }
     try_record *reference = new_record();
@@ -253,7 +255,7 @@ int main(int count, char **arguments) {
                reference->disturbed.call, reference->disturbed.sentence, reference->disturbed.loss);
         return 1;
     }
-    /* What pools keep at the end depends on how threads meet: the most of three undisturbed runs is no leak. */
+    /* The memory that pools keep depends on the timing of threads. The most of three undisturbed runs is not a leak. */
     try_record *other = new_record();
     for (int i = 0; i < 2; i++) {
         prepare(other, &use, -1, 0);

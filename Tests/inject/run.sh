@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # usage: Tests/inject/run.sh [--whole | --again] PREFIX [OPTION…]
-# Makes allocations, mappings, and calls on files and threads fail one at a time; README.md says what is counted.
-# PREFIX is where bindings/c/build.sh has installed the library and the tool. Without --whole, a few of each kind fail; with
-# it, the first and the last call of every call site, at low priority: a run that was stopped goes on where it was.
-# --again tries once more what went badly. OPTIONs are those of library.c.
+# Makes allocations, mappings, and calls on files and threads fail one at a time. README.md explains the verdicts.
+# PREFIX is where bindings/c/build.sh has installed the library and the tool. By default a few calls of each kind fail.
+# --whole makes the first and the last call of every call site fail, at low priority; a stopped run is continued.
+# --again repeats the tries that did not pass. OPTIONs are those of library.c.
 # The last line is "inject: N passed, M failed".
 set -uo pipefail
 
@@ -25,7 +25,7 @@ trap 'rm -rf "$work"' EXIT
 
 fail() { echo "$1" >&2; echo "inject: 0 passed, 1 failed"; exit 1; }
 
-# Small media of every decoder, and a model with random weights. They are made once, so that call numbers stay.
+# Small media for every decoder, and a model with random weights. They are made once, so that call numbers stay valid.
 make_inputs() {
     local media=$kept/media make=(ffmpeg -v error -nostdin -y -bitexact -threads 1)
     local still=(-f lavfi -i "testsrc=size=320x240:duration=1:rate=1" -frames:v 1)
@@ -43,9 +43,9 @@ make_inputs() {
 
 if [ ! -f "$kept/ready" ]; then
     rm -rf "$kept/media" "$kept/tiny" "$progress"
-    make_inputs || fail "the inputs of the faults cannot be made"
+    make_inputs || fail "the model or the media cannot be made"
 fi
 gcc -std=gnu11 -O1 -g -Wall -Wextra -Werror "-I$root/include" "$here"/{fault,fault_files,scenario,tries,library}.c \
     -o "$kept/library" -rdynamic "-L$prefix/lib" -llyra "-Wl,-rpath,$prefix/lib" -ldl -pthread ||
-    fail "the program of faults cannot be built"
+    fail "library.c cannot be built"
 "${priority[@]}" "$kept/library" "${options[@]}" "$@" "$kept/tiny" "$kept/media" "$work"

@@ -23,7 +23,7 @@ static int failed(context *run, const char *call, lyra_status status) {
     if (status == LYRA_OK) return 0;
     scenario_outcome *outcome = run->outcome;
     const char *sentence = lyra_last_error();
-    /* A sentence has a subject and says something of it. */
+    /* An error message must name a subject and say something about it. */
     if (!sentence || strlen(sentence) < 12 || !strchr(sentence, ' ')) outcome->poor_sentences++;
     if (outcome->failures++ == 0) {
         snprintf(outcome->call, sizeof outcome->call, "%s", call);
@@ -39,7 +39,7 @@ static void lost(context *run, const char *call, lyra_status status, const char 
              lyra_status_name(status), what);
 }
 
-/* Makes a call, and once more if it fails. Leaves the function, by its label `out`, if that fails too. */
+/* Makes a call, and repeats it if it fails. If it fails again, jumps to the label `out`. */
 #define TRY(function, call) \
     do { \
         lyra_status status_ = call; \
@@ -66,7 +66,7 @@ static lyra_status feed_video(lyra_session *session, const char *path) {
     return lyra_feed_video_file(session, path, &options);
 }
 
-/* Whole files in memory, as a host has them that read them from its own archive. */
+/* Files in memory, as in a host that reads them from an archive. */
 static struct stored {
     const char *name;
     size_t count;
@@ -146,7 +146,7 @@ out:
 
 /* ---------------------------------------------------------------------------------------------------------- answers */
 
-/* Reads all that one of the queues holds into the hash. */
+/* Adds everything that a queue holds to the hash. */
 #define READ_ALL(reader, type, length) \
     do { \
         type buffer[length]; \
@@ -167,7 +167,7 @@ out:
     return -1;
 }
 
-/* Steps to the end of a turn that was fed. → 1 if a step failed, which takes the turn back; -1 if something was lost */
+/* Steps to the end of the fed turn. → 1 if a step failed, which rolls the turn back; -1 if something was lost */
 static int answer(context *run, lyra_session *session) {
     uint32_t events = 0;
     while (!(events & LYRA_EVENT_END)) {
@@ -187,7 +187,7 @@ static int answer(context *run, lyra_session *session) {
     return 0;
 }
 
-/* One turn; again from its feeds if a step of it fails. */
+/* Takes a turn. If a step fails, the turn is fed and stepped again. */
 static int take_turn(context *run, lyra_session *session, int turn) {
     uint64_t before = run->outcome->hash;
     for (int attempt = 0; attempt < 2; attempt++) {

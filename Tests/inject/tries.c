@@ -16,8 +16,8 @@ const char *const verdict_names[VERDICTS] = {"crash", "hang",   "wrong", "lost",
                                              "leak",  "status", "same",  "missed"};
 
 enum {
-    SECONDS = 600,        /* after which a try hangs: far more than one takes, also where others use the processors */
-    LEAK_BYTES = 48 << 10 /* what the Swift runtime keeps of the first error of a type is less */
+    SECONDS = 600,        /* a try that takes longer hangs; far more than it takes on a busy machine */
+    LEAK_BYTES = 48 << 10 /* more than the Swift runtime keeps of the first error of a type */
 };
 
 try_record *new_record(void) {
@@ -35,7 +35,7 @@ static int open_descriptors(void) {
     return count;
 }
 
-/* Files in the work directory beside the saved conversation; they are removed. */
+/* Removes the files in the work directory except the saved conversation. → how many */
 static int sweep(const char *work) {
     int count = 0;
     DIR *directory = opendir(work);
@@ -51,7 +51,7 @@ static int sweep(const char *work) {
     return count;
 }
 
-/* `allowed`: bytes that may be left. What another thread is about to free may take a moment. */
+/* `allowed`: bytes that may remain. Memory that another thread is about to free gets a moment. */
 static void child(try_record *record, const scenario_paths *paths, long allowed) {
     char path[1200];
     long live = fault_live_bytes(), mapped = fault_mapped_bytes();
@@ -85,10 +85,10 @@ static enum verdict judge(const try_record *record, const try_record *reference,
     if (record->disturbed.losses > 0 && !record->fault.lasting) return LOST;
     if (record->after.failures > 0 || record->after.losses > 0) return LOST;
     if (record->after.hash != reference->after.hash) return WRONG;
-    /* Where every call fails from some point on, the answer is not waited for. */
+    /* If all later calls fail, no answer is expected. */
     if (record->disturbed.hash != reference->after.hash && !record->fault.lasting) return WRONG;
     if (record->disturbed.poor_sentences > 0) return UNNAMED;
-    /* Together: where a mapping is refused, OpenBLAS takes its buffer from malloc. */
+    /* The sum counts: if a mapping is refused, OpenBLAS takes its buffer from malloc. */
     long left = record->live + record->mapped - reference->live - reference->mapped;
     if (record->leftovers > 0 || left > LEAK_BYTES || record->descriptors > reference->descriptors) return LEAKED;
     return record->disturbed.failures > 0 ? STATUS : SAME;
@@ -110,8 +110,7 @@ enum verdict try_fault(try_record *record, const scenario_paths *paths, const tr
 
 /* --------------------------------------------------------------------------------------------------------- printing */
 
-/* A library is mapped at the same place in this process and in its children. What this program itself called is left
- * out. */
+/* Libraries have the same addresses in this process and in its children. Functions of this program are skipped. */
 void print_frames(const fault_record *fault) {
     Dl_info module, own;
     if (!dladdr((void *)print_frames, &own)) return;

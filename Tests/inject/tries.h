@@ -1,4 +1,4 @@
-/* One process with a fault in it, and what became of it. */
+/* A try: a process with a fault, and its verdict. */
 #ifndef LYRA_INJECT_TRIES_H
 #define LYRA_INJECT_TRIES_H
 
@@ -9,19 +9,19 @@
 enum verdict {
     CRASHED, /* by a signal, abort included, or by exit */
     HUNG,
-    WRONG,   /* every call succeeded, and the answer is another; or a later answer is */
-    LOST,    /* a call that was made again failed again, or a part of the model is gone */
-    UNNAMED, /* a failure whose sentence says nothing */
+    WRONG,   /* every call succeeded, but this or a later answer differs */
+    LOST,    /* a repeated call failed again, or a part of the model is missing */
+    UNNAMED, /* an error message says nothing */
     LEAKED,  /* memory, a mapping, a descriptor or a file was left */
-    STATUS,  /* a call failed with a status, and all went on as undisturbed after that */
-    SAME,    /* the answer is the undisturbed one, and nothing failed */
+    STATUS,  /* a call failed with a status, and all later answers are the undisturbed ones */
+    SAME,    /* no call failed, and the answer is the undisturbed one */
     MISSED,  /* the call was not reached */
     VERDICTS
 };
 
 extern const char *const verdict_names[VERDICTS];
 
-/* Shared by the process that tries and the one that waits for it. */
+/* Shared by the process with the fault and its parent. */
 typedef struct try_record {
     fault_record fault;
     scenario_outcome disturbed; /* with the fault */
@@ -33,11 +33,11 @@ typedef struct try_record {
 
 try_record *new_record(void);
 
-/* Runs the scenario twice in a child, with the record's fault in the first. → the verdict against `reference`, which may
- * be null */
+/* Runs the scenario twice in a child, the first time with the record's fault. → the verdict against `reference`, which
+ * may be null */
 enum verdict try_fault(try_record *record, const scenario_paths *paths, const try_record *reference, int *signal);
 
-/* Prints what there is to know of a try, with the functions that led to the call that failed. */
+/* Prints a try with the functions that led to the failed call. */
 void print_try(const try_record *record, const try_record *reference, enum verdict verdict, int signal, long number);
 
 /* Prints the functions of a backtrace, the innermost first. */

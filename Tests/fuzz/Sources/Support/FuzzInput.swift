@@ -8,14 +8,14 @@ public struct FuzzInput {
         bytes = UnsafeRawBufferPointer(start: start, count: count)
     }
 
-    /// The input's parts between zero bytes, at most `limit`; the last takes what is left.
+    /// The input's sections between zero bytes, at most `limit`; the last one has the rest.
     public func parts(limit: Int) -> [[UInt8]] {
         bytes.split(separator: 0, maxSplits: limit - 1, omittingEmptySubsequences: false).map { [UInt8]($0) }
     }
 
-    /// Puts the input into a file that exists in memory only, the same for all inputs, and hands over its path.
+    /// Writes the input to a file in memory, the same file for all inputs, and passes its path to `body`.
     ///
-    /// - Parameter body: Must let go of every mapping of the file before it returns.
+    /// - Parameter body: must release every mapping of the file before it returns
     public func withFile(_ body: (_ path: String) throws -> Void) rethrows {
         ftruncate(memoryFile, 0)
         var written = 0
@@ -28,7 +28,7 @@ public struct FuzzInput {
     }
 }
 
-/// A file in /dev/shm without a name, so that nothing is left of it however the program ends.
+/// An unlinked file in /dev/shm, which disappears however the program ends.
 private let memoryFile: Int32 = {
     var template = [CChar]("/dev/shm/lyra-fuzz-XXXXXX".utf8CString)
     let descriptor = mkstemp(&template)
@@ -39,5 +39,5 @@ private let memoryFile: Int32 = {
 /// The path of the file that `withFile` writes.
 public let memoryPath = "/proc/self/fd/\(memoryFile)"
 
-/// Keeps the optimizer from leaving out what nobody looks at.
+/// Keeps the optimizer from removing unused results.
 @inline(never) public func use<T>(_ value: T) { withExtendedLifetime(value) {} }

@@ -1,7 +1,7 @@
 import LyraText
 
-/// Encodes a text, decodes it token by token, and stops the program if the two ways to decode differ or the text has
-/// changed in another way than normalisation and special tokens explain.
+/// Encodes a text and decodes it in both ways. Ends the program if they differ, or if the text has changed otherwise
+/// than by normalization and special tokens.
 public func checkRoundTrip(of text: [UInt8], _ tokenizer: Tokenizer) {
     for allowSpecial in [true, false] {
         let ids: [Int32]
@@ -21,9 +21,9 @@ public func checkRoundTrip(of text: [UInt8], _ tokenizer: Tokenizer) {
             return bytes
         }
         guard joined.utf8.elementsEqual(String(decoding: bytes, as: UTF8.self).utf8) else {
-            fatalError("decoded token by token, the text is another")
+            fatalError("decoded token by token, the text differs")
         }
-        // Strings are equal if their normalised forms are.
+        // Swift compares strings in normalized form.
         guard joined == String(decoding: text, as: UTF8.self) else {
             fatalError("decoding does not give the text back")
         }

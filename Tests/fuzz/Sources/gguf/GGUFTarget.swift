@@ -4,8 +4,8 @@ import LyraTensor
 
 @testable import LyraFormats
 
-/// Opens the input as a GGUF file, asks for every key in every way, and reads its tensors. A file that can be read is
-/// written anew, and what is read from that must be the same.
+/// Opens the input as a GGUF file, reads every key as every type, and reads the tensors. A readable file is written
+/// again, and the new file must have the same content.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     FuzzInput(start, count).withFile { path in
@@ -33,11 +33,11 @@ private func read(_ weight: Weight) {
     _ = try? weight.gather([0, Int32(weight.outputs - 1)])
 }
 
-/// Where the input is written to again: memory only.
+/// The path for writing the input again, in memory.
 private let copyPath = "/dev/shm/lyra-fuzz-gguf-\(getpid())"
 
 private func rewrite(_ file: GGUFFile) {
-    // A writer takes what the format's description allows, a reader a little more.
+    // The writer accepts what the format's specification allows; the reader accepts more.
     let metadata = file.keys.compactMap { key in file.metadata[key].map { (key: key, value: $0) } }
     let tensors = file.names.compactMap { file.tensor($0) }
     let specs = tensors.map { TensorSpec(name: $0.name, type: $0.type, shape: $0.shape) }
@@ -45,7 +45,7 @@ private func rewrite(_ file: GGUFFile) {
         let writer = try? GGUFWriter(path: copyPath, metadata: metadata, tensors: specs, alignment: file.alignment)
     else {
         guard file.keys.contains(where: { $0.utf8.contains { $0 > 127 } }) else {
-            fatalError("it cannot be written anew")
+            fatalError("the file cannot be written again")
         }
         return
     }
@@ -63,6 +63,6 @@ private func rewrite(_ file: GGUFFile) {
             else { fatalError("a tensor has changed") }
         }
     } catch {
-        fatalError("written anew it is refused: \(error)")
+        fatalError("the rewritten file is refused: \(error)")
     }
 }

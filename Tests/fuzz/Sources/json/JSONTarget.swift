@@ -34,7 +34,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
     return 0
 }
 
-/// Looks at the keys as those of every kind of configuration.
+/// Checks the keys by the rules of every kind of configuration.
 private func checkKeys(_ path: String) throws {
     let bytes = try MappedFile.contents(path: path, limit: JSONFile.configurationLimit)
     let value = try bytes.withUnsafeBytes { try JSONValue($0, source: path) }
@@ -50,7 +50,7 @@ private func decode<T: Decodable>(_ type: T.Type, _ path: String, validate: (T) 
     try? validate(JSONFile.decode(type, path: path))
 }
 
-/// A directory in which the input stands as the index of a model.
+/// A directory with the input as the index of a model.
 private let modelDirectory: String = {
     var template = [CChar]("/tmp/lyra-fuzz-XXXXXX".utf8CString)
     guard let made = mkdtemp(&template) else { fatalError("no directory can be made") }

@@ -4,8 +4,8 @@ import Lyra
 
 @testable import LyraC
 
-/// Fills the option structs with the input: a session's, then a video's, then a model's. Each must be refused with a sentence
-/// or work: a little of everything is fed and computed.
+/// Fills the option structs with the input: a session's, then a video's, then a model's. Each must be refused with a
+/// message, or work: a little of everything is fed and computed.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     var input = FuzzInput(start, count).bytes[...]
@@ -23,7 +23,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
             work(session, video)
         }
     }
-    // One input of eight: opening a model takes longer than all else.
+    // Only for one input of eight, because opening a model takes longest.
     if count % 8 == 7 { open(model) }
     return 0
 }
@@ -54,16 +54,16 @@ private func open(_ given: lyra_model_options) {
     options.size = MemoryLayout<lyra_model_options>.size
     (options.towers_dir, options.vocoder, options.sound_projector, options.user) = (nil, nil, nil, nil)
     (options.log, options.progress) = (nil, nil)
-    // Starting hundreds of threads would only cost time.
+    // Starting hundreds of threads takes time and tests nothing.
     if options.threads > 0 { options.threads = options.threads % 4 + 1 }
     var handle: OpaquePointer?
     if isAnswered(lyra_model_open(fuzzModelPath, &options, &handle)) { lyra_model_close(handle) }
 }
 
-/// Whether a call succeeded; one that did not must have said why.
+/// Whether a call succeeded. A failed call must have set a message.
 private func isAnswered(_ status: lyra_status) -> Bool {
     guard status != lyra_status(LYRA_OK) else { return true }
-    guard lyra_last_error().pointee != 0 else { fatalError("an error without a sentence") }
+    guard lyra_last_error().pointee != 0 else { fatalError("an error without a message") }
     return false
 }
 
@@ -71,7 +71,7 @@ nonisolated(unsafe) private let fuzzHandle: OpaquePointer = {
     do { return try models.insert(fuzzModel) } catch { fatalError("\(error)") }
 }()
 
-/// Up to 15 bytes, as many as the first says, and a zero.
+/// A C string of up to 15 bytes, whose length is in the first byte.
 private func text(_ input: inout Slice<UnsafeRawBufferPointer>) -> [CChar] {
     guard let count = input.popFirst() else { return [0] }
     let bytes = input.prefix(Int(count % 16))

@@ -2,7 +2,7 @@ import FuzzSupport
 import LyraFormats
 import LyraTensor
 
-/// Opens the input as a safetensors file, looks at all tensors and reads the first of them.
+/// Opens the input as a safetensors file, examines all tensors, and reads the first ones.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     try? FuzzInput(start, count).withFile { path in

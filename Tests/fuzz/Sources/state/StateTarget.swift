@@ -2,8 +2,8 @@ import FuzzSupport
 import Lyra
 import LyraFormats
 
-/// Restores a saved state, which a byte of options follows, into a session, and continues the conversation if that worked. The
-/// checksum is corrected first, and so is the header's length if mutation inserted or removed a few bytes.
+/// The input is a saved state and a byte of options. Restores the state into a session, and continues the conversation
+/// if that succeeds. First corrects the checksum, and the header's length if mutation inserted or removed a few bytes.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     var bytes = [UInt8](FuzzInput(start, count).bytes)

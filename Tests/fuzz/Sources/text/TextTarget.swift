@@ -4,8 +4,8 @@ import LyraText
 
 @testable import LyraFormats
 
-/// Tokenizes the input with the fixtures' tokenizer: as a whole, and divided in two at the first zero byte, of which the
-/// second part may not hold special tokens.
+/// Tokenizes the input with the fixtures' tokenizer: as a whole, and as two segments around the first zero byte, of
+/// which the second does not allow special tokens.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     let input = FuzzInput(start, count)

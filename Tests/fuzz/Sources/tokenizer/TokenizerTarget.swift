@@ -2,8 +2,8 @@ import FuzzSupport
 import LyraBase
 import LyraText
 
-/// Reads the input as the files of a tokenizer and a text behind them, separated by zero bytes: tokenizer.json and the text;
-/// or vocab.json, merges.txt, added_tokens.json, tokenizer_config.json and the text, the middle ones left out if empty.
+/// Reads the input as the files of a tokenizer and a text, separated by zero bytes: tokenizer.json and the text; or
+/// vocab.json, merges.txt, added_tokens.json, tokenizer_config.json and the text, without the middle ones if empty.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     let parts = FuzzInput(start, count).parts(limit: 5)

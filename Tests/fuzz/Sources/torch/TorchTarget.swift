@@ -14,7 +14,7 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
             var cursor = try? ByteCursor(file, 0..<file.bytes.count, section: "the pickle"),
             let (value, machine) = try? PickleMachine.read(&cursor)
         {
-            // Storages that the pickle names lie at the start of the file.
+            // The storages that the pickle names are at the start of the file.
             let storages = Dictionary(
                 machine.storages.compactMap { storage in
                     storage.type.byteCount(of: [storage.count]).flatMap {

@@ -19,7 +19,7 @@ private func decode(_ bytes: [UInt8], _ limits: MediaLimits) throws {
     let last = video.frameCount - 1
     try video.select([0, last / 2, last])
     while let image = try video.nextFrame() { use(image.withPixels { $0[image.width * image.height * 3 - 1] }) }
-    // Backwards, as someone who looks at another part.
+    // Backwards, which needs a seek.
     try video.select([last / 3])
     use(try video.nextFrame())
 }
