@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures lyra beside its peers, in turns, on random weights of one shape. README.md says how, and what is fair."""
+"""Measures lyra and its peers in turns, with random weights of the same shapes. README.md explains the method."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from shape import LANGUAGE
 from tables import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
-# More than this many processors busy before the start, and the figures mean little.
+# If more processors are busy before the start, the figures are not reliable.
 BUSY = 0.3
 
 
@@ -56,30 +56,30 @@ def parser():
     add = result.add_argument
     add("--tool", metavar="FILE", default=os.environ.get("LYRA_TOOL", str(ROOT / ".build/lyra/bin/lyra")),
         help="lyra's command-line tool")
-    add("--preset", choices=list(LANGUAGE), default="mini", help="the sizes of the parts; tiny tries it out")
-    add("--threads", metavar="N", type=count, default=2, help="threads that each computes with")
-    add("--rounds", metavar="N", type=count, default=3, help="how often each is measured, in turns")
-    add("--only", metavar="SECTIONS", type=names(SECTIONS), default=",".join(SECTIONS), help="what is measured")
+    add("--preset", choices=list(LANGUAGE), default="mini", help="the sizes of the networks; tiny is for a trial")
+    add("--threads", metavar="N", type=count, default=2, help="threads of each contender")
+    add("--rounds", metavar="N", type=count, default=3, help="measurements of each contender, in turns")
+    add("--only", metavar="SECTIONS", type=names(SECTIONS), default=",".join(SECTIONS), help="the sections to measure")
     add("--weights", metavar="TYPES", type=names(["q8_0", "q4_0", "bf16"]), default="q8_0,q4_0,bf16",
-        help="how weights are stored")
+        help="types of the weights")
     add("--precisions", metavar="NAMES", type=names(["exact", "fast"]), default="exact,fast",
-        help="lyra's ways of multiplying")
-    add("--prompts", metavar="TOKENS", type=numbers, default="512,4096", help="lengths of prompts that are prefilled")
-    add("--contexts", metavar="TOKENS", type=numbers, default="128,4096", help="tokens that decoding stands after")
-    add("--decoded", metavar="N", type=count, default=24, help="tokens that are decoded, and of the answer")
+        help="precisions of lyra")
+    add("--prompts", metavar="TOKENS", type=numbers, default="512,4096", help="lengths of the prompts of prefill")
+    add("--contexts", metavar="TOKENS", type=numbers, default="128,4096", help="tokens in the cache before decoding")
+    add("--decoded", metavar="N", type=count, default=24, help="tokens to decode, and of the answer")
     add("--peers", metavar="NAMES", type=peer_names, default="all", help=f"all, none, or some of {', '.join(SCRIPTS)}")
     add("--venv", metavar="DIR", default=str(ROOT / ".build/peers"),
-        help="virtual environment of the peers; made, and what is missing installed, when it is needed")
+        help="virtual environment of the peers; made, and completed, when it is needed")
     add("--models", metavar="DIR", default=argparse.SUPPRESS,
-        help="where random models are kept for the next time (default: models in --venv)")
-    add("--patience", metavar="SECONDS", type=float, default=1800.0, help="after which an answer is given up")
-    add("--json", metavar="FILE", default=argparse.SUPPRESS, help="all samples as JSON; written anew after every step")
-    add("--markdown", metavar="FILE", default=argparse.SUPPRESS, help="the table goes there too")
+        help="directory for random models, which are reused (default: models in --venv)")
+    add("--patience", metavar="SECONDS", type=float, default=1800.0, help="time limit of an answer")
+    add("--json", metavar="FILE", default=argparse.SUPPRESS, help="all samples as JSON, written after every step")
+    add("--markdown", metavar="FILE", default=argparse.SUPPRESS, help="writes the table to this file, too")
     return result
 
 
 def prepare(peers, venv, leave_out):
-    """→ those of the peers that can run"""
+    """→ the peers that can run"""
     ready = []
     for name in peers:
         try:
@@ -91,7 +91,7 @@ def prepare(peers, venv, leave_out):
 
 
 def own_rows(lyra, options, section, weights, precision, leave_out, *arguments):
-    """A section's rows of lyra's own benchmark, which no peer takes part in: the medians of all rounds."""
+    """A section's rows of lyra's own benchmark, without peers: the medians of all rounds."""
     log(f"== {section}, {TITLES[weights]}, {precision}")
     try:
         runs = [lyra.bench(weights, precision, ["--only", section, *arguments]) for _ in range(options.rounds)]
@@ -102,7 +102,7 @@ def own_rows(lyra, options, section, weights, precision, leave_out, *arguments):
 
 
 def compare(options):
-    """→ the comparison's JSON object"""
+    """→ the JSON object of the comparison"""
     result = {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "machine": environment.machine(),
         "load_before": environment.load(), "preset": options.preset, "threads": options.threads,
@@ -132,7 +132,7 @@ def compare(options):
         result["notes"].append(
             f"the machine was not idle when this began: {result['load_before']:.1f} processors were busy")
     if "limits" in options.only:
-        # What the machine reaches depends neither on the weights nor on the precision.
+        # The limits of the machine depend neither on the weights nor on the precision.
         kind, precision = options.weights[0], options.precisions[0]
         result["limits"] = own_rows(lyra, options, "memory,limits", kind, precision, rounds.leave_out)
         save()
@@ -154,7 +154,7 @@ def main():
     except (Failure, OSError) as why:
         sys.exit(f"compare.py: {why}")
     except KeyboardInterrupt:
-        sys.exit("compare.py: interrupted; --json has what was measured until then")
+        sys.exit("compare.py: interrupted; the file of --json has the samples so far")
     text = markdown(result)
     print(text, end="")
     if options.markdown:

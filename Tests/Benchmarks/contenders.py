@@ -1,4 +1,4 @@
-"""Who is measured: lyra, a process a run, and its peers, a worker process each that waits while another runs."""
+"""The contenders: lyra, one process per run, and the peers, each a worker process that waits while another runs."""
 
 import json
 import os
@@ -13,7 +13,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Failure(Exception):
-    """A contender did not answer; the sentence says why."""
+    """A contender did not answer; the message says why."""
 
 
 class Lyra:
@@ -32,7 +32,7 @@ class Lyra:
             raise Failure(f"'{' '.join(command)}' printed no object with results") from None
 
     def reading(self):
-        """GB/s that a plain loop reads just now."""
+        """The GB/s that a plain loop reads at the moment."""
         return self.bench("bf16", "exact", ["--only", "memory"])[0]["value"]
 
     def version(self):
@@ -49,14 +49,14 @@ class Lyra:
             raise Failure(f"no end after {self.patience:.0f} s") from None
         if ended.returncode != 0:
             reasons = ended.stderr.strip().splitlines()
-            # Wrong usage is explained in more than one line; the first says what was wrong.
+            # An explanation of wrong usage has several lines; the first one has the error.
             reason = next((line for line in reasons if line.startswith(("Error:", "lyra:"))), "\n".join(reasons[-1:]))
             raise Failure(f"{reason or 'no reason given'} (exit {ended.returncode})")
         return ended.stdout
 
 
 class Peer:
-    """A worker process: `ask` sends it a line and waits for its answer. Use it in a `with`, which ends it."""
+    """A worker process. `ask` sends a line and waits for the answer. `with` ends the process."""
 
     def __init__(self, name, script, arguments, python, folder, threads, patience):
         self.name, self.patience = name, patience
@@ -100,7 +100,7 @@ class Peer:
         end = time.monotonic() + self.patience
         while b"\n" not in self.buffer:
             if not select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))[0]:
-                # A late answer would be taken for that of the next question.
+                # Otherwise a late answer would count as the answer to the next request.
                 self.process.kill()
                 raise Failure(f"no answer after {self.patience:.0f} s")
             part = os.read(self.process.stdout.fileno(), 1 << 16)
@@ -111,7 +111,7 @@ class Peer:
         return line
 
     def processor_time(self):
-        """Seconds of processor time that all its threads have used."""
+        """The processor time of all threads, in seconds."""
         try:
             stat = Path(f"/proc/{self.process.pid}/stat").read_text()
         except OSError:
@@ -119,7 +119,7 @@ class Peer:
         return sum(map(int, stat.rpartition(")")[2].split()[11:13])) / TICKS
 
     def note_idleness(self):
-        """Threads that spin while they wait for work would slow the others: what was used since the last answer."""
+        """Records the processor time since the last answer. Threads that spin while they wait slow other contenders."""
         if self.answered is None:
             return
         then, used = self.answered

@@ -1,4 +1,4 @@
-"""The peers' virtual environment, and the machine that all of it runs on."""
+"""The virtual environment of the peers, and the machine."""
 
 import os
 import platform
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from contenders import Failure, log
 
-# What each peer needs from PyPI, and the imports that show that it is there.
+# The packages of each peer on PyPI, and imports that succeed if they are installed.
 PACKAGES = {
     "llama.cpp": (["numpy", "gguf", "llama-cpp-python"], "import numpy, gguf, llama_cpp"),
     "whisper.cpp": (["numpy", "gguf", "pywhispercpp"], "import numpy, gguf, _pywhispercpp"),
     "PyTorch": (["numpy", "torch", "transformers"], "import torch, transformers"),
     "CTranslate2": (["numpy", "ctranslate2"], "import numpy, ctranslate2"),
 }
-# These two are compiled for the processor at hand; the others' wheels choose their kernels as they run.
+# These two are compiled for this processor; the wheels of the others choose their kernels at run time.
 NATIVE = "-DGGML_NATIVE=ON -DCMAKE_C_FLAGS=-march=native -DCMAKE_CXX_FLAGS=-march=native"
-# pywhispercpp's libraries are otherwise looked for where they were compiled, which pip removes.
+# Otherwise pywhispercpp's libraries are searched where they were compiled, in a directory that pip removes.
 COMPILED = {
     "llama-cpp-python": NATIVE,
     "pywhispercpp": f"{NATIVE} -DCMAKE_INSTALL_RPATH=$ORIGIN -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
@@ -25,7 +25,7 @@ COMPILED = {
 
 
 class Environment:
-    """A virtual environment in `folder`, made when it is first needed."""
+    """A virtual environment in `folder`, created on first use."""
 
     def __init__(self, folder):
         self.folder = Path(folder).absolute()
@@ -33,7 +33,7 @@ class Environment:
         self.log = self.folder / "pip.log"
 
     def prepare(self, peer):
-        """Installs what the peer needs and does not have; what is there already is left as it is."""
+        """Installs the missing packages of the peer; installed ones stay."""
         packages, imports = PACKAGES[peer]
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.python.exists() and self.run([sys.executable, "-m", "venv", self.folder]) != 0:

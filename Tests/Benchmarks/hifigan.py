@@ -55,8 +55,8 @@ class CodeHiFiGAN(nn.Module):
         self.last = nn.Conv1d(channels, 1, 7, padding=3)
 
     def forward(self, units, frames):
-        """units [units], frames of each [units] → samples [320 · their sum]. What random weights say of durations means
-        nothing, so they are computed, and `frames` counts."""
+        """units [units], frames of each [units] → samples [320 · sum of frames]. The predicted durations of random
+        weights are meaningless: they are computed, but `frames` is used."""
         x = self.units(units)[None]
         self.durations(x)
         x = self.first(x.repeat_interleave(frames, 1).transpose(1, 2))

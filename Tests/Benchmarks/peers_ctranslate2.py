@@ -1,6 +1,6 @@
 """CTranslate2 as a peer: peers_ctranslate2.py THREADS FOLDER.
 
-Its 8-bit weights have one scale a row, and activations are rounded to bytes as it goes.
+Its 8-bit weights have one scale per row; activations are rounded to bytes during the computation.
 """
 
 import os
@@ -22,13 +22,13 @@ def name(token):
 
 
 def make(preset, kind, folder):
-    """Writes a model of random weights. The folder appears under its name once it is whole."""
+    """Writes a model of random weights. The folder gets its name when it is complete."""
     sizes = LANGUAGE[preset]
     hidden, inner, kv_heads = sizes["hidden"], sizes["inner"], sizes["kv_heads"]
     random, made = np.random.default_rng(1), {}
 
     def matrix(layer, *shape):
-        """Rolled by a layer's number, as what is equal would be stored only once."""
+        """A matrix rolled by the number of the layer, because equal matrices would be stored only once."""
         if shape not in made:
             made[shape] = random.standard_normal(shape, np.float32) * np.float32(0.02)
         return np.roll(made[shape], layer)
@@ -77,9 +77,9 @@ class Language:
         return {"version": ctranslate2.__version__, "features": self.generator.compute_type}
 
     def generate(self, count, tokens):
-        """→ the times at which a run over a prompt began and each of its tokens was there"""
+        """→ the start time of a prompt, and the time of each generated token"""
         times = [time.perf_counter()]
-        # As long as the shortest answer is the longest, nothing ends it early.
+        # Equal minimum and maximum lengths keep the answer from ending early.
         self.generator.generate_batch(
             [[name(token) for token in prompt(count, self.vocabulary)]], max_length=tokens, min_length=tokens,
             sampling_topk=1, include_prompt_in_result=False, callback=lambda _: times.append(time.perf_counter()))
@@ -90,7 +90,7 @@ class Language:
         return {"value": tokens / (first - start)}
 
     def hold(self, after):
-        """Nothing: it decodes after a prompt of its own each time."""
+        """Does nothing: each decoding has its own prompt."""
         return {}
 
     def decode(self, after, tokens):

@@ -1,7 +1,7 @@
 """llama.cpp as a peer, through llama-cpp-python's plain functions: peers_llama.py THREADS FOLDER.
 
-Its flags are llama.cpp's own defaults but for the number of threads and the length of the context: F16 keys and values,
-flash attention where it thinks fit, weights mapped and repacked where its kernels want that.
+Flags are llama.cpp's defaults, except for the number of threads and the length of the context: F16 keys and values,
+flash attention and repacked weights as llama.cpp decides, mapped weights.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ class Language:
     def __init__(self, threads, folder):
         self.threads, self.folder = threads, folder
         self.context = None
-        # Tokens of the prompt that the cache holds, and nothing else.
+        # The number of prompt tokens in the cache, which holds nothing else.
         self.held = 0
 
     def load(self, preset, weights, context):
@@ -62,7 +62,7 @@ class Language:
         self.held = count
 
     def hold(self, after):
-        """Makes the cache hold so many tokens of the prompt."""
+        """Fills or truncates the cache to `after` tokens of the prompt."""
         if self.held != after:
             self.fill(after)
         return {}

@@ -15,13 +15,13 @@ from hifigan import CodeHiFiGAN
 from worker import serve, timed
 
 TYPES = {"bf16": torch.bfloat16, "f32": torch.float32}
-# The argument's name is newer in newer releases.
+# Newer releases have another name for the argument.
 CACHE = next(
     name for name in ("cache", "past_key_values") if name in inspect.signature(Qwen2ForCausalLM.forward).parameters)
 
 
 def build(model, config, dtype):
-    """→ the model with the random weights that it begins training with."""
+    """→ the model with the random weights of its initialization."""
     return model._from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
 
 
@@ -45,14 +45,14 @@ class Language:
             input_ids=torch.tensor([tokens]), use_cache=True, logits_to_keep=1, **{CACHE: self.cache}).logits[0, -1]
 
     def fill(self, count):
-        # Tokens of the prompt that the cache holds, and nothing else.
+        # The number of prompt tokens in the cache, which holds nothing else.
         self.held = 0
         self.cache = DynamicCache()
         self.run(shape.prompt(count, self.vocabulary))
         self.held = count
 
     def hold(self, after):
-        """Makes the cache hold so many tokens of the prompt."""
+        """Fills or truncates the cache to `after` tokens of the prompt."""
         if self.held != after:
             self.fill(after)
         return {}
@@ -97,7 +97,7 @@ class Generator:
 
 
 class Encoder:
-    """Whisper's, on a window of mel frames."""
+    """Whisper's encoder, on a window of mel frames."""
 
     def __init__(self, preset, dtype):
         sizes = shape.ENCODER[preset]
@@ -142,7 +142,7 @@ class Vocoder:
         self.vocode(units=10, seconds=2)
 
     def vocode(self, units, seconds):
-        """So many units, spread over so many seconds of speech."""
+        """Vocodes `units` units, spread over `seconds` of speech."""
         frames = max(units, round(seconds * shape.FRAMES_PER_SECOND))
         spread = torch.full((units,), frames // units)
         spread[:frames % units] += 1
@@ -151,7 +151,7 @@ class Vocoder:
 
 
 class Parts:
-    """The one part that is loaded, and what can be asked of it."""
+    """The loaded network, and the requests that it answers."""
 
     classes = {
         "language": Language, "encoder": Encoder, "vision": Vision, "generator": Generator, "vocoder": Vocoder}
@@ -159,7 +159,7 @@ class Parts:
     def load(self, part, preset, weights):
         torch.manual_seed(1)
         self.part = self.classes[part](preset, TYPES[weights])
-        # A first run allocates, and chooses kernels.
+        # The first run allocates memory and chooses kernels.
         self.part.warm_up()
         versions = f"{torch.__version__}, transformers {transformers.__version__}"
         return {"version": versions, "features": torch.backends.cpu.get_cpu_capability()}

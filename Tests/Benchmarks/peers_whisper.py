@@ -1,7 +1,7 @@
 """whisper.cpp as a peer, through pywhispercpp's plain functions: peers_whisper.py THREADS FOLDER.
 
-Its flags are its own defaults. What it encodes it also projects for its decoder's cross-attention; the decoder has one
-layer here, which makes that 0.5 % of the work.
+Flags are whisper.cpp's defaults. It also projects the encoder's output for the decoder's cross-attention: 0.5 % of the
+work, because the decoder has one layer here.
 """
 
 import importlib.metadata
@@ -30,7 +30,7 @@ class Encoder:
         window = np.random.default_rng(1).standard_normal((sizes["mels"], frames), np.float32)
         if library.whisper_set_mel(self.context, window, frames, sizes["mels"]) != 0:
             raise RuntimeError("whisper_set_mel failed; stderr says why")
-        # A first run allocates, and touches all weights.
+        # The first run allocates memory and touches all weights.
         self.encode()
         features = library.whisper_print_system_info()
         return {"version": f"of pywhispercpp {importlib.metadata.version('pywhispercpp')}", "features": str(features)}

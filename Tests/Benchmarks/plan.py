@@ -1,10 +1,10 @@
-"""What is compared with what: groups of measurements that share the models they need."""
+"""The plan of the comparison: groups of measurements that share their models."""
 
 import re
 from dataclasses import dataclass, field
 
 SECTIONS = ("limits", "prefill", "decode", "encoder", "vision", "generator", "vocoder", "answer")
-# The rows of lyra's benchmark: its part, and how the row's description begins.
+# The rows of lyra's benchmark: the network, and the start of the row's description.
 LYRA_ROWS = {
     "prefill": ("language model", "prefill"),
     "decode": ("language model", "decode"),
@@ -18,10 +18,10 @@ TITLES = {"q8_0": "Q8_0", "q4_0": "Q4_0", "bf16": "BF16", "f32": "F32"}
 SCRIPTS = {
     "llama.cpp": "peers_llama.py", "whisper.cpp": "peers_whisper.py", "PyTorch": "peers_torch.py",
     "CTranslate2": "peers_ctranslate2.py"}
-# What the other parts' weights are measured in: four bits are for the language model.
+# The types of the other networks' weights: only the language model has four bits.
 PART_WEIGHTS = ("q8_0", "bf16")
 UNITS = 100
-# Seconds of speech that the units are, when lyra's own row does not say.
+# The seconds of speech of the units, if lyra's row does not state them.
 SPEECH_SECONDS = 26.0
 
 
@@ -32,18 +32,18 @@ class Measure:
     unit: str
     # Whether a larger value is the better one.
     higher: bool
-    # What a peer is asked for it.
+    # The request to a peer.
     request: dict
-    # What it is asked before, which is not timed.
+    # A request before it, which is not timed.
     prepare: dict | None = None
 
     def row_in(self, rows):
-        """lyra's row for it, or None."""
+        """lyra's row of this measurement, or None."""
         part, start = LYRA_ROWS[self.section]
         return next((row for row in rows if row["part"] == part and row["what"].startswith(start)), None)
 
     def request_like(self, row):
-        """The request for as much work as lyra's row, or None, says that lyra did."""
+        """The request for as much work as lyra did, according to its row or, if None, by default."""
         if self.section != "vocoder":
             return self.request
         said = re.match(r"([0-9.]+) s of speech", row["what"]) if row else None
@@ -52,7 +52,7 @@ class Measure:
 
 @dataclass
 class Case:
-    """Measurements that one run of lyra gives."""
+    """The measurements of one run of lyra."""
 
     measures: list
     options: list
@@ -60,10 +60,10 @@ class Case:
 
 @dataclass
 class Group:
-    """Cases on one set of weights: lyra with each of the precisions, and the peers with what they load."""
+    """Cases with one set of weights: lyra with each precision, and the peers with the models that they load."""
 
     title: str
-    # What the rows say, and what lyra stores the other parts in.
+    # The type in the rows, and the type in which lyra stores the other networks.
     weights: str
     dtype: str
     precisions: list
@@ -72,10 +72,10 @@ class Group:
 
 
 def plan(sections, weights, precisions, prompts, contexts, decoded):
-    """→ the groups in the order in which they are measured.
+    """→ the groups in the order of measurement.
 
-    prompts: tokens that prefill is timed on; contexts: tokens that stand before those whose decoding is timed;
-    decoded: how many those are.
+    prompts: the lengths of prompts for prefill; contexts: the numbers of tokens before decoding; decoded: the number of
+    decoded tokens.
     """
     parts = [kind for kind in weights if kind in PART_WEIGHTS]
     groups = []

@@ -48,7 +48,7 @@ class RandomModel:
         writer.add_rope_freq_base(ROPE_THETA)
         writer.add_layer_norm_rms_eps(NORM_EPSILON)
         writer.add_file_type(self.file_type)
-        # A vocabulary of the right length; nothing is ever tokenized.
+        # A vocabulary of the right length; no text is tokenized.
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre("qwen2")
         writer.add_token_list([f"t{index}" for index in range(sizes["vocabulary"])])
@@ -61,7 +61,7 @@ class RandomModel:
         sizes = self.sizes
         hidden, inner = sizes["hidden"], sizes["inner"]
         shared = hidden // sizes["heads"] * sizes["kv_heads"]
-        # Without an output matrix of its own the model's head is the embedding, as in Lyra_Mini_3B.
+        # Without an output matrix, the head is tied to the embedding, as in Lyra_Mini_3B.
         self.matrix("token_embd.weight", sizes["vocabulary"], hidden)
         self.vector("output_norm.weight", 1, hidden)
         for layer in range(sizes["layers"]):
@@ -86,7 +86,7 @@ class RandomModel:
 
 
 def make(preset, kind, path):
-    """The file appears under its name once it is whole."""
+    """Writes the file, which gets its name when it is complete."""
     partial = f"{path}.partial"
     RandomModel(partial, LANGUAGE[preset], kind).write()
     os.replace(partial, path)

@@ -1,7 +1,7 @@
-"""Writes a Whisper of random weights in whisper.cpp's file format, with the encoder's published sizes and a decoder of
-one layer, which the format asks for. Needs gguf and numpy.
+"""Writes a Whisper of random weights in whisper.cpp's file format, with the published sizes of the encoder and a
+decoder of one layer, which the format requires. Needs gguf and numpy.
 
-Layers share the values of their matrices, which makes it quick; each has its own bytes in the file.
+To save time, all layers have the same values; each has its own bytes in the file.
 """
 
 import os
@@ -13,7 +13,7 @@ import numpy as np
 from shape import ENCODER
 
 MAGIC = 0x67676D6C
-# The types' numbers, of a tensor and of a file. Blocks add a version, in thousands, to the file's.
+# The numbers of a type, for tensors and for the file. Quantized files add a version, in thousands.
 F32, F16 = 0, 1
 TYPES = {
     "bf16": (gguf.GGMLQuantizationType.BF16, 24),
@@ -34,7 +34,7 @@ class RandomWhisper:
         self.file.write(struct.pack(f"<{len(values)}i", *values))
 
     def tensor(self, name, shape, kind, data):
-        """The format has the dimension that is contiguous first."""
+        """Writes a tensor. In the format, the contiguous dimension is the first."""
         text = name.encode()
         self.integers(len(shape), len(text), kind, *reversed(shape))
         self.file.write(text)
@@ -82,7 +82,7 @@ class RandomWhisper:
             sizes["width"], sizes["heads"], TEXT_LAYERS, sizes["mels"], self.file_type)
         self.integers(sizes["mels"], SPECTRUM)
         self.file.write(np.zeros((sizes["mels"], SPECTRUM), np.float32).tobytes())
-        # No names of tokens: whisper.cpp makes them up.
+        # No tokens: whisper.cpp generates names for them.
         self.integers(0)
 
     def write(self):
@@ -103,7 +103,7 @@ class RandomWhisper:
 
 
 def make(preset, kind, path):
-    """The file appears under its name once it is whole."""
+    """Writes the file, which gets its name when it is complete."""
     sizes = ENCODER[preset]
     if sizes["inner"] != 4 * sizes["width"]:
         raise ValueError(f"whisper.cpp runs encoders that widen four times, and preset {preset} does not")

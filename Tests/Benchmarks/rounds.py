@@ -5,19 +5,19 @@ from contextlib import ExitStack
 from contenders import Failure, log
 from tables import digits
 
-# A worker that waits may use so much of a processor, or so many seconds of it in all; more is worth a word.
+# The processor time of a waiting worker, as a share and in seconds, above which there is a note.
 IDLE_SHARE, IDLE_SECONDS = 0.02, 0.5
 
 
 def note_reading(row, who, rates):
-    """Puts the rates of reading around a contender's latest sample beside it."""
+    """Records the memory rates around a contender's latest sample."""
     row.setdefault("reading", {}).setdefault(who, []).append(rates)
 
 
 class Rounds:
     """
-    lyra: the tool. start_peer: name → a Peer, or a Failure. result: the comparison's JSON object, to which rows and
-    what was left out are added. save: writes it.
+    lyra: the tool. start_peer: name → a Peer, or a Failure. result: the JSON object of the comparison, which receives
+    rows and omissions. save: writes the object.
     """
 
     def __init__(self, lyra, start_peer, preset, count, result, save):
@@ -31,7 +31,7 @@ class Rounds:
             self.result["left_out"].append(note)
 
     def run(self, group, names):
-        """`names`: the peers that may be asked."""
+        """`names`: the peers that may take part."""
         log(f"== {group.title}")
         with ExitStack() as stack:
             peers = {}
@@ -79,7 +79,7 @@ class Rounds:
                         latest[index] = row
                         self.add_sample(rows[index], f"lyra {precision}", row["value"])
                         if measure.section == "decode":
-                            # Its benchmark reads before and after.
+                            # lyra's benchmark measures the memory rate before and after.
                             rates = [rate / 1e9 for rate in row["limit_samples"]]
                             note_reading(rows[index], f"lyra {precision}", rates)
             for name in list(peers):
@@ -88,11 +88,11 @@ class Rounds:
                         self.ask(peers[name], measure, rows[index], latest[index])
                 except Failure as why:
                     self.leave_out(name, group.title, why)
-                    # Its process stays until the group ends, but is asked no more.
+                    # The process stays until the group ends, but gets no more requests.
                     del peers[name]
 
     def ask(self, peer, measure, row, latest):
-        """One sample of a peer; `latest`: lyra's row for the same. Decoding has what was read around it beside it."""
+        """Takes a sample of a peer; `latest` is lyra's row. Samples of decoding get the memory rates around them."""
         if measure.prepare:
             peer.ask(**measure.prepare)
         reads = measure.section == "decode"
@@ -109,7 +109,7 @@ class Rounds:
         return row
 
     def reading(self, row):
-        """What a plain loop reads just now, in GB/s: one number, or none if it cannot be had."""
+        """The GB/s that a plain loop reads at the moment: a list of one number, or of none if it cannot be measured."""
         try:
             rate = self.lyra.reading()
         except Failure as why:

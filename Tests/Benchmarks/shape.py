@@ -1,4 +1,4 @@
-"""The sizes of Lyra_Mini_3B's parts, and of lyra's preset `tiny`, which tries a comparison out in seconds."""
+"""The sizes of the networks of Lyra_Mini_3B, and of lyra's preset `tiny` for trials in seconds."""
 
 LANGUAGE = {
     "mini": {"layers": 28, "hidden": 1536, "inner": 8960, "heads": 12, "kv_heads": 2, "vocabulary": 151_936},
@@ -31,12 +31,12 @@ PICTURE = (1024, 768)
 
 
 def patch_grid(width, height):
-    """→ the rows and columns of patches of a picture that is neither tiny nor huge: each side is rounded to a multiple
-    of a merged patch."""
+    """→ the rows and columns of patches of an image of moderate size: each side is rounded to a multiple of a merged
+    patch."""
     side = PATCH * MERGE
     return round(height / side) * MERGE, round(width / side) * MERGE
 
 
 def prompt(count, vocabulary):
-    """Token ids that jump over the whole vocabulary, as lyra's own benchmark's do."""
+    """Token ids that are spread over the whole vocabulary, as in lyra's benchmark."""
     return [index * 7919 % vocabulary for index in range(count)]

@@ -6,14 +6,14 @@ from statistics import median
 from plan import TITLES
 
 
-# Where the highest rate of reading is so many times the lowest, decoding has no one speed.
+# If the highest memory rate is this many times the lowest, samples of decoding are split by rate.
 TWO_RATES = 1.35
-# And how far from their middle a rate is to be one or the other.
+# The distance from the middle beyond which a rate is low or high.
 APART = 1.1
 
 
 def digits(value):
-    """Three digits that count."""
+    """Three significant digits."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
@@ -26,7 +26,7 @@ def is_lyra(who):
 
 
 def advantage(row, who):
-    """How many times as fast as its fastest peer a contender is, by their medians, or None without a peer."""
+    """The ratio of a contender's speed to that of its fastest peer, by medians, or None without a peer."""
     values = medians(row)
     peers = [value for name, value in values.items() if not is_lyra(name)]
     if not peers or who not in values:
@@ -35,7 +35,7 @@ def advantage(row, who):
 
 
 def spread(row):
-    """The largest distance of two samples of one contender, as a share of their median."""
+    """The largest range of a contender's samples, as a share of their median."""
     lists = [samples for samples in row["samples"].values() if samples]
     return max(((max(samples) - min(samples)) / median(samples) for samples in lists), default=0.0)
 
@@ -67,8 +67,8 @@ def comparison_table(rows):
 
 
 def split_by_reading(rows):
-    """The rows whose samples have rates of reading beside them, twice: with the samples beside low rates, then with those
-    beside high ones. A sample with both, or with one between, is in neither. Empty if the rates differ little."""
+    """The rows whose samples have memory rates, twice: with the samples at low rates, then with those at high rates.
+    Samples with both, or with a rate between, are in neither. Empty if the rates differ little."""
     rows = [row for row in rows if row.get("reading")]
     rates = [rate for row in rows for samples in row["reading"].values() for beside in samples for rate in beside]
     if not rates or max(rates) < TWO_RATES * min(rates):
@@ -90,13 +90,13 @@ def split_by_reading(rows):
 
 
 def median_end(rates, is_high):
-    """The median of the tenth that is the highest, or the lowest: one odd rate does not count."""
+    """The median of the highest or lowest tenth, so that a single outlier does not count."""
     ordered = sorted(rates, reverse=is_high)
     return median(ordered[:max(1, len(ordered) // 10)])
 
 
 def lyra_table(rows):
-    """Rows of lyra's own benchmark, which have no peer."""
+    """The table of rows of lyra's own benchmark, without peers."""
     labels = ["weights"] if any("weights" in row for row in rows) else []
     table = [line(["part", "what", *labels, "result"]), "|---|---|" + "---|" * len(labels) + "--:|"]
     for row in rows:
@@ -129,10 +129,10 @@ def markdown(result):
                 f"Rounds of one contender differ by {spread(widest):.0%} of their median at most ({widest['what']}, "
                 f"{TITLES.get(widest['weights'], widest['weights'])})."])
     if split := split_by_reading(rows):
-        parts.append(["Memory was fast and slow in turn. By what a plain loop read around each sample:"])
+        parts.append(["The speed of memory changed. By the rate of a plain loop around each sample:"])
         parts.append(comparison_table(split))
     if result["answer"]:
-        parts.append(["A spoken answer; no peer speaks:"])
+        parts.append(["A spoken answer, of lyra only:"])
         parts.append(lyra_table(result["answer"]))
     if result["notes"]:
         parts.append([f"Note: {note}." for note in result["notes"]])

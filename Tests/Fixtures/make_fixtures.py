@@ -3,9 +3,9 @@
     python make_fixtures.py GOLDEN
 
 GOLDEN holds `a` and `b`, each with a small random checkpoint in the published layout (`lyra`), its towers (`model_zoo`)
-and golden cases of every stage computed by an independent implementation in float32 (`cases/*.safetensors`: tensors named
-in.* go in, out.* must come out). What the tests do not use is left out: Whisper's decoder, most frames and rows of the
-large outputs, inputs that follow from others. Needs numpy.
+and golden cases of every stage, computed by an independent implementation in float32 (`cases/*.safetensors`: tensors
+in.* are inputs, out.* are expected outputs). What the tests do not use is omitted: Whisper's decoder, most frames and
+rows of large outputs, and inputs that can be derived from others. Needs numpy.
 """
 import json
 import os
@@ -16,15 +16,16 @@ import sys
 import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# What is dropped from the speech tower.
+# Tensors of the speech tower that are omitted.
 DROPPED = ("decoder.",)
-# Every how many mel frames, encoder positions and speech tokens are kept.
+# Of mel frames, encoder positions and speech tokens, every 16th is kept.
 STRIDE = 16
 TURN = (
     "out.positions", "out.next_position", "out.ids", "out.first_logits", "out.hidden", "out.ctc_logits", "out.units",
     "out.frames", "out.wav")
-EXTRACTOR = tuple(n for n in TURN if n != "out.ctc_logits") + ("in.embeddings",) + tuple(f"out.kept_{i}" for i in range(8))
-# The tokens of speech_short are rows of turn_speech's embeddings; the samples of speech_long follow from speech_short's.
+EXTRACTOR = (
+    *(n for n in TURN if n != "out.ctc_logits"), "in.embeddings", *(f"out.kept_{i}" for i in range(8)))
+# The tokens of speech_short are rows of turn_speech's embeddings; speech_short's samples give those of speech_long.
 CASES = {
     "speech_short": ("in.pcm", "out.mel", "out.encoder"),
     "speech_tail": ("in.pcm", "out.tokens"),
@@ -39,7 +40,7 @@ CASES = {
     "turn_video": TURN,
     "turn_long_extractor": EXTRACTOR,
     "turn_image_extractor": EXTRACTOR,
-    # The frames of video_frames follow from image_small's picture; the sounds are parts of speech_short's samples.
+    # The frames of video_frames derive from image_small; the sounds are sections of speech_short's samples.
     "image_small": ("in.rgb", "out.grid_thw", "out.tokens"),
     "image_tall": ("out.grid_thw", "out.tokens"),
     "image_tiny": ("out.grid_thw", "out.tokens"),

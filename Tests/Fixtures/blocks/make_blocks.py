@@ -15,7 +15,7 @@ TYPES = gguf.GGMLQuantizationType
 
 
 def values(rng):
-    """Usual weights, and what is not: zeros, halves and ties, one outlier, very small and very large scales."""
+    """Usual weights, and unusual ones: zeros, halves and ties, one outlier, very small and very large scales."""
     rows = [rng.standard_normal((4, 256)) * 0.02, np.zeros((1, 256)), rng.integers(-8, 8, (1, 256)),
             rng.integers(-254, 255, (1, 256)) / 2, np.where(np.arange(256) % 32 == 5, 100, 0.01)[None],
             rng.standard_normal((1, 256)) * 1e-6, rng.standard_normal((1, 256)) * 1e5, -np.ones((1, 256)),
@@ -24,7 +24,7 @@ def values(rng):
 
 
 def blocks(rng, quantization, count):
-    """Random bits with sensible scales; the last block has the largest numbers there are."""
+    """Random bits with moderate scales; the last quantization block has the largest possible numbers."""
     size = gguf.GGML_QUANT_SIZES[quantization][1]
     made = rng.integers(0, 256, (count, size), dtype=np.uint8)
     scales = [0, 2] if quantization == TYPES.Q4_K else [size - 2]

@@ -34,7 +34,7 @@ def tensors(writer):
         writer.add_tensor("types." + name, integers.astype(name))
     halves = (integers.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     writer.add_tensor("types.bfloat16", halves.view(np.uint8), raw_dtype=TYPES.BF16)
-    # Numbers that the blocks hold exactly: scales of 1 and 2, of -1 and 3.
+    # Numbers that the quantization blocks hold exactly: with scales of 1 and 2, and of -1 and 3.
     q8_0 = np.concatenate([np.linspace(-127, 127, 32).round(), 2 * np.linspace(127, -127, 32).round()])
     q4_0 = np.concatenate([np.arange(32) % 16 - 7, -3 * (np.arange(32) % 16 - 7)])
     for name, values in {"q8_0": q8_0, "q4_0": q4_0}.items():

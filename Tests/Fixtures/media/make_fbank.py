@@ -1,4 +1,6 @@
-"""Makes the log mel filter banks of a test signal, [frames, bands] float32. Needs kaldi-native-fbank, torchaudio and numpy.
+"""Makes the log mel filter banks of a test signal, [frames, bands] float32.
+
+Needs kaldi-native-fbank, torchaudio and numpy.
 
     python make_fbank.py
 
@@ -36,8 +38,8 @@ def main():
     rows = np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)])
     rows.astype("<f4").tofile(os.path.join(HERE, "fbank_kaldi.f32"))
     rows = torchaudio.compliance.kaldi.fbank(
-        torch.from_numpy(signal(2400).astype(np.float32))[None], htk_compat=True, sample_frequency=16_000, use_energy=False,
-        window_type="hanning", num_mel_bins=128, dither=0.0, frame_length=25, frame_shift=10)
+        torch.from_numpy(signal(2400).astype(np.float32))[None], htk_compat=True, sample_frequency=16_000,
+        use_energy=False, window_type="hanning", num_mel_bins=128, dither=0.0, frame_length=25, frame_shift=10)
     rows.numpy().astype("<f4").tofile(os.path.join(HERE, "fbank_torchaudio.f32"))
 
 
