@@ -22,8 +22,8 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory):
-    """The paths of "a_short", "a_long", "b_short" and "b_long": 7 s of sound, and the 71 s, three windows, that are made
-    of them by repetition under a rising volume."""
+    """The paths of "a_short", "a_long", "b_short" and "b_long": 7 s of sound, and 71 s (three windows), the 7 s
+    repeated with rising volume."""
     directory, paths = tmp_path_factory.mktemp("recordings"), {}
     for variant in ("a", "b"):
         short = case(variant, "speech_short")["in.pcm"]
@@ -51,13 +51,14 @@ def clip(tmp_path_factory):
     """A video of 4 s that the ffmpeg command makes."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     moving = "testsrc=duration=4:size=56x56:rate=4"
-    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", moving, "-pix_fmt", "yuv420p", path], check=True)
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", moving, "-pix_fmt", "yuv420p", path], check=True)
     return path
 
 
 @pytest.fixture(scope="session")
 def endless(tmp_path_factory):
-    """A copy of fixture b that never ends an answer: the tokens that would end it always score 0, below the best."""
+    """A copy of fixture b whose answers never end by themselves: end tokens always score 0, below the best token."""
     directory = tmp_path_factory.mktemp("endless") / "b"
     shutil.copytree(FIXTURES / "b", directory, ignore=shutil.ignore_patterns("cases"))
     index = json.loads((directory / "lyra/model.safetensors.index.json").read_text())
@@ -75,7 +76,7 @@ def endless(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def bare(tmp_path_factory):
-    """A copy of fixture b's checkpoint with neither speech tower nor vocoder in reach."""
+    """A copy of fixture b's checkpoint that finds neither a speech tower nor a vocoder."""
     directory = tmp_path_factory.mktemp("bare") / "deep/er/lyra"
     shutil.copytree(FIXTURES / "b/lyra", directory)
     return directory

@@ -1,4 +1,4 @@
-"""Writes TIFF and PNG files, and compares what lyra decodes with Pillow."""
+"""Writes TIFF and PNG files, and compares lyra's pixels with Pillow's."""
 
 import struct
 import zlib
@@ -21,7 +21,7 @@ def smooth():
 
 
 def decoded(path):
-    """What lyra makes of a file: [height, width, 3]."""
+    """The pixels that lyra decodes from a file: [height, width, 3]."""
     out = path.with_suffix(".safetensors")
     ended = lyra("features", path, "--out", out)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -29,7 +29,7 @@ def decoded(path):
 
 
 def on_white(image):
-    """Upright RGB as the library promises it, by Pillow."""
+    """Upright RGB on white, computed by Pillow."""
     image = ImageOps.exif_transpose(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -49,14 +49,14 @@ def check(path, wanted=None, tolerance=0):
 
 
 class Tiff:
-    """Writes a TIFF: samples [height, width, samples] in strips or tiles, together or apart."""
+    """Writes a TIFF: samples [height, width, samples] in strips or tiles, interleaved or planar."""
 
     def __init__(self, big_endian=False, big=False):
         self.order = ">" if big_endian else "<"
         self.big = big
 
     def pack(self, samples, bits):
-        """-> the bytes of rows of samples, each row filled up to a byte"""
+        """-> the bytes of rows of samples, each row padded to a whole byte"""
         if bits in (8, 16, 32):
             return samples.astype(f"{self.order}u{bits // 8}").tobytes()
         flat = samples.reshape(len(samples), -1)
@@ -69,7 +69,8 @@ class Tiff:
             height, width, _ = plane.shape
             if tile:
                 down, across = tile
-                padded = np.zeros((-(-height // down) * down, -(-width // across) * across, plane.shape[2]), plane.dtype)
+                size = (-(-height // down) * down, -(-width // across) * across, plane.shape[2])
+                padded = np.zeros(size, plane.dtype)
                 padded[:height, :width] = plane
                 for y in range(0, height, down):
                     for x in range(0, width, across):
@@ -93,7 +94,7 @@ class Tiff:
         self.assemble(path, b"".join(parts), entries)
 
     def assemble(self, path, data, entries):
-        """A file of data, from byte 8 or 16 on, and a directory."""
+        """Writes a file of data, from byte 8 or 16 on, and a directory."""
         head, room = (16, 8) if self.big else (8, 4)
         data += bytes(-len(data) % 8)
         start = head + len(data)
@@ -112,7 +113,8 @@ class Tiff:
                 directory += struct.pack(f"{self.order}{long}", start + size + len(tail))
                 tail += body + bytes(-len(body) % 2)
         mark = b"MM" if self.order == ">" else b"II"
-        first = struct.pack(f"{self.order}HHHQ", 43, 8, 0, start) if self.big else struct.pack(f"{self.order}HI", 42, start)
+        first = (struct.pack(f"{self.order}HHHQ", 43, 8, 0, start) if self.big
+                 else struct.pack(f"{self.order}HI", 42, start))
         count = struct.pack(f"{self.order}{'Q' if self.big else 'H'}", len(entries))
         path.write_bytes(mark + first + data + count + directory + bytes(room) + tail)
 
@@ -122,5 +124,6 @@ def png(width, height, depth, color, rows, *chunks):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     raw = b"".join(b"\0" + row for row in rows)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)) + b"".join(
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(
         chunk(*c) for c in chunks) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")

@@ -1,4 +1,4 @@
-"""Runs the command-line tool and reads what the tests compare: WAV files and safetensors. Needs numpy."""
+"""Runs the command-line tool, and reads and writes WAV files and safetensors. Needs numpy."""
 
 import json
 import os
@@ -18,7 +18,7 @@ END_TOKENS = (2048, 2050)
 
 
 def lyra(*arguments, **options):
-    """→ the ended process, its stdout and stderr as text."""
+    """→ the ended process, with its stdout and stderr as text"""
     command = [TOOL, *map(str, arguments)]
     return subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=options.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE,
@@ -45,7 +45,7 @@ def answer(*arguments, **options):
 
 
 def fails(ended, *parts):
-    """The process ended with 1 and one line on stderr that holds every one of `parts`."""
+    """Checks that the process ended with 1 and printed one line to stderr that contains all of `parts`."""
     assert ended.returncode == 1, ended
     assert ended.stderr.startswith("lyra: ") and ended.stderr.endswith("\n") and ended.stderr.count("\n") == 1, ended
     for part in parts:
@@ -93,7 +93,7 @@ def write_wav(path, samples, rate=16000):
 
 
 def read_wav(path):
-    """→ rate, float32 samples. The file must be whole, mono and 32-bit float."""
+    """→ rate, float32 samples. The file must be complete, mono and 32-bit float."""
     data = Path(path).read_bytes()
     assert data[:4] == b"RIFF" and data[8:12] == b"WAVE"
     assert struct.unpack("<I", data[4:8])[0] == len(data) - 8

@@ -1,4 +1,4 @@
-"""The rows of `bench`; their size is not a test's business."""
+"""The rows of `bench`, whatever their values."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import pytest
 
 from support import is_wrong_usage, lyra
 
-# part, what begins with, unit, the limit it is compared with
+# part, start of the description, unit, the limit for comparison
 ROWS = [
     ("memory", "1 GB", "GB/s", None),
     ("processor", "F32", "GFLOP/s", None),
@@ -75,5 +75,5 @@ def test_parts_can_be_chosen():
 
 
 @pytest.mark.parametrize("parts, part", [("decode,foo", '"foo"'), ("", '""'), ("vocoder,", '""')])
-def test_a_part_that_is_none_is_named(parts, part):
+def test_an_unknown_part_is_named(parts, part):
     is_wrong_usage(lyra("bench", "parts", "--only", parts), f"there is no part {part}; there are memory")

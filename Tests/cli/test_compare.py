@@ -1,5 +1,5 @@
-"""Tests/Benchmarks/compare.py: its arithmetic, on figures worked out by hand, and its runs, with made-up contenders.
-How fast anything is is no test's business."""
+"""Tests/Benchmarks/compare.py: its arithmetic, against figures worked out by hand, and its runs, with scripted
+contenders."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ from rounds import Rounds  # noqa: E402
 from shape import PICTURE, patch_grid  # noqa: E402
 from tables import advantage, comparison_table, digits, markdown, split_by_reading, spread  # noqa: E402
 
-# Stands in for lyra: its rates grow by 1 with every run, in a file beside it.
+# Replaces lyra. Its rates grow by 1 with every run, which it counts in a file beside it.
 STAND_IN = """#!{python}
 import json, pathlib, sys
 if "--version" in sys.argv:
@@ -69,27 +69,27 @@ def row(better, **samples):
     return {"what": "prefill 512", "weights": "q8_0", "unit": "tokens/s", "better": better, "samples": samples}
 
 
-def test_the_ratio_is_that_of_the_medians_to_the_best_peers():
-    # Medians 300, 100 and 150: lyra does twice what the faster peer does in a second.
+def test_ratios_compare_medians_with_the_fastest_peer():
+    # Medians 300, 100 and 150 per second: lyra is twice as fast as the faster peer.
     rates = row("higher", **{"lyra exact": [300, 900, 200], "a": [100, 100, 1], "b": [150, 140, 160]})
     assert advantage(rates, "lyra exact") == 2
-    # Seconds 4 against the faster peer's 2: half as fast.
+    # 4 s against the faster peer's 2 s: half as fast.
     times = row("lower", **{"lyra exact": [4], "a": [2, 2, 9], "b": [3]})
     assert advantage(times, "lyra exact") == 0.5
     assert advantage(row("higher", **{"lyra exact": [300]}), "lyra exact") is None
     assert advantage(row("higher", a=[300]), "lyra exact") is None
 
 
-def test_the_spread_is_the_widest_of_all_contenders():
+def test_the_spread_is_that_of_the_widest_contender():
     assert spread(row("higher", a=[90, 100, 110], b=[8, 10, 12])) == pytest.approx(0.4)
     assert spread(row("higher")) == 0
 
 
-def test_three_digits_count():
+def test_numbers_have_three_significant_digits():
     assert [digits(value) for value in (1234.5, 99.94, 3.14159, 0.01)] == ["1234", "99.9", "3.14", "0.01"]
 
 
-def test_the_table_has_lyra_first_and_leaves_blank_what_was_not_measured():
+def test_the_table_has_lyra_first_and_blanks_for_missing_samples():
     first = row("higher", peer=[50], **{"lyra exact": [100], "lyra fast": [150]})
     second = {**row("lower", **{"lyra exact": [2]}), "what": "encode", "weights": "bf16", "unit": "s"}
     head, _, *lines = comparison_table([first, second])
@@ -100,7 +100,7 @@ def test_the_table_has_lyra_first_and_leaves_blank_what_was_not_measured():
         "| encode | BF16 | s | 2.00 |  |  |  |  |"]
 
 
-def test_samples_are_split_by_what_reading_reached_beside_them():
+def test_samples_are_split_by_the_memory_rate_around_them():
     decode = {
         **row("higher", **{"lyra fast": [20, 32, 21], "peer": [15, 14, 17]}),
         "reading": {"lyra fast": [[34], [60], [36]], "peer": [[35, 34], [33, 36], [59, 61]]}}
@@ -110,30 +110,30 @@ def test_samples_are_split_by_what_reading_reached_beside_them():
     # The rates beside them are 34, 36, 35, 34, 33, 36 and 60, 59, 61.
     assert slow["what"] == "prefill 512, reading 34.5 GB/s (2, 2 samples)"
     assert fast["what"] == "prefill 512, reading 60.0 GB/s (1, 1 samples)"
-    # One that saw both rates, or none, is in neither; where all are alike there is one speed.
+    # A sample with both rates or none is in neither table; similar rates give no second table.
     mixed = {"lyra fast": [[34], [60], [45]], "peer": [[35, 60], [], [59, 61]]}
     slow, fast = split_by_reading([{**decode, "reading": mixed}])
     assert (slow["samples"], fast["samples"]) == ({"lyra fast": [20]}, {"lyra fast": [32], "peer": [17]})
     assert split_by_reading([{**decode, "reading": {"lyra fast": [[34], [36], [36]], "peer": [[35, 33]]}}]) == []
 
 
-def test_a_picture_has_as_many_patches_as_lyra_says():
+def test_an_image_has_as_many_patches_as_in_lyra():
     rows, columns = patch_grid(*PICTURE)
     assert rows * columns == 4 * 999
 
 
-def test_sections_are_left_out_together_with_their_options():
+def test_skipped_sections_have_no_options():
     groups = plan(["decode"], ["q8_0", "bf16"], ["fast"], [512], [128, 4096], 16)
     assert [(group.weights, sorted(group.peers)) for group in groups] == [
         ("q8_0", ["CTranslate2", "llama.cpp"]), ("bf16", ["PyTorch", "llama.cpp"])]
     assert [case.options for case in groups[0].cases] == [
         ["--only", "decode", "--decode-after", after, "--decode-tokens", "16"] for after in ("128", "4096")]
-    # 4096 and 16 more, in steps of 256.
+    # 4096 and 16, rounded up to a multiple of 256.
     assert groups[0].peers["llama.cpp"]["context"] == 4352
     assert plan(["limits", "answer"], ["q8_0"], ["fast"], [512], [128], 16) == []
 
 
-def test_the_vocoders_peer_speaks_as_long_as_lyra_did():
+def test_the_vocoders_peer_makes_as_many_seconds_as_lyra():
     (group,) = plan(["vocoder"], ["q8_0"], ["fast"], [512], [128], 16)
     (measure,) = group.cases[0].measures
     assert measure.request_like({"what": "25.9 s of speech"})["seconds"] == 25.9
@@ -146,7 +146,7 @@ def test_a_run_takes_turns_and_writes_medians(tool, tmp_path):
         "--markdown", tmp_path / "out.md")
     assert ended.returncode == 0, ended.stderr
     got = json.loads((tmp_path / "out.json").read_text())
-    # Runs 1 to 3 give the limits, then the precisions alternate, then each gives its answers.
+    # Runs 1 to 3 measure the limits; then the precisions alternate; then each measures its answers.
     assert [row["value"] for row in got["limits"]] == [22, 202]
     assert [(row["what"], row["samples"]) for row in got["rows"]] == [
         ("prefill 32", {"lyra exact": [104, 106, 108], "lyra fast": [105, 107, 109]}),
@@ -171,7 +171,7 @@ def test_lyras_own_benchmark_has_a_row_for_every_section(tmp_path):
 
 
 class Scripted:
-    """lyra and peers that note when they are asked; the peer "tired" fails at its second measurement."""
+    """lyra and peers that record their requests; the peer "tired" fails at its second measurement."""
 
     def __init__(self):
         self.asked = []
@@ -179,7 +179,8 @@ class Scripted:
     def bench(self, weights, precision, options):
         self.asked.append(f"lyra {precision}")
         rows = [("speech encoder", "one window"), ("language model", "decode after 128")]
-        return [{"part": part, "what": what, "value": 1, "unit": "s", "limit_samples": [2e9, 3e9]} for part, what in rows]
+        return [{"part": part, "what": what, "value": 1, "unit": "s", "limit_samples": [2e9, 3e9]}
+                for part, what in rows]
 
     def reading(self):
         self.asked.append("read")
@@ -210,7 +211,7 @@ class ScriptedPeer:
         return {"value": 2}
 
 
-def test_contenders_take_turns_and_one_that_fails_is_asked_no_more():
+def test_contenders_take_turns_and_a_failed_one_is_skipped():
     (group,) = plan(["encoder"], ["q8_0"], ["exact"], [512], [128], 16)
     group.peers = {"tired": {}, "steady": {}, "unwanted": {}}
     scripted, result = Scripted(), {"rows": [], "versions": {}, "features": {}, "notes": [], "left_out": []}
@@ -232,7 +233,7 @@ def test_memory_is_read_around_each_sample_of_decoding_and_nothing_else():
     assert result["rows"][0]["reading"] == {"lyra exact": [[2, 3]], "steady": [[2, 3]]}
 
 
-def test_what_fails_is_named_and_the_rest_goes_on(tool, tmp_path):
+def test_failures_are_named_and_the_others_continue(tool, tmp_path):
     ended = compare(
         "--tool", tool("fast"), "--peers", "none", "--rounds", 2, "--only", "prefill,vocoder", "--weights", "q8_0,bf16",
         "--prompts", "32", "--json", tmp_path / "out.json")
@@ -290,7 +291,7 @@ serve({{"wait": wait, "fail": fail, "die": lambda: os._exit(3), "spin": spin}})
         peer.__exit__()
 
 
-def test_a_worker_answers_fails_and_goes_on(worker):
+def test_a_worker_answers_fails_and_continues(worker):
     peer = worker(60)
     assert peer.ask("wait", seconds=0) == {"value": 0}
     with pytest.raises(Failure, match="^ValueError: no such thing$"):
@@ -298,7 +299,7 @@ def test_a_worker_answers_fails_and_goes_on(worker):
     assert peer.ask("wait", seconds=0) == {"value": 0}
 
 
-def test_a_worker_that_ends_or_is_late_is_given_up(worker):
+def test_a_worker_that_ends_or_is_late_is_a_failure(worker):
     with pytest.raises(Failure, match="worker_script.log"):
         worker(60).ask("die")
     peer = worker(1)

@@ -1,4 +1,4 @@
-"""What `convert` makes, read by others and by the tool itself."""
+"""The files of `convert`, read by other programs and by the tool."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def convert(model, output, *arguments, **options):
 
 
 def converted(variant, output, *arguments):
-    """→ the file, which nothing can be found beside."""
+    """→ the file, in a directory without towers beside it"""
     ended = convert(FIXTURES / variant / "lyra", output, *arguments)
     assert (ended.returncode, ended.stdout) == (0, ""), ended
     return output
@@ -30,12 +30,12 @@ def converted(variant, output, *arguments):
 
 @pytest.fixture(scope="module", params=["a", "b"])
 def lossless(request, tmp_path_factory):
-    """The fixture's name and its matrices in one file, as they are."""
+    """The fixture's name, and its lossless conversion."""
     variant = request.param
     return variant, converted(variant, tmp_path_factory.mktemp(variant) / "model.gguf", "--type", "bf16")
 
 
-def test_a_line_says_what_was_written(tmp_path):
+def test_one_line_summarizes_the_conversion(tmp_path):
     output = tmp_path / "model.gguf"
     ended = convert(FIXTURES / "a/lyra", output, "--type", "q8_0")
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (0, "", 1)
@@ -55,7 +55,7 @@ def test_other_readers_find_every_tensor(recipe, tmp_path):
     assert json.loads(reader.fields["lyra.file.config.json"].contents()) == json.loads(
         (FIXTURES / "b/lyra/config.json").read_text())
     types = {tensor.tensor_type.name for tensor in reader.tensors}
-    # Rows of the fixture are too short for blocks of 256: those become Q8_0.
+    # Rows of the fixture are too short for quantization blocks of 256, so they become Q8_0.
     assert types >= {"f32": {"F32"}, "bf16": {"BF16", "F32"}, "q4_0": {"Q4_0", "Q8_0"}}.get(recipe, {"Q8_0", "F32"})
     for tensor in reader.tensors:
         if tensor.name.endswith((".bias", "_norm.weight")) and tensor.name.startswith("blk."):
@@ -63,7 +63,7 @@ def test_other_readers_find_every_tensor(recipe, tmp_path):
 
 
 def test_other_readers_find_the_same_numbers(tmp_path):
-    """Rounded to Q8_0 by gguf-py from the same BF16, every block is the same."""
+    """gguf-py quantizes the same BF16 weights to the same blocks of Q8_0."""
     gguf = pytest.importorskip("gguf")
     wide = {t.name: t for t in gguf.GGUFReader(converted("b", tmp_path / "wide.gguf", "--type", "f32")).tensors}
     small = gguf.GGUFReader(converted("b", tmp_path / "small.gguf", "--type", "q8_0")).tensors
@@ -77,7 +77,7 @@ def test_other_readers_find_the_same_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_lossless_file_says_what_the_reference_says(turn, lossless, recordings, pictures, tmp_path):
+def test_a_lossless_file_answers_like_the_reference(turn, lossless, recordings, pictures, tmp_path):
     variant, file = lossless
     fed, prompt, adapter = TURNS[turn]
     media = recordings | pictures
@@ -92,7 +92,7 @@ def test_a_lossless_file_says_what_the_reference_says(turn, lossless, recordings
 
 
 @pytest.mark.parametrize("recipe", ["q8_0", "q4_0", "q4_k_m"])
-def test_a_rounded_file_sees_hears_and_speaks(recipe, recordings, pictures, tmp_path):
+def test_a_quantized_file_takes_all_media_and_speaks(recipe, recordings, pictures, tmp_path):
     file = converted("a", tmp_path / "model.gguf", "--type", recipe)
     for option, medium in [("--audio", recordings["a_short"]), ("--sound", recordings["a_short"]),
                            ("--image", pictures["a_small"])]:
@@ -109,7 +109,7 @@ def test_inspect_tells_parts_and_types(tmp_path):
                      "adapter speech", "adapter long_speech"}
     assert got["missing"] == [] and all(part["source"] == str(file) for part in got["parts"])
     language = next(part for part in got["parts"] if part["name"] == "language model")
-    # Seven matrices and five small tensors a layer, embeddings, head and last norm.
+    # Seven matrices and five small tensors per layer, embeddings, head and last norm.
     assert language["types"] == {"Q8_0": 6 * 7 + 2, "F32": 6 * 5 + 1}
 
 
@@ -129,8 +129,8 @@ def missing(*arguments):
 
 
 @pytest.mark.parametrize("variant", ["a", "b"])
-def test_what_was_not_found_is_noted_and_found_later(variant, tmp_path):
-    """b keeps its towers beside it; a has them inside, and just their configurations are not found."""
+def test_missing_parts_are_noted_and_found_later(variant, tmp_path):
+    """b has its towers beside the checkpoint; a has them inside, and lacks only their configurations."""
     bare = tmp_path / "deep/er/lyra"
     shutil.copytree(FIXTURES / variant / "lyra", bare)
     file = tmp_path / "model.gguf"
@@ -150,13 +150,13 @@ def test_what_was_not_found_is_noted_and_found_later(variant, tmp_path):
 
 
 @pytest.mark.parametrize("variant", ["a", "b"])
-def test_llama_cpp_answers_alike(variant, tmp_path):
+def test_llama_cpp_gives_the_same_answer(variant, tmp_path):
     """Greedy, from the ids of the golden prompt. In F32, so that both compute the same sums."""
     llama_cpp = pytest.importorskip("llama_cpp")
     file = converted(variant, tmp_path / "model.gguf", "--type", "f32", "--part", "llm")
     model = llama_cpp.Llama(str(file), n_ctx=128, n_threads=1, verbose=False)
-    prompt = ("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHello! Who are you?<|im_end|>\n"
-              "<|im_start|>assistant\n")
+    prompt = ("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+              "<|im_start|>user\nHello! Who are you?<|im_end|>\n<|im_start|>assistant\n")
     ids = model.tokenize(prompt.encode(), add_bos=False, special=True)
     want = case(variant, "turn_text")
     assert len(ids) == want["out.positions"].shape[1]
@@ -168,14 +168,14 @@ def test_llama_cpp_answers_alike(variant, tmp_path):
     assert got == want["out.ids"].tolist()
 
 
-def test_the_language_model_alone_answers_text_and_says_what_it_lacks(recordings, tmp_path):
+def test_the_language_model_alone_answers_text_and_refuses_media(recordings, tmp_path):
     file = converted("a", tmp_path / "model.gguf", "--type", "bf16", "--part", "llm")
     got = answer("--model", file, "--prompt", "Hello! Who are you?")
     assert got["token_ids"] == case("a", "turn_text")["out.ids"].tolist()
     fails(lyra("generate", "--model", file, "--audio", recordings["a_short"]), file, "takes no speech")
 
 
-def test_what_was_rounded_before_is_noted(tmp_path):
+def test_quantized_input_is_noted(tmp_path):
     small = converted("a", tmp_path / "small.gguf", "--type", "q8_0")
     ended = convert(small, tmp_path / "wide.gguf", "--type", "bf16")
     assert ended.returncode == 0 and "note: weights are Q8_0 already" in ended.stderr
@@ -201,7 +201,7 @@ def begin(output, **options):
     return process
 
 
-def test_killed_half_way_nothing_is_under_the_name(tmp_path):
+def test_a_killed_conversion_leaves_no_file_under_the_name(tmp_path):
     killed = 0
     for trial in range(10):
         output = tmp_path / f"{trial}/model.gguf"
@@ -217,7 +217,7 @@ def test_killed_half_way_nothing_is_under_the_name(tmp_path):
 
 
 @pytest.mark.parametrize("limit", [4096, 1 << 20])
-def test_a_file_that_may_not_grow_is_an_error_and_leaves_nothing(limit, tmp_path):
+def test_a_limit_on_file_sizes_is_an_error_and_leaves_no_file(limit, tmp_path):
     output = tmp_path / "model.gguf"
     output.write_bytes(b"older")
     ended = convert(FIXTURES / "a/lyra", output, "--type", "bf16",
@@ -226,7 +226,7 @@ def test_a_file_that_may_not_grow_is_an_error_and_leaves_nothing(limit, tmp_path
     assert os.listdir(tmp_path) == ["model.gguf"] and output.read_bytes() == b"older"
 
 
-def test_an_interrupt_leaves_nothing(tmp_path):
+def test_an_interrupt_leaves_no_file(tmp_path):
     interrupted = 0
     for trial in range(10):
         output = tmp_path / f"{trial}/model.gguf"
@@ -242,7 +242,7 @@ def test_an_interrupt_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_that_ends_the_program_leaves_nothing(number, tmp_path):
+def test_a_signal_that_ends_the_program_leaves_no_file(number, tmp_path):
     ended = 0
     for trial in range(10):
         output = tmp_path / f"{trial}/model.gguf"
@@ -252,7 +252,7 @@ def test_a_signal_that_ends_the_program_leaves_nothing(number, tmp_path):
         process = begin(output, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
-        # The shell calls this 128 and the signal's number.
+        # A shell reports it as 128 plus the signal's number.
         if process.returncode == -number:
             assert err == "" and os.listdir(output.parent) == ["model.gguf"] and output.read_bytes() == b"older"
             ended += 1
@@ -262,7 +262,7 @@ def test_a_signal_that_ends_the_program_leaves_nothing(number, tmp_path):
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
-    """As nohup has it."""
+    """As under nohup."""
     output = tmp_path / "model.gguf"
     process = begin(output, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     process.send_signal(signal.SIGHUP)
@@ -270,7 +270,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     assert process.returncode == 0 and missing(output) == []
 
 
-def test_a_second_interrupt_leaves_nothing(tmp_path):
+def test_a_second_interrupt_leaves_no_file(tmp_path):
     ended = 0
     for trial in range(10):
         output = tmp_path / f"{trial}/model.gguf"
@@ -307,13 +307,13 @@ def test_links_and_permissions_stay(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["link.gguf", "there"] and os.listdir(tmp_path / "there") == ["model.gguf"]
 
 
-def test_the_name_is_the_directorys(tmp_path):
+def test_the_model_has_the_name_of_its_directory(tmp_path):
     file = tmp_path / "model.gguf"
     assert convert(".", file, "--part", "llm", cwd=FIXTURES / "b/lyra").returncode == 0
     assert b"general.name\x08\0\0\0\x04\0\0\0\0\0\0\0lyra" in file.read_bytes()
 
 
-def test_places_that_cannot_be_written_are_named(tmp_path):
+def test_outputs_that_cannot_be_written_are_named(tmp_path):
     fails(convert(FIXTURES / "a/lyra", tmp_path), tmp_path, "directory")
     fails(convert(FIXTURES / "a/lyra", tmp_path / "nowhere/model.gguf"), "nowhere/model.gguf")
     fails(convert(tmp_path / "nothing", tmp_path / "model.gguf"), tmp_path / "nothing")
@@ -326,7 +326,7 @@ def test_wrong_usage_is_64(arguments, tmp_path):
     is_wrong_usage(lyra("convert", FIXTURES / "a/lyra", *output, *arguments))
 
 
-def test_what_is_no_model_is_refused(tmp_path):
+def test_other_files_are_refused(tmp_path):
     gguf = pytest.importorskip("gguf")
     other = tmp_path / "other.gguf"
     writer = gguf.GGUFWriter(other, "llama")

@@ -1,4 +1,4 @@
-"""`eval needle`: what the model hears is the recordings in order with the clip where it should be, and how it is scored."""
+"""`eval needle`: the model receives the recordings in order, with the clip at its depth; and the scores."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ ASKING = ("--question", QUESTION, "--answer", WANTED)
 
 @pytest.fixture(scope="module")
 def hay(tmp_path_factory, recordings):
-    """A folder of 7 s, then 2 s, by name, though made the other way round; and what is no audio. → path, samples"""
+    """A folder with 7 s and 2 s of audio in the order of names, not of creation, and another file. → path, samples"""
     folder = tmp_path_factory.mktemp("hay")
     first, second = case("b", "speech_short")["in.pcm"], case("a", "speech_short")["in.pcm"][:32000]
     write_wav(folder / "2.wav", second)
@@ -41,8 +41,8 @@ def ask(hay, needle, *arguments, model=model_of("a"), tokens=12):
 
 
 @pytest.mark.parametrize("seconds, depth", [(3, 0), (3, 1), (7.25, 0.5), (25, 0.25), (0.5, 1), (25, 1)])
-def test_the_clip_is_heard_where_it_should_be(seconds, depth, hay, needle, tmp_path):
-    """In 25 s the folder's 9 s come almost three times; in 0.5 s there is only the clip."""
+def test_the_clip_is_at_its_depth(seconds, depth, hay, needle, tmp_path):
+    """25 s contain the folder's 9 s almost three times; 0.5 s contain only the clip."""
     before = round((seconds * 16000 - len(needle[1])) * depth)
     after = round(seconds * 16000) - before - len(needle[1])
     endless_hay = np.tile(hay[1], 4)
@@ -58,8 +58,8 @@ def test_the_clip_is_heard_where_it_should_be(seconds, depth, hay, needle, tmp_p
     assert cell["media_tokens"] == expected["usage"]["media_tokens"]
 
 
-def similarity(wanted, said):
-    """By the definition: the best over all parts of what was said."""
+def similarity(wanted, given):
+    """By the definition: the best over all substrings of the answer."""
     def edits(a, b):
         row = list(range(len(b) + 1))
         for i, x in enumerate(a, 1):
@@ -68,7 +68,7 @@ def similarity(wanted, said):
                 row.append(min(above[j - 1] + (x != y), above[j] + 1, row[-1] + 1))
         return row[-1]
 
-    best = min(edits(wanted, said[i:j]) for i in range(len(said) + 1) for j in range(i, len(said) + 1))
+    best = min(edits(wanted, given[i:j]) for i in range(len(given) + 1) for j in range(i, len(given) + 1))
     return 1 - best / len(wanted)
 
 
@@ -79,7 +79,7 @@ def normalized(text, tmp_path):
     return json.loads((tmp_path / "n.json").read_text())["lines"][0]["normalized_text"]
 
 
-def test_scores_are_as_defined_and_every_cell_has_them(hay, needle, tmp_path):
+def test_every_cell_has_the_defined_scores(hay, needle, tmp_path):
     first = answer("--audio", needle[0], "--prompt", QUESTION)["text"]
     words = normalized(first, tmp_path).split()
     wanted = " ".join(words[1:3])
@@ -88,11 +88,12 @@ def test_scores_are_as_defined_and_every_cell_has_them(hay, needle, tmp_path):
                 "--depths", "0,0.5,1", "--json", out, "--picture", picture)
     assert ended.returncode == 0 and "notes.txt" in ended.stderr and "random" in ended.stderr
     got = json.loads(out.read_text())
-    assert [(cell["seconds"], cell["depth"]) for cell in got["cells"]] == [(s, d) for s in (0.5, 40) for d in (0, 0.5, 1)]
+    assert [(cell["seconds"], cell["depth"]) for cell in got["cells"]] == [
+        (s, d) for s in (0.5, 40) for d in (0, 0.5, 1)]
     for cell in got["cells"]:
-        said = normalized(cell["answer"], tmp_path)
-        assert cell["exact"] == (f" {wanted} " in f" {said} ")
-        assert cell["similarity"] == pytest.approx(similarity(wanted, said), abs=1e-6)
+        given = normalized(cell["answer"], tmp_path)
+        assert cell["exact"] == (f" {wanted} " in f" {given} ")
+        assert cell["similarity"] == pytest.approx(similarity(wanted, given), abs=1e-6)
     assert [cell["exact"] for cell in got["cells"][:3]] == [1, 1, 1]
     assert got["means"][0] == {"seconds": 0.5, "exact": 1, "similarity": 1}
     mean = np.mean([cell["similarity"] for cell in got["cells"][3:]])
@@ -110,7 +111,7 @@ def test_rows_of_the_table_are_the_cells(hay, needle):
     assert [row.split(":")[0] for row in rows[2:]] == ["mean of 1 s", "mean of 2 s"]
 
 
-def test_a_haystack_that_memory_does_not_suffice_for_has_no_score_and_the_others_go_on(hay, needle, tmp_path):
+def test_a_haystack_that_needs_too_much_memory_has_no_score_and_the_others_continue(hay, needle, tmp_path):
     out, picture = tmp_path / "out.json", tmp_path / "picture.svg"
     ended = ask(hay, needle, "--lengths", "5,100,6", "--depths", "0.5", "--max-memory", "2M", "--json", out,
                 "--picture", picture)
@@ -129,7 +130,7 @@ def test_a_haystack_shorter_than_its_needle_is_refused_before_the_work(hay, need
     assert "0.4 s" in ended.stderr and "0.5 s" in ended.stderr
 
 
-def test_what_is_missing_is_named(hay, needle, tmp_path):
+def test_missing_files_are_named(hay, needle, tmp_path):
     fails(ask((tmp_path,), needle), tmp_path, "no recordings")
     fails(ask((tmp_path / "nowhere",), needle), "nowhere")
     for wrong in (tmp_path / "nowhere.wav", hay[0] / "notes.txt"):
@@ -143,10 +144,10 @@ def test_a_folder_of_silent_files_does_not_go_on_forever(needle, tmp_path):
     assert ended.returncode == 1 and "no sound" in ended.stderr
 
 
-def test_ctrl_c_ends_with_what_is_done(hay, needle, endless, tmp_path):
+def test_ctrl_c_keeps_the_finished_cells(hay, needle, endless, tmp_path):
     out = tmp_path / "out.json"
-    command = [TOOL, "eval", "needle", *endless, "--haystack", hay[0], "--needle", needle[0], *ASKING, "--max-tokens", 200,
-               "--lengths", ",".join(["5"] * 500), "--json", out]
+    command = [TOOL, "eval", "needle", *endless, "--haystack", hay[0], "--needle", needle[0], *ASKING,
+               "--max-tokens", 200, "--lengths", ",".join(["5"] * 500), "--json", out]
     process = subprocess.Popen(
         [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.readline()

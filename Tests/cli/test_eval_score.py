@@ -1,4 +1,4 @@
-"""Word error rates and the normalisers before them, against jiwer and whisper-normalizer, where they are installed."""
+"""Word error rates and normalizers, against jiwer and whisper-normalizer, if they are installed."""
 
 import json
 import random
@@ -50,12 +50,12 @@ five hundred double two, double, double one thousand, triple zero percent, doubl
 
 WORDS = """zero oh o one two three five eight ten eleven twelve nineteen twenty thirty ninety hundred thousand million
 decillion hundreds thousandth first second third twelfth twentieth twenties ones and point double triple minus plus
-dollars cents pound percent per cent 0 1 5 12 007 100 1000 3.5 2.0 0.5 $5 £2.50 ¢7 5% 21st 1960s a half the cat , . and a
-half""".split()
+dollars cents pound percent per cent 0 1 5 12 007 100 1000 3.5 2.0 0.5 $5 £2.50 ¢7 5% 21st 1960s a half the cat , . and
+a half""".split()
 
 
 def sentences(count):
-    """All of the above, and random strings of what numbers are made of."""
+    """All sentences above, and random strings of number words."""
     rng = random.Random(1)
     return SENTENCES + [" ".join(rng.choices(WORDS, k=rng.randint(1, 9))) for _ in range(count)]
 
@@ -70,7 +70,7 @@ def score(tmp_path, pairs, *arguments):
 
 
 def is_decided(normalize, sentence):
-    """Whether the other normaliser knows an answer: some strings of number words end one of its assertions."""
+    """Whether the other normalizer accepts the sentence: some strings of number words fail its assertions."""
     try:
         normalize(sentence)
     except (AssertionError, TypeError, ValueError, IndexError):
@@ -78,7 +78,7 @@ def is_decided(normalize, sentence):
     return True
 
 
-def test_the_whisper_normalizer_is_whispers(tmp_path):
+def test_the_whisper_normalizer_equals_whispers(tmp_path):
     english = pytest.importorskip("whisper_normalizer.english")
     spellings = resources.files("whisper_normalizer") / "normalizers/english.json"
     normalize = english.EnglishTextNormalizer()
@@ -89,19 +89,19 @@ def test_the_whisper_normalizer_is_whispers(tmp_path):
         assert line["normalized_text"].split() == normalize(text).split(), text
 
 
-def test_british_spellings_stay_without_a_table(tmp_path):
+def test_without_a_table_british_spellings_stay(tmp_path):
     got = score(tmp_path, [("The colour GREY.", "")], "--normalizer", "whisper")
     assert got["lines"][0]["normalized_text"] == "the colour grey"
 
 
-def test_the_reference_normalizer_is_jiwers(tmp_path):
+def test_the_reference_normalizer_equals_jiwers(tmp_path):
     jiwer = pytest.importorskip("jiwer")
     got = score(tmp_path, [(text, "") for text in sentences(300)])
     for text, line in zip(sentences(300), got["lines"], strict=True):
         assert [line["normalized_text"].split(" ")] == [*map(list, jiwer.wer_standardize([text]))], text
 
 
-def test_without_a_normalizer_words_are_what_white_space_parts(tmp_path):
+def test_without_a_normalizer_words_are_separated_by_white_space(tmp_path):
     got = score(tmp_path, [("A  b,\tC.", "a b, C.")], "--normalizer", "none")
     assert got["lines"][0]["normalized_text"] == "A b, C." and got["substitutions"] == 1
 
@@ -109,13 +109,14 @@ def test_without_a_normalizer_words_are_what_white_space_parts(tmp_path):
 def random_pairs(count, longest, rng):
     for _ in range(count):
         reference = rng.choices("abcdefgh", k=rng.randint(1, longest))
-        hypothesis = [rng.choice("abcdefgh") if rng.random() < 0.2 else word for word in reference if rng.random() > 0.15]
+        hypothesis = [
+            rng.choice("abcdefgh") if rng.random() < 0.2 else word for word in reference if rng.random() > 0.15]
         for _ in range(rng.randint(0, 3)):
             hypothesis.insert(rng.randint(0, len(hypothesis)), rng.choice("xyz"))
         yield " ".join(reference), " ".join(hypothesis)
 
 
-def test_error_rates_are_jiwers(tmp_path):
+def test_error_rates_equal_jiwers(tmp_path):
     jiwer = pytest.importorskip("jiwer")
     pairs = [*random_pairs(300, 30, random.Random(2)), *random_pairs(3, 700, random.Random(3))]
     pairs += [("a b c", ""), ("a", "b c d e")]
@@ -134,7 +135,7 @@ def test_error_rates_are_jiwers(tmp_path):
     assert got["wer_contiguous"] == pytest.approx(as_one, abs=1e-6) and as_one < got["wer"]
 
 
-def test_texts_that_have_nothing_in_common_are_counted_in_full(tmp_path):
+def test_texts_without_common_words_are_counted_in_full(tmp_path):
     got = score(tmp_path, [("a " * 500, "b " * 700), ("", "b c")])
     assert (got["words"], got["substitutions"], got["deletions"], got["insertions"]) == (500, 500, 0, 202)
     assert got["wer"] == pytest.approx(702 / 500) and got["wer_contiguous"] == got["wer"]
@@ -154,7 +155,7 @@ def test_the_published_evaluations_results_can_be_scored(tmp_path):
 @pytest.mark.parametrize("line, part", [
     ("no json", "expected null"), ('{"text": "a"}', "hypothesis"), ('{"text": 1, "hypothesis": ""}', "text"),
     ("\udcff", "UTF-8")])
-def test_a_line_that_is_no_transcript_is_named(line, part, tmp_path):
+def test_an_invalid_line_is_named(line, part, tmp_path):
     file = tmp_path / "bad.jsonl"
     file.write_bytes(b'{"text": "a", "hypothesis": "b"}\n' + line.encode("utf-8", "surrogateescape") + b"\n")
     fails(lyra("eval", "score", file), f"{file}, line 2", part)

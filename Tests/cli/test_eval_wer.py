@@ -1,4 +1,4 @@
-"""`eval wer`: manifests, transcription, and what happens to recordings that cannot be read."""
+"""`eval wer`: manifests, transcription, and recordings that cannot be read."""
 
 import json
 import os
@@ -17,7 +17,7 @@ PROMPT = "\nRecord the spoken words as text."
 
 @pytest.fixture(scope="module")
 def heard(recordings):
-    """What the model answers to the published evaluation's question, by recording."""
+    """The answers to the published evaluation's question, by recording."""
     return {
         name: answer("--audio", recordings[name], "--prompt", PROMPT, "--max-tokens", 6)["text"]
         for name in ("a_short", "b_short")}
@@ -42,7 +42,7 @@ def rows(ended):
     return [line.split("\t") for line in lines]
 
 
-def test_what_is_heard_is_the_answer_to_the_published_question(folder, heard):
+def test_the_hypothesis_is_the_answer_to_the_published_question(folder, heard):
     manifest, out = folder / "manifest.jsonl", folder / "out.json"
     said = [("a_short.wav", heard["a_short"]), (str(folder / "b_short.wav"), "something else")]
     manifest.write_text("\n\n".join(json.dumps({"audio": name, "text": text}) for name, text in said))
@@ -76,7 +76,7 @@ def test_every_layout_of_a_manifest_is_read(layout, folder, heard):
     assert row[6].split() == heard["a_short"].split()
 
 
-def test_a_recording_that_cannot_be_read_is_named_and_the_others_go_on(folder, heard):
+def test_a_recording_that_cannot_be_read_is_named_and_the_others_continue(folder, heard):
     (folder / "damaged.wav").write_bytes(b"RIFF")
     manifest, out = folder / "manifest.tsv", folder / "out.json"
     manifest.write_text("nowhere.wav\tx\ndamaged.wav\tx\na_short.wav\tsome text\n")
@@ -91,12 +91,12 @@ def test_a_recording_that_cannot_be_read_is_named_and_the_others_go_on(folder, h
     assert got["transcribed"] == 1 and got["words"] == 2
 
 
-def test_a_model_that_does_not_hear_is_named_once(folder, bare):
+def test_a_model_without_speech_input_is_named_once(folder, bare):
     (folder / "manifest.tsv").write_text("a_short.wav\tx\n" * 3)
     fails(lyra("eval", "wer", "--model", bare, "--manifest", folder / "manifest.tsv"), "whisper-tiny")
 
 
-def test_only_the_first_are_taken_with_a_limit(folder):
+def test_a_limit_takes_the_first_recordings(folder):
     manifest = folder / "manifest.tsv"
     manifest.write_text("a_short.wav\tsome text\nnowhere.wav\tx\n")
     assert wer("--manifest", manifest, "--limit", 1).returncode == 0
@@ -105,7 +105,7 @@ def test_only_the_first_are_taken_with_a_limit(folder):
 @pytest.mark.parametrize("content, part", [
     ("", "no lines"), ("only words\n", "line 1"), ("a.wav\tx\n{broken\n", "line 2"), ('{"text": "x"}', "audio"),
     ('{"audio": "x"}', "text")])
-def test_a_manifest_that_is_none_is_named(content, part, tmp_path):
+def test_an_invalid_manifest_is_named(content, part, tmp_path):
     manifest = tmp_path / "manifest"
     manifest.write_text(content)
     fails(wer("--manifest", manifest), manifest, part)
@@ -115,7 +115,7 @@ def test_a_folder_without_transcripts_is_named(tmp_path):
     fails(wer("--manifest", tmp_path), tmp_path, ".trans.txt")
 
 
-def test_ctrl_c_ends_with_what_is_done(folder, endless):
+def test_ctrl_c_keeps_the_finished_lines(folder, endless):
     manifest = folder / "manifest.tsv"
     manifest.write_text(f"{MP3}\tsome text\n" * 1000)
     command = [TOOL, "eval", "wer", *map(str, endless), "--max-tokens", "300", "--manifest", str(manifest)]

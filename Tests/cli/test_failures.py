@@ -1,4 +1,4 @@
-"""A failure is exit status 1 and one line on stderr that names what was wrong, and leaves nothing behind."""
+"""A failure is exit status 1 and one line on stderr that names the error, and leaves no file."""
 
 import os
 import resource
@@ -14,25 +14,25 @@ def test_a_missing_model_is_named(tmp_path):
     fails(generate("--model", tmp_path / "nowhere", "--prompt", "x"), tmp_path / "nowhere", "no such file or directory")
 
 
-def test_a_directory_that_is_no_model_is_named(tmp_path):
+def test_a_directory_without_a_model_is_named(tmp_path):
     fails(generate("--model", tmp_path, "--prompt", "x"), f"{tmp_path}: not a checkpoint directory", "config.json")
 
 
 @pytest.mark.parametrize("model, part", [
     ("", '"" is not a path'), ("/dev/null", "/dev/null: not a regular file or directory"),
     ("nope.gguf", "nope.gguf: there is no such file or directory")])
-def test_what_is_no_model_at_all_is_named(model, part, tmp_path):
+def test_a_path_without_a_model_is_named(model, part, tmp_path):
     fails(generate("--model", model, "--prompt", "x", cwd=tmp_path), part)
     fails(lyra("inspect", model, cwd=tmp_path), part)
 
 
 @pytest.mark.parametrize("towers, part", [("/nope", "/nope: there is no such directory"), ("", '"" is not a path')])
-def test_a_directory_of_towers_that_is_not_there_is_named_though_nothing_needs_it(towers, part, tiny):
+def test_a_missing_directory_of_towers_is_named_even_if_it_is_not_needed(towers, part, tiny):
     fails(lyra("generate", "--model", tiny, "--towers", towers, "--prompt", "x"), part)
     fails(lyra("inspect", tiny, "--towers", towers), part)
 
 
-def test_an_unknown_instruction_set_is_named_beside_those_there_are(monkeypatch):
+def test_an_unknown_instruction_set_is_named_with_the_known_ones(monkeypatch):
     monkeypatch.setenv("LYRA_ISA", "foo")
     fails(lyra("inspect", FIXTURES / "a/lyra"), 'LYRA_ISA is "foo"', "generic, avx2, avx512, avx512vnni, avx512bf16")
     for value in ("", "Generic"):
@@ -69,7 +69,7 @@ def test_damaged_audio_is_named(content, tmp_path):
     fails(generate("--audio", audio), audio)
 
 
-def test_an_empty_recording_is_said_to_be_so_once(tmp_path):
+def test_an_empty_recording_is_noted_once(tmp_path):
     audio = tmp_path / "empty.wav"
     audio.write_bytes(b"")
     ended = generate("--audio", audio)
@@ -91,19 +91,19 @@ def test_a_directory_as_audio_is_named(tmp_path):
     fails(generate("--audio", tmp_path), tmp_path)
 
 
-def test_an_unknown_adapter_is_named_beside_those_there_are():
+def test_an_unknown_adapter_is_named_with_the_known_ones():
     fails(generate("--prompt", "x", "--adapter", "nobody"), "nobody", "long_speech", "speech")
 
 
-# The file system of /proc refuses even a superuser.
+# The file system of /proc refuses even root.
 @pytest.mark.parametrize("path", ["/nowhere/out.wav", "/proc/self/out.wav", "/dev/full"])
-def test_a_place_for_speech_that_cannot_be_written_is_named_before_the_work(path):
+def test_an_output_of_speech_that_cannot_be_written_is_named_before_the_work(path):
     ended = generate("--prompt", "x", "--speak", path)
     fails(ended, path)
     assert ended.stdout == ""
 
 
-def test_a_directory_is_no_place_for_speech(tmp_path):
+def test_a_directory_as_output_of_speech_is_named(tmp_path):
     directory = tmp_path / "directory"
     directory.mkdir()
     ended = generate("--prompt", "x", "--speak", directory)
@@ -111,7 +111,7 @@ def test_a_directory_is_no_place_for_speech(tmp_path):
     assert ended.stdout == "" and os.listdir(tmp_path) == ["directory"] and os.listdir(directory) == []
 
 
-def test_a_disk_that_fills_up_is_named_and_no_part_of_a_file_stays(tmp_path):
+def test_a_full_disk_is_an_error_and_leaves_no_partial_file(tmp_path):
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -126,12 +126,12 @@ def test_a_disk_that_fills_up_is_named_and_no_part_of_a_file_stays(tmp_path):
                                        ("generate", *model_of("a"), "--prompt", "x", "--max-tokens", 3, "--json"),
                                        ("inspect", FIXTURES / "a/lyra"), ("inspect", FIXTURES / "a/lyra", "--json")],
                          ids=["text", "object", "table", "inspect object"])
-def test_output_that_finds_a_full_disk_is_a_failure(arguments):
+def test_a_full_disk_for_stdout_is_a_failure(arguments):
     with open("/dev/full", "w") as full:
         fails(lyra(*arguments, stdout=full), "No space left")
 
 
-def test_a_reader_that_goes_away_is_no_failure():
+def test_a_closed_pipe_is_not_a_failure():
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as pipe:
@@ -139,7 +139,7 @@ def test_a_reader_that_goes_away_is_no_failure():
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_a_failure_leaves_no_speech_behind(tmp_path):
+def test_a_failure_leaves_no_file_of_speech(tmp_path):
     fails(generate("--audio", tmp_path / "nowhere.wav", "--speak", tmp_path / "out.wav"), "nowhere.wav")
     assert os.listdir(tmp_path) == []
 

@@ -1,4 +1,4 @@
-"""Pictures are prepared as Pillow, numpy and, where it is installed, transformers' Qwen2-VL processor do it.
+"""Images are prepared as by Pillow, numpy and, if it is installed, the Qwen2-VL processor of transformers.
 
 `lyra features` writes the pixels as decoded and the patches; here both are computed anew from the same file.
 """
@@ -11,17 +11,18 @@ from PIL import Image, ImageOps
 
 from support import fails, is_wrong_usage, lyra, read_safetensors, write_wav
 
-SIZES = [(1, 1), (1, 2), (2, 1), (3, 5), (7, 7), (13, 29), (28, 28), (27, 56), (29, 27), (30, 5000), (5000, 30), (31, 640),
-         (64, 64), (64, 48), (100, 3), (3, 100), (113, 211), (150, 90), (224, 224), (256, 1), (1, 256), (333, 77), (320, 240),
-         (240, 320), (28, 5600), (28, 5601), (500, 375), (640, 31), (701, 499), (1000, 20), (20, 1000), (57, 57), (56, 56),
-         (55, 57), (84, 140), (111, 28), (2881, 40), (2880, 16), (1600, 1200), (1023, 769)]
+SIZES = [(1, 1), (1, 2), (2, 1), (3, 5), (7, 7), (13, 29), (28, 28), (27, 56), (29, 27), (30, 5000), (5000, 30),
+         (31, 640), (64, 64), (64, 48), (100, 3), (3, 100), (113, 211), (150, 90), (224, 224), (256, 1), (1, 256),
+         (333, 77), (320, 240), (240, 320), (28, 5600), (28, 5601), (500, 375), (640, 31), (701, 499), (1000, 20),
+         (20, 1000), (57, 57), (56, 56), (55, 57), (84, 140), (111, 28), (2881, 40), (2880, 16),
+         (1600, 1200), (1023, 769)]
 MODES = ["RGB", "RGBA", "L", "P", "I;16", "LA"]
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 
 def make(size, mode, seed):
-    """A picture with smooth parts, edges and noise."""
+    """An image with smooth areas, edges and noise."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:size[1], 0:size[0]]
     planes = [(x * 255 // max(size[0] - 1, 1)), (y * 255 // max(size[1] - 1, 1)), ((x // 9 + y // 7) % 2) * 255]
@@ -35,14 +36,15 @@ def make(size, mode, seed):
     elif mode == "P":
         image = image.quantize(200)
     elif mode == "I;16":
-        image = Image.fromarray((rgb[:, :, 0].clip(0, 255) * 257 + random.integers(0, 200)).clip(0, 65535).astype(np.uint16))
+        grey = rgb[:, :, 0].clip(0, 255) * 257 + random.integers(0, 200)
+        image = Image.fromarray(grey.clip(0, 65535).astype(np.uint16))
     elif mode != "RGB":
         image = image.convert(mode)
     return image
 
 
 def as_rgb(image):
-    """Upright RGB: what is transparent lies on white; 16 bits keep their high byte."""
+    """Upright RGB: transparent pixels are blended onto white; 16 bits keep their high byte."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
@@ -69,12 +71,12 @@ def bounded(image):
 
 
 def levels(patches):
-    """The bytes that patches stand for, which are [t·h·w, channel, frame · row · column]."""
+    """The levels of patches [t·h·w, channel, frame · row · column], as bytes."""
     return (patches.reshape(len(patches), 3, -1) * STD[:, None] + MEAN[:, None]) * 255
 
 
 def patches_of(image, grid):
-    """Qwen2-VL's patches of a picture that is resized to the grid by Pillow."""
+    """Qwen2-VL's patches of an image that Pillow resizes to the grid."""
     height, width = grid[1] * 14, grid[2] * 14
     pixels = np.asarray(image.resize((width, height), Image.BICUBIC), np.float32) * np.float32(1 / 255)
     planes = ((pixels - MEAN) / STD).transpose(2, 0, 1)
@@ -90,7 +92,7 @@ def features(path, directory, *arguments):
 
 
 def processor():
-    """transformers' own preparation, if it is installed."""
+    """The processor of transformers, if it is installed."""
     try:
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil as Processor
     except ImportError:
@@ -98,7 +100,7 @@ def processor():
     return Processor(min_pixels=3136, max_pixels=12845056)
 
 
-def test_patches_are_those_of_pillow_and_numpy(tmp_path, capsys):
+def test_patches_equal_pillow_and_numpy(tmp_path, capsys):
     theirs, worst = processor(), (0.0, None)
     for index, size in enumerate(SIZES):
         mode = MODES[index % len(MODES)]
@@ -118,13 +120,14 @@ def test_patches_are_those_of_pillow_and_numpy(tmp_path, capsys):
             worst = (float(difference.max()), (size, mode, np.unravel_index(difference.argmax(), difference.shape)))
     with capsys.disabled():
         difference, (size, mode, (row, channel, value)) = worst
-        print(f"\nlargest difference from Pillow: {difference:.2g} of 255, in {mode} of {size}, patch {row}, channel {channel}")
+        print(f"\nlargest difference from Pillow: {difference:.2g} of 255, in {mode} of {size}, patch {row}, "
+              f"channel {channel}")
     assert worst[0] <= 1
 
 
 @pytest.mark.parametrize("quality", [60, 95])
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
-def test_jpeg_is_near_to_libjpeg(quality, subsampling, tmp_path):
+def test_jpeg_is_close_to_libjpeg(quality, subsampling, tmp_path):
     path = tmp_path / "picture.jpg"
     make((203, 151), "RGB", 1).save(path, quality=quality, subsampling=subsampling)
     difference = np.abs(features(path, tmp_path)["rgb"].astype(int) - np.asarray(Image.open(path)))
@@ -132,7 +135,7 @@ def test_jpeg_is_near_to_libjpeg(quality, subsampling, tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_obeyed(orientation, tmp_path):
+def test_exif_orientation_is_applied(orientation, tmp_path):
     path, exif = tmp_path / "turned.jpg", Image.Exif()
     exif[0x0112] = orientation
     make((64, 40), "RGB", 2).save(path, exif=exif, quality=95, subsampling=0)
@@ -142,7 +145,7 @@ def test_exif_orientation_is_obeyed(orientation, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.webp", "a.gif", "a.bmp", "a.tiff"])
-def test_other_formats_are_pillows(name, tmp_path):
+def test_other_formats_equal_pillow(name, tmp_path):
     path = tmp_path / name
     make((61, 47), "P" if name == "a.gif" else "RGB", 3).save(path, **({"lossless": True} if name == "a.webp" else {}))
     assert np.array_equal(features(path, tmp_path)["rgb"], np.asarray(as_rgb(Image.open(path))))
@@ -154,7 +157,7 @@ def test_clips_of_a_sound_have_their_shape(tmp_path):
     assert features(path, tmp_path, "--as", "sound")["clips"].shape == (3, 128, 204)
 
 
-def test_what_is_no_picture_is_named(tmp_path):
+def test_a_file_that_is_not_an_image_is_named(tmp_path):
     path, out = tmp_path / "text.png", tmp_path / "out"
     path.write_text("no picture at all")
     fails(lyra("features", path, "--out", out), path)
@@ -163,7 +166,7 @@ def test_what_is_no_picture_is_named(tmp_path):
     assert not out.exists()
 
 
-def test_what_is_no_picture_is_named_for_what_it_is(tmp_path):
+def test_the_medium_of_another_file_is_named(tmp_path):
     video, sound = tmp_path / "clip.mp4", tmp_path / "sound.wav"
     source = ("-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=4")
     subprocess.run(["ffmpeg", "-v", "error", "-nostdin", *source, str(video)], check=True)

@@ -1,4 +1,4 @@
-"""What scripts read from `generate`: the JSON object, the streamed text, the spoken file."""
+"""The outputs of `generate` for scripts: the JSON object, the streamed text, the file of speech."""
 
 import math
 import os
@@ -19,7 +19,7 @@ def is_time(value):
     return type(value) in (int, float) and math.isfinite(value) and value >= 0
 
 
-def test_a_spoken_answers_object_has_every_field(recordings, tmp_path):
+def test_the_object_of_a_spoken_answer_has_every_field(recordings, tmp_path):
     wav = tmp_path / "answer.wav"
     got = answer("--audio", recordings["a_short"], "--prompt", "What is said?", "--speak", wav)
     assert list(got) == KEYS
@@ -41,7 +41,7 @@ def test_a_spoken_answers_object_has_every_field(recordings, tmp_path):
     assert times["load"] + times["first_audio"] <= times["total"]
 
 
-def test_a_written_answers_object_says_that_there_is_no_audio():
+def test_the_object_of_a_written_answer_has_no_audio():
     got = answer("--prompt", "Hello! Who are you?")
     assert list(got) == KEYS
     assert (got["units"], got["audio"], got["timings_ms"]["first_audio"]) == ([], None, None)
@@ -54,12 +54,12 @@ def test_the_text_is_the_same_streamed_and_in_the_object():
     assert ended.stdout == answer("--prompt", "Hello! Who are you?")["text"] + "\n"
 
 
-def test_speaking_does_not_change_what_is_said(tmp_path):
+def test_speaking_does_not_change_the_text(tmp_path):
     spoken = answer("--prompt", "Hello", "--speak", tmp_path / "answer.wav")
     assert spoken["token_ids"] == answer("--prompt", "Hello")["token_ids"]
 
 
-def test_an_answer_that_comes_to_its_end_says_eos(tiny):
+def test_an_answer_that_ends_by_itself_reports_eos(tiny):
     """Among the first answers of random weights at a high temperature, one ends by itself before 2,000 tokens."""
     for seed in range(10):
         ended = answer(
@@ -69,30 +69,30 @@ def test_an_answer_that_comes_to_its_end_says_eos(tiny):
             assert ended["usage"]["generated_tokens"] == len(ended["token_ids"]) < 4000
             return
         assert (ended["stop"], len(ended["token_ids"])) == ("length", 4000)
-    pytest.fail("no answer came to its end")
+    pytest.fail("no answer ended by itself")
 
 
-def test_several_recordings_are_heard_one_after_another(recordings):
+def test_several_recordings_are_fed_one_after_another(recordings):
     once = answer("--audio", recordings["a_short"])
     twice = answer("--audio", recordings["a_short"], "--audio", recordings["a_short"])
     assert once["usage"]["media_tokens"] * 2 == twice["usage"]["media_tokens"]
 
 
-def test_an_mp3_is_heard():
+def test_an_mp3_is_answered():
     got = answer("--audio", MP3, "--prompt", "What is said?")
     assert got["adapter"] == "speech" and got["usage"]["media_tokens"] > 0
 
 
-def test_the_system_prompt_is_heard():
+def test_the_system_prompt_changes_the_answer():
     assert answer("--prompt", "Hello", "--system", "Be brief.")["token_ids"] != answer("--prompt", "Hello")["token_ids"]
 
 
 @pytest.mark.parametrize("adapter", ["none", "speech", "long_speech"])
-def test_the_adapter_that_is_named_is_taken(adapter):
+def test_the_named_adapter_is_used(adapter):
     assert answer("--prompt", "Hello", "--adapter", adapter)["adapter"] == adapter
 
 
-def test_text_outside_ascii_and_quotes_come_through_the_object():
+def test_quotes_and_text_outside_ascii_are_kept_in_the_object():
     assert answer("--prompt", "„Grüß dich“ \"\\\n\t 你好 🙂")["usage"]["prompt_tokens"] > 0
 
 

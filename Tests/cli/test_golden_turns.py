@@ -1,4 +1,4 @@
-"""Whole turns through the command line give what an independent implementation in float32 gave."""
+"""Whole turns on the command line equal an independent implementation in float32."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 from support import FIXTURES, answer, case, model_of, read_wav
 
-# turn: what is fed (option, name), the text, the adapter it must choose.
+# turn: media (option, name), text, expected adapter.
 TURNS = {
     "turn_text": ([], "Hello! Who are you?", "none"),
     "turn_speech": ([("--audio", "short")], "What is said?", "speech"),
@@ -17,8 +17,8 @@ TURNS = {
     "turn_sound": ([("--sound", "short")], "What do you hear?", "none"),
 }
 
-# The one place where float32 does not decide: at frame 236 of 300 the reference's scores of units 60 and 87 are 3.2e-5 apart,
-# of 5.9. One rounding of the picture's tokens moves that by as much. With 87 there, it is one unit more.
+# The only tie within float32 rounding: at frame 236 of 300 the reference scores units 60 and 87 at 5.9, 3.2e-5 apart.
+# Rounding the image's tokens differently can reverse their order. With 87 there is one unit more.
 TIE = {("a", "turn_image_text"): (15, 87)}
 
 
@@ -40,7 +40,7 @@ def media(recordings, pictures):
 
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("variant", ["a", "b"])
-def test_tokens_units_and_waveform_are_the_references(variant, turn, media, tmp_path):
+def test_tokens_units_and_waveform_equal_the_reference(variant, turn, media, tmp_path):
     wav, want = tmp_path / "answer.wav", case(variant, turn)
     got = ask(variant, turn, media, "--speak", wav)
     assert got["token_ids"] == want["out.ids"].tolist()
@@ -52,15 +52,15 @@ def test_tokens_units_and_waveform_are_the_references(variant, turn, media, tmp_
         return
     assert got["units"] == want["out.units"].tolist()
     assert (rate, len(samples)) == (16000, len(want["out.wav"]))
-    # Samples are in -1…1; sums in another order differ by about 1e-6, and any error of substance is far above 1e-4.
+    # Samples are in -1…1; sums in another order differ by about 1e-6, and any real error is far above 1e-4.
     assert np.abs(samples - want["out.wav"]).max() <= 1e-4
 
 
 @pytest.mark.parametrize("case", [
     case for case in json.loads((FIXTURES / "tokenizer/typed.json").read_text()) if case["text"]],
     ids=lambda case: ascii(case["text"][:40]))
-def test_the_names_of_special_tokens_are_plain_text_unless_asked_for(case):
-    """As many tokens as Hugging Face transformers gives; the ids are checked by the Swift tests."""
+def test_the_names_of_special_tokens_are_plain_text_by_default(case):
+    """The number of tokens equals that of transformers; the Swift tests check the ids."""
     def prompt_tokens(*arguments):
         return answer("--prompt", case["text"], "--max-tokens", "1", *arguments)["usage"]["prompt_tokens"]
 
@@ -72,14 +72,14 @@ def test_the_names_of_special_tokens_are_plain_text_unless_asked_for(case):
 
 @pytest.mark.parametrize("turn", ["turn_speech", "turn_image_speech", "turn_sound"])
 @pytest.mark.parametrize("isa", ["generic", "avx2"])
-def test_every_instruction_set_says_the_same(isa, turn, media, tmp_path, monkeypatch):
+def test_every_instruction_set_gives_the_same_answer(isa, turn, media, tmp_path, monkeypatch):
     monkeypatch.setenv("LYRA_ISA", isa)
     want = case("a", turn)
     got = ask("a", turn, media, "--speak", tmp_path / "answer.wav")
     assert (got["token_ids"], got["units"]) == (want["out.ids"].tolist(), want["out.units"].tolist())
 
 
-def test_one_thread_says_the_same(media, tmp_path):
+def test_one_thread_gives_the_same_answer(media, tmp_path):
     want = case("b", "turn_speech")
     got = ask("b", "turn_speech", media, "--speak", tmp_path / "answer.wav", "--threads", 1)
     assert (got["token_ids"], got["units"]) == (want["out.ids"].tolist(), want["out.units"].tolist())

@@ -1,4 +1,4 @@
-"""The help names every command and option that scripts may rely on, and none that is not there."""
+"""The help lists exactly the commands and options that scripts can rely on."""
 
 import re
 
@@ -70,13 +70,13 @@ def test_the_version_is_a_number():
     assert ended.returncode == 0 and re.fullmatch(r"\d+\.\d+\.\d+\n", ended.stdout)
 
 
-def test_defaults_are_said_once():
+def test_defaults_are_stated_once():
     for command in map(str.split, OPTIONS):
         for option in re.split(r"\n  (?=-)", help_of(*command)):
             assert option.count("default:") <= 1, option
 
 
-def test_the_lengths_and_threads_that_are_taken_are_those_in_the_help():
+def test_the_accepted_lengths_and_threads_are_those_in_the_help():
     assert "128…16777216 tokens, or 7…24 for powers of 2" in " ".join(help_of("bench", "extractor").split())
     for command in ("generate", "convert", "bench parts", "bench extractor"):
         assert "256 at most" in " ".join(help_of(*command.split()).split())

@@ -1,4 +1,4 @@
-"""Headers of 20 MB that say nothing of use are refused in a sentence, and cost no more than a few times their size."""
+"""Useless headers of 20 MB are refused with a message, and take no more memory than a few times their size."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from support import TOOL, lyra
 SIZE = 20_000_000
 
 
-# A child is charged with what its parent held when it was started, so that a small process starts the tool.
+# The peak memory of a child includes that of its parent at the start, so a small process starts the tool.
 START = """
 import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
@@ -30,7 +30,7 @@ def peak(*arguments):
 
 
 def filled(start, unit, end):
-    """About 20 MB: `unit`, in which {} is a number that counts up, again and again."""
+    """About 20 MB of repeated `unit`, in which {} is a growing number."""
     count = SIZE // (len(unit) + 5)
     return (start + ",".join(unit.replace("{}", str(index)) for index in range(count)) + end).encode()
 
@@ -118,7 +118,7 @@ def test_a_header_of_gguf(kind, tiny, usual, tmp_path):
 def test_a_pickle(body, tiny, usual, tmp_path):
     model = tmp_path / "lyra"
     shutil.copytree(tiny, model)
-    # The legacy form: magic number, version, machine, then the pickle of what was saved.
+    # The legacy format: magic number, version, machine, then the pickle of the saved object.
     start = (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19." b"\x80\x02M\xe9\x03."
              b"\x80\x02}X\x0d\x00\x00\x00little_endian\x88s.")
     (model / "speech_lora/non_lora_trainables.bin").write_bytes(start + b"\x80\x02" + body + b".")
@@ -151,7 +151,7 @@ def retyped(model, target, dtype, change):
             entry["dtype"], piece = dtype, change(piece)
         tensors[key] = {**entry, "data_offsets": [len(out), len(out) + len(piece)]}
         out += piece
-    # One that nothing needs, of a type that nobody knows.
+    # An unused tensor of an unknown type.
     tensors["unused.statistics"] = {"dtype": "U16", "shape": [3], "data_offsets": [len(out), len(out) + 6]}
     index["weight_map"]["unused.statistics"] = path.name
     (target / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -168,13 +168,13 @@ def answer(model):
     return json.loads(ended.stdout)["token_ids"]
 
 
-def test_a_tensor_that_nothing_needs_may_have_any_type(tiny, tmp_path):
+def test_an_unused_tensor_may_have_any_type(tiny, tmp_path):
     assert answer(retyped(tiny, tmp_path / "lyra", "BF16", lambda piece: piece)) == answer(tiny)
 
 
 @pytest.mark.parametrize("dtype, shape", [("F8_E4M3", (3, 7)), ("F8_E5M2", (2, 15))])
-def test_floats_of_8_bits_answer_as_the_same_numbers_in_16_do(dtype, shape, tiny, tmp_path):
-    # The upper bytes of the matrix, such as are numbers of moderate size.
+def test_floats_of_8_bits_answer_like_the_same_numbers_in_16(dtype, shape, tiny, tmp_path):
+    # The upper bytes of the matrix that are numbers of moderate size.
     def codes(piece):
         return bytes((byte & 0x80) | (0x20 + (byte * 7) % 0x18) for byte in piece[::2])
 

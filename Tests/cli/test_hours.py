@@ -1,4 +1,4 @@
-"""Recordings of hours: they are answered, in memory that does not grow with them, whatever their format."""
+"""Recordings of hours are answered, in every format, in memory that does not grow with them."""
 import json
 import os
 import signal
@@ -11,7 +11,7 @@ from support import TOOL, lyra
 
 FIXTURE = os.path.join(os.path.dirname(__file__), "..", "Fixtures", "media", "hi.mp3")
 WINDOW = 30
-# Of the tiny checkpoint's cache: 4 layers of keys and values, 2 heads of 16 floats.
+# Bytes per row in the tiny checkpoint's cache: 4 layers of keys and values, 2 heads of 16 floats.
 BYTES_PER_TOKEN = 4 * 2 * 2 * 16 * 4
 
 
@@ -28,7 +28,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    """A minute of speech, repeated: without encoding it again where the format allows."""
+    """A minute of speech, repeated; without encoding it again if the format allows that."""
     folder = tmp_path_factory.mktemp("recordings")
     ffmpeg("-stream_loop", -1, "-i", FIXTURE, "-t", 60, "-ac", 1, "-ar", 16000, folder / "minute.wav")
 
@@ -46,7 +46,7 @@ def recordings(tmp_path_factory):
 
 
 def run(model, *arguments):
-    """→ the report, and the process's largest resident memory in bytes."""
+    """→ the report, and the peak resident memory of the process in bytes"""
     command = [TOOL, "generate", "--model", model, "--temperature", "0", "--max-tokens", "4", "--json", *arguments]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out = process.stdout.read()
@@ -72,12 +72,12 @@ def test_memory_does_not_grow_with_the_recording(tiny, recordings):
         assert report["adapter"] == "long_speech" and len(report["token_ids"]) > 0
         assert peak - opened < 400e6
         beyond[minutes] = peak - usage["prompt_tokens"] * BYTES_PER_TOKEN
-    # The whole process but its cache. Samples would be 77 MB more.
+    # The whole process without its cache. The samples would take 77 MB more.
     assert abs(beyond[60] - beyond[20]) <= 0.1 * beyond[20]
 
 
 @pytest.mark.parametrize("name", ["speech.flac", "speech.mp3", "speech.opus"])
-def test_every_format_is_heard_to_its_end(tiny, recordings, name):
+def test_every_format_is_decoded_to_its_end(tiny, recordings, name):
     report, _ = ask(tiny, recordings(name, 10))
     windows = report["usage"]["media_tokens"] // 300
     # Joined MP3 streams carry an encoder's few milliseconds of padding at each joint.
@@ -85,8 +85,9 @@ def test_every_format_is_heard_to_its_end(tiny, recordings, name):
     assert report["stop"] in ("length", "eos")
 
 
-def test_an_interrupt_ends_it_at_once(tiny, recordings):
-    command = [TOOL, "generate", "--model", tiny, "--audio", recordings("speech.wav", 60), "--prompt", "Summarize.", "--json"]
+def test_an_interrupt_ends_the_turn_at_once(tiny, recordings):
+    command = [
+        TOOL, "generate", "--model", tiny, "--audio", recordings("speech.wav", 60), "--prompt", "Summarize.", "--json"]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     time.sleep(1)
     process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""What `inspect` says of a checkpoint."""
+"""The output of `inspect`."""
 
 import json
 
@@ -36,7 +36,7 @@ def test_a_whole_checkpoint_is_described(variant):
         assert part["parameters"] > 0 and part["bytes"] > 0 and part["source"] and sum(part["types"].values()) > 0
 
 
-def test_the_language_model_has_as_many_parameters_as_its_configuration_says():
+def test_the_number_of_parameters_follows_from_the_configuration():
     config = json.loads((FIXTURES / "b/lyra/config.json").read_text())
     hidden, inner, heads, kv = (
         config[name] for name in ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"))
@@ -57,11 +57,11 @@ def test_missing_parts_are_listed(bare):
     assert [line for line in table if line.startswith("missing: ")] == ["missing: " + why for why in got["missing"]]
 
 
-def test_towers_that_are_named_are_no_longer_missing(bare):
+def test_named_towers_are_not_missing(bare):
     assert inspect(bare, *model_of("b")[2:])["missing"] == []
 
 
-def test_the_vocoder_can_be_named_by_itself(bare):
+def test_the_vocoder_can_be_named_alone(bare):
     vocoder = FIXTURES / "b/model_zoo/audio/vocoder"
     for path in (vocoder, vocoder / "g_00500000"):
         missing = inspect(bare, "--vocoder", path)["missing"]
@@ -78,7 +78,7 @@ def test_the_table_has_a_line_for_every_part(tiny):
     assert lines[-1] == "nothing is missing"
 
 
-def test_of_a_sound_projector_only_what_is_used_counts(tiny, tmp_path):
+def test_only_the_used_tensors_of_a_sound_projector_count(tiny, tmp_path):
     file = tmp_path / "projector.safetensors"
     write_safetensors(file, {
         "model.mm_audio_projector.weight": np.zeros((64, 24), np.float32),

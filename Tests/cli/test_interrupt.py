@@ -1,4 +1,4 @@
-"""Ctrl-C (SIGINT) ends the answer and keeps what was said; a second one ends the program.
+"""Ctrl-C (SIGINT) ends the answer and keeps its text; a second one ends the program.
 
 The model never ends an answer by itself, and the answer's limit is far beyond what is said until the signal comes.
 """
@@ -44,7 +44,7 @@ def wait_until(condition):
 
 
 def is_waiting(process):
-    """Whether the program has computed and does so no more: it can only be waiting to write."""
+    """Whether the program has computed and has stopped doing so: it can only be waiting to write."""
     before, after = processor_time(process), (time.sleep(0.5), processor_time(process))[1]
     return before == after > 0
 
@@ -55,11 +55,11 @@ def processor_time(process):
 
 
 def is_speaking(directory):
-    """Whether more than a header was written into the file that is not complete yet."""
+    """Whether the incomplete file has more than a header."""
     return any(entry.stat().st_size > 58 for entry in os.scandir(directory))
 
 
-def test_an_interrupted_answers_object_says_so_and_has_what_was_said(start, tmp_path):
+def test_the_object_of_an_interrupted_answer_says_so_and_has_the_text(start, tmp_path):
     process = start("--json", "--speak", tmp_path / "answer.wav")
     wait_until(lambda: is_speaking(tmp_path))
     process.send_signal(signal.SIGINT)
@@ -81,7 +81,7 @@ def has_open(process, path):
         return False
 
 
-def test_an_interrupt_while_the_recording_is_read_leaves_an_older_file_alone(start, tmp_path):
+def test_an_interrupt_while_the_recording_is_read_keeps_an_older_file(start, tmp_path):
     recording, out = tmp_path / "long.wav", tmp_path / "answer.wav"
     write_wav(recording, np.zeros(3600 * 16000, np.float32))
     out.write_bytes(b"older")
@@ -93,7 +93,7 @@ def test_an_interrupt_while_the_recording_is_read_leaves_an_older_file_alone(sta
     assert sorted(os.listdir(tmp_path)) == ["answer.wav", "long.wav"] and out.read_bytes() == b"older"
 
 
-def test_an_interrupted_text_stays_and_is_a_beginning_of_the_whole(start):
+def test_an_interrupted_text_is_a_prefix_of_the_whole(start):
     texts = []
     for _ in range(2):
         process = start()
@@ -108,7 +108,7 @@ def test_an_interrupted_text_stays_and_is_a_beginning_of_the_whole(start):
 
 
 def test_a_second_interrupt_ends_the_program(start):
-    """Its text goes into a pipe that is full and that nobody reads, so it cannot act on the first."""
+    """The program writes to a full pipe without a reader, so it cannot react to the first interrupt."""
     read, write = os.pipe()
     fcntl.fcntl(read, fcntl.F_SETPIPE_SZ, 4096)
     os.set_blocking(write, False)

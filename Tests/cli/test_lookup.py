@@ -1,5 +1,5 @@
-"""Where the parts of a model are looked for: beside the checkpoint, not in the current directory; and what cannot be looked at
-is an error, not absent."""
+"""Where the parts of a model are searched: beside the checkpoint, not in the current directory. A file that cannot be
+examined is an error, not absent."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def open_to_all():
     shutil.rmtree(directory)
 
 
-# Of whoever is not a superuser; the tests may run as one, whom no permission stops.
+# Commands that run without root's permissions, also if root runs the tests.
 ANYBODY = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
@@ -63,7 +63,7 @@ def test_a_model_zoo_in_the_current_directory_is_not_found_unless_it_is_named(ti
     assert named["missing"] == []
 
 
-def test_a_linked_checkpoint_has_neighbours_at_both_ends(tiny, tmp_path):
+def test_a_linked_checkpoint_has_neighbors_at_both_ends(tiny, tmp_path):
     shutil.copytree(tiny, tmp_path / "store/lyra")
     (tmp_path / "home").mkdir()
     (tmp_path / "home/link").symlink_to("../store/lyra")
@@ -72,12 +72,12 @@ def test_a_linked_checkpoint_has_neighbours_at_both_ends(tiny, tmp_path):
         shutil.move(next(path for path in tmp_path.rglob("model_zoo")), zoo)
         for cwd, model in (("/", tmp_path / "home/link"), (tmp_path / "home", "link"), (tmp_path / "home/link", ".")):
             if model == "." and end == "home":
-                continue  # Which link led here, "." does not say.
+                continue  # "." does not tell which link led here.
             got = json.loads(lyra("inspect", model, "--json", cwd=cwd).stdout)
             assert got["missing"] == [], (end, cwd)
 
 
-def test_added_tokens_that_cannot_be_looked_at_are_an_error(tiny, open_to_all):
+def test_added_tokens_that_cannot_be_examined_are_an_error(tiny, open_to_all):
     model, private = open_to_all / "model", open_to_all / "private"
     shutil.copytree(tiny, model)
     private.mkdir()
@@ -93,7 +93,7 @@ def test_added_tokens_that_cannot_be_looked_at_are_an_error(tiny, open_to_all):
 
 
 @pytest.mark.parametrize("part", ["speech_lora", "model_zoo", "model_zoo/audio/whisper"])
-def test_a_folder_that_cannot_be_looked_into_is_an_error(part, tiny, open_to_all):
+def test_a_folder_that_cannot_be_listed_is_an_error(part, tiny, open_to_all):
     model = open_to_all / "model"
     shutil.copytree(tiny, model)
     (model / part).chmod(0)
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_looked_into_is_an_error(part, tiny, open_to_all
         (model / part).chmod(0o755)
 
 
-def test_the_newest_vocoder_is_taken(tiny, tmp_path):
+def test_the_newest_vocoder_is_chosen(tiny, tmp_path):
     model = tmp_path / "lyra"
     shutil.copytree(tiny, model)
     (old,) = (model / "model_zoo/audio/vocoder").glob("g_*")
@@ -112,7 +112,7 @@ def test_the_newest_vocoder_is_taken(tiny, tmp_path):
     assert source(model, "vocoder").endswith("/g_99999999")
 
 
-# One name for people, and two for the system.
+# The same name for a reader, but two names for the system.
 COMPOSED, DECOMPOSED = b"\xc3\xa9".decode(), b"e\xcc\x81".decode()
 
 

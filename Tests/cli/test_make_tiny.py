@@ -1,4 +1,4 @@
-"""What `make-tiny` writes."""
+"""The checkpoints of `make-tiny`."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def test_a_seed_gives_the_same_bytes_and_another_seed_others(tiny, tmp_path):
     assert len(weights) >= 8 and not any(made[name] == other[name] for name in weights)
 
 
-def test_the_seed_that_is_not_given_is_1(tiny, tmp_path):
+def test_the_default_seed_is_1(tiny, tmp_path):
     assert make(tmp_path / "unseeded") == contents(tiny)
 
 
@@ -51,23 +51,23 @@ def test_layers_limits_every_network_and_keeps_the_widths(tiny, tmp_path):
     answer("--model", tmp_path / "one", "--prompt", "Hello!", "--max-tokens", "2")
 
 
-def test_a_directory_that_is_not_empty_is_refused_and_left_alone(tmp_path):
+def test_a_directory_that_is_not_empty_is_refused_and_unchanged(tmp_path):
     (tmp_path / "mine").write_bytes(b"kept")
     fails(lyra("make-tiny", tmp_path), tmp_path, "not empty")
     assert contents(tmp_path) == {"mine": b"kept"}
 
 
 @pytest.mark.parametrize("directory", ["/dev/null", "/dev/null/below", "/proc/self/tiny"])
-def test_a_place_that_cannot_be_written_is_named(directory):
+def test_a_directory_that_cannot_be_written_is_named(directory):
     fails(lyra("make-tiny", directory), "/".join(directory.split("/")[:3]))
 
 
-def test_an_empty_name_is_no_directory(tmp_path):
+def test_an_empty_name_is_refused(tmp_path):
     fails(lyra("make-tiny", "", cwd=tmp_path), '"" is not a path')
     assert contents(tmp_path) == {}
 
 
-def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path):
+def test_a_full_disk_leaves_no_file(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
@@ -80,10 +80,10 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path):
     assert lyra("make-tiny", made).returncode == 0
 
 
-def test_the_sizes_of_presets_are_what_they_take():
+def test_presets_have_the_stated_sizes():
     assert "7.1 GB and 20 GB" in " ".join(lyra("make-tiny", "--help").stdout.split())
 
 
-def test_what_it_wrote_hears_and_speaks(tiny, recordings, tmp_path):
+def test_the_checkpoint_takes_speech_and_speaks(tiny, recordings, tmp_path):
     got = answer("--model", tiny, "--audio", recordings["a_short"], "--speak", tmp_path / "answer.wav")
     assert got["adapter"] == "speech" and got["token_ids"] and got["audio"]["sample_rate"] == 16000

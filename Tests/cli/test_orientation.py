@@ -1,4 +1,4 @@
-"""Pictures are turned upright by EXIF of any integer type, or else by XMP, in every format that has them."""
+"""Images are turned upright by EXIF of any integer type, or else by XMP, in every format that supports them."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ def exif(value, kind=3, big_endian=False):
     order, mark = (">", b"MM") if big_endian else ("<", b"II")
     code = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}[kind]
     body = struct.pack(order + code, value)
-    # Another tag of text comes first, as cameras have it.
+    # A text tag comes first, as in files of cameras.
     return mark + struct.pack(order + "HIHHHI4s", 42, 8, 2, 0x10f, 2, 4, b"abc\0") + struct.pack(
         order + "HHI", 0x112, kind, 1) + body + bytes(4 - len(body)) + bytes(4)
 
@@ -37,7 +37,8 @@ def jpeg(*segments):
 def webp(*chunks):
     file = io.BytesIO()
     Image.fromarray(smooth()).save(file, "WEBP", lossless=True)
-    extended = b"VP8X" + struct.pack("<II", 10, 0x0c) + struct.pack("<I", WIDTH - 1)[:3] + struct.pack("<I", HEIGHT - 1)[:3]
+    size = struct.pack("<I", WIDTH - 1)[:3] + struct.pack("<I", HEIGHT - 1)[:3]
+    extended = b"VP8X" + struct.pack("<II", 10, 0x0c) + size
     body = extended + file.getvalue()[12:]
     for name, data in chunks:
         body += name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
@@ -59,7 +60,7 @@ def wrapped(kind, data):
 
 @pytest.fixture(scope="module")
 def upright(tmp_path_factory):
-    """Each kind as it is without any orientation."""
+    """The pixels of each kind without an orientation."""
     folder = tmp_path_factory.mktemp("upright")
     pictures = {}
     for kind, data in (("jpg", jpeg()), ("png", plain_png()), ("webp", webp())):
@@ -85,7 +86,7 @@ def test_orientations_of_any_integer(tmp_path, kind, big_endian, upright):
 
 
 @pytest.mark.parametrize("form", ["attribute", "single", "element"])
-def test_xmp_counts_where_exif_says_nothing(tmp_path, form, upright):
+def test_xmp_is_used_without_an_exif_orientation(tmp_path, form, upright):
     packet = xmp(6, form)
     name = b"http://ns.adobe.com/xap/1.0/\0"
     other = exif(6).replace(struct.pack("<H", 0x112), struct.pack("<H", 0x113))

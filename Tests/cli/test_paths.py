@@ -1,4 +1,4 @@
-"""Names of files that are not UTF-8: they are bytes to the system, and the tool takes them so wherever it takes a file."""
+"""File names that are not UTF-8: the tool takes them, as bytes, wherever it takes a file."""
 
 import json
 import os
@@ -11,16 +11,16 @@ from support import FIXTURES, GREEDY, MP3, TOOL, answer, case, fails, is_wrong_u
 
 LATIN = os.fsdecode(b"a\xe9.wav")
 OTHER = os.fsdecode(b"a\xea.wav")
-# A name in UTF-8 with the noncharacters that stand for bytes inside the tool, and what they would stand for.
+# A name in UTF-8 with the noncharacters that represent bytes inside the tool, and the bytes that they represent.
 STRANGE = os.fsdecode(b"a\xef\xb7\x9e\xef\xb7\xa9.wav")
 
 
 def lyra(*arguments, **options):
-    """As support.lyra, for names that are no text. → the process, with its output as bytes decoded like names"""
+    """Like support.lyra, for names that are not text. → the process, with its output decoded like names"""
     ended = subprocess.run(
         [os.fsencode(TOOL), *(os.fsencode(str(argument)) for argument in arguments)], timeout=120,
         capture_output=True, **{"stdin": subprocess.DEVNULL, **options})
-    # Whatever the names are, what is printed is UTF-8.
+    # The output is UTF-8, whatever the names.
     ended.stdout, ended.stderr = ended.stdout.decode("utf-8"), ended.stderr.decode("utf-8")
     return ended
 
@@ -44,7 +44,7 @@ def folder(tmp_path, recordings):
     return inside
 
 
-def test_recordings_of_such_names_are_heard_and_told_apart(folder, recordings):
+def test_recordings_of_such_names_are_distinguished(folder, recordings):
     for name, source in ((LATIN, "a_short"), (OTHER, "b_short"), (STRANGE, "a_short")):
         got = json.loads(succeeds(generate("--audio", folder / name, "--json")))
         assert got["token_ids"] == answer("--audio", recordings[source])["token_ids"]
@@ -57,7 +57,7 @@ def test_every_medium_is_found_under_such_a_name(option, folder, pictures, clip)
     succeeds(generate(option, name, "--max-tokens", 1))
 
 
-def test_spoken_answers_get_the_names_that_were_given(folder):
+def test_spoken_answers_get_the_given_names(folder):
     os.remove(folder / LATIN), os.remove(folder / OTHER)
     for name, prompt in ((LATIN, "One"), (OTHER, "Two")):
         got = json.loads(succeeds(generate("--prompt", prompt, "--speak", folder / name, "--json")))
@@ -73,8 +73,8 @@ def test_names_that_unicode_calls_equal_are_two_files(tmp_path):
     assert len(os.listdir(tmp_path)) == 2
 
 
-def test_a_folder_whose_name_begins_with_a_mark_is_one(tmp_path):
-    """A slash and a combining mark after it are one character to Swift, and two to the system."""
+def test_a_folder_name_can_begin_with_a_combining_mark(tmp_path):
+    """A slash and a combining mark are one character in Swift, but two for the system."""
     out = tmp_path / "\u0301marks" / "\u0301made"
     assert lyra("make-tiny", out).returncode == 0
     assert os.listdir(tmp_path) == ["\u0301marks"] and (out / "config.json").exists()
@@ -129,7 +129,7 @@ def test_manifests_name_such_files(layout, folder, recordings):
     assert succeeds(lyra("eval", "score", out)) == ended.stdout
 
 
-def test_a_manifests_text_must_be_text(folder):
+def test_a_manifest_must_be_utf8(folder):
     manifest = folder / "list"
     manifest.write_bytes(os.fsencode(LATIN) + b"\tcaf\xe9\n")
     fails(lyra("eval", "wer", *model_of("a"), "--manifest", manifest), "line 1: not UTF-8 text")
@@ -147,7 +147,7 @@ def test_a_haystack_of_such_names(folder, tmp_path):
     assert json.loads(out.read_text("utf-8"))["needle"].endswith("n\\xE9edle.wav")
 
 
-def test_messages_show_what_is_not_utf8(folder):
+def test_messages_show_such_bytes_escaped(folder):
     fails(generate("--audio", folder / os.fsdecode(b"no\xe9.wav")), "dir-\\xFF/no\\xE9.wav: ")
     fails(generate("--model", folder / os.fsdecode(b"no\xe9"), "--prompt", "x"), "no\\xE9")
     is_wrong_usage(generate("--prompt", "x", os.fsdecode(b"loose\xe9")), "loose\\xE9")

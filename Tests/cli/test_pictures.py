@@ -1,4 +1,4 @@
-"""Pictures of every kind come as Pillow decodes them: TIFF, BMP, PNG's transparent colours, and inks."""
+"""Images are decoded as by Pillow: TIFF, BMP, transparent colors of PNG, and inks."""
 
 import struct
 import zlib
@@ -62,9 +62,9 @@ def test_palettes(tmp_path, bits):
 @pytest.mark.parametrize("extra", [None, 0, 1, 2])
 @pytest.mark.parametrize("colors", [1, 3])
 def test_extra_samples(tmp_path, colors, extra, planar, bits):
-    """Unspecified is ignored; premultiplied alpha is divided out; what nobody named is alpha, of RGB."""
+    """Unspecified samples are ignored; premultiplied alpha is divided out; an untagged 4th sample of RGB is alpha."""
     if extra is None and colors == 1:
-        pytest.skip("nobody says what it is")
+        pytest.skip("the meaning of the sample is undefined")
     samples = noise(HEIGHT, WIDTH, colors + 1, high=1 << bits, dtype=np.uint16)
     if extra == 1:
         samples[:, :, :-1] = samples[:, :, :-1].astype(np.uint32) * samples[:, :, -1:] // ((1 << bits) - 1)
@@ -80,7 +80,7 @@ def test_extra_samples(tmp_path, colors, extra, planar, bits):
             color = np.where(alpha == 0, 0, np.minimum(255, color * 255 // np.maximum(alpha, 1)))
         wanted = (2 * (color * alpha + 255 * (255 - alpha)) + 255) // 510
     check(path, np.broadcast_to(wanted, (HEIGHT, WIDTH, 3)).astype(np.uint8))
-    # Pillow reads premultiplied grey, but converts it to nothing.
+    # Pillow reads premultiplied grey, but cannot convert it.
     if not planar and (colors == 3 or bits == 8 and extra != 1):
         check(path)
 
@@ -126,8 +126,9 @@ def test_ycbcr_is_of_full_range(tmp_path, subsampling, deflate):
         for x in range(0, width, across):
             units += luma[y:y + down, x:x + across].tobytes() + bytes([blue[y, x], red[y, x]])
     data = zlib.compress(units) if deflate else units
-    entries = [(256, 4, [width]), (257, 4, [height]), (258, 3, [8, 8, 8]), (259, 3, [8 if deflate else 1]), (262, 3, [6]),
-               (273, 4, [8]), (277, 3, [3]), (278, 4, [height]), (279, 4, [len(data)]), (530, 3, [across, down]),
+    entries = [(256, 4, [width]), (257, 4, [height]), (258, 3, [8, 8, 8]), (259, 3, [8 if deflate else 1]),
+               (262, 3, [6]), (273, 4, [8]), (277, 3, [3]), (278, 4, [height]), (279, 4, [len(data)]),
+               (530, 3, [across, down]),
                (532, 5, [0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1])]
     Tiff().assemble(tmp_path / "a.tif", data, entries)
     y, cb, cr = luma.astype(float), blue - 128.0, red - 128.0
@@ -138,7 +139,7 @@ def test_ycbcr_is_of_full_range(tmp_path, subsampling, deflate):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("deflate", [False, True])
 def test_ycbcr_is_turned_upright(tmp_path, deflate, orientation):
-    """libtiff's own conversion heeds the tag by itself."""
+    """libtiff's conversion applies the orientation itself."""
     values = noise(16, 32, 3, seed=orientation)
     data = zlib.compress(values.tobytes()) if deflate else values.tobytes()
     entries = [(256, 4, [32]), (257, 4, [16]), (258, 3, [8, 8, 8]), (259, 3, [8 if deflate else 1]), (262, 3, [6]),
@@ -152,7 +153,7 @@ def test_ycbcr_is_turned_upright(tmp_path, deflate, orientation):
     check(tmp_path / "a.tif", np.asarray(ImageOps.exif_transpose(turned)))
 
 
-def test_a_tile_is_bounded_whatever_the_picture(tmp_path):
+def test_the_size_of_a_tile_is_bounded(tmp_path):
     path = tmp_path / "a.tif"
     entries = [(256, 4, [16]), (257, 4, [16]), (258, 3, [8]), (259, 3, [8]), (262, 3, [1]), (277, 3, [1]),
                (322, 4, [16384]), (323, 4, [8192]), (324, 4, [8]), (325, 4, [4])]
@@ -160,7 +161,7 @@ def test_a_tile_is_bounded_whatever_the_picture(tmp_path):
     fails(lyra("features", path, "--out", tmp_path / "o"), "tiles of 16384 × 8192")
 
 
-def test_the_first_page_counts(tmp_path):
+def test_the_first_page_is_used(tmp_path):
     pages = [Image.fromarray(noise(9, 11, 3, seed=i)) for i in range(3)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     check(tmp_path / "a.tif", np.asarray(pages[0]))
@@ -174,7 +175,7 @@ def test_tiffs_are_turned_upright(tmp_path, kind, big_endian):
     check(tmp_path / "a.tif", np.rot90(pixels, -1))
 
 
-def test_what_has_no_plain_meaning_is_refused_by_name(tmp_path):
+def test_unsupported_photometrics_are_refused_by_name(tmp_path):
     path = tmp_path / "a.tif"
     Image.fromarray(noise(9, 11).astype(np.float32)).save(path)
     fails(lyra("features", path, "--out", tmp_path / "o"), "floating-point")
@@ -199,21 +200,23 @@ def test_damaged_tiffs_are_refused(tmp_path):
 
 def bitmap(rows, bits, size=40, compression=0, palette=b"", masks=b"", width=None, height=None, reserved=b"\0\0\0\0",
            behind=b""):
-    """-> a file: header of `size` bytes, masks in or behind it, a palette, data"""
+    """-> a file: a header of `size` bytes, masks in it or after it, a palette, data"""
     fields = struct.pack("<IHHHH", 12, width, height, 1, bits) if size == 12 else struct.pack(
-        "<IiiHHIIiiII", size, width, height, 1, bits, compression, len(rows), 2835, 2835, len(palette) // 4 if bits <= 8 else 0,
-        0)
+        "<IiiHHIIiiII", size, width, height, 1, bits, compression, len(rows), 2835, 2835,
+        len(palette) // 4 if bits <= 8 else 0, 0)
     header = (fields + masks)[:size].ljust(size, b"\0")
     start = 14 + len(header) + len(behind) + len(palette)
-    return b"BM" + struct.pack("<I", start + len(rows)) + reserved + struct.pack("<I", start) + header + behind + palette + rows
+    first = b"BM" + struct.pack("<I", start + len(rows)) + reserved + struct.pack("<I", start)
+    return first + header + behind + palette + rows
 
 
 def stored(values, bits):
-    """-> rows from the bottom, each filled up to 4 bytes; values: [height, width] of words"""
+    """-> rows from the bottom, each padded to 4 bytes; values: [height, width] of words"""
     lines = []
     for row in values[::-1]:
         if bits <= 8:
-            line = np.packbits(((row[:, None] >> np.arange(bits - 1, -1, -1)) & 1).astype(np.uint8).reshape(-1)).tobytes()
+            binary = (row[:, None] >> np.arange(bits - 1, -1, -1)) & 1
+            line = np.packbits(binary.astype(np.uint8).reshape(-1)).tobytes()
         else:
             line = b"".join(int(v).to_bytes(bits // 8, "little") for v in row)
         lines.append(line + bytes(-len(line) % 4))
@@ -227,7 +230,8 @@ def test_bitmaps_of_every_header(tmp_path, bits, size):
     colors = noise(min(1 << bits, 256), 3, seed=3)
     palette = b"".join(bytes(c[::-1]) + (b"" if size == 12 else b"\0") for c in colors) if bits <= 8 else b""
     path = tmp_path / "a.bmp"
-    path.write_bytes(bitmap(stored(words, bits), bits, size, 0, palette, width=WIDTH, height=HEIGHT, reserved=b"\1\2\3\4"))
+    path.write_bytes(bitmap(
+        stored(words, bits), bits, size, 0, palette, width=WIDTH, height=HEIGHT, reserved=b"\1\2\3\4"))
     wanted = np.stack([words >> 16, words >> 8 & 255, words & 255], -1) if bits == 24 else colors[words]
     check(path, wanted.astype(np.uint8))
     if size != 16 and bits != 2:
@@ -258,8 +262,9 @@ def test_masks_of_bitmaps(tmp_path, name, size):
         pytest.skip("a header of 52 bytes has no mask of alpha")
     words = noise(HEIGHT, WIDTH, high=1 << bits, dtype=np.uint32 if bits == 16 else np.int64)
     packed = struct.pack(f"<{len(masks)}I", *masks)
-    data = bitmap(stored(words, bits), bits, size, 6 if size == 40 and len(masks) == 4 else 3, masks=packed, width=WIDTH,
-                  height=HEIGHT, behind=packed if size == 40 else b"")
+    compression = 6 if size == 40 and len(masks) == 4 else 3
+    data = bitmap(stored(words, bits), bits, size, compression, masks=packed, width=WIDTH, height=HEIGHT,
+                  behind=packed if size == 40 else b"")
     path = tmp_path / "a.bmp"
     path.write_bytes(data)
 
@@ -277,10 +282,10 @@ def test_masks_of_bitmaps(tmp_path, name, size):
 
 
 @pytest.mark.parametrize("size", [40, 108, 124])
-def test_the_fourth_byte_of_plain_32_bits_is_no_alpha(tmp_path, size):
+def test_the_fourth_byte_of_plain_32_bits_is_not_alpha(tmp_path, size):
     words = noise(HEIGHT, WIDTH, high=1 << 32, dtype=np.int64)
     path = tmp_path / "a.bmp"
-    # A mask of alpha counts only where masks count.
+    # A mask of alpha is used only together with other masks.
     masks = struct.pack("<4I", 0xff0000, 0xff00, 0xff, 0xff000000) if size > 40 else b""
     path.write_bytes(bitmap(stored(words, 32), 32, size, 0, masks=masks, width=WIDTH, height=HEIGHT))
     check(path, np.stack([words >> 16 & 255, words >> 8 & 255, words & 255], -1).astype(np.uint8))
@@ -304,7 +309,7 @@ def test_run_lengths(tmp_path, size):
 
 
 @pytest.mark.parametrize("bits", [8, 24])
-def test_pixels_begin_behind_the_headers_where_no_place_is_stated(tmp_path, bits):
+def test_pixels_follow_the_headers_if_no_offset_is_stated(tmp_path, bits):
     words = noise(HEIGHT, WIDTH, high=1 << bits, dtype=np.uint32)
     palette = b"".join(bytes(c) + b"\0" for c in noise(256, 3, seed=3)) if bits == 8 else b""
     path = tmp_path / "a.bmp"
@@ -319,7 +324,7 @@ def test_pixels_begin_behind_the_headers_where_no_place_is_stated(tmp_path, bits
     fails(lyra("features", path, "--out", tmp_path / "o"), "begin at byte 30")
 
 
-def test_runs_that_are_cut_short_are_refused(tmp_path):
+def test_truncated_runs_are_refused(tmp_path):
     palette = b"".join(bytes(c) + b"\0" for c in noise(256, 3, seed=3))
     runs = bytes([8, 1, 0, 0, 8, 2, 0, 0, 8, 3])
     path = tmp_path / "a.bmp"
@@ -332,7 +337,7 @@ def test_runs_that_are_cut_short_are_refused(tmp_path):
         fails(lyra("features", path, "--out", tmp_path / "o"), "the data end")
 
 
-def test_bitmaps_that_hold_something_else_are_refused_by_name(tmp_path):
+def test_bitmaps_of_other_compressions_are_refused_by_name(tmp_path):
     path = tmp_path / "a.bmp"
     for code, size, bits, name in ((4, 40, 24, "JPEG"), (5, 40, 24, "PNG"), (3, 64, 1, "Huffman")):
         path.write_bytes(bitmap(bytes(64), bits, size, code, width=4, height=4))
@@ -388,13 +393,13 @@ def test_transparent_entries_of_a_palette(tmp_path, depth):
 
 @pytest.mark.parametrize("quality, subsampling", [(100, 0), (90, 0)])
 def test_jpegs_of_inks(tmp_path, quality, subsampling):
-    # Pillow decodes with libjpeg-turbo, whose transform rounds otherwise.
+    # Pillow decodes with libjpeg-turbo, whose transform rounds differently.
     inks = np.dstack([smooth(), noise(HEIGHT, WIDTH, high=60)])
     path = tmp_path / "a.jpg"
     Image.fromarray(inks, "CMYK").save(path, quality=quality, subsampling=subsampling)
     check(path, tolerance=3)
     data = path.read_bytes()
-    # Without Adobe's marker, and with its word that the colours are Y'CbCr.
+    # Without Adobe's marker, and with a marker that declares Y'CbCr.
     at = data.index(b"Adobe")
     path.write_bytes(data[:at] + b"Other" + data[at + 5:])
     check(path, tolerance=3)

@@ -1,4 +1,4 @@
-"""What the sampling options promise. The tokens are compared, not the text, which can hide a difference."""
+"""The sampling options. Tests compare tokens, because different tokens can give the same text."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A recording in which nothing is heard is answered, and a note says so: the likeliest cause is a muted microphone."""
+"""A silent recording is answered, with a note, because the likeliest cause is a muted microphone."""
 
 import subprocess
 
@@ -11,7 +11,7 @@ RATE = 16000
 
 
 def level(decibels):
-    """A tone of 440 Hz for 2 s whose peak is so far below full scale."""
+    """2 s of a tone of 440 Hz whose peak is at `decibels` of full scale."""
     return (10 ** (decibels / 20) * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)).astype(np.float32)
 
 
@@ -30,7 +30,7 @@ SILENT = "is silent: all its samples are below -60 dB of full scale"
     ("--sound", np.zeros(2 * RATE, np.float32), SILENT),
     ("--audio", level(-70), SILENT),
 ], ids=["empty speech", "speech of zeros", "sound of zeros", "speech at -70 dB"])
-def test_nothing_heard_is_noted_once(kind, samples, note, tmp_path):
+def test_silence_is_noted_once(kind, samples, note, tmp_path):
     path = tmp_path / "quiet.wav"
     write_wav(path, samples)
     stderr = notes(kind, path)
@@ -38,19 +38,19 @@ def test_nothing_heard_is_noted_once(kind, samples, note, tmp_path):
 
 
 @pytest.mark.parametrize("position", [0, RATE, 2 * RATE - 1])
-def test_one_sound_is_enough(position, tmp_path):
+def test_one_loud_sample_prevents_the_note(position, tmp_path):
     samples = np.zeros(2 * RATE, np.float32)
     samples[position] = 0.01
     write_wav(tmp_path / "click.wav", samples)
     assert notes("--audio", tmp_path / "click.wav") == ""
 
 
-def test_a_quiet_voice_is_no_silence(tmp_path):
+def test_a_quiet_voice_is_not_silence(tmp_path):
     write_wav(tmp_path / "quiet.wav", level(-55))
     assert notes("--audio", tmp_path / "quiet.wav") == ""
 
 
-def test_the_silent_one_of_two_is_named(tmp_path):
+def test_the_silent_recording_of_two_is_named(tmp_path):
     write_wav(tmp_path / "heard.wav", level(-20))
     write_wav(tmp_path / "silent.wav", level(-90))
     stderr = notes("--audio", tmp_path / "heard.wav", "--audio", tmp_path / "silent.wav")

@@ -12,7 +12,7 @@ from support import GREEDY, MP3, TOOL, answer, fails, generate, is_wrong_usage, 
 
 
 def piped(data, *arguments, **options):
-    """The tool, which reads bytes from a pipe. → the process, with its output as text"""
+    """Runs the tool with bytes from a pipe. → the process, with its output as text"""
     ended = subprocess.run([TOOL, *map(str, arguments)], input=data, capture_output=True, timeout=120, **options)
     ended.stdout, ended.stderr = ended.stdout.decode(), ended.stderr.decode()
     return ended
@@ -52,7 +52,7 @@ def test_every_medium_comes_through_process_substitution_and_a_fifo(option, medi
 
 
 def open_when_read(fifo):
-    """Who reads waits once it has opened the pipe: then a writer that does not wait can open it, too. → its descriptor"""
+    """Opens the pipe for writing, without blocking, once a reader has opened it. → its descriptor"""
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -63,7 +63,7 @@ def open_when_read(fifo):
 
 
 @pytest.mark.parametrize("option", ["--audio", "--image", "--video"])
-def test_ctrl_c_ends_the_waiting_for_a_fifo(option, tmp_path):
+def test_ctrl_c_ends_the_wait_for_a_fifo(option, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     process = subprocess.Popen(
@@ -88,7 +88,8 @@ def test_a_pipe_that_is_written_slowly_is_read_to_its_end(media):
 
 def test_a_file_as_standard_input_is_read(media):
     with open(media["--audio"], "rb") as file:
-        ended = subprocess.run([TOOL, *map(str, turn("--audio", "-"))], stdin=file, capture_output=True, encoding="utf-8")
+        command = [TOOL, *map(str, turn("--audio", "-"))]
+        ended = subprocess.run(command, stdin=file, capture_output=True, encoding="utf-8")
     assert heard(ended) == answer("--audio", media["--audio"])["token_ids"]
 
 
@@ -97,13 +98,13 @@ def test_no_temporary_file_is_left(media, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_for_temporary_files_that_is_not_there_is_named(media):
+def test_a_missing_folder_for_temporary_files_is_named(media):
     ended = piped(b"x", *turn("--audio", "-"), env={**os.environ, "TMPDIR": "/nowhere"})
     fails(ended, "standard input", "/nowhere", "No such file or directory")
 
 
 @pytest.mark.parametrize("data, part", [(b"", "empty: 0 bytes"), (b"no sound " * 1000, "/dev/stdin")])
-def test_what_is_no_recording_is_named(data, part):
+def test_data_that_are_not_a_recording_are_named(data, part):
     fails(piped(data, *turn("--audio", "-")), part)
 
 
@@ -116,7 +117,7 @@ def test_ctrl_c_ends_the_reading(tmp_path):
     process = subprocess.Popen(
         [TOOL, *map(str, turn("--audio", "-"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         encoding="utf-8", env={**os.environ, "TMPDIR": str(tmp_path)})
-    # It reads once its temporary file has been made, and removed from its folder.
+    # The tool reads after it has made its temporary file and removed the name.
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not any(
             os.readlink(f"/proc/{process.pid}/fd/{number}").startswith(str(tmp_path))
@@ -150,7 +151,7 @@ def test_features_of_a_pipe(pictures, tmp_path):
     assert piped(pictures["a_small"].read_bytes(), "features", "-", "--out", out).returncode == 0
     assert lyra("features", pictures["a_small"], "--out", expected).returncode == 0
     assert out.read_bytes() == expected.read_bytes() and read_safetensors(out)
-    # What is no picture is looked at again, to say what it is.
+    # A file that is not an image is examined again, to name its medium.
     fails(piped(MP3.read_bytes(), "features", "-", "--out", out), "it is a sound: pass --as sound")
 
 
@@ -169,8 +170,8 @@ def test_a_needle_can_be_piped(recordings, tmp_path):
     hay = tmp_path / "hay"
     hay.mkdir()
     os.symlink(recordings["b_short"], hay / "b.wav")
-    asked = ("eval", "needle", *model_of("a"), "--haystack", hay, "--question", "?", "--answer", "x", "--lengths", "9,12",
-             "--depths", "0,1", "--max-tokens", 4)
+    asked = ("eval", "needle", *model_of("a"), "--haystack", hay, "--question", "?", "--answer", "x",
+             "--lengths", "9,12", "--depths", "0,1", "--max-tokens", 4)
     given = lyra(*asked, "--needle", recordings["a_short"])
     ended = piped(recordings["a_short"].read_bytes(), *asked, "--needle", "-")
     assert (ended.returncode, ended.stdout) == (0, given.stdout) and given.stdout
@@ -186,7 +187,7 @@ def test_speech_does_not_go_to_standard_output():
     is_wrong_usage(generate("--prompt", "hi", "--speak", "-"), "--speak writes a file")
 
 
-def test_ctrl_c_ends_the_waiting_for_a_fifo_in_a_chat(tmp_path):
+def test_ctrl_c_ends_the_wait_for_a_fifo_in_a_chat(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     process = subprocess.Popen(
@@ -197,7 +198,7 @@ def test_ctrl_c_ends_the_waiting_for_a_fifo_in_a_chat(tmp_path):
     writer = open_when_read(fifo)
     try:
         process.send_signal(signal.SIGINT)
-        # What is no terminal has nobody to ask what next.
+        # Without a terminal nobody can type the next line.
         _, stderr = process.communicate(timeout=60)
         assert process.returncode != 0 and "interrupted" in stderr.lower(), (process.returncode, stderr)
     finally:

@@ -1,4 +1,4 @@
-"""Videos through the command line; ffmpeg makes them."""
+"""Videos, which ffmpeg makes, on the command line."""
 
 import subprocess
 
@@ -13,7 +13,7 @@ def ffmpeg(*arguments):
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
-    """10 s without sound, the same with sound, and one that says it is turned by 90 degrees."""
+    """10 s without sound, the same with sound, and a video that is tagged as turned by 90 degrees."""
     directory = tmp_path_factory.mktemp("videos")
     moving = ("-f", "lavfi", "-i", "testsrc=duration=10:size=112x56:rate=12")
     ffmpeg(*moving, "-pix_fmt", "yuv420p", directory / "silent.mp4")
@@ -22,7 +22,7 @@ def videos(tmp_path_factory):
     return directory
 
 
-def test_a_video_is_so_many_frames(videos):
+def test_a_video_has_the_expected_frames(videos):
     # 16 frames of 112 × 56 pixels: 8 pairs of 4 × 2 tokens.
     assert answer("--video", videos / "silent.mp4", "--prompt", "What?")["usage"]["media_tokens"] == 64
     few = answer("--video", videos / "silent.mp4", "--max-frames", 4, "--prompt", "What?")
@@ -36,11 +36,11 @@ def test_a_videos_own_audio_follows_its_frames(videos):
     assert frames["usage"]["media_tokens"] == 64 and frames["adapter"] == "none"
 
 
-def test_a_video_without_audio_says_so(videos):
+def test_a_video_without_audio_is_an_error_that_says_so(videos):
     fails(generate("--video", videos / "silent.mp4", "--with-audio"), "silent.mp4", "no audio track")
 
 
-def test_a_turned_video_is_seen_upright(videos, tmp_path):
+def test_a_turned_video_is_decoded_upright(videos, tmp_path):
     upright = tmp_path / "upright.mp4"
     # The pixels themselves are turned, without loss.
     ffmpeg("-i", videos / "turned.mp4", "-metadata:s:v", "rotate=0", "-qp", "0", upright)
@@ -51,12 +51,12 @@ def test_a_turned_video_is_seen_upright(videos, tmp_path):
 
 def test_videos_and_pictures_can_be_given_several_times(videos, pictures):
     usage = answer(
-        "--image", pictures["a_small"], "--image", pictures["a_tall"], "--video", videos / "silent.mp4", "--max-frames", 2,
-        "--video", videos / "turned.mp4", "--prompt", "What?")["usage"]
+        "--image", pictures["a_small"], "--image", pictures["a_tall"], "--video", videos / "silent.mp4",
+        "--max-frames", 2, "--video", videos / "turned.mp4", "--prompt", "What?")["usage"]
     assert usage["media_tokens"] == 15 + 26 + 8 + 8
 
 
-def test_large_pictures_are_shrunk_on_request(tmp_path):
+def test_large_images_are_shrunk_on_request(tmp_path):
     ffmpeg("-f", "lavfi", "-i", "testsrc=duration=1:size=560x560:rate=1", "-frames:v", 1, tmp_path / "large.png")
     arguments = ("--image", tmp_path / "large.png", "--prompt", "What?")
     assert answer(*arguments)["usage"]["media_tokens"] == 400
@@ -64,14 +64,14 @@ def test_large_pictures_are_shrunk_on_request(tmp_path):
     is_wrong_usage(generate(*arguments, "--max-pixels", 10), "--max-pixels")
 
 
-def test_what_is_no_video_is_named(pictures, tmp_path):
+def test_files_that_are_not_videos_are_named(pictures, tmp_path):
     fails(generate("--video", MP3), "hi.mp3", "no video track")
     (tmp_path / "none.mp4").write_bytes(b"")
     fails(generate("--video", tmp_path / "none.mp4"), "none.mp4")
     fails(generate("--video", tmp_path / "nowhere.mp4"), "nowhere.mp4")
 
 
-def test_a_video_that_is_cut_off_is_seen_as_far_as_it_goes(videos, tmp_path):
+def test_a_truncated_video_is_decoded_to_its_end(videos, tmp_path):
     cut = tmp_path / "cut.mkv"
     ffmpeg("-i", videos / "silent.mp4", "-c", "copy", cut)
     data = cut.read_bytes()

@@ -1,4 +1,4 @@
-/* Decides which call fails, and replaces the functions for memory and threads. fault_files.c replaces those of files. */
+/* Decides which call fails, and replaces the functions for memory and threads. fault_files.c has those of files. */
 #define _GNU_SOURCE
 #include "fault.h"
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-"""The package's idea of lyra.h is the C compiler's: sizes, offsets, constants, and the list of functions."""
+"""The package's declarations agree with lyra.h: sizes, offsets, constants, and the list of functions."""
 
 import ctypes
 import re
@@ -18,7 +18,7 @@ HEADER = ROOT / "include/lyra.h"
 
 @pytest.fixture(scope="module")
 def ask_compiler(tmp_path_factory):
-    """A function that gives the values of integer C expressions."""
+    """A function that evaluates integer expressions of C."""
     work = tmp_path_factory.mktemp("layout")
 
     def ask(expressions):
@@ -67,7 +67,7 @@ def test_constants_are_the_headers(ask_compiler):
     assert {name for name, _ in names} == constants
 
 
-def test_the_declarations_are_what_the_header_gives():
+def test_the_declarations_are_generated_from_the_header():
     script = ROOT / "bindings/python/make_abi.py"
     checked = subprocess.run([sys.executable, str(script), "--check"])
     assert checked.returncode == 0, f"_abi.py is stale: run {script}"

@@ -1,4 +1,4 @@
-"""What the log callback is told of recordings, however they are fed."""
+"""The messages of the log callback."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def messages(checkpoint, *pieces):
     return told
 
 
-def test_a_silent_microphone_is_told_of_at_its_end(checkpoint):
+def test_a_silent_microphone_is_logged_at_its_end(checkpoint):
     quiet = np.zeros(8000, np.float32)
     told = messages(checkpoint, quiet, quiet, quiet)
     assert len(told) == 1 and "recording 1 of the turn is silent" in told[0][1]
@@ -30,7 +30,7 @@ def test_a_silent_microphone_is_told_of_at_its_end(checkpoint):
     assert messages(checkpoint, quiet, heard, quiet) == []
 
 
-def test_what_a_host_wants_to_know_is_told_as_info(checkpoint):
+def test_opened_models_and_discarded_turns_are_logged_as_info(checkpoint):
     told = []
     with lyra.Model(checkpoint, log=lambda level, message: told.append((level, message)), threads=1) as model:
         assert [level for level, _ in told] == ["info"] and str(checkpoint) in told[0][1]

@@ -1,4 +1,4 @@
-"""Long recordings through the package: work while they are fed, conversations from files, the extractor, limits."""
+"""Long recordings in Python: work ahead, saved conversations, the extractor, limits."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ OPTIONS = dict(sampling="random", seed=7, max_new_tokens=8)
 
 
 def noise(seed):
-    """71 s that swell and fade, in three windows."""
+    """71 s of noise that swells and fades, in three windows."""
     samples = np.random.default_rng(seed).uniform(-0.5, 0.5, SECONDS * RATE)
     return (samples * (np.arange(len(samples)) % 5000 / 5000)).astype(np.float32)
 
@@ -44,7 +44,7 @@ def samples():
 
 @pytest.fixture(scope="module")
 def expected(model, samples):
-    """The answer to the recording as a whole; another recording's is another, so that equality says something."""
+    """The answer to the whole recording. Another recording has another answer, so that equality is significant."""
     answers = []
     for recording in (samples, noise(2)):
         with model.session(**OPTIONS) as session:
@@ -63,7 +63,7 @@ def long_session(model):
 # ----------------------------------------------------------------------------------------------------- working ahead
 
 
-def test_a_microphones_pieces_with_work_between_give_the_same_answer(long_session, samples, expected):
+def test_pieces_with_work_ahead_between_give_the_same_answer(long_session, samples, expected):
     worked = 0
     for start in range(0, len(samples), 4000):
         long_session.feed_audio(samples[start : start + 4000], RATE, more=True)
@@ -76,18 +76,18 @@ def test_a_microphones_pieces_with_work_between_give_the_same_answer(long_sessio
 def test_work_ahead_needs_a_turn_that_is_being_fed(long_session, samples):
     refused(lyra.Status.STATE, long_session.work_ahead)
     long_session.feed_text("Hello!")
-    assert long_session.work_ahead() is False, "text is not whole before the turn ends"
+    assert long_session.work_ahead() is False, "text is complete only when the turn ends"
     answering = long_session.answer()
     next(answering)
     assert "answer" in refused(lyra.Status.STATE, long_session.work_ahead)
-    assert isinstance(list(answering)[-1], lyra.End), "the answer lost nothing"
+    assert isinstance(list(answering)[-1], lyra.End), "the answer is complete"
     long_session.feed_audio(samples, RATE, more=True)
     assert long_session.work_ahead() is True
     long_session.reset()
     refused(lyra.Status.STATE, long_session.work_ahead)
 
 
-def test_a_turn_that_is_left_early_or_reset_can_be_followed_by_work_ahead(long_session, samples):
+def test_work_ahead_can_follow_a_turn_that_is_left_early_or_reset(long_session, samples):
     for leave in (lambda: None, long_session.reset):
         long_session.feed_text("Hello!")
         for _ in long_session.answer():
@@ -103,7 +103,7 @@ def test_a_turn_that_is_left_early_or_reset_can_be_followed_by_work_ahead(long_s
 
 @pytest.fixture
 def state(long_session, samples, tmp_path):
-    """A recording that is prefilled and was not asked about."""
+    """The state of a prefilled recording, before the question."""
     path = tmp_path / "recording.state"
     long_session.feed_audio(samples, RATE)
     while long_session.work_ahead():
@@ -112,7 +112,7 @@ def state(long_session, samples, tmp_path):
     return path
 
 
-def test_a_recording_is_computed_once_and_asked_many_times(model, long_session, state, expected):
+def test_a_recording_is_computed_once_and_asked_about_many_times(model, long_session, state, expected):
     assert answer(long_session) == expected, "saving changes nothing"
     with model.session(**OPTIONS) as other:
         for _ in range(2):
@@ -121,10 +121,11 @@ def test_a_recording_is_computed_once_and_asked_many_times(model, long_session, 
             assert answer(other) == expected
 
 
-def test_another_process_goes_on_with_it(checkpoint, state, expected):
+def test_another_process_continues_the_conversation(checkpoint, state, expected):
     program = (
         "import sys, lyra\n"
-        "with lyra.Model(sys.argv[1]) as model, model.session(sampling='random', seed=7, max_new_tokens=8) as session:\n"
+        "options = dict(sampling='random', seed=7, max_new_tokens=8)\n"
+        "with lyra.Model(sys.argv[1]) as model, model.session(**options) as session:\n"
         "    session.restore(sys.argv[2])\n"
         "    session.feed_text('Summarize.')\n"
         "    list(session.answer())\n"
@@ -136,7 +137,7 @@ def test_another_process_goes_on_with_it(checkpoint, state, expected):
     assert [int(token) for token in ended.stdout.split()] == expected
 
 
-def test_restoring_lets_go_of_file_objects(long_session, state, recording):
+def test_restoring_releases_file_objects(long_session, state, recording):
     with open(recording, "rb") as file:
         long_session.reset()
         long_session.feed_audio(file)
@@ -145,7 +146,7 @@ def test_restoring_lets_go_of_file_objects(long_session, state, recording):
         assert not long_session._readers
 
 
-def test_what_cannot_be_restored_is_refused_and_the_conversation_goes_on(model, state, recording, tmp_path):
+def test_a_state_that_cannot_be_restored_is_refused_and_the_conversation_continues(model, state, recording, tmp_path):
     good = state.read_bytes()
     flipped = bytearray(good)
     flipped[len(good) * 7 // 10] ^= 0x20
@@ -171,7 +172,7 @@ def test_another_models_state_is_refused(state, other_checkpoint):
         assert answer(session, "Hello!")
 
 
-def test_what_is_not_computed_is_not_saved(long_session, samples, tmp_path):
+def test_a_turn_that_is_not_computed_is_not_saved(long_session, samples, tmp_path):
     path = tmp_path / "early.state"
     long_session.feed_audio(samples, RATE, more=True)
     refused(lyra.Status.STATE, long_session.save, path)
@@ -188,7 +189,7 @@ def test_what_is_not_computed_is_not_saved(long_session, samples, tmp_path):
 
 
 def halves(count, blocks):
-    """What is left of ``count`` tokens after each block; of fewer than 32 none go."""
+    """How many of ``count`` tokens are kept after each block; fewer than 32 are all kept."""
     counts = []
     for _ in range(blocks):
         count = max(32, count // 2) if count >= 32 else count
@@ -222,7 +223,7 @@ def test_the_extractor_keeps_its_share_after_each_block(model, samples, kind):
         before = set(block)
 
 
-def test_without_the_extractor_nothing_goes(model, samples, expected):
+def test_without_the_extractor_nothing_is_pruned(model, samples, expected):
     for choice in (None, "off"):
         with model.session(extractor=choice, **OPTIONS) as session:
             session.feed_audio(samples, RATE)
@@ -244,11 +245,11 @@ def test_without_the_extractor_nothing_goes(model, samples, expected):
     ],
     ids=str,
 )
-def test_options_that_cannot_be_are_refused(model, options):
+def test_invalid_options_are_refused(model, options):
     assert refused(lyra.Status.ARGUMENT, model.session, **options)
 
 
-def test_media_are_told_in_the_order_of_the_prompt(long_session, samples):
+def test_media_are_listed_in_the_order_of_the_prompt(long_session, samples):
     assert long_session.media() == []
     long_session.feed_image(np.full((56, 84, 3), 90, np.uint8))
     long_session.feed_video(np.full((4, 28, 56, 3), 90, np.uint8))
@@ -262,10 +263,10 @@ def test_media_are_told_in_the_order_of_the_prompt(long_session, samples):
     assert all(a.first + a.tokens <= b.first for a, b in zip(media, media[1:]))
     assert sum(medium.tokens for medium in media) == long_session.usage.media_tokens
     answer(long_session, "And?")
-    assert long_session.media() == [], "text has none"
+    assert long_session.media() == [], "text has no media"
 
 
-def test_silent_windows_are_left_out_on_request(model, samples):
+def test_silent_windows_are_skipped_on_request(model, samples):
     quiet = samples.copy()
     quiet[30 * RATE : 60 * RATE] = 0
     with model.session(skip_silence=True, **OPTIONS) as session:
@@ -290,7 +291,7 @@ def test_a_sessions_media_can_be_drawn(model, samples):
     expected = [sum(first.first + index in block for block in kept) for index in range(first.tokens)]
     assert layer.get_array().ravel().tolist() == expected and max(expected) > 0
     assert [axes.get_ylabel().split("\n")[0] for axes in speech.axes] == [f"block {n + 1}" for n in range(len(kept))]
-    # 71 s in three windows of 30 s, the last of which is filled up.
+    # 71 s in three windows of 30 s, of which the last is padded.
     assert [axes.get_xlim() for axes in speech.axes] == [(0, 90)] * len(kept)
 
 

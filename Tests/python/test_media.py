@@ -1,4 +1,4 @@
-"""Images, videos and sound through the package: every kind of source gives the same answer."""
+"""Images, videos and sound in Python: every kind of source gives the same answer."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def videos(tmp_path_factory, recording):
 
 
 def decoded(path):
-    """What the library decodes from a file: [height, width, 3]."""
+    """The pixels that the library decodes from a file: [height, width, 3]."""
     out = path.with_suffix(".safetensors")
     tool = os.environ.get("LYRA_TOOL", str(ROOT / ".build/lyra/bin/lyra"))
     subprocess.run([tool, "features", str(path), "--out", str(out)], check=True)
@@ -64,7 +64,7 @@ def answer(session):
     return tokens, usage.media_tokens
 
 
-def test_a_model_tells_what_it_takes(model):
+def test_a_model_lists_the_media_that_it_takes(model):
     assert model.info.sees is True and model.info.hears_sound is True and model.info.vision_token_pixels == 28
 
 
@@ -112,12 +112,12 @@ def pil_images():
 
 @pytest.mark.parametrize("name, image, suffix, options", [pytest.param(*p, id=p[0]) for p in pil_images()])
 def test_a_pil_image_gives_what_its_file_gives(tmp_path, name, image, suffix, options):
-    """The pixels that are fed against those that the library decodes from the file: byte for byte, but of JPEG, which
-    Pillow decodes with libjpeg-turbo."""
+    """The pixels that are fed equal those that the library decodes from the file, except for JPEG, which Pillow decodes
+    with libjpeg-turbo."""
     path = tmp_path / f"a.{suffix}"
     image.save(path, **options)
     wanted = decoded(path)
-    # Not loaded yet, loaded already, and, where nothing was left to the file, as it was made.
+    # Not loaded yet; loaded; and, if the file has no other data, as it was made.
     with Image.open(path) as fresh, Image.open(path) as loaded:
         loaded.load()
         sources = [fresh, loaded] + ([] if options or suffix == "jpg" else [image])
@@ -135,7 +135,7 @@ def test_a_jpeg_that_pil_has_opened_is_its_file(session, picture, tmp_path):
     Image.open(picture).convert("RGB").save(path, quality=90)
     with Image.open(path) as opened:
         assert untouched_jpeg(opened) == path.read_bytes()
-        # It can still be used, and then is no longer untouched.
+        # The image can still be used, and is then no longer unmodified.
         assert opened.getpixel((0, 0)) is not None and untouched_jpeg(opened) is None
     answers = []
     for source in (path, Image.open(path)):
@@ -203,13 +203,13 @@ def test_an_image_is_not_needed_after_the_call(session, picture, tmp_path):
     (np.zeros((4, 4), np.uint8), ValueError), (np.zeros((4, 4, 4), np.uint8), ValueError),
     (np.zeros((2, 4, 4, 3), np.uint8), ValueError), (np.zeros((4, 4, 3), np.float32), TypeError),
     (np.zeros((4, 4, 3), np.int8), TypeError), (7, TypeError), (None, TypeError), ([1, 2], TypeError)])
-def test_what_is_no_picture_is_an_error(session, source, error):
+def test_invalid_images_are_errors(session, source, error):
     with pytest.raises(error):
         session.feed_image(source)
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (1, 70_000, 3)])
-def test_pictures_that_cannot_be_are_the_librarys_to_refuse(session, shape):
+def test_the_library_refuses_impossible_images(session, shape):
     with pytest.raises(lyra.LyraError) as failure:
         session.feed_image(np.zeros(shape, np.uint8))
     assert failure.value.code == lyra.Status.ARGUMENT
@@ -259,7 +259,7 @@ def test_samples_of_no_channels_are_an_error(session):
         session.feed_sound(np.zeros((5, 0), np.float32), 16_000)
 
 
-def test_pictures_are_shrunk_and_refused_on_request(model, tmp_path):
+def test_images_are_shrunk_and_refused_on_request(model, tmp_path):
     large = np.full((560, 560, 3), 90, np.uint8)
     with model.session(sampling="greedy", max_new_tokens=2, max_image_pixels=28 * 28 * 100) as few:
         few.feed_image(large)

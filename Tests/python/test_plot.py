@@ -1,4 +1,4 @@
-"""lyra.plot draws what it is given: kept tokens are shaded where they are, in time and on the picture."""
+"""lyra.plot shades kept tokens at their times and at their places in the image."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from lyra import plot  # noqa: E402
 
 
 def of(figure, gid):
-    """What was drawn under this name, panel by panel."""
+    """The objects of this name, panel by panel."""
     found = [[artist for artist in axes.get_children() if artist.get_gid() == gid] for axes in figure.axes]
     return [artists[0] for artists in found if artists]
 
@@ -31,23 +31,24 @@ def test_tokens_survive_as_many_blocks_as_they_are_kept_in():
 
 
 @pytest.mark.parametrize("wrong", [-1, 6])
-def test_a_token_that_is_none_is_refused(wrong):
+def test_an_invalid_token_is_refused(wrong):
     with pytest.raises(ValueError, match=f"block 2 .*{wrong}.* 6"):
         plot.draw_image(np.zeros((20, 30, 3), np.uint8), (2, 3), [[1], [wrong]])
 
 
-def test_an_images_tokens_are_coloured_where_they_are(tmp_path):
+def test_an_images_tokens_are_colored_at_their_places(tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (40, 90, 3), np.uint8)
     figure = plot.draw_image(image, (2, 3), [[0, 1, 5], [1, 5], [5]])
     (layer,) = of(figure, "survived")
     assert layer.get_array().tolist() == [[1, 2, 0], [0, 0, 3]]
-    assert tuple(layer.get_extent()) == (-0.5, 89.5, 39.5, -0.5), "from corner to corner of the picture, first row on top"
+    extent = tuple(layer.get_extent())
+    assert extent == (-0.5, 89.5, 39.5, -0.5), "from corner to corner of the image, first row on top"
     figure.savefig(tmp_path / "image.png")
     assert (tmp_path / "image.png").stat().st_size > 1000
 
 
-def test_tokens_that_survived_more_are_drawn_in_another_colour(tmp_path):
-    """By the pixels of the picture itself: white, so that only the colours differ."""
+def test_tokens_that_survived_more_blocks_have_another_color(tmp_path):
+    """Compares rendered pixels. The image is white, so that only the colors differ."""
     white = np.full((60, 60), 255, np.uint8)
     white[0, 0] = 0
     figure = plot.draw_image(white, (2, 2), [[0, 1, 2], [0, 1], [0]])
@@ -83,7 +84,7 @@ def test_kept_times_are_shaded_in_a_panel_for_each_block():
     assert [axes.get_ylabel() for axes in figure.axes] == ["block 1\n5 of 30", "block 2\n2 of 30"]
 
 
-def test_tokens_that_stand_for_the_silence_of_a_window_are_shaded_after_the_samples():
+def test_tokens_of_the_padding_of_a_window_are_shaded_after_the_samples():
     figure = plot.draw_audio(np.zeros(16000), 16000, 300, [[0, 9, 299]], seconds=30)
     assert spans(of(figure, "kept")[0]) == [(0, 0.1), (0.9, 1), (29.9, 30)]
     assert figure.axes[0].get_xlim() == (0, 30)
@@ -95,7 +96,7 @@ def test_hours_are_drawn_in_hours():
     assert figure.axes[-1].get_xlabel() == "time, h"
 
 
-def test_the_waveform_shows_the_loudest_of_what_a_column_covers():
+def test_the_waveform_shows_the_loudest_sample_of_a_column():
     samples = np.zeros(1_000_000)
     samples[123_456], samples[654_321] = 0.9, -0.7
     figure = plot.draw_audio(np.stack([samples, samples], axis=1), 16000, 10, [])
@@ -104,7 +105,7 @@ def test_the_waveform_shows_the_loudest_of_what_a_column_covers():
     assert (extent.ymin, extent.ymax) == pytest.approx((-0.7, 0.9))
 
 
-def test_a_later_part_of_a_recording_is_drawn_at_its_time():
+def test_a_later_span_of_a_recording_is_drawn_at_its_time():
     samples = np.zeros(90 * 100)
     samples[65 * 100] = 0.5
     figure = plot.draw_audio(samples, 100, 300, [[0, 299]], seconds=30, start=60)
@@ -138,7 +139,7 @@ def test_every_medium_of_a_session_is_drawn_with_its_own_tokens():
         plot.draw_session(session, [image])
 
 
-def test_the_parts_of_a_recording_are_one_medium():
+def test_the_spans_of_a_recording_are_one_medium():
     media = [
         span("speech", 10, 10, seconds=1.0), span("speech", 20, 10, start=5.0, seconds=1.0),
         span("speech", 40, 10, seconds=1.0)]
@@ -147,13 +148,13 @@ def test_the_parts_of_a_recording_are_one_medium():
     assert [spans(of(figure, "kept")[0]) for figure in drawn] == [[(0, 0.1)], [(5, 5.1)], [(0.9, 1)]]
 
 
-def test_a_recording_that_begins_with_left_out_silence_is_the_first_medium():
+def test_a_recording_that_begins_with_skipped_silence_is_the_first_medium():
     media = [span("speech", 10, 10, start=2.0, seconds=0.5), span("speech", 20, 10, seconds=1.0)]
     drawn = plot.draw_session(session_of(media, [[11, 29]]), [(np.zeros(250), 100), (np.zeros(100), 100)])
     assert [spans(of(figure, "kept")[0]) for figure in drawn] == [[(2.1, 2.2)], [(0.9, 1)]], "padding counts"
 
 
-def test_without_matplotlib_it_is_said_how_to_get_it():
+def test_without_matplotlib_the_error_says_how_to_install_it():
     program = "import sys; sys.modules['matplotlib'] = None\nimport lyra\nimport lyra.plot"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8")
     assert ended.returncode == 1 and "pip install './bindings/python[plot]'" in ended.stderr.splitlines()[-1]

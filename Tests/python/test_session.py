@@ -1,4 +1,4 @@
-"""What a Python program is promised: turns, sources of audio, errors, stop and cancel."""
+"""Sessions in Python: turns, sources of audio, errors, stop and cancel."""
 
 import io
 import pickle
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def ask(session, *feeds):
-    """One turn, which begins anew; its events."""
+    """Takes one turn in a reset session. → its events"""
     session.reset()
     for feed in feeds:
         feed(session)
@@ -60,7 +60,7 @@ def prompt_tokens(session, text, **options):
     return list(session.answer())[-1].usage.prompt_tokens
 
 
-def test_the_names_of_special_tokens_are_plain_text_unless_asked_for(session):
+def test_the_names_of_special_tokens_are_plain_text_by_default(session):
     none = prompt_tokens(session, "")
     assert prompt_tokens(session, "<|im_end|>") > none + 4
     assert prompt_tokens(session, "<|im_end|>", special_tokens=True) == none + 1
@@ -80,26 +80,26 @@ def test_the_version_is_the_packages():
     assert lyra.version() == "0.1.0"
 
 
-def test_a_model_tells_what_it_is(model):
+def test_a_model_has_its_info(model):
     info = model.info
     assert info.layers > 0 and info.parameters > 0 and info.weight_bytes > 0
     assert info.hears_speech is True and info.speaks is True
     assert info.audio_sample_rate == 16000 and info.speech_sample_rate == 16000
 
 
-def test_opening_tells_how_far_it_is(checkpoint):
+def test_opening_reports_progress(checkpoint):
     told = []
     lyra.Model(checkpoint, progress=lambda done, total: told.append((done, total))).close()
     assert told and told == sorted(told) and told[-1][0] <= told[-1][1]
 
 
-def test_opening_can_be_given_up(checkpoint):
+def test_opening_can_be_interrupted(checkpoint):
     with pytest.raises(lyra.LyraError) as caught:
         lyra.Model(checkpoint, progress=lambda done, total: False)
     assert caught.value.code == lyra.Status.STATE
 
 
-def test_what_a_progress_function_raises_is_raised(checkpoint):
+def test_exceptions_of_a_progress_function_are_raised(checkpoint):
     def fail(done, total):
         raise KeyError("mine")
 
@@ -107,13 +107,13 @@ def test_what_a_progress_function_raises_is_raised(checkpoint):
         lyra.Model(checkpoint, progress=fail)
 
 
-def test_a_model_that_is_not_there_is_named(tmp_path):
+def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(lyra.LyraError, match="nowhere") as caught:
         lyra.Model(tmp_path / "nowhere")
     assert caught.value.code in (lyra.Status.IO, lyra.Status.MISSING)
 
 
-def test_a_closed_model_begins_no_session(checkpoint):
+def test_a_closed_model_creates_no_session(checkpoint):
     model = lyra.Model(checkpoint)
     model.close()
     model.close()
@@ -135,7 +135,7 @@ def test_a_session_outlives_its_model(checkpoint):
     [{"top_p": 2}, {"temperature": -1}, {"top_k": -1}, {"adapter": "no such adapter"}, {"sampling": "guess"}],
     ids=lambda option: next(iter(option)),
 )
-def test_an_option_that_cannot_be_is_an_error(model, option):
+def test_an_invalid_option_is_an_error(model, option):
     with pytest.raises(lyra.LyraError) as caught:
         model.session(**option)
     assert caught.value.code == lyra.Status.ARGUMENT
@@ -205,7 +205,7 @@ def test_a_path_can_be_a_string(session, recording, expected):
     assert same(session, expected, lambda s: s.feed_audio(str(recording)))
 
 
-def test_bytes_are_a_file(session, recording, expected):
+def test_bytes_are_the_content_of_a_file(session, recording, expected):
     assert same(session, expected, lambda s: s.feed_audio(recording.read_bytes()))
 
 
@@ -262,7 +262,7 @@ def test_samples_can_come_in_pieces(session, recording, expected):
     assert same(session, expected, feed)
 
 
-def test_no_samples_are_a_recording_too(session):
+def test_a_recording_may_have_no_samples(session):
     assert isinstance(ask(session, lambda s: s.feed_audio([], 16000))[-1], lyra.End)
 
 
@@ -283,7 +283,7 @@ def test_no_samples_are_a_recording_too(session):
     ],
     ids=["missing", "bytes", "file object", "nan", "infinite", "rate 0", "rate -5", "nothing fed"],
 )
-def test_what_the_library_refuses_is_a_lyra_error_with_its_code(session, feed, code):
+def test_refusals_of_the_library_are_lyra_errors_with_their_code(session, feed, code):
     with pytest.raises(lyra.LyraError) as caught:
         feed(session)
     assert caught.value.code == code and str(caught.value)
@@ -305,12 +305,12 @@ def test_an_error_can_be_pickled():
     ],
     ids=["samples without a rate", "bytes with a rate", "path with a rate", "samples of bytes", "words"],
 )
-def test_what_is_no_source_is_a_type_error(session, feed):
+def test_an_invalid_source_is_a_type_error(session, feed):
     with pytest.raises(TypeError):
         feed(session)
 
 
-def test_what_a_file_object_raises_is_raised_and_the_session_goes_on(session, recording):
+def test_exceptions_of_a_file_object_are_raised_and_the_session_stays_usable(session, recording):
     class Breaking(io.BytesIO):
         broken = False
 
@@ -358,11 +358,11 @@ def test_another_thread_can_interrupt(model, interrupt, reason):
             elif isinstance(event, lyra.End):
                 ends.append(event)
         assert len(ends) == 1
-        # The model may, by chance, end its answer with the very token that was interrupted.
+        # By chance, the model may end its answer with the interrupted token.
         assert ends[0].usage.stop in (reason, lyra.StopReason.EOS)
 
 
-def test_a_cancelled_turn_has_never_been(session, recording, expected):
+def test_a_cancelled_turn_leaves_no_trace(session, recording, expected):
     session.reset()
     session.feed_audio(recording)
     session.feed_text("Something else")
@@ -400,7 +400,7 @@ def test_the_example_answers_and_writes_speech(checkpoint, recording, tmp_path):
         assert file.getnframes() > 0 and file.getframerate() == 16000
 
 
-def test_the_example_names_a_recording_that_is_not_there(checkpoint, tmp_path):
+def test_the_example_names_a_missing_recording(checkpoint, tmp_path):
     example = [sys.executable, str(ROOT / "examples/python/speak.py")]
     out = tmp_path / "out.wav"
     out.write_bytes(b"older")

@@ -1,4 +1,4 @@
-"""Values that cannot be are refused with their name, and never cut to what fits."""
+"""Invalid values are refused with the name of the option, and never truncated."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def refused(call, *parts):
         ("max_image_pixels", 2**64 + 4000, 2**63 - 1), ("limit_pixels", 2**64 + 1, 2**63 - 1),
         ("max_memory_bytes", 2**64 + 1, 2**63 - 1),
     ])
-def test_an_option_outside_of_its_range_is_named_with_it(model, name, value, most):
+def test_an_option_outside_its_range_is_named_with_the_range(model, name, value, most):
     refused(lambda: model.session(**{name: value}), f"{name} is {value}", f"0 to {most}")
 
 
@@ -38,21 +38,21 @@ def test_an_option_outside_of_its_range_is_named_with_it(model, name, value, mos
         ("extractor", lyra.Extractor(1e-50, blocks=4)), ("extractor", lyra.Extractor(float("nan"), gap=1)),
         ("adapter", "none\0"), ("system_prompt", "Be\0brief."),
     ])
-def test_a_number_that_the_library_would_not_get_is_refused(model, name, value):
+def test_a_number_that_does_not_fit_the_field_is_refused(model, name, value):
     refused(lambda: model.session(**{name: value}), "keep" if name == "extractor" else name)
 
 
-def test_options_of_a_video_that_cannot_be_are_refused(session):
+def test_invalid_video_options_are_refused(session):
     for fps in (float("nan"), 1e-50, -1, 1001):
         refused(lambda: session.feed_video(b"", fps=fps), "fps" if fps == 1e-50 else "frames_per_second is")
     refused(lambda: session.feed_video(b"", max_frames=65537), "max_frames is 65537")
 
 
-def test_threads_outside_of_their_range_are_named(checkpoint):
+def test_threads_outside_their_range_are_named(checkpoint):
     refused(lambda: lyra.Model(checkpoint, threads=10**12), "threads is 1000000000000", f"0 to {INT32}")
 
 
-def test_numbers_of_calls_are_not_cut(session):
+def test_numbers_in_calls_are_not_truncated(session):
     refused(lambda: session.feed_audio([0.0], 2**32 + 16000), "rate is")
     refused(lambda: session.kept(2**32), "block is")
     refused(lambda: session.feed_video(b"", max_frames=2**32 + 1), "max_frames is")
@@ -64,7 +64,7 @@ def test_an_extractor_of_too_many_blocks_is_refused(model, extractor):
 
 
 @pytest.mark.parametrize("extractor", [(4,), (4, 0.7, 1), 4, "on"])
-def test_what_is_no_extractor_is_named_beside_what_is(model, extractor):
+def test_an_invalid_extractor_is_named_with_the_valid_forms(model, extractor):
     refused(lambda: model.session(extractor=extractor), repr(extractor), "(4, 0.7)")
 
 
