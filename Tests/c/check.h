@@ -19,11 +19,11 @@ static inline void check(int holds, const char *promise) {
 
 /* A call's status must be `expected`, and an error must have a message. */
 static inline void check_status(lyra_status status, lyra_status expected, const char *promise) {
-    const int told = status == LYRA_OK || lyra_last_error()[0] != '\0';
-    check(status == expected && told, promise);
+    const int has_message = status == LYRA_OK || lyra_last_error()[0] != '\0';
+    check(status == expected && has_message, promise);
     if (status != expected) {
         printf("# %s instead of %s: %s\n", lyra_status_name(status), lyra_status_name(expected), lyra_last_error());
-    } else if (!told) {
+    } else if (!has_message) {
         printf("# no sentence\n");
     }
 }

@@ -174,14 +174,14 @@ static void do_nothing(void *context, size_t index) { (void)context, (void)index
 
 /* Threads that the system refuses are created later: when the number is set again, or after some jobs. */
 static int too_few_threads_become_enough(void) {
-    for (int told = 0; told < 2; told++) {
+    for (int is_set = 0; is_set < 2; is_set++) {
         lk_set_threads(1);
         lk_set_threads(4);
         no_threads = 1;
         if (others_come(0) || lk_threads() != 4) return 0;
         no_threads = 0;
-        if (told) lk_set_threads(4);
-        for (int i = 0; i < 2000 && !told; i++) lk_parallel(2, do_nothing, NULL);
+        if (is_set) lk_set_threads(4);
+        for (int i = 0; i < 2000 && !is_set; i++) lk_parallel(2, do_nothing, NULL);
         if (!others_come(0)) return 0;
     }
     return 1;

@@ -46,9 +46,9 @@ def test_the_clip_is_at_its_depth(seconds, depth, hay, needle, tmp_path):
     before = round((seconds * 16000 - len(needle[1])) * depth)
     after = round(seconds * 16000) - before - len(needle[1])
     endless_hay = np.tile(hay[1], 4)
-    heard = np.concatenate([endless_hay[:before], needle[1], endless_hay[before:before + after]])
-    write_wav(tmp_path / "heard.wav", heard)
-    expected = answer("--audio", tmp_path / "heard.wav", "--prompt", QUESTION)
+    mixed = np.concatenate([endless_hay[:before], needle[1], endless_hay[before:before + after]])
+    write_wav(tmp_path / "mixed.wav", mixed)
+    expected = answer("--audio", tmp_path / "mixed.wav", "--prompt", QUESTION)
     out = tmp_path / "out.json"
     ended = ask(hay, needle, "--lengths", seconds, "--depths", depth, "--json", out)
     assert ended.returncode == 0

@@ -16,7 +16,7 @@ PROMPT = "\nRecord the spoken words as text."
 
 
 @pytest.fixture(scope="module")
-def heard(recordings):
+def hypotheses(recordings):
     """The answers to the published evaluation's question, by recording."""
     return {
         name: answer("--audio", recordings[name], "--prompt", PROMPT, "--max-tokens", 6)["text"]
@@ -42,23 +42,23 @@ def rows(ended):
     return [line.split("\t") for line in lines]
 
 
-def test_the_hypothesis_is_the_answer_to_the_published_question(folder, heard):
+def test_the_hypothesis_is_the_answer_to_the_published_question(folder, hypotheses):
     manifest, out = folder / "manifest.jsonl", folder / "out.json"
-    said = [("a_short.wav", heard["a_short"]), (str(folder / "b_short.wav"), "something else")]
-    manifest.write_text("\n\n".join(json.dumps({"audio": name, "text": text}) for name, text in said))
+    transcripts = [("a_short.wav", hypotheses["a_short"]), (str(folder / "b_short.wav"), "something else")]
+    manifest.write_text("\n\n".join(json.dumps({"audio": name, "text": text}) for name, text in transcripts))
     ended = wer("--manifest", manifest, "--json", out)
     assert ended.returncode == 0 and "random" in ended.stderr and ended.stderr.count("\n") == 1
     first, second = rows(ended)
     assert first[0] == "0.00 %" and second[0] != "0.00 %"
     got = json.loads(out.read_text())
-    assert [line["hypothesis"] for line in got["lines"]] == [heard["a_short"], heard["b_short"]]
+    assert [line["hypothesis"] for line in got["lines"]] == [hypotheses["a_short"], hypotheses["b_short"]]
     assert (got["prompt"], got["recordings"], got["transcribed"], got["failed"]) == (PROMPT, 2, 2, [])
     again = lyra("eval", "score", out)
     assert again.stdout == ended.stdout
 
 
 @pytest.mark.parametrize("layout", ["tsv", "speech", "trans", "folder"])
-def test_every_layout_of_a_manifest_is_read(layout, folder, heard):
+def test_every_layout_of_a_manifest_is_read(layout, folder, hypotheses):
     if layout == "tsv":
         manifest, line = folder / "manifest.tsv", "a_short.wav\tSome Text\r\n"
     elif layout == "speech":
@@ -73,10 +73,10 @@ def test_every_layout_of_a_manifest_is_read(layout, folder, heard):
     (row,) = rows(ended)
     assert row[1] == "2"
     assert row[5] == ("61/70968/a_short.wav" if layout == "folder" else "a_short.wav")
-    assert row[6].split() == heard["a_short"].split()
+    assert row[6].split() == hypotheses["a_short"].split()
 
 
-def test_a_recording_that_cannot_be_read_is_named_and_the_others_continue(folder, heard):
+def test_a_recording_that_cannot_be_read_is_named_and_the_others_continue(folder, hypotheses):
     (folder / "damaged.wav").write_bytes(b"RIFF")
     manifest, out = folder / "manifest.tsv", folder / "out.json"
     manifest.write_text("nowhere.wav\tx\ndamaged.wav\tx\na_short.wav\tsome text\n")

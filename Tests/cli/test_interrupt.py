@@ -1,6 +1,6 @@
 """Ctrl-C (SIGINT) ends the answer and keeps its text; a second one ends the program.
 
-The model never ends an answer by itself, and the answer's limit is far beyond what is said until the signal comes.
+The model never ends an answer by itself, and the answer's limit is far beyond the tokens before the signal.
 """
 
 import fcntl
@@ -88,8 +88,8 @@ def test_an_interrupt_while_the_recording_is_read_keeps_an_older_file(start, tmp
     process = start("--audio", recording, "--speak", out)
     wait_until(lambda: has_open(process, recording))
     process.send_signal(signal.SIGINT)
-    said, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, said, err) == (1, b"", b"lyra: interrupted before the answer began\n")
+    output, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, output, err) == (1, b"", b"lyra: interrupted before the answer began\n")
     assert sorted(os.listdir(tmp_path)) == ["answer.wav", "long.wav"] and out.read_bytes() == b"older"
 
 

@@ -122,12 +122,12 @@ def test_adapters_whose_names_look_alike_are_two(tiny, tmp_path):
     shutil.copytree(model / "speech_lora", model / COMPOSED)
     shutil.copytree(model / "long_speech_lora", model / DECOMPOSED)
 
-    def said(adapter):
+    def answer_with(adapter):
         ended = lyra("generate", "--model", model, "--adapter", adapter, "--json", *GREEDY)
         assert ended.returncode == 0, ended
         return json.loads(ended.stdout)["token_ids"]
 
-    assert said(COMPOSED) == said("speech") != said(DECOMPOSED) == said("long_speech")
+    assert answer_with(COMPOSED) == answer_with("speech") != answer_with(DECOMPOSED) == answer_with("long_speech")
 
 
 def test_folders_whose_names_look_alike_are_two(tiny, tmp_path):

@@ -122,9 +122,9 @@ def test_manifests_name_such_files(layout, folder, recordings):
     assert ended.returncode == 0, ended
     got = json.loads(out.read_text("utf-8"))
     assert [line["audio"] for line in got["lines"]] == ["a\\xE9.wav", "a\\xEA.wav"]
-    heard = [answer("--audio", recordings[name], "--prompt", got["prompt"], "--max-tokens", 4)["text"]
+    hypotheses = [answer("--audio", recordings[name], "--prompt", got["prompt"], "--max-tokens", 4)["text"]
              for name in ("a_short", "b_short")]
-    assert [line["hypothesis"] for line in got["lines"]] == heard
+    assert [line["hypothesis"] for line in got["lines"]] == hypotheses
     # The transcripts can be scored under such a name, too.
     assert succeeds(lyra("eval", "score", out)) == ended.stdout
 

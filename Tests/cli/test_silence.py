@@ -51,10 +51,10 @@ def test_a_quiet_voice_is_not_silence(tmp_path):
 
 
 def test_the_silent_recording_of_two_is_named(tmp_path):
-    write_wav(tmp_path / "heard.wav", level(-20))
+    write_wav(tmp_path / "loud.wav", level(-20))
     write_wav(tmp_path / "silent.wav", level(-90))
-    stderr = notes("--audio", tmp_path / "heard.wav", "--audio", tmp_path / "silent.wav")
-    assert "silent.wav: recording 2 of the turn is silent" in stderr and "heard.wav" not in stderr
+    stderr = notes("--audio", tmp_path / "loud.wav", "--audio", tmp_path / "silent.wav")
+    assert "silent.wav: recording 2 of the turn is silent" in stderr and "loud.wav" not in stderr
 
 
 def test_a_videos_silent_audio_is_noted(tmp_path):

@@ -18,7 +18,7 @@ def piped(data, *arguments, **options):
     return ended
 
 
-def heard(ended):
+def ids_of(ended):
     assert (ended.returncode, ended.stderr) == (0, ""), ended
     return json.loads(ended.stdout)["token_ids"]
 
@@ -35,7 +35,7 @@ def media(recordings, pictures, clip):
 @pytest.mark.parametrize("option", ["--audio", "--image", "--video", "--sound"])
 def test_every_medium_comes_through_a_pipe(option, media):
     data = media[option].read_bytes()
-    assert heard(piped(data, *turn(option, "-"))) == answer(option, media[option])["token_ids"]
+    assert ids_of(piped(data, *turn(option, "-"))) == answer(option, media[option])["token_ids"]
 
 
 @pytest.mark.parametrize("option", ["--audio", "--image", "--video", "--sound"])
@@ -43,11 +43,11 @@ def test_every_medium_comes_through_process_substitution_and_a_fifo(option, medi
     file, right = str(media[option]), answer(option, media[option])["token_ids"]
     command = [TOOL, *map(str, turn()), option]
     substituted = ["bash", "-c", '"$@" <(cat "$0")', file, *command]
-    assert heard(subprocess.run(substituted, capture_output=True, encoding="utf-8", timeout=120)) == right
+    assert ids_of(subprocess.run(substituted, capture_output=True, encoding="utf-8", timeout=120)) == right
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     writer = subprocess.Popen(["bash", "-c", 'cat "$0" > "$1"', file, fifo])
-    assert heard(generate(option, fifo, "--json")) == right
+    assert ids_of(generate(option, fifo, "--json")) == right
     assert writer.wait(timeout=60) == 0
 
 
@@ -90,11 +90,11 @@ def test_a_file_as_standard_input_is_read(media):
     with open(media["--audio"], "rb") as file:
         command = [TOOL, *map(str, turn("--audio", "-"))]
         ended = subprocess.run(command, stdin=file, capture_output=True, encoding="utf-8")
-    assert heard(ended) == answer("--audio", media["--audio"])["token_ids"]
+    assert ids_of(ended) == answer("--audio", media["--audio"])["token_ids"]
 
 
 def test_no_temporary_file_is_left(media, tmp_path):
-    heard(piped(media["--audio"].read_bytes(), *turn("--audio", "-"), env={**os.environ, "TMPDIR": str(tmp_path)}))
+    ids_of(piped(media["--audio"].read_bytes(), *turn("--audio", "-"), env={**os.environ, "TMPDIR": str(tmp_path)}))
     assert os.listdir(tmp_path) == []
 
 
@@ -137,7 +137,7 @@ def test_it_can_be_given_once(arguments):
 def test_a_file_of_that_name_is_written_with_its_folder(media, tmp_path):
     (tmp_path / "-").write_bytes(media["--audio"].read_bytes())
     got = lyra(*turn("--audio", "./-"), cwd=tmp_path)
-    assert heard(got) == answer("--audio", media["--audio"])["token_ids"]
+    assert ids_of(got) == answer("--audio", media["--audio"])["token_ids"]
 
 
 @pytest.mark.parametrize("command", ["/audio", "/image", "/video", "/sound"])

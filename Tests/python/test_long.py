@@ -303,10 +303,10 @@ def test_smaller_cache_types_take_less(model, samples, expected):
     for kind in ("f32", "f16", "bf16", "q8"):
         with model.session(kv_type=kind, **OPTIONS) as session:
             session.feed_audio(samples, RATE)
-            said = answer(session)
+            smaller = answer(session)
             size[kind] = session.usage.cache_bytes
             if kind in ("f32", "f16"):
-                assert said == expected
+                assert smaller == expected
     saved = {kind: size["f32"] - size[kind] for kind in size}
     assert 0 < saved["f16"] == saved["bf16"] < saved["q8"] < 1.5 * saved["f16"]
 

@@ -88,9 +88,9 @@ def test_a_model_has_its_info(model):
 
 
 def test_opening_reports_progress(checkpoint):
-    told = []
-    lyra.Model(checkpoint, progress=lambda done, total: told.append((done, total))).close()
-    assert told and told == sorted(told) and told[-1][0] <= told[-1][1]
+    reports = []
+    lyra.Model(checkpoint, progress=lambda done, total: reports.append((done, total))).close()
+    assert reports and reports == sorted(reports) and reports[-1][0] <= reports[-1][1]
 
 
 def test_opening_can_be_interrupted(checkpoint):
