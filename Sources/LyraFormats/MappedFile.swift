@@ -5,9 +5,9 @@ import LyraTensor
 extension ByteCursor {
     /// Reads a byte range of a mapped file.
     ///
-    /// - Parameter part: What the range is, for messages.
+    /// - Parameter section: the name of the range, for messages
     /// - Throws: `LyraError.format` if the file ends before the range does.
-    init(_ file: MappedFile, _ range: Range<Int>, part: String) throws {
+    init(_ file: MappedFile, _ range: Range<Int>, section: String) throws {
         guard range.lowerBound >= 0, range.upperBound <= file.bytes.count else {
             throw LyraError(
                 .format,

@@ -29,8 +29,8 @@ import Testing
             uniqueKeysWithValues: names.map { ($0, FileManager.default.contents(atPath: folder + "/" + $0)) })
     }
 
-    @Test(arguments: ["a", "b"], [ModelConverter.Part.whole, .language])
-    func noFileOfTheModelIsOverwritten(_ name: String, _ part: ModelConverter.Part) throws {
+    @Test(arguments: ["a", "b"], [ModelConverter.Scope.whole, .language])
+    func noFileOfTheModelIsOverwritten(_ name: String, _ scope: ModelConverter.Scope) throws {
         let model = try copy(name), before = try contents(model.folder)
         let converter = try converter(model.folder + "/lyra", scope: scope)
         let inputs = try before.keys.filter { try FileSystem.isFile(model.folder + "/" + $0) }

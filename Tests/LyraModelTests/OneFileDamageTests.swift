@@ -155,7 +155,7 @@ import Testing
 
     /// Scaled positions and missing numbers are refused.
     @Test func scaledPositionsAreRefused() throws {
-        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, part: .language)
+        let language = try OneFile(Golden.path("b") + "/lyra", .q8_0, scope: .language)
         func changed(_ values: [String: GGUFValue?]) throws -> OneFile {
             try language.changed(metadata: { for (key, value) in values { $0["qwen2vl." + key] = value } })
         }

@@ -201,7 +201,7 @@ import Testing
 
     /// The file has no other part, so converting the whole model gives the same file.
     @Test func aLanguageModelAloneIsConvertedToItself() throws {
-        let language = try OneFile(Self.model(.b), .bf16, part: .language)
+        let language = try OneFile(Self.model(.b), .bf16, scope: .language)
         let again = try OneFile(language.path, .bf16)
         #expect(try GGUFFile(path: again.path).keys == GGUFFile(path: language.path).keys)
         let want = try answer(language.open(), .b, "turn_text", adapter: nil).firstLogits
@@ -210,7 +210,7 @@ import Testing
 
     /// The keys and shapes that llama.cpp's loader requires for the architecture qwen2vl.
     @Test func theMetadataFitLlamaCpp() throws {
-        let one = try OneFile(Self.model(.b), .bf16, part: .language), file = try GGUFFile(path: one.path)
+        let one = try OneFile(Self.model(.b), .bf16, scope: .language), file = try GGUFFile(path: one.path)
         #expect(try file.string("general.architecture") == "qwen2vl")
         for (key, value) in [
             ("block_count", 6), ("context_length", 32768), ("embedding_length", 96), ("attention.head_count", 6),

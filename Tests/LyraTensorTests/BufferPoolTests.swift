@@ -24,7 +24,7 @@ import Testing
         let old = try #require(BufferPool.bufferSize(BufferPool.limit / 4))
         let stale = try (0..<4).map { _ in try #require(BufferPool.take(old)) }
         for buffer in stale { BufferPool.give(buffer, old) }
-        let size = try #require(BufferPool.blockSize(8 << 20))
+        let size = try #require(BufferPool.bufferSize(8 << 20))
         let buffer = try #require(BufferPool.take(size))
         BufferPool.give(buffer, size)
         #expect(BufferPool.take(size) == buffer, "the buffer was kept")
@@ -32,7 +32,7 @@ import Testing
         let again = try (0..<3).map { _ in try #require(BufferPool.take(old)) }
         #expect(Set(again) == Set(stale.dropFirst()), "the oldest was freed")
         for buffer in again { BufferPool.give(buffer, old) }
-        let huge = try #require(BufferPool.blockSize(BufferPool.limit + 1))
+        let huge = try #require(BufferPool.bufferSize(BufferPool.limit + 1))
         BufferPool.give(try #require(BufferPool.take(huge)), huge)
         let third = try (0..<3).map { _ in try #require(BufferPool.take(old)) }
         #expect(Set(third) == Set(again), "a buffer beyond the limit replaces no other")

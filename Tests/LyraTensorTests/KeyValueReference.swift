@@ -87,7 +87,7 @@ struct AttentionCase: Sendable {
     }
 
     /// The mean attention weight of each row, without a mask.
-    func columnScores(_ q: [Float], keys: [Float]) -> [Double] {
+    func meanAttentionWeights(_ q: [Float], keys: [Float]) -> [Double] {
         var result = [Double](repeating: 0, count: rows)
         for query in 0..<queries {
             for head in 0..<heads {

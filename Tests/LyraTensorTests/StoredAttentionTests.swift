@@ -75,7 +75,7 @@ import Testing
     }
 
     /// There may be more queries than rows, because queries need not belong to cached positions.
-    @Test func columnScoresTakeAnyNumberOfQueries() throws {
+    @Test func meanAttentionWeightsTakeAnyNumberOfQueries() throws {
         let each = AttentionCase(queries: 50, rows: 3, group: 2, dim: 8)
         var sequence = Sequence(1)
         let (values, keys) = (sequence.floats(50 * each.width), sequence.floats(3 * each.columns))
@@ -88,7 +88,7 @@ import Testing
     }
 
     /// Rounding errors of thousands of rows and queries do not accumulate.
-    @Test func columnScoresOfALongCacheAddUpToOne() throws {
+    @Test func meanAttentionWeightsOfALongCacheAddUpToOne() throws {
         let (rows, count) = (20_000, 600)
         var sequence = Sequence(2)
         let cache = KeyValueCache(kvHeads: 1, headDim: 8)
@@ -102,7 +102,7 @@ import Testing
     }
 
     @Test(arguments: KeyValueType.allCases)
-    func columnScoresDoNotDependOnTheNumberOfThreads(_ type: KeyValueType) throws {
+    func meanAttentionWeightsDoNotDependOnTheNumberOfThreads(_ type: KeyValueType) throws {
         let usual = lk_threads()
         defer { lk_set_threads(usual) }
         for each in [

@@ -22,7 +22,7 @@ import Testing
             word.store(UInt(bitPattern: control.interruption.address), ordering: .sequentiallyConsistent)
             left.store(number, ordering: .sequentiallyConsistent)
             made.store(0, ordering: .sequentiallyConsistent)
-            lk_on_look { address in
+            lk_on_check { address in
                 guard UInt(bitPattern: address) == Checks.word.load(ordering: .relaxed) else { return }
                 Checks.made.add(1, ordering: .relaxed)
                 if Checks.left.subtract(1, ordering: .relaxed).newValue == 0 { Checks.control?.cancel() }

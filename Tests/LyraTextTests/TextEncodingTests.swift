@@ -67,8 +67,8 @@ struct TextEncodingTests {
                     let text = "x " + String(view) + " y", wanted = reference.encode(text)
                     for chunk in [128, 300] {
                         #expect(
-                            try tokens(tokenizer, [TextSegment(text)], step: 256, part: part) == wanted,
-                            "\(length) of \(alphabet.debugDescription), in pieces of \(part)")
+                            try tokens(tokenizer, [TextSegment(text)], step: 256, chunk: chunk) == wanted,
+                            "\(length) of \(alphabet.debugDescription), in pieces of \(chunk)")
                     }
                 }
             }
