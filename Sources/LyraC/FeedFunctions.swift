@@ -176,7 +176,7 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
 // MARK: Callers' memory
 
 /// A caller's text, given by pointer and length.
-private func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
+func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
     guard bytes >= 0, bytes <= 64 << 20 else { throw LyraError(.argument, "a text is limited to 64 MiB") }
     return UnsafeRawBufferPointer(start: bytes == 0 ? nil : try required(utf8, "utf8"), count: bytes)
 }
