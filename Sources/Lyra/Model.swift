@@ -77,9 +77,8 @@ public final class Model: Sendable {
 
     /// The log message about an opened model.
     private var summary: String {
-        let parts = checkpoint.inventory
-        let parameters = parts.reduce(0) { $0 + $1.parameters }, bytes = parts.reduce(0) { $0 + $1.bytes }
-        return "\(parameters) parameters in \(bytes) bytes, \(checkpoint.decoder.layerCount) layers; computes with "
+        let size = checkpoint.totalSize
+        return "\(size.parameters) parameters in \(size.bytes) bytes, \(checkpoint.decoder.layerCount) layers; computes with "
             + "\(String(cString: lk_isa_name(lk_current_isa()))) on \(lk_threads()) threads"
     }
 

@@ -169,7 +169,7 @@ final class PromptIntake {
     private var rowsToCome: Int {
         turn.spans.reduce(queue.count) { sum, span in
             guard case .media(let medium) = span else { return sum }
-            return Self.sum(sum, medium.expectedRows ?? medium.readyRows)
+            return sum.saturatingAdding(medium.expectedRows ?? medium.readyRows)
         }
     }
 
@@ -231,13 +231,8 @@ final class PromptIntake {
         try append(ids, to: &conversation)
         // For text that is not tokenized yet, count the fewest tokens it can have.
         let fewest = encoding.isDone ? 0 : encoding.fewestTokens
-        try limits.check(conversation, held: heldBytes, rows: Self.sum(rowsToCome, fewest))
+        try limits.check(conversation, held: heldBytes, rows: rowsToCome.saturatingAdding(fewest))
         if !encoding.isDone { state = .tokenizing(encoding) }
-    }
-
-    private static func sum(_ a: Int, _ b: Int) -> Int {
-        let (total, overflow) = a.addingReportingOverflow(b)
-        return overflow ? .max : total
     }
 
     private func begin(_ conversation: inout Conversation, system: String) throws {

@@ -92,9 +92,8 @@ extension Session {
         // Compare sizes before the session's limits: a file of the wrong size is damaged, whatever the limits are.
         var bytes = 0
         for (index, cache) in caches.enumerated() {
-            let (sum, overflow) = bytes.addingReportingOverflow(
+            bytes = bytes.saturatingAdding(
                 try cache.pieceBytes(rows: header.lengths[index], quantizedPages: header.narrowPages[index]))
-            bytes = overflow ? .max : sum
         }
         guard bytes == file.remaining else {
             throw LyraError(

@@ -46,9 +46,9 @@ struct SessionLimits {
     }
 
     private func checkTokens(_ length: Int, _ rows: Int) throws {
-        let (total, overflow) = length.addingReportingOverflow(rows)
+        let total = length.saturatingAdding(rows)
         // The answer needs at least one more token.
-        guard !overflow, total < maxTokens else {
+        guard total < maxTokens else {
             throw LyraError(
                 .memory, "the conversation would have at least \(total) tokens, over the limit of \(maxTokens)")
         }
@@ -60,7 +60,7 @@ struct SessionLimits {
 
     private func checkBytes(held: Int, rows: [Int]) throws {
         guard let maxBytes else { return }
-        let bytes = decoder.cacheBytes(rows: rows, type: type) + held
+        let bytes = decoder.cacheBytes(rows: rows, type: type).saturatingAdding(held)
         guard bytes <= maxBytes else {
             throw LyraError(
                 .memory,

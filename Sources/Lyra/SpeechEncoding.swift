@@ -75,8 +75,8 @@ final class SpeechEncoding: MediaEncoding {
 
     var expectedRows: Int? {
         guard case .exact(let samples)? = length, !skipsSilence else { return nil }
-        let (rows, overflow) = windows(samples).multipliedReportingOverflow(by: networks.windowTokens)
-        return overflow ? .max : max(rows - rowsTaken, readyRows)
+        guard let rows = windows(samples).checkedMultiplying(by: networks.windowTokens) else { return .max }
+        return max(rows - rowsTaken, readyRows)
     }
 
     private func windows(_ samples: Int64) -> Int { Int(samples / Int64(networks.windowSamples)) + 1 }

@@ -15,3 +15,10 @@ extension FixedWidthInteger {
         return overflow ? nil : product
     }
 }
+
+/// Arithmetic on sizes, for totals that are compared with a limit: `Int.max`, which exceeds every limit, in place of a
+/// trap where the result does not fit. Neither number is negative.
+extension Int {
+    @inlinable public func saturatingAdding(_ other: Int) -> Int { checkedAdding(other) ?? .max }
+    @inlinable public func saturatingMultiplying(by other: Int) -> Int { checkedMultiplying(by: other) ?? .max }
+}

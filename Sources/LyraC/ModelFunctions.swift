@@ -96,8 +96,8 @@ private func modelOptions(_ given: lyra_model_options) throws -> ModelOptions {
         let checkpoint = try models.object(model).checkpoint
         let language = checkpoint.configuration.language
         var result = lyra_model_info()
-        result.parameters = Int64(checkpoint.inventory.reduce(0) { $0 + $1.parameters })
-        result.weight_bytes = Int64(checkpoint.inventory.reduce(0) { $0 + $1.bytes })
+        let size = checkpoint.totalSize
+        (result.parameters, result.weight_bytes) = (Int64(size.parameters), Int64(size.bytes))
         result.layers = Int32(clamping: language.layers)
         result.hidden_size = Int32(clamping: language.hiddenSize)
         result.vocabulary_size = Int32(clamping: language.vocabularySize)

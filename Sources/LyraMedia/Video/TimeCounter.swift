@@ -1,4 +1,5 @@
 import CFFmpeg
+import LyraBase
 
 /// Unwraps the times of a track's packets, which come in decoding order. Containers store times in counters of a few
 /// bits (33 in MPEG streams), which wrap around.
@@ -35,8 +36,7 @@ struct TimeCounter {
 
     /// The offset, 0 or one period up or down, that brings `time` within half a period of `reference`.
     private func step(from reference: Int64, to time: Int64) -> Int64 {
-        let (difference, overflow) = time.subtractingReportingOverflow(reference)
-        guard !overflow else { return 0 }
+        guard let difference = time.checkedSubtracting(reference) else { return 0 }
         return difference < -period / 2 ? period : difference > period / 2 ? -period : 0
     }
 }

@@ -32,11 +32,9 @@ final class VideoIndex {
         ///
         /// - Parameter frames: The frames of the stretch.
         func span(frames: Int) -> Int64? {
-            let (length, overflow) = last.subtractingReportingOverflow(first)
-            guard !overflow else { return nil }
+            guard let length = last.checkedSubtracting(first) else { return nil }
             let mean = frames > 1 ? length / Int64(frames - 1) : 0
-            let (span, tooLong) = length.addingReportingOverflow(duration > 0 ? duration : mean)
-            return tooLong ? nil : span
+            return length.checkedAdding(duration > 0 ? duration : mean)
         }
     }
 
@@ -116,8 +114,8 @@ final class VideoIndex {
     private func beginsStretch(_ time: Int64, decoded: Int64, isKey: Bool) -> Bool {
         guard let stretch = stretches.elements.last, let lastDecoded else { return false }
         if isKey, time < stretch.last { return true }
-        let (step, overflow) = decoded.subtractingReportingOverflow(lastDecoded)
-        return overflow || step < -ticksBack || step > ticksJump
+        guard let step = decoded.checkedSubtracting(lastDecoded) else { return true }
+        return step < -ticksBack || step > ticksJump
     }
 
     /// Sorts the frames into presentation order. Call it after the last packet.
@@ -145,15 +143,14 @@ final class VideoIndex {
             let stretch = stretches.elements[index]
             let next = index + 1 < stretches.count ? stretches.elements[index + 1].firstPlace : entries.count
             guard let span = stretch.span(frames: next - stretch.firstPlace) else { return nil }
-            let (offset, tooFar) = end.subtractingReportingOverflow(stretch.first)
             // A single frame without a duration must not share its time with the next.
-            let (sum, overflow) = end.addingReportingOverflow(max(span, 1))
-            guard !tooFar, !overflow else { return nil }
+            guard let offset = end.checkedSubtracting(stretch.first), let next = end.checkedAdding(max(span, 1)) else {
+                return nil
+            }
             stretches.elements[index].offset = offset
-            end = sum
+            end = next
         }
-        let (span, overflow) = end.subtractingReportingOverflow(first.first)
-        return overflow ? nil : span
+        return end.checkedSubtracting(first.first)
     }
 
     func time(of frame: Int) -> Int64 { entries.elements[frame].time }

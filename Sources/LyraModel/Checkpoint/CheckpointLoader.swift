@@ -243,8 +243,9 @@ package final class CheckpointLoader {
         let byType = Dictionary(grouping: tensors, by: \.type).map { ($0.key, $0.value.count) }
         inventory.append(
             Checkpoint.PartSize(
-                name: name, source: source, parameters: tensors.reduce(0) { $0 + $1.count },
-                bytes: tensors.reduce(0) { $0 + $1.byteCount }, types: byType.sorted { $0.1 > $1.1 }))
+                name: name, source: source,
+                parameters: tensors.reduce(0) { $0.saturatingAdding($1.count) },
+                bytes: tensors.reduce(0) { $0.saturatingAdding($1.byteCount) }, types: byType.sorted { $0.1 > $1.1 }))
     }
 
     // MARK: Adapters

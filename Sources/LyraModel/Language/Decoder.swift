@@ -32,12 +32,12 @@ public struct Decoder: Sendable {
         layers.map { _ in KeyValueCache(kvHeads: configuration.kvHeads, headDim: configuration.headDim, type: type) }
     }
 
-    /// Bytes of the caches, given the number of rows in each layer.
+    /// Bytes of the caches, given the number of rows in each layer. `Int.max` on overflow.
     public func cacheBytes(rows: some Sequence<Int>, type: KeyValueType) -> Int {
         rows.reduce(0) {
-            $0
-                + KeyValueCache.byteCount(
-                    rows: $1, kvHeads: configuration.kvHeads, headDim: configuration.headDim, type: type)
+            $0.saturatingAdding(
+                KeyValueCache.byteCount(
+                    rows: $1, kvHeads: configuration.kvHeads, headDim: configuration.headDim, type: type))
         }
     }
 

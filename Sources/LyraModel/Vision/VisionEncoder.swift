@@ -62,10 +62,9 @@ public struct VisionEncoder: Sendable {
     ///   - grid: number of frame pairs, and of patches down and across
     public func begin(patches: Tensor, grid: (time: Int, height: Int, width: Int)) throws -> Encoding {
         let merge = configuration.merge
-        let (pairRows, overflow) = grid.height.multipliedReportingOverflow(by: grid.width)
-        let (all, tooMany) = pairRows.multipliedReportingOverflow(by: grid.time)
         guard grid.time > 0, grid.height > 0, grid.width > 0, grid.height % merge == 0, grid.width % merge == 0,
-            !overflow, !tooMany, patches.shape == [all, patchEmbedding.inputs]
+            let pairRows = grid.height.checkedMultiplying(by: grid.width),
+            let all = pairRows.checkedMultiplying(by: grid.time), patches.shape == [all, patchEmbedding.inputs]
         else {
             throw LyraError(
                 .format,

@@ -78,10 +78,10 @@ public final class KeyValueCache {
         let rows = max(rows, 0), pages = rows / pageRows + (rows % pageRows == 0 ? 0 : 1)
         let quantized = type == .float32 ? 0 : max(rows - exactRows, 0) / pageRows
         func bytes(_ pages: Int, _ type: KeyValueType) -> Int {
-            product(product(pages, 2), pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type))
+            pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type).saturatingMultiplying(by: 2)
+                .saturatingMultiplying(by: pages)
         }
-        let (sum, overflow) = bytes(quantized, type).addingReportingOverflow(bytes(pages - quantized, .float32))
-        return overflow ? .max : sum
+        return bytes(quantized, type).saturatingAdding(bytes(pages - quantized, .float32))
     }
 
     /// Appends rows of keys and values.
@@ -199,15 +199,9 @@ public final class KeyValueCache {
 
     /// Bytes of a page: a whole number of floats, because a page has a multiple of four rows.
     private static func pageByteCount(kvHeads: Int, headDim: Int, type: KeyValueType) -> Int {
-        let headBytes = product(headDim, type.size)
-        let (row, overflow) = headBytes.addingReportingOverflow(type == .int8 ? MemoryLayout<Float>.size : 0)
-        return overflow ? Int.max : product(pageRows, product(kvHeads, row))
-    }
-
-    /// a · b, or `Int.max` on overflow.
-    private static func product(_ a: Int, _ b: Int) -> Int {
-        let (result, overflow) = a.multipliedReportingOverflow(by: b)
-        return overflow ? Int.max : result
+        let elements = headDim.saturatingMultiplying(by: type.size)
+        let row = elements.saturatingAdding(type == .int8 ? MemoryLayout<Float>.size : 0)
+        return row.saturatingMultiplying(by: kvHeads).saturatingMultiplying(by: pageRows)
     }
 
     /// The page's scales; nil for a type without scales.
@@ -335,11 +329,10 @@ extension KeyValueCache {
         func bytes(_ rows: Int, _ type: KeyValueType) -> Int {
             // A page's byte count is a multiple of its rows.
             let page = Self.pageByteCount(kvHeads: kvHeads, headDim: headDim, type: type)
-            return Self.product(Self.product(2, rows), page / Self.pageRows)
+            return (page / Self.pageRows).saturatingMultiplying(by: 2).saturatingMultiplying(by: rows)
         }
-        let quantizedRows = min(count, Self.product(quantized, Self.pageRows))
-        let (sum, overflow) = bytes(quantizedRows, type).addingReportingOverflow(bytes(count - quantizedRows, .float32))
-        return overflow ? Int.max : sum
+        let quantizedRows = min(count, quantized.saturatingMultiplying(by: Self.pageRows))
+        return bytes(quantizedRows, type).saturatingAdding(bytes(count - quantizedRows, .float32))
     }
 
     private func check(rows count: Int, quantizedPages quantized: Int) throws {

@@ -1,5 +1,6 @@
 import CKernels
 import Glibc
+import LyraBase
 
 /// A pool of large buffers, because every product needs some for a short time. Freed buffers are kept for reuse up to a
 /// limit; the most recently freed ones are kept and reused first.
@@ -64,8 +65,7 @@ public enum BufferPool {
         let least = max(bytes, leastBytes)
         let power = 1 << (Int.bitWidth - 1 - least.leadingZeroBitCount)
         let step = max(power / 8, 64 << 10)
-        let (sum, overflow) = least.addingReportingOverflow(step - 1)
-        return overflow ? nil : sum / step * step
+        return least.checkedAdding(step - 1).map { $0 / step * step }
     }
 
     /// A page-aligned, uninitialised buffer of `size` bytes, as returned by `bufferSize`; nil if there is no memory.

@@ -18,8 +18,9 @@ package final class FloatStorage: @unchecked Sendable {
 
     /// - Throws: `LyraError.memory` if there is no room. The memory is not initialised.
     package init(count: Int) throws {
-        let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
-        guard count >= 0, !overflow, let (memory, origin) = FloatStorage.allocate(bytes) else {
+        guard count >= 0, let bytes = count.checkedMultiplying(by: MemoryLayout<Float>.stride),
+            let (memory, origin) = FloatStorage.allocate(bytes)
+        else {
             throw LyraError(.memory, "no memory for \(count) floats")
         }
         base = memory.assumingMemoryBound(to: Float.self)
@@ -46,8 +47,9 @@ package final class FloatStorage: @unchecked Sendable {
     ///
     /// - Throws: `LyraError.memory` if there is no room.
     package init(mapping count: Int) throws {
-        let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
-        guard count > 0, !overflow, let memory = FloatStorage.map(bytes) else {
+        guard count > 0, let bytes = count.checkedMultiplying(by: MemoryLayout<Float>.stride),
+            let memory = FloatStorage.map(bytes)
+        else {
             throw LyraError(.memory, "no memory for \(count) floats")
         }
         base = memory.assumingMemoryBound(to: Float.self)
@@ -75,8 +77,9 @@ package final class FloatStorage: @unchecked Sendable {
         var product = 1
         for length in shape {
             guard length >= 0 else { throw LyraError(.argument, "a tensor cannot have the shape \(shape)") }
-            let (next, overflow) = product.multipliedReportingOverflow(by: length)
-            guard !overflow else { throw LyraError(.memory, "the element count of shape \(shape) overflows") }
+            guard let next = product.checkedMultiplying(by: length) else {
+                throw LyraError(.memory, "the element count of shape \(shape) overflows")
+            }
             product = next
         }
         return product

@@ -32,10 +32,7 @@ public struct Weight: @unchecked Sendable {
                     + "F8_E4M3, F8_E5M2, Q8_0, Q4_0, Q4_K or Q6_K")
         }
         let outputs = stored.shape.first ?? 1
-        let inputs = stored.shape.dropFirst().reduce(1) { (product: Int, length: Int) -> Int in
-            let (next, overflow) = product.multipliedReportingOverflow(by: length)
-            return overflow ? Int.max : next
-        }
+        let inputs = stored.shape.dropFirst().reduce(1) { $0.saturatingMultiplying(by: $1) }
         guard outputs > 0, outputs <= Int32.max, inputs <= Int32.max, let base = stored.bytes.baseAddress,
             !stored.bytes.isEmpty
         else {
