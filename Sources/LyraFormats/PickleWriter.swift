@@ -43,13 +43,13 @@ enum PickleWriter {
         add(.reduce, to: &bytes)
     }
 
-    /// Row-major strides. The product may overflow for an empty tensor, whose strides do not matter.
+    /// Row-major strides. The layout has checked that the axes that are not 0 have a product that fits.
     private static func strides(_ shape: [Int]) -> [Int] {
         var strides = shape
         var next = 1
         for axis in shape.indices.reversed() {
             strides[axis] = next
-            next = next.multipliedReportingOverflow(by: max(shape[axis], 1)).partialValue
+            next *= max(shape[axis], 1)
         }
         return strides
     }

@@ -7,7 +7,8 @@ import LyraBase
 /// accepts such views.
 /// An operation that takes a tensor as `consuming` may reuse its memory for the result if no other tensor shares it.
 public struct Tensor: @unchecked Sendable {
-    /// The length of each axis. The first axis counts rows; the others together are columns.
+    /// The length of each axis. The first axis counts rows; the others together are columns. `FloatStorage.count(of:)`
+    /// has checked that no product of axes overflows.
     public let shape: [Int]
     private var storage: FloatStorage
     private let offset: Int
@@ -111,10 +112,10 @@ extension Tensor {
 
     /// The same values with another shape.
     ///
-    /// - Throws: `LyraError.argument` if the element counts differ; `.memory` if the rows are not contiguous and there
-    ///   is no room for a copy.
+    /// - Throws: `LyraError.argument` if the element counts differ; `.memory` if the count overflows, or if the rows are
+    ///   not contiguous and there is no room for a copy.
     public func reshaped(_ shape: [Int]) throws -> Tensor {
-        guard shape.reduce(1, *) == count else {
+        guard try FloatStorage.count(of: shape) == count else {
             throw LyraError(.argument, "a tensor of shape \(self.shape) cannot be reshaped to \(shape)")
         }
         let whole = try contiguous()

@@ -260,6 +260,7 @@ import Testing
         expect(.format, "\"t\"", "size") { _ = try one([1 << 61], type: 28) }
         expect(.format, "\"t\"", "size") { _ = try one([1 << 63]) }
         expect(.format, "\"t\"", "size") { _ = try one([.max, 1]) }
+        expect(.format, "\"t\"", "size") { _ = try one([4, 1 << 62, 0]) }
         expect(.format, "\"t\"", "bytes") { _ = try one([1 << 62], type: 2) }
         // A quantization block of Q8_0 has 32 elements of the innermost axis.
         expect(.format, "\"t\"", "Q8_0") { _ = try one([16, 2], type: 8) }

@@ -68,6 +68,10 @@ import Testing
         // 2^62 · 4 and 2^32 · 2^32 wrap to zero.
         expect(.format, "\"a\"", "shape") { _ = try open("{\"a\":\(entry("F32", "[4611686018427387904]", 0, 0))}") }
         expect(.format, "\"a\"", "shape") { _ = try open("{\"a\":\(entry("U8", "[4294967296,4294967296]", 0, 0))}") }
+        // Without elements, but no tensor in memory can have these axes: 2^62 · 4 wraps.
+        for shape in ["[0,4611686018427387904,4]", "[4611686018427387904,4,0]"] {
+            expect(.format, "\"a\"", "shape") { _ = try open("{\"a\":\(entry("F32", shape, 0, 0))}") }
+        }
         expect(.format, "m.safetensors", "number") { _ = try open("{\"a\":\(entry("U8", "[1.5]", 0, 1))}", data: 1) }
         expect(.format, "m.safetensors", "number") {
             _ = try open("{\"a\":\(entry("U8", "[99999999999999999999]", 0, 1))}", data: 1)

@@ -95,6 +95,8 @@ import Testing
         let wide = TensorSpec(name: "w", type: .float32, shape: [1 << 62])
         expect(.argument, "\"w\"") { _ = try SafetensorsWriter(path: folder.path + "/n", tensors: [wide]) }
         expect(.argument, "\"w\"") { _ = try TorchWriter(path: folder.path + "/n", tensors: [wide]) }
+        let empty = TensorSpec(name: "w", type: .float32, shape: [0, 1 << 62, 4])
+        expect(.argument, "\"w\"") { _ = try TorchWriter(path: folder.path + "/n", tensors: [empty]) }
         let large = TensorSpec(name: "w", type: .uint8, shape: [1 << 32])
         expect(.unsupported, "4 GiB") { _ = try TorchWriter(path: folder.path + "/n", tensors: [large]) }
         #expect(folder.names == ["m"])

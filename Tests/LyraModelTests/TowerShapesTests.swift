@@ -1,3 +1,5 @@
+import LyraFormats
+import LyraMedia
 import LyraTensor
 import Testing
 
@@ -60,5 +62,19 @@ import Testing
         #expect(try WhisperConfiguration(shapesOf: tower(shapes)).heads == 20)
         shapes[name]?[0] = size
         expect(.format, "tower") { _ = try WhisperConfiguration(shapesOf: tower(shapes)) }
+    }
+
+    /// The scale of a sound tower is one number, whatever its shape claims.
+    @Test(arguments: [[0, 1 << 62, 4], [0], [2], [1, 1 << 62, 0], [Int](repeating: 2, count: 20)])
+    func aSoundTowersScaleIsOneNumber(_ shape: [Int]) throws {
+        let name = "modality_postprocessors.audio.1.log_logit_scale"
+        var tensors = try TorchFile(path: Golden.path("a") + "/model_zoo/audio/imagebind_tiny.pth").tensors()
+        #expect(tensors[name] != nil)
+        func open() throws {
+            _ = try SoundEncoder(TensorTable(origin: "tower", tensors: tensors), clipShape: SoundClips.shape)
+        }
+        try open()
+        tensors[name] = tower([name: shape]).tensors[name]
+        expect(.format, "tower", name, "one number") { try open() }
     }
 }

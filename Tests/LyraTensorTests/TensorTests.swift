@@ -9,6 +9,37 @@ import Testing
         try Tensor(shape, (0..<shape.reduce(1, *)).map(Float.init))
     }
 
+    /// An empty tensor may have long axes, but none whose product overflows without its zeros: files can claim any.
+    @Test func shapesWhoseProductOverflowsAreRefused() throws {
+        for shape in [[1 << 62, 4], [0, 1 << 62, 4], [1 << 62, 0, 4], [1 << 62, 4, 0], [.max, .max, 0]] {
+            let stored = StoredTensor(
+                name: "t", type: .float32, shape: shape, bytes: UnsafeRawBufferPointer(start: nil, count: 0),
+                owner: Anchor(), source: "test")
+            for make in [
+                { try Tensor(zeros: shape) }, { try Tensor(shape, []) }, { try Tensor(zeros: [0]).reshaped(shape) },
+                { try stored.values() },
+            ] as [() throws -> Tensor] {
+                #expect(throws: LyraError(.memory, "the element count of shape \(shape.prefix(16)) overflows")) {
+                    try make()
+                }
+            }
+            #expect(throws: LyraError.self) { try Weight(stored) }
+        }
+        #expect(throws: LyraError.self) { try Tensor(zeros: [-1, 0]) }
+        let long = try Tensor(zeros: [0, 1 << 40, 3])
+        #expect((long.rows, long.columns, long.count) == (0, 3 << 40, 0))
+        #expect(try long.reshaped([1 << 40, 3, 0]).columns == 0)
+        for shape in [[0, 1 << 40, 1], [1, 0, 1 << 40], [1, 1 << 40, 0]] {
+            let weight = try Tensor(zeros: shape), bias = try Tensor(zeros: [shape[0]])
+            #expect(throws: LyraError.self) { try Convolution1D(weight, bias: bias) }
+            #expect(throws: LyraError.self) {
+                try TransposedConvolution1D(weight, bias: bias, rate: 1, precision: .exact)
+            }
+        }
+    }
+
+    private final class Anchor {}
+
     @Test func onlyTheGivenRowsAreReplaced() throws {
         var tensor = try counting([4, 3])
         try tensor.replace(rowsFrom: 1, with: Tensor([2, 3], [Float](repeating: -1, count: 6)))

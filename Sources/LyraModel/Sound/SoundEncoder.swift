@@ -41,7 +41,7 @@ public struct SoundEncoder: Sendable {
             guard let shape = source.shape(of: name) else {
                 throw LyraError(.missing, "\(source.origin): there is no tensor \(name); is it ImageBind?")
             }
-            try bounds.require(shape.count == axes, "tensor \(name) has shape \(shape); expected \(axes) axes")
+            try bounds.require(shape.count == axes, "tensor \(name) has shape \(shape.prefix(16)); expected \(axes) axes")
             return shape
         }
         let stemName = prefix + "rgbt_stem.proj.weight"
@@ -69,11 +69,12 @@ public struct SoundEncoder: Sendable {
         outputWidth = try shape("modality_heads.audio.2.weight", 2)[0]
         head = try source.weight("modality_heads.audio.2.weight", [outputWidth, width])
         let logScale = "modality_postprocessors.audio.1.log_logit_scale"
-        let logits = try source.floats(logScale, source.shape(of: logScale) ?? [])
-        let logScaleValue = logits.count == 1 ? logits[0] : .nan
-        guard logScaleValue.isFinite else {
-            throw LyraError(.format, "\(source.origin): tensor \(logScale) must be one number")
-        }
+        let logScaleShape = source.shape(of: logScale) ?? []
+        try bounds.require(
+            logScaleShape.allSatisfy { $0 == 1 },
+            "tensor \(logScale) has shape \(logScaleShape.prefix(16)); it must be one number")
+        let logScaleValue = try source.floats(logScale, logScaleShape)[0]
+        try bounds.require(logScaleValue.isFinite, "tensor \(logScale) is \(logScaleValue); it must be a finite number")
         scale = min(expf(logScaleValue), 100)
     }
 

@@ -72,16 +72,21 @@ package final class FloatStorage: @unchecked Sendable {
 
     /// Number of elements in a tensor of `shape`.
     ///
+    /// The axes of an empty tensor must also have a product that fits if its zeros are left out. So no product of some
+    /// axes of a tensor overflows.
+    ///
     /// - Throws: `LyraError.memory` on overflow, `LyraError.argument` for a negative length.
     package static func count(of shape: [Int]) throws -> Int {
+        guard shape.allSatisfy({ $0 >= 0 }) else {
+            throw LyraError(.argument, "a tensor cannot have the shape \(shape.prefix(16))")
+        }
         var product = 1
-        for length in shape {
-            guard length >= 0 else { throw LyraError(.argument, "a tensor cannot have the shape \(shape)") }
+        for length in shape where length > 0 {
             guard let next = product.checkedMultiplying(by: length) else {
-                throw LyraError(.memory, "the element count of shape \(shape) overflows")
+                throw LyraError(.memory, "the element count of shape \(shape.prefix(16)) overflows")
             }
             product = next
         }
-        return product
+        return shape.contains(0) ? 0 : product
     }
 }

@@ -25,7 +25,7 @@ public struct Convolution1D: Sendable {
     ///   - bias: [outputs]
     ///   - precision: `fast` rounds the signal and the weights to BF16
     public init(_ weight: Tensor, bias: Tensor, dilation: Int = 1, precision: Precision = .exact) throws {
-        guard weight.shape.count == 3, bias.count == weight.rows, dilation > 0 else {
+        guard weight.shape.count == 3, weight.count > 0, bias.count == weight.rows, dilation > 0 else {
             throw LyraError(.format, "a weight \(weight.shape) with a bias \(bias.shape) does not form a convolution")
         }
         let (outputs, inputs, kernel) = (weight.shape[0], weight.shape[1], weight.shape[2])
@@ -140,7 +140,7 @@ public struct TransposedConvolution1D: Sendable {
     ///   - weight: [inputs, outputs, kernel]
     ///   - bias: [outputs]
     public init(_ weight: Tensor, bias: Tensor, rate: Int, precision: Precision) throws {
-        guard weight.shape.count == 3, rate > 0, weight.shape[2] >= rate else {
+        guard weight.shape.count == 3, weight.count > 0, rate > 0, weight.shape[2] >= rate else {
             throw LyraError(
                 .format, "a weight \(weight.shape) does not form a transposed convolution of stride \(rate)")
         }
@@ -248,9 +248,12 @@ extension Tensor {
     /// im2col for a 1-D convolution: the rows under the kernel side by side, channel by channel, with zero padding.
     /// [rows, channels] → [rows / stride rounded up, channels · kernel]
     public func unfoldedRows(kernel: Int, stride: Int) throws -> Tensor {
+        guard kernel > 0, stride > 0 else {
+            throw LyraError(.argument, "rows cannot be unfolded with a kernel of \(kernel) and a stride of \(stride)")
+        }
         let (channels, count) = (columns, rows), padding = kernel / 2
-        let made = (count + stride - 1) / stride
-        return try Tensor([made, channels * kernel]) { out in
+        let made = count / stride + (count % stride == 0 ? 0 : 1)
+        return try Tensor([made, channels.saturatingMultiplying(by: kernel)]) { out in
             try withMatrix { values, rowStride in
                 for row in 0..<made {
                     if row % 64 == 0 { try Interruption.check() }
@@ -274,9 +277,10 @@ extension Tensor {
             throw LyraError(.format, "images of shape \(shape) have no squares of \(kernel) × \(kernel)")
         }
         let (images, height, width) = (shape[0], shape[1], shape[2])
+        // At most height · width.
         let positions = ((height - kernel) / step + 1) * ((width - kernel) / step + 1)
         let whole = try contiguous()
-        return try Tensor([images * positions, kernel * kernel]) { out in
+        return try Tensor([images * positions, kernel.saturatingMultiplying(by: kernel)]) { out in
             var target = out
             try whole.withMatrix { values, _ in
                 for image in 0..<images {

@@ -69,7 +69,7 @@ extension Tensor {
 
     /// Repeats every row `count` times. [rows, columns] → [rows · count, columns]
     public func repeatingRows(_ count: Int) throws -> Tensor {
-        try Tensor([rows * count, columns]) { out in
+        try Tensor([rows.saturatingMultiplying(by: count), columns]) { out in
             withMatrix { values, stride in
                 for row in 0..<rows * count {
                     (out + row * columns).update(from: values + row / count * stride, count: columns)

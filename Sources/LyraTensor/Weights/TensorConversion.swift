@@ -20,9 +20,10 @@ extension StoredTensor {
             })
         else {
             throw LyraError(
-                .argument, "\(source): elements \(elements) of \(name) cannot be stored as \(type.rawValue)")
+                .argument, "\(source): elements \(elements) of \(shown(name)) cannot be stored as \(type.rawValue)")
         }
-        try dequantize(elements, to: scratch.base)
+        try checkFloatingPoint()
+        dequantize(elements, to: scratch.base)
         lk_quantize(destination, wanted, scratch.base, elements.count)
         withExtendedLifetime(owner) {}
     }
@@ -37,9 +38,22 @@ extension StoredTensor {
     /// All elements as floats, in a tensor of the same shape.
     ///
     /// - Throws: `LyraError.unsupported` if the tensor's type is not floating-point, `.memory` if there is no room.
-    public func values() throws -> Tensor { try Tensor(shape) { try dequantize(0..<count, to: $0) } }
+    public func values() throws -> Tensor {
+        try checkFloatingPoint()
+        return try Tensor(shape) { dequantize(0..<count, to: $0) }
+    }
 
-    private func dequantize(_ elements: Range<Int>, to floats: UnsafeMutablePointer<Float>) throws {
+    /// - Throws: `LyraError.unsupported` unless the elements can become floats.
+    func checkFloatingPoint() throws {
+        guard type == .float64 || type.isFloat8 || type.kernelType != nil else {
+            throw LyraError(
+                .unsupported,
+                "\(source): tensor \(shown(name)) is \(shown(typeName)); expected a floating-point type")
+        }
+    }
+
+    /// The type must be one that `checkFloatingPoint` accepts.
+    private func dequantize(_ elements: Range<Int>, to floats: UnsafeMutablePointer<Float>) {
         let bytes = bytes(of: elements)
         if type == .float64 {
             for index in 0..<elements.count {
@@ -47,10 +61,8 @@ extension StoredTensor {
             }
         } else if type.isFloat8 {
             convertFloat8(elements, to: floats)
-        } else if let kernel = type.kernelType {
-            if let base = bytes.baseAddress { lk_dequantize(floats, base, kernel, elements.count) }
-        } else {
-            throw LyraError(.unsupported, "\(source): tensor \(name) is \(typeName); expected a floating-point type")
+        } else if let kernel = type.kernelType, let base = bytes.baseAddress {
+            lk_dequantize(floats, base, kernel, elements.count)
         }
     }
 }

@@ -44,7 +44,8 @@ extension LanguageMetadata {
             let last = name.split(separator: ".").suffix(2).joined(separator: ".")
             switch last {
             case "rope_freqs.weight":
-                guard try tensor.floats().allSatisfy({ $0 == 1 }) else {
+                let factors = try tensor.values()
+                guard (0..<factors.count).allSatisfy({ factors[$0] == 1 }) else {
                     throw refusal("tensor \(shown(name)) scales positions, which lyra does not compute")
                 }
             case "rope_factors_long.weight", "rope_factors_short.weight", "output.bias", "attn_q_norm.weight",

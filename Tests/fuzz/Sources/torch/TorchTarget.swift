@@ -31,5 +31,5 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 
 
 private func read(_ file: TorchFile, under path: [String]) {
     guard let tensors = try? file.tensors(under: path) else { return }
-    for tensor in tensors.values.prefix(64) { try? use(tensor.floats()) }
+    for tensor in tensors.values.prefix(64) { try? use(tensor.values().columns) }
 }
