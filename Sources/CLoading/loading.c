@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "lyra_loading.h"
+#include "lyra_memory.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -86,7 +87,7 @@ int lyra_load(const lyra_library *libraries, size_t count, const char *const *na
               size_t room, char *reason, size_t capacity) {
     void *handles[MOST_LIBRARIES] = {NULL};
     int status = LYRA_LOADED;
-    if (!is_open(libraries[0].file) && !has_room(room))
+    if (!is_open(libraries[0].file) && !has_room(room) && !(lyra_free_kept() && has_room(room)))
         return refuse(LYRA_LOAD_MEMORY, reason, capacity, "no memory to load %s: it needs %zu MiB of address space",
                       libraries[0].file, room >> 20);
     for (size_t i = 0; i < count && status == LYRA_LOADED; i++)

@@ -45,8 +45,13 @@ public final class MappedFile: @unchecked Sendable {
             bytes = UnsafeRawBufferPointer(start: nil, count: 0)
             return
         }
-        guard let start = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED else {
-            let code = errno
+        var code: Int32 = 0
+        let start = retryingAllocation { () -> UnsafeMutableRawPointer? in
+            let start = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0)
+            code = errno
+            return start == MAP_FAILED ? nil : start
+        }
+        guard let start else {
             throw LyraError(
                 code == ENOMEM ? .memory : .io, "\(path): cannot map \(size) bytes: \(systemMessage(code))")
         }

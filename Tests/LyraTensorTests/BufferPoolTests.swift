@@ -1,4 +1,6 @@
+import CKernels
 import Foundation
+import LyraBase
 import Synchronization
 import Testing
 
@@ -68,6 +70,86 @@ import Testing
             #expect(waitpid(child, &status, 0) == child)
             try #require(status == 0)
         }
+    }
+
+    /// Allocations that can be large, each of more memory than is left beside the buffers that the pool keeps.
+    enum Allocation: CaseIterable {
+        case tensor, smallTensors, cache, weight, growingBuffer, mapping, kernels
+
+        func succeeds() -> Bool {
+            let half = BufferPool.limit / 2
+            do {
+                switch self {
+                case .tensor: _ = try FloatStorage(count: half / 4)
+                case .smallTensors: _ = try (0..<half / 200_000).map { _ in try FloatStorage(count: 50_000) }
+                case .cache: _ = try FloatStorage(mapping: half / 4)
+                case .weight: _ = try PackedStorage(byteCount: half)
+                case .growingBuffer: try GrowingBuffer<UInt8>().reserve(half)
+                case .mapping: try requireMemory(half)
+                case .kernels: return kernelsHaveScratch()
+                }
+                return true
+            } catch { return false }
+        }
+
+        /// A convolution of a single output column copies its input to scratch memory: here 1024 times the same row.
+        private func kernelsHaveScratch() -> Bool {
+            let channels = 1024, kernel = 2, dilation = 1 << 15
+            var y: Float = 0
+            return withUnsafeMutablePointer(to: &y) { y in
+                var output = lk_conv1d_output(
+                    add: nil, ld_add: 0, y: y, ldy: 1, activated: nil, ld_activated: 0, slope: 0)
+                return lk_conv1d_into(
+                    &output, Self.input, 0, 1, Self.packed, nil, channels, 1, kernel, dilation) == Int32(LK_OK)
+            }
+        }
+
+        /// Zeros, allocated while there is room.
+        nonisolated(unsafe) static let input = zeros((1 << 15) + 1)
+        nonisolated(unsafe) static let packed = zeros(lk_conv1d_packed_count(1024, 1, 2))
+
+        private static func zeros(_ count: Int) -> UnsafePointer<Float> {
+            let memory = UnsafeMutablePointer<Float>.allocate(capacity: count)
+            memory.initialize(repeating: 0, count: count)
+            return UnsafePointer(memory)
+        }
+    }
+
+    /// Lets the process map no more than it has mapped.
+    private func useUpAddresses() {
+        var text = [CChar](repeating: 0, count: 64)
+        let file = open("/proc/self/statm", O_RDONLY)
+        guard read(file, &text, text.count - 1) > 0 else { _exit(3) }
+        close(file)
+        var limit = rlimit(rlim_cur: rlim_t(atol(text)) * rlim_t(getpagesize()), rlim_max: rlim_t.max)
+        guard setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0 else { _exit(3) }
+    }
+
+    /// An allocation that fails first frees the buffers that the pool keeps, and tries again.
+    @Test(arguments: Allocation.allCases) func noAllocationFailsForThePoolsSake(_ allocation: Allocation) throws {
+        typealias Fork = @convention(c) () -> pid_t
+        let address = try #require(dlsym(nil, "fork")), fork = unsafeBitCast(address, to: Fork.self)
+        defer { BufferPool.trim() }
+        withExtendedLifetime((Allocation.input, Allocation.packed)) {}
+        func verdict(keeping: Int) throws -> Int32 {
+            BufferPool.trim()
+            if keeping > 0 {
+                let size = try #require(BufferPool.blockSize(keeping))
+                BufferPool.give(try #require(BufferPool.take(size)), size)
+            }
+            let child = fork()
+            if child == 0 {
+                alarm(10)
+                useUpAddresses()
+                _exit(allocation.succeeds() ? 1 : 2)
+            }
+            var status: Int32 = -1
+            #expect(waitpid(child, &status, 0) == child)
+            return status >> 8 & 0xFF
+        }
+        // Where small allocations use up the whole heap, an error's message has no room either.
+        if allocation != .smallTensors { #expect(try verdict(keeping: 0) == 2, "there is no room") }
+        #expect(try verdict(keeping: BufferPool.limit * 7 / 8) == 1, "the pool makes room")
     }
 
     /// Sizes are rounded up by an eighth at most, so that similar sizes share buffers.

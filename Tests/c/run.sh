@@ -47,7 +47,10 @@ strict=(-std=c99 -Wall -Wextra -pedantic -Werror)
 link=(-pthread "-L$prefix/lib" -llyra -lm "-Wl,-rpath,$prefix/lib")
 recording=$work/recording.wav
 model=$work/tiny other=$work/other
-kernels=$root/Sources/CKernels interruption=$root/Sources/CInterruption
+kernels=$root/Sources/CKernels
+# What the kernels need besides themselves.
+beside=("-I$root/Sources/CInterruption/include" "$root/Sources/CInterruption/interruption.c"
+    "-I$root/Sources/CMemory/include" "$root/Sources/CMemory/memory.c")
 # FFmpeg's libraries of the version that lyra was built for.
 soname() { echo "lib$1.so.$(echo "LIB${1^^}_VERSION_MAJOR" | gcc -E -P -include "lib$1/$1.h" - | tail -1)"; }
 avformat=$(soname avformat) swscale=$(soname swscale)
@@ -377,16 +380,14 @@ check_sanitized() {
 # All kernels without optimization, which compiles six times as fast, for programs whose speed does not matter.
 compile_kernels() (
     mkdir -p "$work/kernels" && cd "$work/kernels" &&
-        clang -O0 -Wno-psabi -c "-I$interruption/include" "$kernels"/*.c "$kernels"/*/*.c \
-            "$interruption/interruption.c" \
+        clang -O0 -Wno-psabi -c "${beside[@]}" "$kernels"/*.c "$kernels"/*/*.c \
             "-I$root/Sources/CLoading/include" "$root/Sources/CLoading/loading.c"
 )
 
 # Tests the logic of the AVX-512 kernels on processors without AVX-512.
 check_wide_kernels() {
     try "the kernels for vectors of 16 compile" clang -O1 -mavx2 -mfma -mf16c -Wno-psabi "$here/wide.c" \
-        "-I$interruption/include" "$interruption/interruption.c" \
-        "$kernels"/{float_generic,pool/pool,pool/quota,pool/scratch}.c -o "$work/wide" -pthread -lm
+        "${beside[@]}" "$kernels"/{float_generic,pool/pool,pool/quota,pool/scratch}.c -o "$work/wide" -pthread -lm
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"
     # The overflow sanitizer is for the files that compute in integers from the values of a model.
     local sanitized=(packed.c integer_generic.c bf16_generic.c packing.c blocks.c blocks_k.c) others=() object
@@ -395,15 +396,14 @@ check_wide_kernels() {
     done
     try "the kernels on packed weights compile for vectors of 16, and to end where an integer overflows" \
         clang -O1 -Wno-psabi -fsanitize=signed-integer-overflow,shift -fno-sanitize-recover=all "$here/wide_packed.c" \
-        "-I$interruption/include" \
-        "${sanitized[@]/#/$kernels/quantized/}" "${others[@]}" \
+        "${beside[@]::1}" "${beside[@]:2:1}" "${sanitized[@]/#/$kernels/quantized/}" "${others[@]}" \
         -o "$work/wide_packed" -pthread -lm
     try "the kernels on packed weights for vectors of 16 equal the portable ones" "$work/wide_packed"
 }
 
 check_fork() {
-    try "pool_fork.c compiles with the kernels" clang -O2 "-I$interruption/include" "$here/pool_fork.c" \
-        "$work/kernels"/*.o -o "$work/pool_fork" -pthread -lm
+    try "pool_fork.c compiles with the kernels" clang -O2 "${beside[0]}" "$here/pool_fork.c" "$work/kernels"/*.o \
+        -o "$work/pool_fork" -pthread -lm
     try "every process has its own threads in the pool, also a child that is forked while the pool is busy" \
         timeout 120 "$work/pool_fork"
 }

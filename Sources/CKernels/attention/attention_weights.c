@@ -90,7 +90,7 @@ int lk_mean_attention_weights(float *means, const lk_queries *queries, const lk_
     int status = prepare_products(&job.in);
     if (status != LK_OK) return status;
     const size_t count = queries->rows * queries->heads;
-    float *memory = malloc(2 * count * sizeof(float));
+    float *memory = lk_allocate(2 * count * sizeof(float));
     if (!memory) return LK_NO_MEMORY;
     job.row_max = memory;
     job.row_factor = memory + count;

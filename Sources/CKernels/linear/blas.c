@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "blas.h"
 #include "lyra_loading.h"
+#include "lyra_memory.h"
 #include "../table.h"
 #include <dlfcn.h>
 #include <pthread.h>
@@ -137,7 +138,7 @@ static int has_room(void) {
 static int make_buffer(const blas *b) {
     void *taken[MOST_BUFFERS];
     int count = atomic_load(&buffers), made = 0;
-    if (count == MOST_BUFFERS || !has_room()) return 0;
+    if (count == MOST_BUFFERS || (!has_room() && !(lyra_free_kept() && has_room()))) return 0;
     if (b->take_buffer)
         for (; made <= count; made++) taken[made] = b->take_buffer(0);
     for (int i = 0; i < made; i++) b->give_buffer(taken[i]);

@@ -1,5 +1,6 @@
 /* Scratch memory of each thread. */
 #include "../table.h"
+#include "lyra_memory.h"
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -33,16 +34,21 @@ static scratch_memory *state(void) {
     return NULL;
 }
 
+void *lk_allocate(size_t bytes) {
+    void *memory = NULL;
+    int status = posix_memalign(&memory, 64, bytes);
+    if (status != 0 && lyra_free_kept()) status = posix_memalign(&memory, 64, bytes);
+    return status == 0 ? memory : NULL;
+}
+
 float *lk_scratch(int slot, size_t floats) {
     scratch_memory *s = state();
     if (!s) return NULL;
     if (s->floats[slot] < floats) {
         free(s->memory[slot]);
         s->floats[slot] = 0;
-        s->memory[slot] = NULL;
-        void *memory = NULL;
-        if (posix_memalign(&memory, 64, (floats + 16) * sizeof(float)) != 0) return NULL;
-        s->memory[slot] = memory;
+        s->memory[slot] = lk_allocate((floats + 16) * sizeof(float));
+        if (!s->memory[slot]) return NULL;
         s->floats[slot] = floats;
     }
     return s->memory[slot];

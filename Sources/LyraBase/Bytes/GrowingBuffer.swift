@@ -102,7 +102,7 @@ public final class GrowingBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
         // At least doubles, so that appending takes constant time on average.
         let wanted = Swift.max(total, capacity > Int.max / 4 ? total : 2 * capacity)
         guard let bytes = wanted.checkedMultiplying(by: MemoryLayout<Element>.stride),
-            let memory = realloc(base, Swift.max(bytes, 64))
+            let memory = retryingAllocation({ realloc(base, Swift.max(bytes, 64)) })
         else {
             throw LyraError(.memory, "no memory for \(wanted) elements of \(MemoryLayout<Element>.stride) bytes")
         }
@@ -133,7 +133,6 @@ extension GrowingBuffer: RandomAccessCollection {
 /// - Throws: `LyraError.memory` if the system has no `bytes` contiguous bytes. Up to 64 KiB are not checked.
 public func requireMemory(_ bytes: Int) throws {
     guard bytes > 1 << 16 else { return }
-    let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    guard let memory, memory != MAP_FAILED else { throw LyraError(.memory, "no memory for \(bytes) bytes") }
+    guard let memory = mapMemory(bytes) else { throw LyraError(.memory, "no memory for \(bytes) bytes") }
     munmap(memory, bytes)
 }

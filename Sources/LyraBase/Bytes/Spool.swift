@@ -37,7 +37,7 @@ package struct Spool {
     }
 
     private func copy(_ source: Int32, to target: Int32, in directory: String, check: () throws -> Void) throws {
-        guard let memory = malloc(Self.pieceLength) else {
+        guard let memory = retryingAllocation({ malloc(Self.pieceLength) }) else {
             throw LyraError(.memory, "\(name): no memory for a read buffer")
         }
         defer { free(memory) }

@@ -65,7 +65,7 @@ private final class PixelStorage {
     let base: UnsafeMutablePointer<UInt8>
 
     init?(count: Int) {
-        guard let memory = malloc(max(count, 1)) else { return nil }
+        guard let memory = retryingAllocation({ malloc(max(count, 1)) }) else { return nil }
         base = memory.bindMemory(to: UInt8.self, capacity: count)
     }
 

@@ -100,7 +100,8 @@ struct TIFFDecoder {
             if isRGBA { file.clearOrientation() } else { file.setJPEGToRGB() }
         }
         let count = used.count
-        guard let values = calloc(width * height, count)?.assumingMemoryBound(to: UInt8.self) else {
+        let memory = retryingAllocation { calloc(width * height, count) }
+        guard let values = memory?.assumingMemoryBound(to: UInt8.self) else {
             throw LyraError(.memory, "\(name): no memory for an image of \(width) × \(height) pixels")
         }
         defer { free(values) }
@@ -131,7 +132,7 @@ struct TIFFDecoder {
 
     /// Calls `body` with zeroed memory for a decoded row or tile.
     private func withBuffer(_ bytes: Int, _ body: (UnsafeMutableRawPointer) throws -> Void) throws {
-        guard bytes > 0, bytes <= allocationLimit, let buffer = calloc(bytes, 1) else {
+        guard bytes > 0, bytes <= allocationLimit, let buffer = retryingAllocation({ calloc(bytes, 1) }) else {
             throw LyraError(.memory, "\(name): no memory for a row or tile of \(bytes) bytes (MediaLimits.imagePixels)")
         }
         defer { free(buffer) }

@@ -122,7 +122,7 @@ private final class SampleBlock {
     var next: SampleBlock?
 
     init?(count: Int) {
-        guard let memory = malloc(count * MemoryLayout<Float>.stride) else { return nil }
+        guard let memory = retryingAllocation({ malloc(count * MemoryLayout<Float>.stride) }) else { return nil }
         samples = memory.bindMemory(to: Float.self, capacity: count)
         self.count = count
     }

@@ -1,4 +1,5 @@
 import CKernels
+import CMemory
 import Glibc
 import LyraBase
 
@@ -71,11 +72,18 @@ public enum BufferPool {
     /// A page-aligned, uninitialised buffer of `size` bytes, as returned by `bufferSize`; nil if there is no memory.
     static func take(_ size: Int) -> UnsafeMutableRawPointer? {
         let found = withFreeBuffers { $0.take(size)?.address }
-        return found.flatMap(UnsafeMutableRawPointer.init(bitPattern:)) ?? map(size) ?? mapAfterTrimming(size)
+        if let found { return UnsafeMutableRawPointer(bitPattern: found) }
+        guard let memory = mapMemory(size) else { return nil }
+        if size >= 2 * hugePage { madvise(memory, size, MADV_HUGEPAGE) }
+        return memory
     }
+
+    /// Lets every allocation that fails empty the pool first. Done when the pool keeps its first buffer.
+    private static let emptiesOnShortage: Void = lyra_on_shortage { BufferPool.trim() }
 
     /// Returns a buffer of `take` to the pool.
     static func give(_ buffer: UnsafeMutableRawPointer, _ size: Int) {
+        _ = emptiesOnShortage
         for old in withFreeBuffers({ $0.add(Buffer(address: UInt(bitPattern: buffer), size: size)) }) { old.unmap() }
     }
 
@@ -86,18 +94,5 @@ public enum BufferPool {
             return free.buffers
         }
         for buffer in buffers { buffer.unmap() }
-    }
-
-    /// Maps memory; on failure frees the pool's buffers and tries again.
-    private static func mapAfterTrimming(_ size: Int) -> UnsafeMutableRawPointer? {
-        trim()
-        return map(size)
-    }
-
-    private static func map(_ size: Int) -> UnsafeMutableRawPointer? {
-        let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        guard let memory, memory != MAP_FAILED else { return nil }
-        if size >= 2 * hugePage { madvise(memory, size, MADV_HUGEPAGE) }
-        return memory
     }
 }

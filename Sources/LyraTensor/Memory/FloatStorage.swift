@@ -38,8 +38,7 @@ package final class FloatStorage: @unchecked Sendable {
             guard let size = BufferPool.bufferSize(bytes) else { return nil }
             return BufferPool.take(size).map { ($0, .pool(size: size)) }
         }
-        var memory: UnsafeMutableRawPointer?
-        return posix_memalign(&memory, 64, max(bytes, 64)) == 0 ? memory.map { ($0, .heap) } : nil
+        return FloatStorage.heapMemory(bytes, alignment: 64).map { ($0, .heap) }
     }
 
     /// Zeroed memory in whole pages, mapped directly from the system: for long-lived buffers. A long-lived heap
@@ -48,7 +47,7 @@ package final class FloatStorage: @unchecked Sendable {
     /// - Throws: `LyraError.memory` if there is no room.
     package init(mapping count: Int) throws {
         guard count > 0, let bytes = count.checkedMultiplying(by: MemoryLayout<Float>.stride),
-            let memory = FloatStorage.map(bytes)
+            let memory = mapMemory(bytes)
         else {
             throw LyraError(.memory, "no memory for \(count) floats")
         }
@@ -57,9 +56,12 @@ package final class FloatStorage: @unchecked Sendable {
         origin = .system
     }
 
-    private static func map(_ bytes: Int) -> UnsafeMutableRawPointer? {
-        let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        return memory == MAP_FAILED ? nil : memory
+    /// Memory of the heap, at least 64 bytes; nil if there is no room.
+    static func heapMemory(_ bytes: Int, alignment: Int) -> UnsafeMutableRawPointer? {
+        retryingAllocation {
+            var memory: UnsafeMutableRawPointer?
+            return posix_memalign(&memory, alignment, max(bytes, 64)) == 0 ? memory : nil
+        }
     }
 
     deinit {

@@ -14,8 +14,7 @@ final class PackedStorage: @unchecked Sendable {
     /// - Throws: `LyraError.memory` if there is no room. The memory is uninitialised.
     init(byteCount: Int) throws {
         let huge = byteCount >= 2 * Self.hugePage
-        var memory: UnsafeMutableRawPointer?
-        guard posix_memalign(&memory, huge ? Self.hugePage : 64, max(byteCount, 64)) == 0, let memory else {
+        guard let memory = FloatStorage.heapMemory(byteCount, alignment: huge ? Self.hugePage : 64) else {
             throw LyraError(.memory, "no memory for \(byteCount) bytes of weights")
         }
         if huge { madvise(memory, byteCount, MADV_HUGEPAGE) }
