@@ -29,6 +29,19 @@ public struct Tensor: @unchecked Sendable {
         self.init(shape, storage: storage, offset: 0, rowStride: shape.dropFirst().reduce(1, *))
     }
 
+    /// Makes two tensors at once; `fill` must write every element of both.
+    ///
+    /// - Throws: the same errors.
+    static func pair(
+        _ first: [Int], _ second: [Int],
+        fill: (_ first: UnsafeMutablePointer<Float>, _ second: UnsafeMutablePointer<Float>) throws -> Void
+    ) throws -> (Tensor, Tensor) {
+        let storage = try FloatStorage(count: FloatStorage.count(of: second))
+        let made = try Tensor(first) { try fill($0, storage.base) }
+        let columns = second.dropFirst().reduce(1, *)
+        return (made, Tensor(second, storage: storage, offset: 0, rowStride: columns))
+    }
+
     /// Makes a matrix whose rows start `rowStride` floats apart; `fill` must write every element.
     init(rows: Int, columns: Int, rowStride: Int, fill: (UnsafeMutablePointer<Float>) throws -> Void) throws {
         let storage = try FloatStorage(count: FloatStorage.count(of: [rows, rowStride]))

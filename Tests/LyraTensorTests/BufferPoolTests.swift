@@ -121,7 +121,9 @@ import Testing
         let file = open("/proc/self/statm", O_RDONLY)
         guard read(file, &text, text.count - 1) > 0 else { _exit(3) }
         close(file)
-        var limit = rlimit(rlim_cur: rlim_t(atol(text)) * rlim_t(getpagesize()), rlim_max: rlim_t.max)
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
+        limit.rlim_cur = rlim_t(atol(text)) * rlim_t(getpagesize())
         guard setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0 else { _exit(3) }
     }
 

@@ -1,5 +1,6 @@
 import CKernels
 import Foundation
+import LyraBase
 import LyraTensor
 import Testing
 
@@ -10,8 +11,8 @@ import Testing
     struct Case: CustomTestStringConvertible, Sendable {
         var each: AttentionCase
         var type: KeyValueType
-        var causal: Bool
-        var precision: Precision
+        var causal = true
+        var precision = Precision.exact
         var testDescription: String {
             "\(each.queries) of \(each.rows), group \(each.group), dim \(each.dim), \(type), \(causal), \(precision)"
         }
@@ -132,6 +133,38 @@ import Testing
             // Scores are sums of up to 24 products; logarithms of sums of up to 300 exponentials are about 6.
             #expect(difference(got, reference(each, queries, keys: kept, rounds: rounds)) < 1e-6, "\(isa)")
             #expect(with == attend(each, queries, pages, logSumExp: nil), "\(isa)")
+        }
+    }
+
+    /// A cache gives the same beside causal attention: odd shapes, a few pages, heads in groups, older pages quantized.
+    @Test(arguments: [
+        Case(each: AttentionCase(queries: 1, rows: 1, kvHeads: 1, group: 1, dim: 5), type: .float32),
+        Case(each: AttentionCase(queries: 3, rows: 259, kvHeads: 3, group: 5, dim: 7), type: .float32),
+        Case(each: AttentionCase(queries: 33, rows: 530, group: 3, dim: 12), type: .float32),
+        Case(each: AttentionCase(queries: 70, rows: 797, group: 2, dim: 20), type: .bfloat16),
+        Case(each: AttentionCase(queries: 2, rows: 1030, group: 7, dim: 16), type: .int8),
+    ])
+    func aCacheGivesTheLogSumExpOfCausalAttention(_ each: Case) throws {
+        let shape = each.each
+        var sequence = Sequence(shape.rows * 3 + shape.dim)
+        let queries = sequence.floats(shape.queries * shape.width).map { $0 * 4 }
+        let keys = sequence.floats(shape.rows * shape.columns), values = sequence.floats(shape.rows * shape.columns)
+        let cache = KeyValueCache(kvHeads: shape.kvHeads, headDim: shape.dim, type: each.type)
+        try cache.append(
+            keys: Tensor([shape.rows, shape.columns], keys), values: Tensor([shape.rows, shape.columns], values))
+        try cache.quantizeOlderPages()
+        #expect((cache.quantizedPages > 0) == (each.type != .float32))
+        let stored = cache.quantizedPages * KeyValueCache.pageRows * shape.columns
+        let kept = StoredReference.values(Array(keys[..<stored]), as: each.type, dim: shape.dim) + keys[stored...]
+        let q = try Tensor([shape.queries, shape.width], queries)
+        let got = try cache.attentionWithLogSumExp(q, heads: shape.heads)
+        #expect(got.logSumExp.shape == [shape.queries, shape.heads])
+        #expect(difference(got.logSumExp.values, reference(each, queries, keys: kept, rounds: false)) < 1e-6)
+        #expect(try got.output.values == cache.attention(q, heads: shape.heads).values)
+        let wide = try Tensor([shape.queries, 2 * shape.width], queries + queries).columns(0..<shape.width)
+        #expect(try cache.attentionWithLogSumExp(wide, heads: shape.heads).logSumExp.shape == got.logSumExp.shape)
+        for heads in [0, -1, shape.heads + 1] {
+            #expect(throws: LyraError.self) { try cache.attentionWithLogSumExp(q, heads: heads) }
         }
     }
 

@@ -235,21 +235,42 @@ extension KeyValueCache {
     /// - Throws: `LyraError.argument` for more queries than cached rows, or if `heads` is not a multiple of the
     ///   key/value heads; `LyraError.memory`
     public func attention(_ queries: Tensor, heads: Int, precision: Precision = .exact) throws -> Tensor {
+        try Tensor([queries.rows, queries.columns]) {
+            try attend(queries, heads: heads, precision: precision, to: $0, logSumExp: nil)
+        }
+    }
+
+    /// The same, and the log-sum-exp of each query and head: ln Σ exp(score) over the rows up to the query's own, which a
+    /// gradient needs. A score is the product of query and key / √headDim.
+    ///
+    /// - Returns: the output [positions, heads · headDim], and the log-sum-exps [positions, heads]
+    public func attentionWithLogSumExp(
+        _ queries: Tensor, heads: Int, precision: Precision = .exact
+    ) throws -> (output: Tensor, logSumExp: Tensor) {
+        try Tensor.pair([queries.rows, queries.columns], [queries.rows, max(heads, 0)]) {
+            try attend(queries, heads: heads, precision: precision, to: $0, logSumExp: $1)
+        }
+    }
+
+    private func attend(
+        _ queries: Tensor, heads: Int, precision: Precision, to out: UnsafeMutablePointer<Float>,
+        logSumExp: UnsafeMutablePointer<Float>?
+    ) throws {
         try checkHeads(heads)
         guard queries.rows <= rows, queries.columns == heads * headDim else {
-            throw LyraError(.argument, "queries \(queries.shape) cannot be the newest of \(rows) cached rows")
+            throw LyraError(
+                .argument,
+                "queries \(queries.shape) of \(heads) heads of \(headDim) cannot be the newest of \(rows) cached rows")
         }
         let options = lk_attention_options(scale: scale, causal: 1, fast: precision.kernelFlag)
-        return try Tensor([queries.rows, queries.columns]) { out in
-            try queries.withMatrix { values, stride in
-                try runAttention(
-                    lk_attention_output(
-                        data: out, row_stride: queries.columns, head_stride: headDim, log_sum_exp: nil),
-                    lk_queries(
-                        data: values, rows: queries.rows, heads: heads, dim: headDim, row_stride: stride,
-                        head_stride: headDim),
-                    keys: kernelPages(keyPages), values: kernelPages(valuePages), kernelLayout, options)
-            }
+        try queries.withMatrix { values, stride in
+            try runAttention(
+                lk_attention_output(
+                    data: out, row_stride: queries.columns, head_stride: headDim, log_sum_exp: logSumExp),
+                lk_queries(
+                    data: values, rows: queries.rows, heads: heads, dim: headDim, row_stride: stride,
+                    head_stride: headDim),
+                keys: kernelPages(keyPages), values: kernelPages(valuePages), kernelLayout, options)
         }
     }
 

@@ -16,26 +16,27 @@ import LyraBase
 public func attention(
     _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision = .exact
 ) throws -> Tensor {
-    try attend(queries, keys: keys, values: values, heads: heads, precision: precision, logSumExp: nil)
+    try Tensor([queries.rows, queries.columns]) {
+        try attend(queries, keys: keys, values: values, heads: heads, precision: precision, to: $0, logSumExp: nil)
+    }
 }
 
-/// The same, and the log-sum-exp of each query and head: ln Σ exp(score) over all keys, which a gradient needs.
+/// The same, and the log-sum-exp of each query and head: ln Σ exp(score) over all keys, which a gradient needs. A score is
+/// the product of query and key / √headDim.
 ///
 /// - Returns: the output [rows, heads · headDim], and the log-sum-exps [rows, heads]
 public func attentionWithLogSumExp(
     _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision = .exact
 ) throws -> (output: Tensor, logSumExp: Tensor) {
-    var output: Tensor?
-    let sums = try Tensor([queries.rows, heads]) {
-        output = try attend(queries, keys: keys, values: values, heads: heads, precision: precision, logSumExp: $0)
+    try Tensor.pair([queries.rows, queries.columns], [queries.rows, max(heads, 0)]) {
+        try attend(queries, keys: keys, values: values, heads: heads, precision: precision, to: $0, logSumExp: $1)
     }
-    return (try output ?? Tensor(zeros: queries.shape), sums)
 }
 
 private func attend(
     _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision,
-    logSumExp: UnsafeMutablePointer<Float>?
-) throws -> Tensor {
+    to out: UnsafeMutablePointer<Float>, logSumExp: UnsafeMutablePointer<Float>?
+) throws {
     let dim = heads > 0 ? queries.columns / heads : 0
     guard dim > 0, queries.columns == heads * dim, keys.rows > 0, keys.shape == values.shape, keys.columns % dim == 0,
         keys.columns > 0, heads % (keys.columns / dim) == 0
@@ -47,25 +48,23 @@ private func attend(
     // The kernel reads keys and values with one row stride.
     let together = keys.rowStride == values.rowStride
     let (keys, values) = together ? (keys, values) : (try keys.contiguous(), try values.contiguous())
-    return try Tensor([queries.rows, queries.columns]) { out in
-        try queries.withMatrix { q, qStride in
-            try keys.withMatrix { k, kvStride in
-                try values.withMatrix { v, _ in
-                    func page(_ data: UnsafePointer<Float>) -> lk_kv_page {
-                        lk_kv_page(data: data, scales: nil, type: LK_KV_F32)
-                    }
-                    try runAttention(
-                        lk_attention_output(
-                            data: out, row_stride: queries.columns, head_stride: dim, log_sum_exp: logSumExp),
-                        lk_queries(
-                            data: q, rows: queries.rows, heads: heads, dim: dim, row_stride: qStride, head_stride: dim),
-                        keys: [page(k)], values: [page(v)],
-                        lk_keys_values(
-                            keys: nil, values: nil, rows: keys.rows, heads: keys.columns / dim, page_rows: keys.rows,
-                            row_stride: kvStride, head_stride: dim),
-                        lk_attention_options(
-                            scale: 1 / Float(dim).squareRoot(), causal: 0, fast: precision.kernelFlag))
+    try queries.withMatrix { q, qStride in
+        try keys.withMatrix { k, kvStride in
+            try values.withMatrix { v, _ in
+                func page(_ data: UnsafePointer<Float>) -> lk_kv_page {
+                    lk_kv_page(data: data, scales: nil, type: LK_KV_F32)
                 }
+                try runAttention(
+                    lk_attention_output(
+                        data: out, row_stride: queries.columns, head_stride: dim, log_sum_exp: logSumExp),
+                    lk_queries(
+                        data: q, rows: queries.rows, heads: heads, dim: dim, row_stride: qStride, head_stride: dim),
+                    keys: [page(k)], values: [page(v)],
+                    lk_keys_values(
+                        keys: nil, values: nil, rows: keys.rows, heads: keys.columns / dim, page_rows: keys.rows,
+                        row_stride: kvStride, head_stride: dim),
+                    lk_attention_options(
+                        scale: 1 / Float(dim).squareRoot(), causal: 0, fast: precision.kernelFlag))
             }
         }
     }
