@@ -15,7 +15,7 @@ public struct Tensor: @unchecked Sendable {
     /// Floats from the start of one row to the start of the next. Elements within a row are contiguous.
     let rowStride: Int
 
-    private init(_ shape: [Int], storage: FloatStorage, offset: Int, rowStride: Int) {
+    init(_ shape: [Int], storage: FloatStorage, offset: Int, rowStride: Int) {
         (self.shape, self.storage, self.offset, self.rowStride) = (shape, storage, offset, rowStride)
     }
 
@@ -94,18 +94,22 @@ extension Tensor {
     /// Whether each row follows the previous one without a gap.
     var isContiguous: Bool { rowStride == columns || rows <= 1 }
 
-    /// Rows `range` as a view of this tensor's memory. The range is clamped to the tensor.
+    /// Rows `range` as a view of this tensor's memory.
+    ///
+    /// - Parameter range: within the tensor, computed by the caller and never read from outside data; as with an array,
+    ///   any other range is an error in the program.
     public func rows(_ range: Range<Int>) -> Tensor {
-        let range = range.clamped(to: 0..<rows)
+        precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows outside the tensor")
         return Tensor(
             [range.count] + shape.dropFirst(), storage: storage, offset: offset + range.lowerBound * rowStride,
             rowStride: rowStride)
     }
 
-    /// Columns `range` of every row as a view of this tensor's memory: [rows, range.count]. The range is clamped to the
-    /// tensor.
+    /// Columns `range` of every row as a view of this tensor's memory: [rows, range.count]
+    ///
+    /// - Parameter range: within the tensor, as for `rows(_:)`
     public func columns(_ range: Range<Int>) -> Tensor {
-        let range = range.clamped(to: 0..<columns)
+        precondition(range.lowerBound >= 0 && range.upperBound <= columns, "columns outside the tensor")
         return Tensor([rows, range.count], storage: storage, offset: offset + range.lowerBound, rowStride: rowStride)
     }
 

@@ -73,18 +73,12 @@ public struct Convolution1D: Sendable {
         activatedAfter activatedHistory: Tensor
     ) throws -> (plain: Tensor, activated: Tensor) {
         let made = outputColumns(x.columns)
-        var activated: Tensor?
-        let plain = try Tensor(signal: outputs, columns: made, after: history) { y, stride in
-            activated = try Tensor(signal: outputs, columns: made, after: activatedHistory) { leaky, leakyStride in
-                try run(
-                    x, made, residual, Target(y: y, stride: stride), Target(y: leaky, stride: leakyStride), slope: slope
-                )
-            }
+        return try Tensor.pair(signals: outputs, columns: made, after: history, activatedHistory) {
+            try run(x, made, residual, $0, $1, slope: slope)
         }
-        return (plain, try activated ?? plain.contiguous())
     }
 
-    private struct Target {
+    fileprivate struct Target {
         var y: UnsafeMutablePointer<Float>
         var stride: Int
     }
@@ -168,6 +162,7 @@ public struct TransposedConvolution1D: Sendable {
     public func callAsFunction(_ x: Tensor) throws -> Tensor {
         let groups = max(0, x.columns - (reach - 1))
         return try Tensor(signal: outputs, columns: groups * rate) { y, stride in
+            guard groups > 0 else { return }
             for (phase, convolution) in phases.enumerated() {
                 let first = reach - convolution.kernel
                 let values = try convolution(x.columns(first..<first + groups + convolution.span))
@@ -181,8 +176,6 @@ public struct TransposedConvolution1D: Sendable {
 
 extension Tensor {
     /// Makes a signal [channels, history.columns + columns] that begins with `history`; `fill` writes the rest.
-    ///
-    /// The row stride is an odd number of cache lines, so that rows do not compete for the same cache sets.
     fileprivate init(
         signal channels: Int, columns: Int, after history: Tensor? = nil,
         fill: (_ first: UnsafeMutablePointer<Float>, _ stride: Int) throws -> Void
@@ -191,12 +184,36 @@ extension Tensor {
         guard history.map({ $0.rows == channels }) ?? true else {
             throw LyraError(.format, "\(channels) channels cannot follow a signal \(history?.shape ?? [])")
         }
-        let stride = (kept + columns + 31) / 32 * 32 + 16
+        let stride = Tensor.signalStride(kept + columns)
         try self.init(rows: channels, columns: kept + columns, rowStride: stride) { base in
             try history?.copyRows(to: base, rowStride: stride)
             try fill(base + kept, stride)
         }
     }
+
+    /// Makes two such signals at once, with the same number of new columns, each after a history of its own.
+    fileprivate static func pair(
+        signals channels: Int, columns: Int, after first: Tensor, _ second: Tensor,
+        fill: (_ first: Convolution1D.Target, _ second: Convolution1D.Target) throws -> Void
+    ) throws -> (Tensor, Tensor) {
+        guard second.rows == channels else {
+            throw LyraError(.format, "\(channels) channels cannot follow a signal \(second.shape)")
+        }
+        let stride = signalStride(second.columns + columns)
+        let storage = try FloatStorage(count: FloatStorage.count(of: [channels, stride]))
+        try second.copyRows(to: storage.base, rowStride: stride)
+        let made = try Tensor(signal: channels, columns: columns, after: first) { y, yStride in
+            try fill(
+                Convolution1D.Target(y: y, stride: yStride),
+                Convolution1D.Target(y: storage.base + second.columns, stride: stride))
+        }
+        let shape = [channels, second.columns + columns]
+        return (made, Tensor(shape, storage: storage, offset: 0, rowStride: stride))
+    }
+
+    /// Row stride of a signal of so many columns: an odd number of cache lines, so that rows do not compete for the same
+    /// cache sets.
+    private static func signalStride(_ columns: Int) -> Int { (columns + 31) / 32 * 32 + 16 }
 
     /// Prepends another signal: [channels, history.columns + columns]
     public func after(_ history: Tensor) throws -> Tensor {

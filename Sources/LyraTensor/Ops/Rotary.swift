@@ -18,7 +18,7 @@ public struct Rotation: Sendable {
     public var positions: Int { cos.rows }
     public var headDim: Int { 2 * cos.columns }
 
-    /// The rotation for a range of the positions.
+    /// The rotation for a range of the positions, which must be within it.
     public func rows(_ range: Range<Int>) -> Rotation { Rotation(cos: cos.rows(range), sin: sin.rows(range)) }
 }
 
