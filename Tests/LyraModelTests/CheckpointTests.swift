@@ -1,6 +1,7 @@
 import Foundation
 import LyraBase
 import LyraFormats
+import LyraTools
 import TestSupport
 import Testing
 
@@ -21,16 +22,42 @@ import Testing
         #expect(try CheckpointCopy("b").open().speechNetworks.isPresent)
     }
 
-    @Test(arguments: ["a", "b"]) func parametersAreListedUnderTheNamesOfTheCheckpoint(_ name: String) throws {
-        let checkpoint = try CheckpointCopy(name).open()
-        let stored = try ShardedSafetensors(directory: Golden.path(name) + "/lyra")
-        let prefixes = ["model.layers.", "model.embed_tokens.", "model.norm.", "lm_head."]
-        let names = stored.names.filter { name in prefixes.contains { name.hasPrefix($0) } }
-        let listed = checkpoint.decoder.parameters.filter { !$0.path.contains(".adapters.") }
-        #expect(listed.map(\.path).sorted() == names.sorted() && !names.isEmpty)
-        for parameter in listed {
-            let elements = stored.tensor(parameter.path)?.shape.reduce(1, *)
-            #expect(elements == parameter.shape.reduce(1, *), "\(parameter.path)")
+    /// Every tensor of every file is listed once, with the shape that it has there: of the decoder, adapters, projectors,
+    /// towers, generator and vocoder. `a` has its speech tower inside.
+    @Test(arguments: ["a", "b", "tiny"]) func parametersAreListedUnderTheNamesOfTheCheckpoint(_ name: String) throws {
+        let folder = NSTemporaryDirectory() + "lyra-parameters-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        if name == "tiny" { try CheckpointWriter(directory: folder, preset: .tiny, seed: 5).write() }
+        let path = name == "tiny" ? folder : Golden.path(name) + "/lyra"
+        let loader = try CheckpointLoader(path, CheckpointOptions())
+        let listed = try loader.load().parameters
+        var files = Dictionary(uniqueKeysWithValues: loader.contents.tensors.map { ($0.part, $0.tensors) })
+        // What lies inside the main part belongs to a part of its own.
+        files[.main] = files[.main]?.filter { name, _ in
+            !["model.speech_tower.", "model.vision_tower.", "model.mm_audio_projector."].contains { name.hasPrefix($0) }
+        }
+        #expect(Set(listed.map(\.part)) == Set(files.keys) && listed.count == files.count && listed.count == 10)
+        for (part, parameters) in listed {
+            let stored = try #require(files[part])
+            #expect(parameters.map(\.path).sorted() == stored.keys.sorted(), "\(part)")
+            for parameter in parameters {
+                #expect(stored[parameter.path]?.shape == parameter.shape, "\(part) \(parameter.path)")
+            }
+        }
+    }
+
+    /// A convolution's parameters are those of the file, not of the packed form.
+    @Test func aVocodersParametersAreTheFilesNumbers() throws {
+        let vocoder = try Golden.b.checkpoint.vocoder.get()
+        let path = Golden.path("b") + "/model_zoo/audio/vocoder/g_00500000"
+        let stored = try TorchFile(path: path).tensors(under: ["generator"])
+        for parameter in vocoder.parameters {
+            let wanted = try #require(stored[parameter.path]).values().values
+            switch parameter.value {
+            case .stored(let tensor): #expect(try tensor.values().values == wanted, "\(parameter.path)")
+            case .tensor(let tensor): #expect(tensor.values == wanted, "\(parameter.path)")
+            case .weight: Issue.record("\(parameter.path) is a matrix")
+            }
         }
     }
 

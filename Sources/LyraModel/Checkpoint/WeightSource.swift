@@ -28,7 +28,7 @@ extension WeightSource {
     /// The tensor; rejects 8-bit floats that need a separate scale tensor.
     ///
     /// - Throws: the errors of `tensor`; `LyraError.unsupported`, naming the scale tensor.
-    private func unscaled(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+    func unscaled(_ name: String, _ shape: [Int]) throws -> StoredTensor {
         let stored = try tensor(name, shape)
         guard stored.type.isFloat8 else { return stored }
         let module = name.split(separator: ".").dropLast().map { $0 + "." }.joined()
@@ -40,7 +40,7 @@ extension WeightSource {
         guard let scale = scales.first(where: contains) else { return stored }
         throw LyraError(
             .unsupported,
-            "\(stored.source): tensor \(shown(stored.name)) is \(stored.typeName) with the scale \(shown(scale)), "
+            "\(stored.source): tensor \(shown(stored.name)) is \(shown(stored.typeName)) with the scale \(shown(scale)), "
                 + "which lyra does not apply; convert the checkpoint to BF16")
     }
 

@@ -4,6 +4,8 @@ import LyraTensor
 public struct Linear: Sendable {
     let weight: Weight
     let bias: Tensor?
+    /// Shape of the weight in the checkpoint.
+    private let shape: [Int]
     /// The update of each adapter in index order; nil where an adapter does not update this layer.
     var adapters: [LowRankUpdate?] = []
 
@@ -18,6 +20,7 @@ public struct Linear: Sendable {
     ///   - prefix: prefix of the tensor names `weight` and `bias`
     ///   - shape: shape of the weight; all axes after the first are inputs
     init(_ source: any WeightSource, prefix: String, _ shape: [Int], bias hasBias: Bool) throws {
+        self.shape = shape
         weight = try source.weight(prefix + "weight", shape)
         bias = hasBias ? try source.floats(prefix + "bias", [weight.outputs]) : nil
     }
@@ -38,10 +41,14 @@ public struct Linear: Sendable {
     /// Rows `range` of the matrix and of its bias: for example, the queries of a matrix that holds queries, keys and
     /// values.
     func rows(_ range: Range<Int>) throws -> Linear {
-        Linear(weight: try weight.rows(range), bias: try bias?.reshaped([outputs]).rows(range))
+        Linear(
+            weight: try weight.rows(range), bias: try bias?.reshaped([outputs]).rows(range),
+            shape: [range.count] + shape.dropFirst())
     }
 
-    private init(weight: Weight, bias: Tensor?) { (self.weight, self.bias) = (weight, bias) }
+    private init(weight: Weight, bias: Tensor?, shape: [Int]) {
+        (self.weight, self.bias, self.shape) = (weight, bias, shape)
+    }
 
     fileprivate func projection(_ adapter: Int?) -> Projection {
         let update = adapter.flatMap { adapters.indices.contains($0) ? adapters[$0] : nil }
@@ -57,12 +64,8 @@ extension [Linear] {
 }
 
 extension Linear: Parameterized {
+    /// Weight and bias. `Decoder.adapterParameters` lists the adapters'.
     var parameters: [Parameter] {
-        let updates = adapters.enumerated().flatMap { index, update in
-            update.map {
-                [Parameter("adapters.\(index).a.weight", $0.a), Parameter("adapters.\(index).b.weight", $0.b)]
-            } ?? []
-        }
-        return [Parameter("weight", weight)] + (bias.map { [Parameter("bias", $0)] } ?? []) + updates
+        [Parameter("weight", weight, shape: shape)] + (bias.map { [Parameter("bias", $0)] } ?? [])
     }
 }

@@ -56,12 +56,12 @@ extension Decoder {
         for layer in layers.indices {
             for (module, path) in DecoderLayer.adaptable {
                 let linear = layers[layer][keyPath: path].weight
-                let name = "base_model.model.model.layers.\(layer).\(module).lora_"
+                let (a, b) = Self.adapterNames(layer: layer, module)
                 var update: LowRankUpdate?
-                if table.contains(name + "A.weight") || table.contains(name + "B.weight") {
+                if table.contains(a) || table.contains(b) {
                     update = LowRankUpdate(
-                        a: try table.weight(name + "A.weight", [configuration.rank, linear.inputs]),
-                        b: try table.weight(name + "B.weight", [linear.outputs, configuration.rank]),
+                        a: try table.weight(a, [configuration.rank, linear.inputs]),
+                        b: try table.weight(b, [linear.outputs, configuration.rank]),
                         scale: configuration.scale)
                     used += 2
                 }
@@ -74,5 +74,23 @@ extension Decoder {
                 "\(table.origin): \(table.names.count - used) of \(table.names.count) tensors do not fit this model "
                     + "of \(layers.count) layers; the adapter was made for another model")
         }
+    }
+
+    /// The parameters of an adapter, under PEFT's names. None if there is no adapter with this index.
+    func adapterParameters(_ index: Int) -> [Parameter] {
+        layers.enumerated().flatMap { number, layer in
+            DecoderLayer.adaptable.flatMap { module, path -> [Parameter] in
+                let updates = layer[keyPath: path].adapters
+                guard updates.indices.contains(index), let update = updates[index] else { return [] }
+                let (a, b) = Self.adapterNames(layer: number, module)
+                return [Parameter(a, update.a), Parameter(b, update.b)]
+            }
+        }
+    }
+
+    /// PEFT's names of the two matrices of an update.
+    private static func adapterNames(layer: Int, _ module: String) -> (a: String, b: String) {
+        let prefix = "base_model.model.model.layers.\(layer).\(module).lora_"
+        return (prefix + "A.weight", prefix + "B.weight")
     }
 }

@@ -7,33 +7,38 @@ public struct Parameter: Sendable {
         case weight(Weight)
         /// Floats: a norm's weight, a bias, a position embedding.
         case tensor(Tensor)
+        /// A tensor in the checkpoint's file: a convolution's. The network has only its packed form, in which weight
+        /// normalisation is folded in and numbers may be rounded.
+        case stored(StoredTensor)
     }
 
     /// Module names and tensor name, separated by dots: `layers.0.self_attn.q_proj.weight`.
     public let path: String
     public let value: Value
+    /// The axes that the checkpoint gives the tensor.
+    public let shape: [Int]
 
-    init(_ path: String, _ weight: Weight) { (self.path, value) = (path, .weight(weight)) }
-    init(_ path: String, _ tensor: Tensor) { (self.path, value) = (path, .tensor(tensor)) }
+    /// - Parameter shape: the axes in the checkpoint, if they are not [outputs, inputs]
+    init(_ path: String, _ weight: Weight, shape: [Int]? = nil) {
+        self.init(path, .weight(weight), shape ?? [weight.outputs, weight.inputs])
+    }
+    init(_ path: String, _ tensor: Tensor) { self.init(path, .tensor(tensor), tensor.shape) }
+    init(_ path: String, _ stored: StoredTensor) { self.init(path, .stored(stored), stored.shape) }
 
-    private init(_ path: String, _ value: Value) { (self.path, self.value) = (path, value) }
-
-    /// The axes; a weight has its axes after the first merged.
-    public var shape: [Int] {
-        switch value {
-        case .weight(let weight): [weight.outputs, weight.inputs]
-        case .tensor(let tensor): tensor.shape
-        }
+    private init(_ path: String, _ value: Value, _ shape: [Int]) {
+        (self.path, self.value, self.shape) = (path, value, shape)
     }
 
+    /// The type in which the network, or for `stored` the file, has the numbers.
     public var type: ElementType {
         switch value {
         case .weight(let weight): weight.elementType
         case .tensor: .float32
+        case .stored(let tensor): tensor.type
         }
     }
 
-    fileprivate func under(_ prefix: String) -> Parameter { Parameter(prefix + path, value) }
+    fileprivate func under(_ prefix: String) -> Parameter { Parameter(prefix + path, value, shape) }
 }
 
 /// A network or layer that lists its parameters in a fixed order.

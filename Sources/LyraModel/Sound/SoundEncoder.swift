@@ -20,12 +20,15 @@ public struct SoundEncoder: Sendable {
     private let stem: Weight
     private let kernel: Int
     private let stemNorm: LayerNorm
+    /// [1, 1, width]
     private let classToken: Tensor
+    /// [1, clipRows, width]
     private let positions: Tensor
     private let layers: [Layer]
     private let headNorm: LayerNorm
     private let head: Weight
-    private let scale: Float
+    /// ln of the factor of the output vectors, which is at most 100. One number.
+    private let logScale: Tensor
 
     private var width: Int { stem.outputs }
     /// Rows of one clip: a class token, then its patches.
@@ -55,9 +58,8 @@ public struct SoundEncoder: Sendable {
         (self.clipShape, self.kernel) = (clipShape, kernel)
         stem = try source.weight(stemName, [width, 1, kernel, kernel])
         stemNorm = try LayerNorm(source, prefix + "rgbt_stem.norm_layer", width)
-        classToken = try source.floats(prefix + "cls_token", [1, 1, width]).reshaped([1, width])
+        classToken = try source.floats(prefix + "cls_token", [1, 1, width])
         positions = try source.floats(prefix + "pos_embedding_helper.pos_embed", [1, 1 + down * across, width])
-            .reshaped([1 + down * across, width])
         let trunk = "modality_trunks.audio.blocks."
         let layers = (0..<1024).first { source.shape(of: "\(trunk)\($0).mlp.fc1.weight") == nil } ?? 1024
         self.layers = try (0..<layers).map {
@@ -68,15 +70,16 @@ public struct SoundEncoder: Sendable {
         headNorm = try LayerNorm(source, "modality_heads.audio.0", width, epsilon: 1e-6)
         outputWidth = try shape("modality_heads.audio.2.weight", 2)[0]
         head = try source.weight("modality_heads.audio.2.weight", [outputWidth, width])
-        let logScale = "modality_postprocessors.audio.1.log_logit_scale"
-        let logScaleShape = source.shape(of: logScale) ?? []
+        let scaleShape = source.shape(of: Self.scaleName) ?? []
         try bounds.require(
-            logScaleShape.allSatisfy { $0 == 1 },
-            "tensor \(logScale) has shape \(logScaleShape.prefix(16)); it must be one number")
-        let logScaleValue = try source.floats(logScale, logScaleShape)[0]
-        try bounds.require(logScaleValue.isFinite, "tensor \(logScale) is \(logScaleValue); it must be a finite number")
-        scale = min(expf(logScaleValue), 100)
+            scaleShape.allSatisfy { $0 == 1 },
+            "tensor \(Self.scaleName) has shape \(scaleShape.prefix(16)); it must be one number")
+        logScale = try source.floats(Self.scaleName, scaleShape)
+        try bounds.require(
+            logScale[0].isFinite, "tensor \(Self.scaleName) is \(logScale[0]); it must be a finite number")
     }
+
+    private static let scaleName = "modality_postprocessors.audio.1.log_logit_scale"
 
     /// The encoding of a few clips, one layer in each step, so that a caller can stop between layers.
     public struct Encoding {
@@ -99,7 +102,7 @@ public struct SoundEncoder: Sendable {
         let perClip = clipRows - 1
         let x = try Tensor.stacking(
             (0..<clips.rows).flatMap { [classToken, patches.rows($0 * perClip..<($0 + 1) * perClip)] })
-        return Encoding(hidden: try x.adding(positions), clips: clips.rows)
+        return Encoding(hidden: try x.adding(positions.reshaped([clipRows, width])), clips: clips.rows)
     }
 
     /// Computes one layer. → one vector for each clip, [clips, outputWidth], after the last layer; nil before
@@ -110,13 +113,13 @@ public struct SoundEncoder: Sendable {
         }
         guard state.layer == layers.count else { return nil }
         let classTokens = try state.hidden.reshaped([state.clips, clipRows * width]).columns(0..<width)
-        return try head.product(headNorm(classTokens)).unitRows().scaled(by: scale)
+        return try head.product(headNorm(classTokens)).unitRows().scaled(by: min(expf(logScale[0]), 100))
     }
 
     struct Layer: Sendable {
         let attentionNorm: LayerNorm
         let qkv: Linear
-        /// A learned key and value that the rows of every clip attend to in addition to their own. [1, width] each
+        /// A learned key and value that the rows of every clip attend to in addition to their own. [1, 1, width] each
         let biasKey: Tensor
         let biasValue: Tensor
         let output: Linear
@@ -131,8 +134,8 @@ public struct SoundEncoder: Sendable {
             precision = source.precision
             attentionNorm = try LayerNorm(source, "norm_1", width, epsilon: 1e-6)
             qkv = try Linear(source, prefix: "attn.in_proj_", [3 * width, width], bias: true)
-            biasKey = try source.floats("attn.bias_k", [1, 1, width]).reshaped([1, width])
-            biasValue = try source.floats("attn.bias_v", [1, 1, width]).reshaped([1, width])
+            biasKey = try source.floats("attn.bias_k", [1, 1, width])
+            biasValue = try source.floats("attn.bias_v", [1, 1, width])
             output = try Linear(source, "attn.out_proj", width, width, bias: true)
             mlpNorm = try LayerNorm(source, "norm_2", width, epsilon: 1e-6)
             fc1 = try Linear(source, "mlp.fc1", inner, width, bias: true)
@@ -162,7 +165,7 @@ public struct SoundEncoder: Sendable {
 extension SoundEncoder: Parameterized {
     public var parameters: [Parameter] {
         let prefix = "modality_preprocessors.audio."
-        return [Parameter(prefix + "rgbt_stem.proj.weight", stem)]
+        return [Parameter(prefix + "rgbt_stem.proj.weight", stem, shape: [width, 1, kernel, kernel])]
             + stemNorm.parameters(under: prefix + "rgbt_stem.norm_layer")
             + [
                 Parameter(prefix + "cls_token", classToken),
@@ -170,7 +173,7 @@ extension SoundEncoder: Parameterized {
             ]
             + layers.parameters(under: "modality_trunks.audio.blocks")
             + headNorm.parameters(under: "modality_heads.audio.0")
-            + [Parameter("modality_heads.audio.2.weight", head)]
+            + [Parameter("modality_heads.audio.2.weight", head), Parameter(Self.scaleName, logScale)]
     }
 }
 

@@ -4,7 +4,7 @@ import LyraTensor
 /// The networks for sound other than speech: the encoder and the projector.
 public struct SoundNetworks: Sendable {
     public let encoder: SoundEncoder
-    private let projector: SoundProjector
+    let projector: SoundProjector
 
     init(encoder: SoundEncoder, projector: SoundProjector) {
         self.encoder = encoder

@@ -5,6 +5,8 @@ import LyraTensor
 /// Linear, repeated).
 public struct SoundProjector: Sendable {
     private let layers: [Linear]
+    /// Prefix of each layer's tensors: none for a single layer, or "0.", "2.", …
+    private let names: [String]
 
     /// - Parameters:
     ///   - source: table with `weight` and `bias`, or `0.weight`, `0.bias`, `2.weight`, …
@@ -22,12 +24,7 @@ public struct SoundProjector: Sendable {
             layers.append(
                 try Linear(source, prefix: name, [width, layers.last?.outputs ?? inputs], bias: true))
         }
-        self.layers = layers
-    }
-
-    /// A `linear` projector with random weights.
-    init(random source: any WeightSource, under prefix: String, inputs: Int, outputs: Int) throws {
-        layers = [try Linear(source, prefix: prefix, [outputs, inputs], bias: true)]
+        (self.layers, self.names) = (layers, names)
     }
 
     /// [clips, inputs] → [clips, hidden]
@@ -37,5 +34,13 @@ public struct SoundProjector: Sendable {
             x = try index + 1 < layers.count ? layer(x, activation: .gelu) : layer(x)
         }
         return x
+    }
+}
+
+extension SoundProjector: Parameterized {
+    public var parameters: [Parameter] {
+        zip(names, layers).flatMap { name, layer in
+            name.isEmpty ? layer.parameters : layer.parameters(under: String(name.dropLast()))
+        }
     }
 }

@@ -6,16 +6,15 @@ public struct SpeechNetworks: Sendable {
     public let mel: LogMelSpectrogram
     public let encoder: WhisperEncoder
     /// The projector to use without an adapter.
-    private let projector: SpeechProjector
+    let projector: SpeechProjector
     /// The projector trained with each adapter; nil where an adapter has none.
-    private let adapterProjectors: [SpeechProjector?]
+    let adapterProjectors: [SpeechProjector?]
     /// Number of tokens for one window.
     public let windowTokens: Int
 
-    init(
+    package init(
         mel: LogMelSpectrogram, encoder: WhisperEncoder, projector: SpeechProjector,
-        adapterProjectors: [SpeechProjector?],
-        downsampling: Int
+        adapterProjectors: [SpeechProjector?], downsampling: Int
     ) {
         self.mel = mel
         self.encoder = encoder

@@ -14,7 +14,7 @@ public struct SpeechProjector: Sendable {
     /// - Parameters:
     ///   - source: holds `linear1` and `linear2`
     ///   - width: width of the encoder
-    init(_ source: any WeightSource, width: Int, configuration: LyraConfiguration) throws {
+    package init(_ source: any WeightSource, width: Int, configuration: LyraConfiguration) throws {
         group = configuration.speechDownsampling
         normalizes = configuration.normalizesSpeech
         linear1 = try Linear(source, "linear1", Self.inner, width * group, bias: true)
@@ -28,4 +28,8 @@ public struct SpeechProjector: Sendable {
         let projected = try linear2(linear1(grouped).relu())
         return normalizes ? try projected.unitRows() : projected
     }
+}
+
+extension SpeechProjector: Parameterized {
+    public var parameters: [Parameter] { linear1.parameters(under: "linear1") + linear2.parameters(under: "linear2") }
 }

@@ -7,14 +7,17 @@ import LyraTensor
 public struct VisionEncoder: Sendable {
     public let configuration: VisionConfiguration
     private let patchEmbedding: Weight
+    /// [width, 3, temporalPatch, patch, patch]
+    private let patchShape: [Int]
     private let layers: [VisionLayer]
     private let merger: VisionMerger
 
     init(_ source: any WeightSource, _ configuration: VisionConfiguration, progress: () throws -> Void) throws {
         self.configuration = configuration
-        patchEmbedding = try source.weight(
-            "patch_embed.proj.weight",
-            [configuration.width, 3, configuration.temporalPatch, configuration.patch, configuration.patch])
+        patchShape = [
+            configuration.width, 3, configuration.temporalPatch, configuration.patch, configuration.patch,
+        ]
+        patchEmbedding = try source.weight("patch_embed.proj.weight", patchShape)
         layers = try (0..<configuration.layers).map { layer in
             try progress()
             return try VisionLayer(source.under("blocks.\(layer)."), configuration)
@@ -82,6 +85,7 @@ public struct VisionEncoder: Sendable {
 
     /// Computes one step. → the tokens [t · h · w / merge², outputWidth] after the last step; nil before
     public func step(_ state: inout Encoding) throws -> Tensor? {
+        guard state.next < state.steps.count else { return state.tokens }
         let step = state.steps[state.next], rows = step.rows, inPair = step.rowsInPair
         switch step.work {
         case .embed:
@@ -119,7 +123,7 @@ public struct VisionEncoder: Sendable {
 
 extension VisionEncoder: Parameterized {
     public var parameters: [Parameter] {
-        [Parameter("patch_embed.proj.weight", patchEmbedding)]
+        [Parameter("patch_embed.proj.weight", patchEmbedding, shape: patchShape)]
             + layers.parameters(under: "blocks") + merger.parameters(under: "merger")
     }
 }

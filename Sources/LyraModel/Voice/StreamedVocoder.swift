@@ -45,7 +45,9 @@ struct StreamedResidualBlock {
     init(_ pairs: [Vocoder.Stage.Pair], channels: Int) throws {
         let none = try Tensor(zeros: [channels, 0])
         self.pairs = try pairs.map {
-            Pair(first: try StreamedConvolution($0.first), second: try StreamedConvolution($0.second), residual: none)
+            Pair(
+                first: try StreamedConvolution($0.first.convolution),
+                second: try StreamedConvolution($0.second.convolution), residual: none)
         }
         waiting = none
     }
@@ -84,7 +86,7 @@ struct StreamedStage {
     private var cut: Int
 
     init(_ stage: Vocoder.Stage) throws {
-        upsampling = stage.upsampling
+        upsampling = stage.upsampling.convolution
         history = try Tensor(zeros: [upsampling.inputs, upsampling.reach - 1])
         cut = upsampling.padding
         let channels = upsampling.outputs
@@ -133,9 +135,9 @@ struct StreamedWaveform {
 
     init(_ vocoder: Vocoder) throws {
         embeddings = vocoder.embeddings
-        entry = try StreamedConvolution(vocoder.entry)
+        entry = try StreamedConvolution(vocoder.entry.convolution)
         stages = try vocoder.stages.map { try StreamedStage($0) }
-        exit = try StreamedConvolution(vocoder.exit)
+        exit = try StreamedConvolution(vocoder.exit.convolution)
     }
 
     /// Takes the next frames. → the samples that became final, [1, any]

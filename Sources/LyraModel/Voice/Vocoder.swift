@@ -9,22 +9,22 @@ public struct Vocoder: Sendable {
     /// [units, embeddingDim]
     let embeddings: Tensor
     let durations: DurationPredictor
-    let entry: Convolution1D
+    let entry: ConvolutionLayer<Convolution1D>
     let stages: [Stage]
-    let exit: Convolution1D
+    let exit: ConvolutionLayer<Convolution1D>
 
     /// A transposed convolution, and the residual blocks whose outputs are averaged after it.
     struct Stage: Sendable {
-        let upsampling: TransposedConvolution1D
+        let upsampling: ConvolutionLayer<TransposedConvolution1D>
         let residualBlocks: [[Pair]]
 
         /// x + second(leaky(first(leaky(x)))): one step of a residual block.
         struct Pair: Sendable {
-            let first: Convolution1D
-            let second: Convolution1D
+            let first: ConvolutionLayer<Convolution1D>
+            let second: ConvolutionLayer<Convolution1D>
 
             /// Number of later input columns that an output column depends on.
-            var lookahead: Int { first.padding + second.padding }
+            var lookahead: Int { first.convolution.padding + second.convolution.padding }
         }
 
         /// The largest lookahead of the residual blocks.
@@ -45,10 +45,10 @@ public struct Vocoder: Sendable {
         let dim = configuration.embeddingDim
         embeddings = try weights.floats("dict.weight", [configuration.numEmbeddings, dim])
         durations = try DurationPredictor(weights.under("dur_predictor."), configuration)
-        entry = try Convolution1D(
+        entry = try ConvolutionLayer(
             weights, "conv_pre", inputs: dim, outputs: configuration.upsampleInitialChannel, kernel: 7)
         stages = try configuration.upsampleRates.indices.map { try Stage(weights, configuration, $0) }
-        exit = try Convolution1D(
+        exit = try ConvolutionLayer(
             weights, "conv_post", inputs: configuration.upsampleInitialChannel >> stages.count, outputs: 1, kernel: 7,
             precision: .exact)
     }
@@ -59,17 +59,17 @@ public struct Vocoder: Sendable {
     /// Number of later samples that a sample depends on: sample s is final once the frames up to sample s +
     /// `lookaheadSamples` are known, or the utterance has ended.
     public var lookaheadSamples: Int {
-        stages.reduce(entry.padding) { $0 * $1.upsampling.rate + $1.upsampling.padding + $1.lookahead } + exit.padding
+        stages.reduce(entry.convolution.padding) { columns, stage in
+            let upsampling = stage.upsampling.convolution
+            return columns * upsampling.rate + upsampling.padding + stage.lookahead
+        } + exit.convolution.padding
     }
-
-    /// Number of later units that a unit's duration depends on.
-    public var lookaheadUnits: Int { durations.layers.reduce(0) { $0 + $1.convolution.padding } }
 }
 
 extension Vocoder.Stage {
     init(_ weights: any WeightSource, _ configuration: VocoderConfiguration, _ index: Int) throws {
         let channels = configuration.upsampleInitialChannel >> (index + 1)
-        upsampling = try TransposedConvolution1D(
+        upsampling = try ConvolutionLayer(
             weights, "ups.\(index)", inputs: configuration.upsampleInitialChannel >> index, outputs: channels,
             kernel: configuration.upsampleKernelSizes[index], rate: configuration.upsampleRates[index])
         let kernels = configuration.resblockKernelSizes
@@ -77,46 +77,25 @@ extension Vocoder.Stage {
             let source = weights.under("resblocks.\(index * kernels.count + block).")
             return try configuration.resblockDilationSizes[block].enumerated().map { position, dilation in
                 try Pair(
-                    first: Convolution1D(
+                    first: ConvolutionLayer(
                         source, "convs1.\(position)", inputs: channels, outputs: channels, kernel: kernels[block],
                         dilation: dilation),
-                    second: Convolution1D(
+                    second: ConvolutionLayer(
                         source, "convs2.\(position)", inputs: channels, outputs: channels, kernel: kernels[block]))
             }
         }
     }
 }
 
-extension Convolution1D {
-    /// Reads `name`.weight (or weight_g and weight_v) [outputs, inputs, kernel] and `name`.bias.
-    ///
-    /// - Parameter precision: nil for the source's precision
-    init(
-        _ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, dilation: Int = 1,
-        precision: Precision? = nil
-    ) throws {
-        try self.init(
-            source.foldedWeight(name, [outputs, inputs, kernel]), bias: source.floats(name + ".bias", [outputs]),
-            dilation: dilation, precision: precision ?? source.precision)
-    }
-}
-
-extension TransposedConvolution1D {
-    /// Reads `name`.weight (or weight_g and weight_v) [inputs, outputs, kernel] and `name`.bias.
-    init(_ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, rate: Int) throws {
-        try self.init(
-            source.foldedWeight(name, [inputs, outputs, kernel]), bias: source.floats(name + ".bias", [outputs]),
-            rate: rate, precision: source.precision)
-    }
-}
-
-extension WeightSource {
-    /// `name`.weight, or gain · v / |v| if the checkpoint kept weight normalisation (arXiv 1602.07868). The norm
-    /// covers all axes except the first.
-    fileprivate func foldedWeight(_ name: String, _ shape: [Int]) throws -> Tensor {
-        if contains(name + ".weight") { return try floats(name + ".weight", shape) }
-        let gains = try floats(name + ".weight_g", [shape.first ?? 1] + shape.dropFirst().map { _ in 1 })
-        return try floats(name + ".weight_v", shape)
-            .foldingWeightNorm(gains: gains, name: "\(origin): \(name).weight_v")
+extension Vocoder: Parameterized {
+    public var parameters: [Parameter] {
+        [Parameter("dict.weight", embeddings)]
+            + durations.parameters(under: "dur_predictor") + entry.parameters(under: "conv_pre")
+            + stages.map(\.upsampling).parameters(under: "ups")
+            + stages.flatMap(\.residualBlocks).enumerated().flatMap { index, pairs in
+                pairs.map(\.first).parameters(under: "resblocks.\(index).convs1")
+                    + pairs.map(\.second).parameters(under: "resblocks.\(index).convs2")
+            }
+            + exit.parameters(under: "conv_post")
     }
 }

@@ -6,13 +6,13 @@ import LyraTensor
 /// unit. Always exact, because a wrong number of frames would be audible.
 struct DurationPredictor: Sendable {
     struct Layer: Sendable {
-        let convolution: Convolution1D
+        let convolution: ConvolutionLayer<Convolution1D>
         let norm: LayerNorm
     }
 
     let layers: [Layer]
     private let projection: Tensor
-    private let bias: Float
+    private let bias: Tensor
 
     /// Maximum frames of a unit, longer than any unit of real speech: 20 s at 50 frames a second. Limits the audio from
     /// damaged weights.
@@ -22,23 +22,31 @@ struct DurationPredictor: Sendable {
         let hidden = configuration.durationPredictor.hiddenDim
         layers = try (1...2).map { index in
             try Layer(
-                convolution: Convolution1D(
+                convolution: ConvolutionLayer(
                     weights, "conv\(index).0", inputs: index == 1 ? configuration.embeddingDim : hidden,
                     outputs: hidden, kernel: configuration.durationPredictor.kernelSize, precision: .exact),
                 norm: LayerNorm(weights, "ln\(index)", hidden))
         }
         projection = try weights.floats("proj.weight", [1, hidden])
-        bias = try weights.floats("proj.bias", [1])[0]
+        bias = try weights.floats("proj.bias", [1])
     }
 
     /// round(exp(weighted sum) − 1), at least 1.
     ///
     /// - Parameter hidden: hidden state of one unit, [1, hiddenDim]
     func frames(_ hidden: Tensor) -> Int {
-        var sum = bias
+        var sum = bias[0]
         for index in 0..<projection.count { sum += hidden[index] * projection[index] }
         let frames = (expf(sum) - 1).rounded(.toNearestOrEven)
         return frames >= 1 ? Int(min(frames, Self.longest)) : 1
+    }
+}
+
+extension DurationPredictor: Parameterized {
+    var parameters: [Parameter] {
+        layers.enumerated().flatMap { index, layer in
+            layer.convolution.parameters(under: "conv\(index + 1).0") + layer.norm.parameters(under: "ln\(index + 1)")
+        } + [Parameter("proj.weight", projection), Parameter("proj.bias", bias)]
     }
 }
 
@@ -54,7 +62,7 @@ struct StreamedDurations {
     init(_ vocoder: Vocoder) throws {
         embeddings = vocoder.embeddings
         predictor = vocoder.durations
-        convolutions = try predictor.layers.map { try StreamedConvolution($0.convolution) }
+        convolutions = try predictor.layers.map { try StreamedConvolution($0.convolution.convolution) }
     }
 
     /// - Parameter isLast: whether the utterance ends with these units
@@ -65,7 +73,7 @@ struct StreamedDurations {
         for (index, layer) in predictor.layers.enumerated() {
             let signal = try rows.transposed().after(convolutions[index].history)
             let input = try convolutions[index].keepHistory(of: signal, isLast: isLast)
-            rows = try layer.norm(layer.convolution.activated(input, slope: 0).transposed())
+            rows = try layer.norm(convolutions[index].convolution.activated(input, slope: 0).transposed())
         }
         let decided = min(rows.rows, undecided.count)
         let timed = (0..<decided).map {

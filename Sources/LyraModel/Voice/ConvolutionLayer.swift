@@ -1,0 +1,65 @@
+import LyraFormats
+import LyraTensor
+
+/// A convolution with a bias, and its parameters as the checkpoint stores them. The packed form of the convolution does
+/// not give them back exactly. They stay in the mapped file.
+struct ConvolutionLayer<Convolution: Sendable>: Parameterized, Sendable {
+    let convolution: Convolution
+    /// `weight`, or `weight_g` and `weight_v` if the checkpoint kept weight normalisation; then `bias`.
+    let parameters: [Parameter]
+}
+
+extension ConvolutionLayer<Convolution1D> {
+    /// Reads `name`.weight (or weight_g and weight_v) [outputs, inputs, kernel] and `name`.bias.
+    ///
+    /// - Parameter precision: nil for the source's precision
+    init(
+        _ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, dilation: Int = 1,
+        precision: Precision? = nil
+    ) throws {
+        let read = try ConvolutionTensors(source, name, [outputs, inputs, kernel], outputs: outputs)
+        convolution = try Convolution1D(
+            read.weight, bias: read.bias, dilation: dilation, precision: precision ?? source.precision)
+        parameters = read.parameters
+    }
+}
+
+extension ConvolutionLayer<TransposedConvolution1D> {
+    /// Reads `name`.weight (or weight_g and weight_v) [inputs, outputs, kernel] and `name`.bias.
+    init(_ source: any WeightSource, _ name: String, inputs: Int, outputs: Int, kernel: Int, rate: Int) throws {
+        let read = try ConvolutionTensors(source, name, [inputs, outputs, kernel], outputs: outputs)
+        convolution = try TransposedConvolution1D(
+            read.weight, bias: read.bias, rate: rate, precision: source.precision)
+        parameters = read.parameters
+    }
+}
+
+/// The tensors of one convolution: as stored, and as floats with weight normalisation folded in.
+private struct ConvolutionTensors {
+    let weight: Tensor
+    let bias: Tensor
+    let parameters: [Parameter]
+
+    /// Reads `name`.weight, or gain · v / |v| if the checkpoint kept weight normalisation (arXiv 1602.07868). The norm
+    /// covers all axes except the first.
+    init(_ source: any WeightSource, _ name: String, _ shape: [Int], outputs: Int) throws {
+        var parameters: [Parameter] = []
+        func read(_ tensor: String, _ shape: [Int]) throws -> Tensor {
+            let stored = try source.unscaled("\(name).\(tensor)", shape)
+            let values = try stored.values()
+            // The values are a copy, so the file's pages need not stay resident.
+            stored.dropResidentPages()
+            parameters.append(Parameter(tensor, stored))
+            return values
+        }
+        if source.contains(name + ".weight") {
+            weight = try read("weight", shape)
+        } else {
+            let gains = try read("weight_g", [shape.first ?? 1] + shape.dropFirst().map { _ in 1 })
+            weight = try read("weight_v", shape)
+                .foldingWeightNorm(gains: gains, name: "\(source.origin): \(name).weight_v")
+        }
+        bias = try read("bias", [outputs])
+        self.parameters = parameters
+    }
+}
