@@ -19,6 +19,19 @@ public struct Checkpoint: Sendable {
     /// Size of each part, for `inspect` and `info`.
     public let inventory: [PartSize]
 
+    package init(
+        configuration: LyraConfiguration, decoder: Decoder, tokenizer: Tokenizer,
+        generationDefaults: GenerationDefaults = GenerationDefaults(), adapters: [String] = [],
+        speechNetworks: Part<SpeechNetworks>, visionNetworks: Part<VisionNetworks>,
+        soundNetworks: Part<SoundNetworks>, generator: SpeechGenerator?, vocoder: Part<Vocoder>,
+        inventory: [PartSize] = []
+    ) {
+        (self.configuration, self.decoder, self.tokenizer) = (configuration, decoder, tokenizer)
+        (self.generationDefaults, self.adapters, self.inventory) = (generationDefaults, adapters, inventory)
+        (self.speechNetworks, self.visionNetworks) = (speechNetworks, visionNetworks)
+        (self.soundNetworks, self.generator, self.vocoder) = (soundNetworks, generator, vocoder)
+    }
+
     /// A part that a checkpoint can lack. The reason for its absence becomes an error when something needs the part.
     public enum Part<Network: Sendable>: Sendable {
         case present(Network)

@@ -2,9 +2,10 @@ import LyraBase
 import LyraFormats
 import LyraTensor
 
-/// Source of a network's weights: the files of a checkpoint, or random numbers in memory.
+/// Where a network gets its weights, usually the files of a checkpoint.
 ///
-/// Networks request each tensor by its checkpoint name and the shape that their configuration implies.
+/// Networks request each tensor by its checkpoint name and the shape that their configuration implies. So a source can
+/// also record or make what networks request.
 public protocol WeightSource {
     /// File or directory, for messages.
     var origin: String { get }
@@ -49,16 +50,19 @@ extension WeightSource {
 }
 
 /// A source that puts a prefix such as `blocks.0.` before every name.
-struct PrefixedSource: WeightSource {
-    let base: any WeightSource
-    let prefix: String
+package struct PrefixedSource: WeightSource {
+    fileprivate let base: any WeightSource
+    fileprivate let prefix: String
 
-    var origin: String { base.origin }
-    var precision: Precision { base.precision }
-    func contains(_ name: String) -> Bool { base.contains(prefix + name) }
-    func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor { try base.tensor(prefix + name, shape) }
+    package var origin: String { base.origin }
+    package var precision: Precision { base.precision }
+    package func contains(_ name: String) -> Bool { base.contains(prefix + name) }
+    package func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+        try base.tensor(prefix + name, shape)
+    }
 }
 
 extension WeightSource {
-    func under(_ prefix: String) -> PrefixedSource { PrefixedSource(base: self, prefix: prefix) }
+    /// The tensors whose names begin with `prefix`, by the rest of their names.
+    package func under(_ prefix: String) -> PrefixedSource { PrefixedSource(base: self, prefix: prefix) }
 }

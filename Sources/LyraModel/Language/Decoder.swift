@@ -10,7 +10,9 @@ public struct Decoder: Sendable {
     private let finalNorm: RMSNorm
     private let rotary: RotaryEmbedding
 
-    init(_ source: any WeightSource, _ configuration: DecoderConfiguration, progress: () throws -> Void) throws {
+    package init(
+        _ source: any WeightSource, _ configuration: DecoderConfiguration, progress: () throws -> Void = {}
+    ) throws {
         self.configuration = configuration
         let (vocabulary, hidden) = (configuration.vocabularySize, configuration.hiddenSize)
         embeddings = try source.weight("model.embed_tokens.weight", [vocabulary, hidden])

@@ -72,7 +72,9 @@ public struct WhisperEncoder: Sendable {
 
     private static let kernel = 3
 
-    init(_ source: any WeightSource, _ configuration: WhisperConfiguration, progress: () throws -> Void) throws {
+    package init(
+        _ source: any WeightSource, _ configuration: WhisperConfiguration, progress: () throws -> Void = {}
+    ) throws {
         let width = configuration.width
         self.configuration = configuration
         conv1 = try Linear(source, prefix: "conv1.", [width, configuration.mels, Self.kernel], bias: true)

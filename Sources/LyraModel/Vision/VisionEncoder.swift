@@ -12,7 +12,9 @@ public struct VisionEncoder: Sendable {
     private let layers: [VisionLayer]
     private let merger: VisionMerger
 
-    init(_ source: any WeightSource, _ configuration: VisionConfiguration, progress: () throws -> Void) throws {
+    package init(
+        _ source: any WeightSource, _ configuration: VisionConfiguration, progress: () throws -> Void = {}
+    ) throws {
         self.configuration = configuration
         patchShape = [
             configuration.width, 3, configuration.temporalPatch, configuration.patch, configuration.patch,

@@ -4,4 +4,8 @@ import LyraMedia
 public struct VisionNetworks: Sendable {
     public let preparation: ImagePreparation
     public let encoder: VisionEncoder
+
+    package init(preparation: ImagePreparation, encoder: VisionEncoder) {
+        (self.preparation, self.encoder) = (preparation, encoder)
+    }
 }

@@ -10,9 +10,9 @@ public struct SpeechGenerator: Sendable {
     private let layers: [DecoderLayer]
     private let rotary: RotaryEmbedding
 
-    init(
+    package init(
         _ source: any WeightSource, _ configuration: SpeechGeneratorConfiguration, language: DecoderConfiguration,
-        progress: () throws -> Void
+        progress: () throws -> Void = {}
     ) throws {
         self.configuration = configuration
         inputProjection = try Linear(source, "input_proj", configuration.dim, language.hiddenSize, bias: true)

@@ -36,13 +36,9 @@ public struct CheckpointWriter {
         let tower = RandomWeights(seed: seed &+ 1, type: .bfloat16, recordsRequests: true)
         let vocoder = RandomWeights(seed: seed &+ 2, type: .float32, recordsRequests: true)
         let vision = RandomWeights(seed: seed &+ 10, type: .bfloat16, recordsRequests: true)
-        let checkpoint = try preset.assembly(
-            main: main, speechTower: tower, visionTower: vision, vocoder: vocoder
-        ).checkpoint()
-        if let sound = preset.sound {
-            try main.requestSoundProjector(
-                under: "model.mm_audio_projector.", inputs: sound.outputWidth, outputs: preset.language.hiddenSize)
-        }
+        let checkpoint = try preset.checkpoint(
+            main: main, speechTower: tower, visionTower: vision, vocoder: vocoder)
+        try preset.sound?.requestProjector(from: main, outputs: preset.language.hiddenSize)
 
         for folder in ["", "model_zoo/audio/whisper", "model_zoo/audio/vocoder", "model_zoo/vision/Qwen2VL_ViT"]
             + preset.adapters.map({ $0.name + "_lora" })
@@ -126,11 +122,17 @@ public struct CheckpointWriter {
     {
         let source = RandomWeights(seed: seed, type: .bfloat16, recordsRequests: true)
         let folder = adapter.name + "_lora"
-        let matrices = decoder.adaptableMatrices
-        for matrix in matrices {
-            let name = "base_model.model.model.layers.\(matrix.layer).\(matrix.module).lora_"
-            _ = try source.tensor(name + "A.weight", [adapter.rank, matrix.inputs])
-            _ = try source.tensor(name + "B.weight", [matrix.outputs, adapter.rank])
+        // The matrices of the layers: norms and biases are no matrices.
+        let matrices = decoder.parameters.compactMap { parameter -> (module: String, weight: Weight)? in
+            guard case .weight(let weight) = parameter.value, parameter.path.hasPrefix("model.layers.") else {
+                return nil
+            }
+            return (String(parameter.path.dropLast(".weight".count)), weight)
+        }
+        for (module, weight) in matrices {
+            let name = "base_model.model." + module + ".lora_"
+            _ = try source.tensor(name + "A.weight", [adapter.rank, weight.inputs])
+            _ = try source.tensor(name + "B.weight", [weight.outputs, adapter.rank])
         }
         try writeTensors(source.requested, folder + "/adapter_model.safetensors")
         struct Configuration: Encodable {
@@ -138,14 +140,13 @@ public struct CheckpointWriter {
             var r: Int, lora_alpha: Int
             var target_modules: [String]
         }
-        let targets = matrices.filter { $0.layer == 0 }
+        let targets = matrices.filter { $0.module.hasPrefix("model.layers.0.") }
             .compactMap { $0.module.split(separator: ".").last.map(String.init) }
         try put(
             json: Configuration(r: adapter.rank, lora_alpha: adapter.alpha, target_modules: targets),
             folder + "/adapter_config.json")
         let projector = RandomWeights(seed: seed &+ 100, type: .bfloat16, recordsRequests: true)
-        try projector.requestSpeechProjector(
-            under: "model.model.mm_speech_projector.", width: preset.whisper.width, preset.configuration)
+        try preset.speechProjector(from: projector, under: "model.model.mm_speech_projector.")
         try writeTorch(projector.requested, under: [], folder + "/non_lora_trainables.bin")
     }
 

@@ -1,3 +1,5 @@
+import LyraBase
+import LyraMedia
 import LyraModel
 import LyraTensor
 
@@ -72,14 +74,34 @@ public struct ModelPreset: Sendable {
 }
 
 extension ModelPreset {
-    /// The preset's networks over these weights.
-    func assembly(
+    /// The preset's networks over these weights, without adapters and sound. Each network requests the same tensor names
+    /// and shapes as from a checkpoint's files.
+    ///
+    /// - Parameter main: weights of the language model, the speech projector and the speech generator
+    func checkpoint(
         main: RandomWeights, speechTower: RandomWeights, visionTower: RandomWeights, vocoder weights: RandomWeights
-    ) throws -> NetworkAssembly {
-        NetworkAssembly(
-            configuration: configuration, generator: generator, whisper: whisper, vision: vision, vocoder: vocoder,
-            tokenizer: try TinyVocabulary().tokenizer(), main: main, speechTower: speechTower,
-            visionTower: visionTower, vocoderWeights: weights)
+    ) throws -> Checkpoint {
+        let decoder = try Decoder(main, language)
+        let speech = SpeechNetworks(
+            mel: try LogMelSpectrogram(MelConfiguration(melCount: whisper.mels)),
+            encoder: try WhisperEncoder(speechTower.under("encoder."), whisper),
+            projector: try speechProjector(from: main, under: "model.mm_speech_projector."), adapterProjectors: [],
+            downsampling: downsampling)
+        let visionNetworks = VisionNetworks(
+            preparation: ImagePreparation(), encoder: try VisionEncoder(visionTower, vision))
+        return Checkpoint(
+            configuration: configuration, decoder: decoder,
+            tokenizer: try TinyVocabulary().tokenizer(), speechNetworks: .present(speech),
+            visionNetworks: .present(visionNetworks),
+            soundNetworks: .absent(LyraError(.missing, "this model of random weights takes no sound")),
+            generator: try SpeechGenerator(main.under("speech_generator."), generator, language: language),
+            vocoder: .present(try Vocoder(configuration: vocoder, weights: weights)))
+    }
+
+    /// The speech projector over these weights.
+    @discardableResult
+    func speechProjector(from source: RandomWeights, under prefix: String) throws -> SpeechProjector {
+        try SpeechProjector(source.under(prefix), width: whisper.width, configuration: configuration)
     }
 }
 
@@ -88,6 +110,13 @@ public struct SoundSizes: Sendable {
     public var width: Int
     public var layers: Int
     public var outputWidth: Int
+
+    /// Requests every tensor of a linear projector to tokens of this width.
+    func requestProjector(from source: RandomWeights, outputs: Int) throws {
+        let name = "model.mm_audio_projector."
+        _ = try source.tensor(name + "weight", [outputs, outputWidth])
+        _ = try source.tensor(name + "bias", [outputs])
+    }
 
     /// Requests every tensor that a checkpoint of these sizes has.
     func request(from source: RandomWeights) throws {
@@ -137,10 +166,9 @@ extension Checkpoint {
         _ preset: ModelPreset, type: ElementType, precision: Precision = .exact, seed: UInt64 = 1
     ) throws -> Checkpoint {
         let main = RandomWeights(seed: seed, type: type, precision: precision)
-        return try preset.assembly(
+        return try preset.checkpoint(
             main: main, speechTower: main, visionTower: main,
-            vocoder: RandomWeights(seed: seed, type: .float32, precision: precision)
-        ).checkpoint()
+            vocoder: RandomWeights(seed: seed, type: .float32, precision: precision))
     }
 }
 
@@ -151,6 +179,6 @@ extension Decoder {
     public static func random(
         _ preset: ModelPreset, type: ElementType, precision: Precision = .exact, seed: UInt64 = 1
     ) throws -> Decoder {
-        try Decoder.assembled(preset.language, RandomWeights(seed: seed, type: type, precision: precision))
+        try Decoder(RandomWeights(seed: seed, type: type, precision: precision), preset.language)
     }
 }
