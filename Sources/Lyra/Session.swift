@@ -68,7 +68,7 @@ public final class Session {
             guard let index = checkpoint.adapterIndex(name) else {
                 throw LyraError(
                     .argument,
-                    "there is no adapter \"\(name)\"; this model has "
+                    "there is no adapter \(shown(name)); this model has "
                         + checkpoint.adapters.map { shown($0) }.joined(separator: ", "))
             }
             conversation.adapter = index

@@ -56,7 +56,7 @@ public struct ShardedSafetensors: Sendable {
                 try scanner.object { scanner, key in
                     let name = String(decoding: key, as: UTF8.self)
                     guard try scanner.peek() == UInt8(ascii: "\"") else {
-                        throw scanner.error("weight_map.\(name) is not a string")
+                        throw scanner.error("weight_map: \(shown(name)) is not a string")
                     }
                     let shard = try scanner.text(limit: Int(NAME_MAX))
                     guard tensors.count < Self.tensorLimit else {

@@ -48,7 +48,7 @@ import Testing
             expect(.format, "plain file name") { try open("{\"weight_map\":{\"x\":\"\(name)\"}}") }
         }
         expect(.format, "weight_map") { try open("{}") }
-        expect(.format, "weight_map.x") { try open(#"{"weight_map":{"x":1}}"#) }
+        expect(.format, "weight_map", "\"x\"") { try open(#"{"weight_map":{"x":1}}"#) }
     }
 
     @Test func aDamagedIndexNeverCrashes() throws {

@@ -38,6 +38,29 @@ import Testing
         }
     }
 
+    /// A file can name a tensor and its type anything, and give it any number of axes: messages stay short and printable.
+    @Test func messagesQuoteNamesFromFiles() throws {
+        let name = "a\u{1B}[2J\n" + String(repeating: "x", count: 10_000)
+        func stored(_ type: ElementType, _ shape: [Int], bytes count: Int = 0) throws -> StoredTensor {
+            let storage = try FloatStorage(count: count / 4 + 1)
+            return StoredTensor(
+                name: name, type: type, shape: shape, bytes: UnsafeRawBufferPointer(start: storage.base, count: count),
+                owner: storage, source: "test", typeName: name)
+        }
+        let long = [Int](repeating: 1, count: 10_000)
+        let bytes = try FloatStorage(count: 8)
+        for fail in [
+            { _ = try Weight(stored(.int32, [1], bytes: 4)) }, { _ = try Weight(stored(.float32, long + [0])) },
+            { _ = try Weight(stored(.q8_0, long + [32], bytes: 68)) }, { _ = try stored(.other, [1]).values() },
+            { _ = try stored(.other, [1]).floats() },
+            { try stored(.float32, [1], bytes: 4).store(0..<2, as: .float32, to: bytes.base, scratch: bytes) },
+        ] as [() throws -> Void] {
+            let error = #expect(throws: LyraError.self) { try fail() }
+            let message = error?.message ?? ""
+            #expect(message.count < 500 && message.contains("\"a\\u{1B}[2J\\nxxx"), "\(message)")
+        }
+    }
+
     private final class Anchor {}
 
     @Test func onlyTheGivenRowsAreReplaced() throws {

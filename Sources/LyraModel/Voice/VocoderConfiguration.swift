@@ -73,7 +73,7 @@ public struct VocoderConfiguration: Codable, Sendable {
     /// - Throws: `LyraError.format`, or `LyraError.unsupported` for another kind of network, naming `source`.
     public func validate(source: String) throws {
         guard resblock == "1" else {
-            throw LyraError(.unsupported, "\(source): resblock is \"\(resblock)\"; lyra runs resblock \"1\"")
+            throw LyraError(.unsupported, "\(source): resblock is \(shown(resblock)); lyra runs resblock \"1\"")
         }
         try check("num_embeddings", numEmbeddings, 1...1 << 20, source)
         try check("embedding_dim", embeddingDim, 1...4096, source)

@@ -43,8 +43,19 @@ extension StoredTensor {
         return try Tensor(shape) { dequantize(0..<count, to: $0) }
     }
 
+    /// All elements as floats, in an array: for small tensors, because an array that finds no memory ends the process.
+    ///
+    /// - Throws: `LyraError.unsupported` if the tensor's type is not floating-point.
+    public func floats() throws -> [Float] {
+        try checkFloatingPoint()
+        return [Float](unsafeUninitializedCapacity: count) { buffer, written in
+            if let destination = buffer.baseAddress { dequantize(0..<count, to: destination) }
+            written = count
+        }
+    }
+
     /// - Throws: `LyraError.unsupported` unless the elements can become floats.
-    func checkFloatingPoint() throws {
+    private func checkFloatingPoint() throws {
         guard type == .float64 || type.isFloat8 || type.kernelType != nil else {
             throw LyraError(
                 .unsupported,
@@ -64,5 +75,6 @@ extension StoredTensor {
         } else if let kernel = type.kernelType, let base = bytes.baseAddress {
             lk_dequantize(floats, base, kernel, elements.count)
         }
+        withExtendedLifetime(owner) {}
     }
 }

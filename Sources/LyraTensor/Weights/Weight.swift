@@ -28,8 +28,8 @@ public struct Weight: @unchecked Sendable {
         guard let type = stored.type.kernelType else {
             throw LyraError(
                 .unsupported,
-                "\(stored.source): tensor \(stored.name) is \(stored.typeName); weights must be F32, F16, BF16, "
-                    + "F8_E4M3, F8_E5M2, Q8_0, Q4_0, Q4_K or Q6_K")
+                "\(stored.source): tensor \(shown(stored.name)) is \(shown(stored.typeName)); weights must be F32, F16, "
+                    + "BF16, F8_E4M3, F8_E5M2, Q8_0, Q4_0, Q4_K or Q6_K")
         }
         let outputs = stored.shape.first ?? 1
         let inputs = stored.shape.dropFirst().reduce(1) { $0.saturatingMultiplying(by: $1) }
@@ -37,7 +37,9 @@ public struct Weight: @unchecked Sendable {
             !stored.bytes.isEmpty
         else {
             throw LyraError(
-                .format, "\(stored.source): tensor \(stored.name) cannot be a weight with shape \(stored.shape)")
+                .format,
+                "\(stored.source): tensor \(shown(stored.name)) cannot be a weight with shape "
+                    + "\(stored.shape.prefix(16))")
         }
         let plain = Weight(
             outputs: outputs, inputs: inputs, type: type, base: base, owner: stored.owner, packedRow: nil,
@@ -49,8 +51,8 @@ public struct Weight: @unchecked Sendable {
         guard stored.type.canPack(inputs: inputs), stored.count == outputs * inputs else {
             throw LyraError(
                 .format,
-                "\(stored.source): tensor \(stored.name) of shape \(stored.shape) has \(stored.bytes.count) bytes, "
-                    + "which do not form rows of \(stored.type.rawValue) blocks")
+                "\(stored.source): tensor \(shown(stored.name)) of shape \(stored.shape.prefix(16)) has "
+                    + "\(stored.bytes.count) bytes, which do not form rows of \(stored.type.rawValue) blocks")
         }
         self = try plain.packed()
     }
@@ -154,31 +156,5 @@ public struct Weight: @unchecked Sendable {
             y: y, ldy: yStride,
             weights: lk_packed_weights(panels: base, type: type, first: packedRow ?? 0, n: outputs), bias: bias,
             epilogue: epilogue)
-    }
-}
-
-extension StoredTensor {
-    /// All elements as floats.
-    ///
-    /// - Throws: `LyraError.unsupported` if the tensor's type is not floating-point.
-    public func floats() throws -> [Float] {
-        if type == .float64 {
-            return (0..<count).map { Float(bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Double.self)) }
-        }
-        if type.isFloat8 {
-            return [Float](unsafeUninitializedCapacity: count) { buffer, written in
-                if let destination = buffer.baseAddress { convertFloat8(0..<count, to: destination) }
-                written = count
-            }
-        }
-        guard let kernel = type.kernelType else {
-            throw LyraError(.unsupported, "\(source): tensor \(name) is \(typeName); expected a floating-point type")
-        }
-        return [Float](unsafeUninitializedCapacity: count) { buffer, written in
-            if let destination = buffer.baseAddress, let bytes = bytes.baseAddress {
-                lk_dequantize(destination, bytes, kernel, count)
-            }
-            written = count
-        }
     }
 }
