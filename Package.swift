@@ -39,7 +39,7 @@ let package = Package(
             exclude: ["README.md"]),
         .target(
             name: "LyraModel", dependencies: ["LyraFormats", "LyraText", "LyraMedia"],
-            swiftSettings: [.strictMemorySafety()]),
+            swiftSettings: [.strictMemorySafety(), .treatWarning("StrictMemorySafety", as: .error)]),
         // Presets, random weights and conversion: for the command line and tests, not for the library.
         .target(name: "LyraTools", dependencies: ["LyraModel"]),
         .target(name: "Lyra", dependencies: ["LyraModel"]),
