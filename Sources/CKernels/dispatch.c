@@ -111,7 +111,6 @@ static const candidate flash_candidates[] = {
 enum { TYPES = LK_Q6_K + 1 };
 
 typedef struct choice {
-    lk_isa limit;
     int capabilities;
     const lk_float_kernels *floats;
     const lk_integer_kernels *integers[TYPES];
@@ -137,8 +136,8 @@ static const lk_integer_kernels *first_usable_for(lk_type type, int capabilities
     return c->kernels;
 }
 
-static choice choose(lk_isa limit, int capabilities) {
-    choice c = {.limit = limit, .capabilities = capabilities};
+static choice choose(int capabilities) {
+    choice c = {.capabilities = capabilities};
     c.floats = first_usable(float_candidates, capabilities);
     for (int type = LK_Q8_0; type < TYPES; type++) c.integers[type] = first_usable_for((lk_type)type, capabilities);
     c.bf16 = first_usable(bf16_candidates, capabilities);
@@ -151,10 +150,10 @@ static void choose_all(void) {
     const char *limit = getenv("LYRA_ISA");
     int named = NAMED;
     for (int i = 0; i < NAMED; i++) {
-        choices[i] = choose((lk_isa)i, here & named_sets[i].capabilities);
+        choices[i] = choose(here & named_sets[i].capabilities);
         if (limit && !strcasecmp(limit, named_sets[i].name)) named = i;
     }
-    choices[NAMED] = choose(LK_ISA_NO_LIMIT, here);
+    choices[NAMED] = choose(here);
     atomic_store_explicit(&chosen, &choices[named], memory_order_release);
 }
 
@@ -177,8 +176,6 @@ lk_isa lk_current_isa(void) {
         if (meets(capabilities, named_sets[i].capabilities)) widest = i;
     return (lk_isa)widest;
 }
-
-lk_isa lk_isa_limit(void) { return in_use()->limit; }
 
 int lk_limit_isa(lk_isa limit) {
     in_use();

@@ -7,9 +7,6 @@ import Synchronization
 /// Operations check the flag at counted steps, never by time, so a bound flag does not change results. The output of an
 /// interrupted operation is undefined.
 public final class Interruption: Sendable {
-    /// The least value that interrupts.
-    public static let raised = LK_INTERRUPTED
-
     // Allocated separately, because kernels read the flag by its address.
     nonisolated(unsafe) private let flag: UnsafeMutablePointer<Atomic<Int32>>
 

@@ -16,8 +16,6 @@ public enum ChatTemplate {
 
     /// Comes before the user's content.
     public static let userStart = "<|im_start|>user\n"
-    /// Comes before the assistant's answer.
-    public static let assistantStart = "<|im_start|>assistant\n"
     /// Comes between the user's content and the assistant's answer.
     public static let userEnd = "<|im_end|>\n<|im_start|>assistant\n"
 

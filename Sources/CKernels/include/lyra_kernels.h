@@ -36,10 +36,8 @@ typedef enum lk_isa {
 lk_isa lk_current_isa(void);
 /* The name of a set, as in LYRA_ISA; null past the last. */
 const char *lk_isa_name(lk_isa isa);
-/* The current limit, or LK_ISA_NO_LIMIT. */
-lk_isa lk_isa_limit(void);
-/* For tests: limits the kernels to the set `limit`. Returns 0 and changes nothing if the processor lacks that set. Not
- * while kernels run. */
+/* For tests: limits the kernels to the set `limit`, or to none with LK_ISA_NO_LIMIT. Returns 0 and changes nothing if
+ * the processor lacks that set. Not while kernels run. */
 int lk_limit_isa(lk_isa limit);
 
 /* ------------------------------------------------------------------------------------------------------ thread pool */

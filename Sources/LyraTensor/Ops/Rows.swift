@@ -1,7 +1,7 @@
 import CKernels
 import LyraBase
 
-// Joining, selecting, replacing, repeating and transposing rows and columns of matrices. The only arithmetic is sums.
+// Stacking, selecting, replacing, repeating and transposing rows and columns of matrices. The only arithmetic is sums.
 
 extension Tensor {
     /// The rows of all `tensors`, one tensor after the other. [rows of all, columns]
@@ -17,24 +17,6 @@ extension Tensor {
             for tensor in tensors {
                 try tensor.copyRows(to: target, rowStride: columns)
                 target += tensor.count
-            }
-        }
-    }
-
-    /// The columns of all `tensors`, one tensor beside the other. [rows, columns of all]
-    ///
-    /// - Throws: `LyraError.argument` if their rows differ.
-    public static func joiningColumns(_ tensors: [Tensor]) throws -> Tensor {
-        let rows = tensors.first?.rows ?? 0
-        guard tensors.allSatisfy({ $0.rows == rows }) else {
-            throw LyraError(.argument, "tensors of shapes \(tensors.map(\.shape)) cannot be joined")
-        }
-        let columns = tensors.reduce(0) { $0 + $1.columns }
-        return try Tensor([rows, columns]) { out in
-            var target = out
-            for tensor in tensors {
-                try tensor.copyRows(to: target, rowStride: columns)
-                target += tensor.columns
             }
         }
     }
