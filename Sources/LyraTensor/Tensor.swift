@@ -6,6 +6,9 @@ import LyraBase
 /// `rows` and `columns` make views without a copy. In a view of columns, the rows are not contiguous; every operation
 /// accepts such views.
 /// An operation that takes a tensor as `consuming` may reuse its memory for the result if no other tensor shares it.
+///
+/// Operations throw `LyraError.argument` for shapes that do not fit: networks check what a file says before they pass it
+/// on, so such a shape is the caller's mistake. `LyraError.format` means that numbers or counts of a file are wrong.
 public struct Tensor: @unchecked Sendable {
     /// The length of each axis. The first axis counts rows; the others together are columns. `FloatStorage.count(of:)`
     /// has checked that no product of axes overflows.

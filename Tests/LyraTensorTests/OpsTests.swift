@@ -121,6 +121,37 @@ import Testing
         #expect(got.logSumExp.shape == [5, 2] && difference(got.logSumExp.values, want) < 1e-6)
     }
 
+    /// A shape that does not fit is the caller's mistake, and the message names what does not fit.
+    @Test func shapesThatDoNotFitAreTheCallersMistake() throws {
+        let x = try numbers(3, 8), w = try weight(6, 8), none = try Tensor(zeros: [3, 0])
+        let pictures = try Tensor(zeros: [1, 4, 4])
+        let convolution = try Convolution1D(Tensor(zeros: [2, 3, 3]), bias: Tensor(zeros: [2]))
+        let cache = KeyValueCache(kvHeads: 2, headDim: 4)
+        for (part, fail) in [
+            ("rows of 7", { _ = try w.product(numbers(3, 7)) }),
+            ("bias [5]", { _ = try w.product(x, bias: Tensor(zeros: [5])) }),
+            ("bias [6, 1]", { _ = try w.product(x, bias: numbers(6, 3).columns(0..<1)) }),
+            ("[3, 5]", { _ = try w.product(x, addedTo: numbers(3, 5)) }),
+            ("transpose", { _ = try w.transposedProduct(x) }),
+            ("gate", { _ = try Tensor.siluProduct(gate: x, up: none) }),
+            ("keys", { _ = try attention(x, keys: none, values: none, heads: 2) }),
+            ("RMS norm", { _ = try x.rmsNormalized(weight: Tensor(zeros: [7]), epsilon: 1e-6) }),
+            ("rotation", { _ = try x.rotated(Rotation(angles: numbers(2, 2)), heads: 2) }),
+            ("added", { _ = try x.adding(none) }), ("signal", { _ = try convolution(x.rows(0..<2)) }),
+            ("squares", { _ = try pictures.unfoldedSquares(kernel: 5, stride: 1) }),
+            ("unfolded", { _ = try x.unfoldedRows(kernel: 0, stride: 1) }),
+            ("gains", { _ = try x.foldingWeightNorm(gains: none, name: "w") }),
+            ("keys", { try cache.append(keys: x, values: none) }),
+        ] as [(String, () throws -> Void)] {
+            let error = #expect(throws: LyraError.self, "\(part)") { try fail() }
+            #expect(error?.code == .argument && error?.message.contains(part) == true, "\(error?.message ?? part)")
+        }
+        // The numbers of a weight come from a file.
+        #expect(throws: LyraError(.format, "w: row 0 is zero or not finite")) {
+            try Tensor(zeros: [3, 8]).foldingWeightNorm(gains: Tensor(zeros: [3]), name: "w")
+        }
+    }
+
     @Test func sumsRepeatTheRowsOfTheOther() throws {
         let x = try numbers(6, 3), other = try numbers(2, 3, 8)
         let sum = try x.adding(other).values

@@ -88,11 +88,11 @@ public final class KeyValueCache {
     ///
     /// - Parameters:
     ///   - keys, values: [any, kvHeads · headDim] each
-    /// - Throws: `LyraError.format` if the shapes do not fit, `LyraError.memory`; the cache is then unchanged.
+    /// - Throws: `LyraError.argument` if the shapes do not fit, `LyraError.memory`; the cache is then unchanged.
     public func append(keys: Tensor, values: Tensor) throws {
         guard keys.columns == kvHeads * headDim, keys.shape == values.shape else {
             throw LyraError(
-                .format, "keys \(keys.shape) and values \(values.shape) do not fit \(kvHeads) heads of \(headDim)")
+                .argument, "keys \(keys.shape) and values \(values.shape) do not fit \(kvHeads) heads of \(headDim)")
         }
         do { try reserve(rows + keys.rows) } catch {
             truncate(to: rows)
@@ -344,7 +344,7 @@ extension KeyValueCache {
 
     /// Bytes that `forEachPiece` passes for `count` rows whose first `quantized` pages are stored in the cache's type.
     ///
-    /// - Throws: `LyraError.format` for impossible counts.
+    /// - Throws: `LyraError.format` for impossible counts: a saved conversation states them.
     public func pieceBytes(rows count: Int, quantizedPages quantized: Int) throws -> Int {
         try check(rows: count, quantizedPages: quantized)
         func bytes(_ rows: Int, _ type: KeyValueType) -> Int {

@@ -4,10 +4,10 @@ import LyraBase
 extension Tensor {
     /// silu(gate) · up (SwiGLU, arXiv 2002.05202). [rows, columns]
     ///
-    /// - Throws: `LyraError.format` if the shapes differ.
+    /// - Throws: `LyraError.argument` if the shapes differ.
     public static func siluProduct(gate: Tensor, up: Tensor) throws -> Tensor {
         guard gate.shape == up.shape else {
-            throw LyraError(.format, "a gate \(gate.shape) does not fit \(up.shape)")
+            throw LyraError(.argument, "a gate \(gate.shape) does not fit \(up.shape); their shapes must be equal")
         }
         let (rows, columns) = (gate.rows, gate.columns)
         return try Tensor(gate.shape) { y in

@@ -11,7 +11,7 @@ import LyraBase
 ///   - heads: query heads
 ///   - precision: `fast` may round all operands to BF16
 /// - Returns: [rows, heads · headDim]
-/// - Throws: `LyraError.format` if the shapes do not fit, `.memory` if there is no room, `.state` if the work was
+/// - Throws: `LyraError.argument` if the shapes do not fit, `.memory` if there is no room, `.state` if the work was
 ///   interrupted.
 public func attention(
     _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision = .exact
@@ -42,7 +42,7 @@ private func attend(
         keys.columns > 0, heads % (keys.columns / dim) == 0
     else {
         throw LyraError(
-            .format,
+            .argument,
             "queries \(queries.shape) of \(heads) heads do not fit keys \(keys.shape) and values \(values.shape)")
     }
     // The kernel reads keys and values with one row stride.

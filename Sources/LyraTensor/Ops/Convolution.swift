@@ -26,7 +26,7 @@ public struct Convolution1D: Sendable {
     ///   - precision: `fast` rounds the signal and the weights to BF16
     public init(_ weight: Tensor, bias: Tensor, dilation: Int = 1, precision: Precision = .exact) throws {
         guard weight.shape.count == 3, weight.count > 0, bias.count == weight.rows, dilation > 0 else {
-            throw LyraError(.format, "a weight \(weight.shape) with a bias \(bias.shape) does not form a convolution")
+            throw LyraError(.argument, "a weight \(weight.shape) with a bias \(bias.shape) does not form a convolution")
         }
         let (outputs, inputs, kernel) = (weight.shape[0], weight.shape[1], weight.shape[2])
         (self.inputs, self.outputs, self.kernel, self.dilation) = (inputs, outputs, kernel, dilation)
@@ -88,7 +88,7 @@ public struct Convolution1D: Sendable {
     ) throws {
         guard x.rows == inputs, residual.map({ $0.rows == outputs && $0.columns >= columns }) ?? true else {
             throw LyraError(
-                .format, "a convolution of \(inputs) to \(outputs) channels does not take a signal \(x.shape)")
+                .argument, "a convolution of \(inputs) to \(outputs) channels does not take a signal \(x.shape)")
         }
         guard columns > 0 else { return }
         let status = x.withMatrix { x, stride in
@@ -136,7 +136,7 @@ public struct TransposedConvolution1D: Sendable {
     public init(_ weight: Tensor, bias: Tensor, rate: Int, precision: Precision) throws {
         guard weight.shape.count == 3, weight.count > 0, rate > 0, weight.shape[2] >= rate else {
             throw LyraError(
-                .format, "a weight \(weight.shape) does not form a transposed convolution of stride \(rate)")
+                .argument, "a weight \(weight.shape) does not form a transposed convolution of stride \(rate)")
         }
         let (inputs, outputs, kernel) = (weight.shape[0], weight.shape[1], weight.shape[2])
         (self.rate, self.kernel, self.inputs, self.outputs) = (rate, kernel, inputs, outputs)
@@ -182,7 +182,7 @@ extension Tensor {
     ) throws {
         let kept = history?.columns ?? 0
         guard history.map({ $0.rows == channels }) ?? true else {
-            throw LyraError(.format, "\(channels) channels cannot follow a signal \(history?.shape ?? [])")
+            throw LyraError(.argument, "\(channels) channels cannot follow a signal \(history?.shape ?? [])")
         }
         let stride = Tensor.signalStride(kept + columns)
         try self.init(rows: channels, columns: kept + columns, rowStride: stride) { base in
@@ -197,7 +197,7 @@ extension Tensor {
         fill: (_ first: Convolution1D.Target, _ second: Convolution1D.Target) throws -> Void
     ) throws -> (Tensor, Tensor) {
         guard second.rows == channels else {
-            throw LyraError(.format, "\(channels) channels cannot follow a signal \(second.shape)")
+            throw LyraError(.argument, "\(channels) channels cannot follow a signal \(second.shape)")
         }
         let stride = signalStride(second.columns + columns)
         let storage = try FloatStorage(count: FloatStorage.count(of: [channels, stride]))
@@ -291,7 +291,7 @@ extension Tensor {
     /// position, row by row. → [images · positions, kernel²]
     public func unfoldedSquares(kernel: Int, stride step: Int) throws -> Tensor {
         guard shape.count == 3, kernel > 0, step > 0, shape[1] >= kernel, shape[2] >= kernel else {
-            throw LyraError(.format, "images of shape \(shape) have no squares of \(kernel) × \(kernel)")
+            throw LyraError(.argument, "images of shape \(shape) have no squares of \(kernel) × \(kernel)")
         }
         let (images, height, width) = (shape[0], shape[1], shape[2])
         // At most height · width.
@@ -321,11 +321,11 @@ extension Tensor {
     /// - Parameters:
     ///   - gains: one for each row
     ///   - name: the tensor's name, for messages
-    /// - Throws: `LyraError.format` if a row is zero or not finite.
+    /// - Throws: `LyraError.format` if a row is zero or not finite, `.argument` for another number of gains.
     public consuming func foldingWeightNorm(gains: Tensor, name: String) throws -> Tensor {
         var weight = self
         let (rows, columns) = (weight.rows, weight.columns)
-        guard gains.count == rows else { throw LyraError(.format, "\(name): \(gains.count) gains for \(rows) rows") }
+        guard gains.count == rows else { throw LyraError(.argument, "\(name): \(gains.count) gains for \(rows) rows") }
         try weight.withMutableValues { values in
             for row in 0..<rows {
                 let vector = UnsafeMutableBufferPointer(start: values + row * columns, count: columns)

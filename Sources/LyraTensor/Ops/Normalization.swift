@@ -49,7 +49,7 @@ extension Tensor {
 
     private func checkColumns(_ expected: Int, _ what: String) throws {
         guard columns == expected else {
-            throw LyraError(.format, "\(what) of \(expected) values does not take rows of \(columns)")
+            throw LyraError(.argument, "\(what) of \(expected) values does not take rows of \(columns)")
         }
     }
 }

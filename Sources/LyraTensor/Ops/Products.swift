@@ -24,7 +24,7 @@ extension Weight {
     /// activation(x · selfᵀ + bias). [rows, inputs] → [rows, outputs]
     ///
     /// - Parameter bias: [outputs]
-    /// - Throws: `LyraError.format` if x or the bias does not fit, `.memory` if there is no room, `.missing` if
+    /// - Throws: `LyraError.argument` if x or the bias does not fit, `.memory` if there is no room, `.missing` if
     ///   OpenBLAS is needed and not installed, `.state` if interrupted. All products throw these.
     public func product(_ x: Tensor, bias: Tensor? = nil, activation: Activation = .identity) throws -> Tensor {
         try Tensor([x.rows, outputs]) { y in
@@ -45,7 +45,7 @@ extension Weight {
     public func transposedProduct(_ x: Tensor) throws -> Tensor {
         guard x.columns == outputs else {
             throw LyraError(
-                .format, "the transpose of a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
+                .argument, "the transpose of a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
         }
         // The transpose of the weights of one pass takes at most 4 MiB.
         let rowsPerPass = max(1, min(outputs, (1 << 20) / inputs))
@@ -124,7 +124,7 @@ public struct Projection: Sendable {
         var sum = residual
         guard sum.shape == [x.rows, weight.outputs] else {
             throw LyraError(
-                .format, "a product [\(x.rows), \(weight.outputs)] cannot be added to a tensor \(sum.shape)")
+                .argument, "a product [\(x.rows), \(weight.outputs)] cannot be added to a tensor \(sum.shape)")
         }
         let outputs = weight.outputs
         try sum.withMutableValues { y in
@@ -177,10 +177,15 @@ private struct PlacedProduct {
 private func runProducts(_ x: Tensor, _ products: [PlacedProduct]) throws {
     for product in products {
         let weight = product.weight
-        guard x.columns == weight.inputs, product.bias.map({ $0.count == weight.outputs && $0.isContiguous }) ?? true
-        else {
+        guard x.columns == weight.inputs else {
             throw LyraError(
-                .format, "a matrix [\(weight.outputs), \(weight.inputs)] does not take rows of \(x.columns)")
+                .argument, "a matrix [\(weight.outputs), \(weight.inputs)] does not take rows of \(x.columns)")
+        }
+        if let bias = product.bias, bias.count != weight.outputs || !bias.isContiguous {
+            throw LyraError(
+                .argument,
+                "a matrix [\(weight.outputs), \(weight.inputs)] does not take a bias \(bias.shape); it needs "
+                    + "\(weight.outputs) contiguous values")
         }
     }
     let (rows, columns) = (x.rows, x.columns)

@@ -27,13 +27,13 @@ extension Tensor {
     /// Columns after those heads stay unchanged.
     ///
     /// - Parameter rotation: one position for each row
-    /// - Throws: `LyraError.format` if the rotation does not fit.
+    /// - Throws: `LyraError.argument` if the rotation does not fit.
     public consuming func rotated(_ rotation: Rotation, heads: Int) throws -> Tensor {
         var result = self
         let (rows, columns, dim) = (result.rows, result.columns, rotation.headDim)
         guard rotation.positions == rows, heads * dim <= columns else {
             throw LyraError(
-                .format,
+                .argument,
                 "a rotation of \(rotation.positions) positions does not fit \(heads) heads of \(dim) in \(rows) rows "
                     + "of \(columns)")
         }

@@ -76,11 +76,11 @@ extension Tensor {
     /// self + other. If self has n times as many rows as `other`, the rows of `other` repeat n times.
     ///
     /// - Parameter other: [rows / n, columns]
-    /// - Throws: `LyraError.format` if the shapes do not fit.
+    /// - Throws: `LyraError.argument` if the shapes do not fit.
     public consuming func adding(_ other: Tensor) throws -> Tensor {
         var result = self
         guard result.columns == other.columns, other.rows > 0, result.rows % other.rows == 0 else {
-            throw LyraError(.format, "a tensor \(other.shape) cannot be added to \(result.shape)")
+            throw LyraError(.argument, "a tensor \(other.shape) cannot be added to \(result.shape)")
         }
         let (rows, count) = (result.rows / other.rows, other.count)
         try result.withMutableValues { sum in
