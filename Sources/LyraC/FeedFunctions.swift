@@ -192,7 +192,8 @@ private func buffer(_ data: UnsafeRawPointer?, _ bytes: Int) throws -> UnsafeRaw
 private func interleaved(
     _ samples: UnsafePointer<Float>?, _ frames: Int, _ channels: Int32
 ) throws -> UnsafeBufferPointer<Float> {
-    guard frames >= 0, channels > 0, let count = frames.checkedMultiplying(by: Int(channels)), count <= Int.max / 4 else {
+    guard frames >= 0, channels > 0, let count = frames.checkedMultiplying(by: Int(channels)), count <= Int.max / 4
+    else {
         throw LyraError(.argument, "invalid samples: \(frames) frames of \(channels) channels")
     }
     return UnsafeBufferPointer(start: frames == 0 ? nil : try required(samples, "samples"), count: count)

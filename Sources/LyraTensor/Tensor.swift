@@ -7,8 +7,8 @@ import LyraBase
 /// accepts such views.
 /// An operation that takes a tensor as `consuming` may reuse its memory for the result if no other tensor shares it.
 ///
-/// Operations throw `LyraError.argument` for shapes that do not fit: networks check what a file says before they pass it
-/// on, so such a shape is the caller's mistake. `LyraError.format` means that numbers or counts of a file are wrong.
+/// Operations throw `LyraError.argument` for shapes that do not fit: networks check what a file says before they pass
+/// it on, so such a shape is the caller's mistake. `LyraError.format` means that numbers or counts of a file are wrong.
 public struct Tensor: @unchecked Sendable {
     /// The length of each axis. The first axis counts rows; the others together are columns. `FloatStorage.count(of:)`
     /// has checked that no product of axes overflows.
@@ -132,8 +132,8 @@ extension Tensor {
 
     /// The same values with another shape.
     ///
-    /// - Throws: `LyraError.argument` if the element counts differ; `.memory` if the count overflows, or if the rows are
-    ///   not contiguous and there is no room for a copy.
+    /// - Throws: `LyraError.argument` if the element counts differ; `.memory` if the count overflows, or if the rows
+    ///   are not contiguous and there is no room for a copy.
     public func reshaped(_ shape: [Int]) throws -> Tensor {
         guard try FloatStorage.count(of: shape) == count else {
             throw LyraError(.argument, "a tensor of shape \(self.shape) cannot be reshaped to \(shape)")

@@ -22,8 +22,8 @@ import Testing
         #expect(try CheckpointCopy("b").open().speechNetworks.isPresent)
     }
 
-    /// Every tensor of every file is listed once, with the shape that it has there: of the decoder, adapters, projectors,
-    /// towers, generator and vocoder. `a` has its speech tower inside.
+    /// Every tensor of every file is listed once, with the shape that it has there: of the decoder, adapters,
+    /// projectors, towers, generator and vocoder. `a` has its speech tower inside.
     @Test(arguments: ["a", "b", "tiny"]) func parametersAreListedUnderTheNamesOfTheCheckpoint(_ name: String) throws {
         let folder = NSTemporaryDirectory() + "lyra-parameters-\(UUID().uuidString)"
         defer { try? FileManager.default.removeItem(atPath: folder) }

@@ -38,7 +38,8 @@ import Testing
         }
     }
 
-    /// A file can name a tensor and its type anything, and give it any number of axes: messages stay short and printable.
+    /// A file can name a tensor and its type anything, and give it any number of axes: messages stay short and can be
+    /// printed.
     @Test func messagesQuoteNamesFromFiles() throws {
         let name = "a\u{1B}[2J\n" + String(repeating: "x", count: 10_000)
         func stored(_ type: ElementType, _ shape: [Int], bytes count: Int = 0) throws -> StoredTensor {

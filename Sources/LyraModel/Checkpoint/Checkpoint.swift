@@ -48,7 +48,7 @@ public struct Checkpoint: Sendable {
         public var isPresent: Bool { if case .present = self { true } else { false } }
     }
 
-    /// Number of all parameters, and bytes of all tensors. `Int.max` on overflow, because tensors of a file can overlap.
+    /// Number of all parameters, and bytes of all tensors. `Int.max` on overflow: the tensors of a file can overlap.
     public var totalSize: (parameters: Int, bytes: Int) {
         inventory.reduce((0, 0)) { ($0.0.saturatingAdding($1.parameters), $0.1.saturatingAdding($1.bytes)) }
     }

@@ -41,7 +41,7 @@ extension WeightSource {
         guard let scale = scales.first(where: contains) else { return stored }
         throw LyraError(
             .unsupported,
-            "\(stored.source): tensor \(shown(stored.name)) is \(shown(stored.typeName)) with the scale \(shown(scale)), "
+            "\(stored.source): tensor \(shown(stored.name)) is \(stored.typeName) with the scale \(shown(scale)), "
                 + "which lyra does not apply; convert the checkpoint to BF16")
     }
 

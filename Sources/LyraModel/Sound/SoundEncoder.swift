@@ -44,7 +44,8 @@ public struct SoundEncoder: Sendable {
             guard let shape = source.shape(of: name) else {
                 throw LyraError(.missing, "\(source.origin): there is no tensor \(name); is it ImageBind?")
             }
-            try bounds.require(shape.count == axes, "tensor \(name) has shape \(shape.prefix(16)); expected \(axes) axes")
+            try bounds.require(
+                shape.count == axes, "tensor \(name) has shape \(shape.prefix(16)); expected \(axes) axes")
             return shape
         }
         let stemName = prefix + "rgbt_stem.proj.weight"

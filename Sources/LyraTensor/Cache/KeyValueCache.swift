@@ -240,8 +240,8 @@ extension KeyValueCache {
         }
     }
 
-    /// The same, and the log-sum-exp of each query and head: ln Σ exp(score) over the rows up to the query's own, which a
-    /// gradient needs. A score is the product of query and key / √headDim.
+    /// The same, and the log-sum-exp of each query and head: ln Σ exp(score) over the rows up to the query's own, which
+    /// a gradient needs. A score is the product of query and key / √headDim.
     ///
     /// - Returns: the output [positions, heads · headDim], and the log-sum-exps [positions, heads]
     public func attentionWithLogSumExp(

@@ -21,8 +21,8 @@ public func attention(
     }
 }
 
-/// The same, and the log-sum-exp of each query and head: ln Σ exp(score) over all keys, which a gradient needs. A score is
-/// the product of query and key / √headDim.
+/// The same, and the log-sum-exp of each query and head: ln Σ exp(score) over all keys, which a gradient needs. A score
+/// is the product of query and key / √headDim.
 ///
 /// - Returns: the output [rows, heads · headDim], and the log-sum-exps [rows, heads]
 public func attentionWithLogSumExp(

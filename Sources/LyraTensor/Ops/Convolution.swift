@@ -211,8 +211,8 @@ extension Tensor {
         return (made, Tensor(shape, storage: storage, offset: 0, rowStride: stride))
     }
 
-    /// Row stride of a signal of so many columns: an odd number of cache lines, so that rows do not compete for the same
-    /// cache sets.
+    /// Row stride of a signal of so many columns: an odd number of cache lines, so that rows do not compete for the
+    /// same cache sets.
     private static func signalStride(_ columns: Int) -> Int { (columns + 31) / 32 * 32 + 16 }
 
     /// Prepends another signal: [channels, history.columns + columns]
@@ -252,7 +252,8 @@ extension Tensor {
         zeros == 0 ? self : try Tensor(zeros: [rows, zeros]).after(self)
     }
 
-    /// A copy of the columns from `first` on, which does not keep the whole signal in memory.
+    /// A copy of the columns from `first` on, which does not keep the whole signal in memory. No columns if there are
+    /// fewer.
     public func copy(columnsFrom first: Int) throws -> Tensor {
         let last = columns(min(first, columns)..<columns)
         return try Tensor([rows, last.columns]) { try last.copyRows(to: $0, rowStride: last.columns) }

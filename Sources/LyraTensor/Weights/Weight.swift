@@ -28,8 +28,8 @@ public struct Weight: @unchecked Sendable {
         guard let type = stored.type.kernelType else {
             throw LyraError(
                 .unsupported,
-                "\(stored.source): tensor \(shown(stored.name)) is \(shown(stored.typeName)); weights must be F32, F16, "
-                    + "BF16, F8_E4M3, F8_E5M2, Q8_0, Q4_0, Q4_K or Q6_K")
+                "\(stored.source): tensor \(shown(stored.name)) is \(shown(stored.typeName)); weights must be F32, "
+                    + "F16, BF16, F8_E4M3, F8_E5M2, Q8_0, Q4_0, Q4_K or Q6_K")
         }
         let outputs = stored.shape.first ?? 1
         let inputs = stored.shape.dropFirst().reduce(1) { $0.saturatingMultiplying(by: $1) }

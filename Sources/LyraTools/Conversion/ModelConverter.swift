@@ -72,7 +72,7 @@ public struct ModelConverter {
             throw LyraError(
                 .argument, "\(path): the model is read from this file, which would be lost; name another file")
         }
-        let total = plan.items.reduce(0) { $0 + $1.source.bytes.count }
+        let total = plan.items.reduce(0) { $0.saturatingAdding($1.source.bytes.count) }
         var done = 0
         try progress(done, total)
         let writer = try GGUFWriter(
@@ -113,7 +113,9 @@ public struct ModelConverter {
         let types = Dictionary(grouping: plan.items, by: \.type).map { ($0.key, $0.value.count) }
         return Summary(
             tensors: plan.items.count, bytesRead: read,
-            bytesWritten: plan.items.reduce(0) { $0 + $1.source.count / $1.type.blockElements * $1.type.size },
+            bytesWritten: plan.items.reduce(0) {
+                $0.saturatingAdding($1.source.count / $1.type.blockElements * $1.type.size)
+            },
             types: types.sorted { ($1.1, $0.0.rawValue) < ($0.1, $1.0.rawValue) }, unused: plan.unused,
             roundedBefore: before.sorted { $0.rawValue < $1.rawValue })
     }

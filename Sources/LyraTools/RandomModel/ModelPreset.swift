@@ -74,8 +74,8 @@ public struct ModelPreset: Sendable {
 }
 
 extension ModelPreset {
-    /// The preset's networks over these weights, without adapters and sound. Each network requests the same tensor names
-    /// and shapes as from a checkpoint's files.
+    /// The preset's networks over these weights, without adapters and sound. Each network requests the same tensors as
+    /// from a checkpoint's files.
     ///
     /// - Parameter main: weights of the language model, the speech projector and the speech generator
     func checkpoint(

@@ -158,7 +158,8 @@ struct OneFilePart: PartFiles {
             (try? FloatStorage.count(of: shape)) == tensor.count
         else {
             throw LyraError(
-                .format, "\(file.path): \(key) is \(shape.prefix(16)), but the tensor has shape \(tensor.shape.prefix(16))")
+                .format,
+                "\(file.path): \(key) is \(shape.prefix(16)), but the tensor has shape \(tensor.shape.prefix(16))")
         }
         return tensor.withShape(shape)
     }
