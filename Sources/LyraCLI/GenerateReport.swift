@@ -47,7 +47,10 @@ struct GenerateReport {
         switch reason {
         case .endOfAnswer: "eos"
         case .length: "length"
-        case .none, .stopped, .cancelled, .failed: "cancelled"
+        case .none: "none"
+        case .stopped: "stopped"
+        case .cancelled: "cancelled"
+        case .failed: "error"
         }
     }
 }
