@@ -21,13 +21,18 @@ struct InspectCommand: ParsableCommand {
         try printOutput((json ? report(checkpoint).text : table(checkpoint)) + "\n")
     }
 
-    /// Parts that the checkpoint's configuration names but that do not exist.
+    /// Why each missing part is missing.
     private func missing(_ checkpoint: Checkpoint) -> [String] {
         var reasons: [String] = []
         if case .absent(let reason) = checkpoint.speechNetworks { reasons.append(reason.message) }
         if case .absent(let reason) = checkpoint.visionNetworks { reasons.append(reason.message) }
         if case .absent(let reason) = checkpoint.soundNetworks { reasons.append(reason.message) }
         if case .absent(let reason) = checkpoint.vocoder { reasons.append(reason.message) }
+        if checkpoint.generator == nil {
+            reasons.append("there is no speech generator, which spoken answers need")
+        }
+        // Without the networks of speech, no adapter is ever chosen.
+        guard checkpoint.speechNetworks.isPresent else { return reasons }
         for name in ["speech", "long_speech"] where checkpoint.adapterIndex(name) == nil {
             reasons.append("there is no adapter \(name)_lora, which automatic choice needs for speech")
         }
