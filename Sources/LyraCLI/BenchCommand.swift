@@ -128,13 +128,9 @@ struct PartsBenchCommand: ParsableCommand {
         try printOutput((json ? report(rows).text : table(rows)) + "\n")
     }
 
-    private var machine: String {
-        "\(processorName()), \(lk_threads()) threads, \(String(cString: lk_isa_name(lk_current_isa())))"
-    }
-
     private func table(_ rows: [BenchmarkRow]) -> String {
         let weights = "\(dtype.rawValue), \((precision ?? dtype.usualPrecision).rawValue), random weights"
-        let title = "\(preset.rawValue), \(weights); \(machine); median of \(repetitions)"
+        let title = "\(preset.rawValue), \(weights); \(Machine.description); median of \(repetitions)"
         let header = "| part | what | result | share of the machine's limit |\n|---|---|--:|--:|"
         return ([title, "", header] + rows.map(\.line)).joined(separator: "\n")
     }
@@ -142,8 +138,9 @@ struct PartsBenchCommand: ParsableCommand {
     private func report(_ rows: [BenchmarkRow]) -> JSONValue {
         .object([
             ("preset", .string(preset.rawValue)), ("dtype", .string(dtype.rawValue)),
-            ("precision", .string((precision ?? dtype.usualPrecision).rawValue)), ("machine", .string(machine)),
-            ("threads", .number(Double(lk_threads()))), ("repetitions", .number(Double(repetitions))),
+            ("precision", .string((precision ?? dtype.usualPrecision).rawValue)),
+            ("machine", .string(Machine.description)), ("threads", .number(Double(lk_threads()))),
+            ("repetitions", .number(Double(repetitions))),
             ("results", .array(rows.map(\.json))),
         ])
     }
@@ -211,17 +208,3 @@ struct BenchmarkRow {
 }
 
 func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
-
-/// Name of the processor in /proc/cpuinfo.
-func processorName() -> String {
-    guard let file = fopen("/proc/cpuinfo", "r") else { return "unknown processor" }
-    defer { fclose(file) }
-    var line = [CChar](repeating: 0, count: 512)
-    while fgets(&line, Int32(line.count), file) != nil {
-        let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        if text.hasPrefix("model name"), let name = text.split(separator: ":").last {
-            return name.drop { $0 == " " }.filter { $0 != "\n" }
-        }
-    }
-    return "unknown processor"
-}

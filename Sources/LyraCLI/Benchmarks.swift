@@ -57,9 +57,9 @@ final class Benchmarks {
     func median(_ body: () throws -> Void) rethrows -> Double {
         try body()
         return try (0..<repetitions).map { _ in
-            let start = now()
+            let start = MonotonicTime.seconds
             try body()
-            return now() - start
+            return MonotonicTime.seconds - start
         }.sorted()[repetitions / 2]
     }
 
@@ -67,9 +67,9 @@ final class Benchmarks {
     private func timeAgainst(_ rate: () throws -> Double, _ body: () throws -> Void) throws -> (Double, [Double]) {
         func samples() throws -> [Double] { try (0..<3).map { _ in try rate() } }
         return try (0..<repetitions).map { _ in
-            let before = try samples(), start = now()
+            let before = try samples(), start = MonotonicTime.seconds
             try body()
-            let seconds = now() - start
+            let seconds = MonotonicTime.seconds - start
             return try (seconds, before + samples())
         }.sorted { $0.0 * mean($0.1) < $1.0 * mean($1.1) }[repetitions / 2]
     }

@@ -55,12 +55,12 @@ struct ConvertCommand: ParsableCommand {
         options.note = { notes.append($0) }
         options.progress = { _, _ in try check() }
         let converter = try ModelConverter(path: model, options: options, recipe: type, scope: part)
-        let start = now()
+        let start = MonotonicTime.seconds
         let summary = try converter.write(to: output) { done, total in
             try check()
             bar.show("converting, MB:", done / 1_000_000, total / 1_000_000)
         }
-        let seconds = now() - start
+        let seconds = MonotonicTime.seconds - start
         bar.clear()
         if part == .whole { for note in notes { printError("note: " + note + "; the file lacks it") } }
         if let first = summary.unused.first {

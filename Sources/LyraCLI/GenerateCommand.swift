@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import Lyra
+import LyraBase
 
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -59,13 +60,13 @@ struct GenerateCommand: ParsableCommand {
     }
 
     func run() throws {
-        let start = now()
+        let start = MonotonicTime.seconds
         Interrupt.watch()
         // Fails before the work if the output cannot be written.
         let wave = try speak.map { try WaveWriter(path: $0) }
         let notes = Notes(.held)
         let model = try source.open(notes: notes, check: Interrupt.check)
-        let loaded = now()
+        let loaded = MonotonicTime.seconds
         var options = answering.options
         vision.apply(to: &options)
         sampling.apply(to: &options)
@@ -80,7 +81,7 @@ struct GenerateCommand: ParsableCommand {
         if json {
             let report = GenerateReport(
                 text: answer.text, tokens: answer.tokens, units: answer.units, usage: session.usage, wave: wave,
-                load: loaded - start, total: now() - start)
+                load: loaded - start, total: MonotonicTime.seconds - start)
             try printOutput(report.json + "\n")
         } else {
             try printOutput("\n")
@@ -106,11 +107,4 @@ struct GenerateCommand: ParsableCommand {
         if let prompt { try session.feed(text: prompt, specialTokens: answering.specialTokens) }
         try session.endTurn()
     }
-}
-
-/// Monotonic time in seconds.
-func now() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }

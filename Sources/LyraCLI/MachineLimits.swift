@@ -1,5 +1,6 @@
 import CKernels
 import Glibc
+import LyraBase
 import LyraTensor
 
 /// The machine's limits, measured by small loops, for comparison with the parts of a model.
@@ -13,10 +14,10 @@ final class MachineLimits {
     func readingRate() throws -> Double {
         let memory = try readMemory ?? Self.filled(1 << 28)
         readMemory = memory
-        let start = now()
+        let start = MonotonicTime.seconds
         let sum = lk_read_all(memory.base, memory.count * 4)
         // The data are ones; checking the sum keeps the compiler from removing the loop.
-        return sum == 1 ? 0 : Double(memory.count * 4) / (now() - start)
+        return sum == 1 ? 0 : Double(memory.count * 4) / (MonotonicTime.seconds - start)
     }
 
     /// Allocated in large pages, like packed weights.
@@ -34,12 +35,12 @@ final class MachineLimits {
         let factors = try (0..<2).map { _ in try Tensor(zeros: [size, size]) }
         var product = try Tensor(zeros: [size, size])
         return {
-            let start = now()
+            let start = MonotonicTime.seconds
             let status = try product.withMutableValues { c in
                 try factors[0].withValues { a in try factors[1].withValues { b in lk_sgemm_square(c, a, b, size) } }
             }
             try checkKernel(status, "the measurement")
-            return 2 * Double(size * size * size) / (now() - start)
+            return 2 * Double(size * size * size) / (MonotonicTime.seconds - start)
         }
     }
 
@@ -49,9 +50,9 @@ final class MachineLimits {
 
     private func peak(_ kind: lk_peak) -> Double {
         median {
-            let start = now()
+            let start = MonotonicTime.seconds
             let operations = lk_peak_operations(kind)
-            return operations / (now() - start)
+            return operations / (MonotonicTime.seconds - start)
         }
     }
 

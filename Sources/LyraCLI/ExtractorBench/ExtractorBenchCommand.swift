@@ -98,8 +98,7 @@ struct ExtractorBenchCommand: ParsableCommand {
         let bench = ExtractorBench(decoder: decoder, keyValueType: kvType, repetitions: repetitions)
         let head = ExtractorReport.Head(
             preset: preset.rawValue, dtype: dtype.rawValue, kvType: kvType.rawValue,
-            machine: "\(processorName()), \(lk_threads()) threads, \(String(cString: lk_isa_name(lk_current_isa())))",
-            blocks: blocks)
+            machine: Machine.description, blocks: blocks)
         var report = ExtractorReport(head: head, language: decoder.configuration)
         report.resetsPeak = ProcessMemory.resetPeak()
         try bench.warmUp()

@@ -1,4 +1,5 @@
 import Lyra
+import LyraBase
 import LyraModel
 import LyraTensor
 
@@ -61,9 +62,9 @@ struct ExtractorBench {
     func measure(
         _ cases: inout [ExtractorCase], tokens: Int, show: (ExtractorCase, _ done: Int, _ total: Int) -> Void
     ) throws -> Bool {
-        let start = now()
+        let start = MonotonicTime.seconds
         for round in 0..<repetitions {
-            if round > 0, now() - start > Self.patience { break }
+            if round > 0, MonotonicTime.seconds - start > Self.patience { break }
             for index in cases.indices {
                 let current = cases[index]
                 guard try run(&cases[index], tokens, { show(current, $0, $1) }) else { return false }
@@ -82,14 +83,14 @@ struct ExtractorBench {
             decoder, embeddings: decoder.embed((0..<tokens).map { Int32($0 * 7919 % vocabulary) }),
             positions: (0..<Int32(tokens)).map { Position($0) },
             roles: roles + [TokenRole](repeating: .text, count: Self.question), schedule: current.schedule)
-        let start = now()
+        let start = MonotonicTime.seconds
         while !prefill.isDone {
             if Interrupt.isRequested { return false }
             try prefill.step(decoder, caches: caches, adapter: nil)
             show(prefill.progress.done, prefill.progress.total)
         }
         var row = try prefill.lastRow(decoder)
-        let prefilled = now()
+        let prefilled = MonotonicTime.seconds
         current.cache = caches.reduce(0) { $0 + $1.usedByteCount }
         for step in 0..<Self.decodeTokens {
             if Interrupt.isRequested { return false }
@@ -99,7 +100,7 @@ struct ExtractorBench {
                 Int32(id), position: Position(Int32(tokens + step)), caches: caches, adapter: nil)
         }
         current.prefill.append(prefilled - start)
-        current.decode.append(Double(Self.decodeTokens) / (now() - prefilled))
+        current.decode.append(Double(Self.decodeTokens) / (MonotonicTime.seconds - prefilled))
         current.allocated = caches.reduce(0) { $0 + $1.byteCount }
         current.peak = ProcessMemory.peak.map { max($0, current.peak ?? 0) }
         return true
