@@ -19,89 +19,101 @@ extension Session {
         try feed(text: text.utf8, specialTokens: specialTokens)
     }
 
-    /// Adds speech, sound, an image or a video. A source can be fed only once.
+    /// Adds speech, sound, an image or a video.
     ///
     /// An image is decoded at once. For all other media only the header is read, and `step` decodes the rest.
     ///
     /// - Throws: `LyraError.missing` if the model cannot take this kind of medium, or if a video lacks the requested
     ///   audio; `.argument` if the source cannot be fed as this kind, or if an option is out of range; `.io`,
-    ///   `.format`; `.memory` over a limit.
+    ///   `.format`; `.memory` over a limit; `.state` during an answer, or if the source was used up by an earlier feed.
     public func feed(_ medium: MediaInput) throws {
-        if case .video(_, let options) = medium { try options.check() }
         try feeding { intake in
-            switch medium {
-            case .speech(let source): try feed(speech: source, to: intake)
-            case .sound(let source):
-                let networks = try model.checkpoint.soundNetworks.get()
-                let samples = try watched(opener.samples(source, "sound"), intake)
-                let limit = options.limitSeconds ?? SoundClips.defaultLimit
-                intake.add(.sound(try SoundEncoding(samples, networks, limit: limit)))
-            case .image(let source):
-                let networks = try model.checkpoint.visionNetworks.get()
-                let preparation = networks.preparation.limited(toPixels: options.maxImagePixels)
-                intake.add(
-                    .vision(
-                        VisionEncoding(
-                            try opener.image(source), networks, preparation: preparation, interrupted: isInterrupted)))
-            case .video(let source, let options): try feed(video: source, options, to: intake)
+            try medium.source.use(as: medium.word) {
+                switch medium {
+                case .speech(let source): try feed(speech: source, to: intake)
+                case .sound(let source): try feed(sound: source, to: intake)
+                case .image(let source): try feed(image: source, to: intake)
+                case .video(let source, let options): try feed(video: source, options, to: intake)
+                }
             }
         }
     }
 
+    // Each function checks first that the model takes the medium, because a source can copy much memory.
+
     private func feed(speech source: MediaSource, to intake: PromptIntake) throws {
-        _ = try model.checkpoint.speechNetworks.get()
-        guard case .pcm(let piece) = source.content else {
-            return intake.add(.speech(try speechEncoding(opener.samples(source, "audio"), for: intake)))
+        let networks = try model.checkpoint.speechNetworks.get()
+        let recording = intake.turn.openRecording
+        let content = try source.content(firstFrame: recording?.framesFed ?? 0)
+        guard case .pcm(let piece) = content else {
+            return try add(speech: opener.samples(content, "audio"), networks, to: intake)
         }
-        if let recording = intake.turn.openRecording { return try recording.append(piece) }
-        intake.add(.speech(try speechEncoding(piece, queue: piece, for: intake)))
+        if let recording { return try recording.append(piece) }
+        intake.add(
+            .speech(
+                try SpeechEncoding(
+                    open: piece, networks, skipsSilence: options.skipsSilence, report: warning(of: piece, intake))))
+    }
+
+    private func add(speech source: any SampleSource, _ networks: SpeechNetworks, to intake: PromptIntake) throws {
+        intake.add(
+            .speech(
+                try SpeechEncoding(
+                    source, networks, skipsSilence: options.skipsSilence, report: warning(of: source, intake))))
     }
 
     /// Ends the recording to which samples of speech were fed; further samples start another.
     public func endRecording() { fed?.turn.openRecording?.finish() }
 
-    private func feed(video source: MediaSource, _ options: VideoOptions, to intake: PromptIntake) throws {
+    private func feed(sound source: MediaSource, to intake: PromptIntake) throws {
+        let networks = try model.checkpoint.soundNetworks.get()
+        let samples = try opener.samples(source.content(), "sound")
+        let limit = options.limitSeconds ?? SoundClips.defaultLimit
+        intake.add(
+            .sound(
+                try SoundEncoding(SilenceWatch(samples, report: warning(of: samples, intake)), networks, limit: limit)))
+    }
+
+    private func feed(image source: MediaSource, to intake: PromptIntake) throws {
         let networks = try model.checkpoint.visionNetworks.get()
-        if case .frames(let frames) = source.content {
+        let image = try opener.image(source.content())
+        let preparation = networks.preparation.limited(toPixels: options.maxImagePixels)
+        intake.add(
+            .vision(VisionEncoding(image, networks, preparation: preparation, interrupted: isInterrupted)))
+    }
+
+    private func feed(video source: MediaSource, _ options: VideoOptions, to intake: PromptIntake) throws {
+        try options.check()
+        let networks = try model.checkpoint.visionNetworks.get()
+        let content = try source.content()
+        if case .frames(let frames) = content {
             return intake.add(
                 .vision(
                     try VisionEncoding(frames, networks, preparation: networks.preparation, interrupted: isInterrupted))
             )
         }
         let sampling = try VideoSampling(framesPerSecond: options.framesPerSecond, maxFrames: options.maxFrames)
-        let (reader, name) = try opener.bytes(source, "video")
+        let (reader, name) = try opener.bytes(content, "video")
         let video = try VideoDecoder(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted)
-        var speech: SpeechEncoding?
-        if options.withAudio {
-            _ = try model.checkpoint.speechNetworks.get()
-            speech = try speechEncoding(
-                AudioDecoder.open(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted),
-                for: intake)
+        let speech = options.withAudio ? try model.checkpoint.speechNetworks.get() : nil
+        let audio = try speech.map { _ in
+            try AudioDecoder.open(reader: reader, name: name, limits: mediaLimits, interrupted: isInterrupted)
         }
         intake.add(
             .vision(
                 VisionEncoding(
                     video, networks, preparation: networks.preparation, sampling: sampling, interrupted: isInterrupted))
         )
-        if let speech { intake.add(.speech(speech)) }
+        if let speech, let audio { try add(speech: audio, speech, to: intake) }
     }
 
     // MARK: Shared by all media
 
-    /// Wraps a recording so that a warning is logged if it is silent.
-    private func watched(_ source: any SampleSource, _ intake: PromptIntake) -> any SampleSource {
+    /// Logs a warning about the next recording of the turn.
+    private func warning(of source: any SampleSource, _ intake: PromptIntake) -> (_ fault: String) -> Void {
         intake.recordingsFed += 1
-        let (log, number) = (model.log, intake.recordingsFed)
-        return SilenceWatch(source) { log(.warning, "\(source.name): recording \(number) of the turn \($0)") }
-    }
-
-    /// - Parameter queue: receives further samples of the recording; nil for a complete recording
-    private func speechEncoding(
-        _ source: any SampleSource, queue: PCMQueue? = nil, for intake: PromptIntake
-    ) throws -> SpeechEncoding {
-        try SpeechEncoding(
-            watched(source, intake), model.checkpoint.speechNetworks.get(), skipsSilence: options.skipsSilence,
-            queue: queue)
+        let (log, name, number) = (model.log, source.name, intake.recordingsFed)
+        return { log(.warning, "\(name): recording \(number) of the turn \($0)") }
     }
 
     private var opener: MediaOpener { MediaOpener(limits: mediaLimits, isInterrupted: isInterrupted) }

@@ -7,6 +7,9 @@ import LyraMedia
 ///     try session.feed(.image(.bytes(png)))
 ///     try session.feed(.video(.frames(frames)))
 ///     try session.feed(.sound(.samples(floats, sampleRate: 48_000)))
+///
+/// Files, pixels and frames can be fed any number of times. A reader, bytes, samples and a recording are used up by
+/// the first feed that succeeds.
 public struct MediaSource {
     enum Content {
         case file(String)
@@ -18,7 +21,23 @@ public struct MediaSource {
         case frames([RGBImage])
     }
 
-    let content: Content
+    private enum Origin {
+        case made(Content)
+        /// Makes the source when it is fed.
+        case deferred((_ firstFrame: Int64) throws -> MediaSource)
+    }
+
+    /// Whether a source is used up; shared by all copies of the source.
+    private final class Use {
+        var isOver = false
+    }
+
+    private let origin: Origin
+    private let use = Use()
+
+    private init(content: Content) { origin = .made(content) }
+
+    private init(_ origin: Origin) { self.origin = origin }
 
     /// A file, which must stay in place until the turn ends; an image is decoded at once.
     ///
@@ -56,7 +75,14 @@ public struct MediaSource {
     public static func samples(
         copying samples: UnsafeBufferPointer<Float>, channels: Int = 1, sampleRate: Int
     ) throws -> MediaSource {
-        let queue = try PCMQueue(sampleRate: sampleRate, channels: channels)
+        try .samples(copying: samples, channels: channels, sampleRate: sampleRate, firstFrame: 0)
+    }
+
+    /// - Parameter firstFrame: the first frame's number in its recording, for error messages
+    package static func samples(
+        copying samples: UnsafeBufferPointer<Float>, channels: Int, sampleRate: Int, firstFrame: Int64
+    ) throws -> MediaSource {
+        let queue = try PCMQueue(sampleRate: sampleRate, channels: channels, firstFrame: firstFrame)
         try queue.append(samples, sampleRate: sampleRate, channels: channels)
         return MediaSource(content: .pcm(queue))
     }
@@ -72,6 +98,48 @@ public struct MediaSource {
     /// The frames of a video. All of them are encoded, and an odd last frame twice. Frames that differ in size from
     /// the first are resized to it.
     public static func frames(_ frames: [RGBImage]) -> MediaSource { MediaSource(content: .frames(frames)) }
+
+    /// A source that `make` makes once the session is known to take this kind of medium: a feed that is refused costs
+    /// no copy of a caller's memory.
+    ///
+    /// - Parameter make: called during the feed, with the number of frames already fed of the recording that samples
+    ///   continue
+    package static func deferred(_ make: @escaping (_ firstFrame: Int64) throws -> MediaSource) -> MediaSource {
+        MediaSource(.deferred(make))
+    }
+
+    /// - Parameter firstFrame: number of frames already fed of the recording that the samples continue
+    func content(firstFrame: Int64 = 0) throws -> Content {
+        switch origin {
+        case .made(let content): content
+        case .deferred(let make): try make(firstFrame).content()
+        }
+    }
+
+    /// Feeds this source by `body`.
+    ///
+    /// - Parameter word: the medium's kind, for error messages
+    /// - Throws: any error of `body`; `LyraError.state` if an earlier feed used the source up.
+    func use(as word: String, _ body: () throws -> Void) throws {
+        guard !use.isOver else {
+            throw LyraError(.state, "\(name(word)) was fed already; make another source to feed the data again")
+        }
+        try body()
+        switch origin {
+        case .made(.file), .made(.frames): break
+        case .made(.reader), .made(.pcm), .made(.recording), .deferred: use.isOver = true
+        }
+    }
+
+    private func name(_ word: String) -> String {
+        switch origin {
+        case .made(.file(let path)): path
+        case .made(.reader(_, let place)): "\(word) \(place)"
+        case .made(.pcm(let queue)): queue.name
+        case .made(.recording(let source)): source.name
+        case .made(.frames), .deferred: word
+        }
+    }
 }
 
 /// A medium to feed: its kind and the source of its data.
@@ -82,6 +150,22 @@ public enum MediaInput {
     case image(MediaSource)
     /// The options select frames of a file; frames from memory are all encoded.
     case video(MediaSource, VideoOptions = VideoOptions())
+
+    var source: MediaSource {
+        switch self {
+        case .speech(let source), .sound(let source), .image(let source), .video(let source, _): source
+        }
+    }
+
+    /// The medium's kind, for error messages.
+    var word: String {
+        switch self {
+        case .speech: "audio"
+        case .sound: "sound"
+        case .image: "image"
+        case .video: "video"
+        }
+    }
 }
 
 /// Opens sources within a session's limits. A request to end the turn interrupts reading.
@@ -90,8 +174,8 @@ struct MediaOpener {
     let isInterrupted: () -> Bool
 
     /// - Parameter word: the medium's kind, for error messages
-    func samples(_ source: MediaSource, _ word: String) throws -> any SampleSource {
-        switch source.content {
+    func samples(_ content: MediaSource.Content, _ word: String) throws -> any SampleSource {
+        switch content {
         case .file(let path):
             return try AudioDecoder.open(path: path, limits: limits, interrupted: isInterrupted)
         case .reader(let reader, let place):
@@ -101,29 +185,26 @@ struct MediaOpener {
             queue.finish()
             return queue
         case .recording(let source): return source
-        case .frames: throw LyraError(.argument, "pixels cannot be fed as \(word)")
+        case .frames: throw LyraError(.argument, "pixels cannot be fed as \(word); feed them as an image or a video")
         }
     }
 
-    func image(_ source: MediaSource) throws -> RGBImage {
-        if case .frames(let frames) = source.content {
-            guard let image = frames.first, frames.count == 1 else {
-                throw LyraError(.argument, "\(frames.count) frames cannot be fed as an image")
-            }
-            return image
-        }
-        let (reader, name) = try bytes(source, "image")
+    func image(_ content: MediaSource.Content) throws -> RGBImage {
+        if case .frames(let frames) = content, frames.count == 1 { return frames[0] }
+        let (reader, name) = try bytes(content, "image")
         return try ImageDecoder.decode(reader: reader, name: name, limits: limits, interrupted: isInterrupted)
     }
 
     /// The bytes of a file, with a name for messages.
-    func bytes(_ source: MediaSource, _ word: String) throws -> (reader: any ByteReader, name: String) {
-        switch source.content {
+    func bytes(_ content: MediaSource.Content, _ word: String) throws -> (reader: any ByteReader, name: String) {
+        switch content {
         case .file(let path):
             return (try FileByteReader(path: path, limits: limits, interrupted: isInterrupted), path)
         case .reader(let reader, let place): return (reader, "\(word) \(place)")
-        case .frames: throw LyraError(.argument, "frames have no bytes")
-        case .pcm, .recording: throw LyraError(.argument, "samples cannot be fed as \(word)")
+        case .frames(let frames):
+            throw LyraError(.argument, "\(frames.count) frames cannot be fed as \(word); feed them as a video")
+        case .pcm, .recording:
+            throw LyraError(.argument, "samples cannot be fed as \(word); feed them as speech or sound")
         }
     }
 }

@@ -43,20 +43,33 @@ final class SpeechEncoding: MediaEncoding {
     let layout = MediaLayout.sequence
 
     /// - Parameters:
+    ///   - source: an entire recording
     ///   - skipsSilence: whether to skip silent windows, unless all windows are silent
-    ///   - queue: the queue behind `source`, if further samples can follow
+    ///   - report: as in `SilenceWatch`
     init(
-        _ source: any SampleSource, _ networks: SpeechNetworks, skipsSilence: Bool = false, queue: PCMQueue? = nil
+        _ source: any SampleSource, _ networks: SpeechNetworks, skipsSilence: Bool,
+        report: @escaping (_ fault: String) -> Void
     ) throws {
-        self.queue = queue
-        stream = try MonoAudioStream(source, sampleRate: networks.sampleRate)
+        stream = try MonoAudioStream(SilenceWatch(source, report: report), sampleRate: networks.sampleRate)
         length = source.length?.converted(from: source.sampleRate, to: networks.sampleRate)
         self.networks = networks
         self.skipsSilence = skipsSilence
     }
 
+    /// A recording that `append` continues until `finish`.
+    convenience init(
+        open queue: PCMQueue, _ networks: SpeechNetworks, skipsSilence: Bool,
+        report: @escaping (_ fault: String) -> Void
+    ) throws {
+        try self.init(queue, networks, skipsSilence: skipsSilence, report: report)
+        self.queue = queue
+    }
+
     /// Whether further samples can follow.
     var isOpen: Bool { queue != nil }
+
+    /// Number of frames that were fed to an open recording.
+    var framesFed: Int64 { queue?.framesAppended ?? 0 }
 
     /// Continues the recording.
     func append(_ piece: PCMQueue) throws { try queue?.append(piece) }
@@ -152,6 +165,6 @@ final class SpeechEncoding: MediaEncoding {
     /// Whether the window is silent and may be skipped: at least one window must remain.
     private var isSilent: Bool {
         if isLastWindow && rowsTaken == 0 && encoded.isEmpty { return false }
-        return window.elements.allSatisfy { abs($0) < SilenceWatch.threshold }
+        return SilenceWatch.areSilent(window)
     }
 }

@@ -27,7 +27,7 @@ import LyraBase
 @c @implementation public func lyra_feed_audio_bytes(
     _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
 ) -> lyra_status {
-    with(session) { try $0.feed(.speech(.bytes(copying: buffer(data, bytes)))) }
+    with(session) { try $0.feed(.speech(buffer(data, bytes))) }
 }
 
 @c @implementation public func lyra_feed_audio_reader(
@@ -40,11 +40,7 @@ import LyraBase
     _ session: OpaquePointer!, _ samples: UnsafePointer<Float>!, _ frames: Int, _ channels: Int32, _ sampleRate: Int32
 ) -> lyra_status {
     with(session) { session in
-        try session.feed(
-            .speech(
-                .samples(
-                    copying: interleaved(samples, frames, channels), channels: Int(channels),
-                    sampleRate: Int(sampleRate))))
+        try session.feed(.speech(pcm(samples, frames, channels, sampleRate)))
     }
 }
 
@@ -63,7 +59,7 @@ import LyraBase
 @c @implementation public func lyra_feed_image_bytes(
     _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
 ) -> lyra_status {
-    with(session) { try $0.feed(.image(.bytes(copying: buffer(data, bytes)))) }
+    with(session) { try $0.feed(.image(buffer(data, bytes))) }
 }
 
 @c @implementation public func lyra_feed_image_reader(
@@ -76,7 +72,7 @@ import LyraBase
     _ session: OpaquePointer!, _ pixels: UnsafePointer<UInt8>!, _ width: Int32, _ height: Int32, _ stride: Int
 ) -> lyra_status {
     with(session) { session in
-        try session.feed(.image(.pixels(images(pixels, 1, width, height, stride)[0])))
+        try session.feed(.image(.deferred { _ in try .pixels(images(pixels, 1, width, height, stride)[0]) }))
     }
 }
 
@@ -126,7 +122,7 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
 @c @implementation public func lyra_feed_video_bytes(
     _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int, _ options: UnsafePointer<lyra_video_options>!
 ) -> lyra_status {
-    with(session) { try $0.feed(.video(.bytes(copying: buffer(data, bytes)), videoOptions(options))) }
+    with(session) { try $0.feed(.video(buffer(data, bytes), videoOptions(options))) }
 }
 
 @c @implementation public func lyra_feed_video_reader(
@@ -139,7 +135,9 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
     _ session: OpaquePointer!, _ pixels: UnsafePointer<UInt8>!, _ frames: Int, _ width: Int32, _ height: Int32,
     _ stride: Int
 ) -> lyra_status {
-    with(session) { try $0.feed(.video(.frames(images(pixels, frames, width, height, stride)))) }
+    with(session) { session in
+        try session.feed(.video(.deferred { _ in try .frames(images(pixels, frames, width, height, stride)) }))
+    }
 }
 
 // MARK: Sound
@@ -153,7 +151,7 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
 @c @implementation public func lyra_feed_sound_bytes(
     _ session: OpaquePointer!, _ data: UnsafeRawPointer!, _ bytes: Int
 ) -> lyra_status {
-    with(session) { try $0.feed(.sound(.bytes(copying: buffer(data, bytes)))) }
+    with(session) { try $0.feed(.sound(buffer(data, bytes))) }
 }
 
 @c @implementation public func lyra_feed_sound_reader(
@@ -166,35 +164,43 @@ private func videoOptions(_ options: UnsafePointer<lyra_video_options>?) throws 
     _ session: OpaquePointer!, _ samples: UnsafePointer<Float>!, _ frames: Int, _ channels: Int32, _ sampleRate: Int32
 ) -> lyra_status {
     with(session) { session in
-        try session.feed(
-            .sound(
-                .samples(
-                    copying: interleaved(samples, frames, channels), channels: Int(channels),
-                    sampleRate: Int(sampleRate))))
+        try session.feed(.sound(pcm(samples, frames, channels, sampleRate)))
     }
 }
 
 // MARK: Callers' memory
+//
+// Media are copied once the session is known to take them: `MediaSource.deferred`.
 
 /// A caller's text, given by pointer and length.
 func textBytes(_ utf8: UnsafePointer<CChar>?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
-    guard bytes >= 0, bytes <= 64 << 20 else { throw LyraError(.argument, "a text is limited to 64 MiB") }
+    guard bytes >= 0 else { throw LyraError(.argument, "a text's length cannot be \(bytes) bytes") }
+    guard bytes <= 64 << 20 else {
+        throw LyraError(
+            .argument, "a text of \(bytes) bytes is over the limit of 64 MiB; shorten it, or feed it in pieces")
+    }
     return UnsafeRawBufferPointer(start: bytes == 0 ? nil : try required(utf8, "utf8"), count: bytes)
 }
 
-/// A caller's buffer, given by pointer and length.
-private func buffer(_ data: UnsafeRawPointer?, _ bytes: Int) throws -> UnsafeRawBufferPointer {
-    guard bytes >= 0 else { throw LyraError(.argument, "a buffer's size cannot be \(bytes) bytes") }
-    return UnsafeRawBufferPointer(start: try required(data, "data"), count: bytes)
+/// The bytes of a file in a caller's buffer.
+private func buffer(_ data: UnsafeRawPointer?, _ bytes: Int) -> MediaSource {
+    .deferred { _ in
+        guard bytes >= 0 else { throw LyraError(.argument, "a buffer's size cannot be \(bytes) bytes") }
+        return try .bytes(copying: UnsafeRawBufferPointer(start: required(data, "data"), count: bytes))
+    }
 }
 
 /// A caller's interleaved samples.
-private func interleaved(
-    _ samples: UnsafePointer<Float>?, _ frames: Int, _ channels: Int32
-) throws -> UnsafeBufferPointer<Float> {
-    guard frames >= 0, channels > 0, let count = frames.checkedMultiplying(by: Int(channels)), count <= Int.max / 4
-    else {
-        throw LyraError(.argument, "invalid samples: \(frames) frames of \(channels) channels")
+private func pcm(
+    _ samples: UnsafePointer<Float>?, _ frames: Int, _ channels: Int32, _ sampleRate: Int32
+) -> MediaSource {
+    .deferred { firstFrame in
+        let (count, overflow) = frames.multipliedReportingOverflow(by: Int(channels))
+        guard frames >= 0, channels > 0, !overflow, count <= Int.max / 4 else {
+            throw LyraError(.argument, "invalid samples: \(frames) frames of \(channels) channels")
+        }
+        let samples = UnsafeBufferPointer(start: frames == 0 ? nil : try required(samples, "samples"), count: count)
+        return try .samples(
+            copying: samples, channels: Int(channels), sampleRate: Int(sampleRate), firstFrame: firstFrame)
     }
-    return UnsafeBufferPointer(start: frames == 0 ? nil : try required(samples, "samples"), count: count)
 }

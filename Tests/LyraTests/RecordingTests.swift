@@ -2,6 +2,7 @@ import CSndfile
 import CSoundWriter
 import Foundation
 import LyraBase
+import LyraMedia
 import Synchronization
 import TestSupport
 import Testing
@@ -88,7 +89,79 @@ import Testing
         #expect(session.usage.mediaTokens == 600)
     }
 
-    @Test func anEmptyRecordingIsAnswered() throws {
+    /// Two encoders must not read one queue or one reader.
+    @Test func aSourceThatIsUsedUpIsRefusedByName() throws {
+        let pcm = try samples(), wanted = try tokens { try $0.feed(pcm: pcm) }
+        let wav = try write(pcm, "a.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16)
+        defer { unlink(wav) }
+        let bytes = [UInt8](try Data(contentsOf: URL(filePath: wav)))
+        let queue = try PCMQueue(sampleRate: 16_000, channels: 1, name: "the host's queue")
+        try pcm.withUnsafeBufferPointer { try queue.append($0, sampleRate: 16_000, channels: 1) }
+        queue.finish()
+        let sources: [(MediaSource, String)] = [
+            (try .samples(pcm, sampleRate: 16_000), "appended PCM was fed already"),
+            (try .bytes(bytes), "audio in memory was fed already"),
+            (.reader(Trickle(bytes)), "audio from a reader was fed already"),
+            (.recording(queue), "the host's queue was fed already"),
+            (.deferred { _ in try .samples(pcm, sampleRate: 16_000) }, "audio was fed already"),
+        ]
+        for (source, message) in sources {
+            let session = try golden.session()
+            // A feed that is refused uses nothing up.
+            _ = lyraError { try session.feed(.image(source)) }
+            try session.feed(.speech(source))
+            session.endRecording()
+            expect(.state, message) { try session.feed(.speech(source)) }
+            expect(.state) { try session.feed(.sound(source)) }
+            #expect(try session.ask("What is said?").tokens == wanted, "\(message)")
+        }
+        let file = MediaSource.file(wav), session = try golden.session()
+        for _ in 0..<2 { try session.feed(.speech(file)) }
+        _ = try session.outcome()
+        #expect(session.usage.mediaTokens == 600, "a file can be fed any number of times")
+    }
+
+    /// A feed that is refused must not read a caller's memory, nor report a fault in it.
+    @Test func aSourceIsMadeOnceTheSessionTakesIt() throws {
+        func feedAll(_ session: Session, _ code: LyraError.Code) {
+            let source = MediaSource.deferred { _ in
+                Issue.record("the source was made")
+                return try .samples([.nan], sampleRate: 16_000)
+            }
+            for medium in [MediaInput.speech(source), .sound(source), .image(source), .video(source)] {
+                expect(code) { try session.feed(medium) }
+            }
+        }
+        let session = try golden.session()
+        try session.feed(text: "Hello!")
+        try session.endTurn()
+        feedAll(session, .state)
+        _ = try session.finish()
+
+        let bare = NSTemporaryDirectory() + "lyra-\(UUID().uuidString)"
+        try FileManager.default.copyItem(atPath: Golden.path("b") + "/lyra", toPath: bare)
+        defer { try? FileManager.default.removeItem(atPath: bare) }
+        feedAll(try Session(Model(path: bare)), .missing)
+    }
+
+    @Test func aFaultySampleIsNamedByItsPlaceInTheRecording() throws {
+        let session = try golden.session()
+        let source = { (samples: [Float]) in
+            MediaSource.deferred { firstFrame in
+                try samples.withUnsafeBufferPointer {
+                    try .samples(copying: $0, channels: 2, sampleRate: 16_000, firstFrame: firstFrame)
+                }
+            }
+        }
+        try session.feed(.speech(source([Float](repeating: 0.1, count: 2000))))
+        expect(.argument, "sample 1001 of channel 1 ") { try session.feed(.speech(source([0, 0, 0, .nan]))) }
+        try session.feed(.speech(source([0, 0])))
+        expect(.argument, "sample 1001 of channel 0 ") { try session.feed(.speech(source([.infinity, 0]))) }
+        session.endRecording()
+        expect(.argument, "sample 0 of channel 0 ") { try session.feed(.speech(source([.nan, 0]))) }
+    }
+
+    @Test func silenceOfNoLengthIsAnswered() throws {
         let session = try golden.session()
         try session.feed(pcm: [])
         _ = try session.outcome()
@@ -222,7 +295,7 @@ import Testing
 
     @Test func aConversationOverItsLimitIsRefusedWithBothNumbers() throws {
         let pcm = try samples()
-        try expectRollback(.memory, "100", change: { $0.maxContextTokens = 100 }) {
+        try expectTakenBack(.memory, "the limit of 100 (max_context_tokens)", change: { $0.maxContextTokens = 100 }) {
             try $0.feed(pcm: pcm)
             try $0.feed(text: "What is said?")
         }

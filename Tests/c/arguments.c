@@ -134,7 +134,9 @@ static void session_arguments(lyra_session *session) {
     check_status(lyra_set_system_prompt(session, NULL, 1), LYRA_E_ARGUMENT, "set_system_prompt: null");
     check_status(lyra_feed_text(session, NULL, 1), LYRA_E_ARGUMENT, "feed_text: null");
     check_status(lyra_feed_text(session, "x", ((size_t)64 << 20) + 1), LYRA_E_ARGUMENT, "feed_text: over 64 MiB");
+    check(strstr(lyra_last_error(), "limit of 64 MiB") != NULL, "feed_text: the message names the limit");
     check_status(lyra_feed_text(session, "x", SIZE_MAX), LYRA_E_ARGUMENT, "feed_text: SIZE_MAX bytes");
+    check(strstr(lyra_last_error(), "length cannot be -1") != NULL, "feed_text: a negative length is told as one");
     check_status(lyra_feed_text_special(session, NULL, 1), LYRA_E_ARGUMENT, "feed_text_special: null");
     check_status(lyra_feed_text_special(session, "x", SIZE_MAX), LYRA_E_ARGUMENT, "feed_text_special: SIZE_MAX bytes");
     check_status(lyra_feed_audio_file(session, NULL), LYRA_E_ARGUMENT, "feed_audio_file: null");

@@ -1,6 +1,8 @@
 /* A recording from a file, bytes, a reader and as samples; readers that fail; each reader is closed once. */
 #include "memory_file.h"
 
+#include <math.h>
+
 typedef struct {
     int32_t ids[64];
     size_t count;
@@ -82,6 +84,9 @@ static void same_recording(lyra_session *session, const char *path, memory_file 
     need(lyra_feed_audio_pcm(session, samples, 10, 1, rate), "samples are fed");
     check_status(lyra_feed_audio_pcm(session, samples, 10, 1, rate + 1), LYRA_E_ARGUMENT, "the rate does not change");
     check_status(lyra_feed_audio_pcm(session, samples, 5, 2, rate), LYRA_E_ARGUMENT, "the channels do not change");
+    const float faulty[3] = {0, 0, (float)INFINITY};
+    check_status(lyra_feed_audio_pcm(session, faulty, 3, 1, rate), LYRA_E_ARGUMENT, "a sample that is not finite");
+    check(strstr(lyra_last_error(), "sample 12 ") != NULL, "the message counts from the start of the recording");
     need(lyra_feed_audio_end(session), "the samples end");
     check_status(lyra_feed_audio_pcm(session, samples, 10, 1, rate + 1), LYRA_OK, "a new recording has its own rate");
     need(lyra_reset(session), "reset");

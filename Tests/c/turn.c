@@ -1,6 +1,8 @@
 /* A turn from feeding to its end event: reading in pieces, stop, cancel, errors. */
 #include "check.h"
 
+#include <math.h>
+
 enum { MOST_TOKENS = 256, MOST_SAMPLES = 1 << 20, MOST_TEXT = 4096 };
 
 typedef struct {
@@ -104,6 +106,20 @@ static void states(lyra_model *model) {
     feed(session, NULL);
     need(lyra_end_turn(session), "the turn ends");
     check_status(lyra_feed_text(session, "x", 1), LYRA_E_STATE, "no text is fed during an answer");
+    const float silence[4] = {0}, faulty[4] = {0, (float)NAN, 0, 0};
+    const uint8_t pixels[3] = {0};
+    const size_t huge = SIZE_MAX / 64; /* more than any memory: must not be looked at */
+    check_status(lyra_feed_audio_pcm(session, silence, 4, 1, 16000), LYRA_E_STATE, "no samples during an answer");
+    check_status(lyra_feed_audio_pcm(session, faulty, 4, 1, 16000), LYRA_E_STATE, "nor samples that are not finite");
+    check_status(lyra_feed_sound_pcm(session, faulty, 4, 1, 16000), LYRA_E_STATE, "nor such samples of sound");
+    check_status(lyra_feed_audio_pcm(session, silence, huge, 1, 16000), LYRA_E_STATE, "nor more than memory holds");
+    check_status(lyra_feed_sound_pcm(session, silence, huge, 1, 16000), LYRA_E_STATE, "nor more sound than it holds");
+    check_status(lyra_feed_audio_bytes(session, silence, huge), LYRA_E_STATE, "nor a file of speech in memory");
+    check_status(lyra_feed_sound_bytes(session, silence, huge), LYRA_E_STATE, "nor one of sound");
+    check_status(lyra_feed_image_bytes(session, silence, huge), LYRA_E_STATE, "nor an image");
+    check_status(lyra_feed_video_bytes(session, silence, huge, NULL), LYRA_E_STATE, "nor a video");
+    check_status(lyra_feed_image_rgb8(session, pixels, 1, 1, 1), LYRA_E_STATE, "nor pixels, whatever their stride");
+    check_status(lyra_feed_video_frames(session, pixels, 1, 1, 1, 1), LYRA_E_STATE, "nor frames");
     check_status(lyra_end_turn(session), LYRA_E_STATE, "a turn does not end twice");
     answer *got = new_answer();
     finish(session, got, 4, 64);

@@ -14,15 +14,19 @@ public final class PCMQueue: SampleSource {
     private var last: SampleBlock?
     /// Samples of `first` that were read.
     private var readOffset = 0
-    private var framesAppended: Int64 = 0
+    public private(set) var framesAppended: Int64 = 0
+    /// The number of the first frame in its recording, for error messages.
+    private let firstFrame: Int64
     private var isFinished = false
 
+    /// - Parameter firstFrame: the number of the first frame in its recording, for error messages
     /// - Throws: `LyraError(.argument)` if the rate is not 1 … 1,000,000 Hz or the channels are not 1 … 1024.
-    public init(sampleRate: Int, channels: Int, name: String = "appended PCM") throws {
+    public init(sampleRate: Int, channels: Int, name: String = "appended PCM", firstFrame: Int64 = 0) throws {
         try AudioLimits.check(sampleRate: sampleRate, channels: channels, name: name, code: .argument)
         self.name = name
         self.sampleRate = sampleRate
         self.channels = channels
+        self.firstFrame = firstFrame
     }
 
     // Iteratively: releasing the head of a linked list would recurse for each block.
@@ -45,7 +49,7 @@ public final class PCMQueue: SampleSource {
         }
         guard let base = interleaved.baseAddress, !interleaved.isEmpty else { return }
         try AudioLimits.checkFinite(
-            interleaved, channels: channels, firstFrame: framesAppended, name: name,
+            interleaved, channels: channels, firstFrame: firstFrame + framesAppended, name: name,
             code: .argument)
         try convert(base, frames: interleaved.count / channels)
     }

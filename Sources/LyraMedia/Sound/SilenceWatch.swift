@@ -1,9 +1,9 @@
-import LyraMedia
+import LyraBase
 
 /// Passes a recording on to an encoder and reports once, at its end, if the recording is silent or incomplete.
-final class SilenceWatch: SampleSource {
+public final class SilenceWatch: SampleSource {
     /// Samples below this amplitude are silence: -60 dB of full scale, after averaging the channels.
-    static let threshold: Float = 1e-3
+    private static let threshold: Float = 1e-3
 
     private let source: any SampleSource
     private let report: (_ what: String) -> Void
@@ -12,17 +12,22 @@ final class SilenceWatch: SampleSource {
     private var isReported = false
 
     /// - Parameter report: called at the end of the recording, with a sentence, if it is empty, silent or incomplete
-    init(_ source: any SampleSource, report: @escaping (String) -> Void) {
+    public init(_ source: any SampleSource, report: @escaping (String) -> Void) {
         self.source = source
         self.report = report
     }
 
-    var name: String { source.name }
-    var sampleRate: Int { source.sampleRate }
-    var length: SourceLength? { source.length }
-    var omissions: [String] { source.omissions }
+    /// Whether all samples are silence.
+    public static func areSilent(_ samples: GrowingBuffer<Float>) -> Bool {
+        withExtendedLifetime(samples) { samples.elements.allSatisfy { $0.magnitude < threshold } }
+    }
 
-    var isAtEnd: Bool {
+    public var name: String { source.name }
+    public var sampleRate: Int { source.sampleRate }
+    public var length: SourceLength? { source.length }
+    public var omissions: [String] { source.omissions }
+
+    public var isAtEnd: Bool {
         guard source.isAtEnd else { return false }
         if !isReported { source.omissions.forEach(report) }
         defer { isReported = true }
@@ -32,7 +37,7 @@ final class SilenceWatch: SampleSource {
         return true
     }
 
-    func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
+    public func read(into buffer: UnsafeMutableBufferPointer<Float>) throws -> Int {
         let count = try source.read(into: buffer)
         samples += Int64(count)
         // The first audible sample ends the check.
