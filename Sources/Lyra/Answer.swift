@@ -48,7 +48,7 @@ final class Answer {
         guard let row else { return "" }
         let logits = try checkpoint.decoder.logits(row)
         if tokens.isEmpty && conversation.sampler.repetitionPenalty != 1 {
-            seen = try TokenSet(conversation.tokens.elements, vocabulary: logits.count)
+            seen = try TokenSet(conversation.tokens, vocabulary: logits.count)
         }
         let token = try conversation.sampler.next(logits, seen: seen)
         try tokens.append(token)

@@ -8,6 +8,12 @@ struct OutputQueue<Element: BitwiseCopyable> {
     var isEmpty: Bool { start == made.count }
     var count: Int { made.count - start }
 
+    /// The element at `index`, counted from the front.
+    subscript(index: Int) -> Element { made[start + index] }
+
+    /// At most `limit` elements from the front, valid until the next change.
+    func prefix(_ limit: Int) -> Slice<GrowingBuffer<Element>> { made[start..<start + min(max(limit, 0), count)] }
+
     /// - Throws: `LyraError.memory` if there is no room.
     mutating func append(_ new: some Sequence<Element>) throws { try made.append(new) }
 
@@ -18,10 +24,8 @@ struct OutputQueue<Element: BitwiseCopyable> {
         start = 0
     }
 
-    /// Passes the elements to `body`, which returns how many it took.
-    mutating func take(_ body: (UnsafeBufferPointer<Element>) throws -> Int) rethrows {
-        let taken = try body(UnsafeBufferPointer(rebasing: made.elements[start...]))
-        start += min(max(taken, 0), count)
+    mutating func removeFirst(_ number: Int) {
+        start += min(max(number, 0), count)
         if isEmpty {
             removeAll()
         } else if start > made.count / 2 {
@@ -30,26 +34,10 @@ struct OutputQueue<Element: BitwiseCopyable> {
         }
     }
 
-    /// Moves as many elements to `buffer` as fit. → the number of elements
-    mutating func read(into buffer: UnsafeMutableBufferPointer<Element>) -> Int {
-        var read = 0
-        take { all in
-            read = min(all.count, buffer.count)
-            if let target = buffer.baseAddress, let source = all.baseAddress {
-                target.update(from: source, count: read)
-            }
-            return read
-        }
-        return read
-    }
-
     /// Removes and returns at most `limit` elements.
     mutating func read(_ limit: Int = .max) -> [Element] {
-        var result: [Element] = []
-        take { all in
-            result = Array(all.prefix(limit))
-            return result.count
-        }
+        let result = Array(prefix(limit))
+        removeFirst(result.count)
         return result
     }
 }

@@ -67,7 +67,7 @@ final class PromptIntake {
         turn = Turn(saved)
         hasBegun = true
         self.promptTokens = promptTokens
-        mediaTokens = media.elements.reduce(0) { $0 + $1.tokens }
+        mediaTokens = media.reduce(0) { $0 + $1.tokens }
     }
 
     /// The state to save; nil while something waits to be encoded or prefilled.
@@ -245,7 +245,7 @@ final class PromptIntake {
     }
 
     private func append(_ ids: GrowingBuffer<Int32>, to conversation: inout Conversation) throws {
-        try conversation.tokens.append(ids.elements)
+        try conversation.tokens.append(ids)
         promptTokens += ids.count
         queue.append(ids, next: &conversation.nextPosition)
     }
@@ -263,7 +263,7 @@ final class PromptIntake {
         }
         promptTokens += count
         mediaTokens += count
-        if let last = media.elements.last, last.isContinued(by: span) {
+        if let last = media.last, last.isContinued(by: span) {
             media[media.count - 1].extend(by: span)
         } else {
             try media.append(span)
@@ -286,7 +286,7 @@ final class PromptIntake {
         let firstRow = promptTokens - queue.count
         let (embeddings, positions, roles) = try queue.take(limit, checkpoint.decoder)
         let begun = try Prefill(
-            checkpoint.decoder, embeddings: embeddings, positions: positions.elements, roles: roles.elements,
+            checkpoint.decoder, embeddings: embeddings, positions: positions, roles: roles,
             schedule: schedule)
         try limits.check(conversation, held: held, adding: begun)
         state = .prefilling(begun, firstRow: firstRow)
@@ -307,7 +307,7 @@ final class PromptIntake {
         }
         prefilledRows += done
         let first = Int32(firstRow)
-        kept = try prefill.kept.map { try GrowingBuffer(copying: $0.elements.lazy.map { $0 + first }) }
+        kept = try prefill.kept.map { try GrowingBuffer(copying: $0.lazy.map { $0 + first }) }
         if isWhole, queue.count == 0 { state = .done(lastRow: try prefill.lastRow(checkpoint.decoder)) }
     }
 }

@@ -161,13 +161,9 @@ extension Session {
         guard size <= UInt64(min(Session.headerLimit, file.remaining)) else {
             throw LyraError(.format, "its header claims \(size) bytes")
         }
-        let storage = try FloatStorage(count: Int(size) / MemoryLayout<Float>.stride + 1)
-        let json = UnsafeMutableRawBufferPointer(start: storage.base, count: Int(size))
-        try file.read(into: json)
-        defer { withExtendedLifetime(storage) {} }
-        let text = UnsafeRawBufferPointer(json), checkpoint = model.checkpoint
-        let limits = headerLimits(file)
-        let fingerprint = try SavedSessionHeader.fingerprint(json: text, source: file.path)
+        let json = NamedBytes(name: file.path, bytes: try file.read(bytes: Int(size)))
+        let checkpoint = model.checkpoint, limits = headerLimits(file)
+        let fingerprint = try SavedSessionHeader.fingerprint(json)
         guard fingerprint == checkpoint.fingerprint else {
             try Session.checkWhole(file)
             throw LyraError(
@@ -175,7 +171,9 @@ extension Session {
                 "saved with another model (its fingerprint is \(shown(fingerprint, limit: 16)), this model's "
                     + "\(checkpoint.fingerprint))")
         }
-        let header = try SavedSessionHeader(json: text, source: file.path, limits)
+        // Room for copies of the system prompt during parsing.
+        try requireMemory(4 * Int(size))
+        let header = try SavedSessionHeader(json, limits)
         try header.check(checkpoint)
         return header
     }

@@ -43,7 +43,7 @@ extension SavedSessionHeader.ConversationState {
         uncomputed = conversation.uncomputed
         answerEnded = conversation.answerEnded
         adapter = conversation.adapter
-        tokens = Array(conversation.tokens.elements)
+        tokens = Array(conversation.tokens)
         random = conversation.sampler.random.state
     }
 }
@@ -59,7 +59,7 @@ extension SavedSessionHeader {
         now = ConversationState(conversation)
         turn = saved.wasFed ? saved : nil
         promptTokens = session.fed?.promptTokens ?? 0
-        media = (session.fed?.media).map { Array($0.elements) } ?? session.media
+        media = (session.fed?.media).map { Array($0) } ?? session.media
         lengthsBefore = session.beforeTurn?.lengths ?? lengths
         before = ConversationState(session.beforeTurn?.conversation ?? conversation)
         // The conversation shares its list of tokens and has grown since the mark.
@@ -82,14 +82,24 @@ extension SavedSessionHeader {
     /// - Throws: `LyraError.format` for impossible numbers.
     func check(_ checkpoint: Checkpoint) throws {
         let layers = checkpoint.decoder.layerCount
-        guard lengths.count == layers, lengthsBefore.count == layers, narrowPages.count == layers,
-            lengths.allSatisfy({ 0...Int(Int32.max) ~= $0 }),
-            zip(lengthsBefore, lengths).allSatisfy({ 0 <= $0 && $0 <= $1 }),
+        try require(
+            lengths.count == layers && lengthsBefore.count == layers && narrowPages.count == layers,
+            "it does not list the keys and values of \(layers) layers")
+        try require(
+            lengths.allSatisfy { 0...Int(Int32.max) ~= $0 }
+                && zip(lengthsBefore, lengths).allSatisfy { 0 <= $0 && $0 <= $1 },
+            "it lists impossible numbers of keys and values")
+        try require(
             isConsistent(now, rows: lengths.first ?? 0, checkpoint),
-            isConsistent(before, rows: lengthsBefore.first ?? 0, checkpoint), hasConsistentMedia
-        else {
-            throw LyraError(.format, "its numbers are inconsistent")
-        }
+            "its tokens and positions do not fit its keys and values")
+        try require(
+            isConsistent(before, rows: lengthsBefore.first ?? 0, checkpoint),
+            "the tokens and positions before its last turn do not fit the keys and values before that turn")
+        try require(hasConsistentMedia, "its media do not fit its keys and values")
+    }
+
+    private func require(_ isConsistent: Bool, _ fault: String) throws {
+        guard isConsistent else { throw LyraError(.format, fault + "; save the session again") }
     }
 
     private func isConsistent(_ state: ConversationState, rows: Int, _ checkpoint: Checkpoint) -> Bool {
@@ -135,30 +145,30 @@ extension SavedSessionHeader {
     }
 
     /// Reads the fingerprint of the model that saved the state, before the other fields are interpreted.
-    static func fingerprint(json: UnsafeRawBufferPointer, source: String) throws -> String {
-        try JSONScanner.read(json, source: source) { scanner in
-            var fingerprint: String?
+    static func fingerprint(_ json: NamedBytes) throws -> String {
+        var fingerprint = ""
+        try json.scan { scanner in
+            var isMissing = true
             try scanner.object { scanner, key in
                 guard key.elementsEqual("fingerprint".utf8) else { return try scanner.skip() }
                 fingerprint = try scanner.text(limit: 256)
+                isMissing = false
             }
-            guard let fingerprint else { throw scanner.error("the key fingerprint is missing") }
-            return fingerprint
+            if isMissing { throw scanner.error("the key fingerprint is missing") }
         }
+        return fingerprint
     }
 
     /// Reads a header. Each list ends at its limit, so that a hostile header costs little more than its own bytes.
     ///
     /// - Throws: `LyraError.format` if `json` is not a header, or lists more than the file can contain; `.memory` if it
     ///   lists more than the session may hold.
-    init(json: UnsafeRawBufferPointer, source: String, _ limits: Limits) throws {
-        // Room for copies of the system prompt during parsing.
-        try requireMemory(4 * json.count)
+    init(_ json: NamedBytes, _ limits: Limits) throws {
         var missing: Set = [
             "fingerprint", "keyValueType", "systemPrompt", "lengths", "narrowPages", "now", "promptTokens", "media",
             "lengthsBefore", "before",
         ]
-        try JSONScanner.read(json, source: source) { scanner in
+        try json.scan { scanner in
             try scanner.object { scanner, bytes in
                 let key = String(decoding: bytes, as: UTF8.self)
                 let isFirst = missing.remove(key) != nil

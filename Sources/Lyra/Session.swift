@@ -293,7 +293,7 @@ public final class Session {
     private func tokenStep(_ answer: Answer) throws -> SessionEvents {
         var events = SessionEvents()
         let new = try answer.generateToken(&conversation)
-        if let token = answer.tokens.elements.last, answer.tokens.count > record.usage.generatedTokens {
+        if let token = answer.tokens.last, answer.tokens.count > record.usage.generatedTokens {
             if record.usage.generatedTokens == 0 {
                 control.beginAnswer()
                 record.usage.timings.firstToken = milliseconds() - answerStart
@@ -313,11 +313,10 @@ public final class Session {
         let made = try answer.makeSpeech()
         try units.append(made.units)
         record.usage.units += made.units.count
-        let samples = made.audio.elements
-        if !samples.isEmpty {
-            try audio.append(samples)
+        if !made.audio.isEmpty {
+            try audio.append(made.audio)
             if record.usage.audioSamples == 0 { record.usage.timings.firstAudio = milliseconds() - answerStart }
-            record.usage.audioSamples += samples.count
+            record.usage.audioSamples += made.audio.count
             events.insert(.audio)
         }
         return events.union(endIfDone(answer))
@@ -436,7 +435,7 @@ public final class Session {
     }
 
     /// Spans of the media encoded so far, in the prompt of the turn in progress or of the last one.
-    public var media: [MediaSpan] { Array(record.media.elements) }
+    public var media: [MediaSpan] { Array(record.media) }
 
     /// Number of spans in `media`.
     public var mediaCount: Int { record.media.count }
@@ -448,7 +447,7 @@ public final class Session {
 
     /// For each extractor block, the media tokens that were kept, as indices into the turn's prompt; empty without an
     /// extractor.
-    public var kept: [[Int32]] { record.kept.map { Array($0.elements) } }
+    public var kept: [[Int32]] { record.kept.map { Array($0) } }
 
     /// Number of blocks in `kept`.
     public var keptBlocks: Int { record.kept.count }
@@ -457,22 +456,17 @@ public final class Session {
     ///
     /// - Parameter block: below `keptBlocks`
     public func withKept<R>(block: Int, _ body: (UnsafeBufferPointer<Int32>) throws -> R) rethrows -> R {
-        try body(UnsafeBufferPointer(record.kept[block].elements))
+        let kept = record.kept[block]
+        defer { withExtendedLifetime(kept) {} }
+        return try body(UnsafeBufferPointer(kept.elements))
     }
 
     /// Removes and returns at most `limit` bytes of text, in whole UTF-8 characters.
-    public func readText(limit: Int = .max) -> [UInt8] {
-        var result: [UInt8] = []
-        text.take { all in
-            result = Array(all[..<wholeCharacters(of: all, limit: limit)])
-            return result.count
-        }
-        return result
-    }
+    public func readText(limit: Int = .max) -> [UInt8] { text.read(wholeCharacters(limit: limit)) }
 
-    /// Length in bytes of the longest text of whole characters within `limit` bytes.
-    private func wholeCharacters(of text: UnsafeBufferPointer<UInt8>, limit: Int) -> Int {
-        var end = min(limit, text.count)
+    /// Length in bytes of the longest unread text of whole characters within `limit` bytes.
+    private func wholeCharacters(limit: Int) -> Int {
+        var end = min(max(limit, 0), text.count)
         // Step back to the start of a character: continuation bytes are 10xxxxxx.
         while end > 0, end < text.count, text[end] & 0xc0 == 0x80 { end -= 1 }
         return end
@@ -480,15 +474,7 @@ public final class Session {
 
     /// Moves text to `buffer`, in whole UTF-8 characters. → number of bytes
     public func readText(into buffer: UnsafeMutableBufferPointer<UInt8>) -> Int {
-        var read = 0
-        text.take { all in
-            read = wholeCharacters(of: all, limit: buffer.count)
-            if let target = buffer.baseAddress, let source = all.baseAddress {
-                target.update(from: source, count: read)
-            }
-            return read
-        }
-        return read
+        move(wholeCharacters(limit: buffer.count), of: &text, to: buffer)
     }
 
     public var hasText: Bool { !text.isEmpty }
@@ -497,19 +483,35 @@ public final class Session {
     public func readAudio(limit: Int = .max) -> [Float] { audio.read(limit) }
 
     /// Moves as many samples to `buffer` as fit. → number of samples
-    public func readAudio(into buffer: UnsafeMutableBufferPointer<Float>) -> Int { audio.read(into: buffer) }
+    public func readAudio(into buffer: UnsafeMutableBufferPointer<Float>) -> Int {
+        move(.max, of: &audio, to: buffer)
+    }
 
     /// Removes and returns ids of the answer's tokens, including the end token.
     public func readTokens(limit: Int = .max) -> [Int32] { tokens.read(limit) }
 
     /// Moves as many ids to `buffer` as fit. → number of ids
-    public func readTokens(into buffer: UnsafeMutableBufferPointer<Int32>) -> Int { tokens.read(into: buffer) }
+    public func readTokens(into buffer: UnsafeMutableBufferPointer<Int32>) -> Int {
+        move(.max, of: &tokens, to: buffer)
+    }
 
     /// Removes and returns speech units of the answer.
     public func readUnits(limit: Int = .max) -> [Int32] { units.read(limit) }
 
     /// Moves as many units to `buffer` as fit. → number of units
-    public func readUnits(into buffer: UnsafeMutableBufferPointer<Int32>) -> Int { units.read(into: buffer) }
+    public func readUnits(into buffer: UnsafeMutableBufferPointer<Int32>) -> Int {
+        move(.max, of: &units, to: buffer)
+    }
+}
+
+/// Moves at most `limit` elements to a caller's buffer, as many as fit. → number of elements
+private func move<Element>(
+    _ limit: Int, of queue: inout OutputQueue<Element>, to buffer: UnsafeMutableBufferPointer<Element>
+) -> Int {
+    let elements = queue.prefix(min(limit, buffer.count)), count = elements.count
+    _ = buffer.update(fromContentsOf: elements)
+    queue.removeFirst(count)
+    return count
 }
 
 /// A monotonic clock, in milliseconds.

@@ -32,16 +32,21 @@ public final class ChecksummedInput {
     ///
     /// - Throws: `.format` if fewer bytes are left, or the file was truncated after it was opened; `.io`.
     public func read(into buffer: UnsafeMutableRawBufferPointer) throws {
-        guard buffer.count <= remaining else {
-            throw LyraError(
-                .format,
-                "\(path): the file ends too early: at byte \(offset), \(buffer.count) bytes are needed, \(remaining) "
-                    + "are left"
-            )
-        }
+        guard buffer.count <= remaining else { throw endsTooEarly(buffer.count) }
         try fill(buffer)
         remaining -= buffer.count
         checksum.update(UnsafeRawBufferPointer(buffer))
+    }
+
+    /// Reads the next `count` bytes.
+    ///
+    /// - Throws: As `read(into:)`; `.memory` if there is no room.
+    public func read(bytes count: Int) throws -> GrowingBuffer<UInt8> {
+        guard count <= remaining else { throw endsTooEarly(count) }
+        let bytes = GrowingBuffer<UInt8>()
+        try bytes.resize(to: count)
+        try withExtendedLifetime(bytes) { try read(into: UnsafeMutableRawBufferPointer(bytes.elements)) }
+        return bytes
     }
 
     /// Reads a little-endian integer.
@@ -66,6 +71,12 @@ public final class ChecksummedInput {
         var stored: UInt32 = 0
         try withUnsafeMutableBytes(of: &stored) { try fill($0) }
         return UInt32(littleEndian: stored) == found
+    }
+
+    private func endsTooEarly(_ needed: Int) -> LyraError {
+        LyraError(
+            .format,
+            "\(path): it ends too early: \(needed) bytes are needed at byte \(offset), but \(remaining) are left")
     }
 
     private func fill(_ buffer: UnsafeMutableRawBufferPointer) throws {

@@ -131,7 +131,7 @@ import Testing
             let file = content + (0..<4).map { UInt8(truncatingIfNeeded: sum >> (8 * $0)) }
             try Data(file).write(to: URL(filePath: path))
             let victim = try golden.session()
-            expect(.format, path) { try victim.restore(from: path) }
+            expect(.format, path, "damaged") { try victim.restore(from: path) }
             #expect(try !victim.ask("Hello!").tokens.isEmpty)
         }
     }
