@@ -20,7 +20,16 @@ final class Answer {
     /// Whether another thread's request ended the answer.
     private(set) var isStopped = false
     private var speech: SpokenAnswer?
+    private(set) var unitCount = 0
+    private(set) var sampleCount = 0
+    /// Milliseconds spent on tokens, and on speech.
+    private(set) var decodeTime = 0.0, speechTime = 0.0
+    /// When the first token and the first samples were made, in milliseconds.
+    private(set) var firstToken: Double?, firstAudio: Double?
 
+    /// - Parameters:
+    ///   - firstRow: the prompt's last hidden state
+    ///   - maxTokens: at least 1
     init(_ checkpoint: Checkpoint, firstRow: Tensor, options: SessionOptions, maxTokens: Int) throws {
         self.checkpoint = checkpoint
         self.maxTokens = maxTokens
@@ -39,6 +48,8 @@ final class Answer {
     /// Runs the newest token through the decoder and samples the next. → the text that became complete
     func generateToken(_ conversation: inout Conversation) throws -> String {
         guard !hasEnded else { return "" }
+        let start = MonotonicTime.milliseconds
+        defer { decodeTime += MonotonicTime.milliseconds - start }
         if let newest {
             row = try checkpoint.decoder.decode(
                 newest, position: Position(conversation.nextPosition), caches: conversation.caches,
@@ -52,6 +63,7 @@ final class Answer {
         }
         let token = try conversation.sampler.next(logits, seen: seen)
         try tokens.append(token)
+        if firstToken == nil { firstToken = MonotonicTime.milliseconds }
         seen?.insert(token)
         try conversation.tokens.append(token)
         newest = token
@@ -64,8 +76,14 @@ final class Answer {
 
     /// Makes one piece of speech: the speech units of a token, or a piece of the waveform.
     func makeSpeech() throws -> (units: [Int32], audio: GrowingBuffer<Float>) {
+        let start = MonotonicTime.milliseconds
+        defer { speechTime += MonotonicTime.milliseconds - start }
         let audio = GrowingBuffer<Float>()
-        return (try speech?.step(audio) ?? [], audio)
+        let units = try speech?.step(audio) ?? []
+        if firstAudio == nil, !audio.isEmpty { firstAudio = MonotonicTime.milliseconds }
+        unitCount += units.count
+        sampleCount += audio.count
+        return (units, audio)
     }
 
     /// Generates no further tokens.
@@ -101,11 +119,8 @@ private struct SpokenAnswer {
 
     /// - Throws: `LyraError.missing` if the model does not speak.
     init(_ checkpoint: Checkpoint) throws {
-        let vocoder = try checkpoint.vocoder.get()
-        guard let generator = checkpoint.generator else {
-            throw LyraError(.missing, "this model has no speech generator")
-        }
-        self.generator = generator
+        let vocoder: Vocoder
+        (generator, vocoder) = try checkpoint.speechOutput()
         state = generator.makeState()
         waveform = VocoderStream(vocoder)
     }
@@ -138,6 +153,18 @@ private struct SpokenAnswer {
 }
 
 extension Checkpoint {
+    /// The networks that speak.
+    ///
+    /// - Throws: `LyraError.missing` if the model lacks one.
+    func speechOutput() throws -> (SpeechGenerator, Vocoder) {
+        guard let generator else {
+            throw LyraError(
+                .missing,
+                "this model does not speak: it has no speech generator; turn spoken answers off, or open another model")
+        }
+        return (generator, try vocoder.get())
+    }
+
     /// `<|im_end|>`, which closes a turn in the template.
     var turnEnd: Int32? { tokenizer.id(ofSpecial: ChatTemplate.turnEnd) }
 

@@ -20,7 +20,7 @@ public enum AnswerEvent: Sendable {
 ///     for try await event in try session.answer() { … }
 ///
 /// `Session.control` stops or cancels the answer; the iteration then ends with `.end`. Leaving the iteration early
-/// keeps the turn in progress, and another `Session.answer()` continues it.
+/// loses nothing: another `Session.answer()` continues with the next event.
 public struct AnswerEvents: AsyncSequence {
     let session: Session
 
@@ -31,8 +31,6 @@ public struct AnswerEvents: AsyncSequence {
     /// Iterates over the events synchronously.
     public struct Iterator {
         private let session: Session
-        /// Whether the turn has ended.
-        private var hasEnded = false
         /// Whether the iteration has returned `.end` or thrown.
         private var isExhausted = false
 
@@ -44,16 +42,24 @@ public struct AnswerEvents: AsyncSequence {
         public mutating func next() throws -> AnswerEvent? {
             if let output = readOutput() { return output }
             guard !isExhausted else { return nil }
-            guard !hasEnded else {
+            if session.isEndPending { return end() }
+            guard session.isAnswering else {
+                // Another iteration has delivered the end.
                 isExhausted = true
-                return .end(session.usage)
+                return nil
             }
-            do { hasEnded = try session.step().contains(.end) } catch {
+            do { session.isEndPending = try session.step().contains(.end) } catch {
                 isExhausted = true
                 throw error
             }
             if let output = readOutput() { return output }
-            return hasEnded ? try next() : .progress(session.progress)
+            return session.isEndPending ? end() : .progress(session.progress)
+        }
+
+        private mutating func end() -> AnswerEvent {
+            session.isEndPending = false
+            isExhausted = true
+            return .end(session.usage)
         }
 
         /// Text or audio that is not read yet.
@@ -82,11 +88,11 @@ public struct AnswerEvents: AsyncSequence {
 
 extension Session {
     /// Ends the user's turn and returns the events of its answer, which is computed as the events are iterated over. If
-    /// an answer is already in progress, continues that answer.
+    /// an answer is already in progress, or its `.end` was not delivered yet, continues that answer.
     ///
     /// - Throws: `LyraError.state` if nothing was fed.
     public func answer() throws -> AnswerEvents {
-        if !isAnswering { try endTurn() }
+        if !isAnswering, !isEndPending { try endTurn() }
         return AnswerEvents(session: self)
     }
 }

@@ -21,10 +21,13 @@ final class PromptIntake {
     }
 
     private let checkpoint: Checkpoint
-    private let options: SessionOptions
     private let schedule: ExtractionSchedule?
     private let limits: SessionLimits
 
+    /// The conversation before the turn's first feed.
+    let before: Conversation.Mark
+    /// When the user's turn ended, in milliseconds; nil while it is being fed.
+    private(set) var turnEnd: Double?
     private var state = State.encoding
     private(set) var turn = Turn()
     private var queue = PromptQueue()
@@ -49,9 +52,12 @@ final class PromptIntake {
     /// Number of rows that went through a layer, summed over the layers.
     private var prefilledRows = 0
 
-    init(_ checkpoint: Checkpoint, _ options: SessionOptions, media: GrowingBuffer<MediaSpan> = GrowingBuffer()) {
+    init(
+        _ checkpoint: Checkpoint, _ options: SessionOptions, before: Conversation.Mark,
+        media: GrowingBuffer<MediaSpan> = GrowingBuffer()
+    ) {
         self.checkpoint = checkpoint
-        self.options = options
+        self.before = before
         schedule = options.schedule(checkpoint)
         limits = SessionLimits(options, checkpoint.decoder, schedule: schedule)
         isAdapterSettled = options.adapter != .automatic
@@ -60,10 +66,10 @@ final class PromptIntake {
 
     /// Continues a turn that was saved while it was being fed.
     convenience init(
-        _ checkpoint: Checkpoint, _ options: SessionOptions, saved: Turn.Saved, promptTokens: Int,
-        media: GrowingBuffer<MediaSpan>
+        _ checkpoint: Checkpoint, _ options: SessionOptions, before: Conversation.Mark, saved: Turn.Saved,
+        promptTokens: Int, media: GrowingBuffer<MediaSpan>
     ) {
-        self.init(checkpoint, options, media: media)
+        self.init(checkpoint, options, before: before, media: media)
         turn = Turn(saved)
         hasBegun = true
         self.promptTokens = promptTokens
@@ -83,6 +89,7 @@ final class PromptIntake {
 
     /// Ends the user's content.
     func close() {
+        turnEnd = MonotonicTime.milliseconds
         turn.close()
         progress = SessionProgress(phase: .encode)
     }
@@ -91,20 +98,20 @@ final class PromptIntake {
     ///
     /// - Returns: false if nothing can be done until more is fed or the turn is closed
     func step(_ conversation: inout Conversation, system: String) throws -> Bool {
-        let start = milliseconds()
+        let start = MonotonicTime.milliseconds
         let current = state
         state = .encoding  // leaves `current` the only reference, so that the work changes in place
         switch consume current {
         case .prefilling(let prefill, let firstRow):
-            defer { timings.prefill += milliseconds() - start }
+            defer { timings.prefill += MonotonicTime.milliseconds - start }
             try prefillStep(prefill, firstRow: firstRow, conversation)
             return true
         case .tokenizing(let encoding):
-            defer { timings.encode += milliseconds() - start }
+            defer { timings.encode += MonotonicTime.milliseconds - start }
             try tokenizeStep(encoding, &conversation)
             return true
         case .encoding:
-            defer { timings.encode += milliseconds() - start }
+            defer { timings.encode += MonotonicTime.milliseconds - start }
             return try encodingStep(&conversation, system: system)
         case .done(let row):
             state = .done(lastRow: row)

@@ -26,8 +26,7 @@ extension Session {
     /// prefilled once and queried many times.
     /// - Throws: `LyraError.state` during an answer or if something that was fed is not computed yet, `.io`.
     public func save(to path: String) throws {
-        guard !isAnswering else { throw LyraError(.state, "an answer is in progress; step to its end before saving") }
-        obeyRequest()
+        try requireNoAnswer("saving")
         guard let savedTurn else {
             throw LyraError(
                 .state,
@@ -54,10 +53,7 @@ extension Session {
     ///   damaged file; `.unsupported` for another version; `.argument` for another model's state; `.memory` over a
     ///   limit of this session. Each message names the file.
     public func restore(from path: String) throws {
-        guard !isAnswering else {
-            throw LyraError(.state, "an answer is in progress; step to its end before restoring")
-        }
-        obeyRequest()
+        try requireNoAnswer("restoring")
         do {
             let (header, caches, restored) = try interruptibly {
                 let file = try Session.open(path)
@@ -119,15 +115,16 @@ extension Session {
         var before = try header.before.conversation(caches, sampler)
         self.options = options
         begin(now, media: media)
-        systemPrompt = header.systemPrompt
         guard let turn = header.turn else { return }
         before.sampler.random = SplitMix64(seed: header.before.random)
         if options.adapter != .automatic { before.adapter = conversation.adapter }
         beginRestoredTurn(
-            PromptIntake(model.checkpoint, options, saved: turn, promptTokens: header.promptTokens, media: media),
-            before: Conversation.Mark(
-                caches: zip(caches, header.lengthsBefore).map { $0.mark(rows: $1) }, conversation: before,
-                tokenCount: header.before.tokens.count))
+            PromptIntake(
+                model.checkpoint, options,
+                before: Conversation.Mark(
+                    caches: zip(caches, header.lengthsBefore).map { $0.mark(rows: $1) }, conversation: before,
+                    tokenCount: header.before.tokens.count),
+                saved: turn, promptTokens: header.promptTokens, media: media))
     }
 
     /// Reports a missing state file as an I/O error; `.missing` is reserved for parts that a model lacks.

@@ -59,7 +59,7 @@ extension SavedSessionHeader {
         now = ConversationState(conversation)
         turn = saved.wasFed ? saved : nil
         promptTokens = session.fed?.promptTokens ?? 0
-        media = (session.fed?.media).map { Array($0) } ?? session.media
+        media = session.media
         lengthsBefore = session.beforeTurn?.lengths ?? lengths
         before = ConversationState(session.beforeTurn?.conversation ?? conversation)
         // The conversation shares its list of tokens and has grown since the mark.

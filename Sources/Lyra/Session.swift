@@ -1,4 +1,3 @@
-import Glibc
 import LyraBase
 import LyraMedia
 import LyraModel
@@ -11,29 +10,23 @@ import LyraText
 public final class Session {
     /// The session's activity. Each state owns the data it works on.
     private enum State {
-        /// Nothing is fed.
-        case idle
-        /// The user's turn is being fed; steps process what was fed so far.
-        case feeding(PromptIntake, before: Conversation.Mark)
+        /// No turn is in progress; the record is of the last one.
+        case idle(TurnRecord)
+        /// The user's turn is being fed; steps process what was fed so far. `discarded` is why the turn before it was
+        /// discarded while it was being fed.
+        case feeding(PromptIntake, discarded: StopReason)
         /// The whole turn was fed; steps encode its media and prefill its prompt.
-        case reading(PromptIntake, before: Conversation.Mark)
+        case reading(PromptIntake)
         /// Steps generate text and speech.
-        case answering(Answer, before: Conversation.Mark)
+        case answering(Answer, PromptIntake)
     }
 
     public let model: Model
     /// Stops or cancels the turn, from any thread.
     public let control = TurnControl()
-    public internal(set) var systemPrompt: String
     var options: SessionOptions
     var conversation: Conversation
-    private var state = State.idle
-    /// Media and statistics of the turn in progress, or of the last one.
-    private var record = TurnRecord()
-    /// Why a turn was discarded while it was being fed; nil once the next turn ends.
-    private var discardReason: StopReason?
-    /// When the user's turn ended, in milliseconds.
-    private var answerStart = 0.0
+    private var state = State.idle(TurnRecord())
 
     private var text = OutputQueue<UInt8>()
     private var audio = OutputQueue<Float>()
@@ -46,17 +39,15 @@ public final class Session {
         try options.check()
         self.model = model
         self.options = options
-        systemPrompt = options.systemPrompt
         conversation = try Session.newConversation(model, options)
-        if options.speaks { try Session.requireSpeech(model) }
+        if options.speaks { _ = try model.checkpoint.speechOutput() }
     }
 
     deinit {
         // Releases the session's own buffers to the pool before the pool is trimmed.
-        state = .idle
+        becomeIdle(TurnRecord())
         conversation.clear()
         BufferPool.trim()
-        control.end()
     }
 
     static func newConversation(_ model: Model, _ options: SessionOptions) throws -> Conversation {
@@ -84,26 +75,26 @@ public final class Session {
     /// - Parameter media: media of its last turn
     func begin(_ conversation: Conversation, media: GrowingBuffer<MediaSpan> = GrowingBuffer()) {
         self.conversation = conversation
-        becomeIdle()
+        becomeIdle(TurnRecord(media: media))
         clearOutput()
-        record = TurnRecord(media: media)
-        discardReason = nil
         BufferPool.trim()
     }
 
     /// Continues a turn that was saved while it was being fed.
-    func beginRestoredTurn(_ intake: PromptIntake, before: Conversation.Mark) {
+    func beginRestoredTurn(_ intake: PromptIntake) {
         control.begin()
-        state = .feeding(intake, before: before)
+        state = .feeding(intake, discarded: .none)
     }
+
+    public var systemPrompt: String { options.systemPrompt }
 
     /// - Throws: `LyraError.state` once a turn has ended or steps have begun to compute it.
     public func setSystemPrompt(_ prompt: String) throws {
-        if !isAnswering { obeyRequest() }
-        guard conversation.answerEnded == nil, !isAnswering, fed?.hasBegun != true else {
+        try requireNoAnswer("changing the system prompt")
+        guard conversation.answerEnded == nil, fed?.hasBegun != true else {
             throw LyraError(.state, "the system prompt cannot change within a conversation; reset it first")
         }
-        systemPrompt = prompt
+        options.systemPrompt = prompt
     }
 
     /// Whether answers include speech.
@@ -113,20 +104,17 @@ public final class Session {
     ///
     /// - Throws: `LyraError.missing` if the model has no speech output, `.state` during an answer.
     public func setSpeaks(_ speaks: Bool) throws {
-        guard !isAnswering else { throw LyraError(.state, "an answer is in progress; step to its end first") }
-        if speaks { try Session.requireSpeech(model) }
+        try requireNoAnswer("turning spoken answers on or off")
+        if speaks { _ = try model.checkpoint.speechOutput() }
         options.speaks = speaks
     }
 
-    private static func requireSpeech(_ model: Model) throws {
-        guard model.checkpoint.generator != nil else {
-            throw LyraError(.missing, "this model does not speak: it has no speech generator")
-        }
-        _ = try model.checkpoint.vocoder.get()
-    }
-
     /// Whether a turn has ended and its answer has not.
-    public var isAnswering: Bool {
+    public var isAnswering: Bool { isAnswerDue }
+
+    /// Whether the user's turn has ended and its answer has not: the prompt is being read, or text and speech are being
+    /// generated.
+    private var isAnswerDue: Bool {
         switch state {
         case .idle, .feeding: false
         case .reading, .answering: true
@@ -139,15 +127,29 @@ public final class Session {
     /// The turn that is being fed.
     var fed: PromptIntake? { if case .feeding(let intake, _) = state { intake } else { nil } }
 
-    /// The conversation before the first feed of the turn in progress.
-    var beforeTurn: Conversation.Mark? {
+    /// The turn in progress.
+    private var intake: PromptIntake? {
         switch state {
         case .idle: nil
-        case .feeding(_, let before), .reading(_, let before), .answering(_, let before): before
+        case .feeding(let intake, _), .reading(let intake), .answering(_, let intake): intake
         }
     }
 
+    /// The conversation before the first feed of the turn in progress.
+    var beforeTurn: Conversation.Mark? { intake?.before }
+
     // MARK: Feeding
+
+    /// Begins a call that is not possible during an answer. A turn being fed whose end was requested is discarded.
+    ///
+    /// - Parameter action: completes "before", for the message
+    /// - Throws: `LyraError.state` during an answer.
+    func requireNoAnswer(_ action: String) throws {
+        guard !isAnswerDue else {
+            throw LyraError(.state, "an answer is in progress; step to its end, stop it or cancel it before \(action)")
+        }
+        obeyRequest()
+    }
 
     /// Runs `body` to add to the turn. The first feed begins a turn.
     ///
@@ -155,32 +157,38 @@ public final class Session {
     ///   turn meanwhile, which discards the turn.
     func feeding(_ body: (PromptIntake) throws -> Void) throws {
         defer { trimIfIdle() }
+        try requireNoAnswer("feeding more")
         try feed(by: body)
     }
 
     private func feed(by body: (PromptIntake) throws -> Void) throws {
-        let intake = try intakeForFeeding()
-        do { try body(intake) } catch {
-            // If a request interrupted the work, report the request instead of a failure.
-            try checkStillFed()
-            if intake.turn.isEmpty { becomeIdle() }
-            throw error
+        let before = state, intake = openIntake()
+        try whileFed {
+            try body(intake)
+        } onError: {
+            guard intake.turn.isEmpty else { return }
+            state = before
+            control.end()
         }
-        try checkStillFed()
     }
 
-    private func intakeForFeeding() throws -> PromptIntake {
-        guard !isAnswering else {
-            throw LyraError(
-                .state, "an answer is in progress; step to its end, stop it or cancel it before feeding more")
-        }
-        obeyRequest()
+    /// The turn that is being fed, or a new one.
+    private func openIntake() -> PromptIntake {
         if let fed { return fed }
         control.begin()
-        let intake = PromptIntake(model.checkpoint, options)
-        state = .feeding(intake, before: conversation.mark())
-        record.usage.stop = discardReason ?? .none
+        let intake = PromptIntake(model.checkpoint, options, before: conversation.mark())
+        state = .feeding(intake, discarded: record.discardReason)
         return intake
+    }
+
+    /// Works on the turn that is being fed. If another thread has requested the turn's end, discards the turn and
+    /// reports that instead of the result or error of the work.
+    private func whileFed<R>(_ work: () throws -> R, onError undo: () -> Void) throws -> R {
+        try checkStillFed()
+        let result = Result { try work() }
+        try checkStillFed()
+        if case .failure = result { undo() }
+        return try result.get()
     }
 
     /// - Throws: `LyraError.state` if another thread requested the end of the turn that is being fed; the turn is then
@@ -197,20 +205,13 @@ public final class Session {
     ///
     /// - Throws: `LyraError.state` if nothing was fed or an answer is already in progress.
     public func endTurn() throws {
-        guard !isAnswering else {
-            throw LyraError(.state, "the turn has ended already; step to the end of its answer")
-        }
-        obeyRequest()
-        guard case .feeding(let intake, let before) = state, !intake.turn.isEmpty else {
+        try requireNoAnswer("ending another turn")
+        guard let fed, !fed.turn.isEmpty else {
             throw LyraError(.state, "there is nothing to answer: feed something first")
         }
         clearOutput()
-        answerStart = milliseconds()
-        intake.close()
-        record = TurnRecord(intake)
-        record.usage.cachedTokens = before.lengths.first ?? 0
-        discardReason = nil
-        state = .reading(intake, before: before)
+        fed.close()
+        state = .reading(fed)
     }
 
     // MARK: Running
@@ -225,7 +226,7 @@ public final class Session {
         // Runs after the work, whose locals keep the turn's buffers alive.
         defer { trimIfIdle() }
         return try control.interruption.during {
-            if isAnswering { return try answerStep() }
+            if isAnswerDue { return try answerStep() }
             return try feedingStep()
         }
     }
@@ -234,16 +235,12 @@ public final class Session {
         guard let intake = fed, !intake.turn.isEmpty else {
             throw LyraError(.state, "no turn is in progress: feed something and end the turn")
         }
-        try checkStillFed()
-        let worked: Bool
-        do { worked = try intake.step(&conversation, system: systemPrompt) } catch {
-            // If a request interrupted the work, report the request instead of a failure.
-            try checkStillFed()
-            discardTurn()
-            throw error
+        let worked = try whileFed {
+            try intake.step(&conversation, system: systemPrompt)
+        } onError: {
+            // The usage goes on telling of a turn that was discarded before this one.
+            discardTurn(record.usage.stop)
         }
-        if worked { record.media = intake.media }
-        try checkStillFed()
         return worked ? .progress : []
     }
 
@@ -260,21 +257,14 @@ public final class Session {
     }
 
     private func work() throws -> SessionEvents {
-        let start = milliseconds()
         switch state {
         case .idle, .feeding: return []
-        case .reading(let intake, let before):
-            defer { record.update(from: intake) }
+        case .reading(let intake):
             _ = try intake.step(&conversation, system: systemPrompt)
-            if let lastRow = intake.lastRow { state = .answering(try makeAnswer(lastRow), before: before) }
+            if let lastRow = intake.lastRow { state = .answering(try makeAnswer(lastRow), intake) }
             return .progress
         case .answering(let answer, _):
-            if answer.hasSpeechToMake {
-                defer { record.usage.timings.speech += milliseconds() - start }
-                return try speechStep(answer)
-            }
-            defer { record.usage.timings.decode += milliseconds() - start }
-            return try tokenStep(answer)
+            return try answer.hasSpeechToMake ? speechStep(answer) : tokenStep(answer)
         }
     }
 
@@ -292,13 +282,9 @@ public final class Session {
 
     private func tokenStep(_ answer: Answer) throws -> SessionEvents {
         var events = SessionEvents()
-        let new = try answer.generateToken(&conversation)
-        if let token = answer.tokens.last, answer.tokens.count > record.usage.generatedTokens {
-            if record.usage.generatedTokens == 0 {
-                control.beginAnswer()
-                record.usage.timings.firstToken = milliseconds() - answerStart
-            }
-            record.usage.generatedTokens = answer.tokens.count
+        let before = answer.tokens.count, new = try answer.generateToken(&conversation)
+        if let token = answer.tokens.last, answer.tokens.count > before {
+            if before == 0 { control.beginAnswer() }
             try tokens.append(token)
         }
         if !new.isEmpty {
@@ -312,11 +298,8 @@ public final class Session {
         var events = SessionEvents()
         let made = try answer.makeSpeech()
         try units.append(made.units)
-        record.usage.units += made.units.count
         if !made.audio.isEmpty {
             try audio.append(made.audio)
-            if record.usage.audioSamples == 0 { record.usage.timings.firstAudio = milliseconds() - answerStart }
-            record.usage.audioSamples += made.audio.count
             events.insert(.audio)
         }
         return events.union(endIfDone(answer))
@@ -337,10 +320,9 @@ public final class Session {
     ///
     /// - Returns: why the turn ended; nil if it continues
     @discardableResult
-    func obeyRequest() -> StopReason? {
+    private func obeyRequest() -> StopReason? {
         let request = control.current
-        guard request.requestsEnd else { return nil }
-        let reason = request == .cancelRequested ? StopReason.cancelled : .stopped
+        guard let reason = request.endReason else { return nil }
         switch state {
         case .idle:
             control.end()
@@ -350,10 +332,7 @@ public final class Session {
                 let word = reason == .cancelled ? "cancelled" : "stopped"
                 model.log(.info, "a turn was \(word) while it was being fed: its input is discarded")
             }
-            discardTurn()
-            record.usage = Usage()
-            record.usage.stop = reason
-            discardReason = reason
+            discardTurn(reason)
         case .answering(let answer, _) where reason == .stopped && !answer.tokens.isEmpty:
             if answer.stopGenerating(), request == .stopRequested {
                 control.beginFinishing()
@@ -362,36 +341,34 @@ public final class Session {
             answer.conclude(&conversation)
             finishTurn(.stopped)
         case .reading, .answering:
-            if reason == .cancelled { clearOutput() }
             rollBack(reason)
         }
         return reason
     }
 
     /// Discards the turn that is being fed, with everything computed from it.
-    private func discardTurn() {
+    private func discardTurn(_ reason: StopReason) {
         if let beforeTurn { conversation.restore(beforeTurn) }
-        record.clearPrompt()
-        becomeIdle()
+        becomeIdle(TurnRecord(discarded: reason))
     }
 
     /// Ends the turn and restores the conversation to its state before the turn's first feed.
     private func rollBack(_ reason: StopReason) {
         if let beforeTurn { conversation.restore(beforeTurn) }
-        if reason == .failed { clearOutput() }
-        record.clearPrompt()
-        finishTurn(reason)
+        clearOutput()
+        finishTurn(reason, isRolledBack: true)
     }
 
-    private func finishTurn(_ reason: StopReason) {
+    private func finishTurn(_ reason: StopReason, isRolledBack: Bool = false) {
+        var record = record
         record.usage.stop = reason
-        record.usage.timings.total = milliseconds() - answerStart
         record.usage.adapter = adapterName
-        becomeIdle()
+        if isRolledBack { record.clearPrompt() }
+        becomeIdle(record)
     }
 
-    private func becomeIdle() {
-        state = .idle
+    private func becomeIdle(_ record: TurnRecord) {
+        state = .idle(record)
         control.end()
     }
 
@@ -413,25 +390,44 @@ public final class Session {
     public var progress: SessionProgress {
         switch state {
         case .idle: SessionProgress()
-        case .feeding(let intake, _), .reading(let intake, _): intake.progress
+        case .feeding(let intake, _), .reading(let intake): intake.progress
         case .answering(let answer, _):
             SessionProgress(phase: .answer, done: answer.tokens.count, total: answer.maxTokens)
         }
     }
 
+    /// Media and statistics of the turn in progress so far, or of the last turn.
+    private var record: TurnRecord {
+        switch state {
+        case .idle(let record): return record
+        case .feeding(let intake, let discarded):
+            var record = TurnRecord(intake)
+            // A turn with a pending request counts as discarded already.
+            record.usage.stop = control.current.endReason ?? discarded
+            return record
+        case .reading(let intake): return TurnRecord(intake)
+        case .answering(let answer, let intake): return TurnRecord(intake, answer)
+        }
+    }
+
     /// Cost of the turn in progress so far, or of the last turn.
     public var usage: Usage {
+        let record = record
         var usage = record.usage
+        usage.keptPerBlock = record.kept.map(\.count)
         usage.cacheBytes = conversation.cacheBytes
-        if !isAnswering, control.current.requestsEnd {
-            // A turn with a pending request counts as discarded already.
-            usage.stop = control.current == .cancelRequested ? .cancelled : .stopped
-        }
-        if isAnswering {
-            usage.timings.total = milliseconds() - answerStart
-            usage.adapter = adapterName
-        }
+        if beforeTurn != nil { usage.adapter = adapterName }
         return usage
+    }
+
+    /// Whether `AnswerEvents` has yet to deliver the end of the last turn.
+    var isEndPending: Bool {
+        get { if case .idle(let record) = state { record.isEndPending } else { false } }
+        set {
+            guard case .idle(var record) = state else { return }
+            record.isEndPending = newValue
+            state = .idle(record)
+        }
     }
 
     /// Spans of the media encoded so far, in the prompt of the turn in progress or of the last one.
@@ -512,11 +508,4 @@ private func move<Element>(
     _ = buffer.update(fromContentsOf: elements)
     queue.removeFirst(count)
     return count
-}
-
-/// A monotonic clock, in milliseconds.
-func milliseconds() -> Double {
-    var now = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return Double(now.tv_sec) * 1e3 + Double(now.tv_nsec) / 1e6
 }

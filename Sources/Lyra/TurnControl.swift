@@ -22,10 +22,12 @@ public final class TurnControl: Sendable {
         case stopAtOnce = 16
         case cancelRequested = 17
 
-        var requestsEnd: Bool {
+        /// Why the turn is to end; nil if its end is not requested.
+        var endReason: StopReason? {
             switch self {
-            case .idle, .active, .answering, .finishing: false
-            case .stopRequested, .endRequested, .stopAtOnce, .cancelRequested: true
+            case .idle, .active, .answering, .finishing: nil
+            case .stopRequested, .endRequested, .stopAtOnce: .stopped
+            case .cancelRequested: .cancelled
             }
         }
     }
@@ -35,7 +37,7 @@ public final class TurnControl: Sendable {
     var current: State { State(rawValue: interruption.value) ?? .idle }
 
     /// Whether another thread has requested an end that the session has not obeyed yet.
-    var isRequested: Bool { current.requestsEnd }
+    var isRequested: Bool { current.endReason != nil }
 
     /// Ends the turn in progress and keeps the generated text, after completing its speech. A second call ends the turn
     /// without completing the speech. May be called from any thread; does nothing without a turn in progress.

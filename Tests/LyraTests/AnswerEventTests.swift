@@ -53,6 +53,30 @@ import Testing
         #expect(received.ends == [wanted.stop])
     }
 
+    /// Wherever an iteration is left, the next one gives what is missing, the end included.
+    @Test func anAnswerThatIsLeftAfterEveryEventLosesNothing() throws {
+        let wanted = try fed().outcome(), session = try fed()
+        var heard = Heard()
+        while heard.ends.isEmpty {
+            var events = try session.answer().makeIterator()
+            heard.take(try #require(try events.next()))
+        }
+        #expect(Array(heard.text.utf8) == wanted.text && heard.audio == wanted.audio && heard.ends == [wanted.stop])
+        expect(.state) { _ = try session.answer() }
+    }
+
+    @Test func anEndThatWasNotDeliveredIsForgottenWithTheNextTurn() throws {
+        let session = try fed()
+        var events = try session.answer().makeIterator()
+        while session.isAnswering { _ = try events.next() }
+        #expect(session.isEndPending)
+        try session.feed(text: "And now?")
+        var heard = Heard(), next = try session.answer().makeIterator()
+        while let event = try next.next() { heard.take(event) }
+        #expect(heard.phases.contains(2) && heard.ends == [session.usage.stop])
+        #expect(try events.next() == nil, "the first iteration has nothing left to give")
+    }
+
     @Test func aCancelledAnswerEndsOnce() throws {
         let session = try fed()
         var events = try session.answer().makeIterator(), received = Received()

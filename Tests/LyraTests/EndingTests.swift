@@ -145,6 +145,22 @@ import Testing
         #expect(try session.outcome().tokens == Golden.a.session { $0.maxNewTokens = 4 }.ask("Hello!").tokens)
     }
 
+    /// Usage and media are those of the turn that is being fed, and those of the last turn if nothing was fed.
+    @Test func whatIsToldIsOfTheTurnInProgress() throws {
+        let golden = Golden.a
+        let session = try golden.session()
+        _ = try session.ask("What is said?", hearing: golden.shortRecording)
+        let last = session.usage
+        expect(.io) { try session.feed(.image(.file("/nowhere.png"))) }
+        #expect(session.usage.stop == last.stop && session.usage.generatedTokens == last.generatedTokens)
+        #expect(session.media.map(\.kind) == [.speech])
+        try session.feed(text: "And now?")
+        #expect(session.usage.stop == .none && session.usage.generatedTokens == 0 && session.usage.mediaTokens == 0)
+        #expect(session.media.isEmpty && session.usage.cachedTokens == session.conversation.length)
+        _ = try session.outcome()
+        #expect(session.media.isEmpty && session.usage.promptTokens > 0)
+    }
+
     @Test func requestsWithNothingInProgressDoNothing() throws {
         let session = try spoken(Golden.b)
         session.control.stop()
