@@ -37,6 +37,15 @@ struct Conversation {
         let tokenCount: Int
 
         var lengths: [Int] { caches.map(\.rows) }
+
+        /// Bytes that only the mark keeps alive: exact cache pages that `caches` have quantized since, or will have
+        /// quantized once they have `rows` rows.
+        func bytesHeld(_ caches: [KeyValueCache], rows: [Int]? = nil) -> Int {
+            zip(caches, self.caches).enumerated().reduce(0) { sum, pair in
+                let (layer, (cache, mark)) = pair
+                return sum + cache.bytesHeld(by: mark, rows: rows?[layer] ?? 0)
+            }
+        }
     }
 
     func mark() -> Mark { Mark(caches: caches.map { $0.mark() }, conversation: self, tokenCount: tokens.count) }

@@ -134,7 +134,7 @@ final class PromptIntake {
     /// - Returns: whether there was work
     private func encodeStep(_ conversation: Conversation) throws -> Bool {
         for medium in nextMedia {
-            try limits.check(conversation, held: heldBytes, rows: rowsToCome)
+            try limits.check(conversation, since: before, held: heldBytes, rows: rowsToCome)
             let step = try medium.step(isComplete: turn.isClosed)
             if case .waiting = step { continue }
             if case .finished = step { encodedItems += 1 }
@@ -174,9 +174,9 @@ final class PromptIntake {
 
     /// Number of rows that are known to follow, except those of text that is not tokenized yet.
     private var rowsToCome: Int {
-        turn.spans.reduce(queue.count) { sum, span in
-            guard case .media(let medium) = span else { return sum }
-            return sum.saturatingAdding(medium.expectedRows ?? medium.readyRows)
+        turn.spans.reduce(queue.count) { total, span in
+            guard case .media(let medium) = span else { return total }
+            return sum(total, medium.expectedRows ?? medium.readyRows)
         }
     }
 
@@ -238,7 +238,7 @@ final class PromptIntake {
         try append(ids, to: &conversation)
         // For text that is not tokenized yet, count the fewest tokens it can have.
         let fewest = encoding.isDone ? 0 : encoding.fewestTokens
-        try limits.check(conversation, held: heldBytes, rows: rowsToCome.saturatingAdding(fewest))
+        try limits.check(conversation, since: before, held: heldBytes, rows: sum(rowsToCome, fewest))
         if !encoding.isDone { state = .tokenizing(encoding) }
     }
 
@@ -288,14 +288,14 @@ final class PromptIntake {
         // When the whole prompt is prefilled at once, its rows are in memory twice: in the queue and as hidden states.
         let rowBytes = checkpoint.configuration.language.hiddenSize * MemoryLayout<Float>.stride
         let held = schedule == nil ? heldBytes : 2 * queue.count * rowBytes
-        try limits.check(conversation, held: held, rows: rowsToCome)
+        try limits.check(conversation, since: before, held: held, rows: rowsToCome)
         let limit = schedule == nil ? Prefill.chunkRows : Int.max
         let firstRow = promptTokens - queue.count
         let (embeddings, positions, roles) = try queue.take(limit, checkpoint.decoder)
         let begun = try Prefill(
             checkpoint.decoder, embeddings: embeddings, positions: positions, roles: roles,
             schedule: schedule)
-        try limits.check(conversation, held: held, adding: begun)
+        try limits.check(conversation, since: before, held: held, adding: begun)
         state = .prefilling(begun, firstRow: firstRow)
         return true
     }

@@ -261,22 +261,16 @@ public final class Session {
         case .idle, .feeding: return []
         case .reading(let intake):
             _ = try intake.step(&conversation, system: systemPrompt)
-            if let lastRow = intake.lastRow { state = .answering(try makeAnswer(lastRow), intake) }
+            if let lastRow = intake.lastRow { state = .answering(try makeAnswer(lastRow, intake), intake) }
             return .progress
         case .answering(let answer, _):
             return try answer.hasSpeechToMake ? speechStep(answer) : tokenStep(answer)
         }
     }
 
-    private func makeAnswer(_ lastRow: Tensor) throws -> Answer {
-        let room = SessionLimits(options, model.checkpoint.decoder)
-            .room(conversation, limit: options.maxNewTokens ?? 1024)
-        guard room > 0 else {
-            throw LyraError(
-                .memory,
-                "the prompt has \(conversation.length) tokens and a KV cache of \(conversation.cacheBytes) bytes; the "
-                    + "limit leaves no room for an answer")
-        }
+    private func makeAnswer(_ lastRow: Tensor, _ intake: PromptIntake) throws -> Answer {
+        let room = try SessionLimits(options, model.checkpoint.decoder)
+            .room(conversation, since: intake.before, limit: options.maxNewTokens ?? 1024)
         return try Answer(model.checkpoint, firstRow: lastRow, options: options, maxTokens: room)
     }
 
@@ -416,7 +410,10 @@ public final class Session {
         var usage = record.usage
         usage.keptPerBlock = record.kept.map(\.count)
         usage.cacheBytes = conversation.cacheBytes
-        if beforeTurn != nil { usage.adapter = adapterName }
+        if let beforeTurn {
+            usage.cacheBytes += beforeTurn.bytesHeld(conversation.caches)
+            usage.adapter = adapterName
+        }
         return usage
     }
 

@@ -4,45 +4,53 @@ import LyraTensor
 
 /// A session's limits on memory and tokens, checked before anything is allocated.
 struct SessionLimits {
-    private let maxTokens: Int
+    /// The most tokens of a conversation whose positions do not overflow.
+    private static let mostTokens = Int(Int32.max) / 2
+
+    private let maxContextTokens: Int?
     private let maxBytes: Int?
     private let decoder: Decoder
     private let schedule: ExtractionSchedule?
     private let type: KeyValueType
 
     init(_ options: SessionOptions, _ decoder: Decoder, schedule: ExtractionSchedule? = nil) {
-        maxTokens = min(options.maxContextTokens ?? .max, Int(Int32.max) / 2)
+        maxContextTokens = options.maxContextTokens
         maxBytes = options.maxMemoryBytes
         self.decoder = decoder
         self.schedule = schedule
         type = options.keyValueType
     }
 
+    private var maxTokens: Int { min(maxContextTokens ?? .max, Self.mostTokens) }
+
     /// Checks that rows which are known to follow have room. With an extractor they count as media, because it may
     /// prune most of them.
     ///
     /// - Parameters:
+    ///   - before: what the turn in progress can be rolled back to
     ///   - held: bytes of the rows that wait for prefill
     ///   - rows: number of prompt rows that are not in the caches yet
     /// - Throws: `LyraError.memory` with the limit and the required amount.
-    func check(_ conversation: Conversation, held: Int, rows: Int) throws {
+    func check(_ conversation: Conversation, since before: Conversation.Mark, held: Int, rows: Int) throws {
         try checkTokens(conversation.length, rows)
         guard maxBytes != nil else { return }
         let layers = decoder.layerCount
         let counts = schedule?.counts(of: rows, layers: layers) ?? [Int](repeating: rows, count: layers)
-        try checkBytes(conversation, held: held, adding: counts)
+        try checkBytes(conversation, since: before, held: held, adding: counts)
     }
 
     /// The same for a prefill that is about to begin.
-    func check(_ conversation: Conversation, held: Int, adding prefill: Prefill) throws {
+    func check(
+        _ conversation: Conversation, since before: Conversation.Mark, held: Int, adding prefill: Prefill
+    ) throws {
         try checkTokens(conversation.length, prefill.cacheRows.first ?? 0)
-        try checkBytes(conversation, held: held, adding: prefill.cacheRows)
+        try checkBytes(conversation, since: before, held: held, adding: prefill.cacheRows)
     }
 
     /// The same for caches to be restored, given the rows of each.
     func check(lengths: [Int]) throws {
         try checkTokens(lengths.first ?? 0, 0)
-        try checkBytes(held: 0, rows: lengths)
+        try checkBytes(decoder.cacheBytes(rows: lengths, type: type))
     }
 
     private func checkTokens(_ length: Int, _ rows: Int) throws {
@@ -50,38 +58,72 @@ struct SessionLimits {
         // The answer needs at least one more token.
         guard total < maxTokens else {
             throw LyraError(
-                .memory, "the conversation would have at least \(total) tokens, over the limit of \(maxTokens)")
+                .memory,
+                "the conversation would have at least \(total) tokens, over \(tokenLimit)")
         }
     }
 
-    private func checkBytes(_ conversation: Conversation, held: Int, adding rows: [Int]) throws {
-        try checkBytes(held: held, rows: zip(conversation.caches, rows).map { $0.rows + $1 })
+    private var tokenLimit: String {
+        maxTokens == maxContextTokens
+            ? "the limit of \(maxTokens) (max_context_tokens); shorten the turn, raise the limit, or reset the session"
+            : "the \(maxTokens) that a conversation can have; shorten the turn, or reset the session"
     }
 
-    private func checkBytes(held: Int, rows: [Int]) throws {
-        guard let maxBytes else { return }
-        let bytes = decoder.cacheBytes(rows: rows, type: type).saturatingAdding(held)
-        guard bytes <= maxBytes else {
+    private func checkBytes(
+        _ conversation: Conversation, since before: Conversation.Mark, held: Int, adding rows: [Int]
+    ) throws {
+        guard maxBytes != nil else { return }
+        let rows = zip(conversation.caches, rows).map { $0.rows + $1 }
+        try checkBytes(sum(bytes(conversation, since: before, rows: rows), held))
+    }
+
+    private func checkBytes(_ bytes: Int) throws {
+        guard let maxBytes, bytes > maxBytes else { return }
+        throw LyraError(
+            .memory,
+            "the conversation would take \(bytes) bytes, over the limit of \(maxBytes) (max_memory_bytes); "
+                + Self.byteRemedy)
+    }
+
+    private static let byteRemedy = "shorten it, raise the limit, or use a smaller cache type or the extractor"
+
+    /// Bytes of the caches with `rows` rows, and of the pages kept for a rollback.
+    private func bytes(_ conversation: Conversation, since before: Conversation.Mark, rows: [Int]) -> Int {
+        sum(decoder.cacheBytes(rows: rows, type: type), before.bytesHeld(conversation.caches, rows: rows))
+    }
+
+    /// Number of tokens that an answer has room for, at most `limit`.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room for one.
+    func room(_ conversation: Conversation, since before: Conversation.Mark, limit: Int) throws -> Int {
+        let byTokens = min(limit, maxTokens - conversation.length)
+        guard byTokens > 0 else {
             throw LyraError(
                 .memory,
-                "the conversation would take \(bytes) bytes, over the limit of \(maxBytes); shorten it, raise the "
-                    + "limit, or use a smaller cache type or the extractor")
+                "the conversation has \(conversation.length) tokens, and an answer would go over " + tokenLimit)
         }
-    }
-
-    /// Number of further tokens that have room, at most `limit`.
-    func room(_ conversation: Conversation, limit: Int) -> Int {
-        let byTokens = min(limit, maxTokens - conversation.length)
-        guard let maxBytes else { return max(byTokens, 0) }
-        func fits(_ count: Int) -> Bool {
-            decoder.cacheBytes(rows: conversation.caches.map { $0.rows + count }, type: type) <= maxBytes
+        guard let maxBytes else { return byTokens }
+        func bytes(_ count: Int) -> Int {
+            self.bytes(conversation, since: before, rows: conversation.caches.map { $0.rows + count })
         }
         // Bisects for the largest count that fits.
-        var (least, most) = (0, max(byTokens, 0) + 1)
+        var (least, most) = (0, byTokens + 1)
         while most - least > 1 {
             let middle = (least + most) / 2
-            if fits(middle) { least = middle } else { most = middle }
+            if bytes(middle) <= maxBytes { least = middle } else { most = middle }
+        }
+        guard least > 0 else {
+            throw LyraError(
+                .memory,
+                "the conversation of \(conversation.length) tokens would take \(bytes(1)) bytes with the first token "
+                    + "of its answer, over the limit of \(maxBytes) (max_memory_bytes); " + Self.byteRemedy)
         }
         return least
     }
+}
+
+/// a + b, or `Int.max` on overflow.
+func sum(_ a: Int, _ b: Int) -> Int {
+    let (total, overflow) = a.addingReportingOverflow(b)
+    return overflow ? .max : total
 }

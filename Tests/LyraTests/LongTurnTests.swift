@@ -282,7 +282,60 @@ import Testing
 
     // MARK: Limits
 
-    @Test func memoryOverTheLimitIsRefusedWithTheLimit() throws {
+    /// A page of keys and of values of one layer, by hand: 256 rows of 2 heads of 16 floats.
+    private static let exactPage = 2 * 256 * 2 * 16 * 4
+
+    /// Exact pages that a rollback needs count in the limit and in the usage, although the caches hold smaller ones.
+    @Test(arguments: [KeyValueType.float16, .bfloat16, .int8]) func theLimitCountsWhatARollbackNeeds(
+        _ type: KeyValueType
+    ) throws {
+        let golden = Golden.a, decoder = golden.model.checkpoint.decoder
+        let session = try golden.session { ($0.keyValueType, $0.adapter) = (type, .named("speech")) }
+        func limits(_ bytes: Int) -> SessionLimits {
+            var options = session.options
+            options.maxMemoryBytes = bytes
+            return SessionLimits(options, decoder)
+        }
+        _ = try session.ask("What is said?", hearing: golden.shortRecording)
+        #expect(session.usage.cacheBytes == session.conversation.cacheBytes)
+
+        // 600 rows more quantize the first page.
+        let start = session.conversation, mark = start.mark(), layers = decoder.layerCount
+        try #require((256..<512).contains(start.length))
+        let rows = [Int](repeating: start.length + 600, count: layers)
+        let needed = decoder.cacheBytes(rows: rows, type: type) + layers * Self.exactPage
+        try limits(needed).check(start, since: mark, held: 0, rows: 600)
+        expect(.memory, "\(needed) bytes", "max_memory_bytes") {
+            try limits(needed - 1).check(start, since: mark, held: 0, rows: 600)
+        }
+
+        try session.feed(pcm: golden.longRecording)
+        while try session.step().contains(.progress) {}
+        let caches = session.conversation.cacheBytes, before = try #require(session.beforeTurn)
+        #expect(session.conversation.caches.allSatisfy { $0.quantizedPages == 1 })
+        #expect(session.usage.cacheBytes == caches + layers * Self.exactPage)
+        expect(.memory, "max_memory_bytes") {
+            _ = try limits(caches).room(session.conversation, since: before, limit: 1)
+        }
+        let room = try limits(caches + layers * Self.exactPage).room(session.conversation, since: before, limit: 1)
+        #expect(room == 1)
+        session.control.cancel()
+        expect(.state) { _ = try session.step() }
+        #expect(session.usage.cacheBytes == session.conversation.cacheBytes, "no turn, no rollback")
+    }
+
+    @Test func noRoomForAnAnswerNamesTheLimit() throws {
+        let session = try Golden.a.session()
+        _ = try session.ask("Hello!")
+        let conversation = session.conversation, decoder = session.model.checkpoint.decoder
+        var options = SessionOptions()
+        options.maxContextTokens = conversation.length
+        expect(.memory, "max_context_tokens", "\(conversation.length)") {
+            _ = try SessionLimits(options, decoder).room(conversation, since: conversation.mark(), limit: 10)
+        }
+    }
+
+    @Test func memoryOverTheLimitIsRefusedWithBothNumbers() throws {
         let golden = Golden.a
         let roomy = try golden.session()
         let wanted = try roomy.ask("Hello!")

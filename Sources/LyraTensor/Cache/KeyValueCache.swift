@@ -151,7 +151,7 @@ public final class KeyValueCache {
 
     /// A state that a cache can roll back to. The mark keeps its float32 pages alive: at most
     /// `exactRows` + `pageRows` rows once `quantizeOlderPages` has run. After the cache has quantized such a page, the
-    /// mark's copy counts in no cache's `byteCount`.
+    /// mark's copy counts in `bytesHeld(by:rows:)`.
     public struct Mark {
         public let rows: Int
         fileprivate let quantizedPages: Int
@@ -177,6 +177,14 @@ public final class KeyValueCache {
         keyPages.replaceSubrange(mark.quantizedPages..., with: mark.keyPages)
         valuePages.replaceSubrange(mark.quantizedPages..., with: mark.valuePages)
         quantizedPages = mark.quantizedPages
+    }
+
+    /// Bytes that only `mark` keeps alive: its float32 pages that the cache has quantized since, or that will be
+    /// quantized by the time the cache has `count` rows.
+    public func bytesHeld(by mark: Mark, rows count: Int = 0) -> Int {
+        let quantized = type == .float32 ? 0 : max(quantizedPages, (max(count, exactRows) - exactRows) / Self.pageRows)
+        let pages = max(min(quantized, mark.keyPages.endIndex) - mark.quantizedPages, 0)
+        return 2 * pages * Self.pageByteCount(kvHeads: kvHeads, headDim: headDim, type: .float32)
     }
 
     private func reserve(_ total: Int) throws {

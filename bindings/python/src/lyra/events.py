@@ -87,7 +87,7 @@ class Usage:
     adapter: str
     #: How often the extractor pruned tokens of the turn: see Session.kept.
     extractor_blocks: int
-    #: Bytes of the conversation's KV caches, now.
+    #: Of the conversation's keys and values, now; while a turn is in progress, also those that only its rollback needs.
     cache_bytes: int
 
     @classmethod
