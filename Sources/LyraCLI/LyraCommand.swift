@@ -18,7 +18,7 @@ struct LyraCommand: ParsableCommand {
             Answers and reports go to stdout, notes and progress to stderr. The exit status is 0, or 1 after one line \
             on stderr that says what was wrong, or 64 for wrong usage.
             """,
-        version: "0.1.0",
+        version: "0.2.0",
         subcommands: [
             GenerateCommand.self, ChatCommand.self, InspectCommand.self, ConvertCommand.self,
             FeaturesCommand.self, MakeTinyCommand.self,

@@ -77,7 +77,7 @@ def test_the_names_of_special_tokens_are_plain_text_by_default(session):
 
 
 def test_the_version_is_the_packages():
-    assert lyra.version() == "0.1.0"
+    assert lyra.version() == "0.2.0"
 
 
 def test_a_model_has_its_info(model):
