@@ -69,11 +69,11 @@ extern "C" {
 /* The version of this header. The library's own is lyra_version(). Changes that an older program can notice, by
  * version, the newest first:
  * 0.2.0
- * - lyra_feed_text and the system prompt are plain text. Before, they read the names of special tokens in a text as
- *   those tokens; lyra_feed_text_special still does.
+ * - lyra_feed_text and the system prompt take plain text. Before, they read the names of special tokens as those
+ *   tokens; lyra_feed_text_special still does.
  * - The log callback also receives LYRA_LOG_INFO. Before, it received warnings only.
  * - lyra_model_open refuses a GGUF file that spells the number of a layer in another way (blk.03 for blk.3).
- * - lyra_usage.cache_bytes and max_memory_bytes count the keys and values that a rollback of the turn needs. */
+ * - lyra_usage.cache_bytes and max_memory_bytes count the cache pages that a rollback of the turn needs. */
 #define LYRA_VERSION "0.2.0"
 
 typedef int32_t lyra_status;
@@ -257,9 +257,9 @@ typedef struct lyra_session_options {
     float extractor_keep;      /* with LYRA_EXTRACTOR_ON: the share of media tokens kept after each block (the paper's:
                                   0.8 or 0.7), above 0 and at most 1 */
     lyra_kv_type kv_type;      /* one of the above: how keys and values are stored; default: LYRA_KV_F32 */
-    int32_t skip_silence;      /* 0 or 1; 1: windows of speech below -60 dB of full scale are left out; the model was
-                                  not trained so */
-    int64_t max_memory_bytes;  /* limit for the KV cache, what a rollback needs of it, and queued prompt embeddings;
+    int32_t skip_silence;      /* 0 or 1; 1: windows of speech below -60 dB of full scale are left out, unlike in the
+                                  model's training */
+    int64_t max_memory_bytes;  /* limit for the KV cache, its pages that a rollback needs, and queued prompt embeddings;
                                   1 to 2^50; a larger allocation fails with LYRA_E_MEMORY, and an answer ends
                                   (LYRA_STOP_LENGTH) at the limit; default: no limit */
 } lyra_session_options;
@@ -532,7 +532,7 @@ typedef struct lyra_usage {
     double total_ms;           /* from lyra_end_turn to the end event, or to now */
     char adapter[64];          /* the adapter in use, or "none"; terminated */
     int32_t extractor_blocks;  /* times that the extractor pruned tokens of this turn: see lyra_get_kept */
-    int64_t cache_bytes;       /* of the conversation's keys and values, now; while a turn is in progress, also those
+    int64_t cache_bytes;       /* bytes of the conversation's KV caches, now; during a turn, also of the cache pages
                                   that only its rollback needs */
 } lyra_usage;
 

@@ -174,9 +174,9 @@ final class PromptIntake {
 
     /// Number of rows that are known to follow, except those of text that is not tokenized yet.
     private var rowsToCome: Int {
-        turn.spans.reduce(queue.count) { total, span in
-            guard case .media(let medium) = span else { return total }
-            return sum(total, medium.expectedRows ?? medium.readyRows)
+        turn.spans.reduce(queue.count) { sum, span in
+            guard case .media(let medium) = span else { return sum }
+            return sum.saturatingAdding(medium.expectedRows ?? medium.readyRows)
         }
     }
 
@@ -238,7 +238,7 @@ final class PromptIntake {
         try append(ids, to: &conversation)
         // For text that is not tokenized yet, count the fewest tokens it can have.
         let fewest = encoding.isDone ? 0 : encoding.fewestTokens
-        try limits.check(conversation, since: before, held: heldBytes, rows: sum(rowsToCome, fewest))
+        try limits.check(conversation, since: before, held: heldBytes, rows: rowsToCome.saturatingAdding(fewest))
         if !encoding.isDone { state = .tokenizing(encoding) }
     }
 

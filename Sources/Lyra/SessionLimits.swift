@@ -74,7 +74,7 @@ struct SessionLimits {
     ) throws {
         guard maxBytes != nil else { return }
         let rows = zip(conversation.caches, rows).map { $0.rows + $1 }
-        try checkBytes(sum(bytes(conversation, since: before, rows: rows), held))
+        try checkBytes(bytes(conversation, since: before, rows: rows).saturatingAdding(held))
     }
 
     private func checkBytes(_ bytes: Int) throws {
@@ -89,7 +89,8 @@ struct SessionLimits {
 
     /// Bytes of the caches with `rows` rows, and of the pages kept for a rollback.
     private func bytes(_ conversation: Conversation, since before: Conversation.Mark, rows: [Int]) -> Int {
-        sum(decoder.cacheBytes(rows: rows, type: type), before.bytesHeld(conversation.caches, rows: rows))
+        decoder.cacheBytes(rows: rows, type: type)
+            .saturatingAdding(before.bytesHeld(conversation.caches, rows: rows))
     }
 
     /// Number of tokens that an answer has room for, at most `limit`.
@@ -120,10 +121,4 @@ struct SessionLimits {
         }
         return least
     }
-}
-
-/// a + b, or `Int.max` on overflow.
-func sum(_ a: Int, _ b: Int) -> Int {
-    let (total, overflow) = a.addingReportingOverflow(b)
-    return overflow ? .max : total
 }

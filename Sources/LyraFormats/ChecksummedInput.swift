@@ -76,7 +76,7 @@ public final class ChecksummedInput {
     private func endsTooEarly(_ needed: Int) -> LyraError {
         LyraError(
             .format,
-            "\(path): it ends too early: \(needed) bytes are needed at byte \(offset), but \(remaining) are left")
+            "\(path): the file ends too early: at byte \(offset), \(needed) bytes are needed, \(remaining) are left")
     }
 
     private func fill(_ buffer: UnsafeMutableRawBufferPointer) throws {

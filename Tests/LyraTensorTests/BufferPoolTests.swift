@@ -136,7 +136,7 @@ import Testing
         func verdict(keeping: Int) throws -> Int32 {
             BufferPool.trim()
             if keeping > 0 {
-                let size = try #require(BufferPool.blockSize(keeping))
+                let size = try #require(BufferPool.bufferSize(keeping))
                 BufferPool.give(try #require(BufferPool.take(size)), size)
             }
             let child = fork()

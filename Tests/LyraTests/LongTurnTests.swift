@@ -335,7 +335,7 @@ import Testing
         }
     }
 
-    @Test func memoryOverTheLimitIsRefusedWithBothNumbers() throws {
+    @Test func memoryOverTheLimitIsRefusedWithTheLimit() throws {
         let golden = Golden.a
         let roomy = try golden.session()
         let wanted = try roomy.ask("Hello!")

@@ -295,7 +295,7 @@ import Testing
 
     @Test func aConversationOverItsLimitIsRefusedWithBothNumbers() throws {
         let pcm = try samples()
-        try expectTakenBack(.memory, "the limit of 100 (max_context_tokens)", change: { $0.maxContextTokens = 100 }) {
+        try expectRollback(.memory, "the limit of 100 (max_context_tokens)", change: { $0.maxContextTokens = 100 }) {
             try $0.feed(pcm: pcm)
             try $0.feed(text: "What is said?")
         }

@@ -172,10 +172,10 @@ def test_the_language_model_alone_answers_text_and_refuses_media(recordings, tmp
     file = converted("a", tmp_path / "model.gguf", "--type", "bf16", "--part", "llm")
     got = answer("--model", file, "--prompt", "Hello! Who are you?")
     assert got["token_ids"] == case("a", "turn_text")["out.ids"].tolist()
-    fails(lyra("generate", "--model", file, "--audio", recordings["a_short"]), file, "does not hear")
+    fails(lyra("generate", "--model", file, "--audio", recordings["a_short"]), file, "takes no speech")
     reasons = missing(file)
     assert sum("speech generator" in reason for reason in reasons) == 1
-    assert not any("adapter" in reason for reason in reasons), "a model that does not hear chooses no adapter"
+    assert not any("adapter" in reason for reason in reasons), "a model that takes no speech chooses no adapter"
 
 
 def test_quantized_input_is_noted(tmp_path):

@@ -87,7 +87,7 @@ class Usage:
     adapter: str
     #: How often the extractor pruned tokens of the turn: see Session.kept.
     extractor_blocks: int
-    #: Of the conversation's keys and values, now; while a turn is in progress, also those that only its rollback needs.
+    #: Bytes of the conversation's KV caches, now; during a turn, also of the cache pages that only its rollback needs.
     cache_bytes: int
 
     @classmethod

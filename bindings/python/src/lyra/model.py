@@ -163,13 +163,14 @@ class Model:
             max_image_pixels: Larger images are shrunk to this many pixels before they are encoded.
             limit_pixels: An image, or a video's frame, with more pixels is refused.
             limit_seconds: Longer videos and sounds are refused; speech has no limit.
-            extractor: Lets media tokens go on the way: an Extractor, or (blocks, keep) for one, such as (4, 0.7);
-                "off"; or None for what the checkpoint says.
-            kv_type: How keys and values are kept, but for the newest 512 tokens, which stay "f32": "f32", "f16" (half
-                the memory; the answers stay), "bf16" or "q8" (about a quarter).
-            skip_silence: Leaves out windows of speech below -60 dB of full scale; the model was not trained so.
-            max_memory_bytes: Of keys, values, what a rollback needs of them, and waiting prompt rows. More is refused
-                before it is allocated, and an answer ends where it is reached.
+            extractor: Prunes media tokens inside the language model: an Extractor, or its (blocks, keep), such as
+                (4, 0.7); "off"; or None for what the checkpoint says.
+            kv_type: How the KV cache stores all but the newest 512 tokens, which stay "f32": "f32", "f16" (half the
+                memory; the answers stay the same), "bf16" or "q8" (about a quarter).
+            skip_silence: Leaves out windows of speech below -60 dB of full scale, unlike in the model's training.
+            max_memory_bytes: Limit for the KV cache, the cache pages that a rollback needs, and queued prompt
+                embeddings. A larger allocation raises LyraError: MEMORY, and an answer ends at the limit
+                (StopReason.LENGTH).
 
         Raises:
             LyraError: ARGUMENT for a value out of its range or an unknown adapter; MISSING if ``speak`` is set and the
