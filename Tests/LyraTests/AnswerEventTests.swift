@@ -56,12 +56,12 @@ import Testing
     /// Wherever an iteration is left, the next one gives what is missing, the end included.
     @Test func anAnswerThatIsLeftAfterEveryEventLosesNothing() throws {
         let wanted = try fed().outcome(), session = try fed()
-        var heard = Heard()
-        while heard.ends.isEmpty {
+        var received = Received()
+        while received.ends.isEmpty {
             var events = try session.answer().makeIterator()
-            heard.take(try #require(try events.next()))
+            received.take(try #require(try events.next()))
         }
-        #expect(Array(heard.text.utf8) == wanted.text && heard.audio == wanted.audio && heard.ends == [wanted.stop])
+        #expect(Array(received.text.utf8) == wanted.text && received.audio == wanted.audio && received.ends == [wanted.stop])
         expect(.state) { _ = try session.answer() }
     }
 
@@ -71,9 +71,9 @@ import Testing
         while session.isAnswering { _ = try events.next() }
         #expect(session.isEndPending)
         try session.feed(text: "And now?")
-        var heard = Heard(), next = try session.answer().makeIterator()
-        while let event = try next.next() { heard.take(event) }
-        #expect(heard.phases.contains(2) && heard.ends == [session.usage.stop])
+        var received = Received(), next = try session.answer().makeIterator()
+        while let event = try next.next() { received.take(event) }
+        #expect(received.phases.contains(2) && received.ends == [session.usage.stop])
         #expect(try events.next() == nil, "the first iteration has nothing left to give")
     }
 
