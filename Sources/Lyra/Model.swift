@@ -78,8 +78,8 @@ public final class Model: Sendable {
     /// The log message about an opened model.
     private var summary: String {
         let size = checkpoint.totalSize
-        return "\(size.parameters) parameters in \(size.bytes) bytes, \(checkpoint.decoder.layerCount) layers; computes "
-            + "with \(String(cString: lk_isa_name(lk_current_isa()))) on \(lk_threads()) threads"
+        return "\(size.parameters) parameters in \(size.bytes) bytes, \(checkpoint.decoder.layerCount) layers; "
+            + "computes with \(String(cString: lk_isa_name(lk_current_isa()))) on \(lk_threads()) threads"
     }
 
     /// Takes a checkpoint that was assembled in memory.

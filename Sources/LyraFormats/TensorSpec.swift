@@ -19,8 +19,8 @@ extension ElementType {
     /// product that does not fit: a tensor in memory cannot have such a shape, even without elements.
     static func count(of shape: [Int]) -> Int? { try? FloatStorage.count(of: shape) }
 
-    /// Number of bytes of a tensor of this type and shape; nil if there is no `count`, if the number does not fit, or if
-    /// the last axis is not a multiple of the type's quantization block.
+    /// Number of bytes of a tensor of this type and shape; nil if there is no `count`, if the number does not fit, or
+    /// if the last axis is not a multiple of the type's quantization block.
     func byteCount(of shape: [Int]) -> Int? {
         guard let count = Self.count(of: shape), (shape.last ?? 1) % blockElements == 0 else { return nil }
         return (count / blockElements).checkedMultiplying(by: size)

@@ -61,7 +61,8 @@ import Testing
             var events = try session.answer().makeIterator()
             received.take(try #require(try events.next()))
         }
-        #expect(Array(received.text.utf8) == wanted.text && received.audio == wanted.audio && received.ends == [wanted.stop])
+        #expect(Array(received.text.utf8) == wanted.text && received.audio == wanted.audio)
+        #expect(received.ends == [wanted.stop])
         expect(.state) { _ = try session.answer() }
     }
 

@@ -5,8 +5,9 @@ import LyraTensor
 ///     h = x + output(attention(q, k, v)), where q, k, v = qkv(attentionNorm(x)), and q and k are rotated
 ///     h + fc2(quickGelu(fc1(mlpNorm(h))))
 ///
-/// Every row attends to all rows of its frame pair, and the rows of a pair are computed in chunks. So the keys and values
-/// of the whole pair come first; then each chunk normalizes its rows again for its queries, rather than keep them.
+/// Every row attends to all rows of its frame pair, and the rows of a pair are computed in chunks. So the keys and
+/// values of the whole pair come first; then each chunk normalizes its rows again for its queries, rather than keep
+/// them.
 struct VisionLayer: Sendable {
     private let attentionNorm: LayerNorm
     private let qkv: Linear

@@ -6,7 +6,8 @@ import LyraBase
 /// The waveform is bit-identical for any division into calls. Memory does not grow with the utterance,
 /// except for appended units that are not synthesised yet. For one thread at a time.
 public final class VocoderStream {
-    /// Maximum frames of a piece: half a second of the published vocoder's speech, for which its kernels run full tiles.
+    /// Maximum frames of a piece: half a second of the published vocoder's speech, for which its kernels run full
+    /// tiles.
     public static let defaultFrames = 24
 
     private let vocoder: Vocoder
