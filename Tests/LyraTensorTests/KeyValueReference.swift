@@ -122,7 +122,7 @@ extension KeyValueCache {
         queries: [Float], stride: Int, rows: Int, heads: Int, precision: Precision = .exact
     ) throws -> Tensor {
         let all = try strided(queries, stride: stride, rows: rows)
-        return try attention(all.columns(0..<max(0, heads * headDim)), heads: heads, precision: precision)
+        return try attention(all.columns(0..<min(max(0, heads * headDim), stride)), heads: heads, precision: precision)
     }
 }
 
