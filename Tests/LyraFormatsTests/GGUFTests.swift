@@ -142,7 +142,7 @@ import Testing
         #expect(truncate(path, off_t(length + 100)) == 0)
         expect(.format, "\"k\"", "\(length) bytes") { _ = try GGUFFile(path: path) }
         let text = GGUFValue.string(String(repeating: " ", count: length))
-        expect(.unsupported, "new.gguf", "\(length) at most") {
+        expect(.unsupported, "new.gguf", "at most \(length)") {
             _ = try GGUFWriter(path: folder.path + "/new.gguf", metadata: [("k", text)], tensors: [])
         }
         #expect(folder.names == ["m.gguf"])
@@ -164,7 +164,7 @@ import Testing
             let file = try MappedFile(path: folder.write("m.gguf", builder.content))
             var checkCount = 0
             do { _ = try GGUFFile(file: file) { checkCount += 1 } } catch let error as LyraError {
-                #expect(error.message.contains("overlaps") || error.message.contains("do not lie"), "\(error.message)")
+                #expect(error.message.contains("overlaps") || error.message.contains("do not fit"), "\(error.message)")
             }
             #expect((most >> 10...most >> 8).contains(checkCount), "\(checkCount)")
             var left = checkCount / 2
@@ -256,11 +256,11 @@ import Testing
             expect(.format, "\"t\"", "\(offset)") { _ = try one([0], at: offset) }
         }
         // 2^32 · 2^32, 2^61 · 8 and 2^58 · 34 / 32 … wrap.
-        expect(.format, "\"t\"", "size") { _ = try one([1 << 32, 1 << 32]) }
-        expect(.format, "\"t\"", "size") { _ = try one([1 << 61], type: 28) }
-        expect(.format, "\"t\"", "size") { _ = try one([1 << 63]) }
-        expect(.format, "\"t\"", "size") { _ = try one([.max, 1]) }
-        expect(.format, "\"t\"", "size") { _ = try one([4, 1 << 62, 0]) }
+        expect(.format, "\"t\"", "shape") { _ = try one([1 << 32, 1 << 32]) }
+        expect(.format, "\"t\"", "shape") { _ = try one([1 << 61], type: 28) }
+        expect(.format, "\"t\"", "shape") { _ = try one([1 << 63]) }
+        expect(.format, "\"t\"", "shape") { _ = try one([.max, 1]) }
+        expect(.format, "\"t\"", "shape") { _ = try one([4, 1 << 62, 0]) }
         expect(.format, "\"t\"", "bytes") { _ = try one([1 << 62], type: 2) }
         // A quantization block of Q8_0 has 32 elements of the innermost axis.
         expect(.format, "\"t\"", "Q8_0") { _ = try one([16, 2], type: 8) }

@@ -126,7 +126,7 @@ import Testing
         expect(.format, "overlaps") { _ = try open(two(0, 2, 0, 2), data: 2) }
         expect(.format, "\"b\"", "gap") { _ = try open(two(0, 2, 3, 4), data: 4) }
         expect(.format, "gap") { _ = try open(two(1, 2, 2, 4), data: 4) }
-        expect(.format, "1 data bytes", "no tensor") { _ = try open(two(0, 2, 2, 4), data: 5) }
+        expect(.format, "1 bytes from data byte 4", "no tensor") { _ = try open(two(0, 2, 2, 4), data: 5) }
         #expect(try open(two(0, 4, 4, 4), data: 4).tensor("b")?.count == 0)
     }
 

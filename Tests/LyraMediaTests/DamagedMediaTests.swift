@@ -128,7 +128,7 @@ import Testing
             let error = try lyraError {
                 _ = try FFmpegAudioDecoder(reader: try MemoryReader(copying: bytes), name: "a.wav")
             }
-            #expect(error?.code == .memory && error?.message.hasPrefix("a.wav: a list of texts of 16106") == true)
+            #expect(error?.code == .memory && error?.message.hasPrefix("a.wav: a text list of 16106") == true)
         }
     }
 

@@ -141,7 +141,7 @@ def test_missing_files_are_named(hay, needle, tmp_path):
 def test_a_folder_of_silent_files_does_not_go_on_forever(needle, tmp_path):
     write_wav(tmp_path / "empty.wav", [])
     ended = ask((tmp_path,), needle, "--lengths", "5")
-    assert ended.returncode == 1 and "no sound" in ended.stderr
+    assert ended.returncode == 1 and "has no samples" in ended.stderr
 
 
 def test_ctrl_c_keeps_the_finished_cells(hay, needle, endless, tmp_path):

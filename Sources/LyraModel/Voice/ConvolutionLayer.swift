@@ -5,8 +5,10 @@ import LyraTensor
 /// not give them back exactly. They stay in the mapped file.
 struct ConvolutionLayer<Convolution: Sendable>: Parameterized, Sendable {
     let convolution: Convolution
+    private let stored: [(name: String, tensor: StoredTensor)]
+
     /// `weight`, or `weight_g` and `weight_v` if the checkpoint kept weight normalisation; then `bias`.
-    let parameters: [Parameter]
+    var parameters: [Parameter] { stored.map { Parameter($0.name, $0.tensor) } }
 }
 
 extension ConvolutionLayer<Convolution1D> {
@@ -20,7 +22,7 @@ extension ConvolutionLayer<Convolution1D> {
         let read = try ConvolutionTensors(source, name, [outputs, inputs, kernel], outputs: outputs)
         convolution = try Convolution1D(
             read.weight, bias: read.bias, dilation: dilation, precision: precision ?? source.precision)
-        parameters = read.parameters
+        stored = read.stored
     }
 }
 
@@ -30,7 +32,7 @@ extension ConvolutionLayer<TransposedConvolution1D> {
         let read = try ConvolutionTensors(source, name, [inputs, outputs, kernel], outputs: outputs)
         convolution = try TransposedConvolution1D(
             read.weight, bias: read.bias, rate: rate, precision: source.precision)
-        parameters = read.parameters
+        stored = read.stored
     }
 }
 
@@ -38,18 +40,18 @@ extension ConvolutionLayer<TransposedConvolution1D> {
 private struct ConvolutionTensors {
     let weight: Tensor
     let bias: Tensor
-    let parameters: [Parameter]
+    let stored: [(name: String, tensor: StoredTensor)]
 
     /// Reads `name`.weight, or gain · v / |v| if the checkpoint kept weight normalisation (arXiv 1602.07868). The norm
     /// covers all axes except the first.
     init(_ source: any WeightSource, _ name: String, _ shape: [Int], outputs: Int) throws {
-        var parameters: [Parameter] = []
+        var all: [(name: String, tensor: StoredTensor)] = []
         func read(_ tensor: String, _ shape: [Int]) throws -> Tensor {
             let stored = try source.unscaled("\(name).\(tensor)", shape)
             let values = try stored.values()
             // The values are a copy, so the file's pages need not stay resident.
             stored.dropResidentPages()
-            parameters.append(Parameter(tensor, stored))
+            all.append((tensor, stored))
             return values
         }
         if source.contains(name + ".weight") {
@@ -60,6 +62,6 @@ private struct ConvolutionTensors {
                 .foldingWeightNorm(gains: gains, name: "\(source.origin): \(name).weight_v")
         }
         bias = try read("bias", [outputs])
-        self.parameters = parameters
+        stored = all
     }
 }
