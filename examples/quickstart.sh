@@ -32,6 +32,6 @@ step "lyra generate"
 cat <<TEXT
 
 The answer is above, and spoken in $work/answer.wav.
-The weights are random, so the words mean nothing: this shows that all parts work. With a real checkpoint:
+The weights are random, so the words mean nothing: this shows that lyra runs. With a real checkpoint:
     $lyra generate --model Lyra_Mini_3B --audio question.wav --prompt "What is said?" --speak answer.wav
 TEXT

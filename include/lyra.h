@@ -1,6 +1,7 @@
 /* lyra: text, speech, images, video and sound in; text and speech out, together and streamed.
  *
- * A complete program (without its error checks; examples/c/speak.c has them):
+ * A complete program, without error checks (examples/c/speak.c has them). play() stands for the host's audio output; it
+ * receives samples only if lyra_session_options.speak is 1.
  *
  *     #include <lyra.h>
  *     #include <stdio.h>
@@ -134,19 +135,20 @@ typedef struct lyra_model_options {
                                relative path is tried in the checkpoint, beside it and beside its parents (of a
                                symbolic link: the link's and the target's), never in the current directory. Default:
                                none */
-    const char *vocoder;    /* the vocoder's file, or its directory. Default: the file g_N of the highest N that has a
-                               config.json beside it, up to four levels below the checkpoint's directory, a model_zoo
-                               beside the checkpoint or its parents, or towers_dir */
+    const char *vocoder;    /* the vocoder's file, or its directory. Default: the file g_N with the highest N in the
+                               first directory that has such files and a config.json. The search goes up to four levels
+                               deep, in this order: the checkpoint's directory; the model_zoo in it, beside it and
+                               beside its parents; towers_dir */
     int32_t threads;        /* compute threads of the process, 0 or more; above 256 means 256. Default: the processors
                                that the process may use, within its container's CPU quota. All models share one pool;
                                the latest lyra_model_open sets its size. OpenBLAS is limited to one thread per caller,
                                because the pool splits the work */
     lyra_log_callback log;  /* default: no messages */
     lyra_open_callback progress; /* default: no reports */
-    void *user;             /* passed to both callbacks; `log` may be called until the model's last session ends */
+    void *user;             /* passed to both callbacks; `log` may be called until model and sessions are gone */
     const char *sound_projector; /* a file (safetensors, or a torch.save pickle) with mm_audio_projector's tensors,
                                     which turn the sound tower's output into tokens. Default: the checkpoint's own. The
-                                    published checkpoints have none, and without one take no sound other than speech */
+                                    published checkpoints have none, so with them sound needs this file */
     lyra_precision precision; /* one of the above; default: LYRA_PRECISION_DEFAULT */
 } lyra_model_options;
 
@@ -206,10 +208,9 @@ typedef struct lyra_session lyra_session;
 
 typedef int32_t lyra_sampling;
 enum {
-    LYRA_SAMPLING_DEFAULT = 0, /* greedy or random, as the checkpoint's generation_config.json says; an option of
-                                  `temperature` to `repetition_penalty` that is 0 has the checkpoint's value */
-    LYRA_SAMPLING_GREEDY = 1,  /* the most likely token, always; reproducible */
-    LYRA_SAMPLING_RANDOM = 2   /* drawn at random, with the options `temperature` to `repetition_penalty` */
+    LYRA_SAMPLING_DEFAULT = 0, /* greedy or random, as the checkpoint's generation_config.json states */
+    LYRA_SAMPLING_GREEDY = 1,  /* always the most likely token, after repetition_penalty; reproducible */
+    LYRA_SAMPLING_RANDOM = 2   /* drawn at random, after repetition_penalty, temperature, top_k, top_p and min_p */
 };
 
 enum { LYRA_EXTRACTOR_DEFAULT = 0, LYRA_EXTRACTOR_OFF = 1, LYRA_EXTRACTOR_ON = 2 };
@@ -282,8 +283,9 @@ lyra_status lyra_reset(lyra_session *session);
 /* Writes the conversation to a file; an incomplete file never appears at `path`. A turn that is being fed is saved too
  * if lyra_step has computed all of it, so a long recording can be prefilled once and asked about many times.
  * Errors: LYRA_E_IO; LYRA_E_STATE while an answer is being made, or if something that was fed is not computed yet.
- * Before lyra_end_turn, lyra_step never computes text; it computes recordings of one window only if the adapter is
- * fixed, and no media at all with an extractor. */
+ * Before lyra_end_turn, steps can compute all of a turn only if it ends with a recording or a sound (samples of speech:
+ * after lyra_feed_audio_end), there is no extractor, and the adapter can no longer change in this turn: it is fixed, or
+ * it is long_speech. */
 lyra_status lyra_save(lyra_session *session, const char *path);
 
 /* Replaces this session's conversation with one that lyra_save wrote. The system prompt and kv_type come from the file;
@@ -447,9 +449,9 @@ enum {
 
 /* Does one short piece of work: tokenizes a piece of text, reads or encodes a piece of a medium, prefills one chunk,
  * generates one token, or makes a piece of waveform.
- * Before lyra_end_turn, steps work ahead, so that little is left when the turn ends: they encode whole windows of a
- * recording, and prefill them if there is no extractor and the adapter can no longer change in this turn. *events is 0
- * when there is nothing to do until more is fed.
+ * Before lyra_end_turn, steps work ahead, so that little is left when the turn ends: they encode media (of a recording,
+ * whole windows). If there is no extractor and the adapter can no longer change in this turn, they also prefill the
+ * media and the text before them. *events is 0 when there is nothing to do until more is fed.
  * LYRA_E_STATE if nothing was fed, or if the turn was cancelled or stopped while it was fed. Any other error (a damaged
  * file, memory, a limit) rolls the whole turn back: the conversation is as it was before the turn's first feed,
  * LYRA_EVENT_END is set (after lyra_end_turn), and the session remains usable. An answer that is cancelled or stopped
@@ -471,10 +473,11 @@ lyra_status lyra_stop(lyra_session *session);
 lyra_status lyra_cancel(lyra_session *session);
 
 /* ------------------------------------------------------------------------------------------------------------- read
- * Reading removes data from a queue. Unread data stays readable until the next lyra_end_turn or lyra_reset. */
+ * Reading removes data from a queue. Unread data stays readable until the next lyra_end_turn, lyra_reset or
+ * lyra_restore, unless lyra_cancel or an error rolls back the turn's answer. */
 
 /* Copies up to `capacity` bytes of the answer's text into `buffer` and sets *bytes. Whole UTF-8 characters only; not
- * terminated. LYRA_E_ARGUMENT if the next character does not fit (a capacity of 4 always suffices). */
+ * NUL-terminated. LYRA_E_ARGUMENT if the next character does not fit (a capacity of 4 always suffices). */
 lyra_status lyra_read_text(lyra_session *session, char *buffer, size_t capacity, size_t *bytes);
 
 /* Copies up to `capacity` samples (mono floats in -1…1 at lyra_model_info.audio_sample_rate) and sets *samples. The
@@ -495,7 +498,7 @@ typedef struct lyra_progress {
     lyra_phase phase;
     int64_t done;       /* ENCODE: windows of speech, images, videos and sounds encoded; PREFILL: token-layers computed
                            (tokens times layers); ANSWER: tokens generated */
-    int64_t total;      /* in the same unit; 0 while unknown. ANSWER: the most tokens that the answer can have */
+    int64_t total;      /* what `done` will reach; 0 while unknown. ANSWER: the most tokens that the answer can have */
 } lyra_progress;
 
 lyra_status lyra_progress_init_size(lyra_progress *progress, size_t size);
@@ -530,7 +533,7 @@ typedef struct lyra_usage {
     double first_token_ms;     /* from lyra_end_turn to the first token; 0 if there was none */
     double first_audio_ms;     /* from lyra_end_turn to the first samples; 0 if there were none */
     double total_ms;           /* from lyra_end_turn to the end event, or to now */
-    char adapter[64];          /* the adapter in use, or "none"; terminated */
+    char adapter[64];          /* the adapter in use, or "none"; NUL-terminated */
     int32_t extractor_blocks;  /* times that the extractor pruned tokens of this turn: see lyra_get_kept */
     int64_t cache_bytes;       /* bytes of the conversation's KV caches, now; during a turn, also of the cache pages
                                   that only its rollback needs */

@@ -36,7 +36,7 @@ static int detect(void) {
     return found;
 }
 
-/* The named sets, to one of which LYRA_ISA can limit the capabilities. */
+/* The named sets. LYRA_ISA can limit the capabilities to one of them. */
 typedef struct named_set {
     const char *name;
     int capabilities;

@@ -3,7 +3,7 @@
 #include "table.h"
 #include <stdatomic.h>
 
-/* More chunks than threads, so that a slow thread can take fewer chunks. */
+/* Many chunks, so that a slow thread can take fewer of them. */
 enum { READ_CHUNKS = 64, PEAK_CHUNKS = 64, PEAK_ROUNDS = 400000 };
 
 typedef struct read_job {

@@ -5,9 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* After SECONDS, far more than a child needs, a child that hangs is ended. Below LEAST MiB, small allocations of Swift
- * itself, which cannot fail, may end the process. The space that an answer needs depends on the processor, so it grows
- * until ENOUGH children have answered. */
+/* After SECONDS, far more than a child needs, a child that hangs is ended. Below LEAST MiB, small allocations of the
+ * Swift runtime, which cannot report a failure, may end the process. The space that an answer needs
+ * depends on the processor, so it grows until ENOUGH children have answered. */
 enum { SECONDS = 60, LEAST = 16, MOST = 2064, STEP = 64, ENOUGH = 3 };
 
 static int ask(const char *path, const char *file) {

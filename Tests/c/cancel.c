@@ -1,6 +1,6 @@
 /* How long lyra_cancel takes, in every phase of a turn: the time from the request to the return of the working call.
- * usage: cancel MODEL RECORDING PICTURE STATE [POINTS SECONDS]
- * PICTURE is a large picture; STATE is the path of a large state to write. Each phase runs once, for at most SECONDS.
+ * usage: cancel MODEL RECORDING IMAGE STATE [POINTS SECONDS]
+ * IMAGE is a large image; STATE is the path of a large state to write. Each phase runs once, for at most SECONDS.
  * Then it is started POINTS times and cancelled at POINTS moments of that time. The smaller of two times counts:
  * elapsed time, which is right on an idle machine, and processor time per thread, which is right on a busy one. */
 #define _GNU_SOURCE
@@ -45,7 +45,7 @@ static void feed_speech(lyra_session *session) {
 }
 
 static void feed_pixels(lyra_session *session) {
-    need(lyra_feed_image_rgb8(session, pixels, WIDTH, HEIGHT, WIDTH * 3), "a picture is fed");
+    need(lyra_feed_image_rgb8(session, pixels, WIDTH, HEIGHT, WIDTH * 3), "an image is fed");
     end_turn(session);
 }
 
@@ -81,11 +81,11 @@ static const struct phase {
     int threads; /* that share the work */
 } phases[] = {
     {"a window of speech", feed_speech, run, 0, THREADS},
-    {"a picture of 4000 x 3000", feed_pixels, run, 0, THREADS},
+    {"an image of 4000 x 3000", feed_pixels, run, 0, THREADS},
     {"a prompt of 8,000 tokens", feed_words, run, 0, THREADS},
     {"an answer", begin_answer, run, 0, THREADS},
     {"a spoken answer", begin_answer, run, 1, THREADS},
-    {"feeding a large picture", nothing, feed_file, 0, 1},
+    {"feeding a large image", nothing, feed_file, 0, 1},
     {"restoring a large state", nothing, restore, 0, 1},
 };
 
@@ -189,7 +189,7 @@ static void write_state(void) {
     lyra_model_info info;
     need(lyra_model_info_init(&info), "info");
     need(lyra_model_get_info(model, &info), "info");
-    /* The small state has no rows. The message about a missing row has the bytes of a row. */
+    /* The small state has no rows. The error message about a missing row states the bytes of a row. */
     size_t row_bytes = 0, rows = 1;
     for (int pass = 0; pass < 2; pass++) {
         size_t used = (size_t)(list - json) + strlen("\"lengths\":[");

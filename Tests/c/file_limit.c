@@ -1,6 +1,6 @@
 /* Under RLIMIT_NOFILE and RLIMIT_FSIZE every call returns a status, and no answer changes: a file that cannot be opened
  * is not treated as absent, and a failed write leaves the older file unchanged.
- * usage: file_limit MODEL STATE FILE…: STATE is a path to write; each FILE is a recording, a picture or a video. */
+ * usage: file_limit MODEL STATE FILE…: STATE is a path to write; each FILE is a recording, an image or a video. */
 #include "check.h"
 #include <sys/resource.h>
 #include <sys/stat.h>

@@ -77,7 +77,7 @@ void extracting(const lyra::Model &model, const std::vector<float> &samples) {
     auto left = static_cast<std::size_t>(usage.media_tokens);
     bool halved = true;
     for (std::int32_t block = 0; block < usage.extractor_blocks; block++) {
-        // Fewer than 32 are all kept, as in the reference.
+        // Fewer than 32 tokens are all kept, as in the reference.
         left = left < 32 ? left : std::max<std::size_t>(32, left / 2);
         halved = halved && session.kept(block).size() == left;
     }

@@ -208,7 +208,7 @@ static void check_others(lyra_model *model) {
 int main(int argc, char **argv) {
     lyra_model *model = open_model(argc, argv);
     if (argc < 7) {
-        printf("not ok - usage: %s MODEL RECORDING PICTURE PIXELS SILENT SPOKEN\n", argv[0]);
+        printf("not ok - usage: %s MODEL RECORDING IMAGE PIXELS SILENT SPOKEN\n", argv[0]);
         return 64;
     }
     check_session_fields(model, argv);

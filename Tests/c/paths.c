@@ -19,7 +19,7 @@ static void feeds(lyra_model *model, char **argv, const char *folder) {
     link_to(argv[3], folder, "p\xff" "cture", image, sizeof image);
     link_to(argv[5], folder, "v\xc3", video, sizeof video);
     check_status(lyra_feed_audio_file(session, audio), LYRA_OK, "speech under a name that is not UTF-8");
-    check_status(lyra_feed_image_file(session, image), LYRA_OK, "a picture under such a name");
+    check_status(lyra_feed_image_file(session, image), LYRA_OK, "an image under such a name");
     check_status(lyra_feed_video_file(session, video, NULL), LYRA_OK, "a video under such a name");
     need(lyra_cancel(session), "cancel");
     snprintf(audio, sizeof audio, "%s/no\xe9", folder);

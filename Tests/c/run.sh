@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # usage: Tests/c/run.sh [--sanitize thread|address] PREFIX
-# The C interface as a C program meets it: PREFIX is where bindings/c/build.sh has installed the library and the tool.
+# Tests the C interface: the library and the tool that bindings/c/build.sh has installed in PREFIX.
 # Prints a line for each check, and at the end "C: N passed, M failed". With --sanitize it runs only the programs that
-# work a session, against an instrumented library, which it builds first.
+# use a session, with an instrumented library, which it builds first.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -165,7 +165,7 @@ check_cancel() {
     "$prefix/bin/lyra" make-tiny "$wide" --preset mini --layers 1 > "$log" 2>&1 &&
         "${make[@]}" -f lavfi -i "testsrc=duration=1:size=4000x3000:rate=1,noise=alls=100" -frames:v 1 \
             "$work/large.png" >> "$log" 2>&1
-    result $? "a model of the mini preset's widths and a large picture are made"
+    result $? "a model of the mini preset's widths and a large image are made"
     try "cancel.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/cancel.c" -o "$work/cancel" "${link[@]}"
     run_checks cancel "$work/cancel" "$wide" "$recording" "$work/large.png" "$work/large.state" 3 0.8
     run_checks "cancel, Prescott" env OPENBLAS_CORETYPE=Prescott "$work/cancel" "$wide" "$recording" "$work/large.png" \
@@ -415,7 +415,7 @@ check_quota() {
 }
 
 try "a tiny checkpoint and a recording are made" make_inputs
-try "pictures and videos are made" make_pictures
+try "images and videos are made" make_pictures
 if [ -n "$sanitizer" ]; then
     check_sanitized
 else

@@ -108,7 +108,7 @@ static void states(lyra_model *model) {
     check_status(lyra_feed_text(session, "x", 1), LYRA_E_STATE, "no text is fed during an answer");
     const float silence[4] = {0}, faulty[4] = {0, (float)NAN, 0, 0};
     const uint8_t pixels[3] = {0};
-    const size_t huge = SIZE_MAX / 64; /* more than any memory: must not be looked at */
+    const size_t huge = SIZE_MAX / 64; /* more than any memory: must not be read */
     check_status(lyra_feed_audio_pcm(session, silence, 4, 1, 16000), LYRA_E_STATE, "no samples during an answer");
     check_status(lyra_feed_audio_pcm(session, faulty, 4, 1, 16000), LYRA_E_STATE, "nor samples that are not finite");
     check_status(lyra_feed_sound_pcm(session, faulty, 4, 1, 16000), LYRA_E_STATE, "nor such samples of sound");

@@ -1,8 +1,8 @@
 /* Images, videos and sound from files, bytes, readers and memory; invalid input; each reader is closed once.
  *
- *     vision MODEL RECORDING PICTURE.png PIXELS.rgb SILENT.mp4 SPOKEN.mp4
+ *     vision MODEL RECORDING IMAGE.png PIXELS.rgb SILENT.mp4 SPOKEN.mp4
  *
- * PIXELS are the picture's, WIDTH × HEIGHT, and the frames of a video of that size. */
+ * PIXELS are the image's, WIDTH × HEIGHT, and the frames of a video of that size. */
 #include "memory_file.h"
 
 enum { WIDTH = 60, HEIGHT = 44, STRIDE = 3 * WIDTH };
@@ -214,7 +214,7 @@ static void check_limits(lyra_model *model, const char *picture) {
 int main(int argc, char **argv) {
     lyra_model *model = open_model(argc, argv);
     if (argc < 7) {
-        printf("not ok - usage: %s MODEL RECORDING PICTURE PIXELS SILENT SPOKEN\n", argv[0]);
+        printf("not ok - usage: %s MODEL RECORDING IMAGE PIXELS SILENT SPOKEN\n", argv[0]);
         return 64;
     }
     lyra_model_info info;
@@ -224,7 +224,7 @@ int main(int argc, char **argv) {
 
     lyra_session *session = greedy_session(model);
     memory_file pixels = load(argv[4]);
-    check(pixels.count == (size_t)HEIGHT * STRIDE, "the pixels are those of one picture");
+    check(pixels.count == (size_t)HEIGHT * STRIDE, "the pixels are those of one image");
     check_images(session, argv[3], &pixels);
     check_pixels(session, pixels.bytes);
     check_videos(session, argv[5], argv[6], &pixels);

@@ -51,7 +51,8 @@ else
     # Link the Swift runtime statically. SwiftPM's --static-swift-stdlib does this for executables only.
     resources=$(swift -print-target-info | sed -n 's/.*"runtimeResourcePath": "\(.*\)".*/\1/p')
     if [ ! -d "${resources}_static/linux" ]; then
-        echo "build.sh: the toolchain has no static Swift libraries (${resources}_static/linux)" >&2
+        echo "build.sh: the toolchain has no static Swift libraries (${resources}_static/linux); install the complete" \
+            "toolchain (swift.org/install)" >&2
         exit 1
     fi
     flags+=(-Xswiftc -static-stdlib -Xlinker "-L${resources}_static/linux")

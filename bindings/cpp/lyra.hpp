@@ -132,7 +132,7 @@ inline void check(lyra_status status) {
 /// A C string of `text`, which must not contain a zero byte: C would end the string there.
 inline const char *c_string(const char *name, const std::string &text) {
     if (text.find('\0') == std::string::npos) return text.c_str();
-    throw Error(LYRA_E_ARGUMENT, std::string(name) + " contains a zero byte");
+    throw Error(LYRA_E_ARGUMENT, std::string(name) + " contains a zero byte; remove it");
 }
 
 /// The callbacks of a model, and an exception thrown by one of them while the model was opened.
@@ -302,7 +302,7 @@ public:
         detail::check(lyra_set_system_prompt(handle_.get(), bytes(text), text.size()));
     }
 
-    /// Enables or disables speech from the next turn on.
+    /// Turns spoken answers on or off, from the next turn on (lyra_set_speak).
     void set_speak(bool speak) { detail::check(lyra_set_speak(handle_.get(), speak ? 1 : 0)); }
 
     /// Adds plain text in UTF-8: names of special tokens in it stay text (lyra_feed_text).
@@ -526,7 +526,7 @@ private:
     }
 
     lyra_reader reader_of(std::shared_ptr<std::istream> stream) {
-        if (stream == nullptr) throw Error(LYRA_E_ARGUMENT, "the stream is null");
+        if (stream == nullptr) throw Error(LYRA_E_ARGUMENT, "the stream is null; pass an open stream");
         lyra_reader reader = {};
         reader.size = sizeof reader;
         reader.read = detail::StreamReader::read;

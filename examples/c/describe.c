@@ -2,7 +2,7 @@
  *
  *     describe MODEL [--towers DIR] [--greedy] [--max-tokens N] IMAGE PROMPT
  *
- * Exit status: 0, 1 after an error (with one line on standard error), 64 for wrong usage. */
+ * Exit status: 0, 1 after an error, 64 for wrong usage. Messages of lyra go to standard error. */
 #include <lyra.h>
 
 #include <stdint.h>

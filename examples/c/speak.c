@@ -132,7 +132,7 @@ static int answer(lyra_session *session, const char *audio, const char *prompt, 
     lyra_usage usage;
     status = lyra_usage_init(&usage);
     if (status == LYRA_OK) status = lyra_get_usage(session, &usage);
-    if (status != LYRA_OK) return lyra_failed("asking for the usage", status);
+    if (status != LYRA_OK) return lyra_failed("reading the usage", status);
     fprintf(stderr, "%lld prompt tokens, %lld generated, %.1f s of speech, the first after %.0f ms\n",
             (long long)usage.prompt_tokens, (long long)usage.generated_tokens,
             (double)usage.audio_samples / wav->sample_rate, usage.first_audio_ms);
@@ -182,7 +182,7 @@ static int run_model(const arguments *given, wav_writer *wav) {
     status = lyra_model_info_init(&info);
     if (status == LYRA_OK) status = lyra_model_get_info(model, &info);
     if (status != LYRA_OK) {
-        lyra_failed("asking about the model", status);
+        lyra_failed("reading the model's info", status);
     } else {
         wav->sample_rate = (uint32_t)info.audio_sample_rate;
         result = run_session(model, given, wav);

@@ -29,7 +29,7 @@ typedef struct lk_flash_tile {
     size_t vectors;      /* of queries: 1 … LK_FLASH_VECTORS */
     size_t pairs;        /* of dim */
     size_t groups;       /* of 8 elements of dim */
-    const uint32_t *q;   /* pairs */
+    const uint32_t *q;   /* pairs of BF16 */
     const int32_t *last; /* the last key that each query sees */
     float *sums;
     float *row_max;      /* each query's largest score, as an exponent of 2 */

@@ -124,7 +124,7 @@ static void conv1d(const lk_conv1d_job *job, size_t first_group, size_t last_gro
             conv_columns((int)vectors, job, group, last_column - moved, moved);
         } else if (count < LK_WIDTH) {
             conv_columns(1, job, group, t, count);
-        } else { /* less than the vectors: the whole ones, then one moved back */
+        } else { /* fewer columns than the vectors cover: the whole vectors, then one moved back */
             conv_columns((int)vectors - 1, job, group, t, moved - LK_WIDTH);
             conv_columns(1, job, group, last_column - LK_WIDTH, LK_WIDTH);
         }

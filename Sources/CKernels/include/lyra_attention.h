@@ -30,8 +30,8 @@ typedef struct lk_keys_values {
 typedef struct lk_attention_options {
     float scale; /* multiplies the scores */
     int causal;  /* query r sees keys 0 … key rows - query rows + r; otherwise all keys */
-    int fast;    /* with more than LK_FEW_ROWS queries, round queries, keys, values and attention weights to BF16 where
-                    the processor multiplies BF16; otherwise compute everything in floats */
+    int fast;    /* with more than LK_FEW_ROWS query rows, round queries, keys, values and attention weights to BF16
+                    where the processor multiplies BF16; otherwise compute everything in floats */
 } lk_attention_options;
 
 /* The output, with the rows and heads of the queries. */

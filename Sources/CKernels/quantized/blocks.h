@@ -51,7 +51,7 @@ void lk_q6_k_set_values(lk_q6_k *block, const uint8_t q[LK_SUPER]);
 void lk_quantize_q4_k(lk_q4_k *block, const float *x);
 void lk_quantize_q6_k(lk_q6_k *block, const float *x);
 
-/* Dequantizes one block. */
+/* Dequantizes one quantization block. */
 void lk_dequantize_block(float *dst, const void *block, lk_type type);
 
 #endif

@@ -97,10 +97,10 @@ static size_t panels_of(const lk_packed_product *p) {
     return p->weights.n == 0 ? 0 : (p->weights.first + p->weights.n + LK_PANEL - 1) / LK_PANEL - first_panel(p);
 }
 
-/* The number of tasks of a product. All tasks have the same number of panels, or one more. With one tile of x, the
- * weights are streamed: tasks are long, with several for each thread, so that a slow thread can take fewer. With more
- * tiles, a task has at most as many panels as fit L2, and if there are enough panels, every thread gets as many tasks
- * as every other. */
+/* The number of tasks of a product. All tasks have the same number of panels, or one more. With LK_TILE_ROWS rows
+ * of x or fewer, the weights are streamed: tasks are long, with several for each thread, so that a slow thread can take
+ * fewer. With more rows, a task has at most as many panels as fit L2, and if there are enough panels, every thread gets
+ * as many tasks as every other. */
 static size_t tasks_of(const packed_job *j, const lk_packed_product *p) {
     size_t bytes = lk_panel_bytes(j->type, j->k), panels = panels_of(p), tasks;
     if (j->m <= LK_TILE_ROWS) tasks = smaller(j->threads * TASKS_PER_THREAD, panels * bytes / STREAM_BYTES);

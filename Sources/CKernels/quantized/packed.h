@@ -20,7 +20,7 @@
  * line v / 4. All slices are whole cache lines. Zeros fill the missing rows of the last panel. A product with one row
  * of x reads a panel in order; the processor prefetches such reads, and software prefetching measured slower.
  *
- * x is cut into tiles of R rows, at most LK_TILE_ROWS. A tile has, for each 32 of k,
+ * x is cut into tiles of R rows. For block types, R is at most LK_TILE_ROWS, and a tile has, for each 32 of k,
  *
  *   [8][R][4 k] signed bytes · scale f32 [R] · correction [2][R]
  *

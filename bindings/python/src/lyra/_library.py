@@ -26,7 +26,9 @@ def library() -> ctypes.CDLL:
         function.restype = ctypes.c_int32 if name in _abi.STATUS_FUNCTIONS else ctypes.c_char_p
     found = loaded.lyra_version().decode()
     if found.split(".")[0] != _ABI_VERSION:
-        raise OSError(f"liblyra.so is version {found}, but this package is for {_ABI_VERSION}.x: install one of these")
+        raise OSError(
+            f"liblyra.so is version {found}, but this package needs {_ABI_VERSION}.x: install such a library, or the "
+            f"package of version {found}")
     return loaded
 
 

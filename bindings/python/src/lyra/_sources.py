@@ -46,7 +46,7 @@ class Samples:
         if view.ndim == 2:
             self.channels = view.shape[1]
         if self.channels == 0:
-            raise ValueError("samples of 0 channels")
+            raise ValueError("samples of 0 channels; they can have 1 or more")
         if kind == "f":
             return array("f", view.tobytes())
         scale = _FULL_SCALE[kind]

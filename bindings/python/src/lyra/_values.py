@@ -43,7 +43,7 @@ def c_text(name: str, value: Any) -> bytes:
     """``value`` in UTF-8, for a C string. Raises LyraError: ARGUMENT if ``value`` contains a zero byte."""
     data = text(name, value)
     if 0 in data:
-        raise LyraError(Status.ARGUMENT, f"{name} contains a zero byte")
+        raise LyraError(Status.ARGUMENT, f"{name} contains a zero byte; remove it")
     return data
 
 

@@ -223,7 +223,7 @@ class Model:
 
     def _open_handle(self) -> int:
         if self._handle is None:
-            raise LyraError(Status.CLOSED, "the model is closed")
+            raise LyraError(Status.CLOSED, "the model is closed; open it again")
         return self._handle
 
     def __enter__(self) -> Model:
@@ -241,4 +241,4 @@ class Model:
         try:
             self.close()
         except Exception:
-            pass  # nobody is left to be told
+            pass  # an exception in __del__ would reach no caller

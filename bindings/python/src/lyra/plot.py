@@ -3,11 +3,11 @@
     import lyra.plot
 
     with model.session(extractor=(4, 0.7)) as session:
-        session.feed_image(picture)
+        session.feed_image(image)
         session.feed_text("What is it?")
         for event in session.answer():
             ...
-        (figure,) = lyra.plot.draw_session(session, media=[picture])
+        (figure,) = lyra.plot.draw_session(session, media=[image])
         figure.savefig("kept.png")
 
 Needs matplotlib: ``pip install './bindings/python[plot]'``, in lyra's repository. Nothing here opens a window or
@@ -100,7 +100,7 @@ def draw_video(frames: Any, grid: Tuple[int, int, int], kept: Kept, title: Optio
     """
     steps, rows, columns = grid
     if len(frames) < steps:
-        raise ValueError(f"{len(frames)} frames for {steps} steps in time; each needs a frame")
+        raise ValueError(f"{len(frames)} frames for {steps} time steps; each needs a frame")
     times = survived(steps * rows * columns, kept).reshape(steps, rows, columns)
     images = [_pixels(frames[step * len(frames) // steps]) for step in range(steps)]
     ratio = images[0].shape[1] / images[0].shape[0]

@@ -50,7 +50,7 @@ class Session:
         """Adds text to the user's turn.
 
         Args:
-            text: What the user says.
+            text: Any text, at most 64 MiB in UTF-8.
             special_tokens: Whether the names of special tokens, such as ``<|im_end|>``, are read as those tokens. Leave
                 this False for text that a person typed: it could end the user's turn and speak for the system.
 
@@ -238,8 +238,8 @@ class Session:
 
         Raises:
             LyraError: IO; STATE while an answer is being made, or if something that was fed is not computed yet.
-                ``work_ahead`` never computes text; it computes recordings of one window only if the adapter is fixed,
-                and no media at all with an extractor.
+                ``work_ahead`` can compute all of a turn only if it ends with a recording or a sound, there is no
+                extractor, and the adapter can no longer change in this turn: it is fixed, or it is long_speech.
         """
         self._call("lyra_save", os.fsencode(path))
 
@@ -399,7 +399,7 @@ class Session:
     def _call(self, function: str, *arguments: Any) -> None:
         handle = self._handle
         if handle is None:
-            raise LyraError(Status.CLOSED, "the session is closed")
+            raise LyraError(Status.CLOSED, "the session is closed; begin another with Model.session")
         call(function, handle, *arguments)
 
     def _call_reading(self, function: str, *arguments: Any) -> None:
@@ -433,4 +433,4 @@ class Session:
         try:
             self.close()
         except Exception:
-            pass  # nobody is left to be told
+            pass  # an exception in __del__ would reach no caller
