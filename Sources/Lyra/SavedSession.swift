@@ -31,8 +31,8 @@ extension Session {
             throw LyraError(
                 .state,
                 "something that was fed is not computed yet: end the recording and step until there are no events, or "
-                    + "finish the turn; text, short recordings whose adapter is not fixed, and media under an "
-                    + "extractor are computed only when the turn ends")
+                    + "finish the turn; text at the end, short recordings and images whose adapter is not fixed, and "
+                    + "media under an extractor are computed only when the turn ends")
         }
         let header = Array(try JSONText.encode(SavedSessionHeader(self, turn: savedTurn)).utf8)
         let file = try ChecksummedOutput(path: path)
