@@ -109,7 +109,7 @@ extension Session {
 
     // MARK: Shared by all media
 
-    /// Logs a warning about the next recording of the turn.
+    /// Counts a recording of the turn. → a function that logs a warning about that recording
     private func warning(of source: any SampleSource, _ intake: PromptIntake) -> (_ fault: String) -> Void {
         intake.recordingsFed += 1
         let (log, name, number) = (model.log, source.name, intake.recordingsFed)

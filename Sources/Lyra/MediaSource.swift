@@ -99,8 +99,8 @@ public struct MediaSource {
     /// the first are resized to it.
     public static func frames(_ frames: [RGBImage]) -> MediaSource { MediaSource(content: .frames(frames)) }
 
-    /// A source that `make` makes once the session is known to take this kind of medium: a feed that is refused costs
-    /// no copy of a caller's memory.
+    /// A source that `make` creates once the session is known to take this kind of medium, so that a refused feed
+    /// copies none of the caller's memory.
     ///
     /// - Parameter make: called during the feed, with the number of frames already fed of the recording that samples
     ///   continue
@@ -116,7 +116,7 @@ public struct MediaSource {
         }
     }
 
-    /// Feeds this source by `body`.
+    /// Runs `body`, which feeds this source, and records that the source is used up.
     ///
     /// - Parameter word: the medium's kind, for error messages
     /// - Throws: any error of `body`; `LyraError.state` if an earlier feed used the source up.

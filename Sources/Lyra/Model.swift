@@ -16,9 +16,10 @@ import LyraTensor
 
 /// Severity of a log message.
 public enum LogLevel: Int32, Sendable {
-    /// No effect on answers: a model was opened, or a turn that was being fed was cancelled and discarded.
+    /// No effect on answers: a model was opened, or a turn was cancelled or stopped while it was fed, and is discarded.
     case info = 1
-    /// The answer may differ from the expected one: a part of the model is missing, or a recording is silent.
+    /// The answer may differ from the expected one: a part of the model is missing, a configuration has an unknown key,
+    /// or a recording is empty, silent or incomplete.
     case warning = 2
 }
 
@@ -26,11 +27,12 @@ public enum LogLevel: Int32, Sendable {
 public struct ModelOptions {
     /// Directory to search for towers and the vocoder, after the places that the checkpoint names.
     public var towersDirectory: String?
-    /// The vocoder's file or its directory; nil finds it beside the towers.
+    /// The vocoder's file or its directory. Nil searches the checkpoint's directory, a `model_zoo` in it or its
+    /// parents, and `towersDirectory`.
     public var vocoder: String?
     /// A file with the sound projector, which no published checkpoint includes. Nil uses the checkpoint's own.
     public var soundProjector: String?
-    /// Precision of products; nil means exact, or fast for a language model with quantized weights.
+    /// Precision of products and of attention; nil means fast for a checkpoint with quantized weights, otherwise exact.
     public var precision: Precision?
     /// Number of compute threads of the process; nil is the number of available processors. All models share one pool.
     public var threads: Int?
@@ -48,8 +50,8 @@ public final class Model: Sendable {
     public let checkpoint: Checkpoint
     let log: @Sendable (LogLevel, String) -> Void
 
-    /// Opens a checkpoint directory with its towers, or a GGUF file that contains everything. Weights are mapped, not
-    /// copied, except quantized weights, which are packed in memory.
+    /// Opens a checkpoint directory with its towers, or a GGUF file: a complete model, or a language model alone. Plain
+    /// weights stay mapped. Quantized weights, BF16 weights for `fast`, and 8-bit floats are copied to memory.
     ///
     /// - Throws: `LyraError` that names the file and the fault.
     public init(path: String, options: ModelOptions = ModelOptions()) throws {
@@ -65,7 +67,8 @@ public final class Model: Sendable {
         let before = lk_threads()
         lk_set_threads(Int32(clamping: options.threads ?? 0))
         do {
-            // Never interrupted: a reader's callback may open a model during a step, whose session can be cancelled.
+            // Never interrupted: a reader may open a model during a step, and a cancel of that step's session must not
+            // interrupt the opening.
             checkpoint = try Interruption.never { try Checkpoint.open(path, options: opening) }
         } catch {
             lk_set_threads(before)

@@ -200,8 +200,8 @@ final class PromptIntake {
         guard let index = checkpoint.adapterIndex(name) else {
             throw LyraError(
                 .missing,
-                "the checkpoint has no adapter \(name)_lora for this recording; fix the session's adapter to use "
-                    + "another"
+                "the checkpoint has no adapter \(name)_lora for this recording; set the session's adapter to "
+                    + "another, or to none"
             )
         }
         conversation.adapter = index

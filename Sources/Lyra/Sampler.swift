@@ -12,7 +12,7 @@ struct Sampler {
     let repetitionPenalty: Float
     var random: SplitMix64
 
-    /// Applies the steps in the order of `transformers`' generate: penalty, temperature, top-k, top-p, min-p.
+    /// Applies the options in the order of `transformers`' generate: penalty, temperature, top-k, top-p, min-p.
     ///
     /// - Parameters:
     ///   - logits: [vocabulary]; must not be empty

@@ -19,8 +19,8 @@ extension Session {
     private static let version: UInt32 = 3
     private static let headerLimit = 256 << 20
 
-    /// Writes the conversation to a file: the caches, the position of the next token, the adapter and the random state.
-    /// The file appears under its name once it is complete.
+    /// Writes the conversation to a file: the caches, tokens and positions, the adapter, the system prompt and the
+    /// random state. The file appears under its name once it is complete.
     ///
     /// A turn that is being fed is saved too if steps have computed all of it, so that a long recording can be
     /// prefilled once and queried many times.
@@ -152,7 +152,10 @@ extension Session {
         }
         let found = try file.read(UInt32.self)
         guard found == Session.version else {
-            throw LyraError(.unsupported, "a saved session of version \(found); this lyra reads \(Session.version)")
+            throw LyraError(
+                .unsupported,
+                "a saved session of version \(found); this lyra reads version \(Session.version): restore it with the "
+                    + "lyra that saved it")
         }
         let size = try file.read(UInt64.self)
         guard size <= UInt64(min(Session.headerLimit, file.remaining)) else {
@@ -166,7 +169,7 @@ extension Session {
             throw LyraError(
                 .argument,
                 "saved with another model (its fingerprint is \(shown(fingerprint, limit: 16)), this model's "
-                    + "\(checkpoint.fingerprint))")
+                    + "\(checkpoint.fingerprint)); open that model to restore it")
         }
         // Room for copies of the system prompt during parsing.
         try requireMemory(4 * Int(size))

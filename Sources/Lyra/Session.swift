@@ -12,8 +12,8 @@ public final class Session {
     private enum State {
         /// No turn is in progress; the record is of the last one.
         case idle(TurnRecord)
-        /// The user's turn is being fed; steps process what was fed so far. `discarded` is why the turn before it was
-        /// discarded while it was being fed.
+        /// The user's turn is being fed; steps process what was fed so far. `discarded` is why the previous turn was
+        /// discarded while it was being fed; `none` if it was not.
         case feeding(PromptIntake, discarded: StopReason)
         /// The whole turn was fed; steps encode its media and prefill its prompt.
         case reading(PromptIntake)
@@ -238,7 +238,7 @@ public final class Session {
         let worked = try whileFed {
             try intake.step(&conversation, system: systemPrompt)
         } onError: {
-            // The usage goes on telling of a turn that was discarded before this one.
+            // The usage continues to report a turn that was discarded before this turn.
             discardTurn(record.usage.stop)
         }
         return worked ? .progress : []

@@ -44,8 +44,8 @@ public struct Usage: Sendable {
     public var audioSamples = 0
     /// Number of media tokens that the extractor kept after each block; empty without an extractor.
     public var keptPerBlock: [Int] = []
-    /// Current size in bytes of the conversation's KV cache; while a turn is in progress, with what only its rollback
-    /// needs.
+    /// Current size in bytes of the conversation's KV cache; while a turn is in progress, with the cache pages that
+    /// only its rollback needs.
     public var cacheBytes = 0
     public var timings = Timings()
     /// The adapter in use; nil for none.

@@ -68,8 +68,8 @@ public struct SessionOptions: Sendable {
     public var extractor = ExtractorChoice.checkpoint
     /// Storage type of keys and values. Smaller types allow longer conversations and are read faster.
     public var keyValueType = KeyValueType.float32
-    /// Limit in bytes for the KV cache, what a rollback needs of it, and queued prompt embeddings. A larger allocation
-    /// fails with `LyraError.memory`. 1 to 2^50; default: no limit.
+    /// Limit in bytes for the KV cache, the cache pages that only a rollback needs, and queued prompt embeddings. A
+    /// larger allocation fails with `LyraError.memory`. 1 to 2^50; default: no limit.
     public var maxMemoryBytes: Int?
     /// Skips windows of speech that stay below -60 dB of full scale. The model was not trained this way.
     public var skipsSilence = false

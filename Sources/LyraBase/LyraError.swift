@@ -10,7 +10,8 @@ public struct LyraError: Error, Equatable, Sendable, CustomStringConvertible {
         case io = 2
         /// Invalid data: damaged, truncated, wrong shape, wrong type.
         case format = 3
-        /// A required component is absent: a tower, an adapter, a tensor, a vocoder.
+        /// Something required is absent: a tower, an adapter, a tensor, the vocoder, or a library that is loaded on
+        /// first use.
         case missing = 4
         /// Valid data that lyra does not support.
         case unsupported = 5

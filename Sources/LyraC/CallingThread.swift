@@ -13,8 +13,8 @@ enum CallingThread {
         guard let result else {
             throw LyraError(
                 .memory,
-                "the calling thread has too little stack for the work (256 KiB are enough), and no other thread can be "
-                    + "started")
+                "the calling thread has too little stack, and no other thread can be started; call from a thread with "
+                    + "256 KiB of stack")
         }
         return try result.get()
     }

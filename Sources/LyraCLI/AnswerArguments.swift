@@ -33,8 +33,8 @@ struct AnswerArguments: ParsableArguments {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Limit in bytes for the KV cache and queued prompts; K, M and G may follow (default: no "
-                + "limit).", valueName: "bytes"))
+            "Limit in bytes for the KV cache, its pages that a rollback needs, and queued prompts; K, M and G may "
+                + "follow (default: no limit).", valueName: "bytes"))
     var maxMemory: ByteCount?
 
     @Flag(help: "Skip windows of speech below -60 dB; the model was not trained this way.")

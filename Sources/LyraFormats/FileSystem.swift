@@ -1,7 +1,7 @@
 import Glibc
 import LyraBase
 
-/// What lyra asks the file system when it opens a checkpoint.
+/// Paths, and queries of the file system.
 ///
 /// Only ENOENT and ENOTDIR mean that a file is absent. Every other failure is thrown: if lyra ignored a file that it
 /// may not access, the model would give other answers.

@@ -82,7 +82,7 @@ public struct GGUFFile: Sendable {
     mutating func add(tensorsOf shard: GGUFFile) throws {
         for name in shard.names {
             guard let tensor = shard.tensors[name], tensors.updateValue(tensor, forKey: name) == nil else {
-                throw LyraError(.format, "\(shard.path): tensor \(shown(name)) is in another part, too")
+                throw LyraError(.format, "\(shard.path): tensor \(shown(name)) is in another file of the model, too")
             }
         }
         names += shard.names

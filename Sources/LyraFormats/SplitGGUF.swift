@@ -1,7 +1,7 @@
 import LyraBase
 
 /// Models in several GGUF files, as llama.cpp's `gguf-split` makes them: `name-00001-of-00003.gguf` and so on. The
-/// first file has all metadata; each file has its own tensors. `shard` is one of these files; messages say "part".
+/// first file has all metadata; each file has its own tensors. `shard` is one of these files; messages call it a file.
 extension GGUFFile {
     /// The most files of one model.
     private static let maxShards = 4096
@@ -34,12 +34,15 @@ extension GGUFFile {
                 } catch let error as LyraError where error.code == .missing {
                     throw LyraError(
                         .missing,
-                        "\(names[index]): part \(index + 1) of \(count) of the model is missing; put it beside "
+                        "\(names[index]): file \(index + 1) of \(count) of the model is missing; put it beside "
                             + file.path)
                 }
                 shard = try GGUFFile(file: mapped, check: check)
                 guard try shard.int(Key.count) == count, try shard.shardNumber(of: count) == index else {
-                    throw LyraError(.format, "\(shard.path): not part \(index + 1) of \(count) of the model")
+                    throw LyraError(
+                        .format,
+                        "\(shard.path): not file \(index + 1) of \(count) of the model; the files belong to different "
+                            + "models")
                 }
             }
             guard model != nil else {
@@ -54,8 +57,8 @@ extension GGUFFile {
             let stated = total.map(String.init) ?? "missing"
             throw LyraError(
                 .format,
-                "\(model.path): its \(count) parts have \(model.names.count) tensors, but \(Key.tensors) is \(stated); "
-                    + "the parts belong to different models")
+                "\(model.path): its \(count) files have \(model.names.count) tensors, but \(Key.tensors) is \(stated); "
+                    + "the files belong to different models")
         }
         return model
     }
@@ -78,8 +81,8 @@ extension GGUFFile {
         guard let first = stems.first else {
             throw LyraError(
                 .format,
-                "\(path): part \(number + 1) of a model in \(count) files; its name must end in \(own), so that lyra "
-                    + "finds the other parts")
+                "\(path): file \(number + 1) of a model in \(count) files; its name must end in \(own), so that lyra "
+                    + "finds the other files")
         }
         return try (0..<count).map { index in
             let places = stems.map { $0 + ending(index) }

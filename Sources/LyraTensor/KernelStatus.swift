@@ -1,7 +1,7 @@
 import CKernels
 import LyraBase
 
-/// Throws the error for a kernel's status, or if the work was interrupted.
+/// Throws the error that a kernel's status stands for, or `.state` if the work was interrupted.
 /// - Parameter purpose: the operation, for messages: "a matrix product"
 /// - Throws: `LyraError.missing` if OpenBLAS is needed and not installed, `.io` if it cannot be opened, `.memory`;
 ///   `.state` if the work was interrupted.
@@ -17,8 +17,8 @@ public func checkKernel(_ status: Int32, _ purpose: @autoclosure () -> String) t
     case Int(LK_CLOSED_BLAS):
         throw LyraError(
             .io,
-            "\(purpose()) needs the library libopenblas.so.0, which the system refuses to open: are too many files "
-                + "open?"
+            "\(purpose()) needs the library libopenblas.so.0, which the system refuses to open; close other "
+                + "files, or check the library's permissions"
         )
     default: throw LyraError(.memory, "no memory for \(purpose())")
     }

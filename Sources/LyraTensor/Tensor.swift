@@ -7,11 +7,12 @@ import LyraBase
 /// accepts such views.
 /// An operation that takes a tensor as `consuming` may reuse its memory for the result if no other tensor shares it.
 ///
-/// Operations throw `LyraError.argument` for shapes that do not fit: networks check what a file says before they pass
-/// it on, so such a shape is the caller's mistake. `LyraError.format` means that numbers or counts of a file are wrong.
+/// Operations throw `LyraError.argument` for shapes that do not fit: networks check the shapes of a file before they
+/// use them, so such a shape is the caller's mistake. `LyraError.format` means that numbers or counts of a file are
+/// wrong.
 public struct Tensor: @unchecked Sendable {
-    /// The length of each axis. The first axis counts rows; the others together are columns. `FloatStorage.count(of:)`
-    /// has checked that no product of axes overflows.
+    /// The length of each axis. The first axis is the rows; all other axes together are the columns.
+    /// `FloatStorage.count(of:)` has checked that no product of axes overflows.
     public let shape: [Int]
     private var storage: FloatStorage
     private let offset: Int

@@ -24,7 +24,7 @@ struct AddedTokenTrie: Sendable {
         var token: Int32 = -1
     }
 
-    /// Maximum bytes of a content. Bounds the search: each position costs at most this many steps.
+    /// Maximum bytes of a token's text. Bounds the search: each position costs at most this many steps.
     static let lengthLimit = 256
 
     private var nodes = [Node(byte: 0)]

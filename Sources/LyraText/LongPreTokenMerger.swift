@@ -2,11 +2,11 @@ import LyraBase
 
 /// Merges a pre-token that is too long to be merged at once, in overlapping chunks, to the tokens of the whole.
 ///
-/// A sequence of tokens is the BPE of its text exactly if every two neighbours are the BPE of theirs: until the first
-/// merge across a boundary, both sides merge as they would alone. So if two overlapping chunks have a token in common,
-/// the tokens of the whole are those of the first chunk up to that token, and those of the second chunk after it.
-/// Chunks have no token in common only if a vocabulary lets text decide on merges thousands of bytes before it; then
-/// the second chunk's tokens are used.
+/// A sequence of tokens is the BPE of its text exactly if every two neighbouring tokens are the BPE of their joint
+/// text: until the first merge across a boundary, both sides merge as they would alone. So if two overlapping chunks
+/// have a token in common, the tokens of the whole are those of the first chunk up to that token, and those of the
+/// second chunk after it. Chunks have no token in common only if a vocabulary lets text affect merges thousands of
+/// bytes before it; then the second chunk's tokens are used.
 struct LongPreTokenMerger {
     /// Bytes of one chunk.
     let chunk: Int

@@ -4,7 +4,7 @@ import LyraBase
 /// merges. The tokens do not depend on the steps.
 ///
 /// A zone is a sequence of segments with the same `allowSpecial`. A stretch is the text before an added token or the
-/// end of a zone. Memory: some kilobytes, and all of a sequence of white space or of marks.
+/// end of a zone. Memory: some kilobytes, plus the longest sequence of white space or of marks.
 public struct TextEncoding {
     private let vocabulary: Vocabulary
     private let segments: [TextSegment]

@@ -53,7 +53,7 @@ import Testing
         let folder = try parts()
         try FileManager.default.removeItem(atPath: folder.path + "/m-00002-of-00003.gguf")
         for part in [1, 3] {
-            expect(.missing, folder.path + "/m-00002-of-00003.gguf", "part 2 of 3") { _ = try open(folder, part) }
+            expect(.missing, folder.path + "/m-00002-of-00003.gguf", "file 2 of 3") { _ = try open(folder, part) }
         }
     }
 
@@ -64,7 +64,7 @@ import Testing
         try FileManager.default.removeItem(atPath: swapped.path + "/m-00002-of-00003.gguf")
         try FileManager.default.copyItem(
             atPath: swapped.path + "/m-00003-of-00003.gguf", toPath: swapped.path + "/m-00002-of-00003.gguf")
-        expect(.format, "m-00002-of-00003.gguf", "not part 2 of 3") { _ = try open(swapped, 1) }
+        expect(.format, "m-00002-of-00003.gguf", "not file 2 of 3") { _ = try open(swapped, 1) }
         let renamed = try parts()
         try FileManager.default.moveItem(
             atPath: renamed.path + "/m-00001-of-00003.gguf", toPath: renamed.path + "/model.gguf")

@@ -62,7 +62,7 @@ final class MediaFile {
         }
         let status = avformat_find_stream_info(context, nil)
         try stream.check()
-        guard status >= 0 else { throw Self.error(status, "\(name): cannot be understood") }
+        guard status >= 0 else { throw Self.error(status, "\(name): its tracks cannot be determined") }
     }
 
     private static func error(_ status: Int32, _ what: String) -> LyraError {
@@ -123,7 +123,7 @@ final class MediaFile {
             guard Int(packet.pointee.size) <= limits.packetBytes else {
                 throw LyraError(
                     .memory,
-                    "\(name): a packet of \(packet.pointee.size) bytes; MediaLimits.packetBytes allows "
+                    "\(name): a packet of \(packet.pointee.size) bytes; lyra reads at most "
                         + "\(limits.packetBytes)"
                 )
             }

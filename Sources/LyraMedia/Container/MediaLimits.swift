@@ -33,6 +33,6 @@ extension FileByteReader {
         path: String, limits: MediaLimits = MediaLimits(), interrupted: () -> Bool = { false }
     ) throws {
         try self.init(
-            path: path, limit: limits.spoolBytes, limitName: "MediaLimits.spoolBytes", interrupted: interrupted)
+            path: path, limit: limits.spoolBytes, limitName: "lyra's limit for a pipe", interrupted: interrupted)
     }
 }

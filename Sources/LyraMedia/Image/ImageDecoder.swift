@@ -107,7 +107,7 @@ public enum ImageDecoder {
 
     private static func tooManyBytes(_ name: String, _ limits: MediaLimits) -> LyraError {
         LyraError(
-            .memory, "\(name): an encoded image of more than \(limits.imageBytes) bytes (MediaLimits.imageBytes)")
+            .memory, "\(name): an encoded image of more than \(limits.imageBytes) bytes, the most that lyra reads")
     }
 
     private static func check(
@@ -119,7 +119,7 @@ public enum ImageDecoder {
         guard width <= RGBImage.longestSide, height <= RGBImage.longestSide, width * height <= limits.imagePixels else {
             throw LyraError(
                 .memory,
-                "\(name): a \(kind.rawValue) image of \(width) × \(height) pixels; MediaLimits.imagePixels allows "
+                "\(name): a \(kind.rawValue) image of \(width) × \(height) pixels; limit_pixels allows "
                     + "\(limits.imagePixels) pixels, and a side may have \(RGBImage.longestSide)")
         }
     }

@@ -133,7 +133,7 @@ struct TIFFDecoder {
     /// Calls `body` with zeroed memory for a decoded row or tile.
     private func withBuffer(_ bytes: Int, _ body: (UnsafeMutableRawPointer) throws -> Void) throws {
         guard bytes > 0, bytes <= allocationLimit, let buffer = retryingAllocation({ calloc(bytes, 1) }) else {
-            throw LyraError(.memory, "\(name): no memory for a row or tile of \(bytes) bytes (MediaLimits.imagePixels)")
+            throw LyraError(.memory, "\(name): no memory for a row or tile of \(bytes) bytes (limit_pixels)")
         }
         defer { free(buffer) }
         try body(buffer)

@@ -3,7 +3,7 @@ import LyraBase
 /// Mono samples at a model's sample rate, from a source at any rate. Samples are decoded and resampled when they are
 /// read.
 ///
-/// Memory holds one block of the source and the resampler's window, however long the recording is. The samples do not
+/// Memory holds one piece of the source and the resampler's window, however long the recording is. The samples do not
 /// depend on the sizes of the reads.
 public final class MonoAudioStream {
     private static let blockSize = 1 << 14
@@ -21,7 +21,7 @@ public final class MonoAudioStream {
     private var isEmptied = false
 
     /// - Parameters:
-    ///   - source: Where the samples come from; nobody else may read from it.
+    ///   - source: The source of the samples; no other code may read from it.
     ///   - sampleRate: The rate to resample to, 1 … 1,000,000 Hz.
     /// - Throws: `LyraError(.argument)` if a rate is out of range, `.memory`.
     public init(_ source: any SampleSource, sampleRate: Int) throws {

@@ -90,7 +90,9 @@ enum AudioLimits {
         for (index, sample) in samples.enumerated() where !(sample.magnitude <= largestSample) {
             let frame = firstFrame + Int64(index / channels)
             let place = channels == 1 ? "sample \(frame)" : "sample \(frame) of channel \(index % channels)"
-            throw LyraError(code, "\(name): \(place) is \(sample), which is no sound")
+            throw LyraError(
+                code,
+                "\(name): \(place) is \(sample); samples must be numbers of at most \(largestSample) in magnitude")
         }
     }
 

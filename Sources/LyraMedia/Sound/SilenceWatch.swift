@@ -11,7 +11,8 @@ public final class SilenceWatch: SampleSource {
     private var isAudible = false
     private var isReported = false
 
-    /// - Parameter report: called at the end of the recording, with a sentence, if it is empty, silent or incomplete
+    /// - Parameter report: called at the end of the recording if it is empty, silent or incomplete, with the rest of a
+    ///   sentence whose subject is the recording: "is silent …"
     public init(_ source: any SampleSource, report: @escaping (String) -> Void) {
         self.source = source
         self.report = report

@@ -43,7 +43,8 @@ public final class SoundClips {
         guard samples.count <= limit else {
             throw LyraError(
                 .memory,
-                "\(name): longer than \(limit / filterBank.sampleRate) s, the limit for sound that is not speech")
+                "\(name): longer than \(limit / filterBank.sampleRate) s, the limit for sound other than speech "
+                    + "(limit_seconds)")
         }
         return read < Self.piece
     }

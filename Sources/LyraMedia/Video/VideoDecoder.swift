@@ -127,7 +127,7 @@ public final class VideoDecoder {
         guard width <= RGBImage.longestSide, height <= RGBImage.longestSide, width * height <= limits.videoPixels else {
             throw LyraError(
                 .memory,
-                "\(name): a video of \(width) × \(height) pixels; MediaLimits.videoPixels allows \(limits.videoPixels)")
+                "\(name): a video of \(width) × \(height) pixels; limit_pixels allows \(limits.videoPixels)")
         }
     }
 
@@ -170,7 +170,7 @@ public final class VideoDecoder {
             try index.add(packet.pointer.pointee)
             guard index.count <= limits.videoFrames else {
                 throw LyraError(
-                    .memory, "\(name): more than \(limits.videoFrames) frames, the limit of MediaLimits.videoFrames")
+                    .memory, "\(name): more than \(limits.videoFrames) frames, the most that lyra reads")
             }
         }
         return false
@@ -192,7 +192,7 @@ public final class VideoDecoder {
         guard duration <= limits.videoSeconds else {
             throw LyraError(
                 .memory,
-                "\(name): a video of \(Int(min(duration, 1e15))) s; MediaLimits.videoSeconds allows "
+                "\(name): a video of \(Int(min(duration, 1e15))) s; limit_seconds allows "
                     + "\(limits.videoSeconds)"
             )
         }
@@ -289,7 +289,7 @@ public final class VideoDecoder {
         let again = try self.frame(for: target)
         damaged = missing(upTo: target)
         if damaged > 0 {
-            // About the memory in which a decoder holds several frames.
+            // Roughly the memory of the frames that a decoder holds.
             try requireMemory(16 * width * height)
         }
         return again

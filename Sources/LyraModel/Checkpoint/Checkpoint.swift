@@ -9,7 +9,7 @@ public struct Checkpoint: Sendable {
     public let tokenizer: Tokenizer
     /// Defaults from generation_config.json; a session's options take precedence.
     public let generationDefaults: GenerationDefaults
-    /// Names of the adapters in index order: "speech", "long_speech", …
+    /// Names of the adapters in index order. Those of a directory are sorted: "long_speech", "speech", …
     public let adapters: [String]
     public let speechNetworks: Part<SpeechNetworks>
     public let visionNetworks: Part<VisionNetworks>

@@ -12,16 +12,17 @@ public struct CheckpointOptions {
     public var vocoder: String?
     /// A file with the sound projector, which no published checkpoint includes.
     public var soundProjector: String?
-    /// Precision of products. Nil means exact, or fast for a quantized language model, whose products round anyway.
+    /// Precision of products and of attention. Nil means exact, but fast if any of the main tensors is quantized,
+    /// because such products round anyway.
     public var precision: Precision?
     /// Receives messages for the user: absent parts, derived values.
     public var note: (String) -> Void = { _ in }
-    /// Receives the number of parts read and their total; throws to abort.
+    /// Receives the number of opened components (mostly layers) and their total; throws to abort.
     public var progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
 
     public init() {}
 
-    /// Lets `progress` abort before the number of parts is known.
+    /// Lets `progress` abort before the total is known.
     func check() throws { try progress(0, 1) }
 }
 
@@ -30,7 +31,7 @@ extension Checkpoint {
     /// names) or a GGUF file: a complete model from `lyra convert`, or a language model of architecture "qwen2vl" or
     /// "qwen2".
     ///
-    /// Weights are mapped, not copied, except quantized weights, which are packed in memory for the kernels.
+    /// Plain weights stay mapped. Quantized weights, BF16 weights for `fast`, and 8-bit floats are copied to memory.
     /// - Throws: `LyraError` that names the file and the fault.
     public static func open(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws -> Checkpoint {
         try CheckpointLoader(path, options).load()
@@ -303,8 +304,12 @@ package final class CheckpointLoader {
         return .absent(error)
     }
 
-    /// A tower without a configuration that its tensor shapes do not determine; `error` is the reason.
+    /// A tower whose configuration was not found and does not follow from its tensor shapes; `error` is the reason.
     func absent<Network>(_ error: LyraError, _ name: String, _ found: TowerFiles) -> Checkpoint.Part<Network> {
-        absent(LyraError(.missing, "\(error.message): \(shown(name)) was searched for at \(found.places)"))
+        absent(
+            LyraError(
+                .missing,
+                "\(error.message): \(shown(name)) was searched for at \(found.places); pass the directory that holds "
+                    + "the towers"))
     }
 }

@@ -1,8 +1,8 @@
 extension Checkpoint {
     /// All parameters of the parts that are present.
     ///
-    /// Parts can lie in separate files, so names are unique within a part only: those of the published layout, without
-    /// what some files put in front of all names of a tower or projector.
+    /// Names are those of the published layout, without the prefix that some files put before all names of a tower or
+    /// projector. Parts can lie in separate files, so a name is unique only within its part.
     package var parameters: [(part: ModelPart, parameters: [Parameter])] {
         var main = decoder.parameters
         var others: [(part: ModelPart, parameters: [Parameter])] = []

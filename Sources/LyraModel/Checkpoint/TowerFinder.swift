@@ -2,7 +2,7 @@ import Glibc
 import LyraFormats
 import LyraBase
 
-/// Finds the directories that a checkpoint names but does not contain: towers and the vocoder.
+/// Finds a checkpoint's towers and vocoder, which can lie outside its directory or file.
 ///
 /// The search starts from the checkpoint's location and the caller's options, never from the current directory.
 struct TowerFinder {

@@ -17,7 +17,7 @@ public protocol WeightSource {
 }
 
 extension WeightSource {
-    /// A matrix `[outputs, inputs…]`, used in place unless it is quantized or packed for `fast`.
+    /// A matrix `[outputs, inputs…]`, used in place unless it is quantized, has 8-bit floats, or is packed for `fast`.
     func weight(_ name: String, _ shape: [Int]) throws -> Weight {
         let stored = try unscaled(name, shape)
         let weight = try Weight(stored).prepared(for: precision)

@@ -14,8 +14,8 @@ public struct Extractor: Sendable, Equatable {
     /// ρ: the share of media tokens kept after a block, above 0 and at most 1.
     public let keep: Float
 
-    /// Splits the layers into n blocks of layers / n, rounded down, as in the paper; any remaining layers follow the
-    /// last block.
+    /// Prunes after every layers / n layers, rounded down, as in the paper: there are n blocks if n divides the number
+    /// of layers, otherwise more.
     ///
     /// - Throws: `LyraError.argument` for a number out of range.
     public init(blocks: Int, keep: Float) throws { try self.init(.blocks(blocks), blocks, keep) }
@@ -91,7 +91,7 @@ public struct ExtractionSchedule: Sendable, Equatable {
         chosen.truncate(to: keptCount(of: numbers.count))
         let isKept = try GrowingBuffer(repeating: false, count: numbers.count)
         for index in chosen { isKept[Int(index)] = true }
-        chosen.removeAll(keeping: .max)  // the memory is used again
+        chosen.removeAll(keeping: .max)  // keeps the memory for the next lines
         for index in isKept.indices where isKept[index] { try chosen.append(Int32(index)) }
         return chosen
     }

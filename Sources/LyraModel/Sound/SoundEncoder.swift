@@ -5,8 +5,8 @@ import LyraTensor
 /// ImageBind's audio branch (arXiv 2305.05665): a transformer over patches of a clip's mel spectrogram that produces
 /// one vector for each clip.
 ///
-/// Tensors are named as in imagebind_huge.pth, and sizes follow from their shapes. All published checkpoints have heads
-/// of 64.
+/// Tensors are named as in imagebind_huge.pth, and sizes follow from their shapes. In all published checkpoints a head
+/// is 64 wide.
 public struct SoundEncoder: Sendable {
     /// Width of the output vectors.
     public let outputWidth: Int
@@ -27,7 +27,7 @@ public struct SoundEncoder: Sendable {
     private let layers: [Layer]
     private let headNorm: LayerNorm
     private let head: Weight
-    /// ln of the factor of the output vectors, which is at most 100. One number.
+    /// ln of the factor that scales the output vectors; the factor is limited to 100. One number.
     private let logScale: Tensor
 
     private var width: Int { stem.outputs }
@@ -143,8 +143,9 @@ public struct SoundEncoder: Sendable {
             fc2 = try Linear(source, "mlp.fc2", width, inner, bias: true)
         }
 
-        /// h = x + attention(norm(x)) within each clip, whose keys and values are joined by the learned ones; then
+        /// h = x + attention(norm(x)) within each clip, over its keys and values and the learned ones; then
         /// h + fc2(gelu(fc1(norm(h)))).
+        ///
         /// [clips · rows, width] → [clips · rows, width]
         func callAsFunction(_ x: consuming Tensor, clips: Int) throws -> Tensor {
             let width = x.columns, rows = x.rows / clips

@@ -71,7 +71,7 @@ extension CheckpointLoader {
         }
         let whisper = try WhisperConfiguration(shapesOf: tower)
         options.note(
-            "\(origin): the speech tower's config.json was not found; assuming a Whisper with heads of 64 and the "
+            "\(origin): the speech tower's config.json was not found; assuming a Whisper with heads 64 wide and the "
                 + "default features"
         )
         let features = try MelConfiguration(

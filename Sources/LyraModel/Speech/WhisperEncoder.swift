@@ -30,8 +30,8 @@ public struct WhisperConfiguration: Decodable, Sendable {
         self.positions = positions
     }
 
-    /// Derives the configuration of a tower without a config.json from its tensor shapes. All published Whisper models
-    /// have heads of 64.
+    /// Derives the configuration of a tower without a config.json from its tensor shapes. In all published Whisper
+    /// models a head is 64 wide.
     ///
     /// - Throws: `LyraError.missing` if the shapes are not sufficient.
     init(shapesOf tower: TensorTable) throws {

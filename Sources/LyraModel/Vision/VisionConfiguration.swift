@@ -58,8 +58,8 @@ public struct VisionConfiguration: Decodable, Sendable {
         (inner, patch, temporalPatch, merge) = (4 * width, 14, 2, 2)
     }
 
-    /// Derives the configuration of a tower without a config.json from its tensor shapes. All published towers have
-    /// heads of 80.
+    /// Derives the configuration of a tower without a config.json from its tensor shapes. In all published towers a
+    /// head is 80 wide.
     ///
     /// A tensor without elements can claim any size, so sizes are bounded before they are used.
     /// - Throws: `LyraError.missing` if the shapes are not sufficient.

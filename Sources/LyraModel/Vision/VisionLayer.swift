@@ -6,8 +6,8 @@ import LyraTensor
 ///     h + fc2(quickGelu(fc1(mlpNorm(h))))
 ///
 /// Every row attends to all rows of its frame pair, and the rows of a pair are computed in chunks. So the keys and
-/// values of the whole pair come first; then each chunk normalizes its rows again for its queries, rather than keep
-/// them.
+/// values of the whole pair are computed first. Each chunk then normalizes its rows a second time for its queries,
+/// which saves the memory of the normalized rows.
 struct VisionLayer: Sendable {
     private let attentionNorm: LayerNorm
     private let qkv: Linear

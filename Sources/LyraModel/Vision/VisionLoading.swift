@@ -56,7 +56,7 @@ extension CheckpointLoader {
         guard let texts else {
             let vision = try VisionConfiguration(shapesOf: tower)
             options.note(
-                "\(origin): the vision tower's config.json was not found; assuming heads of 80 and the default image "
+                "\(origin): the vision tower's config.json was not found; assuming heads 80 wide and the default image "
                     + "preparation"
             )
             return vision

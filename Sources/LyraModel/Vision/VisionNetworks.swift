@@ -1,6 +1,6 @@
 import LyraMedia
 
-/// What images and videos need: the preparation of pixels, and the encoder.
+/// The networks for images and videos: the encoder, with the preparation of its pixels.
 public struct VisionNetworks: Sendable {
     public let preparation: ImagePreparation
     public let encoder: VisionEncoder

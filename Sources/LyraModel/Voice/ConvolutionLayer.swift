@@ -1,8 +1,8 @@
 import LyraFormats
 import LyraTensor
 
-/// A convolution with a bias, and its parameters as the checkpoint stores them. The packed form of the convolution does
-/// not give them back exactly. They stay in the mapped file.
+/// A convolution with a bias, and its parameters as the checkpoint stores them. The parameters stay in the mapped file,
+/// because the packed convolution does not determine them exactly.
 struct ConvolutionLayer<Convolution: Sendable>: Parameterized, Sendable {
     let convolution: Convolution
     private let stored: [(name: String, tensor: StoredTensor)]

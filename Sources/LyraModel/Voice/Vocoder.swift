@@ -27,7 +27,7 @@ public struct Vocoder: Sendable {
             var lookahead: Int { first.convolution.padding + second.convolution.padding }
         }
 
-        /// The largest lookahead of the residual blocks.
+        /// The largest look-ahead of the residual blocks.
         var lookahead: Int { residualBlocks.map { $0.reduce(0) { $0 + $1.lookahead } }.max() ?? 0 }
     }
 

@@ -372,8 +372,8 @@ extension KeyValueCache {
     }
 
     /// Rebuilds the cache that `forEachPiece` saved. The cache must have the same heads and type; `fill` writes each
-    /// buffer, in the same sizes and order. Memory is allocated page by page, so that a false count fails at the end of
-    /// the data.
+    /// buffer, in the same sizes and order. Memory is allocated page by page, so that a count that is too large fails
+    /// where the data end, not in a huge allocation.
     ///
     /// - Parameter quantized: `quantizedPages` of the saved cache
     /// - Throws: `LyraError.format` for impossible counts, `LyraError.memory`, and any error of `fill`; the cache is

@@ -50,7 +50,7 @@ public enum BufferPool {
         }
     }
 
-    /// Guarded by the kernels' pool lock. fork waits for that lock, so that a child finds it free and the list
+    /// Guarded by `lk_lock_buffers`. fork waits for that lock, so that a child process finds the lock free and the list
     /// consistent.
     nonisolated(unsafe) private static var freeBuffers = FreeBuffers()
 
@@ -60,8 +60,8 @@ public enum BufferPool {
         return body(&freeBuffers)
     }
 
-    /// Size of the buffer that serves `bytes` (at least `leastBytes`), rounded up in steps of an eighth so that similar
-    /// sizes share buffers. Nil on overflow.
+    /// Size of the buffer that serves `bytes` (at least `leastBytes`), rounded up to one of at most eight sizes for
+    /// each power of two, so that similar sizes share buffers. Nil on overflow.
     static func bufferSize(_ bytes: Int) -> Int? {
         let least = max(bytes, leastBytes)
         let power = 1 << (Int.bitWidth - 1 - least.leadingZeroBitCount)

@@ -74,8 +74,8 @@ package final class FloatStorage: @unchecked Sendable {
 
     /// Number of elements in a tensor of `shape`.
     ///
-    /// The axes of an empty tensor must also have a product that fits if its zeros are left out. So no product of some
-    /// axes of a tensor overflows.
+    /// The product of the axes that are not 0 must fit, even for an empty tensor. Then no product of any axes
+    /// overflows.
     ///
     /// - Throws: `LyraError.memory` on overflow, `LyraError.argument` for a negative length.
     package static func count(of shape: [Int]) throws -> Int {

@@ -211,7 +211,7 @@ extension Tensor {
         return (made, Tensor(shape, storage: storage, offset: 0, rowStride: stride))
     }
 
-    /// Row stride of a signal of so many columns: an odd number of cache lines, so that rows do not compete for the
+    /// Row stride of a signal with this many columns: an odd number of cache lines, so that rows do not compete for the
     /// same cache sets.
     private static func signalStride(_ columns: Int) -> Int { (columns + 31) / 32 * 32 + 16 }
 

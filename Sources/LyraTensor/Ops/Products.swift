@@ -47,7 +47,7 @@ extension Weight {
             throw LyraError(
                 .argument, "the transpose of a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
         }
-        // The transpose of the weights of one pass takes at most 4 MiB.
+        // One pass transposes at most 4 MiB of weights.
         let rowsPerPass = max(1, min(outputs, (1 << 20) / inputs))
         var sum = try Tensor(zeros: [x.rows, inputs])
         for first in stride(from: 0, to: outputs, by: rowsPerPass) {

@@ -56,9 +56,9 @@ public enum ElementType: String, Sendable, CaseIterable {
 
 /// A tensor as a file stores it: typed, contiguous, row-major, read-only bytes, usually in mapped memory.
 ///
-/// Before a reader creates a tensor, it checks that `bytes.count` matches the shape and that the last axis is a whole
-/// number of quantization blocks. For the type `other` only the location is known. The bytes stay valid as long as
-/// `owner` lives; they may be unaligned.
+/// The code that parses a file checks, before it creates a tensor, that `bytes.count` matches the shape and that the
+/// last axis is a whole number of quantization blocks. For the type `other` only the location is known. The bytes stay
+/// valid as long as `owner` lives; they may be unaligned.
 public struct StoredTensor: @unchecked Sendable {
     public let name: String
     public let type: ElementType

@@ -41,8 +41,8 @@ struct ConversionPlan {
         guard contents.adapters.count <= OneFileSource.mostAdapters else {
             throw LyraError(
                 .unsupported,
-                "\(contents.adapters.count) adapters cannot be kept in a model file; \(OneFileSource.mostAdapters) "
-                    + "is the most"
+                "\(contents.adapters.count) adapters cannot be kept in a model file; at most "
+                    + "\(OneFileSource.mostAdapters) are allowed"
             )
         }
         metadata += [
@@ -61,7 +61,8 @@ struct ConversionPlan {
         _ loaded: String, _ tensor: StoredTensor, _ part: ModelPart, _ language: DecoderConfiguration,
         _ recipe: Recipe, _ scope: ModelConverter.Scope
     ) throws {
-        // Left out: tensors that towers and projectors have as their own parts, and a head tied to the embedding.
+        // Left out: the tensors of towers and projectors, which are stored as parts of their own, and a head tied to
+        // the embeddings.
         let isOfOtherPart =
             ["model.speech_tower.", "model.vision_tower."].contains { loaded.hasPrefix($0) }
             || loaded.contains("mm_audio_projector.")

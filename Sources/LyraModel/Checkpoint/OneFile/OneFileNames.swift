@@ -53,7 +53,7 @@ package enum OneFileNames {
         case "vision_tower": return [.visionTower]
         case "sound_tower": return [.soundTower]
         case "vocoder": return [.vocoder]
-        // The language model's own sound projector is stored under the same names as one from the caller.
+        // The checkpoint's own sound projector is stored under the same names as one that the caller gives.
         case "projector" where name.hasPrefix(prefix(.soundProjector)): return [.main, .soundProjector]
         default: return [.main]
         }

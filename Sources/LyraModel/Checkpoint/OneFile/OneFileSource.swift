@@ -60,8 +60,8 @@ package struct OneFileSource: ModelSource {
         guard version == Self.version else {
             throw LyraError(
                 .unsupported,
-                "\(path): a lyra model of version \(version); this lyra reads version \(Self.version), a newer "
-                    + "lyra may read it")
+                "\(path): a lyra model of version \(version); this lyra reads version \(Self.version); open it "
+                    + "with a newer lyra")
         }
         language = nil
     }
