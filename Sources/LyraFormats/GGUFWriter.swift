@@ -26,7 +26,8 @@ public final class GGUFWriter {
     ///   - alignment: Tensors begin at multiples of this: a power of two up to 1 MiB.
     /// - Throws: `.io` when the file cannot be created or the disk is too full, with the bytes needed and free;
     ///   `.argument` for a name that is invalid or announced twice, an impossible shape, or an invalid alignment;
-    ///   `.unsupported` for U8 and BOOL, which GGUF lacks, and for more than four axes.
+    ///   `.unsupported` for a type that GGUF lacks (U8, BOOL, 8-bit floats), for more than four axes, and for more
+    ///   metadata than lyra reads.
     public convenience init(
         path: String, metadata: [(key: String, value: GGUFValue)], tensors: [TensorSpec],
         alignment: Int = GGUFWriter.usualAlignment

@@ -104,7 +104,8 @@ public final class OutputFile {
     /// Flushes the file to disk, closes it and gives it its name. After a power failure the name refers to the old file
     /// or to the complete new one.
     ///
-    /// - Throws: `.io` when a step fails, after removing the temporary file; `.state` after `commit` or `discard`.
+    /// - Throws: `.io` when a step fails: the temporary file is then removed, unless it has its final name already;
+    ///   `.state` after `commit` or `discard`.
     public func commit() throws {
         guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
         var code = temporary != nil && fsync(descriptor) != 0 ? errno : 0

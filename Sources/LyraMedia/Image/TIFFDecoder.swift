@@ -153,7 +153,7 @@ struct TIFFDecoder {
         }
     }
 
-    /// The most pixels of a tile, unless the image is larger. Usual tiles have 16² to 1024² pixels.
+    /// The most pixels of a tile, unless four times those of the image are more. Usual tiles have 16² to 1024² pixels.
     private static let tilePixels = 1 << 24
 
     private func tileSize() throws -> (width: Int, height: Int) {

@@ -7,8 +7,8 @@ import LyraBase
 /// them one by one. Frames are numbered in presentation order. Declared color range and matrix are used (limited-range
 /// BT.601 if none are declared); sample aspect ratio and alpha are ignored.
 ///
-/// In a damaged or truncated file, a frame that cannot be decoded is replaced by the last decodable frame before it.
-/// Use the decoder from one thread at a time.
+/// In a damaged or truncated file, a frame that cannot be decoded is replaced by the last decodable frame before it, or
+/// else by the next. Use the decoder from one thread at a time.
 public final class VideoDecoder {
     public let name: String
     /// The width of the upright frames.
@@ -302,7 +302,8 @@ public final class VideoDecoder {
         return index.decoded(start...target) - (isPast ? framesShown - 1 : framesShown)
     }
 
-    /// Decodes up to the target, and returns the target or, if it is missing, the frame before it.
+    /// Decodes up to the target, and returns the target or, if it is missing, the frame before it, or else the frame
+    /// after it.
     private func frame(for target: Int) throws -> Frame {
         while true {
             if hasCurrent {

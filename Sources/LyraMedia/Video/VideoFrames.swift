@@ -40,7 +40,8 @@ public struct VideoFrames {
         patches = try Tensor(zeros: [grid.time * grid.height * grid.width, 3 * temporalPatch * patch * patch])
     }
 
-    /// Resizes the next frame and adds its patches. Frames beyond the announced number are ignored.
+    /// Resizes the next frame and adds its patches. Frames beyond the announced number, rounded up to whole temporal
+    /// patches, are ignored.
     ///
     /// - Parameter interrupted: Polled every few rows; true ends the call with `LyraError(.state)`.
     public mutating func append(_ frame: RGBImage, interrupted: () -> Bool = { false }) throws {

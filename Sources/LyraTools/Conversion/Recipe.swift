@@ -28,23 +28,25 @@ public struct Recipe: Sendable, Equatable {
         name: "f32", summary: "everything F32: lossless (F64 is rounded)", matrices: .float32,
         vocabulary: .float32, sensitive: nil, parts: .float32, adapters: .float32, vocoder: .float32, fileType: 0)
 
-    /// All matrices BF16: lossless for matrices stored in BF16. Matrices in F16 or F32, such as a tower's, are rounded.
+    /// All matrices BF16, but the vocoder's F32: lossless for matrices stored in BF16. Matrices in F16 or F32, such as
+    /// a tower's, are rounded.
     public static let bf16 = Recipe(
         name: "bf16", summary: "matrices BF16: lossless for weights stored in BF16", matrices: .bfloat16,
         vocabulary: .bfloat16, sensitive: nil, parts: .bfloat16, adapters: .bfloat16, vocoder: .float32, fileType: 32)
 
-    /// All matrices Q8_0.
+    /// All matrices Q8_0, but adapters' BF16 and the vocoder's F16.
     public static let q8_0 = Recipe(
         name: "q8_0", summary: "matrices Q8_0: half of BF16, with next to no difference", matrices: .q8_0,
         vocabulary: .q8_0, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .float16, fileType: 7)
 
-    /// The language model's matrices Q4_K, with Q6_K where it matters most; other parts Q8_0.
+    /// The language model's matrices Q4_K, with Q6_K where it matters most; other parts as in `q8_0`.
     public static let q4_k_m = Recipe(
         name: "q4_k_m", summary: "language model Q4_K, and Q6_K where it matters; the rest Q8_0",
         matrices: .q4_k, vocabulary: .q6_k, sensitive: .q6_k, parts: .q8_0, adapters: .bfloat16, vocoder: .float16,
         fileType: 15)
 
-    /// The language model's matrices Q4_0, the simplest 4-bit type; other parts Q8_0.
+    /// The language model's matrices Q4_0, the simplest 4-bit type, but embeddings and head Q6_K; other parts as in
+    /// `q8_0`.
     public static let q4_0 = Recipe(
         name: "q4_0", summary: "language model Q4_0, less exact than Q4_K; the rest Q8_0", matrices: .q4_0,
         vocabulary: .q6_k, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .float16, fileType: 2)
