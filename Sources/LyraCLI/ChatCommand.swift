@@ -125,7 +125,7 @@ private struct Chat {
 
     /// Runs until the input ends or `/quit`.
     ///
-    /// - Throws: the first error, if the input is not a terminal; in a terminal the error is printed and the chat
+    /// - Throws: the first error, if stdin or stdout is not a terminal; in a terminal the error is printed and the chat
     ///   continues.
     mutating func run() throws {
         if reader.isInteractive { printError("Type something, or /help.") }

@@ -11,9 +11,9 @@ struct FeaturesCommand: ParsableCommand {
         abstract: "Writes a tower's input features for an image, a video or a sound.",
         discussion: """
             For comparison with other programs; the numbers equal those of the published preprocessors. The \
-            safetensors file holds, for an image, rgb [height, width, 3] as decoded, patches [t·h·w, 1176] and \
-            grid_thw [3]; for a video frames (indices of the selected frames), patches and grid_thw; for a sound clips \
-            [3, 128, 204].
+            safetensors file holds, for an image: rgb [height, width, 3] as decoded, patches [t·h·w, 1176] and \
+            grid_thw [3]; for a video: frames (indices of the selected frames), patches and grid_thw; for a sound: \
+            clips [3, 128, 204].
             """)
 
     enum Kind: String, ExpressibleByArgument, CaseIterable { case image, video, sound }

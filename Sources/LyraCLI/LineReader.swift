@@ -2,7 +2,7 @@ import CEditline
 import Glibc
 import Lyra
 
-/// Reads typed lines with editing and history, or plain lines if stdin is not a terminal.
+/// Reads typed lines with editing and history, or plain lines if stdin or stdout is not a terminal.
 final class LineReader {
     enum Line {
         case text(String)

@@ -10,7 +10,7 @@ final class MachineLimits {
 
     init(repetitions: Int) { self.repetitions = repetitions }
 
-    /// Bytes per second of a single plain loop over 1 GB.
+    /// Bytes per second when all threads together read 1 GB once, each in a plain loop.
     func readingRate() throws -> Double {
         let memory = try readMemory ?? Self.filled(1 << 28)
         readMemory = memory

@@ -14,8 +14,8 @@ struct ExtractorBenchCommand: ParsableCommand {
         discussion: """
             Each length is prefilled in turn without the extractor and with each share kept. The prompt is media \
             tokens with \(ExtractorBench.opening) text tokens before and a question of \(ExtractorBench.question) \
-            after. Then \(ExtractorBench.decodeTokens) tokens are decoded. The results are medians; lengths that take \
-            minutes are measured once. Lengths that do not fit in memory are left out, with a note.
+            after. Then \(ExtractorBench.decodeTokens) tokens are decoded. The results are medians; after five minutes \
+            at a length, it is not measured again. Lengths that do not fit in memory are left out, with a note.
 
             Theory: with n blocks the layers compute the shares 1, ρ, ρ², … of the media tokens. Matrices and the \
             KV cache need the mean of the shares, attention the mean of their squares. Prefill needs the operations \

@@ -32,7 +32,7 @@ struct ExtractorBench {
     /// Number of tokens before and after the media.
     static let opening = 16, question = 32
     static let decodeTokens = 32
-    /// A length that takes longer than this many seconds is not measured again.
+    /// After this many seconds at one length, no further round begins.
     private static let patience = 300.0
 
     let decoder: Decoder
