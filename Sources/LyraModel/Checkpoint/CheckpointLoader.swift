@@ -83,7 +83,7 @@ package final class CheckpointLoader {
 
     package func load() throws -> Checkpoint {
         let configuration = try readConfiguration()
-        total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 6
+        total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 5
         let main = try mainTable()
         let adapters = try findAdapters()
         var decoder = try Decoder(main, configuration.language, progress: advance)
