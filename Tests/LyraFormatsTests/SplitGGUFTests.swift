@@ -59,7 +59,7 @@ import Testing
 
     @Test func filesThatDoNotBelongTogetherAreRefused() throws {
         expect(.format, "split.tensors.count", "3 tensors") { _ = try open(parts(total: 4), 1) }
-        expect(.format, "\"x\"", "another part") { _ = try open(parts(names: ["x", "y", "x"]), 1) }
+        expect(.format, "\"x\"", "another file") { _ = try open(parts(names: ["x", "y", "x"]), 1) }
         let swapped = try parts()
         try FileManager.default.removeItem(atPath: swapped.path + "/m-00002-of-00003.gguf")
         try FileManager.default.copyItem(
