@@ -165,9 +165,9 @@ import Testing
             return try lyraError { _ = try scanned(VideoDecoder(path: maker.path("a.mp4"), limits: limits)) }
         }
         for (error, limit) in [
-            (try error { $0.videoPixels = Counting.width * Counting.height - 1 }, "videoPixels"),
-            (try error { $0.videoFrames = 29 }, "videoFrames"), (try error { $0.videoSeconds = 0.9 }, "videoSeconds"),
-            (try error { $0.packetBytes = 10 }, "packetBytes"),
+            (try error { $0.videoPixels = Counting.width * Counting.height - 1 }, "limit_pixels"),
+            (try error { $0.videoFrames = 29 }, "29 frames"), (try error { $0.videoSeconds = 0.9 }, "limit_seconds"),
+            (try error { $0.packetBytes = 10 }, "at most 10"),
         ] {
             #expect(
                 error?.code == .memory && error?.message.contains(limit) == true,
