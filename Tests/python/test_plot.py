@@ -71,7 +71,7 @@ def test_frames_of_a_video_are_covered_step_by_step():
     shown = [axes.images[0].get_array() for axes in figure.axes if axes.images and axes.images[0].get_gid() is None]
     grey = frames[::2] @ np.array([0.299, 0.587, 0.114])
     assert np.allclose(shown[:3], grey), "the first of the two frames of each step"
-    with pytest.raises(ValueError, match="2 frames for 3 steps"):
+    with pytest.raises(ValueError, match="2 frames for 3 time steps"):
         plot.draw_video(frames[:2], (3, 1, 2), [])
 
 
