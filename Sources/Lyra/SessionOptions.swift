@@ -1,3 +1,4 @@
+import LyraBase
 import LyraModel
 import LyraTensor
 import LyraText

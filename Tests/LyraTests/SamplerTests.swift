@@ -1,4 +1,5 @@
 import Foundation
+import LyraBase
 import LyraTensor
 import TestSupport
 import Testing
