@@ -6,8 +6,8 @@ import LyraTensor
 ///
 /// A self-sorting (Stockham) transform with one pass for each factor of the length: 4, 2, 3, 5, then larger primes p,
 /// with p² operations each.
-struct FourierTransform: Sendable {
-    typealias Lanes = SIMD4<Double>
+package struct FourierTransform: Sendable {
+    package typealias Lanes = SIMD4<Double>
 
     private typealias Factor = (re: Double, im: Double)
 
@@ -22,12 +22,12 @@ struct FourierTransform: Sendable {
         let roots: GrowingBuffer<Factor>
     }
 
-    let count: Int
+    package let count: Int
     private let passes: [Pass]
 
     /// - Parameter count: The length, at least 1.
     /// - Throws: `LyraError(.memory)`.
-    init(count: Int) throws {
+    package init(count: Int) throws {
         self.count = count
         var passes: [Pass] = []
         var rest = count
@@ -61,18 +61,22 @@ struct FourierTransform: Sendable {
     }
 
     /// A complex signal in each lane: `count` real and `count` imaginary parts.
-    struct Signal {
-        let re: UnsafeMutablePointer<Lanes>
-        let im: UnsafeMutablePointer<Lanes>
+    package struct Signal {
+        package let re: UnsafeMutablePointer<Lanes>
+        package let im: UnsafeMutablePointer<Lanes>
+
+        package init(re: UnsafeMutablePointer<Lanes>, im: UnsafeMutablePointer<Lanes>) {
+            (self.re, self.im) = (re, im)
+        }
     }
 
     /// Memory for signals, initially 0.
-    struct Workspace {
-        let base: UnsafeMutablePointer<Lanes>
+    package struct Workspace {
+        package let base: UnsafeMutablePointer<Lanes>
         private let storage: FloatStorage
 
         /// - Throws: `LyraError(.memory)`.
-        init(_ count: Int) throws {
+        package init(_ count: Int) throws {
             storage = try FloatStorage(count: count * MemoryLayout<Lanes>.stride / MemoryLayout<Float>.stride)
             base = UnsafeMutableRawPointer(storage.base).bindMemory(to: Lanes.self, capacity: count)
             base.initialize(repeating: Lanes(), count: count)
@@ -82,7 +86,7 @@ struct FourierTransform: Sendable {
     /// Transforms `signal`, using `scratch`; both are overwritten.
     ///
     /// - Returns: `signal` or `scratch`, whichever holds the spectrum.
-    func transform(_ signal: Signal, scratch: Signal) -> Signal {
+    package func transform(_ signal: Signal, scratch: Signal) -> Signal {
         var (source, target) = (signal, scratch)
         for pass in passes {
             guard let twiddles = pass.twiddles.elements.baseAddress else { continue }

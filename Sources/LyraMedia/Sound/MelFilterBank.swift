@@ -3,29 +3,32 @@ import LyraBase
 
 /// Triangular filters from frequency bins to mel bands, on Slaney's mel scale and with his area normalisation
 /// (Auditory Toolbox, 1998; the numbers are those of transformers' `mel_filter_bank`).
-struct MelFilterBank: Sendable {
+package struct MelFilterBank: Sendable {
     /// One band: a range of bins, and the range of their weights in `weights`.
-    struct Band: Sendable {
-        let firstBin: Int
+    package struct Band: Sendable {
+        package let firstBin: Int
         fileprivate let weights: Range<Int>
     }
 
-    let bands: [Band]
+    package let bands: [Band]
     private let weights = GrowingBuffer<Double>()
 
-    func weights(of band: Band) -> UnsafeBufferPointer<Double> {
+    package func weights(of band: Band) -> UnsafeBufferPointer<Double> {
         UnsafeBufferPointer(rebasing: weights.elements[band.weights])
     }
 
     /// WhisperFeatureExtractor's filters reach from 0 to 8000 Hz at any sample rate.
-    private static let highestFrequency = 8000.0
+    package static let highestFrequency = 8000.0
 
     /// - Parameters:
     ///   - bins: Frequency bins, from 0 Hz to half the sample rate; at least 2.
     ///   - sampleRate: In Hz.
+    ///   - highestFrequency: Where the last filter ends, in Hz.
     /// - Throws: `LyraError(.memory)`.
-    init(melCount: Int, bins: Int, sampleRate: Int) throws {
-        let highestMel = Self.mel(hertz: Self.highestFrequency)
+    package init(
+        melCount: Int, bins: Int, sampleRate: Int, highestFrequency: Double = MelFilterBank.highestFrequency
+    ) throws {
+        let highestMel = Self.mel(hertz: highestFrequency)
         let edges = (0..<melCount + 2).map { Self.hertz(mel: highestMel * Double($0) / Double(melCount + 1)) }
         let spacing = Double(sampleRate / 2) / Double(bins - 1)
         let weights = weights
