@@ -387,7 +387,8 @@ compile_kernels() (
 # Tests the logic of the AVX-512 kernels on processors without AVX-512.
 check_wide_kernels() {
     try "the kernels for vectors of 16 compile" clang -O1 -mavx2 -mfma -mf16c -Wno-psabi "$here/wide.c" \
-        "${beside[@]}" "$kernels"/{float_generic,pool/pool,pool/quota,pool/scratch}.c -o "$work/wide" -pthread -lm
+        "${beside[@]}" "$kernels"/{float_generic,training/training_generic,pool/pool,pool/quota,pool/scratch}.c \
+        -o "$work/wide" -pthread -lm
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"
     # The overflow sanitizer is for the files that compute in integers from the values of a model.
     local sanitized=(packed.c integer_generic.c bf16_generic.c packing.c blocks.c blocks_k.c) others=() object

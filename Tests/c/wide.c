@@ -1,5 +1,5 @@
-/* The kernels of the AVX-512 table, compiled for a processor without AVX-512: the same source over vectors of 16, which
- * the compiler splits, against the portable table. With AVX-512 only the compiler's choice of instructions differs. */
+/* The kernels of the AVX-512 tables, compiled for a processor without AVX-512: the same source over vectors of 16, which
+ * the compiler splits, against the portable tables. With AVX-512 only the compiler's choice of instructions differs. */
 #include "../../Sources/CKernels/table.h"
 #include <math.h>
 #include <stdio.h>
@@ -10,6 +10,8 @@
 #define LK_WIDTH 16
 #define LK_FLOAT_KERNELS lk_float_wide
 #include "../../Sources/CKernels/float_isa.h"
+#define LK_TRAINING_KERNELS lk_training_wide
+#include "../../Sources/CKernels/training/training_isa.h"
 
 static int failures;
 
@@ -135,11 +137,31 @@ static void epilogues(const lk_float_kernels *a, const lk_float_kernels *b) {
     free(sums), free(bias);
 }
 
+/* A step of the optimizer, the square sum of its gradient, and a row of cross-entropy. */
+static void training(const lk_training_kernels *a, const lk_training_kernels *b, size_t n) {
+    const lk_adamw_step step = {0.5f, 0.1f, 0.99f, 0.01f, 0.999f, 0.01f, 3.0f, 1e-6f};
+    float *g = numbers(n), *states[2][3];
+    for (int i = 0; i < 6; i++) states[i / 3][i % 3] = numbers(n);
+    for (size_t i = 0; i < n; i++) states[0][2][i] = states[1][2][i] = fabsf(g[i]);
+    a->adamw(states[0][0], states[0][1], states[0][2], g, n, &step);
+    b->adamw(states[1][0], states[1][1], states[1][2], g, n, &step);
+    for (int i = 0; i < 3; i++) compare("adamw", n, states[0][i], states[1][i], n, 1e-6f);
+    float sums[] = {(float)a->square_sum(g, n), (float)b->square_sum(g, n)};
+    compare("square_sum", n, sums, sums + 1, 1, 1e-6f);
+    float *x = numbers(n);
+    float losses[] = {(float)a->cross_entropy(g, n, n / 2, 0.5f), (float)b->cross_entropy(x, n, n / 2, 0.5f)};
+    compare("loss of cross_entropy", n, losses, losses + 1, 1, 2e-6f);
+    compare("cross_entropy", n, g, x, n, 2e-6f);
+    for (int i = 0; i < 6; i++) free(states[i / 3][i % 3]);
+    free(g), free(x);
+}
+
 int main(void) {
     const size_t sizes[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 64, 65, 100, 257};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         rows(&lk_float_wide, &lk_float_generic, sizes[i]);
         stored(&lk_float_wide, &lk_float_generic, sizes[i]);
+        training(&lk_training_wide, &lk_training_generic, sizes[i]);
         for (size_t m = 1; m < 15; m++) {
             products(&lk_float_wide, &lk_float_generic, m, sizes[i], 21);
             mixtures(&lk_float_wide, &lk_float_generic, m, 21, sizes[i]);
