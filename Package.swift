@@ -45,6 +45,10 @@ let package = Package(
         .target(name: "Lyra", dependencies: ["LyraModel"]),
         // Scores, normalizers, manifests and haystacks, for the command line.
         .target(name: "LyraEvaluation", dependencies: ["Lyra", "LyraFormats", "LyraMedia"]),
+        // Losses, gradients and the optimizer: for the command line and tests, not for the library.
+        .target(
+            name: "LyraTraining",
+            dependencies: ["LyraBase", "LyraTensor", "LyraMedia", "LyraModel", "CKernels"]),
         .target(name: "CCallers"),
         .target(name: "LyraC", dependencies: ["Lyra", "CLyra", "CCallers"]),
         .executableTarget(
@@ -63,6 +67,7 @@ let package = Package(
         .testTarget(
             name: "LyraModelTests", dependencies: ["LyraModel", "LyraTools", "TestSupport"],
             swiftSettings: unoptimized),
+        .testTarget(name: "LyraTrainingTests", dependencies: ["LyraTraining", "LyraFormats", "TestSupport"]),
         .testTarget(name: "LyraTests", dependencies: ["Lyra", "LyraTools", "TestSupport", "CSoundWriter"]),
     ],
     swiftLanguageModes: [.v6]

@@ -47,6 +47,9 @@ CASES = {
     "video_frames": ("out.grid_thw", "out.tokens"),
     "sound_bells": ("out.embedding", "out.tokens"),
     "sound_click": ("out.embedding", "out.tokens"),
+    # Losses and their gradients in float64.
+    "lcmr": ("in.speech", "in.text", "out.loss", "out.grad_speech", "out.grad_text"),
+    "ctc": ("in.logits", "in.targets", "out.loss", "out.grad"),
 }
 
 
