@@ -148,6 +148,8 @@ void lk_conv1d_pack_pairs(float *packed, const float *w, size_t in_channels, siz
 /* y[c, t · step] = x[c, t]: one phase of an upsampled signal. */
 void lk_spread(float *y, size_t ldy, size_t step, const float *x, size_t ldx, size_t channels, size_t columns);
 
+#include "lyra_gradients.h"
+
 /* ----------------------------------------------------------------------------------------------------- measurements */
 
 /* Reads `bytes` bytes with every thread of the pool, to measure memory bandwidth. Returns their sum, so that the

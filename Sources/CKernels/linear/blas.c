@@ -165,18 +165,26 @@ static int grow(const blas *b) {
     return any;
 }
 
-int lk_sgemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, int transposed, size_t m,
-             size_t n, size_t k, int accumulate) {
+static int transposition(lk_blas_factor factor) { return factor.transposed ? TRANSPOSED : NOT_TRANSPOSED; }
+
+int lk_sgemm_factors(float *y, size_t ldy, lk_blas_factor x, lk_blas_factor w, size_t m, size_t n, size_t k,
+                     int accumulate) {
     const blas *b = atomic_load_explicit(&loaded, memory_order_acquire);
     if (!b) return LK_NO_BLAS;
     if (!enter()) {
         if (!grow(b)) return LK_NO_MEMORY;
         while (!enter()) sched_yield(); /* another thread leaves soon */
     }
-    b->sgemm(ROW_MAJOR, NOT_TRANSPOSED, transposed ? TRANSPOSED : NOT_TRANSPOSED, (int)m, (int)n, (int)k, 1, x,
-             (int)ldx, w, (int)ldw, accumulate ? 1 : 0, y, (int)ldy);
+    b->sgemm(ROW_MAJOR, transposition(x), transposition(w), (int)m, (int)n, (int)k, 1, x.data, (int)x.ld, w.data,
+             (int)w.ld, accumulate ? 1 : 0, y, (int)ldy);
     atomic_fetch_sub(&inside, 1);
     return LK_OK;
+}
+
+int lk_sgemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, int transposed, size_t m,
+             size_t n, size_t k, int accumulate) {
+    return lk_sgemm_factors(y, ldy, (lk_blas_factor){x, ldx, 0}, (lk_blas_factor){w, ldw, transposed}, m, n, k,
+                            accumulate);
 }
 
 int lk_sgemm_square(float *c, const float *a, const float *b, size_t size) {

@@ -13,4 +13,13 @@ int lk_blas_prepare(void);
 int lk_sgemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, int transposed, size_t m,
              size_t n, size_t k, int accumulate);
 
+/* The same with either factor transposed: y[m, n] (+)= x · w, with x[k, m] if it is transposed, w[n, k] if it is. */
+typedef struct lk_blas_factor {
+    const float *data;
+    size_t ld;
+    int transposed;
+} lk_blas_factor;
+int lk_sgemm_factors(float *y, size_t ldy, lk_blas_factor x, lk_blas_factor w, size_t m, size_t n, size_t k,
+                     int accumulate);
+
 #endif
