@@ -1,6 +1,7 @@
 import CKernels
 import Foundation
 import LyraTensor
+import TestSupport
 import Testing
 
 /// Tiled attention against softmax(q · kᵀ) · v written out in double precision.

@@ -1,4 +1,5 @@
 import CKernels
+import TestSupport
 import Testing
 
 /// The convolution kernel against the definition of a convolution, in double precision.

@@ -1,6 +1,7 @@
 import CKernels
 import Foundation
 import LyraTensor
+import TestSupport
 import Testing
 
 /// Attention in BF16 over many rows, against a slow reference with the same rounding, and against the definition.

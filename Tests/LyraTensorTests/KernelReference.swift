@@ -1,17 +1,9 @@
 import CKernels
 import Foundation
-import LyraTensor
+import TestSupport
 import Testing
 
-/// Runs `body` once for each instruction set of this processor, then restores the limit that LYRA_ISA sets.
-func onEachISA(_ body: (String) throws -> Void) rethrows {
-    let all = [LK_ISA_GENERIC, LK_ISA_AVX2, LK_ISA_AVX512, LK_ISA_AVX512VNNI, LK_ISA_AVX512BF16]
-    func name(_ isa: lk_isa) -> String { String(cString: lk_isa_name(isa)) }
-    let limit = ProcessInfo.processInfo.environment["LYRA_ISA"]?.lowercased()
-    let usual = all.first { name($0) == limit } ?? LK_ISA_NO_LIMIT
-    defer { _ = lk_limit_isa(usual) }
-    for isa in all where lk_limit_isa(isa) != 0 { try body(name(isa)) }
-}
+@testable import LyraTensor
 
 /// NaN of either sign, with and without a payload.
 let notNumbers = [UInt32](arrayLiteral: 0x7fc0_0000, 0x7fc0_0001, 0x7fff_ffff, 0xffff_ffff).map(Float.init(bitPattern:))
@@ -56,4 +48,15 @@ extension Tensor {
         let halves = try split(columns: [columns / 2, columns / 2])
         return try Tensor.siluProduct(gate: halves[0], up: halves[1])
     }
+}
+
+/// A matrix that a file stores as `type`.
+func storedWeight(_ outputs: Int, _ inputs: Int, as type: ElementType, _ values: [Float]) throws -> Weight {
+    let count = outputs * inputs, storage = try FloatStorage(count: count)
+    try Tensor([outputs, inputs], values).store(as: type, to: UnsafeMutableRawPointer(storage.base))
+    return try Weight(
+        StoredTensor(
+            name: "w", type: type, shape: [outputs, inputs],
+            bytes: UnsafeRawBufferPointer(start: storage.base, count: count / type.blockElements * type.size),
+            owner: storage, source: "test"))
 }

@@ -1,4 +1,5 @@
 import CKernels
+import TestSupport
 import Testing
 
 /// Numbers become halves and 8-bit codes exactly as defined.

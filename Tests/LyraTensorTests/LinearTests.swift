@@ -1,4 +1,5 @@
 import CKernels
+import TestSupport
 import Testing
 
 /// Matrix products against the definition in double precision, on every instruction set of this processor.

@@ -2,6 +2,7 @@ import CKernels
 import Foundation
 import LyraBase
 import LyraTensor
+import TestSupport
 import Testing
 
 /// The log-sum-exp of each query's scores, which the attention kernels also return, against the definition.

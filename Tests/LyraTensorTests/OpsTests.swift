@@ -12,14 +12,7 @@ import Testing
     }
 
     private func weight(_ outputs: Int, _ inputs: Int, as type: ElementType = .float32) throws -> Weight {
-        let values = try numbers(outputs, inputs, 7), count = outputs * inputs
-        let storage = try FloatStorage(count: count)
-        let bytes = count / type.blockElements * type.size
-        try values.store(as: type, to: UnsafeMutableRawPointer(storage.base))
-        return try Weight(
-            StoredTensor(
-                name: "w", type: type, shape: [outputs, inputs],
-                bytes: UnsafeRawBufferPointer(start: storage.base, count: bytes), owner: storage, source: "test"))
+        try storedWeight(outputs, inputs, as: type, numbers(outputs, inputs, 7).values)
     }
 
     /// Every operation on a view of columns gives the bits that it gives on a copy of them.

@@ -1,4 +1,5 @@
 import CKernels
+import TestSupport
 import Testing
 
 /// Products with packed weights against their definition in double precision, on every instruction set at hand.

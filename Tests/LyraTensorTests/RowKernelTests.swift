@@ -1,6 +1,7 @@
 import CKernels
 import Foundation
 import LyraTensor
+import TestSupport
 import Testing
 
 /// Row-wise functions against their definitions in double precision, on every instruction set of this processor.

@@ -1,5 +1,6 @@
 import CKernels
 import LyraTensor
+import TestSupport
 import Testing
 
 /// Attention over keys and values in each stored type, against the definition over the stored values. Only float's

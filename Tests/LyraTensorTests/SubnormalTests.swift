@@ -1,5 +1,6 @@
 import CKernels
 import Foundation
+import TestSupport
 import Testing
 
 /// A host may have set the processor to treat subnormal floats as zeros. Subnormal halves, such as the scales of small

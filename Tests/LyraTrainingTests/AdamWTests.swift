@@ -1,3 +1,4 @@
+import CInterruption
 import CKernels
 import Foundation
 import LyraBase
@@ -183,7 +184,7 @@ import Testing
         let gradient = try normal([37], seed: 2)
         try plain.update("b", &want, gradient: gradient)
         let word = Interruption()
-        word.value = Int32(Interruption.raised)
+        word.value = Int32(LK_INTERRUPTED)
         try word.during { try interrupted.update("b", &got, gradient: gradient) }
         #expect(got.values == want.values)
     }

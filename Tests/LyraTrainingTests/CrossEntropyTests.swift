@@ -1,6 +1,7 @@
 import Foundation
 import LyraBase
 import LyraTensor
+import TestSupport
 import Testing
 
 @testable import LyraTraining

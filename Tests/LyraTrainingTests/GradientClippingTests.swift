@@ -1,6 +1,7 @@
 import CKernels
 import Foundation
 import LyraTensor
+import TestSupport
 import Testing
 
 @testable import LyraTraining

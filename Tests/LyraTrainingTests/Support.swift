@@ -72,13 +72,3 @@ func centralDifferences(_ x: Tensor, step: Float, _ loss: (Tensor) throws -> Dou
         return (try value(above) - value(below)) / (Double(above) - Double(below))
     }
 }
-
-/// Runs `body` once for each instruction set that this processor has, and goes back to the usual one.
-func onEachISA(_ body: (String) throws -> Void) rethrows {
-    let usual = lk_isa_limit()
-    defer { _ = lk_limit_isa(usual) }
-    for isa in [LK_ISA_GENERIC, LK_ISA_AVX2, LK_ISA_AVX512, LK_ISA_AVX512VNNI, LK_ISA_AVX512BF16]
-    where lk_limit_isa(isa) != 0 {
-        try body(String(cString: lk_isa_name(isa)))
-    }
-}
