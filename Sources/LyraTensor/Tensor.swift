@@ -18,9 +18,18 @@ public struct Tensor: @unchecked Sendable {
     private let offset: Int
     /// Floats from the start of one row to the start of the next. Elements within a row are contiguous.
     let rowStride: Int
+    /// The tensor's place in a computation that is differentiated; nil otherwise.
+    private(set) var node: GradientNode?
 
-    init(_ shape: [Int], storage: FloatStorage, offset: Int, rowStride: Int) {
+    init(_ shape: [Int], storage: FloatStorage, offset: Int, rowStride: Int, node: GradientNode? = nil) {
         (self.shape, self.storage, self.offset, self.rowStride) = (shape, storage, offset, rowStride)
+        self.node = node
+    }
+
+    /// All elements of `storage`, which the tensor shares with a parameter.
+    init(_ shape: [Int], sharing storage: FloatStorage, node: GradientNode) {
+        self.init(
+            shape, storage: storage, offset: 0, rowStride: shape.dropFirst().reduce(1, *), node: node)
     }
 
     /// Makes a tensor of `shape`; `fill` must write every element.
@@ -104,9 +113,11 @@ extension Tensor {
     ///   any other range is an error in the program.
     public func rows(_ range: Range<Int>) -> Tensor {
         precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows outside the tensor")
-        return Tensor(
+        let view = Tensor(
             [range.count] + shape.dropFirst(), storage: storage, offset: offset + range.lowerBound * rowStride,
             rowStride: rowStride)
+        guard let node else { return view }
+        return view.recorded(.view(of: node, rows: range, columns: 0..<columns))
     }
 
     /// Columns `range` of every row as a view of this tensor's memory: [rows, range.count]
@@ -114,7 +125,10 @@ extension Tensor {
     /// - Parameter range: within the tensor, as for `rows(_:)`
     public func columns(_ range: Range<Int>) -> Tensor {
         precondition(range.lowerBound >= 0 && range.upperBound <= columns, "columns outside the tensor")
-        return Tensor([rows, range.count], storage: storage, offset: offset + range.lowerBound, rowStride: rowStride)
+        let view = Tensor(
+            [rows, range.count], storage: storage, offset: offset + range.lowerBound, rowStride: rowStride)
+        guard let node else { return view }
+        return view.recorded(.view(of: node, rows: 0..<rows, columns: range))
     }
 
     /// Splits the columns into adjacent views of these widths, which share this tensor's memory.
@@ -140,13 +154,21 @@ extension Tensor {
             throw LyraError(.argument, "a tensor of shape \(self.shape) cannot be reshaped to \(shape)")
         }
         let whole = try contiguous()
-        return Tensor(shape, storage: whole.storage, offset: whole.offset, rowStride: shape.dropFirst().reduce(1, *))
+        let result = Tensor(
+            shape, storage: whole.storage, offset: whole.offset, rowStride: shape.dropFirst().reduce(1, *))
+        guard let node else { return result }
+        return result.recorded(.reshape(of: node))
+    }
+
+    /// The same values with another place in the computation.
+    func withNode(_ node: GradientNode?) -> Tensor {
+        Tensor(shape, storage: storage, offset: offset, rowStride: rowStride, node: node)
     }
 
     /// The same values with contiguous rows: this tensor if its rows are contiguous already, otherwise a copy.
     func contiguous() throws -> Tensor {
-        if isContiguous { return Tensor(shape, storage: storage, offset: offset, rowStride: columns) }
-        return try Tensor(shape) { try copyRows(to: $0, rowStride: columns) }
+        if isContiguous { return Tensor(shape, storage: storage, offset: offset, rowStride: columns, node: node) }
+        return try Tensor(shape) { try copyRows(to: $0, rowStride: columns) }.withNode(node)
     }
 
     /// Moves the values out and leaves an empty tensor, so that an operation can reuse the memory.
@@ -204,6 +226,7 @@ extension Tensor {
             let shared = self
             self = try Tensor(shape) { try shared.copyRows(to: $0, rowStride: shared.columns) }
         }
+        node = nil  // the new values have another history, which the operation records
         defer { withExtendedLifetime(storage) {} }
         let result = try body(storage.base + offset)
         try Interruption.check()

@@ -16,7 +16,12 @@ import LyraBase
 public func attention(
     _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision = .exact
 ) throws -> Tensor {
-    try Tensor([queries.rows, queries.columns]) {
+    if queries.isTracked || keys.isTracked || values.isTracked {
+        let all = AttentionSegment(queries: 0..<queries.rows, keys: 0..<keys.rows)
+        return try attention(
+            queries, keys: keys, values: values, heads: heads, segments: [all], isCausal: false, precision: precision)
+    }
+    return try Tensor([queries.rows, queries.columns]) {
         try attend(queries, keys: keys, values: values, heads: heads, precision: precision, to: $0, logSumExp: nil)
     }
 }

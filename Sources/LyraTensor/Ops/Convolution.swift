@@ -271,7 +271,7 @@ extension Tensor {
         }
         let (channels, count) = (columns, rows), padding = kernel / 2
         let made = count / stride + (count % stride == 0 ? 0 : 1)
-        return try Tensor([made, channels.saturatingMultiplying(by: kernel)]) { out in
+        let result = try Tensor([made, channels.saturatingMultiplying(by: kernel)]) { out in
             try withMatrix { values, rowStride in
                 for row in 0..<made {
                     if row % 64 == 0 { try Interruption.check() }
@@ -282,6 +282,25 @@ extension Tensor {
                             target[channel * kernel + tap] =
                                 from >= 0 && from < count ? values[from * rowStride + channel] : 0
                         }
+                    }
+                }
+            }
+        }
+        guard let node else { return result }
+        return result.recorded(.unfoldingRows(of: node, kernel: kernel, stride: stride))
+    }
+
+    /// Every row gets the sum of the gradients of its copies.
+    static func propagateUnfoldingRows(_ gradient: Tensor, _ x: GradientNode, kernel: Int, stride: Int) throws {
+        let (channels, count) = (x.columns, x.rows), padding = kernel / 2
+        try x.accumulate { sum in
+            gradient.withMatrix { values, rowStride in
+                for row in 0..<gradient.rows {
+                    for tap in 0..<kernel {
+                        let from = row * stride + tap - padding
+                        guard from >= 0, from < count else { continue }
+                        let source = values + row * rowStride + tap
+                        for channel in 0..<channels { sum[from * channels + channel] += source[channel * kernel] }
                     }
                 }
             }
@@ -298,7 +317,7 @@ extension Tensor {
         // At most height · width.
         let positions = ((height - kernel) / step + 1) * ((width - kernel) / step + 1)
         let whole = try contiguous()
-        return try Tensor([images * positions, kernel.saturatingMultiplying(by: kernel)]) { out in
+        let result = try Tensor([images * positions, kernel.saturatingMultiplying(by: kernel)]) { out in
             var target = out
             try whole.withMatrix { values, _ in
                 for image in 0..<images {
@@ -309,6 +328,31 @@ extension Tensor {
                                 let source = values + (image * height + top + row) * width + left
                                 target.update(from: source, count: kernel)
                                 target += kernel
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        guard let node else { return result }
+        return result.recorded(.unfoldingSquares(of: node, kernel: kernel, stride: step))
+    }
+
+    /// Every pixel gets the sum of the gradients of its copies.
+    static func propagateUnfoldingSquares(
+        _ gradient: Tensor, _ x: GradientNode, kernel: Int, stride step: Int
+    ) throws {
+        let (images, height, width) = (x.shape[0], x.shape[1], x.shape[2])
+        try x.accumulate { sum in
+            try gradient.withValues { values in
+                var source = values
+                for image in 0..<images {
+                    for top in stride(from: 0, through: height - kernel, by: step) {
+                        for left in stride(from: 0, through: width - kernel, by: step) {
+                            for row in 0..<kernel {
+                                let target = sum + (image * height + top + row) * width + left
+                                for column in 0..<kernel { target[column] += source[column] }
+                                source += kernel
                             }
                         }
                     }

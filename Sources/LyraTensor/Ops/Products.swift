@@ -9,7 +9,7 @@ public enum Activation: Sendable {
     /// v · σ(1.702 v)
     case quickGelu
 
-    fileprivate var epilogue: lk_epilogue {
+    var epilogue: lk_epilogue {
         switch self {
         case .identity: LK_STORE
         case .gelu: LK_GELU
@@ -27,7 +27,11 @@ extension Weight {
     /// - Throws: `LyraError.argument` if x or the bias does not fit, `.memory` if there is no room, `.missing` if
     ///   OpenBLAS is needed and not installed, `.state` if interrupted. All products throw these.
     public func product(_ x: Tensor, bias: Tensor? = nil, activation: Activation = .identity) throws -> Tensor {
-        try Tensor([x.rows, outputs]) { y in
+        if x.isTracked || isTracked || bias?.isTracked ?? false, Recording.isOn {
+            // The gradient needs what the activation takes.
+            return try Projection(self, bias: bias)(x).activated(activation)
+        }
+        return try Tensor([x.rows, outputs]) { y in
             try runProducts(x, [PlacedProduct(self, bias, y, rowStride: outputs, activation.epilogue)])
         }
     }
@@ -47,26 +51,31 @@ extension Weight {
             throw LyraError(
                 .argument, "the transpose of a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
         }
-        // One pass transposes at most 4 MiB of weights.
-        let rowsPerPass = max(1, min(outputs, (1 << 20) / inputs))
-        var sum = try Tensor(zeros: [x.rows, inputs])
-        for first in stride(from: 0, to: outputs, by: rowsPerPass) {
-            let range = first..<min(first + rowsPerPass, outputs)
-            let transposed = try dequantized(rows: range).transposed()  // [inputs, range.count]
-            let input = x.columns(range)
-            let (rows, inputs) = (x.rows, inputs)
-            try sum.withMutableValues { sum in
-                let status = try transposed.withValues { transposed in
-                    input.withMatrix { x, stride in
-                        lk_linear(
-                            sum, inputs, x, stride, rows, range.count, transposed, LK_F32, inputs, nil, LK_ACCUMULATE)
+        // The weights of one pass take at most 4 MiB as floats.
+        let rowsPerPass = isFloats ? outputs : max(1, min(outputs, (1 << 20) / inputs))
+        let (rows, inputs) = (x.rows, inputs)
+        return try Tensor([rows, inputs]) { sum in
+            for first in stride(from: 0, to: outputs, by: rowsPerPass) {
+                let range = first..<min(first + rowsPerPass, outputs)
+                let status = try withFloats(rows: range) { floats in
+                    x.withMatrix { x, stride in
+                        lk_matrix_product(
+                            sum, inputs, lk_factor(data: x + first, ld: stride, transposed: 0),
+                            lk_factor(data: floats, ld: inputs, transposed: 0), rows, inputs, range.count,
+                            first > 0 ? 1 : 0)
                     }
                 }
                 try checkKernel(status, "a product with a transposed matrix")
             }
         }
-        return sum
     }
+
+    /// Adds the gradient of a product of this matrix, dyᵀ · x, if the matrix is trained.
+    ///
+    /// - Parameters:
+    ///   - dy: [rows, outputs]
+    ///   - x: [rows, inputs]
+    public func addGradient(_ dy: Tensor, x: Tensor) throws { try node?.addProduct(dy, x) }
 
     /// Rows `range` as floats. → [range.count, inputs]
     public func dequantized(rows range: Range<Int>) throws -> Tensor {
@@ -80,12 +89,14 @@ extension Weight {
         if let wrong = indices.first(where: { $0 < 0 || Int($0) >= outputs }) {
             throw LyraError(.argument, "row \(wrong) is outside a matrix of \(outputs) rows")
         }
-        return try Tensor([indices.count, inputs]) { out in
+        let rows = try Tensor([indices.count, inputs]) { out in
             for (row, index) in indices.enumerated() {
                 if row % 1024 == 0 { try Interruption.check() }
                 copyRow(Int(index), to: out + row * inputs)
             }
         }
+        guard let node else { return rows }
+        return rows.recorded(.gathering(node, Array(indices)))
     }
 }
 
@@ -99,8 +110,12 @@ public struct LowRankUpdate: Sendable {
     /// [outputs, rank]
     public let b: Weight
     public let scale: Float
+    /// Drops elements of x, in training.
+    public let dropout: Dropout?
 
-    public init(a: Weight, b: Weight, scale: Float) { (self.a, self.b, self.scale) = (a, b, scale) }
+    public init(a: Weight, b: Weight, scale: Float, dropout: Dropout? = nil) {
+        (self.a, self.b, self.scale, self.dropout) = (a, b, scale, dropout)
+    }
 }
 
 /// x · weightᵀ + bias, plus scale · x · aᵀ · bᵀ if there is an update.
@@ -122,6 +137,7 @@ public struct Projection: Sendable {
     /// - Parameter residual: [rows, outputs]
     public func callAsFunction(_ x: Tensor, addedTo residual: consuming Tensor) throws -> Tensor {
         var sum = residual
+        let node = sum.node
         guard sum.shape == [x.rows, weight.outputs] else {
             throw LyraError(
                 .argument, "a product [\(x.rows), \(weight.outputs)] cannot be added to a tensor \(sum.shape)")
@@ -131,7 +147,13 @@ public struct Projection: Sendable {
             try runProducts(x, [PlacedProduct(weight, bias, y, rowStride: outputs, LK_ACCUMULATE)])
             try update?.add(x, to: y, rowStride: outputs)
         }
-        return sum
+        guard node != nil || x.isTracked || !nodes.isEmpty else { return sum }
+        return sum.recorded(.products([self], x: x, residual: node))
+    }
+
+    /// The nodes of the trainable factors.
+    var nodes: [GradientNode] {
+        [weight.node, bias?.node, update?.a.node, update?.b.node].compactMap(\.self)
     }
 }
 
@@ -140,7 +162,7 @@ extension [Projection] {
     /// packed weights; threads move from one matrix to the next without waiting.
     public func sideBySide(_ x: Tensor) throws -> Tensor {
         let columns = reduce(0) { $0 + $1.weight.outputs }
-        return try Tensor([x.rows, columns]) { y in
+        let y = try Tensor([x.rows, columns]) { y in
             let starts = reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.weight.outputs) }
             try runProducts(
                 x, zip(self, starts).map { PlacedProduct($0.weight, $0.bias, y + $1, rowStride: columns, LK_STORE) })
@@ -148,13 +170,78 @@ extension [Projection] {
                 try projection.update?.add(x, to: y + start, rowStride: columns)
             }
         }
+        guard x.isTracked || contains(where: { !$0.nodes.isEmpty }) else { return y }
+        return y.recorded(.products(self, x: x, residual: nil))
+    }
+
+    /// y = x · Wᵀ + bias + scale · dropped(x) · Aᵀ · Bᵀ, for each projection in its own columns of dy:
+    ///
+    ///     dx += dy · W,  dW += dyᵀ · x,  dbias += Σ dy
+    ///     dB += scale · dyᵀ · l with l = dropped(x) · Aᵀ
+    ///     dA += dlᵀ · dropped(x) and dx += dropped(dl · A) with dl = scale · dy · B
+    func propagate(_ dy: Tensor, x: Tensor) throws {
+        var dx: Tensor?
+        func add(_ new: Tensor) throws { dx = if let sum = dx.take() { try sum.adding(new) } else { new } }
+        var start = 0
+        for projection in self {
+            let part = dy.columns(start..<start + projection.weight.outputs)
+            start += projection.weight.outputs
+            if x.isTracked { try add(projection.weight.transposedProduct(part)) }
+            try projection.weight.node?.addProduct(part, x)
+            if let bias = projection.bias?.node { try bias.addColumnSums(of: part) }
+            guard let update = projection.update else { continue }
+            if let low = try update.propagate(part, x: x.detached, toInput: x.isTracked) { try add(low) }
+        }
+        if let dx { try x.node?.add(dx) }
+    }
+}
+
+extension GradientNode {
+    /// Adds dyᵀ · x: the gradient of a matrix. [rows, outputs], [rows, inputs] → [outputs, inputs]
+    fileprivate func addProduct(_ dy: Tensor, _ x: Tensor) throws {
+        let (rows, outputs, inputs) = (x.rows, dy.columns, x.columns)
+        try accumulate { sum in
+            let status = dy.withMatrix { dy, dyStride in
+                x.withMatrix { x, stride in
+                    lk_matrix_product(
+                        sum, inputs, lk_factor(data: dy, ld: dyStride, transposed: 1),
+                        lk_factor(data: x, ld: stride, transposed: 0), outputs, inputs, rows, 1)
+                }
+            }
+            try checkKernel(status, "the gradient of a matrix")
+        }
+    }
+
+    fileprivate func addColumnSums(of dy: Tensor) throws {
+        try accumulate { sum in
+            dy.withMatrix { lk_add_column_sums(sum, $0, $1, dy.rows, dy.columns) }
+        }
     }
 }
 
 extension LowRankUpdate {
     fileprivate func add(_ x: Tensor, to y: UnsafeMutablePointer<Float>, rowStride: Int) throws {
-        let low = try a.product(x).scaled(by: scale)  // [rows, rank]
+        let low = try lowRank(x).scaled(by: scale)  // [rows, rank]
         try runProducts(low, [PlacedProduct(b, nil, y, rowStride: rowStride, LK_ACCUMULATE)])
+    }
+
+    /// dropped(x) · aᵀ. [rows, inputs] → [rows, rank]
+    private func lowRank(_ x: Tensor) throws -> Tensor {
+        let x = x.detached
+        return try Recording.paused { try a.product(dropout?(x) ?? x) }
+    }
+
+    /// - Returns: the gradient of x if it is wanted
+    fileprivate func propagate(_ dy: Tensor, x: Tensor, toInput: Bool) throws -> Tensor? {
+        let dropped = try dropout?(x) ?? x
+        if let node = b.node {
+            try node.addProduct(dy, Recording.paused { try a.product(dropped) }.scaled(by: scale))
+        }
+        let dlow = try b.transposedProduct(dy).scaled(by: scale)  // [rows, rank]
+        try a.node?.addProduct(dlow, dropped)
+        guard toInput else { return nil }
+        let dx = try a.transposedProduct(dlow)
+        return try dropout?(dx) ?? dx
     }
 }
 

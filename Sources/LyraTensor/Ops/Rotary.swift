@@ -18,6 +18,9 @@ public struct Rotation: Sendable {
     public var positions: Int { cos.rows }
     public var headDim: Int { 2 * cos.columns }
 
+    /// The rotation by the opposite angles, which is also the transpose: a gradient turns back.
+    func inverse() throws -> Rotation { Rotation(cos: cos, sin: try sin.scaled(by: -1)) }
+
     /// The rotation for a range of the positions, which must be within it.
     public func rows(_ range: Range<Int>) -> Rotation { Rotation(cos: cos.rows(range), sin: sin.rows(range)) }
 }
@@ -30,7 +33,7 @@ extension Tensor {
     /// - Throws: `LyraError.argument` if the rotation does not fit.
     public consuming func rotated(_ rotation: Rotation, heads: Int) throws -> Tensor {
         var result = self
-        let (rows, columns, dim) = (result.rows, result.columns, rotation.headDim)
+        let (rows, columns, dim, node) = (result.rows, result.columns, rotation.headDim, result.node)
         guard rotation.positions == rows, heads * dim <= columns else {
             throw LyraError(
                 .argument,
@@ -44,7 +47,8 @@ extension Tensor {
                 }
             }
         }
-        return result
+        guard let node else { return result }
+        return result.recorded(.rotation(of: node, rotation, heads: heads))
     }
 
     /// Applies a function to every value.

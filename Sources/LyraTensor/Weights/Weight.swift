@@ -18,6 +18,11 @@ public struct Weight: @unchecked Sendable {
     /// Bytes that one product reads.
     public let byteCount: Int
 
+    /// The gradient of a trainable matrix; nil for a frozen one.
+    let node: GradientNode?
+    /// Whether a gradient can reach the matrix.
+    public var isTracked: Bool { node != nil }
+
     /// Takes the first axis of `stored` as outputs and all others together as inputs. Packs quantization blocks with
     /// the pool's threads and converts 8-bit floats to BF16; weights of any other type stay in the mapped file.
     ///
@@ -59,10 +64,30 @@ public struct Weight: @unchecked Sendable {
 
     private init(
         outputs: Int, inputs: Int, type: lk_type, base: UnsafeRawPointer, owner: AnyObject, packedRow: Int?,
-        byteCount: Int
+        byteCount: Int, node: GradientNode? = nil
     ) {
         (self.outputs, self.inputs, self.type, self.byteCount) = (outputs, inputs, type, byteCount)
-        (self.base, self.owner, self.packedRow) = (base, owner, packedRow)
+        (self.base, self.owner, self.packedRow, self.node) = (base, owner, packedRow, node)
+    }
+
+    /// A trainable matrix, which shares the parameter's memory.
+    init(parameter: TrainableParameter) {
+        let outputs = parameter.shape.first ?? 1, count = parameter.count
+        self.init(
+            outputs: outputs, inputs: outputs > 0 ? count / outputs : 0, type: LK_F32,
+            base: UnsafeRawPointer(parameter.storage.base), owner: parameter.storage, packedRow: nil,
+            byteCount: count * MemoryLayout<Float>.stride, node: parameter.node)
+    }
+
+    /// Whether the matrix is stored as floats that can be read in place.
+    var isFloats: Bool { type == LK_F32 && !isPacked && Int(bitPattern: base) % MemoryLayout<Float>.alignment == 0 }
+
+    /// Rows `range` as floats [range.count, inputs], in place where they are stored so. The pointer is valid only during
+    /// the call.
+    func withFloats<R>(rows range: Range<Int>, _ body: (UnsafePointer<Float>) throws -> R) throws -> R {
+        guard isFloats else { return try dequantized(rows: range).withValues(body) }
+        defer { withExtendedLifetime(owner) {} }
+        return try body(base.assumingMemoryBound(to: Float.self) + range.lowerBound * inputs)
     }
 
     /// Packs rows that already have the kernels' element type.
@@ -102,7 +127,10 @@ public struct Weight: @unchecked Sendable {
         return Weight(
             outputs: range.count, inputs: inputs, type: type,
             base: isPacked ? base : base + range.lowerBound * rowBytes, owner: owner,
-            packedRow: packedRow.map { $0 + range.lowerBound }, byteCount: range.count * rowBytes)
+            packedRow: packedRow.map { $0 + range.lowerBound }, byteCount: range.count * rowBytes,
+            node: node.map {
+                GradientNode([range.count, inputs], .made(by: .view(of: $0, rows: range, columns: 0..<inputs)))
+            })
     }
 
     /// Calls `body` with at most 16 samples of 64 stored bytes, spread over the whole matrix. If the matrix begins

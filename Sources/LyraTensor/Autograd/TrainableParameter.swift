@@ -1,0 +1,36 @@
+import LyraBase
+
+/// A parameter that training changes in place. Every tensor and weight that the parameter gave out shows the new values
+/// after an update.
+public final class TrainableParameter: @unchecked Sendable {
+    public let name: String
+    public let node: GradientNode
+    let storage: FloatStorage
+
+    public var shape: [Int] { node.shape }
+    public var count: Int { storage.count }
+    /// The derivative of the loss, once backpropagation has reached the parameter.
+    public var gradient: Tensor? { node.gradient }
+
+    /// Takes the initial values from `values`.
+    ///
+    /// - Throws: `LyraError.memory` if there is no room.
+    public init(_ name: String, _ values: Tensor) throws {
+        self.name = name
+        node = GradientNode(values.shape, .leaf)
+        storage = try FloatStorage(count: values.count)
+        try values.copyRows(to: storage.base, rowStride: values.columns)
+    }
+
+    /// The parameter as a tensor that shares its memory.
+    public var tensor: Tensor { Tensor(shape, sharing: storage, node: node) }
+
+    /// The parameter as the matrix of a product, which shares its memory. Axes after the first are inputs.
+    public var weight: Weight { Weight(parameter: self) }
+
+    /// Calls `body` with the values, to change them in place. No operation may run meanwhile.
+    package func withValues<R>(_ body: (UnsafeMutablePointer<Float>) throws -> R) rethrows -> R {
+        defer { withExtendedLifetime(storage) {} }
+        return try body(storage.base)
+    }
+}

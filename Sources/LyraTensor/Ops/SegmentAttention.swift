@@ -1,0 +1,174 @@
+import CKernels
+import LyraBase
+
+/// Queries and the keys that they attend to.
+public struct AttentionSegment: Sendable {
+    /// Rows of the queries.
+    public let queries: Range<Int>
+    /// Rows of the keys and values.
+    public let keys: Range<Int>
+
+    public init(queries: Range<Int>, keys: Range<Int>) { (self.queries, self.keys) = (queries, keys) }
+}
+
+/// Softmax attention within segments, with a gradient: the samples of a batch lie one after the other in the rows.
+///
+/// - Parameters:
+///   - queries: [rows, heads · headDim]
+///   - keys: [any, kvHeads · headDim]
+///   - values: the same shape as `keys`
+///   - segments: adjacent, in order; together they cover all rows
+///   - isCausal: whether query r of a segment sees only keys up to its own, the last keys being those of the queries
+/// - Returns: [rows, heads · headDim]
+/// - Throws: `LyraError.argument` if the shapes or segments do not fit, `.memory` if there is no room, `.missing` if
+///   OpenBLAS is needed and not installed, `.state` if the work was interrupted.
+public func attention(
+    _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, segments: [AttentionSegment], isCausal: Bool,
+    precision: Precision = .exact
+) throws -> Tensor {
+    let dim = heads > 0 ? queries.columns / heads : 0
+    guard dim > 0, queries.columns == heads * dim, keys.shape == values.shape, keys.columns > 0,
+        keys.columns % dim == 0, heads % (keys.columns / dim) == 0
+    else {
+        throw LyraError(
+            .argument,
+            "queries \(queries.shape) of \(heads) heads do not fit keys \(keys.shape) and values \(values.shape)")
+    }
+    try check(segments, queries: queries.rows, keys: keys.rows, isCausal: isCausal)
+    // The kernel reads keys and values with one row stride.
+    let isTogether = keys.rowStride == values.rowStride
+    let (k, v) = isTogether ? (keys, values) : (try keys.contiguous(), try values.contiguous())
+    let sums = try Tensor(zeros: [queries.rows, heads])
+    let output = try Tensor([queries.rows, queries.columns]) { out in
+        for segment in segments {
+            try attend(
+                queries.rows(segment.queries), k.rows(segment.keys), v.rows(segment.keys), heads: heads, dim: dim,
+                isCausal: isCausal, precision: precision, output: out + segment.queries.lowerBound * queries.columns,
+                sums: sums.rows(segment.queries))
+        }
+    }
+    guard queries.isTracked || keys.isTracked || values.isTracked else { return output }
+    return output.recorded(
+        .attention(
+            AttentionRecord(
+                queries: queries, keys: keys, values: values, output: output, logSumExp: sums, heads: heads,
+                segments: segments, isCausal: isCausal)))
+}
+
+private func check(_ segments: [AttentionSegment], queries: Int, keys: Int, isCausal: Bool) throws {
+    var (query, key) = (0, 0)
+    for segment in segments {
+        guard segment.queries.lowerBound == query, segment.keys.lowerBound == key, !segment.keys.isEmpty,
+            !isCausal || segment.queries.count <= segment.keys.count
+        else { throw LyraError(.argument, "attention within segments that are empty or do not follow each other") }
+        (query, key) = (segment.queries.upperBound, segment.keys.upperBound)
+    }
+    guard query == queries, key == keys else {
+        throw LyraError(.argument, "segments of \(query) queries and \(key) keys do not cover \(queries) and \(keys)")
+    }
+}
+
+/// - Parameter sums: receives the log-sum-exps; no other tensor reads them yet
+private func attend(
+    _ queries: Tensor, _ keys: Tensor, _ values: Tensor, heads: Int, dim: Int, isCausal: Bool, precision: Precision,
+    output: UnsafeMutablePointer<Float>, sums: Tensor
+) throws {
+    guard queries.rows > 0 else { return }
+    try queries.withMatrix { q, qStride in
+        try keys.withMatrix { k, kvStride in
+            try values.withMatrix { v, _ in
+                try sums.withMatrix { sums, _ in
+                    func page(_ data: UnsafePointer<Float>) -> lk_kv_page {
+                        lk_kv_page(data: data, scales: nil, type: LK_KV_F32)
+                    }
+                    try runAttention(
+                        lk_attention_output(
+                            data: output, row_stride: queries.columns, head_stride: dim,
+                            log_sum_exp: UnsafeMutablePointer(mutating: sums)),
+                        lk_queries(
+                            data: q, rows: queries.rows, heads: heads, dim: dim, row_stride: qStride, head_stride: dim),
+                        keys: [page(k)], values: [page(v)],
+                        lk_keys_values(
+                            keys: nil, values: nil, rows: keys.rows, heads: keys.columns / dim, page_rows: keys.rows,
+                            row_stride: kvStride, head_stride: dim),
+                        lk_attention_options(
+                            scale: 1 / Float(dim).squareRoot(), causal: isCausal ? 1 : 0, fast: precision.kernelFlag))
+                }
+            }
+        }
+    }
+}
+
+/// What the gradient of an attention needs.
+struct AttentionRecord {
+    let queries: Tensor
+    let keys: Tensor
+    let values: Tensor
+    let output: Tensor
+    /// [rows, heads]
+    let logSumExp: Tensor
+    let heads: Int
+    let segments: [AttentionSegment]
+    let isCausal: Bool
+
+    /// With P = exp(scale · Q · Kᵀ − logSumExp), D = rowsum(dO ∘ O) and dS = P ∘ (dO · Vᵀ − D) · scale:
+    /// dV = Pᵀ · dO, dQ = dS · K, dK = dSᵀ · Q (arXiv 2205.14135, appendix B). Tile by tile; no matrix of all scores.
+    func propagate(_ gradient: Tensor) throws {
+        let starts = [0] + segments.map(\.queries.upperBound), keyStarts = [0] + segments.map(\.keys.upperBound)
+        var (dk, dv): (Tensor?, Tensor?)
+        let dq = try Tensor([queries.rows, queries.columns]) { dq in
+            dk = try Tensor([keys.rows, keys.columns]) { dk in
+                dv = try Tensor([keys.rows, keys.columns]) { dv in
+                    let gradients = lk_attention_gradients(
+                        dqueries: dq, dkeys: dk, dvalues: dv, ld_dqueries: queries.columns, ld_dkeys: keys.columns,
+                        ld_dvalues: keys.columns)
+                    let status = starts.withUnsafeBufferPointer { starts in
+                        keyStarts.withUnsafeBufferPointer { keyStarts in
+                            run(gradient, gradients, starts.baseAddress, keyStarts.baseAddress)
+                        }
+                    }
+                    try checkKernel(status, "the gradient of attention")
+                }
+            }
+        }
+        try queries.node?.add(dq)
+        if let dk, let dv {
+            try keys.node?.add(dk)
+            try values.node?.add(dv)
+        }
+    }
+
+    private func run(
+        _ gradient: Tensor, _ gradients: lk_attention_gradients, _ starts: UnsafePointer<Int>?,
+        _ keyStarts: UnsafePointer<Int>?
+    ) -> Int32 {
+        let dim = queries.columns / heads
+        return queries.withMatrix { q, ldQueries in
+            keys.withMatrix { k, ldKeys in
+                values.withMatrix { v, ldValues in
+                    output.withMatrix { o, ldOutput in
+                        gradient.withMatrix { dout, ldGradient in
+                            logSumExp.withMatrix { sums, _ in
+                                var forward = lk_attention_forward()
+                                (forward.queries, forward.keys, forward.values) = (q, k, v)
+                                (forward.output, forward.doutput, forward.log_sum_exp) = (o, dout, sums)
+                                (forward.ld_queries, forward.ld_keys, forward.ld_values) = (ldQueries, ldKeys, ldValues)
+                                (forward.ld_output, forward.ld_doutput) = (ldOutput, ldGradient)
+                                forward.starts = UnsafeRawPointer(starts)?.assumingMemoryBound(to: Int.self)
+                                forward.key_starts = UnsafeRawPointer(keyStarts)?.assumingMemoryBound(to: Int.self)
+                                (forward.segments, forward.heads, forward.kv_heads) = (
+                                    segments.count, heads, keys.columns / dim
+                                )
+                                (forward.dim, forward.scale, forward.causal) = (
+                                    dim, 1 / Float(dim).squareRoot(), isCausal ? 1 : 0
+                                )
+                                var gradients = gradients
+                                return lk_attention_gradient(&gradients, &forward)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
