@@ -15,6 +15,8 @@ public struct CheckpointOptions {
     /// Precision of products and of attention. Nil means exact, but fast if any of the main tensors is quantized,
     /// because such products round anyway.
     public var precision: Precision?
+    /// The parameters that training changes; nil to change none.
+    package var trainables: TrainableParameters?
     /// Receives messages for the user: absent parts, derived values.
     public var note: (String) -> Void = { _ in }
     /// Receives the number of opened components (mostly layers) and their total; throws to abort.
@@ -86,8 +88,12 @@ package final class CheckpointLoader {
         total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 5
         let main = try mainTable()
         let adapters = try findAdapters()
-        var decoder = try Decoder(main, configuration.language, progress: advance)
-        for adapter in adapters { try decoder.addAdapter(adapter.table, adapter.configuration) }
+        let weights = trainable(main, .main)
+        var decoder = try Decoder(weights, configuration.language, progress: advance)
+        for (index, adapter) in adapters.enumerated() {
+            try decoder.addAdapter(
+                adapter.table, trainable(adapter.table, .adapter(index)), adapter.configuration)
+        }
         let speechNetworks = try openSpeechNetworks(main, configuration, adapters)
         try advance()
         let visionNetworks = try openVisionNetworks(main, configuration)
@@ -96,7 +102,7 @@ package final class CheckpointLoader {
         try advance()
         let generator = try configuration.generator.map {
             try SpeechGenerator(
-                main.under("speech_generator."), $0, language: configuration.language, progress: advance)
+                weights.under("speech_generator."), $0, language: configuration.language, progress: advance)
         }
         let vocoder = try openVocoder(configuration)
         try advance()
@@ -225,6 +231,11 @@ package final class CheckpointLoader {
     /// A table of one file's or directory's tensors, with the precision of the options.
     func table(_ origin: String, _ tensors: [String: StoredTensor]) -> TensorTable {
         TensorTable(origin: origin, tensors: tensors, precision: precision)
+    }
+
+    /// The weights of a part, some of which training may change.
+    func trainable(_ table: TensorTable, _ part: ModelPart) -> any WeightSource {
+        options.trainables.map { TrainableSource(base: table, part: part, trainables: $0) } ?? table
     }
 
     /// Records the tensors that make up a part.

@@ -14,11 +14,15 @@ public protocol WeightSource {
     func contains(_ name: String) -> Bool
     /// - Throws: `LyraError.missing` if there is no such tensor, `LyraError.format` if its shape differs.
     func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor
+    /// A matrix [outputs, inputs…], used in place unless it is quantized, packed for `fast`, or trained.
+    func weight(_ name: String, _ shape: [Int]) throws -> Weight
+    /// A tensor that is not a product's matrix (a norm's weight, a bias, positions), copied to floats.
+    func floats(_ name: String, _ shape: [Int]) throws -> Tensor
 }
 
 extension WeightSource {
     /// A matrix `[outputs, inputs…]`, used in place unless it is quantized, has 8-bit floats, or is packed for `fast`.
-    func weight(_ name: String, _ shape: [Int]) throws -> Weight {
+    public func weight(_ name: String, _ shape: [Int]) throws -> Weight {
         let stored = try unscaled(name, shape)
         let weight = try Weight(stored).prepared(for: precision)
         // A packed matrix is a copy, so the file's pages need not stay resident.
@@ -46,7 +50,7 @@ extension WeightSource {
     }
 
     /// A tensor that is not a product's matrix (a norm's weight, a bias, positions), copied to floats.
-    func floats(_ name: String, _ shape: [Int]) throws -> Tensor { try unscaled(name, shape).values() }
+    public func floats(_ name: String, _ shape: [Int]) throws -> Tensor { try unscaled(name, shape).values() }
 }
 
 /// A source that puts a prefix such as `blocks.0.` before every name.
@@ -60,6 +64,8 @@ package struct PrefixedSource: WeightSource {
     package func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor {
         try base.tensor(prefix + name, shape)
     }
+    package func weight(_ name: String, _ shape: [Int]) throws -> Weight { try base.weight(prefix + name, shape) }
+    package func floats(_ name: String, _ shape: [Int]) throws -> Tensor { try base.floats(prefix + name, shape) }
 }
 
 extension WeightSource {

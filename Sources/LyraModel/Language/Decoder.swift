@@ -91,6 +91,12 @@ public struct Decoder: Sendable {
     /// The final norm. [rows, hidden] → [rows, hidden]
     func normalize(_ x: Tensor) throws -> Tensor { try finalNorm(x) }
 
+    /// The gradient of `logits` with respect to its hidden states; adds that of the output head if it is trained.
+    package func propagateHead(_ gradient: Tensor, _ normed: Tensor) throws -> Tensor {
+        try head.addGradient(gradient, x: normed)
+        return try head.transposedProduct(gradient)
+    }
+
     /// Scores of all tokens, from hidden states after the final norm. [rows, hidden] → [rows, vocabulary]
     public func logits(_ normed: Tensor) throws -> Tensor { try head.product(normed) }
 }

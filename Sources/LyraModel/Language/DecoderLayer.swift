@@ -49,7 +49,7 @@ struct DecoderLayer: Sendable {
     /// - Returns: the layer's output [positions, hidden], and its rotated queries [positions, heads · headDim], with
     ///   which the extractor scores the keys
     func callAsFunction(
-        _ x: Tensor, rotation: Rotation, cache: KeyValueCache, adapter: Int?
+        _ x: Tensor, rotation: Rotation, cache: any AttentionContext, adapter: Int?
     ) throws -> (output: Tensor, queries: Tensor) {
         try self(x, qkv: qkv(x, adapter: adapter), rotation: rotation, cache: cache, adapter: adapter)
     }
@@ -63,7 +63,7 @@ struct DecoderLayer: Sendable {
     ///
     /// - Parameter qkv: `qkv(x)`, computed by the caller
     func callAsFunction(
-        _ x: Tensor, qkv: consuming Tensor, rotation: Rotation, cache: KeyValueCache, adapter: Int?
+        _ x: Tensor, qkv: consuming Tensor, rotation: Rotation, cache: any AttentionContext, adapter: Int?
     ) throws -> (output: Tensor, queries: Tensor) {
         // The heads of q and k are adjacent; those of v follow and are not rotated.
         let kvColumns = shape.kvHeads * shape.headDim
@@ -71,8 +71,7 @@ struct DecoderLayer: Sendable {
             .split(columns: [shape.hidden, kvColumns, kvColumns])
         let (q, k, v) = (split[0], split[1], split[2])
 
-        try cache.append(keys: k, values: v)
-        let attended = try cache.attention(q, heads: shape.heads, precision: precision)
+        let attended = try cache.attention(q, appending: k, v, heads: shape.heads, precision: precision)
         let h = try output(attended, adapter: adapter, addedTo: x)
 
         let gateUp = try [gate, up].sideBySide(mlpNorm(h), adapter: adapter)

@@ -48,10 +48,14 @@ struct AdapterConfiguration: Decodable {
 extension Decoder {
     /// Adds an adapter to the decoder's matrices; its index is the number of adapters added before.
     ///
-    /// - Parameter table: PEFT's names, `base_model.model.<module>.lora_A.weight`
+    /// - Parameters:
+    ///   - table: PEFT's names, `base_model.model.<module>.lora_A.weight`
+    ///   - weights: the source of the same tensors, some of which training may change
     /// - Throws: `LyraError.format` if the adapter was made for another model: a matrix does not fit, or this decoder
     ///   has no such module.
-    mutating func addAdapter(_ table: TensorTable, _ configuration: AdapterConfiguration) throws {
+    mutating func addAdapter(
+        _ table: TensorTable, _ weights: any WeightSource, _ configuration: AdapterConfiguration
+    ) throws {
         var used = 0
         for layer in layers.indices {
             for (module, path) in DecoderLayer.adaptable {
@@ -60,8 +64,8 @@ extension Decoder {
                 var update: LowRankUpdate?
                 if table.contains(a) || table.contains(b) {
                     update = LowRankUpdate(
-                        a: try table.weight(a, [configuration.rank, linear.inputs]),
-                        b: try table.weight(b, [linear.outputs, configuration.rank]),
+                        a: try weights.weight(a, [configuration.rank, linear.inputs]),
+                        b: try weights.weight(b, [linear.outputs, configuration.rank]),
                         scale: configuration.scale)
                     used += 2
                 }

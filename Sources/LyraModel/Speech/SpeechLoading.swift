@@ -26,11 +26,14 @@ extension CheckpointLoader {
         } catch let error as LyraError where found.texts == nil {
             return absent(error, name, found)
         }
-        let encoder = try WhisperEncoder(tower, whisper, progress: check)
+        let encoder = try WhisperEncoder(trainable(tower, .speechTower), whisper, progress: check)
         let projector = try SpeechProjector(
-            main.under("model.mm_speech_projector."), width: whisper.width, configuration: configuration)
-        let own = try adapters.map {
-            try $0.projector.map { try SpeechProjector($0, width: whisper.width, configuration: configuration) }
+            trainable(main, .main).under("model.mm_speech_projector."), width: whisper.width, configuration: configuration)
+        let own = try adapters.enumerated().map { index, adapter in
+            try adapter.projector.map {
+                try SpeechProjector(
+                    trainable($0, .adapterProjector(index)), width: whisper.width, configuration: configuration)
+            }
         }
         return .present(
             SpeechNetworks(

@@ -37,7 +37,7 @@ extension CheckpointLoader {
         return .present(
             VisionNetworks(
                 preparation: try imagePreparation(found.texts, tower, vision),
-                encoder: try VisionEncoder(tower, vision, progress: check)))
+                encoder: try VisionEncoder(trainable(tower, .visionTower), vision, progress: check)))
     }
 
     private func visionTable(_ files: any PartFiles) throws -> TensorTable {

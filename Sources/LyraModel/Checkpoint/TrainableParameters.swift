@@ -1,0 +1,50 @@
+import LyraBase
+import LyraTensor
+
+/// Chooses the parameters of a checkpoint that training changes, and collects them while the networks are built.
+///
+/// A chosen tensor is copied to floats; all other weights stay as their file stores them.
+package final class TrainableParameters {
+    package struct Element {
+        package let part: ModelPart
+        /// Name within the part, as the published layout has it.
+        package let name: String
+        package let parameter: TrainableParameter
+    }
+
+    private let isChosen: (_ part: ModelPart, _ name: String) -> Bool
+    package private(set) var elements: [Element] = []
+
+    package init(where isChosen: @escaping (_ part: ModelPart, _ name: String) -> Bool) { self.isChosen = isChosen }
+
+    /// The parameter called `name`, if training changes it. A tensor that two networks share is one parameter.
+    fileprivate func parameter(_ part: ModelPart, _ name: String, _ stored: () throws -> Tensor) throws
+        -> TrainableParameter?
+    {
+        if let known = elements.first(where: { $0.part == part && $0.name == name }) { return known.parameter }
+        guard isChosen(part, name) else { return nil }
+        let parameter = try TrainableParameter(name, stored())
+        elements.append(Element(part: part, name: name, parameter: parameter))
+        return parameter
+    }
+}
+
+/// A source of weights, some of which training changes.
+struct TrainableSource: WeightSource {
+    let base: TensorTable
+    let part: ModelPart
+    let trainables: TrainableParameters
+
+    var origin: String { base.origin }
+    var precision: Precision { base.precision }
+    func contains(_ name: String) -> Bool { base.contains(name) }
+    func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor { try base.tensor(name, shape) }
+
+    func weight(_ name: String, _ shape: [Int]) throws -> Weight {
+        try trainables.parameter(part, name) { try base.floats(name, shape) }?.weight ?? base.weight(name, shape)
+    }
+
+    func floats(_ name: String, _ shape: [Int]) throws -> Tensor {
+        try trainables.parameter(part, name) { try base.floats(name, shape) }?.tensor ?? base.floats(name, shape)
+    }
+}

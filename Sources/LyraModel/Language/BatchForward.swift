@@ -1,0 +1,92 @@
+import LyraBase
+import LyraTensor
+
+/// A sample's prompt and answer, as a training batch computes it.
+package struct BatchSample {
+    /// [tokens, hidden]
+    package let embeddings: Tensor
+    package let positions: [Position]
+    /// Whether each row is a media token.
+    package let isMedia: [Bool]
+    /// Whether each row's query scores the media tokens for the extractor: the text after the first medium, without the
+    /// answer.
+    package let isQuery: [Bool]
+
+    /// - Throws: `LyraError.argument` if the counts differ, or if there is no row.
+    package init(embeddings: Tensor, positions: [Position], isMedia: [Bool], isQuery: [Bool]) throws {
+        guard embeddings.rows > 0, [positions.count, isMedia.count, isQuery.count].allSatisfy({ $0 == embeddings.rows })
+        else {
+            throw LyraError(.argument, "\(embeddings.rows) embeddings with \(positions.count) positions in a sample")
+        }
+        (self.embeddings, self.positions) = (embeddings, positions)
+        (self.isMedia, self.isQuery) = (isMedia, isQuery)
+    }
+}
+
+/// The result of a forward pass over a batch.
+package struct BatchOutput {
+    /// Hidden states after the final norm, all samples stacked.
+    package let hidden: Tensor
+    /// For each sample, the index within the sample of each row that is left.
+    package let rows: [[Int]]
+}
+
+extension Decoder {
+    /// Runs the samples of a batch through all layers; gradients reach embeddings and trainable parameters. A sample
+    /// attends to itself only.
+    ///
+    /// - Parameters:
+    ///   - schedule: where media tokens are pruned; nil for no pruning
+    ///   - recomputesLayers: whether only the layers' inputs stay in memory until the gradient is computed
+    /// - Throws: `LyraError.argument` without a sample; `.memory`, `.missing`, and `.state` if interrupted.
+    package func callAsFunction(
+        _ samples: [BatchSample], adapter: Int?, schedule: ExtractionSchedule? = nil, recomputesLayers: Bool = false
+    ) throws -> BatchOutput {
+        guard !samples.isEmpty else { throw LyraError(.argument, "a batch needs at least one sample") }
+        var x = try Tensor.stacking(samples.map(\.embeddings))
+        var rows = samples.map { Array($0.positions.indices) }
+        var rotation = try rotation(samples.flatMap(\.positions))
+        for (index, layer) in layers.enumerated() {
+            let context = BatchContext(lengths: rows.map(\.count)), turn = rotation
+            var queries: Tensor?
+            func run(_ x: Tensor) throws -> Tensor {
+                let result = try layer(x, rotation: turn, cache: context, adapter: adapter)
+                queries = result.queries.detached
+                return result.output
+            }
+            x = recomputesLayers ? try recomputing([x]) { try run($0[0]) } : try run(x)
+            guard let schedule, schedule.prunes(after: index, of: layers.count), let queries, let keys = context.keys
+            else { continue }
+            let remaining = try remainingRows(samples, rows, queries: queries, keys: keys, schedule)
+            x = try x.keepingRows(remaining.flatMap(\.places))
+            rows = remaining.map(\.rows)
+            rotation = try self.rotation(zip(samples, rows).flatMap { sample, rows in rows.map { sample.positions[$0] } })
+        }
+        return BatchOutput(hidden: try normalize(x), rows: rows)
+    }
+
+    /// The rows of each sample that the extractor keeps: their indices within the sample, and their places in the batch.
+    private func remainingRows(
+        _ samples: [BatchSample], _ rows: [[Int]], queries: Tensor, keys: Tensor, _ schedule: ExtractionSchedule
+    ) throws -> [(rows: [Int], places: [Int32])] {
+        var start = 0
+        return try zip(samples, rows).map { sample, rows in
+            defer { start += rows.count }
+            let first = start
+            func result(_ places: [Int]) -> (rows: [Int], places: [Int32]) {
+                (places.map { rows[$0] }, places.map { Int32(first + $0) })
+            }
+            let asking = rows.indices.filter { sample.isQuery[rows[$0]] }
+            let media = rows.indices.filter { sample.isMedia[rows[$0]] }
+            guard !asking.isEmpty, !media.isEmpty else { return result(Array(rows.indices)) }
+            let cache = KeyValueCache(kvHeads: configuration.kvHeads, headDim: configuration.headDim)
+            let own = keys.rows(first..<first + rows.count)
+            try cache.append(keys: own, values: own)
+            let scores = try cache.meanAttentionWeights(
+                queries: queries.keepingRows(asking.map { Int32(first + $0) }), heads: configuration.heads)
+            let chosen = try schedule.choose(media.lazy.map { scores[$0] })
+            let kept = Set(chosen.map { media[Int($0)] })
+            return result(rows.indices.filter { !sample.isMedia[rows[$0]] || kept.contains($0) })
+        }
+    }
+}
