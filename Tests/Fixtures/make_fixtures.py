@@ -51,6 +51,10 @@ CASES = {
     "lcmr": ("in.speech", "in.text", "out.loss", "out.grad_speech", "out.grad_text"),
     "ctc": ("in.logits", "in.targets", "out.loss", "out.grad"),
 }
+# One sample of stage 2 each: losses, and gradients of the adapter and its projector. All tensors are kept, but only
+# every 16th row of a gradient of more elements than this.
+TRAINING = ("train_plain", "train_extractor")
+LARGEST_GRADIENT = 20_000
 
 
 def read(path):
@@ -111,6 +115,12 @@ def copy_cases(source, target):
             if output in tensors and name.startswith("speech_"):
                 tensors[output] = strided(tensors[output], axis)
         write(os.path.join(target, name + ".safetensors"), tensors)
+    for name in TRAINING:
+        tensors = read(os.path.join(source, name + ".safetensors"))
+        for output, (entry, _) in tensors.items():
+            if output.startswith("out.grad") and np.prod(entry["shape"]) > LARGEST_GRADIENT:
+                tensors[output] = strided(tensors[output], 0)
+        write(os.path.join(target, name + ".safetensors"), dict(sorted(tensors.items())))
 
 
 def main():

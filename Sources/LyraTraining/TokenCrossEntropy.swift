@@ -1,0 +1,33 @@
+import LyraBase
+import LyraModel
+import LyraTensor
+
+extension Decoder {
+    /// Cross-entropy of the next tokens, a few rows of logits at a time, so that the logits of all rows never exist
+    /// together. Adds the output head's gradient if the head is trained.
+    ///
+    /// - Parameters:
+    ///   - hidden: hidden states after the final norm that predict a token, [rows, hidden]
+    ///   - targets: one token for each row
+    ///   - gradientScale: factor of the gradients: 1 / number of targets in the whole batch, for a mean
+    /// - Returns: Σ −log p(target), and the gradient of gradientScale times it with respect to the hidden states
+    /// - Throws: `LyraError.argument` if the number of targets is not that of the rows, or a target is not a token.
+    package func crossEntropy(
+        _ hidden: Tensor, targets: [Int32], gradientScale: Double
+    ) throws -> (loss: LossSum, gradient: Tensor) {
+        let rowsPerPass = 256
+        var loss = LossSum()
+        var gradients: [Tensor] = []
+        for first in stride(from: 0, to: hidden.rows, by: rowsPerPass) {
+            let range = first..<min(first + rowsPerPass, hidden.rows)
+            let x = hidden.rows(range).detached
+            let logits = try Recording.paused { try self.logits(x) }
+            let result = try CrossEntropy.of(
+                logits, targets: targets[min(first, targets.count)..<min(range.upperBound, targets.count)],
+                gradientScale: gradientScale)
+            loss += result.loss
+            gradients.append(try propagateHead(result.gradient, x))
+        }
+        return (loss, try Tensor.stacking(gradients))
+    }
+}
