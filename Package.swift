@@ -48,7 +48,7 @@ let package = Package(
         // Losses, gradients and the optimizer: for the command line and tests, not for the library.
         .target(
             name: "LyraTraining",
-            dependencies: ["LyraBase", "LyraTensor", "LyraMedia", "LyraModel", "CKernels"]),
+            dependencies: ["LyraBase", "LyraTensor", "LyraFormats", "LyraMedia", "LyraModel", "CKernels"]),
         .target(name: "CCallers"),
         .target(name: "LyraC", dependencies: ["Lyra", "CLyra", "CCallers"]),
         .executableTarget(

@@ -45,14 +45,6 @@ extension GoldenFixture {
     }
 }
 
-extension StoredTensor {
-    /// The values of a tensor of 64-bit integers.
-    package func integers() throws -> [Int] {
-        guard type == .int64 else { throw FixtureError("tensor \(name) is not of int64") }
-        return (0..<count).map { Int(bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self)) }
-    }
-}
-
 /// A fixture that is not what its tests expect.
 package struct FixtureError: Error, CustomStringConvertible {
     package let description: String

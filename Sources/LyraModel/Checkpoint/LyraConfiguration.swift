@@ -17,10 +17,14 @@ public struct LyraConfiguration: Decodable, Sendable {
     public var endTokens: [Int32]
     /// `compress_gap` and `keep_rate`: where the model prunes media tokens; nil for nowhere.
     public var extraction: ExtractionSchedule?
+    /// `align_temperature`: τ of the cross-modality regularizer in training.
+    public var alignmentTemperature = LyraConfiguration.publishedAlignmentTemperature
+
+    private static let publishedAlignmentTemperature = 0.06
 
     enum CodingKeys: String, CodingKey {
         case compress_gap, keep_rate, mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type,
-            speech_encoder_ds_rate, speech_norm, speech_generator_type, eos_token_id, text_config
+            speech_encoder_ds_rate, speech_norm, speech_generator_type, eos_token_id, text_config, align_temperature
     }
 
     public init(from decoder: any Swift.Decoder) throws {
@@ -37,6 +41,9 @@ public struct LyraConfiguration: Decodable, Sendable {
         }
         speechDownsampling = try container.decodeIfPresent(Int.self, forKey: .speech_encoder_ds_rate) ?? 5
         normalizesSpeech = try container.decodeIfPresent(Bool.self, forKey: .speech_norm) ?? false
+        alignmentTemperature =
+            try container.decodeIfPresent(Double.self, forKey: .align_temperature)
+            ?? Self.publishedAlignmentTemperature
         generator =
             try container.decodeIfPresent(String.self, forKey: .speech_generator_type) == nil
             ? nil : SpeechGeneratorConfiguration(from: decoder)
@@ -69,6 +76,8 @@ public struct LyraConfiguration: Decodable, Sendable {
     public func validate(_ source: String) throws {
         try language.validate(source)
         try Bounds(source).check("speech_encoder_ds_rate", speechDownsampling, 1...1000)
+        try Bounds(source).require(
+            alignmentTemperature.isFinite && alignmentTemperature > 0, "align_temperature must be a number above 0")
         try generator?.validate(source)
     }
 }

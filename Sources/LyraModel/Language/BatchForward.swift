@@ -14,8 +14,8 @@ package struct BatchSample {
 
     /// - Throws: `LyraError.argument` if the counts differ, or if there is no row.
     package init(embeddings: Tensor, positions: [Position], isMedia: [Bool], isQuery: [Bool]) throws {
-        guard embeddings.rows > 0, [positions.count, isMedia.count, isQuery.count].allSatisfy({ $0 == embeddings.rows })
-        else {
+        let counts = [positions.count, isMedia.count, isQuery.count]
+        guard embeddings.rows > 0, counts.allSatisfy({ $0 == embeddings.rows }) else {
             throw LyraError(.argument, "\(embeddings.rows) embeddings with \(positions.count) positions in a sample")
         }
         (self.embeddings, self.positions) = (embeddings, positions)
@@ -60,7 +60,8 @@ extension Decoder {
             let remaining = try remainingRows(samples, rows, queries: queries, keys: keys, schedule)
             x = try x.keepingRows(remaining.flatMap(\.places))
             rows = remaining.map(\.rows)
-            rotation = try self.rotation(zip(samples, rows).flatMap { sample, rows in rows.map { sample.positions[$0] } })
+            rotation = try self.rotation(
+                zip(samples, rows).flatMap { sample, rows in rows.map { sample.positions[$0] } })
         }
         return BatchOutput(hidden: try normalize(x), rows: rows)
     }

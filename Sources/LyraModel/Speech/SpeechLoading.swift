@@ -28,7 +28,8 @@ extension CheckpointLoader {
         }
         let encoder = try WhisperEncoder(trainable(tower, .speechTower), whisper, progress: check)
         let projector = try SpeechProjector(
-            trainable(main, .main).under("model.mm_speech_projector."), width: whisper.width, configuration: configuration)
+            trainable(main, .main).under("model.mm_speech_projector."), width: whisper.width,
+            configuration: configuration)
         let own = try adapters.enumerated().map { index, adapter in
             try adapter.projector.map {
                 try SpeechProjector(

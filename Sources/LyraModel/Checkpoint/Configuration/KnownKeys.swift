@@ -148,7 +148,7 @@ enum KnownKeys {
             (
                 """
                 mm_speech_tower mm_vision_tower mm_audio_tower mm_projector_type speech_encoder_ds_rate speech_norm
-                ctc_decoder_config ctc_upsample_factor unit_vocab_size compress_gap keep_rate
+                ctc_decoder_config ctc_upsample_factor unit_vocab_size compress_gap keep_rate align_temperature
                 """, .used
             ),
             ("speech_generator_type", .only(["ctc"])), ("mm_speech_projector_type", .only(["simple_mlp"])),
@@ -158,7 +158,7 @@ enum KnownKeys {
             ("text_config", .inside(KeyTable([], including: [language]))),
             (
                 """
-                vision_config audio_config compress align_temperature align_type align_norm weight_lambda
+                vision_config audio_config compress align_type align_norm weight_lambda
                 ctc_loss_weight speech_encoder_hidden_size mm_speech_hidden_size mm_audio_hidden_size mm_hidden_size
                 mm_use_mrope mm_vision_select_feature mm_vision_select_layer mm_patch_merge_type mm_resampler_type
                 mm_use_im_patch_token mm_use_im_start_end mm_projector_lr mm_vision_tower_lr mm_speech_tower_lr
