@@ -158,6 +158,7 @@ lyra_status lyra_model_options_init_size(lyra_model_options *options, size_t siz
 
 /* Opens the model at `path`, which is one of these:
  * - a checkpoint directory (config.json, safetensors, vocabulary, adapters), whose towers are opened too;
+ * - the directory of a plain Qwen2-VL, which takes text, images and videos;
  * - a GGUF file that `lyra convert` wrote;
  * - a GGUF file for llama.cpp ("qwen2vl" or "qwen2"; any file of a split model): the language model only.
  * Weights are mapped: while the model is open, the files may be replaced or removed, but must not be shortened in
@@ -238,8 +239,9 @@ typedef struct lyra_session_options {
     int32_t max_context_tokens; /* of the whole conversation, 1 or more; more are LYRA_E_MEMORY; default: no limit */
     int32_t speak;             /* 0 or 1; 1: answers are spoken as well; default: text only */
     const char *adapter;       /* "auto" (default): none until speech is fed, "speech" while every recording fits one
-                                  window, "long_speech" from the first longer recording on. "none" or an adapter's name:
-                                  the same throughout the conversation */
+                                  window, "long_speech" from the first longer recording on; none at all in a
+                                  checkpoint without adapters. "none" or an adapter's name: the same
+                                  throughout the conversation */
     const char *system_prompt; /* plain text, as lyra_feed_text takes it, at most 64 MiB; default: "You are a helpful
                                   assistant." */
     int64_t max_image_pixels;  /* a larger image is shrunk to this many pixels before it is encoded: fewer tokens, less

@@ -57,7 +57,7 @@ final class Answer {
             conversation.nextPosition += 1
         }
         guard let row else { return "" }
-        let logits = try checkpoint.decoder.logits(row)
+        let logits = try checkpoint.decoder.logits(row, adapter: conversation.adapter)
         if tokens.isEmpty && conversation.sampler.repetitionPenalty != 1 {
             seen = try TokenSet(conversation.tokens, vocabulary: logits.count)
         }

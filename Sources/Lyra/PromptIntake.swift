@@ -183,9 +183,14 @@ final class PromptIntake {
     // MARK: Adapter
 
     /// `auto` moves from none to speech to long_speech as this turn's recordings require, never back. Before the end of
-    /// the turn, the adapter is only settled once it is long_speech.
+    /// the turn, the adapter is only settled once it is long_speech. A checkpoint without adapters hears with its own
+    /// weights alone.
     private func settleAdapter(_ conversation: inout Conversation) throws {
         guard !isAdapterSettled else { return }
+        guard !checkpoint.adapters.isEmpty else {
+            isAdapterSettled = true
+            return
+        }
         let long = checkpoint.adapterIndex("long_speech")
         if let long, conversation.adapter == long {
             isAdapterSettled = true
@@ -291,7 +296,8 @@ final class PromptIntake {
         try limits.check(conversation, since: before, held: held, rows: rowsToCome)
         let limit = schedule == nil ? Prefill.chunkRows : Int.max
         let firstRow = promptTokens - queue.count
-        let (embeddings, positions, roles) = try queue.take(limit, checkpoint.decoder)
+        let (embeddings, positions, roles) = try queue.take(
+            limit, checkpoint.decoder, adapter: conversation.adapter)
         let begun = try Prefill(
             checkpoint.decoder, embeddings: embeddings, positions: positions, roles: roles,
             schedule: schedule)

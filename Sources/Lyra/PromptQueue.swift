@@ -63,9 +63,10 @@ struct PromptQueue {
 
     /// Removes at most `limit` rows from the front.
     ///
+    /// - Parameter adapter: the adapter whose embeddings text gets; nil for none
     /// - Returns: embeddings [rows, hidden], with a position and a role for each row
     mutating func take(
-        _ limit: Int, _ decoder: Decoder
+        _ limit: Int, _ decoder: Decoder, adapter: Int?
     ) throws -> (embeddings: Tensor, positions: GrowingBuffer<Position>, roles: GrowingBuffer<TokenRole>) {
         let total = min(limit, count)
         let positions = GrowingBuffer<Position>(), roles = GrowingBuffer<TokenRole>()
@@ -76,7 +77,7 @@ struct PromptQueue {
             let entry = entries[done], range = entry.taken..<min(entry.rows, entry.taken + total - positions.count)
             switch entry.content {
             case .text(let ids):
-                tensors.append(try decoder.embed(ids[range]))
+                tensors.append(try decoder.embed(ids[range], adapter: adapter))
                 try roles.append(repeating: .text, count: range.count)
             case .media(let rows, _):
                 tensors.append(rows.rows(range))

@@ -76,15 +76,18 @@ extension JSONNodeDecoder: SingleValueDecodingContainer {
 
 private struct JSONKeyedContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
     private let members: [String: JSONNode]
+    /// In the order of the text.
+    private let names: [String]
     let codingPath: [any CodingKey]
 
     init(_ members: [(key: String, value: JSONNode)], _ codingPath: [any CodingKey]) {
+        names = members.map(\.key)
         // Keys are unique: `JSONNode` rejects a text that repeats one.
         self.members = Dictionary(members.map { ($0.key, $0.value) }) { first, _ in first }
         self.codingPath = codingPath
     }
 
-    var allKeys: [Key] { members.keys.compactMap { Key(stringValue: $0) } }
+    var allKeys: [Key] { names.compactMap { Key(stringValue: $0) } }
     func contains(_ key: Key) -> Bool { members[key.stringValue] != nil }
 
     private func member(_ key: some CodingKey) throws -> JSONNodeDecoder {

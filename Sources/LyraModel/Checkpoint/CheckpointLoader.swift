@@ -30,8 +30,8 @@ public struct CheckpointOptions {
 
 extension Checkpoint {
     /// Opens a directory in the published layout (config.json, safetensors, vocabulary, adapters, and the towers it
-    /// names) or a GGUF file: a complete model from `lyra convert`, or a language model of architecture "qwen2vl" or
-    /// "qwen2".
+    /// names), a plain Qwen2-VL in a layout of Hugging Face's, or a GGUF file: a complete model from `lyra convert`, or
+    /// a language model of architecture "qwen2vl" or "qwen2".
     ///
     /// Plain weights stay mapped. Quantized weights, BF16 weights for `fast`, and 8-bit floats are copied to memory.
     /// - Throws: `LyraError` that names the file and the fault.
@@ -201,7 +201,7 @@ package final class CheckpointLoader {
     // MARK: Tensors
 
     private func mainTable() throws -> TensorTable {
-        let tensors = try tensors(source.main)
+        let tensors = try ParameterNames.published(tensors(source.main), origin)
         let groups = Dictionary(grouping: tensors, by: { Self.partName($0.key) }).sorted { $0.key < $1.key }
         for (name, members) in groups { record(name, origin, members.map(\.value)) }
         precision = options.precision ?? (tensors.values.contains { $0.type.blockElements > 1 } ? .fast : .exact)
@@ -277,31 +277,62 @@ package final class CheckpointLoader {
                 try KnownKeys.adapter.check($0, $1, note: $2)
             }
             try configuration.validate(found.files.path(file))
-            let tensors = try tensors(found.files)
-            record("adapter \(found.name)", found.files.origin, Array(tensors.values))
-            let table = table(found.files.origin, tensors)
-            keep(.adapter(index), table)
+            let all = table(
+                found.files.origin, try ParameterNames.publishedAdapter(tensors(found.files), found.files.origin))
+            let (updates, own) = all.splitting(prefix: ParameterNames.peft + Self.speechProjectorPrefix) {
+                configuration.replaces($0)
+            }
+            record("adapter \(found.name)", found.files.origin, updates.all)
+            keep(.adapter(index), updates)
             contents.adapters.append(found.name)
             return Adapter(
-                name: found.name, table: table, configuration: configuration,
-                projector: try found.projector.flatMap { try adapterProjector($0, index, found.name) })
+                name: found.name, table: updates, configuration: configuration,
+                projector: try adapterProjector(found, own, index, configuration))
         }
     }
 
-    private func adapterProjector(_ files: any PartFiles, _ index: Int, _ name: String) throws -> TensorTable? {
-        let tensors = try tensors(files)
-        record("speech projector of \(name)", files.origin, Array(tensors.values))
-        let prefixes = ["model.model.", "base_model.model.model.", "model.", ""].map { $0 + "mm_speech_projector." }
-        let projector = table(files.origin, tensors).subtable(under: prefixes, holding: "linear1.weight")
-        if let projector { keep(.adapterProjector(index), projector) }
+    /// The speech projector that was trained with an adapter: among the adapter's tensors (`own`), or in a file beside
+    /// them; nil if there is none.
+    private func adapterProjector(
+        _ adapter: AdapterFiles, _ own: TensorTable?, _ index: Int, _ configuration: AdapterConfiguration
+    ) throws -> TensorTable? {
+        let beside = try adapter.projector.flatMap { files in
+            try table(files.origin, tensors(files)).speechProjector()
+        }
+        if let own, let beside {
+            throw LyraError(
+                .format, "\(own.origin): holds a speech projector, and so does \(beside.origin); remove one of them")
+        }
+        guard let projector = own ?? beside else {
+            guard !configuration.replaces(ParameterNames.peft + Self.speechProjectorPrefix + "linear1.weight") else {
+                throw LyraError(
+                    .missing,
+                    "\(adapter.files.origin): modules_to_save names the speech projector, which is not there")
+            }
+            return nil
+        }
+        record("speech projector of \(adapter.name)", projector.origin, projector.all)
+        keep(.adapterProjector(index), projector)
         return projector
     }
 
+    /// The published prefix of the speech projector's tensors.
+    static let speechProjectorPrefix = "model.mm_speech_projector."
+
     /// A part that the configuration does not mention.
     ///
-    /// - Parameter lack: what the model does not do: "takes no speech"
-    func absentByConfiguration<Network>(_ lack: String, _ key: String) -> Checkpoint.Part<Network> {
-        let reason = source.language == nil ? "config.json has no \(key)" : "the file holds a language model alone"
+    /// - Parameters:
+    ///   - lack: what the model does not do: "takes no speech"
+    ///   - part: what a plain Qwen2-VL lacks
+    func absentByConfiguration<Network>(
+        _ lack: String, _ key: String, _ configuration: LyraConfiguration, part: String
+    ) -> Checkpoint.Part<Network> {
+        let reason =
+            source.language != nil
+            ? "the file holds a language model alone"
+            : configuration.isPlainQwen2VL
+                ? "it is a plain Qwen2-VL checkpoint, which has no \(part); 'lyra assemble' makes a Lyra checkpoint"
+                : "config.json has no \(key)"
         return .absent(LyraError(.missing, "\(origin): this model \(lack): \(reason)"))
     }
 

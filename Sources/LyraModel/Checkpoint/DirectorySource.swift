@@ -6,6 +6,8 @@ import LyraTensor
 struct DirectorySource: ModelSource {
     let origin: String
     private let finder: TowerFinder
+    /// Directory of the towers given by the caller.
+    private let givenTowers: String?
     /// Vocoder path given by the caller.
     private let givenVocoder: String?
 
@@ -14,6 +16,7 @@ struct DirectorySource: ModelSource {
     init(_ path: String, _ options: CheckpointOptions) throws {
         origin = path
         finder = try TowerFinder(checkpoint: path, extra: options.towers)
+        givenTowers = options.towers
         givenVocoder = options.vocoder
     }
 
@@ -23,7 +26,8 @@ struct DirectorySource: ModelSource {
     /// Every subdirectory with an adapter_config.json, except hidden directories and the file system's own.
     func adapters() throws -> [AdapterFiles] {
         try FileSystem.entries(of: origin).filter { !FileSystem.isReserved($0) }.compactMap { entry in
-            let folder = DirectoryFiles(FileSystem.join(origin, entry), stem: "adapter_model")
+            let folder = DirectoryFiles(
+                FileSystem.join(origin, entry), stem: "adapter_model", pickle: "adapter_model.bin")
             guard try folder.has("adapter_config.json") else { return nil }
             let projector = folder.path("non_lora_trainables.bin")
             return AdapterFiles(
@@ -32,13 +36,21 @@ struct DirectorySource: ModelSource {
         }
     }
 
-    func tower(_ part: ModelPart, _ name: String) throws -> TowerFiles {
+    func tower(_ part: ModelPart, _ name: String, isInside: Bool) throws -> TowerFiles {
+        if name == LyraConfiguration.ownDirectory { return try ownTower(isInside) }
         let candidates = finder.candidates(name)
         if part == .soundTower {
             return TowerFiles(tensors: try finder.file(name).map { TorchFiles($0) }, texts: nil, candidates: candidates)
         }
         let folder = try finder.directory(name).map { DirectoryFiles($0) }
         return TowerFiles(tensors: folder, texts: folder, candidates: candidates)
+    }
+
+    /// A tower that no name leads to: inside the checkpoint, or else the caller's directory, if that is a tower itself.
+    private func ownTower(_ isInside: Bool) throws -> TowerFiles {
+        if isInside { return TowerFiles(tensors: nil, texts: DirectoryFiles(origin), candidates: [origin]) }
+        let given = try givenTowers.map { DirectoryFiles($0) }.flatMap { try $0.has("config.json") ? $0 : nil }
+        return TowerFiles(tensors: given, texts: given, candidates: givenTowers.map { [$0] } ?? [])
     }
 
     func vocoder(check: () throws -> Void) throws -> (any PartFiles)? {
@@ -51,14 +63,17 @@ struct DirectorySource: ModelSource {
     }
 }
 
-/// A directory with texts and safetensors, in one file or in shards.
+/// A directory with texts and safetensors, in one file or in shards, or with a torch.save file in their place.
 struct DirectoryFiles: PartFiles {
     let origin: String
     private let stem: String
+    private let pickle: String?
 
-    init(_ directory: String, stem: String = "model") {
+    /// - Parameter pickle: name of a torch.save file that can stand in place of the safetensors
+    init(_ directory: String, stem: String = "model", pickle: String? = nil) {
         origin = directory
         self.stem = stem
+        self.pickle = pickle
     }
 
     func path(_ name: String) -> String { FileSystem.join(origin, name) }
@@ -67,7 +82,9 @@ struct DirectoryFiles: PartFiles {
         try MappedFile.buffer(path: path(name), limit: JSONFile.limit(of: name))
     }
     func tensors() throws -> [String: StoredTensor] {
-        try ShardedSafetensors(directory: origin, stem: stem).tensors
+        let isSafetensors = try has(stem + ".safetensors") || has(ShardedSafetensors.index(stem: stem))
+        if let pickle, try !isSafetensors && has(pickle) { return try TorchFile(path: path(pickle)).tensors() }
+        return try ShardedSafetensors(directory: origin, stem: stem).tensors
     }
     var index: String? { path(ShardedSafetensors.index(stem: stem)) }
 }

@@ -1,12 +1,16 @@
 import LyraBase
 
-/// The keys of a checkpoint's config.json that lyra reads (model_type `Lyra_Qwen2VL_SpeechGenerator`).
+/// The keys of a checkpoint's config.json that lyra reads: of Lyra (model_type `Lyra_Qwen2VL_SpeechGenerator`), or of
+/// plain Qwen2-VL (model_type `qwen2_vl`).
 public struct LyraConfiguration: Decodable, Sendable {
     public var language: DecoderConfiguration
     /// `mm_speech_tower`: directory of the Whisper encoder; nil if the model takes no speech.
     public var speechTower: String?
-    /// `mm_vision_tower`: directory of the vision tower; nil if the model takes no images.
+    /// `mm_vision_tower`: directory of the vision tower; `.`, the checkpoint itself, for a plain Qwen2-VL with a
+    /// `vision_config`; nil if the model takes no images.
     public var visionTower: String?
+    /// Whether the checkpoint is a plain Qwen2-VL, whose config.json names no tower.
+    public var isPlainQwen2VL = false
     /// `mm_audio_tower`: file of the sound tower; nil if the model takes no sound other than speech.
     public var soundTower: String?
     /// `speech_encoder_ds_rate`: encoder positions for each token.
@@ -24,14 +28,21 @@ public struct LyraConfiguration: Decodable, Sendable {
 
     enum CodingKeys: String, CodingKey {
         case compress_gap, keep_rate, mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type,
-            speech_encoder_ds_rate, speech_norm, speech_generator_type, eos_token_id, text_config, align_temperature
+            speech_encoder_ds_rate, speech_norm, speech_generator_type, eos_token_id, text_config,
+            vision_config, model_type, align_temperature
     }
+
+    /// The checkpoint's own directory, as the name of a tower.
+    package static let ownDirectory = "."
 
     public init(from decoder: any Swift.Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         language = try DecoderConfiguration(from: decoder)
         speechTower = try container.decodeIfPresent(String.self, forKey: .mm_speech_tower)
-        visionTower = try container.decodeIfPresent(String.self, forKey: .mm_vision_tower)
+        let named = try container.decodeIfPresent(String.self, forKey: .mm_vision_tower)
+        isPlainQwen2VL = try container.decodeIfPresent(String.self, forKey: .model_type) == "qwen2_vl"
+        let isInside = try isPlainQwen2VL && container.decodeIfPresent(JSONObject.self, forKey: .vision_config) != nil
+        visionTower = named ?? (isInside ? Self.ownDirectory : nil)
         soundTower = try container.decodeIfPresent(String.self, forKey: .mm_audio_tower)
         let projector = try container.decodeIfPresent(String.self, forKey: .mm_projector_type) ?? "identity"
         guard visionTower == nil || projector == "identity" else {

@@ -51,9 +51,10 @@ protocol ModelSource {
     func adapters() throws -> [AdapterFiles]
     /// - Parameters:
     ///   - part: `speechTower`, `visionTower` or `soundTower`
-    ///   - name: the tower's name in config.json
+    ///   - name: the tower's name in config.json, or `LyraConfiguration.ownDirectory`
+    ///   - isInside: whether the tower's tensors are among the main part's, so that only its texts are needed
     /// - Throws: `LyraError.io` if the system cannot tell whether the tower exists.
-    func tower(_ part: ModelPart, _ name: String) throws -> TowerFiles
+    func tower(_ part: ModelPart, _ name: String, isInside: Bool) throws -> TowerFiles
     /// The caller's vocoder, or else the first one found; nil if there is none.
     ///
     /// - Parameter check: called during the search; throws to abort

@@ -4,10 +4,12 @@ import LyraTensor
 /// The language model: Qwen2 as in Qwen2-VL. Immutable; the caller owns the caches.
 public struct Decoder: Sendable {
     public let configuration: DecoderConfiguration
-    private let embeddings: Weight
-    private let head: Weight
+    var embeddings: Replaceable<Weight>
+    var head: Replaceable<Weight>
     var layers: [DecoderLayer]
-    private let finalNorm: RMSNorm
+    var finalNorm: Replaceable<RMSNorm>
+    /// Adapters whose embeddings are their output head too.
+    var adaptersWithTiedHead: Set<Int> = []
     private let rotary: RotaryEmbedding
 
     package init(
@@ -15,8 +17,10 @@ public struct Decoder: Sendable {
     ) throws {
         self.configuration = configuration
         let (vocabulary, hidden) = (configuration.vocabularySize, configuration.hiddenSize)
-        embeddings = try source.weight("model.embed_tokens.weight", [vocabulary, hidden])
-        head = configuration.tiesEmbeddings ? embeddings : try source.weight("lm_head.weight", [vocabulary, hidden])
+        let embeddings = try source.weight("model.embed_tokens.weight", [vocabulary, hidden])
+        self.embeddings = Replaceable(embeddings)
+        head = Replaceable(
+            configuration.tiesEmbeddings ? embeddings : try source.weight("lm_head.weight", [vocabulary, hidden]))
         let shape = DecoderLayer.Shape(
             hidden: hidden, heads: configuration.heads, kvHeads: configuration.kvHeads,
             inner: configuration.intermediateSize, epsilon: configuration.rmsEpsilon)
@@ -24,7 +28,7 @@ public struct Decoder: Sendable {
             try progress()
             return try DecoderLayer(source.under("model.layers.\(layer)."), shape)
         }
-        finalNorm = try RMSNorm(source, "model.norm", hidden, epsilon: configuration.rmsEpsilon)
+        finalNorm = Replaceable(try RMSNorm(source, "model.norm", hidden, epsilon: configuration.rmsEpsilon))
         rotary = RotaryEmbedding(
             headDim: configuration.headDim, theta: configuration.ropeTheta, sections: configuration.mropeSections)
     }
@@ -46,12 +50,11 @@ public struct Decoder: Sendable {
     public var layerCount: Int { layers.count }
 
     /// Bytes of weights read to decode one token: every matrix, but not the embedding row.
-    public var bytesPerToken: Int { head.byteCount + layers.reduce(0) { $0 + $1.byteCount } }
+    public var bytesPerToken: Int { head.base.byteCount + layers.reduce(0) { $0 + $1.byteCount } }
 
     /// Calls `body` with every matrix, including the adapters', in a fixed order.
     func forEachWeight(_ body: (Weight) -> Void) {
-        body(embeddings)
-        body(head)
+        for weight in embeddings.all + head.all { body(weight) }
         for layer in layers {
             for (_, path) in DecoderLayer.adaptable {
                 let linear = layer[keyPath: path]
@@ -67,7 +70,8 @@ public struct Decoder: Sendable {
     /// Token embeddings. → [ids, hidden]
     ///
     /// - Throws: `LyraError.argument` for an id outside the vocabulary.
-    public func embed(_ ids: some Collection<Int32>) throws -> Tensor {
+    public func embed(_ ids: some Collection<Int32>, adapter: Int? = nil) throws -> Tensor {
+        let embeddings = embeddings(adapter)
         if let unknown = ids.first(where: { $0 < 0 || Int($0) >= embeddings.outputs }) {
             throw LyraError(.argument, "token \(unknown) is outside the model's vocabulary of \(embeddings.outputs)")
         }
@@ -80,16 +84,16 @@ public struct Decoder: Sendable {
     /// Runs one token through all layers. → its hidden state after the final norm, [1, hidden]
     public func decode(_ id: Int32, position: Position, caches: [KeyValueCache], adapter: Int?) throws -> Tensor {
         let rotation = try rotation([position])
-        var x = try embed([id])
+        var x = try embed([id], adapter: adapter)
         for (layer, cache) in zip(layers, caches) {
             x = try layer(x, rotation: rotation, cache: cache, adapter: adapter).output
             try cache.quantizeOlderPages()
         }
-        return try normalize(x)
+        return try normalize(x, adapter: adapter)
     }
 
     /// The final norm. [rows, hidden] → [rows, hidden]
-    func normalize(_ x: Tensor) throws -> Tensor { try finalNorm(x) }
+    func normalize(_ x: Tensor, adapter: Int?) throws -> Tensor { try finalNorm(adapter)(x) }
 
     /// The gradient of `logits` with respect to its hidden states; adds that of the output head if it is trained.
     package func propagateHead(_ gradient: Tensor, _ normed: Tensor) throws -> Tensor {
@@ -98,15 +102,15 @@ public struct Decoder: Sendable {
     }
 
     /// Scores of all tokens, from hidden states after the final norm. [rows, hidden] → [rows, vocabulary]
-    public func logits(_ normed: Tensor) throws -> Tensor { try head.product(normed) }
+    public func logits(_ normed: Tensor, adapter: Int? = nil) throws -> Tensor { try head(adapter).product(normed) }
 }
 
 extension Decoder {
     /// All parameters under their checkpoint names. An output head tied to the embeddings is not listed again.
     public var parameters: [Parameter] {
-        [Parameter("model.embed_tokens.weight", embeddings)]
+        [Parameter("model.embed_tokens.weight", embeddings.base)]
             + layers.parameters(under: "model.layers")
-            + finalNorm.parameters(under: "model.norm")
-            + (configuration.tiesEmbeddings ? [] : [Parameter("lm_head.weight", head)])
+            + finalNorm.base.parameters(under: "model.norm")
+            + (configuration.tiesEmbeddings ? [] : [Parameter("lm_head.weight", head.base)])
     }
 }

@@ -15,12 +15,12 @@ struct DecoderLayer: Sendable {
 
     let shape: Shape
     private let precision: Precision
-    private let attentionNorm: RMSNorm
+    private var attentionNorm: Replaceable<RMSNorm>
     private var query: Linear
     private var key: Linear
     private var value: Linear
     private var output: Linear
-    private let mlpNorm: RMSNorm
+    private var mlpNorm: Replaceable<RMSNorm>
     private var gate: Linear
     private var up: Linear
     private var down: Linear
@@ -29,8 +29,8 @@ struct DecoderLayer: Sendable {
         let (hidden, kv) = (shape.hidden, shape.kvHeads * shape.headDim)
         self.shape = shape
         precision = source.precision
-        attentionNorm = try RMSNorm(source, "input_layernorm", hidden, epsilon: shape.epsilon)
-        mlpNorm = try RMSNorm(source, "post_attention_layernorm", hidden, epsilon: shape.epsilon)
+        attentionNorm = Replaceable(try RMSNorm(source, "input_layernorm", hidden, epsilon: shape.epsilon))
+        mlpNorm = Replaceable(try RMSNorm(source, "post_attention_layernorm", hidden, epsilon: shape.epsilon))
         query = try Linear(source, "self_attn.q_proj", hidden, hidden, bias: true)
         key = try Linear(source, "self_attn.k_proj", kv, hidden, bias: true)
         value = try Linear(source, "self_attn.v_proj", kv, hidden, bias: true)
@@ -45,7 +45,7 @@ struct DecoderLayer: Sendable {
     /// - Parameters:
     ///   - x: [positions, hidden]
     ///   - rotation: RoPE rotation of those positions
-    ///   - adapter: the low-rank updates to use; nil for none
+    ///   - adapter: the adapter to use; nil for none
     /// - Returns: the layer's output [positions, hidden], and its rotated queries [positions, heads · headDim], with
     ///   which the extractor scores the keys
     func callAsFunction(
@@ -56,7 +56,7 @@ struct DecoderLayer: Sendable {
 
     /// Queries, keys and values before rotation. [positions, hidden] → [positions, (heads + 2 kvHeads) · headDim]
     func qkv(_ x: Tensor, adapter: Int?) throws -> Tensor {
-        try [query, key, value].sideBySide(attentionNorm(x), adapter: adapter)
+        try [query, key, value].sideBySide(attentionNorm(adapter)(x), adapter: adapter)
     }
 
     /// h = x + attention(norm(x)), then h + down(silu(gate(norm(h))) · up(norm(h))).
@@ -74,7 +74,7 @@ struct DecoderLayer: Sendable {
         let attended = try cache.attention(q, appending: k, v, heads: shape.heads, precision: precision)
         let h = try output(attended, adapter: adapter, addedTo: x)
 
-        let gateUp = try [gate, up].sideBySide(mlpNorm(h), adapter: adapter)
+        let gateUp = try [gate, up].sideBySide(mlpNorm(adapter)(h), adapter: adapter)
             .split(columns: [shape.inner, shape.inner])
         let inner = try Tensor.siluProduct(gate: gateUp[0], up: gateUp[1])
         return (try down(inner, adapter: adapter, addedTo: consume h), q)
@@ -88,14 +88,19 @@ struct DecoderLayer: Sendable {
         ]
     }
 
+    /// The norms that an adapter can replace, with their checkpoint names.
+    static var norms: [(name: String, path: WritableKeyPath<DecoderLayer, Replaceable<RMSNorm>>)] {
+        [("input_layernorm", \.attentionNorm), ("post_attention_layernorm", \.mlpNorm)]
+    }
+
     /// Bytes of the matrices as stored.
     var byteCount: Int { Self.adaptable.reduce(0) { $0 + self[keyPath: $1.path].weight.byteCount } }
 }
 
 extension DecoderLayer: Parameterized {
     var parameters: [Parameter] {
-        attentionNorm.parameters(under: "input_layernorm")
+        attentionNorm.base.parameters(under: "input_layernorm")
             + Self.adaptable.flatMap { self[keyPath: $0.path].parameters(under: $0.name) }
-            + mlpNorm.parameters(under: "post_attention_layernorm")
+            + mlpNorm.base.parameters(under: "post_attention_layernorm")
     }
 }

@@ -23,6 +23,8 @@ public struct Prefill {
     private var row = 0
     private let layers: Int
     private var extraction: Extraction?
+    /// The adapter of the last step.
+    private var adapter: Int?
     /// Number of rows that each layer computes.
     private let plan: [Int]
 
@@ -70,6 +72,7 @@ public struct Prefill {
     /// Computes one chunk of one layer and appends its keys and values to that layer's cache.
     public mutating func step(_ decoder: Decoder, caches: [KeyValueCache], adapter: Int?) throws {
         guard !isDone else { return }
+        self.adapter = adapter
         let chunk = row..<min(row + Self.chunkRows, positions.count)
         let prunes = extraction?.schedule.prunes(after: layer, of: layers) ?? false
         let result = try decoder.layers[layer](
@@ -95,6 +98,6 @@ public struct Prefill {
     /// The hidden state of the last position after the final norm, [1, hidden]; available once `isDone`.
     public func lastRow(_ decoder: Decoder) throws -> Tensor {
         guard isDone else { throw LyraError(.state, "the prompt is not prefilled yet") }
-        return try decoder.normalize(hidden.rows(positions.count - 1..<positions.count))
+        return try decoder.normalize(hidden.rows(positions.count - 1..<positions.count), adapter: adapter)
     }
 }

@@ -19,7 +19,7 @@ extension CheckpointLoader {
             return .absent(LyraError(.missing, reason))
         }
         keep(.soundProjector, projectorTable)
-        let found = try source.tower(.soundTower, name)
+        let found = try source.tower(.soundTower, name, isInside: false)
         guard let files = found.tensors else {
             return absent(
                 "the sound tower \(shown(name)) was not found at \(found.places); pass the directory that holds the "

@@ -8,10 +8,11 @@ extension CheckpointLoader {
         _ main: TensorTable, _ configuration: LyraConfiguration, _ adapters: [Adapter]
     ) throws -> Checkpoint.Part<SpeechNetworks> {
         guard let name = configuration.speechTower else {
-            return absentByConfiguration("takes no speech", "mm_speech_tower")
+            return absentByConfiguration(
+                "takes no speech", "mm_speech_tower", configuration, part: "speech tower and no speech projector")
         }
-        let found = try source.tower(.speechTower, name)
         let inside = main.subtable(under: ["model.speech_tower.speech_tower."], holding: "conv1.weight")
+        let found = try source.tower(.speechTower, name, isInside: inside != nil)
         let outside = try inside == nil ? found.tensors.map { try whisperTable($0) } : nil
         guard let tower = inside ?? outside else {
             return absent(
@@ -28,7 +29,7 @@ extension CheckpointLoader {
         }
         let encoder = try WhisperEncoder(trainable(tower, .speechTower), whisper, progress: check)
         let projector = try SpeechProjector(
-            trainable(main, .main).under("model.mm_speech_projector."), width: whisper.width,
+            trainable(main, .main).under(Self.speechProjectorPrefix), width: whisper.width,
             configuration: configuration)
         let own = try adapters.enumerated().map { index, adapter in
             try adapter.projector.map {
@@ -85,7 +86,8 @@ extension CheckpointLoader {
 
     func openVocoder(_ configuration: LyraConfiguration) throws -> Checkpoint.Part<Vocoder> {
         guard let generator = configuration.generator else {
-            return absentByConfiguration("generates no speech", "speech_generator_type")
+            return absentByConfiguration(
+                "generates no speech", "speech_generator_type", configuration, part: "speech generator")
         }
         guard let files = try source.vocoder(check: check) else {
             return absent("no vocoder was found (a file g_… with its config.json); pass the directory that holds it")

@@ -8,12 +8,17 @@ extension CheckpointLoader {
         _ main: TensorTable, _ configuration: LyraConfiguration
     ) throws -> Checkpoint.Part<VisionNetworks> {
         guard let name = configuration.visionTower else {
-            return absentByConfiguration("takes no images", "mm_vision_tower")
+            return absentByConfiguration("takes no images", "mm_vision_tower", configuration, part: "vision tower")
         }
-        let found = try source.tower(.visionTower, name)
-        let inside = main.subtable(under: ["model.vision_tower.vision_tower."], holding: "patch_embed.proj.weight")
+        let inside = main.subtable(under: [ParameterNames.vision], holding: "patch_embed.proj.weight")
+        let found = try source.tower(.visionTower, name, isInside: inside != nil)
         let outside = try inside == nil ? found.tensors.map { try visionTable($0) } : nil
         guard let tower = inside ?? outside else {
+            guard name != LyraConfiguration.ownDirectory else {
+                return absent(
+                    "this model takes no images: config.json describes a vision tower, but the checkpoint has no tensors "
+                        + "visual.…; pass the directory of the vision tower as the towers' directory")
+            }
             return absent(
                 "the vision tower \(shown(name)) is neither in the checkpoint nor at \(found.places); pass the "
                     + "directory that holds the towers"
@@ -67,16 +72,23 @@ extension CheckpointLoader {
         return vision
     }
 
-    /// Read from the tower's preprocessor_config.json, if there is one; it must agree with the tower.
+    /// Read from the tower's preprocessor_config.json, or from the processor_config.json that transformers 5 writes in
+    /// its place, if there is one; it must agree with the tower.
     private func imagePreparation(
         _ texts: (any PartFiles)?, _ tower: TensorTable, _ vision: VisionConfiguration
     ) throws -> ImagePreparation {
-        let name = "preprocessor_config.json"
+        var name = "preprocessor_config.json"
         var images = ImageConfiguration()
         if let texts, try texts.has(name) {
             images = try decode(ImageConfiguration.self, .visionTower, texts, name) {
                 try KnownKeys.images.check($0, $1, note: $2)
             }
+            try images.validate(texts.path(name))
+        } else if let texts, try texts.has(ProcessorConfiguration.file) {
+            name = ProcessorConfiguration.file
+            images = try decode(
+                ProcessorConfiguration.self, .visionTower, texts, name, check: ProcessorConfiguration.check
+            ).images
             try images.validate(texts.path(name))
         }
         guard images.patch == vision.patch, images.temporalPatch == vision.temporalPatch, images.merge == vision.merge
@@ -89,5 +101,20 @@ extension CheckpointLoader {
             )
         }
         return ImagePreparation(images)
+    }
+}
+
+/// processor_config.json, in which transformers 5 keeps the settings of all of a model's media.
+private struct ProcessorConfiguration: Decodable {
+    static let file = "processor_config.json"
+
+    private var image_processor: ImageConfiguration?
+
+    var images: ImageConfiguration { image_processor ?? ImageConfiguration() }
+
+    /// Checks the keys of the image settings; lyra reads no others.
+    static func check(_ value: JSONValue, _ source: String, note: (String) -> Void) throws {
+        guard let images = value["image_processor"] else { return }
+        try KnownKeys.images.check(images, source, path: "image_processor.", note: note)
     }
 }

@@ -198,6 +198,7 @@ enum KnownKeys {
             (
                 """
                 r lora_alpha use_rslora use_dora fan_in_fan_out bias peft_type rank_pattern alpha_pattern
+                modules_to_save ensure_weight_tying
                 """, .used
             ),
             ("lora_bias use_qalora use_bdlora", .only([false])),
@@ -205,8 +206,8 @@ enum KnownKeys {
             ("init_lora_weights", .only([true, false, "gaussian", "eva", "orthogonal"])),
             (
                 """
-                layer_replication modules_to_save target_parameters trainable_token_indices arrow_config
-                alora_invocation_tokens use_arrow monteclora_config
+                layer_replication target_parameters trainable_token_indices arrow_config
+                alora_invocation_tokens use_arrow monteclora_config kasa_config velora_config
                 """, .only([])
             ),
             (
@@ -214,7 +215,7 @@ enum KnownKeys {
                 task_type lora_dropout inference_mode target_modules exclude_modules base_model_name_or_path
                 auto_mapping revision layers_pattern layers_to_transform loftq_config eva_config corda_config
                 lora_ga_config megatron_config megatron_core runtime_config peft_version qalora_group_size
-                ensure_weight_tying model_type compress_gap keep_rate compress
+                model_type compress_gap keep_rate compress
                 """, .irrelevant
             ),
         ])

@@ -131,7 +131,8 @@ package enum OneFileNames {
                 return storedLayer(rest, suffixes: [""]).map { $0 + file }
             }
         }
-        return nil
+        // What the adapter replaces as a whole.
+        return name.removing(prefix: ParameterNames.peft).flatMap { storedMain($0) }
     }
 
     private static func loadedAdapter(_ name: String) -> String? {
@@ -140,7 +141,7 @@ package enum OneFileNames {
                 return loadedLayer(rest, suffixes: [""]).map { peft + $0 + loader }
             }
         }
-        return nil
+        return loadedMain(name).map { ParameterNames.peft + $0 }
     }
 
     /// `3.self_attn.q_proj.weight` → `blk.3.attn_q.weight`

@@ -93,11 +93,11 @@ package struct OneFileSource: ModelSource {
         }
     }
 
-    func tower(_ part: ModelPart, _ name: String) throws -> TowerFiles {
-        guard let own = self.part(part) else { return try beside.tower(part, name) }
+    func tower(_ part: ModelPart, _ name: String, isInside: Bool) throws -> TowerFiles {
+        guard let own = self.part(part) else { return try beside.tower(part, name, isInside: isInside) }
         if own.has("config.json") { return TowerFiles(tensors: own, texts: own, candidates: [origin]) }
         // A tower inside a checkpoint whose texts were not found at conversion.
-        let other = try beside.tower(part, name)
+        let other = try beside.tower(part, name, isInside: isInside)
         return TowerFiles(tensors: own, texts: other.texts, candidates: [origin] + other.candidates)
     }
 
