@@ -20,7 +20,7 @@ struct LyraCommand: ParsableCommand {
             """,
         version: "0.2.0",
         subcommands: [
-            GenerateCommand.self, ChatCommand.self, InspectCommand.self, ConvertCommand.self,
+            GenerateCommand.self, ChatCommand.self, InspectCommand.self, AssembleCommand.self, ConvertCommand.self,
             FeaturesCommand.self, MakeTinyCommand.self,
             BenchCommand.self, EvalCommand.self,
         ])

@@ -61,6 +61,11 @@ extension FileSystem {
         return last.isEmpty ? "/" : parent(of: String(name))
     }
 
+    /// The last part of a path: "c" of "a/b/c/". Empty for the root.
+    public static func name(of path: String) -> String {
+        path.utf8.split(separator: slash).last.map { String(Substring($0)) } ?? ""
+    }
+
     /// The directory that a path lies in: "." for a plain name.
     public static func parent(of path: String) -> String {
         guard let last = path.utf8.lastIndex(of: slash) else { return "." }

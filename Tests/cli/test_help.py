@@ -17,6 +17,9 @@ OPTIONS = {
         "--json"],
     "chat": [*MODEL, *ANSWERING, *PICTURES, *SAMPLING],
     "inspect": ["--towers", "--vocoder", "--sound-projector", "--json"],
+    "assemble": [
+        "--llm", "--speech-tower", "--vision-tower", "--sound-tower", "--vocoder", "--speech-projector",
+        "--sound-projector", "--speech-norm", "--adapter", "--seed", "--copy", "--output"],
     "convert": [
         "--output", "--type", "--towers", "--vocoder", "--sound-projector", "--part", "--threads"],
     "features": ["--as", "--out", "--max-frames"],

@@ -38,19 +38,26 @@ extension CheckpointLoader {
 
     /// The caller's projector, or else the checkpoint's own.
     private func soundProjectorTable(_ main: TensorTable) throws -> TensorTable? {
-        let prefixes = ["model.", "model.model.", "base_model.model.model.", ""].map { $0 + "mm_audio_projector." }
-        func projector(_ table: TensorTable, _ prefixes: [String]) -> TensorTable? {
-            table.subtable(under: prefixes, holding: "weight") ?? table.subtable(under: prefixes, holding: "0.weight")
-        }
-        guard let file = options.soundProjector else { return projector(main, prefixes) }
-        let tensors =
-            file.hasSuffix(".safetensors") ? try Safetensors(path: file).tensors : try TorchFile(path: file).tensors()
+        guard let file = options.soundProjector else { return main.soundProjector(isAlone: false) }
+        let tensors = try LonePart.tensors(file)
         noteRead(tensors)
-        guard let found = projector(table(file, tensors), prefixes + [""]) else {
+        guard let found = table(file, tensors).soundProjector() else {
             throw LyraError(
                 .missing, "\(file): there is no sound projector; expected a tensor mm_audio_projector.weight")
         }
         record("sound projector", file, found.all)
         return found
+    }
+}
+
+extension TensorTable {
+    /// The tensors of a sound projector, `weight` or `0.weight` and the others; nil if there are none.
+    ///
+    /// - Parameter isAlone: whether the names can lack a prefix, because nothing else is in the file
+    func soundProjector(isAlone: Bool = true) -> TensorTable? {
+        let prefixes =
+            ["model.", "model.model.", "base_model.model.model.", ""].map { $0 + "mm_audio_projector." }
+            + (isAlone ? ["model.", ""] : [])
+        return subtable(under: prefixes, holding: "weight") ?? subtable(under: prefixes, holding: "0.weight")
     }
 }

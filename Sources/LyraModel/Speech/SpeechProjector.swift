@@ -4,7 +4,7 @@ import LyraTensor
 /// remainder of fewer than k positions is discarded. With `speech_norm` each token is scaled to length 1.
 public struct SpeechProjector: Sendable {
     /// Width of the hidden layer in every published checkpoint.
-    static let inner = 2048
+    package static let inner = 2048
 
     private let linear1: Linear
     private let linear2: Linear

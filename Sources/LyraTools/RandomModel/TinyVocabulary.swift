@@ -9,12 +9,6 @@ struct TinyVocabulary {
         v e|Ġ it|a y|i d|o t|e l|Ġw h|H e|He l|Hel l|Hell o|Ġa re|W h|Wh at|Ġs a
         """.split(separator: "|").map { $0.split(separator: " ").map(String.init) }
 
-    private static let specials = [
-        "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
-        "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
-        "<|image_pad|>", "<|video_pad|>",
-    ]
-
     /// Byte-mapped tokens in the order of their ids.
     let tokens: [String]
     let merges: [(String, String)]
@@ -33,7 +27,7 @@ struct TinyVocabulary {
     }
 
     /// Special tokens with their ids, which follow the others.
-    var added: [(text: String, id: Int)] { Self.specials.enumerated().map { ($1, tokens.count + $0) } }
+    var added: [(text: String, id: Int)] { AddedTokens.published.enumerated().map { ($1, tokens.count + $0) } }
 
     func id(_ special: String) -> Int { added.first { $0.text == special }?.id ?? 0 }
 
