@@ -179,12 +179,13 @@ import Testing
         expect(.unsupported, "test_lora/adapter_config.json", name, open: checkpoint.copy)
     }
 
-    @Test(arguments: [
-        ("model.layers.0.self_attn.q_proj.weight", "[\"q_proj\"]", .unsupported),
-        ("score.weight", "[\"score\"]", .unsupported), ("lm_head.weight", "[]", .format),
-        ("model.layers.0.self_attn.q_proj.lora_magnitude_vector.weight", "[]", .unsupported),
-        ("model.layers.9.self_attn.q_proj.lora_A.weight", "[]", .format),
-    ] as [(String, String, LyraError.Code)])
+    @Test(
+        arguments: [
+            ("model.layers.0.self_attn.q_proj.weight", "[\"q_proj\"]", .unsupported),
+            ("score.weight", "[\"score\"]", .unsupported), ("lm_head.weight", "[]", .format),
+            ("model.layers.0.self_attn.q_proj.lora_magnitude_vector.weight", "[]", .unsupported),
+            ("model.layers.9.self_attn.q_proj.lora_A.weight", "[]", .format),
+        ] as [(String, String, LyraError.Code)])
     func aTensorWithoutAPlaceIsNamed(_ name: String, _ whole: String, _ code: LyraError.Code) throws {
         let checkpoint = try AdapterCheckpoint("b")
         let extra = FloatTensors([(Self.prefix + name, [2062, 96])], seed: 6)
