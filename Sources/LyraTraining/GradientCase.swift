@@ -94,9 +94,10 @@ public struct GradientReport {
         let end = output.hidden.rows - 1
         let predicting = output.hidden.rows(end - sample.answer.count..<end)
         let (loss, gradient) = try decoder.crossEntropy(
-            predicting, targets: sample.answer, gradientScale: 1 / Double(sample.answer.count))
+            predicting, targets: sample.answer, adapter: adapter, gradientScale: 1 / Double(sample.answer.count))
         let aligned = try CrossModalityRegularizer(temperature: checkpoint.configuration.alignmentTemperature)(
-            speech: speech.detached, text: decoder.embed(sample.transcript), gradientScale: Self.regularizerWeight,
+            speech: speech.detached, text: decoder.embed(sample.transcript, adapter: adapter),
+            gradientScale: Self.regularizerWeight,
             wantsTextGradient: false)
         try backpropagate([(predicting, gradient), (speech, aligned.speechGradient)])
         (crossEntropy, regularizer) = (loss.mean ?? 0, aligned.loss)
@@ -110,7 +111,8 @@ public struct GradientReport {
         let decoder = checkpoint.decoder
         let speech = try checkpoint.speechNetworks.get().project(sample.encoded, adapter: adapter)
         let embeddings = try Tensor.stacking([
-            decoder.embed(sample.before), speech, decoder.embed(sample.after), decoder.embed(sample.answer),
+            decoder.embed(sample.before, adapter: adapter), speech, decoder.embed(sample.after, adapter: adapter),
+            decoder.embed(sample.answer, adapter: adapter),
         ])
         let media = sample.before.count..<sample.before.count + speech.rows
         let question = media.upperBound..<media.upperBound + sample.after.count

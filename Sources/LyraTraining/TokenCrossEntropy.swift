@@ -13,7 +13,7 @@ extension Decoder {
     /// - Returns: Σ −log p(target), and the gradient of gradientScale times it with respect to the hidden states
     /// - Throws: `LyraError.argument` if the number of targets is not that of the rows, or a target is not a token.
     package func crossEntropy(
-        _ hidden: Tensor, targets: [Int32], gradientScale: Double
+        _ hidden: Tensor, targets: [Int32], adapter: Int?, gradientScale: Double
     ) throws -> (loss: LossSum, gradient: Tensor) {
         let rowsPerPass = 256
         var loss = LossSum()
@@ -21,12 +21,12 @@ extension Decoder {
         for first in stride(from: 0, to: hidden.rows, by: rowsPerPass) {
             let range = first..<min(first + rowsPerPass, hidden.rows)
             let x = hidden.rows(range).detached
-            let logits = try Recording.paused { try self.logits(x) }
+            let logits = try Recording.paused { try self.logits(x, adapter: adapter) }
             let result = try CrossEntropy.of(
                 logits, targets: targets[min(first, targets.count)..<min(range.upperBound, targets.count)],
                 gradientScale: gradientScale)
             loss += result.loss
-            gradients.append(try propagateHead(result.gradient, x))
+            gradients.append(try propagateHead(result.gradient, x, adapter: adapter))
         }
         return (loss, try Tensor.stacking(gradients))
     }

@@ -63,7 +63,7 @@ extension Decoder {
             rotation = try self.rotation(
                 zip(samples, rows).flatMap { sample, rows in rows.map { sample.positions[$0] } })
         }
-        return BatchOutput(hidden: try normalize(x), rows: rows)
+        return BatchOutput(hidden: try normalize(x, adapter: adapter), rows: rows)
     }
 
     /// The rows of each sample that the extractor keeps: their indices within the sample, and their places in the batch.

@@ -96,9 +96,9 @@ public struct Decoder: Sendable {
     func normalize(_ x: Tensor, adapter: Int?) throws -> Tensor { try finalNorm(adapter)(x) }
 
     /// The gradient of `logits` with respect to its hidden states; adds that of the output head if it is trained.
-    package func propagateHead(_ gradient: Tensor, _ normed: Tensor) throws -> Tensor {
-        try head.addGradient(gradient, x: normed)
-        return try head.transposedProduct(gradient)
+    package func propagateHead(_ gradient: Tensor, _ normed: Tensor, adapter: Int?) throws -> Tensor {
+        try head(adapter).addGradient(gradient, x: normed)
+        return try head(adapter).transposedProduct(gradient)
     }
 
     /// Scores of all tokens, from hidden states after the final norm. [rows, hidden] → [rows, vocabulary]
