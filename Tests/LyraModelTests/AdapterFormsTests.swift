@@ -84,7 +84,8 @@ import Testing
         let plain = try AdapterCheckpoint("b"), newer = try AdapterCheckpoint("b")
         let updates = Self.updates { _ in 4 }
         let renamed = updates.renamed {
-            $0.replacingOccurrences(of: "model.model.", with: "model.model.language_model.")
+            $0.replacingOccurrences(
+                of: "base_model.model.model.", with: "base_model.model.model.language_model.")
         }
         // A pattern by the full name that the module had in training.
         func keys(_ name: String) -> String { "\"alpha_pattern\": {\"\(name).layers.3.self_attn.q_proj\": 10}" }
