@@ -49,8 +49,8 @@ import Testing
                 checkpoint: model + "/lyra", options: CheckpointOptions(), adapter: adapter)
         }
         for (fixture, name, adapter, reason) in [
-            ("a", "ctc", "speech", "in.encoder"), ("a", "train_plain", "swedish", "speech_lora"),
-            ("b", "train_plain", "speech", "[450, 48]"),
+            ("a", "ctc", "speech", "in.encoder"), ("a", "train_plain", "swedish", "long_speech"),
+            ("b", "train_plain", "speech", "[2048, 240]"),
         ] {
             let error = #expect(throws: LyraError.self) { try report(fixture, name, adapter: adapter) }
             #expect(error?.message.contains(reason) == true, "\(error?.message ?? "")")
