@@ -81,7 +81,7 @@ const lk_float_kernels *lk_kernels(void);
 /* At least `floats` floats, which the calling thread may use until its next call with the same slot (0 or 1). Null if
  * the allocation fails. */
 float *lk_scratch(int slot, size_t floats);
-/* Memory aligned to 64 bytes, for `free`; null if there is none even after the kept memory is freed. */
+/* Memory aligned to 64 bytes, for `free`. Frees the kept memory if an allocation fails; null if it fails again. */
 void *lk_allocate(size_t bytes);
 
 #endif

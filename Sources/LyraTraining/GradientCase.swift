@@ -114,6 +114,9 @@ public struct GradientReport {
             decoder.embed(sample.before, adapter: adapter), speech, decoder.embed(sample.after, adapter: adapter),
             decoder.embed(sample.answer, adapter: adapter),
         ])
+        guard embeddings.rows > sample.answer.count else {
+            throw LyraError(.argument, "the case has no row before the answer, which would predict its first token")
+        }
         let media = sample.before.count..<sample.before.count + speech.rows
         let question = media.upperBound..<media.upperBound + sample.after.count
         let all = 0..<embeddings.rows

@@ -6,8 +6,8 @@ import Testing
 
 @testable import LyraTraining
 
-/// One sample of stage 2 against PyTorch's losses and gradients in float64: cross-entropy of the answer plus 0.5 · LCMR,
-/// the adapter `speech` and its projector trained, no dropout.
+/// One sample of stage 2 against PyTorch's losses and gradients in float64: cross-entropy of the answer plus
+/// 0.5 · LCMR, the adapter `speech` and its projector trained, no dropout.
 @Suite struct GoldenGradientTests {
     /// Every 16th row of a large gradient is in the fixture.
     private static let stride = 16

@@ -66,7 +66,7 @@ extension Decoder {
         return BatchOutput(hidden: try normalize(x, adapter: adapter), rows: rows)
     }
 
-    /// The rows of each sample that the extractor keeps: their indices within the sample, and their places in the batch.
+    /// The rows of each sample that the extractor keeps: indices within the sample, and places in the batch.
     private func remainingRows(
         _ samples: [BatchSample], _ rows: [[Int]], queries: Tensor, keys: Tensor, _ schedule: ExtractionSchedule
     ) throws -> [(rows: [Int], places: [Int32])] {

@@ -161,6 +161,7 @@ public struct TransposedConvolution1D: Sendable {
     /// [inputs, groups + reach − 1] → [outputs, groups · rate]
     public func callAsFunction(_ x: Tensor) throws -> Tensor {
         let groups = max(0, x.columns - (reach - 1))
+        guard groups > 0 else { return try Tensor(zeros: [outputs, 0]) }
         return try Tensor(signal: outputs, columns: groups * rate) { y, stride in
             guard groups > 0 else { return }
             for (phase, convolution) in phases.enumerated() {

@@ -82,8 +82,8 @@ public struct Weight: @unchecked Sendable {
     /// Whether the matrix is stored as floats that can be read in place.
     var isFloats: Bool { type == LK_F32 && !isPacked && Int(bitPattern: base) % MemoryLayout<Float>.alignment == 0 }
 
-    /// Rows `range` as floats [range.count, inputs], in place where they are stored so. The pointer is valid only during
-    /// the call.
+    /// Rows `range` as floats [range.count, inputs], in place where they are stored so. The pointer is valid only
+    /// during the call.
     func withFloats<R>(rows range: Range<Int>, _ body: (UnsafePointer<Float>) throws -> R) throws -> R {
         guard isFloats else { return try dequantized(rows: range).withValues(body) }
         defer { withExtendedLifetime(owner) {} }
