@@ -14,7 +14,7 @@ public enum CrossEntropy {
         public let gradient: Tensor
     }
 
-    /// Sums can be added, so the rows of a long sequence may come in pieces, and their logits need never exist together.
+    /// Sums can be added, so a long sequence can be computed a few rows at a time, without all its logits in memory.
     ///
     /// - Parameters:
     ///   - logits: scores before softmax, [rows, classes]; the gradient takes their memory if no other tensor shares it

@@ -65,8 +65,8 @@ static void norm_task(void *context, size_t i) {
 static void norm_weight_task(void *context, size_t i) {
     const rows_job *j = context;
     const size_t first = i * SUM_COLUMNS, columns = smaller(SUM_COLUMNS, j->columns - first);
-    lk_gradients()->norm_weight(j->dweight ? j->dweight + first : NULL, j->dbias ? j->dbias + first : NULL, j->dy + first,
-                           j->lddy, j->x + first, j->ldx, j->rows, columns, j->statistics);
+    lk_gradients()->norm_weight(j->dweight ? j->dweight + first : NULL, j->dbias ? j->dbias + first : NULL,
+                                j->dy + first, j->lddy, j->x + first, j->ldx, j->rows, columns, j->statistics);
 }
 
 static void norm(rows_job *j) {
@@ -120,7 +120,8 @@ void lk_activate(float *x, size_t count, lk_epilogue activation) {
 static void activation_task(void *context, size_t i) {
     const rows_job *j = context;
     const size_t first = i * CHUNK;
-    lk_gradients()->activation(j->dx + first, j->dy + first, j->x + first, smaller(CHUNK, j->columns - first), j->centred);
+    lk_gradients()->activation(j->dx + first, j->dy + first, j->x + first, smaller(CHUNK, j->columns - first),
+                               j->centred);
 }
 
 void lk_activation_gradient(float *dx, const float *dy, const float *x, size_t count, lk_epilogue activation) {
