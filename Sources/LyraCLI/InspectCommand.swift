@@ -34,7 +34,7 @@ struct InspectCommand: ParsableCommand {
         // Without the networks of speech, no adapter is ever chosen.
         guard checkpoint.speechNetworks.isPresent else { return reasons }
         guard !checkpoint.adapters.isEmpty else {
-            return reasons + ["there are no adapters: speech is heard without one"]
+            return reasons + ["there are no adapters: speech is encoded, and the base model answers"]
         }
         for name in ["speech", "long_speech"] where checkpoint.adapterIndex(name) == nil {
             reasons.append("there is no adapter \(name)_lora, which automatic choice needs for speech")
