@@ -1,0 +1,42 @@
+import LyraBase
+
+/// Batches of examples, epoch after epoch, in an order that follows from a seed. The order does not depend on how long
+/// files take to be read.
+package protocol BatchSource: AnyObject {
+    associatedtype Example: Sendable
+
+    /// Batches of an epoch that this process computes; the same in every process.
+    var batchesPerEpoch: Int { get }
+
+    /// The number of batches given out or passed over since the first epoch began. Setting it continues from there.
+    var position: Int { get }
+    func move(to position: Int) throws
+
+    /// The next batch, without the examples that turned out bad; empty if all of them did.
+    ///
+    /// - Throws: `LyraError` if more examples are bad than the run allows, or the list of examples cannot be read;
+    ///   `.state` if interrupted.
+    func next() throws -> [Example]
+
+    /// Examples that were left out so far.
+    var skipped: SkippedExamples { get }
+}
+
+/// Examples that were left out of training because a file was missing, damaged, or did not fit.
+public struct SkippedExamples: Sendable, Equatable {
+    public internal(set) var count = 0
+    /// Examples that were used or left out.
+    public internal(set) var seen = 0
+    /// The first reasons, with the example's place in its file.
+    public internal(set) var reasons: [String] = []
+
+    /// How many reasons are kept.
+    static let reasonLimit = 20
+
+    public init() {}
+
+    mutating func add(_ reason: String) {
+        count += 1
+        if reasons.count < Self.reasonLimit { reasons.append(reason) }
+    }
+}
