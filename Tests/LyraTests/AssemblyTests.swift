@@ -322,10 +322,12 @@ import Testing
         parts.speechTower = whisper
         for limit in [1, 5, 12, 20] {
             var calls = 0
-            let assembler = CheckpointAssembler(parts, copies: true, check: {
-                calls += 1
-                if calls > limit { throw LyraError(.state, "given up") }
-            })
+            let assembler = CheckpointAssembler(
+                parts, copies: true,
+                check: {
+                    calls += 1
+                    if calls > limit { throw LyraError(.state, "given up") }
+                })
             #expect(throws: LyraError(.state, "given up")) { try assembler.write(to: scratch.path + "/made") }
             #expect(try files(scratch.path) == before)
         }

@@ -117,6 +117,14 @@ public struct WhisperEncoder: Sendable {
         return state.layer == layers.count ? try finalNorm(state.hidden) : nil
     }
 
+    /// The encoder's output for a window, in one call. [mels, 2 · positions] → [positions, width]
+    package func callAsFunction(mel: Tensor) throws -> Tensor {
+        var encoding = try begin(mel: mel)
+        while true {
+            if let output = try step(&encoding) { return output }
+        }
+    }
+
     struct Layer: Sendable {
         let attentionNorm: LayerNorm
         let query: Linear

@@ -108,6 +108,16 @@ public struct VisionEncoder: Sendable {
         return state.next == state.steps.count ? state.tokens : nil
     }
 
+    /// The tokens of an image or video, in one call. → [t · h · w / merge², outputWidth]
+    package func callAsFunction(
+        patches: Tensor, grid: (time: Int, height: Int, width: Int)
+    ) throws -> Tensor {
+        var encoding = try begin(patches: patches, grid: grid)
+        while true {
+            if let tokens = try step(&encoding) { return tokens }
+        }
+    }
+
     /// The rotation for the rows of one frame pair: half of the frequencies encode the patch's row, half its column.
     private func rotation(height: Int, width: Int) throws -> Rotation {
         let merge = configuration.merge, half = configuration.headDim / 2, quarter = half / 2

@@ -1,0 +1,143 @@
+import LyraBase
+import LyraModel
+import LyraTensor
+import TestSupport
+import Testing
+
+@testable import LyraMedia
+@testable import LyraTraining
+
+@Suite struct TowerObjectiveTests {
+    private let trainables = TrainableParameters { part, _ in part == .speechTower || part == .visionTower }
+    private let checkpoint: Checkpoint
+
+    init() throws {
+        var options = CheckpointOptions()
+        (options.trainables, options.precision) = (trainables, .exact)
+        checkpoint = try Checkpoint.open(Golden.path("a/lyra"), options: options)
+    }
+
+    private func parameter(_ part: ModelPart, _ name: String) throws -> TrainableParameter {
+        try #require(trainables.elements.first { $0.part == part && $0.name.hasSuffix(name) }).parameter
+    }
+
+    private func noise(_ rows: Int, _ columns: Int, seed: UInt64) throws -> Tensor {
+        var random = SplitMix64(seed: seed)
+        return try Tensor(rows: rows, columns: columns) { _, _ in Float(0.5 * random.nextNormal()) }
+    }
+
+    /// The derivative along one direction, from two losses beside each other: the parameter moves along its own
+    /// gradient g by ±h · g / ‖g‖, so the difference quotient is ‖g‖.
+    private func checkGradient(
+        _ objective: TowerObjective, _ examples: [TowerExample], of parameters: [TrainableParameter]
+    ) throws {
+        let totals = examples.reduce(objective.parts.map { _ in 0 }) { zip($0, objective.terms(of: $1)).map(+) }
+        func loss() throws -> Double {
+            zip(zip(try objective.evaluate(examples), totals), objective.parts).reduce(0) { sum, term in
+                let ((value, total), part) = term
+                return sum + part.weight * value / Double(max(total, 1))
+            }
+        }
+        _ = try objective.differentiate(examples, totals: totals, seed: 0)
+        for parameter in parameters {
+            let gradient = try #require(parameter.gradient, "\(parameter.name)")
+            let norm = try GradientClipping.norm([gradient])
+            #expect(norm > 0, "\(parameter.name)")
+            let step = 0.01 / norm  // changes the loss by 0.01
+            func move(_ distance: Double) throws {
+                try gradient.withValues { gradient in
+                    parameter.withValues { values in
+                        for i in 0..<parameter.count { values[i] += Float(distance / norm) * gradient[i] }
+                    }
+                }
+            }
+            try move(step)
+            let after = try loss()
+            try move(-2 * step)
+            let before = try loss()
+            try move(step)
+            // Floats give six digits of the loss.
+            #expect(abs((after - before) / (2 * step) - norm) < 0.03 * norm, "\(parameter.name)")
+        }
+    }
+
+    @Test func speechTowerLearnsFromRowsAndSequences() throws {
+        let encoder = try checkpoint.speechNetworks.get().encoder, configuration = encoder.configuration
+        var random = SplitMix64(seed: 1)
+        let objective = TowerObjective(
+            .speech(encoder),
+            heads: [
+                try LabelHead("phone", .rows, labels: 5, width: configuration.width, random: &random),
+                try LabelHead("word", .sequence, labels: 7, width: configuration.width, random: &random),
+            ], weights: ["word": 0.5])
+        let examples = try (0..<2).map { index in
+            TowerExample(
+                input: .speech(try noise(configuration.mels, 2 * configuration.positions, seed: UInt64(index))),
+                rowLabels: ["phone": [0, 4, 4, CrossEntropy.ignored, 2]],
+                sequences: index == 0 ? ["word": [6, 6, 1]] : [:], origin: "item \(index)")
+        }
+        #expect(examples.map(objective.terms) == [[1, 1], [1, 0]])
+        for example in examples { try objective.check(example) }
+        try checkGradient(
+            objective, examples,
+            of: [
+                objective.heads[1].weight, parameter(.speechTower, "conv1.weight"),
+                parameter(.speechTower, "layers.0.self_attn.k_proj.weight"),
+                parameter(.speechTower, "embed_positions.weight"),
+            ])
+    }
+
+    @Test func visionTowerLearnsFromPatches() throws {
+        let encoder = try checkpoint.visionNetworks.get().encoder
+        var random = SplitMix64(seed: 2)
+        let objective = TowerObjective(
+            .vision(encoder),
+            heads: [
+                try LabelHead(
+                    "colour", .rows, labels: 3, width: encoder.configuration.outputWidth, random: &random)
+            ])
+        let pixels = 3 * encoder.configuration.temporalPatch * encoder.configuration.patch * encoder.configuration.patch
+        let example = TowerExample(
+            input: .vision(PatchGrid(grid: (1, 4, 6), patches: try noise(24, pixels, seed: 3))),
+            rowLabels: ["colour": [2, 1, 0, CrossEntropy.ignored, 1, 1]], sequences: [:], origin: "item")
+        try objective.check(example)
+        try checkGradient(
+            objective, [example],
+            of: [
+                parameter(.visionTower, "patch_embed.proj.weight"), parameter(.visionTower, "blocks.0.attn.qkv.weight"),
+                parameter(.visionTower, "merger.mlp.2.bias"),
+            ])
+    }
+
+    @Test func labelsThatDoNotFitAreRefused() throws {
+        let encoder = try checkpoint.speechNetworks.get().encoder, configuration = encoder.configuration
+        var random = SplitMix64(seed: 1)
+        let objective = TowerObjective(
+            .speech(encoder),
+            heads: [
+                try LabelHead("phone", .rows, labels: 5, width: configuration.width, random: &random),
+                try LabelHead("word", .sequence, labels: 7, width: configuration.width, random: &random),
+            ])
+        let mel = try noise(configuration.mels, 2 * configuration.positions, seed: 1)
+        func check(rows: [Int32], sequence: [Int32]) throws {
+            try objective.check(
+                TowerExample(
+                    input: .speech(mel), rowLabels: ["phone": rows], sequences: ["word": sequence], origin: "item 3"))
+        }
+        let long = [Int32](repeating: 1, count: configuration.positions)
+        try check(rows: long, sequence: [0])
+        for (rows, sequence, message) in [
+            ([5], [0], "item 3: label 5 of \"phone\" is not 0 to 4"),
+            ([1], [7], "item 3: label 7 of \"word\" is not 0 to 6"),
+            ([1], [CrossEntropy.ignored], "item 3: label -100 of \"word\" is not 0 to 6"),
+            (long + [1], [0], "\"phone\" needs \(long.count + 1) rows, but the tower makes \(long.count)"),
+            ([1], long, "\"word\" needs \(2 * long.count - 1) rows"),
+        ] as [([Int32], [Int32], String)] {
+            #expect {
+                try check(rows: rows, sequence: sequence)
+            } throws: {
+                "\($0)".contains(message)
+            }
+        }
+    }
+}
