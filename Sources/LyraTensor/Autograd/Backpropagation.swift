@@ -1,13 +1,24 @@
 import LyraBase
 
+/// Follows which gradients are complete while backpropagation still computes others.
+public protocol GradientObserver: AnyObject {
+    /// Backpropagation begins. It can add to the gradients of these leaves only; each will be passed to `didComplete`.
+    func willReach(_ leaves: [GradientNode]) throws
+    /// All uses of the leaf have added to its gradient.
+    func didComplete(_ leaf: GradientNode) throws
+}
+
 /// Computes the gradients of a loss with respect to all parameters that contributed to `roots`, in reverse order of the
 /// computation, and adds them to the gradients of the parameters' nodes. Releases the recorded operations on the way.
 ///
 /// - Parameter roots: results of the computation, with the derivative of the loss with respect to each. A result to
 ///   which no parameter contributed is passed over.
+/// - Parameter observer: is told of each leaf (parameter) once its gradient is complete
 /// - Throws: `LyraError.argument` if a gradient does not fit its result; `.state` if the gradient of a result was
-///   already computed, or if interrupted; `.memory` if there is no room.
-public func backpropagate(_ roots: [(result: Tensor, gradient: Tensor)]) throws {
+///   already computed, or if interrupted; `.memory` if there is no room; and what the observer throws.
+public func backpropagate(
+    _ roots: [(result: Tensor, gradient: Tensor)], observer: (any GradientObserver)? = nil
+) throws {
     var nodes: [GradientNode] = []
     for (result, gradient) in roots {
         guard let node = result.node else { continue }
@@ -20,16 +31,21 @@ public func backpropagate(_ roots: [(result: Tensor, gradient: Tensor)]) throws 
         try node.add(gradient)
         nodes.append(node)
     }
-    for node in resultsBeforeOperands(of: nodes) {
+    let ordered = resultsBeforeOperands(of: nodes)
+    try observer?.willReach(ordered.filter(\.isLeaf))
+    for node in ordered {
         try Interruption.check()
-        guard case .made(let operation) = node.origin else { continue }
+        guard case .made(let operation) = node.origin else {
+            if node.isLeaf { try observer?.didComplete(node) }
+            continue
+        }
         node.origin = .spent
         guard let gradient = node.gradient.take() else { continue }
         try operation.propagate(gradient)
     }
 }
 
-/// All nodes that contribute to `roots`, each before its operands.
+/// All nodes that contribute to `roots`, each before its operands; leaves right after the last node that uses them.
 private func resultsBeforeOperands(of roots: [GradientNode]) -> [GradientNode] {
     var finished: [GradientNode] = []
     var seen: Set<ObjectIdentifier> = []
@@ -43,9 +59,10 @@ private func resultsBeforeOperands(of roots: [GradientNode]) -> [GradientNode] {
         guard seen.insert(ObjectIdentifier(node)).inserted else { continue }
         stack.append((node, true))
         guard case .made(let operation) = node.origin else { continue }
-        for operand in operation.operands where !seen.contains(ObjectIdentifier(operand)) {
-            stack.append((operand, false))
-        }
+        let operands = operation.operands.filter { !seen.contains(ObjectIdentifier($0)) }
+        // Leaves are at the bottom of the stack, so that they finish last and come first in the reversed order.
+        for operand in operands where operand.isLeaf { stack.append((operand, false)) }
+        for operand in operands where !operand.isLeaf { stack.append((operand, false)) }
     }
     return finished.reversed()
 }

@@ -24,6 +24,7 @@ public final class GradientNode: @unchecked Sendable {
 
     var rows: Int { shape.first ?? 1 }
     var columns: Int { shape.dropFirst().reduce(1, *) }
+    var isLeaf: Bool { if case .leaf = origin { true } else { false } }
 
     /// Adds to the gradient.
     func add(_ new: Tensor) throws {
@@ -56,12 +57,41 @@ public final class GradientNode: @unchecked Sendable {
 
 /// Whether operations on tensors with nodes are recorded.
 public enum Recording {
-    @TaskLocal static var isOn = true
+    private enum State {
+        case on, paused
+        case listing(LeafList)
+    }
+
+    /// The leaves that operations use.
+    private final class LeafList: @unchecked Sendable {
+        private(set) var leaves: [GradientNode] = []
+        private var known: Set<ObjectIdentifier> = []
+
+        func add(_ nodes: [GradientNode]) {
+            for node in nodes where node.isLeaf && known.insert(ObjectIdentifier(node)).inserted { leaves.append(node) }
+        }
+    }
+
+    @TaskLocal private static var state = State.on
+
+    static var isOn: Bool { if case .on = state { true } else { false } }
 
     /// Runs `body` without recording: for evaluation, and for parts that are computed again during backpropagation.
-    public static func paused<R>(_ body: () throws -> R) rethrows -> R { try $isOn.withValue(false) { try body() } }
+    public static func paused<R>(_ body: () throws -> R) rethrows -> R { try $state.withValue(.paused) { try body() } }
 
-    static func resumed<R>(_ body: () throws -> R) rethrows -> R { try $isOn.withValue(true) { try body() } }
+    static func resumed<R>(_ body: () throws -> R) rethrows -> R { try $state.withValue(.on) { try body() } }
+
+    /// Runs `body` without recording, and lists the leaves that its operations use, each once.
+    static func listingLeaves<R>(_ body: () throws -> R) rethrows -> (result: R, leaves: [GradientNode]) {
+        let list = LeafList()
+        let result = try $state.withValue(.listing(list)) { try body() }
+        return (result, list.leaves)
+    }
+
+    /// Lists the leaves among the operands of an operation that is not recorded, if leaves are listed.
+    static func list(_ operands: @autoclosure () -> [GradientNode]) {
+        if case .listing(let list) = state { list.add(operands()) }
+    }
 }
 
 extension Tensor {
@@ -73,7 +103,9 @@ extension Tensor {
 
     /// The same tensor as the result of `operation`, if recording is on. Call this only if an operand has a node.
     func recorded(_ operation: @autoclosure () -> Operation) -> Tensor {
-        Recording.isOn ? withNode(GradientNode(shape, .made(by: operation()))) : self
+        if Recording.isOn { return withNode(GradientNode(shape, .made(by: operation()))) }
+        Recording.list(operation().operands)
+        return self
     }
 }
 

@@ -94,7 +94,7 @@ extension Operation {
         case .siluProduct(let gate, let up): [gate, up].compactMap(\.node)
         case .activation(_, let x): [x].compactMap(\.node)
         case .attention(let record): [record.queries, record.keys, record.values].compactMap(\.node)
-        case .recomputing(let part): part.inputs.compactMap(\.node)
+        case .recomputing(let part): part.inputs.compactMap(\.node) + part.leaves
         }
     }
 }

@@ -3,6 +3,8 @@ import LyraBase
 /// A part of a computation that keeps only its inputs, and is computed again during backpropagation.
 struct Recomputation {
     let inputs: [Tensor]
+    /// The parameters that `body` uses, so that they count as operands.
+    let leaves: [GradientNode]
     let body: ([Tensor]) throws -> Tensor
 
     func propagate(_ gradient: Tensor) throws {
@@ -22,6 +24,6 @@ struct Recomputation {
 ///   uses; any other tensor with a history that it uses counts as a constant.
 public func recomputing(_ inputs: [Tensor], _ body: @escaping ([Tensor]) throws -> Tensor) throws -> Tensor {
     guard Recording.isOn else { return try body(inputs) }
-    let result = try Recording.paused { try body(inputs) }
-    return result.detached.recorded(.recomputing(Recomputation(inputs: inputs, body: body)))
+    let (result, leaves) = try Recording.listingLeaves { try body(inputs) }
+    return result.detached.recorded(.recomputing(Recomputation(inputs: inputs, leaves: leaves, body: body)))
 }

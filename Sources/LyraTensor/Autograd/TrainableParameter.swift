@@ -34,3 +34,28 @@ public final class TrainableParameter: @unchecked Sendable {
         return try body(storage.base)
     }
 }
+
+// MARK: - Gradients in memory of the caller
+
+extension TrainableParameter {
+    /// Moves the gradient into `memory`, to `count` floats from `first` on; writes zeros if there is none.
+    ///
+    /// - Returns: whether there was a gradient
+    /// - Throws: `LyraError.state` if interrupted
+    package func moveGradient(to memory: FloatStorage, at first: Int) throws -> Bool {
+        let target = memory.base + first
+        guard let gradient = node.gradient else {
+            target.update(repeating: 0, count: count)
+            return false
+        }
+        try gradient.copyRows(to: target, rowStride: gradient.columns)
+        node.clearGradient()
+        return true
+    }
+
+    /// Makes `count` floats of `memory` from `first` on the gradient, without a copy.
+    package func setGradient(in memory: FloatStorage, at first: Int) {
+        node.gradient = Tensor(
+            shape, storage: memory, offset: first, rowStride: shape.dropFirst().reduce(1, *))
+    }
+}

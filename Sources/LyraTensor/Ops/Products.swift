@@ -27,9 +27,10 @@ extension Weight {
     /// - Throws: `LyraError.argument` if x or the bias does not fit, `.memory` if there is no room, `.missing` if
     ///   OpenBLAS is needed and not installed, `.state` if interrupted. All products throw these.
     public func product(_ x: Tensor, bias: Tensor? = nil, activation: Activation = .identity) throws -> Tensor {
-        if x.isTracked || isTracked || bias?.isTracked ?? false, Recording.isOn {
+        if x.isTracked || isTracked || bias?.isTracked ?? false {
             // The gradient needs what the activation takes.
-            return try Projection(self, bias: bias)(x).activated(activation)
+            if Recording.isOn { return try Projection(self, bias: bias)(x).activated(activation) }
+            Recording.list([x.node, node, bias?.node].compactMap(\.self))
         }
         return try Tensor([x.rows, outputs]) { y in
             try runProducts(x, [PlacedProduct(self, bias, y, rowStride: outputs, activation.epilogue)])
