@@ -27,6 +27,7 @@ let package = Package(
         .target(name: "CFFmpeg", dependencies: ["CLoading"]),
         .target(name: "CMpg123", dependencies: ["CLoading"]),
         .target(name: "CTIFF", dependencies: ["CLoading"]),
+        .target(name: "CMPI", dependencies: ["CLoading"]),
         .target(name: "CInterruption"),
         .target(name: "CKernels", dependencies: ["CInterruption", "CLoading", "CMemory"]),
         .target(name: "LyraBase", dependencies: ["CInterruption", "CMemory"]),
@@ -48,7 +49,7 @@ let package = Package(
         // Losses, gradients and the optimizer: for the command line and tests, not for the library.
         .target(
             name: "LyraTraining",
-            dependencies: ["LyraBase", "LyraTensor", "LyraFormats", "LyraMedia", "LyraModel", "CKernels"]),
+            dependencies: ["LyraBase", "LyraTensor", "LyraFormats", "LyraMedia", "LyraModel", "CKernels", "CMPI"]),
         .target(name: "CCallers"),
         .target(name: "LyraC", dependencies: ["Lyra", "CLyra", "CCallers"]),
         .executableTarget(
