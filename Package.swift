@@ -55,8 +55,8 @@ let package = Package(
         .executableTarget(
             name: "LyraCLI",
             dependencies: [
-                "Lyra", "LyraTools", "LyraEvaluation", "LyraModel", "LyraFormats", "LyraTensor", "LyraMedia",
-                "CKernels", "CEditline",
+                "Lyra", "LyraTools", "LyraEvaluation", "LyraTraining", "LyraModel", "LyraFormats", "LyraTensor",
+                "LyraMedia", "CKernels", "CEditline",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .target(name: "CSoundWriter", path: "Tests/CSoundWriter", linkerSettings: [.linkedLibrary("sndfile")]),

@@ -21,7 +21,7 @@ struct LyraCommand: ParsableCommand {
         version: "0.2.0",
         subcommands: [
             GenerateCommand.self, ChatCommand.self, InspectCommand.self, AssembleCommand.self, ConvertCommand.self,
-            FeaturesCommand.self, MakeTinyCommand.self,
+            FeaturesCommand.self, MakeTinyCommand.self, TrainCommand.self,
             BenchCommand.self, EvalCommand.self,
         ])
 

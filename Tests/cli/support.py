@@ -58,11 +58,11 @@ def is_wrong_usage(ended, part=""):
 
 
 def read_safetensors(path):
-    """→ arrays by name, of the types float32, int64 and uint8."""
+    """→ arrays by name, of the types float32, float64, int64 and uint8."""
     data = Path(path).read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     body = memoryview(data)[8 + length:]
-    types = {"F32": np.float32, "I64": np.int64, "U8": np.uint8}
+    types = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "U8": np.uint8}
     return {
         name: np.frombuffer(body[slice(*entry["data_offsets"])], types[entry["dtype"]]).reshape(entry["shape"])
         for name, entry in json.loads(data[8:8 + length]).items() if name != "__metadata__"}

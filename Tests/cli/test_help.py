@@ -24,6 +24,9 @@ OPTIONS = {
         "--output", "--type", "--towers", "--vocoder", "--sound-projector", "--part", "--threads"],
     "features": ["--as", "--out", "--max-frames"],
     "make-tiny": ["--seed", "--preset", "--layers"],
+    "train": [
+        "--model", "--towers", "--vocoder", "--sound-projector", "--stage", "--adapter", "--extractor",
+        "--dry-run-gradients", "--threads"],
     "bench": [],
     "bench parts": [
         "--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--decode-after",
