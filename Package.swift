@@ -44,6 +44,8 @@ let package = Package(
         // Presets, random weights and conversion: for the command line and tests, not for the library.
         .target(name: "LyraTools", dependencies: ["LyraModel"]),
         .target(name: "Lyra", dependencies: ["LyraModel"]),
+        // The reader of conversations with media: for training and evaluation, not for the library.
+        .target(name: "LyraDatasets", dependencies: ["LyraBase", "LyraFormats"]),
         // Scores, normalizers, manifests and haystacks, for the command line.
         .target(name: "LyraEvaluation", dependencies: ["Lyra", "LyraFormats", "LyraMedia"]),
         // Losses, gradients and the optimizer: for the command line and tests, not for the library.
@@ -68,6 +70,7 @@ let package = Package(
         .testTarget(
             name: "LyraModelTests", dependencies: ["LyraModel", "LyraTools", "TestSupport"],
             swiftSettings: unoptimized),
+        .testTarget(name: "LyraDatasetsTests", dependencies: ["LyraDatasets"], swiftSettings: unoptimized),
         .testTarget(name: "LyraTrainingTests", dependencies: ["LyraTraining", "LyraFormats", "TestSupport"]),
         .testTarget(name: "LyraTests", dependencies: ["Lyra", "LyraTools", "TestSupport", "CSoundWriter"]),
     ],
