@@ -37,7 +37,7 @@ public struct DatasetItem: Sendable, Equatable {
     public var place: String
     /// The system prompt, if the conversation begins with one.
     public var system: String?
-    /// Turns of the human and of the model, alternating, the human's first.
+    /// Turns of the human and of the model, alternating, the human's first. None in an item that only labels a medium.
     public var turns: [Turn]
     /// Paths, absolute or relative to the current directory.
     public var images: [String] = []
@@ -53,6 +53,11 @@ public struct DatasetItem: Sendable, Equatable {
     public var answers: [String] = []
     /// The kind of question, for a breakdown of scores.
     public var kind: String?
+
+    /// By name: a label for each row that a tower makes of the item's first medium (`row_labels`).
+    public var rowLabels: [String: [Int32]] = [:]
+    /// By name: the sequence of labels that the first medium spells (`sequence_labels`).
+    public var sequenceLabels: [String: [Int32]] = [:]
 
     /// The words of all recordings; nil if unknown.
     public var transcript: String? { transcripts.isEmpty ? nil : transcripts.joined(separator: " ") }

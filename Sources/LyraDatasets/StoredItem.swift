@@ -4,13 +4,15 @@ import LyraFormats
 /// An item as its JSON object has it. Unknown keys are ignored.
 struct StoredItem: Decodable {
     var id: Label?
-    var conversations: [StoredTurn]
+    var conversations: [StoredTurn]?
     var image, video, speech, long_speech: Texts?
     var speech_asr: Texts?
     var tgt_unit: Units?
     var answers: [Answer]?
     var answer: Answer?
     var kind, category: Label?
+    var row_labels: [String: RowLabels]?
+    var sequence_labels: [String: [Int32]]?
 
     struct StoredTurn: Decodable {
         var from: String
@@ -50,7 +52,15 @@ struct StoredItem: Decodable {
         item.units = tgt_unit?.all
         item.answers = answers?.map(\.text) ?? answer.map { [$0.text] } ?? []
         item.kind = kind?.text ?? category?.text
-        try addTurns(to: &item)
+        item.rowLabels = row_labels?.mapValues(\.all) ?? [:]
+        item.sequenceLabels = sequence_labels ?? [:]
+        guard let conversations else {
+            guard row_labels != nil || sequence_labels != nil else {
+                throw LyraError(.format, "\(place): there are no \"conversations\"; add them")
+            }
+            return item
+        }
+        try addTurns(conversations, to: &item)
         return item
     }
 
@@ -73,7 +83,7 @@ struct StoredItem: Decodable {
 
     // MARK: Turns
 
-    private func addTurns(to item: inout DatasetItem) throws {
+    private func addTurns(_ conversations: [StoredTurn], to item: inout DatasetItem) throws {
         var rest = conversations.enumerated().map { (number: $0, from: $1.from, value: $1.value) }[...]
         if let first = rest.first, first.from == "system" {
             item.system = first.value
@@ -211,6 +221,32 @@ struct Units: Decodable {
             }
         }
         return isInside ? nil : units
+    }
+}
+
+/// Labels of rows: numbers, and pairs [label, rows] for several rows with one label.
+struct RowLabels: Decodable {
+    private(set) var all: [Int32] = []
+
+    /// The most rows of an example.
+    private static let rowLimit = 1 << 20
+
+    init(from decoder: any Decoder) throws {
+        var elements = try decoder.unkeyedContainer()
+        while !elements.isAtEnd {
+            if let label = try? elements.decode(Int32.self) {
+                all.append(label)
+            } else {
+                let pair = try elements.decode([Int].self)
+                guard pair.count == 2, let label = Int32(exactly: pair[0]), (0...Self.rowLimit).contains(pair[1]) else {
+                    throw mismatch(decoder, "expected a label or [label, rows], but found \(pair)")
+                }
+                all += repeatElement(label, count: pair[1])
+            }
+            guard all.count <= Self.rowLimit else {
+                throw mismatch(decoder, "more than \(Self.rowLimit) rows have labels")
+            }
+        }
     }
 }
 

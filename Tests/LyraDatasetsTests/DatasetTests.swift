@@ -108,6 +108,25 @@ import Testing
 
     private static let rest = #""conversations": [{"from": "human", "value": "q"}]}"#
 
+    @Test func anItemCanLabelItsMediumWithoutAConversation() throws {
+        let file = try TemporaryFile(
+            """
+            {"speech": "a.wav", "row_labels": {"phone": [3, -100, [7, 2], 1]}, "sequence_labels": {"word": [5, 5]}}
+            {"image": "a.png", "row_labels": {"colour": [[1, 2000000]]}}
+            {"image": "a.png", "row_labels": {"colour": [[1, 2, 3]]}}
+            {"image": "a.png", "row_labels": {"colour": [[9999999999, 2]]}}
+            {"image": "a.png", "sequence_labels": {"word": ["x"]}}
+            """)
+        let items = try all(file)
+        let item = try items[0].get()
+        #expect(item.turns.isEmpty && item.speech.count == 1)
+        #expect(item.rowLabels == ["phone": [3, -100, 7, 7, 1]])
+        #expect(item.sequenceLabels == ["word": [5, 5]])
+        for bad in items.dropFirst() {
+            #expect(lyraError { _ = try bad.get() }.code == .format)
+        }
+    }
+
     @Test func anItemOfAbsurdSizeIsNamed() throws {
         let long = #"{"conversations": [{"from": "human", "value": "\#(String(repeating: "x", count: 17 << 20))"}]}"#
         let file = try TemporaryFile(Self.first + "\n" + long + "\n" + Self.first)
