@@ -55,14 +55,6 @@ public enum MediaKind: Int32, Sendable, Codable, BitwiseCopyable {
     case speech = 1, sound, image, video
 }
 
-/// How M-RoPE numbers the tokens of a medium (arXiv 2409.12191).
-enum MediaLayout: Equatable {
-    /// Consecutive positions, as for text.
-    case sequence
-    /// A grid of frame pairs, rows and columns of tokens.
-    case grid(time: Int, height: Int, width: Int)
-}
-
 /// The location of a medium in a turn's prompt.
 public struct MediaSpan: Sendable, Equatable, Codable, BitwiseCopyable {
     public var kind: MediaKind

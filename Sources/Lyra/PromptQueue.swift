@@ -18,12 +18,9 @@ struct PromptQueue {
         /// Number of rows already taken.
         var taken = 0
 
-        /// Each token of a grid has its own time, row and column; all other tokens have consecutive positions.
         func position(_ row: Int) -> Position {
-            guard case .media(_, .grid(_, let height, let width)) = content else { return Position(start + Int32(row)) }
-            return Position(
-                time: start + Int32(row / (height * width)), height: start + Int32(row / width % height),
-                width: start + Int32(row % width))
+            let layout = if case .media(_, let layout) = content { layout } else { MediaLayout.sequence }
+            return layout.position(of: row, from: start)
         }
     }
 
@@ -50,10 +47,7 @@ struct PromptQueue {
         guard rows.rows > 0 else { return }
         byteCount += rows.count * MemoryLayout<Float>.stride
         append(Entry(content: .media(rows, layout), start: next, rows: rows.rows))
-        switch layout {
-        case .sequence: next += Int32(rows.rows)
-        case .grid(let time, let height, let width): next += Int32(max(time, height, width))
-        }
+        next += Int32(layout.length(rows: rows.rows))
     }
 
     private mutating func append(_ entry: Entry) {

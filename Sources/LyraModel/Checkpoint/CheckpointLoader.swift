@@ -88,6 +88,8 @@ package final class CheckpointLoader {
         total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 5
         let main = try mainTable()
         let adapters = try findAdapters()
+        try options.trainables?.begin(
+            adapters: adapters.map { ($0.name, $0.projector != nil) }, origin: origin)
         let weights = trainable(main, .main)
         var decoder = try Decoder(weights, configuration.language, progress: advance)
         for (index, adapter) in adapters.enumerated() {
@@ -109,6 +111,7 @@ package final class CheckpointLoader {
         let defaults = try readGenerationDefaults()
         let tokenizer = try readTokenizer(configuration)
         try advance()
+        try options.trainables?.finish()
         return Checkpoint(
             configuration: configuration, decoder: decoder, tokenizer: tokenizer, generationDefaults: defaults,
             adapters: adapters.map(\.name), speechNetworks: speechNetworks, visionNetworks: visionNetworks,

@@ -125,6 +125,27 @@ extension Decoder {
         try tensors.checkUse(layers: layers.count)
     }
 
+    /// A copy whose adapter drops elements of what its updates take, for training; weights are shared.
+    ///
+    /// - Parameter share: of the elements, 0 ..< 1
+    /// - Returns: the copy, and the dropout of each update in a fixed order. The caller seeds each before each step.
+    /// - Throws: `LyraError.argument` for a share out of range.
+    package func droppingOut(_ share: Double, adapter: Int) throws -> (decoder: Decoder, dropouts: [Dropout]) {
+        var copy = self
+        var dropouts: [Dropout] = []
+        for layer in layers.indices {
+            for (_, path) in DecoderLayer.adaptable {
+                let updates = layers[layer][keyPath: path].adapters
+                guard updates.indices.contains(adapter), let update = updates[adapter] else { continue }
+                let dropout = try Dropout(share: Float(share))
+                copy.layers[layer][keyPath: path].adapters[adapter] = LowRankUpdate(
+                    a: update.a, b: update.b, scale: update.scale, dropout: dropout)
+                dropouts.append(dropout)
+            }
+        }
+        return (copy, dropouts)
+    }
+
     /// The parameters of an adapter, under PEFT's names. None if there is no adapter with this index.
     func adapterParameters(_ index: Int) -> [Parameter] {
         let prefix = ParameterNames.peft

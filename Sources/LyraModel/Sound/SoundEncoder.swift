@@ -117,6 +117,14 @@ public struct SoundEncoder: Sendable {
         return try head.product(headNorm(classTokens)).unitRows().scaled(by: min(expf(logScale[0]), 100))
     }
 
+    /// One vector for each clip, in one call. [clips, bands, frames] → [clips, outputWidth]
+    package func callAsFunction(clips: Tensor) throws -> Tensor {
+        var encoding = try begin(clips: clips)
+        while true {
+            if let vectors = try step(&encoding) { return vectors }
+        }
+    }
+
     struct Layer: Sendable {
         let attentionNorm: LayerNorm
         let qkv: Linear

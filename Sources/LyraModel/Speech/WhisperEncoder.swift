@@ -91,6 +91,7 @@ public struct WhisperEncoder: Sendable {
     public struct Encoding {
         fileprivate var hidden: Tensor
         fileprivate var layer = 0
+        fileprivate var recomputesLayers = false
     }
 
     /// Starts encoding a window: x = gelu(conv2(gelu(conv1(mel)))) + positions.
@@ -111,15 +112,19 @@ public struct WhisperEncoder: Sendable {
     /// Computes one layer. → the encoder's output [positions, width] after the last layer; nil before
     public func step(_ state: inout Encoding) throws -> Tensor? {
         if state.layer < layers.count {
-            state.hidden = try layers[state.layer](state.hidden.take())
+            let layer = layers[state.layer], x = state.hidden.take()
+            state.hidden = state.recomputesLayers ? try recomputing([x]) { try layer($0[0]) } : try layer(x)
             state.layer += 1
         }
         return state.layer == layers.count ? try finalNorm(state.hidden) : nil
     }
 
     /// The encoder's output for a window, in one call. [mels, 2 · positions] → [positions, width]
-    package func callAsFunction(mel: Tensor) throws -> Tensor {
+    ///
+    /// - Parameter recomputesLayers: whether only the layers' inputs stay in memory until the gradient is computed
+    package func callAsFunction(mel: Tensor, recomputesLayers: Bool = false) throws -> Tensor {
         var encoding = try begin(mel: mel)
+        encoding.recomputesLayers = recomputesLayers
         while true {
             if let output = try step(&encoding) { return output }
         }

@@ -44,6 +44,7 @@ public struct VisionEncoder: Sendable {
     public struct Encoding {
         fileprivate let steps: VisionSteps
         fileprivate var next = 0
+        fileprivate var recomputesLayers = false
         /// The rotation for the positions of one frame pair.
         fileprivate let rotation: Rotation
         /// [t · h · w, 3 · temporalPatch · patch²]; empty after embedding.
@@ -96,8 +97,9 @@ public struct VisionEncoder: Sendable {
             let new = try layers[layer].keysValues(state.hidden.rows(rows), rotation: state.rotation.rows(inPair))
             try state.keysValues.replace(rowsFrom: inPair.lowerBound, with: new)
         case .layer(let layer):
-            let new = try layers[layer](
-                state.hidden.rows(rows), rotation: state.rotation.rows(inPair), keysValues: state.keysValues)
+            let new = try run(
+                layers[layer], state.hidden.rows(rows), state.rotation.rows(inPair), state.keysValues,
+                recomputes: state.recomputesLayers)
             try state.hidden.replace(rowsFrom: rows.lowerBound, with: new)
         case .merge:
             let group = configuration.merge * configuration.merge
@@ -108,11 +110,21 @@ public struct VisionEncoder: Sendable {
         return state.next == state.steps.count ? state.tokens : nil
     }
 
+    private func run(
+        _ layer: VisionLayer, _ x: Tensor, _ rotation: Rotation, _ keysValues: Tensor, recomputes: Bool
+    ) throws -> Tensor {
+        guard recomputes else { return try layer(x, rotation: rotation, keysValues: keysValues) }
+        return try recomputing([x, keysValues]) { try layer($0[0], rotation: rotation, keysValues: $0[1]) }
+    }
+
     /// The tokens of an image or video, in one call. → [t · h · w / merge², outputWidth]
+    ///
+    /// - Parameter recomputesLayers: whether the layers' temporaries are computed again for the gradient instead of kept
     package func callAsFunction(
-        patches: Tensor, grid: (time: Int, height: Int, width: Int)
+        patches: Tensor, grid: (time: Int, height: Int, width: Int), recomputesLayers: Bool = false
     ) throws -> Tensor {
         var encoding = try begin(patches: patches, grid: grid)
+        encoding.recomputesLayers = recomputesLayers
         while true {
             if let tokens = try step(&encoding) { return tokens }
         }

@@ -11,9 +11,6 @@ import LyraTensor
 struct VisionLayer: Sendable {
     private let attentionNorm: LayerNorm
     private let qkv: Linear
-    /// Rows of `qkv`.
-    private let query: Linear
-    private let keyValue: Linear
     private let output: Linear
     private let mlpNorm: LayerNorm
     private let fc1: Linear
@@ -27,7 +24,6 @@ struct VisionLayer: Sendable {
         precision = source.precision
         attentionNorm = try LayerNorm(source, "norm1", width, epsilon: 1e-6)
         qkv = try Linear(source, "attn.qkv", 3 * width, width, bias: true)
-        (query, keyValue) = (try qkv.rows(0..<width), try qkv.rows(width..<3 * width))
         output = try Linear(source, "attn.proj", width, width, bias: true)
         mlpNorm = try LayerNorm(source, "norm2", width, epsilon: 1e-6)
         fc1 = try Linear(source, "mlp.fc1", configuration.inner, width, bias: true)
@@ -36,7 +32,9 @@ struct VisionLayer: Sendable {
 
     /// Rotated keys, and values. [rows, width] → [rows, 2 · width]
     func keysValues(_ x: Tensor, rotation: Rotation) throws -> Tensor {
-        try keyValue(attentionNorm(x)).rotated(rotation, heads: heads)
+        // Cut anew for each use, so that each training step has a gradient of its own for the rows.
+        let keyValue = try qkv.rows(x.columns..<3 * x.columns)
+        return try keyValue(attentionNorm(x)).rotated(rotation, heads: heads)
     }
 
     /// The layer's output for the rows of a chunk. [rows, width] → [rows, width]
@@ -44,7 +42,7 @@ struct VisionLayer: Sendable {
     /// - Parameter keysValues: keys and values of all rows of the frame pair
     func callAsFunction(_ x: Tensor, rotation: Rotation, keysValues: Tensor) throws -> Tensor {
         let width = x.columns
-        let q = try query(attentionNorm(x)).rotated(rotation, heads: heads)
+        let q = try qkv.rows(0..<width)(attentionNorm(x)).rotated(rotation, heads: heads)
         let attended = try attention(
             q, keys: keysValues.columns(0..<width), values: keysValues.columns(width..<2 * width), heads: heads,
             precision: precision)

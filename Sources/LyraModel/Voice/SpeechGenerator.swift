@@ -1,3 +1,4 @@
+import LyraBase
 import LyraTensor
 
 /// Generates speech units from the language model's hidden states (section "streaming speech generator" of arXiv
@@ -51,6 +52,37 @@ public struct SpeechGenerator: Sendable {
             state.last = best
         }
         return units
+    }
+
+    /// CTC scores of whole answers, with gradients for the generator's trained parameters and for the hidden states.
+    ///
+    /// - Parameters:
+    ///   - answers: hidden states of each answer, [rows, hidden]; an answer attends to itself only
+    ///   - recomputesLayers: whether only the layers' inputs stay in memory until the gradient is computed
+    /// - Returns: scores of all answers, one after the other, [all rows · upsampling, units + 1]
+    /// - Throws: `LyraError.argument` without a row; `.memory`, `.missing`, and `.state` if interrupted.
+    package func callAsFunction(_ answers: [Tensor], recomputesLayers: Bool = false) throws -> Tensor {
+        let lengths = answers.filter { $0.rows > 0 }.map { $0.rows * configuration.upsampling }
+        guard !lengths.isEmpty else { throw LyraError(.argument, "the speech generator needs a hidden state") }
+        let rotation = try rotary(lengths.flatMap { length in (0..<Int32(length)).map { Position($0) } })
+        let projected = try inputProjection(Tensor.stacking(answers))
+        func run(_ layer: DecoderLayer, _ x: Tensor, isFirst: Bool) throws -> Tensor {
+            // As in `logits`: x is the projection, whose copies share q, k and v.
+            let repeated = isFirst ? try x.repeatingRows(configuration.upsampling) : x
+            let qkv = try layer.qkv(x, adapter: nil)
+            return try layer(
+                repeated, qkv: isFirst ? qkv.repeatingRows(configuration.upsampling) : qkv, rotation: rotation,
+                cache: BatchContext(lengths: lengths), adapter: nil
+            ).output
+        }
+        var x = projected
+        for (index, layer) in layers.enumerated() {
+            x =
+                recomputesLayers
+                ? try recomputing([x]) { try run(layer, $0[0], isFirst: index == 0) }
+                : try run(layer, x, isFirst: index == 0)
+        }
+        return try outputProjection(x)
     }
 
     /// CTC scores of the positions that one more hidden state adds. → [upsampling, units + 1]
