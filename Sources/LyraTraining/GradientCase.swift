@@ -15,9 +15,12 @@ public struct GradientCase {
     public let after: [Int32]
     public let answer: [Int32]
     public let transcript: [Int32]
+    /// The file, for messages.
+    let origin: String
 
     /// - Throws: `LyraError` naming the file and the tensor that is missing or not what it should be.
     public init(path: String) throws {
+        origin = path
         let file = try Safetensors(path: path)
         func stored(_ name: String) throws -> StoredTensor {
             guard let tensor = file.tensor(name) else {
@@ -70,70 +73,41 @@ public struct GradientReport {
         of sample: GradientCase, checkpoint path: String, options: CheckpointOptions, adapter name: String,
         extractor: Extractor? = nil, recomputesLayers: Bool = false
     ) throws {
-        let trainables = TrainableParameters { part, _ in
-            switch part {
-            case .adapter, .adapterProjector: true
-            default: false
-            }
-        }
+        let selection = try TrainableSelection(["adapter", "projector"], adapter: name)
+        let trainables = TrainableParameters(selection)
         var options = options
         (options.trainables, options.precision) = (trainables, .exact)
-        let checkpoint = try Checkpoint.open(path, options: options), decoder = checkpoint.decoder
-        guard let adapter = checkpoint.adapterIndex(name) else {
-            throw LyraError(
-                .argument,
-                "\(path): there is no adapter \(shown(name)); the model has "
-                    + checkpoint.adapters.map { shown($0) }.joined(separator: ", "))
-        }
-        let (row, speech) = try Self.batchSample(sample, checkpoint, adapter)
-        let output = try decoder(
-            [row], adapter: adapter,
-            schedule: extractor.flatMap { ExtractionSchedule($0, layers: decoder.layerCount) },
-            recomputesLayers: recomputesLayers)
-        // Each token of the answer is predicted by the row before it.
-        let end = output.hidden.rows - 1
-        let predicting = output.hidden.rows(end - sample.answer.count..<end)
-        let (loss, gradient) = try decoder.crossEntropy(
-            predicting, targets: sample.answer, adapter: adapter, gradientScale: 1 / Double(sample.answer.count))
-        let aligned = try CrossModalityRegularizer(temperature: checkpoint.configuration.alignmentTemperature)(
-            speech: speech.detached, text: decoder.embed(sample.transcript, adapter: adapter),
-            gradientScale: Self.regularizerWeight,
-            wantsTextGradient: false)
-        try backpropagate([(predicting, gradient), (speech, aligned.speechGradient)])
-        (crossEntropy, regularizer) = (loss.mean ?? 0, aligned.loss)
-        gradients = try Self.gradients(trainables, adapter)
+        let checkpoint = try Checkpoint.open(path, options: options)
+        var training = LanguageObjective.Options()
+        (training.adapter, training.extractor) = (selection.adapter, extractor)
+        training.regularizerWeight = Self.regularizerWeight
+        training.recomputesLayers = recomputesLayers
+        let objective = try LanguageObjective(checkpoint, trainables, training)
+        let rows = try Self.rows(sample, checkpoint, selection.adapter)
+        let sums = try objective.differentiate([rows], totals: [sample.answer.count, 1], seed: 0)
+        (crossEntropy, regularizer) = (sums[0] / Double(sample.answer.count), sums[1])
+        gradients = try Self.gradients(trainables)
     }
 
-    /// The sample's rows, and among them the projected speech, whose gradient the regularizer adds to.
-    private static func batchSample(
-        _ sample: GradientCase, _ checkpoint: Checkpoint, _ adapter: Int
-    ) throws -> (BatchSample, speech: Tensor) {
-        let decoder = checkpoint.decoder
+    private static func rows(_ sample: GradientCase, _ checkpoint: Checkpoint, _ adapter: Int?) throws -> ExampleRows {
         let speech = try checkpoint.speechNetworks.get().project(sample.encoded, adapter: adapter)
-        let embeddings = try Tensor.stacking([
-            decoder.embed(sample.before, adapter: adapter), speech, decoder.embed(sample.after, adapter: adapter),
-            decoder.embed(sample.answer, adapter: adapter),
-        ])
-        guard embeddings.rows > sample.answer.count else {
-            throw LyraError(.argument, "the case has no row before the answer, which would predict its first token")
-        }
-        let media = sample.before.count..<sample.before.count + speech.rows
-        let question = media.upperBound..<media.upperBound + sample.after.count
-        let all = 0..<embeddings.rows
-        let row = try BatchSample(
-            embeddings: embeddings, positions: all.map { Position(Int32(clamping: $0)) },
-            isMedia: all.map(media.contains), isQuery: all.map(question.contains))
-        return (row, speech)
+        let vocabulary = checkpoint.configuration.language.vocabularySize
+        try ExampleCheck(vocabularySize: vocabulary, prunesMedia: false)(
+            [.prompt(sample.before), .media(speech.rows), .prompt(sample.after), .answer(sample.answer)],
+            transcript: sample.transcript, origin: sample.origin)
+        return try ExampleRows(
+            [.prompt(sample.before), .media(speech, .sequence), .prompt(sample.after), .answer(sample.answer)],
+            speech: speech, transcript: sample.transcript, decoder: checkpoint.decoder, adapter: adapter)
     }
 
     /// The gradients of the adapter's parameters and its projector's, zeros where none arrived.
-    private static func gradients(_ trainables: TrainableParameters, _ adapter: Int) throws -> [String: Tensor] {
+    private static func gradients(_ trainables: TrainableParameters) throws -> [String: Tensor] {
         var result: [String: Tensor] = [:]
         for element in trainables.elements {
             let name: String
             switch element.part {
-            case .adapterProjector(adapter): name = "projector." + element.name
-            case .adapter(adapter):
+            case .adapterProjector: name = "projector." + element.name
+            case .adapter:
                 let (prefix, suffix) = ("base_model.model.model.layers.", ".weight")
                 guard element.name.hasPrefix(prefix), element.name.hasSuffix(suffix) else { continue }
                 name = String(element.name.dropFirst(prefix.count).dropLast(suffix.count))

@@ -15,19 +15,35 @@ extension Decoder {
     package func crossEntropy(
         _ hidden: Tensor, targets: [Int32], adapter: Int?, gradientScale: Double
     ) throws -> (loss: LossSum, gradient: Tensor) {
-        let rowsPerPass = 256
         var loss = LossSum()
         var gradients: [Tensor] = []
-        for first in stride(from: 0, to: hidden.rows, by: rowsPerPass) {
-            let range = first..<min(first + rowsPerPass, hidden.rows)
-            let x = hidden.rows(range).detached
-            let logits = try Recording.paused { try self.logits(x, adapter: adapter) }
-            let result = try CrossEntropy.of(
-                logits, targets: targets[min(first, targets.count)..<min(range.upperBound, targets.count)],
-                gradientScale: gradientScale)
+        try forEachPass(hidden, targets: targets, adapter: adapter) { x, logits, targets in
+            let result = try CrossEntropy.of(logits, targets: targets, gradientScale: gradientScale)
             loss += result.loss
             gradients.append(try propagateHead(result.gradient, x, adapter: adapter))
         }
         return (loss, try Tensor.stacking(gradients))
+    }
+
+    /// The same without a gradient.
+    package func crossEntropy(_ hidden: Tensor, targets: [Int32], adapter: Int?) throws -> LossSum {
+        var loss = LossSum()
+        try forEachPass(hidden, targets: targets, adapter: adapter) { _, logits, targets in
+            loss += try CrossEntropy.of(logits, targets: targets).loss
+        }
+        return loss
+    }
+
+    private func forEachPass(
+        _ hidden: Tensor, targets: [Int32], adapter: Int?,
+        _ body: (_ hidden: Tensor, _ logits: consuming Tensor, _ targets: ArraySlice<Int32>) throws -> Void
+    ) throws {
+        let rowsPerPass = 256
+        for first in stride(from: 0, to: hidden.rows, by: rowsPerPass) {
+            let range = first..<min(first + rowsPerPass, hidden.rows)
+            let x = hidden.rows(range).detached
+            let logits = try Recording.paused { try self.logits(x, adapter: adapter) }
+            try body(x, logits, targets[min(first, targets.count)..<min(range.upperBound, targets.count)])
+        }
     }
 }
