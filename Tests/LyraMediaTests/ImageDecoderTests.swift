@@ -116,6 +116,7 @@ import Testing
         let (row0, column0) = Self.places[value - 1]
         let isTurned = row0 == "left" || row0 == "right"
         #expect(image.width == (isTurned ? 2 : 3) && image.height == (isTurned ? 3 : 2))
+        #expect(try ImageDecoder.size(bytes: file) == PixelSize(width: image.width, height: image.height))
         for row in 0..<2 {
             for column in 0..<3 {
                 let along = [row0: row, column0: column]
@@ -136,6 +137,7 @@ import Testing
         let turned: [UInt8] = Array(plain[..<2]) + segment + Array(plain[2...])
         let image = try ImageDecoder.decode(bytes: turned)
         #expect(image.width == 32 && image.height == 64)
+        #expect(try ImageDecoder.size(bytes: turned) == PixelSize(width: 32, height: 64))
         // The first column of the stored picture is at the top, its first row at the right.
         #expect(difference(image.pixel(26, 5), [254, 0, 0]) < 24)
         #expect(difference(image.pixel(5, 5), [0, 0, 254]) < 24)
@@ -159,6 +161,9 @@ import Testing
         try maker.ffmpeg("-f rawvideo -pix_fmt rgb24 -s \(width)x\(height) -i a.raw -frames:v 1 \(codec) \(name)")
         let image = try ImageDecoder.decode(path: maker.path(name))
         #expect(image.width == width && image.height == height)
+        // A TIFF has its size anywhere.
+        let size = name == "a.tif" ? nil : PixelSize(width: width, height: height)
+        #expect(try ImageDecoder.size(bytes: maker.bytes(name)) == size)
         let differences = zip(image.bytes, wanted).map { abs(Int($0) - $1) }
         let isLossless = !name.hasSuffix("jpg") && name != "a.webp"
         #expect(differences.max() ?? 99 <= (isLossless ? 0 : 16))

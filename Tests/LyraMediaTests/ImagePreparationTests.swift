@@ -149,6 +149,10 @@ import Testing
         let few = try ImagePreparation().limited(toPixels: 50_000).prepare(image).patches.rows
         #expect(all == 34 * 46 && few * 196 <= 50_000 && few > 100)
         #expect(try ImagePreparation().limited(toPixels: 1).prepare(image).patches.rows * 196 <= 3136)
+        // 640 × 480 becomes 320 × 240, and then 308 × 252: multiples of 28.
+        let small = ImagePreparation().limited(toSide: 320)
+        #expect(try small.prepare(image).patches.rows == 22 * 18)
+        #expect(small.tokens(ofImage: PixelSize(width: 640, height: 480)) == 11 * 9)
     }
 
     @Test func impossibleSizesAreRefused() throws {

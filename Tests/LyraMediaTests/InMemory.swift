@@ -27,6 +27,12 @@ extension ImageDecoder {
     }
 }
 
+extension ImageDecoder {
+    static func size(bytes: [UInt8]) throws -> PixelSize? {
+        try size(reader: MemoryReader(copying: bytes), name: "image in memory")
+    }
+}
+
 extension VideoDecoder {
     convenience init(
         bytes: [UInt8], name: String = "video in memory", limits: MediaLimits = MediaLimits()

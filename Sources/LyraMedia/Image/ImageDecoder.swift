@@ -36,6 +36,25 @@ public enum ImageDecoder {
         }
     }
 
+    /// The bytes in which `size` looks for a header; EXIF data before it have at most 64 KiB.
+    private static let headerBytes = 1 << 17
+
+    /// The size of an upright image, from the header alone.
+    ///
+    /// - Returns: nil if the bytes do not begin like an image, or their beginning does not tell the size, as in a TIFF.
+    /// - Throws: `LyraError(.io)` if the reader fails, `.format` if the file is empty, `.memory`.
+    public static func size(reader: any ByteReader, name: String) throws -> PixelSize? {
+        let length = Int(min(try reader.checkedSize(name: name), Int64(headerBytes)))
+        let start = try reader.piece(0, length, name: name)
+        defer { withExtendedLifetime(start) {} }
+        guard let header = try ImageHeader(UnsafeRawBufferPointer(start.elements)), let size = header.size,
+            size.width > 0, size.height > 0
+        else { return nil }
+        let isTransposed = Orientation(exif: header.orientation ?? 1).isTransposed
+        return isTransposed
+            ? PixelSize(width: size.height, height: size.width) : PixelSize(width: size.width, height: size.height)
+    }
+
     private static func decode(
         _ file: GrowingBuffer<UInt8>, name: String, limits: MediaLimits, interrupted: @escaping () -> Bool
     ) throws -> RGBImage {

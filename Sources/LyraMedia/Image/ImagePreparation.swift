@@ -14,6 +14,8 @@ public struct PatchGrid: Sendable {
 /// resampling, normalization, and the order that the tower's merger needs.
 public struct ImagePreparation: Sendable {
     public private(set) var configuration: ImageConfiguration
+    /// Larger images are first shrunk to this longest side, in pixels.
+    public private(set) var longestSide = 2880
     /// The normalized value of every byte: [3, 256].
     private let levels: [[Float]]
 
@@ -39,6 +41,14 @@ public struct ImagePreparation: Sendable {
         return limited
     }
 
+    /// A copy that first shrinks images to a longest side of `side` pixels; 28 or more. The reference uses 2880 on its
+    /// command line, and 1920 in evaluations.
+    public func limited(toSide side: Int) -> ImagePreparation {
+        var limited = self
+        limited.longestSide = max(side, 28)
+        return limited
+    }
+
     /// Makes the patches of an image. The image fills all frames of a temporal patch.
     ///
     /// - Parameter interrupted: Polled every few rows; true ends the call.
@@ -46,14 +56,35 @@ public struct ImagePreparation: Sendable {
     public func prepare(_ image: RGBImage, interrupted: () -> Bool = { false }) throws -> PatchGrid {
         try configuration.validate("preparing images")
         var image = image
-        for size in PixelSize(width: image.width, height: image.height).bounded() {
+        let given = PixelSize(width: image.width, height: image.height)
+        for size in given.bounded(longest: longestSide) {
             image = try ImageResizer.nearest(image, size, interrupted: interrupted)
         }
-        let size = PixelSize(width: image.width, height: image.height).fitted(
-            factor: configuration.factor, minPixels: configuration.minPixels, maxPixels: configuration.maxPixels)
+        let size = preparedSize(of: given)
         var frames = try VideoFrames(self, size: size, frames: 1)
         try frames.append(image, interrupted: interrupted)
         return try frames.finish(interrupted: interrupted)
+    }
+
+    /// The size at which an image of `size` is encoded.
+    private func preparedSize(of size: PixelSize) -> PixelSize {
+        (size.bounded(longest: longestSide).last ?? size).fitted(
+            factor: configuration.factor, minPixels: configuration.minPixels, maxPixels: configuration.maxPixels)
+    }
+
+    /// Number of prompt tokens of an image of `size`; its sides must be at least 1.
+    public func tokens(ofImage size: PixelSize) -> Int { tokens(ofFrame: preparedSize(of: size)) }
+
+    /// Number of prompt tokens of a video with frames of `size`; its sides must be at least 1.
+    ///
+    /// - Parameter frames: that are encoded
+    public func tokens(ofVideo size: PixelSize, frames: Int) -> Int {
+        let pairs = (frames + configuration.temporalPatch - 1) / configuration.temporalPatch
+        return tokens(ofFrame: VideoSampling.size(size, frames: frames, configuration)).saturatingMultiplying(by: pairs)
+    }
+
+    private func tokens(ofFrame prepared: PixelSize) -> Int {
+        prepared.width / configuration.factor * (prepared.height / configuration.factor)
     }
 
     /// Writes the patches of one frame.

@@ -10,7 +10,8 @@ public final class SoundClips {
     /// The default limit on the length of a sound, in seconds.
     public static let defaultLimit = 600.0
 
-    private static let clips = 3
+    /// Clips of one sound.
+    public static let clips = 3
     private static let seconds = 2.0
     private static let mean: Float = -4.268
     private static let deviation: Float = 9.138
