@@ -51,7 +51,10 @@ let package = Package(
         // Losses, gradients and the optimizer: for the command line and tests, not for the library.
         .target(
             name: "LyraTraining",
-            dependencies: ["LyraBase", "LyraTensor", "LyraFormats", "LyraMedia", "LyraModel", "CKernels", "CMPI"]),
+            dependencies: [
+                "LyraBase", "LyraTensor", "LyraFormats", "LyraText", "LyraMedia", "LyraModel", "LyraDatasets",
+                "CKernels", "CMPI",
+            ]),
         .target(name: "CCallers"),
         .target(name: "LyraC", dependencies: ["Lyra", "CLyra", "CCallers"]),
         .executableTarget(
@@ -71,7 +74,9 @@ let package = Package(
             name: "LyraModelTests", dependencies: ["LyraModel", "LyraTools", "TestSupport"],
             swiftSettings: unoptimized),
         .testTarget(name: "LyraDatasetsTests", dependencies: ["LyraDatasets"], swiftSettings: unoptimized),
-        .testTarget(name: "LyraTrainingTests", dependencies: ["LyraTraining", "LyraFormats", "TestSupport"]),
+        .testTarget(
+            name: "LyraTrainingTests",
+            dependencies: ["LyraTraining", "LyraFormats", "LyraDatasets", "Lyra", "TestSupport"]),
         .testTarget(name: "LyraTests", dependencies: ["Lyra", "LyraTools", "TestSupport", "CSoundWriter"]),
     ],
     swiftLanguageModes: [.v6]
