@@ -101,6 +101,19 @@ public final class OutputFile {
         }
     }
 
+    /// Flushes what is written to disk, so that `commit` only has to give the file its name: for several files that
+    /// appear together.
+    ///
+    /// - Throws: `.io`, for example on a full disk, after removing the temporary file; `.state` after `commit` or
+    ///   `discard`.
+    public func flush() throws {
+        guard descriptor >= 0 else { throw LyraError(.state, "\(path): already finished or failed") }
+        guard temporary != nil, fsync(descriptor) != 0 else { return }
+        let reason = systemMessage()
+        discard()
+        throw LyraError(.io, "\(path): cannot complete the file: \(reason)")
+    }
+
     /// Flushes the file to disk, closes it and gives it its name. After a power failure the name refers to the old file
     /// or to the complete new one.
     ///

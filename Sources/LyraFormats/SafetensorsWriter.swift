@@ -63,6 +63,23 @@ public final class SafetensorsWriter {
         try output.write(bytes, at: offsets[index])
     }
 
+    /// Writes the next bytes of one announced tensor.
+    ///
+    /// - Throws: `.argument` when the tensor was not announced, is complete, or has fewer bytes left; `.io` when the
+    ///   system refuses.
+    public func append(_ name: String, _ bytes: UnsafeRawBufferPointer) throws {
+        let (index, start) = try layout.takePiece(name, byteCount: bytes.count)
+        try output.write(bytes, at: offsets[index] + start)
+    }
+
+    /// Completes the file and flushes it to disk, without its name.
+    ///
+    /// - Throws: `.state` when a tensor is missing; `.io` when the system refuses.
+    public func flush() throws {
+        try layout.checkComplete()
+        try output.flush()
+    }
+
     /// Completes the file and gives it its name.
     ///
     /// - Throws: `.state` when a tensor is missing; `.io` when the system refuses.

@@ -24,6 +24,7 @@ public final class TorchWriter {
     /// The tensors' entries in the order in which they were announced, then those of the pickle and the format's marks.
     private var entries: [Entry] = []
     private var end = 0
+    private var hasDirectory = false
 
     /// Creates the file and writes everything except the tensors.
     ///
@@ -60,10 +61,24 @@ public final class TorchWriter {
         try write(entry: layout.take(name, byteCount: bytes.count), bytes)
     }
 
-    /// Writes the zip directory, completes the file and gives it its name.
+    /// Completes the file and flushes it to disk, without its name.
+    ///
+    /// - Throws: `.state` when a tensor is missing; `.io` when the system refuses.
+    public func flush() throws {
+        try writeDirectory()
+        try output.flush()
+    }
+
+    /// Completes the file and gives it its name.
     ///
     /// - Throws: `.state` when a tensor is missing; `.io` when the system refuses.
     public func finish() throws {
+        try writeDirectory()
+        try output.commit()
+    }
+
+    private func writeDirectory() throws {
+        guard !hasDirectory else { return }
         try layout.checkComplete()
         var directory: [UInt8] = []
         for entry in entries {
@@ -87,7 +102,7 @@ public final class TorchWriter {
         directory.append(UInt32(truncatingIfNeeded: end))
         directory.append(UInt16(0))  // comment
         try directory.withUnsafeBytes { try output.write($0, at: end) }
-        try output.commit()
+        hasDirectory = true
     }
 
     /// Places an entry after the earlier ones.
