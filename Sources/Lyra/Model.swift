@@ -32,6 +32,9 @@ public struct ModelOptions {
     public var vocoder: String?
     /// A file with the sound projector, which no published checkpoint includes. Nil uses the checkpoint's own.
     public var soundProjector: String?
+    /// Directories of adapters outside the checkpoint, each with the adapter's name. One with the name of an adapter of
+    /// the checkpoint takes its place.
+    public var adapterDirectories: [(name: String, path: String)] = []
     /// Precision of products and of attention; nil means fast for a checkpoint with quantized weights, otherwise exact.
     public var precision: Precision?
     /// Number of compute threads of the process; nil is the number of available processors. All models share one pool.
@@ -59,6 +62,7 @@ public final class Model: Sendable {
         opening.towers = options.towersDirectory
         opening.vocoder = options.vocoder
         opening.soundProjector = options.soundProjector
+        opening.adapterDirectories = options.adapterDirectories
         opening.precision = options.precision
         log = options.log
         opening.note = { options.log(.warning, $0) }

@@ -38,6 +38,7 @@ struct ModelArguments: ParsableArguments {
         options.towersDirectory = parts.towers
         options.vocoder = parts.vocoder
         options.soundProjector = parts.soundProjector
+        options.adapterDirectories = parts.adapterDirectories
         options.precision = precision
         options.threads = threads
         options.log = { level, message in if level == .warning { notes.add(message) } }

@@ -9,7 +9,8 @@ public struct Checkpoint: Sendable {
     public let tokenizer: Tokenizer
     /// Defaults from generation_config.json; a session's options take precedence.
     public let generationDefaults: GenerationDefaults
-    /// Names of the adapters in index order. Those of a directory are sorted: "long_speech", "speech", …
+    /// Names of the adapters in index order. Those of a directory are sorted: "long_speech", "speech", …; after
+    /// them stand those of `CheckpointOptions.adapterDirectories` that the checkpoint lacks.
     public let adapters: [String]
     public let speechNetworks: Part<SpeechNetworks>
     public let visionNetworks: Part<VisionNetworks>
@@ -74,7 +75,7 @@ public struct Checkpoint: Sendable {
     }
 
     /// The adapter's name for its directory: "speech" for "speech_lora".
-    static func adapterName(directory: String) -> String {
+    package static func adapterName(directory: String) -> String {
         directory.hasSuffix("_lora") ? String(directory.dropLast(5)) : directory
     }
 }

@@ -12,6 +12,9 @@ public struct CheckpointOptions {
     public var vocoder: String?
     /// A file with the sound projector, which no published checkpoint includes.
     public var soundProjector: String?
+    /// Directories of adapters outside the checkpoint, each with the adapter's name. One with the name of an adapter of
+    /// the checkpoint takes its place, with or without a projector.
+    public var adapterDirectories: [(name: String, path: String)] = []
     /// Precision of products and of attention. Nil means exact, but fast if any of the main tensors is quantized,
     /// because such products round anyway.
     public var precision: Precision?
@@ -273,8 +276,23 @@ package final class CheckpointLoader {
         var projector: TensorTable?
     }
 
+    /// The checkpoint's adapters and those of the options.
+    private func adapterFiles() throws -> [AdapterFiles] {
+        var all = try source.adapters()
+        for (name, path) in options.adapterDirectories {
+            let given = try DirectorySource.adapter(path, named: Checkpoint.adapterName(directory: name))
+            // Compared byte by byte, because Unicode equality would match distinct names.
+            if let index = all.firstIndex(where: { $0.name.utf8.elementsEqual(given.name.utf8) }) {
+                all[index] = given
+            } else {
+                all.append(given)
+            }
+        }
+        return all
+    }
+
     private func findAdapters() throws -> [Adapter] {
-        try source.adapters().enumerated().map { index, found in
+        try adapterFiles().enumerated().map { index, found in
             let file = "adapter_config.json"
             let configuration = try decode(AdapterConfiguration.self, .adapter(index), found.files, file) {
                 try KnownKeys.adapter.check($0, $1, note: $2)
@@ -320,7 +338,7 @@ package final class CheckpointLoader {
     }
 
     /// The published prefix of the speech projector's tensors.
-    static let speechProjectorPrefix = "model.mm_speech_projector."
+    package static let speechProjectorPrefix = "model.mm_speech_projector."
 
     /// A part that the configuration does not mention.
     ///

@@ -26,14 +26,36 @@ struct DirectorySource: ModelSource {
     /// Every subdirectory with an adapter_config.json, except hidden directories and the file system's own.
     func adapters() throws -> [AdapterFiles] {
         try FileSystem.entries(of: origin).filter { !FileSystem.isReserved($0) }.compactMap { entry in
-            let folder = DirectoryFiles(
-                FileSystem.join(origin, entry), stem: "adapter_model", pickle: "adapter_model.bin")
+            let folder = Self.adapterFolder(FileSystem.join(origin, entry))
             guard try folder.has("adapter_config.json") else { return nil }
-            let projector = folder.path("non_lora_trainables.bin")
-            return AdapterFiles(
-                name: Checkpoint.adapterName(directory: entry), files: folder,
-                projector: try FileSystem.isFile(projector) ? TorchFiles(projector) : nil)
+            return try Self.adapter(folder, Checkpoint.adapterName(directory: entry))
         }
+    }
+
+    private static func adapterFolder(_ path: String) -> DirectoryFiles {
+        DirectoryFiles(path, stem: "adapter_model", pickle: "adapter_model.bin")
+    }
+
+    private static func adapter(_ folder: DirectoryFiles, _ name: String) throws -> AdapterFiles {
+        let projector = folder.path("non_lora_trainables.bin")
+        return AdapterFiles(
+            name: name, files: folder, projector: try FileSystem.isFile(projector) ? TorchFiles(projector) : nil)
+    }
+
+    /// An adapter's directory outside a checkpoint.
+    ///
+    /// - Throws: `LyraError.missing` if it is not one; `.argument` for a name or path that cannot be used.
+    static func adapter(_ path: String, named name: String) throws -> AdapterFiles {
+        try FileSystem.checkPath(path)
+        guard !name.isEmpty, name != "auto", name != "none" else {
+            throw LyraError(
+                .argument, "\(path): an adapter cannot have the name \(shown(name)); give another, such as speech")
+        }
+        let folder = adapterFolder(path)
+        guard try folder.has("adapter_config.json") else {
+            throw LyraError(.missing, "\(path): not an adapter's directory: it has no adapter_config.json")
+        }
+        return try adapter(folder, name)
     }
 
     func tower(_ part: ModelPart, _ name: String, isInside: Bool) throws -> TowerFiles {

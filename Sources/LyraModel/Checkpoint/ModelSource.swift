@@ -95,7 +95,7 @@ package struct ModelContents {
 
 extension ModelPart {
     /// Prefix of a part's text names in a single file.
-    var folder: String {
+    package var folder: String {
         switch self {
         case .main, .soundProjector: ""
         case .adapter(let index), .adapterProjector(let index): "adapter.\(index)/"

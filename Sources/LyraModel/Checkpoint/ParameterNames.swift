@@ -15,7 +15,7 @@ package enum ParameterNames {
     ]
 
     /// PEFT's prefix of every tensor of an adapter.
-    static let peft = "base_model.model."
+    package static let peft = "base_model.model."
 
     /// The name in the Lyra release.
     package static func published(_ name: String) -> String {

@@ -146,6 +146,22 @@ extension Decoder {
         return (copy, dropouts)
     }
 
+    /// The matrices that an adapter updates, each with the factor of B·A.
+    ///
+    /// - Returns: modules in the published layout, `model.layers.0.self_attn.q_proj`; none if there is no such adapter
+    package func updates(of adapter: Int) -> [(module: String, scale: Float)] {
+        layers.enumerated().flatMap { number, layer in
+            DecoderLayer.adaptable.compactMap { name, path in
+                let updates = layer[keyPath: path].adapters
+                guard updates.indices.contains(adapter), let update = updates[adapter] else { return nil }
+                return ("model.layers.\(number).\(name)", update.scale)
+            }
+        }
+    }
+
+    /// Whether an adapter's embeddings are its output head too.
+    package func tiesHead(of adapter: Int) -> Bool { adaptersWithTiedHead.contains(adapter) }
+
     /// The parameters of an adapter, under PEFT's names. None if there is no adapter with this index.
     func adapterParameters(_ index: Int) -> [Parameter] {
         let prefix = ParameterNames.peft

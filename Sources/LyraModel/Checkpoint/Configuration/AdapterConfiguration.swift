@@ -2,7 +2,7 @@ import Glibc
 import LyraBase
 
 /// The parts of PEFT's adapter_config.json that change the arithmetic.
-struct AdapterConfiguration: Decodable {
+package struct AdapterConfiguration: Decodable {
     private var rank: Int
     private var alpha: Double
     private var usesRankStabilization: Bool?
@@ -34,7 +34,7 @@ struct AdapterConfiguration: Decodable {
     private static let ranks = 1...65536
 
     /// - Throws: `LyraError` naming `source` for invalid numbers and for LoRA variants that lyra does not run.
-    func validate(_ source: String) throws {
+    package func validate(_ source: String) throws {
         let bounds = Bounds(source)
         try bounds.check("r", rank, Self.ranks)
         try bounds.require(alpha.isFinite, "lora_alpha must be a number")
@@ -64,12 +64,12 @@ struct AdapterConfiguration: Decodable {
     /// The rank of a module's update.
     ///
     /// - Parameter module: its name in the published layout: `model.layers.0.self_attn.q_proj`
-    func rank(of module: String) -> Int {
+    package func rank(of module: String) -> Int {
         rankPattern?.value(of: Self.names(of: module)).flatMap { Int(exactly: $0) } ?? rank
     }
 
     /// Factor of x·Aᵀ·Bᵀ of a module: alpha / r, or alpha / √r with rank stabilization.
-    func scale(of module: String) -> Float {
+    package func scale(of module: String) -> Float {
         let alpha = alphaPattern?.value(of: Self.names(of: module)) ?? alpha
         let rank = Double(rank(of: module))
         return Float(alpha / (usesRankStabilization == true ? rank.squareRoot() : rank))
@@ -86,7 +86,7 @@ struct AdapterConfiguration: Decodable {
 
     /// Whether an entry of `modules_to_save` names this tensor's module or one around it, as PEFT matches: by the end
     /// of the module's name.
-    func replaces(_ tensor: String) -> Bool {
+    package func replaces(_ tensor: String) -> Bool {
         var module = tensor[...]
         while let dot = module.lastIndex(of: ".") {
             module = module[..<dot]
