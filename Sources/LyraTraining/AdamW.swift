@@ -101,12 +101,37 @@ public struct AdamW: Sendable {
     public mutating func update(
         _ name: String, _ parameter: inout Tensor, gradient: Tensor, rateFactor: Double = 1, gradientScale: Double = 1
     ) throws {
+        let index = try slot(of: name, parameter.shape, gradient, rateFactor, gradientScale)
+        try Interruption.never {
+            try parameter.withMutableValues {
+                try slots.values[index].update($0, gradient, groups, rateFactor, gradientScale)
+            }
+        }
+    }
+
+    /// The same for a parameter that networks share.
+    package mutating func update(
+        _ name: String, _ parameter: TrainableParameter, gradient: Tensor, rateFactor: Double = 1,
+        gradientScale: Double = 1
+    ) throws {
+        let index = try slot(of: name, parameter.shape, gradient, rateFactor, gradientScale)
+        try Interruption.never {
+            try parameter.withValues {
+                try slots.values[index].update($0, gradient, groups, rateFactor, gradientScale)
+            }
+        }
+    }
+
+    /// Checks the operands of an update. → where the parameter's moments are
+    private func slot(
+        of name: String, _ shape: [Int], _ gradient: Tensor, _ rateFactor: Double, _ gradientScale: Double
+    ) throws -> Dictionary<String, Slot>.Index {
         guard let index = slots.index(forKey: name) else { throw unknown(name) }
-        let shape = slots.values[index].first.shape
-        guard parameter.shape == shape, gradient.shape == shape else {
+        let added = slots.values[index].first.shape
+        guard shape == added, gradient.shape == added else {
             throw LyraError(
                 .argument,
-                "AdamW: parameter \(shown(name)) has shape \(shape), but is updated as \(parameter.shape) with a "
+                "AdamW: parameter \(shown(name)) has shape \(added), but is updated as \(shape) with a "
                     + "gradient of \(gradient.shape)")
         }
         guard rateFactor.isFinite, gradientScale.isFinite else {
@@ -114,9 +139,7 @@ public struct AdamW: Sendable {
                 .argument,
                 "AdamW: the rate's factor is \(rateFactor), the gradient's \(gradientScale); they must be finite")
         }
-        try Interruption.never {
-            try slots.values[index].update(&parameter, gradient, groups, rateFactor, gradientScale)
-        }
+        return index
     }
 
     /// Changes a group's settings for the updates to come.
@@ -163,16 +186,14 @@ extension AdamW {
 
 extension AdamW.Slot {
     mutating func update(
-        _ parameter: inout Tensor, _ gradient: Tensor, _ groups: [AdamW.Group], _ rateFactor: Double,
-        _ gradientScale: Double
+        _ parameter: UnsafeMutablePointer<Float>, _ gradient: Tensor, _ groups: [AdamW.Group],
+        _ rateFactor: Double, _ gradientScale: Double
     ) throws {
         var step = kernelStep(groups[group], rate: groups[group].learningRate * rateFactor, gradientScale)
         let count = gradient.count
         try gradient.withValues { gradient in
-            try parameter.withMutableValues { parameter in
-                try first.withMutableValues { first in
-                    try second.withMutableValues { lk_adamw(parameter, first, $0, gradient, count, &step) }
-                }
+            try first.withMutableValues { first in
+                try second.withMutableValues { lk_adamw(parameter, first, $0, gradient, count, &step) }
             }
         }
         steps += 1
