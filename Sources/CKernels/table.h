@@ -6,6 +6,7 @@
 #include "lyra_interruption.h"
 
 static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t divided_up(size_t a, size_t b) { return a / b + (a % b != 0); }
 
 /* Output channels are packed in groups of this many, so that one load of x feeds a whole group. */
 enum { LK_CONV_GROUP = 4 };

@@ -1,3 +1,4 @@
+import CKernels
 import LyraBase
 
 /// A row-major tensor of floats.
@@ -78,7 +79,7 @@ public struct Tensor: @unchecked Sendable {
     public init(zeros shape: [Int]) throws {
         let count = try FloatStorage.count(of: shape)
         try self.init(shape) { base in
-            try Tensor.forEachRange(of: count) { (base + $0.lowerBound).update(repeating: 0, count: $0.count) }
+            try Tensor.forEachRange(of: count) { lk_clear(base + $0.lowerBound, $0.count) }
         }
     }
 
@@ -171,6 +172,19 @@ extension Tensor {
         return try Tensor(shape) { try copyRows(to: $0, rowStride: columns) }.withNode(node)
     }
 
+    /// The tensor whose columns these views are, side by side and in order; nil if they lie elsewhere.
+    static func joining(columns parts: [Tensor]) -> Tensor? {
+        guard let first = parts.first else { return nil }
+        var width = 0
+        for part in parts {
+            guard part.storage === first.storage, part.rows == first.rows, part.rowStride == first.rowStride,
+                part.offset == first.offset + width
+            else { return nil }
+            width += part.columns
+        }
+        return Tensor([first.rows, width], storage: first.storage, offset: first.offset, rowStride: first.rowStride)
+    }
+
     /// Moves the values out and leaves an empty tensor, so that an operation can reuse the memory.
     public mutating func take() -> Tensor {
         let taken = self
@@ -240,9 +254,10 @@ extension Tensor {
                 return try Tensor.copy(count, from: base, to: target)
             }
             let together = max(1, Tensor.elementsPerCheck / max(columns, 1))
-            for row in 0..<rows {
-                if row % together == 0 { try Interruption.check() }
-                (target + row * stride).update(from: base + row * own, count: columns)
+            for row in Swift.stride(from: 0, to: rows, by: together) {
+                try Interruption.check()
+                lk_copy_rows(
+                    target + row * stride, stride, base + row * own, own, min(together, rows - row), columns)
             }
         }
     }
@@ -263,6 +278,8 @@ extension Tensor {
     private static func copy(
         _ count: Int, from source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>
     ) throws {
-        try forEachRange(of: count) { (target + $0.lowerBound).update(from: source + $0.lowerBound, count: $0.count) }
+        try forEachRange(of: count) {
+            lk_copy_rows(target + $0.lowerBound, 0, source + $0.lowerBound, 0, 1, $0.count)
+        }
     }
 }

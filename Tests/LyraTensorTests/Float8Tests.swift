@@ -39,7 +39,7 @@ import Testing
             try stored.store(0..<256, as: .float32, to: converted.base, scratch: scratch)
             for row in 0..<4 {
                 let floats = [Float](unsafeUninitializedCapacity: 64) { buffer, count in
-                    if let base = buffer.baseAddress { weight.copyRow(row, to: base) }
+                    if let base = buffer.baseAddress { weight.copyRows([Int32(row)], to: base) }
                     count = 64
                 }
                 expectEqual(floats, Array(all[row * 64..<row * 64 + 64]))

@@ -107,6 +107,29 @@ import Testing
         },
         Case(.unfoldingRows, "plain", [7, 3]) { try $0[0].tensor.unfoldedRows(kernel: 3, stride: 2) },
         Case(.unfoldingSquares, "plain", [2, 5, 6]) { try $0[0].tensor.unfoldedSquares(kernel: 3, stride: 2) },
+        Case(.joiningColumns, "plain", [3, 5], [3, 2]) { try $0[0].tensor.after($0[1].tensor) },
+        Case(.joiningColumns, "padding, and a copy of the last columns", [3, 5]) {
+            try $0[0].tensor.padded(columns: 2).copy(columnsFrom: 3)
+        },
+        Case(.convolution, "dilation, residual, history", [3, 17], [5, 3, 4], [5], [5, 13], [5, 2]) {
+            try Convolution1D($0[1].tensor, bias: $0[2].tensor, dilation: 2)(
+                $0[0].tensor, addedTo: $0[3].tensor, after: $0[4].tensor)
+        },
+        Case(.convolution, "several tasks of columns", [2, 1100], [3, 2, 3], [3]) {
+            try Convolution1D($0[1].tensor, bias: $0[2].tensor, dilation: 3)($0[0].tensor)
+        },
+        Case(.convolution, "one tap", [2, 5], [3, 2, 1], [3]) {
+            try Convolution1D($0[1].tensor, bias: $0[2].tensor)($0[0].tensor)
+        },
+        Case(.transposedConvolution, "kernel not a multiple of the rate", [3, 6], [3, 2, 5], [2]) {
+            try TransposedConvolution1D($0[1].tensor, bias: $0[2].tensor, rate: 2, precision: .exact)($0[0].tensor)
+        },
+        Case(.transposedConvolution, "kernel like the rate", [2, 7], [2, 3, 3], [3]) {
+            try TransposedConvolution1D($0[1].tensor, bias: $0[2].tensor, rate: 3, precision: .exact)($0[0].tensor)
+        },
+        Case(.weightNorm, "plain", [4, 2, 3], [4, 1, 1]) {
+            try $0[0].tensor.foldingWeightNorm(gains: $0[1].tensor, name: "w")
+        },
         Case(.recomputing, "plain", [3, 5], [4, 5], [5]) { p in
             try recomputing([p[0].tensor]) {
                 try p[1].weight.product($0[0].rmsNormalized(weight: p[2].tensor, epsilon: 1e-3), activation: .gelu)
@@ -180,6 +203,29 @@ import Testing
         for (index, value) in wanted.enumerated() {
             let (row, column) = index.quotientAndRemainder(dividingBy: 256)
             let sum = (0..<5).reduce(0.0) { $0 + Double(g[row * 5 + $1]) * Double(floats[$1 * 256 + column]) }
+            #expect(abs(Double(value) - sum) < 1e-5)
+        }
+    }
+
+    /// A frozen convolution passes the gradient on, of the weights as it packed them.
+    @Test(arguments: [Precision.exact, .fast]) func frozenConvolutionsPassTheGradientOn(_ precision: Precision) throws {
+        var numbers = Sequence(5)
+        // Numbers that BF16 holds exactly.
+        let weights = numbers.floats(4 * 3 * 5).map { Float(bitPattern: $0.bitPattern & 0xffff_0000) }
+        let x = try TrainableParameter("x", Tensor([3, 20], numbers.floats(60)))
+        let convolution = try Convolution1D(
+            Tensor([4, 3, 5], weights), bias: Tensor(zeros: [4]), dilation: 2, precision: precision)
+        let g = numbers.floats(4 * 12)
+        try backpropagate([(convolution(x.tensor), Tensor([4, 12], g))])
+        let got = try #require(x.gradient).values
+        for (index, value) in got.enumerated() {
+            let (input, column) = index.quotientAndRemainder(dividingBy: 20)
+            var sum = 0.0
+            for output in 0..<4 {
+                for tap in 0..<5 where (0..<12).contains(column - 2 * tap) {
+                    sum += Double(weights[(output * 3 + input) * 5 + tap]) * Double(g[output * 12 + column - 2 * tap])
+                }
+            }
             #expect(abs(Double(value) - sum) < 1e-5)
         }
     }

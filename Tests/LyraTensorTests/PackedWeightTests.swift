@@ -74,8 +74,8 @@ import Testing
         #expect(part.outputs == 130 && part.byteCount < packed.byteCount)
         #expect(try part.rows(1..<2).product(x).values == [whole[71], whole[371]])
         var (row, same) = ([Float](repeating: 0, count: 256), [Float](repeating: 1, count: 256))
-        part.copyRow(5, to: &row)
-        packed.copyRow(75, to: &same)
+        part.copyRows([Int32(5)], to: &row)
+        packed.copyRows([Int32(75)], to: &same)
         #expect(row == same)
         #expect(throws: LyraError.self) { try packed.rows(299..<301) }
     }
@@ -115,7 +115,7 @@ import Testing
         let (weight, values) = (try Weight(stored), try stored.floats())
         #expect(weight.isPacked && values.count == 40 * 256)
         var row = [Float](repeating: 0, count: 256)
-        weight.copyRow(39, to: &row)
+        weight.copyRows([Int32(39)], to: &row)
         #expect(row == Array(values.suffix(256)))
     }
 

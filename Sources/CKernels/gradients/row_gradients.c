@@ -105,23 +105,33 @@ void lk_silu_mul_gradient(float *dgate, size_t ld_dgate, float *dup, size_t ld_d
     run(&j, silu_mul_task);
 }
 
-static void activate_task(void *context, size_t i) {
-    const rows_job *j = context;
-    const size_t count = smaller(CHUNK, j->columns - i * CHUNK);
-    if (j->centred) lk_kernels()->quick_gelu(j->dx + i * CHUNK, count);
-    else lk_kernels()->gelu(j->dx + i * CHUNK, count);
-}
-
-void lk_activate(float *x, size_t count, lk_epilogue activation) {
-    rows_job j = {.dx = x, .columns = count, .centred = activation == LK_QUICK_GELU};
-    lk_parallel((count + CHUNK - 1) / CHUNK, activate_task, &j);
-}
-
 static void activation_task(void *context, size_t i) {
     const rows_job *j = context;
     const size_t first = i * CHUNK;
     lk_gradients()->activation(j->dx + first, j->dy + first, j->x + first, smaller(CHUNK, j->columns - first),
                                j->centred);
+}
+
+static void leaky_relu_task(void *context, size_t i) {
+    const rows_job *j = context;
+    const size_t end = smaller(j->columns, (i + 1) * CHUNK);
+    for (size_t e = i * CHUNK; e < end; e++) j->dx[e] = j->x[e] > 0 ? j->dy[e] : j->epsilon * j->dy[e];
+}
+
+void lk_leaky_relu_gradient(float *dx, const float *dy, const float *y, size_t count, float slope) {
+    rows_job j = {.dx = dx, .dy = dy, .x = y, .columns = count, .epsilon = slope};
+    lk_parallel(divided_up(count, CHUNK), leaky_relu_task, &j);
+}
+
+static void tanh_task(void *context, size_t i) {
+    const rows_job *j = context;
+    const size_t end = smaller(j->columns, (i + 1) * CHUNK);
+    for (size_t e = i * CHUNK; e < end; e++) j->dx[e] = j->dy[e] * (1 - j->x[e] * j->x[e]);
+}
+
+void lk_tanh_gradient(float *dx, const float *dy, const float *y, size_t count) {
+    rows_job j = {.dx = dx, .dy = dy, .x = y, .columns = count};
+    lk_parallel(divided_up(count, CHUNK), tanh_task, &j);
 }
 
 void lk_activation_gradient(float *dx, const float *dy, const float *x, size_t count, lk_epilogue activation) {

@@ -12,6 +12,16 @@ typedef struct lk_factor {
 } lk_factor;
 int lk_matrix_product(float *c, size_t ldc, lk_factor a, lk_factor b, size_t m, size_t n, size_t k, int accumulate);
 
+/* The same with both factors rounded to BF16 and sums in floats. Needs no OpenBLAS, but memory of
+ * lk_bf16_product_floats floats, aligned to 64 bytes. */
+int lk_bf16_matrix_product(float *c, size_t ldc, lk_factor a, lk_factor b, size_t m, size_t n, size_t k, int accumulate,
+                           float *memory);
+/* Packs b[k, n], or b[n, k] if it is transposed, as BF16 weights [n, k] of lk_packed_linear. */
+void lk_bf16_pack(void *packed, lk_factor b, size_t n, size_t k);
+size_t lk_bf16_product_floats(lk_factor a, size_t m, size_t n, size_t k);
+/* Whether the kernels in use multiply BF16 faster than floats: the processor has instructions for it. */
+int lk_bf16_is_fast(void);
+
 /* y[rows, columns] += x. */
 void lk_add_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t columns);
 /* sums[c] += Σ_r x[r, c]. */
@@ -30,15 +40,40 @@ void lk_layer_norm_gradient(float *dx, float *dweight, float *dbias, const float
 void lk_silu_mul_gradient(float *dgate, size_t ld_dgate, float *dup, size_t ld_dup, const float *dy, size_t lddy,
                           const float *gate, size_t ld_gate, const float *up, size_t ld_up, size_t rows,
                           size_t columns);
-/* In place: GELU or quick GELU, as LK_GELU or LK_QUICK_GELU says. */
-void lk_activate(float *x, size_t count, lk_epilogue activation);
 /* dx = dy · f'(x), for the function f that LK_GELU or LK_QUICK_GELU names. All [count]; dx may be dy. */
 void lk_activation_gradient(float *dx, const float *dy, const float *x, size_t count, lk_epilogue activation);
+/* y = max(x, slope · x): dx = dy where y is above 0, else slope · dy. All [count]. */
+void lk_leaky_relu_gradient(float *dx, const float *dy, const float *y, size_t count, float slope);
+/* y = tanh x: dx = dy · (1 - y²). All [count]. */
+void lk_tanh_gradient(float *dx, const float *dy, const float *y, size_t count);
+
+/* w[out, in, kernel] = the weights that lk_conv1d_pack packed, or lk_conv1d_pack_pairs if `in_pairs`. */
+void lk_conv1d_unpack(float *w, const float *packed, size_t in_channels, size_t out_channels, size_t kernel,
+                      int in_pairs);
+/* taps[kernel, count] = w[count, kernel], one matrix for each tap; and back, w += taps. */
+void lk_conv1d_taps(float *taps, const float *w, size_t count, size_t kernel);
+void lk_conv1d_add_taps(float *w, const float *taps, size_t count, size_t kernel);
+/* y[c, t] = x[c, t · step]: the opposite of lk_spread. */
+void lk_collect(float *y, size_t ldy, const float *x, size_t ldx, size_t step, size_t channels, size_t columns);
+/* The gradient dy[out, columns] of y[o, t] = Σ w[o, i, j] · x[i, t + j · dilation]. */
+typedef struct lk_conv1d_gradient {
+    const float *dy;
+    size_t ld_dy, columns, in_channels, out_channels, kernel, dilation;
+} lk_conv1d_gradient;
+/* dx[i, t + j · dilation] += Σ_o w[o, i, j] · dy[o, t]; taps: [kernel, out, in]. Needs OpenBLAS. */
+int lk_conv1d_input_gradient(float *dx, size_t ldx, const lk_conv1d_gradient *gradient, const float *taps);
+/* taps[j] = dy · x[columns from j · dilation on]ᵀ: [kernel, out, in], or [kernel, in, out] if `by_inputs`. Needs
+ * OpenBLAS. */
+int lk_conv1d_weight_gradient(float *taps, const lk_conv1d_gradient *gradient, const float *x, size_t ldx,
+                              int by_inputs);
+/* sums[r] += Σ_c x[r, c]. */
+void lk_add_row_sums(float *sums, const float *x, size_t ldx, size_t rows, size_t columns);
 
 /* Softmax attention within segments: rows starts[s] … starts[s + 1] - 1 of the queries attend to rows key_starts[s] …
  * key_starts[s + 1] - 1 of the keys, the last of which belong to the queries if the attention is causal. Every array is
- * [rows, heads, dim] with heads side by side and rows ld… floats apart; dkeys and dvalues have the heads of the keys. The outputs and the log-sum-exps [rows, heads] are those of lk_attention. Holds one tile of scores
- * for each thread. Needs OpenBLAS. */
+ * [rows, heads, dim] with heads side by side and rows ld… floats apart; dkeys and dvalues have the heads of the keys.
+ * The outputs and the log-sum-exps [rows, heads] are those of lk_attention. Holds one tile of scores for each thread.
+ * Needs OpenBLAS. */
 typedef struct lk_attention_gradients {
     float *dqueries, *dkeys, *dvalues;
     size_t ld_dqueries, ld_dkeys, ld_dvalues;

@@ -103,10 +103,19 @@ void lk_rope(float *y, size_t ldy, const float *x, size_t ldx, const float *cos,
              size_t heads, size_t dim);
 /* In place: x if x > 0, else slope * x. A slope of 0 gives ReLU. */
 void lk_leaky_relu(float *x, size_t count, float slope);
+/* In place: GELU or quick GELU, as LK_GELU or LK_QUICK_GELU says. */
+void lk_activate(float *x, size_t count, lk_epilogue activation);
 /* In place. */
 void lk_tanh(float *x, size_t count);
 /* y += x. */
 void lk_add(float *y, const float *x, size_t count);
+/* y = 0. */
+void lk_clear(float *y, size_t count);
+/* y[rows, columns] = x. */
+void lk_copy_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t columns);
+/* In place: y[i] becomes 0 if the upper 32 bits of SplitMix64's output i from `seed` are below `limit`, else
+ * factor · y[i]. */
+void lk_dropout(float *y, size_t count, float factor, uint64_t seed, uint32_t limit);
 /* y *= factor. */
 void lk_scale(float *y, size_t count, float factor);
 /* The index of the largest value, the first of equals; NaN counts as the smallest. */

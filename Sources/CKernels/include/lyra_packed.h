@@ -23,6 +23,15 @@ void lk_pack(void *packed, const void *w, lk_type type, size_t n, size_t k);
 /* dst[k] = row `row` of the weights in floats, as lk_dequantize gives it for unpacked weights. */
 void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_t row);
 
+/* Rows of weights: row `first` + indices[i], or `first` + i if `indices` is null. */
+typedef struct lk_rows {
+    int packed; /* or as a file stores them */
+    size_t first;
+    const int32_t *indices;
+} lk_rows;
+/* dst[count, k] = these rows in floats, with the pool's threads. */
+void lk_gather_rows(float *dst, const void *w, lk_type type, size_t k, const lk_rows *rows, size_t count);
+
 /* y[m, n] = epilogue(x[m, k] · weights[n, k]ᵀ + bias[n]). `bias` may be null. BF16 weights round x to BF16; with
  * LK_FEW_ROWS rows or fewer, where precision costs nothing, x keeps 16 bits of its mantissa or more. */
 enum { LK_FEW_ROWS = 6 };

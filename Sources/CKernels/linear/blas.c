@@ -187,6 +187,11 @@ int lk_sgemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, s
                             accumulate);
 }
 
+lk_blas_split lk_split_product(size_t m, size_t n) {
+    const size_t size = m > n ? m : n, each = size < 512 ? 128 : 256;
+    return (lk_blas_split){m <= n, each, divided_up(size, each)};
+}
+
 int lk_sgemm_square(float *c, const float *a, const float *b, size_t size) {
     int n = (int)size, status = lk_blas_prepare();
     if (status != LK_OK) return status;

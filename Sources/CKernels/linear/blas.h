@@ -22,4 +22,13 @@ typedef struct lk_blas_factor {
 int lk_sgemm_factors(float *y, size_t ldy, lk_blas_factor x, lk_blas_factor w, size_t m, size_t n, size_t k,
                      int accumulate);
 
+/* How the pool's tasks split a result [m, n]: `each` rows, or columns if `by_columns`. OpenBLAS copies both factors of
+ * every call into its own order, so the larger side is split, and a task computes much of what it copies. The split does
+ * not depend on the number of threads: OpenBLAS sums in another order at the edges of a result. */
+typedef struct lk_blas_split {
+    int by_columns;
+    size_t each, tasks;
+} lk_blas_split;
+lk_blas_split lk_split_product(size_t m, size_t n);
+
 #endif

@@ -1,5 +1,6 @@
-/* y = x · wᵀ. Few rows: dot products that stream the stored weights once. Many rows: each task dequantizes a tile of
- * the weights and multiplies it with OpenBLAS on its own thread. The pool splits the output columns. */
+/* y = x · wᵀ. Few rows: dot products that stream the stored weights once; the pool splits the output columns. Many
+ * rows: OpenBLAS multiplies on each thread of the pool. Weights that are floats are multiplied where they are, and the
+ * larger side of y is split. Other weights are dequantized in tiles, and the output columns are split. */
 #include "blas.h"
 #include "../table.h"
 #include <pthread.h>
@@ -19,11 +20,12 @@ typedef struct linear_job {
     lk_type type;
     size_t ldy, ldx, m, k, n;
     lk_epilogue epilogue;
+    lk_blas_split split; /* of weights in place */
     atomic_int status;
 } linear_job;
 
-static void finish(const linear_job *j, size_t first, size_t columns) {
-    for (size_t r = 0; r < j->m; r++) {
+static void finish(const linear_job *j, size_t first_row, size_t rows, size_t first, size_t columns) {
+    for (size_t r = first_row; r < first_row + rows; r++) {
         float *y = j->y + r * j->ldy + first;
         if (j->bias) lk_kernels()->add(y, j->bias + first, columns);
         if (j->epilogue == LK_GELU) lk_kernels()->gelu(y, columns);
@@ -41,7 +43,7 @@ static void few_rows(void *context, size_t index) {
         for (size_t r = 0; r < j->m; r++)
             lk_kernels()->add(j->y + r * j->ldy + first, sums + r * DOT_COLUMNS, columns);
     } else lk_kernels()->dot_rows(j->y + first, j->ldy, j->x, j->ldx, j->m, j->k, w, j->k, j->type, columns);
-    finish(j, first, columns);
+    finish(j, 0, j->m, first, columns);
 }
 
 /* Returns 1; on failure, sets the job's status and returns 0. */
@@ -56,35 +58,49 @@ static void many_rows(void *context, size_t index) {
     linear_job *j = context;
     size_t first = index * TILE_COLUMNS, columns = smaller(TILE_COLUMNS, j->n - first);
     size_t size = j->type == LK_F32 ? 4 : 2;
-    int in_place = j->type == LK_F32 && (uintptr_t)j->w % 4 == 0;
-    float *tile = in_place ? NULL : lk_scratch(0, TILE_COLUMNS * TILE_DEPTH);
-    if (!tile && !in_place) {
+    float *tile = lk_scratch(0, TILE_COLUMNS * TILE_DEPTH);
+    if (!tile) {
         atomic_store(&j->status, LK_NO_MEMORY);
         return;
     }
     for (size_t k0 = 0; k0 < j->k && !lk_interrupted(); k0 += TILE_DEPTH) {
         size_t depth = smaller(TILE_DEPTH, j->k - k0);
         const char *w = j->w + (first * j->k + k0) * size;
-        if (in_place) {
-            if (!gemm(j, first, columns, k0, depth, (const float *)(const void *)w, j->k)) return;
-            continue;
-        }
         for (size_t c = 0; c < columns; c++)
             lk_kernels()->dequantize(tile + c * depth, w + c * j->k * size, j->type, depth);
         if (!gemm(j, first, columns, k0, depth, tile, depth)) return;
     }
-    finish(j, first, columns);
+    finish(j, 0, j->m, first, columns);
+}
+
+static void floats_in_place(void *context, size_t index) {
+    linear_job *j = context;
+    const int by_columns = j->split.by_columns;
+    const size_t start = index * j->split.each, size = smaller(j->split.each, (by_columns ? j->n : j->m) - start);
+    const size_t row = by_columns ? 0 : start, rows = by_columns ? j->m : size;
+    const size_t first = by_columns ? start : 0, columns = by_columns ? size : j->n;
+    if (lk_interrupted()) return;
+    const float *w = (const float *)(const void *)j->w;
+    int status = lk_sgemm(j->y + row * j->ldy + first, j->ldy, j->x + row * j->ldx, j->ldx, w + first * j->k, j->k, 1,
+                          rows, columns, j->k, j->epilogue == LK_ACCUMULATE);
+    if (status != LK_OK) {
+        atomic_store(&j->status, status);
+        return;
+    }
+    finish(j, row, rows, first, columns);
 }
 
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
               size_t n, const float *bias, lk_epilogue epilogue) {
-    linear_job job = {y, x, bias, w, type, ldy, ldx, m, k, n, epilogue, 0};
+    linear_job job = {y, x, bias, w, type, ldy, ldx, m, k, n, epilogue, lk_split_product(m, n), 0};
     if (m == 0 || n == 0) return LK_OK;
     if (m <= FEW_ROWS) lk_parallel((n + DOT_COLUMNS - 1) / DOT_COLUMNS, few_rows, &job);
     else {
         int status = lk_blas_prepare();
         if (status != LK_OK) return status;
-        lk_parallel((n + TILE_COLUMNS - 1) / TILE_COLUMNS, many_rows, &job);
+        const int in_place = type == LK_F32 && (uintptr_t)w % 4 == 0;
+        if (in_place) lk_parallel(job.split.tasks, floats_in_place, &job);
+        else lk_parallel(divided_up(n, TILE_COLUMNS), many_rows, &job);
     }
     return job.status;
 }

@@ -1,6 +1,7 @@
 /* Packs weights, and unpacks rows of them. packed.h describes the layout. */
 #include "blocks.h"
 #include "packed_layout.h"
+#include "../table.h"
 #include <string.h>
 
 int lk_can_pack(lk_type type, size_t k) {
@@ -199,9 +200,17 @@ void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_
         lk_q6_k q6_k;
     } block;
     row %= LK_PANEL;
+    if (type == LK_BF16) {
+        for (size_t i = 0; i < k; i++) {
+            uint16_t upper;
+            memcpy(&upper, slice + i / 2 * slice_bytes + 4 * row + i % 2 * sizeof upper, sizeof upper);
+            const uint32_t bits = (uint32_t)upper << 16;
+            memcpy(dst + i, &bits, sizeof bits);
+        }
+        return;
+    }
     for (size_t i = 0; i < k; i += depth, slice += slice_bytes) {
         switch (type) {
-        case LK_BF16: lk_dequantize(dst + i, slice + 4 * row, type, k - i < 2 ? 1 : 2); continue;
         case LK_Q8_0: get_q8_0(&block, slice, row); break;
         case LK_Q4_0: get_q4_0(&block, slice, row); break;
         case LK_Q4_K: get_q4_k(&block, slice, row); break;
@@ -209,4 +218,32 @@ void lk_unpack_row(float *dst, const void *packed, lk_type type, size_t k, size_
         }
         lk_dequantize_block(dst + i, &block, type);
     }
+}
+
+typedef struct gather_job {
+    float *dst;
+    const char *w;
+    lk_type type;
+    size_t k, count, each;
+    const lk_rows *rows;
+} gather_job;
+
+static void gather_task(void *context, size_t index) {
+    const gather_job *j = context;
+    const size_t last = smaller(j->count, (index + 1) * j->each);
+    for (size_t i = index * j->each; i < last && !lk_interrupted(); i++) {
+        const size_t row = j->rows->first + (j->rows->indices ? (size_t)j->rows->indices[i] : i);
+        float *dst = j->dst + i * j->k;
+        if (j->rows->packed) lk_unpack_row(dst, j->w, j->type, j->k, row);
+        else
+            lk_dequantize(dst, j->w + row * (j->k / lk_block_elements(j->type)) * lk_block_bytes(j->type), j->type,
+                          j->k);
+    }
+}
+
+void lk_gather_rows(float *dst, const void *w, lk_type type, size_t k, const lk_rows *rows, size_t count) {
+    enum { ELEMENTS = 32768 }; /* of a task */
+    const size_t each = k < ELEMENTS ? ELEMENTS / (k + 1) + 1 : 1;
+    gather_job j = {dst, w, type, k, count, each, rows};
+    lk_parallel(divided_up(count, each), gather_task, &j);
 }

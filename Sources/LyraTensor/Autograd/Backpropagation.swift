@@ -40,7 +40,7 @@ public func backpropagate(
             continue
         }
         node.origin = .spent
-        guard let gradient = node.gradient.take() else { continue }
+        guard let gradient = try node.takeGradient() else { continue }
         try operation.propagate(gradient)
     }
 }
@@ -81,9 +81,9 @@ extension Operation {
         case .transposing(let x): try x.add(gradient.transposed())
         case .adding(let a, let b): try Tensor.propagateAdding(gradient, a, b)
         case .scaling(let x, let factor): try x.add(gradient.scaled(by: factor))
-        case .products(let projections, let x, let residual):
+        case .products(let projections, let x, let residual, let lows):
             try residual?.add(gradient)
-            try projections.propagate(gradient, x: x)
+            try projections.propagate(gradient, x: x, lows: lows)
         case .rmsNorm(let x, let weight, let epsilon):
             try x.propagateRMSNorm(gradient, weight: weight, epsilon: epsilon)
         case .layerNorm(let x, let weight, let bias, let epsilon):
@@ -99,6 +99,10 @@ extension Operation {
             try Tensor.propagateUnfoldingRows(gradient, x, kernel: kernel, stride: stride)
         case .unfoldingSquares(let x, let kernel, let stride):
             try Tensor.propagateUnfoldingSquares(gradient, x, kernel: kernel, stride: stride)
+        case .joiningColumns(let operands): try Tensor.propagateJoiningColumns(gradient, operands)
+        case .convolution(let record): try record.propagate(gradient)
+        case .transposedConvolution(let record): try record.propagate(gradient)
+        case .weightNorm(let vectors, let gains): try vectors.propagateWeightNorm(gradient, gains: gains)
         case .recomputing(let part): try part.propagate(gradient)
         }
     }

@@ -20,6 +20,10 @@ public final class GradientNode: @unchecked Sendable {
     /// nil before the first.
     public internal(set) var gradient: Tensor?
 
+    /// Gradients of some columns that wait to be joined: operations on neighbouring columns often leave theirs in one
+    /// buffer, which then becomes the gradient without a copy.
+    private var parts: [(columns: Range<Int>, gradient: Tensor)] = []
+
     init(_ shape: [Int], _ origin: Origin) { (self.shape, self.origin) = (shape, origin) }
 
     var rows: Int { shape.first ?? 1 }
@@ -29,7 +33,7 @@ public final class GradientNode: @unchecked Sendable {
     /// Adds to the gradient.
     func add(_ new: Tensor) throws {
         guard let sum = gradient.take() else {
-            gradient = try new.reshaped(shape)
+            gradient = new.shape == shape ? new.detached : try new.reshaped(shape)
             return
         }
         gradient = try sum.adding(new)
@@ -39,8 +43,39 @@ public final class GradientNode: @unchecked Sendable {
     func add(_ new: Tensor, rows: Range<Int>? = nil, columns: Range<Int>? = nil) throws {
         let (rows, columns) = (rows ?? 0..<self.rows, columns ?? 0..<self.columns)
         if rows.count == self.rows && columns.count == self.columns { return try add(new) }
+        if rows.count == self.rows, !isLeaf {
+            parts.append((columns, new.detached))
+            return
+        }
         var sum = try gradient.take() ?? Tensor(zeros: shape)
         try sum.add(new, atRow: rows.lowerBound, column: columns.lowerBound)
+        gradient = sum
+    }
+
+    /// Moves the whole gradient out.
+    func takeGradient() throws -> Tensor? {
+        guard !parts.isEmpty else { return gradient.take() }
+        let waiting = parts.sorted { $0.columns.lowerBound < $1.columns.lowerBound }
+        parts = []
+        if gradient == nil, let joined = Tensor.joining(columns: waiting.map(\.gradient)), joined.columns == columns {
+            return try joined.shape == shape ? joined : joined.reshaped(shape)
+        }
+        var sum = try gradient.take() ?? Tensor(zeros: shape)
+        for (columns, part) in waiting { try sum.add(part, atRow: 0, column: columns.lowerBound) }
+        return sum
+    }
+
+    /// Lets `body` add a product to the gradient in place.
+    ///
+    /// - Parameter body: adds to all elements, or writes them all unless the gradient `isFilled`
+    func accumulateProduct(
+        _ body: (_ gradient: UnsafeMutablePointer<Float>, _ isFilled: Bool) throws -> Void
+    ) throws {
+        guard var sum = gradient.take() else {
+            gradient = try Tensor(shape) { try body($0, false) }
+            return
+        }
+        try sum.withMutableValues { try body($0, true) }
         gradient = sum
     }
 

@@ -11,7 +11,8 @@ enum Operation {
     case adding(Tensor.Operand, Tensor.Operand)
     case scaling(GradientNode, Float)
     case gathering(GradientNode, [Int32])
-    case products([Projection], x: Tensor, residual: GradientNode?)
+    /// `lows`: of each projection's update, scale · dropped(x) · aᵀ.
+    case products([Projection], x: Tensor, residual: GradientNode?, lows: [Tensor?])
     case rmsNorm(Tensor, weight: Tensor, epsilon: Float)
     case layerNorm(Tensor, weight: Tensor, bias: Tensor, epsilon: Float)
     case unitRows(of: GradientNode, result: Tensor, lengths: [Float])
@@ -23,6 +24,10 @@ enum Operation {
     case attention(AttentionRecord)
     case unfoldingRows(of: GradientNode, kernel: Int, stride: Int)
     case unfoldingSquares(of: GradientNode, kernel: Int, stride: Int)
+    case joiningColumns([Tensor.Operand])
+    case convolution(ConvolutionRecord)
+    case transposedConvolution(TransposedConvolutionRecord)
+    case weightNorm(Tensor, gains: Tensor)
     case recomputing(Recomputation)
 }
 
@@ -31,7 +36,8 @@ extension Operation {
     enum Kind: CaseIterable {
         case view, reshape, stacking, replacing, keepingRows, repeatingRows, transposing, adding, scaling, gathering
         case products, rmsNorm, layerNorm, unitRows, siluProduct, activation, leakyRelu, tanh, rotation, attention
-        case unfoldingRows, unfoldingSquares, recomputing
+        case unfoldingRows, unfoldingSquares, joiningColumns, convolution, transposedConvolution, weightNorm
+        case recomputing
     }
 
     var kind: Kind {
@@ -58,6 +64,10 @@ extension Operation {
         case .attention: .attention
         case .unfoldingRows: .unfoldingRows
         case .unfoldingSquares: .unfoldingSquares
+        case .joiningColumns: .joiningColumns
+        case .convolution: .convolution
+        case .transposedConvolution: .transposedConvolution
+        case .weightNorm: .weightNorm
         case .recomputing: .recomputing
         }
     }
@@ -84,15 +94,18 @@ extension Operation {
             .scaling(let x, _), .gathering(let x, _), .unitRows(let x, _, _), .leakyRelu(let x, _, _), .tanh(let x, _),
             .rotation(let x, _, _), .unfoldingRows(let x, _, _), .unfoldingSquares(let x, _, _):
             [x]
-        case .stacking(let operands): operands.compactMap(\.node)
+        case .stacking(let operands), .joiningColumns(let operands): operands.compactMap(\.node)
         case .replacing(let old, _, let new): [old, new].compactMap(\.node)
         case .adding(let a, let b): [a, b].compactMap(\.node)
-        case .products(let projections, let x, let residual):
+        case .products(let projections, let x, let residual, _):
             [x.node, residual].compactMap(\.self) + projections.flatMap(\.nodes)
         case .rmsNorm(let x, let weight, _): [x, weight].compactMap(\.node)
         case .layerNorm(let x, let weight, let bias, _): [x, weight, bias].compactMap(\.node)
         case .siluProduct(let gate, let up): [gate, up].compactMap(\.node)
         case .activation(_, let x): [x].compactMap(\.node)
+        case .convolution(let record): record.operands
+        case .transposedConvolution(let record): record.operands
+        case .weightNorm(let vectors, let gains): [vectors, gains].compactMap(\.node)
         case .attention(let record): [record.queries, record.keys, record.values].compactMap(\.node)
         case .recomputing(let part): part.inputs.compactMap(\.node) + part.leaves
         }

@@ -26,7 +26,13 @@ public final class TrainableParameter: @unchecked Sendable {
     public var tensor: Tensor { Tensor(shape, sharing: storage, node: node) }
 
     /// The parameter as the matrix of a product, which shares its memory. Axes after the first are inputs.
-    public var weight: Weight { Weight(parameter: self) }
+    public var weight: Weight { weight(for: .exact) }
+
+    /// The same.
+    ///
+    /// - Parameter precision: of products with it and of their gradients; `fast` rounds both factors to BF16 where the
+    ///   processor multiplies that faster
+    public func weight(for precision: Precision) -> Weight { Weight(parameter: self, precision: precision) }
 
     /// Calls `body` with the values, to change them in place. No operation may run meanwhile.
     package func withValues<R>(_ body: (UnsafeMutablePointer<Float>) throws -> R) rethrows -> R {

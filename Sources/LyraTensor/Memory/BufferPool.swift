@@ -11,7 +11,7 @@ import LyraBase
 public enum BufferPool {
     /// Smallest buffer that comes from the pool; the heap serves smaller ones.
     static let leastBytes = 256 << 10
-    /// Limit in bytes for free buffers that the pool keeps.
+    /// Limit in bytes for free buffers that the pool keeps, unless `keep(upTo:)` sets another.
     static let limit = 256 << 20
     private static let hugePage = 2 << 20
 
@@ -26,6 +26,7 @@ public enum BufferPool {
         /// Oldest first; a few hundred at most.
         var buffers: [Buffer] = []
         var bytes = 0
+        var limit = BufferPool.limit
 
         /// Removes the most recently freed buffer of this size.
         mutating func take(_ size: Int) -> Buffer? {
@@ -40,6 +41,15 @@ public enum BufferPool {
             guard buffer.size <= limit else { return [buffer] }
             buffers.append(buffer)
             bytes += buffer.size
+            return removeExcess()
+        }
+
+        mutating func setLimit(_ bytes: Int) -> ArraySlice<Buffer> {
+            limit = bytes
+            return removeExcess()
+        }
+
+        private mutating func removeExcess() -> ArraySlice<Buffer> {
             var dropped = 0
             while bytes > limit {
                 bytes -= buffers[dropped].size
@@ -87,10 +97,16 @@ public enum BufferPool {
         for old in withFreeBuffers({ $0.add(Buffer(address: UInt(bitPattern: buffer), size: size)) }) { old.unmap() }
     }
 
+    /// Sets the limit in bytes for free buffers. Training frees and requests the results of all layers in each step:
+    /// where they are more than the limit, the system would have to clear the memory anew.
+    package static func keep(upTo bytes: Int) {
+        for old in withFreeBuffers({ $0.setLimit(bytes) }) { old.unmap() }
+    }
+
     /// Returns all free buffers to the system: for times when no computation is expected soon.
     public static func trim() {
         let buffers = withFreeBuffers { free in
-            defer { free = FreeBuffers() }
+            defer { (free.buffers, free.bytes) = ([], 0) }
             return free.buffers
         }
         for buffer in buffers { buffer.unmap() }

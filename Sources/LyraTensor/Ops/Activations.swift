@@ -71,7 +71,7 @@ extension Tensor {
         try x.add(
             Tensor([rows, columns]) { dx in
                 try dy.withValues { dy in
-                    try withValues { y in for i in 0..<count { dx[i] = y[i] > 0 ? dy[i] : slope * dy[i] } }
+                    try withValues { lk_leaky_relu_gradient(dx, dy, $0, count, slope) }
                 }
             })
     }
@@ -92,7 +92,7 @@ extension Tensor {
         try x.add(
             Tensor([rows, columns]) { dx in
                 try dy.withValues { dy in
-                    try withValues { y in for i in 0..<count { dx[i] = dy[i] * (1 - y[i] * y[i]) } }
+                    try withValues { lk_tanh_gradient(dx, dy, $0, count) }
                 }
             })
     }

@@ -11,9 +11,12 @@ public struct Convolution1D: Sendable {
     public let outputs: Int
     public let kernel: Int
     public let dilation: Int
-    private let packed: FloatStorage
+    let packed: FloatStorage
     private let bias: Tensor
-    private let precision: Precision
+    let precision: Precision
+    /// Gradients of the weight and the bias; nil where they are frozen. A convolution shows the values that its
+    /// parameters had when it was made.
+    let weightNode, biasNode: GradientNode?
 
     /// Input columns beyond the first that an output column depends on.
     public var span: Int { (kernel - 1) * dilation }
@@ -31,6 +34,7 @@ public struct Convolution1D: Sendable {
         let (outputs, inputs, kernel) = (weight.shape[0], weight.shape[1], weight.shape[2])
         (self.inputs, self.outputs, self.kernel, self.dilation) = (inputs, outputs, kernel, dilation)
         (self.bias, self.precision) = (try bias.contiguous(), precision)
+        (weightNode, biasNode) = (weight.node, bias.node)
         let floats = precision == .exact ? lk_conv1d_packed_count : lk_conv1d_pairs_count
         let pack = precision == .exact ? lk_conv1d_pack : lk_conv1d_pack_pairs
         let packed = try FloatStorage(count: floats(inputs, outputs, kernel))
@@ -50,13 +54,26 @@ public struct Convolution1D: Sendable {
         -> Tensor
     {
         let made = outputColumns(x.columns)
-        return try Tensor(signal: outputs, columns: made, after: history) { y, stride in
+        guard isTracked(x, residual, history) else {
+            return try Tensor(signal: outputs, columns: made, after: history) { y, stride in
+                try run(x, made, residual, Target(y: y, stride: stride), nil, slope: 0)
+            }
+        }
+        let y = try Tensor(signal: outputs, columns: made) { y, stride in
             try run(x, made, residual, Target(y: y, stride: stride), nil, slope: 0)
         }
+        let record = ConvolutionRecord(convolution: self, x: x, residual: residual?.node)
+        return try y.recorded(.convolution(record)).after(history)
+    }
+
+    /// Whether a result has a gradient to pass on.
+    private func isTracked(_ operands: Tensor?...) -> Bool {
+        weightNode != nil || biasNode != nil || operands.contains { $0?.isTracked ?? false }
     }
 
     /// leakyReLU(self ∗ x), with the same parameters. A slope of 0 gives ReLU.
     public func activated(_ x: Tensor, slope: Float, after history: Tensor? = nil) throws -> Tensor {
+        if isTracked(x, history) { return try self(x).leakyRelu(slope: slope).after(history) }
         let made = outputColumns(x.columns)
         return try Tensor(signal: outputs, columns: made, after: history) { y, stride in
             try run(x, made, nil, nil, Target(y: y, stride: stride), slope: slope)
@@ -72,6 +89,10 @@ public struct Convolution1D: Sendable {
         _ x: Tensor, addedTo residual: Tensor, slope: Float, after history: Tensor,
         activatedAfter activatedHistory: Tensor
     ) throws -> (plain: Tensor, activated: Tensor) {
+        if isTracked(x, residual, history, activatedHistory) {
+            let y = try self(x, addedTo: residual)
+            return try (y.after(history), y.leakyRelu(slope: slope).after(activatedHistory))
+        }
         let made = outputColumns(x.columns)
         return try Tensor.pair(signals: outputs, columns: made, after: history, activatedHistory) {
             try run(x, made, residual, $0, $1, slope: slope)
@@ -123,7 +144,9 @@ public struct TransposedConvolution1D: Sendable {
     public let kernel: Int
     public let inputs: Int
     public let outputs: Int
-    private let phases: [Convolution1D]
+    let phases: [Convolution1D]
+    /// Gradients of the weight and the bias; nil where they are frozen.
+    let weightNode, biasNode: GradientNode?
 
     /// Input columns that one group of output columns depends on.
     public var reach: Int { (kernel + rate - 1) / rate }
@@ -140,6 +163,8 @@ public struct TransposedConvolution1D: Sendable {
         }
         let (inputs, outputs, kernel) = (weight.shape[0], weight.shape[1], weight.shape[2])
         (self.rate, self.kernel, self.inputs, self.outputs) = (rate, kernel, inputs, outputs)
+        (weightNode, biasNode) = (weight.node, bias.node)
+        let bias = bias.detached
         phases = try (0..<rate).map { phase in
             let taps = (kernel - phase + rate - 1) / rate
             let phaseWeight = try Tensor([outputs, inputs, taps]) { out in
@@ -162,14 +187,21 @@ public struct TransposedConvolution1D: Sendable {
     public func callAsFunction(_ x: Tensor) throws -> Tensor {
         let groups = max(0, x.columns - (reach - 1))
         guard groups > 0 else { return try Tensor(zeros: [outputs, 0]) }
-        return try Tensor(signal: outputs, columns: groups * rate) { y, stride in
-            guard groups > 0 else { return }
+        let input = x.detached
+        let y = try Tensor(signal: outputs, columns: groups * rate) { y, stride in
             for (phase, convolution) in phases.enumerated() {
-                let first = reach - convolution.kernel
-                let values = try convolution(x.columns(first..<first + groups + convolution.span))
+                let values = try convolution(input.columns(inputColumns(of: convolution, groups: groups)))
                 values.withMatrix { lk_spread(y + phase, stride, rate, $0, $1, outputs, groups) }
             }
         }
+        guard x.isTracked || weightNode != nil || biasNode != nil else { return y }
+        return y.recorded(.transposedConvolution(TransposedConvolutionRecord(convolution: self, x: x)))
+    }
+
+    /// Input columns that a phase needs for `groups` groups of output columns.
+    func inputColumns(of phase: Convolution1D, groups: Int) -> Range<Int> {
+        let first = reach - phase.kernel
+        return first..<first + groups + phase.span
     }
 }
 
@@ -218,12 +250,27 @@ extension Tensor {
 
     /// Prepends another signal: [channels, history.columns + columns]
     public func after(_ history: Tensor) throws -> Tensor {
-        try Tensor(signal: rows, columns: columns, after: history) { try copyRows(to: $0, rowStride: $1) }
+        let result = try Tensor(signal: rows, columns: columns, after: history) { try copyRows(to: $0, rowStride: $1) }
+        guard isTracked || history.isTracked else { return result }
+        return result.recorded(.joiningColumns([Operand(history), Operand(self)]))
+    }
+
+    /// Prepends another signal if there is one.
+    fileprivate func after(_ history: Tensor?) throws -> Tensor { try history.map { try after($0) } ?? self }
+
+    /// Each operand gets its columns of the gradient.
+    static func propagateJoiningColumns(_ gradient: Tensor, _ operands: [Operand]) throws {
+        var column = 0
+        for operand in operands {
+            try operand.node?.add(gradient.columns(column..<column + operand.columns))
+            column += operand.columns
+        }
     }
 
     /// leakyReLU of this signal, after `history`.
     public func leakyRelu(slope: Float, after history: Tensor) throws -> Tensor {
-        try Tensor(signal: rows, columns: columns, after: history) { base, stride in
+        if isTracked || history.isTracked { return try leakyRelu(slope: slope).after(history) }
+        return try Tensor(signal: rows, columns: columns, after: history) { base, stride in
             try copyRows(to: base, rowStride: stride)
             for row in 0..<rows { lk_leaky_relu(base + row * stride, columns, slope) }
         }
@@ -235,6 +282,10 @@ extension Tensor {
     public static func leakyReluOfMean(_ signals: [Tensor], slope: Float, after history: Tensor) throws -> Tensor {
         guard let first = signals.first, signals.allSatisfy({ $0.shape == first.shape }) else {
             throw LyraError(.argument, "signals of shapes \(signals.map(\.shape)) cannot be averaged")
+        }
+        if history.isTracked || signals.contains(where: \.isTracked) {
+            let sum = try signals.dropFirst().reduce(first) { try $0.adding($1) }
+            return try sum.scaled(by: 1 / Float(signals.count)).leakyRelu(slope: slope).after(history)
         }
         let (rows, columns) = (first.rows, first.columns)
         return try Tensor(signal: rows, columns: columns, after: history) { base, stride in
@@ -258,6 +309,7 @@ extension Tensor {
     public func copy(columnsFrom first: Int) throws -> Tensor {
         let last = columns(min(first, columns)..<columns)
         return try Tensor([rows, last.columns]) { try last.copyRows(to: $0, rowStride: last.columns) }
+            .withNode(last.node)
     }
 }
 
@@ -370,7 +422,7 @@ extension Tensor {
     /// - Throws: `LyraError.format` if a row is zero or not finite, `.argument` for another number of gains.
     public consuming func foldingWeightNorm(gains: Tensor, name: String) throws -> Tensor {
         var weight = self
-        let (rows, columns) = (weight.rows, weight.columns)
+        let (rows, columns) = (weight.rows, weight.columns), vectors = weight
         guard gains.count == rows else { throw LyraError(.argument, "\(name): \(gains.count) gains for \(rows) rows") }
         try weight.withMutableValues { values in
             for row in 0..<rows {
@@ -383,6 +435,32 @@ extension Tensor {
                 for index in vector.indices { vector[index] *= factor }
             }
         }
-        return weight
+        guard vectors.isTracked || gains.isTracked else { return weight }
+        return weight.recorded(.weightNorm(vectors, gains: gains))
+    }
+
+    /// w = g · u with u = v / |v|: dg = u · dw, dv = g / |v| · (dw − u · (u · dw)), for each row. self: v
+    func propagateWeightNorm(_ dw: Tensor, gains: Tensor) throws {
+        let (rows, columns) = (rows, columns)
+        var dgains: [Float] = []
+        let dv = try Tensor([rows, columns]) { dv in
+            try withValues { v in
+                try dw.withValues { dw in
+                    for row in 0..<rows {
+                        let (v, dw, dv) = (v + row * columns, dw + row * columns, dv + row * columns)
+                        var (squares, product) = (0.0, 0.0)
+                        for i in 0..<columns {
+                            squares += Double(v[i]) * Double(v[i])
+                            product += Double(v[i]) * Double(dw[i])
+                        }
+                        let factor = Float(Double(gains[row]) / squares.squareRoot()), share = Float(product / squares)
+                        for i in 0..<columns { dv[i] = factor * (dw[i] - v[i] * share) }
+                        dgains.append(Float(product / squares.squareRoot()))
+                    }
+                }
+            }
+        }
+        try node?.add(dv)
+        try gains.node?.add(Tensor([rows], dgains))
     }
 }

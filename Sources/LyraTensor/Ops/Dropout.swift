@@ -1,3 +1,4 @@
+import CKernels
 import LyraBase
 
 /// Sets a share of a tensor's elements to 0 and scales the others by 1 / (1 − share), in training.
@@ -24,17 +25,7 @@ public final class Dropout: @unchecked Sendable {
         let count = x.count, factor = 1 / (1 - share), seed = seed
         // An element is dropped if 32 random bits are below this.
         let limit = UInt32(Double(share) * 0x1p32)
-        try result.withMutableValues { values in
-            for i in 0..<count { values[i] = Self.bits(seed, UInt64(i)) < limit ? 0 : values[i] * factor }
-        }
+        try result.withMutableValues { lk_dropout($0, count, factor, seed, limit) }
         return result
-    }
-
-    /// SplitMix64's output function on a counter.
-    private static func bits(_ seed: UInt64, _ index: UInt64) -> UInt32 {
-        var z = seed &+ (index &+ 1) &* 0x9E37_79B9_7F4A_7C15
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return UInt32(truncatingIfNeeded: (z ^ (z >> 31)) >> 32)
     }
 }

@@ -47,26 +47,33 @@ extension Weight {
     /// x · self: propagates a gradient from outputs back to inputs. [rows, outputs] → [rows, inputs]
     ///
     /// Dequantizes a few rows of weights at a time to F32; sums are F32.
-    public func transposedProduct(_ x: Tensor) throws -> Tensor {
+    ///
+    /// - Parameter precision: `fast` may round both factors to BF16; nil for the matrix's own
+    public func transposedProduct(_ x: Tensor, precision: Precision? = nil) throws -> Tensor {
+        try Tensor([x.rows, inputs]) {
+            try transposedProduct(x, into: $0, isFilled: false, precision: precision ?? self.precision)
+        }
+    }
+
+    /// The same, written to `sum`, or added to it if it `isFilled`.
+    func transposedProduct(
+        _ x: Tensor, into sum: UnsafeMutablePointer<Float>, isFilled: Bool, precision: Precision
+    ) throws {
         guard x.columns == outputs else {
             throw LyraError(
                 .argument, "the transpose of a matrix [\(outputs), \(inputs)] does not take rows of \(x.columns)")
         }
-        // The weights of one pass take at most 4 MiB as floats.
-        let rowsPerPass = isFloats ? outputs : max(1, min(outputs, (1 << 20) / inputs))
-        let (rows, inputs) = (x.rows, inputs)
-        return try Tensor([rows, inputs]) { sum in
-            for first in stride(from: 0, to: outputs, by: rowsPerPass) {
-                let range = first..<min(first + rowsPerPass, outputs)
-                let status = try withFloats(rows: range) { floats in
-                    x.withMatrix { x, stride in
-                        lk_matrix_product(
-                            sum, inputs, lk_factor(data: x + first, ld: stride, transposed: 0),
-                            lk_factor(data: floats, ld: inputs, transposed: 0), rows, inputs, range.count,
-                            first > 0 ? 1 : 0)
-                    }
+        // The weights of one pass take at most 8 MiB as floats.
+        let rowsPerPass = isFloats ? outputs : max(1, min(outputs, (2 << 20) / max(inputs, 1)))
+        for first in stride(from: 0, to: outputs, by: rowsPerPass) {
+            let range = first..<min(first + rowsPerPass, outputs)
+            try withFloats(rows: range) { floats in
+                try x.withMatrix { values, stride in
+                    try addMatrixProduct(
+                        lk_factor(data: values + first, ld: stride, transposed: 0),
+                        lk_factor(data: floats, ld: inputs, transposed: 0), to: sum, addingTo: isFilled || first > 0,
+                        rows: x.rows, columns: inputs, depth: range.count, precision: precision)
                 }
-                try checkKernel(status, "a product with a transposed matrix")
             }
         }
     }
@@ -76,7 +83,7 @@ extension Weight {
     /// - Parameters:
     ///   - dy: [rows, outputs]
     ///   - x: [rows, inputs]
-    public func addGradient(_ dy: Tensor, x: Tensor) throws { try node?.addProduct(dy, x) }
+    public func addGradient(_ dy: Tensor, x: Tensor) throws { try node?.addProduct(dy, x, precision: precision) }
 
     /// Rows `range` as floats. → [range.count, inputs]
     public func dequantized(rows range: Range<Int>) throws -> Tensor {
@@ -90,14 +97,10 @@ extension Weight {
         if let wrong = indices.first(where: { $0 < 0 || Int($0) >= outputs }) {
             throw LyraError(.argument, "row \(wrong) is outside a matrix of \(outputs) rows")
         }
-        let rows = try Tensor([indices.count, inputs]) { out in
-            for (row, index) in indices.enumerated() {
-                if row % 1024 == 0 { try Interruption.check() }
-                copyRow(Int(index), to: out + row * inputs)
-            }
-        }
+        let indices = Array(indices)
+        let rows = try Tensor([indices.count, inputs]) { copyRows(indices, to: $0) }
         guard let node else { return rows }
-        return rows.recorded(.gathering(node, Array(indices)))
+        return rows.recorded(.gathering(node, indices))
     }
 }
 
@@ -144,12 +147,12 @@ public struct Projection: Sendable {
                 .argument, "a product [\(x.rows), \(weight.outputs)] cannot be added to a tensor \(sum.shape)")
         }
         let outputs = weight.outputs
-        try sum.withMutableValues { y in
+        let low = try sum.withMutableValues { y in
             try runProducts(x, [PlacedProduct(weight, bias, y, rowStride: outputs, LK_ACCUMULATE)])
-            try update?.add(x, to: y, rowStride: outputs)
+            return try update?.add(x, to: y, rowStride: outputs)
         }
         guard node != nil || x.isTracked || !nodes.isEmpty else { return sum }
-        return sum.recorded(.products([self], x: x, residual: node))
+        return sum.recorded(.products([self], x: x, residual: node, lows: [update?.b.isTracked ?? false ? low : nil]))
     }
 
     /// The nodes of the trainable factors.
@@ -163,16 +166,18 @@ extension [Projection] {
     /// packed weights; threads move from one matrix to the next without waiting.
     public func sideBySide(_ x: Tensor) throws -> Tensor {
         let columns = reduce(0) { $0 + $1.weight.outputs }
+        var lows: [Tensor?] = []
         let y = try Tensor([x.rows, columns]) { y in
             let starts = reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.weight.outputs) }
             try runProducts(
                 x, zip(self, starts).map { PlacedProduct($0.weight, $0.bias, y + $1, rowStride: columns, LK_STORE) })
             for (projection, start) in zip(self, starts) {
-                try projection.update?.add(x, to: y + start, rowStride: columns)
+                let low = try projection.update?.add(x, to: y + start, rowStride: columns)
+                lows.append(projection.update?.b.isTracked ?? false ? low : nil)
             }
         }
         guard x.isTracked || contains(where: { !$0.nodes.isEmpty }) else { return y }
-        return y.recorded(.products(self, x: x, residual: nil))
+        return y.recorded(.products(self, x: x, residual: nil, lows: lows))
     }
 
     /// y = x · Wᵀ + bias + scale · dropped(x) · Aᵀ · Bᵀ, for each projection in its own columns of dy:
@@ -180,36 +185,36 @@ extension [Projection] {
     ///     dx += dy · W,  dW += dyᵀ · x,  dbias += Σ dy
     ///     dB += scale · dyᵀ · l with l = dropped(x) · Aᵀ
     ///     dA += dlᵀ · dropped(x) and dx += dropped(dl · A) with dl = scale · dy · B
-    func propagate(_ dy: Tensor, x: Tensor) throws {
-        var dx: Tensor?
-        func add(_ new: Tensor) throws { dx = if let sum = dx.take() { try sum.adding(new) } else { new } }
+    ///
+    /// - Parameter lows: scale · l of each update, from the forward pass; nil where B is frozen
+    func propagate(_ dy: Tensor, x: Tensor, lows: [Tensor?]) throws {
         var start = 0
-        for projection in self {
+        for (projection, low) in zip(self, lows) {
             let part = dy.columns(start..<start + projection.weight.outputs)
             start += projection.weight.outputs
-            if x.isTracked { try add(projection.weight.transposedProduct(part)) }
-            try projection.weight.node?.addProduct(part, x)
+            let weight = projection.weight
+            try x.node?.accumulateProduct {
+                try weight.transposedProduct(part, into: $0, isFilled: $1, precision: weight.precision)
+            }
+            try weight.addGradient(part, x: x)
             if let bias = projection.bias?.node { try bias.addColumnSums(of: part) }
-            guard let update = projection.update else { continue }
-            if let low = try update.propagate(part, x: x.detached, toInput: x.isTracked) { try add(low) }
+            try projection.update?.propagate(part, x: x, low: low, precision: weight.precision)
         }
-        if let dx { try x.node?.add(dx) }
     }
 }
 
 extension GradientNode {
     /// Adds dyᵀ · x: the gradient of a matrix. [rows, outputs], [rows, inputs] → [outputs, inputs]
-    fileprivate func addProduct(_ dy: Tensor, _ x: Tensor) throws {
-        let (rows, outputs, inputs) = (x.rows, dy.columns, x.columns)
-        try accumulate { sum in
-            let status = dy.withMatrix { dy, dyStride in
-                x.withMatrix { x, stride in
-                    lk_matrix_product(
-                        sum, inputs, lk_factor(data: dy, ld: dyStride, transposed: 1),
-                        lk_factor(data: x, ld: stride, transposed: 0), outputs, inputs, rows, 1)
+    fileprivate func addProduct(_ dy: Tensor, _ x: Tensor, precision: Precision) throws {
+        try accumulateProduct { sum, isFilled in
+            try dy.withMatrix { values, dyStride in
+                try x.withMatrix { x, stride in
+                    try addMatrixProduct(
+                        lk_factor(data: values, ld: dyStride, transposed: 1),
+                        lk_factor(data: x, ld: stride, transposed: 0), to: sum, addingTo: isFilled, rows: dy.columns,
+                        columns: columns, depth: dy.rows, precision: precision)
                 }
             }
-            try checkKernel(status, "the gradient of a matrix")
         }
     }
 
@@ -221,28 +226,28 @@ extension GradientNode {
 }
 
 extension LowRankUpdate {
-    fileprivate func add(_ x: Tensor, to y: UnsafeMutablePointer<Float>, rowStride: Int) throws {
-        let low = try lowRank(x).scaled(by: scale)  // [rows, rank]
-        try runProducts(low, [PlacedProduct(b, nil, y, rowStride: rowStride, LK_ACCUMULATE)])
-    }
-
-    /// dropped(x) · aᵀ. [rows, inputs] → [rows, rank]
-    private func lowRank(_ x: Tensor) throws -> Tensor {
+    /// - Returns: scale · dropped(x) · aᵀ, [rows, rank]
+    fileprivate func add(_ x: Tensor, to y: UnsafeMutablePointer<Float>, rowStride: Int) throws -> Tensor {
         let x = x.detached
-        return try Recording.paused { try a.product(dropout?(x) ?? x) }
+        let low = try Recording.paused { try a.product(dropout?(x) ?? x) }.scaled(by: scale)
+        try runProducts(low, [PlacedProduct(b, nil, y, rowStride: rowStride, LK_ACCUMULATE)])
+        return low
     }
 
-    /// - Returns: the gradient of x if it is wanted
-    fileprivate func propagate(_ dy: Tensor, x: Tensor, toInput: Bool) throws -> Tensor? {
-        let dropped = try dropout?(x) ?? x
-        if let node = b.node {
-            try node.addProduct(dy, Recording.paused { try a.product(dropped) }.scaled(by: scale))
+    /// Adds the gradients of a, b and x.
+    fileprivate func propagate(_ dy: Tensor, x: Tensor, low: Tensor?, precision: Precision) throws {
+        if let node = b.node, let low { try node.addProduct(dy, low, precision: precision) }
+        guard a.isTracked || x.isTracked else { return }
+        let dlow = try b.transposedProduct(dy, precision: precision).scaled(by: scale)  // [rows, rank]
+        try a.node?.addProduct(dlow, dropout?(x.detached) ?? x, precision: precision)
+        guard let node = x.node else { return }
+        if let dropout {
+            try node.add(dropout(a.transposedProduct(dlow, precision: precision)))
+        } else {
+            try node.accumulateProduct {
+                try a.transposedProduct(dlow, into: $0, isFilled: $1, precision: precision)
+            }
         }
-        let dlow = try b.transposedProduct(dy).scaled(by: scale)  // [rows, rank]
-        try a.node?.addProduct(dlow, dropped)
-        guard toInput else { return nil }
-        let dx = try a.transposedProduct(dlow)
-        return try dropout?(dx) ?? dx
     }
 }
 
@@ -259,6 +264,27 @@ private struct PlacedProduct {
     init(_ weight: Weight, _ bias: Tensor?, _ y: UnsafeMutablePointer<Float>, rowStride: Int, _ epilogue: lk_epilogue) {
         (self.weight, self.bias, self.y, self.rowStride, self.epilogue) = (weight, bias, y, rowStride, epilogue)
     }
+}
+
+/// a · b, written to `c` or added to it. `fast` rounds both factors to BF16 if the processor multiplies that faster.
+///
+/// - Parameters:
+///   - a: [rows, depth], or its transpose
+///   - b: [depth, columns], or its transpose
+///   - c: [rows, columns]
+private func addMatrixProduct(
+    _ a: lk_factor, _ b: lk_factor, to c: UnsafeMutablePointer<Float>, addingTo isFilled: Bool, rows: Int,
+    columns: Int, depth: Int, precision: Precision
+) throws {
+    let status: Int32
+    if precision == .fast, lk_bf16_is_fast() != 0 {
+        let memory = try FloatStorage(count: lk_bf16_product_floats(a, rows, columns, depth))
+        status = lk_bf16_matrix_product(c, columns, a, b, rows, columns, depth, isFilled ? 1 : 0, memory.base)
+        withExtendedLifetime(memory) {}
+    } else {
+        status = lk_matrix_product(c, columns, a, b, rows, columns, depth, isFilled ? 1 : 0)
+    }
+    try checkKernel(status, "a product of matrices")
 }
 
 /// Runs several products of the same x, in one kernel call if all weights are packed.

@@ -115,27 +115,27 @@ struct AttentionRecord {
     /// dV = Pᵀ · dO, dQ = dS · K, dK = dSᵀ · Q (arXiv 2205.14135, appendix B). Tile by tile; no matrix of all scores.
     func propagate(_ gradient: Tensor) throws {
         let starts = [0] + segments.map(\.queries.upperBound), keyStarts = [0] + segments.map(\.keys.upperBound)
-        var (dk, dv): (Tensor?, Tensor?)
-        let dq = try Tensor([queries.rows, queries.columns]) { dq in
-            dk = try Tensor([keys.rows, keys.columns]) { dk in
-                dv = try Tensor([keys.rows, keys.columns]) { dv in
-                    let gradients = lk_attention_gradients(
-                        dqueries: dq, dkeys: dk, dvalues: dv, ld_dqueries: queries.columns, ld_dkeys: keys.columns,
-                        ld_dvalues: keys.columns)
-                    let status = starts.withUnsafeBufferPointer { starts in
-                        keyStarts.withUnsafeBufferPointer { keyStarts in
-                            run(gradient, gradients, starts.baseAddress, keyStarts.baseAddress)
-                        }
-                    }
-                    try checkKernel(status, "the gradient of attention")
+        let (width, kvWidth) = (queries.columns, keys.columns)
+        // Side by side, as the products before made queries, keys and values, if they are of the same rows.
+        let isSideBySide = queries.rows == keys.rows
+        let stride = isSideBySide ? width + 2 * kvWidth : max(width, 2 * kvWidth)
+        let firstKey = isSideBySide ? 0 : queries.rows, firstColumn = isSideBySide ? width : 0
+        let all = try Tensor([isSideBySide ? queries.rows : queries.rows + keys.rows, stride]) { all in
+            let dk = all + firstKey * stride + firstColumn
+            let gradients = lk_attention_gradients(
+                dqueries: all, dkeys: dk, dvalues: dk + kvWidth, ld_dqueries: stride, ld_dkeys: stride,
+                ld_dvalues: stride)
+            let status = starts.withUnsafeBufferPointer { starts in
+                keyStarts.withUnsafeBufferPointer { keyStarts in
+                    run(gradient, gradients, starts.baseAddress, keyStarts.baseAddress)
                 }
             }
+            try checkKernel(status, "the gradient of attention")
         }
-        try queries.node?.add(dq)
-        if let dk, let dv {
-            try keys.node?.add(dk)
-            try values.node?.add(dv)
-        }
+        let forKeys = all.rows(firstKey..<firstKey + keys.rows)
+        try queries.node?.add(all.rows(0..<queries.rows).columns(0..<width))
+        try keys.node?.add(forKeys.columns(firstColumn..<firstColumn + kvWidth))
+        try values.node?.add(forKeys.columns(firstColumn + kvWidth..<firstColumn + 2 * kvWidth))
     }
 
     private func run(

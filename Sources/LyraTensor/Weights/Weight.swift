@@ -17,6 +17,9 @@ public struct Weight: @unchecked Sendable {
 
     /// Bytes that one product reads.
     public let byteCount: Int
+    /// Precision of products whose gradient passes through the matrix, and of all products of a trainable one: packed
+    /// matrices are `fast`, as in the forward pass.
+    public let precision: Precision
 
     /// The gradient of a trainable matrix; nil for a frozen one.
     let node: GradientNode?
@@ -64,19 +67,20 @@ public struct Weight: @unchecked Sendable {
 
     private init(
         outputs: Int, inputs: Int, type: lk_type, base: UnsafeRawPointer, owner: AnyObject, packedRow: Int?,
-        byteCount: Int, node: GradientNode? = nil
+        byteCount: Int, node: GradientNode? = nil, precision: Precision = .exact
     ) {
         (self.outputs, self.inputs, self.type, self.byteCount) = (outputs, inputs, type, byteCount)
         (self.base, self.owner, self.packedRow, self.node) = (base, owner, packedRow, node)
+        self.precision = packedRow == nil ? precision : .fast
     }
 
     /// A trainable matrix, which shares the parameter's memory.
-    init(parameter: TrainableParameter) {
+    init(parameter: TrainableParameter, precision: Precision) {
         let outputs = parameter.shape.first ?? 1, count = parameter.count
         self.init(
             outputs: outputs, inputs: outputs > 0 ? count / outputs : 0, type: LK_F32,
             base: UnsafeRawPointer(parameter.storage.base), owner: parameter.storage, packedRow: nil,
-            byteCount: count * MemoryLayout<Float>.stride, node: parameter.node)
+            byteCount: count * MemoryLayout<Float>.stride, node: parameter.node, precision: precision)
     }
 
     /// Whether the matrix is stored as floats that can be read in place.
@@ -130,7 +134,7 @@ public struct Weight: @unchecked Sendable {
             packedRow: packedRow.map { $0 + range.lowerBound }, byteCount: range.count * rowBytes,
             node: node.map {
                 GradientNode([range.count, inputs], .made(by: .view(of: $0, rows: range, columns: 0..<inputs)))
-            })
+            }, precision: precision)
     }
 
     /// Calls `body` with at most 16 samples of 64 stored bytes, spread over the whole matrix. If the matrix begins
@@ -151,14 +155,13 @@ public struct Weight: @unchecked Sendable {
         return bytes(packedRow + 1) - bytes(1)..<bytes(packedRow + outputs)
     }
 
-    /// Row `index` as floats: an embedding.
+    /// Rows as floats, for example embeddings. An interruption leaves some of them out; the caller checks for it.
     ///
-    /// - Parameter index: below `outputs`; the caller checks.
-    func copyRow(_ index: Int, to destination: UnsafeMutablePointer<Float>) {
-        if let packedRow {
-            lk_unpack_row(destination, base, type, inputs, packedRow + index)
-        } else {
-            lk_dequantize(destination, base + index * inputs * lk_block_bytes(type), type, inputs)
+    /// - Parameter indices: below `outputs`; the caller checks.
+    func copyRows(_ indices: [Int32], to destination: UnsafeMutablePointer<Float>) {
+        indices.withUnsafeBufferPointer { indices in
+            var rows = lk_rows(packed: isPacked ? 1 : 0, first: packedRow ?? 0, indices: indices.baseAddress)
+            lk_gather_rows(destination, base, type, inputs, &rows, indices.count)
         }
         withExtendedLifetime(owner) {}
     }
@@ -168,12 +171,33 @@ public struct Weight: @unchecked Sendable {
         _ x: UnsafePointer<Float>, _ xStride: Int, rows: Int, into y: UnsafeMutablePointer<Float>, _ yStride: Int,
         _ bias: UnsafePointer<Float>?, _ epilogue: lk_epilogue
     ) -> Int32 {
+        if precision == .fast, isTracked, lk_bf16_is_fast() != 0 {
+            return multiplyInBF16(x, xStride, rows: rows, into: y, yStride, bias, epilogue)
+        }
         guard !isPacked else {
             return withUnsafePointer(to: packedProduct(y, yStride, bias, epilogue)) {
                 lk_packed_linear($0, 1, x, xStride, rows, inputs)
             }
         }
         return lk_linear(y, yStride, x, xStride, rows, inputs, base, type, outputs, bias, epilogue)
+    }
+
+    /// The same for a trainable matrix, whose values are packed anew for each product.
+    private func multiplyInBF16(
+        _ x: UnsafePointer<Float>, _ xStride: Int, rows: Int, into y: UnsafeMutablePointer<Float>, _ yStride: Int,
+        _ bias: UnsafePointer<Float>?, _ epilogue: lk_epilogue
+    ) -> Int32 {
+        let count = lk_packed_bytes(LK_BF16, outputs, inputs) / MemoryLayout<Float>.stride
+        guard let packed = try? FloatStorage(count: count) else { return Int32(LK_NO_MEMORY) }
+        let floats = lk_factor(data: base.assumingMemoryBound(to: Float.self), ld: inputs, transposed: 1)
+        lk_bf16_pack(packed.base, floats, outputs, inputs)
+        withExtendedLifetime(owner) {}
+        var product = lk_packed_product(
+            y: y, ldy: yStride,
+            weights: lk_packed_weights(panels: packed.base, type: LK_BF16, first: 0, n: outputs), bias: bias,
+            epilogue: epilogue)
+        defer { withExtendedLifetime(packed) {} }
+        return lk_packed_linear(&product, 1, x, xStride, rows, inputs)
     }
 
     /// The packed product in the form that the kernels take.
