@@ -73,21 +73,30 @@ private final class ChoiceByName: ParameterChoice {
 }
 
 /// A source of weights, some of which training changes.
-struct TrainableSource: WeightSource {
-    let base: TensorTable
-    let part: ModelPart
-    let trainables: TrainableParameters
+package struct TrainableSource: WeightSource {
+    private let base: any WeightSource
+    private let part: ModelPart
+    private let trainables: TrainableParameters
 
-    var origin: String { base.origin }
-    var precision: Precision { base.precision }
-    func contains(_ name: String) -> Bool { base.contains(name) }
-    func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor { try base.tensor(name, shape) }
-
-    func weight(_ name: String, _ shape: [Int]) throws -> Weight {
-        try trainables.parameter(part, name) { try base.floats(name, shape) }?.weight ?? base.weight(name, shape)
+    package init(base: any WeightSource, part: ModelPart, trainables: TrainableParameters) {
+        (self.base, self.part, self.trainables) = (base, part, trainables)
     }
 
-    func floats(_ name: String, _ shape: [Int]) throws -> Tensor {
-        try trainables.parameter(part, name) { try base.floats(name, shape) }?.tensor ?? base.floats(name, shape)
+    package var origin: String { base.origin }
+    package var precision: Precision { base.precision }
+    package func contains(_ name: String) -> Bool { base.contains(name) }
+    package func tensor(_ name: String, _ shape: [Int]) throws -> StoredTensor { try base.tensor(name, shape) }
+
+    package func weight(_ name: String, _ shape: [Int]) throws -> Weight {
+        try trainables.parameter(part, name) { try base.floats(name, shape) }?.weight(for: precision)
+            ?? base.weight(name, shape)
+    }
+
+    package func floats(_ name: String, _ shape: [Int]) throws -> Tensor {
+        try trained(name, shape) ?? base.floats(name, shape)
+    }
+
+    package func trained(_ name: String, _ shape: [Int]) throws -> Tensor? {
+        try trainables.parameter(part, name) { try base.floats(name, shape) }?.tensor
     }
 }

@@ -18,6 +18,8 @@ public protocol WeightSource {
     func weight(_ name: String, _ shape: [Int]) throws -> Weight
     /// A tensor that is not a product's matrix (a norm's weight, a bias, positions), copied to floats.
     func floats(_ name: String, _ shape: [Int]) throws -> Tensor
+    /// The same tensor, if training changes it; nil otherwise.
+    func trained(_ name: String, _ shape: [Int]) throws -> Tensor?
 }
 
 extension WeightSource {
@@ -29,6 +31,8 @@ extension WeightSource {
         if weight.isPacked { stored.dropResidentPages() }
         return weight
     }
+
+    public func trained(_ name: String, _ shape: [Int]) throws -> Tensor? { nil }
 
     /// The tensor; rejects 8-bit floats that need a separate scale tensor.
     ///
@@ -66,6 +70,7 @@ package struct PrefixedSource: WeightSource {
     }
     package func weight(_ name: String, _ shape: [Int]) throws -> Weight { try base.weight(prefix + name, shape) }
     package func floats(_ name: String, _ shape: [Int]) throws -> Tensor { try base.floats(prefix + name, shape) }
+    package func trained(_ name: String, _ shape: [Int]) throws -> Tensor? { try base.trained(prefix + name, shape) }
 }
 
 extension WeightSource {

@@ -9,9 +9,9 @@ public struct Vocoder: Sendable {
     /// [units, embeddingDim]
     let embeddings: Tensor
     let durations: DurationPredictor
-    let entry: ConvolutionLayer<Convolution1D>
-    let stages: [Stage]
-    let exit: ConvolutionLayer<Convolution1D>
+    var entry: ConvolutionLayer<Convolution1D>
+    var stages: [Stage]
+    var exit: ConvolutionLayer<Convolution1D>
 
     /// A transposed convolution, and the residual blocks whose outputs are averaged after it.
     struct Stage: Sendable {

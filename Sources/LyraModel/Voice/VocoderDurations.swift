@@ -16,7 +16,9 @@ struct DurationPredictor: Sendable {
 
     /// Maximum frames of a unit, longer than any unit of real speech: 20 s at 50 frames a second. Limits the audio from
     /// damaged weights.
-    private static let longest: Float = 1000
+    private static let longest = 1000
+    /// Frames that a unit can last.
+    static let possible = 1...longest
 
     init(_ weights: any WeightSource, _ configuration: VocoderConfiguration) throws {
         let hidden = configuration.durationPredictor.hiddenDim
@@ -38,7 +40,7 @@ struct DurationPredictor: Sendable {
         var sum = bias[0]
         for index in 0..<projection.count { sum += hidden[index] * projection[index] }
         let frames = (expf(sum) - 1).rounded(.toNearestOrEven)
-        return frames >= 1 ? Int(min(frames, Self.longest)) : 1
+        return frames >= 1 ? Int(min(frames, Float(Self.longest))) : 1
     }
 }
 
