@@ -38,7 +38,8 @@ extension Decoder {
         _ hidden: Tensor, targets: [Int32], adapter: Int?,
         _ body: (_ hidden: Tensor, _ logits: consuming Tensor, _ targets: ArraySlice<Int32>) throws -> Void
     ) throws {
-        let rowsPerPass = 256
+        // At most 32 MiB of logits, unless the vocabulary is so large that 256 rows take more.
+        let rowsPerPass = max(256, (8 << 20) / max(configuration.vocabularySize, 1))
         for first in stride(from: 0, to: hidden.rows, by: rowsPerPass) {
             let range = first..<min(first + rowsPerPass, hidden.rows)
             let x = hidden.rows(range).detached
