@@ -19,6 +19,8 @@ from tables import markdown
 ROOT = Path(__file__).resolve().parents[2]
 # If more processors are busy before the start, the figures are not reliable.
 BUSY = 0.3
+# The paper's setting, and the shortest length of its Table 4.
+EXTRACTOR, EXTRACTOR_TOKENS = "blocks=4,keep=0.7", 2048
 
 
 def names(allowed):
@@ -101,13 +103,25 @@ def own_rows(lyra, options, section, weights, precision, leave_out, *arguments):
     return [{**rows[0], "value": median(row["value"] for row in rows)} for rows in zip(*runs)]
 
 
+def extractor_rows(lyra, options, leave_out):
+    """lyra's training steps on long examples, with the extractor and without: medians of all rounds."""
+    size = ["--weights", "lora", "--tokens", str(EXTRACTOR_TOKENS), "--samples", "1", "--extractor", EXTRACTOR]
+    log("== training with the extractor")
+    try:
+        runs = [lyra.train("f32", options.precisions[0], size) for _ in range(options.rounds)]
+    except Failure as why:
+        leave_out("lyra", "training with the extractor", why)
+        return []
+    return [{**rows[0], "value": median(row["value"] for row in rows)} for rows in zip(*runs)]
+
+
 def compare(options):
     """→ the JSON object of the comparison"""
     result = {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "machine": environment.machine(),
         "load_before": environment.load(), "preset": options.preset, "threads": options.threads,
-        "rounds": options.rounds, "versions": {}, "features": {}, "limits": [], "rows": [], "answer": [], "notes": [],
-        "left_out": []}
+        "rounds": options.rounds, "versions": {}, "features": {}, "limits": [], "rows": [], "training": [], "answer": [],
+        "notes": [], "left_out": []}
     venv = environment.Environment(options.venv)
     models = Path(options.models) if options.models else venv.folder / "models"
 
@@ -138,6 +152,9 @@ def compare(options):
         save()
     for group in groups:
         rounds.run(group, ready)
+    if "training" in options.only:
+        result["training"] = extractor_rows(lyra, options, rounds.leave_out)
+        save()
     for kind in options.weights if "answer" in options.only else ():
         for precision in options.precisions:
             rows = own_rows(
@@ -159,7 +176,7 @@ def main():
     print(text, end="")
     if options.markdown:
         Path(options.markdown).write_text(text)
-    measured = result["limits"] or result["answer"] or any(row["samples"] for row in result["rows"])
+    measured = result["limits"] or result["training"] or result["answer"] or any(row["samples"] for row in result["rows"])
     if not measured:
         sys.exit("compare.py: nothing was measured")
 

@@ -22,8 +22,15 @@ class Lyra:
 
     def bench(self, weights, precision, options):
         """Runs `bench parts` once. → its rows"""
+        return self.rows("parts", self.preset, weights, precision, options)
+
+    def train(self, weights, precision, options):
+        """Runs `bench train` once, which makes a step that is not counted before. → its rows"""
+        return self.rows("train", "tiny" if self.preset == "tiny" else "small", weights, precision, options)
+
+    def rows(self, command, preset, weights, precision, options):
         command = [
-            self.tool, "bench", "parts", "--preset", self.preset, "--dtype", weights, "--precision", precision,
+            self.tool, "bench", command, "--preset", preset, "--dtype", weights, "--precision", precision,
             "--threads", str(self.threads), "--repetitions", "1", *options, "--json"]
         output = self.output(command)
         try:

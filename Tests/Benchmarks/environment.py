@@ -12,7 +12,7 @@ from contenders import Failure, log
 PACKAGES = {
     "llama.cpp": (["numpy", "gguf", "llama-cpp-python"], "import numpy, gguf, llama_cpp"),
     "whisper.cpp": (["numpy", "gguf", "pywhispercpp"], "import numpy, gguf, _pywhispercpp"),
-    "PyTorch": (["numpy", "torch", "transformers"], "import torch, transformers"),
+    "PyTorch": (["numpy", "torch", "transformers", "peft"], "import torch, transformers, peft"),
     "CTranslate2": (["numpy", "ctranslate2"], "import numpy, ctranslate2"),
 }
 # These two are compiled for this processor; the wheels of the others choose their kernels at run time.

@@ -3,6 +3,7 @@
 import inspect
 import sys
 
+import peft
 import torch
 import transformers
 from torch import nn
@@ -150,11 +151,66 @@ class Vocoder:
         return {"value": frames / shape.FRAMES_PER_SECOND / timed(lambda: self.model(ids, spread))}
 
 
+class Training:
+    """Training steps of a Qwen2: forward pass, cross-entropy of every token, gradients, AdamW. Eager."""
+
+    def __init__(self, preset, dtype):
+        sizes, self.dtype, self.trained = shape.TRAINING[preset], dtype, None
+        self.vocabulary = sizes["vocabulary"]
+        self.config = Qwen2Config(
+            vocab_size=self.vocabulary, hidden_size=sizes["hidden"], intermediate_size=sizes["inner"],
+            num_hidden_layers=sizes["layers"], num_attention_heads=sizes["heads"],
+            num_key_value_heads=sizes["kv_heads"], rms_norm_eps=shape.NORM_EPSILON, tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": shape.ROPE_THETA})
+
+    def warm_up(self):
+        pass
+
+    def choose(self, trained):
+        """Makes the model, once, and takes the faster of F32 and BF16 autocast."""
+        if self.trained != trained:
+            self.trained = trained
+            with torch.inference_mode(False):
+                self.make(trained)
+                self.autocast = min((False, True), key=self.typical)
+        return {}
+
+    def make(self, trained):
+        model = build(Qwen2ForCausalLM, self.config, self.dtype)
+        if trained == "lora":
+            modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+            model = peft.get_peft_model(
+                model, peft.LoraConfig(r=shape.LORA_RANK, lora_alpha=16, target_modules=modules))
+        self.model = model.train()
+        self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=1e-6)
+        count = shape.TRAINING_TOKENS * shape.TRAINING_SAMPLES
+        ids = torch.tensor(shape.prompt(count + 1, self.vocabulary))
+        self.ids, self.targets = ids[:-1].view(shape.TRAINING_SAMPLES, -1), ids[1:].clone()
+
+    def typical(self, autocast):
+        """→ the seconds of a step, the better of two after a first"""
+        self.step(autocast)
+        return min(timed(lambda: self.step(autocast)) for _ in range(2))
+
+    def step(self, autocast):
+        with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits = self.model(input_ids=self.ids, use_cache=False).logits
+            loss = nn.functional.cross_entropy(logits.view(-1, self.vocabulary).float(), self.targets)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def train(self):
+        with torch.inference_mode(False):
+            return {"value": timed(lambda: self.step(self.autocast))}
+
+
 class Parts:
     """The loaded network, and the requests that it answers."""
 
     classes = {
-        "language": Language, "encoder": Encoder, "vision": Vision, "generator": Generator, "vocoder": Vocoder}
+        "language": Language, "encoder": Encoder, "vision": Vision, "generator": Generator, "vocoder": Vocoder,
+        "training": Training}
 
     def load(self, part, preset, weights):
         torch.manual_seed(1)
@@ -172,5 +228,5 @@ if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]))
     parts = Parts()
     with torch.inference_mode():
-        names = ("prefill", "hold", "decode", "encode", "see", "generate", "vocode")
+        names = ("prefill", "hold", "decode", "encode", "see", "generate", "vocode", "choose", "train")
         serve({"load": parts.load, **{name: parts.ask(name) for name in names}})

@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass, field
 
-SECTIONS = ("limits", "prefill", "decode", "encoder", "vision", "generator", "vocoder", "answer")
+from shape import TRAINING_SAMPLES, TRAINING_TOKENS
+
+SECTIONS = ("limits", "prefill", "decode", "encoder", "vision", "generator", "vocoder", "training", "answer")
 # The rows of lyra's benchmark: the network, and the start of the row's description.
 LYRA_ROWS = {
     "prefill": ("language model", "prefill"),
@@ -12,6 +14,7 @@ LYRA_ROWS = {
     "vision": ("vision encoder", ""),
     "generator": ("speech generator", ""),
     "vocoder": ("vocoder", ""),
+    "training": ("training", "step"),
 }
 # What the tables call them.
 TITLES = {"q8_0": "Q8_0", "q4_0": "Q4_0", "bf16": "BF16", "f32": "F32"}
@@ -40,7 +43,8 @@ class Measure:
     def row_in(self, rows):
         """lyra's row of this measurement, or None."""
         part, start = LYRA_ROWS[self.section]
-        return next((row for row in rows if row["part"] == part and row["what"].startswith(start)), None)
+        return next(
+            (row for row in rows if row["part"].split(",")[0] == part and row["what"].startswith(start)), None)
 
     def request_like(self, row):
         """The request for as much work as lyra did, according to its row or, if None, by default."""
@@ -56,6 +60,8 @@ class Case:
 
     measures: list
     options: list
+    # The method of the contender lyra that runs it.
+    run: str = "bench"
 
 
 @dataclass
@@ -89,6 +95,8 @@ def plan(sections, weights, precisions, prompts, contexts, decoded):
         groups += [generator(kind, precisions) for kind in parts]
     if "vocoder" in sections:
         groups.append(vocoder(precisions))
+    if "training" in sections:
+        groups.append(training(precisions))
     return groups
 
 
@@ -132,6 +140,15 @@ def vocoder(precisions):
     measure = Measure("vocoder", f"speech of {UNITS} units", "× real time", True, {"do": "vocode", "units": UNITS})
     cases = [Case([measure], ["--only", "vocoder"])]
     return Group("vocoder, F32", "f32", "bf16", precisions, cases, {"PyTorch": {"part": "vocoder", "weights": "f32"}})
+
+
+def training(precisions):
+    size, cases = ["--tokens", str(TRAINING_TOKENS), "--samples", str(TRAINING_SAMPLES)], []
+    for what, trained in (("LoRA", "lora"), ("all weights", "all")):
+        measure = Measure(
+            "training", f"training step, {what}", "s", False, {"do": "train"}, {"do": "choose", "trained": trained})
+        cases.append(Case([measure], ["--weights", trained, *size], "train"))
+    return Group("training, F32", "f32", "f32", precisions, cases, {"PyTorch": {"part": "training", "weights": "f32"}})
 
 
 def language_cases(sections, prompts, contexts, decoded):

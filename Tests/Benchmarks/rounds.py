@@ -67,7 +67,7 @@ class Rounds:
             log(f"round {number + 1} of {self.count}: {', '.join(measure.what for measure in case.measures)}")
             for precision in list(precisions):
                 try:
-                    found = self.lyra.bench(group.dtype, precision, case.options)
+                    found = getattr(self.lyra, case.run)(group.dtype, precision, case.options)
                 except Failure as why:
                     self.leave_out(f"lyra {precision}", group.title, why)
                     precisions.remove(precision)

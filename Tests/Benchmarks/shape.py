@@ -4,6 +4,12 @@ LANGUAGE = {
     "mini": {"layers": 28, "hidden": 1536, "inner": 8960, "heads": 12, "kv_heads": 2, "vocabulary": 151_936},
     "tiny": {"layers": 4, "hidden": 64, "inner": 128, "heads": 4, "kv_heads": 2, "vocabulary": 512},
 }
+# lyra's `bench train --preset small`, and tiny.
+TRAINING = {
+    "mini": {"layers": 8, "hidden": 512, "inner": 1408, "heads": 8, "kv_heads": 2, "vocabulary": 8192},
+    "tiny": LANGUAGE["tiny"],
+}
+TRAINING_TOKENS, TRAINING_SAMPLES, LORA_RANK = 512, 4, 64
 ENCODER = {
     "mini": {"layers": 32, "width": 1280, "inner": 5120, "heads": 20, "mels": 128, "positions": 1500},
     "tiny": {"layers": 2, "width": 48, "inner": 96, "heads": 3, "mels": 80, "positions": 1500},

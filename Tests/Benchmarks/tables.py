@@ -131,6 +131,9 @@ def markdown(result):
     if split := split_by_reading(rows):
         parts.append(["The speed of memory changed. By the rate of a plain loop around each sample:"])
         parts.append(comparison_table(split))
+    if result["training"]:
+        parts.append(["Training steps on long examples, with the extractor and without, of lyra only:"])
+        parts.append(lyra_table(result["training"]))
     if result["answer"]:
         parts.append(["A spoken answer, of lyra only:"])
         parts.append(lyra_table(result["answer"]))

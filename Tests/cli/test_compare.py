@@ -31,7 +31,9 @@ option = lambda name: sys.argv[sys.argv.index(name) + 1]
 if option("--precision") == "{broken}":
     sys.exit("lyra: no such precision")
 rows = []
-for part in option("--only").split(","):
+if "train" in sys.argv:
+    rows.append(("training, " + option("--weights"), "step of " + option("--tokens"), runs, "s"))
+for part in option("--only").split(",") if "--only" in sys.argv else ():
     if part == "prefill":
         rows.append(("language model", "prefill " + option("--prompt-tokens"), 100 + runs, "tokens/s"))
     if part == "decode":
@@ -131,6 +133,19 @@ def test_skipped_sections_have_no_options():
     # 4096 and 16, rounded up to a multiple of 256.
     assert groups[0].peers["llama.cpp"]["context"] == 4352
     assert plan(["limits", "answer"], ["q8_0"], ["fast"], [512], [128], 16) == []
+
+
+def test_training_steps_alternate_with_peers_and_the_extractors_rows_follow(tool, tmp_path):
+    ended = compare(
+        "--tool", tool(), "--peers", "none", "--rounds", 3, "--only", "training", "--precisions", "exact",
+        "--json", tmp_path / "out.json")
+    assert ended.returncode == 0, ended.stderr
+    got = json.loads((tmp_path / "out.json").read_text())
+    assert [(row["what"], row["unit"], row["samples"]) for row in got["rows"]] == [
+        ("training step, LoRA", "s", {"lyra exact": [1, 2, 3]}),
+        ("training step, all weights", "s", {"lyra exact": [4, 5, 6]})]
+    assert [(row["what"], row["value"]) for row in got["training"]] == [("step of 2048", 8)]
+    assert "| training, lora | step of 2048 | 8.00 s |" in ended.stdout
 
 
 def test_the_vocoders_peer_makes_as_many_seconds_as_lyra():
