@@ -56,6 +56,9 @@ else
         exit 1
     fi
     flags+=(-Xswiftc -static-stdlib -Xlinker "-L${resources}_static/linux")
+    # Otherwise the linker keeps every public function of every module, and a file's functions together: the library
+    # would contain the gradients, which only training uses.
+    flags+=(-Xswiftc -Xfrontend -Xswiftc -internalize-at-link -Xswiftc -Xfrontend -Xswiftc -function-sections)
 fi
 
 # nodelete: dlclose must not unload the library, because the Swift runtime and the compute threads cannot be stopped.
@@ -63,6 +66,16 @@ swift build "${flags[@]}" --product lyra -Xlinker "--version-script=$root/bindin
     -Xlinker "-soname=liblyra.so.$major" -Xlinker -z -Xlinker nodelete
 if [ -n "$cli" ]; then swift build "${flags[@]}" --product lyra-cli; fi
 built=$(swift build "${flags[@]}" --show-bin-path)
+
+# Only the tool and the tests train. nm shows names that the installed library lacks.
+if [ -z "$sanitizer" ]; then
+    training=$(nm "$built/liblyra.so" | awk '{print $NF}' \
+        | grep -E '^lk_.*(gradient|adamw|cross_entropy|square_sum)|13backpropagate' | head -n 5 || true)
+    if [ -n "$training" ]; then
+        echo "build.sh: the library contains code that only training uses:" $training >&2
+        exit 1
+    fi
+fi
 
 # install_binary FROM TO: replaces TO in one step, so a running program keeps the old file.
 install_binary() {
