@@ -77,3 +77,35 @@ def test_parts_can_be_chosen():
 @pytest.mark.parametrize("parts, part", [("decode,foo", '"foo"'), ("", '""'), ("vocoder,", '""')])
 def test_an_unknown_part_is_named(parts, part):
     is_wrong_usage(lyra("bench", "parts", "--only", parts), f"there is no part {part}; there are memory")
+
+
+STEP = ("--preset", "tiny", "--tokens", 128, "--samples", 2, "--rank", 4, "--repetitions", 1, "--threads", 1)
+
+
+@pytest.mark.parametrize("weights, options", [("lora", ()), ("all", ()), ("lora", ("--dtype", "q8_0", "--recompute"))])
+def test_a_training_step_and_its_parts_are_timed(weights, options):
+    ended = lyra("bench", "train", *STEP, "--weights", weights, *options, "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    got = json.loads(ended.stdout)
+    rows = {row["what"].removesuffix(" of 2 × 128 tokens"): row["value"] for row in got["results"]}
+    parts = ("forward", "loss", "backward", "update")
+    assert set(rows) - {"peak memory"} == {"step", "layers", *parts}
+    assert all(map(is_positive, rows.values()))
+    assert rows["step"] == pytest.approx(sum(rows[part] for part in parts))
+    assert got["weights"] == weights and (got["dtype"], got["preset"]) == ("q8_0" if options else "f32", "tiny")
+
+
+def test_training_steps_with_the_extractor_are_compared():
+    ended = lyra("bench", "train", *STEP, "--extractor", "blocks=2,keep=0.5", "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    rows = {row["what"]: row["value"] for row in json.loads(ended.stdout)["results"]}
+    for part in ("step", "layers"):
+        without, with_it = rows[f"{part} of 2 × 128 tokens"], rows[f"extractor, {part} of 2 × 128 tokens"]
+        assert rows[f"extractor: {part}, share of that without"] == pytest.approx(with_it / without)
+
+
+@pytest.mark.parametrize("options, reason", [
+    (("--tokens", 16), "--tokens"), (("--media", 0.9), "--media"), (("--rank", 0), "--rank"),
+    (("--media", 0, "--extractor", "blocks=2,keep=0.5"), "--extractor needs media")])
+def test_a_wrong_training_step_is_refused(options, reason):
+    is_wrong_usage(lyra("bench", "train", *options), reason)
