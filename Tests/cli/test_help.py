@@ -34,6 +34,9 @@ OPTIONS = {
     "bench extractor": [
         "--preset", "--lengths", "--keep", "--blocks", "--dtype", "--kv-type", "--threads", "--repetitions", "--json",
         "--plot"],
+    "bench train": [
+        "--preset", "--weights", "--rank", "--dtype", "--precision", "--tokens", "--samples", "--media", "--extractor",
+        "--recompute", "--threads", "--repetitions", "--json"],
     "eval": [],
     "eval wer": [*MODEL, *ANSWERING, "--manifest", "--prompt", "--limit", "--normalizer", "--spellings", "--json"],
     "eval needle": [

@@ -45,7 +45,7 @@ struct TrainingBenchCommand: ParsableCommand {
     @Option(help: "Element type of the frozen weights.")
     var dtype = PartsBenchCommand.WeightType.f32
 
-    @Option(help: "Precision of products: exact, or fast, which rounds to BF16 (default: exact; fast if quantized).")
+    @Option(help: ModelArguments.precisionHelp)
     var precision: Precision?
 
     @Option(parsing: .unconditional, help: ArgumentHelp("Tokens of an example.", valueName: "n"))
