@@ -11,7 +11,9 @@ struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measures speed and memory on random weights of a published size.",
         discussion: "Without a subcommand, 'lyra bench' is 'lyra bench parts' and takes its options.",
-        subcommands: [PartsBenchCommand.self, ExtractorBenchCommand.self, TrainingBenchCommand.self],
+        subcommands: [
+            PartsBenchCommand.self, ExtractorBenchCommand.self, TrainingBenchCommand.self, ProcessesBenchCommand.self,
+        ],
         defaultSubcommand: PartsBenchCommand.self)
 }
 

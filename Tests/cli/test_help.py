@@ -37,6 +37,7 @@ OPTIONS = {
     "bench train": [
         "--preset", "--weights", "--rank", "--dtype", "--precision", "--tokens", "--samples", "--media", "--extractor",
         "--recompute", "--threads", "--repetitions", "--json"],
+    "bench processes": ["--megabytes", "--repetitions", "--mpi", "--json"],
     "eval": [],
     "eval wer": [*MODEL, *ANSWERING, "--manifest", "--prompt", "--limit", "--normalizer", "--spellings", "--json"],
     "eval needle": [

@@ -81,14 +81,18 @@ public final class MPIGroup: ProcessGroup, @unchecked Sendable {
         calls.thread.end()
     }
 
-    /// How long MPI may take to end the processes.
+    /// Seconds that MPI may take to end the processes.
     private static let patience: UInt32 = 10
+    /// Microseconds for the launcher to pass the message on: once it ends the processes, MPICH's drops what it has not
+    /// read.
+    private static let timeToForward: UInt32 = 200_000
 
     public func abort(_ message: String) {
         guard count > 1 else { return }
         let line = message.split(separator: "\n").joined(separator: " ")
         var text = SystemPath.printable("lyra: process \(rank) of \(count): \(line)") + "\n"
         _ = text.withUTF8 { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        usleep(Self.timeToForward)
         calls.abort()
         sleep(Self.patience)
         _exit(1)  // mpirun then ends the others
