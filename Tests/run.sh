@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole suite: Swift, then the C interface, the Python package and the command-line tool of the release build, then
-# fuzzing. Two parts run at a time, because compiling mostly uses one processor. README.md explains the parts and how
-# long they take. Installs missing system packages. Can be run again, from any folder. The last line is "N passed, N
+# The whole suite: Swift; the C interface, the Python package and the command-line tool of the release build; fuzzing.
+# Two parts run at a time, because most use one processor most of the time. README.md explains the parts and how long
+# they take. Installs missing system packages. Can be run again, from any folder. The last line is "N passed, N
 # failed"; the exit status is 0 only if nothing failed.
 set -uo pipefail
 
@@ -29,6 +29,8 @@ finish() {
 # part NAME: runs test_NAME, writes its output to a log and, with its name, to the terminal, and records the time.
 part() {
     local TIMEFORMAT="$1: %0R s, %0U s of processors' time"
+    # Without the library, which then counts as failed, nothing that uses it can run.
+    if [[ " ${after[$1]:-} " = *" library "* && ! -d $prefix ]]; then return; fi
     { time "test_$1" 2>&1 | tee "$logs/$1.log" | sed -u "s/^/$1: /"; } 2>> "$logs/times"
 }
 
@@ -133,6 +135,7 @@ attribute() { sed -nE "s/.*<testsuite [^>]*\b$1=\"([0-9]+)\".*/\1/p" "$logs/pyth
 # at the end.
 test_python() {
     local status bad
+    "$root/bindings/setup-debian.sh" openmpi-bin || echo "MPI cannot be installed; its tests are skipped"
     if ! prepare_python; then count 0 1 1; return; fi
     rm -f "$logs/python.xml"
     LYRA_LIBRARY=$prefix/lib/liblyra.so LYRA_TOOL=$prefix/bin/lyra "$python/bin/python" -m pytest -q \
@@ -144,12 +147,39 @@ test_python() {
     count $(($(attribute tests) - bad - $(attribute skipped))) "$bad" $status
 }
 
-# Run at the same time, each mostly on one thread: the Swift tests; the release library, its C tests, and the fuzzers.
-test_modules() { part swift_build; part swift; }
-test_products() {
-    part library
-    if [ -d "$prefix" ]; then part c; fi
-    part fuzz_build
+# The parts that must end before a part begins. The example builds in the folder of the Swift tests.
+declare -A after=([swift]=swift_build [c]=library [python]=library [inject]=library [example]="library swift"
+    [fuzz]=fuzz_build)
+
+# can_begin NAME: whether the parts before it have ended.
+can_begin() {
+    local before
+    for before in ${after[$1]:-}; do
+        if [ -z "${ended[$before]:-}" ]; then return 1; fi
+    done
+}
+
+# run_parts NAME…: runs parts, two at a time, each as early in this order as `after` allows.
+run_parts() {
+    local waiting=("$@") later name pid
+    local -A running=() ended=()
+    while [ ${#waiting[@]} -gt 0 ]; do
+        later=()
+        for name in "${waiting[@]}"; do
+            if [ ${#running[@]} -lt 2 ] && can_begin "$name"; then
+                echo "== $name"
+                part "$name" &
+                running[$!]=$name
+            else
+                later+=("$name")
+            fi
+        done
+        waiting=("${later[@]}")
+        wait -n -p pid
+        ended[${running[$pid]}]=yes
+        unset "running[$pid]"
+    done
+    wait
 }
 
 mkdir -p "$logs"
@@ -165,19 +195,6 @@ if ! command -v swift > /dev/null; then
 fi
 # Once, because the two builds would do it at the same time.
 if ! swift package --package-path "$root" resolve; then count 0 1 1; finish; fi
-echo "== Swift; the release library and tool, C; the build for fuzzing"
-test_modules &
-modules=$!
-test_products
-wait "$modules"
-if [ -d "$prefix" ]; then
-    echo "== An example in Swift"
-    part example
-    echo "== Python and the command line"
-    part python
-    echo "== Faults"
-    part inject
-fi
-echo "== Fuzzing"
-part fuzz
+# What others wait for begins first.
+run_parts library swift_build swift c fuzz_build python inject fuzz example
 finish
