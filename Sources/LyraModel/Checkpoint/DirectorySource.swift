@@ -47,7 +47,9 @@ struct DirectorySource: ModelSource {
     /// - Throws: `LyraError.missing` if it is not one; `.argument` for a name or path that cannot be used.
     static func adapter(_ path: String, named name: String) throws -> AdapterFiles {
         try FileSystem.checkPath(path)
-        guard !name.isEmpty, name != "auto", name != "none" else {
+        guard !name.isEmpty, !["auto", "none"].contains(name), !FileSystem.isReserved(name),
+            !name.utf8.contains(UInt8(ascii: "/"))
+        else {
             throw LyraError(
                 .argument, "\(path): an adapter cannot have the name \(shown(name)); give another, such as speech")
         }

@@ -36,6 +36,13 @@ package enum LonePart {
         return file
     }
 
+    /// The vocoder's file that a checkpoint finds, as `Checkpoint.open` searches for it; nil if there is none. Reads
+    /// nothing of it.
+    package static func vocoder(of checkpoint: String, options: CheckpointOptions) throws -> String? {
+        try TowerFinder(checkpoint: checkpoint, extra: options.towers)
+            .vocoder(options.vocoder, check: options.check)
+    }
+
     /// Reads a file with ImageBind's audio branch. → width of its vectors
     package static func soundTower(_ file: String) throws -> Int {
         let tensors = try TorchFile(path: file).tensors().filter { $0.key.contains(".audio.") }
