@@ -36,6 +36,11 @@ extension CheckpointAssembler {
             }
         }
 
+        /// Adds tensors of a file that was written anew.
+        mutating func countWritten(_ tensors: [RewrittenTensor]) {
+            summary.writtenBytes += tensors.reduce(0) { $0.saturatingAdding($1.byteCount) }
+        }
+
         /// A tower's weights with their index, and its texts.
         mutating func placeTower(_ tower: String, in folder: String) throws {
             directory.describe(folder, as: tower)

@@ -42,22 +42,3 @@ struct FreshProjector {
         }
     }
 }
-
-/// Numbers uniform in −1..<1 that follow from a seed and a name (SplitMix64).
-private struct UniformGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64, name: String) {
-        state = name.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-    }
-
-    mutating func next() -> Float {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        z ^= z >> 31
-        // The upper 25 bits as a whole number in −2²⁴..<2²⁴, which a float holds.
-        return Float(Int32(truncatingIfNeeded: z >> 39) - (1 << 24)) * 0x1p-24
-    }
-}

@@ -43,7 +43,7 @@ public struct CheckpointWriter {
         for folder in ["", "model_zoo/audio/whisper", "model_zoo/audio/vocoder", "model_zoo/vision/Qwen2VL_ViT"]
             + preset.adapters.map({ $0.name + "_lora" })
         {
-            try makeDirectory(path(folder))
+            try created.directories.make(path(folder))
         }
         try writeText()
         try writeShards(main.requested)
@@ -60,21 +60,6 @@ public struct CheckpointWriter {
     }
 
     private func path(_ name: String) -> String { FileSystem.join(directory, name) }
-
-    private func makeDirectory(_ path: String) throws {
-        var partial = FileSystem.isAbsolute(path) ? "/" : ""
-        for component in path.utf8.split(separator: UInt8(ascii: "/")) {
-            partial = FileSystem.join(partial, String(Substring(component)))
-            if withSystemPath(partial, { mkdir($0, 0o777) }) == 0 {
-                created.directories.append(partial)
-                continue
-            }
-            let code = errno
-            guard try FileSystem.isDirectory(partial) else {
-                throw LyraError(.io, "\(partial): cannot make the directory: \(systemMessage(code))")
-            }
-        }
-    }
 
     private func put(_ name: String, _ contents: String) throws {
         let file = try OutputFile(path: path(name))
@@ -134,20 +119,19 @@ public struct CheckpointWriter {
             _ = try source.tensor(name + "A.weight", [adapter.rank, weight.inputs])
             _ = try source.tensor(name + "B.weight", [weight.outputs, adapter.rank])
         }
-        try writeTensors(source.requested, folder + "/adapter_model.safetensors")
-        struct Configuration: Encodable {
-            var peft_type = "LORA", task_type = "CAUSAL_LM", bias = "none"
-            var r: Int, lora_alpha: Int
-            var target_modules: [String]
-        }
         let targets = matrices.filter { $0.module.hasPrefix("model.layers.0.") }
             .compactMap { $0.module.split(separator: ".").last.map(String.init) }
-        try put(
-            json: Configuration(r: adapter.rank, lora_alpha: adapter.alpha, target_modules: targets),
-            folder + "/adapter_config.json")
+        var settings = AdapterSettings(rank: adapter.rank, alpha: Double(adapter.alpha))
+        settings.targetModules = targets
         let projector = RandomWeights(seed: seed &+ 100, type: .bfloat16, recordsRequests: true)
-        try preset.speechProjector(from: projector, under: "model.model.mm_speech_projector.")
-        try writeTorch(projector.requested, under: [], folder + "/non_lora_trainables.bin")
+        try preset.speechProjector(from: projector, under: AdapterWriter.projectorPrefix)
+        let writer = AdapterWriter(directory: path(folder), settings: settings, type: .bfloat16)
+        try writer.write(
+            source.requested.map { NewTensor($0.name, $0) },
+            projector: projector.requested.map { tensor in
+                NewTensor(String(tensor.name.dropFirst(AdapterWriter.projectorPrefix.count)), tensor)
+            })
+        created.files += AdapterWriter.files.map { path(folder + "/" + $0) }
     }
 
     private func writeTorch(_ tensors: [StoredTensor], under keys: [String], _ name: String) throws {
@@ -287,12 +271,12 @@ public struct CheckpointWriter {
 
 /// The paths that a writer has created so far, in order.
 private final class CreatedPaths {
-    var directories: [String] = []
+    var directories = NewDirectories()
     var files: [String] = []
 
     /// Removes the files, and the directories that are then empty.
     func remove() {
         for file in files { withSystemPath(file) { _ = unlink($0) } }
-        for directory in directories.reversed() { withSystemPath(directory) { _ = rmdir($0) } }
+        directories.remove()
     }
 }
