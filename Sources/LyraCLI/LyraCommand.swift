@@ -20,8 +20,8 @@ struct LyraCommand: ParsableCommand {
             """,
         version: "0.2.0",
         subcommands: [
-            GenerateCommand.self, ChatCommand.self, InspectCommand.self, AssembleCommand.self, ConvertCommand.self,
-            FeaturesCommand.self, MakeTinyCommand.self, TrainCommand.self,
+            GenerateCommand.self, ChatCommand.self, InspectCommand.self, AssembleCommand.self, MergeLoraCommand.self,
+            ConvertCommand.self, TrainCommand.self, FeaturesCommand.self, LogitsCommand.self, MakeTinyCommand.self,
             BenchCommand.self, EvalCommand.self,
         ])
 

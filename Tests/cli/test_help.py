@@ -10,19 +10,21 @@ ANSWERING = ["--system", "--max-tokens", "--adapter", "--extractor", "--kv-type"
     "--special-tokens"]
 PICTURES = ["--max-frames", "--max-pixels", "--with-audio"]
 SAMPLING = ["--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed"]
-MODEL = ["--model", "--towers", "--vocoder", "--sound-projector", "--precision", "--threads"]
+PARTS = ["--towers", "--vocoder", "--sound-projector", "--adapter-dir"]
+MODEL = ["--model", *PARTS, "--precision", "--threads"]
 OPTIONS = {
     "generate": [
         *MODEL, *ANSWERING, *PICTURES, *SAMPLING, "--image", "--video", "--audio", "--sound", "--prompt", "--speak",
         "--json"],
     "chat": [*MODEL, *ANSWERING, *PICTURES, *SAMPLING],
-    "inspect": ["--towers", "--vocoder", "--sound-projector", "--json"],
+    "inspect": [*PARTS, "--json"],
     "assemble": [
         "--llm", "--speech-tower", "--vision-tower", "--sound-tower", "--vocoder", "--speech-projector",
         "--sound-projector", "--speech-norm", "--adapter", "--seed", "--copy", "--output"],
-    "convert": [
-        "--output", "--type", "--towers", "--vocoder", "--sound-projector", "--part", "--threads"],
+    "merge-lora": [*PARTS, "--adapter", "--output", "--type", "--shard-size", "--copy", "--threads"],
+    "convert": [*PARTS, "--output", "--type", "--part", "--threads"],
     "features": ["--as", "--out", "--max-frames"],
+    "logits": [*MODEL, "--tokens", "--adapter", "--out"],
     "make-tiny": ["--seed", "--preset", "--layers"],
     "train": [
         "--model", "--towers", "--vocoder", "--sound-projector", "--stage", "--adapter", "--extractor",
