@@ -47,7 +47,9 @@ let package = Package(
         // The reader of conversations with media: for training and evaluation, not for the library.
         .target(name: "LyraDatasets", dependencies: ["LyraBase", "LyraFormats"]),
         // Scores, normalizers, manifests and haystacks, for the command line.
-        .target(name: "LyraEvaluation", dependencies: ["Lyra", "LyraFormats", "LyraMedia"]),
+        .target(
+            name: "LyraEvaluation",
+            dependencies: ["Lyra", "LyraDatasets", "LyraFormats", "LyraMedia", "LyraText"]),
         // Losses, gradients and the optimizer: for the command line and tests, not for the library.
         .target(
             name: "LyraTraining",
@@ -60,8 +62,8 @@ let package = Package(
         .executableTarget(
             name: "LyraCLI",
             dependencies: [
-                "Lyra", "LyraTools", "LyraEvaluation", "LyraTraining", "LyraModel", "LyraFormats", "LyraTensor",
-                "LyraMedia", "CKernels", "CEditline",
+                "Lyra", "LyraTools", "LyraEvaluation", "LyraDatasets", "LyraTraining", "LyraModel", "LyraFormats",
+                "LyraTensor", "LyraMedia", "CKernels", "CEditline",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .target(name: "CSoundWriter", path: "Tests/CSoundWriter", linkerSettings: [.linkedLibrary("sndfile")]),
@@ -74,6 +76,8 @@ let package = Package(
             name: "LyraModelTests", dependencies: ["LyraModel", "LyraTools", "TestSupport"],
             swiftSettings: unoptimized),
         .testTarget(name: "LyraDatasetsTests", dependencies: ["LyraDatasets"], swiftSettings: unoptimized),
+        .testTarget(
+            name: "LyraEvaluationTests", dependencies: ["LyraEvaluation", "LyraDatasets"], swiftSettings: unoptimized),
         .testTarget(
             name: "LyraTrainingTests",
             dependencies: ["LyraTraining", "LyraFormats", "LyraDatasets", "Lyra", "TestSupport"]),

@@ -7,9 +7,12 @@ import LyraTensor
 /// `--extractor`: "off", "blocks=4,keep=0.7", or "gap=7,keep=0.7" for blocks of 7 layers.
 struct ExtractorOption {
     let choice: SessionOptions.ExtractorChoice
+    /// As it was given.
+    let argument: String
 
     /// - Throws: `ValidationError` with the reason.
     init(_ argument: String) throws {
+        self.argument = argument
         let unknown = ValidationError("it can be blocks=4,keep=0.7, gap=7,keep=0.7 or off, with other numbers too")
         if argument == "off" {
             choice = .off

@@ -24,6 +24,12 @@ enum TextLines {
         }
     }
 
+    /// Whether the file's last line is finished.
+    static func endsWithLineBreak(_ path: String) throws -> Bool {
+        let file = try FileByteReader(regularFile: path)
+        return try file.peek(max(file.size - 1, 0), 1, name: path) == [UInt8(ascii: "\n")]
+    }
+
     /// - Throws: `LyraError.format` if the bytes are not UTF-8.
     static func text(_ bytes: ArraySlice<UInt8>, _ place: String) throws -> String {
         guard let text = String(validating: bytes, as: UTF8.self) else {

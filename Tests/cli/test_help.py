@@ -12,6 +12,7 @@ PICTURES = ["--max-frames", "--max-pixels", "--with-audio"]
 SAMPLING = ["--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed"]
 PARTS = ["--towers", "--vocoder", "--sound-projector", "--adapter-dir"]
 MODEL = ["--model", *PARTS, "--precision", "--threads"]
+SCORING = ["--normalize", "--resamples", "--seed"]
 OPTIONS = {
     "generate": [
         *MODEL, *ANSWERING, *PICTURES, *SAMPLING, "--image", "--video", "--audio", "--sound", "--prompt", "--speak",
@@ -40,11 +41,16 @@ OPTIONS = {
         "--preset", "--weights", "--rank", "--dtype", "--precision", "--tokens", "--samples", "--media", "--extractor",
         "--recompute", "--threads", "--repetitions", "--json"],
     "bench processes": ["--megabytes", "--repetitions", "--mpi", "--json"],
+    "plot-log": ["--output", "--name", "--title", "--smoothing", "--log-scale", "--over"],
     "eval": [],
     "eval wer": [*MODEL, *ANSWERING, "--manifest", "--prompt", "--limit", "--normalizer", "--spellings", "--json"],
     "eval needle": [
         *MODEL, *ANSWERING, "--haystack", "--needle", "--question", "--answer", "--lengths", "--depths", "--json",
         "--picture"],
+    "eval qa": [
+        *MODEL, *ANSWERING, *PICTURES, "--data", "--image-folder", "--speech-folder", "--question", "--prompt",
+        "--limit", "--image-side", "--speech-seconds", *SCORING, "--out", "--resume", "--json"],
+    "eval score-qa": [*SCORING, "--json"],
     "eval score": ["--normalizer", "--spellings", "--json"],
 }
 

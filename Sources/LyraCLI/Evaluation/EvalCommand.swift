@@ -4,9 +4,13 @@ import LyraEvaluation
 struct EvalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eval",
-        abstract: "Measures how well a checkpoint understands speech: word error rate, needles in haystacks.",
+        abstract:
+            "Measures how well a checkpoint understands: word error rate, needles in haystacks, questions and answers.",
         discussion: "A checkpoint of random weights can be measured too, but its scores mean nothing.",
-        subcommands: [TranscribeCommand.self, ScoreCommand.self, NeedleCommand.self])
+        subcommands: [
+            TranscribeCommand.self, ScoreCommand.self, NeedleCommand.self, QuestionCommand.self,
+            ScoreAnswersCommand.self,
+        ])
 }
 
 extension TextNormalizer.Kind: ExpressibleByArgument {}

@@ -51,6 +51,15 @@ struct SVGCanvas {
         for point in points { dot(point, color, hollow: dashed) }
     }
 
+    /// A line through points, without dots.
+    mutating func line(
+        through points: [(x: Double, y: Double)], _ color: String, width: Double, opacity: Double = 1
+    ) {
+        let places = points.map { "\(Self.number($0.x)),\(Self.number($0.y))" }.joined(separator: " ")
+        let paint = "\(Self.at(("stroke-width", width), ("opacity", opacity))) stroke=\"\(color)\" fill=\"none\""
+        elements.append("<polyline points=\"\(places)\" \(paint)/>")
+    }
+
     mutating func dot(_ place: (x: Double, y: Double), _ color: String, hollow: Bool = false) {
         let ring = Self.at(("cx", place.x), ("cy", place.y), ("r", hollow ? 2.6 : 3.2))
         elements.append(
