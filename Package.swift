@@ -75,12 +75,10 @@ let package = Package(
         .testTarget(
             name: "LyraModelTests", dependencies: ["LyraModel", "LyraTools", "TestSupport"],
             swiftSettings: unoptimized),
-        .testTarget(name: "LyraDatasetsTests", dependencies: ["LyraDatasets"], swiftSettings: unoptimized),
-        .testTarget(
             name: "LyraEvaluationTests", dependencies: ["LyraEvaluation", "LyraDatasets"], swiftSettings: unoptimized),
         .testTarget(
             name: "LyraTrainingTests",
-            dependencies: ["LyraTraining", "LyraFormats", "LyraDatasets", "Lyra", "TestSupport"]),
+            dependencies: ["LyraTraining", "LyraTools", "LyraFormats", "LyraDatasets", "Lyra", "TestSupport"]),
         .testTarget(name: "LyraTests", dependencies: ["Lyra", "LyraTools", "TestSupport", "CSoundWriter"]),
     ],
     swiftLanguageModes: [.v6]
