@@ -137,10 +137,20 @@ import TestSupport
     @Test func featuresEqualThoseOfTheFilesSamples() throws {
         let samples = (0..<9000).map { Float(Int16(0.3 * sin(0.05 * Float($0)) * 32_767)) / 32_768 }
         let networks = try model.checkpoint.speechNetworks.get()
-        let made = try example([.speech(files.tone(samples: 9000))])
-        guard case .speech(let windows) = made.pieces[1] else { throw FixtureError("no speech in \(made.pieces)") }
+        let path = try files.tone(samples: 9000)
+        let made = try example([.speech(path), .sound(path)])
+        guard case .speech(let windows) = made.pieces[1], case .sound(let clips) = made.pieces[2] else {
+            throw FixtureError("no speech and sound in \(made.pieces)")
+        }
         let expected = try samples.withUnsafeBufferPointer { try networks.mel($0) }
         #expect(windows.count == 1 && windows.first?.values == expected.values)
+        let queue = try PCMQueue(sampleRate: 16_000, channels: 1)
+        try samples.withUnsafeBufferPointer { try queue.append($0, sampleRate: 16_000, channels: 1) }
+        queue.finish()
+        let sound = try SoundClips(queue)
+        while try !sound.read() {}
+        #expect(clips.map(\.shape) == Array(repeating: [128, 204], count: 3))
+        #expect(clips.flatMap(\.values) == (try sound.features().values))
     }
 
     @Test func anExactMultipleOfTheWindowIsFollowedByAnEmptyWindow() throws {
@@ -191,11 +201,11 @@ import TestSupport
             (.image(silent), "silent.wav"), (.image("/dev/zero"), "/dev/zero"), (.video(text), "text.png"),
             (.speech(text), "text.png"), (.speech(silent), "is silent"), (.speech(empty), "empty.wav"),
             (.speech(files.path("")), "directory"), (.sound(silent), "is silent"),
-            (.speech(long), "more windows"), (.text(String(repeating: "word ", count: 400)), "longer than 300"),
+            (.speech(long), "more windows"), (.text(String(repeating: "word ", count: 2000)), "longer than 1000"),
         ]
         for (part, words) in bad {
             let error = #expect(throws: LyraError.self) {
-                try example([part]) { ($0.maxWindows, $0.maxLength) = (1, 300) }
+                try example([part]) { ($0.maxWindows, $0.maxLength) = (1, 1000) }
             }
             #expect(error?.message.contains(words) ?? false, "\(error?.message ?? "")")
         }
@@ -222,7 +232,9 @@ import TestSupport
             """
         let dataset = try IndexedDataset(path: files.write(lines, to: "data.jsonl"))
         let list = try DatasetExamples([(dataset, 1)], ExampleBuilder(model.checkpoint)) { example in
-            if example.length > 30, example.units == nil { throw LyraError(.format, "refused by the objective") }
+            if example.length > 30, example.units == nil {
+                throw LyraError(.format, "\(example.origin): refused by the objective")
+            }
         }
         let first = try list.example(0)
         #expect(first.units == [4, 9])
@@ -240,8 +252,9 @@ import TestSupport
         #expect(list.estimatedLength(0) > list.estimatedLength(1))
         for (item, words) in [(1, "answer"), (2, "none.png"), (3, "refused by the objective"), (4, "line 5")] {
             let error = #expect(throws: LyraError.self) { try list.example(item) }
-            #expect(error?.message.contains("data.jsonl, line \(item + 1)") ?? false, "\(error?.message ?? "")")
-            #expect(error?.message.contains(words) ?? false, "\(error?.message ?? "")")
+            let message = error?.message ?? ""
+            #expect(message.components(separatedBy: "data.jsonl, line \(item + 1)").count == 2, "\(message)")
+            #expect(message.contains(words), "\(message)")
         }
     }
 }

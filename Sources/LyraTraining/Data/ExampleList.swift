@@ -58,6 +58,8 @@ package struct DatasetExamples: ExampleList {
             try check(example)
             return example
         } catch let error as LyraError {
+            // A check can name the place itself.
+            guard !error.message.hasPrefix(item.place) else { throw error }
             throw LyraError(error.code, "\(item.place): \(error.message)")
         } catch {
             throw LyraError(.format, "\(item.place): \(error)")

@@ -69,7 +69,7 @@ extension ExampleBuilder {
         return windows
     }
 
-    /// The features of each clip: [1, bands, frames].
+    /// The features of each clip: [bands, frames].
     func sound(_ path: String) throws -> [Tensor] {
         _ = try checkpoint.soundNetworks.get()
         var faults: [String] = []
@@ -78,7 +78,8 @@ extension ExampleBuilder {
         while try !clips.read() { try Interruption.check() }
         if let fault = faults.first { throw LyraError(.format, "\(path) \(fault)") }
         let features = try clips.features()
-        return (0..<features.rows).map { features.rows($0..<$0 + 1) }
+        let shape = Array(features.shape.dropFirst())
+        return try (0..<features.rows).map { try features.rows($0..<$0 + 1).reshaped(shape) }
     }
 
     func openSound(_ path: String) throws -> any SampleSource {
