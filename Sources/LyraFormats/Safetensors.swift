@@ -49,7 +49,7 @@ public struct Safetensors: Sendable {
     /// The tensor of this name, if the file has it.
     public func tensor(_ name: String) -> StoredTensor? { tensors[name] }
 
-    private static func dataStart(in file: MappedFile) throws -> Int {
+    static func dataStart(in file: MappedFile) throws -> Int {
         guard file.bytes.count >= 8 else {
             throw LyraError(
                 .format, "\(file.path): \(file.bytes.count) bytes are too few for a safetensors file; it is truncated")

@@ -1,0 +1,133 @@
+import LyraBase
+
+/// One key of a recipe: how it is read, written and checked.
+struct RecipeField {
+    /// With its table: `optimizer.learning_rate`.
+    let name: String
+    let comment: String
+    /// Whether a run that is resumed must have the same value: the trained numbers depend on it.
+    let isFixed: Bool
+    /// What an optional key may look like, where it has no value.
+    let example: String
+    /// Sets the value. → what is wrong with it, or nil
+    let read: (inout TrainingRecipe, TOMLNode) -> String?
+    /// The value in TOML; nil if there is none.
+    let written: (TrainingRecipe) -> String?
+    /// What is wrong with the value; nil if nothing is.
+    let fault: (TrainingRecipe) -> String?
+
+    /// The table that the key stands in, and the key in the table.
+    var table: Substring { name.lastIndex(of: ".").map { name[..<$0] } ?? "" }
+    var key: Substring { name.lastIndex(of: ".").map { name[name.index(after: $0)...] } ?? name[...] }
+
+    init<Value: RecipeValue>(
+        _ name: String, _ path: WritableKeyPath<TrainingRecipe, Value>, _ comment: String, isFixed: Bool = true,
+        rule: Rule<Value> = .any
+    ) {
+        (self.name, self.comment, self.isFixed, example) = (name, comment, isFixed, "")
+        read = { recipe, node in
+            guard let value = Value.read(node) else { return Self.mismatch(Value.self, node) }
+            recipe[keyPath: path] = value
+            return rule.fault(value)
+        }
+        written = { $0[keyPath: path].toml }
+        fault = { rule.fault($0[keyPath: path]) }
+    }
+
+    /// - Parameter example: a value in TOML, shown where there is none
+    init<Value: RecipeValue>(
+        _ name: String, optional path: WritableKeyPath<TrainingRecipe, Value?>, example: String, _ comment: String,
+        isFixed: Bool = true, rule: Rule<Value> = .any
+    ) {
+        (self.name, self.comment, self.isFixed, self.example) = (name, comment, isFixed, example)
+        read = { recipe, node in
+            guard let value = Value.read(node) else { return Self.mismatch(Value.self, node) }
+            recipe[keyPath: path] = value
+            return rule.fault(value)
+        }
+        written = { $0[keyPath: path]?.toml }
+        fault = { $0[keyPath: path].flatMap { rule.fault($0) } }
+    }
+
+    static func mismatch<Value: RecipeValue>(_ type: Value.Type, _ node: TOMLNode) -> String {
+        "must be \(Value.expectation), not " + (String.read(node).map { shown($0) } ?? node.kind)
+    }
+}
+
+/// One key of a `[[group]]`.
+struct GroupField {
+    let key: String
+    /// As in `RecipeField`.
+    let read: (inout TrainingRecipe.Group, TOMLNode) -> String?
+    let written: (TrainingRecipe.Group) -> String?
+    let fault: (TrainingRecipe.Group) -> String?
+
+    static let comment = "# Parameters with settings of their own; the first group that names a parameter counts.\n"
+    static let example = "# [[group]]\n# parameters = [\"projector\"]\n# learning_rate = 1e-4\n# weight_decay = 0.0\n"
+
+    static var all: [GroupField] {
+        [
+            .init("parameters", \.parameters, .listNotEmpty()),
+            .init("learning_rate", optional: \.learningRate, .notNegative),
+            .init("weight_decay", optional: \.weightDecay, .notNegative),
+        ]
+    }
+
+    private init<Value: RecipeValue>(
+        _ key: String, _ path: WritableKeyPath<TrainingRecipe.Group, Value>, _ rule: Rule<Value>
+    ) {
+        self.key = key
+        read = { group, node in
+            guard let value = Value.read(node) else { return RecipeField.mismatch(Value.self, node) }
+            group[keyPath: path] = value
+            return rule.fault(value)
+        }
+        written = { $0[keyPath: path].toml }
+        fault = { rule.fault($0[keyPath: path]) }
+    }
+
+    private init<Value: RecipeValue>(
+        _ key: String, optional path: WritableKeyPath<TrainingRecipe.Group, Value?>, _ rule: Rule<Value>
+    ) {
+        self.key = key
+        read = { group, node in
+            guard let value = Value.read(node) else { return RecipeField.mismatch(Value.self, node) }
+            group[keyPath: path] = value
+            return rule.fault(value)
+        }
+        written = { $0[keyPath: path]?.toml }
+        fault = { $0[keyPath: path].flatMap { rule.fault($0) } }
+    }
+}
+
+/// Which values a key may have.
+struct Rule<Value> {
+    let words: String
+    let isMet: (Value) -> Bool
+
+    static var any: Rule { Rule(words: "") { _ in true } }
+
+    func fault(_ value: Value) -> String? { isMet(value) ? nil : "is \(value); it must be \(words)" }
+}
+
+extension Rule where Value == Int {
+    static func within(_ range: ClosedRange<Int>) -> Rule {
+        Rule(words: "\(range.lowerBound) to \(range.upperBound)") { range.contains($0) }
+    }
+}
+
+extension Rule where Value == Double {
+    static func within(_ range: ClosedRange<Double>) -> Rule {
+        Rule(words: "\(range.lowerBound) to \(range.upperBound)") { range.contains($0) }
+    }
+
+    static var notNegative: Rule { Rule(words: "0 or more") { $0 >= 0 && $0.isFinite } }
+    static var positive: Rule { Rule(words: "above 0") { $0 > 0 && $0.isFinite } }
+    static var belowOne: Rule { Rule(words: "0 or more, and below 1") { (0..<1).contains($0) } }
+}
+
+extension Rule {
+    static func listNotEmpty<Element>() -> Rule where Value == [Element] {
+        Rule(words: "a list that is not empty") { !$0.isEmpty }
+    }
+}

@@ -1,0 +1,176 @@
+import LyraBase
+import LyraFormats
+
+// MARK: Reading
+
+extension TrainingRecipe {
+    /// The longest recipe that is read, in bytes.
+    private static let sizeLimit = 1 << 20
+
+    /// Reads a recipe's file. Keys that it does not have keep the stage's defaults.
+    ///
+    /// - Parameter stage: takes precedence over the file's; one of them must be there
+    /// - Throws: `LyraError` with file, line and column: for a text that is not TOML, an unknown key, with the nearest
+    ///   known one, or a value of the wrong type or out of range.
+    public init(path: String, stage: TrainingStage? = nil) throws {
+        try self.init(toml: MappedFile.contents(path: path, limit: Self.sizeLimit), source: path, stage: stage)
+    }
+
+    /// Reads a recipe's text in the same way.
+    ///
+    /// - Parameter source: the file, for messages
+    public init(toml bytes: [UInt8], source: String, stage: TrainingStage? = nil) throws {
+        let document = try TOMLDocument(bytes, source: source)
+        self.init(stage: try Self.stage(document, source, stage))
+        let fields = Dictionary(RecipeField.all.map { ($0.name, $0) }) { first, _ in first }
+        try read(document.root, prefix: "", document, fields)
+    }
+
+    private static func stage(_ document: TOMLDocument, _ source: String, _ given: TrainingStage?) throws
+        -> TrainingStage
+    {
+        guard let member = document.root["stage"] else {
+            if let given { return given }
+            throw LyraError(
+                .argument, "\(source): the stage is missing; give --stage, or write stage = \(expectedStage)")
+        }
+        guard let stage = TrainingStage.read(member.value) else {
+            throw document.error("stage must be \(expectedStage)", at: member.value.offset)
+        }
+        return given ?? stage
+    }
+
+    private static var expectedStage: String { TrainingStage.expectation }
+
+    private mutating func read(
+        _ table: TOMLTable, prefix: String, _ document: TOMLDocument, _ fields: [String: RecipeField]
+    ) throws {
+        for member in table.members where prefix + member.key != "stage" {
+            let name = prefix + member.key
+            if name == "group" {
+                try readGroups(member, document)
+            } else if let field = fields[name] {
+                if let fault = field.read(&self, member.value) {
+                    throw document.error("\(name) \(fault)", at: member.value.offset)
+                }
+            } else if case .table(let inner) = member.value.content,
+                fields.values.contains(where: { $0.table == name || $0.table.hasPrefix(name + ".") })
+            {
+                try read(inner, prefix: name + ".", document, fields)
+            } else {
+                throw document.error(Self.unknown(name, fields.keys.sorted()), at: member.keyOffset)
+            }
+        }
+    }
+
+    private mutating func readGroups(_ member: TOMLTable.Member, _ document: TOMLDocument) throws {
+        guard case .tables(let list) = member.value.content else {
+            throw document.error("each group is a table under the header [[group]]", at: member.keyOffset)
+        }
+        for table in list.tables {
+            var group = Group()
+            for member in table.members {
+                let name = "group." + member.key
+                guard let field = GroupField.all.first(where: { $0.key == member.key }) else {
+                    throw document.error(
+                        Self.unknown(name, GroupField.all.map { "group." + $0.key }), at: member.keyOffset)
+                }
+                if let fault = field.read(&group, member.value) {
+                    throw document.error("\(name) \(fault)", at: member.value.offset)
+                }
+            }
+            groups.append(group)
+        }
+    }
+
+    private static func unknown(_ name: String, _ known: [String]) -> String {
+        let nearest = (known + ["stage"]).map { ($0, min(distance($0, name), distance(lastPart($0), name))) }
+            .min { $0.1 < $1.1 }
+        let hint = nearest.flatMap { $0.1 <= max(2, name.count / 3) ? "; did you mean \($0.0)?" : nil }
+        return "there is no key \(shown(name))" + (hint ?? "; --print-recipe prints all keys")
+    }
+
+    private static func lastPart(_ name: String) -> String {
+        name.split(separator: ".").last.map { String($0) } ?? name
+    }
+
+    /// The number of characters to insert, remove or replace to make one text of the other (Levenshtein).
+    private static func distance(_ a: String, _ b: String) -> Int {
+        let b = Array(b.unicodeScalars.prefix(64))
+        var row = Array(0...b.count)
+        for (i, x) in a.unicodeScalars.enumerated() {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for (j, y) in b.enumerated() {
+                let replaced = diagonal + (x == y ? 0 : 1)
+                diagonal = row[j + 1]
+                row[j + 1] = min(replaced, row[j] + 1, diagonal + 1)
+            }
+        }
+        return row.last ?? 0
+    }
+}
+
+// MARK: Checking
+
+extension TrainingRecipe {
+    /// - Throws: `LyraError.argument` that names the key, if a value is out of range, or keys do not fit each other.
+    public func check() throws {
+        for field in RecipeField.all {
+            if let fault = field.fault(self) { throw LyraError(.argument, "recipe: \(field.name) \(fault)") }
+        }
+        for (name, isEmpty) in [("model", model.isEmpty), ("data", data.isEmpty), ("output", output.isEmpty)]
+        where isEmpty {
+            throw LyraError(.argument, "recipe: \(name) is missing; the run needs it")
+        }
+        guard extractor.blocks == nil || extractor.gap == nil else {
+            throw LyraError(.argument, "recipe: extractor.blocks and extractor.gap exclude each other; remove one")
+        }
+        guard dataWeights.isEmpty || dataWeights.count == data.count else {
+            throw LyraError(
+                .argument, "recipe: data_weights has \(dataWeights.count) numbers for the \(data.count) files of data")
+        }
+        for group in groups {
+            for field in GroupField.all {
+                if let fault = field.fault(group) { throw LyraError(.argument, "recipe: group.\(field.key) \(fault)") }
+            }
+        }
+    }
+
+    /// The keys whose values decide the trained numbers and differ from another recipe's, with both values.
+    func differences(from other: TrainingRecipe) -> [String] {
+        var unlisted = stage == other.stage ? [] : ["stage is \(stage.toml), was \(other.stage.toml)"]
+        if groups != other.groups { unlisted.append("the groups are others") }
+        return unlisted
+            + RecipeField.all.filter(\.isFixed).compactMap { field in
+                let (new, old) = (field.written(self), field.written(other))
+                return new == old ? nil : "\(field.name) is \(new ?? "not set"), was \(old ?? "not set")"
+            }
+    }
+}
+
+// MARK: Writing
+
+extension TrainingRecipe {
+    /// The recipe as TOML, with every key and a comment for it. Reading the text gives the same recipe.
+    public var toml: String {
+        var text = "# A recipe for lyra train. Options on the command line take precedence.\n\n"
+        text += "# The stage decides the defaults of other keys: \(Self.expectedStage).\nstage = \(stage.toml)\n"
+        var table: Substring = ""
+        for field in RecipeField.all {
+            if field.table != table {
+                table = field.table
+                text += "\n[\(table)]\n"
+            }
+            if !field.comment.isEmpty { text += "# \(field.comment)\n" }
+            text += field.written(self).map { "\(field.key) = \($0)\n" } ?? "# \(field.key) = \(field.example)\n"
+        }
+        return text + "\n" + GroupField.comment + (groups.isEmpty ? GroupField.example : groups.map { self.text(of: $0) }.joined())
+    }
+
+    private func text(of group: Group) -> String {
+        "\n[[group]]\n" + GroupField.all.compactMap { field in
+            field.written(group).map { "\(field.key) = \($0)\n" }
+        }.joined()
+    }
+}

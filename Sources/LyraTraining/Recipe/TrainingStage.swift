@@ -1,0 +1,13 @@
+/// What a run teaches: the stages of the paper (arXiv 2412.09501), and training from nothing.
+public enum TrainingStage: String, Sendable, CaseIterable {
+    /// Stage 1: the speech projector, by speech and its transcript.
+    case projector = "1"
+    /// Stage 2: an adapter and its projector, by instructions with images and speech, with the regularizer.
+    case instructions = "2"
+    /// Stage 3: an adapter and its projector, by long speech.
+    case longSpeech = "3"
+    /// Stage 4: the speech generator, by answers with their speech units.
+    case generator = "4"
+    /// All parts of a small model, or named ones, by text and media.
+    case pretrain
+}

@@ -1,0 +1,121 @@
+import LyraBase
+import LyraTensor
+
+extension Trainer {
+    /// The batches of an update, with what is known before the forward pass.
+    private struct Load {
+        let batches: [[Task.Example]]
+        /// Terms of each part of the loss, in all batches and processes.
+        let totals: [Int]
+        /// In all processes.
+        let examples: Int
+        let tokens: Int
+        let skipped: Int
+    }
+
+    /// Makes one update.
+    ///
+    /// - Parameter start: in seconds, when the update began
+    /// - Throws: before anything has changed, except for what the source has given out: the next call starts there again.
+    func update(since start: Double) throws -> TrainingProgress {
+        defer { clearGradients() }
+        let load = try load()
+        let sums = try differentiate(load)
+        let norm = try GradientClipping.norm(parameters.lazy.compactMap(\.parameter.gradient))
+        let (loss, parts) = means(sums, load.totals)
+        let factor = schedule.factor(at: record.step)
+        let isFinite = norm.isFinite && loss.isFinite
+        if isFinite { try step(norm: norm, rateFactor: factor) }
+        advance(load, isMade: isFinite, seconds: MonotonicTime.seconds - start)
+        guard record.failuresInARow < settings.failureLimit else {
+            throw LyraError(
+                .state,
+                "training: the gradients of \(record.failuresInARow) updates in a row are not finite, up to update "
+                    + "\(record.step); lower the learning rate, or look for extreme values in the data")
+        }
+        let seconds = max(MonotonicTime.seconds - start, 1e-9)
+        return TrainingProgress(
+            step: record.step, steps: steps, epoch: Double(record.position) / Double(source.batchesPerEpoch),
+            loss: loss, parts: parts, learningRate: (settings.groups.first?.learningRate ?? 0) * factor,
+            gradientNorm: norm, isLeftOut: !isFinite, examples: record.examples, tokens: record.tokens,
+            examplesPerSecond: Double(load.examples) / seconds, tokensPerSecond: Double(load.tokens) / seconds,
+            seconds: record.seconds, skippedExamples: record.skippedExamples,
+            skippedUpdates: record.skippedUpdates)
+    }
+
+    private func load() throws -> Load {
+        if source.position != record.position { try source.move(to: record.position) }
+        let batches = try (0..<batchCount).map { _ in try source.next() }
+        let examples = batches.joined()
+        var counts = terms(of: examples).map { Double($0) }
+        counts += [Double(examples.count), Double(examples.reduce(0) { $0.saturatingAdding(length($1)) })]
+        counts.append(Double(skippedExamples))
+        let sums = try group.sum(counts).map { Int(exactly: $0.rounded()) ?? .max }
+        let parts = objective.parts.count
+        return Load(
+            batches: batches, totals: Array(sums.prefix(parts)), examples: sums[parts], tokens: sums[parts + 1],
+            skipped: sums[parts + 2])
+    }
+
+    /// The number of terms of each part.
+    func terms(of examples: some Sequence<Task.Example>) -> [Int] {
+        var totals = objective.parts.map { _ in 0 }
+        for example in examples {
+            for (part, count) in zip(totals.indices, objective.terms(of: example)) {
+                totals[part] = totals[part].saturatingAdding(count)
+            }
+        }
+        return totals
+    }
+
+    /// Computes the gradients of all batches and processes. → the sum of each part over their terms
+    private func differentiate(_ load: Load) throws -> [Double] {
+        var sums = objective.parts.map { _ in 0.0 }
+        for (index, batch) in load.batches.enumerated() where !batch.isEmpty {
+            let added = try objective.differentiate(
+                batch, totals: load.totals, seed: dropoutSeed(batch: record.position + index))
+            for (part, sum) in zip(sums.indices, added) { sums[part] += sum }
+        }
+        try exchange.finish()
+        return try group.sum(sums)
+    }
+
+    /// Another seed for each batch of each process, the same whenever the batch is computed.
+    private func dropoutSeed(batch: Int) -> UInt64 {
+        var random = SplitMix64(seed: settings.seed)
+        let number = UInt64(truncatingIfNeeded: batch) &* UInt64(group.count) &+ UInt64(group.rank)
+        var mixed = SplitMix64(seed: random.next() ^ number)
+        return mixed.next()
+    }
+
+    /// Σ weight · mean, and the means of the parts that have terms.
+    func means(_ sums: [Double], _ totals: [Int]) -> (loss: Double, parts: [(name: String, mean: Double)]) {
+        var loss = 0.0, means: [(name: String, mean: Double)] = []
+        for (part, (sum, total)) in zip(objective.parts, zip(sums, totals)) where total > 0 {
+            means.append((part.name, sum / Double(total)))
+            loss += part.weight * sum / Double(total)
+        }
+        return (loss, means)
+    }
+
+    /// Changes all parameters that have a gradient.
+    private func step(norm: Double, rateFactor: Double) throws {
+        guard let scale = GradientClipping.factor(norm: norm, limit: settings.clipping) else { return }
+        for trained in parameters {
+            guard let gradient = trained.parameter.gradient else { continue }
+            try optimizer.update(
+                trained.name, trained.parameter, gradient: gradient, rateFactor: rateFactor, gradientScale: scale)
+        }
+    }
+
+    private func advance(_ load: Load, isMade: Bool, seconds: Double) {
+        record.step += 1
+        record.position += load.batches.count
+        record.examples = record.examples.saturatingAdding(load.examples)
+        record.tokens = record.tokens.saturatingAdding(load.tokens)
+        record.skippedExamples = load.skipped
+        record.seconds += seconds
+        record.failuresInARow = isMade ? 0 : record.failuresInARow + 1
+        record.skippedUpdates += isMade ? 0 : 1
+    }
+}

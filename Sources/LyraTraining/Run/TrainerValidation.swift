@@ -1,0 +1,44 @@
+import LyraBase
+import LyraTensor
+
+extension Trainer {
+    /// Whether a validation follows the update that was made.
+    var isValidationDue: Bool {
+        validation != nil && record.validatedStep < record.step
+            && (record.step % settings.validationInterval == 0 || record.step == steps)
+    }
+
+    /// Computes the losses on the validation set, and saves the parameters if the loss is the least so far.
+    func validate(_ directory: RunDirectory?) throws -> ValidationResult? {
+        guard let validation else { return nil }
+        let source = validation.source
+        try source.move(to: 0)
+        var sums = objective.parts.map { _ in 0.0 }, totals = objective.parts.map { _ in 0 }
+        var examples = 0, matches = 0
+        for _ in 0..<source.batchesPerEpoch {
+            let batch = try source.next()
+            guard !batch.isEmpty else { continue }
+            let added = try Recording.paused { try objective.evaluate(batch) }
+            for (part, sum) in zip(sums.indices, added) { sums[part] += sum }
+            for (part, count) in zip(totals.indices, terms(of: batch)) { totals[part] += count }
+            examples += batch.count
+            if let exactMatches = validation.exactMatches {
+                matches += try Recording.paused { try exactMatches(batch) }
+            }
+        }
+        let all = try group.sum(sums + totals.map { Double($0) } + [Double(examples), Double(matches)])
+        let parts = objective.parts.count
+        let (loss, means) = means(
+            Array(all.prefix(parts)), all[parts..<2 * parts].map { Int(exactly: $0.rounded()) ?? .max })
+        let share = validation.exactMatches == nil ? nil : all[2 * parts + 1] / max(all[2 * parts], 1)
+        let isBest = loss.isFinite && record.bestLoss.map { loss < $0 } ?? true
+        record.validatedStep = record.step
+        if isBest {
+            record.bestLoss = loss
+            if group.isMain, let directory {
+                try Interruption.never { try RunState.writeParameters(parameters, to: directory.best) }
+            }
+        }
+        return ValidationResult(loss: loss, parts: means, exactMatch: share, isBest: isBest)
+    }
+}

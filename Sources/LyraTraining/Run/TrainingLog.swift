@@ -1,0 +1,132 @@
+import Glibc
+import LyraBase
+import LyraFormats
+
+/// A run's log: a line of JSON for each update and each validation, on disk as soon as it is written.
+package final class TrainingLog {
+    package let path: String
+    private let descriptor: Int32
+
+    /// Opens the log, and keeps its lines up to an update: a run that is resumed there writes the later ones again.
+    ///
+    /// - Parameter step: the update; 0 begins a new log
+    /// - Throws: `LyraError.io` if the file cannot be opened; `.state` if another process writes to it.
+    package init(path: String, keepingUpTo step: Int) throws {
+        self.path = path
+        descriptor = withSystemPath(path) { open($0, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o666) }
+        guard descriptor >= 0 else { throw LyraError(.io, "\(path): cannot open: \(systemMessage())") }
+        do {
+            guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+                throw LyraError(.state, "\(path): another run writes to it; wait for its end, or use another directory")
+            }
+            let kept = step == 0 ? 0 : try Self.length(of: path, upTo: step)
+            guard ftruncate(descriptor, off_t(kept)) == 0 else {
+                throw LyraError(.io, "\(path): cannot shorten: \(systemMessage())")
+            }
+        } catch {
+            close(descriptor)
+            throw error
+        }
+    }
+
+    deinit { close(descriptor) }
+
+    private struct Place: Decodable { let step: Int }
+
+    /// Bytes of the lines before the first that belongs to a later update, or was not completed.
+    private static func length(of path: String, upTo step: Int) throws -> Int {
+        let file = try MappedFile(path: path)
+        return withExtendedLifetime(file) {
+            var start = 0
+            while let end = file.bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+                let line = UnsafeRawBufferPointer(rebasing: file.bytes[start..<end])
+                guard let place = try? JSONText.decode(Place.self, from: line, source: path), place.step <= step
+                else { break }
+                start = end + 1
+            }
+            return start
+        }
+    }
+
+    /// Appends a line, and makes it visible to readers of the file.
+    ///
+    /// - Throws: `LyraError.io`, for example on a full disk.
+    package func write(_ line: LogLine) throws {
+        let bytes = Array((try JSONText.encode(line) + "\n").utf8)
+        var done = 0
+        while done < bytes.count {
+            let count = withoutSizeSignal {
+                bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, bytes.count - done) }
+            }
+            if count > 0 {
+                done += count
+            } else if count == 0 || errno != EINTR {
+                throw LyraError(.io, "\(path): cannot write: \(systemMessage())")
+            }
+        }
+    }
+
+    /// Brings all lines to the disk.
+    package func synchronize() { fsync(descriptor) }
+}
+
+/// One line: names and values in order. Numbers that are not finite are left out, because JSON has none.
+package struct LogLine: Encodable {
+    private enum Value {
+        case count(Int)
+        case number(Double)
+    }
+
+    private struct Name: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+
+    private var members: [(String, Value)] = []
+
+    mutating func add(_ name: String, _ count: Int) { members.append((name, .count(count))) }
+
+    mutating func add(_ name: String, _ number: Double) {
+        if number.isFinite { members.append((name, .number(number))) }
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Name.self)
+        for (name, value) in members {
+            switch value {
+            case .count(let count): try container.encode(count, forKey: Name(stringValue: name))
+            case .number(let number): try container.encode(number, forKey: Name(stringValue: name))
+            }
+        }
+    }
+}
+
+extension LogLine {
+    /// The line of an update.
+    package init(_ progress: TrainingProgress) {
+        add("step", progress.step)
+        add("epoch", progress.epoch)
+        add("loss", progress.loss)
+        for part in progress.parts { add(part.name, part.mean) }
+        add("learning_rate", progress.learningRate)
+        add("gradient_norm", progress.gradientNorm)
+        add("examples", progress.examples)
+        add("tokens", progress.tokens)
+        add("examples_per_second", progress.examplesPerSecond)
+        add("tokens_per_second", progress.tokensPerSecond)
+        add("seconds", progress.seconds)
+        add("skipped", progress.skippedExamples)
+        add("skipped_updates", progress.skippedUpdates)
+    }
+
+    /// The line of the validation after an update.
+    package init(_ validation: ValidationResult, step: Int, epoch: Double) {
+        add("step", step)
+        add("epoch", epoch)
+        add("validation_loss", validation.loss)
+        for part in validation.parts { add("validation_" + part.name, part.mean) }
+        if let share = validation.exactMatch { add("exact_match", share) }
+    }
+}

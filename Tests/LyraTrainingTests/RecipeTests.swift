@@ -1,0 +1,99 @@
+import LyraBase
+import Testing
+
+@testable import LyraTraining
+
+@Suite struct RecipeTests {
+    private func read(_ toml: String, stage: TrainingStage? = nil) throws -> TrainingRecipe {
+        try TrainingRecipe(toml: Array(toml.utf8), source: "r.toml", stage: stage)
+    }
+
+    /// The paper's table of hyper-parameters.
+    @Test func theDefaultsAreThePapers() {
+        let table: [(TrainingStage, rate: Double, epochs: Int, warmup: Double, rank: Int?, alpha: Double?, lcmr: Double)] = [
+            (.projector, 1e-3, 1, 0.03, nil, nil, 0), (.instructions, 2e-4, 1, 0.03, 64, 16, 0.5),
+            (.longSpeech, 1e-4, 3, 0.03, 128, 256, 0), (.generator, 2e-4, 3, 0.09, nil, nil, 0),
+        ]
+        for row in table {
+            let recipe = TrainingRecipe(stage: row.0)
+            #expect(recipe.optimizer.learningRate == row.rate && recipe.batch.epochs == row.epochs)
+            #expect(recipe.optimizer.warmup == row.warmup && recipe.optimizer.weightDecay == 0)
+            #expect(recipe.optimizer.schedule == .cosine && recipe.loss.regularizer == row.lcmr)
+            if let rank = row.rank { #expect(recipe.adapter.rank == rank && recipe.adapter.alpha == row.alpha) }
+        }
+        #expect(TrainingRecipe(stage: .instructions).loss.gamma == 0.1)
+        #expect(TrainingRecipe(stage: .longSpeech).adapter.name == "long_speech")
+    }
+
+    @Test func aPrintedRecipeIsReadToTheSame() throws {
+        for stage in TrainingStage.allCases {
+            let recipe = TrainingRecipe(stage: stage)
+            #expect(try read(recipe.toml) == recipe)
+        }
+        var recipe = TrainingRecipe(stage: .instructions)
+        recipe.model = "a \"quoted\"\\path\n\u{7F}é"
+        recipe.data = ["x.json", ""]
+        (recipe.towers, recipe.soundProjector, recipe.mediaDirectory) = ("t", "s", "m")
+        (recipe.seed, recipe.precision, recipe.threads) = (.max, .fast, 2)
+        recipe.trained = ["adapter", "model.layers.0.*"]
+        recipe.groups = [.init(), .init()]
+        (recipe.groups[0].parameters, recipe.groups[0].learningRate) = (["adapter"], 0.1 + 0.2)
+        (recipe.groups[1].parameters, recipe.groups[1].weightDecay) = (["projector", "x"], 1e-5)
+        (recipe.dataWeights, recipe.adapter.name, recipe.adapter.start) = ([1, 0.5], "", "s")
+        (recipe.batch.tokens, recipe.loss.temperature) = (4096, 0.07)
+        (recipe.optimizer.schedule, recipe.optimizer.epsilon) = (.linear, 5e-9)
+        (recipe.batch.steps, recipe.extractor.blocks, recipe.extractor.gap) = (1000, 4, 7)
+        (recipe.media.imagePixels, recipe.media.speechSeconds, recipe.media.maxWindows) = (3136, 30, 9)
+        (recipe.validation.data, recipe.validation.exactMatch) = (["v.json"], true)
+        #expect(try read(recipe.toml) == recipe)
+    }
+
+    @Test func aFileChangesTheDefaultsOfItsStage() throws {
+        let recipe = try read("stage = 3\nmodel = 'm'\n[batch]\nsize = 2\nepochs = 5\n[[group]]\nparameters = ['x']\nlearning_rate = 1")
+        var expected = TrainingRecipe(stage: .longSpeech)
+        (expected.model, expected.batch.size, expected.batch.epochs) = ("m", 2, 5)
+        expected.groups = [.init()]
+        (expected.groups[0].parameters, expected.groups[0].learningRate) = (["x"], 1)
+        #expect(recipe == expected)
+        #expect(try read("stage = 3\nadapter.rank = 8", stage: .instructions).adapter.alpha == 16)
+        #expect(try read("stage = \"pretrain\"").stage == .pretrain)
+    }
+
+    @Test(arguments: [
+        ("model = 'm'", "the stage is missing"), ("stage = 5", "r.toml:1:9: stage must be 1, 2, 3, 4"),
+        ("stage = 2\nmodle = 'm'", "r.toml:2:1: there is no key \"modle\"; did you mean model?"),
+        ("stage = 2\n[optimizer]\nlearning_rat = 1", "r.toml:3:1: there is no key \"optimizer.learning_rat\"; did you mean"),
+        ("stage = 2\nlearning_rate = 1", "did you mean optimizer.learning_rate?"),
+        ("stage = 2\nqqqqqqqqqqqq = 1", "--print-recipe prints all keys"), ("stage = 2\n[bach]\nsize = 1", "no key \"bach\""),
+        ("stage = 2\nbatch = 1", "no key \"batch\""), ("stage = 2\n[[batch]]", "no key \"batch\""),
+        ("stage = 2\nbatch.size = 0", "2:14: batch.size is 0; it must be 1 to"),
+        ("stage = 2\nbatch.size = 1.5", "batch.size must be a whole number, not a number with a fraction"),
+        ("stage = 2\nbatch.size = '1'", "must be a whole number, not \"1\""), ("stage = 2\ndata = 'x'", "a list of values"),
+        ("stage = 2\noptimizer.schedule = 'cosin'", "must be one of \"cosine\", \"linear\", \"constant\", not \"cosin\""),
+        ("stage = 2\noptimizer.learning_rate = nan", "is nan; it must be 0 or more"),
+        ("stage = 2\nextractor.keep = 0", "it must be above 0 and at most 1"), ("stage = 2\ntrained = []", "not empty"),
+        ("stage = 2\n[[group]]\nparameter = []", "3:1: there is no key \"group.parameter\"; did you mean group.parameters?"),
+        ("stage = 2\n[group]\nx = 1", "under the header [[group]]"), ("stage = 2\n[[group]]\nlearning_rate = -1", "0 or more"),
+        ("stage = 2\nmodel = 1979-05-27", "r.toml:2:9: \"1979-05-27\" is a date"),
+    ])
+    func aWrongKeyOrValueIsRefusedWithItsPlace(_ toml: String, _ reason: String) throws {
+        let error = #expect(throws: LyraError.self) { try read(toml) }
+        #expect(error?.message.contains(reason) == true, "\(error?.message ?? "")")
+    }
+
+    @Test func whatTheNumbersDependOnMustStayTheSame() throws {
+        var recipe = TrainingRecipe(stage: .instructions)
+        (recipe.model, recipe.data, recipe.output) = ("m", ["d"], "o")
+        try recipe.check()
+        var other = recipe
+        (other.output, other.saving.minutes, other.threads, other.validation.every) = ("p", 1, 1, 7)
+        #expect(other.differences(from: recipe).isEmpty)
+        (other.batch.size, other.batch.steps) = (8, 100)
+        #expect(other.differences(from: recipe) == ["batch.size is 8, was 4", "batch.steps is 100, was not set"])
+        (other.extractor.blocks, other.extractor.gap) = (1, 1)
+        #expect(throws: LyraError.self) { try other.check() }
+        recipe.model = ""
+        let error = #expect(throws: LyraError.self) { try recipe.check() }
+        #expect(error?.message.contains("model is missing") == true)
+    }
+}
