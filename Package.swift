@@ -75,6 +75,8 @@ let package = Package(
         .testTarget(
             name: "LyraModelTests", dependencies: ["LyraModel", "LyraTools", "TestSupport"],
             swiftSettings: unoptimized),
+        .testTarget(name: "LyraDatasetsTests", dependencies: ["LyraDatasets"], swiftSettings: unoptimized),
+        .testTarget(
             name: "LyraEvaluationTests", dependencies: ["LyraEvaluation", "LyraDatasets"], swiftSettings: unoptimized),
         .testTarget(
             name: "LyraTrainingTests",
