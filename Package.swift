@@ -54,8 +54,8 @@ let package = Package(
         .target(
             name: "LyraTraining",
             dependencies: [
-                "LyraBase", "LyraTensor", "LyraFormats", "LyraText", "LyraMedia", "LyraModel", "LyraDatasets",
-                "CKernels", "CMPI",
+                "LyraBase", "LyraTensor", "LyraFormats", "LyraText", "LyraMedia", "LyraModel", "LyraTools",
+                "LyraDatasets", "CKernels", "CMPI",
             ]),
         .target(name: "CCallers"),
         .target(name: "LyraC", dependencies: ["Lyra", "CLyra", "CCallers"]),

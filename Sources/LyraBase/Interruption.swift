@@ -25,6 +25,11 @@ public final class Interruption: Sendable {
         set { flag.pointee.store(newValue, ordering: .releasing) }
     }
 
+    /// Interrupts what is bound to the flag. A signal handler may call this.
+    public func raise() { value = Int32(LK_INTERRUPTED) }
+
+    public var isRaised: Bool { value >= Int32(LK_INTERRUPTED) }
+
     /// Sets the flag to `new` if it is `old`. → whether it was
     public func replace(_ old: Int32, by new: Int32) -> Bool {
         flag.pointee.compareExchange(expected: old, desired: new, ordering: .acquiringAndReleasing).exchanged

@@ -1,5 +1,6 @@
 import Glibc
 import Lyra
+import LyraBase
 import LyraFormats
 import Synchronization
 
@@ -57,10 +58,15 @@ enum Interrupt {
         errno = before
     }
 
+    /// Raised by a Ctrl-C that `watch` records: for computations that end in their middle.
+    static let computation = Interruption()
+
     /// Records the first Ctrl-C; a second ends the program.
     static func watch() {
+        computation.value = 0
         handle(SIGINT) { _ in
             signal(SIGINT, Interrupt.ending)
+            Interrupt.computation.raise()
             Interrupt.requested.store(true, ordering: .relaxed)
         }
     }

@@ -32,6 +32,20 @@ package protocol Objective {
     /// - Returns: the sum of each part over the batch's terms, without its weight
     func differentiate(_ examples: [Example], totals: [Int], seed: UInt64) throws -> [Double]
 
+    /// The same, while an observer follows which gradients are complete.
+    ///
+    /// - Parameter observer: for the last batch of an update, so that processes can add gradients while others are
+    ///   computed. An objective that backpropagates several times for a batch does not use it.
+    func differentiate(
+        _ examples: [Example], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
+    ) throws -> [Double]
+
     /// The sum of each part, without dropout and gradients.
     func evaluate(_ examples: [Example]) throws -> [Double]
+}
+
+extension Objective {
+    package func differentiate(
+        _ examples: [Example], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
+    ) throws -> [Double] { try differentiate(examples, totals: totals, seed: seed) }
 }

@@ -34,6 +34,15 @@ extension Decoder {
         return loss
     }
 
+    /// Whether each target is the likeliest token.
+    func greedyChoices(_ hidden: Tensor, targets: [Int32], adapter: Int?) throws -> [Bool] {
+        var isGreedy: [Bool] = []
+        try forEachPass(hidden, targets: targets, adapter: adapter) { _, logits, targets in
+            isGreedy += zip(logits.indicesOfLargest(), targets).map { $0 == Int($1) }
+        }
+        return isGreedy
+    }
+
     private func forEachPass(
         _ hidden: Tensor, targets: [Int32], adapter: Int?,
         _ body: (_ hidden: Tensor, _ logits: consuming Tensor, _ targets: ArraySlice<Int32>) throws -> Void

@@ -10,10 +10,11 @@ import Testing
 
     /// The paper's table of hyper-parameters.
     @Test func theDefaultsAreThePapers() {
-        let table: [(TrainingStage, rate: Double, epochs: Int, warmup: Double, rank: Int?, alpha: Double?, lcmr: Double)] = [
-            (.projector, 1e-3, 1, 0.03, nil, nil, 0), (.instructions, 2e-4, 1, 0.03, 64, 16, 0.5),
-            (.longSpeech, 1e-4, 3, 0.03, 128, 256, 0), (.generator, 2e-4, 3, 0.09, nil, nil, 0),
-        ]
+        let table:
+            [(TrainingStage, rate: Double, epochs: Int, warmup: Double, rank: Int?, alpha: Double?, lcmr: Double)] = [
+                (.projector, 1e-3, 1, 0.03, nil, nil, 0), (.instructions, 2e-4, 1, 0.03, 64, 16, 0.5),
+                (.longSpeech, 1e-4, 3, 0.03, 128, 256, 0), (.generator, 2e-4, 3, 0.09, nil, nil, 0),
+            ]
         for row in table {
             let recipe = TrainingRecipe(stage: row.0)
             #expect(recipe.optimizer.learningRate == row.rate && recipe.batch.epochs == row.epochs)
@@ -49,7 +50,8 @@ import Testing
     }
 
     @Test func aFileChangesTheDefaultsOfItsStage() throws {
-        let recipe = try read("stage = 3\nmodel = 'm'\n[batch]\nsize = 2\nepochs = 5\n[[group]]\nparameters = ['x']\nlearning_rate = 1")
+        let recipe = try read(
+            "stage = 3\nmodel = 'm'\n[batch]\nsize = 2\nepochs = 5\n[[group]]\nparameters = ['x']\nlearning_rate = 1")
         var expected = TrainingRecipe(stage: .longSpeech)
         (expected.model, expected.batch.size, expected.batch.epochs) = ("m", 2, 5)
         expected.groups = [.init()]
@@ -62,18 +64,30 @@ import Testing
     @Test(arguments: [
         ("model = 'm'", "the stage is missing"), ("stage = 5", "r.toml:1:9: stage must be 1, 2, 3, 4"),
         ("stage = 2\nmodle = 'm'", "r.toml:2:1: there is no key \"modle\"; did you mean model?"),
-        ("stage = 2\n[optimizer]\nlearning_rat = 1", "r.toml:3:1: there is no key \"optimizer.learning_rat\"; did you mean"),
+        (
+            "stage = 2\n[optimizer]\nlearning_rat = 1",
+            "r.toml:3:1: there is no key \"optimizer.learning_rat\"; did you mean"
+        ),
         ("stage = 2\nlearning_rate = 1", "did you mean optimizer.learning_rate?"),
-        ("stage = 2\nqqqqqqqqqqqq = 1", "--print-recipe prints all keys"), ("stage = 2\n[bach]\nsize = 1", "no key \"bach\""),
+        ("stage = 2\nqqqqqqqqqqqq = 1", "--print-recipe prints all keys"),
+        ("stage = 2\n[bach]\nsize = 1", "no key \"bach\""),
         ("stage = 2\nbatch = 1", "no key \"batch\""), ("stage = 2\n[[batch]]", "no key \"batch\""),
         ("stage = 2\nbatch.size = 0", "2:14: batch.size is 0; it must be 1 to"),
         ("stage = 2\nbatch.size = 1.5", "batch.size must be a whole number, not a number with a fraction"),
-        ("stage = 2\nbatch.size = '1'", "must be a whole number, not \"1\""), ("stage = 2\ndata = 'x'", "a list of values"),
-        ("stage = 2\noptimizer.schedule = 'cosin'", "must be one of \"cosine\", \"linear\", \"constant\", not \"cosin\""),
+        ("stage = 2\nbatch.size = '1'", "must be a whole number, not \"1\""),
+        ("stage = 2\ndata = 'x'", "a list of values"),
+        (
+            "stage = 2\noptimizer.schedule = 'cosin'",
+            "must be one of \"cosine\", \"linear\", \"constant\", not \"cosin\""
+        ),
         ("stage = 2\noptimizer.learning_rate = nan", "is nan; it must be 0 or more"),
         ("stage = 2\nextractor.keep = 0", "it must be above 0 and at most 1"), ("stage = 2\ntrained = []", "not empty"),
-        ("stage = 2\n[[group]]\nparameter = []", "3:1: there is no key \"group.parameter\"; did you mean group.parameters?"),
-        ("stage = 2\n[group]\nx = 1", "under the header [[group]]"), ("stage = 2\n[[group]]\nlearning_rate = -1", "0 or more"),
+        (
+            "stage = 2\n[[group]]\nparameter = []",
+            "3:1: there is no key \"group.parameter\"; did you mean group.parameters?"
+        ),
+        ("stage = 2\n[group]\nx = 1", "under the header [[group]]"),
+        ("stage = 2\n[[group]]\nlearning_rate = -1", "0 or more"),
         ("stage = 2\nmodel = 1979-05-27", "r.toml:2:9: \"1979-05-27\" is a date"),
     ])
     func aWrongKeyOrValueIsRefusedWithItsPlace(_ toml: String, _ reason: String) throws {

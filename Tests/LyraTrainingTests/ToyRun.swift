@@ -100,7 +100,8 @@ struct ToyRun {
             let x = try normal([20, inputs], seed: 1).values, noise = try normal([20], seed: 2).values
             return (0..<20).map { index in
                 let row = Array(x[index * inputs..<(index + 1) * inputs])
-                return Point(x: row, y: row.enumerated().reduce(0.3 * noise[index]) { $0 + Float($1.offset) * $1.element })
+                return Point(
+                    x: row, y: row.enumerated().reduce(0.3 * noise[index]) { $0 + Float($1.offset) * $1.element })
             }
         }
     }

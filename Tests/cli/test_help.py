@@ -28,8 +28,9 @@ OPTIONS = {
     "logits": [*MODEL, "--tokens", "--adapter", "--out"],
     "make-tiny": ["--seed", "--preset", "--layers"],
     "train": [
-        "--model", "--towers", "--vocoder", "--sound-projector", "--stage", "--adapter", "--extractor",
-        "--dry-run-gradients", "--threads"],
+        "--recipe", "--stage", "--model", "--towers", "--sound-projector", "--data", "--validation", "--out", "--train",
+        "--adapter", "--extractor", "--epochs", "--steps", "--learning-rate", "--batch", "--accumulation", "--seed",
+        "--save-every", "--precision", "--threads", "--print-recipe", "--resume", "--mpi", "--dry-run-gradients"],
     "bench": [],
     "bench parts": [
         "--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--decode-after",

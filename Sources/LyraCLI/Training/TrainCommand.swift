@@ -7,89 +7,100 @@ import LyraTraining
 
 struct TrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "train", abstract: "Computes the losses of training and their gradients.")
+        commandName: "train", abstract: "Trains adapters, projectors, the speech generator, or whole models.",
+        discussion: """
+            Stages 1 to 4 are the paper's: 1 the speech projector, 2 an adapter for instructions with speech, 3 one for \
+            long speech, 4 the speech generator. The stage pretrain trains all parts.
 
-    @Option(help: ArgumentHelp("The checkpoint's directory, or a one-file model.", valueName: "path"))
-    var model: String
+              lyra train --stage 2 --model start --data instructions.json --out run
 
-    @OptionGroup var parts: PartArguments
+            A recipe is a TOML file for everything that can be set; --print-recipe prints one with comments. Options on \
+            the command line take precedence.
 
-    @Option(help: ArgumentHelp("The paper's stage: 2 trains an adapter and its speech projector.", valueName: "stage"))
-    var stage = "2"
+            The output directory gets log.jsonl, saved states, and at the end what was trained: an adapter's directory, \
+            non_lora_trainables.bin, or a whole model. Ctrl-C saves the state and ends the run; the same command \
+            continues it, also after kill -9, from the last saved state.
+            """)
 
-    @Option(help: ArgumentHelp("The adapter: speech, long_speech, …", valueName: "name"))
-    var adapter = "speech"
+    @OptionGroup var recipe: RecipeArguments
 
-    @Option(
+    @Flag(help: "Print the recipe with the given options, and train nothing.")
+    var printRecipe = false
+
+    @Flag(
+        inversion: .prefixedNo,
         help: ArgumentHelp(
-            "Prune media tokens inside the language model: see 'lyra generate --help' (default: off).",
-            valueName: "blocks=n,keep=x"), transform: ExtractorOption.init)
-    var extractor: ExtractorOption?
+            "Continue from a saved state, which must be there; or begin anew, which removes it (default: continue if "
+                + "there is one)."))
+    var resume: Bool?
+
+    @Flag(help: "Train together with other processes over MPI, also if the launcher does not say that there are any.")
+    var mpi = false
 
     @Option(
         name: .customLong("dry-run-gradients"),
         help: ArgumentHelp(
-            "Train nothing; print the losses of this example and the norms of their gradients as one JSON object. A "
-                + "safetensors file with in.encoder, in.before, in.after, in.answer and in.transcript.",
+            "Train nothing; print the losses of this example of stage 2 and the norms of their gradients as one JSON "
+                + "object. A safetensors file with in.encoder, in.before, in.after, in.answer and in.transcript.",
             valueName: "file"))
-    var gradientCase: String
-
-    @Option(parsing: .unconditional, help: ModelArguments.threadsHelp)
-    var threads: Int?
+    var gradientCase: String?
 
     func validate() throws {
-        if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
-        guard stage == "2" else { throw ValidationError("--dry-run-gradients is for --stage 2") }
+        guard let gradientCase else { return try recipe.checkPresent(needsAll: !printRecipe) }
+        guard recipe.stage ?? .instructions == .instructions else {
+            throw ValidationError("--dry-run-gradients is for --stage 2")
+        }
+        guard recipe.model != nil, !gradientCase.isEmpty else { throw ValidationError("Missing --model") }
     }
 
     func run() throws {
-        lk_set_threads(Int32(clamping: threads ?? 0))
+        if let gradientCase {
+            try dryRun(gradientCase)
+        } else if printRecipe {
+            try printOutput(recipe.build().toml)
+        } else {
+            try train(recipe.build())
+        }
+    }
+
+    private func dryRun(_ path: String) throws {
+        lk_set_threads(Int32(clamping: recipe.threads ?? 0))
+        var options = CheckpointOptions()
+        (options.towers, options.soundProjector) = (recipe.towers, recipe.soundProjector)
         let report = try GradientReport(
-            of: GradientCase(path: gradientCase), checkpoint: model, options: parts.checkpointOptions,
-            adapter: adapter, extractor: chosenExtractor)
-        try printOutput(JSONText.encodeIndented(GradientDryRun(report, of: gradientCase)) + "\n")
+            of: GradientCase(path: path), checkpoint: recipe.model ?? "", options: options,
+            adapter: recipe.adapter ?? "speech", extractor: recipe.extractor?.extractor)
+        try printOutput(JSONText.encodeIndented(GradientDryRun(report, of: path)) + "\n")
     }
 
-    /// Nil for none.
-    private var chosenExtractor: Extractor? {
-        if case .on(let chosen) = extractor?.choice { chosen } else { nil }
-    }
-}
-
-/// What `--dry-run-gradients` prints.
-struct GradientDryRun: Encodable {
-    /// Names and numbers in the order in which they are written.
-    struct Norms: Encodable {
-        struct Name: CodingKey {
-            let stringValue: String
-            var intValue: Int? { nil }
-            init(stringValue: String) { self.stringValue = stringValue }
-            init?(intValue: Int) { nil }
+    private func train(_ recipe: TrainingRecipe) throws {
+        Interrupt.watch()
+        let group = try MPILaunch().group(requiresMPI: mpi)
+        let run = TrainingRun(
+            recipe, resumption: resume.map { $0 ? .required : .never } ?? .ifPossible, group: group)
+        let display = TrainingDisplay(isVisible: group.isMain)
+        run.note = { display.note($0) }
+        run.preparing = { what, done, total in
+            guard !Interrupt.isRequested else {
+                throw LyraError(.state, "interrupted while \(what); the last saved state remains")
+            }
+            display.prepare(what, done, total)
         }
-
-        let all: [(name: String, norm: Double)]
-
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: Name.self)
-            for (name, norm) in all { try container.encode(norm, forKey: Name(stringValue: name)) }
+        let outcome: TrainingOutcome
+        do {
+            defer { display.clear() }
+            outcome = try run.run(interruption: Interrupt.computation) {
+                display.show($0)
+                return .proceed
+            }
         }
-    }
-
-    let cross_entropy: Double
-    let lcmr: Double
-    let total: Double
-    /// The Euclidean norm of each gradient, sorted by name.
-    let gradients: Norms
-
-    /// - Throws: `LyraError.format`, naming the case, if a number is not finite.
-    init(_ report: GradientReport, of path: String) throws {
-        (cross_entropy, lcmr, total) = (report.crossEntropy, report.regularizer, report.total)
-        gradients = Norms(
-            all: try report.gradients.sorted { $0.key < $1.key }.map { ($0.key, try GradientClipping.norm([$0.value])) }
-        )
-        let numbers = [("the cross-entropy", cross_entropy), ("LCMR", lcmr)] + gradients.all.map { ($0.name, $0.norm) }
-        if let (name, value) = numbers.first(where: { !$0.1.isFinite }) {
-            throw LyraError(.format, "\(path): with this checkpoint, \(name) is \(value)")
+        try group.leave()
+        if outcome != .finished {
+            throw LyraError(
+                .state,
+                "\(recipe.output): interrupted; the state after update \(run.savedStep ?? 0) is saved, and the same "
+                    + "command continues")
         }
+        if let result = run.result { display.note("wrote \(result)", isPlain: true) }
     }
 }

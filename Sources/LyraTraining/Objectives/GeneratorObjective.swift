@@ -4,7 +4,7 @@ import LyraTensor
 
 /// Trains the speech generator to speak an example's last answer (the paper's stage 4): CTC of the answer's speech
 /// units, from the hidden states of a frozen language model. The loss is a mean over examples.
-package struct GeneratorObjective: Objective {
+package struct GeneratorObjective: Objective, AnswerMatching {
     package struct Options: Sendable {
         /// The adapter that the decoder and the speech projector use; nil for none.
         package var adapter: Int?
@@ -99,6 +99,22 @@ package struct GeneratorObjective: Objective {
                     try targets.reduce(0) { $0 + (try loss(logits.rows($1.rows), $1.units, scale: 1).value) }
                 }
             ]
+        }
+    }
+
+    /// The number of examples whose units are those of CTC's greedy path.
+    package func exactMatches(_ examples: [TrainingExample]) throws -> Int {
+        let blank = generator.configuration.units
+        return try Recording.paused {
+            let count = try forEachPass(examples) { logits, targets in
+                let matches = targets.count { rows, units in
+                    let path = logits.rows(rows).indicesOfLargest().map { Int32(clamping: $0) }
+                    let spoken = CTCLoss.collapsed(path).filter { Int($0) != blank }
+                    return spoken == CTCLoss.collapsed(units)
+                }
+                return Double(matches)
+            }
+            return Int(count)
         }
     }
 

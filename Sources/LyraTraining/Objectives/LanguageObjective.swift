@@ -4,7 +4,7 @@ import LyraTensor
 
 /// Trains a model to answer: cross-entropy of the answers' tokens, plus λ · LCMR of the speech and its transcript. The
 /// paper's stages 1 to 3, and training from nothing, differ in what is trained and in λ.
-package struct LanguageObjective: Objective {
+package struct LanguageObjective: Objective, AnswerMatching {
     package struct Options: Sendable {
         /// The adapter that the decoder and the speech projector use; nil for none.
         package var adapter: Int?
@@ -12,7 +12,9 @@ package struct LanguageObjective: Objective {
         package var extractor: Extractor?
         /// λ: the weight of the regularizer. Without it LCMR is not computed.
         package var regularizerWeight = 0.0
-        /// γ of LCMR's soft-DTW. Its temperature is the checkpoint's.
+        /// τ of LCMR; nil for the checkpoint's.
+        package var regularizerTemperature: Double?
+        /// γ of LCMR's soft-DTW.
         package var regularizerGamma = 0.1
         /// The share of elements that the adapter's updates drop from their input in training.
         package var dropout = 0.0
@@ -48,7 +50,8 @@ package struct LanguageObjective: Objective {
             } else { (decoder, []) }
         schedule = options.extractor.flatMap { ExtractionSchedule($0, layers: checkpoint.decoder.layerCount) }
         regularizer = try CrossModalityRegularizer(
-            temperature: checkpoint.configuration.alignmentTemperature, gamma: options.regularizerGamma)
+            temperature: options.regularizerTemperature ?? checkpoint.configuration.alignmentTemperature,
+            gamma: options.regularizerGamma)
         let entropy = LossPart("cross_entropy")
         parts =
             options.regularizerWeight > 0 ? [entropy, LossPart("lcmr", weight: options.regularizerWeight)] : [entropy]
@@ -76,6 +79,12 @@ package struct LanguageObjective: Objective {
         try differentiate(examples.map(encoder.rows), totals: totals, seed: seed)
     }
 
+    package func differentiate(
+        _ examples: [TrainingExample], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
+    ) throws -> [Double] {
+        try differentiate(examples.map(encoder.rows), totals: totals, seed: seed, observer: observer)
+    }
+
     package func evaluate(_ examples: [TrainingExample]) throws -> [Double] {
         try Recording.paused {
             let rows = try examples.map(encoder.rows)
@@ -86,8 +95,26 @@ package struct LanguageObjective: Objective {
         }
     }
 
-    /// The same from rows, for examples whose encoders' output is given.
-    func differentiate(_ rows: [ExampleRows], totals: [Int], seed: UInt64) throws -> [Double] {
+    /// The number of examples of which each token of each answer is the likeliest after the right ones before it: greedy
+    /// decoding gives these answers.
+    package func exactMatches(_ examples: [TrainingExample]) throws -> Int {
+        try Recording.paused {
+            let rows = try examples.map(encoder.rows)
+            let (hidden, targets) = try predictions(rows, decoder)
+            let isGreedy = try decoder.greedyChoices(hidden, targets: targets, adapter: options.adapter)
+            var first = 0
+            return rows.count { row in
+                let count = row.answers.reduce(0) { $0 + $1.tokens.count }
+                defer { first += count }
+                return isGreedy[first..<first + count].allSatisfy(\.self)
+            }
+        }
+    }
+
+    /// `differentiate` from rows, for examples whose encoders' output is given.
+    func differentiate(
+        _ rows: [ExampleRows], totals: [Int], seed: UInt64, observer: (any GradientObserver)? = nil
+    ) throws -> [Double] {
         guard totals.count == parts.count else {
             throw LyraError(.argument, "\(totals.count) totals for a loss of \(parts.count) parts")
         }
@@ -98,11 +125,11 @@ package struct LanguageObjective: Objective {
         let (entropy, gradient) = try trainedDecoder.crossEntropy(
             predicting, targets: targets, adapter: options.adapter, gradientScale: 1 / Double(max(totals[0], 1)))
         guard usesRegularizer else {
-            try backpropagate([(predicting, gradient)])
+            try backpropagate([(predicting, gradient)], observer: observer)
             return [entropy.sum]
         }
         let alignment = try regularize(rows, total: totals[1])
-        try backpropagate([(predicting, gradient)] + alignment.roots)
+        try backpropagate([(predicting, gradient)] + alignment.roots, observer: observer)
         return [entropy.sum, alignment.sum]
     }
 

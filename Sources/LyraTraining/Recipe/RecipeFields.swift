@@ -29,7 +29,7 @@ extension RecipeField {
             .init("output", \.output, "The directory for the log, saved states and results.", isFixed: false),
             .init(
                 "trained", \.trained,
-                "What is trained: names of parts, such as adapter and projector, or of tensors, with *.",
+                "What is trained: \(TrainableSelection.partNames.joined(separator: ", ")), or names of tensors with *.",
                 rule: .listNotEmpty()),
             .init("system_prompt", \.systemPrompt, "For conversations without a system prompt of their own."),
             .init("seed", \.seed, "Of fresh parameters, the order of examples, and dropout."),

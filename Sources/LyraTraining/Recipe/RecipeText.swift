@@ -165,12 +165,14 @@ extension TrainingRecipe {
             if !field.comment.isEmpty { text += "# \(field.comment)\n" }
             text += field.written(self).map { "\(field.key) = \($0)\n" } ?? "# \(field.key) = \(field.example)\n"
         }
-        return text + "\n" + GroupField.comment + (groups.isEmpty ? GroupField.example : groups.map { self.text(of: $0) }.joined())
+        return text + "\n" + GroupField.comment
+            + (groups.isEmpty ? GroupField.example : groups.map { self.text(of: $0) }.joined())
     }
 
     private func text(of group: Group) -> String {
-        "\n[[group]]\n" + GroupField.all.compactMap { field in
-            field.written(group).map { "\(field.key) = \($0)\n" }
-        }.joined()
+        "\n[[group]]\n"
+            + GroupField.all.compactMap { field in
+                field.written(group).map { "\(field.key) = \($0)\n" }
+            }.joined()
     }
 }

@@ -17,8 +17,10 @@ extension String: RecipeValue {
     static func read(_ node: TOMLNode) -> String? { if case .string(let text) = node.content { text } else { nil } }
 
     /// JSON's escapes are TOML's, which also wants DEL escaped.
-    var toml: String { JSONText.quoted(self).split(separator: "\u{7F}", omittingEmptySubsequences: false)
-        .joined(separator: "\\u007F") }
+    var toml: String {
+        JSONText.quoted(self).split(separator: "\u{7F}", omittingEmptySubsequences: false)
+            .joined(separator: "\\u007F")
+    }
 }
 
 extension Int: RecipeValue {

@@ -172,6 +172,8 @@ public struct TrainingRecipe: Sendable, Equatable {
             alpha: isLong ? 256 : 16)
         optimizer = Optimizer(learningRate: rate, warmup: warmup)
         batch = Batch(epochs: epochs)
+        // A recording of 30 s has 300 tokens: two hours of speech.
+        if isLong { batch.longest = 72_000 }
         loss = Loss(regularizer: stage == .instructions ? 0.5 : 0)
     }
 }

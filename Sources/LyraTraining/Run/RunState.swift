@@ -28,7 +28,8 @@ package enum RunState {
             guard let moments = optimizer.moments(of: trained.name) else { continue }
             for (kind, tensor) in [(kinds.first, moments.first), (kinds.second, moments.second)] {
                 try tensor.withValues { values in
-                    try writer.write(kind + trained.name, UnsafeRawBufferPointer(start: values, count: tensor.count * 4))
+                    try writer.write(
+                        kind + trained.name, UnsafeRawBufferPointer(start: values, count: tensor.count * 4))
                 }
             }
         }

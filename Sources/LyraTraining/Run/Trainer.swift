@@ -76,6 +76,9 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
         return min(settings.accumulation, max(0, all - record.position))
     }
 
+    /// Passes through the data so far.
+    var epoch: Double { Double(record.position) / Double(source.batchesPerEpoch) }
+
     var skippedExamples: Int { source.skipped.count - skippedBefore }
 
     // MARK: Running
@@ -103,20 +106,27 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
             try Interruption.never { try saveState(in: directory) }
             lastSaved = MonotonicTime.seconds
         }
-        while record.step < steps {
+        /// Nil if no validation is due, or if it was interrupted: it is then due when the run is resumed.
+        func validateIfDue(_ epoch: Double) throws -> ValidationResult? {
+            guard isValidationDue else { return nil }
+            let result = try interruptible(interruption) { try validate(directory) } ?? nil
+            if let result { try log?.write(LogLine(result, step: record.step, epoch: epoch)) }
+            return result
+        }
+        while true {
             if try isRaised(interruption) {
                 try save()
                 return .interrupted
             }
+            if isValidationDue {
+                _ = try validateIfDue(epoch)
+                continue
+            }
+            guard record.step < steps else { break }
             let start = MonotonicTime.seconds
             guard var progress = try interruptible(interruption, { try update(since: start) }) else { continue }
             try log?.write(LogLine(progress))
-            if isValidationDue {
-                progress.validation = try interruptible(interruption) { try validate(directory) } ?? nil
-                if let result = progress.validation {
-                    try log?.write(LogLine(result, step: record.step, epoch: progress.epoch))
-                }
-            }
+            progress.validation = try validateIfDue(progress.epoch)
             switch try agreed(try onProgress(progress)) {
             case .proceed:
                 if MonotonicTime.seconds - lastSaved >= settings.saveInterval { try save() }
@@ -139,13 +149,13 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
             return try interruption.during(body)
         } catch {
             clearGradients()
-            guard interruption.value != 0 else { throw error }
+            guard interruption.isRaised else { throw error }
             return nil
         }
     }
 
     private func isRaised(_ interruption: Interruption?) throws -> Bool {
-        let isRaised = interruption.map { $0.value != 0 } ?? false
+        let isRaised = interruption?.isRaised ?? false
         return group.count == 1 ? isRaised : try group.any(isRaised)
     }
 
@@ -181,6 +191,7 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
         record = saved
         record.identity = identity
         try source.move(to: record.position)
-        skippedBefore = source.skipped.count - record.skippedExamples
+        // The saved number is that of all processes together.
+        skippedBefore = source.skipped.count - (group.isMain ? record.skippedExamples : 0)
     }
 }

@@ -35,7 +35,7 @@ extension Trainer {
         }
         let seconds = max(MonotonicTime.seconds - start, 1e-9)
         return TrainingProgress(
-            step: record.step, steps: steps, epoch: Double(record.position) / Double(source.batchesPerEpoch),
+            step: record.step, steps: steps, epoch: epoch,
             loss: loss, parts: parts, learningRate: (settings.groups.first?.learningRate ?? 0) * factor,
             gradientNorm: norm, isLeftOut: !isFinite, examples: record.examples, tokens: record.tokens,
             examplesPerSecond: Double(load.examples) / seconds, tokensPerSecond: Double(load.tokens) / seconds,
@@ -71,9 +71,11 @@ extension Trainer {
     /// Computes the gradients of all batches and processes. → the sum of each part over their terms
     private func differentiate(_ load: Load) throws -> [Double] {
         var sums = objective.parts.map { _ in 0.0 }
+        let last = load.batches.lastIndex { !$0.isEmpty }
         for (index, batch) in load.batches.enumerated() where !batch.isEmpty {
             let added = try objective.differentiate(
-                batch, totals: load.totals, seed: dropoutSeed(batch: record.position + index))
+                batch, totals: load.totals, seed: dropoutSeed(batch: record.position + index),
+                observer: index == last ? exchange.observer : nil)
             for (part, sum) in zip(sums.indices, added) { sums[part] += sum }
         }
         try exchange.finish()

@@ -1,0 +1,191 @@
+import LyraBase
+import LyraFormats
+import LyraModel
+import LyraTensor
+import LyraTools
+
+/// The checkpoint of a run, opened so that the recipe's parameters can be trained.
+struct RunModel {
+    let checkpoint: Checkpoint
+    let options: CheckpointOptions
+    let trainables: TrainableParameters
+    let selection: TrainableSelection
+    /// The directory of the adapter that the run started from, if it is not the checkpoint's own.
+    private let adapterDirectory: String?
+    private let recipe: TrainingRecipe
+
+    /// Opens the checkpoint. An adapter that it lacks is made and put into `directory`.
+    ///
+    /// - Parameters:
+    ///   - group: only the first process writes
+    /// - Throws: the errors of `Checkpoint.open`; `LyraError.argument` if the recipe names what the checkpoint lacks.
+    init(
+        _ recipe: TrainingRecipe, directory: RunDirectory, group: any ProcessGroup,
+        progress: @escaping (_ done: Int, _ total: Int) throws -> Void
+    ) throws {
+        self.recipe = recipe
+        var options = CheckpointOptions()
+        (options.towers, options.soundProjector) = (recipe.towers, recipe.soundProjector)
+        (options.precision, options.progress) = (recipe.precision, progress)
+        adapterDirectory = try Self.adapterDirectory(recipe, options, directory, group)
+        if let adapterDirectory { options.adapterDirectories = [(recipe.adapter.name, adapterDirectory)] }
+        selection = try TrainableSelection(
+            recipe.trained, adapter: recipe.adapter.name.isEmpty ? nil : recipe.adapter.name,
+            groups: recipe.groups.map(\.parameters))
+        trainables = TrainableParameters(selection)
+        self.options = options
+        var opening = options
+        opening.trainables = trainables
+        checkpoint = try Checkpoint.open(recipe.model, options: opening)
+    }
+
+    /// Where the run's adapter is, if not in the checkpoint: at the recipe's place, or fresh in the run's directory.
+    private static func adapterDirectory(
+        _ recipe: TrainingRecipe, _ options: CheckpointOptions, _ directory: RunDirectory, _ group: any ProcessGroup
+    ) throws -> String? {
+        guard !recipe.adapter.name.isEmpty else { return nil }
+        if let start = recipe.adapter.start { return start }
+        guard try Checkpoint.open(recipe.model, options: options).adapterIndex(recipe.adapter.name) == nil else {
+            return nil
+        }
+        let path = directory.freshAdapter
+        if group.isMain {
+            var settings = AdapterSettings(rank: recipe.adapter.rank, alpha: recipe.adapter.alpha)
+            (settings.dropout, settings.targetModules) = (recipe.adapter.dropout, recipe.adapter.targets)
+            settings.baseModel = recipe.model
+            try FreshAdapter(checkpoint: recipe.model, options: options, settings: settings, seed: recipe.seed)
+                .write(to: path)
+        }
+        try group.barrier()
+        return path
+    }
+
+    /// What the adapter of the run is written with.
+    private func adapterSettings(_ index: Int) throws -> AdapterSettings {
+        let inside = ["_lora", ""].map { FileSystem.join(recipe.model, checkpoint.adapters[index] + $0) }
+        let places = adapterDirectory.map { [$0] } ?? inside
+        guard
+            let place = try places.first(where: { try FileSystem.isFile(FileSystem.join($0, "adapter_config.json")) })
+        else {
+            throw LyraError(
+                .unsupported,
+                "\(recipe.model): the adapter of a one-file model cannot be trained further; use the directory that the "
+                    + "file was converted from")
+        }
+        var settings = try AdapterSettings(directory: place)
+        settings.dropout = recipe.adapter.dropout
+        return settings
+    }
+
+    // MARK: Results
+
+    /// What a run writes.
+    enum Result {
+        /// An adapter's directory.
+        case adapter(Int)
+        /// The checkpoint's speech projector alone, as `non_lora_trainables.bin`.
+        case projector
+        /// A whole checkpoint.
+        case model
+    }
+
+    /// The smallest result that has all that is trained.
+    var result: Result {
+        let parts = trainables.elements.map { element -> Result in
+            switch element.part {
+            case .adapter(let index), .adapterProjector(let index): .adapter(index)
+            case .main where element.name.hasPrefix(CheckpointLoader.speechProjectorPrefix): .projector
+            default: .model
+            }
+        }
+        let isAdapter = parts.allSatisfy { if case .adapter = $0 { true } else { false } }
+        let isProjector = parts.allSatisfy { if case .projector = $0 { true } else { false } }
+        return (isAdapter || isProjector ? parts.first : nil) ?? .model
+    }
+
+    /// Where the result stands in the run's directory.
+    func place(of result: Result, in directory: String) -> String {
+        switch result {
+        case .adapter(let index): FileSystem.join(directory, checkpoint.adapters[index] + "_lora")
+        case .projector: FileSystem.join(directory, "non_lora_trainables.bin")
+        case .model: FileSystem.join(directory, "model")
+        }
+    }
+
+    /// Checks before the training that the result can be written.
+    ///
+    /// - Parameter isFinished: whether the run had ended before, so that its result may be there
+    /// - Throws: `LyraError.argument` if something is in its place; `.unsupported` for a one-file model.
+    func checkWritable(in directory: String, isFinished: Bool) throws {
+        switch result {
+        case .adapter(let index): _ = try adapterSettings(index)
+        case .projector: break
+        case .model:
+            guard try FileSystem.isDirectory(recipe.model) else {
+                throw LyraError(
+                    .unsupported,
+                    "\(recipe.model): a one-file model cannot be rewritten; train the directory that it was converted "
+                        + "from, or an adapter")
+            }
+            let path = place(of: .model, in: directory)
+            guard try isFinished || !Self.isCheckpoint(path) else {
+                throw LyraError(
+                    .argument, "\(path): there is a checkpoint already; remove it, or choose another output")
+            }
+        }
+    }
+
+    private static func isCheckpoint(_ path: String) throws -> Bool {
+        try FileSystem.isFile(FileSystem.join(path, "config.json"))
+    }
+
+    /// Writes what was trained. → its path
+    func write(to directory: String, check: @escaping () throws -> Void) throws -> String {
+        let result = result, path = place(of: result, in: directory)
+        switch result {
+        case .adapter(let index):
+            let parts = checkpoint.parameters
+            func tensors(_ part: ModelPart) throws -> [NewTensor] {
+                try parts.filter { $0.part == part }.flatMap(\.parameters).map { try Self.tensor($0) }
+            }
+            let projector = try tensors(.adapterProjector(index))
+            try AdapterWriter(directory: path, settings: adapterSettings(index))
+                .write(tensors(.adapter(index)), projector: projector.isEmpty ? nil : projector)
+        case .projector: try writeProjector(to: path)
+        case .model:
+            // The run had ended already.
+            if try Self.isCheckpoint(path) { return path }
+            var changes = ModelChanges()
+            for element in trainables.elements {
+                changes.set(element.part, NewTensor(element.name, element.parameter.tensor.detached))
+            }
+            _ = try ModelWriter(recipe.model, options: options).write(changes, to: path, check: check)
+        }
+        return path
+    }
+
+    private func writeProjector(to path: String) throws {
+        let specs = trainables.elements.map {
+            TensorSpec(name: "model." + $0.name, type: .float32, shape: $0.parameter.shape)
+        }
+        let writer = try TorchWriter(path: path, tensors: specs)
+        for (element, spec) in zip(trainables.elements, specs) {
+            try element.parameter.withValues {
+                try writer.write(spec.name, UnsafeRawBufferPointer(start: $0, count: element.parameter.count * 4))
+            }
+        }
+        try writer.finish()
+    }
+
+    /// A parameter's present values in F32.
+    private static func tensor(_ parameter: Parameter) throws -> NewTensor {
+        switch parameter.value {
+        case .tensor(let tensor): return NewTensor(parameter.path, tensor.detached)
+        case .weight(let weight):
+            return NewTensor(parameter.path, parameter.shape) {
+                try weight.gather((0..<weight.outputs).map { Int32(clamping: $0) }).reshaped(parameter.shape)
+            }
+        case .stored(let stored): return NewTensor(parameter.path, stored)
+        }
+    }
+}

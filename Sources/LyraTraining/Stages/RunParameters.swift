@@ -1,0 +1,40 @@
+import LyraBase
+import LyraModel
+import LyraTensor
+
+/// The trained parameters of a run, with names of their own, and the settings of their groups.
+struct RunParameters {
+    let trained: [TrainedParameter]
+    let groups: [AdamW.Group]
+
+    /// Each group of the recipe becomes two of the optimizer: matrices, and vectors (norms, biases), which do not decay.
+    init(_ trainables: TrainableParameters, _ selection: TrainableSelection, _ recipe: TrainingRecipe) {
+        let optimizer = recipe.optimizer
+        groups = ([TrainingRecipe.Group()] + recipe.groups).flatMap { group in
+            [group.weightDecay ?? optimizer.weightDecay, 0].map { decay in
+                AdamW.Group(
+                    learningRate: group.learningRate ?? optimizer.learningRate, weightDecay: decay,
+                    beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon)
+            }
+        }
+        trained = trainables.elements.map { element in
+            let isVector = element.parameter.shape.count < 2
+            return TrainedParameter(
+                Self.prefix(element.part) + element.name, element.parameter,
+                group: 2 * selection.group(of: element) + (isVector ? 1 : 0))
+        }
+    }
+
+    /// Keeps names of different parts apart.
+    private static func prefix(_ part: ModelPart) -> String {
+        switch part {
+        case .main, .adapter: ""
+        case .adapterProjector: "projector."
+        case .speechTower: "speech_tower."
+        case .visionTower: "vision_tower."
+        case .soundTower: "sound_tower."
+        case .soundProjector: "sound_projector."
+        case .vocoder: "vocoder."
+        }
+    }
+}

@@ -1,0 +1,211 @@
+import CKernels
+import LyraBase
+import LyraFormats
+import LyraModel
+import LyraTensor
+
+/// A training run: opens the recipe's checkpoint and data, trains, and writes what was trained.
+///
+///     var recipe = TrainingRecipe(stage: .instructions)
+///     recipe.model = "Lyra_Mini_3B"
+///     recipe.data = ["instructions.json"]
+///     recipe.output = "run"
+///     let run = TrainingRun(recipe)
+///     let outcome = try run.run { progress in
+///         print(progress.step, progress.loss)
+///         return progress.seconds > 3600 ? .stop : .proceed
+///     }
+///     // .finished: run.result is the adapter's directory. .stopped: the same call with the same recipe continues.
+///
+/// The output directory gets `log.jsonl`, the saved states in `states`, and at the end an adapter's directory, a
+/// projector (`non_lora_trainables.bin`) or a whole checkpoint (`model`): the smallest that holds all that was trained.
+public final class TrainingRun {
+    /// What to do about a saved state in the output directory.
+    public enum Resumption: Sendable {
+        /// Continue from it if there is one.
+        case ifPossible
+        /// Continue from it; it must be there.
+        case required
+        /// Remove it and the log, and begin anew.
+        case never
+    }
+
+    public let recipe: TrainingRecipe
+    private let resumption: Resumption
+    private let group: any ProcessGroup
+    private let directory: RunDirectory
+    /// Receives messages for the user: where the run continues, the first bad examples.
+    public var note: (String) -> Void = { _ in }
+    /// Receives what is being prepared, and how far it is (0 of 0 if unknown); throws to abort.
+    public var preparing: (_ what: String, _ done: Int, _ total: Int) throws -> Void = { _, _, _ in }
+    /// What was written at the end; nil if the run has not ended.
+    public private(set) var result: String?
+    /// The update after which the last state was saved; nil if there is none.
+    public private(set) var savedStep: Int?
+
+    /// - Parameter group: the processes that train together, each with a run of the same recipe
+    public init(
+        _ recipe: TrainingRecipe, resumption: Resumption = .ifPossible, group: any ProcessGroup = SingleProcess()
+    ) {
+        (self.recipe, self.resumption, self.group) = (recipe, resumption, group)
+        directory = RunDirectory(recipe.output, kept: recipe.saving.kept)
+    }
+
+    /// Trains until the end of the run, or until it is stopped.
+    ///
+    /// - Parameters:
+    ///   - interruption: once raised, the run saves its state and ends, in the middle of an update too
+    ///   - onProgress: called after each update; can end the run, which then saves its state
+    /// - Throws: `LyraError` if recipe, checkpoint and data do not fit, if the saved state is of another recipe, if too
+    ///   many examples are bad, or if the disk is full; the last saved state remains. In all processes, if in one.
+    @discardableResult
+    public func run(
+        interruption: Interruption? = nil,
+        onProgress: (TrainingProgress) throws -> TrainingDecision = { _ in .proceed }
+    ) throws -> TrainingOutcome {
+        try group.endingAllOnError { try runAlone(interruption, onProgress) }
+    }
+
+    private func runAlone(
+        _ interruption: Interruption?, _ onProgress: (TrainingProgress) throws -> TrainingDecision
+    ) throws -> TrainingOutcome {
+        try recipe.check()
+        if let threads = recipe.threads { lk_set_threads(Int32(clamping: threads)) }
+        let state = try prepareDirectory()
+        let model = try RunModel(recipe, directory: directory, group: group) { [preparing] in
+            try preparing("opening", $0, $1)
+        }
+        let extractor = try recipe.extractor.extractor
+        let adapter = model.selection.adapter
+        if recipe.stage == .generator {
+            var options = GeneratorObjective.Options()
+            (options.adapter, options.extractor) = (adapter, extractor)
+            options.recomputesLayers = recipe.recomputesLayers
+            let objective = try GeneratorObjective(model.checkpoint, options)
+            return try train(objective, model, state, interruption, onProgress) { try objective.check($0) }
+        }
+        var options = LanguageObjective.Options()
+        (options.adapter, options.extractor) = (adapter, extractor)
+        options.regularizerWeight = recipe.loss.regularizer
+        options.regularizerTemperature = recipe.loss.temperature
+        options.regularizerGamma = recipe.loss.gamma
+        options.dropout = adapter == nil ? 0 : recipe.adapter.dropout
+        options.recomputesLayers = recipe.recomputesLayers
+        let objective = try LanguageObjective(model.checkpoint, model.trainables, options)
+        return try train(objective, model, state, interruption, onProgress) { try objective.check($0) }
+    }
+
+    private func train<Task: Objective & AnswerMatching>(
+        _ objective: Task, _ model: RunModel, _ state: Safetensors?, _ interruption: Interruption?,
+        _ onProgress: (TrainingProgress) throws -> TrainingDecision, check: @escaping DatasetExamples.Check
+    ) throws -> TrainingOutcome where Task.Example == TrainingExample {
+        let data = try RunData(recipe, model.checkpoint, group: group, check: check)
+        let source = try data.training { [preparing] in try preparing("reading the data", $0, $1) }
+        let validation = try data.validation().map { source in
+            ValidationSet(
+                source, exactMatches: recipe.validation.exactMatch ? { try objective.exactMatches($0) } : nil)
+        }
+        let parameters = RunParameters(model.trainables, model.selection, recipe)
+        let identity = RunIdentity(
+            recipe: recipe.toml, model: model.checkpoint.fingerprint, data: try RunData.fingerprint(recipe.data),
+            processes: group.count)
+        let trainer = try Trainer(
+            objective, source, parameters: parameters.trained,
+            settings: TrainerSettings(recipe, groups: parameters.groups), identity: identity, validation: validation,
+            group: group, length: \.length)
+        if let state { try resume(trainer, state) }
+        try model.checkWritable(in: recipe.output, isFinished: trainer.record.step == trainer.steps)
+        let outcome = try trainer.run(in: directory, interruption: interruption, onProgress: onProgress)
+        savedStep = trainer.record.step
+        noteSkipped(source.skipped)
+        if outcome == .finished { try writeResult(model, parameters.trained) }
+        return outcome
+    }
+
+    // MARK: Beginning
+
+    /// Makes the output directory. → the state to continue from
+    private func prepareDirectory() throws -> Safetensors? {
+        if group.isMain {
+            if resumption == .never { try directory.clear() }
+            try directory.create()
+        }
+        try group.barrier()
+        guard resumption != .never, let last = try directory.savedSteps().last else {
+            guard resumption != .required else {
+                throw LyraError(.missing, "\(recipe.output): there is no saved state to continue from")
+            }
+            return nil
+        }
+        let file = try Safetensors(path: directory.state(last))
+        try checkRecipe(RunState.record(of: file).identity, file.file.path)
+        return file
+    }
+
+    /// - Throws: `LyraError.argument` that names the differences, if the state's recipe would give other numbers.
+    private func checkRecipe(_ identity: RunIdentity, _ path: String) throws {
+        let saved = try TrainingRecipe(toml: Array(identity.recipe.utf8), source: "\(path): its recipe")
+        var differences = recipe.differences(from: saved)
+        if identity.processes != group.count {
+            differences.append("there are \(group.count) processes, were \(identity.processes)")
+        }
+        guard differences.isEmpty else { throw differing(differences) }
+    }
+
+    private func differing(_ differences: [String]) -> LyraError {
+        LyraError(
+            .argument,
+            "\(recipe.output): the saved state is of another run: \(differences.joined(separator: "; ")). Use the same "
+                + "recipe, choose another output, or begin anew without the state")
+    }
+
+    private func resume<Task, Source>(_ trainer: Trainer<Task, Source>, _ state: Safetensors) throws {
+        let (saved, present) = (try RunState.record(of: state).identity, trainer.record.identity)
+        if saved.model != present.model { throw differing(["model is another checkpoint"]) }
+        if saved.data != present.data { throw differing(["data are other examples"]) }
+        try trainer.resume(from: state)
+        savedStep = trainer.record.step
+        note("continuing after update \(trainer.record.step) of \(trainer.steps)")
+    }
+
+    // MARK: Ending
+
+    private func noteSkipped(_ skipped: SkippedExamples) {
+        guard skipped.count > 0 else { return }
+        note("left out \(skipped.count) bad examples; the first: \(skipped.reasons.first ?? "")")
+    }
+
+    private func writeResult(_ model: RunModel, _ parameters: [TrainedParameter]) throws {
+        if group.isMain {
+            if recipe.validation.writesBest, try FileSystem.isFile(directory.best) {
+                try RunState.restoreParameters(Safetensors(path: directory.best), parameters)
+            }
+            result = try model.write(to: recipe.output) { [preparing] in try preparing("writing", 0, 0) }
+        }
+        try group.barrier()
+    }
+}
+
+extension TrainerSettings {
+    init(_ recipe: TrainingRecipe, groups: [AdamW.Group]) {
+        self.init(groups: groups, length: recipe.batch.steps.map { .steps($0) } ?? .epochs(recipe.batch.epochs))
+        accumulation = recipe.batch.accumulation
+        schedule = recipe.optimizer.schedule
+        warmupShare = recipe.optimizer.warmup
+        clipping = recipe.optimizer.clipping
+        failureLimit = recipe.optimizer.failureLimit
+        seed = recipe.seed
+        saveInterval = recipe.saving.minutes * 60
+        validationInterval = recipe.validation.every
+    }
+}
+
+extension TrainingRecipe.Extraction {
+    /// Nil if the extractor is off.
+    var extractor: Extractor? {
+        get throws {
+            if let blocks { return try Extractor(blocks: blocks, keep: Float(keep)) }
+            return try gap.map { try Extractor(gap: $0, keep: Float(keep)) }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+"""`train`: a run that is killed or interrupted continues to the same numbers; recipes; failures."""
+
+import json
+import resource
+import signal
+import subprocess
+import time
+import tomllib
+
+import pytest
+
+from support import TOOL, fails, is_wrong_usage, lyra
+
+PATIENCE = 60
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Four questions with answers, as LLaVA has them."""
+    path = tmp_path_factory.mktemp("data") / "train.json"
+    turns = [("Say one", "1"), ("Say two", "2 2"), ("And three?", "3, 3, 3"), ("Four", "four")]
+    path.write_text(json.dumps([
+        {"id": str(index), "conversations": [{"from": "human", "value": asked}, {"from": "gpt", "value": answer}]}
+        for index, (asked, answer) in enumerate(turns)]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def command(tiny, data):
+    return ("train", "--stage", 2, "--model", tiny, "--data", data, "--validation", data, "--steps", STEPS, "--batch", 2,
+            "--seed", 3, "--threads", 1, "--save-every", 0)
+
+
+@pytest.fixture(scope="module")
+def whole(command, tmp_path_factory):
+    """The output of a run that nothing interrupts."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    ended = lyra(*command, "--out", out)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended
+    assert ended.stderr.splitlines()[-1] == f"wrote {out}/speech_lora"
+    return out
+
+
+def lines(out):
+    """The log without times and speeds."""
+    return [
+        {key: value for key, value in json.loads(line).items() if "second" not in key}
+        for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def are_the_same(out, whole):
+    assert lines(out) == lines(whole)
+    for name in ("adapter_model.safetensors", "non_lora_trainables.bin"):
+        assert (out / "speech_lora" / name).read_bytes() == (whole / "speech_lora" / name).read_bytes()
+
+
+def run_until(steps, command, out):
+    """Starts a run. → the process, once the log has this many lines"""
+    process = subprocess.Popen(
+        [TOOL, *map(str, command), "--out", str(out)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    end = time.monotonic() + PATIENCE
+    while not (out / "log.jsonl").exists() or (out / "log.jsonl").read_bytes().count(b"\n") < steps:
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.005)
+    return process
+
+
+def test_the_log_has_a_line_for_each_update_and_the_loss_falls(whole):
+    updates = [line for line in lines(whole) if "loss" in line]
+    assert [line["step"] for line in updates] == list(range(1, STEPS + 1))
+    assert updates[-1]["examples"] == 2 * STEPS and updates[0]["learning_rate"] == 0
+    # One epoch is two updates.
+    assert updates[-1]["epoch"] == STEPS / 2 and updates[-1]["cross_entropy"] == updates[-1]["loss"]
+    (validation,) = [line for line in lines(whole) if "validation_loss" in line]
+    assert validation["step"] == STEPS and validation["validation_loss"] < updates[0]["loss"]
+    config = json.loads((whole / "speech_lora/adapter_config.json").read_text())
+    assert config["peft_type"] == "LORA" and config["r"] > 0
+
+
+def test_after_kill_9_the_run_continues_to_the_same_numbers(command, whole, tmp_path):
+    out = tmp_path / "run"
+    for steps in (2, 5):
+        process = run_until(steps, command, out)
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+    ended = lyra(*command, "--out", out)
+    assert ended.returncode == 0 and f"of {STEPS}" in ended.stderr, ended
+    are_the_same(out, whole)
+
+
+def test_ctrl_c_saves_and_the_same_command_continues(command, whole, tmp_path):
+    out = tmp_path / "run"
+    process = run_until(3, (*command, "--save-every", 60), out)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and b"is saved, and the same command continues" in err
+    assert len(list((out / "states").glob("*.safetensors"))) == 1
+    assert lyra(*command, "--out", out).returncode == 0
+    are_the_same(out, whole)
+    # A run that has ended is written again, with --resume too.
+    assert lyra(*command, "--out", out, "--resume").returncode == 0
+    are_the_same(out, whole)
+
+
+def test_another_recipe_is_refused_with_the_difference_or_begins_anew(command, whole, tmp_path):
+    out = tmp_path / "run"
+    run_until(1, command, out).kill()
+    changed = (*command, "--out", out, "--learning-rate", 0.5)
+    fails(lyra(*changed), out, "optimizer.learning_rate is 0.5, was 0.0002")
+    fails(lyra(*command, "--out", tmp_path / "new", "--resume"), "no saved state to continue from")
+    assert lyra(*changed, "--no-resume").returncode == 0
+    assert lines(out)[1] != lines(whole)[1] and len(lines(out)) == len(lines(whole))
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_last_state(command, whole, tmp_path):
+    out = tmp_path / "run"
+    process = run_until(3, command, out)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
+    before = {path: path.read_bytes() for path in (out / "states").glob("*.safetensors")}
+    size = min(map(len, before.values()))
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size - 4096, size - 4096))
+
+    fails(lyra(*command, "--out", out, preexec_fn=limit), "states/step-", "cannot write", "File too large")
+    assert {path: path.read_bytes() for path in (out / "states").iterdir() if path.is_file()} == before
+    assert lyra(*command, "--out", out).returncode == 0
+    are_the_same(out, whole)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3, 4, "pretrain"])
+def test_a_printed_recipe_is_toml_and_gives_itself(stage, tmp_path):
+    printed = lyra("train", "--stage", stage, "--print-recipe", "--model", 'a"b\\c', "--epochs", 7, "--seed", -1)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    recipe = tomllib.loads(printed.stdout)
+    assert recipe["stage"] == stage and recipe["model"] == 'a"b\\c'
+    assert recipe["batch"]["epochs"] == 7 and recipe["seed"] == -1
+    assert recipe["optimizer"]["learning_rate"] == {1: 1e-3, 3: 1e-4, "pretrain": 1e-3}.get(stage, 2e-4)
+    path = tmp_path / "recipe.toml"
+    path.write_text(printed.stdout)
+    assert lyra("train", "--recipe", path, "--print-recipe").stdout == printed.stdout
+    # Each key that has no value stands there as a comment, which is TOML too.
+    uncommented = "\n".join(
+        line.removeprefix("# ") if " = " in line and line.startswith("# ") else line
+        for line in printed.stdout.splitlines())
+    assert "steps" in tomllib.loads(uncommented)["batch"]
+
+
+def test_a_recipe_of_a_file_is_used_and_its_errors_have_their_place(command, data, tiny, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        f'stage = 2\nmodel = "{tiny}"\ndata = ["{data}"]\noutput = "{tmp_path}/run"\nadapter = {{rank = 4}}\n'
+        f'batch.steps = 1\n[[group]]\nparameters = ["projector"]\nlearning_rate = 0.0\n')
+    ended = lyra("train", "--recipe", path, "--adapter", "swedish")
+    assert ended.returncode == 0, ended
+    assert json.loads((tmp_path / "run/swedish_lora/adapter_config.json").read_text())["r"] == 4
+    path.write_text("stage = 2\n\nlearning_rat = 1\n")
+    fails(lyra("train", "--recipe", path), f"{path}:3:1: there is no key", "optimizer.learning_rate")
+    fails(lyra("train", "--recipe", tmp_path / "nowhere.toml"), "nowhere.toml", "No such file")
+    fails(lyra("train", "--stage", 2, "--model", tiny, "--data", tmp_path / "no.json", "--out", tmp_path / "x"), "no.json")
+    fails(lyra(*command, "--out", tmp_path / "y", "--train", "nothing.*"), "nothing.*")
+
+
+@pytest.mark.parametrize("arguments", [
+    (), ("--stage", 5), ("--stage", 2), ("--stage", 2, "--model", "x"), ("--stage", 2, "--batch", 0),
+    ("--stage", 2, "--epochs", 1, "--steps", 1), ("--stage", 2, "--learning-rate=-1"), ("--stage", 2, "--extractor", "x")],
+    ids=lambda arguments: " ".join(map(str, arguments)))
+def test_wrong_usage_of_train_is_64(arguments):
+    is_wrong_usage(lyra("train", *arguments))
