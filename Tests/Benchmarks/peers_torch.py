@@ -151,6 +151,13 @@ class Vocoder:
         return {"value": frames / shape.FRAMES_PER_SECOND / timed(lambda: self.model(ids, spread))}
 
 
+def product_time(dtype):
+    """→ the seconds of a product of two square matrices, the best of three after a first"""
+    factors = [torch.randn(512, 512).to(dtype) for _ in range(2)]
+    torch.mm(*factors)
+    return min(timed(lambda: torch.mm(*factors)) for _ in range(3))
+
+
 class Training:
     """Training steps of a Qwen2: forward pass, cross-entropy of every token, gradients, AdamW. Eager."""
 
@@ -167,12 +174,14 @@ class Training:
         pass
 
     def choose(self, trained):
-        """Makes the model, once, and takes the faster of F32 and BF16 autocast."""
+        """Makes the model, once, and takes the faster of F32 and BF16 autocast. Without instructions for BF16 a step of
+        autocast takes minutes, so it is tried only where a product in BF16 is not slower than one in F32."""
         if self.trained != trained:
             self.trained = trained
             with torch.inference_mode(False):
                 self.make(trained)
-                self.autocast = min((False, True), key=self.typical)
+                ways = (False, True) if product_time(torch.bfloat16) < product_time(torch.float32) else (False,)
+                self.autocast = min(ways, key=self.typical)
         return {}
 
     def make(self, trained):
