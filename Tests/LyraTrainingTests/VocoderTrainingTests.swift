@@ -59,9 +59,10 @@ import Testing
 
     @Test func wrongUnitsAndDurationsAreNamed() throws {
         let vocoder = try Vocoder(configuration: Self.configuration, weights: RandomSource(hasWeightNorm: false))
-        for (units, frames) in [([], []), ([1], [1, 2]), ([6], [1]), ([-1], [1]), ([1], [0]), ([1], [1001])] as [(
-            [Int32], [Int]
-        )] {
+        let wrong: [([Int32], [Int])] = [
+            ([], []), ([1], [1, 2]), ([6], [1]), ([-1], [1]), ([1], [0]), ([1], [1001]),
+        ]
+        for (units, frames) in wrong {
             #expect(throws: LyraError.self) { try vocoder.waveform(units: units, frames: frames) }
         }
     }

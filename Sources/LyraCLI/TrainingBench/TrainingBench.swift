@@ -112,8 +112,8 @@ struct TrainingBench {
     }
 
     private func token(_ index: Int) -> Int32 {
-        Int32(index.multipliedReportingOverflow(by: 7919).partialValue.magnitude
-            % UInt(decoder.configuration.vocabularySize))
+        let spread = index.multipliedReportingOverflow(by: 7919).partialValue.magnitude
+        return Int32(truncatingIfNeeded: spread % UInt(max(decoder.configuration.vocabularySize, 1)))
     }
 
     private func examples(_ batch: Batch) throws -> [BatchSample] {

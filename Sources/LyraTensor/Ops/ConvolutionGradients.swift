@@ -47,7 +47,9 @@ struct TransposedConvolutionRecord {
     func propagate(_ dy: Tensor) throws {
         let (inputs, outputs, rate) = (convolution.inputs, convolution.outputs, convolution.rate)
         let groups = dy.columns / rate
-        var weightTaps = try convolution.weightNode.map { _ in try Tensor(zeros: [convolution.kernel, inputs * outputs]) }
+        var weightTaps = try convolution.weightNode.map { _ in
+            try Tensor(zeros: [convolution.kernel, inputs * outputs])
+        }
         for (phase, part) in convolution.phases.enumerated() {
             let own = try Tensor([outputs, groups]) { own in
                 dy.withMatrix { lk_collect(own, groups, $0 + phase, $1, rate, outputs, groups) }
