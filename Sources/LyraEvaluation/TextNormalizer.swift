@@ -23,7 +23,7 @@ package struct TextNormalizer {
     }
 
     /// The normalized words of a text.
-    func words(_ text: String) -> [String] {
+    package func words(_ text: String) -> [String] {
         switch kind {
         case .reference: Self.reference(text)
         case .whisper: ScalarText(whisper(text)).words

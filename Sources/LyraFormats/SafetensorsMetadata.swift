@@ -1,20 +1,30 @@
 import LyraBase
 
 extension Safetensors {
-    /// The strings of `__metadata__`, by key; none if the header has none.
+    /// The most bytes of one text of the metadata that are read.
+    private static let metadataLimit = 1 << 20
+    /// The most texts.
+    private static let metadataEntries = 4096
+
+    /// The texts of `__metadata__`, by key; empty if the file has none.
     ///
-    /// - Throws: `LyraError.format` if the header is damaged.
+    /// - Throws: `.format` for a text that is longer than 1 MiB or not UTF-8; `.unsupported` for more than 4,096 texts.
     public func metadata() throws -> [String: String] {
         let text = UnsafeRawBufferPointer(rebasing: file.bytes[8..<(try Self.dataStart(in: file))])
-        var strings: [String: String] = [:]
-        try JSONScanner.read(text, source: "\(file.path): safetensors header") { scanner in
-            try scanner.object { scanner, key in
-                guard String(decoding: key, as: UTF8.self) == "__metadata__" else { return try scanner.skip() }
+        defer { withExtendedLifetime(file) {} }
+        return try JSONScanner.read(text, source: "\(file.path): safetensors header") { scanner in
+            var metadata: [String: String] = [:]
+            try scanner.object { scanner, name in
+                guard name.elementsEqual("__metadata__".utf8) else { return try scanner.skip() }
                 try scanner.object { scanner, key in
-                    strings[String(decoding: key, as: UTF8.self)] = try scanner.text(limit: .max)
+                    guard metadata.count < Self.metadataEntries else {
+                        throw LyraError(
+                            .unsupported, "\(file.path): more than \(Self.metadataEntries) texts of metadata")
+                    }
+                    metadata[String(decoding: key, as: UTF8.self)] = try scanner.text(limit: Self.metadataLimit)
                 }
             }
+            return metadata
         }
-        return strings
     }
 }

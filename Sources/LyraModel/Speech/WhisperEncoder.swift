@@ -89,7 +89,8 @@ public struct WhisperEncoder: Sendable {
 
     /// The encoding of one window, one layer in each step, so that a caller can stop between layers.
     public struct Encoding {
-        fileprivate var hidden: Tensor
+        /// The hidden states between two layers, without the final norm. [positions, width]
+        package fileprivate(set) var hidden: Tensor
         fileprivate var layer = 0
         fileprivate var recomputesLayers = false
     }
