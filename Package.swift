@@ -57,13 +57,17 @@ let package = Package(
                 "LyraBase", "LyraTensor", "LyraFormats", "LyraText", "LyraMedia", "LyraModel", "LyraTools",
                 "LyraDatasets", "CKernels", "CMPI",
             ]),
+        // Makes training data of corpora, transcripts and recordings: for the command line and tests.
+        .target(
+            name: "LyraData",
+            dependencies: ["LyraBase", "LyraTensor", "LyraFormats", "LyraMedia", "LyraModel", "CFiles"]),
         .target(name: "CCallers"),
         .target(name: "LyraC", dependencies: ["Lyra", "CLyra", "CCallers"]),
         .executableTarget(
             name: "LyraCLI",
             dependencies: [
-                "Lyra", "LyraTools", "LyraEvaluation", "LyraDatasets", "LyraTraining", "LyraModel", "LyraFormats",
-                "LyraTensor", "LyraMedia", "CKernels", "CEditline",
+                "Lyra", "LyraTools", "LyraEvaluation", "LyraDatasets", "LyraData", "LyraTraining", "LyraModel",
+                "LyraFormats", "LyraTensor", "LyraMedia", "CKernels", "CEditline",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .target(name: "CSoundWriter", path: "Tests/CSoundWriter", linkerSettings: [.linkedLibrary("sndfile")]),
@@ -81,6 +85,7 @@ let package = Package(
         .testTarget(
             name: "LyraTrainingTests",
             dependencies: ["LyraTraining", "LyraTools", "LyraFormats", "LyraDatasets", "Lyra", "TestSupport"]),
+        .testTarget(name: "LyraDataTests", dependencies: ["LyraData", "TestSupport"]),
         .testTarget(name: "LyraTests", dependencies: ["Lyra", "LyraTools", "TestSupport", "CSoundWriter"]),
     ],
     swiftLanguageModes: [.v6]

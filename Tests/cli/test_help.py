@@ -13,6 +13,9 @@ SAMPLING = ["--temperature", "--top-p", "--top-k", "--min-p", "--repetition-pena
 PARTS = ["--towers", "--vocoder", "--sound-projector", "--adapter-dir"]
 MODEL = ["--model", *PARTS, "--precision", "--threads"]
 SCORING = ["--normalize", "--resamples", "--seed"]
+DATA = ["--output", "--max-bad"]
+CORPUS = [*DATA, "--root", "--spellings", "--max-seconds", "--check", "--seed"]
+FRAMES = ["--tower", "--layer", "--log-mels", "--mels", "--stored-features", "--key", "--root", "--threads"]
 OPTIONS = {
     "generate": [
         *MODEL, *ANSWERING, *PICTURES, *SAMPLING, "--image", "--video", "--audio", "--sound", "--prompt", "--speak",
@@ -53,6 +56,16 @@ OPTIONS = {
         "--limit", "--image-side", "--speech-seconds", *SCORING, "--out", "--resume", "--json"],
     "eval score-qa": [*SCORING, "--json"],
     "eval score": ["--normalizer", "--spellings", "--json"],
+    "data": [],
+    "data librispeech": [*CORPUS, "--text", "--words"],
+    "data commonvoice": [*CORPUS, "--split", "--text", "--words"],
+    "data long-speech": [
+        *DATA, "--root", "--transcripts", "--passage", "--questions", "--kinds", "--check", "--seed", "--server",
+        "--server-model", "--key-variable", "--answers", "--parallel", "--rate", "--timeout", "--retries",
+        "--retry-delay"],
+    "data units": [],
+    "data units train": [*DATA, *FRAMES, "--data", "--units", "--frames", "--iterations", "--seed"],
+    "data units encode": [*DATA, *FRAMES, "--codebook", "--data", "--keep-runs"],
 }
 
 
