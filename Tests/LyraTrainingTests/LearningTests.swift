@@ -1,0 +1,52 @@
+import Glibc
+import LyraBase
+import LyraModel
+import LyraTensor
+import TestSupport
+import Testing
+
+@testable import LyraTraining
+
+/// Small models learn what they are trained on.
+@Suite struct LearningTests {
+    /// Training from nothing: a model of two layers learns a language of four tokens. Each token follows from the one
+    /// before the last: it is 1, 2 or 3 more (modulo 4), with the probabilities 1/2, 1/4 and 1/4. So a model that knows
+    /// the language needs, for each token,
+    ///
+    ///     H = 1/2 · ln 2 + 1/4 · ln 4 + 1/4 · ln 4 = 1.5 · ln 2 = 1.0397
+    ///
+    /// and no model needs less. −ln p is ln 2 or 2 ln 2, each half of the time, so its deviation is 0.5 · ln 2 = 0.347,
+    /// and that of the mean over 64 · 30 fresh tokens is 0.347 / √1920 = 0.008. Who does not look two tokens back needs
+    /// ln 4 = 1.386: for the last token alone, the next is any of the four alike.
+    @Test func aModelLearnsALanguageFromNothing() throws {
+        let entropy = 1.5 * log(2.0), noise = 0.5 * log(2.0) / 1920.0.squareRoot()
+        let small = try SmallCheckpoint()
+        let model = try TrainedModel(["language_model"], path: small.path)
+        let objective = try LanguageObjective(model.checkpoint, model.trainables, LanguageObjective.Options())
+        var random = SplitMix64(seed: 3)
+        func sentence() -> TrainingExample {
+            var tokens = [Int32(random.next(below: 4)), Int32(random.next(below: 4))]
+            for _ in 0..<30 {
+                let step: Int32 = [1, 1, 2, 3][Int(random.next(below: 4))]
+                tokens.append((tokens[tokens.count - 2] + step) % 4)
+            }
+            return TrainingExample([.prompt(Array(tokens[..<2])), .answer(Array(tokens[2...]))])
+        }
+        let steps = 800, schedule = try Schedule(.linear, steps: steps, warmupShare: 0.05)
+        var loop = try TrainingLoop(model, rate: 6e-3)
+        // A decaying mean of the losses.
+        var recent = 2.0, number = 0
+        while number < steps, recent > entropy + 0.015 {
+            let batch = (0..<16).map { _ in sentence() }
+            let totals = objective.totals(batch)
+            let loss = try objective.differentiate(batch, totals: totals, seed: 0)[0] / Double(totals[0])
+            recent += 0.05 * (loss - recent)
+            try loop.update(rateFactor: schedule.factor(at: number))
+            number += 1
+        }
+        let fresh = (0..<64).map { _ in sentence() }
+        let loss = try objective.evaluate(fresh)[0] / Double(objective.totals(fresh)[0])
+        #expect(loss < entropy + 0.03 + 3 * noise, "\(loss)")
+        #expect(loss > entropy - 3 * noise, "\(loss)")
+    }
+}
