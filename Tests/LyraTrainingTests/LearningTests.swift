@@ -9,6 +9,75 @@ import Testing
 
 /// Small models learn what they are trained on.
 @Suite struct LearningTests {
+    /// Stage 2: in 200 steps a LoRA and its projector learn 8 answers to 8 questions by heart, each about a recording
+    /// (random encoder output of 10 tokens). The loss is the answers' cross-entropy.
+    @Test func anAdapterLearnsAnswersByHeart() throws {
+        let model = try TrainedModel(["adapter", "projector"], adapter: "speech")
+        var options = LanguageObjective.Options()
+        (options.adapter, options.regularizerWeight) = (model.selection.adapter, 0.5)
+        let objective = try LanguageObjective(model.checkpoint, model.trainables, options)
+        var random = SplitMix64(seed: 1)
+        func tokens(_ count: Int) -> [Int32] { (0..<count).map { _ in Int32(random.next(below: 2000)) } }
+        let examples = try (0..<8).map { index in
+            (
+                encoded: try normal([50, 48], seed: index), question: tokens(3),
+                answer: tokens(3 + index % 4) + [2048], transcript: tokens(4)
+            )
+        }
+        let prompt = tokens(4)
+        let totals = [examples.reduce(0) { $0 + $1.answer.count }, examples.count]
+        func step() throws -> [Double] {
+            let rows = try examples.map { example in
+                let speech = try model.checkpoint.speechNetworks.get().project(
+                    example.encoded, adapter: model.selection.adapter)
+                return try ExampleRows(
+                    [.prompt(prompt), .media(speech, .sequence), .prompt(example.question), .answer(example.answer)],
+                    speech: speech, transcript: example.transcript, decoder: model.checkpoint.decoder,
+                    adapter: model.selection.adapter)
+            }
+            return zip(try objective.differentiate(rows, totals: totals, seed: 0), totals).map { $0 / Double($1) }
+        }
+        let steps = 200, schedule = try Schedule(.cosine, steps: steps, warmupShare: 0.03)
+        var loop = try TrainingLoop(model, rate: 5e-3)
+        let first = try step()
+        model.clearGradients()
+        for number in 0..<steps {
+            _ = try step()
+            try loop.update(rateFactor: schedule.factor(at: number))
+        }
+        let last = try step()
+        #expect(first[0] > 5 && last[0] < 0.05, "cross-entropy: \(first[0]) became \(last[0])")
+        #expect(last[1] < first[1], "LCMR: \(first[1]) became \(last[1])")
+    }
+
+    /// Stage 4: the generator learns the units of 8 answers, and then speaks exactly these. There is one unit for each
+    /// token: more do not fit the first, whose positions all get the same scores, because they attend to equal values.
+    @Test func aSpeechGeneratorLearnsUnitsByHeart() throws {
+        let model = try TrainedModel(["speech_generator"])
+        let objective = try GeneratorObjective(model.checkpoint, GeneratorObjective.Options())
+        let generator = try #require(model.checkpoint.generator)
+        var random = SplitMix64(seed: 2)
+        let examples = (0..<8).map { index in
+            let answer = (0..<2 + index % 3).map { _ in Int32(random.next(below: 2000)) } + [2048]
+            let units = (0..<answer.count).map { _ in Int32(random.next(below: 100)) }
+            return TrainingExample([.prompt([5, Int32(index)]), .answer(answer)], units: CTCLoss.collapsed(units))
+        }
+        for example in examples { try objective.check(example) }
+        let steps = 800, schedule = try Schedule(.linear, steps: steps, warmupShare: 0.05)
+        var loop = try TrainingLoop(model, rate: 5e-3)
+        var loss = Double.infinity, number = 0
+        while number < steps, loss > 0.03 {
+            loss = try objective.differentiate(examples, totals: [8], seed: 0)[0] / 8
+            try loop.update(rateFactor: schedule.factor(at: number))
+            number += 1
+        }
+        for (example, states) in zip(examples, try objective.hiddenStates(of: examples)) {
+            var state = generator.makeState()
+            let units = try (0..<states.rows).flatMap { try generator.append(states.rows($0..<$0 + 1), to: &state) }
+            #expect(units == example.units, "after a loss of \(loss)")
+        }
+    }
+
     /// Training from nothing: a model of two layers learns a language of four tokens. Each token follows from the one
     /// before the last: it is 1, 2 or 3 more (modulo 4), with the probabilities 1/2, 1/4 and 1/4. So a model that knows
     /// the language needs, for each token,
