@@ -84,9 +84,13 @@ let package = Package(
             name: "LyraEvaluationTests", dependencies: ["LyraEvaluation", "LyraDatasets"], swiftSettings: unoptimized),
         .testTarget(
             name: "LyraTrainingTests",
-            dependencies: ["LyraTraining", "LyraTools", "LyraFormats", "LyraDatasets", "Lyra", "TestSupport"]),
-        .testTarget(name: "LyraDataTests", dependencies: ["LyraData", "TestSupport"]),
-        .testTarget(name: "LyraTests", dependencies: ["Lyra", "LyraTools", "TestSupport", "CSoundWriter"]),
+            dependencies: ["LyraTraining", "LyraTools", "LyraFormats", "LyraDatasets", "Lyra", "TestSupport"],
+            swiftSettings: unoptimized),
+        .testTarget(
+            name: "LyraDataTests", dependencies: ["LyraData", "TestSupport"], swiftSettings: unoptimized),
+        .testTarget(
+            name: "LyraTests", dependencies: ["Lyra", "LyraTools", "TestSupport", "CSoundWriter"],
+            swiftSettings: unoptimized),
     ],
     swiftLanguageModes: [.v6]
 )
