@@ -29,22 +29,20 @@ package protocol Objective {
     ///   - examples: one batch, not empty
     ///   - totals: the number of terms of each part in the whole update; a part without terms has no loss
     ///   - seed: of this batch's dropout
+    ///   - observer: learns of each gradient once this batch adds nothing more to it
     /// - Returns: the sum of each part over the batch's terms, without its weight
-    func differentiate(_ examples: [Example], totals: [Int], seed: UInt64) throws -> [Double]
-
-    /// The same, while an observer follows which gradients are complete.
-    ///
-    /// - Parameter observer: for the last batch of an update, so that processes can add gradients while others are
-    ///   computed. An objective that backpropagates several times for a batch does not use it.
     func differentiate(
         _ examples: [Example], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
     ) throws -> [Double]
+    /// The same without an observer.
+    func differentiate(_ examples: [Example], totals: [Int], seed: UInt64) throws -> [Double]
 
     /// The sum of each part, without dropout and gradients.
     func evaluate(_ examples: [Example]) throws -> [Double]
 }
 
 extension Objective {
+    /// For an objective without one large backward pass: ignores the observer.
     package func differentiate(
         _ examples: [Example], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
     ) throws -> [Double] { try differentiate(examples, totals: totals, seed: seed) }

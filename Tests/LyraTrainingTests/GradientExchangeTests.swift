@@ -145,7 +145,7 @@ import Testing
         var options = CheckpointOptions()
         options.trainables = trainables
         _ = try Checkpoint.open(Golden.path("a") + "/lyra", options: options)
-        let order = GradientExchange.forwardOrder(trainables.elements).map(ObjectIdentifier.init)
+        let order = GradientExchange.forwardOrder(trainables.elements).map { ObjectIdentifier($0.parameter) }
         #expect(order.count == trainables.elements.count && Set(order).count == order.count)
         func places(_ isWanted: (ModelPart, String) -> Bool) throws -> ClosedRange<Int> {
             let chosen = trainables.elements.filter { isWanted($0.part, $0.name) }

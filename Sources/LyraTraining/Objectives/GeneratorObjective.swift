@@ -76,9 +76,15 @@ package struct GeneratorObjective: Objective, AnswerMatching {
     }
 
     package func differentiate(_ examples: [TrainingExample], totals: [Int], seed: UInt64) throws -> [Double] {
+        try differentiate(examples, totals: totals, seed: seed, observer: nil)
+    }
+
+    package func differentiate(
+        _ examples: [TrainingExample], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
+    ) throws -> [Double] {
         let total = totals.first ?? 0
         return [
-            try forEachPass(examples) { logits, targets in
+            try forEachPass(examples) { logits, targets, isLast in
                 var sum = 0.0
                 var gradients: [Tensor] = []
                 for (rows, units) in targets {
@@ -86,7 +92,7 @@ package struct GeneratorObjective: Objective, AnswerMatching {
                     sum += result.value
                     gradients.append(result.gradient)
                 }
-                try backpropagate([(logits, .stacking(gradients))])
+                try backpropagate([(logits, .stacking(gradients))], observer: isLast ? observer : nil)
                 return sum
             }
         ]
@@ -95,7 +101,7 @@ package struct GeneratorObjective: Objective, AnswerMatching {
     package func evaluate(_ examples: [TrainingExample]) throws -> [Double] {
         try Recording.paused {
             [
-                try forEachPass(examples) { logits, targets in
+                try forEachPass(examples) { logits, targets, _ in
                     try targets.reduce(0) { $0 + (try loss(logits.rows($1.rows), $1.units, scale: 1).value) }
                 }
             ]
@@ -106,7 +112,7 @@ package struct GeneratorObjective: Objective, AnswerMatching {
     package func exactMatches(_ examples: [TrainingExample]) throws -> Int {
         let blank = generator.configuration.units
         return try Recording.paused {
-            let count = try forEachPass(examples) { logits, targets in
+            let count = try forEachPass(examples) { logits, targets, _ in
                 let matches = targets.count { rows, units in
                     let path = logits.rows(rows).indicesOfLargest().map { Int32(clamping: $0) }
                     let spoken = CTCLoss.collapsed(path).filter { Int($0) != blank }
@@ -128,11 +134,11 @@ package struct GeneratorObjective: Objective, AnswerMatching {
 
     /// Sums `body` over the examples that have a term, as many at once as a pass takes.
     ///
-    /// - Parameter body: receives the generator's scores of the pass, and for each example its rows among them and its
-    ///   units
+    /// - Parameter body: receives the generator's scores of the pass, for each example its rows among them and its
+    ///   units, and whether the pass is the last
     private func forEachPass(
         _ examples: [TrainingExample],
-        _ body: (_ logits: Tensor, _ targets: [(rows: Range<Int>, units: [Int32])]) throws -> Double
+        _ body: (_ logits: Tensor, _ targets: [(rows: Range<Int>, units: [Int32])], _ isLast: Bool) throws -> Double
     ) throws -> Double {
         let fitting = examples.filter { terms(of: $0)[0] == 1 }
         guard !fitting.isEmpty else { return 0 }
@@ -150,7 +156,8 @@ package struct GeneratorObjective: Objective, AnswerMatching {
                 next += 1
             } while next < fitting.count
                 && positions + states[next].rows * generator.configuration.upsampling <= Self.positionsPerPass
-            sum += try body(generator(answers, recomputesLayers: options.recomputesLayers), targets)
+            let logits = try generator(answers, recomputesLayers: options.recomputesLayers)
+            sum += try body(logits, targets, next == fitting.count)
         }
         return sum
     }

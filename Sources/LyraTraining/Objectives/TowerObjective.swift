@@ -64,8 +64,14 @@ package struct TowerObjective: Objective {
     }
 
     package func differentiate(_ examples: [TowerExample], totals: [Int], seed: UInt64) throws -> [Double] {
+        try differentiate(examples, totals: totals, seed: seed, observer: nil)
+    }
+
+    package func differentiate(
+        _ examples: [TowerExample], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
+    ) throws -> [Double] {
         var sums = parts.map { _ in 0.0 }
-        for example in examples {
+        for (number, example) in examples.enumerated() {
             try Interruption.check()
             let rows = try encode(example.input)
             var roots: [(result: Tensor, gradient: Tensor)] = []
@@ -76,7 +82,7 @@ package struct TowerObjective: Objective {
                 sums[index] += loss.value
                 roots.append((logits, loss.gradient))
             }
-            try backpropagate(roots)
+            try backpropagate(roots, observer: number == examples.count - 1 ? observer : nil)
         }
         return sums
     }

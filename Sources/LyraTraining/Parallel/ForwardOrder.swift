@@ -1,13 +1,12 @@
 import LyraModel
-import LyraTensor
 
 extension GradientExchange {
     /// The parameters in about the order in which the forward pass uses them: encoders, projectors, the language model
     /// with its adapters layer by layer, the speech generator, the vocoder.
-    package static func forwardOrder(_ elements: [TrainableParameters.Element]) -> [TrainableParameter] {
-        let placed = elements.enumerated().map { (place: place($1), index: $0, parameter: $1.parameter) }
+    package static func forwardOrder(_ elements: [TrainableParameters.Element]) -> [TrainableParameters.Element] {
+        let placed = elements.enumerated().map { (place: place($1), index: $0, element: $1) }
         return placed.sorted { ($0.place.part, $0.place.layer, $0.index) < ($1.place.part, $1.place.layer, $1.index) }
-            .map(\.parameter)
+            .map(\.element)
     }
 
     private static func place(_ element: TrainableParameters.Element) -> (part: Int, layer: Int) {

@@ -71,6 +71,7 @@ extension Trainer {
     /// Computes the gradients of all batches and processes. → the sum of each part over their terms
     private func differentiate(_ load: Load) throws -> [Double] {
         var sums = objective.parts.map { _ in 0.0 }
+        // Gradients are sent to the other processes while the last batch completes them.
         let last = load.batches.lastIndex { !$0.isEmpty }
         for (index, batch) in load.batches.enumerated() where !batch.isEmpty {
             let added = try objective.differentiate(

@@ -17,7 +17,7 @@ struct RunParameters {
                     beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon)
             }
         }
-        trained = trainables.elements.map { element in
+        trained = GradientExchange.forwardOrder(trainables.elements).map { element in
             let isVector = element.parameter.shape.count < 2
             return TrainedParameter(
                 Self.prefix(element.part) + element.name, element.parameter,
