@@ -34,16 +34,14 @@ package protocol Objective {
     func differentiate(
         _ examples: [Example], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
     ) throws -> [Double]
-    /// The same without an observer.
-    func differentiate(_ examples: [Example], totals: [Int], seed: UInt64) throws -> [Double]
 
     /// The sum of each part, without dropout and gradients.
     func evaluate(_ examples: [Example]) throws -> [Double]
 }
 
 extension Objective {
-    /// For an objective without one large backward pass: ignores the observer.
-    package func differentiate(
-        _ examples: [Example], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
-    ) throws -> [Double] { try differentiate(examples, totals: totals, seed: seed) }
+    /// The same without an observer.
+    package func differentiate(_ examples: [Example], totals: [Int], seed: UInt64) throws -> [Double] {
+        try differentiate(examples, totals: totals, seed: seed, observer: nil)
+    }
 }

@@ -29,7 +29,9 @@ final class Regression: Objective {
 
     func terms(of example: Point) -> [Int] { [1, example.y > 0 ? 1 : 0] }
 
-    func differentiate(_ examples: [Point], totals: [Int], seed: UInt64) throws -> [Double] {
+    func differentiate(
+        _ examples: [Point], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
+    ) throws -> [Double] {
         defer { batches += 1 }
         try beforeBatch(batches)
         var random = SplitMix64(seed: seed)

@@ -75,10 +75,6 @@ package struct GeneratorObjective: Objective, AnswerMatching {
         return ids.count.saturatingMultiplying(by: generator.configuration.upsampling)
     }
 
-    package func differentiate(_ examples: [TrainingExample], totals: [Int], seed: UInt64) throws -> [Double] {
-        try differentiate(examples, totals: totals, seed: seed, observer: nil)
-    }
-
     package func differentiate(
         _ examples: [TrainingExample], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
     ) throws -> [Double] {

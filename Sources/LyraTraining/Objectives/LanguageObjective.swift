@@ -75,16 +75,6 @@ package struct LanguageObjective: Objective, AnswerMatching {
         try encoder.check(example, prunesMedia: schedule != nil)
     }
 
-    package func differentiate(_ examples: [TrainingExample], totals: [Int], seed: UInt64) throws -> [Double] {
-        try differentiate(examples, totals: totals, seed: seed, observer: nil)
-    }
-
-    package func differentiate(
-        _ examples: [TrainingExample], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
-    ) throws -> [Double] {
-        try differentiate(examples.map(encoder.rows), totals: totals, seed: seed, observer: observer)
-    }
-
     package func differentiate(
         _ examples: [TrainingExample], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
     ) throws -> [Double] {

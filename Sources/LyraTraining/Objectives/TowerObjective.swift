@@ -63,10 +63,6 @@ package struct TowerObjective: Objective {
         }
     }
 
-    package func differentiate(_ examples: [TowerExample], totals: [Int], seed: UInt64) throws -> [Double] {
-        try differentiate(examples, totals: totals, seed: seed, observer: nil)
-    }
-
     package func differentiate(
         _ examples: [TowerExample], totals: [Int], seed: UInt64, observer: (any GradientObserver)?
     ) throws -> [Double] {
