@@ -1,3 +1,4 @@
+import CKernels
 import LyraBase
 import Testing
 
@@ -189,7 +190,8 @@ import Testing
         return found
     }
 
-    /// Frozen matrices of every stored type pass a gradient to their input and keep none.
+    /// Frozen matrices of every stored type pass a gradient to their input and keep none. Packed ones round both factors
+    /// to BF16 where the processor multiplies that faster: 5 products of factors up to 1, each off by 2⁻⁸ at most.
     @Test(arguments: [ElementType.float32, .float16, .bfloat16, .q8_0, .q4_0, .q4_k, .q6_k])
     func frozenMatricesPassTheGradientOn(_ type: ElementType) throws {
         var numbers = Sequence(3)
@@ -200,10 +202,11 @@ import Testing
         let wanted = try weight.transposedProduct(g).values
         #expect(try #require(x.gradient).values == wanted)
         let floats = try weight.dequantized(rows: 0..<5).values
+        let tolerance = weight.precision == .fast && lk_bf16_is_fast() != 0 ? 0.02 : 1e-5
         for (index, value) in wanted.enumerated() {
             let (row, column) = index.quotientAndRemainder(dividingBy: 256)
             let sum = (0..<5).reduce(0.0) { $0 + Double(g[row * 5 + $1]) * Double(floats[$1 * 256 + column]) }
-            #expect(abs(Double(value) - sum) < 1e-5)
+            #expect(abs(Double(value) - sum) < tolerance)
         }
     }
 
