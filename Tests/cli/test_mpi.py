@@ -7,9 +7,10 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
-from support import TOOL, fails, lyra
+from support import TOOL, fails, lyra, read_safetensors
 
 HAS_LIBRARY = any(map(ctypes.util.find_library, ("mpi", "mpich")))
 # Debian's mpirun is a link to that of Open MPI or of MPICH, which also have names of their own.
@@ -72,3 +73,38 @@ def test_the_missing_library_is_named():
 
 def test_one_process_alone_needs_no_mpi():
     fails(lyra("bench", "processes"), "there is one process", "mpirun -n 2")
+
+
+# Answers of unequal lengths, the second without a transcript. The first moment of AdamW after one update is a tenth of
+# the gradient, which both runs clip alike.
+@needs_mpi
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_processes_have_the_gradient_of_the_joined_batch(launcher, recordings, tmp_path):
+    assert lyra("make-tiny", tmp_path / "tiny", "--seed", 1, "--layers", 2).returncode == 0
+    (tmp_path / "recipe.toml").write_text("[adapter]\ndropout = 0.0\n")
+    answers = ("Yes.", "An answer that has many more tokens than the other one.")
+    items = [
+        {"id": answer, "speech": str(recordings["a_short"]), "conversations": [
+            {"from": "human", "value": "What is said?"}, {"from": "gpt", "value": answer}]}
+        for answer in answers]
+    items[0]["speech_asr"] = "nothing at all"
+    (tmp_path / "data.json").write_text(json.dumps(items))
+
+    def train(out, batch):
+        return tuple(map(str, (
+            "train", "--stage", 2, "--recipe", tmp_path / "recipe.toml", "--model", tmp_path / "tiny", "--data",
+            tmp_path / "data.json", "--steps", 1, "--threads", 1, "--batch", batch, "--out", tmp_path / out)))
+
+    assert lyra(*train("joined", 2)).returncode == 0
+    ended = mpirun(launcher, (2, *train("divided", 1)))
+    assert ended.returncode == 0, ended
+    joined, divided = (
+        read_safetensors(tmp_path / out / "states/step-000000001.safetensors") for out in ("joined", "divided"))
+    moments = [name for name in joined if name.startswith("first.")]
+    assert any("lora_B" in name for name in moments) and joined.keys() == divided.keys()
+    for name in moments:
+        # The order of the sums differs.
+        assert np.abs(joined[name] - divided[name]).max() <= 1e-5 * np.abs(joined[name]).max(), name
+    logs = [json.loads((tmp_path / out / "log.jsonl").read_text().splitlines()[0]) for out in ("joined", "divided")]
+    assert logs[0]["examples"] == logs[1]["examples"] == 2 and logs[0]["lcmr"] > 0
+    assert logs[1]["loss"] == pytest.approx(logs[0]["loss"], rel=1e-6)
