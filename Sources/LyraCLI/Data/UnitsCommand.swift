@@ -150,11 +150,11 @@ struct TrainUnitsCommand: ParsableCommand {
         }
         var last: KMeans.Progress?
         let centroids = try KMeans.refine(
-            rows, from: first, iterations: iterations, tolerance: 1e-4, check: progress.check
-        ) {
-            last = $0
-            try progress.show("distance \($0.distance.rounded(toPlaces: 4)), iteration", $0.iteration, iterations)
-        }
+            rows, from: first, iterations: iterations, tolerance: 1e-4,
+            progress: {
+                last = $0
+                try progress.show("distance \($0.distance.rounded(toPlaces: 4)), iteration", $0.iteration, iterations)
+            }, check: progress.check)
         let codebook = try Codebook(
             centroids: centroids,
             features: Codebook.Features(kind: frames.kind, tower: framing.tower.map { FileSystem.name(of: $0) }))

@@ -73,12 +73,12 @@ package enum KMeans {
     ///   - centroids: [count, width]
     ///   - iterations: at most
     ///   - tolerance: ends when the mean distance falls by less than this share
-    ///   - check: called often; throws to stop
     ///   - progress: receives the state after each iteration; throws to stop
+    ///   - check: called often; throws to stop
     /// - Returns: [count, width]
     package static func refine(
         _ rows: Tensor, from centroids: Tensor, iterations: Int, tolerance: Double,
-        check: () throws -> Void = {}, progress: (Progress) throws -> Void
+        progress: (Progress) throws -> Void, check: () throws -> Void = {}
     ) throws -> Tensor {
         var centroids = centroids
         var before = [Int32](repeating: -1, count: rows.rows)
