@@ -257,4 +257,23 @@ import TestSupport
             #expect(message.contains(words), "\(message)")
         }
     }
+
+    @Test func filesThatChangeDuringARunGiveBadExamples() throws {
+        let turns = #"[{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "No."}]"#
+        let line = #"{"conversations": \#(turns), "image": "a"}"#
+        _ = try files.image(width: 28, height: 28, to: "a")
+        let path = try files.write(Array(repeating: line, count: 40).joined(separator: "\n"), to: "data.jsonl")
+        let list = try DatasetExamples([(IndexedDataset(path: path), 1)], ExampleBuilder(model.checkpoint))
+        var options = DataLoaderOptions(batchExamples: 4)
+        (options.shuffles, options.badShare, options.threads) = (false, 1, 2)
+        let loader = try DataLoader(list, options)
+        #expect(try loader.next().count == 4)
+        try loader.move(to: 4)
+        // The last 20 lines are gone when they are read.
+        let writer = try #require(FileHandle(forWritingAtPath: path))
+        try writer.truncate(atOffset: UInt64(20 * (line.utf8.count + 1)))
+        #expect(try loader.next().count == 4)
+        #expect(try loader.next().isEmpty && loader.skipped.count == 4)
+        #expect(loader.skipped.reasons.allSatisfy { $0.contains("data.jsonl") })
+    }
 }
