@@ -205,6 +205,14 @@ import Testing
         #expect(try batches(lenient, 20).joined().count == 60)
     }
 
+    /// 3 of 1000 are bad, all among the last hundred, which are left when the run is resumed.
+    @Test func aResumedRunIsJudgedByAllItsExamples() throws {
+        let loader = try loader(numbers(1000, bad: [910, 950, 999])) { $0.shuffles = false }
+        try loader.move(to: 225)
+        #expect(try batches(loader, 25).joined().count == 97)
+        #expect(loader.skipped.count == 3 && loader.skipped.seen == 100)
+    }
+
     // MARK: Interruption
 
     @Test func anInterruptedCallKeepsItsBatch() throws {

@@ -14,6 +14,8 @@ final class BatchPlan {
     private var counts: [Int] = []
     /// Batches of an epoch.
     private(set) var count = 0
+    /// Examples of an epoch.
+    var examples: Int { draws.count }
 
     private var epoch = Epoch()
     private var window = Window()

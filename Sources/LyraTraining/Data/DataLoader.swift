@@ -15,6 +15,8 @@ package final class DataLoader<List: ExampleList>: BatchSource {
     private let list: List
     private let options: DataLoaderOptions
     private let plan: BatchPlan
+    /// About as many examples as an earlier process used: a run that is resumed is judged by all its examples.
+    private var passed = 0
     /// Nil until a batch is needed.
     private var prefetcher: Prefetcher<Example>?
 
@@ -56,6 +58,7 @@ package final class DataLoader<List: ExampleList>: BatchSource {
         }
         guard position != self.position else { return }
         prefetcher = nil
+        if skipped.seen == 0 { passed = position * plan.examples / plan.count }
         self.position = position
     }
 
@@ -100,7 +103,7 @@ package final class DataLoader<List: ExampleList>: BatchSource {
 
     /// - Throws: `LyraError.format` if too many examples are bad.
     private func checkSkipped() throws {
-        let (bad, seen) = (skipped.count, skipped.seen)
+        let (bad, seen) = (skipped.count, passed + skipped.seen)
         let isEnd = position % batchesPerEpoch == 0 && (bad >= Self.leastToJudge.bad || seen >= Self.leastToJudge.seen)
         let judged = isEnd ? seen : max(seen, Self.examplesToJudge)
         guard Double(bad) > options.badShare * Double(judged) else { return }
