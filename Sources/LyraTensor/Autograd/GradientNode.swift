@@ -57,7 +57,11 @@ public final class GradientNode: @unchecked Sendable {
         guard !parts.isEmpty else { return gradient.take() }
         let waiting = parts.sorted { $0.columns.lowerBound < $1.columns.lowerBound }
         parts = []
-        if gradient == nil, let joined = Tensor.joining(columns: waiting.map(\.gradient)), joined.columns == columns {
+        // No column is there twice.
+        let areApart = zip(waiting, waiting.dropFirst()).allSatisfy { $0.columns.upperBound <= $1.columns.lowerBound }
+        if gradient == nil, areApart, let joined = Tensor.joining(columns: waiting.map(\.gradient)),
+            joined.columns == columns
+        {
             return try joined.shape == shape ? joined : joined.reshaped(shape)
         }
         var sum = try gradient.take() ?? Tensor(zeros: shape)

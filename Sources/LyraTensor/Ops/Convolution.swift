@@ -422,7 +422,9 @@ extension Tensor {
     /// - Throws: `LyraError.format` if a row is zero or not finite, `.argument` for another number of gains.
     public consuming func foldingWeightNorm(gains: Tensor, name: String) throws -> Tensor {
         var weight = self
-        let (rows, columns) = (weight.rows, weight.columns), vectors = weight
+        let (rows, columns) = (weight.rows, weight.columns)
+        // Only a gradient needs the vectors; without one their memory is reused.
+        let vectors = weight.isTracked || gains.isTracked ? weight : nil
         guard gains.count == rows else { throw LyraError(.argument, "\(name): \(gains.count) gains for \(rows) rows") }
         try weight.withMutableValues { values in
             for row in 0..<rows {
@@ -435,7 +437,7 @@ extension Tensor {
                 for index in vector.indices { vector[index] *= factor }
             }
         }
-        guard vectors.isTracked || gains.isTracked else { return weight }
+        guard let vectors else { return weight }
         return weight.recorded(.weightNorm(vectors, gains: gains))
     }
 

@@ -128,6 +128,7 @@ public struct Weight: @unchecked Sendable {
             throw LyraError(.argument, "rows \(range) are outside a matrix of \(outputs) rows")
         }
         let rowBytes = byteCount / outputs
+        Recording.list([node].compactMap(\.self))
         return Weight(
             outputs: range.count, inputs: inputs, type: type,
             base: isPacked ? base : base + range.lowerBound * rowBytes, owner: owner,
