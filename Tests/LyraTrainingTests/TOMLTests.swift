@@ -117,5 +117,7 @@ import Testing
         let deep = "a = " + String(repeating: "[", count: 100_000)
         let error = #expect(throws: LyraError.self) { try read(deep) }
         #expect(error?.message.contains("deeper than 64") == true)
+        let dotted = #expect(throws: LyraError.self) { try read(String(repeating: "a.", count: 100_000) + "a = 1") }
+        #expect(dotted?.message.contains("more than 64 parts") == true)
     }
 }

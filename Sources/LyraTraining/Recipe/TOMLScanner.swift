@@ -8,7 +8,7 @@ struct TOMLScanner {
     private let root = TOMLTable(.header)
     private var depth = 0
 
-    /// How deep arrays and inline tables may be nested.
+    /// How deep arrays and inline tables may be nested, and how many parts a key may have.
     private static let depthLimit = 64
 
     init(_ text: TOMLText) { self.text = text }
@@ -89,6 +89,7 @@ struct TOMLScanner {
         var parts: [TOMLKey] = []
         repeat {
             skipBlanks()
+            guard parts.count < Self.depthLimit else { throw error("a key has more than \(Self.depthLimit) parts") }
             parts.append(try keyPart())
             skipBlanks()
         } while take(".")
