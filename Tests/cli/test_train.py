@@ -89,6 +89,7 @@ def test_after_kill_9_the_run_continues_to_the_same_numbers(command, whole, tmp_
     ended = lyra(*command, "--out", out)
     assert ended.returncode == 0 and f"of {STEPS}" in ended.stderr, ended
     are_the_same(out, whole)
+    assert not list(out.glob("**/*.partial")), "what was being written is removed"
 
 
 def test_ctrl_c_saves_and_the_same_command_continues(command, whole, tmp_path):

@@ -58,10 +58,19 @@ package struct RunDirectory: Sendable {
         for step in try savedSteps().dropLast(kept) { try Self.remove(state(step)) }
     }
 
-    /// Removes the log and all states, for a run that begins anew.
+    /// Removes all states, for a run that begins anew. Call this only with the log open, which keeps other runs out.
     package func clear() throws {
         for step in try savedSteps() { try Self.remove(state(step)) }
-        for file in [log, best] { try Self.remove(file) }
+        try Self.remove(best)
+    }
+
+    /// Removes states that were being written when a process was killed. Call this only with the log open.
+    package func removeUnfinished() throws {
+        for (folder, prefix) in [(FileSystem.join(path, Self.states), Self.prefix), (path, "best" + Self.suffix)] {
+            for name in try FileSystem.entries(of: folder) where name.hasPrefix(prefix) && name.hasSuffix(".partial") {
+                try Self.remove(FileSystem.join(folder, name))
+            }
+        }
     }
 
     private static func remove(_ file: String) throws {

@@ -71,7 +71,7 @@ package enum RunState {
             record.step, record.position, record.examples, record.tokens, record.skippedExamples,
             record.skippedUpdates, record.failuresInARow, record.validatedStep,
         ]
-        guard counts.allSatisfy({ (0...1 << 53).contains($0) }), record.seconds >= 0 else {
+        guard (counts + record.optimizerSteps).allSatisfy({ (0...1 << 53).contains($0) }), record.seconds >= 0 else {
             throw LyraError(.format, "\(source): a number is out of range; the file is damaged")
         }
         return record

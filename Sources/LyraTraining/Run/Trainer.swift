@@ -98,7 +98,12 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     ) throws -> TrainingOutcome {
         let isWriting = group.isMain && directory != nil
         var log: TrainingLog?
-        if isWriting, let directory { log = try TrainingLog(path: directory.log, keepingUpTo: record.step) }
+        try group.barrier()  // all have read the state that they continue from
+        if isWriting, let directory {
+            log = try TrainingLog(path: directory.log, keepingUpTo: record.step)
+            if record.step == 0 { try directory.clear() }
+            try directory.removeUnfinished()
+        }
         var lastSaved = MonotonicTime.seconds
         func save() throws {
             guard isWriting, let directory else { return }

@@ -31,7 +31,8 @@ extension Trainer {
         let (loss, means) = means(
             Array(all.prefix(parts)), all[parts..<2 * parts].map { Int(exactly: $0.rounded()) ?? .max })
         let share = validation.exactMatches == nil ? nil : all[2 * parts + 1] / max(all[2 * parts], 1)
-        let isBest = loss.isFinite && record.bestLoss.map { loss < $0 } ?? true
+        // Without an example there is no loss.
+        let isBest = all[2 * parts] > 0 && loss.isFinite && record.bestLoss.map { loss < $0 } ?? true
         record.validatedStep = record.step
         if isBest {
             record.bestLoss = loss

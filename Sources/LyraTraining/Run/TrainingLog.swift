@@ -16,7 +16,8 @@ package final class TrainingLog {
         descriptor = withSystemPath(path) { open($0, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o666) }
         guard descriptor >= 0 else { throw LyraError(.io, "\(path): cannot open: \(systemMessage())") }
         do {
-            guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            // Some network file systems have no locks.
+            guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EAGAIN else {
                 throw LyraError(.state, "\(path): another run writes to it; wait for its end, or use another directory")
             }
             let kept = step == 0 ? 0 : try Self.length(of: path, upTo: step)

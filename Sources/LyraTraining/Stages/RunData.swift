@@ -37,9 +37,9 @@ struct RunData {
     }
 
     /// The examples to validate on, in their order; nil if the recipe has none.
-    func validation() throws -> DataLoader<DatasetExamples>? {
+    func validation(progress: (_ done: Int, _ total: Int) throws -> Void) throws -> DataLoader<DatasetExamples>? {
         guard !recipe.validation.data.isEmpty else { return nil }
-        return try loader(recipe.validation.data, weights: [], shuffles: false) { _, _ in try Interruption.check() }
+        return try loader(recipe.validation.data, weights: [], shuffles: false, progress)
     }
 
     private func loader(

@@ -101,7 +101,8 @@ public final class TrainingRun {
     ) throws -> TrainingOutcome where Task.Example == TrainingExample {
         let data = try RunData(recipe, model.checkpoint, group: group, check: check)
         let source = try data.training { [preparing] in try preparing("reading the data", $0, $1) }
-        let validation = try data.validation().map { source in
+        let held = try data.validation { [preparing] in try preparing("reading the validation data", $0, $1) }
+        let validation = held.map { source in
             ValidationSet(
                 source, exactMatches: recipe.validation.exactMatch ? { try objective.exactMatches($0) } : nil)
         }
@@ -126,10 +127,8 @@ public final class TrainingRun {
 
     /// Makes the output directory. → the state to continue from
     private func prepareDirectory() throws -> Safetensors? {
-        if group.isMain {
-            if resumption == .never { try directory.clear() }
-            try directory.create()
-        }
+        // A run that begins anew removes the old states when it starts, after all checks.
+        if group.isMain { try directory.create() }
         try group.barrier()
         guard resumption != .never, let last = try directory.savedSteps().last else {
             guard resumption != .required else {
