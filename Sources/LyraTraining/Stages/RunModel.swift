@@ -37,6 +37,29 @@ struct RunModel {
         var opening = options
         opening.trainables = trainables
         checkpoint = try Checkpoint.open(recipe.model, options: opening)
+        try checkInfluence()
+    }
+
+    /// - Throws: `LyraError.argument` if something is to be trained on which the loss does not depend, or if an adapter
+    ///   was made that is not trained.
+    private func checkInfluence() throws {
+        let isGenerator = recipe.stage == .generator
+        let idle = trainables.elements.first {
+            ($0.part == .main && $0.name.hasPrefix("speech_generator.")) != isGenerator
+        }
+        if let idle {
+            throw LyraError(
+                .argument,
+                "recipe: trained names \(shown(idle.name)), which stage \(recipe.stage.rawValue) cannot train; stage 4 "
+                    + "trains the speech generator, and only that")
+        }
+        guard adapterDirectory != nil, recipe.adapter.start == nil, let index = selection.adapter else { return }
+        guard trainables.contain(.adapter(index)) || trainables.contain(.adapterProjector(index)) else {
+            throw LyraError(
+                .argument,
+                "\(recipe.model): there is no adapter \(shown(recipe.adapter.name)), and the run would not train it; "
+                    + "name an adapter that is there, or none")
+        }
     }
 
     /// Where the run's adapter is, if not in the checkpoint: at the recipe's place, or fresh in the run's directory.
@@ -60,8 +83,8 @@ struct RunModel {
         return path
     }
 
-    /// What the adapter of the run is written with.
-    private func adapterSettings(_ index: Int) throws -> AdapterSettings {
+    /// The directory of the adapter that the run started from.
+    private func adapterPlace(_ index: Int) throws -> String {
         let inside = ["_lora", ""].map { FileSystem.join(recipe.model, checkpoint.adapters[index] + $0) }
         let places = adapterDirectory.map { [$0] } ?? inside
         guard
@@ -72,7 +95,12 @@ struct RunModel {
                 "\(recipe.model): the adapter of a one-file model cannot be trained further; use the directory that the "
                     + "file was converted from")
         }
-        var settings = try AdapterSettings(directory: place)
+        return place
+    }
+
+    /// What the adapter of the run is written with.
+    private func adapterSettings(_ index: Int) throws -> AdapterSettings {
+        var settings = try AdapterSettings(directory: adapterPlace(index))
         settings.dropout = recipe.adapter.dropout
         return settings
     }
@@ -118,7 +146,13 @@ struct RunModel {
     /// - Throws: `LyraError.argument` if something is in its place; `.unsupported` for a one-file model.
     func checkWritable(in directory: String, isFinished: Bool) throws {
         switch result {
-        case .adapter(let index): _ = try adapterSettings(index)
+        case .adapter(let index):
+            _ = try adapterSettings(index)
+            let path = place(of: result, in: directory)
+            guard try FileSystem.resolved(adapterPlace(index)) != FileSystem.resolved(path) else {
+                throw LyraError(
+                    .argument, "\(path): the run starts from this adapter and would replace it; choose another output")
+            }
         case .projector: break
         case .model:
             guard try FileSystem.isDirectory(recipe.model) else {
