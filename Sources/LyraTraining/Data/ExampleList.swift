@@ -21,7 +21,8 @@ package protocol ExampleList: Sendable {
 /// A file of items.
 package struct ExampleFile: Sendable, Equatable {
     package let count: Int
-    /// How often an epoch has each item; with 0.5, an epoch has half of the items, and the next epoch the other half.
+    /// How often an epoch has each item; with 0.5, an epoch has half of the items, and the next epoch the other half, or
+    /// the same half if batches have a limit on tokens.
     package let weight: Double
 
     package init(count: Int, weight: Double = 1) { (self.count, self.weight) = (count, weight) }

@@ -98,7 +98,7 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     ) throws -> TrainingOutcome {
         let isWriting = group.isMain && directory != nil
         var log: TrainingLog?
-        try group.barrier()  // all have read the state that they continue from
+        try checkAgreement()
         if isWriting, let directory {
             log = try TrainingLog(path: directory.log, keepingUpTo: record.step)
             if record.step == 0 { try directory.clear() }
@@ -143,6 +143,19 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
         }
         try save()
         return .finished
+    }
+
+    /// Waits until all processes have read what they continue from. From here on they make the same calls.
+    ///
+    /// - Throws: `LyraError.state` if they would not.
+    private func checkAgreement() throws {
+        let own = [steps, source.batchesPerEpoch, parameters.count, record.step, record.position].map { Double($0) }
+        let both = own + own.map { -$0 }
+        guard try group.maximum(both) == both else {
+            throw LyraError(
+                .state,
+                "training: the processes found different data, parameters or states; all must see the same files")
+        }
     }
 
     /// Runs `body` so that a raised flag ends it. → nil if it did

@@ -162,9 +162,9 @@ struct RunModel {
                         + "from, or an adapter")
             }
             let path = place(of: .model, in: directory)
-            guard try isFinished || !Self.isCheckpoint(path) else {
+            guard try isFinished || FileSystem.entries(of: path).isEmpty else {
                 throw LyraError(
-                    .argument, "\(path): there is a checkpoint already; remove it, or choose another output")
+                    .argument, "\(path): there is something already; remove it, or choose another output")
             }
         }
     }
