@@ -47,16 +47,19 @@ extension Decoder {
         var rows = samples.map { Array($0.positions.indices) }
         var rotation = try rotation(samples.flatMap(\.positions))
         for (index, layer) in layers.enumerated() {
-            let context = BatchContext(lengths: rows.map(\.count)), turn = rotation
-            var queries: Tensor?
+            let lengths = rows.map(\.count), turn = rotation
+            let prunes = schedule?.prunes(after: index, of: layers.count) ?? false
+            var scored: (queries: Tensor, keys: Tensor?)?
             func run(_ x: Tensor) throws -> Tensor {
+                let context = BatchContext(lengths: lengths)
                 let result = try layer(x, rotation: turn, cache: context, adapter: adapter)
-                queries = result.queries.detached
+                // What this function holds stays in memory until the layer's gradient is computed.
+                if prunes { scored = (result.queries.detached, context.keys) }
                 return result.output
             }
             x = recomputesLayers ? try recomputing([x]) { try run($0[0]) } : try run(x)
-            guard let schedule, schedule.prunes(after: index, of: layers.count), let queries, let keys = context.keys
-            else { continue }
+            guard let schedule, case let (queries, keys?)? = scored else { continue }
+            scored = nil
             let remaining = try remainingRows(samples, rows, queries: queries, keys: keys, schedule)
             x = try x.keepingRows(remaining.flatMap(\.places))
             rows = remaining.map(\.rows)
