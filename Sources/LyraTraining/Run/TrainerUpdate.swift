@@ -35,8 +35,8 @@ extension Trainer {
         }
         let seconds = max(MonotonicTime.seconds - start, 1e-9)
         return TrainingProgress(
-            step: record.step, steps: steps, epoch: epoch,
-            loss: loss, parts: parts, learningRate: (settings.groups.first?.learningRate ?? 0) * factor,
+            step: record.step, steps: steps, epoch: epoch, loss: parts.isEmpty ? .nan : loss, parts: parts,
+            learningRate: (settings.groups.first?.learningRate ?? 0) * factor,
             gradientNorm: norm, isLeftOut: !isFinite, examples: record.examples, tokens: record.tokens,
             examplesPerSecond: Double(load.examples) / seconds, tokensPerSecond: Double(load.tokens) / seconds,
             seconds: record.seconds, skippedExamples: record.skippedExamples,
