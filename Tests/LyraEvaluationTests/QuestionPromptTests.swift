@@ -50,5 +50,7 @@ import Testing
         #expect(reason(item([.init(.human, [.text("q")])], speech: []), .typed) == nil)
         let early = [DatasetItem.Turn(.human, [.speech(0)]), .init(.model, []), .init(.human, [.text("q")])]
         #expect(reason(item(early), .given) == .item)
+        #expect(reason(item([.init(.human, [])], speech: []), .given) == .item)
+        #expect(reason(item([]), .given) == .item)
     }
 }

@@ -155,6 +155,11 @@ def test_a_run_is_continued_with_the_same_settings_only(folder, answers):
     fails(qa(data, "--out", log, "--resume", "--max-tokens", 7, model=model_of("a"))[0], log, "other settings")
     ended = qa(data, "--out", folder / "new.jsonl", "--resume")[0]
     assert ended.returncode == 0 and (folder / "new.jsonl").read_text() == f"{run}\n{first}\n{second}\n"
+    # A file of something else stays as it is.
+    other = folder / "other.json"
+    other.write_text('{"a": 1}')
+    fails(qa(data, "--out", other, "--resume")[0], other, "name another file")
+    assert other.read_text() == '{"a": 1}'
 
 
 def test_existing_answers_are_scored_again(folder, answers):

@@ -37,15 +37,17 @@ final class AnswerLog {
                         + "same, or name another file")
             }
         } else {
-            guard records.isEmpty else {
-                throw LyraError(.format, "\(path): the first line does not describe the run; name another file")
-            }
+            guard records.isEmpty else { throw notAnswers() }
             try append(.object([("run", run)]))
         }
         for record in records where record.answer != nil { known[Self.key(record.item, record.form)] = record }
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }
+
+    private func notAnswers() -> LyraError {
+        LyraError(.format, "\(path): the first line does not describe the run; name another file")
+    }
 
     private static func key(_ item: Int, _ form: QuestionForm) -> String { "\(item) \(form.rawValue)" }
 
@@ -58,9 +60,13 @@ final class AnswerLog {
     }
 
     /// Removes what was written of a line when the run was killed.
+    ///
+    /// - Throws: `LyraError.format`, and leaves the file as it is, if it does not begin as a file of answers.
     private func dropUnfinishedLine() throws {
         let reader = try FileByteReader(regularFile: path)
         var end = try reader.size
+        let start = Array("{\"run\":".utf8), count = Int(min(end, Int64(start.count)))
+        guard try count == 0 || start.starts(with: reader.peek(0, count, name: path)) else { throw notAnswers() }
         while end > 0 {
             let count = min(end, 1 << 16)
             let piece = try reader.peek(end - count, Int(count), name: path)

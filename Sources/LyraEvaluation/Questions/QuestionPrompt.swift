@@ -67,8 +67,12 @@ package struct QuestionPrompt: Equatable, Sendable {
                 "\(item.place): there is no transcript of the recording; add \"speech_asr\", or ask it spoken")
         }
         for turn in item.turns[..<last] { try add(earlier: turn, of: item, form) }
+        let start = parts.count
         for piece in item.turns[last].pieces { add(piece, of: item, form) }
         if let closing { add(closing: closing) }
+        guard parts.count > start else {
+            throw QuestionFailure(.item, "\(item.place): the question is empty; give it text or a medium")
+        }
     }
 
     /// The prompt as one text, for people; media are `<image>`, `<video>` and `<speech>`.
