@@ -161,7 +161,7 @@ can_begin() {
 
 # run_parts NAME…: runs parts, two at a time, each as early in this order as `after` allows.
 run_parts() {
-    local waiting=("$@") later name pid
+    local waiting=("$@") later name pid status
     local -A running=() ended=()
     while [ ${#waiting[@]} -gt 0 ]; do
         later=()
@@ -176,6 +176,12 @@ run_parts() {
         done
         waiting=("${later[@]}")
         wait -n -p pid
+        status=$?
+        # A part that a signal ended, as when there is no memory, may not have counted its failure.
+        if [ "$status" -gt 128 ]; then
+            echo "${running[$pid]}: ended with status $status"
+            count 0 1 1
+        fi
         ended[${running[$pid]}]=yes
         unset "running[$pid]"
     done
