@@ -39,7 +39,8 @@ struct LogitsCommand: ParsableCommand {
         let decoder = checkpoint.decoder, index = checkpoint.adapterIndex(adapter)
         guard index != nil || adapter == "none" else {
             let names = checkpoint.adapters.map { shown($0) }.joined(separator: ", ")
-            throw LyraError(.argument, "there is no adapter \(shown(adapter)); the model has \(names)")
+            throw LyraError(
+                .argument, "there is no adapter \(shown(adapter)); the model has \(names.isEmpty ? "none" : names)")
         }
         let sample = try BatchSample(
             embeddings: decoder.embed(tokens, adapter: index),

@@ -50,7 +50,8 @@ struct StoredItem: Decodable {
                     + "one text, or one for each recording")
         }
         item.units = tgt_unit?.all
-        item.answers = answers?.map(\.text) ?? answer.map { [$0.text] } ?? []
+        let listed = (answers ?? []).map(\.text)
+        item.answers = listed.isEmpty ? answer.map { [$0.text] } ?? [] : listed
         item.kind = kind?.text ?? category?.text
         item.rowLabels = row_labels?.mapValues(\.all) ?? [:]
         item.sequenceLabels = sequence_labels ?? [:]

@@ -62,14 +62,16 @@ package struct LongRecording: Sendable, Equatable {
     }
 
     private static func named(_ pairs: [(String, String?)]) -> [LongRecording] {
-        var uses: [String: Int] = [:]
+        var uses: [String: Int] = [:], ids: Set<String> = []
         return pairs.map { path, transcript in
-            let stem = stem(FileSystem.name(of: path))
-            let use = (uses[stem] ?? 0) + 1
-            uses[stem] = use
-            return LongRecording(
-                path: path, transcript: transcript,
-                id: SystemPath.printable(stem) + (use > 1 ? "-\(use)" : ""))
+            let name = SystemPath.printable(stem(FileSystem.name(of: path)))
+            var id = name
+            repeat {
+                let use = (uses[name] ?? 0) + 1
+                uses[name] = use
+                id = name + (use > 1 ? "-\(use)" : "")
+            } while !ids.insert(id).inserted
+            return LongRecording(path: path, transcript: transcript, id: id)
         }
     }
 

@@ -12,6 +12,8 @@ public struct AdapterWriter {
     static let files = [configurationFile, tensorFile, projectorFile]
     /// Prefix of the projector's tensors in `projectorFile`. The reference strips the first `model.`.
     static let projectorPrefix = "model.model.mm_speech_projector."
+    /// Their prefix among the adapter's tensors, where PEFT keeps what modules_to_save names.
+    private static let insidePrefix = ParameterNames.peft + CheckpointLoader.speechProjectorPrefix
 
     private let directory: String
     private let settings: AdapterSettings
@@ -36,11 +38,12 @@ public struct AdapterWriter {
         try FileSystem.checkPath(directory)
         let configuration = try settings.configuration()
         try check(tensors, configuration)
-        try checkRemains(hasProjector: projector != nil)
+        let isInside = configuration.replaces(Self.insidePrefix + "linear1.weight")
+        try checkRemains(hasProjector: projector != nil && !isInside)
         var directories = NewDirectories()
         do {
             try directories.make(directory)
-            try writeFiles(tensors, projector, configuration)
+            try writeFiles(tensors, projector, isInside: isInside)
         } catch {
             directories.remove()
             throw error
@@ -49,13 +52,11 @@ public struct AdapterWriter {
 
     private func path(_ name: String) -> String { FileSystem.join(directory, name) }
 
-    private func writeFiles(
-        _ tensors: [NewTensor], _ projector: [NewTensor]?, _ configuration: AdapterConfiguration
-    ) throws {
-        // PEFT keeps what modules_to_save names among the adapter's tensors.
-        let own = ParameterNames.peft + CheckpointLoader.speechProjectorPrefix
-        let isInside = configuration.replaces(own + "linear1.weight")
-        let inside = (isInside ? projector : nil)?.map { NewTensor(own + $0.name, $0.shape, values: $0.values) } ?? []
+    private func writeFiles(_ tensors: [NewTensor], _ projector: [NewTensor]?, isInside: Bool) throws {
+        let inside =
+            (isInside ? projector : nil)?.map {
+                NewTensor(Self.insidePrefix + $0.name, $0.shape, values: $0.values)
+            } ?? []
         let text = try OutputFile(path: path(Self.configurationFile))
         try Array(ExactJSON.text(settings.json).utf8).withUnsafeBytes { try text.write($0, at: 0) }
         let updates = try SafetensorsWriter(
