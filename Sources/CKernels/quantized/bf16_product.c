@@ -77,6 +77,10 @@ size_t lk_bf16_product_floats(lk_factor a, size_t m, size_t n, size_t k) {
 int lk_bf16_matrix_product(float *c, size_t ldc, lk_factor a, lk_factor b, size_t m, size_t n, size_t k, int accumulate,
                            float *memory) {
     if (m == 0 || n == 0) return LK_OK;
+    if (k == 0) {
+        for (size_t r = 0; r < m && !accumulate; r++) lk_clear(c + r * ldc, n);
+        return LK_OK;
+    }
     lk_bf16_pack(memory, b, n, k);
     float *rows = memory + lk_packed_bytes(LK_BF16, n, k) / sizeof(float);
     if (a.transposed) {
