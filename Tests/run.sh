@@ -178,7 +178,7 @@ run_parts() {
         wait -n -p pid
         status=$?
         name=${running[$pid]}
-        # Of a build, the part after it counts the failure. Another part counts its own, unless something ended it first.
+        # The part after a build counts its failure. Other parts count their own, unless something ended them first.
         if [ "$status" -ne 0 ] && [[ $name != *_build ]]; then
             echo "$name: ended with status $status"
             count 0 1 1

@@ -26,7 +26,9 @@ import Testing
             let reader = try ExampleReader(path: folder.file("d.json", Array(text.utf8)))
             #expect(throws: LyraError.self) { try reader.forEach { _ in } }
         }
-        #expect(throws: LyraError.self) { try ExampleReader(path: folder.file("d.json", [0x7B, 0xFF, 0x7D])) }
+        let reader = try ExampleReader(path: folder.file("d.json", Array("{\"a\": \"".utf8) + [0xFF, 0x22, 0x7D]))
+        let error = #expect(throws: LyraError.self) { try reader.forEach { _ in } }
+        #expect(error?.message.contains("UTF-8") ?? false)
     }
 
     @Test func theBadShareIsABound() throws {

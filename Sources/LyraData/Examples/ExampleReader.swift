@@ -63,18 +63,13 @@ package struct ExampleReader {
 
     private let file: MappedFile
 
-    /// - Throws: `LyraError` if the file cannot be opened, or is not UTF-8.
-    package init(path: String) throws {
-        file = try MappedFile(path: path)
-        guard String(validating: file.bytes, as: UTF8.self) != nil else {
-            throw LyraError(.format, "\(path): not UTF-8 text; data files are JSON in UTF-8")
-        }
-    }
+    /// - Throws: `LyraError` if the file cannot be opened.
+    package init(path: String) throws { file = try MappedFile(path: path) }
 
     /// Calls `body` with each example.
     ///
     /// - Throws: `LyraError.format`, naming the file and the byte, for what is not JSON, or an example that is not an
-    ///   object; any error of `body`.
+    ///   object or not UTF-8; any error of `body`.
     package func forEach(_ body: (Item) throws -> Void) throws {
         var scanner = JSONScanner(file.bytes, source: file.path)
         var count = 0
@@ -84,6 +79,9 @@ package struct ExampleReader {
             try scanner.skip()
             count += 1
             let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[start..<scanner.position])
+            guard String(validating: bytes, as: UTF8.self) != nil else {
+                throw scanner.error("example \(count) is not UTF-8 text; data files are JSON in UTF-8")
+            }
             try body(Item(place: "\(file.path): example \(count)", bytes: bytes))
         }
         defer { withExtendedLifetime(file) {} }
