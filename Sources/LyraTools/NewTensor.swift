@@ -49,7 +49,7 @@ package struct NewTensor {
     /// Writes the tensor, a few megabytes at a time.
     func write(as type: ElementType, to writer: SafetensorsWriter) throws {
         let tensor = try checkedValues()
-        guard tensor.count > 0 else { return }
+        guard tensor.count > 0 else { return try writer.append(name, UnsafeRawBufferPointer(start: nil, count: 0)) }
         let rows = max(1, min(tensor.rows, Self.pieceElements / max(tensor.columns, 1)))
         let scratch = try FloatStorage(count: rows * tensor.columns)
         for start in stride(from: 0, to: tensor.rows, by: rows) {
@@ -89,6 +89,7 @@ extension StoredTensor {
 
     /// Copies the tensor as it is, a few megabytes at a time; drops the pages that were read.
     func copy(to writer: SafetensorsWriter, as name: String, check: () throws -> Void) throws {
+        if bytes.isEmpty { try writer.append(name, bytes) }
         for start in stride(from: 0, to: bytes.count, by: Self.pieceBytes) {
             try check()
             let piece = UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + Self.pieceBytes, bytes.count)])
