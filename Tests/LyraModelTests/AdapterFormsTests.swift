@@ -162,7 +162,8 @@ import Testing
             let index = try #require(checkpoint.adapterIndex("speech"))
             return try checkpoint.speechNetworks.get().project(encoded, adapter: index).values
         }
-        #expect(try tokens(golden.open()) == tokens(wanted))
+        // Weights of two types are multiplied in pieces of other sizes.
+        #expect(try difference(tokens(golden.open()), tokens(wanted)) < 1e-6)
         let file = try OneFile(golden.model, .f32)
         #expect(difference(try tokens(file.open()), try tokens(wanted)) < Golden.tolerance)
     }

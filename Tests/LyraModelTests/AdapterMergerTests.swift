@@ -35,11 +35,12 @@ import Testing
         #expect(difference(try AdapterCheckpoint.logits(own, adapter: nil), wanted) > 0.01, "the adapter has an effect")
         let encoded = try golden.encode(golden.shortRecording)
         let tokens = try own.speechNetworks.get().project(encoded, adapter: index).values
-        #expect(try merged.speechNetworks.get().project(encoded, adapter: nil).values == tokens)
+        // Weights of two types are multiplied in pieces of other sizes.
+        #expect(difference(try merged.speechNetworks.get().project(encoded, adapter: nil).values, tokens) < 1e-6)
         let file = try OneFile(scratch.path + "/merged", .f32)
         let converted = try file.open()
         #expect(difference(try AdapterCheckpoint.logits(converted, adapter: nil), wanted) < Golden.tolerance)
-        #expect(try converted.speechNetworks.get().project(encoded, adapter: nil).values == tokens)
+        #expect(difference(try converted.speechNetworks.get().project(encoded, adapter: nil).values, tokens) < 1e-6)
     }
 
     /// rslora, patterns, whole modules and pickles.

@@ -81,7 +81,10 @@ import Testing
         let checkpoint = try Self.open(bare.copy.model, [("speech", folder)])
         let (speech, encoded) = (try checkpoint.speechNetworks.get(), try Golden.b.encode(Golden.b.shortRecording))
         #expect(try speech.adapterProjectors.count == 1 && #require(speech.adapterProjectors.first) != nil)
-        #expect(try speech.project(encoded, adapter: 0).values == speech.project(encoded, adapter: nil).values)
+        // Weights of two types are multiplied in pieces of other sizes.
+        #expect(
+            try difference(
+                speech.project(encoded, adapter: 0).values, speech.project(encoded, adapter: nil).values) < 1e-6)
     }
 
     /// Of a quantized file: the shapes are those of the matrices, and the projector is what the file has.

@@ -174,8 +174,10 @@ struct Axis {
         } else {
             let smallest = min(values.min() ?? 0, 0)
             let step = Axis.step((largest - smallest) / 4.5)
-            low = (smallest / step).rounded(.down) * step
-            high = (largest / step).rounded(.up) * step
+            // 2e-5 / 5e-6 is a little more than 4.
+            let rounding = 1e-9
+            low = (smallest / step + rounding).rounded(.down) * step
+            high = (largest / step - rounding).rounded(.up) * step
             ticks = stride(from: low, through: high + step * 0.001, by: step).map { $0 }
         }
     }
