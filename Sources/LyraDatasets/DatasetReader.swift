@@ -39,8 +39,8 @@ struct ItemReader: Sendable {
 /// `speech` or `long_speech` (a path or a list of paths), `speech_asr` (the words of the recordings), `tgt_unit`
 /// (speech units: "<12><7>"), `answers` or `answer`, and `kind` or `category`. Other keys are ignored.
 ///
-/// An object that labels what a tower makes of its medium has `row_labels` or `sequence_labels` instead of, or beside,
-/// the conversation: `{"phone": [3, 3, [7, 12]], …}`, where a pair is a label and a number of rows.
+/// An object that labels what a tower makes of its medium, for `TowerObjective` of LyraTraining, has `row_labels` or
+/// `sequence_labels` instead of, or beside, the conversation: `{"phone": [3, 3, [7, 12]], …}`, where a pair is a label and a number of rows.
 ///
 ///     let reader = try DatasetReader(path: "train.json")
 ///     while let next = try reader.next() {

@@ -59,39 +59,6 @@ import Testing
 
     private static let finalNorm = "model.norm.weight"
 
-    /// Stage 4: the generator learns the units of 8 answers, and then speaks exactly these. There is one unit for each
-    /// token: more do not fit the first, whose positions all get the same scores, because they attend to equal values.
-    ///
-    /// The blank begins unlikely. Otherwise the 25 positions of a token, all alike, learn to say its unit with a
-    /// probability of 1/25 each: then exactly one says it with 25 · 1/25 · (24/25)^24 = 0.38, which is a local maximum,
-    /// and the likeliest path is silent.
-    @Test func aSpeechGeneratorLearnsUnitsByHeart() throws {
-        let model = try TrainedModel(["speech_generator"])
-        let objective = try GeneratorObjective(model.checkpoint, GeneratorObjective.Options())
-        let generator = try #require(model.checkpoint.generator), blank = generator.configuration.units
-        try model.parameter(.main, "speech_generator.output_proj.bias").withValues { $0[blank] = -10 }
-        var random = SplitMix64(seed: 2)
-        let examples = (0..<8).map { index in
-            let answer = (0..<2 + index % 3).map { _ in Int32(random.next(below: 2000)) } + [2048]
-            let units = (0..<answer.count).map { _ in Int32(random.next(below: 100)) }
-            return TrainingExample([.prompt([5, Int32(index)]), .answer(answer)], units: CTCLoss.collapsed(units))
-        }
-        for example in examples { try objective.check(example) }
-        let steps = 800, schedule = try Schedule(.linear, steps: steps, warmupShare: 0.05)
-        var loop = try TrainingLoop(model, rate: 3e-3)
-        var loss = Double.infinity, number = 0
-        while number < steps, loss > 0.03 {
-            loss = try objective.differentiate(examples, totals: [8], seed: 0)[0] / 8
-            try loop.update(rateFactor: schedule.factor(at: number))
-            number += 1
-        }
-        for (example, states) in zip(examples, try objective.hiddenStates(of: examples)) {
-            var state = generator.makeState()
-            let units = try (0..<states.rows).flatMap { try generator.append(states.rows($0..<$0 + 1), to: &state) }
-            #expect(units == example.units, "after a loss of \(loss)")
-        }
-    }
-
     /// Training from nothing: a model of two layers learns a language of four tokens. Each token follows from the one
     /// before the last: it is 1, 2 or 3 more (modulo 4), with the probabilities 1/2, 1/4 and 1/4. So a model that knows
     /// the language needs, for each token,
