@@ -32,7 +32,9 @@ struct PlotLogCommand: ParsableCommand {
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Weight of the past in the smoothed lines, 0…0.9999; 0 is none.", valueName: "x"))
+        help: ArgumentHelp(
+            "How much of its last value a smoothed line keeps at each point: 0, not smoothed, to 0.9999.",
+            valueName: "x"))
     var smoothing = 0.9
 
     @Flag(help: "Draw losses on a logarithmic scale.")

@@ -2,8 +2,8 @@ import LyraBase
 import LyraFormats
 import LyraTensor
 
-/// A tensor to write: its numbers are computed when they are written, so that not all tensors of a file are in memory at
-/// once.
+/// A tensor to write. Its numbers are computed when they are written, so that the tensors of a file are not in memory
+/// together.
 package struct NewTensor {
     package let name: String
     package let shape: [Int]

@@ -120,7 +120,8 @@ def compare(options):
     result = {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "machine": environment.machine(),
         "load_before": environment.load(), "preset": options.preset, "threads": options.threads,
-        "rounds": options.rounds, "versions": {}, "features": {}, "limits": [], "rows": [], "training": [], "answer": [],
+        "rounds": options.rounds, "versions": {}, "features": {},
+        "limits": [], "rows": [], "training": [], "answer": [],
         "notes": [], "left_out": []}
     venv = environment.Environment(options.venv)
     models = Path(options.models) if options.models else venv.folder / "models"
@@ -176,7 +177,8 @@ def main():
     print(text, end="")
     if options.markdown:
         Path(options.markdown).write_text(text)
-    measured = result["limits"] or result["training"] or result["answer"] or any(row["samples"] for row in result["rows"])
+    measured = (
+        result["limits"] or result["training"] or result["answer"] or any(row["samples"] for row in result["rows"]))
     if not measured:
         sys.exit("compare.py: nothing was measured")
 

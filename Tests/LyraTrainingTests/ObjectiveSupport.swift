@@ -67,8 +67,7 @@ extension Objective {
     }
 }
 
-/// The derivative along one direction, from two losses beside each other: a parameter moves along its own gradient g by
-/// ±h · g / ‖g‖, so the difference quotient is ‖g‖. The losses are those of training, with the dropout of one seed.
+/// Compares gradients with derivatives along them. The losses are those of training, with the dropout of one seed.
 func checkGradients<O: Objective>(
     of parameters: [TrainableParameter], _ model: TrainedModel, _ objective: O, _ examples: [O.Example]
 ) throws {
@@ -81,23 +80,7 @@ func checkGradients<O: Objective>(
     let gradients = try parameters.map { try #require($0.gradient, "\($0.name)") }
     model.clearGradients()
     for (parameter, gradient) in zip(parameters, gradients) {
-        let norm = try GradientClipping.norm([gradient])
-        #expect(norm > 0, "\(parameter.name)")
-        let step = 0.01 / norm  // changes the loss by 0.01
-        func move(_ distance: Double) throws {
-            try gradient.withValues { gradient in
-                parameter.withValues { values in
-                    for i in 0..<parameter.count { values[i] += Float(distance / norm) * gradient[i] }
-                }
-            }
-        }
-        try move(step)
-        let after = try loss()
-        try move(-2 * step)
-        let before = try loss()
-        try move(step)
-        // Floats give six digits of the losses, which are 0.02 apart.
-        #expect(abs((after - before) / (2 * step) - norm) < 0.03 * norm, "\(parameter.name)")
+        try checkDerivative(along: gradient, of: parameter, loss: loss)
     }
 }
 
@@ -126,4 +109,26 @@ struct TrainingLoop {
         }
         model.clearGradients()
     }
+}
+
+/// The derivative along one direction, from two losses beside each other: the parameter moves along its gradient g by
+/// ±h · g / ‖g‖, so the difference quotient is ‖g‖.
+func checkDerivative(along gradient: Tensor, of parameter: TrainableParameter, loss: () throws -> Double) throws {
+    let norm = try GradientClipping.norm([gradient])
+    #expect(norm > 0, "\(parameter.name)")
+    let step = 0.01 / norm  // changes the loss by 0.01
+    func move(_ distance: Double) throws {
+        try gradient.withValues { gradient in
+            parameter.withValues { values in
+                for i in 0..<parameter.count { values[i] += Float(distance / norm) * gradient[i] }
+            }
+        }
+    }
+    try move(step)
+    let after = try loss()
+    try move(-2 * step)
+    let before = try loss()
+    try move(step)
+    // Floats give six digits of the losses, which are 0.02 apart.
+    #expect(abs((after - before) / (2 * step) - norm) < 0.03 * norm, "\(parameter.name)")
 }

@@ -167,13 +167,15 @@ def test_a_recipe_of_a_file_is_used_and_its_errors_have_their_place(command, dat
     path.write_text("stage = 2\n\nlearning_rat = 1\n")
     fails(lyra("train", "--recipe", path), f"{path}:3:1: there is no key", "optimizer.learning_rate")
     fails(lyra("train", "--recipe", tmp_path / "nowhere.toml"), "nowhere.toml", "No such file")
-    fails(lyra("train", "--stage", 2, "--model", tiny, "--data", tmp_path / "no.json", "--out", tmp_path / "x"), "no.json")
+    fails(
+        lyra("train", "--stage", 2, "--model", tiny, "--data", tmp_path / "no.json", "--out", tmp_path / "x"), "no.json")
     fails(lyra(*command, "--out", tmp_path / "y", "--train", "nothing.*"), "nothing.*")
 
 
 @pytest.mark.parametrize("arguments", [
     (), ("--stage", 5), ("--stage", 2), ("--stage", 2, "--model", "x"), ("--stage", 2, "--batch", 0),
-    ("--stage", 2, "--epochs", 1, "--steps", 1), ("--stage", 2, "--learning-rate=-1"), ("--stage", 2, "--extractor", "x")],
+    ("--stage", 2, "--epochs", 1, "--steps", 1), ("--stage", 2, "--learning-rate=-1"),
+    ("--stage", 2, "--extractor", "x")],
     ids=lambda arguments: " ".join(map(str, arguments)))
 def test_wrong_usage_of_train_is_64(arguments):
     is_wrong_usage(lyra("train", *arguments))

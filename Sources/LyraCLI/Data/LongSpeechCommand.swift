@@ -11,8 +11,9 @@ struct LongSpeechCommand: ParsableCommand {
             passages, which end where a sentence ends, and questions are made about each, as in the paper's Figure 4. \
             Every example has the whole recording.
 
-            Templates ask for words between two times (transcribe), when a sentence is said (time), what comes after or \
-            before it (next, previous), which word it lacks (cloze), and which of two sentences comes first (order). \
+            The templates make six kinds of questions: the words between two times (transcribe), the time of a \
+            sentence (time), the sentence after or before another (next, previous), a word that was left out of a \
+            sentence (cloze), and which of two sentences comes first (order). \
             All answers stand in the transcript. A server writes questions of any kind (open); nothing checks its \
             answers. If it fails or Ctrl-C is pressed, the answers so far are kept, and the next run asks for the rest.
 

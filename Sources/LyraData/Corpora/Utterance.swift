@@ -3,7 +3,7 @@ package struct Utterance: Sendable {
     /// Without the corpus's name.
     package var id: String
     package var path: String
-    /// The text as the corpus has it; or why there is none.
+    /// The transcript in the spelling of the corpus, or the reason why it is missing.
     package var text: Text
 
     package enum Text: Sendable, Equatable {

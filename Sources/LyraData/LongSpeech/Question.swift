@@ -14,14 +14,14 @@ package struct Question: Sendable, Equatable, Codable {
 package enum QuestionKind: String, Sendable, CaseIterable {
     /// The words between two times.
     case transcribe
-    /// When a sentence is said.
+    /// Asks for the time at which a given sentence is said.
     case time
-    /// What is said after a sentence.
+    /// Asks for the sentence after a given one.
     case next
-    /// What is said before a sentence.
+    /// Asks for the sentence before a given one.
     case previous
-    /// The word that a sentence lacks.
+    /// Asks for the word that was left out of a given sentence.
     case cloze
-    /// Which of two sentences is said first.
+    /// Asks which of two given sentences is said first.
     case order
 }

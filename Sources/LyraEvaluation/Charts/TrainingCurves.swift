@@ -3,7 +3,7 @@
 /// Of one run, each quantity has a color. Of several runs, each run has a color, and each part of the loss a plot.
 package struct TrainingCurves {
     package struct Options: Sendable {
-        /// Weight of the past in the smoothed lines, 0…1; 0 smooths nothing.
+        /// How much of its last value a smoothed line keeps at each point, 0…1; with 0 the line is not smoothed.
         package var smoothing = 0.9
         /// Whether the axis of losses is logarithmic.
         package var hasLogarithmicLoss = false

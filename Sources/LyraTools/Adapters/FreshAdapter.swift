@@ -3,17 +3,17 @@ import LyraFormats
 import LyraModel
 import LyraTensor
 
-/// An adapter before its training, as PEFT initialises one: it changes nothing yet.
+/// An adapter before its training, as PEFT initializes one: it changes nothing yet.
 ///
-/// A is uniform in ±1/√inputs (`kaiming_uniform_(a=√5)` in `LoraLayer.reset_lora_parameters`) and follows from a seed, B
-/// is zero. Modules that the adapter replaces as a whole, and its speech projector, are copies of the checkpoint's.
+/// A is uniform in ±1/√inputs (`kaiming_uniform_(a=√5)` in `LoraLayer.reset_lora_parameters`) and follows from a seed;
+/// B is zero. Modules that the adapter replaces as a whole, and its speech projector, are copies of the checkpoint's.
 public struct FreshAdapter {
     private let settings: AdapterSettings
     private let tensors: [NewTensor]
     private let projector: [NewTensor]?
 
     /// - Parameters:
-    ///   - path, options: of the checkpoint, a directory or a file; its own adapters and those of `options` play no part
+    ///   - path, options: of the checkpoint, a directory or a file; its own adapters and those of `options` are not used
     ///   - seed: the same seed gives the same numbers
     /// - Throws: the errors of `Checkpoint.open`; `LyraError.argument` for a module that the checkpoint does not have.
     public init(

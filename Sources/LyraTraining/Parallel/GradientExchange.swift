@@ -36,7 +36,7 @@ public final class GradientBucket: @unchecked Sendable {
 ///
 /// The parameters are divided into buckets, the last ones of the forward pass first, because backpropagation completes
 /// their gradients first (as in PyTorch's DistributedDataParallel, arXiv 2006.15704). As soon as all gradients of a
-/// bucket are complete, its sum begins. Buckets go in one fixed order, because all processes must exchange the same one.
+/// bucket are complete, its sum begins. Buckets have a fixed order, because all processes must exchange the same one.
 /// A parameter that no example of this process used counts as one with a gradient of zeros.
 ///
 ///     let exchange = GradientExchange(parameters, group: group)
@@ -114,8 +114,8 @@ public final class GradientExchange: GradientObserver {
     /// Sends what is left, waits for the sums, and gives them to the parameters as their gradients. All processes call
     /// this once for each update, also those without an example.
     ///
-    /// - Throws: `LyraError.io` if the processes cannot communicate, `.memory` if there is no room for a bucket, `.state`
-    ///   if interrupted. The other processes then wait: end them with `ProcessGroup.abort`.
+    /// - Throws: `LyraError.io` if the processes cannot communicate, `.memory` if there is no room for a bucket,
+    ///   `.state` if interrupted. The other processes then wait: end them with `ProcessGroup.abort`.
     public func finish() throws {
         guard group.count > 1 else { return }
         while sent.count < plans.count { try sendNext() }
