@@ -17,16 +17,19 @@ public struct Parameter: Sendable {
     public let value: Value
     /// The axes that the checkpoint gives the tensor.
     public let shape: [Int]
+    /// What `value` stores, once more: an enum's tag is in spare bits of its reference to a file, so leak checkers do not
+    /// see that reference.
+    private let stored: StoredTensor?
 
     /// - Parameter shape: the axes in the checkpoint, if they are not [outputs, inputs]
     init(_ path: String, _ weight: Weight, shape: [Int]? = nil) {
         self.init(path, .weight(weight), shape ?? [weight.outputs, weight.inputs])
     }
     init(_ path: String, _ tensor: Tensor) { self.init(path, .tensor(tensor), tensor.shape) }
-    init(_ path: String, _ stored: StoredTensor) { self.init(path, .stored(stored), stored.shape) }
+    init(_ path: String, _ stored: StoredTensor) { self.init(path, .stored(stored), stored.shape, stored) }
 
-    private init(_ path: String, _ value: Value, _ shape: [Int]) {
-        (self.path, self.value, self.shape) = (path, value, shape)
+    private init(_ path: String, _ value: Value, _ shape: [Int], _ stored: StoredTensor? = nil) {
+        (self.path, self.value, self.shape, self.stored) = (path, value, shape, stored)
     }
 
     /// The type in which the network, or for `stored` the file, has the numbers.
@@ -38,7 +41,7 @@ public struct Parameter: Sendable {
         }
     }
 
-    fileprivate func under(_ prefix: String) -> Parameter { Parameter(prefix + path, value, shape) }
+    fileprivate func under(_ prefix: String) -> Parameter { Parameter(prefix + path, value, shape, stored) }
 }
 
 /// A network or layer that lists its parameters in a fixed order.
