@@ -60,10 +60,12 @@ import Testing
         #expect(file.tensor("types.int8")?.data == [1, 254, 3, 4, 5, 250])
         #expect(file.tensor("types.int16")?.data == [1, 0, 254, 255, 3, 0, 4, 0, 5, 0, 250, 255])
         #expect(file.tensor("types.int64")?.data.prefix(9) == [1, 0, 0, 0, 0, 0, 0, 0, 254])
-        let steps = (0..<32).map { Float((-127 + 254 / 31 * Double($0)).rounded()) }
-        #expect(try file.tensor("blocks.q8_0")?.floats() == steps + steps.reversed().map { 2 * $0 })
-        let nibbles = (0..<32).map { Float($0 % 16 - 7) }
-        #expect(try file.tensor("blocks.q4_0")?.floats() == nibbles + nibbles.map { -3 * $0 })
+        let steps: [Float] = (0..<32).map { Float((-127 + 254 / 31 * Double($0)).rounded()) }
+        let twice: [Float] = steps.reversed().map { 2 * $0 }
+        #expect(try file.tensor("blocks.q8_0")?.floats() == steps + twice)
+        let nibbles: [Float] = (0..<32).map { Float($0 % 16 - 7) }
+        let threefold: [Float] = nibbles.map { -3 * $0 }
+        #expect(try file.tensor("blocks.q4_0")?.floats() == nibbles + threefold)
         #expect(file.tensor("blocks.q8_0")?.shape == [2, 32] && file.tensor("blocks.q8_0")?.count == 64)
         for (name, size) in [("blocks.q4_k", 144), ("blocks.q6_k", 210)] {
             #expect(file.tensor(name)?.shape == [2, 256])

@@ -155,7 +155,7 @@ import Testing
         #expect(try numbers("cmov.mov").numbers == Array(0..<20))
     }
 
-    private static func big(_ value: Int) -> [UInt8] { (0..<4).map { UInt8(value >> (24 - 8 * $0) & 255) } }
+    private static func big(_ value: Int) -> [UInt8] { withUnsafeBytes(of: UInt32(value).bigEndian) { Array($0) } }
 
     /// A zlib stream (RFC 1950) of one stored block (RFC 1951, 3.2.4).
     private static func stored(_ bytes: [UInt8]) -> [UInt8] {

@@ -135,7 +135,10 @@ import TestSupport
     }
 
     @Test func featuresEqualThoseOfTheFilesSamples() throws {
-        let samples = (0..<9000).map { Float(Int16(0.3 * sin(0.05 * Float($0)) * 32_767)) / 32_768 }
+        let samples = (0..<9000).map { (time: Int) -> Float in
+            let value: Float = 0.3 * sin(0.05 * Float(time))
+            return Float(Int16(value * 32_767)) / 32_768
+        }
         let networks = try model.checkpoint.speechNetworks.get()
         let path = try files.tone(samples: 9000)
         let made = try example([.speech(path), .sound(path)])

@@ -48,13 +48,13 @@ final class MediaFiles {
 
     /// A video of 56 × 28 pixels whose brightness changes, at 10 frames a second.
     func video(frames: Int, to name: String = "video.avi") throws -> String {
-        let raw = (0..<frames).flatMap { frame in [UInt8](repeating: UInt8(20 + 10 * (frame % 20)), count: 56 * 28) }
+        var raw: [UInt8] = []
+        for frame in 0..<frames { raw += [UInt8](repeating: UInt8(20 + 10 * (frame % 20)), count: 56 * 28) }
         let source = try write(raw, to: "frames.raw")
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments =
-            "ffmpeg -nostdin -v error -y -f rawvideo -pix_fmt gray -s 56x28 -r 10 -i \(source) -c:v ffv1 \(path(name))"
-            .split(separator: " ").map(String.init)
+        let input = "ffmpeg -nostdin -v error -y -f rawvideo -pix_fmt gray -s 56x28 -r 10 -i".split(separator: " ")
+        process.arguments = input.map(String.init) + [source, "-c:v", "ffv1", path(name)]
         try process.run()
         process.waitUntilExit()
         return path(name)

@@ -64,7 +64,7 @@ import Testing
         #expect(got.utf8.elementsEqual(expected.utf8), "\(got)")
     }
 
-    @Test(arguments: [
+    private static let malformed: [(toml: String, reason: String)] = [
         // Lines and keys
         ("a = 1 b = 2", "t.toml:1:7: unexpected \"b\""), ("a", "1:2: expected = after the key, not the end"),
         ("a =\nb = 1", "1:4: expected a value"), ("= 1", "1:1: expected a key"), ("a. = 1", "1:4: expected a key"),
@@ -101,7 +101,9 @@ import Testing
         ("a = 1\n[a.b]", "\"a\" is an integer that is complete"), ("a = []\n[[a]]", "twice"), ("[a]\n[[a]]", "twice"),
         ("[[a]]\n[a]", "twice"), ("[a.b]\nx = 1\n[a]\nb.y = 2", "a dotted key cannot add"),
         ("[[a.b]]\n[a]\nb.y = 2", "a dotted key cannot add"), ("a = 1\na.b = 2", "a dotted key cannot add"),
-    ])
+    ]
+
+    @Test(arguments: malformed)
     func aTextThatIsNotTOMLIsRefusedWithItsPlace(_ toml: String, _ reason: String) throws {
         let error = #expect(throws: LyraError.self) { try read(toml) }
         #expect(

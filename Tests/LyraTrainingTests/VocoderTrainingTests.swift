@@ -81,7 +81,11 @@ import Testing
         for parameter in parameters { try optimizer.add(parameter.name, shape: parameter.shape) }
         let samples = Self.frames.reduce(0, +) * vocoder.samplesPerFrame
         let target = try Tensor(
-            [1, samples], (0..<samples).map { Float(0.3 * sin(0.31 * Double($0)) + 0.2 * sin(1.1 * Double($0))) })
+            [1, samples],
+            (0..<samples).map { (time: Int) -> Float in
+                let slow: Double = sin(0.31 * Double(time)), fast: Double = sin(1.1 * Double(time))
+                return Float(0.3 * slow + 0.2 * fast)
+            })
         let loss = try MultiResolutionSTFTLoss([
             SpectrumConfiguration(fftLength: 64, hopLength: 16, windowLength: 64)
         ])
