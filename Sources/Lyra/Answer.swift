@@ -8,8 +8,9 @@ final class Answer {
     private let checkpoint: Checkpoint
     private let endTokens: Set<Int32>
     let maxTokens: Int
-    /// The hidden state after the final norm that predicts the next token.
-    private var row: Tensor?
+    /// Hidden states after the final norm: the newest, which predicts the next token. Before the first token, the
+    /// prompt's rows that the speech generator reads precede it.
+    private var rows: Tensor
     /// The newest token, not yet in the caches.
     private var newest: Int32?
     private var detokenizer: Detokenizer
@@ -28,15 +29,15 @@ final class Answer {
     private(set) var firstToken: Double?, firstAudio: Double?
 
     /// - Parameters:
-    ///   - firstRow: the prompt's last hidden state
+    ///   - promptRows: the prompt's last hidden states, of which the last predicts the first token
     ///   - maxTokens: at least 1
-    init(_ checkpoint: Checkpoint, firstRow: Tensor, options: SessionOptions, maxTokens: Int) throws {
+    init(_ checkpoint: Checkpoint, promptRows: Tensor, options: SessionOptions, maxTokens: Int) throws {
         self.checkpoint = checkpoint
         self.maxTokens = maxTokens
-        row = firstRow
+        rows = promptRows
         endTokens = checkpoint.endTokens
         detokenizer = Detokenizer(checkpoint.tokenizer)
-        speech = options.speaks ? try SpokenAnswer(checkpoint) : nil
+        speech = options.speaks ? try SpokenAnswer(checkpoint, contextRows: promptRows.rows - 1) : nil
     }
 
     var isDone: Bool { hasEnded && (speech?.isDone ?? true) }
@@ -51,13 +52,13 @@ final class Answer {
         let start = MonotonicTime.milliseconds
         defer { decodeTime += MonotonicTime.milliseconds - start }
         if let newest {
-            row = try checkpoint.decoder.decode(
+            rows = try checkpoint.decoder.decode(
                 newest, position: Position(conversation.nextPosition), caches: conversation.caches,
                 adapter: conversation.adapter)
             conversation.nextPosition += 1
         }
-        guard let row else { return "" }
-        let logits = try checkpoint.decoder.logits(row, adapter: conversation.adapter)
+        let logits = try checkpoint.decoder.logits(
+            rows.rows(rows.rows - 1..<rows.rows), adapter: conversation.adapter)
         if tokens.isEmpty && conversation.sampler.repetitionPenalty != 1 {
             seen = try TokenSet(conversation.tokens, vocabulary: logits.count)
         }
@@ -67,7 +68,7 @@ final class Answer {
         seen?.insert(token)
         try conversation.tokens.append(token)
         newest = token
-        speech?.append(row)
+        speech?.append(rows)
         if endTokens.contains(token) { stop = .endOfAnswer } else if tokens.count >= maxTokens { stop = .length }
         if hasEnded { speech?.finish() }
         return stop == .endOfAnswer
@@ -117,18 +118,19 @@ private struct SpokenAnswer {
     private var isFinished = false
     private var wasFlushed = false
 
+    /// - Parameter contextRows: how many hidden states of the prompt precede the answer's
     /// - Throws: `LyraError.missing` if the model does not speak.
-    init(_ checkpoint: Checkpoint) throws {
+    init(_ checkpoint: Checkpoint, contextRows: Int) throws {
         let vocoder: Vocoder
         (generator, vocoder) = try checkpoint.speechOutput()
-        state = generator.makeState()
+        state = generator.makeState(contextRows: contextRows)
         waveform = VocoderStream(vocoder)
     }
 
     var hasWork: Bool { !rows.isEmpty || waveform.hasWork || (isFinished && !wasFlushed) }
     var isDone: Bool { isFinished && !hasWork }
 
-    mutating func append(_ row: Tensor) { rows.append(row) }
+    mutating func append(_ new: Tensor) { rows += (0..<new.rows).map { new.rows($0..<$0 + 1) } }
     mutating func finish() { isFinished = true }
 
     /// - Parameter audio: receives the samples

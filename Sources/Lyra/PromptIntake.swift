@@ -17,7 +17,7 @@ final class PromptIntake {
         /// Rows from the queue go through the decoder; the first of them is row `firstRow` of the prompt.
         case prefilling(Prefill, firstRow: Int)
         /// The whole prompt is prefilled; the last row predicts the answer's first token.
-        case done(lastRow: Tensor)
+        case done(lastRows: Tensor)
     }
 
     private let checkpoint: Checkpoint
@@ -51,6 +51,8 @@ final class PromptIntake {
     private var takenItems = 0
     /// Number of rows that went through a layer, summed over the layers.
     private var prefilledRows = 0
+    /// The hidden states of the newest rows that are prefilled: one, and those before it that an answer's speech needs.
+    private var newestRows: Tensor?
 
     init(
         _ checkpoint: Checkpoint, _ options: SessionOptions, before: Conversation.Mark,
@@ -82,8 +84,9 @@ final class PromptIntake {
         return turn.saved
     }
 
-    /// The prompt's last hidden state; nil until the whole prompt is prefilled.
-    var lastRow: Tensor? { if case .done(let row) = state { row } else { nil } }
+    /// The prompt's last hidden states: the one that predicts the answer's first token, after those that the speech
+    /// generator reads before it; nil until the whole prompt is prefilled.
+    var lastRows: Tensor? { if case .done(let rows) = state { rows } else { nil } }
 
     func add(_ item: TurnItem) { turn.add(item) }
 
@@ -113,8 +116,8 @@ final class PromptIntake {
         case .encoding:
             defer { timings.encode += MonotonicTime.milliseconds - start }
             return try encodingStep(&conversation, system: system)
-        case .done(let row):
-            state = .done(lastRow: row)
+        case .done(let rows):
+            state = .done(lastRows: rows)
             return false
         }
     }
@@ -321,7 +324,12 @@ final class PromptIntake {
         prefilledRows += done
         let first = Int32(firstRow)
         kept = try prefill.kept.map { try GrowingBuffer(copying: $0.lazy.map { $0 + first }) }
-        if isWhole, queue.count == 0 { state = .done(lastRow: try prefill.lastRow(checkpoint.decoder)) }
+        let needed = 1 + (checkpoint.generator?.configuration.contextRows ?? 0)
+        let new = try prefill.lastRows(checkpoint.decoder, count: needed)
+        let rows = try newestRows.map { try Tensor.stacking([$0, new]) } ?? new
+        let newest = rows.rows(max(0, rows.rows - needed)..<rows.rows)
+        newestRows = newest
+        if isWhole, queue.count == 0 { state = .done(lastRows: newest) }
     }
 }
 

@@ -261,17 +261,17 @@ public final class Session {
         case .idle, .feeding: return []
         case .reading(let intake):
             _ = try intake.step(&conversation, system: systemPrompt)
-            if let lastRow = intake.lastRow { state = .answering(try makeAnswer(lastRow, intake), intake) }
+            if let lastRows = intake.lastRows { state = .answering(try makeAnswer(lastRows, intake), intake) }
             return .progress
         case .answering(let answer, _):
             return try answer.hasSpeechToMake ? speechStep(answer) : tokenStep(answer)
         }
     }
 
-    private func makeAnswer(_ lastRow: Tensor, _ intake: PromptIntake) throws -> Answer {
+    private func makeAnswer(_ lastRows: Tensor, _ intake: PromptIntake) throws -> Answer {
         let room = try SessionLimits(options, model.checkpoint.decoder)
             .room(conversation, since: intake.before, limit: options.maxNewTokens ?? 1024)
-        return try Answer(model.checkpoint, firstRow: lastRow, options: options, maxTokens: room)
+        return try Answer(model.checkpoint, promptRows: lastRows, options: options, maxTokens: room)
     }
 
     private func tokenStep(_ answer: Answer) throws -> SessionEvents {

@@ -99,7 +99,7 @@ final class Benchmarks {
         var prefill = try Prefill(
             decoder, embeddings: decoder.embed(prompt(count)), positions: (0..<Int32(count)).map { Position($0) })
         while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: nil) }
-        return try prefill.lastRow(decoder)
+        return try prefill.lastRows(decoder)
     }
 
     private func prefill() throws -> BenchmarkRow {

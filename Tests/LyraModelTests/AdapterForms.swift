@@ -103,7 +103,7 @@ final class AdapterCheckpoint {
         let caches = decoder.makeCaches()
         while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: adapter) }
         let last = try decoder.decode(9, position: Position(Int32(ids.count)), caches: caches, adapter: adapter)
-        return try decoder.logits(prefill.lastRow(decoder), adapter: adapter).values
+        return try decoder.logits(prefill.lastRows(decoder), adapter: adapter).values
             + decoder.logits(last, adapter: adapter).values
     }
 }

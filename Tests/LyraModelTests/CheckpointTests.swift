@@ -119,6 +119,10 @@ import Testing
             ("\"num_hidden_layers\": 8", "\"num_hidden_layers\": 1000000000", "num_hidden_layers"),
             ("\"rope_theta\": 1000000.0", "\"rope_theta\": 0", "rope_theta"),
             ("(2,32,2,64)", "(2,32)", "ctc_decoder_config"), ("(2,32,2,64)", "(2,32,3,64)", "heads"),
+            (
+                "\"ctc_upsample_factor\"", "\"speech_generator_context_rows\": 5, \"ctc_upsample_factor\"",
+                "speech_generator_context_rows"
+            ),
             ("\"speech_encoder_ds_rate\": 5", "\"speech_encoder_ds_rate\": 0", "speech_encoder_ds_rate"),
             ("\"vocab_size\": 2068", "\"vocab_size\": 0", "vocab_size"), ("{", "[", "config.json"),
         ]

@@ -60,7 +60,7 @@ import Testing
         for (id, position) in zip(ids, positions) {
             row = try decoder.decode(id, position: position, caches: single, adapter: 0)
         }
-        #expect(difference(try prefill.lastRow(decoder).values, row.values) < 1e-3)
+        #expect(difference(try prefill.lastRows(decoder).values, row.values) < 1e-3)
         let (next, after) = (ids[7], Position(Int32(ids.count)))
         #expect(
             difference(
@@ -77,7 +77,7 @@ import Testing
         for range in [0..<1, 1..<9, 9..<35] {
             var prefill = try Prefill(decoder, embeddings: embeddings.rows(range), positions: Array(positions[range]))
             while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: nil) }
-            last = try prefill.lastRow(decoder)
+            last = try prefill.lastRows(decoder)
         }
         let logits = try decoder.logits(#require(last)).values
         #expect(difference(logits, try values.floats("out.first_logits")) < Golden.tolerance)
@@ -102,7 +102,7 @@ import Testing
         expect(.argument) { _ = try Prefill(decoder, embeddings: two, positions: [Position(0)]) }
         expect(.argument) { _ = try Prefill(decoder, embeddings: Tensor(zeros: [0, 64]), positions: []) }
         let unfinished = try Prefill(decoder, embeddings: two, positions: [Position(0), Position(1)])
-        expect(.state) { _ = try unfinished.lastRow(decoder) }
+        expect(.state) { _ = try unfinished.lastRows(decoder) }
     }
 
     /// Every adapter gives its own answer, and none changes the answer without an adapter.

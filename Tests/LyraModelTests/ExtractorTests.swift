@@ -68,7 +68,7 @@ import Testing
             let alive = try values.integers("out.kept_\(block)").filter { roles[$0] == .media }
             #expect(kept.elements.map { Int($0) } == alive, "block \(block)")
         }
-        #expect(difference(try prefill.lastRow(decoder).values, try values.floats("out.hidden")) < Golden.tolerance)
+        #expect(difference(try prefill.lastRows(decoder).values, try values.floats("out.hidden")) < Golden.tolerance)
     }
 
     /// By hand, from the definition: max(32, ⌊count · ρ⌋) with the product in float32; fewer than 32 are all kept.
@@ -126,7 +126,7 @@ import Testing
                 decoder, embeddings: decoder.embed(ids), positions: positions, roles: roles, schedule: schedule)
             while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: nil) }
             #expect(prefill.kept.isEmpty)
-            return try prefill.lastRow(decoder).values
+            return try prefill.lastRows(decoder).values
         }
         let schedule = try ExtractionSchedule(Extractor(gap: 2, keep: 0.5), layers: decoder.layerCount)
         #expect(try last([TokenRole](repeating: .text, count: 50), schedule) == last([], nil))

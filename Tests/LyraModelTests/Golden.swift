@@ -105,7 +105,7 @@ struct Greedy {
             schedule: extractor.flatMap { ExtractionSchedule($0, layers: decoder.layerCount) })
         while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: adapter) }
         kept = prefill.kept.map { $0.elements.map { Int($0) } }
-        var row = try prefill.lastRow(decoder)
+        var row = try prefill.lastRows(decoder)
         var position = next
         while true {
             rows += row.values

@@ -134,7 +134,7 @@ import Testing
             var prefill = try Prefill(
                 decoder, embeddings: decoder.embed(ids), positions: ids.indices.map { Position(Int32($0)) })
             while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: nil) }
-            return try decoder.logits(prefill.lastRow(decoder)).values
+            return try decoder.logits(prefill.lastRows(decoder)).values
         }
         let want = try logits(plain)
         // Two layers amplify little, but uniform weights suit four bits less than trained ones. Attention in BF16,

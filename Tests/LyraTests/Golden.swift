@@ -86,7 +86,7 @@ extension Golden {
         var prefill = try Prefill(
             checkpoint.decoder, embeddings: Tensor([positions.count, hidden], values), positions: positions)
         while !prefill.isDone { try prefill.step(checkpoint.decoder, caches: caches, adapter: adapter) }
-        var row = try prefill.lastRow(checkpoint.decoder)
+        var row = try prefill.lastRows(checkpoint.decoder)
         var ids: [Int32] = []
         while true {
             let logits = try checkpoint.decoder.logits(row).values

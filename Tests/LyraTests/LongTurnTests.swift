@@ -248,7 +248,7 @@ import Testing
                         try prefill.step(
                             decoder, caches: caches, adapter: golden.model.checkpoint.adapterIndex(adapter))
                     }
-                    last = try prefill.lastRow(decoder)
+                    last = try prefill.lastRows(decoder)
                 }
                 let logits = try decoder.logits(last).values
                 let range = (values.max() ?? 0) - (values.min() ?? 0)

@@ -12,22 +12,24 @@ import Testing
     private static let end = "<|im_end|>\n<|im_start|>assistant\n"
 
     /// Units and waveform of the first `count` tokens after a typed question, from their hidden states, all at once.
-    private func speech(_ golden: Golden, _ question: String, _ tokens: [Int32], _ count: Int) throws -> Outcome {
-        let checkpoint = golden.model.checkpoint
-        let ids = try golden.tokenizer.encode(Self.opening + question + Self.end)
+    private func speech(_ model: Model, _ question: String, _ tokens: [Int32], _ count: Int) throws -> Outcome {
+        let checkpoint = model.checkpoint
+        let ids = try checkpoint.tokenizer.encode(Self.opening + question + Self.end)
         let caches = checkpoint.decoder.makeCaches()
         var prefill = try Prefill(
             checkpoint.decoder, embeddings: checkpoint.decoder.embed(ids),
             positions: (0..<Int32(ids.count)).map { Position($0) })
         while !prefill.isDone { try prefill.step(checkpoint.decoder, caches: caches, adapter: nil) }
-        var rows = [try prefill.lastRow(checkpoint.decoder)]
+        let generator = try #require(checkpoint.generator)
+        let prompt = try prefill.lastRows(
+            checkpoint.decoder, count: 1 + generator.configuration.contextRows)
+        var rows = (0..<prompt.rows).map { prompt.rows($0..<$0 + 1) }
         for (index, token) in tokens.prefix(count - 1).enumerated() {
             rows.append(
                 try checkpoint.decoder.decode(
                     token, position: Position(Int32(ids.count + index)), caches: caches, adapter: nil))
         }
-        let generator = try #require(checkpoint.generator)
-        var state = generator.makeState()
+        var state = generator.makeState(contextRows: prompt.rows - 1)
         var spoken = Outcome()
         for row in rows { spoken.units += try generator.append(row, to: &state) }
         let stream = VocoderStream(try checkpoint.vocoder.get())
@@ -40,7 +42,11 @@ import Testing
     }
 
     private func expect(_ got: Outcome, coversIts question: String, _ golden: Golden) throws {
-        let wanted = try speech(golden, question, got.tokens, got.tokens.count)
+        try expect(got, coversIts: question, golden.model)
+    }
+
+    private func expect(_ got: Outcome, coversIts question: String, _ model: Model) throws {
+        let wanted = try speech(model, question, got.tokens, got.tokens.count)
         #expect(got.units == wanted.units)
         #expect(got.audio == wanted.audio, "sample for sample")
         #expect(!got.audio.isEmpty)
@@ -76,6 +82,26 @@ import Testing
         let outcome = try session.ask(question)
         #expect(outcome.stop == .length && outcome.tokens.count == 256 - prompt)
         try expect(outcome, coversIts: question, golden)
+    }
+
+    /// With `speech_generator_context_rows`, the generator reads the end of the prompt first. The prompt is prefilled in
+    /// chunks of 512 rows: of 514 rows, the last chunk has fewer than the generator reads.
+    @Test(arguments: [40, 514]) func rowsOfThePromptPrecedeTheAnswer(_ length: Int) throws {
+        let scratch = try Scratch(), golden = Golden.a
+        let path = try scratch.copy(Golden.path("a/lyra"), as: "lyra")
+        _ = try scratch.copy(Golden.path("a/model_zoo"), as: "model_zoo")
+        let key = "\"ctc_upsample_factor\""
+        try scratch.edit("lyra/config.json", key, "\"speech_generator_context_rows\": 3, \(key)")
+        func count(_ question: String) throws -> Int {
+            try golden.tokenizer.encode(Self.opening + question + Self.end).count
+        }
+        let question = String(repeating: "!?", count: try (length - count("")) / (count("!?!?") - count("!?")))
+        try #require(try count(question) == length)
+        let model = try Model(path: path)
+        let outcome = try Qwen2VL.session(model) { ($0.speaks, $0.maxNewTokens) = (true, 5) }.ask(question)
+        let published = try golden.session { ($0.speaks, $0.maxNewTokens) = (true, 5) }.ask(question)
+        #expect(outcome.tokens == published.tokens && outcome.units != published.units)
+        try expect(outcome, coversIts: question, model)
     }
 
     // MARK: Stopped
@@ -151,7 +177,7 @@ import Testing
         #expect(session.usage.stop == .stopped && !session.isAnswering)
         let made = session.readAudio()
         #expect(made.count == session.usage.audioSamples, "generated audio stays readable")
-        let wanted = try speech(golden, "Hello! Who are you?", got.tokens, 4)
+        let wanted = try speech(golden.model, "Hello! Who are you?", got.tokens, 4)
         #expect(wanted.audio.starts(with: made) && made.count < wanted.audio.count)
         // The tokens stay in the conversation.
         let next = try session.ask("And where?")

@@ -45,6 +45,33 @@ import Testing
         #expect(try objective.hiddenStates(of: [example, first]).map(\.rows) == [12, 1])
     }
 
+    /// With `speech_generator_context_rows`, the rows of the text before the answer precede its own.
+    @Test func rowsOfThePromptPrecedeTheAnswer() throws {
+        let (small, other) = (try SmallCheckpoint(contextRows: 2), try SmallCheckpoint())
+        let model = try TrainedModel(["speech_generator"], path: small.path)
+        let published = try TrainedModel(["speech_generator"], path: other.path)
+        let examples = [
+            TrainingExample([.prompt([5, 6, 7, 8]), .answer([9, 10])], units: [3, 4]),
+            TrainingExample([.prompt([5, 6]), .answer([9])], units: [3]),
+            TrainingExample([.prompt([5, 6, 7]), .answer([9]), .prompt([8]), .answer([9])], units: [3]),
+        ]
+        let objective = try objective(model)
+        let states = try objective.hiddenStates(of: examples)
+        #expect(states.map(\.rows) == [4, 2, 1])
+        let whole = TrainingExample([.prompt([5]), .answer([6, 7, 8, 9, 10])], units: [3])
+        let all = try self.objective(published).hiddenStates(of: [whole])[0]
+        #expect(difference(states[0].values, all.rows(1..<5).values.map(Double.init)) < 1e-5)
+        // The rows before an answer get no scores.
+        let generator = try #require(model.checkpoint.generator)
+        let everything = try Recording.paused { try generator([states[0], states[1]]) }
+        let spoken = try Recording.paused { try generator([states[0], states[1]], contextRows: [2, 1]) }
+        let wanted = everything.rows(50..<100).values + everything.rows(125..<150).values
+        #expect(difference(spoken.values, wanted.map(Double.init)) < 1e-5)
+        let sums = try examples[..<2].map { try objective.evaluate([$0])[0] }
+        #expect(try difference(objective.evaluate(Array(examples[..<2]))[0], sums[0] + sums[1]) < 1e-5)
+        withExtendedLifetime((small, other)) {}
+    }
+
     @Test(arguments: [false, true]) func gradientsAreDerivatives(_ recomputesLayers: Bool) throws {
         let model = try TrainedModel(["speech_generator"])
         let objective = try objective(model, recomputesLayers: recomputesLayers)

@@ -59,6 +59,43 @@ import Testing
 
     private static let finalNorm = "model.norm.weight"
 
+    /// Stage 4: the generator learns the units of 8 answers, two a token, and then speaks exactly these.
+    ///
+    /// The generator reads a row of the prompt first (`speech_generator_context_rows`): otherwise the positions of the
+    /// first token attend to equal values, get the same scores, and can emit only one unit. The blank begins unlikely:
+    /// otherwise the 25 positions of a token, nearly alike, learn to say its unit with a probability of 1/25 each. Then
+    /// exactly one of them says it with 25 · 1/25 · (24/25)^24 = 0.38, a local maximum, and the likeliest path is silent.
+    @Test func aSpeechGeneratorLearnsUnitsByHeart() throws {
+        let small = try SmallCheckpoint(contextRows: 1)
+        let model = try TrainedModel(["speech_generator"], path: small.path)
+        let objective = try GeneratorObjective(model.checkpoint, GeneratorObjective.Options())
+        let generator = try #require(model.checkpoint.generator), blank = generator.configuration.units
+        try model.parameter(.main, "speech_generator.output_proj.bias").withValues { $0[blank] = -6 }
+        var random = SplitMix64(seed: 2)
+        func tokens(_ count: Int) -> [Int32] { (0..<count).map { _ in Int32(random.next(below: 500)) } }
+        let examples = (0..<8).map { index in
+            let (prompt, answer) = (tokens(4), tokens(2 + index % 2))
+            let units = (0..<answer.count * 2 + index % 2).map { _ in Int32(random.next(below: 100)) }
+            return TrainingExample([.prompt(prompt), .answer(answer)], units: CTCLoss.collapsed(units))
+        }
+        for example in examples { try objective.check(example) }
+        let steps = 800, schedule = try Schedule(.linear, steps: steps, warmupShare: 0.05)
+        var loop = try TrainingLoop(model, rate: 6e-3)
+        var loss = Double.infinity
+        for step in 0..<steps {
+            loss = try objective.differentiate(examples, totals: [8], seed: 0)[0] / 8
+            try loop.update(rateFactor: schedule.factor(at: step))
+            if step % 20 == 0, try objective.exactMatches(examples) == 8 { break }
+        }
+        #expect(loss < 0.3)
+        for (example, states) in zip(examples, try objective.hiddenStates(of: examples)) {
+            var state = generator.makeState(contextRows: 1)
+            let units = try (0..<states.rows).flatMap { try generator.append(states.rows($0..<$0 + 1), to: &state) }
+            #expect(units == example.units, "after a loss of \(loss)")
+        }
+        withExtendedLifetime(small) {}
+    }
+
     /// Training from nothing: a model of two layers learns a language of four tokens. Each token follows from the one
     /// before the last: it is 1, 2 or 3 more (modulo 4), with the probabilities 1/2, 1/4 and 1/4. So a model that knows
     /// the language needs, for each token,

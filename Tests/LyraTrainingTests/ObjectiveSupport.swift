@@ -11,7 +11,15 @@ import Testing
 final class SmallCheckpoint {
     let path = NSTemporaryDirectory() + "lyra-training-\(UUID().uuidString)"
 
-    init() throws { try CheckpointWriter(directory: path, preset: .tiny.limited(toLayers: 2), seed: 1).write() }
+    /// - Parameter contextRows: `speech_generator_context_rows`; nil for no such key
+    init(contextRows: Int? = nil) throws {
+        try CheckpointWriter(directory: path, preset: .tiny.limited(toLayers: 2), seed: 1).write()
+        guard let contextRows else { return }
+        let file = path + "/config.json", key = "\"ctc_upsample_factor\""
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+        try text.replacingOccurrences(of: key, with: "\"speech_generator_context_rows\": \(contextRows), \(key)")
+            .write(toFile: file, atomically: true, encoding: .utf8)
+    }
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 }

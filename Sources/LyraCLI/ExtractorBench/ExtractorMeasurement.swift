@@ -89,7 +89,7 @@ struct ExtractorBench {
             try prefill.step(decoder, caches: caches, adapter: nil)
             show(prefill.progress.done, prefill.progress.total)
         }
-        var row = try prefill.lastRow(decoder)
+        var row = try prefill.lastRows(decoder)
         let prefilled = MonotonicTime.seconds
         current.cache = caches.reduce(0) { $0 + $1.usedByteCount }
         for step in 0..<Self.decodeTokens {

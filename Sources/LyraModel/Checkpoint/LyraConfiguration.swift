@@ -206,8 +206,14 @@ public struct SpeechGeneratorConfiguration: Decodable, Sendable {
     public var upsampling: Int
     /// Number of speech units; the next id is CTC's blank.
     public var units: Int
+    /// `speech_generator_context_rows`: hidden states of the prompt that the generator reads before an answer's, but does
+    /// not speak. The published generator reads none: the positions of an answer's first token then attend to equal
+    /// values, so all get the same scores and can emit only one unit.
+    public var contextRows = 0
 
-    enum CodingKeys: String, CodingKey { case ctc_decoder_config, ctc_upsample_factor, unit_vocab_size }
+    enum CodingKeys: String, CodingKey {
+        case ctc_decoder_config, ctc_upsample_factor, unit_vocab_size, speech_generator_context_rows
+    }
 
     public init(from decoder: any Swift.Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
@@ -226,6 +232,7 @@ public struct SpeechGeneratorConfiguration: Decodable, Sendable {
         self.inner = inner
         upsampling = try container.decodeIfPresent(Int.self, forKey: .ctc_upsample_factor) ?? 25
         units = try container.decodeIfPresent(Int.self, forKey: .unit_vocab_size) ?? 1000
+        contextRows = try container.decodeIfPresent(Int.self, forKey: .speech_generator_context_rows) ?? 0
     }
 
     public init(layers: Int, dim: Int, heads: Int, inner: Int, upsampling: Int = 25, units: Int = 1000) {
@@ -245,6 +252,8 @@ public struct SpeechGeneratorConfiguration: Decodable, Sendable {
         try bounds.check("ctc_decoder_config inner", inner, 1...1 << 22)
         try bounds.check("ctc_upsample_factor", upsampling, 1...1000)
         try bounds.check("unit_vocab_size", units, 1...1 << 20)
+        // The template ends every prompt with more text tokens than these, which no extractor removes.
+        try bounds.check("speech_generator_context_rows", contextRows, 0...4)
         try bounds.require(
             dim % heads == 0 && dim / heads % 2 == 0, "the generator's dim must be an even multiple of its heads")
     }

@@ -95,9 +95,12 @@ public struct Prefill {
         }
     }
 
-    /// The hidden state of the last position after the final norm, [1, hidden]; available once `isDone`.
-    public func lastRow(_ decoder: Decoder) throws -> Tensor {
+    /// The hidden states of the last positions after the final norm, [rows, hidden]; available once `isDone`.
+    ///
+    /// - Parameter count: how many; fewer if the prefill has fewer
+    public func lastRows(_ decoder: Decoder, count: Int = 1) throws -> Tensor {
         guard isDone else { throw LyraError(.state, "the prompt is not prefilled yet") }
-        return try decoder.normalize(hidden.rows(positions.count - 1..<positions.count), adapter: adapter)
+        return try decoder.normalize(
+            hidden.rows(max(0, positions.count - count)..<positions.count), adapter: adapter)
     }
 }

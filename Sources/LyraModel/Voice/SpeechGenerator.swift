@@ -35,19 +35,29 @@ public struct SpeechGenerator: Sendable {
         fileprivate let caches: [KeyValueCache]
         fileprivate var position: Int32 = 0
         fileprivate var last: Int?
+        /// Number of rows to come that precede the answer.
+        fileprivate var contextRows: Int
     }
 
-    public func makeState() -> State {
-        State(caches: layers.map { KeyValueCache(kvHeads: $0.shape.kvHeads, headDim: $0.shape.headDim) })
+    /// - Parameter contextRows: how many of the prompt's hidden states are appended before the answer's
+    public func makeState(contextRows: Int = 0) -> State {
+        State(
+            caches: layers.map { KeyValueCache(kvHeads: $0.shape.kvHeads, headDim: $0.shape.headDim) },
+            contextRows: contextRows)
     }
 
-    /// The units that one more hidden state adds.
+    /// The units that one more hidden state adds; none if it precedes the answer.
     ///
     /// - Parameter row: [1, hidden], the hidden state after the final norm that predicted a token
     public func append(_ row: Tensor, to state: inout State) throws -> [Int32] {
+        let x = try read(row, state: &state)
+        guard state.contextRows == 0 else {
+            state.contextRows -= 1
+            return []
+        }
         let blank = configuration.units
         var units: [Int32] = []
-        for best in try logits(row, state: &state).indicesOfLargest() {
+        for best in try outputProjection(x).indicesOfLargest() {
             if best != state.last, best != blank { units.append(Int32(best)) }
             state.last = best
         }
@@ -58,10 +68,13 @@ public struct SpeechGenerator: Sendable {
     ///
     /// - Parameters:
     ///   - answers: hidden states of each answer, [rows, hidden]; an answer attends to itself only
+    ///   - contextRows: how many rows of each answer precede it and get no scores; empty for none
     ///   - recomputesLayers: whether only the layers' inputs stay in memory until the gradient is computed
     /// - Returns: scores of all answers, one after the other, [all rows · upsampling, units + 1]
     /// - Throws: `LyraError.argument` without a row; `.memory`, `.missing`, and `.state` if interrupted.
-    package func callAsFunction(_ answers: [Tensor], recomputesLayers: Bool = false) throws -> Tensor {
+    package func callAsFunction(
+        _ answers: [Tensor], contextRows: [Int] = [], recomputesLayers: Bool = false
+    ) throws -> Tensor {
         let lengths = answers.filter { $0.rows > 0 }.map { $0.rows * configuration.upsampling }
         guard !lengths.isEmpty else { throw LyraError(.argument, "the speech generator needs a hidden state") }
         let rotation = try rotary(lengths.flatMap { length in (0..<Int32(length)).map { Position($0) } })
@@ -82,11 +95,25 @@ public struct SpeechGenerator: Sendable {
                 ? try recomputing([x]) { try run(layer, $0[0], isFirst: index == 0) }
                 : try run(layer, x, isFirst: index == 0)
         }
-        return try outputProjection(x)
+        guard contextRows.contains(where: { $0 > 0 }) else { return try outputProjection(x) }
+        var spoken: [Int32] = [], first = 0
+        for (index, answer) in answers.enumerated() {
+            let context = index < contextRows.count ? contextRows[index] * configuration.upsampling : 0
+            let end = first + answer.rows * configuration.upsampling
+            spoken += (min(first + context, end)..<end).map { Int32($0) }
+            first = end
+        }
+        return try outputProjection(x.keepingRows(spoken))
     }
 
     /// CTC scores of the positions that one more hidden state adds. → [upsampling, units + 1]
     func logits(_ row: Tensor, state: inout State) throws -> Tensor {
+        // The reference has no norm after the last layer.
+        try outputProjection(read(row, state: &state))
+    }
+
+    /// Runs the positions of one more hidden state through the layers. → [upsampling, dim]
+    private func read(_ row: Tensor, state: inout State) throws -> Tensor {
         let count = Int32(configuration.upsampling)
         let rotation = try rotary((state.position..<state.position + count).map { Position($0) })
         state.position += count
@@ -101,8 +128,7 @@ public struct SpeechGenerator: Sendable {
                 : try layer.qkv(x, adapter: nil)
             x = try layer(x, qkv: qkv, rotation: rotation, cache: state.caches[index], adapter: nil).output
         }
-        // The reference has no norm after the last layer.
-        return try outputProjection(x)
+        return x
     }
 }
 

@@ -70,9 +70,17 @@ package struct GeneratorObjective: Objective, AnswerMatching {
 
     /// Frames of the last answer.
     private func frames(_ example: TrainingExample) -> Int {
-        let last = example.pieces.last { if case .answer = $0 { true } else { false } }
-        guard case .answer(let ids)? = last else { return 0 }
+        guard let last = example.lastAnswer, case .answer(let ids) = example.pieces[last] else { return 0 }
         return ids.count.saturatingMultiplying(by: generator.configuration.upsampling)
+    }
+
+    /// Rows that the generator reads before those of the last answer: as many as it wants, but only of the text right
+    /// before the answer. The last row of that text is the answer's first.
+    private func contextRows(_ example: TrainingExample) -> Int {
+        guard let last = example.lastAnswer, last > 0, case .prompt(let ids) = example.pieces[last - 1] else {
+            return 0
+        }
+        return max(0, min(generator.configuration.contextRows, ids.count - 1))
     }
 
     package func differentiate(
@@ -142,30 +150,41 @@ package struct GeneratorObjective: Objective, AnswerMatching {
         var sum = 0.0
         var next = 0
         while next < fitting.count {
-            var answers: [Tensor] = [], targets: [(rows: Range<Int>, units: [Int32])] = []
-            var positions = 0
+            var answers: [Tensor] = [], contexts: [Int] = []
+            var targets: [(rows: Range<Int>, units: [Int32])] = []
+            var positions = 0, scores = 0
             repeat {
-                let count = states[next].rows * generator.configuration.upsampling
+                let example = fitting[next], frames = frames(example)
                 answers.append(states[next])
-                targets.append((positions..<positions + count, fitting[next].units ?? []))
-                positions += count
+                contexts.append(contextRows(example))
+                targets.append((scores..<scores + frames, example.units ?? []))
+                positions += states[next].rows * generator.configuration.upsampling
+                scores += frames
                 next += 1
             } while next < fitting.count
                 && positions + states[next].rows * generator.configuration.upsampling <= Self.positionsPerPass
-            let logits = try generator(answers, recomputesLayers: options.recomputesLayers)
+            let logits = try generator(answers, contextRows: contexts, recomputesLayers: options.recomputesLayers)
             sum += try body(logits, targets, next == fitting.count)
         }
         return sum
     }
 
-    /// For each example, the states that predicted the tokens of its last answer, the token that ends it included:
-    /// [answer tokens, hidden]. Not recorded.
+    /// For each example, the generator's context and the states that predicted the tokens of its last answer, the token
+    /// that ends it included: [context rows + answer tokens, hidden]. Not recorded.
     func hiddenStates(of examples: [TrainingExample]) throws -> [Tensor] {
         try Recording.paused {
             let rows = try examples.map(encoder.rows)
             let output = try decoder(rows.map(\.sample), adapter: options.adapter, schedule: schedule)
             let last = try output.predicting(rows.map { Array($0.answers.suffix(1)) })
-            return try last.map { try output.hidden.keepingRows($0.places) }
+            return try zip(examples, last).map { example, answer in
+                let first = answer.places.first ?? 0, context = Int32(contextRows(example))
+                return try output.hidden.keepingRows(Array(first - context..<first) + answer.places)
+            }
         }
     }
+}
+
+extension TrainingExample {
+    /// Index of the piece that is the last answer.
+    fileprivate var lastAnswer: Int? { pieces.lastIndex { if case .answer = $0 { true } else { false } } }
 }
