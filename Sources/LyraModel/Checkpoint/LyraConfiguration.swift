@@ -17,6 +17,8 @@ public struct LyraConfiguration: Decodable, Sendable {
     public var speechDownsampling: Int
     /// `speech_norm`: whether each speech token is scaled to length 1.
     public var normalizesSpeech: Bool
+    /// `speech_projector_hidden_size`: width of the speech projector's hidden layer; 2048 in published checkpoints.
+    public var speechProjectorInner = SpeechProjector.publishedInner
     public var generator: SpeechGeneratorConfiguration?
     public var endTokens: [Int32]
     /// `compress_gap` and `keep_rate`: where the model prunes media tokens; nil for nowhere.
@@ -28,8 +30,8 @@ public struct LyraConfiguration: Decodable, Sendable {
 
     enum CodingKeys: String, CodingKey {
         case compress_gap, keep_rate, mm_speech_tower, mm_vision_tower, mm_audio_tower, mm_projector_type,
-            speech_encoder_ds_rate, speech_norm, speech_generator_type, eos_token_id, text_config,
-            vision_config, model_type, align_temperature
+            speech_encoder_ds_rate, speech_norm, speech_projector_hidden_size, speech_generator_type, eos_token_id,
+            text_config, vision_config, model_type, align_temperature
     }
 
     /// The checkpoint's own directory, as the name of a tower.
@@ -52,6 +54,9 @@ public struct LyraConfiguration: Decodable, Sendable {
         }
         speechDownsampling = try container.decodeIfPresent(Int.self, forKey: .speech_encoder_ds_rate) ?? 5
         normalizesSpeech = try container.decodeIfPresent(Bool.self, forKey: .speech_norm) ?? false
+        speechProjectorInner =
+            try container.decodeIfPresent(Int.self, forKey: .speech_projector_hidden_size)
+            ?? SpeechProjector.publishedInner
         alignmentTemperature =
             try container.decodeIfPresent(Double.self, forKey: .align_temperature)
             ?? Self.publishedAlignmentTemperature
@@ -87,6 +92,7 @@ public struct LyraConfiguration: Decodable, Sendable {
     public func validate(_ source: String) throws {
         try language.validate(source)
         try Bounds(source).check("speech_encoder_ds_rate", speechDownsampling, 1...1000)
+        try Bounds(source).check("speech_projector_hidden_size", speechProjectorInner, 1...1 << 20)
         try Bounds(source).require(
             alignmentTemperature.isFinite && alignmentTemperature > 0, "align_temperature must be a number above 0")
         try generator?.validate(source)

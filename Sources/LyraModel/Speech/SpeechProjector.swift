@@ -4,7 +4,7 @@ import LyraTensor
 /// remainder of fewer than k positions is discarded. With `speech_norm` each token is scaled to length 1.
 public struct SpeechProjector: Sendable {
     /// Width of the hidden layer in every published checkpoint.
-    package static let inner = 2048
+    package static let publishedInner = 2048
 
     private let linear1: Linear
     private let linear2: Linear
@@ -17,8 +17,9 @@ public struct SpeechProjector: Sendable {
     package init(_ source: any WeightSource, width: Int, configuration: LyraConfiguration) throws {
         group = configuration.speechDownsampling
         normalizes = configuration.normalizesSpeech
-        linear1 = try Linear(source, "linear1", Self.inner, width * group, bias: true)
-        linear2 = try Linear(source, "linear2", configuration.language.hiddenSize, Self.inner, bias: true)
+        let inner = configuration.speechProjectorInner
+        linear1 = try Linear(source, "linear1", inner, width * group, bias: true)
+        linear2 = try Linear(source, "linear2", configuration.language.hiddenSize, inner, bias: true)
     }
 
     /// [positions, width] → [positions / k, hidden]

@@ -16,7 +16,7 @@ struct FreshProjector {
     ///   - hidden: width of the language model
     init(seed: UInt64, width: Int, group: Int, hidden: Int) {
         self.seed = seed
-        let inner = SpeechProjector.inner
+        let inner = SpeechProjector.publishedInner
         let layers = [("linear1", inner, width * group), ("linear2", hidden, inner)]
         tensors = layers.flatMap { name, outputs, inputs in
             [

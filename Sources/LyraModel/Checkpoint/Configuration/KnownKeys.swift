@@ -148,8 +148,8 @@ enum KnownKeys {
             (
                 """
                 mm_speech_tower mm_vision_tower mm_audio_tower mm_projector_type speech_encoder_ds_rate speech_norm
-                ctc_decoder_config ctc_upsample_factor unit_vocab_size speech_generator_context_rows compress_gap
-                keep_rate align_temperature
+                speech_projector_hidden_size ctc_decoder_config ctc_upsample_factor unit_vocab_size
+                speech_generator_context_rows compress_gap keep_rate align_temperature
                 """, .used
             ),
             ("speech_generator_type", .only(["ctc"])), ("mm_speech_projector_type", .only(["simple_mlp"])),
