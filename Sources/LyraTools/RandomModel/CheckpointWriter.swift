@@ -75,10 +75,7 @@ public struct CheckpointWriter {
     // MARK: Tensors
 
     private func writeTensors(_ tensors: [StoredTensor], _ name: String) throws {
-        let specs = tensors.map { TensorSpec(name: $0.name, type: $0.type, shape: $0.shape) }
-        let writer = try SafetensorsWriter(path: path(name), tensors: specs)
-        for tensor in tensors { try writer.write(tensor.name, tensor.bytes) }
-        try writer.finish()
+        try tensors.write(safetensors: path(name))
         created.files.append(path(name))
     }
 
@@ -135,10 +132,7 @@ public struct CheckpointWriter {
     }
 
     private func writeTorch(_ tensors: [StoredTensor], under keys: [String], _ name: String) throws {
-        let specs = tensors.map { TensorSpec(name: $0.name, type: $0.type, shape: $0.shape) }
-        let writer = try TorchWriter(path: path(name), tensors: specs, under: keys)
-        for tensor in tensors { try writer.write(tensor.name, tensor.bytes) }
-        try writer.finish()
+        try tensors.write(torch: path(name), under: keys)
         created.files.append(path(name))
     }
 
@@ -149,29 +143,8 @@ public struct CheckpointWriter {
         try writeTorch(source.requested, under: [], file)
     }
 
-    /// The published vocoder stores convolutions with weight norm: a direction and a length for each index of the
-    /// first axis.
     private func writeVocoder(_ tensors: [StoredTensor]) throws {
-        let split = try tensors.flatMap { tensor -> [StoredTensor] in
-            guard tensor.shape.count == 3, !tensor.name.hasPrefix("dur_predictor.") else { return [tensor] }
-            let rows = tensor.shape[0], values = try tensor.floats(), width = values.count / rows
-            let lengths = (0..<rows).map { row in
-                sqrtf(values[row * width..<(row + 1) * width].reduce(0) { $0 + $1 * $1 })
-            }
-            let storage = try FloatStorage(count: rows)
-            storage.base.update(from: lengths, count: rows)
-            let bytes = UnsafeRawBufferPointer(start: storage.base, count: rows * 4)
-            return [
-                StoredTensor(
-                    name: tensor.name + "_v", type: .float32, shape: tensor.shape, bytes: tensor.bytes,
-                    owner: tensor.owner,
-                    source: tensor.source),
-                StoredTensor(
-                    name: tensor.name + "_g", type: .float32, shape: [rows, 1, 1], bytes: bytes, owner: storage,
-                    source: tensor.source),
-            ]
-        }
-        try writeTorch(split, under: ["generator"], "model_zoo/audio/vocoder/g_00500000")
+        try writeTorch(tensors.withWeightNorm(), under: ["generator"], "model_zoo/audio/vocoder/g_00500000")
         try put(json: preset.vocoder, "model_zoo/audio/vocoder/config.json")
     }
 
