@@ -20,9 +20,9 @@ struct LyraCommand: ParsableCommand {
             """,
         version: "0.2.0",
         subcommands: [
-            GenerateCommand.self, ChatCommand.self, InspectCommand.self, AssembleCommand.self, MergeLoraCommand.self,
-            ConvertCommand.self, DataCommand.self, TrainCommand.self, PlotLogCommand.self, FeaturesCommand.self,
-            LogitsCommand.self, MakeTinyCommand.self, BenchCommand.self, EvalCommand.self,
+            GenerateCommand.self, ChatCommand.self, InspectCommand.self, AssembleCommand.self, InitializeCommand.self,
+            MergeLoraCommand.self, ConvertCommand.self, DataCommand.self, TrainCommand.self, PlotLogCommand.self,
+            FeaturesCommand.self, LogitsCommand.self, MakeTinyCommand.self, BenchCommand.self, EvalCommand.self,
         ])
 
     /// Prints a failure as one line on stderr with exit code 1; wrong usage has exit code 64.

@@ -25,6 +25,7 @@ OPTIONS = {
     "assemble": [
         "--llm", "--speech-tower", "--vision-tower", "--sound-tower", "--vocoder", "--speech-projector",
         "--sound-projector", "--speech-norm", "--adapter", "--seed", "--copy", "--output"],
+    "initialize": ["--output", "--seed"],
     "merge-lora": [*PARTS, "--adapter", "--output", "--type", "--shard-size", "--copy", "--threads"],
     "convert": [*PARTS, "--output", "--type", "--part", "--threads"],
     "features": ["--as", "--out", "--max-frames"],

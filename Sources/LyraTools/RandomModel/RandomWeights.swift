@@ -13,6 +13,8 @@ public final class RandomWeights: WeightSource {
     /// The requested tensors, in order; empty unless they are recorded.
     private(set) var requested: [StoredTensor] = []
     private let recordsRequests: Bool
+    /// The numbers of training's start in place of random ones.
+    private let values: InitialValues?
 
     /// - Parameters:
     ///   - type: F32, F16, BF16, or a quantized type for the matrices whose rows its blocks fill; all else is then F32
@@ -22,6 +24,13 @@ public final class RandomWeights: WeightSource {
         self.precision = precision
         self.type = type
         self.recordsRequests = recordsRequests
+        values = nil
+    }
+
+    /// The weights, in F32, with which a part's training from nothing starts. `requested` lists them.
+    init(_ values: InitialValues) {
+        (seed, type, precision, recordsRequests) = (values.seed, .float32, .exact, true)
+        self.values = values
     }
 
     /// Weight norm is already folded, so its factors do not exist.
@@ -47,6 +56,7 @@ public final class RandomWeights: WeightSource {
     private func fill(
         _ memory: UnsafeMutableRawPointer, _ byteCount: Int, _ type: ElementType, _ name: String, _ shape: [Int]
     ) throws {
+        if let values { return try values(name, shape).store(as: type, to: memory) }
         let (mean, deviation) = RandomWeights.distribution(name, shape)
         var state = name.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
         let count = min(byteCount / type.size * type.blockElements, Self.period)
