@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 
 import numpy as np
 import pytest
 
-from support import answer, fails, lyra, read_safetensors, read_wav
+from support import ROOT, answer, fails, lyra, read_safetensors, read_wav
 
 WEIGHTS = shutil.ignore_patterns("*.safetensors", "*.index.json", "*.bin", "*.pth", "g_*")
+NANO = ROOT / "examples/nano/model"
 WHISPER = "model_zoo/audio/whisper/model.safetensors"
 VISION = "model_zoo/vision/Qwen2VL_ViT/model.safetensors"
 VOCODER = "model_zoo/audio/vocoder/g_00000000"
@@ -148,3 +150,16 @@ def test_a_full_disk_leaves_nothing(start, tmp_path):
 
     fails(lyra("initialize", start[0], "-o", tmp_path / "made", preexec_fn=limit), tmp_path / "made", "File too large")
     assert os.listdir(tmp_path) == []
+
+
+def test_the_model_of_nano_has_the_stated_parts(tiny, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(NANO, source)
+    for name in ("vocab.json", "merges.txt", "added_tokens.json"):
+        if not (source / name).exists():
+            shutil.copy(tiny / name, source)
+    ended = lyra("initialize", source, "-o", tmp_path / "made")
+    assert ended.returncode == 0, ended.stderr
+    made = dict(re.findall(r"^([\w ]+): (\d+) parameters$", ended.stderr, re.M))
+    table = re.findall(r"^\| ([\w ]+) \| .* \| ([\d,]+) \|$", (NANO / "README.md").read_text(), re.M)
+    assert {part: count.replace(",", "") for part, count in table} == made and len(made) == 10
