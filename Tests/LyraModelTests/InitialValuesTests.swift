@@ -42,10 +42,12 @@ import Testing
             (voice, "resblocks.0.convs2.0.weight", [64, 64, 3], 0.02635),  // √(2 / 192) / √15
         ]
         for (values, name, shape, deviation) in cases {
-            let numbers = try values(name, shape)
-            let count = Double(numbers.count)
-            let mean = (0..<numbers.count).reduce(0.0) { $0 + Double(numbers[$1]) } / count
-            let square = (0..<numbers.count).reduce(0.0) { $0 + Double(numbers[$1]) * Double(numbers[$1]) } / count
+            let numbers = try values(name, shape).values, count = Double(numbers.count)
+            var (mean, square) = (0.0, 0.0)
+            for number in numbers.map({ Double($0) }) {
+                mean += number / count
+                square += number * number / count
+            }
             // Five standard errors: the fourth moment of a uniform distribution is 1.8 squares of its variance. The
             // deviations above are rounded to four digits.
             #expect(abs(mean) < 5 * deviation / count.squareRoot(), "\(name)")
@@ -95,13 +97,13 @@ import Testing
         }
     }
 
-    /// Mean distance in rows between a query and the keys, by their attention weights; of every tenth query.
+    /// Mean distance in rows between a query and the keys, by their attention weights; of every 30th query.
     private static func distance(_ q: Tensor, _ k: Tensor, heads: Int) -> Double {
         let headDim = q.columns / heads, scale = 1 / Float(headDim).squareRoot()
-        let (queries, keys) = (q.floats, k.floats)
+        let (queries, keys) = (q.values, k.values)
         var (sum, count) = (0.0, 0)
         for head in 0..<heads {
-            for row in stride(from: 0, to: q.rows, by: 10) {
+            for row in stride(from: 0, to: q.rows, by: 30) {
                 let scores = (0..<k.rows).map { key -> Double in
                     let (a, b) = (row * q.columns + head * headDim, key * k.columns + head * headDim)
                     return Double((0..<headDim).reduce(Float(0)) { $0 + queries[a + $1] * keys[b + $1] } * scale)
@@ -162,16 +164,7 @@ import Testing
         let weights = RandomWeights(Self.values(.vocoder(Self.vocoder)))
         let vocoder = try Vocoder(configuration: Self.vocoder, weights: weights)
         let samples = try vocoder.waveform(units: [3, 77, 12, 150], frames: [2, 3, 1, 2])
-        let square = samples.floats.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(samples.count)
+        let square = samples.values.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(samples.count)
         #expect((0.03...0.4).contains(square.squareRoot()), "\(square.squareRoot())")
-    }
-}
-
-extension Tensor {
-    fileprivate var floats: [Float] {
-        (0..<rows).flatMap { index in
-            let row = rows(index..<index + 1)
-            return (0..<columns).map { row[$0] }
-        }
     }
 }
