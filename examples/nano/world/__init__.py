@@ -1,0 +1,1 @@
+"""The small world that Nano knows: what is in it, how it is asked about, and how it looks."""

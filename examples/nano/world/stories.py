@@ -1,0 +1,86 @@
+"""Facts that are read aloud in long recordings, and the questions about them."""
+
+from . import knowledge as k
+from .held_out import is_held_out
+from .numbers import word
+from .text import UNKNOWN, Exchange, article, capital
+
+# By kind of fact: its sentence, and what can be asked about it with the answer.
+FACTS = {
+    "place": (
+        "The {object} is on the {spot} in the {room}.",
+        (("Where is the {object}?", "On the {spot} in the {room}."),
+         ("Which room is the {object} in?", "The {room}."))),
+    "own": (
+        "{name} has {a colour} {object}.",
+        (("What does {name} have?", "{a colour} {object}."),
+         ("What colour is the {object} of {name}?", "{colour}."))),
+    "day": ("{name} comes on {day}.", (("When does {name} come?", "On {day}."),)),
+    "age": ("{name} is {age} years old.", (("How old is {name}?", "{age}."),)),
+}
+MOST = 26
+
+
+def values(rng) -> dict:
+    colour = rng.choice(k.SHAPE_COLOURS)
+    return {
+        "object": rng.choice(k.OBJECTS), "spot": rng.choice(k.SPOTS), "room": rng.choice(k.ROOMS),
+        "name": rng.choice(k.NAMES), "day": rng.choice(k.DAYS), "age": word(rng.randint(1, 99)),
+        "colour": colour, "a colour": article(colour)}
+
+
+def facts(rng, count: int, held_out=False) -> list:
+    """Facts that do not contradict each other: (sentence, kind, values), at most 26.
+
+    An object is in one fact, and a person in at most one fact of each kind.
+    """
+    if not 1 <= count <= MOST:
+        raise ValueError(f"{count} facts; a story has 1 to {MOST}")
+    found, used = [], set()
+    while len(found) < count:
+        kind, slots = rng.choice(list(FACTS)), values(rng)
+        text = FACTS[kind][0].format(**slots)
+        keys = {
+            "place": {slots["object"]}, "own": {slots["object"], ("own", slots["name"])},
+            "day": {("day", slots["name"])}, "age": {("age", slots["name"])}}[kind]
+        if used & keys or is_held_out(text) != held_out:
+            continue
+        used |= keys
+        found.append((text, kind, slots))
+    return found
+
+
+def story(rng, count: int, held_out=False, unknown=0.1) -> Exchange:
+    """Facts and one question about one of them; with the given share, about something else.
+
+    held_out: whether the fact that is asked about is one of the held out; the others never are
+    """
+    is_unknown = not held_out and rng.random() < unknown
+    while True:
+        found = facts(rng, count)
+        if held_out:
+            asked = facts(rng, 1, held_out=True)[0]
+            place = rng.randrange(count)
+            found[place] = asked
+            if not consistent(found):
+                continue
+        else:
+            asked = rng.choice(found)
+        question, answer = rng.choice(FACTS[asked[1]][1])
+        slots = asked[2]
+        if is_unknown:
+            slots, answer = values(rng), UNKNOWN
+            asked_about = question.format(**slots)
+            others = [other for _, kind, other in found if kind == asked[1]]
+            if any(asked_about == question.format(**other) for other in others):
+                continue
+        context = " ".join(text for text, _, _ in found)
+        return Exchange(
+            "story", question.format(**slots), capital(answer.format(**slots)), context=context)
+
+
+def consistent(found) -> bool:
+    """Whether no object is in two facts and no person in two of one kind."""
+    objects = [slots["object"] for _, kind, slots in found if kind in ("place", "own")]
+    people = [(kind, slots["name"]) for _, kind, slots in found if kind != "place"]
+    return len(set(objects)) == len(objects) and len(set(people)) == len(people)
