@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Makes a data set of Nano's world: JSON lines for `lyra train` and `lyra eval`, with media files.
+
+    make_data.py text --count 50000 --seed 1 --out data/text
+    make_data.py pictures --count 20000 --seed 1 --out data/pictures
+    make_data.py pictures --held-out --out data/held-out
+
+Training sets hold nothing of what is held out. With --held-out, the set is the fixed one of the
+files in heldout/. The set is OUT/KIND.jsonl, its media are in OUT/media. The names of the
+labels in `row_labels` are in OUT/labels.json.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from world import evaluation, examples, pictures
+
+
+def read_arguments(arguments):
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], epilog="See the top of this file for examples.")
+    parser.add_argument("kind", choices=examples.KINDS)
+    parser.add_argument("--count", type=int, default=1000, help="items of a training set")
+    parser.add_argument("--seed", type=int, default=1, help="of a training set")
+    parser.add_argument("--held-out", action="store_true", help="the fixed set that is held out")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parsed = parser.parse_args(arguments)
+    if parsed.count < 1:
+        parser.error(f"--count {parsed.count}: must be at least 1")
+    return parsed
+
+
+def main(arguments=None) -> int:
+    options = read_arguments(arguments)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        if options.held_out:
+            items = evaluation.items(options.kind, options.out)
+        else:
+            items = (
+                examples.item(options.seed, options.kind, index, options.out)
+                for index in range(options.count))
+        path = options.out / f"{options.kind}.jsonl"
+        count = examples.write(path, items)
+        if options.kind != "text":
+            (options.out / "labels.json").write_text(json.dumps(pictures.LABELS, indent=1) + "\n")
+    except OSError as error:
+        print(f"make_data.py: {error}", file=sys.stderr)
+        return 1
+    print(f"{path}: {count} items")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

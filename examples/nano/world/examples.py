@@ -1,0 +1,222 @@
+"""Items of data sets: conversations of the world with their media, as `lyra train` reads them.
+
+An item is made from a seed, a kind and an index alone, so that any part of a set can be made anew.
+"""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+
+from . import files, others, pictures, refusals, scenes, sentences, stories, words
+from .held_out import is_exchange_held_out
+from .questions import FAMILIES, WEIGHTS
+from .text import UNKNOWN, Exchange, spoken
+
+KINDS = ("text", "pictures", "videos", "refusals")
+
+
+def rng_of(seed, kind, index) -> random.Random:
+    return random.Random(f"{seed} {kind} {index}")
+
+
+def numpy_rng(rng):
+    return np.random.default_rng(rng.getrandbits(64))
+
+
+# MARK: Text
+
+
+def question(rng) -> Exchange:
+    """A question of the families that training may contain."""
+    kind = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+    family = rng.choice([family for family in FAMILIES if family.kind == kind])
+    while True:
+        found = family.choose(rng)
+        if not is_exchange_held_out(family, found):
+            return found
+
+
+def spoken_question(rng) -> Exchange:
+    """One that can be read aloud."""
+    while True:
+        found = question(rng)
+        if found.is_spoken:
+            return found
+
+
+def heard(rng, held_out=False) -> str:
+    return sentences.heard(
+        rng, words.written(), lambda rng: spoken_question(rng).question, held_out)
+
+
+def transcription(rng) -> Exchange:
+    """What is heard, as its words, and what is written down."""
+    text = heard(rng)
+    return Exchange("transcribe", rng.choice(words.TRANSCRIBE), text, context=spoken(text))
+
+
+def repetition(rng, held_out=False) -> Exchange:
+    statement = sentences.statement(rng, held_out)
+    return Exchange("repeat", rng.choice(words.REPEAT).format(statement=statement), statement)
+
+
+def scene_question(rng) -> Exchange:
+    """A question about a scene that words describe."""
+    draw = rng.random()
+    if draw < 0.8:
+        shapes = scenes.shapes(rng)
+        found, context = scenes.ask_shapes(rng, shapes), scenes.scene_text(shapes)
+    elif draw < 0.9:
+        digit = scenes.digit(rng)
+        found, context = scenes.ask_digit(rng, digit), scenes.digit_text(digit)
+    else:
+        moving = scenes.movement(rng)
+        found, context = scenes.ask_video(rng, *moving), scenes.movement_text(*moving)
+    return Exchange(found.kind, found.question, found.answer, context=context)
+
+
+def story(rng) -> Exchange:
+    return stories.story(rng, rng.choice([1, 2, 2, 3, 3, 4, 5, 6, 8]))
+
+
+TEXT_SOURCES = {
+    question: 8, transcription: 4, repetition: 1.5, scene_question: 3, story: 2.5,
+    refusals.refusal: 2,
+}
+
+
+def text_exchange(rng) -> Exchange:
+    return rng.choices(list(TEXT_SOURCES), list(TEXT_SOURCES.values()))[0](rng)
+
+
+def typed(rng, exchange: Exchange) -> str:
+    """The text of the human's turn.
+
+    Half of the questions and contexts are words as they are heard, without capitals and
+    punctuation, so that the language model knows what speech will bring.
+    """
+    context, ask = exchange.context, exchange.question
+    if exchange.is_spoken and exchange.kind != "transcribe" and rng.random() < 0.5:
+        ask = spoken(ask)
+    if context and exchange.kind == "story" and rng.random() < 0.5:
+        context = spoken(context)
+    return f"{context}\n{ask}" if context else ask
+
+
+def turns(*pairs) -> list:
+    """The conversation of questions and answers."""
+    return [
+        {"from": side, "value": text}
+        for pair in pairs for side, text in zip(("human", "gpt"), pair)]
+
+
+def text_item(rng, index, folder) -> dict:
+    found = [text_exchange(rng)]
+    # Some conversations have a second question; only the first may have a context.
+    if rng.random() < 0.25:
+        found.append(question(rng))
+    pairs = [(typed(rng, each), each.answer) for each in found]
+    return {"conversations": turns(*pairs), "kind": found[0].kind}
+
+
+def refusal_item(rng, index, folder) -> dict:
+    """A question or a picture of other things."""
+    if rng.random() < 0.5:
+        found = refusals.refusal(rng)
+        return {"conversations": turns((typed(rng, found), UNKNOWN)), "kind": "unknown"}
+    return other_picture_item(rng, index, folder, rng.choice(others.TRAINED))
+
+
+# MARK: Pictures and videos
+
+
+def save(folder: Path, name: str, data: bytes) -> str:
+    """Writes a media file. → its path from the data set's folder"""
+    path = folder / "media" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return f"media/{name}"
+
+
+def image_turns(mark, asked) -> list:
+    pairs = [(each.question, each.answer) for each in asked]
+    pairs[0] = (f"<{mark}>\n{pairs[0][0]}", pairs[0][1])
+    return turns(*pairs)
+
+
+def picture_item(rng, index, folder, scene=None, asked=None) -> dict:
+    """A picture of shapes or of a digit with one to three questions."""
+    if scene is None:
+        scene = scenes.digit(rng) if rng.random() < 0.2 else scenes.shapes(rng)
+    is_digit = isinstance(scene, scenes.Digit)
+    if asked is None:
+        ask = scenes.ask_digit if is_digit else scenes.ask_shapes
+        asked = [ask(rng, scene) for _ in range(rng.randint(1, 3))]
+    generator = numpy_rng(rng)
+    draw = pictures.digit if is_digit else pictures.scene
+    drawn, labels = draw(generator, scene, *pictures.random_size(generator))
+    return {
+        "conversations": image_turns("image", asked), "kind": asked[0].kind,
+        "image": save(folder, f"picture-{index}.png", files.png(drawn)),
+        "row_labels": runs(labels)}
+
+
+def other_picture_item(rng, index, folder, kind, ask=None) -> dict:
+    generator = numpy_rng(rng)
+    drawn, labels = others.picture(generator, kind, *pictures.random_size(generator))
+    asked = Exchange("unknown picture", ask or rng.choice(others.ASKS), UNKNOWN)
+    return {
+        "conversations": image_turns("image", [asked]), "kind": asked.kind,
+        "image": save(folder, f"other-{index}.png", files.png(drawn)),
+        "row_labels": runs(labels)}
+
+
+def video_item(rng, index, folder, moving=None, asked=None) -> dict:
+    shape, direction = moving or scenes.movement(rng)
+    asked = asked or [scenes.ask_video(rng, shape, direction)]
+    frames, labels = pictures.video(numpy_rng(rng), shape, direction)
+    return {
+        "conversations": image_turns("video", asked), "kind": "video",
+        "video": save(folder, f"video-{index}.avi", files.avi(frames, pictures.RATE)),
+        "row_labels": runs(labels)}
+
+
+def runs(labels: dict) -> dict:
+    """Labels of rows, with [label, count] for several equal ones."""
+    packed = {}
+    for head, numbers in labels.items():
+        pieces = []
+        for number in numbers:
+            if pieces and pieces[-1][0] == number:
+                pieces[-1][1] += 1
+            else:
+                pieces.append([number, 1])
+        packed[head] = [piece[0] if piece[1] == 1 else piece for piece in pieces]
+    return packed
+
+
+# MARK: Sets
+
+
+MAKERS = {
+    "text": text_item, "pictures": picture_item, "videos": video_item, "refusals": refusal_item,
+}
+
+
+def item(seed, kind, index, folder: Path) -> dict:
+    made = MAKERS[kind](rng_of(seed, kind, index), index, folder)
+    return {"id": f"{kind}-{seed}-{index}"} | made
+
+
+def write(path: Path, items) -> int:
+    """Writes items as JSON lines. → how many"""
+    count = 0
+    partial = path.with_suffix(".partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        for each in items:
+            file.write(json.dumps(each, ensure_ascii=False) + "\n")
+            count += 1
+    partial.replace(path)
+    return count
