@@ -48,7 +48,8 @@ def avi(frames, rate: int = 2) -> bytes:
     form = struct.pack(
         "<IiiHH4sIiiII", 40, width, height, 1, 24, b"MPNG", width * height * 3, 0, 0, 0, 0)
     header = listed(
-        b"hdrl", chunk(b"avih", main) + listed(b"strl", chunk(b"strh", stream) + chunk(b"strf", form)))
+        b"hdrl",
+        chunk(b"avih", main) + listed(b"strl", chunk(b"strh", stream) + chunk(b"strf", form)))
     movie, index, place = b"", b"", 4
     for picture in pictures:
         piece = chunk(b"00dc", picture)

@@ -71,7 +71,8 @@ def order():
         "order", "today", ("If today is {day}, which day is {when}?",), "{answer}.",
         tuple(
             {"day": day, "when": when, "answer": k.DAYS[(index + step) % 7]}
-            for index, day in enumerate(k.DAYS) for when, step in (("tomorrow", 1), ("yesterday", -1))),
+            for index, day in enumerate(k.DAYS)
+            for when, step in (("tomorrow", 1), ("yesterday", -1))),
         "{when} is tomorrow or yesterday; {day} is a day of the week")
 
 

@@ -1,7 +1,7 @@
 """Questions of other things. The answer to each is "I do not know."."""
 
 from . import knowledge as k
-from . import strangers
+from . import sentences, strangers
 from .numbers import word
 from .text import UNKNOWN, Exchange, article, capital
 from .stories import FACTS
@@ -49,7 +49,8 @@ OTHER = [
 # Only in the held-out questions.
 HELD_OUT_KINDS = [
     "When did the {person} learn to {verb}?", "How far is it to {town}?",
-    "What is the capital of {town}?", "Why do people {verb}?", "Which is better, {a thing} or {a 2}?",
+    "What is the capital of {town}?", "Why do people {verb}?",
+    "Which is better, {a thing} or {a 2}?",
     "How do I repair {a thing}?", "Where can I buy {a thing}?", "Play some music for {name}.",
     "Explain the {thing} to {a person}.", "Should {a person} {verb} every morning?",
     "What happens if {an animal} meets {a person}?", "Send a letter to {name}.",
@@ -59,7 +60,10 @@ HELD_OUT_KINDS = [
     "What do you think about {town}?", "Is it healthy to {verb}?", "Describe {a thing}.",
     "Why was the {person} so {adjective}?",
 ]
-TRAINED_KINDS = ("filled", "mismatched", "pictureless", "storyless", "other", "sum")
+SUMS = ["What is {sum}?", "How much is {sum}?"]
+TRAINED_KINDS = (
+    "filled", "filled", "mismatched", "pictureless", "storyless", "other", "other", "sum",
+    "statement")
 
 
 def slots(rng, pool) -> dict:
@@ -89,15 +93,23 @@ def refusal(rng, kind=None) -> Exchange:
         asks = rng.choice(list(FACTS.values()))[1]
         return refuse(rng.choice(asks)[0].format(**story_values(rng)))
     if kind == "sum":
-        # Tens, so that a sum is beyond 20 whatever of it is misheard.
-        return refuse(f"What is {tens(rng)} {rng.choice(['plus', 'minus'])} {tens(rng)}?")
+        return refuse(rng.choice(SUMS).format(sum=sum_beyond(rng)))
+    if kind == "statement":
+        # Nothing is asked.
+        return refuse(sentences.statement(rng))
     patterns = {
         "filled": FILLED, "mismatched": MISMATCHED, "pictureless": PICTURELESS, "other": OTHER}
     return refuse(rng.choice(patterns[kind]).format(**drawn))
 
 
-def tens(rng) -> str:
-    return word(10 * rng.randint(3, 9))
+def sum_beyond(rng) -> str:
+    """A sum of tens, or of 0 to 20 with a result above 20 or below 0."""
+    sign = rng.choice(["plus", "minus"])
+    a, b = 10 * rng.randint(3, 9), 10 * rng.randint(3, 9)
+    if rng.random() < 0.6:
+        b = rng.randint(1, 20)
+        a = rng.randint(21 - b, 20) if sign == "plus" else rng.randint(0, b - 1)
+    return f"{word(a)} {sign} {word(b)}"
 
 
 def held_out_refusal(rng) -> Exchange:

@@ -26,7 +26,8 @@ TRAINED = {
     "town": "Paris London Berlin Madrid Rome Vienna Oslo Cairo".split(),
 }
 HELD_OUT = {
-    "animal": "badger hamster dolphin parrot squirrel kangaroo lizard ostrich salmon beetle".split(),
+    "animal": (
+        "badger hamster dolphin parrot squirrel kangaroo lizard ostrich salmon beetle").split(),
     "thing": (
         "violin umbrella telescope suitcase envelope kettle helmet curtain fountain "
         "volcano cathedral theatre harbour tunnel glacier lantern compass anchor pancake "
