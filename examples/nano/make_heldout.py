@@ -104,7 +104,8 @@ def other_picture_lines(rng):
 
 
 def human_lines(rng):
-    """The clips of the package that are only words of the world."""
+    """The clips of the package that are only words of the world, but for single words that sound like
+    others, since only a sentence can tell them."""
     vocabulary, found = set(words.vocabulary()), []
     with gzip.open(CLIPS, "rt", encoding="utf-8") as file:
         for line in file:
@@ -114,7 +115,7 @@ def human_lines(rng):
             clip, text = match.groups()
             # What is in brackets is no speech, or the sign that the word names.
             said = spoken(re.sub(r"\[.*?\]|<.*?>|\(.*?\)", " ", text))
-            if said and set(said.split()) <= vocabulary:
+            if said and said not in sentences.SOUND_ALIKES and set(said.split()) <= vocabulary:
                 found.append({"clip": clip, "text": said})
     return found
 

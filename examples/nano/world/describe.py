@@ -87,8 +87,9 @@ def statements_section() -> str:
         "statement.\n\n"
         "What may be heard: statements of these patterns; every question and command of this file; "
         "lists of 1 to 4 words of the world, 1 to 5 numbers, or 1 to 4 letters, in any order, with "
-        "spaces between them, a capital letter and a full stop (\"Seven two nine.\"); and the "
-        "phrases below. Statements that are to be repeated have these patterns only.\n\n"
+        "spaces between them, a capital letter and a full stop (\"Seven two nine.\"; none of the "
+        f"words that sound like others: {joined(sentences.SOUND_ALIKES)}); and the phrases below."
+        " Statements that are to be repeated have these patterns only.\n\n"
         + table(("pattern",), [(pattern,) for pattern in sentences.PATTERNS]) + "\n"
         + table(("slot", "what", "values"), slots) + "\nPhrases: " + " ".join(k.PHRASES) + "\n")
 
@@ -153,8 +154,8 @@ Asked about a digit ({{number}} is zero to nine):
 
 One shape moves {joined(k.DIRECTIONS[:-1])} or {k.DIRECTIONS[-1]} on a still background, in a
 straight line by {percent(pictures.TRAVEL, 1)} % of the width or height, with even speed. A video
-has {pictures.FRAMES} frames, {pictures.RATE} in a second, {pictures.SIDE} × {pictures.SIDE} pixels,
-as AVI.
+has {pictures.FRAMES} frames, {pictures.RATE} in a second, {pictures.SIDE} × {pictures.SIDE} pixels
+or square with sides of {pictures.VIDEO_SIDES[0]} to {pictures.VIDEO_SIDES[1]}, as AVI.
 
 {table(("question", "answer"), video_rows)}"""
 

@@ -176,7 +176,9 @@ def other_picture_item(rng, index, folder, kind, ask=None) -> dict:
 def video_item(rng, index, folder, moving=None, asked=None) -> dict:
     shape, direction = moving or scenes.movement(rng)
     asked = asked or [scenes.ask_video(rng, shape, direction)]
-    frames, labels = pictures.video(numpy_rng(rng), shape, direction)
+    generator = numpy_rng(rng)
+    side = pictures.random_video_side(generator)
+    frames, labels = pictures.video(generator, shape, direction, side, side)
     return {
         "conversations": image_turns("video", asked), "kind": "video",
         "video": save(folder, f"video-{index}.avi", files.avi(frames, pictures.RATE)),

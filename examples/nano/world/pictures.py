@@ -17,6 +17,8 @@ OFFSETS = {"small": 0.03, "big": 0.012}
 # How far a moving shape goes, in parts of the width or the height.
 TRAVEL = (0.4, 0.6)
 FRAMES, RATE = 4, 2
+# Sides of videos. Smaller ones have fewer tokens.
+VIDEO_SIDES = 98, 224
 
 # Labels of rows, by head: what the numbers mean. The first is where nothing is.
 LABELS = {
@@ -39,6 +41,11 @@ def random_size(rng):
     if draw < 0.85:
         return side, side
     return side, int(np.clip(side * rng.uniform(0.75, 1.33), 90, 300))
+
+
+def random_video_side(rng):
+    """Mostly 112 pixels."""
+    return SIDE if rng.random() < 0.6 else int(rng.integers(VIDEO_SIDES[0], VIDEO_SIDES[1] + 1))
 
 
 def token_grid(width, height):

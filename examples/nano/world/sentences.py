@@ -7,6 +7,9 @@ from .held_out import is_held_out
 from .numbers import ORDINALS, word
 from .text import article, capital, sentence
 
+# They sound like another word, number or letter, which only a sentence can tell. A list has the
+# other: four, two, no, right, and the letters.
+SOUND_ALIKES = "a an are bee for know oh sea see to write you".split()
 NUMBERS = [word(number) for number in range(101)]
 SLOTS = {
     "object": (k.OBJECTS, "an object"), "spot": (k.SPOTS, "a spot"), "room": (k.ROOMS, "a room"),
@@ -53,6 +56,7 @@ def statements(pattern: str):
 
 def word_list(rng, words) -> str:
     """One to five words of the world, or numbers, or letters, in any order."""
+    words = [each for each in words if each not in SOUND_ALIKES]
     draw = rng.random()
     if draw < 0.5:
         chosen = [rng.choice(words) for _ in range(rng.choice([1, 1, 1, 2, 3, 4]))]
