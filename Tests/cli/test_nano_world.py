@@ -345,6 +345,20 @@ def test_square_pictures_of_any_size_have_sixteen_tokens():
         if 3 * width <= 4 * height and 3 * height <= 4 * width)} <= {15, 16, 20}
 
 
+def test_the_model_is_configured_for_sixteen_tokens():
+    """With other bounds, some square pictures get fewer tokens or more, and the labels of rows would be wrong."""
+    found = list((NANO / "model").glob("**/preprocessor_config.json"))
+    bounds = [(each["min_pixels"], each["max_pixels"]) for each in map(json.loads, map(read_text, found))
+              if "min_pixels" in each]
+    if not bounds:
+        pytest.skip("examples/nano/model has no configuration of a vision tower")
+    assert bounds == [(pictures.LEAST_PIXELS, pictures.MOST_PIXELS)]
+
+
+def read_text(path):
+    return path.read_text(encoding="utf-8")
+
+
 def test_digits_differ():
     """No two digits have about the same pixels, in any of their forms."""
     x, y = drawing.grid(40, 40)
@@ -417,6 +431,10 @@ def test_items_have_the_layout_that_lyra_reads(tmp_path):
                 assert sum(turn["value"].count(mark) for turn in turns) == (medium in item)
                 if medium in item:
                     assert (tmp_path / item[medium]).stat().st_size > 100
+    # No set has written over the media of another.
+    sets = [json.loads(line) for kind in examples.KINDS for line in (tmp_path / f"{kind}.jsonl").open()]
+    media = [path for item in sets for path in (item.get("image"), item.get("video")) if path]
+    assert len(set(media)) == len(media) == len(list((tmp_path / "media").iterdir()))
     labels = json.loads((tmp_path / "labels.json").read_text())
     for line in (tmp_path / "pictures.jsonl").read_text().splitlines():
         item = json.loads(line)

@@ -168,7 +168,9 @@ def unknown_section() -> str:
 The answer is "{UNKNOWN}" to questions whose words or things are not in this file, to the world's
 words in questions that make no sense, to sums of numbers above 20 or with a result above 20 or
 below 0, to a statement in which nothing is asked, to questions about a picture or a story that is
-not there, and to questions about pictures of other things.
+not there, to questions about pictures of other things, and to questions that do not fit a picture
+of the world. In training those about shapes are: {" ".join(refusals.MISFIT[tuple])} Those about a
+digit: {" ".join(refusals.MISFIT[scenes.Digit])} About both: questions with words from elsewhere.
 
 Kinds of questions in training: the world's patterns with other words; the world's words mixed up;
 questions about a picture or a story without it; other questions; sums beyond 0 to 20 and of tens;

@@ -42,24 +42,24 @@ def text_item(stored) -> dict:
     return {"conversations": examples.turns((asked, found.answer)), "kind": found.kind}
 
 
-def media_item(name, stored, index, folder) -> dict:
-    rng = examples.rng_of(SEED, name, index)
-    if name == "other_pictures":
-        return examples.other_picture_item(
-            rng, f"held-out-{index}", folder, stored["kind"], stored["question"])
+def media_item(file, stored, index, name, folder) -> dict:
+    rng = examples.rng_of(SEED, file, index)
+    if file == "other_pictures":
+        return examples.other_picture_item(rng, name, folder, stored["kind"], stored["question"])
     asked = [exchange(stored)]
-    if name == "scenes":
-        return examples.picture_item(rng, f"held-out-{index}", folder, scene(stored), asked)
+    if file == "scenes":
+        return examples.picture_item(rng, name, folder, scene(stored), asked)
     moving = scenes.Shape(*stored["shape"]), stored["direction"]
-    return examples.video_item(rng, f"held-out-{index}", folder, moving, asked)
+    return examples.video_item(rng, name, folder, moving, asked)
 
 
 def items(kind, folder):
     """The items of a held-out set; their media are written to a folder."""
-    for name in FILES[kind]:
-        for index, stored in enumerate(read(name)):
-            if name in ("scenes", "movements", "other_pictures"):
-                made = media_item(name, stored, index, folder)
+    for file in FILES[kind]:
+        for index, stored in enumerate(read(file)):
+            name = f"held-out-{file}-{index}"
+            if file in ("scenes", "movements", "other_pictures"):
+                made = media_item(file, stored, index, name, folder)
             else:
                 made = text_item(stored)
-            yield {"id": f"held-out-{name}-{index}"} | made
+            yield {"id": name} | made

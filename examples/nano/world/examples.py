@@ -112,7 +112,7 @@ def turns(*pairs) -> list:
         for pair in pairs for side, text in zip(("human", "gpt"), pair)]
 
 
-def text_item(rng, index, folder) -> dict:
+def text_item(rng, name, folder) -> dict:
     found = [text_exchange(rng)]
     # Some conversations have a second question; only the first may have a context.
     if rng.random() < 0.25:
@@ -121,12 +121,15 @@ def text_item(rng, index, folder) -> dict:
     return {"conversations": turns(*pairs), "kind": found[0].kind}
 
 
-def refusal_item(rng, index, folder) -> dict:
-    """A question or a picture of other things."""
-    if rng.random() < 0.5:
+def refusal_item(rng, name, folder) -> dict:
+    """A question or a picture of other things, or a question that does not fit its picture."""
+    draw = rng.random()
+    if draw < 0.45:
         found = refusals.refusal(rng)
         return {"conversations": turns((typed(rng, found), UNKNOWN)), "kind": "unknown"}
-    return other_picture_item(rng, index, folder, rng.choice(others.TRAINED))
+    if draw < 0.8:
+        return other_picture_item(rng, name, folder, rng.choice(others.TRAINED))
+    return misfit_item(rng, name, folder)
 
 
 # MARK: Pictures and videos
@@ -146,7 +149,7 @@ def image_turns(mark, asked) -> list:
     return turns(*pairs)
 
 
-def picture_item(rng, index, folder, scene=None, asked=None) -> dict:
+def picture_item(rng, name, folder, scene=None, asked=None) -> dict:
     """A picture of shapes or of a digit with one to three questions."""
     if scene is None:
         scene = scenes.digit(rng) if rng.random() < 0.2 else scenes.shapes(rng)
@@ -159,21 +162,32 @@ def picture_item(rng, index, folder, scene=None, asked=None) -> dict:
     drawn, labels = draw(generator, scene, *pictures.random_size(generator))
     return {
         "conversations": image_turns("image", asked), "kind": asked[0].kind,
-        "image": save(folder, f"picture-{index}.png", files.png(drawn)),
+        "image": save(folder, f"{name}.png", files.png(drawn)),
         "row_labels": runs(labels)}
 
 
-def other_picture_item(rng, index, folder, kind, ask=None) -> dict:
+def other_picture_item(rng, name, folder, kind, ask=None) -> dict:
     generator = numpy_rng(rng)
     drawn, labels = others.picture(generator, kind, *pictures.random_size(generator))
     asked = Exchange("unknown picture", ask or rng.choice(others.ASKS), UNKNOWN)
     return {
         "conversations": image_turns("image", [asked]), "kind": asked.kind,
-        "image": save(folder, f"other-{index}.png", files.png(drawn)),
+        "image": save(folder, f"{name}.png", files.png(drawn)),
         "row_labels": runs(labels)}
 
 
-def video_item(rng, index, folder, moving=None, asked=None) -> dict:
+def misfit_item(rng, name, folder) -> dict:
+    """A picture of the world with a question that it does not answer."""
+    scene = scenes.digit(rng) if rng.random() < 0.3 else scenes.shapes(rng)
+    if rng.random() < 0.6:
+        question = refusals.refusal(rng, rng.choice(["filled", "other"])).question
+    else:
+        question = rng.choice(refusals.MISFIT[type(scene)])
+    asked = [Exchange("unknown picture", question, UNKNOWN)]
+    return picture_item(rng, name, folder, scene, asked)
+
+
+def video_item(rng, name, folder, moving=None, asked=None) -> dict:
     shape, direction = moving or scenes.movement(rng)
     asked = asked or [scenes.ask_video(rng, shape, direction)]
     generator = numpy_rng(rng)
@@ -181,7 +195,7 @@ def video_item(rng, index, folder, moving=None, asked=None) -> dict:
     frames, labels = pictures.video(generator, shape, direction, side, side)
     return {
         "conversations": image_turns("video", asked), "kind": "video",
-        "video": save(folder, f"video-{index}.avi", files.avi(frames, pictures.RATE)),
+        "video": save(folder, f"{name}.avi", files.avi(frames, pictures.RATE)),
         "row_labels": runs(labels)}
 
 
@@ -208,8 +222,9 @@ MAKERS = {
 
 
 def item(seed, kind, index, folder: Path) -> dict:
-    made = MAKERS[kind](rng_of(seed, kind, index), index, folder)
-    return {"id": f"{kind}-{seed}-{index}"} | made
+    """An item. Its media are named after it."""
+    name = f"{kind}-{seed}-{index}"
+    return {"id": name} | MAKERS[kind](rng_of(seed, kind, index), name, folder)
 
 
 def write(path: Path, items) -> int:

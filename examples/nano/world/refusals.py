@@ -3,6 +3,7 @@
 from . import knowledge as k
 from . import sentences, strangers
 from .numbers import word
+from .scenes import Digit
 from .text import UNKNOWN, Exchange, article, capital
 from .stories import FACTS
 from .stories import values as story_values
@@ -35,6 +36,11 @@ PICTURELESS = [
     "How many shapes do you see?", "Is there {a shape}?", "Which number do you see?",
     "What number is it?", "Where does it go?", "Which way does it move?", "What moves?",
 ]
+# Asked about a picture of shapes, and about one of a digit.
+MISFIT = {
+    tuple: ("Which number do you see?", "What number is it?", "What colour is the number?"),
+    Digit: ("How many shapes do you see?", "Where does it go?"),
+}
 # Questions of other kinds.
 OTHER = [
     "Who made the {thing}?", "Do you like {a thing}?", "Tell me about the {thing}.",
