@@ -206,6 +206,38 @@ def test_trained_commands_statements_and_scenes_have_other_hashes(texts):
     assert families
 
 
+def test_pictures_and_refusals_of_training_have_nothing_that_is_held_out(tmp_path, monkeypatch):
+    """Items as make_data makes them; what they show is recorded instead of drawn."""
+    shown = []
+    blank = np.zeros((112, 112, 3), np.uint8), {"shape": [0] * 16}
+
+    def record(result):
+        return lambda rng, *what: shown.append(what) or result
+    monkeypatch.setattr(pictures, "scene", record(blank))
+    monkeypatch.setattr(pictures, "digit", record(blank))
+    monkeypatch.setattr(others, "picture", record(blank))
+    monkeypatch.setattr(pictures, "video", record(([blank[0]], blank[1])))
+    monkeypatch.setattr(examples, "save", lambda folder, name, data: name)
+    monkeypatch.setattr(files, "png", lambda pixels: b"")
+    monkeypatch.setattr(files, "avi", lambda frames, rate: b"")
+    asked = [
+        turn["value"].removeprefix("<image>\n") for kind in ("pictures", "videos", "refusals")
+        for index in range(TEXTS // 6) for turn in examples.item(8, kind, index, tmp_path)["conversations"]]
+    kinds = {what[0] for what in shown if isinstance(what[0], str)}
+    assert kinds == set(others.TRAINED)
+    scenes_shown = [what for what in shown if not isinstance(what[0], str)]
+    assert len(scenes_shown) > TEXTS // 4
+    for what in scenes_shown:
+        if isinstance(what[0], tuple):
+            text = scenes.scene_text(what[0])
+        elif isinstance(what[0], scenes.Digit):
+            text = scenes.digit_text(what[0])
+        else:
+            text = scenes.movement_text(*what[:2])
+        assert not held_out.is_held_out(text), text
+    assert not {spoken(each) for each in asked} & {spoken(each["question"]) for each in evaluation.read("refusals")}
+
+
 def test_every_word_is_trained(texts):
     """Combinations are held out; words are not."""
     seen = {word for exchange in texts for text in (exchange.question, exchange.answer, exchange.context)

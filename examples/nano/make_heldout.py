@@ -104,8 +104,10 @@ def other_picture_lines(rng):
 
 
 def human_lines(rng):
-    """The clips of the package that are only words of the world. Left out are single words that sound
-    like others, since only a sentence can tell them."""
+    """The clips of the package that are only words of the world.
+
+    Left out are single words that sound like others, since only a sentence can tell them.
+    """
     vocabulary, found = set(words.vocabulary()), []
     with gzip.open(CLIPS, "rt", encoding="utf-8") as file:
         for line in file:
