@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import random
@@ -28,7 +29,7 @@ from world.questions import FAMILIES  # noqa: E402
 from world.text import UNKNOWN, spoken  # noqa: E402
 
 # More for a longer look: 200,000 take 20 s.
-TEXTS = int(os.environ.get("NANO_TEXTS", "6000"))
+TEXTS = int(os.environ.get("NANO_TEXTS", "4500"))
 
 
 @pytest.fixture(scope="module")
@@ -240,9 +241,13 @@ def test_pictures_and_refusals_of_training_have_nothing_that_is_held_out(tmp_pat
 
 def test_every_word_is_trained(texts):
     """Combinations are held out; words are not."""
-    seen = {word for exchange in texts for text in (exchange.question, exchange.answer, exchange.context)
-            for word in spoken(text).split()}
-    assert not set(words.vocabulary()) - seen
+    missing = set(words.vocabulary())
+    more = (examples.text_exchange(examples.rng_of(9, "text", index)) for index in range(50_000))
+    for exchange in itertools.chain(texts, more):
+        missing -= set(spoken(f"{exchange.question} {exchange.answer} {exchange.context}").split())
+        if not missing:
+            break
+    assert not missing
 
 
 def scene_text(stored):
