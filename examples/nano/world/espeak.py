@@ -146,8 +146,10 @@ def timed(text: str, events, heard, accent: str, ratio: float) -> list:
         members = [word for word, _, _ in words[first:following]]
         if len(own) < len(members):
             raise SpeechError(f"eSpeak NG ({accent}) has too few sounds for {members} of {text!r}")
-        counts = np.cumsum([0] + [phone_count(word, accent) for word in members])
-        edges = np.rint(counts * len(own) / counts[-1]).astype(int)
+        edges = [0, len(own)]
+        if len(members) > 1:
+            counts = np.cumsum([0] + [phone_count(word, accent) for word in members])
+            edges = np.rint(counts * len(own) / counts[-1]).astype(int)
         for index in range(len(members)):
             # Each word has at least one sound.
             edges[index + 1] = min(

@@ -1,4 +1,4 @@
-"""One phone set for all synthesizers: 44 sounds of English and silence.
+"""One phone set for all synthesizers: 45 sounds of English and silence.
 
 The symbols are those of CMU's dictionary (ARPAbet in lower case) with six more: ax (the vowel of
 "the"), oh (British "dog"), ia, ea and ua (British "near", "square" and "cure") and dx (the t of

@@ -101,7 +101,7 @@ def matched(words, text: str, voice: str) -> tuple:
         letters, start, end = "", None, 0.0
         while len(letters) < len(token.replace("'", "")) and rest:
             piece, begin, stop = rest.pop(0)
-            letters += piece.lower().replace("'", "")
+            letters += re.sub("[^a-z]", "", piece.lower())
             start, end = begin if start is None else start, stop
         if letters != token.replace("'", ""):
             raise SpeechError(f"{voice}: the words of {text!r} are not what was said: {words}")

@@ -130,7 +130,7 @@ def say(text: str, voice: str, seed: int, haste=1.0) -> Utterance:
 
 
 # The voice of spoken answers: monotone, F0 about 100 Hz, always the same speed.
-ANSWER_VOICE = {"accent": "en-us", "variant": "", "rate": 160, "pitch": 50, "width": 0, "seed": 0}
+ANSWER_VOICE = {"accent": "en-us", "variant": "", "rate": 160, "pitch": 60, "width": 0, "seed": 0}
 
 
 def say_answer(text: str) -> Utterance:
