@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import acoustics, evaluation, examples, labels, refusals, scenes, stories, voices, words
+from . import acoustics, evaluation, examples, labels, others, refusals, stories, voices, words
 from .text import UNKNOWN, Exchange, sentence, spoken
 from .utterance import RATE, SpeechError
 from .wav import write_wav
@@ -164,8 +164,16 @@ def spoken_media_item(rng, name, folder, conditions, item) -> dict:
 
 
 def picture_item(rng, name, folder, conditions) -> dict:
-    return spoken_media_item(
-        rng, name, folder, conditions, examples.picture_item(rng, name, folder))
+    """A picture of the world; one in ten does not fit the question, and one in twenty is of other
+    things."""
+    part = rng.random()
+    if part < 0.1:
+        made = examples.misfit_item(rng, name, folder)
+    elif part < 0.15:
+        made = examples.other_picture_item(rng, name, folder, rng.choice(others.TRAINED))
+    else:
+        made = examples.picture_item(rng, name, folder)
+    return spoken_media_item(rng, name, folder, conditions, made)
 
 
 def video_item(rng, name, folder, conditions) -> dict:
@@ -307,7 +315,7 @@ def held_out_item(kind, job, folder: Path, group: str, snr) -> dict:
     if kind == "long":
         made = long_item(rng, name, folder, conditions, LONG_WINDOWS[1], index % 2 == 0)
     elif kind in ("picture-questions", "video-questions"):
-        typed = evaluation.media_item(source, stored, index, folder)
+        typed = evaluation.media_item(source, stored, index, name, folder)
         made = spoken_media_item(rng, name, folder, conditions, typed)
     elif kind == "tower":
         made = tower_item(rng, name, folder, conditions, stored["sentence"])
