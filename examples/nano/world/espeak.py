@@ -170,6 +170,8 @@ def say(text, accent="en-us", variant="", rate=175, pitch=50, width=50, seed=0) 
     if not len(stored):
         raise SpeechError(f"eSpeak NG says nothing for {text!r}")
     samples, factor = resampled(stored.astype(np.float32) / 32768, RATE / samples_a_second)
+    # Resampling can overshoot the loudest peaks.
+    samples /= max(1, np.abs(samples).max())
     end = len(samples) / RATE
     ratio = factor / RATE
     heard = sounds(events, accent, ratio, end)

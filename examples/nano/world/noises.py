@@ -19,7 +19,7 @@ BABBLE_TEXTS = (
     "The number is twenty one and the letter is B.", "Which day comes after Monday?",
     "Anna has a red ball in the kitchen.", "Turn off the light in the hall, please.",
     "One, two, three, four, five, six, seven.", "It is ten o'clock in the morning.")
-BABBLE_VOICES = 24
+BABBLE_VOICES = 16
 
 
 def coloured(generator, count: int, slope: float) -> np.ndarray:

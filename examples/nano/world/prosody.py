@@ -11,7 +11,7 @@ from .utterance import RATE, Utterance
 # 20 ms: half a window of the tempo change. Windows are placed within SEARCH of where they belong.
 HOP, SEARCH = 320, 96
 # The spectral envelope: window and hop of its frames, and the cepstral coefficients it keeps.
-WINDOW, STEP, CEPSTRUM = 512, 128, 30
+WINDOW, STEP, CEPSTRUM = 512, 128, 48
 LARGEST_GAIN = 3.0
 
 

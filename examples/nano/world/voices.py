@@ -129,8 +129,9 @@ def say(text: str, voice: str, seed: int, haste=1.0) -> Utterance:
     return festival.say(text, name, stretch, rng.uniform(*PITCHES) if name != "slt-hts" else 0)
 
 
-# The voice of spoken answers: monotone, F0 about 100 Hz, always the same speed.
-ANSWER_VOICE = {"accent": "en-us", "variant": "", "rate": 160, "pitch": 60, "width": 0, "seed": 0}
+# The voice of spoken answers: monotone, F0 about 100 Hz, always the same speed. PocketSphinx
+# understands eSpeak NG's Klatt synthesis best of its monotone voices.
+ANSWER_VOICE = {"accent": "en-us", "variant": "klatt", "rate": 160, "pitch": 60, "width": 0, "seed": 0}
 
 
 def say_answer(text: str) -> Utterance:
