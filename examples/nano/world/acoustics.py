@@ -52,34 +52,43 @@ class Acoustics:
     clip: float = 0.0
 
 
+# What training hears: how often, from, to, and what it is (for WORLD.md).
+CHANGES = {
+    "pitch": (0.6, 0.88, 1.15, "pitch, formants and tempo together are multiplied by"),
+    "tract": (0.5, 0.87, 1.16, "formants alone are multiplied by"),
+    "tempo": (0.4, 0.6, 1.45, "tempo alone is multiplied by a number that changes twice a second"),
+    "reverberation": (0.4, 0.1, 0.7, "seconds of a room's echo until it has fallen by 60 dB"),
+    "snr": (0.6, 5.0, 30.0, "dB of speech over noise"),
+    "telephone": (0.15, 1, 1, "300 to 3400 Hz, 8 kHz, mu-law"),
+    "clip": (0.1, 1.0, 9.0, "dB by which peaks are cut off"),
+    "microphone": (0.75, 3, 9, "dB by which a random smooth filter raises or lowers frequencies"),
+    "gain": (1, -14.0, 6.0, "dB over the usual level"),
+    "lead": (1, 0.0, 0.4, "seconds of silence before"),
+    "tail": (1, 0.05, 0.4, "seconds of silence after"),
+}
+TEMPO_MIDDLE, TEMPO_SPREAD, DISTANCE = (0.85, 1.2), 0.25, (0.0, 15.0)
+
+
 def random_acoustics(rng: random.Random) -> Acoustics:
-    """What training hears: a third of it nearly clean, the rest with any of the above."""
-    plan = Acoustics(
-        gain=rng.uniform(-14, 6), lead=rng.uniform(0, 0.4), tail=rng.uniform(0.05, 0.4),
-        microphone=rng.choice([0, 3, 6, 9]))
-    changes = {}
-    if rng.random() < 0.6:
-        changes["pitch"] = rng.uniform(0.88, 1.15)
-    if rng.random() < 0.5:
-        changes["tract"] = rng.uniform(0.87, 1.16)
-    if rng.random() < 0.4:
-        middle, spread = rng.uniform(0.85, 1.2), rng.uniform(0, 0.25)
-        changes["tempo"] = (middle - spread, middle + spread)
-    if rng.random() < 0.4:
-        changes["reverberation"] = rng.uniform(0.1, 0.7)
-        changes["distance"] = rng.uniform(0, 15)
-    if rng.random() < 0.6:
-        changes["noise"], changes["snr"] = rng.choice(noises.TRAINED), rng.uniform(5, 30)
-    if rng.random() < 0.15:
-        changes["telephone"] = True
-    if rng.random() < 0.1:
-        changes["clip"] = rng.uniform(1, 9)
-    return dataclasses.replace(plan, **changes)
+    """What training hears: any of the changes, each with its own chance."""
+    drawn = {}
+    for name, (chance, low, high, _) in CHANGES.items():
+        if rng.random() < chance:
+            drawn[name] = rng.uniform(low, high)
+    if "tempo" in drawn:
+        middle, spread = rng.uniform(*TEMPO_MIDDLE), rng.uniform(0, TEMPO_SPREAD)
+        drawn["tempo"] = (middle - spread, middle + spread)
+    if "telephone" in drawn:
+        drawn["telephone"] = True
+    if "snr" in drawn:
+        drawn["noise"] = rng.choice(noises.TRAINED)
+    return Acoustics(distance=rng.uniform(*DISTANCE), **drawn)
 
 
 def clean(rng: random.Random) -> Acoustics:
     """A quiet room and a good microphone, for evaluation."""
-    return Acoustics(gain=rng.uniform(-6, 3), lead=rng.uniform(0.1, 0.3), tail=rng.uniform(0.1, 0.3))
+    return Acoustics(
+        gain=rng.uniform(-6, 3), lead=rng.uniform(0.1, 0.3), tail=rng.uniform(0.1, 0.3))
 
 
 def noisy(rng: random.Random, snr: float, kinds=noises.HELD_OUT) -> Acoustics:

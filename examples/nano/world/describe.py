@@ -6,6 +6,7 @@
 from . import drawing, evaluation, others, pictures, refusals, scenes, sentences, stories
 from . import knowledge as k
 from . import strangers
+from .describe_speech import speech_section
 from .numbers import ORDINALS
 from .questions import FAMILIES
 from .text import UNKNOWN
@@ -221,7 +222,8 @@ a movement "A big red circle moves left.". A word alone is never held out.
 def world() -> str:
     return "\n".join((
         INTRODUCTION, vocabulary_section(), questions_section(), statements_section(),
-        stories_section(), pictures_section(), unknown_section(), held_out_section()))
+        stories_section(), pictures_section(), speech_section(), unknown_section(),
+        held_out_section()))
 
 
 if __name__ == "__main__":

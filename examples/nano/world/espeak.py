@@ -108,7 +108,8 @@ def sounds(events, accent: str, ratio: float, end: float) -> list:
         try:
             phone = phones.of_espeak(name, accent)
         except KeyError:
-            raise SpeechError(f"eSpeak NG's phoneme {name!r} of {accent} has no common phone") from None
+            raise SpeechError(
+                f"eSpeak NG's phoneme {name!r} of {accent} has no common phone") from None
         if phone:
             found.append((phone, sample * ratio))
     stops = [start for _, start in found[1:]] + [end]

@@ -31,10 +31,12 @@ def coloured(generator, count: int, slope: float) -> np.ndarray:
 
 
 def white(generator, count):
+    """Noise with the same power at all frequencies."""
     return generator.standard_normal(count)
 
 
 def pink(generator, count):
+    """Noise of which the power halves with each octave."""
     return coloured(generator, count, 0.5)
 
 

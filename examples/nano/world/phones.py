@@ -6,8 +6,8 @@ American "water"). The tables say which sound each synthesizer's symbol is.
 """
 
 PHONES = (
-    "sil aa ae ah ao aw ax ay b ch d dh dx ea eh er ey f g hh ia ih iy jh k l m n ng oh ow oy p r s "
-    "sh t th ua uh uw v w y z zh").split()
+    "sil aa ae ah ao aw ax ay b ch d dh dx ea eh er ey f g hh ia ih iy jh k l m n ng oh ow oy p r "
+    "s sh t th ua uh uw v w y z zh").split()
 INDEX = {phone: index for index, phone in enumerate(PHONES)}
 
 # Flite's and Festival's symbols. Those that are not here have the name of the common symbol.
@@ -45,6 +45,9 @@ def of_cmu(symbol: str) -> str:
 
 
 def of_espeak(symbol: str, accent: str) -> str:
-    """The phone of an eSpeak NG mnemonic, "" if it belongs to the phone before. KeyError if none."""
+    """The phone of an eSpeak NG mnemonic, "" if it belongs to the phone before.
+
+    KeyError if there is none.
+    """
     accented = ESPEAK_ACCENTS.get(accent, {})
     return accented[symbol] if symbol in accented else ESPEAK[symbol]

@@ -131,7 +131,8 @@ def say(text: str, voice: str, seed: int, haste=1.0) -> Utterance:
 
 # The voice of spoken answers: monotone, F0 about 100 Hz, always the same speed. PocketSphinx
 # understands eSpeak NG's Klatt synthesis best of its monotone voices.
-ANSWER_VOICE = {"accent": "en-us", "variant": "klatt", "rate": 160, "pitch": 60, "width": 0, "seed": 0}
+ANSWER_VOICE = {
+    "accent": "en-us", "variant": "klatt", "rate": 160, "pitch": 60, "width": 0, "seed": 0}
 
 
 def say_answer(text: str) -> Utterance:
