@@ -195,7 +195,7 @@ def test_training_items_are_spoken_by_training_voices_and_can_be_made_anew(kind,
     for index in range(3):
         first = speech_sets.training_item(5, kind, index, tmp_path / "first")
         second = speech_sets.training_item(5, kind, index, tmp_path / "second")
-        assert first == second and first.get("voice") not in kept
+        assert first == second and not kept & set(first.get("voice", "").split())
         for key in ("speech", "tgt_speech"):
             if key in first:
                 written = [(tmp_path / name / first[key]).read_bytes() for name in ("first", "second")]
@@ -218,12 +218,12 @@ def utterance(seconds, phones_of, words_of=()):
 def test_a_row_has_the_label_of_what_sounds_20_ms_after_the_row_before():
     said = utterance(
         0.2, [("sil", 0, 0.05), ("t", 0.05, 0.09), ("uw", 0.09, 0.16), ("sil", 0.16, 0.2)], [("two", 0.05, 0.16)])
-    rows = labels.row_labels(said, rows=12)
+    rows = labels.row_labels(said)
     sil, t, uw = (phones.PHONES.index(phone) for phone in ("sil", "t", "uw"))
-    # Rows 3 and 4 are at 60 and 80 ms, rows 5 to 7 at 100 to 140 ms.
-    assert rows["phone"] == [[sil, 3], [t, 2], [uw, 3], [sil, 4]]
+    # Rows 3 and 4 are at 60 and 80 ms, rows 5 to 7 at 100 to 140 ms. Ten rows and 25 beyond the end have labels.
+    assert rows["phone"] == [[sil, 3], [t, 2], [uw, 3], [sil, 27]]
     two = labels.word_names().index("two")
-    assert rows["word"] == [[0, 3], [two, 5], [0, 4]]
+    assert rows["word"] == [[0, 3], [two, 5], [0, 27]]
     found = labels.sequence_labels(said)
     names = labels.names()
     assert [names["phones"][label] for label in found["phones"]] == ["t", "uw"]
@@ -233,21 +233,45 @@ def test_a_row_has_the_label_of_what_sounds_20_ms_after_the_row_before():
 
 def test_words_of_elsewhere_have_no_label():
     said = utterance(0.1, [("z", 0, 0.1)], [("zebra", 0, 0.1)])
-    assert labels.row_labels(said, rows=6)["word"] == [[labels.IGNORED, 5], 0]
+    assert labels.row_labels(said)["word"] == [[labels.IGNORED, 5], [0, 25]]
     assert "words" not in labels.sequence_labels(said)
 
 
-def test_a_tower_item_labels_every_row_of_its_window(tmp_path):
+def test_a_tower_item_labels_every_row_of_its_recording(tmp_path):
     require("espeak", "flite", "festival")
-    item = speech_sets.training_item(9, "tower", 1, tmp_path)
-    for head in ("phone", "word"):
-        runs = item["row_labels"][head]
-        assert sum(run[1] if isinstance(run, list) else 1 for run in runs) == 300
-    names = labels.names()["words"]
-    assert " ".join(names[label] for label in item["sequence_labels"]["words"]) == item["speech_asr"]
+    names, counts = labels.names(), set()
+    for index in range(4):
+        item = speech_sets.training_item(9, "tower", index, tmp_path)
+        seconds = ((tmp_path / item["speech"]).stat().st_size - 44) / 2 / RATE
+        assert seconds <= 6
+        for head in ("phone", "word"):
+            rows = sum(run[1] if isinstance(run, list) else 1 for run in item["row_labels"][head])
+            assert min(300, seconds * 50 + 25) <= rows <= min(300, seconds * 50 + 26)
+        labelled = " ".join(names["words"][label] for label in item["sequence_labels"]["words"])
+        assert labelled == item["speech_asr"]
+        counts.add(len(item["voice"].split()))
+    # Some windows have one speaker, most have several.
+    assert len(counts) > 1
 
 
 # MARK: Acoustics
+
+
+def unlabelled(samples):
+    return Utterance(samples, (), ())
+
+
+def test_utterances_that_are_joined_keep_their_labels():
+    first = utterance(0.2, [("sil", 0, 0.1), ("ay", 0.1, 0.2)], [("i", 0.1, 0.2)])
+    second = utterance(0.3, [("ey", 0, 0.3)], [("a", 0, 0.3)])
+    whole = acoustics.joined([first, second], [0.5, 0.25])
+    assert whole.duration == pytest.approx(1.25)
+    # Seconds: 0.2 of the first, 0.5 of silence, 0.3 of the second, 0.25 of silence.
+    expected = [("sil", 0, 0.1), ("ay", 0.1, 0.2), ("sil", 0.2, 0.7), ("ey", 0.7, 1.0), ("sil", 1.0, 1.25)]
+    assert [phone for phone, _, _ in whole.phones] == [phone for phone, _, _ in expected]
+    times = [time for _, *both in whole.phones for time in both]
+    assert times == pytest.approx([time for _, *both in expected for time in both])
+    assert whole.text == "i a" and whole.words[1][1:] == pytest.approx((0.7, 1.0))
 
 
 def tone(hertz, seconds=1.0):
@@ -260,7 +284,7 @@ def strongest(samples):
 
 
 def test_pitch_and_tempo_change_by_the_ratio_that_is_asked_for():
-    said = acoustics.unlabelled(tone(200, 2))
+    said = unlabelled(tone(200, 2))
     faster = prosody.faster(said, 1.25)
     # Sizes of fast FFTs are at most 0.5 % off; a bin has 0.6 Hz.
     assert strongest(faster.samples) == pytest.approx(250, rel=0.006)
@@ -277,7 +301,7 @@ def test_a_shorter_vocal_tract_moves_formants_and_not_the_pitch():
     time = np.arange(1600) / RATE
     ring = np.exp(-300 * time) * np.sin(2 * np.pi * 1000 * time)
     vowel = np.convolve(pulses, ring)[:2 * RATE].astype(np.float32) * 0.2
-    moved = prosody.with_tract(acoustics.unlabelled(vowel), 1.2).samples
+    moved = prosody.with_tract(unlabelled(vowel), 1.2).samples
     assert strongest(vowel) == pytest.approx(1000, abs=51)
     # The strongest harmonic is within one of 1200 Hz, and harmonics are still multiples of 100 Hz.
     assert strongest(moved) == pytest.approx(1200, abs=101)
@@ -293,7 +317,7 @@ def test_a_telephone_passes_300_to_3400_hz(hertz, loss):
 
 @pytest.mark.parametrize("kind", ["white", "hum", "traffic", "music", "clicks"])
 def test_noise_has_the_level_that_is_asked_for(kind):
-    said = acoustics.unlabelled(tone(440))
+    said = unlabelled(tone(440))
     quiet = acoustics.recorded(said, acoustics.Acoustics(gain=-6), random.Random(1)).samples
     loud = acoustics.recorded(said, acoustics.Acoustics(gain=-6, noise=kind, snr=10), random.Random(1)).samples
     # The recording may have been turned down as a whole: compare after the tone's share is taken out.

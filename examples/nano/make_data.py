@@ -9,8 +9,8 @@
 
 Training sets hold nothing of what is held out. With --held-out, the set is the fixed one of the
 files in heldout/. The set is OUT/KIND.jsonl, its media are in OUT/media. The names of the
-labels in `row_labels` and `sequence_labels` are in OUT/labels.json. Speech needs the Debian packages
-of packages.txt; a synthesizer that is not installed is named and left out.
+labels in `row_labels` and `sequence_labels` are in OUT/labels.json. Speech needs the Debian
+packages of packages.txt; a synthesizer that is not installed is named and left out.
 """
 
 import argparse

@@ -13,10 +13,12 @@ import numpy as np
 
 from . import noises, prosody
 from .signals import filtered, resampled, smooth_size, speech_level
-from .utterance import RATE, Utterance
+from .utterance import RATE, Utterance, filled
 
 # A loud recording peaks at 1; the RMS of its speech is about this.
 USUAL_LEVEL = 0.08
+# Every recording has a little noise of its microphone: dB of speech over it.
+FLOOR = (40, 60)
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,26 @@ def spoken_differently(utterance: Utterance, plan: Acoustics, generator) -> Utte
     return utterance
 
 
-def unlabelled(samples) -> Utterance:
-    """Samples of which nobody needs the phones and words."""
-    return Utterance(np.asarray(samples, np.float32), (), ())
+def surroundings(plan: Acoustics) -> Acoustics:
+    """The plan without what changes the speaker: pitch, vocal tract and tempo."""
+    return dataclasses.replace(plan, pitch=1.0, tract=1.0, tempo=(1.0, 1.0))
+
+
+def joined(utterances, gaps) -> Utterance:
+    """Utterances one after the other, each at the usual level.
+
+    gaps: seconds of silence after each
+    """
+    samples, phones, words, time = [], [], [], 0.0
+    for utterance, gap in zip(utterances, gaps):
+        silence = np.zeros(round(gap * RATE), np.float32)
+        level = USUAL_LEVEL / (speech_level(utterance.samples) + 1e-9)
+        samples += [utterance.samples * np.float32(level), silence]
+        phones += [(phone, a + time, b + time) for phone, a, b in utterance.phones]
+        words += [(word, a + time, b + time) for word, a, b in utterance.words]
+        time += utterance.duration + len(silence) / RATE
+    whole = np.concatenate(samples)
+    return Utterance(whole, filled(phones, len(whole) / RATE), tuple(words))
 
 
 def padded(utterance: Utterance, lead: float, tail: float) -> Utterance:
@@ -178,6 +197,8 @@ def recorded(utterance: Utterance, plan: Acoustics, rng: random.Random) -> Utter
         samples = filtered(samples, np.fft.rfft(response, size), size, length)
     level = speech_level(samples) + 1e-9
     samples *= USUAL_LEVEL / level
+    floor = USUAL_LEVEL * 10 ** (-generator.uniform(*FLOOR) / 20)
+    samples += floor * generator.standard_normal(length)
     if plan.noise:
         sound = noises.ALL[plan.noise](generator, length)
         sound *= USUAL_LEVEL * 10 ** (-plan.snr / 20) / (np.sqrt(np.mean(np.square(sound))) + 1e-9)

@@ -52,14 +52,15 @@ def speech_section() -> str:
         "## Speech\n",
         "Questions, statements and stories are read aloud by synthesizers. A recording has at most "
         f"{speech_sets.WINDOW_SECONDS:g} s, the tower's window. The recording of a story fills "
-        f"{low} to {high} windows: one voice reads the facts with pauses between them. The question "
-        "is typed, or is a second recording by any voice. eSpeak NG speaks "
+        f"{low} to {high} windows: one voice reads the facts with pauses between them. The "
+        "question is typed, or is a second recording by any voice. eSpeak NG speaks "
         f"{voices.SPEEDS[0]} to {voices.SPEEDS[1]} words a minute.\n",
         synthesizers(),
         "Spoken answers are read by one voice, which is monotone at about 100 Hz: eSpeak NG's "
         f"{voices.ANSWER_VOICE['accent']} with the variant {voices.ANSWER_VOICE['variant']}. "
         "Answers to commands are not spoken.\n",
-        "What is done to a recording in training:\n",
+        "What is done to a recording in training, besides a noise of the microphone itself that is "
+        f"{acoustics.FLOOR[0]} to {acoustics.FLOOR[1]} dB below speech:\n",
         changes(),
         "Kinds of noise in training:\n",
         table(("noise", "what it is"), [

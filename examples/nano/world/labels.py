@@ -2,10 +2,12 @@
 
 The tower's row i is centred on 20 × i ms: its input has a frame each 10 ms, centred on 10 × j ms,
 and its second convolution takes every second one. A row's label is what sounds at its centre. A
-window of 6 s has 300 rows; rows behind the recording's end are silence.
+window of 6 s has 300 rows. Labels reach half a second beyond the recording's end, where there is
+silence; further rows have none, so that silence does not outweigh speech.
 """
 
 import bisect
+import math
 
 from . import words
 from .phones import INDEX, PHONES
@@ -13,6 +15,7 @@ from .utterance import Utterance
 
 ROW_SECONDS = 0.02
 ROWS = 300
+ROWS_BEYOND = 25
 # Cross-entropy leaves out rows with this label: words that are not of the world.
 IGNORED = -100
 LETTERS = " abcdefghijklmnopqrstuvwxyz'"
@@ -66,8 +69,9 @@ def runs(labels) -> list:
     return [label if count == 1 else [label, count] for label, count in pieces]
 
 
-def row_labels(utterance: Utterance, rows: int = ROWS) -> dict:
+def row_labels(utterance: Utterance) -> dict:
     """The keys of `row_labels`: "phone" and "word", each a label for each row."""
+    rows = min(ROWS, math.ceil(utterance.duration / ROW_SECONDS) + ROWS_BEYOND)
     index = word_index()
     phones = [(INDEX[phone], a, b) for phone, a, b in utterance.phones]
     said = [(index.get(word, IGNORED), a, b) for word, a, b in utterance.words]

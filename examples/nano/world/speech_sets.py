@@ -3,7 +3,7 @@
 An item is made from a seed, a kind and an index alone, in any process. Recordings are WAV files of
 16 bits at 16 kHz (32 KB a second).
 
-    tower              a recording with labels for each row and as sequences
+    tower              one or more texts in a window, with labels for each row and as sequences
     transcribe         a recording, and its words as the answer
     questions          a spoken question, and its answer
     picture-questions  the same about a picture
@@ -15,17 +15,15 @@ An item is made from a seed, a kind and an index alone, in any process. Recordin
 
 import multiprocessing
 import os
-import random
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from . import acoustics, evaluation, examples, labels, others, refusals, stories, voices, words
-from .text import UNKNOWN, Exchange, sentence, spoken
+from .text import UNKNOWN, Exchange, sentence
 from .utterance import RATE, SpeechError
 from .wav import write_wav
 
@@ -40,6 +38,8 @@ LONG_WINDOWS = (2, 10)
 FACT_SECONDS = 2.9
 PAUSES = (0.15, 2.0)
 ATTEMPTS = 20
+# Of the tower's items, how many have several texts; seconds between them; the shortest text.
+PACKED, GAPS, SHORTEST_SECONDS = 0.7, (0.1, 0.7), 0.6
 CLIPS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
 
 
@@ -117,14 +117,49 @@ def asked_aloud(rng) -> Exchange:
 
 
 def tower_item(rng, name, folder, conditions, text=None) -> dict:
-    def draw(rng):
-        return text or examples.heard(rng)
-
-    _, (heard, voice) = drawn(rng, draw, lambda text: record(rng, text, conditions))
+    """One text, or in training mostly as many as fill the window, each from another speaker: the
+    tower takes as long for silence as for speech."""
+    if text is None and rng.random() < PACKED:
+        heard, voice = packed(rng, conditions)
+    else:
+        _, (heard, voice) = drawn(
+            rng, lambda rng: text or examples.heard(rng),
+            lambda text: record(rng, text, conditions))
     return {
         "speech": save(folder, name, heard.samples), "speech_asr": heard.text, "kind": "tower",
         "voice": voice, "row_labels": labels.row_labels(heard),
         "sequence_labels": labels.sequence_labels(heard)}
+
+
+def packed(rng, conditions):
+    """Several speakers one after the other in one room, in one window. → and their voices"""
+    plan = acoustics.surroundings(conditions.acoustics(rng))
+    generator = np.random.default_rng(rng.getrandbits(64))
+    rest = WINDOW_SECONDS - plan.lead - plan.tail - 0.05
+    said, gaps, names = [], [], []
+    for _ in range(ATTEMPTS):
+        text, gap = examples.heard(rng), rng.uniform(*GAPS)
+        # About 13 letters a second.
+        if len(text) / 13 > rest:
+            continue
+        voice = voices.choose(rng, conditions.group)
+        try:
+            spoken_text = voices.say(text, voice, rng.getrandbits(31))
+        except SpeechError:
+            continue
+        speaker = acoustics.spoken_differently(
+            spoken_text, conditions.acoustics(rng), generator)
+        if speaker.duration + gap > rest:
+            continue
+        said.append(speaker)
+        gaps.append(gap)
+        names.append(voice)
+        rest -= speaker.duration + gap
+        if rest < SHORTEST_SECONDS:
+            break
+    if not said:
+        raise SpeechError(f"none of {ATTEMPTS} texts fits a window")
+    return acoustics.recorded(acoustics.joined(said, gaps), plan, rng), " ".join(names)
 
 
 def transcribe_item(rng, name, folder, conditions, exchange=None) -> dict:
@@ -226,9 +261,8 @@ def long_item(rng, name, folder, conditions, windows=None, is_asked_aloud=None) 
         question = record(rng, exchange.question, conditions) if aloud else None
         return read_story(rng, exchange.context, conditions, seconds), question
 
-    exchange, ((samples, voice), question) = drawn(rng, draw, say)
-    recordings = [save(folder, name, samples)]
-    heard = [spoken(exchange.context)]
+    exchange, ((story, voice), question) = drawn(rng, draw, say)
+    recordings, heard = [save(folder, name, story.samples)], [story.text]
     if aloud:
         recordings.append(save(folder, f"{name}-question", question[0].samples))
         heard.append(question[0].text)
@@ -239,27 +273,19 @@ def long_item(rng, name, folder, conditions, windows=None, is_asked_aloud=None) 
 
 
 def read_story(rng, context: str, conditions, seconds: float):
-    """Reads sentences aloud with pauses that fill the seconds. → samples and the voice"""
+    """Reads sentences aloud with pauses that fill the seconds. → the utterance and the voice"""
     voice, seed = voices.choose(rng, conditions.group), rng.getrandbits(31)
     plan = conditions.acoustics(rng)
     generator = np.random.default_rng(rng.getrandbits(64))
-    # One speaker in one room: what changes the speaker is the same for each sentence.
-    manner = replace(plan, noise="", reverberation=0, microphone=0, telephone=False, clip=0, lead=0)
-    sentences = re.split(r"(?<=\.) ", context)
     said = [
-        acoustics.spoken_differently(voices.say(text, voice, seed), manner, generator).samples
-        for text in sentences]
-    rest = seconds - plan.lead - plan.tail - sum(map(len, said)) / RATE
+        acoustics.spoken_differently(voices.say(text, voice, seed), plan, generator)
+        for text in re.split(r"(?<=\.) ", context)]
+    rest = seconds - plan.lead - plan.tail - sum(each.duration for each in said)
     pause = rest / len(said)
     if pause < PAUSES[0]:
         raise SpeechError(f"{voice} cannot read {len(said)} sentences in {seconds:.1f} s")
-    pieces = []
-    for samples in said:
-        length = min(pause, PAUSES[1]) * rng.uniform(0.5, 1)
-        pieces += [samples, np.zeros(int(length * RATE), np.float32)]
-    whole = np.concatenate(pieces)
-    room = replace(plan, pitch=1.0, tract=1.0, tempo=(1.0, 1.0))
-    return acoustics.recorded(acoustics.unlabelled(whole), room, rng).samples, voice
+    whole = acoustics.joined(said, [min(pause, PAUSES[1]) * rng.uniform(0.5, 1) for _ in said])
+    return acoustics.recorded(whole, acoustics.surroundings(plan), rng), voice
 
 
 MAKERS = {
