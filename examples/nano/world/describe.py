@@ -7,6 +7,7 @@ from . import drawing, evaluation, others, pictures, refusals, scenes, sentences
 from . import knowledge as k
 from . import strangers
 from .describe_speech import speech_section
+from .markdown import table
 from .numbers import ORDINALS
 from .questions import FAMILIES
 from .text import UNKNOWN
@@ -28,12 +29,6 @@ the tables that make the training data; a test compares them.
 - To anything else the answer is "{UNKNOWN}"
 - A prompt has media first: a picture or a video, then a recording, then typed text.
 """
-
-
-def table(head, rows) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 def joined(words) -> str:

@@ -1,12 +1,7 @@
 """The part of WORLD.md about speech: who speaks, how it is recorded, and what is held out."""
 
 from . import acoustics, espeak, festival, flite, noises, speech_sets, voices
-
-
-def table(head, rows) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+from .markdown import table
 
 
 def sounds_like(noise) -> str:

@@ -1,10 +1,10 @@
 """Festival as one process that is fed with Scheme: diphone voices and a statistical one."""
 
-import atexit
 import functools
 import shutil
 import subprocess
 import tempfile
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from . import phones
@@ -88,7 +88,8 @@ class Festival:
 def running() -> Festival:
     """The process of this program, started at the first call."""
     found = Festival()
-    atexit.register(found.close)
+    # Unlike atexit's functions, this is called in the processes of a pool too.
+    Finalize(None, found.close, exitpriority=0)
     return found
 
 

@@ -10,6 +10,7 @@ import bisect
 import math
 
 from . import words
+from .examples import runs
 from .phones import INDEX, PHONES
 from .utterance import Utterance
 
@@ -58,25 +59,14 @@ def at_rows(intervals, rows: int, outside) -> list:
     return found
 
 
-def runs(labels) -> list:
-    """Labels with [label, count] for several equal ones in a row."""
-    pieces = []
-    for label in labels:
-        if pieces and pieces[-1][0] == label:
-            pieces[-1][1] += 1
-        else:
-            pieces.append([label, 1])
-    return [label if count == 1 else [label, count] for label, count in pieces]
-
-
 def row_labels(utterance: Utterance) -> dict:
     """The keys of `row_labels`: "phone" and "word", each a label for each row."""
     rows = min(ROWS, math.ceil(utterance.duration / ROW_SECONDS) + ROWS_BEYOND)
     index = word_index()
     phones = [(INDEX[phone], a, b) for phone, a, b in utterance.phones]
     said = [(index.get(word, IGNORED), a, b) for word, a, b in utterance.words]
-    return {
-        "phone": runs(at_rows(phones, rows, INDEX["sil"])), "word": runs(at_rows(said, rows, 0))}
+    return runs({
+        "phone": at_rows(phones, rows, INDEX["sil"]), "word": at_rows(said, rows, 0)})
 
 
 def sequence_labels(utterance: Utterance) -> dict:

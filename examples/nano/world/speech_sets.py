@@ -62,27 +62,26 @@ class Conditions:
 # MARK: Recordings
 
 
-def record(rng, text: str, conditions: Conditions, plan=None, voice=None, seconds=WINDOW_SECONDS):
+def record(rng, text: str, conditions: Conditions):
     """Reads a text aloud and records it. → the utterance and the voice
 
     A voice that cannot say the text is replaced, a recording that is too long is said faster.
 
-    Raises SpeechError if the text cannot be said in the given seconds.
+    Raises SpeechError if the text cannot be said in a window.
     """
     reason = ""
     for attempt in range(ATTEMPTS):
         haste = HASTES[min(attempt // 2, len(HASTES) - 1)]
-        chosen = voice or voices.choose(rng, conditions.group)
-        used = plan or conditions.acoustics(rng)
+        voice, plan = voices.choose(rng, conditions.group), conditions.acoustics(rng)
         try:
-            said = voices.say(text, chosen, rng.getrandbits(31), haste)
+            said = voices.say(text, voice, rng.getrandbits(31), haste)
         except SpeechError as error:
             reason = str(error)
             continue
-        heard = acoustics.recorded(said, used, rng)
-        if heard.duration <= seconds:
-            return heard, chosen
-        reason = f"{text!r} takes {heard.duration:.1f} s; a recording has {seconds} s"
+        heard = acoustics.recorded(said, plan, rng)
+        if heard.duration <= WINDOW_SECONDS:
+            return heard, voice
+        reason = f"{text!r} takes {heard.duration:.1f} s; a window has {WINDOW_SECONDS:g} s"
     raise SpeechError(reason)
 
 
@@ -412,3 +411,6 @@ def items(kind, count, seed, folder: Path, processes=1, held_out=None, snr=None)
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, initializer=_calm) as pool:
         yield from pool.imap(work, jobs, chunksize=8)
+        # Lets the processes end by themselves, so that they end their synthesizers.
+        pool.close()
+        pool.join()
