@@ -24,6 +24,8 @@ SYNCHRONOUS, PHONEME_EVENTS, UTF8 = 2, 1, 1
 WORD, PHONEME = 1, 7
 RATE_PARAMETER, PITCH_PARAMETER, RANGE_PARAMETER = 1, 3, 4
 BUFFER_MS = 2000
+# A stop's closure takes 40 to 55 ms: by PocketSphinx's times of words that begin with stops.
+STOPS, CLOSURE_SECONDS = frozenset("p b t d k g ch jh".split()), 0.045
 
 
 class Identity(ctypes.Union):
@@ -116,6 +118,23 @@ def sounds(events, accent: str, ratio: float, end: float) -> list:
     return [(phone, start, stop) for (phone, start), stop in zip(found, stops)]
 
 
+def with_closures(heard) -> list:
+    """Stops with the silence before their burst, as the other synthesizers have them.
+
+    eSpeak NG's events are at the burst.
+    """
+    found = []
+    for phone, start, stop in heard:
+        if phone in STOPS and not found:
+            start = max(0.0, start - CLOSURE_SECONDS)
+        elif phone in STOPS:
+            before, begin, end = found[-1]
+            start = max(end - CLOSURE_SECONDS, (begin + end) / 2)
+            found[-1] = (before, begin, start)
+        found.append((phone, start, stop))
+    return found
+
+
 @functools.lru_cache(maxsize=10000)
 def phone_count(word: str, accent: str) -> int:
     """How many sounds a word alone has."""
@@ -138,12 +157,14 @@ def timed(text: str, events, heard, accent: str, ratio: float) -> list:
     if 0 not in starts:
         raise SpeechError(f"eSpeak NG ({accent}) names no time for the first word of {text!r}")
     groups = sorted(starts)
+    moved = with_closures(heard)
     found = []
     for first, following in zip(groups, groups[1:] + [len(words)]):
         begin = starts[first]
         stop = starts.get(following, float("inf"))
         own = [
-            (a, b) for phone, a, b in heard if phone != "sil" and begin - 1e-3 <= a < stop - 1e-3]
+            place for place, (phone, a, _) in enumerate(heard)
+            if phone != "sil" and begin - 1e-3 <= a < stop - 1e-3]
         members = [word for word, _, _ in words[first:following]]
         if len(own) < len(members):
             raise SpeechError(f"eSpeak NG ({accent}) has too few sounds for {members} of {text!r}")
@@ -156,7 +177,7 @@ def timed(text: str, events, heard, accent: str, ratio: float) -> list:
             edges[index + 1] = min(
                 max(edges[index + 1], edges[index] + 1), len(own) - (len(members) - 1 - index))
         for word, a, b in zip(members, edges, edges[1:]):
-            found.append((word, own[a][0], own[b - 1][1]))
+            found.append((word, moved[own[a]][1], moved[own[b - 1]][2]))
     return found
 
 
@@ -176,4 +197,5 @@ def say(text, accent="en-us", variant="", rate=175, pitch=50, width=50, seed=0) 
     end = len(samples) / RATE
     ratio = factor / RATE
     heard = sounds(events, accent, ratio, end)
-    return Utterance(samples, filled(heard, end), tuple(timed(text, events, heard, accent, ratio)))
+    words = tuple(timed(text, events, heard, accent, ratio))
+    return Utterance(samples, filled(with_closures(heard), end), words)
