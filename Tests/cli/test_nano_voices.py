@@ -117,6 +117,16 @@ def test_words_in_pieces_are_joined():
         matched(pieces, "I'm B.", "x")
 
 
+def test_stops_of_espeak_begin_with_their_closure():
+    events = [("t", 0.1, 0.15), ("uw", 0.15, 0.35), ("t", 0.35, 0.4), ("k", 0.4, 0.46), ("s", 0.46, 0.6)]
+    # 45 ms earlier, but a phone keeps half of its time: (0.305 + 0.4) / 2 = 0.3525 is earlier than 0.355.
+    expected = [("t", 0.055, 0.15), ("uw", 0.15, 0.305), ("t", 0.305, 0.355), ("k", 0.355, 0.46), ("s", 0.46, 0.6)]
+    found = espeak.with_closures(events)
+    assert [phone for phone, _, _ in found] == [phone for phone, _, _ in expected]
+    assert [time for _, *both in found for time in both] == pytest.approx(
+        [time for _, *both in expected for time in both])
+
+
 def test_gaps_become_silence_and_silences_one():
     assert filled([("sil", 0, 0.1), ("sil", 0.1, 0.2), ("b", 0.3, 0.5), ("b", 0.4, 0.9)], 0.8) == (
         ("sil", 0, 0.3), ("b", 0.3, 0.5), ("b", 0.5, 0.8))

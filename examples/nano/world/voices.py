@@ -22,7 +22,7 @@ VARIANTS = (
     ",m1,m2,m3,m4,m5,m6,m7,m8,f1,f2,f3,f4,f5,klatt,klatt2,klatt4,Alex,Andrea,Andy,Annie,adam,"
     "anika,antonio,aunty,belinda,benjamin,caleb,david,Denis,Diogo,ed,edward,Gene,grandma,"
     "grandpa,Henrique,Hugo,iven,Jacky,john,linda,Mario,max,Michael,michel,miguel,Mike,Nguyen,"
-    "pablo,paul,pedro,quincy,rob,robert,sandro,steph,travis,victor,zac").split(",")
+    "pablo,paul,pedro,quincy,rob,robert,sandro,steph,victor").split(",")
 # How often training hears a synthesizer. Flite's voices and Festival's are recordings of people.
 WEIGHTS = {"espeak": 0.55, "flite": 0.3, "festival": 0.15}
 # Words a minute of eSpeak NG: slowest and fastest; the same range as stretches of the others.
