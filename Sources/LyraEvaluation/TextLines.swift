@@ -30,6 +30,13 @@ enum TextLines {
         return try file.peek(max(file.size - 1, 0), 1, name: path) == [UInt8(ascii: "\n")]
     }
 
+    /// The place of a last line without a line break; nil if there is none.
+    static func unfinishedLine(_ path: String) throws -> String? {
+        let bytes = try MappedFile.contents(path: path, limit: sizeLimit)
+        guard let last = bytes.last, last != UInt8(ascii: "\n") else { return nil }
+        return "\(path), line \(bytes.count { $0 == UInt8(ascii: "\n") } + 1)"
+    }
+
     /// - Throws: `LyraError.format` if the bytes are not UTF-8.
     static func text(_ bytes: ArraySlice<UInt8>, _ place: String) throws -> String {
         guard let text = String(validating: bytes, as: UTF8.self) else {

@@ -1,5 +1,6 @@
 """`eval qa` and `eval score-qa`: questions of a data set, typed and spoken, their answers and scores."""
 
+import fcntl
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support import MP3, TOOL, answer, case, fails, is_wrong_usage, lyra, model_of, write_wav
+from support import FIXTURES, MP3, TOOL, answer, case, fails, is_wrong_usage, lyra, model_of, write_wav
 
 TOKENS = ("--max-tokens", 6)
 MODEL = (*model_of("a"), *TOKENS)
@@ -155,6 +156,18 @@ def test_a_run_is_continued_with_the_same_settings_only(folder, answers):
     fails(qa(data, "--out", log, "--resume", "--max-tokens", 7, model=model_of("a"))[0], log, "other settings")
     ended = qa(data, "--out", folder / "new.jsonl", "--resume")[0]
     assert ended.returncode == 0 and (folder / "new.jsonl").read_text() == f"{run}\n{first}\n{second}\n"
+    # Other answers to expect under the same names, an adapter, another folder.
+    data.write_text(data.read_text().replace('"y"', '"z"'))
+    fails(qa(data, "--out", log, "--resume")[0], log, "other settings", "data_checksum")
+    data.write_text(data.read_text().replace('"z"', '"y"'))
+    adapter = f"speech={FIXTURES}/a/lyra/long_speech_lora"
+    fails(qa(data, "--out", log, "--resume", "--adapter-dir", adapter)[0], log, "other settings")
+    fails(qa(data, "--out", log, "--resume", "--image-folder", folder)[0], log, "other settings")
+    # A file that another run writes to.
+    with log.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        fails(qa(data, "--out", log, "--resume")[0], log, "another run writes to it")
+    assert qa(data, "--out", log, "--resume")[0].returncode == 0
     # A file of something else stays as it is.
     other = folder / "other.json"
     other.write_text('{"a": 1}')

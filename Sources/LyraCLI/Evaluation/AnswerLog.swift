@@ -16,7 +16,7 @@ final class AnswerLog {
     ///   - run: what the answers depend on, for the file's first line
     ///   - resume: whether to continue a file
     /// - Throws: `LyraError.io` if the file cannot be written, or exists and is not to be continued; `.format` if it is
-    ///   no file of answers; `.argument` if its run had other settings.
+    ///   no file of answers; `.argument` if its run had other settings; `.state` if another run writes to it.
     init(path: String, run: JSONValue, resume: Bool) throws {
         try FileSystem.checkPath(path)
         self.path = path
@@ -27,6 +27,10 @@ final class AnswerLog {
         }
         descriptor = withSystemPath(path) { open($0, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o666) }
         guard descriptor >= 0 else { throw LyraError(.io, "\(path): cannot open the file: \(systemMessage())") }
+        // Some network file systems have no locks.
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EAGAIN else {
+            throw LyraError(.state, "\(path): another run writes to it; wait for its end, or name another file")
+        }
         if exists { try dropUnfinishedLine() }
         let (before, records) = exists ? try AnswerFile.read(path) : (nil, [])
         if let before {

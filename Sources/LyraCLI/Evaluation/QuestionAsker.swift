@@ -24,14 +24,14 @@ struct QuestionAsker {
     func ask(_ item: DatasetItem, _ form: QuestionForm, label: String) throws -> AnswerRecord {
         var record = AnswerRecord(
             item: item.index + 1, id: item.id, kind: item.kind, form: form, prompt: "",
-            expected: item.answers.isEmpty ? item.answer.map { [$0] } ?? [] : item.answers,
+            expected: expected(of: item),
             outcome: .failed(QuestionFailure(.item, "")))
         do {
             guard !record.expected.isEmpty else {
                 throw QuestionFailure(
                     .noAnswer,
-                    "\(item.place): there is no answer to compare with; add \"answers\", or a last turn of "
-                        + "\"gpt\"")
+                    "\(item.place): there is no answer to compare with; add \"answers\", or a last turn of \"gpt\" "
+                        + "that is not empty")
             }
             let prompt = try QuestionPrompt(item, form, closing: closing)
             record.prompt = prompt.text
@@ -42,6 +42,11 @@ struct QuestionAsker {
             record.outcome = .failed(failure)
         }
         return record
+    }
+
+    private func expected(of item: DatasetItem) -> [String] {
+        guard item.answers.isEmpty else { return item.answers }
+        return item.answer.map { $0.allSatisfy(\.isWhitespace) ? [] : [$0] } ?? []
     }
 
     private func ask(

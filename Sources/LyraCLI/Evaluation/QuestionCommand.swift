@@ -3,6 +3,7 @@ import Lyra
 import LyraBase
 import LyraDatasets
 import LyraEvaluation
+import LyraFormats
 
 extension AnswerNormalizer.Kind: ExpressibleByArgument {}
 extension QuestionForm: ExpressibleByArgument {}
@@ -151,6 +152,7 @@ struct QuestionCommand: ParsableCommand {
             check: Interrupt.check)
         let count = min(dataset.count, limit ?? .max)
         guard count > 0 else { throw LyraError(.format, "\(data.name): the data set has no items") }
+        let settings = try self.settings(of: data.path())
         let log = try out.map { try AnswerLog(path: $0, run: settings, resume: resume) }
         let modelNotes = Notes(.dropped)
         let model = try source.open(notes: modelNotes, check: Interrupt.check)
@@ -169,7 +171,7 @@ struct QuestionCommand: ParsableCommand {
                 if asked.answer != nil { try printOutput(asked.line(scoring.normalizer) + "\n") }
             }
         }
-        try finish(records, jsonFile)
+        try finish(records, settings, jsonFile)
         if Interrupt.isRequested { throw LyraError(.state, "interrupted after \(records.count) questions") }
         if let first = records.first(where: { $0.failure != nil }) {
             throw LyraError(
@@ -220,10 +222,17 @@ struct QuestionCommand: ParsableCommand {
     }
 
     /// What answers depend on; a run can be resumed only with the same.
-    private var settings: JSONValue {
+    private func settings(of path: String) throws -> JSONValue {
         func text(_ value: (some Any)?) -> JSONValue { value.map { .string("\($0)") } ?? .null }
+        func name(_ path: String?) -> JSONValue { path.map { .name($0) } ?? .null }
+        let file = try MappedFile(path: path)
+        let checksum = withExtendedLifetime(file) { "\(file.bytes.count)-\(CRC32.checksum(file.bytes))" }
         return .object([
-            ("model", .name(source.model)), ("data", .name(data.name)), ("prompt", text(prompt)),
+            ("model", .name(source.model)), ("data", .name(data.name)), ("data_checksum", .string(checksum)),
+            ("image_folder", name(imageFolder)), ("speech_folder", name(speechFolder)),
+            ("towers", name(source.parts.towers)), ("sound_projector", name(source.parts.soundProjector)),
+            ("adapter_dirs", .array(source.parts.adapterDir.map { .name("\($0.name)=\($0.path)") })),
+            ("prompt", text(prompt)),
             ("system", text(answering.system)), ("max_tokens", .number(Double(answering.maxTokens))),
             ("adapter", .string(answering.adapter)), ("extractor", text(answering.extractor?.argument)),
             ("kv_type", .string(answering.kvType.rawValue)), ("precision", text(source.precision)),
@@ -234,7 +243,7 @@ struct QuestionCommand: ParsableCommand {
         ])
     }
 
-    private func finish(_ records: [AnswerRecord], _ jsonFile: ReportFile?) throws {
+    private func finish(_ records: [AnswerRecord], _ settings: JSONValue, _ jsonFile: ReportFile?) throws {
         let report = scoring.report(records)
         let head: [(String, JSONValue)] = [("note", .string(scoreNote)), ("run", settings)]
         try doAll(

@@ -79,7 +79,7 @@ package enum AnswerFile {
     package static func read(_ path: String) throws -> (run: JSONValue?, records: [AnswerRecord]) {
         var run: JSONValue?
         var records: [Key: AnswerRecord] = [:]
-        try TextLines.read(path) { text, place in
+        try explainingUnfinishedLine(path) { text, place in
             let line = try TextLines.decode(Line.self, text, place)
             if line.run != nil {
                 var text = text
@@ -94,6 +94,19 @@ package enum AnswerFile {
             ($0.item, order[$0.form] ?? 0) < ($1.item, order[$1.form] ?? 0)
         }
         return (run, ordered)
+    }
+
+    /// Reads the lines. An error about a last line without a line break is one about a file that is being written.
+    private static func explainingUnfinishedLine(
+        _ path: String, _ body: (_ line: String, _ place: String) throws -> Void
+    ) throws {
+        do { try TextLines.read(path, body) } catch let error as LyraError where error.code == .format {
+            guard let place = try TextLines.unfinishedLine(path), error.message.hasPrefix(place) else { throw error }
+            throw LyraError(
+                .format,
+                "\(place): the last line is not complete: 'lyra eval qa' is still writing the file, or was killed; wait "
+                    + "for its end, continue it with --resume, or remove the line")
+        }
     }
 
     private struct Key: Hashable {
