@@ -130,4 +130,24 @@ private func normal(_ count: Int, _ random: inout SplitMix64) -> [Double] {
         #expect((20...80).contains(firsts.count { $0 < 500 }))
         #expect(throws: LyraError.self) { try sample.add(Tensor([1, 3], [1, 2, 3])) }
     }
+
+    @Test func aRecordingThatTurnsOutBadLeavesNoRows() throws {
+        func rows(_ start: Int) throws -> Tensor { try Tensor([60, 2], (0..<120).map { Float(start + $0 / 2) }) }
+        for limit in [50, 100, 1000] {
+            var (with, without) = (FrameSample(limit: limit, seed: 4), FrameSample(limit: limit, seed: 4))
+            for start in [0, 1000, 2000, 3000] {
+                let error = #expect(throws: LyraError.self) {
+                    try with.addRecording { sample in
+                        try sample.add(rows(start + 500))
+                        throw LyraError(.io, "pulled out")
+                    }
+                }
+                #expect(error?.message == "pulled out")
+                try with.addRecording { try $0.add(rows(start)) }
+                try without.add(rows(start))
+            }
+            #expect(with.seen == 240 && with.count == without.count)
+            #expect(try with.tensor().values == without.tensor().values)
+        }
+    }
 }

@@ -416,6 +416,7 @@ def test_units_of_log_mels_tell_tones_apart(answers, tmp_path):
         if "tgt_unit" in short:
             full = units(example)
             assert units(short) == [unit for i, unit in enumerate(full) if i == 0 or full[i - 1] != unit]
+    fails(data(*encode, "--mels", 128, "-o", out), "80 log-mels", "other frames")
     # The same seed, data and threads give the same file; another seed may not.
     succeeds(data(*train, "-o", tmp_path / "again"))
     assert book.read_bytes() == (tmp_path / "again").read_bytes()
@@ -430,6 +431,9 @@ def test_units_of_a_tower_need_the_tower(answers, tmp_path):
     fails(data(*encode), "whisper-tiny", "--tower")
     succeeds(data(*encode, "--tower", WHISPER), "units of 3 recordings")
     assert all(set(units(example)) <= set(range(5)) for example in json.loads(out.read_text()) if "tgt_unit" in example)
+    for other in (("--log-mels",), ("--stored-features",), ("--tower", WHISPER, "--layer", 1)):
+        fails(data(*encode, *other), "layer 2 of a tower", "other frames")
+    is_wrong_usage(data(*encode, "--tower", WHISPER, "--mels", 80), "--mels")
     fails(data(*train, "--tower", WHISPER, "--layer", 9), "0…3")
     is_wrong_usage(data(*train), "--log-mels")
     is_wrong_usage(data(*train, "--log-mels", "--tower", WHISPER))

@@ -33,8 +33,8 @@ struct FrameArguments: ParsableArguments {
     @Flag(help: "Frames are Whisper's log-mel features, two columns side by side.")
     var logMels = false
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Bands of --log-mels.", valueName: "n"))
-    var mels = 80
+    @Option(parsing: .unconditional, help: ArgumentHelp("Bands of --log-mels (default: 80).", valueName: "n"))
+    var mels: Int?
 
     @Flag(help: "Frames are rows of .npy files [frames, width], 20 ms each, which the key names instead of recordings.")
     var storedFeatures = false
@@ -57,12 +57,14 @@ struct FrameArguments: ParsableArguments {
             throw ValidationError("--tower, --log-mels and --stored-features exclude one another")
         }
         if layer != nil && tower == nil { throw ValidationError("--layer is of --tower") }
+        // With a codebook, its kind of frames need not be named.
+        if mels != nil && (tower != nil || storedFeatures) { throw ValidationError("--mels is of --log-mels") }
     }
 
     /// The frames that the options name; nil if they name none.
     func named(check: @escaping () throws -> Void) throws -> SpeechFrames? {
         if let tower { return try .tower(tower, layer: layer, check: check) }
-        if logMels { return try .logMels(bands: mels) }
+        if logMels { return try .logMels(bands: mels ?? 80) }
         return storedFeatures ? .stored : nil
     }
 
@@ -76,6 +78,7 @@ struct FrameArguments: ParsableArguments {
             }
             return named
         }
+        try checkAgreement(with: features.kind, path)
         switch features.kind {
         case .logMels(let bands): return try .logMels(bands: bands)
         case .stored: return .stored
@@ -85,6 +88,26 @@ struct FrameArguments: ParsableArguments {
                 throw LyraError(.argument, "\(path): it is of the speech tower\(name); pass its directory as --tower")
             }
             return try .tower(tower, layer: layer, check: check)
+        }
+    }
+}
+
+extension FrameArguments {
+    /// - Throws: `LyraError.argument` for an option that contradicts what a codebook is of.
+    private func checkAgreement(with kind: SpeechFrames.Kind, _ path: String) throws {
+        let isOther: Bool, name: String
+        switch kind {
+        case .logMels(let bands):
+            (isOther, name) = (tower != nil || storedFeatures || mels.map { $0 != bands } ?? false, "\(bands) log-mels")
+        case .tower(let ofLayer):
+            isOther = logMels || mels != nil || storedFeatures || layer.map { $0 != ofLayer } ?? false
+            name = "layer \(ofLayer) of a tower"
+        case .stored: (isOther, name) = (tower != nil || logMels || mels != nil, "stored features")
+        }
+        guard !isOther else {
+            throw LyraError(
+                .argument,
+                "\(path): the codebook is of \(name), and an option names other frames; leave the option out")
         }
     }
 }

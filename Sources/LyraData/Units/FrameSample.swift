@@ -8,6 +8,8 @@ package struct FrameSample {
     private var random: SplitMix64
     /// Elements of a row; 0 before the first.
     private var width = 0
+    /// Rows that were replaced since the present recording began, by place.
+    private var replaced: [Int: [Float]] = [:]
     /// Rows that came by.
     package private(set) var seen = 0
 
@@ -18,6 +20,21 @@ package struct FrameSample {
     }
 
     package var count: Int { min(seen, limit) }
+
+    /// Adds the rows of one recording: all that `body` adds, or none if it throws.
+    package mutating func addRecording(_ body: (inout FrameSample) throws -> Void) throws {
+        let before = (random: random, width: width, seen: seen, elements: rows.count)
+        replaced = [:]
+        defer { replaced = [:] }
+        do { try body(&self) } catch {
+            rows.truncate(to: before.elements)
+            for (place, row) in replaced where (place + 1) * row.count <= before.elements {
+                for (column, value) in row.enumerated() { rows[place * row.count + column] = value }
+            }
+            (random, width, seen) = (before.random, before.width, before.seen)
+            throw error
+        }
+    }
 
     /// - Throws: `LyraError.format` if rows have another width than those before; `.memory` if there is no room.
     package mutating func add(_ frames: Tensor) throws {
@@ -36,6 +53,9 @@ package struct FrameSample {
                     guard place < limit else {
                         seen += 1
                         continue
+                    }
+                    if replaced[place] == nil {
+                        replaced[place] = Array(rows.elements[place * width..<(place + 1) * width])
                     }
                     for (column, value) in frame.enumerated() { rows[place * width + column] = value }
                 }

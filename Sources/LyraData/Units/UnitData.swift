@@ -72,10 +72,12 @@ package struct UnitData {
             try ExampleReader(path: file).forEach { item in
                 guard let paths = try item.texts(key) else { return summary.without += 1 }
                 do {
-                    for path in paths {
-                        try frames.forEachWindow(
-                            of: self.file(path, in: file), check: { try progress(summary.used) }
-                        ) { try sample.add($0) }
+                    try sample.addRecording { sample in
+                        for path in paths {
+                            try frames.forEachWindow(
+                                of: self.file(path, in: file), check: { try progress(summary.used) }
+                            ) { try sample.add($0) }
+                        }
                     }
                     summary.used += 1
                 } catch let error as LyraError where BadExamples.isOfFile(error) {
