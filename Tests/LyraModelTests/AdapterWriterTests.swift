@@ -128,6 +128,21 @@ import Testing
 
     // MARK: Refusals and failures
 
+    @Test(arguments: [
+        ("exclude_modules", "[\"q_proj\"]"), ("layers_to_transform", "[0, 1]"), ("layer_replication", "[[0, 4]]"),
+        ("target_parameters", "[\"x\"]"), ("layers_pattern", "\"layers\""),
+    ])
+    func keysThatWouldBeLostAreRefused(_ key: String, _ value: String) throws {
+        let scratch = try TemporaryDirectory(), source = Golden.path("qwen2vl/adapters/plain/adapter_config.json")
+        let text = try String(contentsOfFile: source, encoding: .utf8)
+        let absent = "\"\(key)\": null"
+        #expect(text.contains(absent))
+        try text.replacing(absent, with: "\"\(key)\": \(value)").write(
+            toFile: scratch.path + "/adapter_config.json", atomically: true, encoding: .utf8)
+        let error = #expect(throws: LyraError.self) { try AdapterSettings(directory: scratch.path) }
+        #expect(error?.code == .unsupported && error?.message.contains(key) == true)
+    }
+
     private struct Stop: Error {}
 
     /// Bytes of the files in a directory.

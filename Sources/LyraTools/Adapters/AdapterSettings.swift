@@ -29,6 +29,13 @@ public struct AdapterSettings: Sendable {
 
     public init(rank: Int, alpha: Double) { (self.rank, self.alpha) = (rank, alpha) }
 
+    /// Keys that choose modules, and that the settings do not have: a configuration without them would be of another
+    /// adapter.
+    private static let unsupportedKeys = [
+        "exclude_modules", "layers_to_transform", "layers_pattern", "layer_replication", "target_parameters",
+        "trainable_token_indices", "alora_invocation_tokens",
+    ]
+
     /// The version of PEFT whose keys `json` has, all of them.
     static let formatVersion = "0.21.2"
 
@@ -84,6 +91,17 @@ extension AdapterSettings {
         // The loader's checks: LoRA of plain matrices, with the ranks and patterns that lyra computes.
         try text.decode(AdapterConfiguration.self).validate(path)
         let json = try text.json()
+        for key in Self.unsupportedKeys {
+            switch json[key] {
+            case nil, .null?: continue
+            case .array(let elements)? where elements.isEmpty: continue
+            default:
+                throw LyraError(
+                    .unsupported,
+                    "\(path): \(key) chooses other modules than lyra would write for the trained adapter; train one "
+                        + "without it")
+            }
+        }
         func strings(_ key: String) throws -> [String] {
             guard let value = json[key] else { return [] }
             guard let elements = value.elements?.map(\.string), elements.allSatisfy({ $0 != nil }) else {
