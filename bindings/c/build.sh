@@ -69,7 +69,12 @@ built=$(swift build "${flags[@]}" --show-bin-path)
 
 # Only the tool and the tests train. nm shows names that the installed library lacks.
 if [ -z "$sanitizer" ]; then
-    training=$(nm "$built/liblyra.so" | awk '{print $NF}' \
+    symbols=$(nm "$built/liblyra.so") || symbols=
+    if [ -z "$symbols" ]; then
+        echo "build.sh: nm cannot list the symbols of $built/liblyra.so; install binutils" >&2
+        exit 1
+    fi
+    training=$(awk '{print $NF}' <<< "$symbols" \
         | grep -E '^lk_.*(gradient|adamw|cross_entropy|square_sum)|13backpropagate' | head -n 5 || true)
     if [ -n "$training" ]; then
         echo "build.sh: the library contains code that only training uses:" $training >&2
