@@ -42,10 +42,7 @@ public struct CrossModalityRegularizer: Sendable {
     public func callAsFunction(
         speech: Tensor, text: Tensor, gradientScale: Double = 1, wantsTextGradient: Bool = true
     ) throws -> Result {
-        guard speech.count > 0, text.count > 0, speech.columns == text.columns else {
-            throw LyraError(
-                .argument, "LCMR: speech \(speech.shape) and text \(text.shape) need rows of the same length")
-        }
+        try check(speech, text)
         let costs = try costs(speech, text)
         let (value, alignment) = try SoftDTW(gamma: gamma)(costs, rows: speech.rows, columns: text.rows)
         let scale = gradientScale / (Double(speech.rows) * temperature)
@@ -55,6 +52,22 @@ public struct CrossModalityRegularizer: Sendable {
             speechGradient: try sums(of: text, count: speech.rows) { alignment[$0 + 1, $1 + 1] },
             textGradient: wantsTextGradient
                 ? try sums(of: speech, count: text.rows) { alignment[$1 + 1, $0 + 1] } : nil)
+    }
+
+    /// The loss alone.
+    ///
+    /// - Throws: as with gradients.
+    public func loss(speech: Tensor, text: Tensor) throws -> Double {
+        try check(speech, text)
+        let value = try SoftDTW(gamma: gamma).value(costs(speech, text), rows: speech.rows, columns: text.rows)
+        return value / Double(speech.rows)
+    }
+
+    private func check(_ speech: Tensor, _ text: Tensor) throws {
+        guard speech.count > 0, text.count > 0, speech.columns == text.columns else {
+            throw LyraError(
+                .argument, "LCMR: speech \(speech.shape) and text \(text.shape) need rows of the same length")
+        }
     }
 
     /// D = −log softmax(S·Tᵀ / τ), in a border.

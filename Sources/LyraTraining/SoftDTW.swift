@@ -40,6 +40,11 @@ struct SoftDTW {
         return (totals[rows, columns], try align(totals, rows, columns))
     }
 
+    /// The soft minimum alone.
+    func value(_ costs: Bordered, rows: Int, columns: Int) throws -> Double {
+        try accumulate(costs, rows, columns)[rows, columns]
+    }
+
     /// totals[i, j] = costs[i, j] + softmin(totals[i−1, j−1], totals[i−1, j], totals[i, j−1])
     private func accumulate(_ costs: Bordered, _ rows: Int, _ columns: Int) throws -> Bordered {
         let totals = try Bordered(repeating: .infinity, rows: rows, columns: columns)

@@ -16,6 +16,7 @@ import Testing
         #expect(difference(result.speechGradient.values, try golden.doubles("lcmr", "out.grad_speech")) < 1e-4)
         let textGradient = try #require(result.textGradient)
         #expect(difference(textGradient.values, try golden.doubles("lcmr", "out.grad_text")) < 1e-4)
+        #expect(try CrossModalityRegularizer().loss(speech: speech, text: text) == result.loss)
     }
 
     /// Rows of speech, of text, and columns: single rows, more text than speech, columns that are no multiple of four.

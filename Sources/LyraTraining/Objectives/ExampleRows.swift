@@ -27,6 +27,12 @@ struct ExampleRows {
     /// The tokens of what the first speech says; nil if the data do not tell.
     let transcript: [Int32]?
 
+    /// What LCMR compares; nil if speech or transcript are missing.
+    var alignable: (speech: Tensor, transcript: [Int32])? {
+        guard let speech, let transcript, !transcript.isEmpty else { return nil }
+        return (speech, transcript)
+    }
+
     /// - Parameters:
     ///   - stretches: pass `ExampleCheck`
     ///   - adapter: whose embeddings the text gets; nil for none

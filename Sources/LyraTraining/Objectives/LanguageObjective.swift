@@ -87,7 +87,12 @@ package struct LanguageObjective: Objective, AnswerMatching {
             let (predicting, targets) = try predictions(rows, decoder)
             let entropy = try decoder.crossEntropy(predicting, targets: targets, adapter: options.adapter)
             guard usesRegularizer else { return [entropy.sum] }
-            return [entropy.sum, try regularize(rows, total: 1).sum]
+            let alignment = try rows.reduce(0.0) { sum, row in
+                guard let (speech, transcript) = row.alignable else { return sum }
+                let text = try decoder.embed(transcript, adapter: options.adapter)
+                return sum + (try regularizer.loss(speech: speech, text: text))
+            }
+            return [entropy.sum, alignment]
         }
     }
 
@@ -151,9 +156,7 @@ package struct LanguageObjective: Objective, AnswerMatching {
         var sum = 0.0
         var roots: [(result: Tensor, gradient: Tensor)] = []
         for example in examples {
-            guard let speech = example.speech, let transcript = example.transcript, !transcript.isEmpty else {
-                continue
-            }
+            guard let (speech, transcript) = example.alignable else { continue }
             let text = try decoder.embed(transcript, adapter: options.adapter)
             let result = try regularizer(
                 speech: speech.detached, text: text.detached,
