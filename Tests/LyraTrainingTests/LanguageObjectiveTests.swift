@@ -45,6 +45,21 @@ import Testing
         }
     }
 
+    /// A session prunes the media of a turn by that turn's text after the first medium.
+    @Test func theExtractorsQueriesAreThoseOfASession() throws {
+        let decoder = try TrainedModel(["embeddings"]).checkpoint.decoder
+        let media = try normal([3, 64], seed: 1), text: [Int32] = [5, 6]
+        let rows = try ExampleRows(
+            [
+                .prompt(text), .media(media, .sequence), .prompt(text), .media(media, .sequence), .prompt(text),
+                .answer(text), .prompt(text), .answer(text), .prompt(text), .media(media, .sequence), .prompt(text),
+                .answer(text),
+            ], speech: nil, transcript: nil, decoder: decoder, adapter: nil)
+        let wanted = "..---??---??.." + "...." + "..---??.."
+        let got = zip(rows.sample.isMedia, rows.sample.isQuery).map { $0 ? "-" : $1 ? "?" : "." }.joined()
+        #expect(got == wanted)
+    }
+
     private func turn(_ name: String, _ golden: Golden, _ checkpoint: Checkpoint) throws -> [TrainingExample.Piece] {
         func text(_ text: String) throws -> TrainingExample.Piece { .prompt(try checkpoint.tokenizer.encode(text)) }
         let opening = ChatTemplate.opening(), end = ChatTemplate.userEnd

@@ -44,6 +44,8 @@ struct ExampleRows {
         var isMedia: [Bool] = [], isQuery: [Bool] = []
         var next: Int32 = 0
         var answers: [Answer] = []
+        // In the same turn; an answer ends it.
+        var followsMedium = false
         func append(_ rows: Tensor, _ layout: MediaLayout, isMedia medium: Bool, isQuery query: Bool) {
             tensors.append(rows)
             positions += (0..<rows.rows).map { layout.position(of: $0, from: next) }
@@ -54,14 +56,17 @@ struct ExampleRows {
         for stretch in stretches {
             switch stretch {
             case .prompt(let ids):
-                // The extractor's queries: the text after the first medium, without the answers.
+                // The extractor's queries are those of a session: it prunes the media of a turn by that turn's text
+                // after the first medium, before it knows a later question. Answers are no queries.
                 append(
-                    try decoder.embed(ids, adapter: adapter), .sequence, isMedia: false, isQuery: isMedia.contains(true)
-                )
+                    try decoder.embed(ids, adapter: adapter), .sequence, isMedia: false, isQuery: followsMedium)
             case .answer(let ids):
                 answers.append(Answer(first: positions.count, tokens: ids))
                 append(try decoder.embed(ids, adapter: adapter), .sequence, isMedia: false, isQuery: false)
-            case .media(let rows, let layout): append(rows, layout, isMedia: true, isQuery: false)
+                followsMedium = false
+            case .media(let rows, let layout):
+                append(rows, layout, isMedia: true, isQuery: false)
+                followsMedium = true
             }
         }
         sample = try BatchSample(
