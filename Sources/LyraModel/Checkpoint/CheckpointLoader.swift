@@ -291,6 +291,12 @@ package final class CheckpointLoader {
         return all
     }
 
+    /// Whether an adapter called `name`, with or without "_lora", is there. Opens no tensors.
+    package func hasAdapter(_ name: String) throws -> Bool {
+        let names = [name, Checkpoint.adapterName(directory: name)]
+        return try adapterFiles().contains { found in names.contains { $0.utf8.elementsEqual(found.name.utf8) } }
+    }
+
     private func findAdapters() throws -> [Adapter] {
         try adapterFiles().enumerated().map { index, found in
             let file = "adapter_config.json"

@@ -34,12 +34,7 @@ public struct AdapterWriter {
     /// - Throws: `LyraError.argument` for tensors that do not fit the settings; `.io` if something cannot be written,
     ///   for example on a full disk. The files that were there then stay.
     package func write(_ tensors: [NewTensor], projector: [NewTensor]? = nil) throws {
-        try NewTensor.checkType(type)
-        try FileSystem.checkPath(directory)
-        let configuration = try settings.configuration()
-        try check(tensors, configuration)
-        let isInside = configuration.replaces(Self.insidePrefix + "linear1.weight")
-        try checkRemains(hasProjector: projector != nil && !isInside)
+        let isInside = try check(tensors, projector)
         var directories = NewDirectories()
         do {
             try directories.make(directory)
@@ -48,6 +43,27 @@ public struct AdapterWriter {
             directories.remove()
             throw error
         }
+    }
+
+    /// The checks of `write`, which writes nothing: for a training that should not find out at its end.
+    ///
+    /// - Throws: as `write`, apart from what only the writing shows, such as a full disk.
+    package func checkWritable(_ tensors: [NewTensor], projector: [NewTensor]? = nil) throws {
+        _ = try check(tensors, projector)
+    }
+
+    /// - Returns: whether the projector stands among the adapter's tensors
+    private func check(_ tensors: [NewTensor], _ projector: [NewTensor]?) throws -> Bool {
+        try NewTensor.checkType(type)
+        try FileSystem.checkPath(directory)
+        guard try !FileSystem.isFile(directory) else {
+            throw LyraError(.io, "\(directory): a file is in the place of the adapter's directory; remove it")
+        }
+        let configuration = try settings.configuration()
+        try check(tensors, configuration)
+        let isInside = configuration.replaces(Self.insidePrefix + "linear1.weight")
+        try checkRemains(hasProjector: projector != nil && !isInside)
+        return isInside
     }
 
     private func path(_ name: String) -> String { FileSystem.join(directory, name) }

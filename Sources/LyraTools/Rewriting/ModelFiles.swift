@@ -84,14 +84,8 @@ struct ModelFiles {
     private mutating func placeTower(_ part: ModelPart, _ name: String?, _ key: String, _ usual: String) throws {
         let files = model.outsideFiles(part)
         guard let name, !model.tensors(part).isEmpty else { return }
-        guard name != LyraConfiguration.ownDirectory else {
-            // The texts lie in the checkpoint itself.
-            guard let file = files.first(where: { changes.concern(file: $0) }) else { return }
-            throw LyraError(
-                .argument,
-                "\(file): a tower beside a plain Qwen2-VL is no part of it and cannot be changed with it; make a Lyra "
-                    + "checkpoint of the two with 'lyra assemble'")
-        }
+        // The texts lie in the checkpoint itself. `ModelWriter.resolve` refuses changes of a tower beside it.
+        guard name != LyraConfiguration.ownDirectory else { return }
         let folder = place(named: name, key: key, usual: usual)
         try placeTexts(of: part, in: folder)
         guard let first = files.first else { return }

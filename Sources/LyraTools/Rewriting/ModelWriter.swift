@@ -55,7 +55,7 @@ package struct ModelWriter {
         _ changes: ModelChanges, to path: String, shardBytes: Int = ModelWriter.shardBytes, copies: Bool = false,
         check: @escaping () throws -> Void = {}
     ) throws -> CheckpointAssembler.Summary {
-        let resolved = try FileChanges(changes, contents, source: source)
+        let resolved = try resolve(changes)
         let directory = try OutputDirectory(path: path)
         do {
             let work = CheckpointAssembler.Work(directory: directory, copies: copies, check: check)
@@ -70,6 +70,36 @@ package struct ModelWriter {
             guard let error = error as? LyraError else { throw error }
             throw LyraError(error.code, directory.explaining(error.message))
         }
+    }
+
+    /// The checks of `write` that need no writing: for a training that should not find out at its end.
+    ///
+    /// - Throws: as `write`, apart from what only the writing shows, such as a full disk.
+    package func checkWritable(_ changes: ModelChanges, to path: String) throws {
+        let resolved = try resolve(changes)
+        for tensor in contents.tensors.flatMap({ $0.tensors.values }) where resolved.concern(file: tensor.source) {
+            try resolved.item(tensor, name: tensor.name).checkType()
+        }
+        // The temporary directory of the writing shows whether one can be made there.
+        try OutputDirectory(path: path).discard()
+    }
+
+    /// The changes by file.
+    ///
+    /// - Throws: `LyraError.argument` for a new tensor that does not fit, or that no file of the copy can hold.
+    private func resolve(_ changes: ModelChanges) throws -> FileChanges {
+        let resolved = try FileChanges(changes, contents, source: source)
+        let configuration = checkpoint.configuration
+        for (part, name) in [
+            (ModelPart.visionTower, configuration.visionTower), (.speechTower, configuration.speechTower),
+        ] where name == LyraConfiguration.ownDirectory {
+            guard let file = outsideFiles(part).first(where: { resolved.concern(file: $0) }) else { continue }
+            throw LyraError(
+                .argument,
+                "\(file): a tower beside a plain Qwen2-VL is no part of it and cannot be changed with it; make a Lyra "
+                    + "checkpoint of the two with 'lyra assemble'")
+        }
+        return resolved
     }
 
     /// Opens the new checkpoint, which must have the parts of the old one.

@@ -68,9 +68,7 @@ struct RunModel {
     ) throws -> String? {
         guard !recipe.adapter.name.isEmpty else { return nil }
         if let start = recipe.adapter.start { return start }
-        guard try Checkpoint.open(recipe.model, options: options).adapterIndex(recipe.adapter.name) == nil else {
-            return nil
-        }
+        guard try !CheckpointLoader(recipe.model, options).hasAdapter(recipe.adapter.name) else { return nil }
         let path = directory.freshAdapter
         if group.isMain {
             var settings = AdapterSettings(rank: recipe.adapter.rank, alpha: recipe.adapter.alpha)
@@ -140,20 +138,27 @@ struct RunModel {
         }
     }
 
-    /// Checks before the training that the result can be written.
+    /// Checks before the training that the result can be written, as far as can be told: an error hours later would
+    /// lose the training.
     ///
     /// - Parameter isFinished: whether the run had ended before, so that its result may be there
-    /// - Throws: `LyraError.argument` if something is in its place; `.unsupported` for a one-file model.
+    /// - Throws: `LyraError.argument` if something is in its place, or the result cannot hold what is trained; `.io` if
+    ///   nothing can be written there; `.unsupported` for a one-file model.
     func checkWritable(in directory: String, isFinished: Bool) throws {
+        let path = place(of: result, in: directory)
         switch result {
         case .adapter(let index):
-            _ = try adapterSettings(index)
-            let path = place(of: result, in: directory)
             guard try FileSystem.resolved(adapterPlace(index)) != FileSystem.resolved(path) else {
                 throw LyraError(
                     .argument, "\(path): the run starts from this adapter and would replace it; choose another output")
             }
-        case .projector: break
+            let (tensors, projector) = try adapterTensors(index)
+            try AdapterWriter(directory: path, settings: adapterSettings(index))
+                .checkWritable(tensors, projector: projector)
+        case .projector:
+            guard try !FileSystem.isDirectory(path) else {
+                throw LyraError(.argument, "\(path): a directory is in the place of the result; remove it")
+            }
         case .model:
             guard try FileSystem.isDirectory(recipe.model) else {
                 throw LyraError(
@@ -161,12 +166,31 @@ struct RunModel {
                     "\(recipe.model): a one-file model cannot be rewritten; train the directory that it was converted "
                         + "from, or an adapter")
             }
-            let path = place(of: .model, in: directory)
             guard try isFinished || FileSystem.entries(of: path).isEmpty else {
                 throw LyraError(
                     .argument, "\(path): there is something already; remove it, or choose another output")
             }
+            guard try !Self.isCheckpoint(path) else { return }
+            try ModelWriter(recipe.model, options: options).checkWritable(changes, to: path)
         }
+    }
+
+    /// The present values of an adapter, and of its projector if it has one.
+    private func adapterTensors(_ index: Int) throws -> (tensors: [NewTensor], projector: [NewTensor]?) {
+        func tensors(_ part: ModelPart) throws -> [NewTensor] {
+            try checkpoint.parameters.filter { $0.part == part }.flatMap(\.parameters).map { try Self.tensor($0) }
+        }
+        let projector = try tensors(.adapterProjector(index))
+        return (try tensors(.adapter(index)), projector.isEmpty ? nil : projector)
+    }
+
+    /// What a whole checkpoint gets anew.
+    private var changes: ModelChanges {
+        var changes = ModelChanges()
+        for element in trainables.elements {
+            changes.set(element.part, NewTensor(element.name, element.parameter.tensor.detached))
+        }
+        return changes
     }
 
     private static func isCheckpoint(_ path: String) throws -> Bool {
@@ -178,21 +202,12 @@ struct RunModel {
         let result = result, path = place(of: result, in: directory)
         switch result {
         case .adapter(let index):
-            let parts = checkpoint.parameters
-            func tensors(_ part: ModelPart) throws -> [NewTensor] {
-                try parts.filter { $0.part == part }.flatMap(\.parameters).map { try Self.tensor($0) }
-            }
-            let projector = try tensors(.adapterProjector(index))
-            try AdapterWriter(directory: path, settings: adapterSettings(index))
-                .write(tensors(.adapter(index)), projector: projector.isEmpty ? nil : projector)
+            let (tensors, projector) = try adapterTensors(index)
+            try AdapterWriter(directory: path, settings: adapterSettings(index)).write(tensors, projector: projector)
         case .projector: try writeProjector(to: path)
         case .model:
             // The run had ended already.
             if try Self.isCheckpoint(path) { return path }
-            var changes = ModelChanges()
-            for element in trainables.elements {
-                changes.set(element.part, NewTensor(element.name, element.parameter.tensor.detached))
-            }
             _ = try ModelWriter(recipe.model, options: options).write(changes, to: path, check: check)
         }
         return path

@@ -115,7 +115,9 @@ public final class TrainingRun {
             settings: TrainerSettings(recipe, groups: parameters.groups), identity: identity, validation: validation,
             group: group, length: \.length)
         if let state { try resume(trainer, state) }
-        try model.checkWritable(in: recipe.output, isFinished: trainer.record.step == trainer.steps)
+        if group.isMain {
+            try model.checkWritable(in: recipe.output, isFinished: trainer.record.step == trainer.steps)
+        }
         let outcome = try trainer.run(in: directory, interruption: interruption, onProgress: onProgress)
         savedStep = trainer.record.step
         noteSkipped(source.skipped)
