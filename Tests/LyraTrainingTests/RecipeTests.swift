@@ -49,6 +49,21 @@ import Testing
         #expect(try read(recipe.toml) == recipe)
     }
 
+    /// With a limit on tokens all epochs have the draws of the first.
+    @Test func aShareOfAFileNeedsOneEpochWithALimitOnTokens() throws {
+        var recipe = TrainingRecipe(stage: .instructions)
+        (recipe.model, recipe.data, recipe.output) = ("m", ["a", "b"], "o")
+        (recipe.dataWeights, recipe.batch.tokens) = ([2, 1.5], 100)
+        try recipe.check()
+        recipe.batch.epochs = 2
+        let error = #expect(throws: LyraError.self) { try recipe.check() }
+        #expect(error?.message.contains("data_weights has 1.5; with batch.tokens") == true)
+        (recipe.batch.epochs, recipe.batch.steps) = (1, 5)
+        #expect(throws: LyraError.self) { try recipe.check() }
+        recipe.dataWeights = [2, 1]
+        try recipe.check()
+    }
+
     @Test func aFileChangesTheDefaultsOfItsStage() throws {
         let recipe = try read(
             "stage = 3\nmodel = 'm'\n[batch]\nsize = 2\nepochs = 5\n[[group]]\nparameters = ['x']\nlearning_rate = 1")

@@ -21,8 +21,9 @@ package protocol ExampleList: Sendable {
 /// A file of items.
 package struct ExampleFile: Sendable, Equatable {
     package let count: Int
-    /// How often an epoch has each item; with 0.5, an epoch has half of the items, and the next epoch the other half, or
-    /// the same half if batches have a limit on tokens.
+    /// How often an epoch has each item; with 0.5, an epoch has half of the items, and the next epoch the other half.
+    /// With a limit on the tokens of a batch all epochs have the draws of the first, so that a recipe of several epochs
+    /// must have whole numbers then.
     package let weight: Double
 
     package init(count: Int, weight: Double = 1) { (self.count, self.weight) = (count, weight) }

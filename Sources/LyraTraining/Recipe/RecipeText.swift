@@ -130,6 +130,15 @@ extension TrainingRecipe {
             throw LyraError(
                 .argument, "recipe: data_weights has \(dataWeights.count) numbers for the \(data.count) files of data")
         }
+        // The batches of all epochs are then those of the first, which has only a part of the file.
+        if batch.tokens != nil, batch.epochs > 1 || batch.steps != nil,
+            let weight = dataWeights.first(where: { $0 != $0.rounded() })
+        {
+            throw LyraError(
+                .argument,
+                "recipe: data_weights has \(weight); with batch.tokens, each epoch would have the same part of the file. "
+                    + "Use whole numbers, one epoch, or no batch.tokens")
+        }
         for group in groups {
             for field in GroupField.all {
                 if let fault = field.fault(group) { throw LyraError(.argument, "recipe: group.\(field.key) \(fault)") }
