@@ -170,6 +170,28 @@ import TestSupport
         #expect(throws: LyraError.self) { try windows(30_000) { $0.maxWindows = 1 } }
     }
 
+    @Test func aTranscriptIsOfTheWholeRecordingAndNotTooLong() throws {
+        // Two seconds.
+        let path = try files.tone(samples: 2000, sampleRate: 1000)
+        let other = try files.tone(samples: 500, sampleRate: 1000, to: "other.wav")
+        func made(
+            _ speech: [String], _ seconds: Double?, _ transcript: String = "good morning"
+        ) throws -> TrainingExample {
+            var options = ExampleOptions()
+            (options.speechSeconds, options.maxLength) = (seconds, 1000)
+            let content = speech.map { ExampleConversation.Part.speech($0) }
+            return try ExampleBuilder(model.checkpoint, options).example(
+                ExampleConversation(
+                    turns: [.init(content, answer: "Yes.")], transcript: transcript, origin: "here"))
+        }
+        #expect(try made([path], nil).transcript != nil && made([path], 2).transcript != nil)
+        #expect(try made([path], 1.5).transcript == nil)
+        // The transcript is the first recording's.
+        #expect(try made([other, path], 1.5).transcript != nil && made([path, other], 1.5).transcript == nil)
+        let error = #expect(throws: LyraError.self) { try made([path], nil, String(repeating: "word ", count: 1500)) }
+        #expect(error?.message == "the transcript is longer than 1000 tokens")
+    }
+
     @Test func anImagesSideIsLimited() throws {
         let path = try files.image(width: 300, height: 100)
         // 112 × 37 pixels become 112 × 28: 4 tokens of 28 × 28 pixels in one row.

@@ -35,11 +35,22 @@ package struct ExampleBuilder: Sendable {
             assembly.add([TextSegment(ChatTemplate.userEnd)])
             try assembly.answer(turn.answer)
         }
-        let transcript = try conversation.transcript.map { try checkpoint.tokenizer.encode($0, allowSpecial: false) }
+        let text = assembly.isFirstSpeechCut ? nil : conversation.transcript
+        let transcript = try text.map { try tokens(ofTranscript: $0) }
         return TrainingExample(
             pieces: assembly.pieces, transcript: transcript?.isEmpty ?? true ? nil : transcript,
             units: conversation.units?.isEmpty ?? true ? nil : conversation.units, origin: conversation.origin,
             length: assembly.length)
+    }
+
+    /// - Throws: `LyraError.memory` if there are too many: the alignment of speech and transcript takes memory for each
+    ///   pair of their tokens.
+    private func tokens(ofTranscript text: String) throws -> [Int32] {
+        let tokens = try checkpoint.tokenizer.encode(text, allowSpecial: false)
+        if let limit = options.maxLength, tokens.count > limit {
+            throw LyraError(.memory, "the transcript is longer than \(limit) tokens")
+        }
+        return tokens
     }
 
     private func add(_ part: ExampleConversation.Part, to assembly: inout ExampleAssembly) throws {
@@ -51,8 +62,8 @@ package struct ExampleBuilder: Sendable {
             try assembly.endText()
             let rows = try checkpoint.speechNetworks.get().windowTokens
             // Each window is counted as it is read, so that a recording of hours does not fill the memory first.
-            let windows = try speech(path) { try assembly.grow(by: rows) }
-            assembly.add(.speech(windows: windows))
+            let (windows, isCut) = try speech(path) { try assembly.grow(by: rows) }
+            assembly.add(speech: windows, isCut: isCut)
         case .sound(let path):
             try assembly.endText()
             let clips = try sound(path)
@@ -71,6 +82,9 @@ private struct ExampleAssembly {
     private(set) var pieces: [TrainingExample.Piece] = []
     /// Rows of the pieces.
     private(set) var length = 0
+    /// Whether the first recording of speech is longer than what is used of it.
+    private(set) var isFirstSpeechCut = false
+    private var hasSpeech = false
     /// Text that is tokenized together, once a medium or an answer follows.
     private var text: [TextSegment] = []
 
@@ -79,6 +93,11 @@ private struct ExampleAssembly {
     mutating func add(_ segments: [TextSegment]) { text += segments }
 
     mutating func add(_ piece: TrainingExample.Piece) { pieces.append(piece) }
+
+    mutating func add(speech windows: [Tensor], isCut: Bool) {
+        if !hasSpeech { (hasSpeech, isFirstSpeechCut) = (true, isCut) }
+        add(.speech(windows: windows))
+    }
 
     /// Counts rows.
     ///

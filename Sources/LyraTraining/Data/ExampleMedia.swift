@@ -45,7 +45,8 @@ extension ExampleBuilder {
     /// can be empty; a recording that is cut at a multiple of the window has no empty one.
     ///
     /// - Parameter count: called for each window; throws to stop
-    func speech(_ path: String, count: () throws -> Void) throws -> [Tensor] {
+    /// - Returns: also whether the recording is longer than `speechSeconds`
+    func speech(_ path: String, count: () throws -> Void) throws -> (windows: [Tensor], isCut: Bool) {
         let networks = try checkpoint.speechNetworks.get()
         let source = try openSound(path)
         if case .exact? = source.length { try checkWindows(expectedWindows(source, networks) ?? 1, path) }
@@ -66,7 +67,9 @@ extension ExampleBuilder {
             try checkWindows(windows.count + (isEnd ? 0 : 1), path)
         }
         try checkSound(source, isAudible: isAudible, samples: total)
-        return windows
+        let next = GrowingBuffer<Float>()
+        try next.resize(to: 1)
+        return (windows, try total == limit && stream.read(into: next, from: 0) > 0)
     }
 
     /// The features of each clip: [bands, frames].

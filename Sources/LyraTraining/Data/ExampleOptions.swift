@@ -15,11 +15,12 @@ package struct ExampleOptions: Sendable {
     package var framesPerSecond = 2.0
     package var maxFrames = 16
     /// Seconds of a recording of speech that are encoded; the rest is left out. Above 0; nil means all. With 30, a
-    /// recording has one window, as in the reference's evaluations.
+    /// recording has one window, as in the reference's evaluations. The transcript of a longer recording is not used,
+    /// because it says more than the speech that is left.
     package var speechSeconds: Double?
     /// An example with more windows in one recording is bad; nil means no limit.
     package var maxWindows: Int?
-    /// An example with more rows in the decoder's input is bad; nil means no limit.
+    /// An example with more rows in the decoder's input, or more tokens in its transcript, is bad; nil means no limit.
     package var maxLength: Int?
     /// A sound that is longer, in seconds, makes an example bad.
     package var soundSeconds = SoundClips.defaultLimit

@@ -19,7 +19,8 @@ package struct TrainingExample: Sendable {
 
     /// Begins with a prompt.
     package let pieces: [Piece]
-    /// The tokens of what the first speech says; nil if the data do not tell.
+    /// The tokens of what the first speech says; nil if the data do not tell, or if only the beginning of the speech is
+    /// used.
     package let transcript: [Int32]?
     /// The speech units of the last answer; nil if the data do not tell.
     package let units: [Int32]?

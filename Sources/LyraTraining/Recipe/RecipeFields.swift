@@ -107,7 +107,7 @@ extension RecipeField {
                 rule: .within(1...countLimit)),
             .init(
                 "batch.longest", \.batch.longest,
-                "The most prompt rows and tokens of an example; a longer one is left out and counted.",
+                "The most prompt rows and tokens of an example, or of its transcript; a longer one is left out and counted.",
                 rule: .within(1...countLimit)),
             .init(
                 "batch.bad_share", \.batch.badShare,
@@ -162,7 +162,8 @@ extension RecipeField {
             .init("media.max_frames", \.media.maxFrames, "The most frames of a video.", rule: .within(2...65_536)),
             .init(
                 "media.speech_seconds", optional: \.media.speechSeconds, example: "30.0",
-                "Seconds of a recording that are used; without it, all.", rule: .positive),
+                "Seconds of a recording that are used; without it, all. The regularizer leaves out longer recordings.",
+                rule: .positive),
             .init(
                 "media.max_windows", optional: \.media.maxWindows, example: "120",
                 "The most windows of a recording; an example with more is left out and counted.",
