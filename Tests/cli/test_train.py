@@ -1,15 +1,18 @@
 """`train`: a run that is killed or interrupted continues to the same numbers; recipes; failures."""
 
+import io
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import time
 import tomllib
+import zipfile
 
 import pytest
 
-from support import TOOL, fails, is_wrong_usage, lyra
+from support import FIXTURES, TOOL, fails, is_wrong_usage, lyra
 
 PATIENCE = 60
 STEPS = 8
@@ -116,6 +119,94 @@ def test_another_recipe_is_refused_with_the_difference_or_begins_anew(command, w
     fails(lyra(*command, "--out", tmp_path / "new", "--resume"), "no saved state to continue from")
     assert lyra(*changed, "--no-resume").returncode == 0
     assert lines(out)[1] != lines(whole)[1] and len(lines(out)) == len(lines(whole))
+
+
+def test_a_run_notices_what_its_numbers_depend_on(command, tiny, whole, tmp_path):
+    """Paths do not count, but what they lead to does: towers, the adapter to start from, data and their media."""
+    towers, adapter, valid = tmp_path / "towers", tmp_path / "start_lora", tmp_path / "valid.jsonl"
+    shutil.copytree(tiny / "model_zoo", towers)
+    model = tmp_path / "model"
+    shutil.copytree(tiny, model, ignore=shutil.ignore_patterns("model_zoo"))
+    shutil.copytree(whole / "speech_lora", adapter)
+    valid.write_text('{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}\n')
+    picture = tmp_path / "picture.ppm"
+    picture.write_bytes(b"P6 40 40 255 " + bytes(range(100)) * 48)
+    examples = tmp_path / "examples.jsonl"
+    turns = '[{"from": "human", "value": "<image>\\nWhat?"}, {"from": "gpt", "value": "b"}]'
+    examples.write_text(f'{{"image": "picture.ppm", "conversations": {turns}}}\n')
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'stage = 2\nadapter.start = "{adapter}"\nbatch.steps = 2\n')
+    run = ("train", "--recipe", recipe, "--model", model, "--towers", towers, "--data", examples, "--validation", valid,
+           "--threads", 1, "--out", tmp_path / "run")
+    assert lyra(*run).returncode == 0
+    # What numbers do not depend on can change, and files can move.
+    recipe.write_text(recipe.read_text() + "recompute = false\nbatch.bad_share = 0.5\noptimizer.failure_limit = 3\n")
+    towers.rename(tmp_path / "moved")
+    (tmp_path / "moved").rename(towers)
+    shutil.copytree(towers, tmp_path / "copy")
+    assert lyra(*run, "--towers", tmp_path / "copy").returncode == 0
+    whisper = towers / "audio/whisper/model.safetensors"
+    for path, words in [
+            (whisper, "towers have other weights"), (adapter / "adapter_model.safetensors", "adapter"),
+            (adapter / "non_lora_trainables.bin", "adapter"), (valid, "validation.data are other examples"),
+            (examples, "data are other examples"), (picture, "media of the examples")]:
+        before = path.read_bytes()
+        # The same size: a letter of an answer, or floats with another sign.
+        after = before.replace(b'"b"', b'"c"') if path.suffix == ".jsonl" else before[:-4096] + bytes(
+            byte ^ 0x80 for byte in before[-4096:])
+        if path.suffix == ".bin":
+            after = changed_storage(before)
+        path.write_bytes(after)
+        fails(lyra(*run), "is of another run", words)
+        path.write_bytes(before)
+    assert lyra(*run).returncode == 0
+
+
+def changed_storage(archive):
+    """A torch.save file in whose first large storage numbers have another sign."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(result, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            if "/data/" in entry.filename and len(data) >= 64:
+                data = bytes(byte ^ 0x80 for byte in data)
+            new.writestr(entry.filename, data)
+    return result.getvalue()
+
+
+def test_a_damaged_last_state_names_the_one_before(command, tmp_path):
+    out = tmp_path / "run"
+    assert lyra(*command, "--out", out).returncode == 0
+    first, last = sorted((out / "states").glob("*.safetensors"))
+    whole = last.read_bytes()
+    for damaged in (whole[:len(whole) // 2], whole[:7], whole.replace(b'lyra_run', b'lyra_ran')):
+        last.write_bytes(damaged)
+        fails(lyra(*command, "--out", out), last, f"to continue after update {STEPS - 1}, from {first}")
+    first.write_bytes(b"")
+    fails(lyra(*command, "--out", out), last, "begin anew")
+
+
+def test_a_result_that_cannot_be_written_is_an_error_before_the_first_update(data, command, tiny, tmp_path):
+    def fails_early(*arguments, words):
+        fails(lyra("train", "--data", data, "--steps", 1, "--out", tmp_path / "run", *arguments), *words)
+        assert not (tmp_path / "run/log.jsonl").exists()
+
+    # A tower beside a plain Qwen2-VL.
+    plain = tmp_path / "plain"
+    shutil.copytree(FIXTURES / "qwen2vl/published", plain)
+    tensors = (plain / "model.safetensors").read_bytes()
+    (plain / "model.safetensors").write_bytes(tensors.replace(b'"visual.', b'"unused.'))
+    vision = ("--stage", "pretrain", "--model", plain, "--towers", FIXTURES / "qwen2vl/published", "--adapter", "none")
+    fails_early(*vision, "--train", "vision_tower", words=["a tower beside a plain Qwen2-VL"])
+    stage2 = ("--stage", 2, "--model", tiny)
+    (tmp_path / "run/speech_lora").write_text("a file")
+    fails_early(*stage2, words=["speech_lora", "a file is in the place"])
+    (tmp_path / "run/speech_lora").unlink()
+    (tmp_path / "run/speech_lora").mkdir()
+    (tmp_path / "run/speech_lora/adapter_model.safetensors.index.json").write_text("{}")
+    fails_early(*stage2, words=["belongs to another adapter"])
+    (tmp_path / "run/non_lora_trainables.bin").mkdir()
+    fails_early("--stage", 1, "--model", tiny, words=["non_lora_trainables.bin", "a directory is in the place"])
 
 
 def test_a_full_disk_is_an_error_and_leaves_the_last_state(command, whole, tmp_path):

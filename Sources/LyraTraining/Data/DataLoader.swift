@@ -1,4 +1,5 @@
 import LyraBase
+import LyraFormats
 
 /// Makes batches of examples on background threads, a few batches ahead.
 ///
@@ -11,8 +12,10 @@ package final class DataLoader<List: ExampleList>: BatchSource {
     package let batchesPerEpoch: Int
     package private(set) var position = 0
     package private(set) var skipped = SkippedExamples()
+    /// Identifies the lengths on which the batches depend; empty if they do not.
+    package let lengthsFingerprint: String
 
-    private let list: List
+    package let list: List
     private let options: DataLoaderOptions
     private let plan: BatchPlan
     /// About as many examples as an earlier process used: a run that is resumed is judged by all its examples.
@@ -35,6 +38,7 @@ package final class DataLoader<List: ExampleList>: BatchSource {
         (self.list, self.options) = (list, options)
         let needsLengths = options.batchTokens != nil || options.shuffles && options.batchExamples > 1
         let lengths = needsLengths ? try Self.lengths(of: list, options, progress) : nil
+        lengthsFingerprint = lengths.map { Self.fingerprint($0) } ?? ""
         plan = try BatchPlan(list.files, lengths: lengths, options)
         batchesPerEpoch = (plan.count - 1) / options.processes + 1
     }
@@ -50,6 +54,11 @@ package final class DataLoader<List: ExampleList>: BatchSource {
             elements[item] = Int32(clamping: max(list.estimatedLength(item), 0))
         }
         return lengths
+    }
+
+    private static func fingerprint(_ lengths: GrowingBuffer<Int32>) -> String {
+        defer { withExtendedLifetime(lengths) {} }
+        return String(CRC32.checksum(UnsafeRawBufferPointer(lengths.elements)), radix: 16)
     }
 
     package func move(to position: Int) throws {

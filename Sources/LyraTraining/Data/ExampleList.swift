@@ -68,7 +68,7 @@ package struct DatasetExamples: ExampleList {
         }
     }
 
-    private func item(_ number: Int) throws -> DatasetItem {
+    func item(_ number: Int) throws -> DatasetItem {
         var rest = number
         for dataset in datasets {
             if rest < dataset.count { return try dataset.item(at: rest) }

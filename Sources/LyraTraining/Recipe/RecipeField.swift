@@ -5,7 +5,8 @@ struct RecipeField {
     /// With its table: `optimizer.learning_rate`.
     let name: String
     let comment: String
-    /// Whether a run that is resumed must have the same value: the trained numbers depend on it.
+    /// Whether a run that is resumed must have the same value: the trained numbers depend on it. What paths lead to is
+    /// compared instead of the paths (`RunIdentity`).
     let isFixed: Bool
     /// What an optional key may look like, where it has no value.
     let example: String

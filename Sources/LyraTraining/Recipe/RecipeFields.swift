@@ -38,7 +38,8 @@ extension RecipeField {
                 "exact: products in F32; fast: products in BF16. Without it, as the checkpoint's weights suggest."),
             .init(
                 "recompute", \.recomputesLayers,
-                "Keep only the inputs of layers until the gradient is computed: less memory, a third more time."),
+                "Keep only the inputs of layers until the gradient is computed: less memory, a third more time.",
+                isFixed: false),
             .init(
                 "threads", optional: \.threads, example: "2",
                 "Compute threads; without it, one for each processor.", isFixed: false, rule: .within(1...256)),
@@ -86,7 +87,7 @@ extension RecipeField {
                 rule: .positive),
             .init(
                 "optimizer.failure_limit", \.optimizer.failureLimit,
-                "An update whose gradient is not finite is left out; this many in a row stop the run.",
+                "An update whose gradient is not finite is left out; this many in a row stop the run.", isFixed: false,
                 rule: .within(1...countLimit)),
         ]
     }
@@ -112,7 +113,7 @@ extension RecipeField {
             .init(
                 "batch.bad_share", \.batch.badShare,
                 "The share of examples that may be left out because a file is missing or damaged, or they do not fit.",
-                rule: .within(0...1)),
+                isFixed: false, rule: .within(0...1)),
             .init(
                 "batch.loaders", \.batch.loaders, "Threads that decode media.", isFixed: false, rule: .within(0...256)),
             .init(

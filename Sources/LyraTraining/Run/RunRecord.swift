@@ -3,7 +3,7 @@ import LyraBase
 /// What a saved state holds beside the tensors.
 package struct RunRecord: Codable, Equatable, Sendable {
     /// Of this layout.
-    package static let currentVersion = 1
+    package static let currentVersion = 2
 
     package var version = Self.currentVersion
     /// What the run must be resumed with.
@@ -28,18 +28,4 @@ package struct RunRecord: Codable, Equatable, Sendable {
     package var optimizerSteps: [Int] = []
 
     package init(identity: RunIdentity) { self.identity = identity }
-}
-
-/// What decides a run's numbers beside its parameters.
-package struct RunIdentity: Codable, Equatable, Sendable {
-    /// The recipe as TOML.
-    package var recipe = ""
-    /// Fingerprints of the checkpoint that the run started from, and of the examples.
-    package var model = ""
-    package var data = ""
-    package var processes = 1
-
-    package init(recipe: String = "", model: String = "", data: String = "", processes: Int = 1) {
-        (self.recipe, self.model, self.data, self.processes) = (recipe, model, data, processes)
-    }
 }

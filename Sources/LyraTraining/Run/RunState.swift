@@ -52,6 +52,8 @@ package enum RunState {
         }
     }
 
+    private struct Layout: Decodable { let version: Int }
+
     /// Reads the record of a state.
     ///
     /// - Throws: `LyraError.format` that names the file, if it is not a state or is damaged.
@@ -60,13 +62,14 @@ package enum RunState {
             throw LyraError(.format, "\(file.file.path): not a saved state of training: it has no \(recordKey)")
         }
         let bytes = Array(text.utf8), source = "\(file.file.path): \(recordKey)"
-        let record = try bytes.withUnsafeBytes { try JSONText.decode(RunRecord.self, from: $0, source: source) }
-        guard record.version == RunRecord.currentVersion else {
+        let version = try bytes.withUnsafeBytes { try JSONText.decode(Layout.self, from: $0, source: source) }.version
+        guard version == RunRecord.currentVersion else {
             throw LyraError(
                 .unsupported,
-                "\(file.file.path): a saved state of version \(record.version); this program reads "
+                "\(file.file.path): a saved state of version \(version); this program reads "
                     + "\(RunRecord.currentVersion)")
         }
+        let record = try bytes.withUnsafeBytes { try JSONText.decode(RunRecord.self, from: $0, source: source) }
         let counts = [
             record.step, record.position, record.examples, record.tokens, record.skippedExamples,
             record.skippedUpdates, record.failuresInARow, record.validatedStep,

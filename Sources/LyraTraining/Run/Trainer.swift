@@ -149,7 +149,10 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     ///
     /// - Throws: `LyraError.state` if they would not.
     private func checkAgreement() throws {
-        let own = [steps, source.batchesPerEpoch, parameters.count, record.step, record.position].map { Double($0) }
+        let own = [
+            steps, source.batchesPerEpoch, parameters.count, record.step, record.position,
+            Int(record.identity.checksum),
+        ].map { Double($0) }
         let both = own + own.map { -$0 }
         guard try group.maximum(both) == both else {
             throw LyraError(

@@ -1,6 +1,5 @@
 import LyraBase
 import LyraDatasets
-import LyraFormats
 import LyraModel
 
 /// The data of a run, as its recipe names them.
@@ -42,6 +41,20 @@ struct RunData {
         return try loader(recipe.validation.data, weights: [], shuffles: false, progress)
     }
 
+    /// Adds the files of the examples and their media to an identity.
+    ///
+    /// - Throws: `LyraError` if a file cannot be read.
+    func identify(
+        _ training: DataLoader<DatasetExamples>, _ validation: DataLoader<DatasetExamples>?,
+        in identity: inout RunIdentity
+    ) throws {
+        identity.data = try RunIdentity.fingerprint(files: recipe.data)
+        identity.media = training.lengthsFingerprint + "-" + training.list.mediaFingerprint
+        guard let validation else { return }
+        identity.validation = try RunIdentity.fingerprint(files: recipe.validation.data)
+        identity.validationMedia = validation.list.mediaFingerprint
+    }
+
     private func loader(
         _ files: [String], weights: [Double], shuffles: Bool, _ progress: (Int, Int) throws -> Void
     ) throws -> DataLoader<DatasetExamples> {
@@ -59,23 +72,5 @@ struct RunData {
         (options.threads, options.batchesAhead) = (recipe.batch.loaders, recipe.batch.ahead)
         options.badShare = recipe.batch.badShare
         return try DataLoader(DatasetExamples(datasets, builder, check: check), options, progress: progress)
-    }
-
-    /// Identifies files of examples: their sizes, and samples of their bytes. Reading all of a large file would take
-    /// seconds.
-    static func fingerprint(_ files: [String]) throws -> String {
-        var sum = CRC32(), total = 0
-        for path in files {
-            let file = try MappedFile(path: path), size = file.bytes.count
-            total = total.saturatingAdding(size)
-            sum.update("\(size);")
-            withExtendedLifetime(file) {
-                let pieces = 256, length = 4096
-                for start in stride(from: 0, to: size, by: max(length, size / pieces)) {
-                    sum.update(UnsafeRawBufferPointer(rebasing: file.bytes[start..<min(start + length, size)]))
-                }
-            }
-        }
-        return "\(total)-" + String(sum.value, radix: 16)
     }
 }

@@ -107,9 +107,9 @@ public final class TrainingRun {
                 source, exactMatches: recipe.validation.exactMatch ? { try objective.exactMatches($0) } : nil)
         }
         let parameters = RunParameters(model.trainables, model.selection, recipe)
-        let identity = RunIdentity(
-            recipe: recipe.toml, model: model.checkpoint.fingerprint, data: try RunData.fingerprint(recipe.data),
-            processes: group.count)
+        var identity = RunIdentity(recipe: recipe.toml, processes: group.count)
+        try identity.add(model.checkpoint, adapter: model.selection.adapter)
+        try data.identify(source, held, in: &identity)
         let trainer = try Trainer(
             objective, source, parameters: parameters.trained,
             settings: TrainerSettings(recipe, groups: parameters.groups), identity: identity, validation: validation,
@@ -138,18 +138,28 @@ public final class TrainingRun {
             }
             return nil
         }
-        let file = try Safetensors(path: directory.state(last))
-        try checkRecipe(RunState.record(of: file).identity, file.file.path)
-        return file
+        return try explainingDamage(of: directory.state(last)) {
+            let file = try Safetensors(path: directory.state(last))
+            try checkRecipe(RunState.record(of: file).identity, file.file.path)
+            return file
+        }
+    }
+
+    /// Adds the way out to an error about a damaged state: the newest older one that can be read.
+    private func explainingDamage<R>(of path: String, _ body: () throws -> R) throws -> R {
+        do { return try body() } catch let error as LyraError where error.code == .format {
+            let older = try directory.savedSteps().dropLast().last { step in
+                (try? RunState.record(of: Safetensors(path: directory.state(step)))) != nil
+            }
+            let advice = older.map { "remove the file to continue after update \($0), from \(directory.state($0))" }
+            throw LyraError(.format, error.message + "; " + (advice ?? "begin anew without it"))
+        }
     }
 
     /// - Throws: `LyraError.argument` that names the differences, if the state's recipe would give other numbers.
     private func checkRecipe(_ identity: RunIdentity, _ path: String) throws {
         let saved = try TrainingRecipe(toml: Array(identity.recipe.utf8), source: "\(path): its recipe")
-        var differences = recipe.differences(from: saved)
-        if identity.processes != group.count {
-            differences.append("there are \(group.count) processes, were \(identity.processes)")
-        }
+        let differences = recipe.differences(from: saved)
         guard differences.isEmpty else { throw differing(differences) }
     }
 
@@ -161,10 +171,12 @@ public final class TrainingRun {
     }
 
     private func resume<Task, Source>(_ trainer: Trainer<Task, Source>, _ state: Safetensors) throws {
-        let (saved, present) = (try RunState.record(of: state).identity, trainer.record.identity)
-        if saved.model != present.model { throw differing(["model is another checkpoint"]) }
-        if saved.data != present.data { throw differing(["data are other examples"]) }
-        try trainer.resume(from: state)
+        try explainingDamage(of: state.file.path) {
+            let saved = try RunState.record(of: state).identity
+            let differences = trainer.record.identity.differences(from: saved)
+            guard differences.isEmpty else { throw differing(differences) }
+            try trainer.resume(from: state)
+        }
         savedStep = trainer.record.step
         note("continuing after update \(trainer.record.step) of \(trainer.steps)")
     }
