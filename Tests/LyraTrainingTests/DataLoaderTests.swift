@@ -187,22 +187,36 @@ import Testing
 
     @Test func moreThanAHundredthStopsTheRunWithTheReasons() throws {
         // 3 of 200: at the end of the epoch.
+        func check(_ loader: DataLoader<Numbers>, _ batches: Int) throws {
+            _ = try self.batches(loader, batches)
+            let skipped = loader.skipped
+            try loader.checkShare(
+                bad: skipped.count, of: skipped.seen, endsEpoch: loader.position % loader.batchesPerEpoch == 0)
+        }
         let small = try loader(numbers(200, bad: [12, 100, 150]))
-        _ = try batches(small, 49)
-        let error = #expect(throws: LyraError.self) { try small.next() }
+        try check(small, 49)
+        let error = #expect(throws: LyraError.self) { try check(small, 1) }
         for item in [12, 100, 150] { #expect(error?.message.contains("file of item \(item)") ?? false) }
         #expect(error?.message.contains("3 of 200") ?? false)
         // All bad: once they are more than a hundredth of a thousand.
         let large = try loader(numbers(5000, bad: Set(0..<5000)))
-        #expect(try batches(large, 2) == [[], []])
-        #expect(throws: LyraError.self) { try large.next() }
-        #expect(large.skipped.seen == 12)
+        try check(large, 2)
+        #expect(throws: LyraError.self) { try check(large, 1) }
+        #expect(large.skipped.seen == 12 && large.skipped.count == 12)
         // Two bad items of few are too few to judge in the first epoch, and enough in the second.
         let few = try loader(numbers(8, bad: [1, 2]))
-        _ = try batches(few, 3)
-        #expect(throws: LyraError.self) { try few.next() }
+        try check(few, 3)
+        #expect(throws: LyraError.self) { try check(few, 1) }
         let lenient = try loader(numbers(8, bad: [1, 2])) { $0.badShare = 0.25 }
-        #expect(try batches(lenient, 20).joined().count == 60)
+        for _ in 0..<10 { try check(lenient, 2) }
+    }
+
+    @Test func aBatchThatIsTakenAgainIsNotCountedAgain() throws {
+        let loader = try loader(numbers(40, bad: [3, 30])) { $0.shuffles = false }
+        let first = try batches(loader, 10)
+        try loader.move(to: 2)
+        #expect(try batches(loader, 8) == Array(first[2...]))
+        #expect(loader.skipped.count == 2 && loader.skipped.seen == 40)
     }
 
     /// 3 of 1000 are bad, all among the last hundred, which are left when the run is resumed.
@@ -210,7 +224,17 @@ import Testing
         let loader = try loader(numbers(1000, bad: [910, 950, 999])) { $0.shuffles = false }
         try loader.move(to: 225)
         #expect(try batches(loader, 25).joined().count == 97)
-        #expect(loader.skipped.count == 3 && loader.skipped.seen == 100)
+        #expect(loader.skipped.count == 3 && loader.skipped.seen == 100 && loader.skipped.passed == 900)
+        try loader.checkShare(bad: 3, of: 1000, endsEpoch: true)
+    }
+
+    @Test func otherLengthsAreNoticed() throws {
+        var other = Numbers(30)
+        other.length = { $0 == 17 ? 1 : $0 * 7919 % 101 }
+        let loaders = try [loader(Numbers(30)), loader(Numbers(30)), loader(other)]
+        #expect(loaders[0].lengthsFingerprint == loaders[1].lengthsFingerprint)
+        #expect(loaders[0].lengthsFingerprint != loaders[2].lengthsFingerprint)
+        #expect(try loader(Numbers(30), batch: 1).lengthsFingerprint.isEmpty)
     }
 
     // MARK: Interruption

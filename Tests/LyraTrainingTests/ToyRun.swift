@@ -72,6 +72,9 @@ final class PointSource: BatchSource {
     let seed: UInt64?
     private(set) var position = 0
     var skipped = SkippedExamples()
+    /// What it was asked to judge.
+    private(set) var judged: [(bad: Int, seen: Int, endsEpoch: Bool)] = []
+    private(set) var batchesMade = 0
 
     /// - Parameter seed: of the order; nil for the given order
     init(_ points: [Point], size: Int, seed: UInt64?) { (self.points, self.size, self.seed) = (points, size, seed) }
@@ -80,9 +83,12 @@ final class PointSource: BatchSource {
 
     func move(to position: Int) { self.position = position }
 
+    func checkShare(bad: Int, of seen: Int, endsEpoch: Bool) { judged.append((bad, seen, endsEpoch)) }
+
     func next() throws -> [Point] {
         try Interruption.check()
         defer { position += 1 }
+        batchesMade += 1
         var order = points
         if let seed {
             var random = SplitMix64(seed: seed &+ UInt64(position / batchesPerEpoch))
@@ -115,7 +121,8 @@ struct ToyRun {
 
     init(
         noise: Float = 0, size: Int = 4, accumulation: Int = 1, length: TrainerSettings.Length = .epochs(3),
-        isShuffled: Bool = true, validates: Bool = false, change: (inout TrainerSettings) -> Void = { _ in }
+        isShuffled: Bool = true, validates: Bool = false, bytes: Int = 0,
+        group: any ProcessGroup = SingleProcess(), change: (inout TrainerSettings) -> Void = { _ in }
     ) throws {
         var settings = TrainerSettings(groups: [AdamW.Group(learningRate: 0.05, weightDecay: 0.01)], length: length)
         settings.accumulation = accumulation
@@ -132,6 +139,6 @@ struct ToyRun {
             parameters: [TrainedParameter("w", objective.weight)], settings: settings,
             validation: validates
                 ? ValidationSet(validation) { batch in batch.filter { $0.y > 0 }.count } : nil,
-            length: { $0.x.count })
+            group: group, length: { $0.x.count }, bytes: { _ in bytes })
     }
 }

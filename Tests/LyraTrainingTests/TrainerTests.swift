@@ -60,6 +60,30 @@ import Testing
         #expect(difference(small.weights, large.weights.map(Double.init)) < 1e-5)
     }
 
+    /// The media of an update need not all be in memory: batches beyond the limit are made again when they are computed.
+    @Test func batchesBeyondTheHeldBytesAreMadeAgain() throws {
+        let runs = try [(limit: Int.max, made: 12), (7 * 8, 12 + 3 * 1), (0, 12 + 3 * 3)].map { limit, made in
+            let run = try ToyRun(noise: 0.5, accumulation: 4, length: .steps(3), bytes: 7) { $0.heldBytes = limit }
+            #expect(try run.trainer.run(in: nil) == .finished)
+            // Two batches of four points beside the first fit 56 bytes.
+            #expect(run.trainer.source.batchesMade == made, "\(limit)")
+            return run.weights
+        }
+        for run in runs[1...] { #expect(difference(run, runs[0].map(Double.init)) < 1e-5) }
+    }
+
+    @Test func theShareOfBadExamplesIsThatOfAllProcesses() throws {
+        let judged = try ThreadGroup.run(2) { group in
+            let run = try ToyRun(length: .steps(6), group: group)
+            run.trainer.source.skipped.count = 3 * group.rank
+            (run.trainer.source.skipped.seen, run.trainer.source.skipped.passed) = (10, 5)
+            _ = try run.trainer.run(in: nil)
+            return run.trainer.source.judged.map { [$0.bad, $0.seen, $0.endsEpoch ? 1 : 0] }
+        }
+        // An epoch has five batches.
+        #expect(judged[0] == [0, 0, 0, 0, 1, 0].map { [3, 30, $0] } && judged[1] == judged[0])
+    }
+
     @Test func theLastUpdateOfAnEpochTakesTheBatchesThatAreLeft() throws {
         let run = try ToyRun(accumulation: 2, length: .epochs(1))
         #expect(run.trainer.steps == 3)

@@ -14,12 +14,19 @@ package protocol BatchSource: AnyObject {
 
     /// The next batch, without the examples that turned out bad; empty if all of them did.
     ///
-    /// - Throws: `LyraError` if more examples are bad than the run allows, or the list of examples cannot be read;
-    ///   `.state` if interrupted.
+    /// - Throws: `LyraError` if the list of examples cannot be read; `.state` if interrupted.
     func next() throws -> [Example]
 
-    /// Examples that were left out so far.
+    /// Examples that were left out so far. A batch that is given out again is not counted again.
     var skipped: SkippedExamples { get }
+
+    /// Judges how many examples are bad, those of all processes together: so all come to the same decision.
+    ///
+    /// - Parameters:
+    ///   - bad: of the `seen` examples of the run
+    ///   - endsEpoch: whether an epoch has just ended; in its middle, more examples are needed to judge
+    /// - Throws: `LyraError.format`, with the first reasons of this process, if more are bad than the run allows.
+    func checkShare(bad: Int, of seen: Int, endsEpoch: Bool) throws
 }
 
 /// Examples that were left out of training because a file was missing, damaged, or did not fit.
@@ -27,6 +34,8 @@ public struct SkippedExamples: Sendable, Equatable {
     public internal(set) var count = 0
     /// Examples that were used or left out.
     public internal(set) var seen = 0
+    /// About as many as were seen before the run was resumed.
+    public internal(set) var passed = 0
     /// The first reasons, with the example's place in its file.
     public internal(set) var reasons: [String] = []
 

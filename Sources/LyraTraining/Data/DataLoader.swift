@@ -18,8 +18,8 @@ package final class DataLoader<List: ExampleList>: BatchSource {
     package let list: List
     private let options: DataLoaderOptions
     private let plan: BatchPlan
-    /// About as many examples as an earlier process used: a run that is resumed is judged by all its examples.
-    private var passed = 0
+    /// The first position whose examples are not counted yet: a batch that is taken again is not counted again.
+    private var counted = 0
     /// Nil until a batch is needed.
     private var prefetcher: Prefetcher<Example>?
 
@@ -67,7 +67,11 @@ package final class DataLoader<List: ExampleList>: BatchSource {
         }
         guard position != self.position else { return }
         prefetcher = nil
-        if skipped.seen == 0 { passed = position * plan.examples / plan.count }
+        // Another run of the program counted those before.
+        if skipped.seen == 0 {
+            skipped.passed = position * plan.examples / plan.count
+            counted = position
+        }
         self.position = position
     }
 
@@ -76,16 +80,17 @@ package final class DataLoader<List: ExampleList>: BatchSource {
         self.prefetcher = prefetcher
         while prefetcher.count < batchesWanted { prefetcher.add(try items(position + prefetcher.count)) }
         let outcomes = try prefetcher.takeFirst()
+        let isNew = position >= counted
         position += 1
+        counted = max(counted, position)
         var examples: [Example] = []
         for outcome in outcomes {
-            skipped.seen += 1
+            if isNew { skipped.seen += 1 }
             switch outcome {
             case .success(let example): examples.append(example)
-            case .failure(let error): skipped.add(error.message)
+            case .failure(let error): if isNew { skipped.add(error.message) }
             }
         }
-        try checkSkipped()
         return examples
     }
 
@@ -110,16 +115,15 @@ package final class DataLoader<List: ExampleList>: BatchSource {
     /// Reasons that a message gives.
     private static var reasonsShown: Int { 5 }
 
-    /// - Throws: `LyraError.format` if too many examples are bad.
-    private func checkSkipped() throws {
-        let (bad, seen) = (skipped.count, passed + skipped.seen)
-        let isEnd = position % batchesPerEpoch == 0 && (bad >= Self.leastToJudge.bad || seen >= Self.leastToJudge.seen)
+    package func checkShare(bad: Int, of seen: Int, endsEpoch: Bool) throws {
+        let isEnd = endsEpoch && (bad >= Self.leastToJudge.bad || seen >= Self.leastToJudge.seen)
         let judged = isEnd ? seen : max(seen, Self.examplesToJudge)
         guard Double(bad) > options.badShare * Double(judged) else { return }
         throw LyraError(
             .format,
             "\(bad) of \(seen) examples are bad, more than the allowed \(options.badShare * 100) %; correct the data, "
-                + "or allow more. The first reasons: "
+                + "or allow more (batch.bad_share)."
+                + (skipped.reasons.isEmpty ? "" : " The first reasons: ")
                 + skipped.reasons.prefix(Self.reasonsShown).joined(separator: "; "))
     }
 }

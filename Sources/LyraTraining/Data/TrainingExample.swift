@@ -1,3 +1,4 @@
+import LyraBase
 import LyraMedia
 import LyraTensor
 
@@ -29,4 +30,16 @@ package struct TrainingExample: Sendable {
     /// Rows of the decoder's input, or as many as can be told before the networks run. Batches hold examples of similar
     /// length.
     package let length: Int
+
+    /// Bytes of memory of the decoded media.
+    var mediaBytes: Int {
+        pieces.reduce(0) { sum, piece in
+            switch piece {
+            case .prompt, .answer: sum
+            case .vision(let grid): sum.saturatingAdding(4 * grid.patches.count)
+            case .speech(let tensors), .sound(let tensors):
+                tensors.reduce(sum) { $0.saturatingAdding(4 * $1.count) }
+            }
+        }
+    }
 }

@@ -17,6 +17,8 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     let schedule: Schedule
     /// Prompt rows and tokens of an example.
     let length: (Task.Example) -> Int
+    /// Bytes of memory of an example's media.
+    let bytes: (Task.Example) -> Int
     var optimizer: AdamW
     /// Where the run is.
     package internal(set) var record: RunRecord
@@ -29,12 +31,14 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     /// - Parameters:
     ///   - parameters: all that the objective trains, each with a name of its own
     ///   - length: prompt rows and tokens of an example, for the log
+    ///   - bytes: memory of an example, for `TrainerSettings.heldBytes`
     ///   - group: the processes that train together; each has a source of its own share of the batches
     /// - Throws: `LyraError.argument` if the settings are out of range or there is nothing to train or to train on.
     package init(
         _ objective: Task, _ source: Source, parameters: [TrainedParameter], settings: TrainerSettings,
         identity: RunIdentity = RunIdentity(), validation: ValidationSet<Source>? = nil,
-        group: any ProcessGroup = SingleProcess(), length: @escaping (Task.Example) -> Int
+        group: any ProcessGroup = SingleProcess(), length: @escaping (Task.Example) -> Int,
+        bytes: @escaping (Task.Example) -> Int = { _ in 0 }
     ) throws {
         guard !parameters.isEmpty else { throw LyraError(.argument, "training: there is no parameter to train") }
         guard source.batchesPerEpoch > 0 else { throw LyraError(.argument, "training: there is no example") }
@@ -45,7 +49,8 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
                     + "between validations (\(settings.validationInterval)) must be above 0")
         }
         (self.objective, self.source, self.validation) = (objective, source, validation)
-        (self.parameters, self.settings, self.group, self.length) = (parameters, settings, group, length)
+        (self.parameters, self.settings, self.group) = (parameters, settings, group)
+        (self.length, self.bytes) = (length, bytes)
         exchange = GradientExchange(parameters.map(\.parameter), group: group)
         schedule = try Schedule(
             settings.schedule, steps: Self.steps(settings, batchesPerEpoch: source.batchesPerEpoch),

@@ -40,6 +40,9 @@ package struct TrainerSettings: Sendable {
     package var saveInterval = 600.0
     /// Updates from one validation to the next.
     package var validationInterval = 100
+    /// Bytes of media of an update's batches that stay in memory, beside those of one batch, from the count of the
+    /// loss's terms until they are computed. Batches beyond it are made twice.
+    package var heldBytes = 1 << 30
 
     package init(groups: [AdamW.Group], length: Length) { (self.groups, self.length) = (groups, length) }
 }

@@ -4,7 +4,7 @@ import LyraTensor
 extension Trainer {
     /// The batches of an update, with what is known before the forward pass.
     private struct Load {
-        let batches: [[Task.Example]]
+        var batches: [Batch]
         /// Terms of each part of the loss, in all batches and processes.
         let totals: [Int]
         /// In all processes.
@@ -13,14 +13,22 @@ extension Trainer {
         let skipped: Int
     }
 
+    private struct Batch {
+        /// Nil if the batch is made again when it is computed, so that the media of an update need not all be in memory.
+        var examples: [Task.Example]?
+        let count: Int
+        /// Terms of each part of the loss.
+        let terms: [Int]
+    }
+
     /// Makes one update.
     ///
     /// - Parameter start: in seconds, when the update began
     /// - Throws: before anything has changed, except for what the source has given out: the next call starts there again.
     func update(since start: Double) throws -> TrainingProgress {
         defer { clearGradients() }
-        let load = try load()
-        let sums = try differentiate(load)
+        var load = try load()
+        let sums = try differentiate(&load)
         let norm = try GradientClipping.norm(parameters.lazy.compactMap(\.parameter.gradient))
         let (loss, parts) = means(sums, load.totals)
         let factor = schedule.factor(at: record.step)
@@ -45,16 +53,41 @@ extension Trainer {
 
     private func load() throws -> Load {
         if source.position != record.position { try source.move(to: record.position) }
-        let batches = try (0..<batchCount).map { _ in try source.next() }
-        let examples = batches.joined()
-        var counts = terms(of: examples).map { Double($0) }
-        counts += [Double(examples.count), Double(examples.reduce(0) { $0.saturatingAdding(length($1)) })]
-        counts.append(Double(skippedExamples))
-        let sums = try group.sum(counts).map { Int(exactly: $0.rounded()) ?? .max }
-        let parts = objective.parts.count
+        var batches: [Batch] = [], totals = objective.parts.map { _ in 0 }
+        var (count, tokens, held) = (0, 0, 0)
+        for number in 0..<batchCount {
+            let examples = try source.next(), terms = terms(of: examples)
+            totals = zip(totals, terms).map { $0.saturatingAdding($1) }
+            count += examples.count
+            tokens = examples.reduce(tokens) { $0.saturatingAdding(length($1)) }
+            if number > 0 { held = examples.reduce(held) { $0.saturatingAdding(bytes($1)) } }
+            batches.append(
+                Batch(examples: held <= settings.heldBytes ? examples : nil, count: examples.count, terms: terms))
+        }
+        let counts = [count, tokens, skippedExamples, source.skipped.seen.saturatingAdding(source.skipped.passed)]
+        let sums = try group.sum((totals + counts).map { Double($0) }).map { Int(exactly: $0.rounded()) ?? .max }
+        let parts = totals.count, perEpoch = source.batchesPerEpoch
+        try source.checkShare(
+            bad: sums[parts + 2], of: sums[parts + 3],
+            endsEpoch: source.position / perEpoch > record.position / perEpoch)
         return Load(
             batches: batches, totals: Array(sums.prefix(parts)), examples: sums[parts], tokens: sums[parts + 1],
             skipped: sums[parts + 2])
+    }
+
+    /// Makes a batch again.
+    ///
+    /// - Throws: `LyraError.state` if it is no longer what was counted.
+    private func examples(again batch: Batch, at position: Int) throws -> [Task.Example] {
+        if source.position != position { try source.move(to: position) }
+        let examples = try source.next()
+        guard examples.count == batch.count, terms(of: examples) == batch.terms else {
+            throw LyraError(
+                .state,
+                "training: examples of batch \(position) changed while the update was made; do not write to the data "
+                    + "or the media during a run")
+        }
+        return examples
     }
 
     /// The number of terms of each part.
@@ -69,13 +102,16 @@ extension Trainer {
     }
 
     /// Computes the gradients of all batches and processes. → the sum of each part over their terms
-    private func differentiate(_ load: Load) throws -> [Double] {
+    private func differentiate(_ load: inout Load) throws -> [Double] {
         var sums = objective.parts.map { _ in 0.0 }
         // Gradients are sent to the other processes while the last batch completes them.
-        let last = load.batches.lastIndex { !$0.isEmpty }
-        for (index, batch) in load.batches.enumerated() where !batch.isEmpty {
+        let last = load.batches.lastIndex { $0.count > 0 }
+        for index in load.batches.indices where load.batches[index].count > 0 {
+            let position = record.position + index
+            let examples = try load.batches[index].examples ?? examples(again: load.batches[index], at: position)
+            load.batches[index].examples = nil  // frees the memory early
             let added = try objective.differentiate(
-                batch, totals: load.totals, seed: dropoutSeed(batch: record.position + index),
+                examples, totals: load.totals, seed: dropoutSeed(batch: position),
                 observer: index == last ? exchange.observer : nil)
             for (part, sum) in zip(sums.indices, added) { sums[part] += sum }
         }

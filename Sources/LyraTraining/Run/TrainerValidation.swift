@@ -26,8 +26,12 @@ extension Trainer {
                 matches += try Recording.paused { try exactMatches(batch) }
             }
         }
-        let all = try group.sum(sums + totals.map { Double($0) } + [Double(examples), Double(matches)])
+        let skipped = source.skipped
+        let counts = [examples, matches, skipped.count, skipped.seen].map { Double($0) }
+        let all = try group.sum(sums + totals.map { Double($0) } + counts)
         let parts = objective.parts.count
+        let judged = all[(2 * parts + 2)...].map { Int(exactly: $0.rounded()) ?? .max }
+        try source.checkShare(bad: judged[0], of: judged[1], endsEpoch: true)
         let (loss, means) = means(
             Array(all.prefix(parts)), all[parts..<2 * parts].map { Int(exactly: $0.rounded()) ?? .max })
         let share = validation.exactMatches == nil ? nil : all[2 * parts + 1] / max(all[2 * parts], 1)

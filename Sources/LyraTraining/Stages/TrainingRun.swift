@@ -113,7 +113,7 @@ public final class TrainingRun {
         let trainer = try Trainer(
             objective, source, parameters: parameters.trained,
             settings: TrainerSettings(recipe, groups: parameters.groups), identity: identity, validation: validation,
-            group: group, length: \.length)
+            group: group, length: \.length, bytes: \.mediaBytes)
         if let state { try resume(trainer, state) }
         if group.isMain {
             try model.checkWritable(in: recipe.output, isFinished: trainer.record.step == trainer.steps)
