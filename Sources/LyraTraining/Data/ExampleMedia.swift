@@ -67,9 +67,16 @@ extension ExampleBuilder {
             try checkWindows(windows.count + (isEnd ? 0 : 1), path)
         }
         try checkSound(source, isAudible: isAudible, samples: total)
+        return (windows, try total == limit && hasMore(stream))
+    }
+
+    /// Whether samples follow those that were read, if only damaged ones.
+    private func hasMore(_ stream: MonoAudioStream) throws -> Bool {
         let next = GrowingBuffer<Float>()
         try next.resize(to: 1)
-        return (windows, try total == limit && stream.read(into: next, from: 0) > 0)
+        do { return try stream.read(into: next, from: 0) > 0 } catch let error as LyraError
+            where [.format, .io].contains(error.code)
+        { return true }
     }
 
     /// The features of each clip: [bands, frames].
