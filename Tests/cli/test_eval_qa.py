@@ -180,6 +180,19 @@ def test_existing_answers_are_scored_again(folder, answers):
     ended, _ = qa(data, "--question", "both", "--out", log, "--resamples", 50, "--seed", -3)
     again = lyra("eval", "score-qa", log, "--resamples", 50, "--seed", -3)
     assert (again.returncode, again.stderr, again.stdout) == (0, "", ended.stdout)
+    # While its last line is being written. A file of another program can lack the last line break.
+    whole = log.read_text()
+    log.write_text(whole[:-20])
+    fails(lyra("eval", "score-qa", log), f"{log}, line 5: the last line is not complete")
+    log.write_text(whole[:-1])
+    assert lyra("eval", "score-qa", log).returncode == 0
+
+
+def test_an_empty_turn_is_no_answer_to_expect(folder):
+    ended, got = qa(write(folder, [question(" "), question("", answers=["x"])]))
+    assert ended.returncode == 1 and ended.stderr.count("not answered: ") == 1
+    assert "item 1: there is no answer to compare with" in ended.stderr and "item 2" not in ended.stderr
+    assert [line["expected"] for line in got["lines"]] == [[], ["x"]]
 
 
 def score(tmp_path, lines, *arguments):
