@@ -56,7 +56,7 @@ struct PlotLogCommand: ParsableCommand {
     func run() throws {
         let file = try output.map { try ReportFile(path: $0) }
         let names = name.isEmpty ? defaultNames : name
-        let runs = try zip(logs, names).map { try TrainingLog(path: $0, name: $1) }
+        let runs = try zip(logs, names).map { try LoggedRun(path: $0, name: $1) }
         if over == .seconds, let timeless = zip(logs, runs).first(where: { $1.lacksSeconds }) {
             throw LyraError(.format, "\(timeless.0): no line has \"seconds\"; draw it over the steps")
         }
@@ -84,6 +84,6 @@ struct PlotLogCommand: ParsableCommand {
     }
 }
 
-extension TrainingLog {
+extension LoggedRun {
     fileprivate var lacksSeconds: Bool { !entries.contains { $0.values[.seconds] != nil } }
 }

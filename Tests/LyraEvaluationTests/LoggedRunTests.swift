@@ -4,15 +4,15 @@ import Testing
 
 @testable import LyraEvaluation
 
-@Suite struct TrainingLogTests {
-    private func log(_ text: String) throws -> TrainingLog {
+@Suite struct LoggedRunTests {
+    private func log(_ text: String) throws -> LoggedRun {
         let path = NSTemporaryDirectory() + "/lyra-log-\(UUID().uuidString).jsonl"
         defer { try? FileManager.default.removeItem(atPath: path) }
         try Data(text.utf8).write(to: URL(fileURLWithPath: path))
-        return try TrainingLog(path: path, name: "run")
+        return try LoggedRun(path: path, name: "run")
     }
 
-    private func steps(_ log: TrainingLog, _ quantity: TrainingLog.Quantity = .loss) -> [Double] {
+    private func steps(_ log: LoggedRun, _ quantity: LoggedRun.Quantity = .loss) -> [Double] {
         log.points(quantity, overSeconds: false).flatMap { [$0.x, $0.y] }
     }
 

@@ -1,7 +1,7 @@
 import LyraBase
 
 /// The numbers of a training run: one JSON object on each line, with `step` and any of the other keys.
-package struct TrainingLog {
+package struct LoggedRun {
     /// What a run records. The names are the log's keys.
     package enum Quantity: String, CaseIterable, Sendable {
         case loss

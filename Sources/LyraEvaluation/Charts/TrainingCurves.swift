@@ -17,10 +17,10 @@ package struct TrainingCurves {
     /// The most points of a line that are drawn; more are averaged in groups.
     static let pointLimit = 1000
 
-    private let logs: [TrainingLog]
+    private let logs: [LoggedRun]
     private let options: Options
 
-    package init(_ logs: [TrainingLog], _ options: Options) { (self.logs, self.options) = (logs, options) }
+    package init(_ logs: [LoggedRun], _ options: Options) { (self.logs, self.options) = (logs, options) }
 
     private typealias Points = [(x: Double, y: Double)]
     /// A line in one of the plots.
@@ -51,7 +51,7 @@ package struct TrainingCurves {
         return options.smoothing > 0 ? [steps, "lines are smoothed, \(weight); pale: as recorded"] : [steps]
     }
 
-    private static func name(_ quantity: TrainingLog.Quantity) -> String {
+    private static func name(_ quantity: LoggedRun.Quantity) -> String {
         switch quantity {
         case .crossEntropy: "cross-entropy"
         case .regularizer: "LCMR"
@@ -60,11 +60,11 @@ package struct TrainingCurves {
         }
     }
 
-    private static let parts: [TrainingLog.Quantity] = [.crossEntropy, .regularizer, .ctc]
+    private static let parts: [LoggedRun.Quantity] = [.crossEntropy, .regularizer, .ctc]
 
     // MARK: Lines
 
-    private func linesOfOneRun(_ log: TrainingLog) -> [Line] {
+    private func linesOfOneRun(_ log: LoggedRun) -> [Line] {
         var lines: [Line] = []
         for (quantity, color) in zip([.loss] + Self.parts, LineChart.colors) {
             lines += curve(log, quantity, name: Self.name(quantity), color: color, plot: Self.name(.loss))
@@ -91,7 +91,7 @@ package struct TrainingCurves {
 
     /// The recorded values of a quantity, pale, and the smoothed line over them.
     private func curve(
-        _ log: TrainingLog, _ quantity: TrainingLog.Quantity, name: String, color: String, plot: String
+        _ log: LoggedRun, _ quantity: LoggedRun.Quantity, name: String, color: String, plot: String
     ) -> [Line] {
         let recorded = log.points(quantity, overSeconds: options.isOverSeconds)
         let smoothed = Self.smoothed(recorded, weight: options.smoothing)
@@ -100,12 +100,12 @@ package struct TrainingCurves {
         return [(.init(name: "", color: color, style: .paleLine), plot, Self.thinned(recorded)), line]
     }
 
-    private func validation(_ log: TrainingLog, name: String, color: String) -> Line {
+    private func validation(_ log: LoggedRun, name: String, color: String) -> Line {
         let points = log.points(.validationLoss, overSeconds: options.isOverSeconds)
         return (.init(name: name, color: color, style: .dots), Self.name(.loss), Self.thinned(points))
     }
 
-    private func learningRate(_ log: TrainingLog, name: String, color: String) -> Line {
+    private func learningRate(_ log: LoggedRun, name: String, color: String) -> Line {
         let points = log.points(.learningRate, overSeconds: options.isOverSeconds)
         return (.init(name: name, color: color, style: .line), Self.name(.learningRate), Self.thinned(points))
     }
