@@ -74,7 +74,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["LyraFormats", "LyraMedia"], path: "Tests/TestSupport"),
         .testTarget(name: "LyraTensorTests", dependencies: ["LyraTensor", "TestSupport"]),
         .testTarget(name: "LyraFormatsTests", dependencies: ["LyraFormats"], swiftSettings: unoptimized),
-        .testTarget(name: "LyraTextTests", dependencies: ["LyraText"]),
+        .testTarget(name: "LyraTextTests", dependencies: ["LyraText"], swiftSettings: unoptimized),
         .testTarget(name: "LyraMediaTests", dependencies: ["LyraMedia", "CSoundWriter"], swiftSettings: unoptimized),
         .testTarget(
             name: "LyraModelTests", dependencies: ["LyraModel", "LyraTools", "TestSupport"],
@@ -95,15 +95,26 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
+// Tests/run.sh sets this for the tests in Swift: only what computes much is optimized. The release build, whose tests
+// are in C and Python, optimizes all.
+if Context.environment["LYRA_TESTS"] != nil {
+    let computing = ["LyraBase", "LyraTensor", "LyraText", "LyraMedia", "LyraTensorTests"]
+    for target in package.targets where target.type != .system && !computing.contains(target.name) {
+        target.swiftSettings = (target.swiftSettings ?? []) + unoptimized
+    }
+}
+
 // Tests/fuzz/run.sh sets this: libFuzzer's programs in place of what is built otherwise.
 if Context.environment["LYRA_FUZZ"] != nil {
     let fuzzed: [Target.Dependency] = ["LyraTensor", "LyraFormats", "LyraText", "LyraMedia", "LyraModel", "Lyra"]
     package.products = []
     let forTests = ["CSoundWriter", "TestSupport"]
     package.targets.removeAll { [.executable, .test].contains($0.type) || forTests.contains($0.name) }
-    // Two targets of eleven reach these modules. Optimizing them would take a third of the build.
-    for target in package.targets where ["LyraModel", "Lyra", "LyraC"].contains(target.name) {
-        target.swiftSettings = unoptimized
+    // Two targets of eleven reach these modules: optimizing them would take a third of the build. Before fuzzing for
+    // seconds, optimizing any module takes longer than it saves.
+    let isShort = Context.environment["LYRA_FUZZ"] == "short"
+    for target in package.targets where isShort || ["LyraModel", "Lyra", "LyraC"].contains(target.name) {
+        if target.type != .system { target.swiftSettings = (target.swiftSettings ?? []) + unoptimized }
     }
     package.targets.append(
         .target(name: "FuzzSupport", dependencies: ["LyraText", "Lyra"], path: "Tests/fuzz/Sources/Support"))

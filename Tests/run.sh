@@ -42,18 +42,19 @@ install_packages() {
     "$root/bindings/setup-debian.sh" "${packages[@]}"
 }
 
+# With LYRA_TESTS, Package.swift leaves most modules unoptimized, because that takes longer than it saves.
 swift_tests=(--package-path "$root" -c release -Xswiftc -enable-testing)
 
 # The tests and the modules that they test, without the tool, which bindings/c/build.sh builds.
 test_swift_build() {
-    swift build "${swift_tests[@]}" --product lyraPackageTests && touch "$logs/swift-built"
+    LYRA_TESTS=1 swift build "${swift_tests[@]}" --product lyraPackageTests && touch "$logs/swift-built"
 }
 
 # Reads Swift Testing's summary ("Test run with 12 tests …") and XCTest's ("Executed 3 tests, with 1 failure").
 test_swift() {
     local log=$logs/swift-tests.log status all bad skipped xctest
     if [ ! -f "$logs/swift-built" ]; then count 0 1 1; return; fi
-    swift test --skip-build "${swift_tests[@]}" --no-parallel 2>&1 | tee "$log"
+    LYRA_TESTS=1 swift test --skip-build "${swift_tests[@]}" --no-parallel 2>&1 | tee "$log"
     status=$?
     all=$(sed -nE 's/^.*Test run with ([0-9]+) tests? .*(passed|failed) after.*/\1/p' "$log" |
         awk '{ n += $1 } END { print n + 0 }')
@@ -108,7 +109,7 @@ test_inject() {
 test_example() {
     local work=$root/.build/swift-example flags=("${swift_tests[@]:2}" --scratch-path "$root/.build")
     rm -rf "$work" && mkdir -p "$work" &&
-        swift build --package-path "$root/examples/swift" "${flags[@]}" &&
+        LYRA_TESTS=1 swift build --package-path "$root/examples/swift" "${flags[@]}" &&
         "$prefix/bin/lyra" make-tiny "$work/tiny" &&
         python3 "$root/examples/python/make_recording.py" "$work/question.wav" &&
         "$root/.build/release/speak" "$work/tiny" "$work/question.wav" "What is said?" "$work/answer.f32" &&

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # usage: run.sh [SECONDS] [TARGET…] | run.sh --build
 # Feeds mutated input to everything that reads bytes from outside, by default 10 seconds for each target, one target per
-# processor at a time; --build only builds the targets. README.md explains how to reproduce a failure. Can be run from
-# any folder. The last line is "fuzz: N passed, N failed"; the exit status is 0 only if nothing failed.
+# processor at a time; --build only builds the targets, as for a short time. README.md explains how to reproduce a
+# failure. Can be run from any folder. The last line is "fuzz: N passed, N failed"; the exit status is 0 only if nothing
+# failed.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$(dirname "$here")")
-scratch=$root/.build/fuzz
-found=$scratch/found
+found=$root/.build/fuzz/found
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 
@@ -16,6 +16,9 @@ seconds=${1:-10}
 shift $(($# > 0))
 targets=("$@")
 if [ $# -eq 0 ]; then targets=(safetensors gguf torch json tokenizer text audio image video state options); fi
+# For less than a minute, building optimized programs takes longer than they save.
+length=long scratch=$root/.build/fuzz
+if [[ ! $seconds =~ ^[0-9]+$ || $seconds -lt 60 ]]; then length=short scratch=$root/.build/fuzz-short; fi
 
 # The memory limit includes AddressSanitizer's own memory, so it keeps at most 64 MB of freed memory.
 export ASAN_OPTIONS=quarantine_size_mb=64:allocator_may_return_null=1:detect_stack_use_after_return=0
@@ -27,7 +30,7 @@ limits=(-rss_limit_mb=512 -malloc_limit_mb=2048 -timeout=10 "-artifact_prefix=$f
 # swiftc uses only its last -sanitize, and the package manager would pass one for each sanitizer, in any order. C code
 # is not optimized: it computes little here, and compiling its vector code would take a third of the build.
 build() {
-    LYRA_FUZZ=1 swift build --package-path "$root" --scratch-path "$scratch" -c release --sanitize fuzzer \
+    LYRA_FUZZ=$length swift build --package-path "$root" --scratch-path "$scratch" -c release --sanitize fuzzer \
         -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=address -Xcc -O0 -Xswiftc -use-ld=lld \
         -Xswiftc -enable-testing 2>&1 |
         tee "$work/build.log" |
