@@ -37,7 +37,8 @@ public struct DatasetItem: Sendable, Equatable {
     public var place: String
     /// The system prompt, if the conversation begins with one.
     public var system: String?
-    /// Turns of the human and of the model, alternating, the human's first. None in an item that only labels a medium.
+    /// Turns of the human and of the model, alternating, the human's first. None in an item that only labels a medium, or
+    /// only gives a voice's recording.
     public var turns: [Turn]
     /// Paths, absolute or relative to the current directory.
     public var images: [String] = []
@@ -47,8 +48,10 @@ public struct DatasetItem: Sendable, Equatable {
     public var longSpeech: [String] = []
     /// The words of each recording, or of all of them in one text; empty if unknown.
     public var transcripts: [String] = []
-    /// Speech units of the model's last turn; nil if there are none.
+    /// Speech units of the model's last turn, or of `targetSpeech`; nil if there are none.
     public var units: [Int32]?
+    /// Recordings that the model's voice should sound like (`tgt_speech`).
+    public var targetSpeech: [String] = []
     /// Answers of several people to the question, or all that are accepted; empty if the item lists none.
     public var answers: [String] = []
     /// The kind of question, for a breakdown of scores.

@@ -37,10 +37,12 @@ struct ItemReader: Sendable {
 /// The layout is LLaVA's: a JSON list of objects, or one object on each line (JSON lines). An object has
 /// `conversations`, a list of `{"from": "human" or "gpt", "value": text}`, and may have `id`, `image`, `video`,
 /// `speech` or `long_speech` (a path or a list of paths), `speech_asr` (the words of the recordings), `tgt_unit`
-/// (speech units: "<12><7>"), `answers` or `answer`, and `kind` or `category`. Other keys are ignored.
+/// or `tgt_units` (speech units: "<12><7>", or a list of numbers), `tgt_speech` (a recording that says them), `answers`
+/// or `answer`, and `kind` or `category`. Other keys are ignored.
 ///
 /// An object that labels what a tower makes of its medium, for `TowerObjective` of LyraTraining, has `row_labels` or
-/// `sequence_labels` instead of, or beside, the conversation: `{"phone": [3, 3, [7, 12]], …}`, where a pair is a label and a number of rows.
+/// `sequence_labels` instead of, or beside, the conversation: `{"phone": [3, 3, [7, 12]], …}`, where a pair is a label
+/// and a number of rows. An object for a vocoder's training needs only units and `tgt_speech`.
 ///
 ///     let reader = try DatasetReader(path: "train.json")
 ///     while let next = try reader.next() {

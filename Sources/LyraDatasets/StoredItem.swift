@@ -7,7 +7,8 @@ struct StoredItem: Decodable {
     var conversations: [StoredTurn]?
     var image, video, speech, long_speech: Texts?
     var speech_asr: Texts?
-    var tgt_unit: Units?
+    var tgt_unit, tgt_units: Units?
+    var tgt_speech: Texts?
     var answers: [Answer]?
     var answer: Answer?
     var kind, category: Label?
@@ -49,14 +50,18 @@ struct StoredItem: Decodable {
                 "\(place): \"speech_asr\" lists \(item.transcripts.count) texts for \(recordings) recordings; give "
                     + "one text, or one for each recording")
         }
-        item.units = tgt_unit?.all
+        guard tgt_unit == nil || tgt_units == nil else {
+            throw LyraError(.format, "\(place): there are \"tgt_unit\" and \"tgt_units\"; remove one of them")
+        }
+        item.units = (tgt_unit ?? tgt_units)?.all
+        item.targetSpeech = try paths("tgt_speech", tgt_speech, folders.recordings)
         let listed = (answers ?? []).map(\.text)
         item.answers = listed.isEmpty ? answer.map { [$0.text] } ?? [] : listed
         item.kind = kind?.text ?? category?.text
         item.rowLabels = row_labels?.mapValues(\.all) ?? [:]
         item.sequenceLabels = sequence_labels ?? [:]
         guard let conversations else {
-            guard row_labels != nil || sequence_labels != nil else {
+            guard row_labels != nil || sequence_labels != nil || tgt_speech != nil else {
                 throw LyraError(.format, "\(place): there are no \"conversations\"; add them")
             }
             return item

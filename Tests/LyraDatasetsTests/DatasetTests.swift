@@ -61,7 +61,7 @@ import Testing
             "tgt_unit": "<12><7> <0>", "answers": ["yes", {"answer": "no", "answer_id": 2}], "category": "color", \
             "unknown": {"a": [1]}, "video": null, "conversations": [{"from": "system", "value": "Be brief."}, \
             {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}
-            {"long_speech": "l.wav", "answer": "x", "kind": "k", "tgt_unit": [3, 4], \
+            {"long_speech": "l.wav", "answer": "x", "kind": "k", "tgt_units": [3, 4], "tgt_speech": "t.wav", \
             "conversations": [{"from": "user", "value": "q"}, {"from": "assistant", "value": ""}]}
             """)
         let folders = MediaFolders(pictures: "/p", recordings: nil)
@@ -73,6 +73,7 @@ import Testing
         #expect(item.transcripts == ["b", "c"] && item.transcript == "b c")
         #expect(item.units == [12, 7, 0] && item.answers == ["yes", "no"] && item.mediaCount == 3)
         let other = try indexed.item(at: 1)
+        #expect(other.targetSpeech == [file.folder + "/t.wav"] && other.mediaCount == 1)
         #expect(other.longSpeech == [file.folder + "/l.wav"] && other.transcript == nil)
         #expect(other.answers == ["x"] && other.kind == "k" && other.units == [3, 4] && other.answer == "")
     }
