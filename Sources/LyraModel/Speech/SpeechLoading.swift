@@ -107,6 +107,6 @@ extension CheckpointLoader {
                 "\(file): the vocoder has \(vocoder.numEmbeddings) units, fewer than the \(generator.units) of "
                     + source.main.path("config.json"))
         }
-        return .present(try Vocoder(configuration: vocoder, weights: table))
+        return .present(try Vocoder(configuration: vocoder, weights: trainable(table, .vocoder)))
     }
 }

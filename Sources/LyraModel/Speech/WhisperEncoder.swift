@@ -92,6 +92,8 @@ public struct WhisperEncoder: Sendable {
         /// The hidden states between two layers, without the final norm. [positions, width]
         package fileprivate(set) var hidden: Tensor
         fileprivate var layer = 0
+        /// The rows of each window; nil for one window.
+        fileprivate var segments: [AttentionSegment]?
         fileprivate var recomputesLayers = false
     }
 
@@ -99,22 +101,45 @@ public struct WhisperEncoder: Sendable {
     ///
     /// - Parameter mel: [mels, 2 · positions]
     public func begin(mel: Tensor) throws -> Encoding {
+        try check(mel)
+        let frames = try conv1(mel.transposed().unfoldedRows(kernel: Self.kernel, stride: 1), activation: .gelu)
+        let x = try conv2(frames.unfoldedRows(kernel: Self.kernel, stride: 2), activation: .gelu)
+        return Encoding(hidden: try x.adding(positions))
+    }
+
+    private func check(_ mel: Tensor) throws {
         guard mel.shape == [configuration.mels, 2 * configuration.positions] else {
             throw LyraError(
                 .format,
                 "features of shape \(mel.shape) do not fit a speech tower that expects "
                     + "[\(configuration.mels), \(2 * configuration.positions)]: check preprocessor_config.json")
         }
-        let frames = try conv1(mel.transposed().unfoldedRows(kernel: Self.kernel, stride: 1), activation: .gelu)
-        let x = try conv2(frames.unfoldedRows(kernel: Self.kernel, stride: 2), activation: .gelu)
-        return Encoding(hidden: try x.adding(positions))
+    }
+
+    /// Starts encoding several windows together: their rows follow one another. A small tower is trained faster so.
+    private func begin(mels: [Tensor]) throws -> Encoding {
+        guard mels.count != 1 else { return try begin(mel: mels[0]) }
+        let unfolded = try mels.map { mel in
+            try check(mel)
+            return try mel.transposed().unfoldedRows(kernel: Self.kernel, stride: 1)
+        }
+        let frames = try conv1(.stacking(unfolded), activation: .gelu)  // [windows · 2 · positions, width]
+        let rows = configuration.positions
+        let halved = try mels.indices.map {
+            try frames.rows(2 * rows * $0..<2 * rows * ($0 + 1)).unfoldedRows(kernel: Self.kernel, stride: 2)
+        }
+        let x = try conv2(.stacking(halved), activation: .gelu)
+        let segments = mels.indices.map { rows * $0..<rows * ($0 + 1) }.map { AttentionSegment(queries: $0, keys: $0) }
+        return Encoding(hidden: try x.adding(positions), segments: segments)
     }
 
     /// Computes one layer. → the encoder's output [positions, width] after the last layer; nil before
     public func step(_ state: inout Encoding) throws -> Tensor? {
         if state.layer < layers.count {
-            let layer = layers[state.layer], x = state.hidden.take()
-            state.hidden = state.recomputesLayers ? try recomputing([x]) { try layer($0[0]) } : try layer(x)
+            let layer = layers[state.layer], x = state.hidden.take(), segments = state.segments
+            state.hidden =
+                state.recomputesLayers
+                ? try recomputing([x]) { try layer($0[0], segments: segments) } : try layer(x, segments: segments)
             state.layer += 1
         }
         return state.layer == layers.count ? try finalNorm(state.hidden) : nil
@@ -124,7 +149,12 @@ public struct WhisperEncoder: Sendable {
     ///
     /// - Parameter recomputesLayers: whether only the layers' inputs stay in memory until the gradient is computed
     package func callAsFunction(mel: Tensor, recomputesLayers: Bool = false) throws -> Tensor {
-        var encoding = try begin(mel: mel)
+        try self(mels: [mel], recomputesLayers: recomputesLayers)
+    }
+
+    /// The same for several windows, one after the other: [windows · positions, width]
+    package func callAsFunction(mels: [Tensor], recomputesLayers: Bool = false) throws -> Tensor {
+        var encoding = try begin(mels: mels)
         encoding.recomputesLayers = recomputesLayers
         while true {
             if let output = try step(&encoding) { return output }
@@ -158,10 +188,19 @@ public struct WhisperEncoder: Sendable {
         }
 
         /// h = x + attention(norm(x)), then h + fc2(gelu(fc1(norm(h)))). [positions, width] → [positions, width]
-        func callAsFunction(_ x: consuming Tensor) throws -> Tensor {
+        ///
+        /// - Parameter segments: rows that attend to each other; nil for all
+        func callAsFunction(_ x: consuming Tensor, segments: [AttentionSegment]? = nil) throws -> Tensor {
             let width = x.columns
             let qkv = try [query, key, value].sideBySide(attentionNorm(x)).split(columns: [width, width, width])
-            let attended = try attention(qkv[0], keys: qkv[1], values: qkv[2], heads: heads, precision: precision)
+            let attended =
+                if let segments {
+                    try attention(
+                        qkv[0], keys: qkv[1], values: qkv[2], heads: heads, segments: segments, isCausal: false,
+                        precision: precision)
+                } else {
+                    try attention(qkv[0], keys: qkv[1], values: qkv[2], heads: heads, precision: precision)
+                }
             let h = try output(attended, addedTo: x)
             let inner = try fc1(mlpNorm(h), activation: .gelu)
             return try fc2(inner, addedTo: consume h)

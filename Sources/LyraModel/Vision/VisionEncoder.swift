@@ -67,6 +67,18 @@ public struct VisionEncoder: Sendable {
     ///     squares
     ///   - grid: number of frame pairs, and of patches down and across
     public func begin(patches: Tensor, grid: (time: Int, height: Int, width: Int)) throws -> Encoding {
+        let merge = configuration.merge, pairRows = try pairRows(of: patches, grid: grid)
+        return Encoding(
+            steps: VisionSteps(
+                pairs: grid.time, pairRows: pairRows, chunkRows: chunkRows, layers: layers.count, group: merge * merge),
+            rotation: try rotation(height: grid.height, width: grid.width), patches: patches,
+            hidden: try Tensor(zeros: [patches.rows, configuration.width]),
+            keysValues: try Tensor(zeros: [pairRows, 2 * configuration.width]),
+            tokens: try Tensor(zeros: [patches.rows / (merge * merge), configuration.outputWidth]))
+    }
+
+    /// Checks that patches fit the tower and their grid. → the rows of one frame pair
+    private func pairRows(of patches: Tensor, grid: (time: Int, height: Int, width: Int)) throws -> Int {
         let merge = configuration.merge
         guard grid.time > 0, grid.height > 0, grid.width > 0, grid.height % merge == 0, grid.width % merge == 0,
             let pairRows = grid.height.checkedMultiplying(by: grid.width),
@@ -77,13 +89,7 @@ public struct VisionEncoder: Sendable {
                 "patches of shape \(patches.shape) do not fit a vision tower that expects [t · h · w, "
                     + "\(patchEmbedding.inputs)] with (t, h, w) = (\(grid.time), \(grid.height), \(grid.width))")
         }
-        return Encoding(
-            steps: VisionSteps(
-                pairs: grid.time, pairRows: pairRows, chunkRows: chunkRows, layers: layers.count, group: merge * merge),
-            rotation: try rotation(height: grid.height, width: grid.width), patches: patches,
-            hidden: try Tensor(zeros: [patches.rows, configuration.width]),
-            keysValues: try Tensor(zeros: [pairRows, 2 * configuration.width]),
-            tokens: try Tensor(zeros: [patches.rows / (merge * merge), configuration.outputWidth]))
+        return pairRows
     }
 
     /// Computes one step. → the tokens [t · h · w / merge², outputWidth] after the last step; nil before
@@ -130,14 +136,37 @@ public struct VisionEncoder: Sendable {
         }
     }
 
-    /// The rotation for the rows of one frame pair: half of the frequencies encode the patch's row, half its column.
-    private func rotation(height: Int, width: Int) throws -> Rotation {
+    /// The tokens of all frame pairs, with all rows in each product: faster where a frame has few patches. Images of one
+    /// size can be stacked as if they were frame pairs of one video. → [t · h · w / merge², outputWidth]
+    ///
+    /// - Parameter recomputesLayers: whether only the layers' inputs stay in memory until the gradient is computed
+    package func callAsFunction(
+        allRowsOf patches: Tensor, grid: (time: Int, height: Int, width: Int), recomputesLayers: Bool = false
+    ) throws -> Tensor {
+        let pairRows = try pairRows(of: patches, grid: grid)
+        let rotation = try rotation(pairs: grid.time, height: grid.height, width: grid.width)
+        let segments = (0..<grid.time).map { pairRows * $0..<pairRows * ($0 + 1) }
+            .map { AttentionSegment(queries: $0, keys: $0) }
+        var x = try patchEmbedding.product(patches)
+        for layer in layers {
+            try Interruption.check()
+            let input = x.take()
+            x =
+                recomputesLayers
+                ? try recomputing([input]) { try layer($0[0], rotation: rotation, segments: segments) }
+                : try layer(input, rotation: rotation, segments: segments)
+        }
+        return try merger(x)
+    }
+
+    /// The rotation for the rows of frame pairs: half of the frequencies encode the patch's row, half its column.
+    private func rotation(pairs: Int = 1, height: Int, width: Int) throws -> Rotation {
         let merge = configuration.merge, half = configuration.headDim / 2, quarter = half / 2
         let frequencies = (0..<quarter).map { 1 / powf(10_000, Float(2 * $0) / Float(half)) }
         return try Rotation(
-            angles: Tensor(rows: height * width, columns: half) { row, pair in
+            angles: Tensor(rows: pairs * height * width, columns: half) { row, pair in
                 // Rows are grouped into squares of merge × merge patches.
-                let (square, inside) = row.quotientAndRemainder(dividingBy: merge * merge)
+                let (square, inside) = (row % (height * width)).quotientAndRemainder(dividingBy: merge * merge)
                 let (top, left) = square.quotientAndRemainder(dividingBy: width / merge)
                 let y = top * merge + inside / merge, x = left * merge + inside % merge
                 return pair < quarter ? Float(y) * frequencies[pair] : Float(x) * frequencies[pair - quarter]

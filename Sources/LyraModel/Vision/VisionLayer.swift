@@ -37,6 +37,18 @@ struct VisionLayer: Sendable {
         return try keyValue(attentionNorm(x)).rotated(rotation, heads: heads)
     }
 
+    /// The layer's output for all rows of several frame pairs. [rows, width] → [rows, width]
+    ///
+    /// - Parameter segments: the rows of each pair
+    func callAsFunction(_ x: Tensor, rotation: Rotation, segments: [AttentionSegment]) throws -> Tensor {
+        let width = x.columns
+        let all = try qkv(attentionNorm(x)).rotated(rotation, heads: 2 * heads).split(columns: [width, width, width])
+        let attended = try attention(
+            all[0], keys: all[1], values: all[2], heads: heads, segments: segments, isCausal: false,
+            precision: precision)
+        return try feedForward(output(attended, addedTo: x))
+    }
+
     /// The layer's output for the rows of a chunk. [rows, width] → [rows, width]
     ///
     /// - Parameter keysValues: keys and values of all rows of the frame pair
@@ -46,7 +58,10 @@ struct VisionLayer: Sendable {
         let attended = try attention(
             q, keys: keysValues.columns(0..<width), values: keysValues.columns(width..<2 * width), heads: heads,
             precision: precision)
-        let h = try output(attended, addedTo: x)
+        return try feedForward(output(attended, addedTo: x))
+    }
+
+    private func feedForward(_ h: consuming Tensor) throws -> Tensor {
         let inner = try fc1(mlpNorm(h), activation: .quickGelu)
         return try fc2(inner, addedTo: consume h)
     }

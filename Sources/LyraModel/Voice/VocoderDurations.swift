@@ -10,7 +10,7 @@ struct DurationPredictor: Sendable {
         let norm: LayerNorm
     }
 
-    let layers: [Layer]
+    private(set) var layers: [Layer]
     private let projection: Tensor
     private let bias: Tensor
 
@@ -31,6 +31,26 @@ struct DurationPredictor: Sendable {
         }
         projection = try weights.floats("proj.weight", [1, hidden])
         bias = try weights.floats("proj.bias", [1])
+    }
+
+    /// The predictor with the present values of its trained parameters.
+    func current() throws -> DurationPredictor {
+        var copy = self
+        copy.layers = try layers.map { Layer(convolution: try $0.convolution.current(), norm: $0.norm) }
+        return copy
+    }
+
+    /// The weighted sums for a whole utterance. [units, embeddingDim] → [1, units]
+    func logDurations(_ embedded: Tensor) throws -> Tensor {
+        var rows = embedded
+        for layer in layers {
+            var convolution = try StreamedConvolution(layer.convolution.convolution)
+            let input = try convolution.keepHistory(
+                of: rows.transposed().after(convolution.history), isLast: true)
+            rows = try layer.norm(convolution.convolution.activated(input, slope: 0).transposed())
+        }
+        let kernel = try projection.reshaped([1, projection.count, 1])
+        return try Convolution1D(kernel, bias: bias)(rows.transposed())
     }
 
     /// round(exp(weighted sum) − 1), at least 1.

@@ -26,11 +26,24 @@ extension Vocoder {
             }
             rows += [Int32](repeating: unit, count: count)
         }
+        return try waveform(unitOfEachFrame: rows)
+    }
+
+    /// The same, from the unit of each frame.
+    package func waveform(unitOfEachFrame rows: [Int32]) throws -> Tensor {
         var stream = try StreamedWaveform(current())
         guard let samples = try stream.push(rows, isLast: true) else {
             throw LyraError(.argument, "the vocoder has no stage")
         }
         return samples
+    }
+
+    /// What the duration predictor says of each unit, with gradients for trained parameters: log(1 + frames), [1, units]
+    ///
+    /// - Throws: `LyraError.argument` for a unit out of range; `.memory`, `.missing` and `.state` as operations throw
+    ///   them.
+    package func logDurations(of units: [Int32]) throws -> Tensor {
+        try durations.current().logDurations(embeddings.keepingRows(units))
     }
 
     /// Samples that a frame becomes.
