@@ -12,6 +12,9 @@ public struct MelLoss: Sendable {
     private static let powerOffset = 1e-9
     private static let least = 1e-5
 
+    /// Samples that a waveform must have for a frame of the default configuration.
+    static let leastSamples = 385
+
     private let spectra: FrameSpectra
     private let filters: MelFilterBank
 

@@ -11,6 +11,8 @@ public struct MultiResolutionSTFTLoss: Sendable {
     public static let parallelWaveGAN: [(fftLength: Int, hopLength: Int, windowLength: Int)] = [
         (1024, 120, 600), (2048, 240, 1200), (512, 50, 240),
     ]
+    /// Samples that a waveform must have for the paper's longest transform.
+    static let leastSamples = 1025
     private static let leastPower = 1e-7
 
     private let resolutions: [FrameSpectra]

@@ -18,7 +18,7 @@ import Testing
 
         func estimatedLength(_ item: Int) -> Int { length(item) }
 
-        func example(_ item: Int) throws -> Int {
+        func example(_ item: Int, epoch: Int) throws -> Int {
             try make(item)
             made.add(item)
             return item

@@ -261,7 +261,7 @@ import TestSupport
                 throw LyraError(.format, "\(example.origin): refused by the objective")
             }
         }
-        let first = try list.example(0)
+        let first = try list.example(0, epoch: 0)
         #expect(first.units == [4, 9])
         #expect(first.transcript == (try model.checkpoint.tokenizer.encode("good morning")))
         let kinds = first.pieces.map { piece in
@@ -276,7 +276,7 @@ import TestSupport
         #expect(kinds == ["prompt", "vision", "prompt", "speech", "prompt", "answer"])
         #expect(list.estimatedLength(0) > list.estimatedLength(1))
         for (item, words) in [(1, "answer"), (2, "none.png"), (3, "refused by the objective"), (4, "line 5")] {
-            let error = #expect(throws: LyraError.self) { try list.example(item) }
+            let error = #expect(throws: LyraError.self) { try list.example(item, epoch: 0) }
             let message = error?.message ?? ""
             #expect(message.components(separatedBy: "data.jsonl, line \(item + 1)").count == 2, "\(message)")
             #expect(message.contains(words), "\(message)")

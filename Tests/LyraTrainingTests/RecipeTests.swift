@@ -47,6 +47,13 @@ import Testing
         (recipe.media.imagePixels, recipe.media.speechSeconds, recipe.media.maxWindows) = (3136, 30, 9)
         (recipe.validation.data, recipe.validation.exactMatch) = (["v.json"], true)
         #expect(try read(recipe.toml) == recipe)
+        var tower = TrainingRecipe(stage: .pretrain, objective: .speechTower)
+        #expect(tower.trained == ["speech_tower"])
+        tower.heads = [.init(), .init()]
+        (tower.heads[0].name, tower.heads[0].labels) = ("phone", 40)
+        (tower.heads[1].name, tower.heads[1].kind, tower.heads[1].labels) = ("word", .sequence, 900)
+        (tower.heads[1].weight, tower.headsStart, tower.augmentation.timeMasks) = (0.5, "h", 2)
+        #expect(try read(tower.toml) == tower)
     }
 
     /// With a limit on tokens all epochs have the draws of the first.
@@ -74,6 +81,8 @@ import Testing
         #expect(recipe == expected)
         #expect(try read("stage = 3\nadapter.rank = 8", stage: .instructions).adapter.alpha == 16)
         #expect(try read("stage = \"pretrain\"").stage == .pretrain)
+        let vocoder = try read("stage = 'pretrain'\nobjective = 'vocoder'")
+        #expect(vocoder == TrainingRecipe(stage: .pretrain, objective: .vocoder) && vocoder.trained == ["vocoder"])
     }
 
     @Test(arguments: [
@@ -102,6 +111,11 @@ import Testing
             "3:1: there is no key \"group.parameter\"; did you mean group.parameters?"
         ),
         ("stage = 2\n[group]\nx = 1", "under the header [[group]]"),
+        ("stage = 2\nobjective = 'vocoder'", "r.toml:2:13: objective is \"vocoder\", which only stage \"pretrain\""),
+        ("stage = 'pretrain'\nobjective = 'vocodr'", "objective must be one of \"language\", \"speech_tower\""),
+        ("stage = 'pretrain'\n[[head]]\nlable = 3", "did you mean head.labels?"),
+        ("stage = 'pretrain'\n[[head]]\nkind = 'row'", "must be one of \"rows\", \"sequence\""),
+        ("stage = 'pretrain'\n[[head]]\nname = 'a.b'", "head.name is a.b; it must be letters, digits"),
         ("stage = 2\n[[group]]\nlearning_rate = -1", "0 or more"),
         ("stage = 2\nmodel = 1979-05-27", "r.toml:2:9: \"1979-05-27\" is a date"),
     ])

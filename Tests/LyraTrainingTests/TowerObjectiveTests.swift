@@ -87,6 +87,26 @@ import Testing
             ])
     }
 
+    /// Inputs that go through a tower together give the rows that each gives alone. The sums of a product come in another
+    /// order for other numbers of rows; outputs are near 1.
+    @Test func inputsOfAPassDoNotSeeEachOther() throws {
+        let speech = try checkpoint.speechNetworks.get().encoder, configuration = speech.configuration
+        let mels = try (0..<2).map { try noise(configuration.mels, 2 * configuration.positions, seed: UInt64($0)) }
+        let together = try Recording.paused { try speech(mels: mels) }
+        let alone = try Recording.paused { try Tensor.stacking(mels.map { try speech(mel: $0) }) }
+        #expect(largestDifference(together, alone) < 1e-5)
+        let vision = try checkpoint.visionNetworks.get().encoder
+        let pixels = 3 * vision.configuration.temporalPatch * vision.configuration.patch * vision.configuration.patch
+        let patches = try noise(48, pixels, seed: 4)
+        let rows = try Recording.paused { try vision(allRowsOf: patches, grid: (2, 4, 6)) }
+        let steps = try Recording.paused { try vision(patches: patches, grid: (2, 4, 6)) }
+        #expect(largestDifference(rows, steps) < 1e-5)
+    }
+
+    private func largestDifference(_ a: Tensor, _ b: Tensor) -> Float {
+        a.shape == b.shape ? zip(a.values, b.values).reduce(0) { max($0, abs($1.0 - $1.1)) } : .infinity
+    }
+
     @Test func labelsThatDoNotFitAreRefused() throws {
         let encoder = try checkpoint.speechNetworks.get().encoder, configuration = encoder.configuration
         var random = SplitMix64(seed: 1)

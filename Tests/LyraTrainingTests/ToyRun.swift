@@ -138,7 +138,9 @@ struct ToyRun {
             objective, PointSource(points, size: size, seed: isShuffled ? 3 : nil),
             parameters: [TrainedParameter("w", objective.weight)], settings: settings,
             validation: validates
-                ? ValidationSet(validation) { batch in batch.filter { $0.y > 0 }.count } : nil,
+                ? ValidationSet(validation, accuracies: ["exact_match"]) { batch in
+                    [LossSum(sum: Double(batch.count { $0.y > 0 }), count: batch.count)]
+                } : nil,
             group: group, length: { $0.x.count }, bytes: { _ in bytes })
     }
 }

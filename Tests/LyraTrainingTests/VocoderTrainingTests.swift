@@ -57,6 +57,16 @@ import Testing
         #expect(pieces == whole)
     }
 
+    /// The predictor's gradients flow through the numbers that a stream rounds to frames.
+    @Test func durationsAreThoseOfAStream() throws {
+        let vocoder = try Vocoder(configuration: Self.configuration, weights: RandomSource(hasWeightNorm: true))
+        var stream = try StreamedDurations(vocoder)
+        let frames = try stream.push(Self.units, isLast: true).map(\.frames)
+        let logs = try vocoder.logDurations(of: Self.units).values
+        #expect(logs.map { max(1, Int((exp($0) - 1).rounded(.toNearestOrEven))) } == frames)
+        #expect(Set(logs).count == Self.units.count)
+    }
+
     @Test func wrongUnitsAndDurationsAreNamed() throws {
         let vocoder = try Vocoder(configuration: Self.configuration, weights: RandomSource(hasWeightNorm: false))
         let wrong: [([Int32], [Int])] = [

@@ -10,7 +10,8 @@ struct TrainCommand: ParsableCommand {
         commandName: "train", abstract: "Trains adapters, projectors, the speech generator, or whole models.",
         discussion: """
             Stages 1 to 4 are the paper's: 1 the speech projector, 2 an adapter for instructions with speech, 3 one for \
-            long speech, 4 the speech generator. The stage pretrain trains all parts.
+            long speech, 4 the speech generator. The stage pretrain trains all parts, or, by the recipe's key \
+            objective, a speech tower, a vision tower or a vocoder.
 
               lyra train --stage 2 --model start --data instructions.json --out run
 
@@ -18,8 +19,8 @@ struct TrainCommand: ParsableCommand {
             the command line take precedence.
 
             The output directory gets log.jsonl, saved states, and at the end what was trained: an adapter's directory, \
-            non_lora_trainables.bin, or a whole model. Ctrl-C saves the state and ends the run; the same command \
-            continues it, also after kill -9, from the last saved state.
+            non_lora_trainables.bin, or a whole model, and a tower's heads.safetensors. Ctrl-C saves the state and \
+            ends the run; the same command continues it, also after kill -9, from the last saved state.
             """)
 
     @OptionGroup var recipe: RecipeArguments

@@ -90,7 +90,10 @@ final class TrainingDisplay {
 
     private func line(_ validation: ValidationResult, after step: Int) -> String {
         var text = "validation after update \(step): " + losses(validation.loss, validation.parts)
-        if let share = validation.exactMatch { text += ", \(rounded(share * 100)) % exact" }
+        for accuracy in validation.accuracies {
+            let name = accuracy.name == "exact_match" ? "exact" : accuracy.name
+            text += ", \(rounded(accuracy.share * 100)) % \(name)"
+        }
         return text + (validation.isBest ? ", the best so far" : "")
     }
 

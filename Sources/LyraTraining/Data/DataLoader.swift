@@ -76,9 +76,13 @@ package final class DataLoader<List: ExampleList>: BatchSource {
     }
 
     package func next() throws -> [Example] {
-        let prefetcher = prefetcher ?? Prefetcher(threads: options.threads) { [list] in try list.example($0) }
+        let prefetcher =
+            prefetcher ?? Prefetcher(threads: options.threads) { [list] in try list.example($0, epoch: $1) }
         self.prefetcher = prefetcher
-        while prefetcher.count < batchesWanted { prefetcher.add(try items(position + prefetcher.count)) }
+        while prefetcher.count < batchesWanted {
+            let next = position + prefetcher.count
+            prefetcher.add(try items(next), epoch: next / batchesPerEpoch)
+        }
         let outcomes = try prefetcher.takeFirst()
         let isNew = position >= counted
         position += 1

@@ -75,7 +75,7 @@ struct EpochDraws {
 /// What a sequence of random numbers is for. Sequences for different purposes are independent.
 enum RandomPurpose: UInt64 {
     case file = 1
-    case epoch, window, batch
+    case epoch, window, batch, example, head
 }
 
 extension SplitMix64 {

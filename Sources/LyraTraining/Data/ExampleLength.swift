@@ -21,7 +21,7 @@ extension ExampleBuilder {
 
     private func tokens(_ text: String) -> Int { text.utf8.count / Self.bytesPerToken }
 
-    private func rows(of part: ExampleConversation.Part) throws -> Int {
+    func rows(of part: ExampleConversation.Part) throws -> Int {
         switch part {
         case .text(let text): return tokens(text)
         case .image(let path):

@@ -13,9 +13,12 @@ package protocol ExampleList: Sendable {
 
     /// Makes the example of an item.
     ///
-    /// - Parameter item: counted over all files, from 0
+    /// - Parameters:
+    ///   - item: counted over all files, from 0
+    ///   - epoch: counted from 0; what is random in an example may differ from epoch to epoch, and follows from item and
+    ///     epoch
     /// - Throws: `LyraError`, with the item's place, if the example is bad.
-    func example(_ item: Int) throws -> Example
+    func example(_ item: Int, epoch: Int) throws -> Example
 }
 
 /// A file of items.
@@ -29,34 +32,48 @@ package struct ExampleFile: Sendable, Equatable {
     package init(count: Int, weight: Double = 1) { (self.count, self.weight) = (count, weight) }
 }
 
-/// The conversations of data sets.
-package struct DatasetExamples: ExampleList {
+/// Makes examples of a data set's items, for one kind of training.
+package protocol ItemReading: Sendable {
+    associatedtype Example: Sendable
+
+    /// About as many rows as the example will have, quickly.
+    func estimatedLength(of item: DatasetItem) throws -> Int
+
+    /// - Parameter random: for what is random in an example
+    /// - Throws: an error that need not name the item's place
+    func example(_ item: DatasetItem, random: SplitMix64) throws -> Example
+}
+
+/// The items of data sets.
+package struct DatasetExamples<Reader: ItemReading>: ExampleList {
     /// An objective's own check of an example; what it throws makes the example bad.
-    package typealias Check = @Sendable (TrainingExample) throws -> Void
+    package typealias Check = @Sendable (Reader.Example) throws -> Void
 
     package let files: [ExampleFile]
     private let datasets: [IndexedDataset]
-    private let builder: ExampleBuilder
+    private let reader: Reader
+    private let seed: UInt64
     private let check: Check
 
+    /// - Parameter seed: of what is random in an example
     package init(
-        _ datasets: [(dataset: IndexedDataset, weight: Double)], _ builder: ExampleBuilder,
+        _ datasets: [(dataset: IndexedDataset, weight: Double)], _ reader: Reader, seed: UInt64 = 0,
         check: @escaping Check = { _ in }
     ) {
         files = datasets.map { ExampleFile(count: $0.dataset.count, weight: $0.weight) }
         self.datasets = datasets.map(\.dataset)
-        (self.builder, self.check) = (builder, check)
+        (self.reader, self.seed, self.check) = (reader, seed, check)
     }
 
     package func estimatedLength(_ item: Int) -> Int {
-        let estimate = try? builder.estimatedLength(of: ExampleConversation(self.item(item)))
+        let estimate = try? reader.estimatedLength(of: self.item(item))
         return estimate ?? 0
     }
 
-    package func example(_ item: Int) throws -> TrainingExample {
-        let item = try self.item(item)
+    package func example(_ number: Int, epoch: Int) throws -> Reader.Example {
+        let item = try item(number)
         do {
-            let example = try builder.example(item)
+            let example = try reader.example(item, random: SplitMix64(seed: seed, for: .example, epoch, number))
             try check(example)
             return example
         } catch let error as LyraError {
@@ -76,4 +93,13 @@ package struct DatasetExamples: ExampleList {
         }
         throw LyraError(.argument, "there is no item \(number)")
     }
+}
+
+extension ExampleBuilder: ItemReading {
+    package func estimatedLength(of item: DatasetItem) throws -> Int {
+        try estimatedLength(of: ExampleConversation(item))
+    }
+
+    /// Nothing is random in a conversation.
+    package func example(_ item: DatasetItem, random: SplitMix64) throws -> TrainingExample { try example(item) }
 }

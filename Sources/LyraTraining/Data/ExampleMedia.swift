@@ -79,6 +79,37 @@ extension ExampleBuilder {
         { return true }
     }
 
+    /// The mel features of a recording that fits one window, [mels, frames], and how many of its frames are of the
+    /// recording; the others are of the silence after it.
+    func window(_ path: String) throws -> (mel: Tensor, frames: Int) {
+        let networks = try checkpoint.speechNetworks.get()
+        let source = try openSound(path), all = networks.windowSamples
+        let limit = samples(options.speechSeconds, rate: networks.sampleRate)
+        let samples = GrowingBuffer<Float>()
+        // One sample more tells that the recording is longer.
+        try samples.resize(to: min(all + 1, limit))
+        samples.truncate(
+            to: try MonoAudioStream(source, sampleRate: networks.sampleRate).read(into: samples, from: 0))
+        guard samples.count <= all else {
+            throw LyraError(
+                .argument,
+                "\(path): the recording is longer than a window of "
+                    + "\(Double(all) / Double(networks.sampleRate)) s; cut it, or set media.speech_seconds")
+        }
+        try checkSound(source, isAudible: !SilenceWatch.areSilent(samples), samples: samples.count)
+        let mel = try networks.mel(samples)
+        return (mel, min(mel.columns, samples.count * mel.columns / all + 1))
+    }
+
+    /// The samples of a recording, mono: at most `limit`.
+    func samples(_ path: String, sampleRate: Int, limit: Int) throws -> GrowingBuffer<Float> {
+        let source = try openSound(path), samples = GrowingBuffer<Float>()
+        try samples.resize(to: limit)
+        samples.truncate(to: try MonoAudioStream(source, sampleRate: sampleRate).read(into: samples, from: 0))
+        try checkSound(source, isAudible: !SilenceWatch.areSilent(samples), samples: samples.count)
+        return samples
+    }
+
     /// The features of each clip: [bands, frames].
     func sound(_ path: String) throws -> [Tensor] {
         _ = try checkpoint.soundNetworks.get()

@@ -13,17 +13,17 @@ final class Prefetcher<Example: Sendable> {
 
     private let queue: PrefetchQueue<Example>
     private let threads: WorkerThreads
-    private let make: @Sendable (Int) throws -> Example
+    private let make: @Sendable (_ item: Int, _ epoch: Int) throws -> Example
 
     /// - Parameters:
     ///   - threads: 0 makes examples on the consumer's thread, when they are taken
-    ///   - make: makes the example of an item; called on several threads
-    init(threads count: Int, make: @escaping @Sendable (_ item: Int) throws -> Example) {
+    ///   - make: makes the example of an item in an epoch; called on several threads
+    init(threads count: Int, make: @escaping @Sendable (_ item: Int, _ epoch: Int) throws -> Example) {
         let queue = PrefetchQueue<Example>()
         (self.queue, self.make) = (queue, make)
         threads = WorkerThreads(count) {
             queue.interruption.during {
-                while let job = queue.take(waits: true) { queue.finish(job, Self.outcome(job.item, make)) }
+                while let job = queue.take(waits: true) { queue.finish(job, Self.outcome(job, make)) }
             }
         }
     }
@@ -36,7 +36,7 @@ final class Prefetcher<Example: Sendable> {
     /// Number of batches that were added and not taken.
     var count: Int { queue.batchCount }
 
-    func add(_ items: [Int]) { queue.add(items) }
+    func add(_ items: [Int], epoch: Int) { queue.add(items, epoch: epoch) }
 
     /// Waits for the first batch, and removes it.
     ///
@@ -45,7 +45,7 @@ final class Prefetcher<Example: Sendable> {
         while true {
             try Interruption.check()
             if threads.count == 0, let job = queue.take(waits: false) {
-                let outcome = Self.outcome(job.item, make)
+                let outcome = Self.outcome(job, make)
                 do { try Interruption.check() } catch {
                     queue.putBack(job)
                     throw error
@@ -57,8 +57,12 @@ final class Prefetcher<Example: Sendable> {
         }
     }
 
-    private static func outcome(_ item: Int, _ make: (Int) throws -> Example) -> Outcome {
-        do { return .success(try make(item)) } catch let error as LyraError { return .failure(error) } catch {
+    private static func outcome(_ job: PrefetchQueue<Example>.Job, _ make: (Int, Int) throws -> Example) -> Outcome {
+        do {
+            return .success(try make(job.item, job.epoch))
+        } catch let error as LyraError {
+            return .failure(error)
+        } catch {
             return .failure(LyraError(.format, "\(error)"))
         }
     }
@@ -70,6 +74,7 @@ private final class PrefetchQueue<Example: Sendable>: @unchecked Sendable {
 
     struct Job {
         let item: Int
+        let epoch: Int
         fileprivate let batch: Batch
         fileprivate let place: Int
     }
@@ -89,11 +94,11 @@ private final class PrefetchQueue<Example: Sendable>: @unchecked Sendable {
 
     var batchCount: Int { monitor.withLock { batches.count } }
 
-    func add(_ items: [Int]) {
+    func add(_ items: [Int], epoch: Int) {
         monitor.withLock {
             let batch = Batch(count: items.count)
             batches.append(batch)
-            jobs += items.enumerated().map { Job(item: $1, batch: batch, place: $0) }
+            jobs += items.enumerated().map { Job(item: $1, epoch: epoch, batch: batch, place: $0) }
             monitor.signal()
         }
     }

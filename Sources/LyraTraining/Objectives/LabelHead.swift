@@ -19,7 +19,7 @@ package struct LabelHead: Sendable {
     package let weight: TrainableParameter
     package let bias: TrainableParameter
 
-    private static let labelLimit = 1 << 20
+    static let labelLimit = 1 << 20
 
     /// A new head: weights uniform in ±1/√width, a bias of 0.
     ///
@@ -38,6 +38,9 @@ package struct LabelHead: Sendable {
         weight = try TrainableParameter("heads.\(name).weight", initial)
         bias = try TrainableParameter("heads.\(name).bias", Tensor(zeros: [classes]))
     }
+
+    /// The tensors as a file has them.
+    package var parameters: [TrainableParameter] { [weight, bias] }
 
     /// [rows, width] → [rows, classes]
     func logits(_ x: Tensor) throws -> Tensor { try weight.weight.product(x, bias: bias.tensor) }

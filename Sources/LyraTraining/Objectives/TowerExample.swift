@@ -18,4 +18,12 @@ package struct TowerExample: Sendable {
     package let sequences: [String: [Int32]]
     /// Where the example stands, for messages.
     package let origin: String
+
+    /// Bytes of memory of the input.
+    var mediaBytes: Int {
+        switch input {
+        case .speech(let mel): 4 * mel.count
+        case .vision(let grid): 4 * grid.patches.count
+        }
+    }
 }

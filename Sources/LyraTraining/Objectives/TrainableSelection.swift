@@ -21,6 +21,7 @@ package final class TrainableSelection: ParameterChoice {
         case visionTower = "vision_tower"
         case embeddings
         case languageModel = "language_model"
+        case vocoder
         case all
     }
 
@@ -30,6 +31,7 @@ package final class TrainableSelection: ParameterChoice {
     private let names: [String]
     private let groups: [[String]]
     private let adapterName: String?
+    private let usesVocoder: Bool
     /// The index of the adapter that is trained with; nil for none. Known once the checkpoint is opened.
     package private(set) var adapter: Int?
     private var adapterHasProjector = false
@@ -45,15 +47,16 @@ package final class TrainableSelection: ParameterChoice {
     ///     projector, the towers, and the adapter if there is one
     ///   - adapter: the name of the adapter that is used, trained or not; nil for none
     ///   - groups: the names of each group of the optimizer after the first, which has all other parameters
+    ///   - usesVocoder: whether the run makes waveforms, so that the vocoder can be trained
     /// - Throws: `LyraError.argument` if there is no name.
-    package init(_ names: [String], adapter: String?, groups: [[String]] = []) throws {
+    package init(_ names: [String], adapter: String?, groups: [[String]] = [], usesVocoder: Bool = false) throws {
         guard !names.isEmpty else {
             throw LyraError(
                 .argument,
                 "nothing to train: name parts (\(Self.partNames.joined(separator: ", "))) or tensors, with * for any "
                     + "characters")
         }
-        (self.names, self.groups, adapterName) = (names, groups, adapter)
+        (self.names, self.groups, adapterName, self.usesVocoder) = (names, groups, adapter, usesVocoder)
     }
 
     /// The group of a parameter: 0, or 1 + the index of the first of `groups` that has it.
@@ -107,7 +110,8 @@ package final class TrainableSelection: ParameterChoice {
         case .main: !adapterHasProjector || !name.hasPrefix(Self.projectorPrefix)
         case .adapter(let index), .adapterProjector(let index): index == adapter
         case .speechTower, .visionTower: true
-        case .soundTower, .soundProjector, .vocoder: false
+        case .vocoder: usesVocoder
+        case .soundTower, .soundProjector: false
         }
     }
 
@@ -126,6 +130,7 @@ package final class TrainableSelection: ParameterChoice {
         case .speechGenerator: return isMain && name.hasPrefix("speech_generator.")
         case .speechTower: return part == .speechTower
         case .visionTower: return part == .visionTower
+        case .vocoder: return part == .vocoder
         case .embeddings: return isEmbedding
         case .languageModel:
             return isEmbedding
@@ -144,7 +149,8 @@ package final class TrainableSelection: ParameterChoice {
         case .adapterProjector: projectorPrefix + name
         case .speechTower: "model.speech_tower.speech_tower." + name
         case .visionTower: ParameterNames.vision + name
-        case .main, .adapter, .soundTower, .soundProjector, .vocoder: name
+        case .vocoder: "vocoder." + name
+        case .main, .adapter, .soundTower, .soundProjector: name
         }
     }
 

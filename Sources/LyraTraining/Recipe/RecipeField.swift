@@ -55,52 +55,6 @@ struct RecipeField {
     }
 }
 
-/// One key of a `[[group]]`.
-struct GroupField {
-    let key: String
-    /// As in `RecipeField`.
-    let read: (inout TrainingRecipe.Group, TOMLNode) -> String?
-    let written: (TrainingRecipe.Group) -> String?
-    let fault: (TrainingRecipe.Group) -> String?
-
-    static let comment = "# Parameters with settings of their own; the first group that names a parameter counts.\n"
-    static let example = "# [[group]]\n# parameters = [\"projector\"]\n# learning_rate = 1e-4\n# weight_decay = 0.0\n"
-
-    static var all: [GroupField] {
-        [
-            .init("parameters", \.parameters, .listNotEmpty()),
-            .init("learning_rate", optional: \.learningRate, .notNegative),
-            .init("weight_decay", optional: \.weightDecay, .notNegative),
-        ]
-    }
-
-    private init<Value: RecipeValue>(
-        _ key: String, _ path: WritableKeyPath<TrainingRecipe.Group, Value>, _ rule: Rule<Value>
-    ) {
-        self.key = key
-        read = { group, node in
-            guard let value = Value.read(node) else { return RecipeField.mismatch(Value.self, node) }
-            group[keyPath: path] = value
-            return rule.fault(value)
-        }
-        written = { $0[keyPath: path].toml }
-        fault = { rule.fault($0[keyPath: path]) }
-    }
-
-    private init<Value: RecipeValue>(
-        _ key: String, optional path: WritableKeyPath<TrainingRecipe.Group, Value?>, _ rule: Rule<Value>
-    ) {
-        self.key = key
-        read = { group, node in
-            guard let value = Value.read(node) else { return RecipeField.mismatch(Value.self, node) }
-            group[keyPath: path] = value
-            return rule.fault(value)
-        }
-        written = { $0[keyPath: path]?.toml }
-        fault = { $0[keyPath: path].flatMap { rule.fault($0) } }
-    }
-}
-
 /// Which values a key may have.
 struct Rule<Value> {
     let words: String
@@ -114,6 +68,19 @@ struct Rule<Value> {
 extension Rule where Value == Int {
     static func within(_ range: ClosedRange<Int>) -> Rule {
         Rule(words: "\(range.lowerBound) to \(range.upperBound)") { range.contains($0) }
+    }
+}
+
+extension Rule where Value == String {
+    /// A name that can be part of a tensor's name and a column of the log.
+    static var name: Rule {
+        Rule(words: "letters, digits, _ and -, and no other column of the log") { name in
+            let isPlain = name.utf8.allSatisfy { byte in
+                UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte || UInt8(ascii: "A")...UInt8(ascii: "Z") ~= byte
+                    || UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || [0x5F, 0x2D].contains(byte)
+            }
+            return isPlain && !name.isEmpty && !LogLine.names.contains(name)
+        }
     }
 }
 

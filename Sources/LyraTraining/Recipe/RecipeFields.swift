@@ -1,9 +1,9 @@
 import LyraBase
 
 extension RecipeField {
-    /// All keys but `stage`, in the order in which a recipe is written: table by table.
+    /// All keys but `stage` and `objective`, in the order in which a recipe is written: table by table.
     static var all: [RecipeField] {
-        general + adapter + optimizer + batch + loss + extractor + media + validation + saving
+        general + adapter + optimizer + batch + loss + augmentation + extractor + media + validation + saving
     }
 
     /// More than any machine has; keeps sums of counts from overflowing.
@@ -32,6 +32,10 @@ extension RecipeField {
                 "What is trained: \(TrainableSelection.partNames.joined(separator: ", ")), or names of tensors with *.",
                 rule: .listNotEmpty()),
             .init("system_prompt", \.systemPrompt, "For conversations without a system prompt of their own."),
+            .init(
+                "heads", optional: \.headsStart, example: "\"run/heads.safetensors\"",
+                "A file of heads to start from, as a run of a tower writes it; without it, fresh ones.",
+                isFixed: false),
             .init("seed", \.seed, "Of fresh parameters, the order of examples, and dropout."),
             .init(
                 "precision", optional: \.precision, example: "\"exact\"",
@@ -131,6 +135,36 @@ extension RecipeField {
                 "loss.temperature", optional: \.loss.temperature, example: "0.06",
                 "τ of the regularizer; without it, the checkpoint's.", rule: .positive),
             .init("loss.gamma", \.loss.gamma, "γ of its soft minimum.", rule: .positive),
+            .init(
+                "loss.mel", \.loss.mel, "A vocoder's: the weight of the difference of log-mel spectrograms.",
+                rule: .notNegative),
+            .init(
+                "loss.stft", \.loss.stft, "A vocoder's: the weight of the multi-resolution STFT loss.",
+                rule: .notNegative),
+            .init(
+                "loss.duration", \.loss.duration, "A vocoder's: the weight of the duration predictor's loss.",
+                rule: .notNegative),
+            .init(
+                "loss.crop", \.loss.crop,
+                "A vocoder's: frames of a piece of a recording. Training takes a random piece in each epoch, "
+                    + "validation always the same.", rule: .within(1...65_536)),
+        ]
+    }
+
+    private static var augmentation: [RecipeField] {
+        [
+            .init(
+                "augment.time_masks", \.augmentation.timeMasks,
+                "Stretches of a speech tower's input that training hides (SpecAugment); validation sees all.",
+                rule: .within(0...1000)),
+            .init(
+                "augment.time_width", \.augmentation.timeWidth, "The longest of them, in seconds.", rule: .notNegative),
+            .init(
+                "augment.frequency_masks", \.augmentation.frequencyMasks, "Bands of mels that training hides.",
+                rule: .within(0...1000)),
+            .init(
+                "augment.frequency_width", \.augmentation.frequencyWidth, "The widest of them, in mels.",
+                rule: .within(0...4096)),
         ]
     }
 
@@ -182,7 +216,7 @@ extension RecipeField {
                 rule: .within(1...countLimit)),
             .init(
                 "validation.exact_match", \.validation.exactMatch,
-                "Compare greedy answers with the data's, beside the loss.", isFixed: false),
+                "Compare greedy answers, or a tower's labels, with the data's, beside the loss.", isFixed: false),
             .init(
                 "validation.write_best", \.validation.writesBest,
                 "Write the parameters with the least validation loss, not the last.", isFixed: false),

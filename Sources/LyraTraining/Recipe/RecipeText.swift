@@ -21,7 +21,8 @@ extension TrainingRecipe {
     /// - Parameter source: the file, for messages
     public init(toml bytes: [UInt8], source: String, stage: TrainingStage? = nil) throws {
         let document = try TOMLDocument(bytes, source: source)
-        self.init(stage: try Self.stage(document, source, stage))
+        let stage = try Self.stage(document, source, stage)
+        self.init(stage: stage, objective: try Self.objective(document, of: stage))
         let fields = Dictionary(RecipeField.all.map { ($0.name, $0) }) { first, _ in first }
         try read(document.root, prefix: "", document, fields)
     }
@@ -42,13 +43,30 @@ extension TrainingRecipe {
 
     private static var expectedStage: String { TrainingStage.expectation }
 
+    private static func objective(_ document: TOMLDocument, of stage: TrainingStage) throws -> TrainingObjective {
+        guard let member = document.root["objective"] else { return .language }
+        guard let objective = TrainingObjective.read(member.value) else {
+            throw document.error(
+                "objective " + RecipeField.mismatch(TrainingObjective.self, member.value), at: member.value.offset)
+        }
+        if let fault = fault(of: objective, in: stage) { throw document.error(fault, at: member.value.offset) }
+        return objective
+    }
+
+    private static func fault(of objective: TrainingObjective, in stage: TrainingStage) -> String? {
+        guard objective != .language, stage != .pretrain else { return nil }
+        return "objective is \(objective.toml), which only stage \"pretrain\" has, not stage \(stage.toml)"
+    }
+
     private mutating func read(
         _ table: TOMLTable, prefix: String, _ document: TOMLDocument, _ fields: [String: RecipeField]
     ) throws {
-        for member in table.members where prefix + member.key != "stage" {
+        for member in table.members where !["stage", "objective"].contains(prefix + member.key) {
             let name = prefix + member.key
             if name == "group" {
-                try readGroups(member, document)
+                try RecipeTable.groups.read(member, document, into: &self)
+            } else if name == "head" {
+                try RecipeTable.heads.read(member, document, into: &self)
             } else if let field = fields[name] {
                 if let fault = field.read(&self, member.value) {
                     throw document.error("\(name) \(fault)", at: member.value.offset)
@@ -63,29 +81,9 @@ extension TrainingRecipe {
         }
     }
 
-    private mutating func readGroups(_ member: TOMLTable.Member, _ document: TOMLDocument) throws {
-        guard case .tables(let list) = member.value.content else {
-            throw document.error("each group is a table under the header [[group]]", at: member.keyOffset)
-        }
-        for table in list.tables {
-            var group = Group()
-            for member in table.members {
-                let name = "group." + member.key
-                guard let field = GroupField.all.first(where: { $0.key == member.key }) else {
-                    throw document.error(
-                        Self.unknown(name, GroupField.all.map { "group." + $0.key }), at: member.keyOffset)
-                }
-                if let fault = field.read(&group, member.value) {
-                    throw document.error("\(name) \(fault)", at: member.value.offset)
-                }
-            }
-            groups.append(group)
-        }
-    }
-
-    private static func unknown(_ name: String, _ known: [String]) -> String {
-        let nearest = (known + ["stage"]).map { ($0, min(distance($0, name), distance(lastPart($0), name))) }
-            .min { $0.1 < $1.1 }
+    static func unknown(_ name: String, _ known: [String]) -> String {
+        let all = known + ["stage", "objective"]
+        let nearest = all.map { ($0, min(distance($0, name), distance(lastPart($0), name))) }.min { $0.1 < $1.1 }
         let hint = nearest.flatMap { $0.1 <= max(2, name.count / 3) ? "; did you mean \($0.0)?" : nil }
         return "there is no key \(shown(name))" + (hint ?? "; --print-recipe prints all keys")
     }
@@ -139,17 +137,43 @@ extension TrainingRecipe {
                 "recipe: data_weights has \(weight); with batch.tokens, each epoch would have the same part of the file. "
                     + "Use whole numbers, one epoch, or no batch.tokens")
         }
-        for group in groups {
-            for field in GroupField.all {
-                if let fault = field.fault(group) { throw LyraError(.argument, "recipe: group.\(field.key) \(fault)") }
-            }
+        try RecipeTable.groups.check(self)
+        try RecipeTable.heads.check(self)
+        try checkObjective()
+    }
+
+    /// - Throws: `LyraError.argument` for what the objective lacks, or does not use.
+    private func checkObjective() throws {
+        func refusal(_ reason: String) -> LyraError { LyraError(.argument, "recipe: \(reason)") }
+        if let fault = Self.fault(of: objective, in: stage) { throw refusal(fault) }
+        let isTower = [.speechTower, .visionTower].contains(objective)
+        if isTower, heads.isEmpty {
+            throw refusal("objective \(objective.toml) needs a [[head]] that names what the tower learns")
+        }
+        let names = heads.map(\.name)
+        if let twice = names.indices.first(where: { names[..<$0].contains(names[$0]) }) {
+            throw refusal("there are two heads called \(shown(names[twice])); give each a name of its own")
+        }
+        let masks = augmentation.timeMasks + augmentation.frequencyMasks
+        let others: [(name: String, isUsed: Bool, isFitting: Bool)] = [
+            ("a [[head]]", !heads.isEmpty, isTower), ("heads", headsStart != nil, isTower),
+            ("augment", masks > 0, objective == .speechTower),
+            ("adapter.name", !adapter.name.isEmpty, objective == .language),
+            ("extractor", extractor.blocks != nil || extractor.gap != nil, objective == .language),
+            ("validation.exact_match", validation.exactMatch, objective != .vocoder),
+        ]
+        for other in others where other.isUsed && !other.isFitting {
+            throw refusal("\(other.name) is set, which objective \(objective.toml) does not use; remove it")
         }
     }
 
     /// The keys whose values decide the trained numbers and differ from another recipe's, with both values.
     func differences(from other: TrainingRecipe) -> [String] {
         var unlisted = stage == other.stage ? [] : ["stage is \(stage.toml), was \(other.stage.toml)"]
-        if groups != other.groups { unlisted.append("the groups are others") }
+        if objective != other.objective {
+            unlisted.append("objective is \(objective.toml), was \(other.objective.toml)")
+        }
+        unlisted += RecipeTable.groups.difference(self, from: other) + RecipeTable.heads.difference(self, from: other)
         return unlisted
             + RecipeField.all.filter(\.isFixed).compactMap { field in
                 let (new, old) = (field.written(self), field.written(other))
@@ -165,6 +189,10 @@ extension TrainingRecipe {
     public var toml: String {
         var text = "# A recipe for lyra train. Options on the command line take precedence.\n\n"
         text += "# The stage decides the defaults of other keys: \(Self.expectedStage).\nstage = \(stage.toml)\n"
+        if stage == .pretrain {
+            text += "# What is learned, which decides more defaults: \(TrainingObjective.expectation).\n"
+            text += "objective = \(objective.toml)\n"
+        }
         var table: Substring = ""
         for field in RecipeField.all {
             if field.table != table {
@@ -174,14 +202,6 @@ extension TrainingRecipe {
             if !field.comment.isEmpty { text += "# \(field.comment)\n" }
             text += field.written(self).map { "\(field.key) = \($0)\n" } ?? "# \(field.key) = \(field.example)\n"
         }
-        return text + "\n" + GroupField.comment
-            + (groups.isEmpty ? GroupField.example : groups.map { self.text(of: $0) }.joined())
-    }
-
-    private func text(of group: Group) -> String {
-        "\n[[group]]\n"
-            + GroupField.all.compactMap { field in
-                field.written(group).map { "\(field.key) = \($0)\n" }
-            }.joined()
+        return text + RecipeTable.groups.toml(self) + RecipeTable.heads.toml(self)
     }
 }

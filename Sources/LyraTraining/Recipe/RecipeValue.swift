@@ -88,6 +88,8 @@ extension RecipeValue where Self: RawRepresentable & CaseIterable, RawValue == S
 
 extension Schedule.Shape: RecipeValue {}
 extension Precision: RecipeValue {}
+extension TrainingObjective: RecipeValue {}
+extension TrainingRecipe.Head.Kind: RecipeValue {}
 
 /// Written as a number where it is one.
 extension TrainingStage: RecipeValue {

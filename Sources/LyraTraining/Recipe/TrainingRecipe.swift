@@ -1,10 +1,12 @@
 import LyraTensor
 import LyraText
 
-/// Everything that decides a training run. `TrainingRecipe(stage:)` has the paper's settings; a TOML text, which
+/// Everything that decides a training run. `TrainingRecipe(stage:objective:)` has the paper's settings; a TOML text, which
 /// `toml` writes with comments, can change each.
 public struct TrainingRecipe: Sendable, Equatable {
     public var stage: TrainingStage
+    /// Language in all stages but `pretrain`.
+    public var objective: TrainingObjective
     /// Path of the checkpoint that the run starts from.
     public var model = ""
     /// Directory with towers, as for opening a checkpoint.
@@ -35,8 +37,13 @@ public struct TrainingRecipe: Sendable, Equatable {
     public var optimizer: Optimizer
     /// Parameters with settings of their own; the first group that names a parameter counts.
     public var groups: [Group] = []
+    /// Linear layers that are trained with a tower and written beside it.
+    public var heads: [Head] = []
+    /// A file of heads to start from, as a run writes it; nil for fresh ones.
+    public var headsStart: String?
     public var batch: Batch
     public var loss: Loss
+    public var augmentation = Augmentation()
     public var extractor = Extraction()
     public var media = Media()
     public var validation = Validation()
@@ -84,6 +91,26 @@ public struct TrainingRecipe: Sendable, Equatable {
         public init() {}
     }
 
+    /// A linear layer over a tower's rows that predicts labels.
+    public struct Head: Sendable, Equatable {
+        /// Of the labels in the data: `row_labels` or `sequence_labels`.
+        public var name = ""
+        public var kind = Kind.rows
+        /// Number of labels; they are 0 … labels − 1.
+        public var labels = 0
+        /// Of the head's loss in the whole.
+        public var weight = 1.0
+
+        public enum Kind: String, Sendable, CaseIterable {
+            /// A label for each row: framewise cross-entropy.
+            case rows
+            /// A sequence of labels for all rows: CTC.
+            case sequence
+        }
+
+        public init() {}
+    }
+
     public struct Batch: Sendable, Equatable {
         /// Examples of a batch.
         public var size = 4
@@ -111,6 +138,22 @@ public struct TrainingRecipe: Sendable, Equatable {
         public var temperature: Double?
         /// γ of the regularizer's soft minimum.
         public var gamma = 0.1
+        /// A vocoder's losses: weights of log-mel spectrograms, of the multi-resolution STFT, and of durations.
+        public var mel = 1.0
+        public var stft = 1.0
+        public var duration = 1.0
+        /// Frames of the pieces of recordings that a vocoder learns from.
+        public var crop = 32
+    }
+
+    /// What training hides of a speech tower's input (SpecAugment); validation sees all of it.
+    public struct Augmentation: Sendable, Equatable {
+        public var timeMasks = 0
+        /// The longest mask in seconds.
+        public var timeWidth = 0.5
+        public var frequencyMasks = 0
+        /// The widest mask in mels.
+        public var frequencyWidth = 10
     }
 
     /// The extractor; off if neither `blocks` nor `gap` is set.
@@ -155,8 +198,10 @@ public struct TrainingRecipe: Sendable, Equatable {
 
     /// The paper's settings of a stage (its table of hyper-parameters). For `pretrain`, which the paper has not, those
     /// of small models.
-    public init(stage: TrainingStage) {
-        self.stage = stage
+    ///
+    /// - Parameter objective: of `pretrain`
+    public init(stage: TrainingStage, objective: TrainingObjective = .language) {
+        (self.stage, self.objective) = (stage, objective)
         let parts: [String], rate: Double, warmup: Double, epochs: Int
         switch stage {
         case .projector: (parts, rate, warmup, epochs) = (["projector"], 1e-3, 0.03, 1)
@@ -165,7 +210,7 @@ public struct TrainingRecipe: Sendable, Equatable {
         case .generator: (parts, rate, warmup, epochs) = (["speech_generator"], 2e-4, 0.09, 3)
         case .pretrain: (parts, rate, warmup, epochs) = (["all"], 1e-3, 0.03, 1)
         }
-        trained = parts
+        trained = objective == .language ? parts : [objective.rawValue]
         let isLong = stage == .longSpeech
         adapter = Adapter(
             name: isLong ? "long_speech" : stage == .instructions ? "speech" : "", rank: isLong ? 128 : 64,
@@ -175,5 +220,7 @@ public struct TrainingRecipe: Sendable, Equatable {
         // A recording of 30 s has 300 tokens: two hours of speech.
         if isLong { batch.longest = 72_000 }
         loss = Loss(regularizer: stage == .instructions ? 0.5 : 0)
+        // Examples pass through a tower a few at a time, so there is little to keep.
+        if objective != .language { recomputesLayers = false }
     }
 }

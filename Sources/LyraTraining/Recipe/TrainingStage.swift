@@ -11,3 +11,14 @@ public enum TrainingStage: String, Sendable, CaseIterable {
     /// All parts of a small model, or named ones, by text and media.
     case pretrain
 }
+
+/// What the stage `pretrain` learns.
+public enum TrainingObjective: String, Sendable, CaseIterable {
+    /// To answer: the cross-entropy of conversations' answers.
+    case language
+    /// To tell, with linear heads over a tower's rows, what the rows' labels are, or which labels they spell.
+    case speechTower = "speech_tower"
+    case visionTower = "vision_tower"
+    /// To say units as a recording does.
+    case vocoder
+}

@@ -18,9 +18,8 @@ extension RunIdentity {
             case .main: try Self.add(parameters, to: &main)
             case .adapter(let index), .adapterProjector(let index):
                 if index == adapter { try Self.add(parameters, to: &own) }
-            case .speechTower, .visionTower, .soundTower, .soundProjector: try Self.add(parameters, to: &towers)
-            // Nothing that is trained depends on it.
-            case .vocoder: break
+            case .speechTower, .visionTower, .soundTower, .soundProjector, .vocoder:
+                try Self.add(parameters, to: &towers)
             }
         }
         if let adapter {
@@ -73,7 +72,7 @@ extension RunIdentity {
 
 extension DatasetExamples {
     /// Examples whose media are looked at.
-    private static let fingerprintExamples = 64
+    private static var fingerprintExamples: Int { 64 }
 
     /// Identifies the media of some examples, spread over the data: by the size and the beginning of each file. A file
     /// that is missing counts as such.
@@ -82,7 +81,7 @@ extension DatasetExamples {
         var sum = CRC32()
         for number in stride(from: 0, to: count, by: max(1, count / Self.fingerprintExamples)) {
             guard let item = try? item(number) else { continue }
-            for path in item.images + item.videos + item.speech + item.longSpeech {
+            for path in item.images + item.videos + item.speech + item.longSpeech + item.targetSpeech {
                 guard let reader = try? FileByteReader(regularFile: path), let size = try? reader.size,
                     let start = try? reader.peek(0, Int(min(size, 4096)), name: path)
                 else {

@@ -15,6 +15,9 @@ package struct RunDirectory: Sendable {
     /// The parameters with the least validation loss.
     package var best: String { FileSystem.join(path, "best.safetensors") }
 
+    /// The heads of a tower that was trained.
+    package var heads: String { FileSystem.join(path, "heads.safetensors") }
+
     /// An adapter that the run began with.
     package var freshAdapter: String { FileSystem.join(FileSystem.join(path, Self.states), "fresh_adapter") }
 

@@ -7,7 +7,7 @@ import LyraFormats
 /// | what | how it is identified |
 /// |---|---|
 /// | the recipe | the values of the keys on which numbers depend (`RecipeField.isFixed`) |
-/// | checkpoint, towers, the adapter to start from | names, shapes and samples of all parameters, before the first update |
+/// | checkpoint, towers, vocoder, the adapter and the heads to start from | names, shapes and samples of all parameters, before the first update |
 /// | examples, validation data | sizes and samples of the bytes of their files |
 /// | media | the lengths of examples, on which the batches depend; size and beginning of some files |
 /// | processes | their number |
@@ -18,7 +18,7 @@ package struct RunIdentity: Codable, Equatable, Sendable {
     /// The recipe as TOML.
     package var recipe = ""
     /// Fingerprints: of the checkpoint, of the adapter to start from (with its projector), and of towers with the sound
-    /// projector.
+    /// projector, the vocoder and the heads to start from.
     package var model = ""
     package var adapter = ""
     package var towers = ""
@@ -36,7 +36,7 @@ package struct RunIdentity: Codable, Equatable, Sendable {
         let all: [(String, KeyPath<RunIdentity, String>)] = [
             ("model is another checkpoint, or its weights have changed", \.model),
             ("the adapter that the run starts from has other weights", \.adapter),
-            ("the towers have other weights", \.towers),
+            ("the towers have other weights, or the vocoder, or the heads", \.towers),
             ("data are other examples", \.data),
             ("the media of the examples are other files, or have other lengths", \.media),
             ("validation.data are other examples", \.validation),

@@ -51,11 +51,16 @@ package struct TrainerSettings: Sendable {
 package struct ValidationSet<Source: BatchSource> {
     /// Starts again from its first batch for each validation.
     package let source: Source
-    /// The number of examples of a batch whose greedy answers are exactly the data's; nil if it is not asked for.
-    package let exactMatches: (([Source.Example]) throws -> Int)?
+    /// The names of shares of terms that are right, as the log has them; none if they are not asked for.
+    package let accuracies: [String]
+    /// The number of terms of a batch that are right, of all, for each name.
+    package let countRight: ([Source.Example]) throws -> [LossSum]
 
-    package init(_ source: Source, exactMatches: (([Source.Example]) throws -> Int)? = nil) {
-        (self.source, self.exactMatches) = (source, exactMatches)
+    package init(
+        _ source: Source, accuracies: [String] = [],
+        countRight: @escaping ([Source.Example]) throws -> [LossSum] = { _ in [] }
+    ) {
+        (self.source, self.accuracies, self.countRight) = (source, accuracies, countRight)
     }
 }
 
@@ -99,8 +104,11 @@ public struct ValidationResult: Sendable {
     public internal(set) var loss: Double
     /// The mean of each part; a part without terms is absent.
     public internal(set) var parts: [(name: String, mean: Double)]
+    /// Shares of what is right, if they were asked for: `exact_match`, of examples that are answered exactly as in the
+    /// data; `accuracy_NAME`, of a tower's head: of rows, or of sequences without any fault.
+    public internal(set) var accuracies: [(name: String, share: Double)]
     /// The share of examples that are answered exactly as in the data; nil if it was not asked for.
-    public internal(set) var exactMatch: Double?
+    public var exactMatch: Double? { accuracies.first { $0.name == "exact_match" }?.share }
     /// Whether the loss is the least so far.
     public internal(set) var isBest: Bool
 }

@@ -14,7 +14,7 @@ extension Trainer {
         let source = validation.source
         try source.move(to: 0)
         var sums = objective.parts.map { _ in 0.0 }, totals = objective.parts.map { _ in 0 }
-        var examples = 0, matches = 0
+        var examples = 0, rights = validation.accuracies.map { _ in LossSum() }
         for _ in 0..<source.batchesPerEpoch {
             let batch = try source.next()
             guard !batch.isEmpty else { continue }
@@ -22,19 +22,24 @@ extension Trainer {
             for (part, sum) in zip(sums.indices, added) { sums[part] += sum }
             for (part, count) in zip(totals.indices, terms(of: batch)) { totals[part] += count }
             examples += batch.count
-            if let exactMatches = validation.exactMatches {
-                matches += try Recording.paused { try exactMatches(batch) }
+            guard !rights.isEmpty else { continue }
+            for (index, right) in zip(rights.indices, try Recording.paused { try validation.countRight(batch) }) {
+                rights[index] += right
             }
         }
         let skipped = source.skipped
-        let counts = [examples, matches, skipped.count, skipped.seen].map { Double($0) }
-        let all = try group.sum(sums + totals.map { Double($0) } + counts)
+        let counts = [examples, skipped.count, skipped.seen].map { Double($0) }
+        let shares = rights.map(\.sum) + rights.map { Double($0.count) }
+        let all = try group.sum(sums + totals.map { Double($0) } + counts + shares)
         let parts = objective.parts.count
-        let judged = all[(2 * parts + 2)...].map { Int(exactly: $0.rounded()) ?? .max }
+        let judged = all[2 * parts + 1...2 * parts + 2].map { Int(exactly: $0.rounded()) ?? .max }
         try source.checkShare(bad: judged[0], of: judged[1], endsEpoch: true)
         let (loss, means) = means(
             Array(all.prefix(parts)), all[parts..<2 * parts].map { Int(exactly: $0.rounded()) ?? .max })
-        let share = validation.exactMatches == nil ? nil : all[2 * parts + 1] / max(all[2 * parts], 1)
+        let (right, of) = (2 * parts + 3, 2 * parts + 3 + rights.count)
+        let accuracies = validation.accuracies.enumerated().map { index, name in
+            (name: name, share: all[right + index] / max(all[of + index], 1))
+        }
         // Without an example there is no loss.
         let isBest = all[2 * parts] > 0 && loss.isFinite && record.bestLoss.map { loss < $0 } ?? true
         record.validatedStep = record.step
@@ -44,6 +49,6 @@ extension Trainer {
                 try Interruption.never { try RunState.writeParameters(parameters, to: directory.best) }
             }
         }
-        return ValidationResult(loss: loss, parts: means, exactMatch: share, isBest: isBest)
+        return ValidationResult(loss: loss, parts: means, accuracies: accuracies, isBest: isBest)
     }
 }

@@ -87,6 +87,12 @@ package struct LogLine: Encodable {
 
     private var members: [(String, Value)] = []
 
+    /// The names that each update's line has, besides those of the loss's parts.
+    static let names: Set<String> = [
+        "step", "epoch", "loss", "learning_rate", "gradient_norm", "examples", "tokens", "examples_per_second",
+        "tokens_per_second", "seconds", "skipped", "skipped_updates",
+    ]
+
     mutating func add(_ name: String, _ count: Int) { members.append((name, .count(count))) }
 
     mutating func add(_ name: String, _ number: Double) {
@@ -128,6 +134,6 @@ extension LogLine {
         add("epoch", epoch)
         add("validation_loss", validation.loss)
         for part in validation.parts { add("validation_" + part.name, part.mean) }
-        if let share = validation.exactMatch { add("exact_match", share) }
+        for accuracy in validation.accuracies { add(accuracy.name, accuracy.share) }
     }
 }

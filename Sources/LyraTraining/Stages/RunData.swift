@@ -3,49 +3,42 @@ import LyraDatasets
 import LyraModel
 
 /// The data of a run, as its recipe names them.
-struct RunData {
+struct RunData<Reader: ItemReading> {
     private let recipe: TrainingRecipe
-    private let builder: ExampleBuilder
-    private let check: DatasetExamples.Check
     private let group: any ProcessGroup
+    private let readers: (training: Reader, validation: Reader)
+    private let check: DatasetExamples<Reader>.Check
 
-    /// - Parameter check: the objective's, of each example
-    /// - Throws: `LyraError.argument` if an option of the media is out of range.
+    /// - Parameters:
+    ///   - readers: make examples to train on, and to validate on
+    ///   - check: the objective's, of each example
     init(
-        _ recipe: TrainingRecipe, _ checkpoint: Checkpoint, group: any ProcessGroup,
-        check: @escaping DatasetExamples.Check
-    ) throws {
-        var options = ExampleOptions()
-        options.systemPrompt = recipe.systemPrompt
-        options.imageSide = recipe.media.longestSide
-        options.imagePixels = recipe.media.imagePixels
-        options.framesPerSecond = recipe.media.framesPerSecond
-        options.maxFrames = recipe.media.maxFrames
-        options.speechSeconds = recipe.media.speechSeconds
-        options.maxWindows = recipe.media.maxWindows
-        options.maxLength = recipe.batch.longest
-        (self.recipe, self.check, self.group) = (recipe, check, group)
-        builder = try ExampleBuilder(checkpoint, options)
+        _ recipe: TrainingRecipe, _ readers: (training: Reader, validation: Reader), group: any ProcessGroup,
+        check: @escaping DatasetExamples<Reader>.Check
+    ) {
+        (self.recipe, self.group, self.readers, self.check) = (recipe, group, readers, check)
     }
 
     /// The examples to train on, in a new order in each epoch.
     ///
     /// - Parameter progress: called with the number of examples whose lengths are estimated, and of all; throws to abort
-    func training(progress: (_ done: Int, _ total: Int) throws -> Void) throws -> DataLoader<DatasetExamples> {
-        try loader(recipe.data, weights: recipe.dataWeights, shuffles: true, progress)
+    func training(progress: (_ done: Int, _ total: Int) throws -> Void) throws -> DataLoader<DatasetExamples<Reader>> {
+        try loader(recipe.data, readers.training, weights: recipe.dataWeights, shuffles: true, progress)
     }
 
     /// The examples to validate on, in their order; nil if the recipe has none.
-    func validation(progress: (_ done: Int, _ total: Int) throws -> Void) throws -> DataLoader<DatasetExamples>? {
+    func validation(
+        progress: (_ done: Int, _ total: Int) throws -> Void
+    ) throws -> DataLoader<DatasetExamples<Reader>>? {
         guard !recipe.validation.data.isEmpty else { return nil }
-        return try loader(recipe.validation.data, weights: [], shuffles: false, progress)
+        return try loader(recipe.validation.data, readers.validation, weights: [], shuffles: false, progress)
     }
 
     /// Adds the files of the examples and their media to an identity.
     ///
     /// - Throws: `LyraError` if a file cannot be read.
     func identify(
-        _ training: DataLoader<DatasetExamples>, _ validation: DataLoader<DatasetExamples>?,
+        _ training: DataLoader<DatasetExamples<Reader>>, _ validation: DataLoader<DatasetExamples<Reader>>?,
         in identity: inout RunIdentity
     ) throws {
         identity.data = try RunIdentity.fingerprint(files: recipe.data)
@@ -56,8 +49,8 @@ struct RunData {
     }
 
     private func loader(
-        _ files: [String], weights: [Double], shuffles: Bool, _ progress: (Int, Int) throws -> Void
-    ) throws -> DataLoader<DatasetExamples> {
+        _ files: [String], _ reader: Reader, weights: [Double], shuffles: Bool, _ progress: (Int, Int) throws -> Void
+    ) throws -> DataLoader<DatasetExamples<Reader>> {
         let folders = MediaFolders(all: recipe.mediaDirectory)
         let datasets = try files.enumerated().map { index, file in
             (
@@ -71,6 +64,22 @@ struct RunData {
         (options.rank, options.processes) = (group.rank, group.count)
         (options.threads, options.batchesAhead) = (recipe.batch.loaders, recipe.batch.ahead)
         options.badShare = recipe.batch.badShare
-        return try DataLoader(DatasetExamples(datasets, builder, check: check), options, progress: progress)
+        return try DataLoader(
+            DatasetExamples(datasets, reader, seed: recipe.seed, check: check), options, progress: progress)
+    }
+}
+
+extension ExampleOptions {
+    /// How a recipe's run decodes media and texts.
+    init(_ recipe: TrainingRecipe) {
+        self.init()
+        systemPrompt = recipe.systemPrompt
+        imageSide = recipe.media.longestSide
+        imagePixels = recipe.media.imagePixels
+        framesPerSecond = recipe.media.framesPerSecond
+        maxFrames = recipe.media.maxFrames
+        speechSeconds = recipe.media.speechSeconds
+        maxWindows = recipe.media.maxWindows
+        maxLength = recipe.batch.longest
     }
 }

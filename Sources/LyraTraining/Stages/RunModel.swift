@@ -31,7 +31,7 @@ struct RunModel {
         if let adapterDirectory { options.adapterDirectories = [(recipe.adapter.name, adapterDirectory)] }
         selection = try TrainableSelection(
             recipe.trained, adapter: recipe.adapter.name.isEmpty ? nil : recipe.adapter.name,
-            groups: recipe.groups.map(\.parameters))
+            groups: recipe.groups.map(\.parameters), usesVocoder: recipe.objective == .vocoder)
         trainables = TrainableParameters(selection)
         self.options = options
         var opening = options
@@ -43,15 +43,15 @@ struct RunModel {
     /// - Throws: `LyraError.argument` if something is to be trained on which the loss does not depend, or if an adapter
     ///   was made that is not trained.
     private func checkInfluence() throws {
-        let isGenerator = recipe.stage == .generator
-        let idle = trainables.elements.first {
-            ($0.part == .main && $0.name.hasPrefix("speech_generator.")) != isGenerator
-        }
-        if let idle {
+        if let idle = trainables.elements.first(where: { !isInfluential($0) }) {
+            let run =
+                recipe.objective == .language
+                ? "stage \(recipe.stage.rawValue)" : "objective \(recipe.objective.rawValue)"
             throw LyraError(
                 .argument,
-                "recipe: trained names \(shown(idle.name)), which stage \(recipe.stage.rawValue) cannot train; stage 4 "
-                    + "trains the speech generator, and only that")
+                "recipe: trained names \(shown(idle.name)), which \(run) cannot train; stage 4 trains the speech "
+                    + "generator, objectives speech_tower, vision_tower and vocoder the part that they name, and only "
+                    + "that")
         }
         guard adapterDirectory != nil, recipe.adapter.start == nil, let index = selection.adapter else { return }
         guard trainables.contain(.adapter(index)) || trainables.contain(.adapterProjector(index)) else {
@@ -59,6 +59,17 @@ struct RunModel {
                 .argument,
                 "\(recipe.model): there is no adapter \(shown(recipe.adapter.name)), and the run would not train it; "
                     + "name an adapter that is there, or none")
+        }
+    }
+
+    /// Whether the loss depends on a parameter.
+    private func isInfluential(_ element: TrainableParameters.Element) -> Bool {
+        let isGenerators = element.part == .main && element.name.hasPrefix("speech_generator.")
+        return switch recipe.objective {
+        case .language: isGenerators == (recipe.stage == .generator)
+        case .speechTower: element.part == .speechTower
+        case .visionTower: element.part == .visionTower
+        case .vocoder: element.part == .vocoder
         }
     }
 

@@ -8,7 +8,12 @@ struct RunParameters {
     let groups: [AdamW.Group]
 
     /// Each group of the recipe becomes two of the optimizer: matrices, and vectors (norms, biases), which do not decay.
-    init(_ trainables: TrainableParameters, _ selection: TrainableSelection, _ recipe: TrainingRecipe) {
+    ///
+    /// - Parameter heads: what a tower's run trains beside the checkpoint, in the first group
+    init(
+        _ trainables: TrainableParameters, _ selection: TrainableSelection, _ recipe: TrainingRecipe,
+        heads: [LabelHead] = []
+    ) {
         let optimizer = recipe.optimizer
         groups = ([TrainingRecipe.Group()] + recipe.groups).flatMap { group in
             [group.weightDecay ?? optimizer.weightDecay, 0].map { decay in
@@ -17,12 +22,21 @@ struct RunParameters {
                     beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon)
             }
         }
-        trained = GradientExchange.forwardOrder(trainables.elements).map { element in
+        let parts = GradientExchange.forwardOrder(trainables.elements).map { element in
             let isVector = element.parameter.shape.count < 2
             return TrainedParameter(
                 Self.prefix(element.part) + element.name, element.parameter,
                 group: 2 * selection.group(of: element) + (isVector ? 1 : 0))
         }
+        // The heads are the end of the forward pass.
+        trained =
+            parts
+            + heads.flatMap { head in
+                [
+                    TrainedParameter(head.weight.name, head.weight, group: 0),
+                    TrainedParameter(head.bias.name, head.bias, group: 1),
+                ]
+            }
     }
 
     /// Keeps names of different parts apart.

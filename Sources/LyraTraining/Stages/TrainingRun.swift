@@ -19,6 +19,7 @@ import LyraTensor
 ///
 /// The output directory gets `log.jsonl`, the saved states in `states`, and at the end an adapter's directory, a
 /// projector (`non_lora_trainables.bin`) or a whole checkpoint (`model`): the smallest that holds all that was trained.
+/// A tower's heads are written beside it (`heads.safetensors`).
 public final class TrainingRun {
     /// What to do about a saved state in the output directory.
     public enum Resumption: Sendable {
@@ -75,45 +76,38 @@ public final class TrainingRun {
         let model = try RunModel(recipe, directory: directory, group: group) { [preparing] in
             try preparing("opening", $0, $1)
         }
-        let extractor = try recipe.extractor.extractor
-        let adapter = model.selection.adapter
-        if recipe.stage == .generator {
-            var options = GeneratorObjective.Options()
-            (options.adapter, options.extractor) = (adapter, extractor)
-            options.recomputesLayers = recipe.recomputesLayers
-            let objective = try GeneratorObjective(model.checkpoint, options)
-            return try train(objective, model, state, interruption, onProgress) { try objective.check($0) }
+        func train<Task, Reader>(_ task: RunTask<Task, Reader>) throws -> TrainingOutcome {
+            try self.train(task, model, state, interruption, onProgress)
         }
-        var options = LanguageObjective.Options()
-        (options.adapter, options.extractor) = (adapter, extractor)
-        options.regularizerWeight = recipe.loss.regularizer
-        options.regularizerTemperature = recipe.loss.temperature
-        options.regularizerGamma = recipe.loss.gamma
-        options.dropout = adapter == nil ? 0 : recipe.adapter.dropout
-        options.recomputesLayers = recipe.recomputesLayers
-        let objective = try LanguageObjective(model.checkpoint, model.trainables, options)
-        return try train(objective, model, state, interruption, onProgress) { try objective.check($0) }
+        return switch recipe.objective {
+        case .language where recipe.stage == .generator: try train(.generator(recipe, model))
+        case .language: try train(.language(recipe, model))
+        case .speechTower: try train(.speechTower(recipe, model))
+        case .visionTower: try train(.visionTower(recipe, model))
+        case .vocoder: try train(.vocoder(recipe, model))
+        }
     }
 
-    private func train<Task: Objective & AnswerMatching>(
-        _ objective: Task, _ model: RunModel, _ state: Safetensors?, _ interruption: Interruption?,
-        _ onProgress: (TrainingProgress) throws -> TrainingDecision, check: @escaping DatasetExamples.Check
-    ) throws -> TrainingOutcome where Task.Example == TrainingExample {
-        let data = try RunData(recipe, model.checkpoint, group: group, check: check)
+    private func train<Task, Reader>(
+        _ task: RunTask<Task, Reader>, _ model: RunModel, _ state: Safetensors?, _ interruption: Interruption?,
+        _ onProgress: (TrainingProgress) throws -> TrainingDecision
+    ) throws -> TrainingOutcome {
+        let data = RunData(recipe, task.readers, group: group, check: task.check)
         let source = try data.training { [preparing] in try preparing("reading the data", $0, $1) }
         let held = try data.validation { [preparing] in try preparing("reading the validation data", $0, $1) }
         let validation = held.map { source in
-            ValidationSet(
-                source, exactMatches: recipe.validation.exactMatch ? { try objective.exactMatches($0) } : nil)
+            let accuracies = recipe.validation.exactMatch ? task.accuracies : []
+            return ValidationSet(source, accuracies: accuracies, countRight: task.countRight)
         }
-        let parameters = RunParameters(model.trainables, model.selection, recipe)
+        let parameters = RunParameters(model.trainables, model.selection, recipe, heads: task.heads?.heads ?? [])
         var identity = RunIdentity(recipe: recipe.toml, processes: group.count)
         try identity.add(model.checkpoint, adapter: model.selection.adapter)
+        if let heads = recipe.headsStart { identity.towers += "-" + (try RunIdentity.fingerprint(files: [heads])) }
         try data.identify(source, held, in: &identity)
         let trainer = try Trainer(
-            objective, source, parameters: parameters.trained,
+            task.objective, source, parameters: parameters.trained,
             settings: TrainerSettings(recipe, groups: parameters.groups), identity: identity, validation: validation,
-            group: group, length: \.length, bytes: \.mediaBytes)
+            group: group, length: task.length, bytes: task.bytes)
         if let state { try resume(trainer, state) }
         if group.isMain {
             try model.checkWritable(in: recipe.output, isFinished: trainer.record.step == trainer.steps)
@@ -121,7 +115,7 @@ public final class TrainingRun {
         let outcome = try trainer.run(in: directory, interruption: interruption, onProgress: onProgress)
         savedStep = trainer.record.step
         noteSkipped(source.skipped)
-        if outcome == .finished { try writeResult(model, parameters.trained) }
+        if outcome == .finished { try writeResult(model, parameters.trained, task.heads) }
         return outcome
     }
 
@@ -188,11 +182,12 @@ public final class TrainingRun {
         note("left out \(skipped.count) bad examples; the first: \(skipped.reasons.first ?? "")")
     }
 
-    private func writeResult(_ model: RunModel, _ parameters: [TrainedParameter]) throws {
+    private func writeResult(_ model: RunModel, _ parameters: [TrainedParameter], _ heads: RunHeads?) throws {
         if group.isMain {
             if recipe.validation.writesBest, try FileSystem.isFile(directory.best) {
                 try RunState.restoreParameters(Safetensors(path: directory.best), parameters)
             }
+            try heads?.write(to: directory.heads)
             result = try model.write(to: recipe.output) { [preparing] in try preparing("writing", 0, 0) }
         }
         try group.barrier()
