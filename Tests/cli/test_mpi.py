@@ -80,7 +80,7 @@ def test_one_process_alone_needs_no_mpi():
 @needs_mpi
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_processes_have_the_gradient_of_the_joined_batch(launcher, recordings, tmp_path):
-    assert lyra("make-tiny", tmp_path / "tiny", "--seed", 1, "--layers", 2).returncode == 0
+    assert lyra("make-tiny", tmp_path / "tiny", "--seed", 2, "--layers", 2).returncode == 0
     (tmp_path / "recipe.toml").write_text("[adapter]\ndropout = 0.0\n")
     answers = ("Yes.", "An answer that has many more tokens than the other one.")
     items = [
@@ -103,8 +103,9 @@ def test_processes_have_the_gradient_of_the_joined_batch(launcher, recordings, t
     moments = [name for name in joined if name.startswith("first.")]
     assert any("lora_B" in name for name in moments) and joined.keys() == divided.keys()
     for name in moments:
-        # The order of the F32 sums differs; the largest difference seen is 1.3e-5, in one matrix.
-        assert np.abs(joined[name] - divided[name]).max() <= 2e-5 * np.abs(joined[name]).max(), name
+        # The order of the F32 sums differs. Of seeds 1 to 6, only 1 has more than 7e-6: 1.3e-5, in a matrix of queries
+        # whose gradient is a small difference of large numbers.
+        assert np.abs(joined[name] - divided[name]).max() <= 1e-5 * np.abs(joined[name]).max(), name
     logs = [json.loads((tmp_path / out / "log.jsonl").read_text().splitlines()[0]) for out in ("joined", "divided")]
     assert logs[0]["examples"] == logs[1]["examples"] == 2 and logs[0]["lcmr"] > 0
     assert logs[1]["loss"] == pytest.approx(logs[0]["loss"], rel=1e-6)
