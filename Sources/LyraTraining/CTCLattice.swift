@@ -94,16 +94,20 @@ struct CTCLattice {
         _ logits: UnsafeMutablePointer<Float>, _ logSums: GrowingBuffer<Double>, _ forward: GrowingBuffer<Double>,
         total: Double, scale: Double
     ) throws {
+        let memory = try (
+            GrowingBuffer(repeating: -Double.infinity, count: states),
+            GrowingBuffer(repeating: -Double.infinity, count: states + 2), GrowingBuffer(repeating: 0.0, count: classes)
+        )
+        defer { withExtendedLifetime((memory, logSums, forward)) {} }
         // The probabilities of the ends, without the frame's own; and with it, padded by two states.
-        let ends = try GrowingBuffer(repeating: -Double.infinity, count: states)
-        let withFrame = try GrowingBuffer(repeating: -Double.infinity, count: states + 2)
-        let occupied = try GrowingBuffer(repeating: 0.0, count: classes)
+        let (ends, withFrame) = (memory.0.elements, memory.1.elements)
+        let (occupied, logSums, forward) = (memory.2.elements, logSums.elements, forward.elements)
         for state in reachable(at: frames - 1).suffix(2) { ends[state] = 0 }
         for frame in stride(from: frames - 1, through: 0, by: -1) {
             try Interruption.check()
             let row = logits + frame * classes
-            occupied.elements.update(repeating: 0)
-            withFrame.elements.update(repeating: -.infinity)
+            occupied.update(repeating: 0)
+            withFrame.update(repeating: -.infinity)
             for state in reachable(at: frame) {
                 let label = label(state)
                 occupied[label] += exp(forward[frame * states + state] + ends[state] - total)
@@ -113,7 +117,7 @@ struct CTCLattice {
                 let probability = exp(Double(row[label]) - logSums[frame])
                 row[label] = Float(scale * (probability - occupied[label]))
             }
-            ends.elements.update(repeating: -.infinity)
+            ends.update(repeating: -.infinity)
             guard frame > 0 else { return }
             for state in reachable(at: frame - 1) {
                 let canSkip = state + 2 < states && skips(to: state + 2)

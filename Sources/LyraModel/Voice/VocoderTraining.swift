@@ -26,16 +26,19 @@ extension Vocoder {
             }
             rows += [Int32](repeating: unit, count: count)
         }
-        return try waveform(unitOfEachFrame: rows)
+        return try waveforms(ofFrames: [rows])[0]
     }
 
-    /// The same, from the unit of each frame.
-    package func waveform(unitOfEachFrame rows: [Int32]) throws -> Tensor {
-        var stream = try StreamedWaveform(current())
-        guard let samples = try stream.push(rows, isLast: true) else {
-            throw LyraError(.argument, "the vocoder has no stage")
+    /// The same for several utterances, from the unit of each frame.
+    package func waveforms(ofFrames utterances: [[Int32]]) throws -> [Tensor] {
+        let present = try current()
+        return try utterances.map { rows in
+            var stream = try StreamedWaveform(present)
+            guard let samples = try stream.push(rows, isLast: true) else {
+                throw LyraError(.argument, "the vocoder has no stage")
+            }
+            return samples
         }
-        return samples
     }
 
     /// What the duration predictor says of each unit, with gradients for trained parameters: log(1 + frames), [1, units]

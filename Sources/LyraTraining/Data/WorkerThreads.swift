@@ -102,18 +102,19 @@ final class WorkerThreads {
 }
 
 extension WorkerThreads {
-    /// Indices that a thread takes at once.
-    private static let chunk = 16
     /// Milliseconds between two calls of `progress`.
     private static let interval = 50
 
     /// Calls `body` for every index below `count`, on `threads` threads, and waits.
     ///
-    /// - Parameter progress: called on the calling thread with the number of indices that are done; throws to abort
+    /// - Parameters:
+    ///   - chunk: indices that a thread takes at once
+    ///   - progress: called on the calling thread with the number of indices that are done; throws to abort
     /// - Throws: any error of `progress`; `LyraError.state` if the calling thread is interrupted. The threads have ended
     ///   then.
     static func forEach(
-        _ count: Int, threads: Int, progress: (Int) throws -> Void, _ body: @escaping @Sendable (Int) -> Void
+        _ count: Int, threads: Int, chunk: Int = 16, progress: (Int) throws -> Void = { _ in },
+        _ body: @escaping @Sendable (Int) -> Void
     ) throws {
         let work = SharedIndices(count: count)
         @Sendable func run() {

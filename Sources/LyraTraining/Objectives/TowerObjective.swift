@@ -86,9 +86,7 @@ package struct TowerObjective: Objective {
             for (index, head) in heads.enumerated() {
                 let scale = parts[index].weight / Double(max(totals[index], 1))
                 let logits = try head.logits(rows)
-                let losses = try zip(pass.examples, pass.rows).map { example, rows in
-                    try loss(head, example, logits.detached.rows(rows), scale: scale)
-                }
+                let losses = try losses(head, pass, logits.detached, scale: scale)
                 guard losses.contains(where: { $0 != nil }) else { continue }
                 let gradients = try zip(losses, pass.rows).map { loss, rows in
                     try loss?.gradient ?? Tensor(zeros: [rows.count, logits.columns])
@@ -106,10 +104,8 @@ package struct TowerObjective: Objective {
             var sums = parts.map { _ in 0.0 }
             try forEachPass(examples) { pass, rows, _ in
                 for (index, head) in heads.enumerated() {
-                    let logits = try head.logits(rows)
-                    for (example, rows) in zip(pass.examples, pass.rows) {
-                        sums[index] += try loss(head, example, logits.rows(rows), scale: 1)?.value ?? 0
-                    }
+                    let losses = try losses(head, pass, head.logits(rows).detached, scale: 1)
+                    sums[index] += losses.reduce(0) { $0 + ($1?.value ?? 0) }
                 }
             }
             return sums
@@ -119,7 +115,7 @@ package struct TowerObjective: Objective {
     // MARK: Passes
 
     /// Examples whose inputs go through the tower together.
-    private struct Pass {
+    private struct Pass: Sendable {
         /// In the order of the rows.
         var examples: [TowerExample]
         /// Each example's rows of the tower's output.
@@ -128,7 +124,7 @@ package struct TowerObjective: Objective {
 
     /// Values of a pass in each layer's output. Small inputs are computed together, because products of few rows do not
     /// keep the processor busy; large ones one by one, because of the memory.
-    private static let valuesPerPass = 1 << 20
+    private static let valuesPerPass = 1 << 18
 
     private func forEachPass(
         _ examples: [TowerExample], _ body: (_ pass: Pass, _ rows: Tensor, _ isLast: Bool) throws -> Void
@@ -167,10 +163,20 @@ package struct TowerObjective: Objective {
 
     // MARK: Losses
 
+    private typealias Loss = (value: Double, gradient: Tensor)
+
+    /// The losses of a pass; nil for an example without labels for the head. The losses are computed side by side,
+    /// because each uses one thread.
+    private func losses(_ head: LabelHead, _ pass: Pass, _ logits: Tensor, scale: Double) throws -> [Loss?] {
+        try concurrentMap(pass.examples.count) {
+            try loss(head, pass.examples[$0], logits.rows(pass.rows[$0]), scale: scale)
+        }
+    }
+
     /// The loss of a head; nil if the example has no labels for it.
     private func loss(
         _ head: LabelHead, _ example: TowerExample, _ logits: consuming Tensor, scale: Double
-    ) throws -> (value: Double, gradient: Tensor)? {
+    ) throws -> Loss? {
         switch head.kind {
         case .rows:
             guard let labels = example.rowLabels[head.name] else { return nil }

@@ -64,18 +64,17 @@ package struct VocoderObjective: Objective {
     ) throws -> [Double] {
         let total = Double(max(totals.first ?? 0, 1))
         var sums = parts.map { _ in 0.0 }
-        for (number, example) in examples.enumerated() {
+        for first in stride(from: 0, to: examples.count, by: Self.examplesPerPass) {
             try Interruption.check()
-            let waveform = try vocoder.waveform(unitOfEachFrame: example.frames)
-            var losses = try losses(of: waveform.detached, example, share: 1 / total)
-            var roots = losses.map { (result: waveform, gradient: $0.gradient) }
-            if learnsDurations {
-                let predicted = try vocoder.logDurations(of: example.units)
-                losses.append(try durationLoss(predicted.detached, example, share: 1 / total))
-                roots.append((predicted, losses[losses.count - 1].gradient))
+            let pass = Array(examples[first..<min(first + Self.examplesPerPass, examples.count)])
+            let made = try made(pass)
+            var roots: [(result: Tensor, gradient: Tensor)] = []
+            for (made, losses) in zip(made, try losses(of: made, pass, share: 1 / total)) {
+                for (part, loss) in zip(sums.indices, losses) { sums[part] += loss.value }
+                roots += losses.dropLast(made.logDurations == nil ? 0 : 1).map { (made.waveform, $0.gradient) }
+                if let logs = made.logDurations, let last = losses.last { roots.append((logs, last.gradient)) }
             }
-            for (part, loss) in zip(sums.indices, losses) { sums[part] += loss.value }
-            try backpropagate(roots, observer: number == examples.count - 1 ? observer : nil)
+            try backpropagate(roots, observer: first + pass.count == examples.count ? observer : nil)
         }
         return sums
     }
@@ -83,32 +82,53 @@ package struct VocoderObjective: Objective {
     package func evaluate(_ examples: [VocoderExample]) throws -> [Double] {
         try Recording.paused {
             var sums = parts.map { _ in 0.0 }
-            for example in examples {
-                var losses = try losses(
-                    of: vocoder.waveform(unitOfEachFrame: example.frames), example, share: 1)
-                if learnsDurations {
-                    losses.append(try durationLoss(vocoder.logDurations(of: example.units), example, share: 1))
+            for first in stride(from: 0, to: examples.count, by: Self.examplesPerPass) {
+                let pass = Array(examples[first..<min(first + Self.examplesPerPass, examples.count)])
+                for losses in try losses(of: made(pass), pass, share: 1) {
+                    for (part, loss) in zip(sums.indices, losses) { sums[part] += loss.value }
                 }
-                for (part, loss) in zip(sums.indices, losses) { sums[part] += loss.value }
             }
             return sums
         }
     }
 
+    /// Examples whose gradients are computed together: a few, because of the memory. A piece of 32 frames takes 90 MB in
+    /// the published vocoder.
+    private static let examplesPerPass = 4
+
+    /// What the vocoder makes of an example.
+    private struct Made: Sendable {
+        /// [1, samples]
+        let waveform: Tensor
+        /// [1, units]; nil if the durations are not learned
+        let logDurations: Tensor?
+    }
+
+    private func made(_ examples: [VocoderExample]) throws -> [Made] {
+        let waveforms = try vocoder.waveforms(ofFrames: examples.map(\.frames))
+        return try zip(examples, waveforms).map { example, waveform in
+            Made(waveform: waveform, logDurations: learnsDurations ? try vocoder.logDurations(of: example.units) : nil)
+        }
+    }
+
     private typealias Loss = (value: Double, gradient: Tensor)
 
-    /// The losses of the waveform that have a weight, in the order of the parts.
-    private func losses(of waveform: Tensor, _ example: VocoderExample, share: Double) throws -> [Loss] {
-        let weights = parts.map { $0.weight * share }
+    /// The losses of each example, in the order of the parts. The examples' are computed side by side, because the
+    /// spectra of one use one thread.
+    private func losses(of made: [Made], _ examples: [VocoderExample], share: Double) throws -> [[Loss]] {
+        let made = made.map { Made(waveform: $0.waveform.detached, logDurations: $0.logDurations?.detached) }
+        return try concurrentMap(made.count) { try losses(of: made[$0], examples[$0], share: share) }
+    }
+
+    private func losses(of made: Made, _ example: VocoderExample, share: Double) throws -> [Loss] {
+        let weights = parts.map { $0.weight * share }, waveform = made.waveform
         var losses: [Loss] = []
-        if let mel {
-            let loss = try mel(waveform, target: example.target, gradientScale: weights[0])
+        func add(_ loss: WaveformLoss) throws {
             losses.append((loss.value, try loss.gradient.reshaped(waveform.shape)))
         }
-        if let stft {
-            let loss = try stft(waveform, target: example.target, gradientScale: weights[losses.count])
-            losses.append((loss.value, try loss.gradient.reshaped(waveform.shape)))
-        }
+        if let mel { try add(mel(waveform, target: example.target, gradientScale: weights[0])) }
+        if let stft { try add(stft(waveform, target: example.target, gradientScale: weights[losses.count])) }
+        if let logs = made.logDurations { losses.append(try durationLoss(logs, example, share: share)) }
         return losses
     }
 
