@@ -19,7 +19,7 @@ package struct TowerExample: Sendable {
     /// Where the example stands, for messages.
     package let origin: String
 
-    /// Bytes of memory of the input.
+    /// Memory of the input in bytes.
     var mediaBytes: Int {
         switch input {
         case .speech(let mel): 4 * mel.count

@@ -8,8 +8,10 @@ import LyraModel
 extension RunIdentity {
     /// Identifies the parameters of a checkpoint: call it before they change.
     ///
-    /// - Parameter adapter: the one that the run uses; others do not count
-    mutating func add(_ checkpoint: Checkpoint, adapter: Int?) throws {
+    /// - Parameters:
+    ///   - adapter: the one that the run uses; others do not count
+    ///   - usesVocoder: whether the vocoder counts, which is then one of the towers
+    mutating func add(_ checkpoint: Checkpoint, adapter: Int?, usesVocoder: Bool = false) throws {
         let language = checkpoint.configuration.language
         var main = CRC32(), own = CRC32(), towers = CRC32()
         main.update("\(language) \(checkpoint.configuration.alignmentTemperature)")
@@ -18,8 +20,8 @@ extension RunIdentity {
             case .main: try Self.add(parameters, to: &main)
             case .adapter(let index), .adapterProjector(let index):
                 if index == adapter { try Self.add(parameters, to: &own) }
-            case .speechTower, .visionTower, .soundTower, .soundProjector, .vocoder:
-                try Self.add(parameters, to: &towers)
+            case .speechTower, .visionTower, .soundTower, .soundProjector: try Self.add(parameters, to: &towers)
+            case .vocoder: if usesVocoder { try Self.add(parameters, to: &towers) }
             }
         }
         if let adapter {
@@ -28,6 +30,18 @@ extension RunIdentity {
         model = Self.text(main)
         self.adapter = Self.text(own)
         self.towers = Self.text(towers)
+    }
+
+    /// Identifies heads.
+    mutating func add(_ heads: [LabelHead]) throws {
+        var sum = CRC32()
+        for parameter in heads.flatMap(\.parameters) {
+            sum.update("\(parameter.name) \(parameter.shape);")
+            parameter.withValues {
+                Self.add(UnsafeRawBufferPointer(start: $0, count: parameter.count * 4), pieces: 16, of: 64, to: &sum)
+            }
+        }
+        self.heads = heads.isEmpty ? "" : Self.text(sum)
     }
 
     private static func text(_ sum: CRC32) -> String { String(sum.value, radix: 16) }

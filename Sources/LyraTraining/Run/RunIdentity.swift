@@ -7,7 +7,7 @@ import LyraFormats
 /// | what | how it is identified |
 /// |---|---|
 /// | the recipe | the values of the keys on which numbers depend (`RecipeField.isFixed`) |
-/// | checkpoint, towers, vocoder, the adapter and the heads to start from | names, shapes and samples of all parameters, before the first update |
+/// | checkpoint, towers, the adapter and heads to start from, a vocoder that is trained | names, shapes and samples of all parameters, before the first update |
 /// | examples, validation data | sizes and samples of the bytes of their files |
 /// | media | the lengths of examples, on which the batches depend; size and beginning of some files |
 /// | processes | their number |
@@ -18,10 +18,12 @@ package struct RunIdentity: Codable, Equatable, Sendable {
     /// The recipe as TOML.
     package var recipe = ""
     /// Fingerprints: of the checkpoint, of the adapter to start from (with its projector), and of towers with the sound
-    /// projector, the vocoder and the heads to start from.
+    /// projector.
     package var model = ""
     package var adapter = ""
     package var towers = ""
+    /// Of a tower's heads.
+    package var heads = ""
     /// Fingerprints of the files of examples, and of their media.
     package var data = ""
     package var media = ""
@@ -36,7 +38,8 @@ package struct RunIdentity: Codable, Equatable, Sendable {
         let all: [(String, KeyPath<RunIdentity, String>)] = [
             ("model is another checkpoint, or its weights have changed", \.model),
             ("the adapter that the run starts from has other weights", \.adapter),
-            ("the towers have other weights, or the vocoder, or the heads", \.towers),
+            ("the towers have other weights", \.towers),
+            ("the heads that the run starts from have other weights", \.heads),
             ("data are other examples", \.data),
             ("the media of the examples are other files, or have other lengths", \.media),
             ("validation.data are other examples", \.validation),
@@ -52,7 +55,7 @@ package struct RunIdentity: Codable, Equatable, Sendable {
     /// A checksum of the fingerprints, for processes to compare.
     var checksum: UInt32 {
         var sum = CRC32()
-        sum.update([model, adapter, towers, data, media, validation, validationMedia].joined(separator: ";"))
+        sum.update([model, adapter, towers, heads, data, media, validation, validationMedia].joined(separator: ";"))
         return sum.value
     }
 }

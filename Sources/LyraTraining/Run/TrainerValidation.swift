@@ -28,12 +28,12 @@ extension Trainer {
             }
         }
         let skipped = source.skipped
-        let counts = [examples, skipped.count, skipped.seen].map { Double($0) }
-        let shares = rights.map(\.sum) + rights.map { Double($0.count) }
-        let all = try group.sum(sums + totals.map { Double($0) } + counts + shares)
+        let counts = (totals + [examples, skipped.count, skipped.seen]).map { Double($0) }
+        let all = try group.sum(sums + counts + rights.map(\.sum) + rights.map { Double($0.count) })
         let parts = objective.parts.count
-        let judged = all[2 * parts + 1...2 * parts + 2].map { Int(exactly: $0.rounded()) ?? .max }
-        try source.checkShare(bad: judged[0], of: judged[1], endsEpoch: true)
+        let (bad, seen) = (all[2 * parts + 1], all[2 * parts + 2])
+        try source.checkShare(
+            bad: Int(exactly: bad.rounded()) ?? .max, of: Int(exactly: seen.rounded()) ?? .max, endsEpoch: true)
         let (loss, means) = means(
             Array(all.prefix(parts)), all[parts..<2 * parts].map { Int(exactly: $0.rounded()) ?? .max })
         let (right, of) = (2 * parts + 3, 2 * parts + 3 + rights.count)

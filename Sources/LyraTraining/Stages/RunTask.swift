@@ -9,7 +9,7 @@ struct RunTask<Task: Objective, Reader: ItemReading> where Task.Example == Reade
     let check: DatasetExamples<Reader>.Check
     /// Rows of an example, for the log.
     let length: (Task.Example) -> Int
-    /// Bytes of memory of an example's media.
+    /// Memory of an example, for `TrainerSettings.heldBytes`.
     let bytes: (Task.Example) -> Int
     /// As `RightCounting` has them; none where nothing can be right.
     var accuracies: [String] = []
@@ -52,8 +52,8 @@ extension RunTask where Task: AnswerMatching, Reader == ExampleBuilder {
     ) throws -> Self {
         let builder = try ExampleBuilder(model.checkpoint, ExampleOptions(recipe))
         return RunTask(
-            objective: objective, readers: (builder, builder), check: check, length: \.length,
-            bytes: \.mediaBytes, accuracies: objective.accuracies, countRight: { try objective.countRight($0) })
+            objective: objective, readers: (builder, builder), check: check, length: \.length, bytes: \.mediaBytes,
+            accuracies: objective.accuracies, countRight: { try objective.countRight($0) })
     }
 }
 

@@ -101,8 +101,9 @@ public final class TrainingRun {
         }
         let parameters = RunParameters(model.trainables, model.selection, recipe, heads: task.heads?.heads ?? [])
         var identity = RunIdentity(recipe: recipe.toml, processes: group.count)
-        try identity.add(model.checkpoint, adapter: model.selection.adapter)
-        if let heads = recipe.headsStart { identity.towers += "-" + (try RunIdentity.fingerprint(files: [heads])) }
+        try identity.add(
+            model.checkpoint, adapter: model.selection.adapter, usesVocoder: recipe.objective == .vocoder)
+        try identity.add(task.heads?.heads ?? [])
         try data.identify(source, held, in: &identity)
         let trainer = try Trainer(
             task.objective, source, parameters: parameters.trained,
