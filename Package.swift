@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// Tests that do not compute much themselves: what optimizing them takes is more than it saves.
+// For modules that do not compute much themselves: optimizing them takes longer than it saves.
 let unoptimized: [SwiftSetting] = [.unsafeFlags(["-Onone"], .when(configuration: .release))]
 
 let package = Package(
@@ -69,7 +69,9 @@ let package = Package(
                 "Lyra", "LyraTools", "LyraEvaluation", "LyraDatasets", "LyraData", "LyraTraining", "LyraModel",
                 "LyraFormats", "LyraTensor", "LyraMedia", "CKernels", "CEditline",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ]),
+            ],
+            // Other modules compute for it.
+            swiftSettings: unoptimized),
         .target(name: "CSoundWriter", path: "Tests/CSoundWriter", linkerSettings: [.linkedLibrary("sndfile")]),
         .target(name: "TestSupport", dependencies: ["LyraFormats", "LyraMedia"], path: "Tests/TestSupport"),
         .testTarget(name: "LyraTensorTests", dependencies: ["LyraTensor", "TestSupport"]),
