@@ -4,7 +4,7 @@
     make_tokenizer.py [--out model]
 
 Merges are learned until every word of the world, with the space before it, is one token, and also
-the words that often begin a text. Any other text can be encoded as well, since every byte is a
+the words that often begin a text and those that each prompt has. Any other text can be encoded as well, since every byte is a
 token. Writes vocab.json, merges.txt, added_tokens.json and tokenizer_config.json.
 """
 
@@ -28,6 +28,8 @@ SPECIAL = [
     "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>",
     "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
 ]
+# What each prompt has: the words of the chat template and the default system prompt.
+FRAME = "system\nYou are a helpful assistant.\nuser\nassistant\n"
 LIMIT = 2000
 SAMPLES = 20000
 # A word begins texts often if it begins so many of the samples.
@@ -63,24 +65,24 @@ def sample() -> collections.Counter:
     """How often each piece occurs in text as training has it."""
     counts = collections.Counter()
     rng = examples.rng_of(0, "tokenizer", 0)
-    frame = "system\nYou are a helpful assistant.\nuser\n"
     for _ in range(SAMPLES):
         found = examples.text_exchange(rng)
-        for text in (frame, examples.typed(rng, found), "\nassistant\n", found.answer):
+        for text in (FRAME, examples.typed(rng, found), found.answer):
             counts.update(pieces(text))
     return counts
 
 
 def goal(counts) -> set:
     """What must be one token: each word of the world after a space, as it is written and in lower
-    case, what often begins a text, such as "What", and the parts of commands' answers."""
+    case, what often begins a text, such as "What", the parts of commands' answers, and of each
+    prompt."""
     spaced = {" " + form for word in words.written() for form in (word, word.lower())}
     first = {capital(word) for word in words.vocabulary()} | set(words.vocabulary())
     first = {word for word in first if counts[mapped(word)] >= OFTEN}
     answers = {
         exchange.answer for family in FAMILIES if family.kind == "command"
         for exchange in family.exchanges()}
-    return {piece for text in spaced | first | answers for piece in pieces(text)}
+    return {piece for text in spaced | first | answers | {FRAME} for piece in pieces(text)}
 
 
 def learn(counts, wanted) -> list:
