@@ -1,0 +1,74 @@
+"""`train`: each stage from its data to a result that other commands open."""
+
+import json
+import zipfile
+
+import pytest
+
+from support import lyra, read_wav
+
+ANSWERS = ("A tone.", "It rises and falls.")
+
+
+def train(stage, tiny, items, out, *options):
+    """Four updates, of which the first has a learning rate of 0. → the log"""
+    data = out.parent / "data.jsonl"
+    data.write_text("".join(json.dumps(item) + "\n" for item in items))
+    ended = lyra(
+        "train", "--stage", stage, "--model", tiny, "--data", data, "--out", out, "--steps", 4, "--batch", 2,
+        "--threads", 1, *options)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["examples"] for line in log] == [2, 4, 6, 8]
+    return log
+
+
+def conversations(media, **keys):
+    return [
+        {"id": answer, **media, **keys, "conversations": [
+            {"from": "human", "value": "What is heard?"}, {"from": "gpt", "value": answer}]}
+        for answer in ANSWERS]
+
+
+def hears(model, *options):
+    """Whether a model answers a question about a recording. → the JSON"""
+    ended = lyra("generate", "--model", model, *options, "--max-tokens", 4, "--temperature", 0, "--json")
+    assert ended.returncode == 0, ended
+    return json.loads(ended.stdout)
+
+
+def test_stage_1_writes_a_projector(tiny, recordings, tmp_path):
+    items = conversations({"speech": str(recordings["a_short"])})
+    log = train(1, tiny, items, tmp_path / "run")
+    assert log[-1]["cross_entropy"] < log[0]["cross_entropy"]
+    with zipfile.ZipFile(tmp_path / "run/non_lora_trainables.bin") as file:
+        assert any(name.endswith("/data.pkl") for name in file.namelist())
+
+
+def test_stage_3_writes_an_adapter_for_long_recordings(tiny, recordings, tmp_path):
+    long = recordings["a_long"]
+    train(3, tiny, conversations({"speech": str(long)}), tmp_path / "run", "--extractor", "blocks=2,keep=0.7")
+    adapter = tmp_path / "run/long_speech_lora"
+    assert json.loads((adapter / "adapter_config.json").read_text())["r"] > 0
+    hears(tiny, "--adapter-dir", f"long_speech={adapter}", "--audio", long)
+
+
+def test_stage_4_writes_a_model_that_speaks(tiny, tmp_path):
+    items = conversations({}, tgt_units=[3, 17, 17, 42, 5])
+    log = train(4, tiny, items, tmp_path / "run")
+    assert all(line["ctc"] > 0 for line in log)
+    ended = lyra(
+        "generate", "--model", tmp_path / "run/model", "--prompt", "What is heard?", "--max-tokens", 4, "--speak",
+        tmp_path / "answer.wav")
+    assert ended.returncode == 0, ended
+    read_wav(tmp_path / "answer.wav")
+
+
+@pytest.mark.parametrize("trained", [("all",), ("language_model", "vision_tower")])
+def test_pretrain_writes_a_whole_model(tiny, pictures, tmp_path, trained):
+    items = conversations({"image": str(pictures["a_small"])})
+    options = [part for name in trained for part in ("--train", name)]
+    log = train("pretrain", tiny, items, tmp_path / "run", *options)
+    assert log[-1]["cross_entropy"] < log[0]["cross_entropy"]
+    before, after = (hears(model, "--image", pictures["a_small"]) for model in (tiny, tmp_path / "run/model"))
+    assert before.keys() == after.keys()
