@@ -109,10 +109,13 @@ if Context.environment["LYRA_TESTS"] != nil {
 // Tests/fuzz/run.sh sets this: libFuzzer's programs in place of what is built otherwise.
 if Context.environment["LYRA_FUZZ"] != nil {
     let fuzzed: [Target.Dependency] = ["LyraTensor", "LyraFormats", "LyraText", "LyraMedia", "LyraModel", "Lyra"]
+    let reached: [String: [Target.Dependency]] = [
+        "options": ["LyraC", "CLyra"], "dataset": ["LyraDatasets", "LyraData"],
+    ]
     package.products = []
     let forTests = ["CSoundWriter", "TestSupport"]
     package.targets.removeAll { [.executable, .test].contains($0.type) || forTests.contains($0.name) }
-    // Two targets of eleven reach these modules: optimizing them would take a third of the build. Before fuzzing for
+    // Two targets of twelve reach these modules: optimizing them would take a third of the build. Before fuzzing for
     // seconds, optimizing any module takes longer than it saves.
     let isShort = Context.environment["LYRA_FUZZ"] == "short"
     for target in package.targets where isShort || ["LyraModel", "Lyra", "LyraC"].contains(target.name) {
@@ -122,11 +125,12 @@ if Context.environment["LYRA_FUZZ"] != nil {
         .target(name: "FuzzSupport", dependencies: ["LyraText", "Lyra"], path: "Tests/fuzz/Sources/Support"))
     for name in [
         "safetensors", "gguf", "torch", "json", "tokenizer", "text", "audio", "image", "video", "state", "options",
+        "dataset",
     ] {
         package.targets.append(
             .executableTarget(
                 name: "fuzz-\(name)",
-                dependencies: fuzzed + ["FuzzSupport"] + (name == "options" ? ["LyraC", "CLyra"] : []),
+                dependencies: fuzzed + ["FuzzSupport"] + (reached[name] ?? []),
                 path: "Tests/fuzz/Sources/\(name)"))
     }
 }

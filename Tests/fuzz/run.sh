@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 seconds=${1:-10}
 shift $(($# > 0))
 targets=("$@")
-if [ $# -eq 0 ]; then targets=(safetensors gguf torch json tokenizer text audio image video state options); fi
+if [ $# -eq 0 ]; then targets=(safetensors gguf torch json tokenizer text audio image video state options dataset); fi
 # For less than a minute, building optimized programs takes longer than they save.
 length=long scratch=$root/.build/fuzz
 if [[ ! $seconds =~ ^[0-9]+$ || $seconds -lt 60 ]]; then length=short scratch=$root/.build/fuzz-short; fi
