@@ -6,9 +6,7 @@ struct UniformGenerator {
     private var generator: SplitMix64
 
     init(seed: UInt64, name: String) {
-        // FNV-1a's step over the bytes of the name.
-        generator = SplitMix64(
-            seed: name.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 })
+        generator = SplitMix64(seed: stableHash(name, seed: seed))
     }
 
     mutating func next() -> Float {

@@ -8,8 +8,8 @@ package struct BatchSample {
     package let positions: [Position]
     /// Whether each row is a media token.
     package let isMedia: [Bool]
-    /// Whether each row's query scores the media tokens for the extractor: the text after the first medium, without the
-    /// answer.
+    /// Whether each row's query scores the media tokens for the extractor: the text after the first medium of its turn,
+    /// without the answer.
     package let isQuery: [Bool]
 
     /// - Throws: `LyraError.argument` if the counts differ, or if there is no row.

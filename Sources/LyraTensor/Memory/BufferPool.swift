@@ -12,7 +12,7 @@ public enum BufferPool {
     /// Smallest buffer that comes from the pool; the heap serves smaller ones.
     static let leastBytes = 256 << 10
     /// Limit in bytes for free buffers that the pool keeps, unless `keep(upTo:)` sets another.
-    static let limit = 256 << 20
+    package static let limit = 256 << 20
     private static let hugePage = 2 << 20
 
     private struct Buffer {

@@ -22,7 +22,9 @@ public func attention(
             queries, keys: keys, values: values, heads: heads, segments: [all], isCausal: false, precision: precision)
     }
     return try Tensor([queries.rows, queries.columns]) {
-        try attend(queries, keys: keys, values: values, heads: heads, precision: precision, to: $0, logSumExp: nil)
+        try attend(
+            queries, keys: keys, values: values, heads: heads, isCausal: false, precision: precision, to: $0,
+            logSumExp: nil)
     }
 }
 
@@ -34,22 +36,37 @@ public func attentionWithLogSumExp(
     _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision = .exact
 ) throws -> (output: Tensor, logSumExp: Tensor) {
     try Tensor.pair([queries.rows, queries.columns], [queries.rows, max(heads, 0)]) {
-        try attend(queries, keys: keys, values: values, heads: heads, precision: precision, to: $0, logSumExp: $1)
+        try attend(
+            queries, keys: keys, values: values, heads: heads, isCausal: false, precision: precision, to: $0,
+            logSumExp: $1)
     }
 }
 
-private func attend(
-    _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, precision: Precision,
-    to out: UnsafeMutablePointer<Float>, logSumExp: UnsafeMutablePointer<Float>?
-) throws {
+/// Elements of a head.
+///
+/// - Throws: `LyraError.argument` if the shapes do not fit.
+func headDimension(_ queries: Tensor, keys: Tensor, values: Tensor, heads: Int) throws -> Int {
     let dim = heads > 0 ? queries.columns / heads : 0
-    guard dim > 0, queries.columns == heads * dim, keys.rows > 0, keys.shape == values.shape, keys.columns % dim == 0,
-        keys.columns > 0, heads % (keys.columns / dim) == 0
+    guard dim > 0, queries.columns == heads * dim, keys.shape == values.shape, keys.columns > 0,
+        keys.columns % dim == 0, heads % (keys.columns / dim) == 0
     else {
         throw LyraError(
             .argument,
             "queries \(queries.shape) of \(heads) heads do not fit keys \(keys.shape) and values \(values.shape)")
     }
+    return dim
+}
+
+/// - Parameters:
+///   - isCausal: whether query r sees only keys up to its own, the last keys being those of the queries
+///   - out: receives [rows, heads · headDim]
+///   - logSumExp: receives [rows, heads]
+func attend(
+    _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, isCausal: Bool, precision: Precision,
+    to out: UnsafeMutablePointer<Float>, logSumExp: UnsafeMutablePointer<Float>?
+) throws {
+    let dim = try headDimension(queries, keys: keys, values: values, heads: heads)
+    guard keys.rows > 0 else { throw LyraError(.argument, "attention without keys") }
     // The kernel reads keys and values with one row stride.
     let together = keys.rowStride == values.rowStride
     let (keys, values) = together ? (keys, values) : (try keys.contiguous(), try values.contiguous())
@@ -69,7 +86,7 @@ private func attend(
                         keys: nil, values: nil, rows: keys.rows, heads: keys.columns / dim, page_rows: keys.rows,
                         row_stride: kvStride, head_stride: dim),
                     lk_attention_options(
-                        scale: 1 / Float(dim).squareRoot(), causal: 0, fast: precision.kernelFlag))
+                        scale: 1 / Float(dim).squareRoot(), causal: isCausal ? 1 : 0, fast: precision.kernelFlag))
             }
         }
     }

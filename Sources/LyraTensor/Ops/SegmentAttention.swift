@@ -26,25 +26,18 @@ public func attention(
     _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, segments: [AttentionSegment], isCausal: Bool,
     precision: Precision = .exact
 ) throws -> Tensor {
-    let dim = heads > 0 ? queries.columns / heads : 0
-    guard dim > 0, queries.columns == heads * dim, keys.shape == values.shape, keys.columns > 0,
-        keys.columns % dim == 0, heads % (keys.columns / dim) == 0
-    else {
-        throw LyraError(
-            .argument,
-            "queries \(queries.shape) of \(heads) heads do not fit keys \(keys.shape) and values \(values.shape)")
-    }
+    _ = try headDimension(queries, keys: keys, values: values, heads: heads)
     try check(segments, queries: queries.rows, keys: keys.rows, isCausal: isCausal)
     // The kernel reads keys and values with one row stride.
     let isTogether = keys.rowStride == values.rowStride
     let (k, v) = isTogether ? (keys, values) : (try keys.contiguous(), try values.contiguous())
-    let sums = try Tensor(zeros: [queries.rows, heads])
-    let output = try Tensor([queries.rows, queries.columns]) { out in
-        for segment in segments {
+    let (output, sums) = try Tensor.pair([queries.rows, queries.columns], [queries.rows, heads]) { out, sums in
+        for segment in segments where !segment.queries.isEmpty {
+            let first = segment.queries.lowerBound
             try attend(
-                queries.rows(segment.queries), k.rows(segment.keys), v.rows(segment.keys), heads: heads, dim: dim,
-                isCausal: isCausal, precision: precision, output: out + segment.queries.lowerBound * queries.columns,
-                sums: sums.rows(segment.queries))
+                queries.rows(segment.queries), keys: k.rows(segment.keys), values: v.rows(segment.keys), heads: heads,
+                isCausal: isCausal, precision: precision, to: out + first * queries.columns,
+                logSumExp: sums + first * heads)
         }
     }
     guard queries.isTracked || keys.isTracked || values.isTracked else { return output }
@@ -65,37 +58,6 @@ private func check(_ segments: [AttentionSegment], queries: Int, keys: Int, isCa
     }
     guard query == queries, key == keys else {
         throw LyraError(.argument, "segments of \(query) queries and \(key) keys do not cover \(queries) and \(keys)")
-    }
-}
-
-/// - Parameter sums: receives the log-sum-exps; no other tensor reads them yet
-private func attend(
-    _ queries: Tensor, _ keys: Tensor, _ values: Tensor, heads: Int, dim: Int, isCausal: Bool, precision: Precision,
-    output: UnsafeMutablePointer<Float>, sums: Tensor
-) throws {
-    guard queries.rows > 0 else { return }
-    try queries.withMatrix { q, qStride in
-        try keys.withMatrix { k, kvStride in
-            try values.withMatrix { v, _ in
-                try sums.withMatrix { sums, _ in
-                    func page(_ data: UnsafePointer<Float>) -> lk_kv_page {
-                        lk_kv_page(data: data, scales: nil, type: LK_KV_F32)
-                    }
-                    try runAttention(
-                        lk_attention_output(
-                            data: output, row_stride: queries.columns, head_stride: dim,
-                            log_sum_exp: UnsafeMutablePointer(mutating: sums)),
-                        lk_queries(
-                            data: q, rows: queries.rows, heads: heads, dim: dim, row_stride: qStride, head_stride: dim),
-                        keys: [page(k)], values: [page(v)],
-                        lk_keys_values(
-                            keys: nil, values: nil, rows: keys.rows, heads: keys.columns / dim, page_rows: keys.rows,
-                            row_stride: kvStride, head_stride: dim),
-                        lk_attention_options(
-                            scale: 1 / Float(dim).squareRoot(), causal: isCausal ? 1 : 0, fast: precision.kernelFlag))
-                }
-            }
-        }
     }
 }
 

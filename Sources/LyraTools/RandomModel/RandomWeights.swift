@@ -1,3 +1,4 @@
+import LyraBase
 import LyraModel
 import LyraTensor
 
@@ -58,7 +59,7 @@ public final class RandomWeights: WeightSource {
     ) throws {
         if let values { return try values(name, shape).store(as: type, to: memory) }
         let (mean, deviation) = RandomWeights.distribution(name, shape)
-        var state = name.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        var state = stableHash(name, seed: seed)
         let count = min(byteCount / type.size * type.blockElements, Self.period)
         let numbers = try Tensor([count]) { numbers in
             for i in 0..<count {

@@ -31,6 +31,9 @@ public final class TrainingRun {
         case never
     }
 
+    /// Bytes of free buffers that are kept for reuse where layers are not recomputed.
+    private static let keptBytes = 2 << 30
+
     public let recipe: TrainingRecipe
     private let resumption: Resumption
     private let group: any ProcessGroup
@@ -72,6 +75,9 @@ public final class TrainingRun {
     ) throws -> TrainingOutcome {
         try recipe.check()
         if let threads = recipe.threads { lk_set_threads(Int32(clamping: threads)) }
+        // Room for the results of all layers, which each update frees and needs again.
+        if !recipe.recomputesLayers { BufferPool.keep(upTo: Self.keptBytes) }
+        defer { BufferPool.keep(upTo: BufferPool.limit) }
         let state = try prepareDirectory()
         let model = try RunModel(recipe, directory: directory, group: group) { [preparing] in
             try preparing("opening", $0, $1)
