@@ -60,6 +60,19 @@ import Testing
         #expect(got == wanted)
     }
 
+    /// Of the 40 media tokens of a turn, the extractor keeps at least 32; of 80 together it would keep 40, then 32.
+    @Test func theMediaOfEachTurnArePrunedSeparately() throws {
+        let decoder = try TrainedModel(["embeddings"]).checkpoint.decoder
+        let media = try normal([40, 64], seed: 1), text: [Int32] = [5, 6]
+        let turn: [ExampleStretch] = [.prompt(text), .media(media, .sequence), .prompt(text), .answer(text)]
+        let rows = try ExampleRows(turn + turn, speech: nil, transcript: nil, decoder: decoder, adapter: nil)
+        let schedule = try ExtractionSchedule(Extractor(gap: 1, keep: 0.5), layers: decoder.layerCount)
+        let output = try Recording.paused { try decoder([rows.sample], adapter: nil, schedule: schedule) }
+        // Each turn has 6 rows of text.
+        let (first, second) = (output.rows[0].filter { $0 < 46 }, output.rows[0].filter { $0 >= 46 })
+        #expect(first.count == 38 && second.count == 38)
+    }
+
     private func turn(_ name: String, _ golden: Golden, _ checkpoint: Checkpoint) throws -> [TrainingExample.Piece] {
         func text(_ text: String) throws -> TrainingExample.Piece { .prompt(try checkpoint.tokenizer.encode(text)) }
         let opening = ChatTemplate.opening(), end = ChatTemplate.userEnd

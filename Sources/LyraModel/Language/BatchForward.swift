@@ -8,18 +8,24 @@ package struct BatchSample {
     package let positions: [Position]
     /// Whether each row is a media token.
     package let isMedia: [Bool]
-    /// Whether each row's query scores the media tokens for the extractor: the text after the first medium of its turn,
-    /// without the answer.
+    /// Whether each row's query scores the media tokens for the extractor: the text after a turn's first medium, without
+    /// the answer.
     package let isQuery: [Bool]
+    /// The turn of each row. As in a session, the extractor prunes each turn's media separately, by that turn's queries.
+    package let turns: [Int]
 
+    /// - Parameter turns: nil for one turn
     /// - Throws: `LyraError.argument` if the counts differ, or if there is no row.
-    package init(embeddings: Tensor, positions: [Position], isMedia: [Bool], isQuery: [Bool]) throws {
-        let counts = [positions.count, isMedia.count, isQuery.count]
+    package init(
+        embeddings: Tensor, positions: [Position], isMedia: [Bool], isQuery: [Bool], turns: [Int]? = nil
+    ) throws {
+        let turns = turns ?? [Int](repeating: 0, count: positions.count)
+        let counts = [positions.count, isMedia.count, isQuery.count, turns.count]
         guard embeddings.rows > 0, counts.allSatisfy({ $0 == embeddings.rows }) else {
             throw LyraError(.argument, "\(embeddings.rows) embeddings with \(positions.count) positions in a sample")
         }
         (self.embeddings, self.positions) = (embeddings, positions)
-        (self.isMedia, self.isQuery) = (isMedia, isQuery)
+        (self.isMedia, self.isQuery, self.turns) = (isMedia, isQuery, turns)
     }
 }
 
@@ -77,20 +83,22 @@ extension Decoder {
         return try zip(samples, rows).map { sample, rows in
             defer { start += rows.count }
             let first = start
-            func result(_ places: [Int]) -> (rows: [Int], places: [Int32]) {
-                (places.map { rows[$0] }, places.map { Int32(first + $0) })
-            }
-            let asking = rows.indices.filter { sample.isQuery[rows[$0]] }
-            let media = rows.indices.filter { sample.isMedia[rows[$0]] }
-            guard !asking.isEmpty, !media.isEmpty else { return result(Array(rows.indices)) }
-            let cache = KeyValueCache(kvHeads: configuration.kvHeads, headDim: configuration.headDim)
             let own = keys.rows(first..<first + rows.count)
-            try cache.append(keys: own, values: own)
-            let scores = try cache.meanAttentionWeights(
-                queries: queries.keepingRows(asking.map { Int32(first + $0) }), heads: configuration.heads)
-            let chosen = try schedule.choose(media.lazy.map { scores[$0] })
-            let kept = Set(chosen.map { media[Int($0)] })
-            return result(rows.indices.filter { !sample.isMedia[rows[$0]] || kept.contains($0) })
+            let cache = KeyValueCache(kvHeads: configuration.kvHeads, headDim: configuration.headDim)
+            let media = Dictionary(
+                grouping: rows.indices.filter { sample.isMedia[rows[$0]] }, by: { sample.turns[rows[$0]] })
+            var pruned: Set<Int> = []
+            for (turn, media) in media {
+                let asking = rows.indices.filter { sample.isQuery[rows[$0]] && sample.turns[rows[$0]] == turn }
+                guard !asking.isEmpty else { continue }
+                if cache.rows == 0 { try cache.append(keys: own, values: own) }
+                let scores = try cache.meanAttentionWeights(
+                    queries: queries.keepingRows(asking.map { Int32(first + $0) }), heads: configuration.heads)
+                let kept = Set(try schedule.choose(media.lazy.map { scores[$0] }).map { media[Int($0)] })
+                pruned.formUnion(media.lazy.filter { !kept.contains($0) })
+            }
+            let places = rows.indices.filter { !pruned.contains($0) }
+            return (rows: places.map { rows[$0] }, places: places.map { Int32(first + $0) })
         }
     }
 }

@@ -41,7 +41,7 @@ struct ExampleRows {
         _ stretches: [ExampleStretch], speech: Tensor?, transcript: [Int32]?, decoder: Decoder, adapter: Int?
     ) throws {
         var tensors: [Tensor] = [], positions: [Position] = []
-        var isMedia: [Bool] = [], isQuery: [Bool] = []
+        var isMedia: [Bool] = [], isQuery: [Bool] = [], turns: [Int] = []
         var next: Int32 = 0
         var answers: [Answer] = []
         // In the same turn; an answer ends it.
@@ -52,6 +52,8 @@ struct ExampleRows {
             next += Int32(layout.length(rows: rows.rows))
             isMedia += repeatElement(medium, count: rows.rows)
             isQuery += repeatElement(query, count: rows.rows)
+            // An answer ends its turn.
+            turns += repeatElement(answers.count, count: rows.rows)
         }
         for stretch in stretches {
             switch stretch {
@@ -61,8 +63,9 @@ struct ExampleRows {
                 append(
                     try decoder.embed(ids, adapter: adapter), .sequence, isMedia: false, isQuery: followsMedium)
             case .answer(let ids):
-                answers.append(Answer(first: positions.count, tokens: ids))
+                let answer = Answer(first: positions.count, tokens: ids)
                 append(try decoder.embed(ids, adapter: adapter), .sequence, isMedia: false, isQuery: false)
+                answers.append(answer)
                 followsMedium = false
             case .media(let rows, let layout):
                 append(rows, layout, isMedia: true, isQuery: false)
@@ -70,7 +73,7 @@ struct ExampleRows {
             }
         }
         sample = try BatchSample(
-            embeddings: .stacking(tensors), positions: positions, isMedia: isMedia, isQuery: isQuery)
+            embeddings: .stacking(tensors), positions: positions, isMedia: isMedia, isQuery: isQuery, turns: turns)
         (self.answers, self.speech, self.transcript) = (answers, speech, transcript)
     }
 }
