@@ -1,4 +1,5 @@
 import LyraBase
+import LyraModel
 
 /// What an assembled checkpoint has, and its config.json, with the keys of the published release.
 struct AssembledConfiguration {
@@ -7,6 +8,8 @@ struct AssembledConfiguration {
         var width: Int
         /// Positions that make one token.
         var group: Int
+        /// Width of the projector's hidden layer.
+        var inner = SpeechProjector.publishedInner
     }
 
     struct Sound {
@@ -81,6 +84,10 @@ struct AssembledConfiguration {
                 ("speech_encoder_hidden_size", width), ("speech_norm", .bool(normalizesSpeech)),
                 ("align_temperature", 0.06), ("align_type", "dtw"), ("align_norm", false), ("weight_lambda", 0.5),
             ]
+            // The published release has no such key.
+            if speech.inner != SpeechProjector.publishedInner {
+                members.append(("speech_projector_hidden_size", .number(Double(speech.inner))))
+            }
         }
         if let sound {
             members += [

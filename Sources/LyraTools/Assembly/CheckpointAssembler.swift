@@ -132,7 +132,8 @@ public struct CheckpointAssembler {
         if let file = parts.speechProjector {
             let tensors = try LonePart.speechProjector(file)
             configuration.speech = .init(
-                width: whisper.width, group: try Self.group(tensors, file, tower, width: whisper.width, hidden))
+                width: whisper.width, group: try Self.group(tensors, file, tower, width: whisper.width, hidden),
+                inner: tensors["linear1.weight"]?.shape.first ?? SpeechProjector.publishedInner)
             try work.write(tensors, prefix: "model.mm_speech_projector.", shard, &index)
         } else {
             configuration.speech = .init(width: whisper.width, group: AssembledConfiguration.publishedGroup)
