@@ -98,7 +98,7 @@ let package = Package(
 )
 
 // Tests/run.sh sets this for the tests in Swift: only what computes much is optimized. The release build, whose tests
-// are in C and Python, optimizes all.
+// are in C and Python, optimizes all modules but the tool's own.
 if Context.environment["LYRA_TESTS"] != nil {
     let computing = ["LyraBase", "LyraTensor", "LyraText", "LyraMedia", "LyraTensorTests"]
     for target in package.targets where target.type != .system && !computing.contains(target.name) {

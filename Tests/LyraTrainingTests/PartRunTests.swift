@@ -164,6 +164,7 @@ import Testing
         try check("two heads called \"phone\"") { $0.heads += $0.heads }
         try check("head.labels is 0") { $0.heads[0].labels = 0 }
         try check("head.name is step") { $0.heads[0].name = "step" }
+        try check("head.name is validation_loss") { $0.heads[0].name = "validation_loss" }
         try check("a [[head]] is set, which objective \"vocoder\"", .vocoder) { $0.heads = [PartRun.head("x", .rows)] }
         try check("augment is set", .visionTower) { $0.augmentation.timeMasks = 1 }
         try check("\"model.norm.weight\", which objective speech_tower cannot train") {
@@ -177,6 +178,8 @@ import Testing
         let heads = part.files.path("other.safetensors")
         let other = try LabelHeads.write(["word"], to: heads)
         try check("no tensor \"heads.phone.weight\"") { $0.headsStart = other }
+        let own = try LabelHeads.write(["phone"], to: part.files.path("refused/heads.safetensors"))
+        try check("would replace them") { $0.headsStart = own }
         // A checkpoint that has no such tower.
         try FileManager.default.removeItem(atPath: part.files.path("start/model_zoo/vision"))
         try FileManager.default.removeItem(atPath: part.files.path("start/model_zoo/audio/vocoder"))

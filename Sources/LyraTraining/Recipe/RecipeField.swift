@@ -79,7 +79,8 @@ extension Rule where Value == String {
                 UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte || UInt8(ascii: "A")...UInt8(ascii: "Z") ~= byte
                     || UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || [0x5F, 0x2D].contains(byte)
             }
-            return isPlain && !name.isEmpty && !LogLine.names.contains(name)
+            let isDerived = ["validation_", "accuracy_"].contains { name.hasPrefix($0) }
+            return isPlain && !name.isEmpty && !isDerived && !LogLine.names.contains(name)
         }
     }
 }

@@ -118,6 +118,7 @@ public final class TrainingRun {
         if let state { try resume(trainer, state) }
         if group.isMain {
             try model.checkWritable(in: recipe.output, isFinished: trainer.record.step == trainer.steps)
+            try checkHeadsStart()
         }
         let outcome = try trainer.run(in: directory, interruption: interruption, onProgress: onProgress)
         savedStep = trainer.record.step
@@ -162,6 +163,16 @@ public final class TrainingRun {
         let saved = try TrainingRecipe(toml: Array(identity.recipe.utf8), source: "\(path): its recipe")
         let differences = recipe.differences(from: saved)
         guard differences.isEmpty else { throw differing(differences) }
+    }
+
+    /// - Throws: `LyraError.argument` if the run would replace the heads that it starts from: with others in their place,
+    ///   it could not be continued.
+    private func checkHeadsStart() throws {
+        guard let start = recipe.headsStart,
+            try FileSystem.resolved(start) == FileSystem.resolved(directory.heads)
+        else { return }
+        throw LyraError(
+            .argument, "\(start): the run starts from these heads and would replace them; choose another output")
     }
 
     private func differing(_ differences: [String]) -> LyraError {
