@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from support import lyra, read_wav
+from support import fails, lyra, read_wav
 
 ANSWERS = ("A tone.", "It rises and falls.")
 
@@ -62,6 +62,15 @@ def test_stage_4_writes_a_model_that_speaks(tiny, tmp_path):
         tmp_path / "answer.wav")
     assert ended.returncode == 0, ended
     read_wav(tmp_path / "answer.wav")
+
+
+def test_a_run_whose_examples_are_all_bad_trains_nothing(tiny, tmp_path):
+    data = tmp_path / "data.json"
+    data.write_text(json.dumps(conversations({"speech": "absent.wav"})))
+    ended = lyra(
+        "train", "--stage", 1, "--model", tiny, "--data", data, "--out", tmp_path / "run", "--steps", 1, "--batch", 2)
+    fails(ended, "nothing was trained", "absent.wav")
+    assert not (tmp_path / "run/non_lora_trainables.bin").exists()
 
 
 @pytest.mark.parametrize("trained", [("all",), ("language_model", "vision_tower")])

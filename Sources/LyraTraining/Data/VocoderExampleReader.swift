@@ -24,6 +24,9 @@ struct VocoderExampleReader: ItemReading {
         guard let frames = item.units, !frames.isEmpty else {
             throw LyraError(.format, "there are no units (\"tgt_unit\"), which a vocoder learns from; add them")
         }
+        if let most = media.options.maxLength, frames.count > most {
+            throw LyraError(.memory, "there are \(frames.count) units, more than batch.longest, \(most)")
+        }
         guard let path = item.targetSpeech.first, item.targetSpeech.count == 1 else {
             throw LyraError(
                 .format,

@@ -150,6 +150,9 @@ extension TrainingRecipe {
         if isTower, heads.isEmpty {
             throw refusal("objective \(objective.toml) needs a [[head]] that names what the tower learns")
         }
+        if isTower, !heads.contains(where: { $0.weight > 0 }) {
+            throw refusal("every [[head]] has a weight of 0, so nothing would be trained")
+        }
         let names = heads.map(\.name)
         if let twice = names.indices.first(where: { names[..<$0].contains(names[$0]) }) {
             throw refusal("there are two heads called \(shown(names[twice])); give each a name of its own")

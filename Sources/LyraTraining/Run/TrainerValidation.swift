@@ -40,8 +40,11 @@ extension Trainer {
         let accuracies = validation.accuracies.enumerated().map { index, name in
             (name: name, share: all[right + index] / max(all[of + index], 1))
         }
-        // Without an example there is no loss.
-        let isBest = all[2 * parts] > 0 && loss.isFinite && record.bestLoss.map { loss < $0 } ?? true
+        guard all[2 * parts] > 0 else {
+            let reason = skipped.reasons.first ?? "there was none"
+            throw LyraError(.format, "no example of the validation data could be used: \(reason)")
+        }
+        let isBest = loss.isFinite && record.bestLoss.map { loss < $0 } ?? true
         record.validatedStep = record.step
         if isBest {
             record.bestLoss = loss

@@ -179,7 +179,7 @@ public final class TrainingRun {
         LyraError(
             .argument,
             "\(recipe.output): the saved state is of another run: \(differences.joined(separator: "; ")). Use the same "
-                + "recipe, choose another output, or begin anew without the state")
+                + "recipe, choose another output, or begin anew without the state (--no-resume)")
     }
 
     private func resume<Task, Source>(_ trainer: Trainer<Task, Source>, _ state: Safetensors) throws {
