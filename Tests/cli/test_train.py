@@ -5,6 +5,7 @@ import json
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import time
 import tomllib
@@ -129,11 +130,13 @@ def test_a_run_notices_what_its_numbers_depend_on(command, tiny, whole, tmp_path
     shutil.copytree(tiny, model, ignore=shutil.ignore_patterns("model_zoo"))
     shutil.copytree(whole / "speech_lora", adapter)
     valid.write_text('{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}\n')
-    picture = tmp_path / "picture.ppm"
-    picture.write_bytes(b"P6 40 40 255 " + bytes(range(100)) * 48)
+    picture = tmp_path / "picture.bmp"  # the header of 40 × 40 pixels of 24 bits, and the pixels
+    picture.write_bytes(
+        struct.pack("<2sIIIIiiHHIIiiII", b"BM", 4854, 0, 54, 40, 40, 40, 1, 24, 0, 4800, 2835, 2835, 0, 0)
+        + bytes(range(100)) * 48)
     examples = tmp_path / "examples.jsonl"
     turns = '[{"from": "human", "value": "<image>\\nWhat?"}, {"from": "gpt", "value": "b"}]'
-    examples.write_text(f'{{"image": "picture.ppm", "conversations": {turns}}}\n')
+    examples.write_text(f'{{"image": "picture.bmp", "conversations": {turns}}}\n')
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(f'stage = 2\nadapter.start = "{adapter}"\nbatch.steps = 2\n')
     run = ("train", "--recipe", recipe, "--model", model, "--towers", towers, "--data", examples, "--validation", valid,
@@ -141,8 +144,6 @@ def test_a_run_notices_what_its_numbers_depend_on(command, tiny, whole, tmp_path
     assert lyra(*run).returncode == 0
     # What numbers do not depend on can change, and files can move.
     recipe.write_text(recipe.read_text() + "recompute = false\nbatch.bad_share = 0.5\noptimizer.failure_limit = 3\n")
-    towers.rename(tmp_path / "moved")
-    (tmp_path / "moved").rename(towers)
     shutil.copytree(towers, tmp_path / "copy")
     assert lyra(*run, "--towers", tmp_path / "copy").returncode == 0
     whisper = towers / "audio/whisper/model.safetensors"

@@ -146,11 +146,11 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
                 return .stopped
             }
         }
-        try save()
         guard record.examples > 0 else {
             let reason = source.skipped.reasons.first ?? "there was none"
             throw LyraError(.format, "no example of the run could be used, so nothing was trained: \(reason)")
         }
+        try save()
         return .finished
     }
 
