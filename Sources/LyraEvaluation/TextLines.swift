@@ -30,7 +30,7 @@ enum TextLines {
         return try file.peek(max(file.size - 1, 0), 1, name: path) == [UInt8(ascii: "\n")]
     }
 
-    /// The place of a last line without a line break; nil if there is none.
+    /// Where the last line begins if no line break ends it; otherwise nil.
     static func unfinishedLine(_ path: String) throws -> String? {
         let bytes = try MappedFile.contents(path: path, limit: sizeLimit)
         guard let last = bytes.last, last != UInt8(ascii: "\n") else { return nil }

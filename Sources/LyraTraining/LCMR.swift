@@ -93,8 +93,8 @@ public struct CrossModalityRegularizer: Sendable {
         return costs
     }
 
-    /// Turns the derivatives E with respect to the costs into `scale` times those with respect to the softmax's input z:
-    /// ∂L/∂z[i, j] = p[i, j] · Σ_k E[i, k] − E[i, j], where p = softmax z = e^−D.
+    /// Turns the derivatives E with respect to the costs into `scale` times those with respect to the softmax's input
+    /// z: ∂L/∂z[i, j] = p[i, j] · Σ_k E[i, k] − E[i, j], where p = softmax z = e^−D.
     private func differentiate(
         _ alignment: SoftDTW.Bordered, _ costs: SoftDTW.Bordered, scale: Double, rows: Int, columns: Int
     ) {
@@ -142,8 +142,8 @@ extension CrossModalityRegularizer {
     /// - Parameters:
     ///   - examples: as for one example
     ///   - weight: λ, the loss's share of the total
-    ///   - count: examples with a transcript in all batches that share one update, in every process; by default those of
-    ///     this batch. The gradients are divided by it.
+    ///   - count: examples with a transcript in all batches that share one update, in every process; by default those
+    ///     of this batch. The gradients are divided by it.
     public func batch(
         _ examples: [(speech: Tensor, text: Tensor?)], weight: Double, count: Int? = nil,
         wantsTextGradient: Bool = true

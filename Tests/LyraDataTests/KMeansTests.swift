@@ -69,8 +69,8 @@ private func normal(_ count: Int, _ random: inout SplitMix64) -> [Double] {
         #expect(zip(distances, distances.dropFirst()).allSatisfy { $0 >= $1 * (1 - 1e-3) })
     }
 
-    /// Three iterations from the same centroids, on rows without clusters. F32's rounding of numbers around 20 moves a mean
-    /// by less than 1e-5.
+    /// Three iterations from the same centroids, on rows without clusters. F32's rounding of numbers around 20 moves a
+    /// mean by less than 1e-5.
     @Test func iterationsAreLloyds() throws {
         var random = SplitMix64(seed: 5)
         let rows = try Tensor([200, 4], normal(800, &random).map { Float(20 + 3 * $0) })

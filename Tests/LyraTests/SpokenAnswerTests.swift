@@ -84,8 +84,8 @@ import Testing
         try expect(outcome, coversIts: question, golden)
     }
 
-    /// With `speech_generator_context_rows`, the generator reads the end of the prompt first. The prompt is prefilled in
-    /// chunks of 512 rows: of 514 rows, the last chunk has fewer than the generator reads.
+    /// With `speech_generator_context_rows`, the generator reads the end of the prompt first. The prompt is prefilled
+    /// in chunks of 512 rows: of 514 rows, the last chunk has fewer than the generator reads.
     @Test(arguments: [40, 514]) func rowsOfThePromptPrecedeTheAnswer(_ length: Int) throws {
         let scratch = try Scratch(), golden = Golden.a
         let path = try scratch.copy(Golden.path("a/lyra"), as: "lyra")

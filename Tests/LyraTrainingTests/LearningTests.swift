@@ -64,7 +64,8 @@ import Testing
     /// The generator reads a row of the prompt first (`speech_generator_context_rows`): otherwise the positions of the
     /// first token attend to equal values, get the same scores, and can emit only one unit. The blank begins unlikely:
     /// otherwise the 25 positions of a token, nearly alike, learn to say its unit with a probability of 1/25 each. Then
-    /// exactly one of them says it with 25 · 1/25 · (24/25)^24 = 0.38, a local maximum, and the likeliest path is silent.
+    /// exactly one of them says it with 25 · 1/25 · (24/25)^24 = 0.38, a local maximum, and the likeliest path is
+    /// silent.
     @Test func aSpeechGeneratorLearnsUnitsByHeart() throws {
         let small = try SmallCheckpoint(contextRows: 1)
         let model = try TrainedModel(["speech_generator"], path: small.path)

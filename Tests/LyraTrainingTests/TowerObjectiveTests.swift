@@ -87,8 +87,8 @@ import Testing
             ])
     }
 
-    /// Inputs that go through a tower together give the rows that each gives alone. The sums of a product come in another
-    /// order for other numbers of rows; outputs are near 1.
+    /// Inputs that go through a tower together give the rows that each gives alone. The sums of a product come in
+    /// another order for other numbers of rows; outputs are near 1.
     @Test func inputsOfAPassDoNotSeeEachOther() throws {
         let speech = try checkpoint.speechNetworks.get().encoder, configuration = speech.configuration
         let mels = try (0..<2).map { try noise(configuration.mels, 2 * configuration.positions, seed: UInt64($0)) }

@@ -60,7 +60,8 @@ import Testing
         #expect(difference(small.weights, large.weights.map(Double.init)) < 1e-5)
     }
 
-    /// The media of an update need not all be in memory: batches beyond the limit are made again when they are computed.
+    /// The media of an update need not all be in memory: batches beyond the limit are made again when they are
+    /// computed.
     @Test func batchesBeyondTheHeldBytesAreMadeAgain() throws {
         let runs = try [(limit: Int.max, made: 12), (7 * 8, 12 + 3 * 1), (0, 12 + 3 * 3)].map { limit, made in
             let run = try ToyRun(noise: 0.5, accumulation: 4, length: .steps(3), bytes: 7) { $0.heldBytes = limit }

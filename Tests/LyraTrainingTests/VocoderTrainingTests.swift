@@ -77,8 +77,8 @@ import Testing
         }
     }
 
-    /// 30 steps towards two tones bring the STFT loss below 0.7 of what it was: far more than the 0.99 that a wrong sign
-    /// or a lost gradient of most layers would leave. Every parameter that makes the waveform learns.
+    /// 30 steps towards two tones bring the STFT loss below 0.7 of what it was: far more than the 0.99 that a wrong
+    /// sign or a lost gradient of most layers would leave. Every parameter that makes the waveform learns.
     @Test(arguments: [false, true]) func thirtyStepsLowerTheLoss(_ hasWeightNorm: Bool) throws {
         let trainables = TrainableParameters { _, name in !name.hasPrefix("dur_predictor.") }
         let vocoder = try Vocoder(

@@ -260,7 +260,8 @@ def test_a_recipe_of_a_file_is_used_and_its_errors_have_their_place(command, dat
     fails(lyra("train", "--recipe", path), f"{path}:3:1: there is no key", "optimizer.learning_rate")
     fails(lyra("train", "--recipe", tmp_path / "nowhere.toml"), "nowhere.toml", "No such file")
     fails(
-        lyra("train", "--stage", 2, "--model", tiny, "--data", tmp_path / "no.json", "--out", tmp_path / "x"), "no.json")
+        lyra("train", "--stage", 2, "--model", tiny, "--data", tmp_path / "no.json", "--out", tmp_path / "x"),
+        "no.json")
     fails(lyra(*command, "--out", tmp_path / "y", "--train", "nothing.*"), "nothing.*")
 
 

@@ -4,8 +4,9 @@
     make_tokenizer.py [--out model]
 
 Merges are learned until every word of the world, with the space before it, is one token, and also
-the words that often begin a text and those that each prompt has. Any other text can be encoded as well, since every byte is a
-token. Writes vocab.json, merges.txt, added_tokens.json and tokenizer_config.json.
+the words that often begin a text and those that each prompt has. Any other text can be encoded as
+well, since every byte is a token. Writes vocab.json, merges.txt, added_tokens.json and
+tokenizer_config.json.
 """
 
 import argparse

@@ -14,7 +14,7 @@ package struct Question: Sendable, Equatable, Codable {
 package enum QuestionKind: String, Sendable, CaseIterable {
     /// The words between two times.
     case transcribe
-    /// Asks for the time at which a given sentence is said.
+    /// Quotes a sentence of the recording, and asks when it is said.
     case time
     /// Asks for the sentence after a given one.
     case next
@@ -22,6 +22,6 @@ package enum QuestionKind: String, Sendable, CaseIterable {
     case previous
     /// Asks for the word that was left out of a given sentence.
     case cloze
-    /// Asks which of two given sentences is said first.
+    /// Quotes two sentences of the recording, and asks which comes first.
     case order
 }

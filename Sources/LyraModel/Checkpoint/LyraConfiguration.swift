@@ -212,9 +212,9 @@ public struct SpeechGeneratorConfiguration: Decodable, Sendable {
     public var upsampling: Int
     /// Number of speech units; the next id is CTC's blank.
     public var units: Int
-    /// `speech_generator_context_rows`: hidden states of the prompt that the generator reads before an answer's, but does
-    /// not speak. The published generator reads none: the positions of an answer's first token then attend to equal
-    /// values, so all get the same scores and can emit only one unit.
+    /// `speech_generator_context_rows`: hidden states of the prompt that the generator reads before an answer's, but
+    /// does not speak. The published generator reads none: the positions of an answer's first token then attend to
+    /// equal values, so all get the same scores and can emit only one unit.
     public var contextRows = 0
 
     enum CodingKeys: String, CodingKey {

@@ -8,10 +8,11 @@ package struct BatchSample {
     package let positions: [Position]
     /// Whether each row is a media token.
     package let isMedia: [Bool]
-    /// Whether each row's query scores the media tokens for the extractor: the text after a turn's first medium, without
-    /// the answer.
+    /// Whether each row's query scores the media tokens for the extractor: the text after a turn's first medium,
+    /// without the answer.
     package let isQuery: [Bool]
-    /// The turn of each row. As in a session, the extractor prunes each turn's media separately, by that turn's queries.
+    /// The turn of each row. As in a session, the extractor prunes each turn's media separately, by that turn's
+    /// queries.
     package let turns: [Int]
 
     /// - Parameter turns: nil for one turn

@@ -17,8 +17,8 @@ public struct Parameter: Sendable {
     public let value: Value
     /// The axes that the checkpoint gives the tensor.
     public let shape: [Int]
-    /// What `value` stores, once more: an enum's tag is in spare bits of its reference to a file, so leak checkers do not
-    /// see that reference.
+    /// What `value` stores, once more: an enum's tag is in spare bits of its reference to a file, so leak checkers do
+    /// not see that reference.
     private let stored: StoredTensor?
 
     /// - Parameter shape: the axes in the checkpoint, if they are not [outputs, inputs]

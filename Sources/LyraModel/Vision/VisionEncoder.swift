@@ -125,7 +125,8 @@ public struct VisionEncoder: Sendable {
 
     /// The tokens of an image or video, in one call. → [t · h · w / merge², outputWidth]
     ///
-    /// - Parameter recomputesLayers: whether the layers' temporaries are computed again for the gradient instead of kept
+    /// - Parameter recomputesLayers: whether the layers' temporaries are computed again for the gradient instead of
+    ///   kept
     package func callAsFunction(
         patches: Tensor, grid: (time: Int, height: Int, width: Int), recomputesLayers: Bool = false
     ) throws -> Tensor {
@@ -136,8 +137,8 @@ public struct VisionEncoder: Sendable {
         }
     }
 
-    /// The tokens of all frame pairs, with all rows in each product: faster where a frame has few patches. Images of one
-    /// size can be stacked as if they were frame pairs of one video. → [t · h · w / merge², outputWidth]
+    /// The tokens of all frame pairs, with all rows in each product: faster where a frame has few patches. Images of
+    /// one size can be stacked as if they were frame pairs of one video. → [t · h · w / merge², outputWidth]
     ///
     /// - Parameter recomputesLayers: whether only the layers' inputs stay in memory until the gradient is computed
     package func callAsFunction(

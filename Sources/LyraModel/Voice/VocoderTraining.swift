@@ -2,8 +2,8 @@ import LyraBase
 import LyraTensor
 
 extension Vocoder {
-    /// The waveform of units with given durations, with gradients for trained parameters: the layers of a stream, on the
-    /// whole utterance at once. The duration predictor takes no part.
+    /// The waveform of units with given durations, with gradients for trained parameters: the layers of a stream, on
+    /// the whole utterance at once. The duration predictor takes no part.
     ///
     /// - Parameters:
     ///   - units: speech units, in order
@@ -41,7 +41,8 @@ extension Vocoder {
         }
     }
 
-    /// What the duration predictor says of each unit, with gradients for trained parameters: log(1 + frames), [1, units]
+    /// What the duration predictor says of each unit, with gradients for trained parameters: log(1 + frames), [1,
+    /// units]
     ///
     /// - Throws: `LyraError.argument` for a unit out of range; `.memory`, `.missing` and `.state` as operations throw
     ///   them.

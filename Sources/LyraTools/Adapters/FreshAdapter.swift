@@ -13,7 +13,8 @@ public struct FreshAdapter {
     private let projector: [NewTensor]?
 
     /// - Parameters:
-    ///   - path, options: of the checkpoint, a directory or a file; its own adapters and those of `options` are not used
+    ///   - path, options: of the checkpoint, a directory or a file; its own adapters and those of `options` are not
+    ///     used
     ///   - seed: the same seed gives the same numbers
     /// - Throws: the errors of `Checkpoint.open`; `LyraError.argument` for a module that the checkpoint does not have.
     public init(

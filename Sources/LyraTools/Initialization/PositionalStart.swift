@@ -10,8 +10,8 @@ import LyraModel
 ///     q·k / √d = √d · Σ σ²(c) · x(i, c) · x(j, c)      (c: columns, with deviation σ(c) in P)
 ///
 /// The sinusoids sin(ω·i) and cos(ω·i) of a pair of columns contribute σ² · cos(ω·(i − j)): most for i = j. Frequencies
-/// between 1/100 and 1/2 a row get a larger σ than the other columns. Lower ones are alike at all positions, higher ones
-/// repeat among near ones; the sum over those between falls within a few rows and stays low. What a row hears
+/// between 1/100 and 1/2 a row get a larger σ than the other columns. Lower ones are alike at all positions, higher
+/// ones repeat among near ones; the sum over those between falls within a few rows and stays low. What a row hears
 /// contributes likewise, so that rows with a similar sound are preferred too.
 enum PositionalStart {
     /// How much higher the expected score of a row with itself is than with a far one, by position alone. e¹⁰ outweighs

@@ -5,9 +5,9 @@ import LyraTensor
 
 /// Writes a checkpoint that is a changed copy of another, in the same layout and under the same names.
 ///
-/// A file whose tensors do not change is linked, or copied if it cannot be; a file with new tensors is written anew. The
-/// language model's files become shards of a limited size with an index. Towers, vocoder and adapters lie inside the
-/// new checkpoint, wherever they were found. The directory appears when it is complete and opens as a checkpoint.
+/// A file whose tensors do not change is linked, or copied if it cannot be; a file with new tensors is written anew.
+/// The language model's files become shards of a limited size with an index. Towers, vocoder and adapters lie inside
+/// the new checkpoint, wherever they were found. The directory appears when it is complete and opens as a checkpoint.
 package struct ModelWriter {
     /// Default limit in bytes for a shard: that of the published checkpoints.
     package static let shardBytes = 5_000_000_000

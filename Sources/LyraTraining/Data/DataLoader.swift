@@ -3,8 +3,8 @@ import LyraFormats
 
 /// Makes batches of examples on background threads, a few batches ahead.
 ///
-/// The order of the examples is a function of the list, the lengths of its examples, and the options; it does not depend
-/// on the threads. Bad examples are left out and counted. With several processes, batch i of process r is batch
+/// The order of the examples is a function of the list, the lengths of its examples, and the options; it does not
+/// depend on the threads. Bad examples are left out and counted. With several processes, batch i of process r is batch
 /// i · processes + r of the epoch; a process for which no batch is left at the end of an epoch gets an empty one.
 package final class DataLoader<List: ExampleList>: BatchSource {
     package typealias Example = List.Example
@@ -29,8 +29,8 @@ package final class DataLoader<List: ExampleList>: BatchSource {
     /// Estimates the lengths of all examples if the batches depend on them; this reads the headers of all media files.
     ///
     /// - Parameter progress: called now and then with the number of estimated lengths and of all items; throws to abort
-    /// - Throws: any error of `progress`; `LyraError.argument` if an option or a weight is out of range, or if there are
-    ///   no items; `.memory`; `.state` if interrupted.
+    /// - Throws: any error of `progress`; `LyraError.argument` if an option or a weight is out of range, or if there
+    ///   are no items; `.memory`; `.state` if interrupted.
     package init(
         _ list: List, _ options: DataLoaderOptions, progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
     ) throws {

@@ -15,8 +15,8 @@ package protocol ExampleList: Sendable {
     ///
     /// - Parameters:
     ///   - item: counted over all files, from 0
-    ///   - epoch: counted from 0; what is random in an example may differ from epoch to epoch, and follows from item and
-    ///     epoch
+    ///   - epoch: counted from 0; what is random in an example may differ from epoch to epoch, and follows from item
+    ///     and epoch
     /// - Throws: `LyraError`, with the item's place, if the example is bad.
     func example(_ item: Int, epoch: Int) throws -> Example
 }

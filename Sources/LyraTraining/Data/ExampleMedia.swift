@@ -41,8 +41,8 @@ extension ExampleBuilder {
             interrupted: { Interruption.isRaised })
     }
 
-    /// The mel features of each window: [mels, frames]. A recording of n samples has n / window + 1 windows, so the last
-    /// can be empty; a recording that is cut at a multiple of the window has no empty one.
+    /// The mel features of each window: [mels, frames]. A recording of n samples has n / window + 1 windows, so the
+    /// last can be empty; a recording that is cut at a multiple of the window has no empty one.
     ///
     /// - Parameter count: called for each window; throws to stop
     /// - Returns: also whether the recording is longer than `speechSeconds`

@@ -1,8 +1,8 @@
 import LyraBase
 import LyraTensor
 
-/// SpecAugment (arXiv 1904.08779): hides stretches of time and bands of frequency in mel features. A hidden value becomes
-/// the mean of the features.
+/// SpecAugment (arXiv 1904.08779): hides stretches of time and bands of frequency in mel features. A hidden value
+/// becomes the mean of the features.
 struct SpectrumMasking: Sendable, Equatable {
     var timeMasks = 0
     /// The most frames of a mask.

@@ -10,8 +10,8 @@ struct VocoderExampleReader: ItemReading {
     /// Frames of an example; a shorter recording is an example as a whole.
     let crop: Int
 
-    /// Frames by which a recording may be longer or shorter than its units: programs differ in how many frames they make
-    /// at the ends.
+    /// Frames by which a recording may be longer or shorter than its units: programs differ in how many frames they
+    /// make at the ends.
     private static let tolerance = 3
 
     func estimatedLength(of item: DatasetItem) throws -> Int { min(item.units?.count ?? 0, crop) }

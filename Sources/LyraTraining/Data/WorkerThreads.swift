@@ -110,8 +110,8 @@ extension WorkerThreads {
     /// - Parameters:
     ///   - chunk: indices that a thread takes at once
     ///   - progress: called on the calling thread with the number of indices that are done; throws to abort
-    /// - Throws: any error of `progress`; `LyraError.state` if the calling thread is interrupted. The threads have ended
-    ///   then.
+    /// - Throws: any error of `progress`; `LyraError.state` if the calling thread is interrupted. The threads have
+    ///   ended then.
     static func forEach(
         _ count: Int, threads: Int, chunk: Int = 16, progress: (Int) throws -> Void = { _ in },
         _ body: @escaping @Sendable (Int) -> Void

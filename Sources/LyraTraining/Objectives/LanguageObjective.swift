@@ -96,8 +96,8 @@ package struct LanguageObjective: Objective, AnswerMatching {
         }
     }
 
-    /// The number of examples of which each token of each answer is the likeliest after the right ones before it: greedy
-    /// decoding gives these answers.
+    /// The number of examples of which each token of each answer is the likeliest after the right ones before it:
+    /// greedy decoding gives these answers.
     package func exactMatches(_ examples: [TrainingExample]) throws -> Int {
         try Recording.paused {
             let rows = try examples.map(encoder.rows)
@@ -148,8 +148,8 @@ package struct LanguageObjective: Objective, AnswerMatching {
     /// LCMR of the examples with speech and a transcript.
     ///
     /// - Parameter total: number of such examples in the whole update
-    /// - Returns: the sum over the examples, without λ; and the gradients of λ · sum / total with respect to the speech,
-    ///   and to the transcripts' embeddings if those are trained
+    /// - Returns: the sum over the examples, without λ; and the gradients of λ · sum / total with respect to the
+    ///   speech, and to the transcripts' embeddings if those are trained
     private func regularize(
         _ examples: [ExampleRows], total: Int
     ) throws -> (sum: Double, roots: [(result: Tensor, gradient: Tensor)]) {

@@ -3,9 +3,9 @@ import LyraBase
 import LyraModel
 import LyraTensor
 
-/// Trains a vocoder from nothing: the difference of log-mel spectrograms, the multi-resolution STFT loss, and the squared
-/// error of log(1 + frames) of the units. Each is a mean over examples. There is no adversary, so voices are duller than
-/// those of a vocoder that was trained with one.
+/// Trains a vocoder from nothing: the difference of log-mel spectrograms, the multi-resolution STFT loss, and the
+/// squared error of log(1 + frames) of the units. Each is a mean over examples. There is no adversary, so voices are
+/// duller than those of a vocoder that was trained with one.
 package struct VocoderObjective: Objective {
     package struct Weights: Sendable {
         package var mel = 1.0
@@ -92,8 +92,8 @@ package struct VocoderObjective: Objective {
         }
     }
 
-    /// Examples whose gradients are computed together: a few, because of the memory. A piece of 32 frames takes 90 MB in
-    /// the published vocoder.
+    /// Examples whose gradients are computed together: a few, because of the memory. A piece of 32 frames takes 90 MB
+    /// in the published vocoder.
     private static let examplesPerPass = 4
 
     /// What the vocoder makes of an example.

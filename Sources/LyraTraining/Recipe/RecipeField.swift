@@ -10,12 +10,7 @@ struct RecipeField {
     let isFixed: Bool
     /// What an optional key may look like, where it has no value.
     let example: String
-    /// Sets the value. → what is wrong with it, or nil
-    let read: (inout TrainingRecipe, TOMLNode) -> String?
-    /// The value in TOML; nil if there is none.
-    let written: (TrainingRecipe) -> String?
-    /// What is wrong with the value; nil if nothing is.
-    let fault: (TrainingRecipe) -> String?
+    let access: RecipeAccess<TrainingRecipe>
 
     /// The table that the key stands in, and the key in the table.
     var table: Substring { name.lastIndex(of: ".").map { name[..<$0] } ?? "" }
@@ -26,13 +21,7 @@ struct RecipeField {
         rule: Rule<Value> = .any
     ) {
         (self.name, self.comment, self.isFixed, example) = (name, comment, isFixed, "")
-        read = { recipe, node in
-            guard let value = Value.read(node) else { return Self.mismatch(Value.self, node) }
-            recipe[keyPath: path] = value
-            return rule.fault(value)
-        }
-        written = { $0[keyPath: path].toml }
-        fault = { rule.fault($0[keyPath: path]) }
+        access = RecipeAccess(path, rule)
     }
 
     /// - Parameter example: a value in TOML, shown where there is none
@@ -41,17 +30,46 @@ struct RecipeField {
         isFixed: Bool = true, rule: Rule<Value> = .any
     ) {
         (self.name, self.comment, self.isFixed, self.example) = (name, comment, isFixed, example)
-        read = { recipe, node in
-            guard let value = Value.read(node) else { return Self.mismatch(Value.self, node) }
-            recipe[keyPath: path] = value
-            return rule.fault(value)
-        }
+        access = RecipeAccess(optional: path, rule)
+    }
+}
+
+extension RecipeValue {
+    /// What is wrong with a value of another type.
+    static func mismatch(_ node: TOMLNode) -> String {
+        "must be \(expectation), not " + (String.read(node).map { shown($0) } ?? node.kind)
+    }
+}
+
+/// How the value of a key is read, written and checked, in a recipe or in a row of one of its tables.
+struct RecipeAccess<Root> {
+    /// Sets the value. → what is wrong with it, or nil
+    let read: (inout Root, TOMLNode) -> String?
+    /// The value in TOML; nil if there is none.
+    let written: (Root) -> String?
+    /// What is wrong with the value; nil if nothing is.
+    let fault: (Root) -> String?
+
+    init<Value: RecipeValue>(_ path: WritableKeyPath<Root, Value>, _ rule: Rule<Value>) {
+        read = Self.reader(path, rule) { $0 }
+        written = { $0[keyPath: path].toml }
+        fault = { rule.fault($0[keyPath: path]) }
+    }
+
+    init<Value: RecipeValue>(optional path: WritableKeyPath<Root, Value?>, _ rule: Rule<Value>) {
+        read = Self.reader(path, rule) { $0 }
         written = { $0[keyPath: path]?.toml }
         fault = { $0[keyPath: path].flatMap { rule.fault($0) } }
     }
 
-    static func mismatch<Value: RecipeValue>(_ type: Value.Type, _ node: TOMLNode) -> String {
-        "must be \(Value.expectation), not " + (String.read(node).map { shown($0) } ?? node.kind)
+    private static func reader<Value: RecipeValue, Stored>(
+        _ path: WritableKeyPath<Root, Stored>, _ rule: Rule<Value>, _ store: @escaping (Value) -> Stored
+    ) -> (inout Root, TOMLNode) -> String? {
+        { root, node in
+            guard let value = Value.read(node) else { return Value.mismatch(node) }
+            root[keyPath: path] = store(value)
+            return rule.fault(value)
+        }
     }
 }
 

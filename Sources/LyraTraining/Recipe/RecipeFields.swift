@@ -112,7 +112,7 @@ extension RecipeField {
                 rule: .within(1...countLimit)),
             .init(
                 "batch.longest", \.batch.longest,
-                "The most prompt rows and tokens of an example, or of its transcript; a longer one is left out and counted.",
+                "The most prompt rows and tokens of an example or its transcript; a longer one is left out and counted.",
                 rule: .within(1...countLimit)),
             .init(
                 "batch.bad_share", \.batch.badShare,

@@ -4,7 +4,7 @@ import LyraBase
 struct RecipeTable<Row: Equatable> {
     let name: String
     let comment: String
-    /// How the table may look, where there is none.
+    /// Shown, commented out, in a recipe that has no such table.
     let example: String
     let path: WritableKeyPath<TrainingRecipe, [Row]>
     let fresh: @Sendable () -> Row
@@ -14,31 +14,14 @@ struct RecipeTable<Row: Equatable> {
 /// One key of such a table.
 struct RecipeRowField<Row> {
     let key: String
-    /// As in `RecipeField`.
-    let read: (inout Row, TOMLNode) -> String?
-    let written: (Row) -> String?
-    let fault: (Row) -> String?
+    let access: RecipeAccess<Row>
 
     init<Value: RecipeValue>(_ key: String, _ path: WritableKeyPath<Row, Value>, _ rule: Rule<Value> = .any) {
-        self.key = key
-        read = { row, node in
-            guard let value = Value.read(node) else { return RecipeField.mismatch(Value.self, node) }
-            row[keyPath: path] = value
-            return rule.fault(value)
-        }
-        written = { $0[keyPath: path].toml }
-        fault = { rule.fault($0[keyPath: path]) }
+        (self.key, access) = (key, RecipeAccess(path, rule))
     }
 
     init<Value: RecipeValue>(_ key: String, optional path: WritableKeyPath<Row, Value?>, _ rule: Rule<Value>) {
-        self.key = key
-        read = { row, node in
-            guard let value = Value.read(node) else { return RecipeField.mismatch(Value.self, node) }
-            row[keyPath: path] = value
-            return rule.fault(value)
-        }
-        written = { $0[keyPath: path]?.toml }
-        fault = { $0[keyPath: path].flatMap { rule.fault($0) } }
+        (self.key, access) = (key, RecipeAccess(optional: path, rule))
     }
 }
 
@@ -87,7 +70,7 @@ extension RecipeTable {
                     throw document.error(
                         TrainingRecipe.unknown(key, fields.map { name + "." + $0.key }), at: member.keyOffset)
                 }
-                if let fault = field.read(&row, member.value) {
+                if let fault = field.access.read(&row, member.value) {
                     throw document.error("\(key) \(fault)", at: member.value.offset)
                 }
             }
@@ -99,7 +82,8 @@ extension RecipeTable {
     func check(_ recipe: TrainingRecipe) throws {
         for row in recipe[keyPath: path] {
             for field in fields {
-                if let fault = field.fault(row) { throw LyraError(.argument, "recipe: \(name).\(field.key) \(fault)") }
+                guard let fault = field.access.fault(row) else { continue }
+                throw LyraError(.argument, "recipe: \(name).\(field.key) \(fault)")
             }
         }
     }
@@ -116,6 +100,6 @@ extension RecipeTable {
 
     private func text(of row: Row) -> String {
         "\n[[\(name)]]\n"
-            + fields.compactMap { field in field.written(row).map { "\(field.key) = \($0)\n" } }.joined()
+            + fields.compactMap { field in field.access.written(row).map { "\(field.key) = \($0)\n" } }.joined()
     }
 }

@@ -47,7 +47,7 @@ extension TrainingRecipe {
         guard let member = document.root["objective"] else { return .language }
         guard let objective = TrainingObjective.read(member.value) else {
             throw document.error(
-                "objective " + RecipeField.mismatch(TrainingObjective.self, member.value), at: member.value.offset)
+                "objective " + TrainingObjective.mismatch(member.value), at: member.value.offset)
         }
         if let fault = fault(of: objective, in: stage) { throw document.error(fault, at: member.value.offset) }
         return objective
@@ -68,7 +68,7 @@ extension TrainingRecipe {
             } else if name == "head" {
                 try RecipeTable.heads.read(member, document, into: &self)
             } else if let field = fields[name] {
-                if let fault = field.read(&self, member.value) {
+                if let fault = field.access.read(&self, member.value) {
                     throw document.error("\(name) \(fault)", at: member.value.offset)
                 }
             } else if case .table(let inner) = member.value.content,
@@ -115,7 +115,7 @@ extension TrainingRecipe {
     /// - Throws: `LyraError.argument` that names the key, if a value is out of range, or keys do not fit each other.
     public func check() throws {
         for field in RecipeField.all {
-            if let fault = field.fault(self) { throw LyraError(.argument, "recipe: \(field.name) \(fault)") }
+            if let fault = field.access.fault(self) { throw LyraError(.argument, "recipe: \(field.name) \(fault)") }
         }
         for (name, isEmpty) in [("model", model.isEmpty), ("data", data.isEmpty), ("output", output.isEmpty)]
         where isEmpty {
@@ -179,7 +179,7 @@ extension TrainingRecipe {
         unlisted += RecipeTable.groups.difference(self, from: other) + RecipeTable.heads.difference(self, from: other)
         return unlisted
             + RecipeField.all.filter(\.isFixed).compactMap { field in
-                let (new, old) = (field.written(self), field.written(other))
+                let (new, old) = (field.access.written(self), field.access.written(other))
                 return new == old ? nil : "\(field.name) is \(new ?? "not set"), was \(old ?? "not set")"
             }
     }
@@ -203,7 +203,7 @@ extension TrainingRecipe {
                 text += "\n[\(table)]\n"
             }
             if !field.comment.isEmpty { text += "# \(field.comment)\n" }
-            text += field.written(self).map { "\(field.key) = \($0)\n" } ?? "# \(field.key) = \(field.example)\n"
+            text += field.access.written(self).map { "\(field.key) = \($0)\n" } ?? "# \(field.key) = \(field.example)\n"
         }
         return text + RecipeTable.groups.toml(self) + RecipeTable.heads.toml(self)
     }

@@ -1,7 +1,8 @@
 import LyraTensor
 import LyraText
 
-/// Everything that decides a training run. `TrainingRecipe(stage:objective:)` has the paper's settings; a TOML text, which
+/// Everything that decides a training run. `TrainingRecipe(stage:objective:)` has the paper's settings; a TOML text,
+/// which
 /// `toml` writes with comments, can change each.
 public struct TrainingRecipe: Sendable, Equatable {
     public var stage: TrainingStage

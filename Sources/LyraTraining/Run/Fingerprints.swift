@@ -85,7 +85,7 @@ extension RunIdentity {
 }
 
 extension DatasetExamples {
-    /// Examples whose media are looked at.
+    /// From how many examples `mediaFingerprint` reads media files.
     private static var fingerprintExamples: Int { 64 }
 
     /// Identifies the media of some examples, spread over the data: by the size and the beginning of each file. A file

@@ -72,8 +72,8 @@ public struct TrainingProgress: Sendable {
     public internal(set) var steps: Int
     /// Passes through the data so far, with a fraction.
     public internal(set) var epoch: Double
-    /// Σ weight · mean of the parts, over all examples of the update; not finite if the update was left out for that, or
-    /// if all its examples were bad.
+    /// Σ weight · mean of the parts, over all examples of the update; not finite if the update was left out for that,
+    /// or if all its examples were bad.
     public internal(set) var loss: Double
     /// The mean of each part; a part without terms is absent.
     public internal(set) var parts: [(name: String, mean: Double)]

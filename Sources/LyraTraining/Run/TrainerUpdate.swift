@@ -14,7 +14,8 @@ extension Trainer {
     }
 
     private struct Batch {
-        /// Nil if the batch is made again when it is computed, so that the media of an update need not all be in memory.
+        /// Nil if the batch is made again when it is computed, so that the media of an update need not all be in
+        /// memory.
         var examples: [Task.Example]?
         let count: Int
         /// Terms of each part of the loss.
@@ -24,7 +25,8 @@ extension Trainer {
     /// Makes one update.
     ///
     /// - Parameter start: in seconds, when the update began
-    /// - Throws: before anything has changed, except for what the source has given out: the next call starts there again.
+    /// - Throws: before anything has changed, except for what the source has given out: the next call starts there
+    ///   again.
     func update(since start: Double) throws -> TrainingProgress {
         defer { clearGradients() }
         var load = try load()

@@ -21,7 +21,8 @@ struct RunData<Reader: ItemReading> {
 
     /// The examples to train on, in a new order in each epoch.
     ///
-    /// - Parameter progress: called with the number of examples whose lengths are estimated, and of all; throws to abort
+    /// - Parameter progress: called with the number of examples whose lengths are estimated, and of all; throws to
+    ///   abort
     func training(progress: (_ done: Int, _ total: Int) throws -> Void) throws -> DataLoader<DatasetExamples<Reader>> {
         try loader(recipe.data, readers.training, weights: recipe.dataWeights, shuffles: true, progress)
     }

@@ -7,7 +7,8 @@ struct RunParameters {
     let trained: [TrainedParameter]
     let groups: [AdamW.Group]
 
-    /// Each group of the recipe becomes two of the optimizer: matrices, and vectors (norms, biases), which do not decay.
+    /// Each group of the recipe becomes two of the optimizer: matrices, and vectors (norms, biases), which do not
+    /// decay.
     ///
     /// - Parameter heads: what a tower's run trains beside the checkpoint, in the first group
     init(

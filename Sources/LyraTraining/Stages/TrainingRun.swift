@@ -165,8 +165,8 @@ public final class TrainingRun {
         guard differences.isEmpty else { throw differing(differences) }
     }
 
-    /// - Throws: `LyraError.argument` if the run would replace the heads that it starts from: with others in their place,
-    ///   it could not be continued.
+    /// - Throws: `LyraError.argument` if the run would replace the heads that it starts from: with others in their
+    ///   place, it could not be continued.
     private func checkHeadsStart() throws {
         guard let start = recipe.headsStart,
             try FileSystem.resolved(start) == FileSystem.resolved(directory.heads)

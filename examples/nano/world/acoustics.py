@@ -94,7 +94,7 @@ def clean(rng: random.Random) -> Acoustics:
 
 
 def noisy(rng: random.Random, snr: float, kinds=noises.HELD_OUT) -> Acoustics:
-    """Clean but for noise of one of the kinds, for evaluation."""
+    """A quiet room with noise of one kind, for evaluation."""
     return dataclasses.replace(clean(rng), noise=rng.choice(kinds), snr=snr)
 
 

@@ -52,7 +52,7 @@ def heard(rng, held_out=False) -> str:
 
 
 def transcription(rng) -> Exchange:
-    """What is heard, as its words, and what is written down."""
+    """A sentence: the words as they are heard, and its written form as the answer."""
     text = heard(rng)
     return Exchange("transcribe", rng.choice(words.TRANSCRIBE), text, context=spoken(text))
 
