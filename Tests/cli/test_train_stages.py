@@ -45,6 +45,23 @@ def test_stage_1_writes_a_projector(tiny, recordings, tmp_path):
         assert any(name.endswith("/data.pkl") for name in file.namelist())
 
 
+def test_a_projector_of_stage_1_takes_the_place_of_the_checkpoints(tiny, recordings, tmp_path):
+    items = conversations({"speech": str(recordings["a_short"])})
+    folders = [tmp_path / str(number) for number in range(4)]
+    for folder in folders:
+        folder.mkdir()
+    given = ("--speech-projector", folders[0] / "run/non_lora_trainables.bin")
+    fresh = train(1, tiny, items, folders[0] / "run")
+    # The first update has a learning rate of 0: its loss is that of the start.
+    start = train(1, tiny, items, folders[1] / "run", *given)[0]["cross_entropy"]
+    assert start < fresh[0]["cross_entropy"]
+    # A whole model that a run writes has the projector that the run was given.
+    train(4, tiny, conversations({}, tgt_units=[3, 17]), folders[2] / "run", *given)
+    written = train(1, folders[2] / "run/model", items, folders[3] / "run")[0]["cross_entropy"]
+    # Its weights are rounded to the checkpoint's type.
+    assert abs(written - start) < 0.1 * (fresh[0]["cross_entropy"] - start)
+
+
 def test_stage_3_writes_an_adapter_for_long_recordings(tiny, recordings, tmp_path):
     long = recordings["a_long"]
     train(3, tiny, conversations({"speech": str(long)}), tmp_path / "run", "--extractor", "blocks=2,keep=0.7")

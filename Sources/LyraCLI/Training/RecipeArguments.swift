@@ -22,6 +22,12 @@ struct RecipeArguments: ParsableArguments {
             "A directory with the towers; searched after the places that the checkpoint names.", valueName: "dir"))
     var towers: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "A file with a speech projector in place of the checkpoint's, as stage 1 writes it; a whole model that the "
+                + "run writes gets it.", valueName: "file"))
+    var speechProjector: String?
+
     @Option(help: ArgumentHelp("A file with mm_audio_projector's tensors, for other sound.", valueName: "file"))
     var soundProjector: String?
 
@@ -112,6 +118,7 @@ struct RecipeArguments: ParsableArguments {
             ?? TrainingRecipe(stage: stage ?? .instructions)
         if let model { result.model = model }
         if let towers { result.towers = towers }
+        if let speechProjector { result.speechProjector = speechProjector }
         if let soundProjector { result.soundProjector = soundProjector }
         if !data.isEmpty { result.data = data }
         if !validation.isEmpty { result.validation.data = validation }

@@ -12,6 +12,8 @@ public struct CheckpointOptions {
     public var vocoder: String?
     /// A file with the sound projector, which no published checkpoint includes.
     public var soundProjector: String?
+    /// A file with a speech projector in place of the checkpoint's own, as stage 1 of the training writes it.
+    package var speechProjector: String?
     /// Directories of adapters outside the checkpoint, each with the adapter's name. One with the name of an adapter of
     /// the checkpoint takes its place, with or without a projector.
     public var adapterDirectories: [(name: String, path: String)] = []
@@ -207,13 +209,24 @@ package final class CheckpointLoader {
     // MARK: Tensors
 
     private func mainTable() throws -> TensorTable {
-        let tensors = try ParameterNames.published(tensors(source.main), origin)
+        let own = try ParameterNames.published(tensors(source.main), origin)
+        let tensors = try options.speechProjector.map { try replacingSpeechProjector(of: own, with: $0) } ?? own
         let groups = Dictionary(grouping: tensors, by: { Self.partName($0.key) }).sorted { $0.key < $1.key }
         for (name, members) in groups { record(name, origin, members.map(\.value)) }
         precision = options.precision ?? (tensors.values.contains { $0.type.blockElements > 1 } ? .fast : .exact)
         let table = table(origin, tensors)
         keep(.main, table)
         return table
+    }
+
+    private func replacingSpeechProjector(
+        of main: [String: StoredTensor], with file: String
+    ) throws -> [String: StoredTensor] {
+        let projector = try LonePart.speechProjector(file)
+        noteRead(projector)
+        var result = main.filter { !$0.key.hasPrefix(Self.speechProjectorPrefix) }
+        for (name, tensor) in projector { result[Self.speechProjectorPrefix + name] = tensor }
+        return result
     }
 
     /// The tensors of a part's files.

@@ -16,6 +16,9 @@ extension RecipeField {
                 "towers", optional: \.towers, example: "\"model_zoo\"",
                 "A directory with the towers, searched after the places that the checkpoint names.", isFixed: false),
             .init(
+                "speech_projector", optional: \.speechProjector, example: "\"projector/non_lora_trainables.bin\"",
+                "A file with a speech projector in place of the checkpoint's, as stage 1 writes it.", isFixed: false),
+            .init(
                 "sound_projector", optional: \.soundProjector, example: "\"mm_audio_projector.bin\"",
                 "A file with the projector of other sound.", isFixed: false),
             .init("data", \.data, "Files of examples: LLaVA-style JSON or JSONL.", isFixed: false),

@@ -12,6 +12,8 @@ public struct TrainingRecipe: Sendable, Equatable {
     public var model = ""
     /// Directory with towers, as for opening a checkpoint.
     public var towers: String?
+    /// File with a speech projector in place of the checkpoint's own, as stage 1 writes it.
+    public var speechProjector: String?
     /// File with the sound projector, as for opening a checkpoint.
     public var soundProjector: String?
     /// Files of examples: LLaVA-style JSON or JSONL.

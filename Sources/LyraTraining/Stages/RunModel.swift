@@ -35,9 +35,12 @@ struct RunModel {
         trainables = TrainableParameters(selection)
         self.options = options
         var opening = options
-        opening.trainables = trainables
+        (opening.trainables, opening.speechProjector) = (trainables, recipe.speechProjector)
         checkpoint = try Checkpoint.open(recipe.model, options: opening)
         try checkInfluence()
+        if let projector = recipe.speechProjector, case .absent(let reason) = checkpoint.speechNetworks {
+            throw LyraError(.argument, "\(projector): the checkpoint cannot use a speech projector: \(reason.message)")
+        }
     }
 
     /// - Throws: `LyraError.argument` if something is to be trained on which the loss does not depend, or if an adapter
@@ -82,6 +85,8 @@ struct RunModel {
         guard try !CheckpointLoader(recipe.model, options).hasAdapter(recipe.adapter.name) else { return nil }
         let path = directory.freshAdapter
         if group.isMain {
+            var options = options
+            options.speechProjector = recipe.speechProjector
             var settings = AdapterSettings(rank: recipe.adapter.rank, alpha: recipe.adapter.alpha)
             (settings.dropout, settings.targetModules) = (recipe.adapter.dropout, recipe.adapter.targets)
             settings.baseModel = recipe.model
@@ -182,7 +187,7 @@ struct RunModel {
                     .argument, "\(path): there is something already; remove it, or choose another output")
             }
             guard try !Self.isCheckpoint(path) else { return }
-            try ModelWriter(recipe.model, options: options).checkWritable(changes, to: path)
+            try ModelWriter(recipe.model, options: options).checkWritable(try changes, to: path)
         }
     }
 
@@ -195,13 +200,21 @@ struct RunModel {
         return (try tensors(.adapter(index)), projector.isEmpty ? nil : projector)
     }
 
-    /// What a whole checkpoint gets anew.
+    /// What a whole checkpoint gets anew: what was trained, and the recipe's speech projector.
     private var changes: ModelChanges {
-        var changes = ModelChanges()
-        for element in trainables.elements {
-            changes.set(element.part, NewTensor(element.name, element.parameter.tensor.detached))
+        get throws {
+            var changes = ModelChanges()
+            for element in trainables.elements {
+                changes.set(element.part, NewTensor(element.name, element.parameter.tensor.detached))
+            }
+            guard recipe.speechProjector != nil else { return changes }
+            let trained = Set(trainables.elements.filter { $0.part == .main }.map(\.name))
+            for parameter in checkpoint.parameters.filter({ $0.part == .main }).flatMap(\.parameters)
+            where parameter.path.hasPrefix(CheckpointLoader.speechProjectorPrefix) && !trained.contains(parameter.path) {
+                changes.set(.main, try Self.tensor(parameter))
+            }
+            return changes
         }
-        return changes
     }
 
     private static func isCheckpoint(_ path: String) throws -> Bool {
@@ -219,7 +232,7 @@ struct RunModel {
         case .model:
             // The run had ended already.
             if try Self.isCheckpoint(path) { return path }
-            _ = try ModelWriter(recipe.model, options: options).write(changes, to: path, check: check)
+            _ = try ModelWriter(recipe.model, options: options).write(try changes, to: path, check: check)
         }
         return path
     }
