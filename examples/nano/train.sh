@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Trains Nano from nothing: data, tokenizer, towers, language model, the paper's four stages, one file.
+#
+#   examples/nano/train.sh [--smoke] [--out DIR] [--lyra TOOL] [--threads N]
+#
+# Needs the packages of packages.txt, Python 3 with numpy, and the tool (bindings/c/build.sh makes it). Can be
+# interrupted at any time: the same command goes on where it stopped. --smoke makes everything a hundred times smaller,
+# which shows that every part runs and that its loss falls, and not a model of use.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+out=$root/.build/nano lyra=$root/.build/lyra/bin/lyra threads=$(nproc) smoke=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --smoke) smoke=1 && shift ;;
+    --out) out=$2 && shift 2 ;;
+    --lyra) lyra=$2 && shift 2 ;;
+    --threads) threads=$2 && shift 2 ;;
+    *) echo "$0: $1: not known; see the top of this file" >&2 && exit 64 ;;
+    esac
+done
+mkdir -p "$out" && out=$(cd "$out" && pwd)
+[ -x "$lyra" ] || { echo "$0: $lyra: not there; bindings/c/build.sh makes it" >&2 && exit 1; }
+
+step() { echo "== $(date +%H:%M) $*"; }
+
+# data NAME KIND COUNT [SEED]: makes a data set, if it is not there.
+data() {
+    local count=$3
+    [ -z "$smoke" ] || count=$(((count + 999) / 1000 * 8))
+    [ -f "$out/data/$1/$2.jsonl" ] || {
+        step "data: $1"
+        python3 "$here/make_data.py" "$2" --count "$count" --seed "${4:-1}" --processes "$threads" --out "$out/data/$1"
+    }
+}
+
+# train NAME RESULT MODEL OPTION…: runs the recipe NAME, until RESULT is there, and keeps its curves.
+train() {
+    local name=$1 result=$out/runs/$1/$2 model=$3 log=$out/runs/$1/log.jsonl
+    shift 3
+    if [ ! -e "$result" ] || [ ! -f "$out/runs/$name.svg" ]; then
+        step "training: $name"
+        local short=()
+        [ -z "$smoke" ] || short=(--steps 16 --batch 4)
+        "$lyra" train --recipe "$here/recipes/$name.toml" --model "$model" --out "$out/runs/$name" \
+            --threads "$threads" --save-every 5 ${short[@]+"${short[@]}"} "$@"
+        "$lyra" plot-log "$log" -o "$out/runs/$name.svg"
+    fi
+    [ -z "$smoke" ] || python3 "$here/check_loss.py" "$log"
+}
+
+# from SET…: options for data sets and, where there is one, for validation.
+from() {
+    local set
+    for set in "$@"; do echo "--data $out/data/$set"; done
+}
+
+# with MODEL NAME ADAPTER=DIR…: a copy of a checkpoint, of links, with adapters.
+with() {
+    local model=$1 made=$out/$2
+    shift 2
+    [ ! -d "$made" ] || return 0
+    rm -rf "$made.new" && cp -rlL "$model" "$made.new"
+    local adapter
+    for adapter in "$@"; do
+        rm -rf "$made.new/${adapter%%=*}_lora" && cp -r "${adapter#*=}" "$made.new/${adapter%%=*}_lora"
+    done
+    mv "$made.new" "$made"
+}
+
+runs=$out/runs
+
+# What it starts from: initial values.
+[ -d "$out/start" ] || "$lyra" initialize "$here/model" -o "$out/start" --seed 1
+
+# Text: the language model learns its world.
+data text text 60000 && data text-check text 200 2
+train text model "$out/start" $(from text/text.jsonl) --validation "$out/data/text-check/text.jsonl"
+
+# Sight: the vision tower learns from labels, then answers with the language model.
+data pictures pictures 16000 && data videos videos 4000 && data refusals refusals 4000
+data pictures-check pictures 200 2 && data videos-check videos 100 2
+check="--validation $out/data/pictures-check/pictures.jsonl --validation $out/data/videos-check/videos.jsonl"
+train see model "$runs/text/model" $(from pictures/pictures.jsonl videos/videos.jsonl) $check
+train look model "$runs/see/model" \
+    $(from text/text.jsonl pictures/pictures.jsonl videos/videos.jsonl refusals/refusals.jsonl) $check
+
+# Hearing: the speech tower learns from labels.
+data tower tower 12000 && data tower-check tower 200 2
+train hear model "$runs/look/model" $(from tower/tower.jsonl) --validation "$out/data/tower-check/tower.jsonl"
+
+# Voice: units of one voice, and the vocoder that makes its sound of them.
+data answers answers 5000
+answers=$out/data/answers
+units=(--log-mels --mels 40 --threads "$threads")
+codebook=$out/codebook.safetensors
+[ -f "$codebook" ] || {
+    step "units"
+    "$lyra" data units train "${units[@]}" --units 200 --data "$answers/answers.jsonl" -o "$codebook"
+}
+[ -f "$answers/frames.jsonl" ] || "$lyra" data units encode "${units[@]}" --codebook "$codebook" \
+    --data "$answers/answers.jsonl" --keep-runs -o "$answers/frames.jsonl"
+[ -f "$answers/units.jsonl" ] || "$lyra" data units encode "${units[@]}" --codebook "$codebook" \
+    --data "$answers/answers.jsonl" -o "$answers/units.jsonl"
+train voice model "$runs/hear/model" $(from answers/frames.jsonl)
+
+# The paper's four stages.
+data transcribe transcribe 8000 && data transcribe-check transcribe 200 2
+train stage1 non_lora_trainables.bin "$runs/voice/model" $(from transcribe/transcribe.jsonl) \
+    --validation "$out/data/transcribe-check/transcribe.jsonl"
+
+data questions questions 12000 && data questions-check questions 200 2
+data picture-questions picture-questions 6000 && data video-questions video-questions 2500
+train stage2 speech_lora "$runs/voice/model" --speech-projector "$runs/stage1/non_lora_trainables.bin" \
+    $(from transcribe/transcribe.jsonl questions/questions.jsonl picture-questions/picture-questions.jsonl \
+        video-questions/video-questions.jsonl) --validation "$out/data/questions-check/questions.jsonl"
+
+speech=$runs/stage2/speech_lora
+with "$runs/voice/model" hearing speech="$speech" long_speech="$speech"
+data long long 1200 && data long-check long 60 2
+train stage3 long_speech_lora "$out/hearing" $(from long/long.jsonl questions/questions.jsonl) \
+    --validation "$out/data/long-check/long.jsonl"
+
+train stage4 model "$out/hearing" --speech-projector "$speech/non_lora_trainables.bin" $(from answers/units.jsonl)
+
+# The whole model: both adapters share the speech projector of stage 2, which is the checkpoint's own now.
+with "$runs/stage4/model" nano speech="$speech" long_speech="$runs/stage3/long_speech_lora"
+rm -f "$out"/nano/*_lora/non_lora_trainables.bin
+for type in bf16 q8_0 q4_0; do
+    [ -f "$out/nano-$type.gguf" ] || "$lyra" convert "$out/nano" -o "$out/nano-$type.gguf" --type $type
+done
+step "ready: $out/nano and its files nano-*.gguf"
