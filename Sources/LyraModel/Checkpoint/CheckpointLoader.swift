@@ -22,6 +22,8 @@ public struct CheckpointOptions {
     public var precision: Precision?
     /// The parameters that training changes; nil to change none.
     package var trainables: TrainableParameters?
+    /// A speech generator for a checkpoint that has none, to be trained; without effect on a checkpoint with its own.
+    package var freshGenerator: (any FreshSpeechGenerator)?
     /// Receives messages for the user: absent parts, derived values.
     public var note: (String) -> Void = { _ in }
     /// Receives the number of opened components (mostly layers) and their total; throws to abort.
@@ -89,9 +91,12 @@ package final class CheckpointLoader {
     package var holdsLanguageModelAlone: Bool { source.language != nil }
 
     package func load() throws -> Checkpoint {
-        let configuration = try readConfiguration()
+        var configuration = try readConfiguration()
+        let freshGenerator = configuration.generator == nil ? options.freshGenerator : nil
+        if let freshGenerator { configuration.generator = freshGenerator.configuration }
         total = configuration.language.layers + (configuration.generator?.layers ?? 0) + 5
         let main = try mainTable()
+        if freshGenerator != nil { try checkUnnamedGenerator(main) }
         let adapters = try findAdapters()
         try options.trainables?.begin(
             adapters: adapters.map { ($0.name, $0.projector != nil) }, origin: origin)
@@ -108,10 +113,11 @@ package final class CheckpointLoader {
         let soundNetworks = try openSoundNetworks(main, configuration)
         try advance()
         let generator = try configuration.generator.map {
-            try SpeechGenerator(
-                weights.under("speech_generator."), $0, language: configuration.language, progress: advance)
+            let weights = freshGenerator.map { trainable($0.weights(precision: precision), .main) } ?? weights
+            return try SpeechGenerator(
+                weights.under(Self.speechGeneratorPrefix), $0, language: configuration.language, progress: advance)
         }
-        let vocoder = try openVocoder(configuration)
+        let vocoder = try openVocoder(configuration, namesGenerator: freshGenerator == nil)
         try advance()
         let defaults = try readGenerationDefaults()
         let tokenizer = try readTokenizer(configuration)
@@ -169,6 +175,25 @@ package final class CheckpointLoader {
                 LyraConfiguration.self, .main, source.main, "config.json", check: ConfigurationChecks.main)
         try configuration.validate(source.language == nil ? source.main.path("config.json") : origin)
         return configuration
+    }
+
+    /// The configuration of the checkpoint's own speech generator, nil if it has none, and of the language model. Opens
+    /// no tensors.
+    package func generatorConfiguration() throws -> (
+        generator: SpeechGeneratorConfiguration?, language: DecoderConfiguration
+    ) {
+        let configuration = try readConfiguration()
+        return (configuration.generator, configuration.language)
+    }
+
+    /// - Throws: `LyraError.format` if there are tensors of a speech generator that config.json does not name: a fresh
+    ///   one would take their place.
+    private func checkUnnamedGenerator(_ main: TensorTable) throws {
+        guard let name = main.names.filter({ $0.hasPrefix(Self.speechGeneratorPrefix) }).min() else { return }
+        throw LyraError(
+            .format,
+            "\(origin): has the tensor \(shown(name)), but config.json names no speech generator; add "
+                + "speech_generator_type and ctc_decoder_config, or remove the tensors to train a fresh one")
     }
 
     private func readGenerationDefaults() throws -> GenerationDefaults {
@@ -253,7 +278,7 @@ package final class CheckpointLoader {
     }
 
     /// The weights of a part, some of which training may change.
-    func trainable(_ table: TensorTable, _ part: ModelPart) -> any WeightSource {
+    func trainable(_ table: any WeightSource, _ part: ModelPart) -> any WeightSource {
         options.trainables.map { TrainableSource(base: table, part: part, trainables: $0) } ?? table
     }
 
@@ -358,6 +383,9 @@ package final class CheckpointLoader {
 
     /// The published prefix of the speech projector's tensors.
     package static let speechProjectorPrefix = "model.mm_speech_projector."
+
+    /// The published prefix of the speech generator's tensors.
+    package static let speechGeneratorPrefix = "speech_generator."
 
     /// A part that the configuration does not mention.
     ///

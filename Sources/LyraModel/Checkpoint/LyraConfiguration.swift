@@ -250,19 +250,32 @@ public struct SpeechGeneratorConfiguration: Decodable, Sendable {
         self.units = units
     }
 
+    /// What each size can be.
+    package enum Limits {
+        package static let layers = 1...256
+        package static let dim = 2...1 << 20
+        package static let heads = 1...4096
+        package static let inner = 1...1 << 22
+        package static let upsampling = 1...1000
+        package static let units = 1...1 << 20
+        /// The template ends every prompt with more text tokens than these, which no extractor removes.
+        package static let contextRows = 0...4
+    }
+
     func validate(_ source: String) throws {
         let bounds = Bounds(source)
-        try bounds.check("ctc_decoder_config layers", layers, 1...256)
-        try bounds.check("ctc_decoder_config dim", dim, 2...1 << 20)
-        try bounds.check("ctc_decoder_config heads", heads, 1...4096)
-        try bounds.check("ctc_decoder_config inner", inner, 1...1 << 22)
-        try bounds.check("ctc_upsample_factor", upsampling, 1...1000)
-        try bounds.check("unit_vocab_size", units, 1...1 << 20)
-        // The template ends every prompt with more text tokens than these, which no extractor removes.
-        try bounds.check("speech_generator_context_rows", contextRows, 0...4)
-        try bounds.require(
-            dim % heads == 0 && dim / heads % 2 == 0, "the generator's dim must be an even multiple of its heads")
+        try bounds.check("ctc_decoder_config layers", layers, Limits.layers)
+        try bounds.check("ctc_decoder_config dim", dim, Limits.dim)
+        try bounds.check("ctc_decoder_config heads", heads, Limits.heads)
+        try bounds.check("ctc_decoder_config inner", inner, Limits.inner)
+        try bounds.check("ctc_upsample_factor", upsampling, Limits.upsampling)
+        try bounds.check("unit_vocab_size", units, Limits.units)
+        try bounds.check("speech_generator_context_rows", contextRows, Limits.contextRows)
+        try bounds.require(hasEvenHeads, "the generator's dim must be an even multiple of its heads")
     }
+
+    /// Whether each head has the same width, which RoPE can split into pairs.
+    package var hasEvenHeads: Bool { heads > 0 && dim % heads == 0 && dim / heads % 2 == 0 }
 }
 
 /// The end tokens of a `text_config`.

@@ -84,7 +84,10 @@ extension CheckpointLoader {
         return (whisper, features)
     }
 
-    func openVocoder(_ configuration: LyraConfiguration) throws -> Checkpoint.Part<Vocoder> {
+    /// The vocoder, for a checkpoint with a speech generator.
+    ///
+    /// - Parameter namesGenerator: whether the speech generator is the checkpoint's own, not a fresh one
+    func openVocoder(_ configuration: LyraConfiguration, namesGenerator: Bool) throws -> Checkpoint.Part<Vocoder> {
         guard let generator = configuration.generator else {
             return absentByConfiguration(
                 "generates no speech", "speech_generator_type", configuration, part: "speech generator")
@@ -105,7 +108,7 @@ extension CheckpointLoader {
             throw LyraError(
                 .format,
                 "\(file): the vocoder has \(vocoder.numEmbeddings) units, fewer than the \(generator.units) of "
-                    + source.main.path("config.json"))
+                    + (namesGenerator ? source.main.path("config.json") : "the fresh speech generator"))
         }
         return .present(try Vocoder(configuration: vocoder, weights: trainable(table, .vocoder)))
     }
