@@ -71,7 +71,8 @@ public struct CheckpointInitializer {
         }
         if let generator = main.generator {
             _ = try SpeechGenerator(
-                weights.under("speech_generator."), generator, language: main.language, progress: check)
+                weights.under(CheckpointLoader.speechGeneratorPrefix), generator, language: main.language,
+                progress: check)
         }
         try weights.requested.write(safetensors: directory.newFile("model.safetensors"))
     }

@@ -155,7 +155,7 @@ extension WhisperConfiguration {
 
 extension SpeechGeneratorConfiguration {
     /// `ctc_decoder_config` of the published checkpoints.
-    static let published = SpeechGeneratorConfiguration(layers: 2, dim: 4096, heads: 32, inner: 11_008)
+    package static let published = SpeechGeneratorConfiguration(layers: 2, dim: 4096, heads: 32, inner: 11_008)
 }
 
 extension Checkpoint {

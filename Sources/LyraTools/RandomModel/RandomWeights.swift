@@ -28,9 +28,11 @@ public final class RandomWeights: WeightSource {
         values = nil
     }
 
-    /// The weights, in F32, with which a part's training from nothing starts. `requested` lists them.
-    init(_ values: InitialValues) {
-        (seed, type, precision, recordsRequests) = (values.seed, .float32, .exact, true)
+    /// The weights, in F32, with which a part's training from nothing starts.
+    ///
+    /// - Parameter recordsRequests: whether `requested` lists the tensors, which keeps them in memory
+    init(_ values: InitialValues, precision: Precision = .exact, recordsRequests: Bool = true) {
+        (seed, type, self.precision, self.recordsRequests) = (values.seed, .float32, precision, recordsRequests)
         self.values = values
     }
 

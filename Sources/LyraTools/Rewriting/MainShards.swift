@@ -56,11 +56,16 @@ extension ModelFiles {
             let parts = Self.split(try tensors.map { try changes.item($0, name: $0.name) }, limit: limit)
             shards += parts.map { Shard(content: .tensors($0), ownName: parts.count == 1 ? ownName : nil) }
         }
-        let added = try changes.additions.map {
-            try changes.item(adding: $0, like: main["model.embed_tokens.weight"])
-        }
-        let parts = Self.split(added + (try foreignSoundProjector()), limit: limit)
-        return shards + parts.map { Shard(content: .tensors($0), ownName: nil) }
+        let like = main["model.embed_tokens.weight"]
+        let isGenerators = { (tensor: NewTensor) in tensor.name.hasPrefix(CheckpointLoader.speechGeneratorPrefix) }
+        let generator = try changes.additions.filter(isGenerators).map { try changes.item(adding: $0, like: like) }
+        let added = try changes.additions.filter { !isGenerators($0) }.map { try changes.item(adding: $0, like: like) }
+        // The published release has the speech generator in a file of its own.
+        let parts = Self.split(generator, limit: limit), name = "speech_generator.safetensors"
+        let isOwn = parts.count == 1 && !shards.contains { $0.ownName == name }
+        shards += parts.map { Shard(content: .tensors($0), ownName: isOwn ? name : nil) }
+        let others = Self.split(added + (try foreignSoundProjector()), limit: limit)
+        return shards + others.map { Shard(content: .tensors($0), ownName: nil) }
     }
 
     /// The tensors of a sound projector that the caller gave: they become the checkpoint's own.
