@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from support import lyra, read_wav
+from support import FIXTURES, fails, lyra, read_wav
 
 ANSWERS = ("A tone.", "It rises and falls.")
 
@@ -79,6 +79,39 @@ def test_stage_4_writes_a_model_that_speaks(tiny, tmp_path):
         tmp_path / "answer.wav")
     assert ended.returncode == 0, ended
     read_wav(tmp_path / "answer.wav")
+
+
+def test_stage_4_makes_a_speech_generator_for_an_assembled_checkpoint(tmp_path):
+    start, run = tmp_path / "start", tmp_path / "run"
+    assembled = lyra("assemble", "--llm", FIXTURES / "qwen2vl/published", "-o", start)
+    assert assembled.returncode == 0 and "stage 4 of the training makes one" in assembled.stderr, assembled
+    recipe = tmp_path / "voice.toml"
+    recipe.write_text(
+        "stage = 4\n[generator]\nlayers = 1\ndim = 32\nheads = 2\ninner = 64\nunits = 100\nupsampling = 5\n")
+    items = conversations({}, tgt_units=[3, 17, 17, 42, 5])
+    log = train(4, start, items, run, "--recipe", recipe)
+    assert all(line["ctc"] > 0 for line in log)
+    configuration = json.loads((run / "model/config.json").read_text())
+    assert configuration["ctc_decoder_config"] == "(1,32,2,64)" and configuration["unit_vocab_size"] == 100
+    vocoder = FIXTURES / "a/model_zoo/audio/vocoder"
+    question = ("--prompt", "What is heard?", "--max-tokens", 4, "--temperature", 0, "--json")
+    speak = ("generate", "--model", run / "model", *question, "--speak", tmp_path / "answer.wav")
+    fails(lyra(*speak), "no vocoder was found")
+    ended = lyra(*speak, "--vocoder", vocoder)
+    assert ended.returncode == 0, ended
+    assert json.loads(ended.stdout)["units"]
+    read_wav(tmp_path / "answer.wav")
+    # What the recipe says must be what the checkpoint now has.
+    again = ("train", "--stage", 4, "--model", run / "model", "--data", tmp_path / "data.jsonl", "--steps", 1)
+    refused = lyra(*again, "--recipe", write(recipe, "[generator]\nunits = 50\n"), "--out", tmp_path / "other")
+    fails(refused, "generator.units is 50, but the checkpoint's is 100")
+    ended = lyra(*again, "--out", tmp_path / "next")
+    assert ended.returncode == 0, ended
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
 
 
 def test_a_run_whose_examples_are_all_bad_trains_nothing(tiny, tmp_path):

@@ -116,7 +116,7 @@ struct AssembledConfiguration {
                 notes.append("there is no adapter \(name): stage \(stage) of the training makes one")
             }
         }
-        notes.append("there is no speech generator, so no spoken answers")
+        notes.append("there is no speech generator, so no spoken answers: stage 4 of the training makes one")
         if !hasVocoder { notes.append("there is no vocoder, which spoken answers need") }
         if sound == nil { notes.append("there is no sound tower: the checkpoint takes no sound other than speech") }
         if sound != nil, soundProjectorKind == nil {

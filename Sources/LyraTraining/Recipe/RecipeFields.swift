@@ -1,9 +1,11 @@
 import LyraBase
+import LyraModel
 
 extension RecipeField {
     /// All keys but `stage` and `objective`, in the order in which a recipe is written: table by table.
     static var all: [RecipeField] {
-        general + adapter + optimizer + batch + loss + augmentation + extractor + media + validation + saving
+        general + adapter + generator + optimizer + batch + loss + augmentation + extractor + media + validation
+            + saving
     }
 
     /// More than any machine has; keeps sums of counts from overflowing.
@@ -70,6 +72,36 @@ extension RecipeField {
             .init(
                 "adapter.targets", \.adapter.targets, "Matrices of each layer that a fresh adapter updates.",
                 rule: .listNotEmpty()),
+        ]
+    }
+
+    private static var generator: [RecipeField] {
+        typealias Limits = SpeechGeneratorConfiguration.Limits
+        return [
+            .init(
+                "generator.layers", optional: \.generator.layers, example: "2",
+                "Layers of the speech generator that stage 4 makes if the checkpoint has none, and must find if it has one. "
+                    + "Without the key, 2.", rule: .within(Limits.layers)),
+            .init(
+                "generator.dim", optional: \.generator.dim, example: "4096",
+                "Width of the layers, an even multiple of heads; without the key, 4096.", rule: .within(Limits.dim)),
+            .init(
+                "generator.heads", optional: \.generator.heads, example: "32",
+                "Attention heads of a layer; without the key, 32.", rule: .within(Limits.heads)),
+            .init(
+                "generator.inner", optional: \.generator.inner, example: "11008",
+                "Width inside each layer's MLP; without the key, 11008.", rule: .within(Limits.inner)),
+            .init(
+                "generator.upsampling", optional: \.generator.upsampling, example: "25",
+                "Positions for each token of an answer; each can speak a unit. Without the key, 25.",
+                rule: .within(Limits.upsampling)),
+            .init(
+                "generator.units", optional: \.generator.units, example: "1000",
+                "Speech units are 0 to units - 1; without the key, 1000.", rule: .within(Limits.units)),
+            .init(
+                "generator.context_rows", optional: \.generator.contextRows, example: "1",
+                "Prompt tokens that it reads before an answer; without the key, 1. The published models have 0: an "
+                    + "answer's first token can then speak one unit only.", rule: .within(Limits.contextRows)),
         ]
     }
 

@@ -37,6 +37,7 @@ public struct TrainingRecipe: Sendable, Equatable {
     /// Compute threads; nil for all processors.
     public var threads: Int?
     public var adapter: Adapter
+    public var generator = Generator()
     public var optimizer: Optimizer
     /// Parameters with settings of their own; the first group that names a parameter counts.
     public var groups: [Group] = []
@@ -66,6 +67,30 @@ public struct TrainingRecipe: Sendable, Equatable {
         public var dropout = 0.05
         /// Matrices of each layer that have an update.
         public var targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    }
+
+    /// Sizes of the speech generator that stage 4 makes, from the recipe's seed, for a checkpoint that has none. A
+    /// value that is nil is the default of such a fresh generator. If the checkpoint has a speech generator, that is
+    /// trained, and a value that differs from it is an error.
+    public struct Generator: Sendable, Equatable {
+        /// Nil for 2, as published.
+        public var layers: Int?
+        /// Width of the layers, an even multiple of `heads`; nil for 4096, as published. The width of what the
+        /// generator reads is that of the language model.
+        public var dim: Int?
+        /// Nil for 32, as published.
+        public var heads: Int?
+        /// Width inside each layer's MLP; nil for 11,008, as published.
+        public var inner: Int?
+        /// Positions for each token of the answer, which can speak as many units; nil for 25, as published.
+        public var upsampling: Int?
+        /// Speech units are 0 … units − 1; nil for 1000, as published.
+        public var units: Int?
+        /// Tokens of the prompt that the generator reads before an answer. Nil for 1: the published 0 keeps all
+        /// positions of an answer's first token alike, so that they can speak one unit only.
+        public var contextRows: Int?
+
+        public init() {}
     }
 
     public struct Optimizer: Sendable, Equatable {

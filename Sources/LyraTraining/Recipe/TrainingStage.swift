@@ -6,7 +6,7 @@ public enum TrainingStage: String, Sendable, CaseIterable {
     case instructions = "2"
     /// Stage 3: an adapter and its projector, by long speech.
     case longSpeech = "3"
-    /// Stage 4: the speech generator, by answers with their speech units.
+    /// Stage 4: the speech generator, by answers with their speech units. A checkpoint that has none gets a fresh one.
     case generator = "4"
     /// All parts of a small model, or named ones, by text and media.
     case pretrain

@@ -12,9 +12,12 @@ struct RunModel {
     let selection: TrainableSelection
     /// The directory of the adapter that the run started from, if it is not the checkpoint's own.
     private let adapterDirectory: String?
+    /// The speech generator that the run made, if the checkpoint has none.
+    private let freshGenerator: FreshGenerator?
     private let recipe: TrainingRecipe
 
-    /// Opens the checkpoint. An adapter that it lacks is made and put into `directory`.
+    /// Opens the checkpoint. An adapter that it lacks is made and put into `directory`; a speech generator that stage 4
+    /// lacks is made in memory.
     ///
     /// - Parameters:
     ///   - group: only the first process writes
@@ -34,8 +37,10 @@ struct RunModel {
             groups: recipe.groups.map(\.parameters), usesVocoder: recipe.objective == .vocoder)
         trainables = TrainableParameters(selection)
         self.options = options
+        freshGenerator = try FreshGenerator.needed(recipe, options)
         var opening = options
-        (opening.trainables, opening.speechProjector) = (trainables, recipe.speechProjector)
+        (opening.trainables, opening.freshGenerator) = (trainables, freshGenerator)
+        opening.speechProjector = recipe.speechProjector
         checkpoint = try Checkpoint.open(recipe.model, options: opening)
         try checkInfluence()
         if let projector = recipe.speechProjector, case .absent(let reason) = checkpoint.speechNetworks {
@@ -67,7 +72,7 @@ struct RunModel {
 
     /// Whether the loss depends on a parameter.
     private func isInfluential(_ element: TrainableParameters.Element) -> Bool {
-        let isGenerators = element.part == .main && element.name.hasPrefix("speech_generator.")
+        let isGenerators = element.part == .main && element.name.hasPrefix(CheckpointLoader.speechGeneratorPrefix)
         return switch recipe.objective {
         case .language: isGenerators == (recipe.stage == .generator)
         case .speechTower: element.part == .speechTower
@@ -207,6 +212,7 @@ struct RunModel {
             for element in trainables.elements {
                 changes.set(element.part, NewTensor(element.name, element.parameter.tensor.detached))
             }
+            if let generator = checkpoint.generator { freshGenerator?.complete(&changes, generator: generator) }
             guard recipe.speechProjector != nil else { return changes }
             let trained = Set(trainables.elements.filter { $0.part == .main }.map(\.name))
             for parameter in checkpoint.parameters.filter({ $0.part == .main }).flatMap(\.parameters)
