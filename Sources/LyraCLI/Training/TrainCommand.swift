@@ -10,8 +10,8 @@ struct TrainCommand: ParsableCommand {
         commandName: "train", abstract: "Trains adapters, projectors, the speech generator, or whole models.",
         discussion: """
             Stages 1 to 4 are the paper's: 1 the speech projector, 2 an adapter for instructions with speech, 3 one for \
-            long speech, 4 the speech generator, which is made if the checkpoint has none. The stage pretrain trains all parts, or, by the recipe's key \
-            objective, a speech tower, a vision tower or a vocoder.
+            long speech, 4 the speech generator, which is made if the checkpoint has none. The stage pretrain trains \
+            all parts, or, by the recipe's key objective, a speech tower, a vision tower or a vocoder.
 
               lyra train --stage 2 --model start --data instructions.json --out run
 
