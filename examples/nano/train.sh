@@ -56,15 +56,14 @@ from() {
     for set in "$@"; do echo "--data $out/data/$set"; done
 }
 
-# with MODEL NAME ADAPTER=DIR…: a copy of a checkpoint, of links, with adapters.
+# with MODEL NAME FOLDER=DIR…: the checkpoint NAME is MODEL with other folders.
 with() {
-    local model=$1 made=$out/$2
+    local model=$1 made=$out/$2 folder
     shift 2
     [ ! -d "$made" ] || return 0
-    rm -rf "$made.new" && cp -rlL "$model" "$made.new"
-    local adapter
-    for adapter in "$@"; do
-        rm -rf "$made.new/${adapter%%=*}_lora" && cp -r "${adapter#*=}" "$made.new/${adapter%%=*}_lora"
+    rm -rf "$made.new" && cp -rL "$model" "$made.new"
+    for folder in "$@"; do
+        rm -rf "$made.new/${folder%%=*}" && cp -rL "${folder#*=}" "$made.new/${folder%%=*}"
     done
     mv "$made.new" "$made"
 }
@@ -88,7 +87,7 @@ train look model "$runs/see/model" \
 
 # Hearing: the speech tower learns from labels.
 data tower tower 12000 && data tower-check tower 200 2
-train hear model "$runs/look/model" $(from tower/tower.jsonl) --validation "$out/data/tower-check/tower.jsonl"
+train hear model "$out/start" $(from tower/tower.jsonl) --validation "$out/data/tower-check/tower.jsonl"
 
 # Voice: units of one voice, and the vocoder that makes its sound of them.
 data answers answers 5000
@@ -103,21 +102,24 @@ codebook=$out/codebook.safetensors
     --data "$answers/answers.jsonl" --keep-runs -o "$answers/frames.jsonl"
 [ -f "$answers/units.jsonl" ] || "$lyra" data units encode "${units[@]}" --codebook "$codebook" \
     --data "$answers/answers.jsonl" -o "$answers/units.jsonl"
-train voice model "$runs/hear/model" $(from answers/frames.jsonl)
+train voice model "$out/start" $(from answers/frames.jsonl)
+
+with "$runs/look/model" base model_zoo/audio/whisper="$runs/hear/model/model_zoo/audio/whisper" \
+    model_zoo/audio/vocoder="$runs/voice/model/model_zoo/audio/vocoder"
 
 # The paper's four stages.
 data transcribe transcribe 8000 && data transcribe-check transcribe 200 2
-train stage1 non_lora_trainables.bin "$runs/voice/model" $(from transcribe/transcribe.jsonl) \
+train stage1 non_lora_trainables.bin "$out/base" $(from transcribe/transcribe.jsonl) \
     --validation "$out/data/transcribe-check/transcribe.jsonl"
 
 data questions questions 12000 && data questions-check questions 200 2
 data picture-questions picture-questions 6000 && data video-questions video-questions 2500
-train stage2 speech_lora "$runs/voice/model" --speech-projector "$runs/stage1/non_lora_trainables.bin" \
+train stage2 speech_lora "$out/base" --speech-projector "$runs/stage1/non_lora_trainables.bin" \
     $(from transcribe/transcribe.jsonl questions/questions.jsonl picture-questions/picture-questions.jsonl \
         video-questions/video-questions.jsonl) --validation "$out/data/questions-check/questions.jsonl"
 
 speech=$runs/stage2/speech_lora
-with "$runs/voice/model" hearing speech="$speech" long_speech="$speech"
+with "$out/base" hearing speech_lora="$speech" long_speech_lora="$speech"
 data long long 1200 && data long-check long 60 2
 train stage3 long_speech_lora "$out/hearing" $(from long/long.jsonl questions/questions.jsonl) \
     --validation "$out/data/long-check/long.jsonl"
@@ -125,7 +127,7 @@ train stage3 long_speech_lora "$out/hearing" $(from long/long.jsonl questions/qu
 train stage4 model "$out/hearing" --speech-projector "$speech/non_lora_trainables.bin" $(from answers/units.jsonl)
 
 # The whole model: both adapters share the speech projector of stage 2, which is the checkpoint's own now.
-with "$runs/stage4/model" nano speech="$speech" long_speech="$runs/stage3/long_speech_lora"
+with "$runs/stage4/model" nano speech_lora="$speech" long_speech_lora="$runs/stage3/long_speech_lora"
 rm -f "$out"/nano/*_lora/non_lora_trainables.bin
 for type in bf16 q8_0 q4_0; do
     [ -f "$out/nano-$type.gguf" ] || "$lyra" convert "$out/nano" -o "$out/nano-$type.gguf" --type $type
