@@ -198,6 +198,61 @@ import Testing
         #expect(try JSONText.encode(LogLine(reports[1])).contains("gradient_norm") == false)
     }
 
+    private func failure(
+        _ run: ToyRun, in directory: RunDirectory? = nil,
+        _ onProgress: (TrainingProgress) -> TrainingDecision = { _ in .proceed }
+    ) -> String {
+        let error = #expect(throws: LyraError.self) { try run.trainer.run(in: directory, onProgress: onProgress) }
+        return error?.message ?? ""
+    }
+
+    /// Fewer updates are left out than stop a run, but no update follows them.
+    @Test func aRunThatEndsWithUpdatesThatAreNotFiniteFails() throws {
+        try withDirectory { directory in
+            let run = try ToyRun(length: .steps(6))
+            run.objective.disturbance = { $0 > 3 ? .infinity : 0 }
+            let message = failure(run, in: directory) { [2, 3].contains($0.step) ? .save : .proceed }
+            #expect(message.contains("2 updates in a row, 5 to 6, are not finite"), "\(message)")
+            #expect(message.contains("the gradient of \"w\"") && message.contains("optimizer.learning_rate"))
+            #expect(try directory.savedSteps() == [2, 3], "no state of the end")
+        }
+        let none = try ToyRun(length: .steps(1))
+        none.objective.disturbance = { _ in .infinity }
+        #expect(failure(none).contains("update 1 are not finite"))
+        let last = try ToyRun(length: .steps(3))
+        last.objective.disturbance = { $0 == 2 ? .infinity : 0 }
+        #expect(try last.trainer.run(in: nil) == .finished, "one batch can be at fault")
+    }
+
+    /// 10³⁹ is infinite as a float.
+    @Test func parametersThatAreNotFiniteStopTheRunAtOnceAndAreNotSaved() throws {
+        try withDirectory { directory in
+            let run = try ToyRun(length: .steps(20)) { $0.groups[0].learningRate = 1e39 }
+            let message = failure(run, in: directory) { $0.step == 1 ? .save : .proceed }
+            #expect(message.contains("after update 2, the values of \"w\" are not finite"), "\(message)")
+            #expect(message.contains("square is ") && message.contains("in the next update"), "\(message)")
+            #expect(try directory.savedSteps() == [1])
+            let saving = try ToyRun(length: .steps(2)) { $0.groups[0].learningRate = 1e39 }
+            #expect(failure(saving, in: directory).contains("after update 2, the values of \"w\" are not finite"))
+            #expect(try directory.savedSteps() == [])
+        }
+    }
+
+    /// While updates are left out, no state is saved unasked, and none from before is removed.
+    @Test func theLastGoodStateIsKept() throws {
+        try withDirectory { directory in
+            let run = try ToyRun(length: .steps(9)) { $0.saveInterval = 0 }
+            run.objective.disturbance = { (3...6).contains($0) ? .infinity : 0 }
+            var saved: [[Int]] = []
+            _ = try run.trainer.run(in: directory) {
+                saved.append((try? directory.savedSteps()) ?? [])
+                return $0.step == 5 ? .save : .proceed
+            }
+            // Called before the state of the same update is saved.
+            #expect(saved == [[], [1], [1, 2], [2, 3], [2, 3], [2, 3, 5], [2, 3, 5], [2, 3, 5], [5, 8]])
+        }
+    }
+
     @Test func validationTakesTheMeanOverItsOwnPoints() throws {
         let run = try ToyRun(validates: true), held = try ToyRun.points.prefix(7)
         var results: [Int: ValidationResult] = [:], weights: [Int: [Float]] = [:]

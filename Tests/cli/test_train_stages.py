@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import re
 
 import pytest
 
@@ -112,6 +113,20 @@ def test_stage_4_makes_a_speech_generator_for_an_assembled_checkpoint(tmp_path):
 def write(path, text):
     path.write_text(text)
     return path
+
+
+def test_a_run_that_diverges_is_an_error_without_a_result(tiny, recordings, tmp_path):
+    data, out = tmp_path / "data.json", tmp_path / "run"
+    data.write_text(json.dumps(conversations({"speech": str(recordings["a_short"])}, speech_asr="a tone")))
+    ended = lyra(
+        "train", "--stage", 2, "--model", tiny, "--data", data, "--out", out, "--steps", 4, "--batch", 2,
+        "--learning-rate", 1e9, "--threads", 1)
+    assert ended.returncode == 1, ended
+    # The first update has a learning rate of 0; the second changes the adapter.
+    for words in ("2 updates in a row, 3 to 4,", "cross_entropy is not a number", "a lower optimizer.learning_rate"):
+        assert words in ended.stderr.splitlines()[-1]
+    assert re.search(r"lcmr \d\.\d+e\+\d\d\)", ended.stderr), ended.stderr
+    assert not (out / "speech_lora").exists() and not list((out / "states").glob("*.safetensors"))
 
 
 def test_a_run_whose_examples_are_all_bad_trains_nothing(tiny, tmp_path):

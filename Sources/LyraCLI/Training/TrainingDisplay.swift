@@ -103,17 +103,24 @@ final class TrainingDisplay {
         return all + " (" + parts.map { "\($0.name) \(rounded($0.mean))" }.joined(separator: ", ") + ")"
     }
 
+    /// Larger numbers are shown with an exponent.
+    private static let largest = 1e9
+
     /// Four significant digits.
     private func rounded(_ value: Double) -> String {
-        guard value.isFinite, value != 0 else { return "\(value)" }
-        let digits = 3 - Int(log10(abs(value)).rounded(.down))
-        guard digits > 0 else { return "\(Int(exactly: value.rounded()) ?? .max)" }
-        let factor = pow(10, Double(min(digits, 300)))
+        guard value.isFinite, value != 0 else { return value.isNaN ? "nan" : "\(value)" }
+        let exponent = Int(log10(abs(value)).rounded(.down))
+        if abs(value) >= Self.largest {
+            return "\((value / pow(10, Double(exponent)) * 1000).rounded() / 1000)e+\(exponent)"
+        }
+        guard exponent < 3 else { return "\(Int(value.rounded()))" }
+        let factor = pow(10, Double(min(3 - exponent, 300)))
         return "\((value * factor).rounded() / factor)"
     }
 
     private func duration(_ seconds: Double) -> String {
-        let total = Int(exactly: seconds.rounded(.up)) ?? .max
+        guard abs(seconds) < Self.largest else { return "\(rounded(seconds / 3600)) h" }
+        let total = Int(seconds.rounded(.up))
         if total < 60 { return "\(total) s" }
         if total < 3600 { return "\(total / 60) min \(total % 60) s" }
         return "\(total / 3600) h \(total / 60 % 60) min"

@@ -22,6 +22,8 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     var optimizer: AdamW
     /// Where the run is.
     package internal(set) var record: RunRecord
+    /// What was not finite in the last update; nil if it was made.
+    var lastFault: String?
     /// Examples that the source had left out when the run was resumed in this process.
     private var skippedBefore = 0
 
@@ -95,8 +97,8 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     ///   - interruption: once raised, the run ends with a saved state, in the middle of an update too: the update is
     ///     then made anew when the run is resumed
     ///   - onProgress: called after each update in each process; can end the run, by an error too
-    /// - Throws: `LyraError` if the objective, the source or the disk fails, or if gradients stay infinite; the last
-    ///   saved state remains.
+    /// - Throws: `LyraError` if the objective, the source or the disk fails, or if losses, gradients or parameters stay
+    ///   infinite; the last saved state remains.
     package func run(
         in directory: RunDirectory?, interruption: Interruption? = nil,
         onProgress: (TrainingProgress) throws -> TrainingDecision = { _ in .proceed }
@@ -111,6 +113,7 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
         }
         var lastSaved = MonotonicTime.seconds
         func save() throws {
+            try Interruption.never { try checkParameters() }
             guard isWriting, let directory else { return }
             log?.synchronize()
             try Interruption.never { try saveState(in: directory) }
@@ -139,7 +142,10 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
             progress.validation = try validateIfDue(progress.epoch)
             switch try agreed(try onProgress(progress)) {
             case .proceed:
-                if MonotonicTime.seconds - lastSaved >= settings.saveInterval { try save() }
+                // While updates fail, the parameters are those of a state that may be of no use.
+                if record.failuresInARow == 0, MonotonicTime.seconds - lastSaved >= settings.saveInterval {
+                    try save()
+                }
             case .save: try save()
             case .stop:
                 try save()
@@ -150,6 +156,7 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
             let reason = source.skipped.reasons.first ?? "there was none"
             throw LyraError(.format, "no example of the run could be used, so nothing was trained: \(reason)")
         }
+        try checkUpdates(limit: failureLimitAtEnd)
         try save()
         return .finished
     }
@@ -204,7 +211,8 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     private func saveState(in directory: RunDirectory) throws {
         try directory.create()
         try RunState.write(record, parameters, optimizer, to: directory.state(record.step))
-        try directory.removeOldStates()
+        // A state from before the failures is kept.
+        if record.failuresInARow == 0 { try directory.removeOldStates() }
     }
 
     /// Continues from a saved state.

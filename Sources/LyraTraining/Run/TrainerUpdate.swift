@@ -34,15 +34,11 @@ extension Trainer {
         let norm = try GradientClipping.norm(parameters.lazy.compactMap(\.parameter.gradient))
         let (loss, parts) = means(sums, load.totals)
         let factor = schedule.factor(at: record.step)
-        let isFinite = norm.isFinite && loss.isFinite
-        if isFinite { try step(norm: norm, rateFactor: factor) }
+        lastFault = try fault(norm: norm, loss: loss, parts: parts)
+        let isFinite = lastFault == nil
+        if isFinite { try step(norm: norm, rateFactor: factor) } else { try checkParameters() }
         advance(load, isMade: isFinite, seconds: MonotonicTime.seconds - start)
-        guard record.failuresInARow < settings.failureLimit else {
-            throw LyraError(
-                .state,
-                "training: the gradients of \(record.failuresInARow) updates in a row are not finite, up to update "
-                    + "\(record.step); lower the learning rate, or look for extreme values in the data")
-        }
+        try checkUpdates(limit: settings.failureLimit)
         let seconds = max(MonotonicTime.seconds - start, 1e-9)
         return TrainingProgress(
             step: record.step, steps: steps, epoch: epoch, loss: parts.isEmpty ? .nan : loss, parts: parts,

@@ -1,0 +1,55 @@
+import LyraBase
+import LyraTensor
+
+/// Numbers that are not finite, and parameters without a gradient: runs that must not end with a result.
+extension Trainer {
+    /// What is not finite in an update, in words; nil if everything is.
+    ///
+    /// - Parameters:
+    ///   - norm: of all gradients
+    ///   - parts: the means of the loss's parts
+    func fault(norm: Double, loss: Double, parts: [(name: String, mean: Double)]) throws -> String? {
+        if let part = parts.first(where: { !$0.mean.isFinite }) { return "\(part.name) is \(words(part.mean))" }
+        guard loss.isFinite else { return "the loss is \(words(loss))" }
+        guard !norm.isFinite else { return nil }
+        let worst = try parameters.first { trained in
+            guard let gradient = trained.parameter.gradient else { return false }
+            return try !GradientClipping.squareSum(gradient).isFinite
+        }
+        return worst.map { "the gradient of \(shown($0.name)) is not finite" } ?? "the norm of the gradients is \(norm)"
+    }
+
+    private func words(_ number: Double) -> String { number.isNaN ? "not a number" : "\(number)" }
+
+    /// - Throws: `LyraError.state`, naming the parameter, if a trained parameter is not finite. No later update can make
+    ///   it finite again.
+    func checkParameters() throws {
+        let broken = try parameters.first { try !GradientClipping.squareSum($0.parameter.tensor.detached).isFinite }
+        guard let broken else { return }
+        let step = record.step - record.failuresInARow
+        throw LyraError(
+            .state,
+            "training: after update \(step), the values of \(shown(broken.name)) are not finite"
+                + (lastFault.map { " (and \($0) in the next update)" } ?? "") + "; " + Self.advice)
+    }
+
+    /// - Throws: `LyraError.state` if the last updates were left out, so that the parameters may be of no use.
+    func checkUpdates(limit: Int) throws {
+        let count = record.failuresInARow, first = record.step - count + 1
+        guard count >= limit else { return }
+        let updates = count == 1 ? "update \(first)" : "\(count) updates in a row, \(first) to \(record.step),"
+        throw LyraError(
+            .state,
+            "training: the gradients of \(updates) are not finite"
+                + (lastFault.map { ": \($0) in update \(record.step)" } ?? "") + "; " + Self.advice)
+    }
+
+    /// How many updates at the end of a run may be left out: one batch can be at fault. If more are, or all, then the
+    /// parameters are.
+    var failureLimitAtEnd: Int { record.skippedUpdates == record.step ? 1 : 2 }
+
+    private static var advice: String {
+        "begin anew with a lower optimizer.learning_rate (or that of a group), or look for extreme values in the data. "
+            + "No result is written; states that were saved before are kept"
+    }
+}
