@@ -20,6 +20,8 @@ final class Regression: Objective {
     var beforeBatch: (Int) throws -> Void = { _ in }
     /// Added to the gradient of a batch.
     var disturbance: (Int) -> Float = { _ in 0 }
+    /// Whether the weight gets a gradient.
+    var isReached = true
     private var batches = 0
 
     init(inputs: Int, noise: Float = 0) throws {
@@ -40,8 +42,10 @@ final class Regression: Objective {
         for index in residuals.indices { residuals[index] += noise * Float(random.nextNormal()) }
         let extra = disturbance(batches)
         let scale = 2 * Float(parts[0].weight) / Float(totals[0])
-        try weight.weight.addGradient(
-            Tensor([examples.count, 1], residuals.map { $0 * scale + extra }), x: x)
+        if isReached {
+            try weight.weight.addGradient(
+                Tensor([examples.count, 1], residuals.map { $0 * scale + extra }), x: x)
+        }
         return sums(residuals, examples)
     }
 

@@ -253,6 +253,23 @@ import Testing
         }
     }
 
+    @Test func aRunWhoseParametersHaveNoGradientFailsAfterTheFirstEpoch() throws {
+        let run = try ToyRun(length: .epochs(3)) { $0.needed = "speech" }
+        run.objective.isReached = false
+        var steps = 0
+        let message = failure(run) {
+            steps = $0.step
+            return .proceed
+        }
+        #expect(steps == 4 && message.contains("in 20 examples nothing had a gradient"), "\(message)")
+        #expect(message.contains("no example has speech"))
+        let short = try ToyRun(length: .steps(2))
+        short.objective.isReached = false
+        #expect(failure(short).contains("the loss does not depend on the trained parameters"))
+        let reached = try ToyRun(length: .steps(2))
+        #expect(try reached.trainer.run(in: nil) == .finished && reached.trainer.unreachedParameters().isEmpty)
+    }
+
     @Test func validationTakesTheMeanOverItsOwnPoints() throws {
         let run = try ToyRun(validates: true), held = try ToyRun.points.prefix(7)
         var results: [Int: ValidationResult] = [:], weights: [Int: [Float]] = [:]

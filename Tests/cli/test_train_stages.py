@@ -129,6 +129,13 @@ def test_a_run_that_diverges_is_an_error_without_a_result(tiny, recordings, tmp_
     assert not (out / "speech_lora").exists() and not list((out / "states").glob("*.safetensors"))
 
 
+def test_stage_1_without_speech_fails_after_the_first_epoch(tiny, tmp_path):
+    data = tmp_path / "data.json"
+    data.write_text(json.dumps(conversations({})))
+    ended = lyra("train", "--stage", 1, "--model", tiny, "--data", data, "--out", tmp_path / "run", "--epochs", 3)
+    fails(ended, "nothing was trained", "no example has speech")
+
+
 def test_a_run_whose_examples_are_all_bad_trains_nothing(tiny, tmp_path):
     data = tmp_path / "data.json"
     data.write_text(json.dumps(conversations({"speech": "absent.wav"})))

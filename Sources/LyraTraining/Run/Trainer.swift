@@ -136,9 +136,10 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
                 continue
             }
             guard record.step < steps else { break }
-            let start = MonotonicTime.seconds
+            let start = MonotonicTime.seconds, wasFirstEpochOver = epoch >= 1
             guard var progress = try interruptible(interruption, { try update(since: start) }) else { continue }
             try log?.write(LogLine(progress))
+            if !wasFirstEpochOver, epoch >= 1 { try checkReach() }
             progress.validation = try validateIfDue(progress.epoch)
             switch try agreed(try onProgress(progress)) {
             case .proceed:
@@ -157,6 +158,7 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
             throw LyraError(.format, "no example of the run could be used, so nothing was trained: \(reason)")
         }
         try checkUpdates(limit: failureLimitAtEnd)
+        try checkReach()
         try save()
         return .finished
     }

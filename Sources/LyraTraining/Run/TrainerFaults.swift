@@ -52,4 +52,26 @@ extension Trainer {
         "begin anew with a lower optimizer.learning_rate (or that of a group), or look for extreme values in the data. "
             + "No result is written; states that were saved before are kept"
     }
+
+    // MARK: Parameters without a gradient
+
+    /// Trained parameters whose gradient was absent, or zero, in every update of the run.
+    func unreachedParameters() throws -> [TrainedParameter] {
+        try parameters.filter { trained in
+            guard let moments = optimizer.moments(of: trained.name), moments.steps > 0 else { return true }
+            return try GradientClipping.norm([moments.first, moments.second]) == 0
+        }
+    }
+
+    /// - Throws: `LyraError.argument` if updates were made, but no parameter has had a gradient.
+    func checkReach() throws {
+        guard record.examples > 0, record.skippedUpdates < record.step,
+            try unreachedParameters().count == parameters.count
+        else { return }
+        throw LyraError(
+            .argument,
+            "training: in \(record.examples) examples nothing had a gradient, so nothing was trained; "
+                + (settings.needed.map { "no example has \($0), which the trained parameters need" }
+                    ?? "the loss does not depend on the trained parameters"))
+    }
 }

@@ -43,6 +43,9 @@ package struct TrainerSettings: Sendable {
     /// Bytes of media of an update's batches that stay in memory, beside those of one batch, from the count of the
     /// loss's terms until they are computed. Batches beyond it are made twice.
     package var heldBytes = 1 << 30
+    /// What an example needs so that the trained parameters have a gradient, for a message: "speech". Nil if every
+    /// example has it.
+    package var needed: String?
 
     package init(groups: [AdamW.Group], length: Length) { (self.groups, self.length) = (groups, length) }
 }

@@ -81,6 +81,22 @@ struct RunModel {
         }
     }
 
+    /// What an example needs to have so that a gradient reaches what is trained; nil if every example has it.
+    var needed: String? {
+        var media: [String] = []
+        for element in trainables.elements {
+            let medium: String
+            switch element.part {
+            case .adapterProjector, .speechTower: medium = "speech"
+            case .main where element.name.hasPrefix(CheckpointLoader.speechProjectorPrefix): medium = "speech"
+            case .visionTower: medium = "an image or a video"
+            default: return nil
+            }
+            if !media.contains(medium) { media.append(medium) }
+        }
+        return media.joined(separator: " or ")
+    }
+
     /// Where the run's adapter is, if not in the checkpoint: at the recipe's place, or fresh in the run's directory.
     private static func adapterDirectory(
         _ recipe: TrainingRecipe, _ options: CheckpointOptions, _ directory: RunDirectory, _ group: any ProcessGroup

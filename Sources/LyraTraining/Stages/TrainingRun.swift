@@ -111,10 +111,11 @@ public final class TrainingRun {
             model.checkpoint, adapter: model.selection.adapter, usesVocoder: recipe.objective == .vocoder)
         try identity.add(task.heads?.heads ?? [])
         try data.identify(source, held, in: &identity)
+        var settings = TrainerSettings(recipe, groups: parameters.groups)
+        settings.needed = model.needed
         let trainer = try Trainer(
-            task.objective, source, parameters: parameters.trained,
-            settings: TrainerSettings(recipe, groups: parameters.groups), identity: identity, validation: validation,
-            group: group, length: task.length, bytes: task.bytes)
+            task.objective, source, parameters: parameters.trained, settings: settings, identity: identity,
+            validation: validation, group: group, length: task.length, bytes: task.bytes)
         if let state { try resume(trainer, state) }
         if group.isMain {
             try model.checkWritable(in: recipe.output, isFinished: trainer.record.step == trainer.steps)
@@ -123,7 +124,10 @@ public final class TrainingRun {
         let outcome = try trainer.run(in: directory, interruption: interruption, onProgress: onProgress)
         savedStep = trainer.record.step
         noteSkipped(source.skipped)
-        if outcome == .finished { try writeResult(model, parameters.trained, task.heads) }
+        if outcome == .finished {
+            noteUnreached(try trainer.unreachedParameters(), of: parameters.trained.count)
+            try writeResult(model, parameters.trained, task.heads)
+        }
         return outcome
     }
 
@@ -198,6 +202,13 @@ public final class TrainingRun {
     private func noteSkipped(_ skipped: SkippedExamples) {
         guard skipped.count > 0 else { return }
         note("left out \(skipped.count) bad examples; the first: \(skipped.reasons.first ?? "")")
+    }
+
+    private func noteUnreached(_ unreached: [TrainedParameter], of count: Int) {
+        guard let first = unreached.first else { return }
+        note(
+            "\(unreached.count) of the \(count) trained tensors, such as \(shown(first.name)), had no gradient in any "
+                + "example, so they stay as they were")
     }
 
     private func writeResult(_ model: RunModel, _ parameters: [TrainedParameter], _ heads: RunHeads?) throws {
