@@ -178,6 +178,8 @@ import Testing
         let heads = part.files.path("other.safetensors")
         let other = try LabelHeads.write(["word"], to: heads)
         try check("no tensor \"heads.phone.weight\"") { $0.headsStart = other }
+        try FileManager.default.createDirectory(
+            atPath: part.files.path("refused"), withIntermediateDirectories: true)
         let own = try LabelHeads.write(["phone"], to: part.files.path("refused/heads.safetensors"))
         try check("would replace them") { $0.headsStart = own }
         // A checkpoint that has no such tower.
@@ -185,6 +187,33 @@ import Testing
         try FileManager.default.removeItem(atPath: part.files.path("start/model_zoo/audio/vocoder"))
         try check("\"vision_tower\" is nothing that can be trained", .visionTower) { _ in }
         try check("\"vocoder\" is nothing that can be trained", .vocoder) { _ in }
+    }
+
+    /// Also of a run that got as far as its log, and of one that finds a directory.
+    @Test func aRunThatTrainsNothingLeavesNothing() throws {
+        let part = try PartRun()
+        let windows = try part.windows(2), bad = try part.files.write(#"{"speech": "none.wav"}"#, to: "bad.jsonl")
+        func check(_ change: (inout TrainingRecipe) -> Void, leaves: [String]?) throws {
+            var recipe = part.recipe(.speechTower, data: windows, output: "deep/out", steps: 1)
+            recipe.heads = [PartRun.head("phone", .rows)]
+            change(&recipe)
+            #expect(throws: LyraError.self) { try TrainingRun(recipe).run() }
+            let left = try? FileManager.default.contentsOfDirectory(atPath: part.files.path("deep/out"))
+            #expect(left == leaves)
+        }
+        try check({ $0.trained = ["nothing"] }, leaves: nil)
+        try check({ $0.data = [part.files.path("absent.jsonl")] }, leaves: nil)
+        try check({ $0.data = [bad] }, leaves: nil)
+        try FileManager.default.createDirectory(
+            atPath: part.files.path("deep/out/mine"), withIntermediateDirectories: true)
+        try check({ $0.data = [bad] }, leaves: ["mine"])
+        // An adapter is made before the data are read.
+        func freshAdapter(_ recipe: inout TrainingRecipe) {
+            var other = TrainingRecipe(stage: .instructions)
+            (other.model, other.output, other.data, other.adapter.name) = (recipe.model, recipe.output, [bad], "fresh")
+            recipe = other
+        }
+        try check(freshAdapter, leaves: ["mine"])
     }
 
     @Test func aRecordingMustFitOneWindowAndItsUnits() throws {

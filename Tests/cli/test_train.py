@@ -200,6 +200,7 @@ def test_a_result_that_cannot_be_written_is_an_error_before_the_first_update(dat
     vision = ("--stage", "pretrain", "--model", plain, "--towers", FIXTURES / "qwen2vl/published", "--adapter", "none")
     fails_early(*vision, "--train", "vision_tower", words=["a tower beside a plain Qwen2-VL"])
     stage2 = ("--stage", 2, "--model", tiny)
+    (tmp_path / "run").mkdir()
     (tmp_path / "run/speech_lora").write_text("a file")
     fails_early(*stage2, words=["speech_lora", "a file is in the place"])
     (tmp_path / "run/speech_lora").unlink()

@@ -26,19 +26,22 @@ package struct RunDirectory: Sendable {
 
     /// Makes the directories that are missing.
     ///
+    /// - Returns: those that were made, each after the one that it is in
     /// - Throws: `LyraError.io` with the path and the reason.
-    package func create() throws {
+    @discardableResult
+    package func create() throws -> [String] {
         try FileSystem.checkPath(path)
-        try Self.make(FileSystem.join(path, Self.states))
+        return try Self.make(FileSystem.join(path, Self.states))
     }
 
-    private static func make(_ directory: String) throws {
-        guard try !FileSystem.isDirectory(directory) else { return }
+    private static func make(_ directory: String) throws -> [String] {
+        guard try !FileSystem.isDirectory(directory) else { return [] }
         let parent = FileSystem.enclosingDirectory(of: directory)
-        if parent != directory, parent.utf8.count < directory.utf8.count { try make(parent) }
+        let before = parent != directory && parent.utf8.count < directory.utf8.count ? try make(parent) : []
         guard withSystemPath(directory, { mkdir($0, 0o777) }) == 0 || errno == EEXIST else {
             throw LyraError(.io, "\(directory): cannot make the directory: \(systemMessage())")
         }
+        return before + [directory]
     }
 
     package func state(_ step: Int) -> String {
@@ -76,7 +79,7 @@ package struct RunDirectory: Sendable {
         }
     }
 
-    private static func remove(_ file: String) throws {
+    static func remove(_ file: String) throws {
         guard withSystemPath(file, { unlink($0) }) == 0 || errno == ENOENT else {
             throw LyraError(.io, "\(file): cannot remove: \(systemMessage())")
         }

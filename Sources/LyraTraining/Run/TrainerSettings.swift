@@ -100,6 +100,9 @@ public struct TrainingProgress: Sendable {
     public internal(set) var skippedUpdates: Int
     /// Of the validation after this update; nil if there was none.
     public internal(set) var validation: ValidationResult?
+
+    /// Whether the update had a gradient to follow.
+    var hasChanged: Bool { !isLeftOut && gradientNorm > 0 }
 }
 
 /// Losses on the validation set.

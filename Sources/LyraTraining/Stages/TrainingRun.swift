@@ -38,6 +38,10 @@ public final class TrainingRun {
     private let resumption: Resumption
     private let group: any ProcessGroup
     private let directory: RunDirectory
+    /// Nil in a process that writes nothing.
+    private var traces: RunTraces?
+    /// Whether a loop of updates has begun without a saved state, and whether it has changed a parameter.
+    private var (beganAnew, hasTrained) = (false, false)
     /// Receives messages for the user: where the run continues, the first bad examples.
     public var note: (String) -> Void = { _ in }
     /// Receives what is being prepared, and how far it is (0 of 0 if unknown); throws to abort.
@@ -67,7 +71,13 @@ public final class TrainingRun {
         interruption: Interruption? = nil,
         onProgress: (TrainingProgress) throws -> TrainingDecision = { _ in .proceed }
     ) throws -> TrainingOutcome {
-        try group.endingAllOnError { try runAlone(interruption, onProgress) }
+        (traces, beganAnew, hasTrained) = (nil, false, false)
+        return try group.endingAllOnError {
+            do { return try runAlone(interruption, onProgress) } catch {
+                if !hasTrained { traces?.remove(includesStates: beganAnew) }
+                throw error
+            }
+        }
     }
 
     private func runAlone(
@@ -121,7 +131,11 @@ public final class TrainingRun {
             try model.checkWritable(in: recipe.output, isFinished: trainer.record.step == trainer.steps)
             try checkHeadsStart()
         }
-        let outcome = try trainer.run(in: directory, interruption: interruption, onProgress: onProgress)
+        let outcome = try trainer.run(in: directory, interruption: interruption) { [self] progress in
+            if state == nil { beganAnew = true }
+            if state != nil || progress.hasChanged { hasTrained = true }
+            return try onProgress(progress)
+        }
         savedStep = trainer.record.step
         noteSkipped(source.skipped)
         if outcome == .finished {
@@ -136,7 +150,7 @@ public final class TrainingRun {
     /// Makes the output directory. → the state to continue from
     private func prepareDirectory() throws -> Safetensors? {
         // A run that begins anew removes the old states when it starts, after all checks.
-        if group.isMain { try directory.create() }
+        if group.isMain { traces = try RunTraces(creating: directory) }
         try group.barrier()
         guard resumption != .never, let last = try directory.savedSteps().last else {
             guard resumption != .required else {
