@@ -185,8 +185,15 @@ import Testing
         // A checkpoint that has no such tower.
         try FileManager.default.removeItem(atPath: part.files.path("start/model_zoo/vision"))
         try FileManager.default.removeItem(atPath: part.files.path("start/model_zoo/audio/vocoder"))
-        try check("\"vision_tower\" is nothing that can be trained", .visionTower) { _ in }
-        try check("\"vocoder\" is nothing that can be trained", .vocoder) { _ in }
+        try check("\"vision_tower\" should be trained, but the checkpoint has no such part", .visionTower) { _ in }
+        // Of the parts that are there, only those are proposed that the objective trains.
+        let error = #expect(throws: LyraError.self) {
+            var recipe = part.recipe(.speechTower, data: windows, output: "refused", steps: 1)
+            (recipe.heads, recipe.trained) = ([PartRun.head("phone", .rows)], ["adapter"])
+            try TrainingRun(recipe).run()
+        }
+        #expect(error?.message.hasSuffix("(adapter.name); the parts that can be trained here are speech_tower") == true)
+        try check("\"vocoder\" should be trained, but the checkpoint has no such part", .vocoder) { _ in }
     }
 
     /// Also of a run that got as far as its log, and of one that finds a directory.

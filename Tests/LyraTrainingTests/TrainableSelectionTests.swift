@@ -64,7 +64,11 @@ import Testing
         for (chosen, adapter, groups, reasons) in [
             (["projectors"], nil, [], ["projectors", "speech_generator", "model.layers.*.mlp.up_proj.weight"]),
             (["model.layers.8.*"], nil, [], ["model.layers.8.*", "model.embed_tokens.weight"]),
-            (["adapter"], nil, [], ["\"adapter\""]),
+            (["adapter"], nil, [], ["\"adapter\" should be trained, but the run has no adapter (adapter.name)"]),
+            (
+                ["vocoder"], nil, [],
+                ["only objective vocoder trains the vocoder; the parts that can be trained here are projector, sp"]
+            ),
             (["projector", "adapter"], "swedish", [], ["\"swedish\"", "\"long_speech\", \"speech\""]),
             (["projector"], nil, [["embeddings"]], ["group", "embeddings"]),
             ([], nil, [], ["nothing to train", "language_model"]),

@@ -32,12 +32,15 @@ package final class TrainableSelection: ParameterChoice {
     private let groups: [[String]]
     private let adapterName: String?
     private let usesVocoder: Bool
+    private let isInfluential: (ModelPart, String) -> Bool
     /// The index of the adapter that is trained with; nil for none. Known once the checkpoint is opened.
     package private(set) var adapter: Int?
     private var adapterHasProjector = false
     private var origin = ""
-    /// Published names of the parameters that the run uses, in the order of the networks.
+    /// Published names of the parameters that the run can train, in the order of the networks.
     private var used: [String] = []
+    /// The parts with a parameter that the run can train, and those with one on which its loss does not depend.
+    private var (present, idle): (Set<Part>, Set<Part>) = ([], [])
     /// The names of the selection, and of the groups, to which a parameter belongs.
     private var matched: Set<String> = []
 
@@ -48,8 +51,12 @@ package final class TrainableSelection: ParameterChoice {
     ///   - adapter: the name of the adapter that is used, trained or not; nil for none
     ///   - groups: the names of each group of the optimizer after the first, which has all other parameters
     ///   - usesVocoder: whether the run makes waveforms, so that the vocoder can be trained
+    ///   - isInfluential: whether the loss depends on a parameter, by its part and name there; others are not proposed
     /// - Throws: `LyraError.argument` if there is no name.
-    package init(_ names: [String], adapter: String?, groups: [[String]] = [], usesVocoder: Bool = false) throws {
+    package init(
+        _ names: [String], adapter: String?, groups: [[String]] = [], usesVocoder: Bool = false,
+        isInfluential: @escaping (ModelPart, String) -> Bool = { _, _ in true }
+    ) throws {
         guard !names.isEmpty else {
             throw LyraError(
                 .argument,
@@ -57,6 +64,7 @@ package final class TrainableSelection: ParameterChoice {
                     + "characters")
         }
         (self.names, self.groups, adapterName, self.usesVocoder) = (names, groups, adapter, usesVocoder)
+        self.isInfluential = isInfluential
     }
 
     /// The group of a parameter: 0, or 1 + the index of the first of `groups` that has it.
@@ -84,7 +92,13 @@ package final class TrainableSelection: ParameterChoice {
 
     package func isChosen(_ part: ModelPart, _ name: String) -> Bool {
         guard isUsed(part, name) else { return false }
-        used.append(Self.publishedName(part, name))
+        let parts = Part.allCases.filter { has($0, part, name) }
+        if isInfluential(part, name) {
+            used.append(Self.publishedName(part, name))
+            present.formUnion(parts)
+        } else {
+            idle.formUnion(parts)
+        }
         let found = names.filter { matches($0, part, name) }
         guard !found.isEmpty else { return false }
         matched.formUnion(found)
@@ -94,8 +108,12 @@ package final class TrainableSelection: ParameterChoice {
 
     package func finish() throws {
         if let unknown = names.first(where: { !matched.contains($0) }) {
+            let part = Part(rawValue: unknown)
             throw LyraError(
-                .argument, "\(origin): \(shown(unknown)) is nothing that can be trained; there are \(choices)")
+                .argument,
+                "\(origin): \(shown(unknown)) should be trained, but "
+                    + (part.map { absence(of: $0) } ?? "no tensor that the run can train has this name") + "; "
+                    + (part == nil ? "there are \(choices)" : "the parts that can be trained here are \(presentParts)"))
         }
         if let unknown = groups.joined().first(where: { !matched.contains($0) }) {
             throw LyraError(
@@ -176,6 +194,21 @@ package final class TrainableSelection: ParameterChoice {
         return pattern[p...].allSatisfy { $0 == star }
     }
 
+    /// Why the run cannot train a part.
+    private func absence(of part: Part) -> String {
+        switch part {
+        case .adapter where adapterName == nil: "the run has no adapter (adapter.name)"
+        case .vocoder where !usesVocoder: "only objective vocoder trains the vocoder"
+        case .speechTower, .visionTower, .vocoder:
+            "the checkpoint has no such part; if its towers are in another directory, name that (towers)"
+        default: "the checkpoint has no such part"
+        }
+    }
+
+    private var presentParts: String {
+        Part.allCases.filter(present.subtracting(idle).contains).map(\.rawValue).joined(separator: ", ")
+    }
+
     /// The parts, and the tensors of this checkpoint with * for the numbers of layers, for a message.
     private var choices: String {
         var seen: Set<String> = []
@@ -184,6 +217,6 @@ package final class TrainableSelection: ParameterChoice {
         }.filter { seen.insert($0).inserted }
         let limit = 60
         let more = tensors.count > limit ? " and \(tensors.count - limit) more" : ""
-        return (Self.partNames + tensors.prefix(limit)).joined(separator: ", ") + more
+        return ([presentParts] + tensors.prefix(limit)).joined(separator: ", ") + more
     }
 }

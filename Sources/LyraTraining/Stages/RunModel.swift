@@ -34,7 +34,8 @@ struct RunModel {
         if let adapterDirectory { options.adapterDirectories = [(recipe.adapter.name, adapterDirectory)] }
         selection = try TrainableSelection(
             recipe.trained, adapter: recipe.adapter.name.isEmpty ? nil : recipe.adapter.name,
-            groups: recipe.groups.map(\.parameters), usesVocoder: recipe.objective == .vocoder)
+            groups: recipe.groups.map(\.parameters), usesVocoder: recipe.objective == .vocoder,
+            isInfluential: recipe.isInfluential)
         trainables = TrainableParameters(selection)
         self.options = options
         freshGenerator = try FreshGenerator.needed(recipe, options)
@@ -51,7 +52,7 @@ struct RunModel {
     /// - Throws: `LyraError.argument` if something is to be trained on which the loss does not depend, or if an adapter
     ///   was made that is not trained.
     private func checkInfluence() throws {
-        if let idle = trainables.elements.first(where: { !isInfluential($0) }) {
+        if let idle = trainables.elements.first(where: { !recipe.isInfluential($0.part, $0.name) }) {
             let run =
                 recipe.objective == .language
                 ? "stage \(recipe.stage.rawValue)" : "objective \(recipe.objective.rawValue)"
@@ -67,17 +68,6 @@ struct RunModel {
                 .argument,
                 "\(recipe.model): there is no adapter \(shown(recipe.adapter.name)), and the run would not train it; "
                     + "name an adapter that is there, or none")
-        }
-    }
-
-    /// Whether the loss depends on a parameter.
-    private func isInfluential(_ element: TrainableParameters.Element) -> Bool {
-        let isGenerators = element.part == .main && element.name.hasPrefix(CheckpointLoader.speechGeneratorPrefix)
-        return switch recipe.objective {
-        case .language: isGenerators == (recipe.stage == .generator)
-        case .speechTower: element.part == .speechTower
-        case .visionTower: element.part == .visionTower
-        case .vocoder: element.part == .vocoder
         }
     }
 
@@ -281,6 +271,19 @@ struct RunModel {
                 try weight.gather((0..<weight.outputs).map { Int32(clamping: $0) }).reshaped(parameter.shape)
             }
         case .stored(let stored): return NewTensor(parameter.path, stored)
+        }
+    }
+}
+
+extension TrainingRecipe {
+    /// Whether the loss depends on a parameter.
+    fileprivate func isInfluential(_ part: ModelPart, _ name: String) -> Bool {
+        let isGenerators = part == .main && name.hasPrefix("speech_generator.")
+        return switch objective {
+        case .language: isGenerators == (stage == .generator)
+        case .speechTower: part == .speechTower
+        case .visionTower: part == .visionTower
+        case .vocoder: part == .vocoder
         }
     }
 }
