@@ -16,9 +16,11 @@ struct ItemReader: Sendable {
         directory = FileSystem.parent(of: path)
     }
 
+    func place(of index: Int, _ span: ItemSpan) -> String { "\(file.path), line \(span.line), item \(index + 1)" }
+
     /// - Throws: `LyraError.format`, with the place, if the item is not what it should be; `.io` if it cannot be read.
     func item(at index: Int, _ span: ItemSpan) throws -> DatasetItem {
-        let place = "\(file.path), line \(span.line), item \(index + 1)"
+        let place = place(of: index, span)
         guard span.length <= Self.sizeLimit else {
             throw LyraError(
                 .format, "\(place): the item has \(span.length) bytes; at most \(Self.sizeLimit) are allowed")
@@ -110,6 +112,12 @@ public final class IndexedDataset: Sendable {
 
     /// Number of items, bad ones too.
     public var count: Int { spans.count }
+
+    /// The file, the line and the number of an item, with which errors about it begin.
+    public func place(of index: Int) -> String {
+        guard spans.indices.contains(index) else { return "\(path), item \(index.saturatingAdding(1))" }
+        return items.place(of: index, spans[index])
+    }
 
     /// Reads an item.
     ///

@@ -12,11 +12,13 @@ import Testing
         var files: [ExampleFile]
         var length: @Sendable (Int) -> Int = { $0 * 7919 % 101 }
         var make: @Sendable (Int) throws -> Void = { _ in }
+        var place: @Sendable (Int) -> String = { _ in "" }
         let made = Log()
 
         init(_ count: Int) { files = [ExampleFile(count: count)] }
 
         func estimatedLength(_ item: Int) -> Int { length(item) }
+        func place(of item: Int) -> String { place(item) }
 
         func example(_ item: Int, epoch: Int) throws -> Int {
             try make(item)
@@ -183,6 +185,18 @@ import Testing
         #expect(epoch.joined().sorted() == (0..<200).filter { $0 != 12 && $0 != 150 })
         #expect(loader.skipped.count == 2 && loader.skipped.seen == 200)
         #expect(Set(loader.skipped.reasons) == ["file of item 12", "file of item 150"])
+    }
+
+    /// The places of items differ; their reasons need not.
+    @Test func equalReasonsAreOneWithTheirNumber() throws {
+        var list = Numbers(8)
+        list.place = { "data, item \($0)" }
+        list.make = { throw LyraError(.format, "data, item \($0): " + ($0 % 4 == 1 ? "no answer" : "no speech")) }
+        let loader = try loader(list) { ($0.shuffles, $0.badShare) = (false, 0) }
+        #expect(try batches(loader, 2) == [[], []])
+        #expect(loader.skipped.reasons == ["data, item 0 and 5 more: no speech", "data, item 1 and 1 more: no answer"])
+        let error = #expect(throws: LyraError.self) { try loader.checkShare(bad: 8, of: 8, endsEpoch: true) }
+        #expect(error?.message.hasSuffix("0 and 5 more: no speech; data, item 1 and 1 more: no answer") == true)
     }
 
     @Test func moreThanAHundredthStopsTheRunWithTheReasons() throws {

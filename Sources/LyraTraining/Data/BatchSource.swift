@@ -36,16 +36,45 @@ public struct SkippedExamples: Sendable, Equatable {
     public internal(set) var seen = 0
     /// About as many as were seen before the run was resumed.
     public internal(set) var passed = 0
-    /// The first reasons, with the example's place in its file.
-    public internal(set) var reasons: [String] = []
+    /// The first reasons, in the order in which they were met.
+    private var groups: [Reason] = []
+
+    /// Why examples were left out.
+    private struct Reason: Sendable, Equatable {
+        let text: String
+        /// Of the first example.
+        let place: String
+        var count = 1
+    }
 
     /// How many reasons are kept.
     static let reasonLimit = 20
 
     public init() {}
 
-    mutating func add(_ reason: String) {
+    /// The first reasons, each once: with the place of the first example in its file, and the number of others.
+    public var reasons: [String] {
+        groups.map { reason in
+            let others = reason.count - 1
+            guard !reason.place.isEmpty else { return reason.text + (others > 0 ? " (\(reason.count) times)" : "") }
+            return reason.place + (others > 0 ? " and \(others) more" : "") + ": " + reason.text
+        }
+    }
+
+    /// Counts an example.
+    ///
+    /// - Parameters:
+    ///   - place: of the example in its file, if it is known
+    ///   - reason: may begin with the place
+    mutating func add(_ reason: String, at place: String = "") {
         count += 1
-        if reasons.count < Self.reasonLimit { reasons.append(reason) }
+        let start = place + ": "
+        let isAtStart = !place.isEmpty && reason.hasPrefix(start)
+        let text = isAtStart ? String(reason.dropFirst(start.count)) : reason
+        if let index = groups.firstIndex(where: { $0.text == text }) {
+            groups[index].count += 1
+        } else if groups.count < Self.reasonLimit {
+            groups.append(Reason(text: text, place: isAtStart ? place : ""))
+        }
     }
 }

@@ -22,6 +22,8 @@ package final class DataLoader<List: ExampleList>: BatchSource {
     private var counted = 0
     /// Nil until a batch is needed.
     private var prefetcher: Prefetcher<Example>?
+    /// The items of the batches that the prefetcher has.
+    private var pending: [[Int]] = []
 
     /// The largest position.
     private static var lastPosition: Int { 1 << 31 }
@@ -66,7 +68,7 @@ package final class DataLoader<List: ExampleList>: BatchSource {
             throw LyraError(.argument, "there is no batch \(position); the last is \(Self.lastPosition)")
         }
         guard position != self.position else { return }
-        prefetcher = nil
+        (prefetcher, pending) = (nil, [])
         // Another run of the program counted those before.
         if skipped.seen == 0 {
             skipped.passed = position * plan.examples / plan.count
@@ -80,22 +82,23 @@ package final class DataLoader<List: ExampleList>: BatchSource {
             prefetcher ?? Prefetcher(threads: options.threads) { [list] in try list.example($0, epoch: $1) }
         self.prefetcher = prefetcher
         while prefetcher.count < batchesWanted {
-            let next = position + prefetcher.count
-            prefetcher.add(try items(next), epoch: next / batchesPerEpoch)
+            let next = position + prefetcher.count, items = try items(next)
+            prefetcher.add(items, epoch: next / batchesPerEpoch)
+            pending.append(items)
         }
-        let outcomes = try prefetcher.takeFirst()
-        let isNew = position >= counted
+        let outcomes = try prefetcher.takeFirst(), items = pending.removeFirst()
+        if position >= counted { count(outcomes, of: items) }
         position += 1
         counted = max(counted, position)
-        var examples: [Example] = []
-        for outcome in outcomes {
-            if isNew { skipped.seen += 1 }
-            switch outcome {
-            case .success(let example): examples.append(example)
-            case .failure(let error): if isNew { skipped.add(error.message) }
-            }
+        return outcomes.compactMap { try? $0.get() }
+    }
+
+    /// Counts the examples of a batch.
+    private func count(_ outcomes: [Prefetcher<Example>.Outcome], of items: [Int]) {
+        skipped.seen += outcomes.count
+        for (item, outcome) in zip(items, outcomes) {
+            if case .failure(let error) = outcome { skipped.add(error.message, at: list.place(of: item)) }
         }
-        return examples
     }
 
     /// Batches that are made now: the next one, and those ahead. A validation set is not made again ahead of time.

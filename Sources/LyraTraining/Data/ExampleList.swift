@@ -19,6 +19,13 @@ package protocol ExampleList: Sendable {
     ///     and epoch
     /// - Throws: `LyraError`, with the item's place, if the example is bad.
     func example(_ item: Int, epoch: Int) throws -> Example
+
+    /// Where an item stands, as errors about it begin; empty if it has no place.
+    func place(of item: Int) -> String
+}
+
+extension ExampleList {
+    package func place(of item: Int) -> String { "" }
 }
 
 /// A file of items.
@@ -85,13 +92,24 @@ package struct DatasetExamples<Reader: ItemReading>: ExampleList {
         }
     }
 
+    package func place(of item: Int) -> String {
+        location(of: item).map { $0.dataset.place(of: $0.index) } ?? ""
+    }
+
     func item(_ number: Int) throws -> DatasetItem {
+        guard let (dataset, index) = location(of: number) else {
+            throw LyraError(.argument, "there is no item \(number)")
+        }
+        return try dataset.item(at: index)
+    }
+
+    private func location(of number: Int) -> (dataset: IndexedDataset, index: Int)? {
         var rest = number
         for dataset in datasets {
-            if rest < dataset.count { return try dataset.item(at: rest) }
+            if rest < dataset.count { return (dataset, rest) }
             rest -= dataset.count
         }
-        throw LyraError(.argument, "there is no item \(number)")
+        return nil
     }
 }
 
