@@ -37,8 +37,8 @@ public struct DatasetItem: Sendable, Equatable {
     public var place: String
     /// The system prompt, if the conversation begins with one.
     public var system: String?
-    /// Turns of the human and of the model, alternating, the human's first. None in an item that only labels a medium,
-    /// or only gives a voice's recording.
+    /// Turns of the human and of the model, alternating, the human's first. None in an item without a conversation,
+    /// which only labels a medium, for example.
     public var turns: [Turn]
     /// Paths, absolute or relative to the current directory.
     public var images: [String] = []

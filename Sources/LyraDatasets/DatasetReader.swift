@@ -36,8 +36,8 @@ struct ItemReader: Sendable {
 
 /// Reads a data set from its start to its end, one item at a time; one item is in memory.
 ///
-/// The layout is LLaVA's: a JSON list of objects, or one object on each line (JSON lines). An object has
-/// `conversations`, a list of `{"from": "human" or "gpt", "value": text}`, and may have `id`, `image`, `video`,
+/// The layout is LLaVA's: a JSON list of objects, or one object on each line (JSON lines). An object can have
+/// `conversations`, a list of `{"from": "human" or "gpt", "value": text}`, and `id`, `image`, `video`,
 /// `speech` or `long_speech` (a path or a list of paths), `speech_asr` (the words of the recordings), `tgt_unit`
 /// or `tgt_units` (speech units: "<12><7>", or a list of numbers), `tgt_speech` (a recording that says them), `answers`
 /// or `answer`, and `kind` or `category`. Other keys are ignored.

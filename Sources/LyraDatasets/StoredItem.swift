@@ -60,13 +60,8 @@ struct StoredItem: Decodable {
         item.kind = kind?.text ?? category?.text
         item.rowLabels = row_labels?.mapValues(\.all) ?? [:]
         item.sequenceLabels = sequence_labels ?? [:]
-        guard let conversations else {
-            guard row_labels != nil || sequence_labels != nil || tgt_speech != nil else {
-                throw LyraError(.format, "\(place): there are no \"conversations\"; add them")
-            }
-            return item
-        }
-        try addTurns(conversations, to: &item)
+        // What an item must have depends on what it is used for.
+        if let conversations { try addTurns(conversations, to: &item) }
         return item
     }
 

@@ -171,7 +171,11 @@ import Testing
             $0.trained.append("model.norm.weight")
         }
         // The data have no label of such a name.
-        try check("there is no label for any head") { $0.heads[0].name = "colour" }
+        try check("neither \"row_labels\" nor \"sequence_labels\" has labels for \"colour\"") {
+            $0.heads[0].name = "colour"
+        }
+        let bare = try part.files.write(#"{"speech": "window0.wav"}"#, to: "bare.jsonl")
+        try check("neither \"row_labels\" nor \"sequence_labels\" has labels for \"phone\"") { $0.data = [bare] }
         try check("label 2 of \"phone\" is not 0 to 1") { $0.heads[0].labels = 2 }
         try check("the item has 0 images and videos", .visionTower) { _ in }
         try check("there are no units", .vocoder) { _ in }

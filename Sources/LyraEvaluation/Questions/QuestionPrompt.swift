@@ -54,7 +54,7 @@ package struct QuestionPrompt: Equatable, Sendable {
     /// - Throws: `QuestionFailure` if the item cannot be asked in this form.
     package init(_ item: DatasetItem, _ form: QuestionForm, closing: String?) throws {
         guard let last = item.turns.lastIndex(where: { $0.speaker == .human }) else {
-            throw QuestionFailure(.item, "\(item.place): the conversation has no turn of the human")
+            throw QuestionFailure(.item, "\(item.place): there are no \"conversations\" with a question; add them")
         }
         let recordings = item.speech.count + item.longSpeech.count
         if form == .spoken, recordings == 0 {

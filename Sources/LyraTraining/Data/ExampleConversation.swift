@@ -46,7 +46,7 @@ extension ExampleConversation {
     /// - Throws: `LyraError.format` if the human speaks last, because there is nothing to learn then.
     package init(_ item: DatasetItem) throws {
         guard !item.turns.isEmpty else {
-            throw LyraError(.format, "the item has no conversation, which this stage learns from; add it")
+            throw LyraError(.format, "there are no \"conversations\", which this stage learns from; add them")
         }
         var turns: [Turn] = []
         var content: [Part]?

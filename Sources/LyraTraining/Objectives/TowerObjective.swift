@@ -57,7 +57,11 @@ package struct TowerObjective: Objective {
     /// - Throws: `LyraError.argument`, naming the head, for labels that do not exist or that do not fit the input.
     package func check(_ example: TowerExample) throws {
         guard terms(of: example).contains(where: { $0 > 0 }) else {
-            throw LyraError(.argument, "\(example.origin): there is no label for any head")
+            let names = heads.map { shown($0.name) }.joined(separator: ", ")
+            throw LyraError(
+                .argument,
+                "\(example.origin): there is no label for any head: neither \"row_labels\" nor \"sequence_labels\" has "
+                    + "labels for \(names); add them")
         }
         let rows = try rowCount(example.input)
         for head in heads {
