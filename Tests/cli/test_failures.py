@@ -14,6 +14,16 @@ def test_a_missing_model_is_named(tmp_path):
     fails(generate("--model", tmp_path / "nowhere", "--prompt", "x"), tmp_path / "nowhere", "no such file or directory")
 
 
+def test_the_directory_of_a_training_run_names_what_is_in_it(tmp_path):
+    def opened(part):
+        fails(lyra("generate", "--model", tmp_path, "--prompt", "x"), "it has no config.json", tmp_path / part)
+
+    for part in ("non_lora_trainables.bin", "speech_lora/adapter_config.json", "model/config.json"):
+        (tmp_path / part).parent.mkdir(exist_ok=True)
+        (tmp_path / part).write_text("{}")
+        opened(part.split("/")[0])
+
+
 def test_a_directory_without_a_model_is_named(tmp_path):
     fails(generate("--model", tmp_path, "--prompt", "x"), f"{tmp_path}: not a checkpoint directory", "config.json")
 

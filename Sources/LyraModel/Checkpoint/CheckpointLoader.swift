@@ -71,7 +71,9 @@ package final class CheckpointLoader {
         }
         if try FileSystem.isDirectory(path) {
             guard try FileSystem.isFile(FileSystem.join(path, "config.json")) else {
-                throw LyraError(.missing, "\(path): not a checkpoint directory: it has no config.json")
+                throw LyraError(
+                    .missing,
+                    "\(path): not a checkpoint directory: it has no config.json" + (try Self.trainingResult(in: path)))
             }
             source = try DirectorySource(path, options)
         } else if try FileSystem.isFile(path) {
@@ -82,6 +84,25 @@ package final class CheckpointLoader {
             throw LyraError(
                 .missing, "\(path): \(reason); a checkpoint is a directory with a config.json, or a GGUF file")
         }
+    }
+
+    /// What a directory has that a training run wrote, for a message; empty if it has nothing.
+    private static func trainingResult(in path: String) throws -> String {
+        func inside(_ name: String) -> String { FileSystem.join(path, name) }
+        func has(_ file: String, _ folder: String) throws -> Bool {
+            try FileSystem.isFile(FileSystem.join(inside(folder), file))
+        }
+        if try has("config.json", "model") { return "; there is a checkpoint in it: \(inside("model"))" }
+        let adapter = try FileSystem.entries(of: path).first {
+            try !FileSystem.isReserved($0) && has("adapter_config.json", $0)
+        }
+        if let adapter {
+            return "; there is an adapter in it, \(inside(adapter)): open the checkpoint that the adapter was trained "
+                + "on, and give the adapter's directory beside it"
+        }
+        let projector = inside("non_lora_trainables.bin")
+        guard try FileSystem.isFile(projector) else { return "" }
+        return "; there is a projector in it, \(projector): assemble a checkpoint with it"
     }
 
     /// File or directory, for error messages.
