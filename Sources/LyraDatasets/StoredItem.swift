@@ -151,10 +151,10 @@ struct Label: Decodable {
 }
 
 /// A string, or a list of strings.
-struct Texts: Decodable {
-    let all: [String]
+package struct Texts: Decodable {
+    package let all: [String]
 
-    init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         if let text = try? decoder.singleValueContainer().decode(String.self) {
             all = [text]
         } else if (try? decoder.unkeyedContainer()) != nil {

@@ -1,4 +1,5 @@
 import LyraBase
+import LyraDatasets
 import LyraFormats
 
 /// Recordings with their texts.
@@ -12,7 +13,8 @@ package struct Manifest {
 
     package static let help = """
         The manifest is one of:
-          a file of JSON lines: {"audio": "a.wav", "text": "the words of a.wav"}; "speech" also stands for "audio"
+          a file of JSON lines: {"audio": "a.wav", "text": "the words of a.wav"};
+          "speech" and "long_speech" also stand for "audio", "speech_asr" for "text"
           a file of lines with a tab: a.wav<TAB>the words of a.wav
           a LibriSpeech *.trans.txt beside its recordings, or a folder with such files at any level
         Paths are relative to the manifest, or to the current directory if the manifest is standard input.
@@ -46,10 +48,8 @@ package struct Manifest {
             let name: String, text: String
             if line.first == UInt8(ascii: "{") {
                 let object = try TextLines.decode(Line.self, TextLines.text(line, place), place)
-                guard let audio = object.audio ?? object.speech else {
-                    throw LyraError(.format, "\(place): the key \"audio\" is missing")
-                }
-                (name, text) = (SystemPath.string(audio.utf8), object.text)
+                name = SystemPath.string(try object.recording(place).utf8)
+                text = try object.words(place)
             } else if let tab = line.firstIndex(of: UInt8(ascii: "\t")) {
                 (name, text) = (SystemPath.string(line[..<tab]), try TextLines.text(line[(tab + 1)...], place))
             } else {
@@ -60,10 +60,29 @@ package struct Manifest {
         }
     }
 
+    /// Keys of a manifest, or of a data set's item.
     private struct Line: Decodable {
-        var audio: String?
-        var speech: String?
-        var text: String
+        var audio, speech, long_speech: Texts?
+        var text, speech_asr: Texts?
+
+        func recording(_ place: String) throws -> String {
+            let found = audio ?? speech ?? long_speech
+            return try only(found, "\"audio\" (or \"speech\" or \"long_speech\")", "recordings", place)
+        }
+
+        func words(_ place: String) throws -> String {
+            try only(text ?? speech_asr, "\"text\" (or \"speech_asr\")", "texts", place)
+        }
+
+        private func only(_ found: Texts?, _ key: String, _ things: String, _ place: String) throws -> String {
+            guard let found else { throw LyraError(.format, "\(place): the key \(key) is missing") }
+            guard let text = found.all.first, found.all.count == 1 else {
+                throw LyraError(
+                    .format,
+                    "\(place): \(key) lists \(found.all.count) \(things); give each recording a line of its own")
+            }
+            return text
+        }
     }
 
     /// Reads lines of an identifier, a space and a text. The identifier names the recording, which is beside the file.

@@ -57,12 +57,15 @@ def test_the_hypothesis_is_the_answer_to_the_published_question(folder, hypothes
     assert again.stdout == ended.stdout
 
 
-@pytest.mark.parametrize("layout", ["tsv", "speech", "trans", "folder"])
+@pytest.mark.parametrize("layout", ["tsv", "speech", "data", "trans", "folder"])
 def test_every_layout_of_a_manifest_is_read(layout, folder, hypotheses):
     if layout == "tsv":
         manifest, line = folder / "manifest.tsv", "a_short.wav\tSome Text\r\n"
     elif layout == "speech":
         manifest, line = folder / "manifest.txt", '{"speech": "a_short.wav", "text": "Some Text"}\n'
+    elif layout == "data":
+        manifest = folder / "data.jsonl"
+        line = '{"id": "x", "long_speech": ["a_short.wav"], "speech_asr": "Some Text", "conversations": []}\n'
     else:
         manifest, line = folder / "61/70968/61-70968.trans.txt", "a_short SOME TEXT\n"
         manifest.parent.mkdir(parents=True)
@@ -104,7 +107,7 @@ def test_a_limit_takes_the_first_recordings(folder):
 
 @pytest.mark.parametrize("content, part", [
     ("", "no lines"), ("only words\n", "line 1"), ("a.wav\tx\n{broken\n", "line 2"), ('{"text": "x"}', "audio"),
-    ('{"audio": "x"}', "text")])
+    ('{"audio": "x"}', "text"), ('{"speech": ["a", "b"], "text": "x"}', "2 recordings")])
 def test_an_invalid_manifest_is_named(content, part, tmp_path):
     manifest = tmp_path / "manifest"
     manifest.write_text(content)
