@@ -166,7 +166,7 @@ import Testing
         try check("head.name is step") { $0.heads[0].name = "step" }
         try check("head.name is validation_loss") { $0.heads[0].name = "validation_loss" }
         try check("a [[head]] is set, which objective \"vocoder\"", .vocoder) { $0.heads = [PartRun.head("x", .rows)] }
-        try check("augment is set", .visionTower) { $0.augmentation.timeMasks = 1 }
+        try check("augment.time_masks is set, which objective", .visionTower) { $0.augmentation.timeMasks = 1 }
         try check("\"model.norm.weight\", which objective speech_tower cannot train") {
             $0.trained.append("model.norm.weight")
         }

@@ -124,6 +124,44 @@ import Testing
         #expect(error?.message.contains(reason) == true, "\(error?.message ?? "")")
     }
 
+    @Test(arguments: [
+        ("stage = 2\nloss.crop = 8", "loss.crop is set, which stage 2 does not use"),
+        ("stage = 2\nloss.mel = 0.5", "loss.mel"), ("stage = 1\naugment.time_width = 1.0", "augment.time_width"),
+        ("stage = 1\nheads = 'h'", "heads is set"),
+        ("stage = 1\n[[head]]\nname = 'x'\nlabels = 2", "a [[head]] is set"),
+        ("stage = 4\nloss.regularizer = 0.5", "loss.regularizer is set, which stage 4 does not use"),
+        ("stage = 4\nadapter.rank = 8", "adapter.rank"),
+        ("stage = 'pretrain'\nobjective = 'vocoder'\nloss.gamma = 0.2", "loss.gamma is set, which objective"),
+        ("stage = 'pretrain'\nobjective = 'vocoder'\nvalidation.exact_match = true", "validation.exact_match"),
+        ("stage = 'pretrain'\nobjective = 'vocoder'\nextractor.gap = 2", "extractor.gap"),
+        ("stage = 'pretrain'\nobjective = 'vocoder'\nmedia.speech_seconds = 2.0", "media.speech_seconds"),
+        ("stage = 'pretrain'\nobjective = 'speech_tower'\nloss.regularizer = 0.5", "loss.regularizer"),
+        ("stage = 'pretrain'\nobjective = 'speech_tower'\nmedia.max_windows = 2", "media.max_windows"),
+        ("stage = 'pretrain'\nobjective = 'vision_tower'\nbatch.longest = 99", "batch.longest"),
+        ("stage = 'pretrain'\nobjective = 'vision_tower'\nadapter.name = 'speech'", "adapter.name"),
+    ])
+    func keysThatARunDoesNotUseAreRefusedByName(_ toml: String, _ reason: String) throws {
+        var recipe = try read(toml)
+        (recipe.model, recipe.data, recipe.output) = ("m", ["d"], "o")
+        if recipe.objective == .speechTower || recipe.objective == .visionTower {
+            recipe.heads = [.init()]
+            (recipe.heads[0].name, recipe.heads[0].labels) = ("h", 2)
+        }
+        let error = #expect(throws: LyraError.self) { try recipe.check() }
+        #expect(error?.message.contains(reason) == true, "\(error?.message ?? "")")
+        // A printed recipe has every key, with its default.
+        var plain = try read(TrainingRecipe(stage: recipe.stage, objective: recipe.objective).toml)
+        (plain.model, plain.data, plain.output) = ("m", ["d"], "o")
+        if !recipe.heads.isEmpty, ![.language, .vocoder].contains(recipe.objective) { plain.heads = recipe.heads }
+        try plain.check()
+    }
+
+    /// Each row of the table names a key or a table of keys.
+    @Test func theTableOfUsesHasNoUnknownName() {
+        let known = Set(RecipeField.all.flatMap { [$0.name, String($0.table)] })
+        for use in RecipeField.limitedUses { #expect(known.contains(use.name), "\(use.name)") }
+    }
+
     @Test func whatTheNumbersDependOnMustStayTheSame() throws {
         var recipe = TrainingRecipe(stage: .instructions)
         (recipe.model, recipe.data, recipe.output) = ("m", ["d"], "o")

@@ -158,17 +158,7 @@ extension TrainingRecipe {
         if let twice = names.indices.first(where: { names[..<$0].contains(names[$0]) }) {
             throw refusal("there are two heads called \(shown(names[twice])); give each a name of its own")
         }
-        let masks = augmentation.timeMasks + augmentation.frequencyMasks
-        let others: [(name: String, isUsed: Bool, isFitting: Bool)] = [
-            ("a [[head]]", !heads.isEmpty, isTower), ("heads", headsStart != nil, isTower),
-            ("augment", masks > 0, objective == .speechTower),
-            ("adapter.name", !adapter.name.isEmpty, objective == .language),
-            ("extractor", extractor.blocks != nil || extractor.gap != nil, objective == .language),
-            ("validation.exact_match", validation.exactMatch, objective != .vocoder),
-        ]
-        for other in others where other.isUsed && !other.isFitting {
-            throw refusal("\(other.name) is set, which objective \(objective.toml) does not use; remove it")
-        }
+        if let fault = unusedFault { throw refusal(fault) }
     }
 
     /// The keys whose values decide the trained numbers and differ from another recipe's, with both values.
