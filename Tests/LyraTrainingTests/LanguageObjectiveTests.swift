@@ -73,6 +73,51 @@ import Testing
         #expect(first.count == 38 && second.count == 38)
     }
 
+    /// What follows a turn does not exist when a session prunes the turn's media: the choice of each turn is that of a
+    /// session's prefill, which the answer comes after.
+    @Test func aTurnsMediaArePrunedAsInASession() throws {
+        let decoder = try TrainedModel(["embeddings"]).checkpoint.decoder
+        let schedule = try ExtractionSchedule(Extractor(gap: 2, keep: 0.6), layers: decoder.layerCount)
+        let media = try [1, 2].map { try normal([90, 64], seed: $0) }
+        let turns: [[ExampleStretch]] = (0..<2).map { turn in
+            [.prompt([5, 6, 7]), .media(media[turn], .sequence), .prompt([8 + Int32(turn), 9, 10])]
+        }
+        let answers: [[Int32]] = [[20, 21, 22, 23], [30]]
+        let rows = try ExampleRows(
+            turns[0] + [.answer(answers[0])] + turns[1] + [.answer(answers[1])], speech: nil, transcript: nil,
+            decoder: decoder, adapter: nil)
+        let sample = rows.sample
+        // The last answer is one row. A session prefills the first answer with the second turn.
+        let ends = [96, sample.positions.count - 1]
+        let output = try Recording.paused {
+            try decoder(
+                [
+                    BatchSample(
+                        embeddings: sample.embeddings.rows(0..<ends[1]), positions: Array(sample.positions[..<ends[1]]),
+                        isMedia: Array(sample.isMedia[..<ends[1]]), isQuery: Array(sample.isQuery[..<ends[1]]),
+                        turns: Array(sample.turns[..<ends[1]]))
+                ], adapter: nil, schedule: schedule)
+        }
+        let caches = decoder.makeCaches()
+        var start = 0, got: [Int] = []
+        var last: Tensor?
+        for end in ends {
+            let range = start..<end
+            var prefill = try Prefill(
+                decoder, embeddings: sample.embeddings.rows(range), positions: sample.positions[range],
+                roles: sample.isMedia[range].map { $0 ? TokenRole.media : .text }, schedule: schedule)
+            while !prefill.isDone { try prefill.step(decoder, caches: caches, adapter: nil) }
+            got += try #require(prefill.kept.last).map { start + Int($0) }
+            last = try prefill.lastRows(decoder)
+            start = end
+        }
+        let kept = output.rows[0].filter { sample.isMedia[$0] }
+        #expect(got.count == 2 * 32 && kept == got)
+        // The same sums of floats in another order.
+        let hidden = output.hidden.rows(output.hidden.rows - 1..<output.hidden.rows)
+        #expect(difference(hidden.values, try #require(last).values.map(Double.init)) < 1e-4)
+    }
+
     private func turn(_ name: String, _ golden: Golden, _ checkpoint: Checkpoint) throws -> [TrainingExample.Piece] {
         func text(_ text: String) throws -> TrainingExample.Piece { .prompt(try checkpoint.tokenizer.encode(text)) }
         let opening = ChatTemplate.opening(), end = ChatTemplate.userEnd

@@ -11,12 +11,12 @@ package struct BatchSample {
     /// Whether each row's query scores the media tokens for the extractor: the text after a turn's first medium,
     /// without the answer.
     package let isQuery: [Bool]
-    /// The turn of each row. As in a session, the extractor prunes each turn's media separately, by that turn's
-    /// queries.
+    /// The turn of each row, in ascending order. As in a session, the extractor prunes each turn's media separately: by
+    /// that turn's queries, over the keys of this turn and those before, because later ones do not exist yet.
     package let turns: [Int]
 
     /// - Parameter turns: nil for one turn
-    /// - Throws: `LyraError.argument` if the counts differ, or if there is no row.
+    /// - Throws: `LyraError.argument` if the counts differ, if there is no row, or if a turn follows a later one.
     package init(
         embeddings: Tensor, positions: [Position], isMedia: [Bool], isQuery: [Bool], turns: [Int]? = nil
     ) throws {
@@ -24,6 +24,9 @@ package struct BatchSample {
         let counts = [positions.count, isMedia.count, isQuery.count, turns.count]
         guard embeddings.rows > 0, counts.allSatisfy({ $0 == embeddings.rows }) else {
             throw LyraError(.argument, "\(embeddings.rows) embeddings with \(positions.count) positions in a sample")
+        }
+        guard zip(turns, turns.dropFirst()).allSatisfy({ $0 <= $1 }) else {
+            throw LyraError(.argument, "the rows of a sample are not in the order of their turns")
         }
         (self.embeddings, self.positions) = (embeddings, positions)
         (self.isMedia, self.isQuery, self.turns) = (isMedia, isQuery, turns)
@@ -84,15 +87,17 @@ extension Decoder {
         return try zip(samples, rows).map { sample, rows in
             defer { start += rows.count }
             let first = start
-            let own = keys.rows(first..<first + rows.count)
             let cache = KeyValueCache(kvHeads: configuration.kvHeads, headDim: configuration.headDim)
             let media = Dictionary(
                 grouping: rows.indices.filter { sample.isMedia[rows[$0]] }, by: { sample.turns[rows[$0]] })
             var pruned: Set<Int> = []
-            for (turn, media) in media {
+            for (turn, media) in media.sorted(by: { $0.key < $1.key }) {
                 let asking = rows.indices.filter { sample.isQuery[rows[$0]] && sample.turns[rows[$0]] == turn }
                 guard !asking.isEmpty else { continue }
-                if cache.rows == 0 { try cache.append(keys: own, values: own) }
+                // The cache grows turn by turn, as a session's.
+                let end = rows.firstIndex { sample.turns[$0] > turn } ?? rows.count
+                let new = keys.rows(first + cache.rows..<first + end)
+                try cache.append(keys: new, values: new)
                 let scores = try cache.meanAttentionWeights(
                     queries: queries.keepingRows(asking.map { Int32(first + $0) }), heads: configuration.heads)
                 let kept = Set(try schedule.choose(media.lazy.map { scores[$0] }).map { media[Int($0)] })

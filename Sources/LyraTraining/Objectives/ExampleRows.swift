@@ -46,14 +46,14 @@ struct ExampleRows {
         var answers: [Answer] = []
         // In the same turn; an answer ends it.
         var followsMedium = false
+        let turnCount = stretches.count { if case .answer = $0 { true } else { false } }
         func append(_ rows: Tensor, _ layout: MediaLayout, isMedia medium: Bool, isQuery query: Bool) {
             tensors.append(rows)
             positions += (0..<rows.rows).map { layout.position(of: $0, from: next) }
             next += Int32(layout.length(rows: rows.rows))
             isMedia += repeatElement(medium, count: rows.rows)
             isQuery += repeatElement(query, count: rows.rows)
-            // An answer ends its turn.
-            turns += repeatElement(answers.count, count: rows.rows)
+            turns += repeatElement(min(answers.count, turnCount - 1), count: rows.rows)
         }
         for stretch in stretches {
             switch stretch {
@@ -64,8 +64,10 @@ struct ExampleRows {
                     try decoder.embed(ids, adapter: adapter), .sequence, isMedia: false, isQuery: followsMedium)
             case .answer(let ids):
                 let answer = Answer(first: positions.count, tokens: ids)
-                append(try decoder.embed(ids, adapter: adapter), .sequence, isMedia: false, isQuery: false)
+                // In a session there is no answer yet when the media of its turn are pruned: to the extractor it is part
+                // of the next turn. The last answer is part of its own, as in the reference's training.
                 answers.append(answer)
+                append(try decoder.embed(ids, adapter: adapter), .sequence, isMedia: false, isQuery: false)
                 followsMedium = false
             case .media(let rows, let layout):
                 append(rows, layout, isMedia: true, isQuery: false)
