@@ -1,7 +1,6 @@
 """`train`: each stage from its data to a result that other commands open."""
 
 import json
-import zipfile
 import re
 
 import pytest
@@ -38,12 +37,20 @@ def hears(model, *options):
     return json.loads(ended.stdout)
 
 
-def test_stage_1_writes_a_projector(tiny, recordings, tmp_path):
-    items = conversations({"speech": str(recordings["a_short"])})
-    log = train(1, tiny, items, tmp_path / "run")
+def test_stage_1_writes_a_projector_that_assemble_takes(recordings, tmp_path):
+    def assemble(name, *options):
+        parts = ("--llm", FIXTURES / "qwen2vl/published", "--speech-tower", FIXTURES / "b/model_zoo/audio/whisper-tiny")
+        ended = lyra("assemble", *parts, "-o", tmp_path / name, *options)
+        assert ended.returncode == 0, ended
+        return tmp_path / name
+
+    start, items = assemble("start"), conversations({"speech": str(recordings["a_short"])})
+    log = train(1, start, items, tmp_path / "run")
     assert log[-1]["cross_entropy"] < log[0]["cross_entropy"]
-    with zipfile.ZipFile(tmp_path / "run/non_lora_trainables.bin") as file:
-        assert any(name.endswith("/data.pkl") for name in file.namelist())
+    trained = assemble("trained", "--speech-projector", tmp_path / "run/non_lora_trainables.bin")
+    hears(trained, "--audio", recordings["a_short"])
+    # Each update has both examples, and the first is computed before anything changes.
+    assert train(1, trained, items, tmp_path / "next")[0]["cross_entropy"] < log[0]["cross_entropy"]
 
 
 def test_a_projector_of_stage_1_takes_the_place_of_the_checkpoints(tiny, recordings, tmp_path):
