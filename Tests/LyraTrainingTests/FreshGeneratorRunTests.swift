@@ -151,7 +151,7 @@ import Testing
             $0.generator.units = 101
         }
         refuse("is not 0 to 2") { $0.generator.units = 3 }
-        refuse("generator.layers is set, which only stage 4 uses, not stage 2") { $0.stage = .instructions }
+        refuse("generator.layers is set, which stage 2 does not use") { $0.stage = .instructions }
         // Fixture a has a speech generator of (2, 32, 2, 64) and 100 units.
         let own = Golden.path("a/lyra")
         refuse("generator.layers is 1, but the checkpoint's is 2; generator.dim is 16, but", model: own) { _ in }

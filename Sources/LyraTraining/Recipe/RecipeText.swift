@@ -139,7 +139,6 @@ extension TrainingRecipe {
         }
         try RecipeTable.groups.check(self)
         try RecipeTable.heads.check(self)
-        try generator.check(for: stage)
         try checkObjective()
     }
 

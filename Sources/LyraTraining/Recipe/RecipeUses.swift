@@ -43,7 +43,8 @@ extension RecipeField {
     static var limitedUses: [(name: String, kinds: Set<RunKind>)] {
         let conversations: Set<RunKind> = [.language, .generator]
         return [
-            ("system_prompt", conversations), ("heads", [.speechTower, .visionTower]),
+            ("speech_projector", conversations), ("system_prompt", conversations), ("generator", [.generator]),
+            ("heads", [.speechTower, .visionTower]),
             ("adapter.name", conversations), ("adapter.start", conversations), ("adapter", [.language]),
             ("batch.longest", conversations.union([.vocoder])),
             ("loss.regularizer", [.language]), ("loss.temperature", [.language]), ("loss.gamma", [.language]),

@@ -18,26 +18,13 @@ extension TrainingRecipe.Generator {
         ]
     }
 
-    /// - Throws: `LyraError.argument` that names a value which the stage does not use.
-    func check(for stage: TrainingStage) throws {
-        guard stage != .generator, let size = Self.sizes.first(where: { self[keyPath: $0.value] != nil }) else {
-            return
-        }
-        throw LyraError(
-            .argument,
-            "recipe: \(size.name) is set, which only stage \(TrainingStage.generator.toml) uses, not stage "
-                + "\(stage.toml); remove it")
-    }
-
     /// - Throws: `LyraError.argument` that names the values which the checkpoint's own generator contradicts.
     func check(against own: SpeechGeneratorConfiguration, of model: String) throws {
         let contradictions = Self.sizes.compactMap { size -> String? in
             guard let wanted = self[keyPath: size.value], wanted != own[keyPath: size.target] else { return nil }
             return "\(size.name) is \(wanted), but the checkpoint's is \(own[keyPath: size.target])"
         }
-        guard !contradictions.isEmpty else {
-            return
-        }
+        guard !contradictions.isEmpty else { return }
         throw LyraError(
             .argument,
             "\(model): has a speech generator, which stage 4 trains as it is: \(contradictions.joined(separator: "; "))."

@@ -278,7 +278,7 @@ struct RunModel {
 extension TrainingRecipe {
     /// Whether the loss depends on a parameter.
     fileprivate func isInfluential(_ part: ModelPart, _ name: String) -> Bool {
-        let isGenerators = part == .main && name.hasPrefix("speech_generator.")
+        let isGenerators = part == .main && name.hasPrefix(CheckpointLoader.speechGeneratorPrefix)
         return switch objective {
         case .language: isGenerators == (stage == .generator)
         case .speechTower: part == .speechTower
