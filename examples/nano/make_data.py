@@ -56,6 +56,8 @@ def main(arguments=None) -> int:
                 options.kind, options.count, options.seed, options.out, options.processes,
                 options.voices if options.held_out else None, options.snr)
         elif options.held_out:
+            if options.kind not in evaluation.FILES:
+                raise SpeechError(f"{options.kind}: there is no held-out set of this kind")
             items = evaluation.items(options.kind, options.out)
         else:
             items = (
@@ -64,7 +66,7 @@ def main(arguments=None) -> int:
         path = options.out / f"{options.kind}.jsonl"
         count = examples.write(path, items)
         names = labels.names() if options.kind == "tower" else pictures.LABELS
-        if options.kind not in ("text", *speech_sets.KINDS) or options.kind == "tower":
+        if options.kind not in ("text", "drills", *speech_sets.KINDS) or options.kind == "tower":
             (options.out / "labels.json").write_text(json.dumps(names, indent=1) + "\n")
     except (OSError, SpeechError) as error:
         print(f"make_data.py: {error}", file=sys.stderr)

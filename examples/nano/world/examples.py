@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from . import files, others, pictures, refusals, scenes, sentences, stories, words
-from .held_out import is_exchange_held_out
+from .held_out import is_exchange_held_out, is_held_out
 from .questions import FAMILIES, WEIGHTS
-from .text import UNKNOWN, Exchange, spoken
+from .text import UNKNOWN, Exchange, sentence, spoken
 
-KINDS = ("text", "pictures", "videos", "refusals")
+KINDS = ("text", "drills", "pictures", "videos", "refusals")
 
 
 def rng_of(seed, kind, index) -> random.Random:
@@ -28,9 +28,9 @@ def numpy_rng(rng):
 # MARK: Text
 
 
-def question(rng) -> Exchange:
+def question(rng, kind=None) -> Exchange:
     """A question of the families that training may contain."""
-    kind = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+    kind = kind or rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     family = rng.choice([family for family in FAMILIES if family.kind == kind])
     while True:
         found = family.choose(rng)
@@ -91,6 +91,17 @@ def text_exchange(rng) -> Exchange:
     return rng.choices(list(TEXT_SOURCES), list(TEXT_SOURCES.values()))[0](rng)
 
 
+def copying(rng) -> Exchange:
+    """Words in any order to repeat or to write down: only a model that copies can know them."""
+    while True:
+        text = sentence(" ".join(rng.choices(words.written(), k=rng.randint(2, 12))))
+        if not is_held_out(text):
+            break
+    if rng.random() < 0.5:
+        return Exchange("repeat", rng.choice(words.REPEAT).format(statement=text), text)
+    return Exchange("transcribe", rng.choice(words.TRANSCRIBE), text, context=spoken(text))
+
+
 def typed(rng, exchange: Exchange) -> str:
     """The text of the human's turn.
 
@@ -119,6 +130,24 @@ def text_item(rng, name, folder) -> dict:
         found.append(question(rng))
     pairs = [(typed(rng, each), each.answer) for each in found]
     return {"conversations": turns(*pairs), "kind": found[0].kind}
+
+
+def drill_item(rng, name, folder) -> dict:
+    """What takes the most practice: stories of any length with up to four questions, copying, and
+    sums."""
+    draw = rng.random()
+    if draw < 0.45:
+        found = stories.facts(rng, rng.randint(1, stories.MOST))
+        asked = [stories.ask(rng, found) for _ in range(rng.randint(2, 4))]
+        # The context stands only before the first question.
+        rest = [Exchange(each.kind, each.question, each.answer) for each in asked[1:]]
+        asked = [asked[0], *rest]
+    elif draw < 0.8:
+        asked = [copying(rng) for _ in range(rng.randint(1, 3))]
+    else:
+        asked = [question(rng, rng.choice(["sum", "sum", "order"])) for _ in range(3)]
+    pairs = [(typed(rng, each), each.answer) for each in asked]
+    return {"conversations": turns(*pairs), "kind": asked[0].kind}
 
 
 def refusal_item(rng, name, folder) -> dict:
@@ -217,7 +246,7 @@ def runs(labels: dict) -> dict:
 
 
 MAKERS = {
-    "text": text_item, "pictures": picture_item, "videos": video_item, "refusals": refusal_item,
+    "text": text_item, "drills": drill_item, "pictures": picture_item, "videos": video_item, "refusals": refusal_item,
 }
 
 

@@ -55,28 +55,33 @@ def story(rng, count: int, held_out=False, unknown=0.1) -> Exchange:
 
     held_out: whether the fact that is asked about is one of the held out; the others never are
     """
-    is_unknown = not held_out and rng.random() < unknown
     while True:
         found = facts(rng, count)
-        if held_out:
-            asked = facts(rng, 1, held_out=True)[0]
-            place = rng.randrange(count)
-            found[place] = asked
-            if not consistent(found):
-                continue
-        else:
-            asked = rng.choice(found)
-        question, answer = rng.choice(FACTS[asked[1]][1])
-        slots = asked[2]
-        if is_unknown:
-            slots, answer = values(rng), UNKNOWN
-            asked_about = question.format(**slots)
-            others = [other for _, kind, other in found if kind == asked[1]]
-            if any(asked_about == question.format(**other) for other in others):
-                continue
-        context = " ".join(text for text, _, _ in found)
-        return Exchange(
-            "story", question.format(**slots), capital(answer.format(**slots)), context=context)
+        if not held_out:
+            return ask(rng, found, unknown)
+        asked = facts(rng, 1, held_out=True)[0]
+        found[rng.randrange(count)] = asked
+        if consistent(found):
+            return exchange(found, asked, *rng.choice(FACTS[asked[1]][1]))
+
+
+def ask(rng, found, unknown=0.1) -> Exchange:
+    """A question about one of the facts; with the given share, about something else."""
+    if rng.random() >= unknown:
+        asked = rng.choice(found)
+        return exchange(found, asked, *rng.choice(FACTS[asked[1]][1]))
+    while True:
+        _, kind, _ = rng.choice(found)
+        question, slots = rng.choice(FACTS[kind][1])[0], values(rng)
+        asked_about = question.format(**slots)
+        if all(asked_about != question.format(**other) for _, each, other in found if each == kind):
+            return exchange(found, (None, kind, slots), question, UNKNOWN)
+
+
+def exchange(found, asked, question: str, answer: str) -> Exchange:
+    slots, context = asked[2], " ".join(text for text, _, _ in found)
+    return Exchange(
+        "story", question.format(**slots), capital(answer.format(**slots)), context=context)
 
 
 def consistent(found) -> bool:
