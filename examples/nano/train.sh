@@ -79,11 +79,13 @@ train text model "$out/start" $(from text/text.jsonl) --validation "$out/data/te
 
 # Sight: the vision tower learns from labels, then answers with the language model.
 data pictures pictures 16000 && data videos videos 4000 && data refusals refusals 4000
+data drills drills 40000
 data pictures-check pictures 200 2 && data videos-check videos 100 2
 check="--validation $out/data/pictures-check/pictures.jsonl --validation $out/data/videos-check/videos.jsonl"
 train see model "$runs/text/model" $(from pictures/pictures.jsonl videos/videos.jsonl) $check
 train look model "$runs/see/model" \
-    $(from text/text.jsonl pictures/pictures.jsonl videos/videos.jsonl refusals/refusals.jsonl) $check
+    $(from text/text.jsonl drills/drills.jsonl pictures/pictures.jsonl videos/videos.jsonl refusals/refusals.jsonl) \
+    $check
 
 # Hearing: the speech tower learns from labels.
 data tower tower 12000 && data tower-check tower 200 2
