@@ -13,7 +13,7 @@ package struct Manifest {
 
     package static let help = """
         The manifest is one of:
-          a file of JSON lines: {"audio": "a.wav", "text": "the words of a.wav"};
+          a file of JSON lines, not a JSON list: {"audio": "a.wav", "text": "the words of a.wav"};
           "speech" and "long_speech" also stand for "audio", "speech_asr" for "text"
           a file of lines with a tab: a.wav<TAB>the words of a.wav
           a LibriSpeech *.trans.txt beside its recordings, or a folder with such files at any level
@@ -52,6 +52,8 @@ package struct Manifest {
                 text = try object.words(place)
             } else if let tab = line.firstIndex(of: UInt8(ascii: "\t")) {
                 (name, text) = (SystemPath.string(line[..<tab]), try TextLines.text(line[(tab + 1)...], place))
+            } else if line.first == UInt8(ascii: "[") {
+                throw LyraError(.format, "\(place): a JSON list; write each of its objects on a line of its own")
             } else {
                 throw LyraError(.format, "\(place): neither a JSON object nor a path, a tab and a text")
             }

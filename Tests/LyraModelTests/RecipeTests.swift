@@ -68,7 +68,8 @@ import Testing
             #expect(type(recipe, "blk.3.attn_q.weight", [48, 48]) == .bfloat16)
             #expect(type(recipe, "blk.3.attn_q.weight", [48, 48], of: .float32) == .float32)
             #expect(type(recipe, "speech_tower.layers.0.fc1.weight", [96, 48], .speechTower) == .bfloat16)
-            #expect(type(recipe, "speech_tower.layers.0.fc1.weight", [96, 48], .speechTower, of: .float32) == .float16)
+            #expect(
+                type(recipe, "speech_tower.layers.0.fc1.weight", [96, 48], .speechTower, of: .float32) == .bfloat16)
         }
     }
 
@@ -88,7 +89,7 @@ import Testing
             for (name, shape, part) in wide {
                 #expect(type(recipe, name, shape, part) == .bfloat16)
                 let isSmaller = part != .main && recipe != .bf16
-                #expect(type(recipe, name, shape, part, of: .float32) == (isSmaller ? .float16 : .float32))
+                #expect(type(recipe, name, shape, part, of: .float32) == (isSmaller ? .bfloat16 : .float32))
             }
             #expect(type(recipe, "vision_tower.blocks.0.norm1.weight", [1280], .visionTower, of: .float32) == .float32)
             #expect(

@@ -72,6 +72,26 @@ import Testing
         withExtendedLifetime((small, other)) {}
     }
 
+    /// As in a session that chooses the adapter itself.
+    @Test func anAdapterCanBeForSpeechOnly() throws {
+        let model = try TrainedModel(["speech_generator"])
+        let encoder = try model.checkpoint.speechNetworks.get().encoder.configuration
+        let typed = TrainingExample([.prompt([5, 6]), .answer([9, 10])], units: [3])
+        let silence = try Tensor(zeros: [encoder.mels, 2 * encoder.positions])
+        let spoken = TrainingExample(
+            [.prompt([5]), .speech(windows: [silence]), .prompt([6]), .answer([9])], units: [3])
+        func states(_ adapter: Int?, needsSpeech: Bool = false) throws -> [[Float]] {
+            var options = GeneratorObjective.Options()
+            (options.adapter, options.adapterNeedsSpeech) = (adapter, needsSpeech)
+            return try GeneratorObjective(model.checkpoint, options)
+                .hiddenStates(of: [typed, spoken, typed]).map(\.values)
+        }
+        let (without, with, chosen) = (try states(nil), try states(0), try states(0, needsSpeech: true))
+        #expect(without[0] != with[0] && without[1] != with[1])
+        let wanted = [without[0], with[1], without[2]]
+        for (state, wanted) in zip(chosen, wanted) { #expect(difference(state, wanted.map(Double.init)) < 1e-5) }
+    }
+
     @Test(arguments: [false, true]) func gradientsAreDerivatives(_ recomputesLayers: Bool) throws {
         let model = try TrainedModel(["speech_generator"])
         let objective = try objective(model, recomputesLayers: recomputesLayers)

@@ -32,7 +32,8 @@ OPTIONS = {
     "logits": [*MODEL, "--tokens", "--adapter", "--out"],
     "make-tiny": ["--seed", "--preset", "--layers"],
     "train": [
-        "--recipe", "--stage", "--model", "--towers", "--sound-projector", "--data", "--validation", "--out", "--train",
+        "--recipe", "--stage", "--model", "--towers", "--speech-projector", "--sound-projector",
+        "--data", "--validation", "--out", "--train",
         "--adapter", "--extractor", "--epochs", "--steps", "--learning-rate", "--batch", "--accumulation", "--seed",
         "--save-every", "--precision", "--threads", "--print-recipe", "--resume", "--mpi", "--dry-run-gradients"],
     "bench": [],

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -68,6 +69,31 @@ def test_a_projector_of_stage_1_takes_the_place_of_the_checkpoints(tiny, recordi
     written = train(1, folders[2] / "run/model", items, folders[3] / "run")[0]["cross_entropy"]
     # Its weights are rounded to the checkpoint's type.
     assert abs(written - start) < 0.1 * (fresh[0]["cross_entropy"] - start)
+    again = ("train", "--model", tiny, "--data", folders[0] / "data.jsonl", "--steps", 1, *given)
+    fails(lyra(*again, "--stage", 1, "--no-resume", "--out", folders[0] / "run"), "the run starts from this projector")
+    # The adapter speech of the checkpoint has a projector of its own, and so the run would not use the given one.
+    fails(lyra(*again, "--stage", 2, "--out", tmp_path / "other"), "has a speech projector of its own")
+
+
+def test_an_adapter_without_a_projector_gets_the_one_that_it_was_trained_with(tiny, recordings, tmp_path):
+    items = conversations({"speech": str(recordings["a_short"])})
+    base, projector = tmp_path / "base", tmp_path / "1/run/non_lora_trainables.bin"
+    shutil.copytree(tiny, base, ignore=shutil.ignore_patterns("non_lora_trainables.bin"))
+    for name in "12345":
+        (tmp_path / name).mkdir()
+    train(1, tiny, items, tmp_path / "1/run")
+    train(2, base, items, tmp_path / "2/run", "--train", "adapter", "--speech-projector", projector)
+    adapter, bare = tmp_path / "2/run/speech_lora", tmp_path / "bare"
+    shutil.copytree(adapter, bare, ignore=shutil.ignore_patterns("non_lora_trainables.bin"))
+
+    def loss_at_start(name, start, *options):
+        recipe = tmp_path / "recipe.toml"
+        recipe.write_text(f'stage = 2\ntrained = ["adapter"]\n[adapter]\nstart = "{start}"\ndropout = 0.0\n')
+        return train(2, base, items, tmp_path / name / "run", "--recipe", recipe, *options)[0]["cross_entropy"]
+
+    written = loss_at_start("3", adapter)
+    assert written == pytest.approx(loss_at_start("4", bare, "--speech-projector", projector), rel=1e-5)
+    assert written != pytest.approx(loss_at_start("5", bare), rel=1e-3)
 
 
 def test_stage_3_writes_an_adapter_for_long_recordings(tiny, recordings, tmp_path):

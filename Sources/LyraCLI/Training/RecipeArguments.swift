@@ -24,8 +24,8 @@ struct RecipeArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "A file with a speech projector in place of the checkpoint's, as stage 1 writes it; a whole model that the "
-                + "run writes gets it.", valueName: "file"))
+            "A file with a speech projector in place of the checkpoint's, as stage 1 writes it, for an adapter "
+                + "without a projector of its own; what the run writes has it too.", valueName: "file"))
     var speechProjector: String?
 
     @Option(help: ArgumentHelp("A file with mm_audio_projector's tensors, for other sound.", valueName: "file"))

@@ -102,7 +102,8 @@ package final class CheckpointLoader {
         }
         let projector = inside("non_lora_trainables.bin")
         guard try FileSystem.isFile(projector) else { return "" }
-        return "; there is a projector in it, \(projector): assemble a checkpoint with it"
+        return "; there is a projector in it, \(projector): assemble a checkpoint with it, or train with it as "
+            + "the speech projector"
     }
 
     /// File or directory, for error messages.

@@ -8,7 +8,7 @@ public struct SpeechNetworks: Sendable {
     /// The projector to use without an adapter.
     let projector: SpeechProjector
     /// The projector trained with each adapter; nil where an adapter has none.
-    let adapterProjectors: [SpeechProjector?]
+    package let adapterProjectors: [SpeechProjector?]
     /// Number of tokens for one window.
     public let windowTokens: Int
 

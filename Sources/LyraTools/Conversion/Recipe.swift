@@ -107,14 +107,14 @@ public struct Recipe: Sendable, Equatable {
     }
 
     /// F32 for vectors of the language model, as llama.cpp expects, for quantized tensors and for F64; BF16 for 8-bit
-    /// floats; F16 for the towers' positions and first layers that are F32, where matrices are quantized; otherwise the
-    /// stored type.
+    /// floats; BF16 for what has several axes in towers and is F32, where matrices are quantized; otherwise the stored
+    /// type.
     private func unquantized(_ tensor: StoredTensor, _ name: String, _ part: ModelPart) -> ElementType {
         let isLanguage = part == .main && (OneFileNames.layer(name) != nil || name.hasPrefix("output_norm."))
         if isLanguage, tensor.shape.count < 2 { return .float32 }
         if tensor.type.isFloat8 { return .bfloat16 }
         let isTowers = [.speechTower, .visionTower, .soundTower].contains(part)
-        if isTowers, tensor.shape.count > 1, tensor.type == .float32, parts.blockElements > 1 { return .float16 }
+        if isTowers, tensor.shape.count > 1, tensor.type == .float32, parts.blockElements > 1 { return .bfloat16 }
         return tensor.type.blockElements > 1 || tensor.type == .float64 ? .float32 : tensor.type
     }
 

@@ -8,6 +8,8 @@ package struct GeneratorObjective: Objective, AnswerMatching {
     package struct Options: Sendable {
         /// The adapter that the decoder and the speech projector use; nil for none.
         package var adapter: Int?
+        /// Whether they use it only for examples with speech, as sessions do that choose the adapter themselves.
+        package var adapterNeedsSpeech = false
         /// Prunes media tokens inside the decoder; nil for none.
         package var extractor: Extractor?
         /// Whether only the generator's layers' inputs stay in memory until the gradient is computed.
@@ -18,7 +20,9 @@ package struct GeneratorObjective: Objective, AnswerMatching {
 
     package let parts = [LossPart("ctc")]
     private let options: Options
+    /// For examples with the adapter, or for all if there is none.
     private let encoder: ExampleEncoder
+    private let encoderWithoutAdapter: ExampleEncoder
     private let decoder: Decoder
     private let generator: SpeechGenerator
     private let schedule: ExtractionSchedule?
@@ -35,9 +39,12 @@ package struct GeneratorObjective: Objective, AnswerMatching {
         }
         self.options = options
         self.generator = generator
-        encoder = ExampleEncoder(
-            checkpoint: checkpoint, adapter: options.adapter, trainsSpeechTower: false, trainsVisionTower: false,
-            recomputesLayers: false)
+        func encoder(_ adapter: Int?) -> ExampleEncoder {
+            ExampleEncoder(
+                checkpoint: checkpoint, adapter: adapter, trainsSpeechTower: false, trainsVisionTower: false,
+                recomputesLayers: false)
+        }
+        (self.encoder, encoderWithoutAdapter) = (encoder(options.adapter), encoder(nil))
         decoder = checkpoint.decoder
         schedule = options.extractor.flatMap { ExtractionSchedule($0, layers: checkpoint.decoder.layerCount) }
     }
@@ -172,9 +179,19 @@ package struct GeneratorObjective: Objective, AnswerMatching {
     /// For each example, the generator's context and the states that predicted the tokens of its last answer, the token
     /// that ends it included: [context rows + answer tokens, hidden]. Not recorded.
     func hiddenStates(of examples: [TrainingExample]) throws -> [Tensor] {
+        let isWithout = examples.map { options.adapterNeedsSpeech && !$0.hasSpeech }
+        func states(_ encoder: ExampleEncoder, _ without: Bool) throws -> [Tensor] {
+            let chosen = zip(examples, isWithout).filter { $0.1 == without }.map(\.0)
+            return chosen.isEmpty ? [] : try hiddenStates(of: chosen, encoder)
+        }
+        var groups = [try states(encoder, false)[...], try states(encoderWithoutAdapter, true)[...]]
+        return isWithout.compactMap { groups[$0 ? 1 : 0].popFirst() }
+    }
+
+    private func hiddenStates(of examples: [TrainingExample], _ encoder: ExampleEncoder) throws -> [Tensor] {
         try Recording.paused {
             let rows = try examples.map(encoder.rows)
-            let output = try decoder(rows.map(\.sample), adapter: options.adapter, schedule: schedule)
+            let output = try decoder(rows.map(\.sample), adapter: encoder.adapter, schedule: schedule)
             let last = try output.predicting(rows.map { Array($0.answers.suffix(1)) })
             return try zip(examples, last).map { example, answer in
                 let first = answer.places.first ?? 0, context = Int32(contextRows(example))
@@ -187,4 +204,6 @@ package struct GeneratorObjective: Objective, AnswerMatching {
 extension TrainingExample {
     /// Index of the piece that is the last answer.
     fileprivate var lastAnswer: Int? { pieces.lastIndex { if case .answer = $0 { true } else { false } } }
+
+    fileprivate var hasSpeech: Bool { pieces.contains { if case .speech = $0 { true } else { false } } }
 }

@@ -61,6 +61,9 @@ extension RecipeField {
                 "adapter.name", \.adapter.name,
                 "The adapter that the model computes with; made fresh if the checkpoint lacks it. Empty for none."),
             .init(
+                "adapter.needs_speech", \.adapter.needsSpeech,
+                "Stage 4 uses the adapter only for examples with speech, as sessions with the adapter auto do."),
+            .init(
                 "adapter.start", optional: \.adapter.start, example: "\"speech_lora\"",
                 "The directory of an adapter to start from, in place of the checkpoint's or a fresh one.",
                 isFixed: false),
@@ -80,8 +83,8 @@ extension RecipeField {
         return [
             .init(
                 "generator.layers", optional: \.generator.layers, example: "2",
-                "Layers of the speech generator that stage 4 makes if the checkpoint has none, and must find if it has one. "
-                    + "Without the key, 2.", rule: .within(Limits.layers)),
+                "Layers of the speech generator. Stage 4 makes one if the checkpoint has none; one that is there must have this "
+                    + "number. Without the key, 2.", rule: .within(Limits.layers)),
             .init(
                 "generator.dim", optional: \.generator.dim, example: "4096",
                 "Width of the layers, an even multiple of heads; without the key, 4096.", rule: .within(Limits.dim)),

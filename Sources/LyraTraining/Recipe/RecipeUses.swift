@@ -45,7 +45,8 @@ extension RecipeField {
         return [
             ("speech_projector", conversations), ("system_prompt", conversations), ("generator", [.generator]),
             ("heads", [.speechTower, .visionTower]),
-            ("adapter.name", conversations), ("adapter.start", conversations), ("adapter", [.language]),
+            ("adapter.name", conversations), ("adapter.start", conversations),
+            ("adapter.needs_speech", [.generator]), ("adapter", [.language]),
             ("batch.longest", conversations.union([.vocoder])),
             ("loss.regularizer", [.language]), ("loss.temperature", [.language]), ("loss.gamma", [.language]),
             ("loss", [.vocoder]), ("augment", [.speechTower]), ("extractor", conversations),

@@ -58,6 +58,9 @@ public struct TrainingRecipe: Sendable, Equatable {
     public struct Adapter: Sendable, Equatable {
         /// Empty for no adapter.
         public var name: String
+        /// Whether stage 4 uses the adapter only for examples with speech, as sessions do that choose it themselves; if
+        /// not, for all examples, as the published training does.
+        public var needsSpeech = false
         /// An adapter's directory to start from, in place of the checkpoint's or a fresh one.
         public var start: String?
         public var rank: Int

@@ -44,8 +44,23 @@ struct RunModel {
         opening.speechProjector = recipe.speechProjector
         checkpoint = try Checkpoint.open(recipe.model, options: opening)
         try checkInfluence()
-        if let projector = recipe.speechProjector, case .absent(let reason) = checkpoint.speechNetworks {
+        try checkSpeechProjector()
+    }
+
+    /// - Throws: `LyraError.argument` if the run would not use the recipe's speech projector.
+    private func checkSpeechProjector() throws {
+        guard let projector = recipe.speechProjector else { return }
+        switch checkpoint.speechNetworks {
+        case .absent(let reason):
             throw LyraError(.argument, "\(projector): the checkpoint cannot use a speech projector: \(reason.message)")
+        case .present(let speech):
+            // A fresh adapter's own projector is a copy of the recipe's.
+            let isFresh = adapterDirectory != nil && recipe.adapter.start == nil
+            guard !isFresh, let index = selection.adapter, speech.adapterProjectors[index] != nil else { return }
+            throw LyraError(
+                .argument,
+                "\(projector): the adapter \(shown(recipe.adapter.name)) has a speech projector of its own, which the "
+                    + "run would use; give no other, or remove the adapter's non_lora_trainables.bin")
         }
     }
 
@@ -183,6 +198,11 @@ struct RunModel {
             try AdapterWriter(directory: path, settings: adapterSettings(index))
                 .checkWritable(tensors, projector: projector)
         case .projector:
+            if let start = recipe.speechProjector, try FileSystem.resolved(start) == FileSystem.resolved(path) {
+                throw LyraError(
+                    .argument,
+                    "\(path): the run starts from this projector and would replace it; choose another output")
+            }
             guard try !FileSystem.isDirectory(path) else {
                 throw LyraError(.argument, "\(path): a directory is in the place of the result; remove it")
             }
@@ -202,12 +222,17 @@ struct RunModel {
         }
     }
 
-    /// The present values of an adapter, and of its projector if it has one.
+    /// The present values of an adapter, and of its projector if it has one. The recipe's projector becomes that of an
+    /// adapter that has none, because the checkpoint has another.
     private func adapterTensors(_ index: Int) throws -> (tensors: [NewTensor], projector: [NewTensor]?) {
         func tensors(_ part: ModelPart) throws -> [NewTensor] {
             try checkpoint.parameters.filter { $0.part == part }.flatMap(\.parameters).map { try Self.tensor($0) }
         }
-        let projector = try tensors(.adapterProjector(index))
+        var projector = try tensors(.adapterProjector(index))
+        if projector.isEmpty, recipe.speechProjector != nil {
+            let prefix = CheckpointLoader.speechProjectorPrefix
+            projector = try speechProjector.map { try Self.tensor($0, name: String($0.path.dropFirst(prefix.count))) }
+        }
         return (try tensors(.adapter(index)), projector.isEmpty ? nil : projector)
     }
 
@@ -221,12 +246,17 @@ struct RunModel {
             if let generator = checkpoint.generator { freshGenerator?.complete(&changes, generator: generator) }
             guard recipe.speechProjector != nil else { return changes }
             let trained = Set(trainables.elements.filter { $0.part == .main }.map(\.name))
-            for parameter in checkpoint.parameters.filter({ $0.part == .main }).flatMap(\.parameters)
-            where parameter.path.hasPrefix(CheckpointLoader.speechProjectorPrefix) && !trained.contains(parameter.path) {
+            for parameter in speechProjector where !trained.contains(parameter.path) {
                 changes.set(.main, try Self.tensor(parameter))
             }
             return changes
         }
+    }
+
+    /// The speech projector without an adapter's.
+    private var speechProjector: [Parameter] {
+        checkpoint.parameters.filter { $0.part == .main }.flatMap(\.parameters)
+            .filter { $0.path.hasPrefix(CheckpointLoader.speechProjectorPrefix) }
     }
 
     private static func isCheckpoint(_ path: String) throws -> Bool {
@@ -263,14 +293,15 @@ struct RunModel {
     }
 
     /// A parameter's present values in F32.
-    private static func tensor(_ parameter: Parameter) throws -> NewTensor {
+    private static func tensor(_ parameter: Parameter, name: String? = nil) throws -> NewTensor {
+        let name = name ?? parameter.path
         switch parameter.value {
-        case .tensor(let tensor): return NewTensor(parameter.path, tensor.detached)
+        case .tensor(let tensor): return NewTensor(name, tensor.detached)
         case .weight(let weight):
-            return NewTensor(parameter.path, parameter.shape) {
+            return NewTensor(name, parameter.shape) {
                 try weight.gather((0..<weight.outputs).map { Int32(clamping: $0) }).reshaped(parameter.shape)
             }
-        case .stored(let stored): return NewTensor(parameter.path, stored)
+        case .stored(let stored): return NewTensor(name, stored)
         }
     }
 }

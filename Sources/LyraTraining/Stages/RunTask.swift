@@ -39,6 +39,7 @@ extension RunTask where Task == GeneratorObjective, Reader == ExampleBuilder {
     static func generator(_ recipe: TrainingRecipe, _ model: RunModel) throws -> Self {
         var options = GeneratorObjective.Options()
         (options.adapter, options.extractor) = (model.selection.adapter, try recipe.extractor.extractor)
+        options.adapterNeedsSpeech = recipe.adapter.needsSpeech
         options.recomputesLayers = recipe.recomputesLayers
         let objective = try GeneratorObjective(model.checkpoint, options)
         return try conversations(objective, recipe, model) { try objective.check($0) }
