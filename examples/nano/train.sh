@@ -121,14 +121,17 @@ train stage2 speech_lora "$out/base" --speech-projector "$runs/stage1/non_lora_t
         video-questions/video-questions.jsonl) --validation "$out/data/questions-check/questions.jsonl"
 
 speech=$runs/stage2/speech_lora
+# One speech projector for both adapters, that of stage 2, which becomes the checkpoint's own.
 with "$out/base" hearing speech_lora="$speech" long_speech_lora="$speech"
+rm -f "$out"/hearing/*_lora/non_lora_trainables.bin
+shared=(--speech-projector "$speech/non_lora_trainables.bin")
 data long long 1200 && data long-check long 60 2
-train stage3 long_speech_lora "$out/hearing" $(from long/long.jsonl questions/questions.jsonl) \
+train stage3 long_speech_lora "$out/hearing" "${shared[@]}" $(from long/long.jsonl questions/questions.jsonl) \
     --validation "$out/data/long-check/long.jsonl"
 
-train stage4 model "$out/hearing" --speech-projector "$speech/non_lora_trainables.bin" $(from answers/units.jsonl)
+train stage4 model "$out/hearing" "${shared[@]}" $(from answers/units.jsonl)
 
-# The whole model: both adapters share the speech projector of stage 2, which is the checkpoint's own now.
+# The whole model.
 with "$runs/stage4/model" nano speech_lora="$speech" long_speech_lora="$runs/stage3/long_speech_lora"
 rm -f "$out"/nano/*_lora/non_lora_trainables.bin
 for type in bf16 q8_0 q4_0; do
