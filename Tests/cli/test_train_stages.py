@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+import subprocess
+import time
 
 import pytest
 
-from support import FIXTURES, fails, lyra, read_wav
+from support import FIXTURES, TOOL, fails, lyra, read_wav
 
 ANSWERS = ("A tone.", "It rises and falls.")
 
@@ -187,3 +189,21 @@ def test_pretrain_writes_a_whole_model(tiny, pictures, tmp_path, trained):
     assert log[-1]["cross_entropy"] < log[0]["cross_entropy"]
     before, after = (hears(model, "--image", pictures["a_small"]) for model in (tiny, tmp_path / "run/model"))
     assert before.keys() == after.keys()
+
+
+def test_a_second_run_in_the_same_directory_changes_nothing(tiny, recordings, tmp_path):
+    data, out = tmp_path / "data.json", tmp_path / "run"
+    data.write_text(json.dumps(conversations({"speech": str(recordings["a_short"])})))
+    command = (
+        "train", "--stage", 2, "--model", tiny, "--adapter", "other", "--data", data, "--out", out, "--batch", 2,
+        "--threads", 1, "--steps", 12)
+    first = subprocess.Popen([TOOL, *map(str, command)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (out / "states").is_dir():
+        assert first.poll() is None
+        time.sleep(0.005)
+    second = lyra(*command)
+    _, notes = first.communicate(timeout=120)
+    fails(second, "another run writes to it")
+    assert first.returncode == 0, notes
+    assert len((out / "log.jsonl").read_text().splitlines()) == 12
+    assert (out / "other_lora/adapter_config.json").exists()

@@ -168,7 +168,7 @@ extension TrainingRecipe {
         }
         unlisted += RecipeTable.groups.difference(self, from: other) + RecipeTable.heads.difference(self, from: other)
         return unlisted
-            + RecipeField.all.filter(\.isFixed).compactMap { field in
+            + RecipeField.all.filter { $0.isFixed && $0.kinds.contains(kind) }.compactMap { field in
                 let (new, old) = (field.access.written(self), field.access.written(other))
                 return new == old ? nil : "\(field.name) is \(new ?? "not set"), was \(old ?? "not set")"
             }

@@ -49,8 +49,8 @@ extension Trainer {
     var failureLimitAtEnd: Int { record.skippedUpdates == record.step ? 1 : 2 }
 
     private static var advice: String {
-        "begin anew with a lower optimizer.learning_rate (or that of a group), or look for extreme values in the data. "
-            + "No result is written; states that were saved before are kept"
+        "begin anew (--no-resume) with a lower optimizer.learning_rate (or that of a group), or look for extreme values "
+            + "in the data. No result is written"
     }
 
     // MARK: Parameters without a gradient

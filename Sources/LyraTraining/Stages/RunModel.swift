@@ -130,6 +130,12 @@ struct RunModel {
         guard
             let place = try places.first(where: { try FileSystem.isFile(FileSystem.join($0, "adapter_config.json")) })
         else {
+            guard try FileSystem.isFile(recipe.model) else {
+                throw LyraError(
+                    .missing,
+                    "\(places.joined(separator: " or ")): the adapter that the run started from is not there anymore; "
+                        + "put it back, and the same command writes the result")
+            }
             throw LyraError(
                 .unsupported,
                 "\(recipe.model): the adapter of a one-file model cannot be trained further; use the directory that the "

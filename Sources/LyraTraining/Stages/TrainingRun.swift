@@ -71,7 +71,8 @@ public final class TrainingRun {
         interruption: Interruption? = nil,
         onProgress: (TrainingProgress) throws -> TrainingDecision = { _ in .proceed }
     ) throws -> TrainingOutcome {
-        (traces, beganAnew, hasTrained) = (nil, false, false)
+        (beganAnew, hasTrained) = (false, false)
+        defer { traces = nil }
         return try group.endingAllOnError {
             do { return try runAlone(interruption, onProgress) } catch {
                 if !hasTrained { traces?.remove(includesStates: beganAnew) }
@@ -139,7 +140,10 @@ public final class TrainingRun {
         savedStep = trainer.record.step
         noteSkipped(source.skipped)
         if outcome == .finished {
-            noteUnreached(try trainer.unreachedParameters(), of: parameters.trained.count)
+            // The first update may have a rate of 0, and until B has changed an adapter's A has no gradient.
+            if trainer.record.step - trainer.record.skippedUpdates > 2 {
+                noteUnreached(try trainer.unreachedParameters(), of: parameters.trained.count)
+            }
             try writeResult(model, parameters.trained, task.heads)
         }
         return outcome
