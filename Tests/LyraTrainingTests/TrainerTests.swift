@@ -295,9 +295,11 @@ import Testing
                 #"{"step":1,"loss":3}"# + "\n" + #"{"step":2,"loss":2}"# + "\n" + #"{"step":2,"validation_loss":1}"#
             try (text + "\n" + #"{"step":3,"loss":1}"# + "\n" + #"{"ste"#).write(
                 toFile: directory.log, atomically: true, encoding: .utf8)
-            let log = try TrainingLog(path: directory.log, keepingUpTo: 2)
+            let log = try TrainingLog(path: directory.log)
+            try log.removeLines(after: 2)
+            #expect(!log.isNew && log.isLocked)
             #expect(try String(contentsOfFile: directory.log, encoding: .utf8) == text + "\n")
-            let second = #expect(throws: LyraError.self) { try TrainingLog(path: directory.log, keepingUpTo: 2) }
+            let second = #expect(throws: LyraError.self) { try TrainingLog(path: directory.log) }
             #expect(second?.message.contains("another run writes to it") == true)
             withExtendedLifetime(log) {}
         }

@@ -1,8 +1,10 @@
 """`train`: each stage from its data to a result that other commands open."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 
@@ -196,14 +198,23 @@ def test_a_second_run_in_the_same_directory_changes_nothing(tiny, recordings, tm
     data.write_text(json.dumps(conversations({"speech": str(recordings["a_short"])})))
     command = (
         "train", "--stage", 2, "--model", tiny, "--adapter", "other", "--data", data, "--out", out, "--batch", 2,
-        "--threads", 1, "--steps", 12)
+        "--threads", 1, "--steps", 4)
     first = subprocess.Popen([TOOL, *map(str, command)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while not (out / "states").is_dir():
-        assert first.poll() is None
+    end = time.monotonic() + 120
+    while not (out / "states/fresh_adapter").is_dir():
+        assert first.poll() is None and time.monotonic() < end
         time.sleep(0.005)
-    second = lyra(*command)
+    # It prepares the run: nothing is trained or logged yet.
+    first.send_signal(signal.SIGSTOP)
+    os.waitpid(first.pid, os.WUNTRACED)
+    try:
+        before = sorted(out.glob("**/*"))
+        fails(lyra(*command), "another run writes to it")
+        fails(lyra(*command, "--no-resume"), "another run writes to it")
+        assert sorted(out.glob("**/*")) == before
+    finally:
+        first.send_signal(signal.SIGCONT)
     _, notes = first.communicate(timeout=120)
-    fails(second, "another run writes to it")
     assert first.returncode == 0, notes
-    assert len((out / "log.jsonl").read_text().splitlines()) == 12
+    assert len((out / "log.jsonl").read_text().splitlines()) == 4
     assert (out / "other_lora/adapter_config.json").exists()

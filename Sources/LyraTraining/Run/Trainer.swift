@@ -94,20 +94,22 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     ///
     /// - Parameters:
     ///   - directory: for the log and the saved states; nil for neither
+    ///   - openLog: the directory's log, if the caller has it open
     ///   - interruption: once raised, the run ends with a saved state, in the middle of an update too: the update is
     ///     then made anew when the run is resumed
     ///   - onProgress: called after each update in each process; can end the run, by an error too
     /// - Throws: `LyraError` if the objective, the source or the disk fails, or if losses, gradients or parameters stay
     ///   infinite; the last saved state remains.
     package func run(
-        in directory: RunDirectory?, interruption: Interruption? = nil,
+        in directory: RunDirectory?, openLog: TrainingLog? = nil, interruption: Interruption? = nil,
         onProgress: (TrainingProgress) throws -> TrainingDecision = { _ in .proceed }
     ) throws -> TrainingOutcome {
         let isWriting = group.isMain && directory != nil
         var log: TrainingLog?
         try checkAgreement()
         if isWriting, let directory {
-            log = try TrainingLog(path: directory.log, keepingUpTo: record.step)
+            log = try openLog ?? TrainingLog(path: directory.log)
+            try log?.removeLines(after: record.step)
             if record.step == 0 { try directory.clear() }
             try directory.removeUnfinished()
         }

@@ -5,32 +5,51 @@ import LyraFormats
 /// A run's log: a line of JSON for each update and each validation, on disk as soon as it is written.
 package final class TrainingLog {
     package let path: String
+    /// Whether the file was not there before.
+    package let isNew: Bool
+    /// Whether other runs are kept out. Some network file systems have no locks.
+    package let isLocked: Bool
     private let descriptor: Int32
 
-    /// Opens the log, and keeps its lines up to an update: a run that is resumed there writes the later ones again.
+    /// Opens the log, and makes the file if it is not there. As long as it is open, no other run, of this process or of
+    /// another, can open it: the lock is that of the run's directory.
     ///
-    /// - Parameter step: the update; 0 begins a new log
-    /// - Throws: `LyraError.io` if the file cannot be opened; `.state` if another process writes to it.
-    package init(path: String, keepingUpTo step: Int) throws {
+    /// - Throws: `LyraError.io` if the file cannot be opened; `.state` if another run has it open.
+    package init(path: String) throws {
+        func opened(_ more: Int32) -> Int32 {
+            withSystemPath(path) { open($0, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | more, 0o666) }
+        }
         self.path = path
-        descriptor = withSystemPath(path) { open($0, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o666) }
+        let made = opened(O_EXCL)
+        isNew = made >= 0
+        descriptor = made < 0 && errno == EEXIST ? opened(0) : made
         guard descriptor >= 0 else { throw LyraError(.io, "\(path): cannot open: \(systemMessage())") }
-        do {
-            // Some network file systems have no locks.
-            guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EAGAIN else {
-                throw LyraError(.state, "\(path): another run writes to it; wait for its end, or use another directory")
-            }
-            let kept = step == 0 ? 0 : try Self.length(of: path, upTo: step)
-            guard ftruncate(descriptor, off_t(kept)) == 0 else {
-                throw LyraError(.io, "\(path): cannot shorten: \(systemMessage())")
-            }
-        } catch {
-            close(descriptor)
-            throw error
+        isLocked = flock(descriptor, LOCK_EX | LOCK_NB) == 0
+        // A run that had the lock until now, and trained nothing, has removed its file. The deinitializer closes.
+        guard isLocked ? Self.isFile(descriptor, at: path) : errno != EAGAIN else {
+            throw LyraError(.state, "\(path): another run writes to it; wait for its end, or use another directory")
         }
     }
 
     deinit { close(descriptor) }
+
+    /// Whether the path leads to the open file.
+    private static func isFile(_ descriptor: Int32, at path: String) -> Bool {
+        var (open, there) = (stat(), stat())
+        guard fstat(descriptor, &open) == 0, withSystemPath(path, { stat($0, &there) }) == 0 else { return false }
+        return open.st_dev == there.st_dev && open.st_ino == there.st_ino
+    }
+
+    /// Removes the lines after an update: a run that is resumed there writes them again.
+    ///
+    /// - Parameter step: the update; 0 begins a new log
+    /// - Throws: `LyraError.io` if the file cannot be read or shortened.
+    package func removeLines(after step: Int) throws {
+        let kept = step == 0 ? 0 : try Self.length(of: path, upTo: step)
+        guard ftruncate(descriptor, off_t(kept)) == 0 else {
+            throw LyraError(.io, "\(path): cannot shorten: \(systemMessage())")
+        }
+    }
 
     private struct Place: Decodable { let step: Int }
 

@@ -132,7 +132,8 @@ public final class TrainingRun {
             try model.checkWritable(in: recipe.output, isFinished: trainer.record.step == trainer.steps)
             try checkHeadsStart()
         }
-        let outcome = try trainer.run(in: directory, interruption: interruption) { [self] progress in
+        let log = traces?.log
+        let outcome = try trainer.run(in: directory, openLog: log, interruption: interruption) { [self] progress in
             if state == nil { beganAnew = true }
             if state != nil || progress.hasChanged { hasTrained = true }
             return try onProgress(progress)
