@@ -15,6 +15,8 @@ struct RunModel {
     /// The speech generator that the run made, if the checkpoint has none.
     private let freshGenerator: FreshGenerator?
     private let recipe: TrainingRecipe
+    /// The smallest result that has all that is trained.
+    private(set) var result = Result.model
 
     /// Opens the checkpoint. An adapter that it lacks is made and put into `directory`; a speech generator that stage 4
     /// lacks is made in memory.
@@ -45,6 +47,7 @@ struct RunModel {
         checkpoint = try Checkpoint.open(recipe.model, options: opening)
         try checkInfluence()
         try checkSpeechProjector()
+        result = try smallestResult()
     }
 
     /// - Throws: `LyraError.argument` if the run would not use the recipe's speech projector.
@@ -123,7 +126,22 @@ struct RunModel {
         return path
     }
 
-    /// The directory of the adapter that the run started from.
+    /// An adapter that the run starts from. Its files are read at the start only: they may be gone at the end, hours
+    /// later.
+    struct AdapterStart {
+        fileprivate let place: String
+        /// What the result is written with.
+        fileprivate let settings: AdapterSettings
+    }
+
+    private func adapterStart(_ index: Int) throws -> AdapterStart {
+        let place = try adapterPlace(index)
+        var settings = try AdapterSettings(directory: place)
+        settings.dropout = recipe.adapter.dropout
+        return AdapterStart(place: place, settings: settings)
+    }
+
+    /// The directory of the adapter that the run starts from.
     private func adapterPlace(_ index: Int) throws -> String {
         let inside = ["_lora", ""].map { FileSystem.join(recipe.model, checkpoint.adapters[index] + $0) }
         let places = adapterDirectory.map { [$0] } ?? inside
@@ -133,22 +151,14 @@ struct RunModel {
             guard try FileSystem.isFile(recipe.model) else {
                 throw LyraError(
                     .missing,
-                    "\(places.joined(separator: " or ")): the adapter that the run started from is not there anymore; "
-                        + "put it back, and the same command writes the result")
+                    "\(places.joined(separator: " or ")): there is no adapter_config.json anymore; put it back")
             }
             throw LyraError(
                 .unsupported,
-                "\(recipe.model): the adapter of a one-file model cannot be trained further; use the directory that the "
-                    + "file was converted from")
+                "\(recipe.model): the adapter of a one-file model cannot be trained further; use the directory that "
+                    + "the file was converted from")
         }
         return place
-    }
-
-    /// What the adapter of the run is written with.
-    private func adapterSettings(_ index: Int) throws -> AdapterSettings {
-        var settings = try AdapterSettings(directory: adapterPlace(index))
-        settings.dropout = recipe.adapter.dropout
-        return settings
     }
 
     // MARK: Results
@@ -156,31 +166,38 @@ struct RunModel {
     /// What a run writes.
     enum Result {
         /// An adapter's directory.
-        case adapter(Int)
+        case adapter(Int, AdapterStart)
         /// The checkpoint's speech projector alone, as `non_lora_trainables.bin`.
         case projector
         /// A whole checkpoint.
         case model
     }
 
-    /// The smallest result that has all that is trained.
-    var result: Result {
-        let parts = trainables.elements.map { element -> Result in
+    /// - Throws: the errors of `adapterStart`.
+    private func smallestResult() throws -> Result {
+        /// The adapter that an element belongs to.
+        func adapter(_ element: TrainableParameters.Element) -> Int? {
             switch element.part {
-            case .adapter(let index), .adapterProjector(let index): .adapter(index)
-            case .main where element.name.hasPrefix(CheckpointLoader.speechProjectorPrefix): .projector
-            default: .model
+            case .adapter(let index), .adapterProjector(let index): index
+            default: nil
             }
         }
-        let isAdapter = parts.allSatisfy { if case .adapter = $0 { true } else { false } }
-        let isProjector = parts.allSatisfy { if case .projector = $0 { true } else { false } }
-        return (isAdapter || isProjector ? parts.first : nil) ?? .model
+        let elements = trainables.elements
+        if let index = elements.first.flatMap(adapter), elements.allSatisfy({ adapter($0) == index }) {
+            return .adapter(index, try adapterStart(index))
+        }
+        let isProjector =
+            !elements.isEmpty
+            && elements.allSatisfy {
+                $0.part == .main && $0.name.hasPrefix(CheckpointLoader.speechProjectorPrefix)
+            }
+        return isProjector ? .projector : .model
     }
 
     /// Where the result stands in the run's directory.
     func place(of result: Result, in directory: String) -> String {
         switch result {
-        case .adapter(let index): FileSystem.join(directory, checkpoint.adapters[index] + "_lora")
+        case .adapter(let index, _): FileSystem.join(directory, checkpoint.adapters[index] + "_lora")
         case .projector: FileSystem.join(directory, "non_lora_trainables.bin")
         case .model: FileSystem.join(directory, "model")
         }
@@ -191,18 +208,17 @@ struct RunModel {
     ///
     /// - Parameter isFinished: whether the run had ended before, so that its result may be there
     /// - Throws: `LyraError.argument` if something is in its place, or the result cannot hold what is trained; `.io` if
-    ///   nothing can be written there; `.unsupported` for a one-file model.
+    ///   nothing can be written there; `.unsupported` for a one-file model that would have to be rewritten.
     func checkWritable(in directory: String, isFinished: Bool) throws {
         let path = place(of: result, in: directory)
         switch result {
-        case .adapter(let index):
-            guard try FileSystem.resolved(adapterPlace(index)) != FileSystem.resolved(path) else {
+        case .adapter(let index, let start):
+            guard try FileSystem.resolved(start.place) != FileSystem.resolved(path) else {
                 throw LyraError(
                     .argument, "\(path): the run starts from this adapter and would replace it; choose another output")
             }
             let (tensors, projector) = try adapterTensors(index)
-            try AdapterWriter(directory: path, settings: adapterSettings(index))
-                .checkWritable(tensors, projector: projector)
+            try AdapterWriter(directory: path, settings: start.settings).checkWritable(tensors, projector: projector)
         case .projector:
             if let start = recipe.speechProjector, try FileSystem.resolved(start) == FileSystem.resolved(path) {
                 throw LyraError(
@@ -273,9 +289,9 @@ struct RunModel {
     func write(to directory: String, check: @escaping () throws -> Void) throws -> String {
         let result = result, path = place(of: result, in: directory)
         switch result {
-        case .adapter(let index):
+        case .adapter(let index, let start):
             let (tensors, projector) = try adapterTensors(index)
-            try AdapterWriter(directory: path, settings: adapterSettings(index)).write(tensors, projector: projector)
+            try AdapterWriter(directory: path, settings: start.settings).write(tensors, projector: projector)
         case .projector: try writeProjector(to: path)
         case .model:
             // The run had ended already.
