@@ -171,6 +171,12 @@ import Testing
         #expect(other.differences(from: recipe).isEmpty)
         (other.batch.size, other.batch.steps) = (8, 100)
         #expect(other.differences(from: recipe) == ["batch.size is 8, was 4", "batch.steps is 100, was not set"])
+        // Stage 4 does not use the rank of an adapter, which earlier versions accepted.
+        var spoken = TrainingRecipe(stage: .generator), saved = spoken
+        (saved.adapter.rank, saved.loss.gamma, saved.seed) = (8, 0.5, 3)
+        #expect(spoken.differences(from: saved) == ["seed is 0, was 3"])
+        (spoken.stage, saved.stage, spoken.seed) = (.instructions, .instructions, 3)
+        #expect(spoken.differences(from: saved).map { $0.prefix { $0 != " " } } == ["adapter.rank", "loss.gamma"])
         (other.extractor.blocks, other.extractor.gap) = (1, 1)
         #expect(throws: LyraError.self) { try other.check() }
         recipe.model = ""

@@ -160,7 +160,8 @@ extension TrainingRecipe {
         if let fault = unusedFault { throw refusal(fault) }
     }
 
-    /// The keys whose values decide the trained numbers and differ from another recipe's, with both values.
+    /// The keys whose values decide the trained numbers and differ from another recipe's, with both values. Keys that
+    /// the run does not use are left out: earlier versions accepted them, and their states have values for them.
     func differences(from other: TrainingRecipe) -> [String] {
         var unlisted = stage == other.stage ? [] : ["stage is \(stage.toml), was \(other.stage.toml)"]
         if objective != other.objective {
