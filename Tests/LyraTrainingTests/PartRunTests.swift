@@ -167,7 +167,7 @@ import Testing
         try check("head.name is validation_loss") { $0.heads[0].name = "validation_loss" }
         try check("a [[head]] is set, which objective \"vocoder\"", .vocoder) { $0.heads = [PartRun.head("x", .rows)] }
         try check("augment.time_masks is set, which objective", .visionTower) { $0.augmentation.timeMasks = 1 }
-        try check("\"model.norm.weight\", which objective speech_tower cannot train") {
+        try check("\"model.norm.weight\", which objective \"speech_tower\" cannot train") {
             $0.trained.append("model.norm.weight")
         }
         // The data have no label of such a name.

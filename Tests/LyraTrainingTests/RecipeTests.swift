@@ -131,6 +131,7 @@ import Testing
         ("stage = 1\n[[head]]\nname = 'x'\nlabels = 2", "a [[head]] is set"),
         ("stage = 4\nloss.regularizer = 0.5", "loss.regularizer is set, which stage 4 does not use"),
         ("stage = 4\nadapter.rank = 8", "adapter.rank"),
+        ("stage = 'pretrain'\nloss.crop = 8", "loss.crop is set, which stage \"pretrain\" does not use"),
         ("stage = 'pretrain'\nobjective = 'vocoder'\nloss.gamma = 0.2", "loss.gamma is set, which objective"),
         ("stage = 'pretrain'\nobjective = 'vocoder'\nvalidation.exact_match = true", "validation.exact_match"),
         ("stage = 'pretrain'\nobjective = 'vocoder'\nextractor.gap = 2", "extractor.gap"),

@@ -19,10 +19,8 @@ extension TrainingRecipe {
         }
     }
 
-    /// As a message names it.
-    private var kindName: String {
-        stage == .pretrain ? "objective \(objective.toml)" : "stage \(stage.toml)"
-    }
+    /// What decides the kind, as a message names it: an objective only if the recipe has one of its own.
+    var kindName: String { objective == .language ? "stage \(stage.toml)" : "objective \(objective.toml)" }
 
     /// What is wrong with the first key that has another value than the default, but that the run does not use; nil if
     /// all are used.

@@ -71,14 +71,11 @@ struct RunModel {
     ///   was made that is not trained.
     private func checkInfluence() throws {
         if let idle = trainables.elements.first(where: { !recipe.isInfluential($0.part, $0.name) }) {
-            let run =
-                recipe.objective == .language
-                ? "stage \(recipe.stage.rawValue)" : "objective \(recipe.objective.rawValue)"
             throw LyraError(
                 .argument,
-                "recipe: trained names \(shown(idle.name)), which \(run) cannot train; stage 4 trains the speech "
-                    + "generator, objectives speech_tower, vision_tower and vocoder the part that they name, and only "
-                    + "that")
+                "recipe: trained names \(shown(idle.name)), which \(recipe.kindName) cannot train; stage 4 trains the "
+                    + "speech generator, objectives speech_tower, vision_tower and vocoder the part that they name, "
+                    + "and only that")
         }
         guard adapterDirectory != nil, recipe.adapter.start == nil, let index = selection.adapter else { return }
         guard trainables.contain(.adapter(index)) || trainables.contain(.adapterProjector(index)) else {
