@@ -267,7 +267,28 @@ import Testing
         short.objective.isReached = false
         #expect(failure(short).contains("the loss does not depend on the trained parameters"))
         let reached = try ToyRun(length: .steps(2))
-        #expect(try reached.trainer.run(in: nil) == .finished && reached.trainer.unreachedParameters().isEmpty)
+        #expect(try reached.trainer.run(in: nil) == .finished && reached.trainer.unreachedParameters.isEmpty)
+    }
+
+    /// Moments tend to 0, and states of earlier versions have nothing else.
+    @Test func aStateKnowsWhichParametersHaveHadAGradient() throws {
+        try withDirectory { directory in
+            let run = try ToyRun()
+            func resumed(_ reached: [Bool]?, _ optimizer: AdamW) throws -> [String] {
+                var record = run.trainer.record
+                record.reached = reached
+                try RunState.write(record, run.trainer.parameters, optimizer, to: directory.state(2))
+                let next = try ToyRun()
+                try next.trainer.resume(from: Safetensors(path: directory.state(2)))
+                return next.trainer.unreachedParameters.map(\.name)
+            }
+            _ = try run.trainer.run(in: nil) { $0.step == 2 ? .stop : .proceed }
+            #expect(run.trainer.record.reached == [true])
+            let decayed = try ToyRun().trainer.optimizer
+            #expect(try resumed([true], decayed) == [] && resumed([false], run.trainer.optimizer) == ["w"])
+            #expect(try resumed(nil, decayed) == ["w"] && resumed(nil, run.trainer.optimizer) == [])
+            #expect(throws: LyraError.self) { try resumed([true, true], decayed) }
+        }
     }
 
     @Test func validationTakesTheMeanOverItsOwnPoints() throws {

@@ -26,6 +26,9 @@ package struct RunRecord: Codable, Equatable, Sendable {
     package var bestLoss: Double?
     /// Updates of each parameter that the optimizer made, in the order of the parameters.
     package var optimizerSteps: [Int] = []
+    /// Whether each parameter has had a gradient that was not 0, in the same order; nil in the states of earlier
+    /// versions.
+    package var reached: [Bool]?
 
     package init(identity: RunIdentity) { self.identity = identity }
 }

@@ -87,7 +87,8 @@ package enum RunState {
         _ file: Safetensors, _ record: RunRecord, _ parameters: [TrainedParameter], _ optimizer: inout AdamW
     ) throws {
         let path = file.file.path
-        guard file.tensors.count == parameters.count * 3, record.optimizerSteps.count == parameters.count else {
+        let counts = [record.optimizerSteps.count, record.reached?.count ?? parameters.count]
+        guard file.tensors.count == parameters.count * 3, counts.allSatisfy({ $0 == parameters.count }) else {
             throw LyraError(
                 .format,
                 "\(path): the state has \(file.tensors.count / 3) trained parameters, but the run trains "

@@ -62,6 +62,7 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
             try optimizer.add(trained.name, shape: trained.parameter.shape, group: trained.group)
         }
         record = RunRecord(identity: identity)
+        record.reached = parameters.map { _ in false }
     }
 
     private static func steps(_ settings: TrainerSettings, batchesPerEpoch: Int) throws -> Int {
@@ -232,6 +233,7 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
         let identity = record.identity
         record = saved
         record.identity = identity
+        record.reached = try saved.reached ?? reachedByMoments()
         try source.move(to: record.position)
         // The saved number is that of all processes together.
         skippedBefore = source.skipped.count - (group.isMain ? record.skippedExamples : 0)

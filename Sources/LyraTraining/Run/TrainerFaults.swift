@@ -56,17 +56,21 @@ extension Trainer {
     // MARK: Parameters without a gradient
 
     /// Trained parameters whose gradient was absent, or zero, in every update of the run.
-    func unreachedParameters() throws -> [TrainedParameter] {
-        try parameters.filter { trained in
-            guard let moments = optimizer.moments(of: trained.name), moments.steps > 0 else { return true }
-            return try GradientClipping.norm([moments.first, moments.second]) == 0
+    var unreachedParameters: [TrainedParameter] {
+        zip(parameters, record.reached ?? []).filter { !$0.1 }.map(\.0)
+    }
+
+    /// What a state of an earlier version tells about `RunRecord.reached`: moments tend to 0 if no gradient follows.
+    func reachedByMoments() throws -> [Bool] {
+        try parameters.map { trained in
+            guard let moments = optimizer.moments(of: trained.name), moments.steps > 0 else { return false }
+            return try GradientClipping.norm([moments.first, moments.second]) != 0
         }
     }
 
     /// - Throws: `LyraError.argument` if updates were made, but no parameter has had a gradient.
     func checkReach() throws {
-        guard record.examples > 0, record.skippedUpdates < record.step,
-            try unreachedParameters().count == parameters.count
+        guard record.examples > 0, record.skippedUpdates < record.step, unreachedParameters.count == parameters.count
         else { return }
         throw LyraError(
             .argument,

@@ -31,12 +31,18 @@ extension Trainer {
         defer { clearGradients() }
         var load = try load()
         let sums = try differentiate(&load)
-        let norm = try GradientClipping.norm(parameters.lazy.compactMap(\.parameter.gradient))
+        let squares = try parameters.map { try $0.parameter.gradient.map(GradientClipping.squareSum) ?? 0 }
+        let norm = squares.reduce(0, +).squareRoot()
         let (loss, parts) = means(sums, load.totals)
         let factor = schedule.factor(at: record.step)
         lastFault = try fault(norm: norm, loss: loss, parts: parts)
         let isFinite = lastFault == nil
-        if isFinite { try step(norm: norm, rateFactor: factor) } else { try checkParameters() }
+        if isFinite {
+            try step(norm: norm, rateFactor: factor)
+            record.reached = zip(record.reached ?? [], squares).map { $0 || $1 > 0 }
+        } else {
+            try checkParameters()
+        }
         advance(load, isMade: isFinite, seconds: MonotonicTime.seconds - start)
         try checkUpdates(limit: settings.failureLimit)
         let seconds = max(MonotonicTime.seconds - start, 1e-9)

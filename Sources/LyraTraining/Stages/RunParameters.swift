@@ -40,6 +40,20 @@ struct RunParameters {
             }
     }
 
+    /// Of parameters that have had no gradient, those for which the examples are the reason.
+    ///
+    /// The B of a fresh adapter is 0, and as long as it is, its A has no gradient. If B has had one, then a short run
+    /// is the reason.
+    func lackingExamples(_ unreached: [TrainedParameter]) -> [TrainedParameter] {
+        let reached = Set(trained.map(\.name)).subtracting(unreached.map(\.name))
+        return unreached.filter { parameter in
+            guard parameter.name.hasSuffix(Self.firstMatrix) else { return true }
+            return !reached.contains(parameter.name.dropLast(Self.firstMatrix.count) + Self.secondMatrix)
+        }
+    }
+
+    private static let (firstMatrix, secondMatrix) = (".lora_A.weight", ".lora_B.weight")
+
     /// Keeps names of different parts apart.
     private static func prefix(_ part: ModelPart) -> String {
         switch part {

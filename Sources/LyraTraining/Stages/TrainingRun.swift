@@ -141,10 +141,7 @@ public final class TrainingRun {
         savedStep = trainer.record.step
         noteSkipped(source.skipped)
         if outcome == .finished {
-            // The first update may have a rate of 0, and until B has changed an adapter's A has no gradient.
-            if trainer.record.step - trainer.record.skippedUpdates > 2 {
-                noteUnreached(try trainer.unreachedParameters(), of: parameters.trained.count)
-            }
+            noteUnreached(parameters.lackingExamples(trainer.unreachedParameters), of: parameters.trained.count)
             try writeResult(model, parameters.trained, task.heads)
         }
         return outcome

@@ -1,0 +1,46 @@
+import LyraBase
+import LyraModel
+
+@testable import LyraTraining
+
+/// A small checkpoint of random weights without adapters, and two written conversations for an adapter that runs begin.
+/// Removed with the last reference.
+final class AdapterRun {
+    static let rank = 4
+    let files: MediaFiles
+    private let model: String
+    private let data: String
+
+    init() throws {
+        let part = try PartRun()
+        (files, model) = (part.files, part.model)
+        let lines = ["Yes.", "It is late."].map { answer in
+            #"{"conversations": [{"from": "human", "value": "Well?"}, {"from": "gpt", "value": "\#(answer)"}]}"#
+        }
+        data = try files.write(lines.joined(separator: "\n"), to: "written.jsonl")
+    }
+
+    /// Stage 2 on both conversations at once, one thread; the first of its updates has a learning rate of 0.
+    func recipe(_ output: String, steps: Int) -> TrainingRecipe {
+        var recipe = TrainingRecipe(stage: .instructions)
+        (recipe.model, recipe.data, recipe.output) = (model, [data], files.path(output))
+        (recipe.adapter.name, recipe.adapter.rank, recipe.adapter.dropout) = ("fresh", Self.rank, 0)
+        (recipe.batch.size, recipe.batch.steps, recipe.threads, recipe.loss.regularizer) = (2, steps, 1, 0)
+        return recipe
+    }
+
+    /// Runs the recipe to its end, or to its error. → the notes, and the error's message
+    func run(
+        _ recipe: TrainingRecipe, _ onProgress: (TrainingProgress) throws -> TrainingDecision = { _ in .proceed }
+    ) -> (run: TrainingRun, notes: [String], error: String?) {
+        let run = TrainingRun(recipe)
+        var notes: [String] = []
+        run.note = { notes.append($0) }
+        do {
+            _ = try run.run(onProgress: onProgress)
+            return (run, notes, nil)
+        } catch {
+            return (run, notes, (error as? LyraError)?.message ?? "\(error)")
+        }
+    }
+}
