@@ -1,4 +1,5 @@
 import LyraBase
+import LyraFormats
 import LyraModel
 
 @testable import LyraTraining
@@ -27,6 +28,30 @@ final class AdapterRun {
         (recipe.adapter.name, recipe.adapter.rank, recipe.adapter.dropout) = ("fresh", Self.rank, 0)
         (recipe.batch.size, recipe.batch.steps, recipe.threads, recipe.loss.regularizer) = (2, steps, 1, 0)
         return recipe
+    }
+
+    /// Stops a run of three of six updates, each of which is validated and saved, and makes its last state one from
+    /// which it diverges: every parameter is 10³⁰, whose square is infinite.
+    func diverging(_ output: String) throws -> TrainingRecipe {
+        var recipe = recipe(output, steps: 6)
+        recipe.trained = ["adapter"]
+        (recipe.optimizer.learningRate, recipe.saving.kept) = (1e-2, 2)
+        (recipe.validation.data, recipe.validation.every) = (recipe.data, 1)
+        _ = try TrainingRun(recipe).run { $0.step == 3 ? .stop : .save }
+        let path = state(recipe, 3), file = try Safetensors(path: path), metadata = try file.metadata()
+        let tensors = try file.tensors.values.sorted { $0.name < $1.name }.map { stored in
+            let values = try stored.values().values
+            return (stored.name, stored.shape, stored.name.hasPrefix("parameter.") ? values.map { _ in 1e30 } : values)
+        }
+        let specs = tensors.map { TensorSpec(name: $0.0, type: .float32, shape: $0.1) }
+        let writer = try SafetensorsWriter(path: path, tensors: specs, metadata: metadata)
+        for (name, _, values) in tensors { try values.withUnsafeBytes { try writer.write(name, $0) } }
+        try writer.finish()
+        return recipe
+    }
+
+    func state(_ recipe: TrainingRecipe, _ step: Int) -> String {
+        RunDirectory(recipe.output, kept: 1).state(step)
     }
 
     /// Runs the recipe to its end, or to its error. → the notes, and the error's message

@@ -310,6 +310,18 @@ import Testing
         }
     }
 
+    /// The first update has the learning rate 0.
+    @Test func theParametersOfTheStartAreNoResult() throws {
+        let run = try ToyRun(validates: true) { $0.validationInterval = 1 }
+        var best: [Int?] = []
+        _ = try run.trainer.run(in: nil) {
+            #expect($0.validation?.isBest == true)
+            best.append(run.trainer.record.bestStep)
+            return $0.step == 2 ? .stop : .proceed
+        }
+        #expect(best == [nil, 2] && run.trainer.record.bestLoss != nil)
+    }
+
     @Test func aLogKeepsItsLinesUpToTheResumedUpdate() throws {
         try withDirectory { directory in
             let text =

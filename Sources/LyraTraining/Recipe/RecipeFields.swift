@@ -146,7 +146,8 @@ extension RecipeField {
                 rule: .within(1...countLimit)),
             .init("batch.epochs", \.batch.epochs, "Passes through the data.", rule: .within(1...countLimit)),
             .init(
-                "batch.steps", optional: \.batch.steps, example: "1000", "Updates of the run, in place of epochs.",
+                "batch.steps", optional: \.batch.steps, example: "1000",
+                "Updates of the run, in place of epochs; those of a saved state end the run there.",
                 rule: .within(1...countLimit)),
             .init(
                 "batch.longest", \.batch.longest,

@@ -24,6 +24,8 @@ package struct RunRecord: Codable, Equatable, Sendable {
     package var validatedStep = 0
     /// The least validation loss; nil before the first validation.
     package var bestLoss: Double?
+    /// The update after which that was; nil if no update had changed anything, and in the states of earlier versions.
+    package var bestStep: Int?
     /// Updates of each parameter that the optimizer made, in the order of the parameters.
     package var optimizerSteps: [Int] = []
     /// Whether each parameter has had a gradient that was not 0, in the same order; nil in the states of earlier

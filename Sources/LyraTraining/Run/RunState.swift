@@ -72,7 +72,7 @@ package enum RunState {
         let record = try bytes.withUnsafeBytes { try JSONText.decode(RunRecord.self, from: $0, source: source) }
         let counts = [
             record.step, record.position, record.examples, record.tokens, record.skippedExamples,
-            record.skippedUpdates, record.failuresInARow, record.validatedStep,
+            record.skippedUpdates, record.failuresInARow, record.validatedStep, record.bestStep ?? 0,
         ]
         guard (counts + record.optimizerSteps).allSatisfy({ (0...1 << 53).contains($0) }), record.seconds >= 0 else {
             throw LyraError(.format, "\(source): a number is out of range; the file is damaged")

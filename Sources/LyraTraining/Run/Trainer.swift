@@ -24,6 +24,10 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     package internal(set) var record: RunRecord
     /// What was not finite in the last update; nil if it was made.
     var lastFault: String?
+    /// Whether the run ended because its numbers are not finite.
+    package internal(set) var hasDiverged = false
+    /// As it was in the state that the run was resumed from.
+    private var resumedRecord: RunRecord?
     /// Examples that the source had left out when the run was resumed in this process.
     private var skippedBefore = 0
 
@@ -117,7 +121,7 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
         var lastSaved = MonotonicTime.seconds
         func save() throws {
             try Interruption.never { try checkParameters() }
-            guard isWriting, let directory else { return }
+            guard isWriting, let directory, record != resumedRecord else { return }
             log?.synchronize()
             try Interruption.never { try saveState(in: directory) }
             lastSaved = MonotonicTime.seconds
@@ -216,8 +220,8 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     private func saveState(in directory: RunDirectory) throws {
         try directory.create()
         try RunState.write(record, parameters, optimizer, to: directory.state(record.step))
-        // A state from before the failures is kept.
-        if record.failuresInARow == 0 { try directory.removeOldStates() }
+        // A state from before the failures is kept, and so are those of a longer run that is ended here.
+        if record.failuresInARow == 0, record.step != resumedRecord?.step { try directory.removeOldStates() }
     }
 
     /// Continues from a saved state.
@@ -233,7 +237,10 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
         let identity = record.identity
         record = saved
         record.identity = identity
+        // This recipe may end the run here, after which that one must still continue it.
+        record.identity.recipe = saved.identity.recipe
         record.reached = try saved.reached ?? reachedByMoments()
+        resumedRecord = record
         try source.move(to: record.position)
         // The saved number is that of all processes together.
         skippedBefore = source.skipped.count - (group.isMain ? record.skippedExamples : 0)

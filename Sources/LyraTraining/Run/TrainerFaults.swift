@@ -21,36 +21,41 @@ extension Trainer {
 
     private func words(_ number: Double) -> String { number.isNaN ? "not a number" : "\(number)" }
 
-    /// - Throws: `LyraError.state`, naming the parameter, if a trained parameter is not finite. No later update can make
-    ///   it finite again.
-    func checkParameters() throws {
-        let broken = try parameters.first { try !GradientClipping.squareSum($0.parameter.tensor.detached).isFinite }
-        guard let broken else { return }
-        let step = record.step - record.failuresInARow
-        throw LyraError(
-            .state,
-            "training: after update \(step), the values of \(shown(broken.name)) are not finite"
-                + (lastFault.map { " (and \($0) in the next update)" } ?? "") + "; " + Self.advice)
+    /// A trained parameter that is not finite. No later update can make it finite again.
+    func brokenParameter() throws -> TrainedParameter? {
+        try parameters.first { try !GradientClipping.squareSum($0.parameter.tensor.detached).isFinite }
     }
 
-    /// - Throws: `LyraError.state` if the last updates were left out, so that the parameters may be of no use.
+    /// - Throws: `LyraError.state`, naming the parameter, if a trained parameter is not finite: the run has diverged.
+    func checkParameters() throws {
+        guard let broken = try brokenParameter() else { return }
+        let step = record.step - record.failuresInARow
+        throw divergence(
+            "after update \(step), the values of \(shown(broken.name)) are not finite"
+                + (lastFault.map { " (and \($0) in the next update)" } ?? ""))
+    }
+
+    /// - Throws: `LyraError.state` if the last updates were left out, so that the parameters may be of no use: the run
+    ///   has diverged.
     func checkUpdates(limit: Int) throws {
         let count = record.failuresInARow, first = record.step - count + 1
         guard count >= limit else { return }
         let updates = count == 1 ? "update \(first)" : "\(count) updates in a row, \(first) to \(record.step),"
-        throw LyraError(
-            .state,
-            "training: the gradients of \(updates) are not finite"
-                + (lastFault.map { ": \($0) in update \(record.step)" } ?? "") + "; " + Self.advice)
+        throw divergence(
+            "the gradients of \(updates) are not finite"
+                + (lastFault.map { ": \($0) in update \(record.step)" } ?? ""))
     }
 
     /// How many updates at the end of a run may be left out: one batch can be at fault. If more are, or all, then the
     /// parameters are.
     var failureLimitAtEnd: Int { record.skippedUpdates == record.step ? 1 : 2 }
 
-    private static var advice: String {
-        "begin anew (--no-resume) with a lower optimizer.learning_rate (or that of a group), or look for extreme values "
-            + "in the data. No result is written"
+    private func divergence(_ what: String) -> LyraError {
+        hasDiverged = true
+        return LyraError(
+            .state,
+            "training: \(what); begin anew (--no-resume) with a lower optimizer.learning_rate (or that of a group), or "
+                + "look for extreme values in the data")
     }
 
     // MARK: Parameters without a gradient

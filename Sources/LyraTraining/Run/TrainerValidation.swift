@@ -8,6 +8,9 @@ extension Trainer {
             && (record.step % settings.validationInterval == 0 || record.step == steps)
     }
 
+    /// Whether an update has changed the parameters: with a warm-up, the first has the learning rate 0.
+    private var hasChanged: Bool { record.step - record.skippedUpdates > (schedule.warmupSteps > 0 ? 1 : 0) }
+
     /// Computes the losses on the validation set, and saves the parameters if the loss is the least so far.
     func validate(_ directory: RunDirectory?) throws -> ValidationResult? {
         guard let validation else { return nil }
@@ -44,10 +47,11 @@ extension Trainer {
             let reason = skipped.reasons.first ?? "there was none"
             throw LyraError(.format, "no example of the validation data could be used: \(reason)")
         }
-        let isBest = loss.isFinite && record.bestLoss.map { loss < $0 } ?? true
+        // The loss need not depend on all parameters.
+        let isBest = try loss.isFinite && record.bestLoss.map { loss < $0 } ?? true && brokenParameter() == nil
         record.validatedStep = record.step
         if isBest {
-            record.bestLoss = loss
+            (record.bestLoss, record.bestStep) = (loss, hasChanged ? record.step : nil)
             if group.isMain, let directory {
                 try Interruption.never { try RunState.writeParameters(parameters, to: directory.best) }
             }

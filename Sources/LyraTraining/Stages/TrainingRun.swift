@@ -132,19 +132,34 @@ public final class TrainingRun {
             try model.checkWritable(in: recipe.output, isFinished: trainer.record.step == trainer.steps)
             try checkHeadsStart()
         }
-        let log = traces?.log
-        let outcome = try trainer.run(in: directory, openLog: log, interruption: interruption) { [self] progress in
-            if state == nil { beganAnew = true }
-            if state != nil || progress.hasChanged { hasTrained = true }
-            return try onProgress(progress)
+        func write() throws { try writeResult(model, parameters.trained, task.heads) }
+        let outcome: TrainingOutcome
+        do {
+            outcome = try update(trainer, isResumed: state != nil, interruption, onProgress)
+        } catch let error as LyraError where trainer.hasDiverged {
+            noteSkipped(source.skipped)
+            try end(trainer.record, of: trainer.steps, after: error, write: write)
+            return .finished
         }
         savedStep = trainer.record.step
         noteSkipped(source.skipped)
         if outcome == .finished {
             noteUnreached(parameters.lackingExamples(trainer.unreachedParameters), of: parameters.trained.count)
-            try writeResult(model, parameters.trained, task.heads)
+            try write()
         }
         return outcome
+    }
+
+    /// Makes the updates that are left.
+    private func update<Task, Source>(
+        _ trainer: Trainer<Task, Source>, isResumed: Bool, _ interruption: Interruption?,
+        _ onProgress: (TrainingProgress) throws -> TrainingDecision
+    ) throws -> TrainingOutcome {
+        try trainer.run(in: directory, openLog: traces?.log, interruption: interruption) { [self] progress in
+            if !isResumed { beganAnew = true }
+            if isResumed || progress.hasChanged { hasTrained = true }
+            return try onProgress(progress)
+        }
     }
 
     // MARK: Beginning
@@ -154,23 +169,31 @@ public final class TrainingRun {
         // A run that begins anew removes the old states when it starts, after all checks.
         if group.isMain { traces = try RunTraces(creating: directory) }
         try group.barrier()
-        guard resumption != .never, let last = try directory.savedSteps().last else {
+        guard resumption != .never, let step = try stepToContinue() else {
             guard resumption != .required else {
                 throw LyraError(.missing, "\(recipe.output): there is no saved state to continue from")
             }
             return nil
         }
-        return try explainingDamage(of: directory.state(last)) {
-            let file = try Safetensors(path: directory.state(last))
-            try checkRecipe(RunState.record(of: file).identity, file.file.path)
+        return try explainingDamage(of: directory.state(step)) {
+            let file = try Safetensors(path: directory.state(step))
+            try checkRecipe(RunState.record(of: file), file.file.path)
             return file
         }
+    }
+
+    /// The update of the last saved state; or that after which the recipe ends a run that went on.
+    private func stepToContinue() throws -> Int? {
+        let saved = try directory.savedSteps()
+        return saved.last { $0 == recipe.batch.steps } ?? saved.last
     }
 
     /// Adds the way out to an error about a damaged state: the newest older one that can be read.
     private func explainingDamage<R>(of path: String, _ body: () throws -> R) throws -> R {
         do { return try body() } catch let error as LyraError where error.code == .format {
-            let older = try directory.savedSteps().dropLast().last { step in
+            let steps = try directory.savedSteps()
+            guard steps.last.map({ directory.state($0) }) == path else { throw error }
+            let older = steps.dropLast().last { step in
                 (try? RunState.record(of: Safetensors(path: directory.state(step)))) != nil
             }
             let advice = older.map { "remove the file to continue after update \($0), from \(directory.state($0))" }
@@ -179,8 +202,13 @@ public final class TrainingRun {
     }
 
     /// - Throws: `LyraError.argument` that names the differences, if the state's recipe would give other numbers.
-    private func checkRecipe(_ identity: RunIdentity, _ path: String) throws {
-        let saved = try TrainingRecipe(toml: Array(identity.recipe.utf8), source: "\(path): its recipe")
+    private func checkRecipe(_ record: RunRecord, _ path: String) throws {
+        let saved = try TrainingRecipe(toml: Array(record.identity.recipe.utf8), source: "\(path): its recipe")
+        var recipe = recipe
+        // No update follows that the number of updates would change.
+        if recipe.batch.steps == record.step {
+            (recipe.batch.steps, recipe.batch.epochs) = (saved.batch.steps, saved.batch.epochs)
+        }
         let differences = recipe.differences(from: saved)
         guard differences.isEmpty else { throw differing(differences) }
     }
@@ -214,6 +242,53 @@ public final class TrainingRun {
     }
 
     // MARK: Ending
+
+    /// Ends a run that has diverged: with the best parameters, if the recipe wants those and there are some.
+    ///
+    /// - Parameters:
+    ///   - record: where it was
+    ///   - error: says what was not finite
+    ///   - write: writes the result
+    /// - Throws: an error that says what can be done, if there is no result, or if updates are missing.
+    private func end(_ record: RunRecord, of steps: Int, after error: LyraError, write: () throws -> Void) throws {
+        guard recipe.validation.writesBest, let best = record.bestStep else {
+            throw LyraError(error.code, error.message + ". No result is written" + waysOut(record))
+        }
+        try write()
+        let words = "the parameters after update \(best), which have the least validation loss"
+        // The result is what it would be without the divergence, unless later updates would have been better.
+        guard record.step == steps else {
+            let place = result.map { " to \($0)" } ?? ""
+            throw LyraError(error.code, error.message + ". The run ends early; it has written \(words)\(place)")
+        }
+        note("\(error.message). The result has \(words)")
+    }
+
+    /// How a run that has diverged can still have a result, if it can.
+    private func waysOut(_ record: RunRecord) -> String {
+        // The states of a run that changed nothing are removed.
+        guard hasTrained || !beganAnew else { return "" }
+        var ways: [String] = []
+        // The updates that were left out had the parameters of the last that was made.
+        let lastMade = record.step - record.failuresInARow
+        let saved = (try? directory.savedSteps().last { $0 < lastMade && isEnd($0) }) ?? nil
+        if let saved { ways.append("with batch.steps = \(saved) (--steps \(saved)), which ends at that saved state") }
+        if let best = record.bestStep {
+            ways.append("with validation.write_best = true, which writes the parameters after update \(best)")
+        }
+        return ways.isEmpty ? "" : "; the same command writes one " + ways.joined(separator: ", or ")
+    }
+
+    /// Whether a run can end at a saved state with a result: its last update was made, an update has changed something
+    /// (with a warm-up, the first does not), and the recipe can have that length.
+    private func isEnd(_ step: Int) -> Bool {
+        var recipe = recipe
+        recipe.batch.steps = step
+        guard (try? recipe.check()) != nil,
+            let record = try? RunState.record(of: Safetensors(path: directory.state(step)))
+        else { return false }
+        return record.failuresInARow == 0 && step - record.skippedUpdates > (recipe.optimizer.warmup > 0 ? 1 : 0)
+    }
 
     private func noteSkipped(_ skipped: SkippedExamples) {
         guard skipped.count > 0 else { return }
