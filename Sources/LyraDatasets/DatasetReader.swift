@@ -43,8 +43,8 @@ struct ItemReader: Sendable {
 /// or `answer`, and `kind` or `category`. Other keys are ignored.
 ///
 /// An object that labels what a tower makes of its medium, for `TowerObjective` of LyraTraining, has `row_labels` or
-/// `sequence_labels` instead of, or beside, the conversation: `{"phone": [3, 3, [7, 12]], …}`, where a pair is a label
-/// and a number of rows. An object for a vocoder's training needs only units and `tgt_speech`.
+/// `sequence_labels` instead of, or beside, the conversation: `{"phone": [3, 3, [7, 12]], …}`, where a pair is a
+/// label and a number of rows. An object for a vocoder's training needs only units and `tgt_speech`.
 ///
 ///     let reader = try DatasetReader(path: "train.json")
 ///     while let next = try reader.next() {

@@ -45,7 +45,8 @@ import Testing
         #expect(tensors.values.reduce(0) { $0 + $1.count } == configuration.parameterCount(hidden: 64))
     }
 
-    /// Two layers of 4096 · (4 · 4096 + 3 · 11,008 + 5), with 1536 · 4096 + 4096 before and 4096 · 1001 + 1001 after.
+    /// Two layers of 4096 · (4 · 4096 + 3 · 11,008 + 5), with 1536 · 4096 + 4096 before and 4096 · 1001 + 1001
+    /// after.
     @Test func parametersAreCountedWithoutOverflow() {
         #expect(SpeechGeneratorConfiguration.published.parameterCount(hidden: 1536) == 415_187_945)
         let most = SpeechGeneratorConfiguration(layers: .max, dim: .max, heads: 1, inner: .max, units: .max)

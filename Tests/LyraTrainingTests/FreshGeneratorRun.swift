@@ -7,7 +7,8 @@ import Testing
 
 @testable import LyraTraining
 
-/// A checkpoint without a speech generator, assembled of the small Qwen2-VL and fixture a's vocoder, and spoken answers.
+/// A checkpoint without a speech generator, assembled of the small Qwen2-VL and fixture a's vocoder, and spoken
+/// answers.
 /// Removed with the last reference.
 final class FreshGeneratorRun {
     static let answers = ["Four.", "It is Tuesday."]

@@ -175,7 +175,8 @@ import Testing
         return path
     }
 
-    /// `ctc_decoder_config` (2, 4096, 32, 11008), 25 positions a token, 1000 units; one row of the prompt is lyra's own.
+    /// `ctc_decoder_config` (2, 4096, 32, 11008), 25 positions a token, 1000 units; the row of the prompt is lyra's
+    /// own.
     @Test func theDefaultsArePublished() throws {
         let sizes = try TrainingRecipe(stage: .generator).generator.configuration().sizes
         #expect(sizes == [2, 4096, 32, 11_008, 25, 1000, 1])

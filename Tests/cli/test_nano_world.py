@@ -192,6 +192,23 @@ def test_training_has_nothing_that_is_held_out(texts):
                 assert re.sub("^(repeat|say) ", "", each) not in kept, exchange
 
 
+def test_drills_have_nothing_that_is_held_out(tmp_path):
+    kept = {spoken(each["sentence"]) for each in evaluation.read("sentences")}
+    for index in range(TEXTS // 6):
+        item = examples.item(8, "drills", index, tmp_path)
+        answers = [turn["value"] for turn in item["conversations"][1::2]]
+        for text in (turn["value"] for turn in item["conversations"]):
+            for line in text.split("\n"):
+                for each in sentences_of(line):
+                    assert re.sub("^(repeat|say) ", "", each) not in kept, item
+        if item["kind"] in ("repeat", "transcribe"):
+            assert not any(map(held_out.is_held_out, answers)), item
+        if item["kind"] == "story":
+            facts = sentences_of(item["conversations"][0]["value"].split("\n")[0])
+            # Facts without full stops cannot be told apart.
+            assert not any(map(held_out.is_held_out, facts)) or len(facts) == 1, item
+
+
 def test_trained_commands_statements_and_scenes_have_other_hashes(texts):
     """By the rule itself, not only by the fixed lists."""
     families = {family.kind: family for family in FAMILIES if family.held_by}

@@ -27,7 +27,8 @@ class Figure:
     """A figure of the evaluation.
 
     data: the folder and the kind of the set; the folder's options for make_data.py are in FOLDERS
-    kinds: of the items that count; those after "-" do not; none for all
+    kinds: of the items that count; none for all
+    without: kinds of items that do not count
     form: how questions are asked, for `lyra eval qa`; "wer" for the word error rate
     bar: percent; a word error rate must be under it, other figures over it; None is only reported
     """
@@ -37,6 +38,7 @@ class Figure:
     bar: float | None
     form: str = "given"
     kinds: tuple = ()
+    without: tuple = ()
 
 
 FOLDERS = {
@@ -47,9 +49,10 @@ FIGURES = (
     Figure("transcription, other synthesizer", "synthesizer/transcribe", 25, "wer"),
     Figure("transcription, noise 20 dB", "20dB/transcribe", 8, "wer"),
     Figure("transcription, human", "held-out/human", None, "wer"),
-    Figure("spoken questions", "held-out/questions", 95, kinds=("-", "command", "unknown")),
-    Figure("spoken questions, other synthesizer", "synthesizer/questions", None,
-           kinds=("-", "command", "unknown")),
+    Figure("spoken questions", "held-out/questions", 95, without=("command", "unknown")),
+    Figure(
+        "spoken questions, other synthesizer", "synthesizer/questions", None,
+        without=("command", "unknown")),
     Figure("commands", "held-out/questions", 97, kinds=("command",)),
     Figure("pictures, asked aloud", "held-out/picture-questions", 90),
     Figure("pictures, typed", "held-out/pictures", 92),
@@ -109,10 +112,10 @@ class Evaluation:
         report = self.run(figure.data, figure.form)
         if figure.form == "wer":
             return {"name": figure.name, "percent": 100 * report["wer"], "count": report["words"]}
-        excludes, named = figure.kinds[:1] == ("-",), set(figure.kinds)
         scores = [
             line["exact"] for line in report["lines"]
-            if not named or (line["kind"] in named) != excludes]
+            if line["kind"] in (figure.kinds or [line["kind"]])
+            and line["kind"] not in figure.without]
         if not scores:
             return {"name": figure.name, "percent": None, "count": 0}
         share = sum(scores) / len(scores)

@@ -3,9 +3,9 @@
 #
 #   examples/nano/train.sh [--smoke] [--out DIR] [--lyra TOOL] [--threads N]
 #
-# Needs the packages of packages.txt, Python 3 with numpy, and the tool (bindings/c/build.sh makes it). Can be
-# interrupted at any time: the same command goes on where it stopped. --smoke makes everything a hundred times smaller,
-# which shows that every part runs and that its loss falls, and not a model of use.
+# Needs the packages of packages.txt, Python 3 with numpy, and the tool (bindings/c/build.sh makes it).
+# Can be interrupted at any time: the same command goes on where it stopped. With --smoke everything is
+# a hundred times smaller: every part runs and its loss falls, but the model is of no use.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,7 +20,8 @@ while [ $# -gt 0 ]; do
     *) echo "$0: $1: not known; see the top of this file" >&2 && exit 64 ;;
     esac
 done
-mkdir -p "$out" && out=$(cd "$out" && pwd)
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
 [ -x "$lyra" ] || { echo "$0: $lyra: not there; bindings/c/build.sh makes it" >&2 && exit 1; }
 
 step() { echo "== $(date +%H:%M) $*"; }
@@ -50,10 +51,15 @@ train() {
     [ -z "$smoke" ] || python3 "$here/check_loss.py" "$log"
 }
 
-# from SET…: options for data sets and, where there is one, for validation.
+# from SET…: sets `sets` to the options for data sets; checked_by SET… adds those for validation.
 from() {
+    sets=()
     local set
-    for set in "$@"; do echo "--data $out/data/$set"; done
+    for set in "$@"; do sets+=(--data "$out/data/$set"); done
+}
+checked_by() {
+    local set
+    for set in "$@"; do sets+=(--validation "$out/data/$set"); done
 }
 
 # with MODEL NAME FOLDER=DIR…: the checkpoint NAME is MODEL with other folders.
@@ -61,9 +67,11 @@ with() {
     local model=$1 made=$out/$2 folder
     shift 2
     [ ! -d "$made" ] || return 0
-    rm -rf "$made.new" && cp -rL "$model" "$made.new"
+    rm -rf "$made.new"
+    cp -rL "$model" "$made.new"
     for folder in "$@"; do
-        rm -rf "$made.new/${folder%%=*}" && cp -rL "${folder#*=}" "$made.new/${folder%%=*}"
+        rm -rf "$made.new/${folder%%=*}"
+        cp -rL "${folder#*=}" "$made.new/${folder%%=*}"
     done
     mv "$made.new" "$made"
 }
@@ -74,22 +82,32 @@ runs=$out/runs
 [ -d "$out/start" ] || "$lyra" initialize "$here/model" -o "$out/start" --seed 1
 
 # Text: the language model learns its world.
-data text text 60000 && data text-check text 200 2
-train text model "$out/start" $(from text/text.jsonl) --validation "$out/data/text-check/text.jsonl"
+data text text 60000
+data text-check text 200 2
+from text/text.jsonl
+checked_by text-check/text.jsonl
+train text model "$out/start" "${sets[@]}"
 
 # Sight: the vision tower learns from labels, then answers with the language model.
-data pictures pictures 16000 && data videos videos 4000 && data refusals refusals 4000
+data pictures pictures 16000
+data videos videos 4000
+data refusals refusals 4000
 data drills drills 40000
-data pictures-check pictures 200 2 && data videos-check videos 100 2
-check="--validation $out/data/pictures-check/pictures.jsonl --validation $out/data/videos-check/videos.jsonl"
-train see model "$runs/text/model" $(from pictures/pictures.jsonl videos/videos.jsonl) $check
-train look model "$runs/see/model" \
-    $(from text/text.jsonl drills/drills.jsonl pictures/pictures.jsonl videos/videos.jsonl refusals/refusals.jsonl) \
-    $check
+data pictures-check pictures 200 2
+data videos-check videos 100 2
+from pictures/pictures.jsonl videos/videos.jsonl
+checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
+train see model "$runs/text/model" "${sets[@]}"
+from text/text.jsonl drills/drills.jsonl pictures/pictures.jsonl videos/videos.jsonl refusals/refusals.jsonl
+checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
+train look model "$runs/see/model" "${sets[@]}"
 
 # Hearing: the speech tower learns from labels.
-data tower tower 12000 && data tower-check tower 200 2
-train hear model "$out/start" $(from tower/tower.jsonl) --validation "$out/data/tower-check/tower.jsonl"
+data tower tower 12000
+data tower-check tower 200 2
+from tower/tower.jsonl
+checked_by tower-check/tower.jsonl
+train hear model "$out/start" "${sets[@]}"
 
 # Voice: units of one voice, and the vocoder that makes its sound of them.
 data answers answers 5000
@@ -104,32 +122,41 @@ codebook=$out/codebook.safetensors
     --data "$answers/answers.jsonl" --keep-runs -o "$answers/frames.jsonl"
 [ -f "$answers/units.jsonl" ] || "$lyra" data units encode "${units[@]}" --codebook "$codebook" \
     --data "$answers/answers.jsonl" -o "$answers/units.jsonl"
-train voice model "$out/start" $(from answers/frames.jsonl)
+from answers/frames.jsonl
+train voice model "$out/start" "${sets[@]}"
 
 with "$runs/look/model" base model_zoo/audio/whisper="$runs/hear/model/model_zoo/audio/whisper" \
     model_zoo/audio/vocoder="$runs/voice/model/model_zoo/audio/vocoder"
 
 # The paper's four stages.
-data transcribe transcribe 8000 && data transcribe-check transcribe 200 2
-train stage1 non_lora_trainables.bin "$out/base" $(from transcribe/transcribe.jsonl) \
-    --validation "$out/data/transcribe-check/transcribe.jsonl"
+data transcribe transcribe 8000
+data transcribe-check transcribe 200 2
+from transcribe/transcribe.jsonl
+checked_by transcribe-check/transcribe.jsonl
+train stage1 non_lora_trainables.bin "$out/base" "${sets[@]}"
 
-data questions questions 12000 && data questions-check questions 200 2
-data picture-questions picture-questions 6000 && data video-questions video-questions 2500
-train stage2 speech_lora "$out/base" --speech-projector "$runs/stage1/non_lora_trainables.bin" \
-    $(from transcribe/transcribe.jsonl questions/questions.jsonl picture-questions/picture-questions.jsonl \
-        video-questions/video-questions.jsonl) --validation "$out/data/questions-check/questions.jsonl"
+data questions questions 12000
+data questions-check questions 200 2
+data picture-questions picture-questions 6000
+data video-questions video-questions 2500
+from transcribe/transcribe.jsonl questions/questions.jsonl picture-questions/picture-questions.jsonl \
+    video-questions/video-questions.jsonl
+checked_by questions-check/questions.jsonl
+train stage2 speech_lora "$out/base" --speech-projector "$runs/stage1/non_lora_trainables.bin" "${sets[@]}"
 
 speech=$runs/stage2/speech_lora
 # One speech projector for both adapters, that of stage 2, which becomes the checkpoint's own.
 with "$out/base" hearing speech_lora="$speech" long_speech_lora="$speech"
 rm -f "$out"/hearing/*_lora/non_lora_trainables.bin
 shared=(--speech-projector "$speech/non_lora_trainables.bin")
-data long long 1200 && data long-check long 60 2
-train stage3 long_speech_lora "$out/hearing" "${shared[@]}" $(from long/long.jsonl questions/questions.jsonl) \
-    --validation "$out/data/long-check/long.jsonl"
+data long long 1200
+data long-check long 60 2
+from long/long.jsonl questions/questions.jsonl
+checked_by long-check/long.jsonl
+train stage3 long_speech_lora "$out/hearing" "${shared[@]}" "${sets[@]}"
 
-train stage4 model "$out/hearing" "${shared[@]}" $(from answers/units.jsonl)
+from answers/units.jsonl
+train stage4 model "$out/hearing" "${shared[@]}" "${sets[@]}"
 
 # The whole model.
 with "$runs/stage4/model" nano speech_lora="$speech" long_speech_lora="$runs/stage3/long_speech_lora"

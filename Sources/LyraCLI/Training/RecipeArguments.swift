@@ -42,8 +42,8 @@ struct RecipeArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "What is trained, in place of the stage's: a part such as adapter or projector, or names of tensors with *; "
-                + "may be repeated.", valueName: "name"))
+            "What is trained, in place of the stage's: a part such as adapter or projector, or names of tensors with "
+                + "*; may be repeated.", valueName: "name"))
     var train: [String] = []
 
     @Option(help: ArgumentHelp("The adapter: speech, long_speech, …; none for no adapter.", valueName: "name"))

@@ -9,18 +9,18 @@ struct TrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Trains adapters, projectors, the speech generator, or whole models.",
         discussion: """
-            Stages 1 to 4 are the paper's: 1 the speech projector, 2 an adapter for instructions with speech, 3 one for \
-            long speech, 4 the speech generator, which is made if the checkpoint has none. The stage pretrain trains \
-            all parts, or, by the recipe's key objective, a speech tower, a vision tower or a vocoder.
+            Stages 1 to 4 are the paper's: 1 the speech projector, 2 an adapter for instructions with speech, 3 one \
+            for long speech, 4 the speech generator, which is made if the checkpoint has none. The stage pretrain \
+            trains all parts, or, by the recipe's key objective, a speech tower, a vision tower or a vocoder.
 
               lyra train --stage 2 --model start --data instructions.json --out run
 
-            A recipe is a TOML file for everything that can be set; --print-recipe prints one with comments. Options on \
-            the command line take precedence.
+            A recipe is a TOML file for everything that can be set; --print-recipe prints one with comments. Options \
+            on the command line take precedence.
 
-            The output directory gets log.jsonl, saved states, and at the end what was trained: an adapter's directory, \
-            non_lora_trainables.bin, or a whole model, and a tower's heads.safetensors. Ctrl-C saves the state and \
-            ends the run; the same command continues it, also after kill -9, from the last saved state.
+            The output directory gets log.jsonl, saved states, and at the end what was trained: an adapter's \
+            directory, non_lora_trainables.bin, or a whole model, and a tower's heads.safetensors. Ctrl-C saves the \
+            state and ends the run; the same command continues it, also after kill -9, from the last saved state.
             """)
 
     @OptionGroup var recipe: RecipeArguments
@@ -50,6 +50,9 @@ struct TrainCommand: ParsableCommand {
         guard let gradientCase else { return try recipe.checkPresent(needsAll: !printRecipe) }
         guard recipe.stage ?? .instructions == .instructions else {
             throw ValidationError("--dry-run-gradients is for --stage 2")
+        }
+        guard recipe.speechProjector == nil else {
+            throw ValidationError("--dry-run-gradients takes no --speech-projector: it uses the adapter's own")
         }
         guard recipe.model != nil, !gradientCase.isEmpty else { throw ValidationError("Missing --model") }
     }

@@ -64,8 +64,8 @@ struct ExampleRows {
                     try decoder.embed(ids, adapter: adapter), .sequence, isMedia: false, isQuery: followsMedium)
             case .answer(let ids):
                 let answer = Answer(first: positions.count, tokens: ids)
-                // In a session there is no answer yet when the media of its turn are pruned: to the extractor it is part
-                // of the next turn. The last answer is part of its own, as in the reference's training.
+                // In a session there is no answer yet when the media of its turn are pruned: to the extractor it is
+                // part of the next turn. The last answer is part of its own, as in the reference's training.
                 answers.append(answer)
                 append(try decoder.embed(ids, adapter: adapter), .sequence, isMedia: false, isQuery: false)
                 followsMedium = false

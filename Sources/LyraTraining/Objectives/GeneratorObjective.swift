@@ -20,7 +20,7 @@ package struct GeneratorObjective: Objective, AnswerMatching {
 
     package let parts = [LossPart("ctc")]
     private let options: Options
-    /// For examples with the adapter, or for all if there is none.
+    /// Encodes with the adapter of the options, if they name one.
     private let encoder: ExampleEncoder
     private let encoderWithoutAdapter: ExampleEncoder
     private let decoder: Decoder
@@ -179,13 +179,16 @@ package struct GeneratorObjective: Objective, AnswerMatching {
     /// For each example, the generator's context and the states that predicted the tokens of its last answer, the token
     /// that ends it included: [context rows + answer tokens, hidden]. Not recorded.
     func hiddenStates(of examples: [TrainingExample]) throws -> [Tensor] {
-        let isWithout = examples.map { options.adapterNeedsSpeech && !$0.hasSpeech }
-        func states(_ encoder: ExampleEncoder, _ without: Bool) throws -> [Tensor] {
-            let chosen = zip(examples, isWithout).filter { $0.1 == without }.map(\.0)
-            return chosen.isEmpty ? [] : try hiddenStates(of: chosen, encoder)
+        let usesAdapter = examples.map { !options.adapterNeedsSpeech || $0.hasSpeech }
+        var states: [Int: Tensor] = [:]
+        for (encoder, isWith) in [(encoder, true), (encoderWithoutAdapter, false)] {
+            let chosen = examples.indices.filter { usesAdapter[$0] == isWith }
+            guard !chosen.isEmpty else { continue }
+            for (index, state) in zip(chosen, try hiddenStates(of: chosen.map { examples[$0] }, encoder)) {
+                states[index] = state
+            }
         }
-        var groups = [try states(encoder, false)[...], try states(encoderWithoutAdapter, true)[...]]
-        return isWithout.compactMap { groups[$0 ? 1 : 0].popFirst() }
+        return examples.indices.compactMap { states[$0] }
     }
 
     private func hiddenStates(of examples: [TrainingExample], _ encoder: ExampleEncoder) throws -> [Tensor] {

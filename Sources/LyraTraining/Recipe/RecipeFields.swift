@@ -83,8 +83,8 @@ extension RecipeField {
         return [
             .init(
                 "generator.layers", optional: \.generator.layers, example: "2",
-                "Layers of the speech generator. Stage 4 makes one if the checkpoint has none; one that is there must have this "
-                    + "number. Without the key, 2.", rule: .within(Limits.layers)),
+                "Layers of the speech generator. Stage 4 makes one if the checkpoint has none; one that is there must "
+                    + "have this number. Without the key, 2.", rule: .within(Limits.layers)),
             .init(
                 "generator.dim", optional: \.generator.dim, example: "4096",
                 "Width of the layers, an even multiple of heads; without the key, 4096.", rule: .within(Limits.dim)),
@@ -151,7 +151,8 @@ extension RecipeField {
                 rule: .within(1...countLimit)),
             .init(
                 "batch.longest", \.batch.longest,
-                "The most prompt rows and tokens of an example or its transcript; a longer one is left out and counted.",
+                "The most prompt rows and tokens of an example or its transcript; a longer one is left out and "
+                    + "counted.",
                 rule: .within(1...countLimit)),
             .init(
                 "batch.bad_share", \.batch.badShare,

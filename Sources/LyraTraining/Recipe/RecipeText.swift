@@ -134,8 +134,8 @@ extension TrainingRecipe {
         {
             throw LyraError(
                 .argument,
-                "recipe: data_weights has \(weight); with batch.tokens, each epoch would have the same part of the file. "
-                    + "Use whole numbers, one epoch, or no batch.tokens")
+                "recipe: data_weights has \(weight); with batch.tokens, each epoch would have the same part of the "
+                    + "file. Use whole numbers, one epoch, or no batch.tokens")
         }
         try RecipeTable.groups.check(self)
         try RecipeTable.heads.check(self)

@@ -33,4 +33,9 @@ package struct RunRecord: Codable, Equatable, Sendable {
     package var reached: [Bool]?
 
     package init(identity: RunIdentity) { self.identity = identity }
+
+    /// Whether an update has changed the parameters.
+    ///
+    /// - Parameter warmsUp: whether the schedule has a warm-up; the first update's learning rate is then 0
+    func hasChangedParameters(warmsUp: Bool) -> Bool { step - skippedUpdates > (warmsUp ? 1 : 0) }
 }

@@ -5,8 +5,8 @@ import LyraFormats
 /// What a run adds to its directory before its first update, so that a run that trains nothing can remove it.
 struct RunTraces {
     private let directory: RunDirectory
-    /// Open before anything is looked at, and for as long as this lives: its lock keeps other runs out, so that what
-    /// was not there is this run's.
+    /// Its lock keeps other runs out of the directory while this value lives. It is opened first, so that no other run
+    /// can have made what is added later.
     let log: TrainingLog
     private let hadAdapter: Bool
     /// Each after the one that it is in.

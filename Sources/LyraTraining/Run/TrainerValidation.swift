@@ -8,9 +8,6 @@ extension Trainer {
             && (record.step % settings.validationInterval == 0 || record.step == steps)
     }
 
-    /// Whether an update has changed the parameters: with a warm-up, the first has the learning rate 0.
-    private var hasChanged: Bool { record.step - record.skippedUpdates > (schedule.warmupSteps > 0 ? 1 : 0) }
-
     /// Computes the losses on the validation set, and saves the parameters if the loss is the least so far.
     func validate(_ directory: RunDirectory?) throws -> ValidationResult? {
         guard let validation else { return nil }
@@ -51,6 +48,7 @@ extension Trainer {
         let isBest = try loss.isFinite && record.bestLoss.map { loss < $0 } ?? true && brokenParameter() == nil
         record.validatedStep = record.step
         if isBest {
+            let hasChanged = record.hasChangedParameters(warmsUp: schedule.warmupSteps > 0)
             (record.bestLoss, record.bestStep) = (loss, hasChanged ? record.step : nil)
             if group.isMain, let directory {
                 try Interruption.never { try RunState.writeParameters(parameters, to: directory.best) }

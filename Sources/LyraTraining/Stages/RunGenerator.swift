@@ -27,8 +27,8 @@ extension TrainingRecipe.Generator {
         guard !contradictions.isEmpty else { return }
         throw LyraError(
             .argument,
-            "\(model): has a speech generator, which stage 4 trains as it is: \(contradictions.joined(separator: "; "))."
-                + " Remove the keys from the recipe")
+            "\(model): has a speech generator, which stage 4 trains as it is: "
+                + contradictions.joined(separator: "; ") + ". Remove the keys from the recipe")
     }
 
     /// The sizes of a fresh generator.

@@ -279,15 +279,15 @@ public final class TrainingRun {
         return ways.isEmpty ? "" : "; the same command writes one " + ways.joined(separator: ", or ")
     }
 
-    /// Whether a run can end at a saved state with a result: its last update was made, an update has changed something
-    /// (with a warm-up, the first does not), and the recipe can have that length.
+    /// Whether a run can end at a saved state with a result: its last update was made, an update has changed something,
+    /// and the recipe can have that length.
     private func isEnd(_ step: Int) -> Bool {
         var recipe = recipe
         recipe.batch.steps = step
         guard (try? recipe.check()) != nil,
             let record = try? RunState.record(of: Safetensors(path: directory.state(step)))
         else { return false }
-        return record.failuresInARow == 0 && step - record.skippedUpdates > (recipe.optimizer.warmup > 0 ? 1 : 0)
+        return record.failuresInARow == 0 && record.hasChangedParameters(warmsUp: recipe.optimizer.warmup > 0)
     }
 
     private func noteSkipped(_ skipped: SkippedExamples) {

@@ -246,7 +246,8 @@ def runs(labels: dict) -> dict:
 
 
 MAKERS = {
-    "text": text_item, "drills": drill_item, "pictures": picture_item, "videos": video_item, "refusals": refusal_item,
+    "text": text_item, "drills": drill_item, "pictures": picture_item, "videos": video_item,
+    "refusals": refusal_item,
 }
 
 
