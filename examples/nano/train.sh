@@ -83,8 +83,9 @@ runs=$out/runs
 
 # Text: the language model learns its world.
 data text text 60000
+data drills drills 40000
 data text-check text 200 2
-from text/text.jsonl
+from text/text.jsonl drills/drills.jsonl
 checked_by text-check/text.jsonl
 train text model "$out/start" "${sets[@]}"
 
@@ -92,15 +93,16 @@ train text model "$out/start" "${sets[@]}"
 data pictures pictures 16000
 data videos videos 4000
 data refusals refusals 4000
-data drills drills 40000
 data pictures-check pictures 200 2
 data videos-check videos 100 2
 from pictures/pictures.jsonl videos/videos.jsonl
 checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
-train see model "$runs/text/model" "${sets[@]}"
+train see model "$out/start" "${sets[@]}"
+vision=model_zoo/vision/Qwen2VL_ViT
+with "$runs/text/model" sighted $vision="$runs/see/model/$vision"
 from text/text.jsonl drills/drills.jsonl pictures/pictures.jsonl videos/videos.jsonl refusals/refusals.jsonl
 checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
-train look model "$runs/see/model" "${sets[@]}"
+train look model "$out/sighted" "${sets[@]}"
 
 # Hearing: the speech tower learns from labels.
 data tower tower 12000
