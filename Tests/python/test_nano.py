@@ -20,7 +20,7 @@ def test_it_answers_like_its_file_or_is_missing():
     try:
         inside = lyra.Model("lyra:nano")
     except lyra.LyraError as error:
-        assert error.status == lyra.Status.MISSING and "--traits Nano" in str(error)
+        assert error.code == lyra.Status.MISSING and "--traits Nano" in str(error)
         return
     with inside, lyra.Model(FILE) as outside:
         assert len(answer(inside)) > 0 and answer(inside) == answer(outside)
@@ -30,4 +30,4 @@ def test_it_answers_like_its_file_or_is_missing():
 def test_no_other_model_is_inside():
     with pytest.raises(lyra.LyraError, match="lyra:mini") as caught:
         lyra.Model("lyra:mini")
-    assert caught.value.status == lyra.Status.ARGUMENT
+    assert caught.value.code == lyra.Status.ARGUMENT
