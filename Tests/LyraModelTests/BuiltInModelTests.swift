@@ -72,6 +72,10 @@ import Testing
             #expect(try model.open().fingerprint == file.open().fingerprint)
         }
 
+        @Test func itsSpeechTowerIsThere() throws {
+            #expect(try LonePart.speechEncoder(BuiltInModel.nano, check: {}).encoder.configuration.layers > 0)
+        }
+
         @Test func isNotRewritten() {
             let error = #expect(throws: LyraError.self) { _ = try ModelWriter(BuiltInModel.nano) }
             #expect(error?.code == .unsupported && error?.message.hasPrefix(BuiltInModel.nano + ": ") == true)
