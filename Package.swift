@@ -13,6 +13,9 @@ let package = Package(
         .library(name: "lyra", type: .dynamic, targets: ["LyraC"]),
         .executable(name: "lyra-cli", targets: ["LyraCLI"]),
     ],
+    traits: [
+        .trait(name: "Nano", description: "Puts the model lyra:nano into the library and the command-line tool.")
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
     ],
@@ -30,6 +33,9 @@ let package = Package(
         .target(name: "CMPI", dependencies: ["CLoading"]),
         .target(name: "CInterruption"),
         .target(name: "CKernels", dependencies: ["CInterruption", "CLoading", "CMemory"]),
+        // The model lyra:nano. SwiftPM compiles this target without the trait, too; it is empty then.
+        .target(
+            name: "CNano", exclude: ["weights"], cSettings: [.define("LYRA_NANO", .when(traits: ["Nano"]))]),
         .target(name: "LyraBase", dependencies: ["CInterruption", "CMemory"]),
         .target(name: "LyraTensor", dependencies: ["LyraBase", "CKernels", "CMemory"]),
         .target(name: "LyraFormats", dependencies: ["LyraTensor", "CFiles"], exclude: ["README.md"]),
@@ -39,7 +45,10 @@ let package = Package(
             dependencies: ["LyraTensor", "CLoading", "CSndfile", "CMpg123", "CFFmpeg", "CTIFF"],
             exclude: ["README.md"]),
         .target(
-            name: "LyraModel", dependencies: ["LyraFormats", "LyraText", "LyraMedia"],
+            name: "LyraModel",
+            dependencies: [
+                "LyraFormats", "LyraText", "LyraMedia", .target(name: "CNano", condition: .when(traits: ["Nano"])),
+            ],
             swiftSettings: [.strictMemorySafety(), .treatWarning("StrictMemorySafety", as: .error)]),
         // Presets, random weights and conversion: for the command line and tests, not for the library.
         .target(name: "LyraTools", dependencies: ["LyraModel"]),

@@ -73,6 +73,7 @@ extern "C" {
  * - lyra_feed_text and the system prompt take plain text. Before, they read the names of special tokens as those
  *   tokens; lyra_feed_text_special still does.
  * - The log callback also receives LYRA_LOG_INFO. Before, it received warnings only.
+ * - lyra_model_open takes a path that begins with "lyra:" as the name of a model inside the library.
  * - lyra_model_open refuses a GGUF file that spells the number of a layer in another way (blk.03 for blk.3).
  * - lyra_usage.cache_bytes and max_memory_bytes count the cache pages that a rollback of the turn needs. */
 #define LYRA_VERSION "0.2.0"
@@ -160,7 +161,9 @@ lyra_status lyra_model_options_init_size(lyra_model_options *options, size_t siz
  * - a checkpoint directory (config.json, safetensors, vocabulary, adapters), whose towers are opened too;
  * - the directory of a plain Qwen2-VL, which takes text, images and videos;
  * - a GGUF file that `lyra convert` wrote;
- * - a GGUF file for llama.cpp ("qwen2vl" or "qwen2"; any file of a split model): the language model only.
+ * - a GGUF file for llama.cpp ("qwen2vl" or "qwen2"; any file of a split model): the language model only;
+ * - "lyra:nano": Nano, a small model inside the library, if the library was built with it; else LYRA_E_MISSING. Other
+ *   names that begin with "lyra:" are LYRA_E_ARGUMENT; a file or directory of such a name has the path "./lyra:nano".
  * Weights are mapped: while the model is open, the files may be replaced or removed, but must not be shortened in
  * place. Quantized weights (Q8_0, ...) and 8-bit floats are copied. `options` may be NULL. The caller owns *out and
  * closes it with lyra_model_close.

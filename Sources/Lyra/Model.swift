@@ -53,9 +53,21 @@ public final class Model: Sendable {
     public let checkpoint: Checkpoint
     let log: @Sendable (LogLevel, String) -> Void
 
+    /// Whether this build has the model `nano`.
+    public static var hasNano: Bool { BuiltInModel.names.contains(BuiltInModel.nano) }
+
+    /// Opens lyra:nano, a small model inside the library, if lyra was built with the package trait Nano.
+    ///
+    /// - Throws: `LyraError.missing` if this build does not have it.
+    public static func nano(options: ModelOptions = ModelOptions()) throws -> Model {
+        try Model(path: BuiltInModel.nano, options: options)
+    }
+
     /// Opens a checkpoint directory with its towers, or a GGUF file: a complete model, or a language model alone. Plain
     /// weights stay mapped. Quantized weights, BF16 weights for `fast`, and 8-bit floats are copied to memory.
     ///
+    /// - Parameter path: A path, or "lyra:nano" for the model inside the library, which `nano(options:)` opens, too. No
+    ///   path begins with "lyra:"; a file of such a name has the path "./lyra:nano".
     /// - Throws: `LyraError` that names the file and the fault.
     public init(path: String, options: ModelOptions = ModelOptions()) throws {
         var opening = CheckpointOptions()

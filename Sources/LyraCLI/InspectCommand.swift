@@ -8,15 +8,23 @@ struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect", abstract: "Lists a checkpoint's parts and what is missing.")
 
-    @Argument(help: "The checkpoint's directory, or a one-file model.")
-    var model: String
+    @Argument(
+        help: ArgumentHelp("The checkpoint's directory, or a one-file model\(DefaultModel.help).", valueName: "model"))
+    var givenModel: String?
+
+    private var model: String { givenModel ?? DefaultModel.name }
 
     @OptionGroup var parts: PartArguments
 
     @Flag(help: "Print one JSON object instead of the table.")
     var json = false
 
+    func validate() throws {
+        if givenModel == nil { try DefaultModel.validate(missing: "<model>") }
+    }
+
     func run() throws {
+        if givenModel == nil { DefaultModel.announce(missing: "model") }
         let checkpoint = try Checkpoint.open(model, options: parts.checkpointOptions)
         try printOutput((json ? report(checkpoint).text : table(checkpoint)) + "\n")
     }

@@ -10,10 +10,7 @@ struct LyraCommand: ParsableCommand {
         commandName: "lyra",
         abstract: "Runs Lyra models: text, images, video, speech and sound in, text and speech out.",
         discussion: """
-            To try it without a download, make a small model of random weights and ask it something:
-
-              lyra make-tiny tiny
-              lyra generate --model tiny --prompt "Hello" --max-tokens 20
+            \(firstSteps)
 
             Answers and reports go to stdout, notes and progress to stderr. The exit status is 0, or 1 after one line \
             on stderr that says what was wrong, or 64 for wrong usage.
@@ -24,6 +21,23 @@ struct LyraCommand: ParsableCommand {
             MergeLoraCommand.self, ConvertCommand.self, DataCommand.self, TrainCommand.self, PlotLogCommand.self,
             FeaturesCommand.self, LogitsCommand.self, MakeTinyCommand.self, BenchCommand.self, EvalCommand.self,
         ])
+
+    /// How to try the tool without a download.
+    private static var firstSteps: String {
+        guard Model.hasNano else {
+            return """
+                To try it without a download, make a small model of random weights and ask it something:
+
+                  lyra make-tiny tiny
+                  lyra generate --model tiny --prompt "Hello" --max-tokens 20
+                """
+        }
+        return """
+            To try it without a download, ask \(DefaultModel.name), the small model inside:
+
+              lyra generate --prompt "What is two plus two?"
+            """
+    }
 
     /// Prints a failure as one line on stderr with exit code 1; wrong usage has exit code 64.
     static func main() {

@@ -13,8 +13,12 @@ struct ModelArguments: ParsableArguments {
     static let threadsHelp = ArgumentHelp(
         "Number of compute threads, 256 at most; more means 256 (default: the available processors).", valueName: "n")
 
-    @Option(help: ArgumentHelp("The checkpoint's directory, or a one-file model.", valueName: "path"))
-    var model: String
+    @Option(
+        name: .customLong("model"),
+        help: ArgumentHelp("The checkpoint's directory, or a one-file model\(DefaultModel.help).", valueName: "path"))
+    var givenModel: String?
+
+    var model: String { givenModel ?? DefaultModel.name }
 
     @OptionGroup var parts: PartArguments
 
@@ -25,6 +29,7 @@ struct ModelArguments: ParsableArguments {
     var threads: Int?
 
     func validate() throws {
+        if givenModel == nil { try DefaultModel.validate(missing: "--model <path>") }
         if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
     }
 
@@ -32,6 +37,7 @@ struct ModelArguments: ParsableArguments {
     ///   - notes: receives messages about absent parts, and later about media that are fed
     ///   - check: called while parts are read; throws to abort
     func open(notes: Notes, check: @escaping () throws -> Void) throws -> Model {
+        if givenModel == nil { DefaultModel.announce(missing: "--model") }
         let bar = ProgressBar()
         defer { bar.clear() }
         var options = ModelOptions()

@@ -20,14 +20,16 @@ extension ByteCursor {
     }
 }
 
-/// A regular file, mapped read-only: the system loads pages when they are read, and may drop them again.
+/// A regular file, mapped read-only: the system loads pages when they are read, and may drop them again. Or a file that
+/// was compiled into the program.
 ///
 /// If the file is truncated while it is mapped, a read beyond the new end is fatal (SIGBUS). Replace a checkpoint by
 /// renaming, not by writing into it.
 public final class MappedFile: @unchecked Sendable {
+    /// The path of the file, or the name of a file inside the program.
     public let path: String
-    /// Identifies the mapped file, even after its name was given to another file.
-    public let identity: FileIdentity
+    /// Identifies the mapped file, even after its name was given to another file; nil for a file inside the program.
+    public let identity: FileIdentity?
     /// All bytes of the file, valid as long as this object lives.
     public let bytes: UnsafeRawBufferPointer
 
@@ -58,8 +60,18 @@ public final class MappedFile: @unchecked Sendable {
         bytes = UnsafeRawBufferPointer(start: start, count: size)
     }
 
+    /// A file that was compiled into the program.
+    ///
+    /// - Parameters:
+    ///   - name: Stands in messages where a path would.
+    ///   - bytes: Constant, and valid until the process ends.
+    public init(name: String, compiledIn bytes: UnsafeRawBufferPointer) {
+        (path, identity, self.bytes) = (name, nil, bytes)
+    }
+
     deinit {
-        if let start = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: start), bytes.count) }
+        guard identity != nil, let start = bytes.baseAddress else { return }
+        munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
     }
 
     /// Whether the file begins with these characters.
@@ -68,15 +80,16 @@ public final class MappedFile: @unchecked Sendable {
     }
 
     /// Releases the resident pages to the system; a later read loads them from the file again.
+    /// Nothing happens to a file inside the program, whose pages may not be loadable again.
     public func dropResidentPages() {
-        if let start = bytes.baseAddress {
+        if identity != nil, let start = bytes.baseAddress {
             madvise(UnsafeMutableRawPointer(mutating: start), bytes.count, MADV_DONTNEED)
         }
     }
 
-    /// Releases the resident pages that lie completely inside `part`.
+    /// Releases the resident pages that lie completely inside `part`, except for a file inside the program.
     public func dropResidentPages(of part: UnsafeRawBufferPointer) {
-        guard let start = bytes.baseAddress, let partStart = part.baseAddress else { return }
+        guard identity != nil, let start = bytes.baseAddress, let partStart = part.baseAddress else { return }
         let page = Int(getpagesize()), offset = partStart - start
         let first = (offset + page - 1) / page * page, last = (offset + part.count) / page * page
         guard offset >= 0, last > first, last <= bytes.count else { return }

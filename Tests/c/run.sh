@@ -278,6 +278,14 @@ check_valgrind() {
         "$work/c/speak" --greedy --max-tokens 3 "$model" "$recording" "What is said?" "$work/valgrind.wav"
 }
 
+# The model inside the library, if the tool, which is built with the same options, has it.
+check_nano() {
+    local file=()
+    if "$prefix/bin/lyra" inspect lyra:nano > "$log" 2>&1; then file=("$root/Sources/CNano/weights/nano.gguf"); fi
+    try "nano.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/nano.c" -o "$work/nano" "${link[@]}"
+    run_checks nano "$work/nano" "${file[@]}"
+}
+
 # ------------------------------------------------------------------------------------------------ without a toolchain
 
 # with_libraries ROOT FILE…: copies what ldd names for the files into a root directory.
@@ -423,6 +431,7 @@ else
     check_header
     check_library
     check_programs
+    check_nano
     check_long
     check_hostile
     check_cancel

@@ -173,7 +173,7 @@ def test_wrong_usage_of_generate_is_64(arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("generate", "--prompt", "x"), ("generate", *model_of("a")), ("inspect",), ("make-tiny",), ("no-such-command",),
+        ("generate",), ("generate", *model_of("a")), ("inspect", "x", "y"), ("make-tiny",), ("no-such-command",),
         ("bench", "--preset", "huge"), ("bench", "--dtype", "f8"), ("bench", "--repetitions", "0"),
         ("make-tiny", "x", "--preset", "huge"), ("make-tiny", "x", "--seed", "x"), ("make-tiny", "x", "--layers", "0"),
     ],

@@ -7,21 +7,25 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: bindings/c/build.sh [--prefix DIR] [--no-cli] [--debug] [--sanitize address|thread]
+usage: bindings/c/build.sh [--prefix DIR] [--no-cli] [--nano | --no-nano] [--debug] [--sanitize address|thread]
   --prefix DIR     where to install (default: .build/lyra in the repository)
   --no-cli         leave the command-line tool out
+  --nano           put the model lyra:nano into the library and the tool
+  --no-nano        leave the model out (default)
   --debug          keep the symbols of the library and the tool
   --sanitize NAME  an instrumented library for tests; it needs the Swift toolchain where it runs, and has no tool
 TEXT
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-prefix= sanitizer= cli=yes strip=yes
+prefix= sanitizer= cli=yes strip=yes traits=()
 while [ $# -gt 0 ]; do
     case $1 in
     --prefix) prefix=${2:?--prefix needs a directory}; shift ;;
     --sanitize) sanitizer=${2:?--sanitize needs address or thread}; shift ;;
     --no-cli) cli= ;;
+    --nano) traits=(--traits Nano) ;;
+    --no-nano) traits=(--disable-default-traits) ;;
     --debug) strip= ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 64 ;;
@@ -44,7 +48,7 @@ minor=${rest%%.*}
 
 # lld, because gold exports a thread-local symbol of libdispatch although the version script hides it.
 scratch=$root/.build-shared${sanitizer:+-$sanitizer}
-flags=(-c release --package-path "$root" --scratch-path "$scratch" -Xswiftc -use-ld=lld)
+flags=(-c release --package-path "$root" --scratch-path "$scratch" -Xswiftc -use-ld=lld "${traits[@]}")
 if [ -n "$sanitizer" ]; then
     flags+=(--sanitize "$sanitizer")
 else

@@ -38,7 +38,8 @@ public struct CheckpointOptions {
 extension Checkpoint {
     /// Opens a directory in the published layout (config.json, safetensors, vocabulary, adapters, and the towers it
     /// names), a plain Qwen2-VL in a layout of Hugging Face's, or a GGUF file: a complete model from `lyra convert`, or
-    /// a language model of architecture "qwen2vl" or "qwen2".
+    /// a language model of architecture "qwen2vl" or "qwen2". A path that begins with "lyra:" is the name of a
+    /// `BuiltInModel`.
     ///
     /// Plain weights stay mapped. Quantized weights, BF16 weights for `fast`, and 8-bit floats are copied to memory.
     /// - Throws: `LyraError` that names the file and the fault.
@@ -59,7 +60,7 @@ package final class CheckpointLoader {
     var total = 0
 
     /// - Throws: `LyraError.missing` if nothing exists at `path`, or if the towers' directory does not exist; for a
-    ///   file, any error of `OneFileSource`.
+    ///   file, any error of `OneFileSource`; for the name of a built-in model, any error of `BuiltInModel.file`.
     package init(_ path: String, _ options: CheckpointOptions) throws {
         self.options = options
         try FileSystem.checkPath(path)
@@ -69,7 +70,9 @@ package final class CheckpointLoader {
                 throw LyraError(.missing, "\(towers): there is no such directory; it should contain the towers")
             }
         }
-        if try FileSystem.isDirectory(path) {
+        if BuiltInModel.isName(path) {
+            source = try OneFileSource(BuiltInModel.file(path), options)
+        } else if try FileSystem.isDirectory(path) {
             guard try FileSystem.isFile(FileSystem.join(path, "config.json")) else {
                 throw LyraError(
                     .missing,
@@ -77,7 +80,7 @@ package final class CheckpointLoader {
             }
             source = try DirectorySource(path, options)
         } else if try FileSystem.isFile(path) {
-            source = try OneFileSource(path, options)
+            source = try OneFileSource(MappedFile(path: path), options)
         } else {
             let isSpecial = try FileSystem.isSpecial(path)
             let reason = isSpecial ? "not a regular file or directory" : "there is no such file or directory"
@@ -286,7 +289,7 @@ package final class CheckpointLoader {
 
     func noteRead(_ tensors: [String: StoredTensor]) {
         for tensor in tensors.values {
-            if let file = tensor.owner as? MappedFile { contents.files.insert(file.identity) }
+            if let file = (tensor.owner as? MappedFile)?.identity { contents.files.insert(file) }
         }
     }
 

@@ -5,17 +5,21 @@ import LyraTensor
 /// A checkpoint directory in the published layout, and the places to search for its towers.
 struct DirectorySource: ModelSource {
     let origin: String
+    private let isInsideProgram: Bool
     private let finder: TowerFinder
     /// Directory of the towers given by the caller.
     private let givenTowers: String?
     /// Vocoder path given by the caller.
     private let givenVocoder: String?
 
-    /// - Parameter path: the checkpoint's directory, or its file
-    /// - Throws: `LyraError.io` if the system cannot tell which of the two it is.
-    init(_ path: String, _ options: CheckpointOptions) throws {
+    /// - Parameters:
+    ///   - path: the checkpoint's directory, or its file
+    ///   - isInsideProgram: whether `path` is the name of a file inside the program
+    /// - Throws: `LyraError.io` if the system cannot tell whether `path` is a directory or a file.
+    init(_ path: String, _ options: CheckpointOptions, isInsideProgram: Bool = false) throws {
         origin = path
-        finder = try TowerFinder(checkpoint: path, extra: options.towers)
+        self.isInsideProgram = isInsideProgram
+        finder = try TowerFinder(checkpoint: isInsideProgram ? nil : path, extra: options.towers)
         givenTowers = options.towers
         givenVocoder = options.vocoder
     }
@@ -72,7 +76,10 @@ struct DirectorySource: ModelSource {
 
     /// A tower that no name leads to: inside the checkpoint, or else the caller's directory, if that is a tower itself.
     private func ownTower(_ isInside: Bool) throws -> TowerFiles {
-        if isInside { return TowerFiles(tensors: nil, texts: DirectoryFiles(origin), candidates: [origin]) }
+        if isInside {
+            return TowerFiles(
+                tensors: nil, texts: isInsideProgram ? nil : DirectoryFiles(origin), candidates: [origin])
+        }
         let given = try givenTowers.map { DirectoryFiles($0) }.flatMap { try $0.has("config.json") ? $0 : nil }
         return TowerFiles(tensors: given, texts: given, candidates: givenTowers.map { [$0] } ?? [])
     }

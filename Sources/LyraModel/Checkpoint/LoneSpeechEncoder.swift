@@ -3,12 +3,14 @@ import LyraFormats
 import LyraMedia
 
 extension LonePart {
-    /// The features and the encoder of a Whisper directory, or of a checkpoint's speech tower.
+    /// The features and the encoder of a Whisper directory, or of the speech tower of a checkpoint's directory or a
+    /// built-in model.
     ///
     /// - Parameter check: called while parts are read; throws to stop
     package static func speechEncoder(
         _ directory: String, check: @escaping () throws -> Void
     ) throws -> (mel: LogMelSpectrogram, encoder: WhisperEncoder) {
+        guard !BuiltInModel.isName(directory) else { return try speechEncoder(ofCheckpoint: directory, check) }
         let files = DirectoryFiles(directory)
         guard try files.has("config.json") else {
             throw LyraError(
@@ -16,10 +18,7 @@ extension LonePart {
         }
         let configuration = NamedBytes(name: files.path("config.json"), bytes: try files.text("config.json"))
         guard try configuration.json()["d_model"] != nil else {
-            var options = CheckpointOptions()
-            options.progress = { _, _ in try check() }
-            let networks = try Checkpoint.open(directory, options: options).speechNetworks.get()
-            return (networks.mel, networks.encoder)
+            return try speechEncoder(ofCheckpoint: directory, check)
         }
         let whisper = try speechTower(directory)
         let features = try MelConfiguration(
@@ -30,5 +29,14 @@ extension LonePart {
             throw LyraError(.format, "\(directory): there is no tensor encoder.conv1.weight; is it a Whisper model?")
         }
         return (try LogMelSpectrogram(features), try WhisperEncoder(tensors, whisper, progress: check))
+    }
+
+    private static func speechEncoder(
+        ofCheckpoint path: String, _ check: @escaping () throws -> Void
+    ) throws -> (mel: LogMelSpectrogram, encoder: WhisperEncoder) {
+        var options = CheckpointOptions()
+        options.progress = { _, _ in try check() }
+        let networks = try Checkpoint.open(path, options: options).speechNetworks.get()
+        return (networks.mel, networks.encoder)
     }
 }

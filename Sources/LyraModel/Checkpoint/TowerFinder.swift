@@ -7,7 +7,7 @@ import LyraBase
 /// The search starts from the checkpoint's location and the caller's options, never from the current directory.
 struct TowerFinder {
     /// The directory of the checkpoint and its parents, nearest first. If the path is a symbolic link, the parents of
-    /// the link and of its target.
+    /// the link and of its target. Empty for a checkpoint that is not in the file system.
     private let bases: [String]
     private let extra: String?
     /// Whether the first of `bases` is the checkpoint itself, not a directory with other files.
@@ -17,10 +17,15 @@ struct TowerFinder {
     private static let parents = 3
 
     /// - Parameters:
-    ///   - checkpoint: the checkpoint's directory or file
+    ///   - checkpoint: the checkpoint's directory or file; nil if it is not in the file system
     ///   - extra: directory to search after the places that the checkpoint implies
     /// - Throws: `LyraError.io` if the system cannot tell what the checkpoint is.
-    init(checkpoint: String, extra: String?) throws {
+    init(checkpoint: String?, extra: String?) throws {
+        self.extra = extra
+        guard let checkpoint else {
+            (bases, isOwn) = ([], false)
+            return
+        }
         isOwn = try !FileSystem.isFile(checkpoint)
         let resolved = try FileSystem.resolved(checkpoint)
         let named = isOwn ? checkpoint : FileSystem.parent(of: checkpoint)
@@ -36,7 +41,6 @@ struct TowerFinder {
             if distance < Self.parents { ends = ends.map { FileSystem.enclosingDirectory(of: $0) } }
         }
         self.bases = bases
-        self.extra = extra
     }
 
     /// Possible paths of `name`, in the order of the search: an absolute `name` itself, or a relative `name` in each of

@@ -46,9 +46,10 @@ public struct ModelConverter {
         // A file with only a language model lacks the texts that a whole model needs.
         let scope = loader.holdsLanguageModelAlone ? .language : scope
         let name = SystemPath.printable(
-            try FileSystem.resolved(path).split(separator: "/").last.map(String.init) ?? path)
+            BuiltInModel.isName(path)
+                ? path : try FileSystem.resolved(path).split(separator: "/").last.map(String.init) ?? path)
         // The output may replace the one-file model that it is made from, whose mapping outlives the replacement.
-        let own = try FileSystem.isFile(path) ? FileIdentity(path: path) : nil
+        let own = try !BuiltInModel.isName(path) && FileSystem.isFile(path) ? FileIdentity(path: path) : nil
         inputs = loader.contents.files.subtracting(own.map { [$0] } ?? [])
         plan = try ConversionPlan(loader.contents, checkpoint, recipe: recipe, scope: scope, name: name)
     }

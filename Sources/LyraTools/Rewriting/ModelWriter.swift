@@ -23,7 +23,7 @@ package struct ModelWriter {
     /// - Throws: the errors of `Checkpoint.open`; `LyraError.unsupported` for a one-file model.
     package init(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws {
         try FileSystem.checkPath(path)
-        guard try !FileSystem.isFile(path) else {
+        guard try !BuiltInModel.isName(path) && !FileSystem.isFile(path) else {
             throw LyraError(
                 .unsupported,
                 "\(path): a one-file model cannot be rewritten; use the directory that it was converted from, and "

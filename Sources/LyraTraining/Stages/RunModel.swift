@@ -145,7 +145,7 @@ struct RunModel {
         guard
             let place = try places.first(where: { try FileSystem.isFile(FileSystem.join($0, "adapter_config.json")) })
         else {
-            guard try FileSystem.isFile(recipe.model) else {
+            guard try BuiltInModel.isName(recipe.model) || FileSystem.isFile(recipe.model) else {
                 throw LyraError(
                     .missing,
                     "\(places.joined(separator: " or ")): there is no adapter_config.json anymore; put it back")
@@ -226,7 +226,7 @@ struct RunModel {
                 throw LyraError(.argument, "\(path): a directory is in the place of the result; remove it")
             }
         case .model:
-            guard try FileSystem.isDirectory(recipe.model) else {
+            guard try !BuiltInModel.isName(recipe.model) && FileSystem.isDirectory(recipe.model) else {
                 throw LyraError(
                     .unsupported,
                     "\(recipe.model): a one-file model cannot be rewritten; train the directory that it was converted "

@@ -16,7 +16,8 @@ package enum OneFileKeys {
     package static let shape = "lyra.shape."
 }
 
-/// A model in one GGUF file. Missing towers and a missing vocoder are searched for as for a directory.
+/// A model in one GGUF file. Missing towers and a missing vocoder are searched for as for a directory. Nothing lies
+/// beside a file inside the program, so for such a file only the caller's places are searched.
 package struct OneFileSource: ModelSource {
     let origin: String
     let language: LanguageMetadata?
@@ -32,19 +33,19 @@ package struct OneFileSource: ModelSource {
     /// Maximum number of adapters in a file.
     package static let mostAdapters = 256
 
-    /// - Throws: any error of `GGUFFile.init`; `LyraError.format` for more than `mostAdapters`; `LyraError.unsupported`
+    /// - Throws: any error of `GGUFFile.opening`; `LyraError.format` for more than `mostAdapters`; `LyraError.unsupported`
     ///   for a file of a later version, a file without a model that lyra runs, or a tensor whose layer number is not
     ///   spelled canonically.
-    init(_ path: String, _ options: CheckpointOptions) throws {
+    init(_ mapped: MappedFile, _ options: CheckpointOptions) throws {
+        let path = mapped.path
         origin = path
-        let mapped = try MappedFile(path: path)
         guard mapped.starts(with: "GGUF") else {
             throw LyraError(
                 .format, "\(path): not a GGUF file; a model is a GGUF file or a directory with a config.json")
         }
         file = try GGUFFile.opening(mapped, check: options.check)
         isVocoderGiven = options.vocoder != nil
-        beside = try DirectorySource(path, options)
+        beside = try DirectorySource(path, options, isInsideProgram: mapped.identity == nil)
         adapterNames = try file.strings(OneFileKeys.adapters) ?? []
         guard adapterNames.count <= Self.mostAdapters else {
             throw LyraError(

@@ -62,10 +62,11 @@ class Model:
         log: Optional[Callable[[str, str], None]] = None,
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
     ):
-        """Opens the checkpoint directory or GGUF file ``path``.
+        """Opens the checkpoint directory or GGUF file ``path``, or the model inside the library.
 
         Args:
-            path: The directory with config.json and the weights, or a GGUF file.
+            path: The directory with config.json and the weights, or a GGUF file; or "lyra:nano", a small model inside
+                the library, which raises LyraError: MISSING if the library was built without it.
             towers: A directory that is searched last for towers and vocoder.
             vocoder: The vocoder's file or directory, if it is not beside the towers.
             sound_projector: A file with mm_audio_projector's tensors; the published checkpoints have none.
