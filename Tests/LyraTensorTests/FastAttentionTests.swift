@@ -5,12 +5,18 @@ import TestSupport
 import Testing
 
 /// Attention in BF16 over many rows, against a slow reference with the same rounding, and against the definition.
-@Suite(.serialized) struct FastAttentionTests {
+@Suite(.serialized) final class FastAttentionTests {
     /// Keys that share a maximum, to which their weights are relative.
     private static let blockKeys = 128
 
-    /// Whether the kernel is in use. The environment can limit the instruction set.
-    private static let isHere = lk_current_isa() == LK_ISA_AVX512BF16
+    /// Whether the processor has the kernel; some processors use it only if it is named.
+    private static let isHere = {
+        defer { _ = lk_limit_isa(usualISA()) }
+        return lk_limit_isa(LK_ISA_AVX512BF16) != 0
+    }()
+
+    init() { _ = lk_limit_isa(LK_ISA_AVX512BF16) }
+    deinit { _ = lk_limit_isa(usualISA()) }
 
     /// Every head width with every group. Row counts around a vector and a tile of queries, and key counts around a
     /// tile and a page, alternate.
