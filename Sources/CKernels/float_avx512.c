@@ -6,6 +6,7 @@
                              apply_to = function)
 #define LK_WIDTH 16
 #define LK_F16C
+#define LK_PRODUCT_ROWS 12
 #define LK_FLOAT_KERNELS lk_float_avx512
 #include "float_isa.h"
 #pragma clang attribute pop

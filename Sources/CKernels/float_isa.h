@@ -6,6 +6,7 @@
 #include "convolution/conv1d_isa.h"
 #include "elementwise/elementwise_isa.h"
 #include "linear/dot_rows_isa.h"
+#include "linear/product_isa.h"
 #include "attention/few_queries_isa.h"
 #include "attention/kv_store_isa.h"
 #include "attention/softmax_isa.h"
@@ -54,6 +55,8 @@ const lk_float_kernels LK_FLOAT_KERNELS = {
     .add = add,
     .scale = scale,
     .rope = rope,
+    .product = product,
+    .product_floats = PRODUCT_FLOATS,
     .conv1d = conv1d,
     .finish = finish,
     .read_bytes = read_bytes,

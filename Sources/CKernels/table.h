@@ -3,6 +3,7 @@
 #define LYRA_KERNELS_TABLE_H
 
 #include "include/lyra_kernels.h"
+#include "include/lyra_gradients.h"
 #include "lyra_interruption.h"
 
 static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -62,6 +63,11 @@ typedef struct lk_float_kernels {
      * LK_PANEL]. */
     void (*finish)(float *y, size_t ldy, const float *sums, size_t rows, size_t columns, const float *bias,
                    lk_epilogue epilogue);
+    /* y[m, n] = x · w, or y += x · w if `accumulate`, with x and w as lk_matrix_product has a and b. `memory` is for
+     * product_floats floats. */
+    void (*product)(float *y, size_t ldy, lk_factor x, lk_factor w, size_t m, size_t n, size_t k, int accumulate,
+                    float *memory);
+    size_t product_floats;
     /* Output channels [4 · first_group, 4 · last_group) and columns [first_column, last_column) of a convolution. */
     void (*conv1d)(const lk_conv1d_job *job, size_t first_group, size_t last_group, size_t first_column,
                    size_t last_column);
@@ -79,7 +85,8 @@ extern const lk_float_kernels lk_float_avx2, lk_float_avx512;
 /* The table in use. */
 const lk_float_kernels *lk_kernels(void);
 
-/* At least `floats` floats, which the calling thread may use until its next call with the same slot (0 or 1). Null if
+/* At least `floats` floats, which the calling thread may use until its next call with the same slot (0 to 2; 2 is
+ * lk_sgemm's). Null if
  * the allocation fails. */
 float *lk_scratch(int slot, size_t floats);
 /* Memory aligned to 64 bytes, for `free`. Frees the kept memory if an allocation fails; null if it fails again. */

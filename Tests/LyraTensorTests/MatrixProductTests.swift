@@ -87,6 +87,36 @@ import Testing
         }
     }
 
+    /// Lyra's own kernels, also where OpenBLAS multiplies: all edges of tiles and slices. Gaps between the rows of the
+    /// result stay as they are.
+    @Test func ownProductsInFloatsEqualTheDefinition() throws {
+        let shapes = Self.shapes + [(11, 15, 255), (12, 32, 256), (13, 33, 257), (25, 290, 530), (3, 16, 0), (1, 1, 1)]
+        for (m, n, k) in shapes {
+            for (isFirst, isSecond) in [(false, false), (false, true), (true, false), (true, true)] {
+                let a = Factor(m, k, isTransposed: isFirst), b = Factor(k, n, isTransposed: isSecond)
+                for isFilled in [false, true] {
+                    let want = reference(a, b, adding: isFilled ? 0.5 : 0) { $0 }
+                    onEachISA { isa in
+                        let gap = 3, ld = n + gap
+                        var got = [Float](repeating: isFilled ? 0.5 : .nan, count: m * ld)
+                        for row in 0..<m { for column in n..<ld { got[row * ld + column] = 7 } }
+                        let status = a.values.withUnsafeBufferPointer { aBase in
+                            b.values.withUnsafeBufferPointer { bBase in
+                                lk_sgemm_own(
+                                    &got, ld, a.kernel(aBase.baseAddress), b.kernel(bBase.baseAddress), m, n, k,
+                                    isFilled ? 1 : 0)
+                            }
+                        }
+                        #expect(status == LK_OK)
+                        let rows = (0..<m).map { got[$0 * ld..<($0 + 1) * ld] }
+                        #expect(difference(rows.flatMap { $0.prefix(n) }, want) < 2e-6, "\(isa) \(m) \(n) \(k)")
+                        #expect(rows.allSatisfy { $0.suffix(gap).allSatisfy { $0 == 7 } }, "\(isa) \(m) \(n) \(k)")
+                    }
+                }
+            }
+        }
+    }
+
     /// OpenBLAS sums in another order at the edges of a product; a product is cut at the same places for any number of
     /// threads, so that every bit is the same.
     @Test func productsDoNotDependOnTheNumberOfThreads() throws {

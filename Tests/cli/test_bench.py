@@ -14,7 +14,7 @@ ROWS = [
     ("processor", "F32", "GFLOP/s", None),
     ("processor", "BF16", "GFLOP/s", None),
     ("processor", "bytes", "GOP/s", None),
-    ("OpenBLAS", "sgemm", "GFLOP/s", None),
+    ("product", "sgemm 2048³", "GFLOP/s", None),
     ("language model", "prefill 32", "tokens/s", "sgemm"),
     ("language model", "decode after 128", "tokens/s", "reading"),
     ("speech encoder", "one window", "s", "sgemm"),

@@ -2,14 +2,14 @@
 #ifndef LYRA_KERNELS_ATTENTION_TILES_H
 #define LYRA_KERNELS_ATTENTION_TILES_H
 
-#include "../linear/blas.h"
+#include "../linear/sgemm.h"
 #include "../table.h"
 #include <string.h>
 
 enum {
     TILE_QUERIES = 192,
     TILE_KEYS = 256,
-    FEW_QUERIES = 24 /* up to here OpenBLAS takes longer to pack keys and values than to multiply them */
+    FEW_QUERIES = 24 /* up to here lk_sgemm takes longer to pack keys and values than to multiply them */
 };
 
 /* What every task of an attention reads. */
@@ -106,9 +106,9 @@ static inline int mix(size_t m, size_t dim, float *weights, kv_tile v, float *su
     return LK_OK;
 }
 
-/* Loads OpenBLAS if more than a few queries need it. Returns LK_OK, or what lk_blas_prepare returns. */
+/* Prepares lk_sgemm if more than a few queries need it. Returns LK_OK, or what lk_sgemm_prepare returns. */
 static inline int prepare_products(const attention_input *in) {
-    return in->q->rows * in->group > FEW_QUERIES ? lk_blas_prepare() : LK_OK;
+    return in->q->rows * in->group > FEW_QUERIES ? lk_sgemm_prepare() : LK_OK;
 }
 
 /* Copies the queries of one task to dst, [rows · group, dim]: row t, head g of the group becomes row t · group + g. */

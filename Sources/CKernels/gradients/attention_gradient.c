@@ -2,7 +2,7 @@
  * log-sum-exps of the forward pass. With dP = dO · Vᵀ and D = rowsum(dO ∘ O),
  *     dV = Pᵀ · dO,  dS = P ∘ (dP - D) · scale,  dQ = dS · K,  dK = dSᵀ · Q
  * (arXiv 2205.14135, appendix B). A task owns a key/value head within a segment, and so all it adds to. */
-#include "../linear/blas.h"
+#include "../linear/sgemm.h"
 #include "gradients.h"
 #include <stdatomic.h>
 #include <string.h>
@@ -27,8 +27,8 @@ static size_t keys_seen(const lk_attention_forward *f, const head_pointers *h, s
     return f->causal ? h->keys - h->rows + row + 1 : h->keys;
 }
 
-static lk_blas_factor factor(const float *data, size_t ld, int transposed) {
-    return (lk_blas_factor){data, ld, transposed};
+static lk_factor factor(const float *data, size_t ld, int transposed) {
+    return (lk_factor){data, ld, transposed};
 }
 
 /* Queries first … first + m - 1 with keys start … start + n - 1. */
@@ -37,11 +37,11 @@ static int add_tile(const gradient_job *j, const head_pointers *h, size_t first,
     const lk_attention_forward *f = j->forward;
     const lk_attention_gradients *g = j->gradients;
     const size_t dim = f->dim;
-    const lk_blas_factor q = factor(h->q + first * f->ld_queries, f->ld_queries, 0);
-    const lk_blas_factor dout = factor(h->dout + first * f->ld_doutput, f->ld_doutput, 0);
-    const lk_blas_factor k = factor(h->k + start * f->ld_keys, f->ld_keys, 0);
-    const lk_blas_factor v = factor(h->v + start * f->ld_values, f->ld_values, 0);
-    const lk_blas_factor k_t = {k.data, k.ld, 1}, v_t = {v.data, v.ld, 1};
+    const lk_factor q = factor(h->q + first * f->ld_queries, f->ld_queries, 0);
+    const lk_factor dout = factor(h->dout + first * f->ld_doutput, f->ld_doutput, 0);
+    const lk_factor k = factor(h->k + start * f->ld_keys, f->ld_keys, 0);
+    const lk_factor v = factor(h->v + start * f->ld_values, f->ld_values, 0);
+    const lk_factor k_t = {k.data, k.ld, 1}, v_t = {v.data, v.ld, 1};
     int status = lk_sgemm_factors(scores, TILE_KEYS, q, k_t, m, n, dim, 0);
     if (status == LK_OK) status = lk_sgemm_factors(dscores, TILE_KEYS, dout, v_t, m, n, dim, 0);
     if (status != LK_OK) return status;
@@ -51,7 +51,7 @@ static int add_tile(const gradient_job *j, const head_pointers *h, size_t first,
         lk_gradients()->attention_row(scores + r * TILE_KEYS, dscores + r * TILE_KEYS, n, seen, f->scale,
                                       h->log_sum_exp[(first + r) * f->heads], means[r]);
     }
-    const lk_blas_factor p_t = factor(scores, TILE_KEYS, 1), ds = factor(dscores, TILE_KEYS, 0);
+    const lk_factor p_t = factor(scores, TILE_KEYS, 1), ds = factor(dscores, TILE_KEYS, 0);
     status = lk_sgemm_factors(h->dv + start * g->ld_dvalues, g->ld_dvalues, p_t, dout, n, dim, m, 1);
     if (status == LK_OK)
         status = lk_sgemm_factors(h->dq + first * g->ld_dqueries, g->ld_dqueries, ds, k, m, dim, n, 1);
@@ -112,7 +112,7 @@ static void head_task(void *context, size_t index) {
 }
 
 int lk_attention_gradient(const lk_attention_gradients *gradients, const lk_attention_forward *forward) {
-    int status = lk_blas_prepare();
+    int status = lk_sgemm_prepare();
     if (status != LK_OK) return status;
     gradient_job j = {gradients, forward, LK_OK};
     lk_parallel(forward->segments * forward->kv_heads, head_task, &j);

@@ -1,5 +1,5 @@
 /* Gradients of 1-D convolutions, as products with one matrix for each tap. */
-#include "../linear/blas.h"
+#include "../linear/sgemm.h"
 #include "../table.h"
 #include <stdatomic.h>
 #include <string.h>
@@ -98,8 +98,8 @@ static void input_task(void *context, size_t index) {
         const size_t shift = tap * g->dilation, last = smaller(end, g->columns + shift);
         const size_t start = first > shift ? first : shift;
         if (start >= last) continue;
-        const lk_blas_factor w = {j->other + tap * g->out_channels * g->in_channels, g->in_channels, 1};
-        const lk_blas_factor dy = {g->dy + start - shift, g->ld_dy, 0};
+        const lk_factor w = {j->other + tap * g->out_channels * g->in_channels, g->in_channels, 1};
+        const lk_factor dy = {g->dy + start - shift, g->ld_dy, 0};
         int status = lk_sgemm_factors(j->to + start, j->ld, w, dy, g->in_channels, last - start, g->out_channels, 1);
         if (status != LK_OK) atomic_store(&j->status, status);
     }
@@ -107,7 +107,7 @@ static void input_task(void *context, size_t index) {
 
 int lk_conv1d_input_gradient(float *dx, size_t ldx, const lk_conv1d_gradient *gradient, const float *taps) {
     if (gradient->columns == 0) return LK_OK;
-    int status = lk_blas_prepare();
+    int status = lk_sgemm_prepare();
     if (status != LK_OK) return status;
     gradient_job job = {.g = gradient, .to = dx, .ld = ldx, .other = taps};
     const size_t columns = gradient->columns + (gradient->kernel - 1) * gradient->dilation;
@@ -123,11 +123,11 @@ static void weight_task(void *context, size_t tap) {
     float *to = j->to + tap * g->out_channels * g->in_channels;
     int status;
     if (j->by_inputs)
-        status = lk_sgemm_factors(to, g->out_channels, (lk_blas_factor){x, j->ld_other, 0},
-                                  (lk_blas_factor){g->dy, g->ld_dy, 1}, g->in_channels, g->out_channels, g->columns, 0);
+        status = lk_sgemm_factors(to, g->out_channels, (lk_factor){x, j->ld_other, 0},
+                                  (lk_factor){g->dy, g->ld_dy, 1}, g->in_channels, g->out_channels, g->columns, 0);
     else
-        status = lk_sgemm_factors(to, g->in_channels, (lk_blas_factor){g->dy, g->ld_dy, 0},
-                                  (lk_blas_factor){x, j->ld_other, 1}, g->out_channels, g->in_channels, g->columns, 0);
+        status = lk_sgemm_factors(to, g->in_channels, (lk_factor){g->dy, g->ld_dy, 0},
+                                  (lk_factor){x, j->ld_other, 1}, g->out_channels, g->in_channels, g->columns, 0);
     if (status != LK_OK) atomic_store(&j->status, status);
 }
 
@@ -137,7 +137,7 @@ int lk_conv1d_weight_gradient(float *taps, const lk_conv1d_gradient *gradient, c
         lk_clear(taps, gradient->kernel * gradient->out_channels * gradient->in_channels);
         return LK_OK;
     }
-    int status = lk_blas_prepare();
+    int status = lk_sgemm_prepare();
     if (status != LK_OK) return status;
     gradient_job job = {.g = gradient, .to = taps, .other = x, .ld_other = ldx, .by_inputs = by_inputs};
     lk_parallel(gradient->kernel, weight_task, &job);

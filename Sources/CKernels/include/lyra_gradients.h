@@ -11,6 +11,8 @@ typedef struct lk_factor {
     int transposed;
 } lk_factor;
 int lk_matrix_product(float *c, size_t ldc, lk_factor a, lk_factor b, size_t m, size_t n, size_t k, int accumulate);
+/* The same on the calling thread, with lyra's own kernels whether or not OpenBLAS has better ones: for tests. */
+int lk_sgemm_own(float *c, size_t ldc, lk_factor a, lk_factor b, size_t m, size_t n, size_t k, int accumulate);
 
 /* The same with both factors rounded to BF16 and sums in floats. Needs no OpenBLAS, but memory of
  * lk_bf16_product_floats floats, aligned to 64 bytes. */

@@ -170,8 +170,10 @@ uint32_t lk_read_all(const void *data, size_t bytes);
 typedef enum lk_peak { LK_PEAK_F32, LK_PEAK_BF16, LK_PEAK_INT8 } lk_peak;
 double lk_peak_operations(lk_peak kind);
 
-/* c = a · bᵀ, all [size, size], with OpenBLAS on as many threads as the pool has, to measure the peak of sgemm. Not
- * while other kernels run. */
-int lk_sgemm_square(float *c, const float *a, const float *b, size_t size);
+/* What multiplies floats: "OpenBLAS", or the instruction set of lyra's own kernels where OpenBLAS has none for the
+ * processor; "none" if OpenBLAS cannot be loaded. */
+const char *lk_sgemm_kernels(void);
+/* The processor that OpenBLAS has chosen kernels for; "" if it is not known. */
+const char *lk_sgemm_blas_core(void);
 
 #endif

@@ -24,6 +24,7 @@ typedef struct blas {
     void (*set_threads)(int count);
     void *(*take_buffer)(int processor); /* both null where OpenBLAS does not export them */
     void (*give_buffer)(void *buffer);
+    const char *core; /* the processor that it has kernels for; "" where OpenBLAS does not say */
 } blas;
 
 static const lyra_library library = {"libopenblas.so.0", "libopenblas0", NULL, 0};
@@ -60,8 +61,10 @@ static int load_here(void) {
     if (status != LYRA_LOADED) return LK_NO_BLAS;
     blas *b = malloc(sizeof *b);
     if (!b) return LK_NO_MEMORY;
-    *b = (blas){(sgemm_function *)found[0], (void (*)(int))found[1], NULL, NULL};
+    *b = (blas){(sgemm_function *)found[0], (void (*)(int))found[1], NULL, NULL, ""};
     void *handle = dlopen(library.file, RTLD_LAZY | RTLD_NOLOAD);
+    char *(*core)(void) = (char *(*)(void))(handle ? dlsym(handle, "openblas_get_corename") : NULL);
+    if (core) b->core = core();
     void *take = handle ? dlsym(handle, "blas_memory_alloc") : NULL;
     void *give = handle ? dlsym(handle, "blas_memory_free") : NULL;
     if (take && give) b->take_buffer = (void *(*)(int))take, b->give_buffer = (void (*)(void *))give;
@@ -165,10 +168,9 @@ static int grow(const blas *b) {
     return any;
 }
 
-static int transposition(lk_blas_factor factor) { return factor.transposed ? TRANSPOSED : NOT_TRANSPOSED; }
+static int transposition(lk_factor factor) { return factor.transposed ? TRANSPOSED : NOT_TRANSPOSED; }
 
-int lk_sgemm_factors(float *y, size_t ldy, lk_blas_factor x, lk_blas_factor w, size_t m, size_t n, size_t k,
-                     int accumulate) {
+int lk_blas_sgemm(float *y, size_t ldy, lk_factor x, lk_factor w, size_t m, size_t n, size_t k, int accumulate) {
     const blas *b = atomic_load_explicit(&loaded, memory_order_acquire);
     if (!b) return LK_NO_BLAS;
     if (!enter()) {
@@ -181,23 +183,7 @@ int lk_sgemm_factors(float *y, size_t ldy, lk_blas_factor x, lk_blas_factor w, s
     return LK_OK;
 }
 
-int lk_sgemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, int transposed, size_t m,
-             size_t n, size_t k, int accumulate) {
-    return lk_sgemm_factors(y, ldy, (lk_blas_factor){x, ldx, 0}, (lk_blas_factor){w, ldw, transposed}, m, n, k,
-                            accumulate);
-}
-
-lk_blas_split lk_split_product(size_t m, size_t n) {
-    const size_t size = m > n ? m : n, each = size < 512 ? 128 : 256;
-    return (lk_blas_split){m <= n, each, divided_up(size, each)};
-}
-
-int lk_sgemm_square(float *c, const float *a, const float *b, size_t size) {
-    int n = (int)size, status = lk_blas_prepare();
-    if (status != LK_OK) return status;
-    const blas *found = atomic_load(&loaded);
-    found->set_threads(lk_threads());
-    found->sgemm(ROW_MAJOR, NOT_TRANSPOSED, TRANSPOSED, n, n, n, 1, a, n, b, n, 0, c, n);
-    found->set_threads(1);
-    return LK_OK;
+const char *lk_blas_core(void) {
+    const blas *b = atomic_load_explicit(&loaded, memory_order_acquire);
+    return b ? b->core : NULL;
 }

@@ -1,7 +1,7 @@
 /* y = x · wᵀ. Few rows: dot products that stream the stored weights once; the pool splits the output columns. Many
- * rows: OpenBLAS multiplies on each thread of the pool. Weights that are floats are multiplied where they are, and the
+ * rows: lk_sgemm multiplies on each thread of the pool. Weights that are floats are multiplied where they are, and the
  * larger side of y is split. Other weights are dequantized in tiles, and the output columns are split. */
-#include "blas.h"
+#include "sgemm.h"
 #include "../table.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,7 +20,7 @@ typedef struct linear_job {
     lk_type type;
     size_t ldy, ldx, m, k, n;
     lk_epilogue epilogue;
-    lk_blas_split split; /* of weights in place */
+    lk_sgemm_split split; /* of weights in place */
     atomic_int status;
 } linear_job;
 
@@ -96,7 +96,7 @@ int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t
     if (m == 0 || n == 0) return LK_OK;
     if (m <= FEW_ROWS) lk_parallel((n + DOT_COLUMNS - 1) / DOT_COLUMNS, few_rows, &job);
     else {
-        int status = lk_blas_prepare();
+        int status = lk_sgemm_prepare();
         if (status != LK_OK) return status;
         const int in_place = type == LK_F32 && (uintptr_t)w % 4 == 0;
         if (in_place) lk_parallel(job.split.tasks, floats_in_place, &job);

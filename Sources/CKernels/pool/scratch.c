@@ -4,9 +4,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+enum { SLOTS = 3 };
+
 typedef struct scratch_memory {
-    float *memory[2];
-    size_t floats[2];
+    float *memory[SLOTS];
+    size_t floats[SLOTS];
 } scratch_memory;
 
 static pthread_key_t key;
@@ -14,8 +16,7 @@ static int has_key;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 
 static void free_state(void *p) {
-    free(((scratch_memory *)p)->memory[0]);
-    free(((scratch_memory *)p)->memory[1]);
+    for (int slot = 0; slot < SLOTS; slot++) free(((scratch_memory *)p)->memory[slot]);
     free(p);
 }
 
