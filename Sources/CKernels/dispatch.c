@@ -1,6 +1,5 @@
 /* Chooses the kernels. The set of capabilities is what the processor has and computes fast with, or what it has of the
- * set that LYRA_ISA names. Each family of kernels is a list of candidates; the first candidate whose needs are in the set
- * is used.
+ * set that LYRA_ISA names. Each family of kernels is a list of candidates; the first that the set allows is used.
  *
  * To add kernels for an instruction set: write their table in a new file of the family's folder, add a new capability
  * here if none fits, and put the table into the family's list before the slower tables. */
