@@ -1,0 +1,70 @@
+"""Trained stages as examples/nano/stages.py keeps them: BF16, and only what training has changed."""
+
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from support import ROOT, lyra, read_safetensors
+
+NANO = ROOT / "examples/nano"
+SPEECH, VOCODER = "model_zoo/audio/whisper/model.safetensors", "model_zoo/audio/vocoder/g_00000000"
+
+
+def stages(*arguments):
+    return subprocess.run(
+        [sys.executable, NANO / "stages.py", *map(str, arguments)], capture_output=True, text=True)
+
+
+def in_bf16(numbers):
+    """To nearest, ties to even."""
+    bits = np.ascontiguousarray(numbers, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+
+def storages(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: np.frombuffer(archive.read(name), np.float32)
+                for name in archive.namelist() if "/data/" in name}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Two checkpoints; of the second, the speech tower, the vocoder and a text have changed."""
+    folder = tmp_path_factory.mktemp("stages")
+    for name, seed in (("start", 1), ("other", 2), ("trained", 1)):
+        assert lyra("initialize", NANO / "model", "-o", folder / name, "--seed", seed).returncode == 0
+    for place in (SPEECH, VOCODER):
+        (folder / "trained" / place).write_bytes((folder / "other" / place).read_bytes())
+    (folder / "trained/README.md").write_text("trained\n")
+    return folder
+
+
+def test_a_stage_is_kept_and_restored(models, tmp_path):
+    kept, restored = tmp_path / "kept", tmp_path / "restored"
+    assert stages("keep", models / "trained", models / "start", kept).returncode == 0
+    assert sorted(str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()) == sorted(
+        ["README.md", SPEECH, VOCODER])
+    names = read_safetensors(models / "trained" / SPEECH).keys()
+    assert (kept / SPEECH).stat().st_size < 0.51 * (models / "trained" / SPEECH).stat().st_size + 100 * len(names)
+
+    assert stages("restore", kept, models / "start", restored).returncode == 0
+    assert (restored / "README.md").read_text() == "trained\n"
+    assert (restored / "model.safetensors").read_bytes() == (models / "start/model.safetensors").read_bytes()
+    start, trained, back = (
+        read_safetensors(folder / SPEECH) for folder in (models / "start", models / "trained", restored))
+    assert trained.keys() == back.keys()
+    for name, numbers in trained.items():
+        # What training leaves alone is not kept.
+        wanted = numbers if np.array_equal(numbers, start[name]) else in_bf16(numbers)
+        assert np.array_equal(wanted, back[name]), name
+    wanted, got = storages(models / "trained" / VOCODER), storages(restored / VOCODER)
+    assert wanted.keys() == got.keys() and all(np.array_equal(in_bf16(wanted[name]), got[name]) for name in wanted)
+    assert lyra("inspect", restored).returncode == 0
+
+
+def test_nothing_is_overwritten(models, tmp_path):
+    ended = stages("keep", models / "trained", models / "start", tmp_path)
+    assert ended.returncode == 1 and str(tmp_path) in ended.stderr
