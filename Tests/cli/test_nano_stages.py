@@ -1,5 +1,6 @@
 """Trained stages as examples/nano/stages.py keeps them: BF16, and only what training has changed."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -68,3 +69,26 @@ def test_a_stage_is_kept_and_restored(models, tmp_path):
 def test_nothing_is_overwritten(models, tmp_path):
     ended = stages("keep", models / "trained", models / "start", tmp_path)
     assert ended.returncode == 1 and str(tmp_path) in ended.stderr
+
+
+def test_an_adapter_and_a_file_are_kept_whole(models, tmp_path):
+    adapter = models / "trained/model_zoo/audio/whisper"
+    assert stages("keep", adapter, "none", tmp_path / "kept").returncode == 0
+    assert stages("restore", tmp_path / "kept", "none", tmp_path / "restored").returncode == 0
+    wanted, got = (read_safetensors(folder / "model.safetensors") for folder in (adapter, tmp_path / "restored"))
+    assert wanted.keys() == got.keys()
+    assert all(np.array_equal(in_bf16(wanted[name]), got[name]) for name in wanted)
+    assert (tmp_path / "restored/config.json").read_bytes() == (adapter / "config.json").read_bytes()
+
+    assert stages("keep", models / "trained" / VOCODER, "none", tmp_path / "file").returncode == 0
+    assert stages("restore", tmp_path / "file", "none", tmp_path / "back").returncode == 0
+    assert storages(tmp_path / "back").keys() == storages(models / "trained" / VOCODER).keys()
+
+
+def test_a_log_keeps_its_validations(tmp_path):
+    lines = [json.dumps({"step": step, "loss": 1 / step}) for step in range(1, 5001)]
+    lines.insert(2500, json.dumps({"step": 2500, "validation_loss": 0.5}))
+    (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n")
+    assert stages("log", tmp_path / "log.jsonl", tmp_path / "kept.jsonl").returncode == 0
+    kept = (tmp_path / "kept.jsonl").read_text().splitlines()
+    assert lines[2500] in kept and kept[0] == lines[0] and kept[-1] == lines[-1] and 190 < len(kept) < 210

@@ -2,7 +2,9 @@
 """Keeps what a stage of the training has made, as BF16, and puts it back.
 
     stages.py keep RUN/model START KEPT      # what differs from the checkpoint that it started from
-    stages.py restore KEPT START MODEL       # START with what was kept, in F32
+    stages.py keep RUN/speech_lora none KEPT # the whole, also of a file
+    stages.py restore KEPT START MODEL       # START, or nothing for none, with what was kept, in F32
+    stages.py log RUN/log.jsonl KEPT.jsonl   # validations, and about 200 of the updates
 
 Files keep their places. Of a safetensors file, the tensors that differ are kept. A file of
 torch.save, such as the vocoder's, is kept whole, and stays F32 with its numbers rounded to BF16.
@@ -78,7 +80,11 @@ def files(folder: Path):
     return [path for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
-def keep_torch(source: Path, target: Path):
+def keep_file(source: Path, target: Path):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not zipfile.is_zipfile(source):
+        shutil.copyfile(source, target)
+        return
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for entry in old.infolist():
             data = old.read(entry)
@@ -96,17 +102,16 @@ def tensors_in(folder: Path) -> dict:
 
 
 def keep(model: Path, start: Path, kept: Path):
+    if model.is_file():
+        keep_file(model, kept)
+        return
     for path in files(model):
         place = path.relative_to(model)
-        before, target = start / place, kept / place
+        before = start / place
         if path.name.endswith((".safetensors", ".index.json")) or (
                 before.exists() and before.read_bytes() == path.read_bytes()):
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if zipfile.is_zipfile(path):
-            keep_torch(path, target)
-        else:
-            shutil.copyfile(path, target)
+        keep_file(path, kept / place)
     for place in {path.parent.relative_to(model) for path in model.rglob("*.safetensors")}:
         old = tensors_in(start / place)
         changed = {
@@ -118,7 +123,12 @@ def keep(model: Path, start: Path, kept: Path):
 
 
 def restore(kept: Path, start: Path, model: Path):
-    shutil.copytree(start, model)
+    if kept.is_file():
+        model.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kept, model)
+        return
+    if start.exists():
+        shutil.copytree(start, model)
     for path in files(kept):
         target = model / path.relative_to(kept)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -136,17 +146,33 @@ def restore(kept: Path, start: Path, model: Path):
             write_tensors(target, old | changed, {"format": "pt"})
 
 
+def keep_log(log: Path, kept: Path):
+    lines = log.read_text().splitlines()
+    updates = [index for index, line in enumerate(lines) if "loss" in json.loads(line)]
+    chosen = set(updates[::max(1, len(updates) // 200)] + updates[-1:])
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("".join(
+        line + "\n" for index, line in enumerate(lines)
+        if index in chosen or index not in updates))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], epilog="See the top of this file.")
-    parser.add_argument("what", choices=("keep", "restore"))
-    parser.add_argument("folders", type=Path, nargs=3, help="as at the top of this file")
-    options = parser.parse_args()
-    target = options.folders[2]
+    commands = parser.add_subparsers(dest="what", required=True)
+    for name, places in (
+            ("keep", ("model", "start", "kept")), ("restore", ("kept", "start", "model")),
+            ("log", ("log", "kept"))):
+        command = commands.add_parser(name)
+        for place in places:
+            command.add_argument(place, type=Path)
+    options = vars(parser.parse_args())
+    what = {"keep": keep, "restore": restore, "log": keep_log}[options.pop("what")]
+    target = list(options.values())[-1]
     if target.exists():
         print(f"stages.py: {target}: exists already", file=sys.stderr)
         return 1
-    (keep if options.what == "keep" else restore)(*options.folders)
+    what(**options)
     return 0
 
 

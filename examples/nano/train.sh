@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # Trains Nano from nothing: data, tokenizer, towers, language model, the paper's four stages, one file.
 #
-#   examples/nano/train.sh [--smoke] [--out DIR] [--lyra TOOL] [--threads N]
+#   examples/nano/train.sh [--smoke] [--kept] [--out DIR] [--lyra TOOL] [--threads N]
 #
 # Needs the packages of packages.txt, Python 3 with numpy, and the tool (bindings/c/build.sh makes it).
 # Can be interrupted at any time: the same command goes on where it stopped. With --smoke everything is
-# a hundred times smaller: every part runs and its loss falls, but the model is of no use.
+# a hundred times smaller: every part runs and its loss falls, but the model is of no use. With --kept,
+# stages that trained/ holds are not trained again.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-out=$root/.build/nano lyra=$root/.build/lyra/bin/lyra threads=$(nproc) smoke=
+out=$root/.build/nano lyra=$root/.build/lyra/bin/lyra threads=$(nproc) smoke= use_kept=
 while [ $# -gt 0 ]; do
     case $1 in
     --smoke) smoke=1 && shift ;;
+    --kept) use_kept=1 && shift ;;
     --out) out=$2 && shift 2 ;;
     --lyra) lyra=$2 && shift 2 ;;
     --threads) threads=$2 && shift 2 ;;
@@ -36,19 +38,27 @@ data() {
     }
 }
 
-# train NAME RESULT MODEL OPTION…: runs the recipe NAME, until RESULT is there, and keeps its curves.
+# train NAME RESULT MODEL OPTION…: runs the recipe NAME until RESULT is there, and draws its curves. With --kept, what
+# trained/NAME has is taken instead.
 train() {
-    local name=$1 result=$out/runs/$1/$2 model=$3 log=$out/runs/$1/log.jsonl
+    local name=$1 result=$out/runs/$1/$2 kept=$here/trained/$1/$2 model=$3 run=$out/runs/$1
+    local start=none
+    [ "$2" != model ] || start=$model
     shift 3
-    if [ ! -e "$result" ] || [ ! -f "$out/runs/$name.svg" ]; then
+    if [ -n "$use_kept" ] && [ ! -e "$result" ] && [ -e "$kept" ]; then
+        step "kept: $name"
+        mkdir -p "$run"
+        python3 "$here/stages.py" restore "$kept" "$start" "$result"
+    fi
+    if [ ! -e "$result" ]; then
         step "training: $name"
         local short=()
         [ -z "$smoke" ] || short=(--steps 16 --batch 4)
-        "$lyra" train --recipe "$here/recipes/$name.toml" --model "$model" --out "$out/runs/$name" \
+        "$lyra" train --recipe "$here/recipes/$name.toml" --model "$model" --out "$run" \
             --threads "$threads" --save-every 5 ${short[@]+"${short[@]}"} "$@"
-        "$lyra" plot-log "$log" -o "$out/runs/$name.svg"
     fi
-    [ -z "$smoke" ] || python3 "$here/check_loss.py" "$log"
+    [ ! -f "$run/log.jsonl" ] || [ -f "$run/curves.svg" ] || "$lyra" plot-log "$run/log.jsonl" -o "$run/curves.svg"
+    [ -z "$smoke" ] || python3 "$here/check_loss.py" "$run/log.jsonl"
 }
 
 # from SET…: sets `sets` to the options for data sets; checked_by SET… adds those for validation.
