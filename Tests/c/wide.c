@@ -8,6 +8,7 @@
 
 #define LK_IN_ORDER(v) (void)0
 #define LK_WIDTH 16
+#define LK_PRODUCT_ROWS 12
 #define LK_FLOAT_KERNELS lk_float_wide
 #include "../../Sources/CKernels/float_isa.h"
 #define LK_TRAINING_KERNELS lk_training_wide
@@ -71,6 +72,19 @@ static void products(const lk_float_kernels *a, const lk_float_kernels *b, size_
         compare("dot_rows", m * 1000 + k, y, z, m * n, 1e-4f);
     }
     free(x), free(w), free(y), free(z);
+}
+
+/* Products of floats with either factor transposed. */
+static void float_products(const lk_float_kernels *a, const lk_float_kernels *b, size_t m, size_t k, size_t n) {
+    float *x = numbers(m * k), *w = numbers(n * k), *y = numbers(m * n), *z = numbers(m * n);
+    float *memory = malloc((a->product_floats + b->product_floats) * sizeof *memory);
+    for (int turned = 0; turned < 4; turned++) {
+        const lk_factor first = {x, turned & 1 ? m : k, turned & 1}, second = {w, turned & 2 ? k : n, turned & 2};
+        a->product(y, n, first, second, m, n, k, turned > 0, memory);
+        b->product(z, n, first, second, m, n, k, turned > 0, memory);
+        compare("product", m, y, z, m * n, 2e-5f);
+    }
+    free(x), free(w), free(y), free(z), free(memory);
 }
 
 /* y[m, n] += x[m, k] · w[k, n - 2], rows of w and y n apart. */
@@ -165,6 +179,7 @@ int main(void) {
         for (size_t m = 1; m < 15; m++) {
             products(&lk_float_wide, &lk_float_generic, m, sizes[i], 21);
             mixtures(&lk_float_wide, &lk_float_generic, m, 21, sizes[i]);
+            float_products(&lk_float_wide, &lk_float_generic, m, sizes[i], 300 - m * 18);
         }
     }
     epilogues(&lk_float_wide, &lk_float_generic);
