@@ -179,6 +179,18 @@ const lk_integer_kernels *lk_integer_kernels_for(lk_type type) { return in_use()
 const lk_bf16_kernels *lk_bf16_kernels_in_use(void) { return in_use()->bf16; }
 const lk_flash_table *lk_flash_kernels(void) { return in_use()->flash; }
 
+/* Emerald Rapids, two threads, share of a plain read loop's rate: BF16 68 % without prefetching and 98 % with it, Q8_0 78
+ * and 100, Q4_0 64 and 94, Q4_K 61 and 93, Q6_K 57 and 88. Distances of 3 to 8 KB are alike. */
+size_t lk_stream_ahead(void) {
+#if defined(__x86_64__)
+    enum { INTEL = 6 << 10 };
+    __builtin_cpu_init();
+    return __builtin_cpu_is("intel") ? INTEL : 0;
+#else
+    return 0;
+#endif
+}
+
 lk_isa lk_current_isa(void) {
     const int capabilities = in_use()->capabilities;
     int widest = LK_ISA_GENERIC;

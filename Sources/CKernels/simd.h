@@ -39,6 +39,10 @@ LK_INLINE float float_at(const char *p) {
     memcpy(&v, p, sizeof v);
     return v;
 }
+/* Prefetches the cache lines of `bytes` bytes into L2. */
+LK_INLINE void lk_prefetch(const char *p, size_t bytes) {
+    LK_UNROLL for (size_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + line, 0, 2);
+}
 /* The first `count` floats, zeros after them. */
 LK_INLINE vf vf_load_part(const float *p, size_t count) {
     if (count == LK_WIDTH) return vf_load(p);

@@ -21,8 +21,9 @@ LK_INLINE vf vf_dot_pairs(vf sums, vu w, const char *x) {
 }
 #endif
 
-/* sums = R rows of x with a panel, TOGETHER vectors of the panel at a time. */
-LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const char *x, const char *w, size_t slices) {
+/* sums = R rows of x with a panel, TOGETHER vectors of the panel at a time. `ahead` as in integer_tile. */
+LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const char *x, const char *w, size_t slices,
+                         size_t ahead) {
     vf totals[LK_TILE_ROWS_BF16][LK_PANEL_VECTORS];
     for (int vector = 0; vector < LK_PANEL_VECTORS; vector += TOGETHER) {
         LK_UNROLL for (int r = 0; r < R; r++)
@@ -31,6 +32,7 @@ LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const cha
         const char *pair = x, *line = w + 4 * LK_WIDTH * vector;
         for (size_t u = 0; u < slices; u++, pair += LK_PAIR_BYTES * R, line += LK_BF16_SLICE) {
             vu v[LK_PANEL_VECTORS];
+            if (ahead) lk_prefetch(line + ahead, 4 * LK_WIDTH * TOGETHER);
             LK_UNROLL for (int p = 0; p < TOGETHER; p++) v[p] = vu_load(line + 4 * LK_WIDTH * p);
             LK_UNROLL for (int r = 0; r < R; r++)
                 LK_UNROLL for (int p = 0; p < TOGETHER; p++) {
@@ -47,13 +49,13 @@ LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const cha
 static void multiply_bf16(float *sums, const char *x, size_t rows, const char *w, size_t slices) {
     const int few = LK_WIDTH == 4 ? 2 : LK_PANEL_VECTORS;
     switch (rows) {
-    case 1: bf16_tile(1, few, sums, x, w, slices); break;
-    case 2: bf16_tile(2, few, sums, x, w, slices); break;
-    case 3: bf16_tile(3, LK_TOGETHER, sums, x, w, slices); break;
-    case 4: bf16_tile(4, LK_TOGETHER, sums, x, w, slices); break;
-    case 5: bf16_tile(5, LK_TOGETHER, sums, x, w, slices); break;
-    case 6: bf16_tile(6, LK_TOGETHER, sums, x, w, slices); break;
-    default: bf16_tile(12, LK_TOGETHER, sums, x, w, slices); break;
+    case 1: bf16_tile(1, few, sums, x, w, slices, lk_stream_ahead()); break;
+    case 2: bf16_tile(2, few, sums, x, w, slices, 0); break;
+    case 3: bf16_tile(3, LK_TOGETHER, sums, x, w, slices, 0); break;
+    case 4: bf16_tile(4, LK_TOGETHER, sums, x, w, slices, 0); break;
+    case 5: bf16_tile(5, LK_TOGETHER, sums, x, w, slices, 0); break;
+    case 6: bf16_tile(6, LK_TOGETHER, sums, x, w, slices, 0); break;
+    default: bf16_tile(12, LK_TOGETHER, sums, x, w, slices, 0); break;
     }
 }
 

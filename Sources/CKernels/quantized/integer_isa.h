@@ -122,13 +122,16 @@ LK_INLINE void add_block(const int R, const int T, const lk_type type, vf totals
 
 /* totals += one slice. */
 LK_INLINE void add_slice(const int R, const int T, const lk_type type, vf totals[LK_TILE_ROWS][LK_PANEL_VECTORS],
-                         const char *x, const char *w, int vector) {
+                         const char *x, const char *w, int vector, size_t ahead) {
     const int blocks = type == LK_Q4_K || type == LK_Q6_K ? 8 : 1;
     const int header = type == LK_Q4_K ? LK_Q4_K_HEADER : type == LK_Q6_K ? LK_Q6_K_HEADER : 0;
     const int bytes = type == LK_Q8_0 ? LK_Q8_0_SLICE : type == LK_Q6_K ? LK_Q6_K_BLOCK : LK_Q4_BLOCK;
     const char *block = w + header;
-    for (int b = 0; b < blocks; b++, block += bytes, x += LK_X_BLOCK * R)
+    if (ahead) lk_prefetch(w + ahead, header);
+    for (int b = 0; b < blocks; b++, block += bytes, x += LK_X_BLOCK * R) {
+        if (ahead) lk_prefetch(block + ahead, bytes);
         add_block(R, T, type, totals, x, block, w, vector);
+    }
 }
 
 /* The number of slices, of `bytes` bytes each, that are read for all vectors of a panel, T at a time, before the next
@@ -138,7 +141,9 @@ LK_INLINE size_t slices_together(const int T, size_t bytes, size_t slices) {
     return LK_WIDTH == 16 || T == LK_PANEL_VECTORS || bytes > CACHED ? slices : CACHED / bytes;
 }
 
-LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const char *x, const char *w, size_t slices) {
+/* `ahead`: the distance in bytes at which the panel is prefetched; 0 for never. */
+LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const char *x, const char *w, size_t slices,
+                            size_t ahead) {
     const size_t bytes = type == LK_Q8_0   ? LK_Q8_0_SLICE
                          : type == LK_Q4_0 ? LK_Q4_0_SLICE
                          : type == LK_Q4_K ? LK_Q4_K_SLICE
@@ -157,7 +162,8 @@ LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const 
             LK_UNROLL for (int r = 0; r < R; r++)
                 LK_UNROLL for (int p = 0; p < T; p++)
                     totals[r][p] = first == 0 ? vf_set(0) : vf_load(sums + r * LK_PANEL + (vector + p) * LK_WIDTH);
-            for (size_t u = first; u < last; u++) add_slice(R, T, type, totals, x + u * x_bytes, w + u * bytes, vector);
+            for (size_t u = first; u < last; u++)
+                add_slice(R, T, type, totals, x + u * x_bytes, w + u * bytes, vector, vector == 0 ? ahead : 0);
             LK_UNROLL for (int r = 0; r < R; r++)
                 LK_UNROLL for (int p = 0; p < T; p++)
                     vf_store(sums + r * LK_PANEL + (vector + p) * LK_WIDTH, totals[r][p]);
@@ -168,12 +174,12 @@ LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const 
 #define LK_INTEGER_TILES(name, type)                                                                                   \
     static void name(float *sums, const char *x, size_t rows, const char *w, size_t slices) {                          \
         switch (rows) {                                                                                                \
-        case 1: integer_tile(1, type, sums, x, w, slices); break;                                                      \
-        case 2: integer_tile(2, type, sums, x, w, slices); break;                                                      \
-        case 3: integer_tile(3, type, sums, x, w, slices); break;                                                      \
-        case 4: integer_tile(4, type, sums, x, w, slices); break;                                                      \
-        case 5: integer_tile(5, type, sums, x, w, slices); break;                                                      \
-        default: integer_tile(6, type, sums, x, w, slices); break;                                                     \
+        case 1: integer_tile(1, type, sums, x, w, slices, lk_stream_ahead()); break;                                   \
+        case 2: integer_tile(2, type, sums, x, w, slices, 0); break;                                                   \
+        case 3: integer_tile(3, type, sums, x, w, slices, 0); break;                                                   \
+        case 4: integer_tile(4, type, sums, x, w, slices, 0); break;                                                   \
+        case 5: integer_tile(5, type, sums, x, w, slices, 0); break;                                                   \
+        default: integer_tile(6, type, sums, x, w, slices, 0); break;                                                  \
         }                                                                                                              \
     }
 

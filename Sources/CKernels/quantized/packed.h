@@ -18,7 +18,8 @@
  * Four-bit weights of rows 0 … 15 are the low halves of 64 bytes, those of rows 16 … 31 the high halves. The upper two
  * bits of Q6_K: vector v (16 rows of group v / 2, from row 16 · (v % 2) on) has bits 2 · (v % 4) and up of the bytes of
  * line v / 4. All slices are whole cache lines. Zeros fill the missing rows of the last panel. A product with one row
- * of x reads a panel in order; the processor prefetches such reads, and software prefetching measured slower.
+ * of x reads a panel in order. AMD's processors prefetch such reads, and software prefetching measured slower (Zen 3);
+ * Intel's leave a third of the bandwidth unused without it (lk_stream_ahead).
  *
  * x is cut into tiles of R rows. For block types, R is at most LK_TILE_ROWS, and a tile has, for each 32 of k,
  *
@@ -112,6 +113,10 @@ extern const lk_bf16_kernels lk_bf16_generic;
 extern const lk_integer_kernels lk_integer_avx2, lk_integer_avx512, lk_integer_avx512vnni;
 extern const lk_bf16_kernels lk_bf16_avx2, lk_bf16_avx512, lk_bf16_avx512bf16;
 #endif
+
+/* How many bytes ahead a product with one row of x prefetches weights into L2; 0 where the processor does better alone.
+ * Constant. */
+size_t lk_stream_ahead(void);
 
 /* The kernels in use for weights of a block type, and for BF16. */
 const lk_integer_kernels *lk_integer_kernels_for(lk_type type);
