@@ -36,8 +36,9 @@ static int detect(void) {
     return found;
 }
 
-/* What the processor has, but computes more slowly than by other means: Intel's multiply pairs of BF16 at half the rate
- * of floats (Emerald Rapids: 164 of 342 GFLOP/s on two threads), AMD's at twice. Used only if LYRA_ISA names it. */
+/* What the processor has, but computes more slowly than by other means: Emerald Rapids multiplies pairs of BF16 at half
+ * the rate of floats (164 of 342 GFLOP/s on two threads), Zen 4 at twice. Assumed for Intel's other processors. Used
+ * only if LYRA_ISA names it. */
 static int detect_slow(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -46,7 +47,7 @@ static int detect_slow(void) {
     return 0;
 }
 
-/* The named sets. LYRA_ISA can limit the capabilities to one of them. */
+/* The named sets. LYRA_ISA can name one of them. */
 typedef struct named_set {
     const char *name;
     int capabilities;
@@ -179,8 +180,9 @@ const lk_integer_kernels *lk_integer_kernels_for(lk_type type) { return in_use()
 const lk_bf16_kernels *lk_bf16_kernels_in_use(void) { return in_use()->bf16; }
 const lk_flash_table *lk_flash_kernels(void) { return in_use()->flash; }
 
-/* Emerald Rapids, two threads, share of a plain read loop's rate: BF16 68 % without prefetching and 98 % with it, Q8_0 78
- * and 100, Q4_0 64 and 94, Q4_K 61 and 93, Q6_K 57 and 88. Distances of 3 to 8 KB are alike. */
+/* Emerald Rapids, two threads, share of a plain read loop's rate: BF16 64 % without prefetching and 95 % with it, Q8_0
+ * 89 and 104, Q4_0 66 and 98, Q4_K 63 and 97, Q6_K 63 and 87. Distances of 3 to 8 KB are alike. Assumed for Intel's
+ * other processors. */
 size_t lk_stream_ahead(void) {
 #if defined(__x86_64__)
     enum { INTEL = 6 << 10 };

@@ -3,7 +3,6 @@
 #define LYRA_KERNELS_TABLE_H
 
 #include "include/lyra_kernels.h"
-#include "include/lyra_gradients.h"
 #include "lyra_interruption.h"
 
 static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -85,9 +84,8 @@ extern const lk_float_kernels lk_float_avx2, lk_float_avx512;
 /* The table in use. */
 const lk_float_kernels *lk_kernels(void);
 
-/* At least `floats` floats, which the calling thread may use until its next call with the same slot (0 to 2; 2 is
- * lk_sgemm's). Null if
- * the allocation fails. */
+/* At least `floats` floats, which the calling thread may use until its next call with the same slot: 0, 1, or 2, which
+ * is lk_sgemm's. Null if the allocation fails. */
 float *lk_scratch(int slot, size_t floats);
 /* Memory aligned to 64 bytes, for `free`. Frees the kept memory if an allocation fails; null if it fails again. */
 void *lk_allocate(size_t bytes);

@@ -67,7 +67,8 @@ public final class Model: Sendable {
     /// weights stay mapped. Quantized weights, BF16 weights for `fast`, and 8-bit floats are copied to memory.
     ///
     /// - Parameter path: A path, or "lyra:nano" for the model inside the library, which `nano(options:)` opens, too. No
-    ///   path begins with "lyra:"; a file of such a name has the path "./lyra:nano".
+    ///   path begins with "lyra:"; a file of such a name has the path "./lyra:nano". A build without the model throws
+    ///   `LyraError.missing`.
     /// - Throws: `LyraError` that names the file and the fault.
     public init(path: String, options: ModelOptions = ModelOptions()) throws {
         var opening = CheckpointOptions()

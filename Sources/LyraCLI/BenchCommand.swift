@@ -12,7 +12,8 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench", abstract: "Measures speed and memory on random weights of a published size.",
         discussion: "Without a subcommand, 'lyra bench' is 'lyra bench parts' and takes its options.",
         subcommands: [
-            PartsBenchCommand.self, ExtractorBenchCommand.self, TrainingBenchCommand.self, ProcessesBenchCommand.self,
+            PartsBenchCommand.self, KernelsBenchCommand.self, ExtractorBenchCommand.self, TrainingBenchCommand.self,
+            ProcessesBenchCommand.self,
         ],
         defaultSubcommand: PartsBenchCommand.self)
 }

@@ -13,11 +13,11 @@ enum DefaultModel {
     static func validate(missing argument: String) throws {
         guard !Model.hasNano else { return }
         throw ValidationError(
-            "Missing expected argument '\(argument)'. This build of lyra has no default model; a build with the package "
-                + "trait Nano has \(name) (bindings/c/build.sh --nano).")
+            "Missing expected argument '\(argument)'. This build of lyra has no default model; a build with the "
+                + "package trait Nano has \(name) (bindings/c/build.sh --nano).")
     }
 
-    /// Tells the user which model answers.
+    /// Tells the user which model is used.
     static func announce(missing argument: String) {
         printError("lyra: no \(argument): using \(name), a small model to try lyra with")
     }

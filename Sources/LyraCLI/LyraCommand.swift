@@ -75,7 +75,7 @@ struct LyraCommand: ParsableCommand {
         }
     }
 
-    /// Rejects an unknown LYRA_ISA, because the library has no way to report it and uses the widest set.
+    /// Rejects an unknown LYRA_ISA, because the library has no way to report it and ignores it.
     private static func checkInstructionSet() throws {
         guard let value = getenv("LYRA_ISA"), value.pointee != 0 else { return }
         var known: [String] = []

@@ -5,6 +5,10 @@ import LyraTensor
 
 /// The machine's limits, measured by small loops, for comparison with the parts of a model.
 final class MachineLimits {
+    /// Rows and depth of the matrices that are multiplied, and columns: work for every thread.
+    private static let size = 2048
+    private static var columns: Int { max(size, 256 * Int(lk_threads())) }
+
     private let repetitions: Int
     private var readMemory: FloatStorage?
 
@@ -30,23 +34,30 @@ final class MachineLimits {
 
     /// Returns a function that multiplies two matrices of floats and returns the floating-point operations per second.
     func sgemm() throws -> () throws -> Double {
-        let size = 2048
-        let factors = try (0..<2).map { _ in try Tensor(zeros: [size, size]) }
-        var product = try Tensor(zeros: [size, size])
+        let size = Self.size, columns = Self.columns
+        let a = try Tensor(zeros: [size, size]), b = try Tensor(zeros: [columns, size])
+        var product = try Tensor(zeros: [size, columns])
         return {
             let start = MonotonicTime.seconds
             let status = try product.withMutableValues { c in
-                try factors[0].withValues { a in
-                    try factors[1].withValues { b in
+                try a.withValues { a in
+                    try b.withValues { b in
                         lk_matrix_product(
-                            c, size, lk_factor(data: a, ld: size, transposed: 0),
-                            lk_factor(data: b, ld: size, transposed: 1), size, size, size, 0)
+                            c, columns, lk_factor(data: a, ld: size, transposed: 0),
+                            lk_factor(data: b, ld: size, transposed: 1), size, columns, size, 0)
                     }
                 }
             }
             try checkKernel(status, "the measurement")
-            return 2 * Double(size * size * size) / (MonotonicTime.seconds - start)
+            return 2 * Double(size * columns * size) / (MonotonicTime.seconds - start)
         }
+    }
+
+    /// What multiplies matrices of floats: OpenBLAS or lyra's own kernels, and the processor that OpenBLAS knows.
+    static var floatProducts: String {
+        let kernels = String(cString: lk_sgemm_kernels()), core = String(cString: lk_sgemm_blas_core())
+        let own = kernels == "OpenBLAS" ? kernels : "lyra's \(kernels)"
+        return own + (core.isEmpty ? "" : " (OpenBLAS's choice: \(core))")
     }
 
     func median(of rate: () throws -> Double) rethrows -> Double {
@@ -84,10 +95,10 @@ final class MachineLimits {
                     part: "processor", what: "\(name) in registers", value: peak(kind) / 1e9, unit: unit, limit: nil))
         }
         let multiply = try median(of: sgemm())
-        let kernels = String(cString: lk_sgemm_kernels()), core = String(cString: lk_sgemm_blas_core())
-        let what = "sgemm 2048³, \(kernels)" + (core.isEmpty ? "" : " (OpenBLAS knows: \(core))")
         rows.append(
-            BenchmarkRow(part: "product", what: what, value: multiply / 1e9, unit: "GFLOP/s", limit: nil))
+            BenchmarkRow(
+                part: "product", what: "sgemm \(Self.size)² × \(Self.columns), \(Self.floatProducts)",
+                value: multiply / 1e9, unit: "GFLOP/s", limit: nil))
         return rows
     }
 }

@@ -20,8 +20,8 @@ extension ByteCursor {
     }
 }
 
-/// A regular file, mapped read-only: the system loads pages when they are read, and may drop them again. Or a file that
-/// was compiled into the program.
+/// The bytes of a regular file, mapped read-only, or of a file that was compiled into the program. The system loads
+/// pages when they are read, and may drop them again.
 ///
 /// If the file is truncated while it is mapped, a read beyond the new end is fatal (SIGBUS). Replace a checkpoint by
 /// renaming, not by writing into it.

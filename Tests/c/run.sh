@@ -158,8 +158,8 @@ check_hostile() {
     done
 }
 
-# With the mini preset's widths, a layer takes as long as in a real model. Also with OpenBLAS's kernels for an old
-# processor.
+# With the mini preset's widths, a layer takes as long as in a real model. Also with lyra's and OpenBLAS's kernels for an
+# old processor.
 check_cancel() {
     local wide=$work/wide-model make=(ffmpeg -v error -nostdin -y)
     "$prefix/bin/lyra" make-tiny "$wide" --preset mini --layers 1 > "$log" 2>&1 &&
@@ -168,8 +168,8 @@ check_cancel() {
     result $? "a model of the mini preset's widths and a large image are made"
     try "cancel.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/cancel.c" -o "$work/cancel" "${link[@]}"
     run_checks cancel "$work/cancel" "$wide" "$recording" "$work/large.png" "$work/large.state" 3 0.8
-    run_checks "cancel, Prescott" env OPENBLAS_CORETYPE=Prescott "$work/cancel" "$wide" "$recording" "$work/large.png" \
-        "$work/large.state" 3 0.8
+    run_checks "cancel, Prescott" env LYRA_ISA=generic OPENBLAS_CORETYPE=Prescott "$work/cancel" "$wide" "$recording" \
+        "$work/large.png" "$work/large.state" 3 0.8
     rm -r "$wide"
 }
 
@@ -394,7 +394,8 @@ compile_kernels() (
 
 # Tests the logic of the AVX-512 kernels on processors without AVX-512.
 check_wide_kernels() {
-    try "the kernels for vectors of 16 compile" clang -O1 -mavx2 -mfma -mf16c -Wno-psabi "$here/wide.c" \
+    try "the kernels for vectors of 16 compile" clang -O1 -mavx2 -mfma -mf16c -fsanitize=address -Wno-psabi \
+        "$here/wide.c" \
         "${beside[@]}" "$kernels"/{float_generic,training/training_generic,pool/pool,pool/quota,pool/scratch}.c \
         -o "$work/wide" -pthread -lm
     try "the kernels for vectors of 16 equal the portable ones" "$work/wide"

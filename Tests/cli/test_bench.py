@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +17,7 @@ ROWS = [
     ("processor", "F32", "GFLOP/s", None),
     ("processor", "BF16", "GFLOP/s", None),
     ("processor", "bytes", "GOP/s", None),
-    ("product", "sgemm 2048³", "GFLOP/s", None),
+    ("product", "sgemm 2048", "GFLOP/s", None),
     ("language model", "prefill 32", "tokens/s", "sgemm"),
     ("language model", "decode after 128", "tokens/s", "reading"),
     ("speech encoder", "one window", "s", "sgemm"),
@@ -110,3 +113,29 @@ def test_training_steps_with_the_extractor_are_compared():
     (("--media", 0, "--extractor", "blocks=2,keep=0.5"), "--extractor needs media")])
 def test_a_wrong_training_step_is_refused(options, reason):
     is_wrong_usage(lyra("bench", "train", *options), reason)
+
+
+def test_floats_are_multiplied_by_whoever_has_kernels_for_the_processor():
+    if not re.search(r"^flags.*\bavx2\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+        pytest.skip("without AVX2 OpenBLAS always multiplies")
+
+    def multiplies(**environment):
+        ended = lyra("bench", "parts", "--only", "limits", "--repetitions", 1, "--json",
+                     env=os.environ | {"LYRA_ISA": "avx2"} | environment)
+        assert ended.returncode == 0, ended.stderr
+        return next(row["what"] for row in json.loads(ended.stdout)["results"] if row["part"] == "product")
+
+    assert "lyra's avx2 (OpenBLAS's choice: Prescott)" in multiplies(OPENBLAS_CORETYPE="Prescott")
+    assert "OpenBLAS (OpenBLAS's choice: Haswell)" in multiplies(OPENBLAS_CORETYPE="Haswell")
+    assert "OpenBLAS (" in multiplies(OPENBLAS_CORETYPE="Prescott", LYRA_ISA="generic")
+
+
+def test_kernels_of_every_instruction_set_are_timed():
+    ended = lyra("bench", "kernels", "--rows", "1,7", "--repetitions", 1, "--json")
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    assert [(row["weights"], row["rows"]) for row in report["results"]] == [
+        (weights, rows) for weights in ("F32", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K") for rows in (1, 7)]
+    for row in report["results"]:
+        assert report["in_use"] in row["rates"] and all(map(is_positive, row["rates"].values()))
+    is_wrong_usage(lyra("bench", "kernels", "--rows", "0"), "--rows")

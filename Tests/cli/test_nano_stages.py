@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from support import ROOT, lyra, read_safetensors
+from support import ROOT, lyra, read_safetensors, write_safetensors
 
 NANO = ROOT / "examples/nano"
 SPEECH, VOCODER = "model_zoo/audio/whisper/model.safetensors", "model_zoo/audio/vocoder/g_00000000"
@@ -72,17 +72,32 @@ def test_nothing_is_overwritten(models, tmp_path):
 
 
 def test_an_adapter_and_a_file_are_kept_whole(models, tmp_path):
-    adapter = models / "trained/model_zoo/audio/whisper"
+    adapter = tmp_path / "speech_lora"
+    adapter.mkdir()
+    write_safetensors(adapter / "adapter_model.safetensors", {"a": np.float32([1 / 3]), "b": np.float32([[2 / 3]])})
+    (adapter / "adapter_config.json").write_text("{}\n")
     assert stages("keep", adapter, "none", tmp_path / "kept").returncode == 0
     assert stages("restore", tmp_path / "kept", "none", tmp_path / "restored").returncode == 0
-    wanted, got = (read_safetensors(folder / "model.safetensors") for folder in (adapter, tmp_path / "restored"))
+    assert sorted(path.name for path in (tmp_path / "restored").iterdir()) == [
+        "adapter_config.json", "adapter_model.safetensors"]
+    wanted, got = (
+        read_safetensors(folder / "adapter_model.safetensors") for folder in (adapter, tmp_path / "restored"))
     assert wanted.keys() == got.keys()
     assert all(np.array_equal(in_bf16(wanted[name]), got[name]) for name in wanted)
-    assert (tmp_path / "restored/config.json").read_bytes() == (adapter / "config.json").read_bytes()
 
     assert stages("keep", models / "trained" / VOCODER, "none", tmp_path / "file").returncode == 0
     assert stages("restore", tmp_path / "file", "none", tmp_path / "back").returncode == 0
     assert storages(tmp_path / "back").keys() == storages(models / "trained" / VOCODER).keys()
+
+
+@pytest.mark.parametrize("arguments", [
+    ("keep", "typo", "none", "out"), ("keep", "there", "typo", "out"), ("restore", "typo", "there", "out"),
+    ("restore", "there", "typo", "out"), ("log", "typo", "out"),
+])
+def test_a_mistyped_place_is_refused(tmp_path, arguments):
+    (tmp_path / "there").mkdir()
+    ended = stages(arguments[0], *(each if each == "none" else tmp_path / each for each in arguments[1:]))
+    assert ended.returncode == 1 and "typo: not there" in ended.stderr and not (tmp_path / "out").exists()
 
 
 def test_a_log_keeps_its_validations(tmp_path):

@@ -31,3 +31,9 @@ def test_no_other_model_is_inside():
     with pytest.raises(lyra.LyraError, match="lyra:mini") as caught:
         lyra.Model("lyra:mini")
     assert caught.value.code == lyra.Status.ARGUMENT
+
+
+def test_a_path_is_never_a_name():
+    with pytest.raises(lyra.LyraError, match=r"\./lyra:nano: there is no such file") as caught:
+        lyra.Model(Path("lyra:nano"))
+    assert caught.value.code == lyra.Status.MISSING

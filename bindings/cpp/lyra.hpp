@@ -209,8 +209,8 @@ private:
 /// An open checkpoint: immutable, shared by any number of sessions and threads. Movable, not copyable.
 class Model {
 public:
-    /// Opens the checkpoint directory or GGUF file `path`, or "lyra:nano", the model inside the library
-    /// (lyra_model_open).
+    /// Opens the checkpoint directory or GGUF file `path`, or "lyra:nano", the model inside the library, if it was
+    /// built with one (lyra_model_open).
     explicit Model(const std::string &path, const ModelOptions &options = {})
         : callbacks_(std::make_shared<detail::Callbacks>()) {
         callbacks_->log = options.log;

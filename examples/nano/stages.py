@@ -3,15 +3,17 @@
 
     stages.py keep RUN/model START KEPT      # what differs from the checkpoint that it started from
     stages.py keep RUN/speech_lora none KEPT # the whole, also of a file
-    stages.py restore KEPT START MODEL       # START, or nothing for none, with what was kept, in F32
+    stages.py restore KEPT START MODEL       # a copy of START (none: of nothing) with what was kept, in F32
     stages.py log RUN/log.jsonl KEPT.jsonl   # validations, and about 200 of the updates
 
-Files keep their places. Of a safetensors file, the tensors that differ are kept. A file of
-torch.save, such as the vocoder's, is kept whole, and stays F32 with its numbers rounded to BF16.
+Files keep their places. Of safetensors files, the tensors that differ are kept, and the shards of
+one become one file. A file of torch.save, such as the vocoder's, is kept whole, and stays F32 with
+its numbers rounded to BF16.
 """
 
 import argparse
 import json
+import re
 import shutil
 import struct
 import sys
@@ -21,8 +23,14 @@ from pathlib import Path
 import numpy as np
 
 
+class StageError(Exception):
+    """What cannot be kept or restored, as a sentence."""
+
+
 def rounded(numbers: np.ndarray) -> np.ndarray:
     """F32 numbers as the upper halves of their bits, rounded to nearest even. → uint16"""
+    if not np.isfinite(numbers).all():
+        raise StageError("a number is not finite")
     bits = numbers.view(np.uint32)
     return ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
 
@@ -86,6 +94,10 @@ def keep_file(source: Path, target: Path):
         shutil.copyfile(source, target)
         return
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        pickles = [entry for entry in old.namelist() if entry.endswith("/data.pkl")]
+        kinds = set(re.findall(rb"[A-Z][a-z]+Storage", old.read(pickles[0]))) if pickles else set()
+        if kinds != {b"FloatStorage"}:
+            raise StageError(f"{source}: not a file of F32 tensors")
         for entry in old.infolist():
             data = old.read(entry)
             if "/data/" in entry.filename:
@@ -93,41 +105,44 @@ def keep_file(source: Path, target: Path):
             new.writestr(entry, data)
 
 
-def tensors_in(folder: Path) -> dict:
-    """Of all safetensors files of a folder."""
+def whole_files(folder: Path) -> dict:
+    """The tensors of the safetensors files of a folder, by the name of the file without shards."""
     found = {}
     for path in sorted(folder.glob("*.safetensors")):
-        found |= read_tensors(path)[0]
+        name = re.sub(r"-\d+-of-\d+$", "", path.stem) + ".safetensors"
+        found.setdefault(name, {}).update(read_tensors(path)[0])
     return found
 
 
-def keep(model: Path, start: Path, kept: Path):
+def keep(model: Path, start, kept: Path):
     if model.is_file():
         keep_file(model, kept)
         return
     for path in files(model):
         place = path.relative_to(model)
-        before = start / place
         if path.name.endswith((".safetensors", ".index.json")) or (
-                before.exists() and before.read_bytes() == path.read_bytes()):
+                start and (start / place).exists()
+                and (start / place).read_bytes() == path.read_bytes()):
             continue
         keep_file(path, kept / place)
     for place in {path.parent.relative_to(model) for path in model.rglob("*.safetensors")}:
-        old = tensors_in(start / place)
-        changed = {
-            name: narrow(each) for name, each in tensors_in(model / place).items()
-            if each != old.get(name)}
-        if changed:
-            (kept / place).mkdir(parents=True, exist_ok=True)
-            write_tensors(kept / place / "model.safetensors", changed, {"format": "pt"})
+        old = whole_files(start / place) if start else {}
+        for name, tensors in whole_files(model / place).items():
+            before = old.get(name, {})
+            changed = {
+                each: narrow(tensor) for each, tensor in tensors.items()
+                if tensor != before.get(each)}
+            if changed:
+                (kept / place).mkdir(parents=True, exist_ok=True)
+                write_tensors(kept / place / name, changed, {"format": "pt"})
 
 
-def restore(kept: Path, start: Path, model: Path):
+def restore(kept: Path, start, model: Path):
     if kept.is_file():
         model.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(kept, model)
         return
-    if start.exists():
+    if start:
         shutil.copytree(start, model)
     for path in files(kept):
         target = model / path.relative_to(kept)
@@ -136,11 +151,14 @@ def restore(kept: Path, start: Path, model: Path):
             shutil.copyfile(path, target)
             continue
         changed = {name: widen(each) for name, each in read_tensors(path)[0].items()}
-        for old in sorted(target.parent.glob("*.safetensors")):
+        # The file, or its shards.
+        for old in sorted(target.parent.glob(path.stem + "*.safetensors")):
             tensors, metadata = read_tensors(old)
             write_tensors(
                 old, tensors | {name: changed.pop(name) for name in tensors if name in changed},
                 metadata)
+        if changed and list(target.parent.glob(path.stem + "*.index.json")):
+            raise StageError(f"{path}: {min(changed)}: not in the shards of the start")
         if changed:
             old = read_tensors(target)[0] if target.exists() else {}
             write_tensors(target, old | changed, {"format": "pt"})
@@ -149,11 +167,10 @@ def restore(kept: Path, start: Path, model: Path):
 def keep_log(log: Path, kept: Path):
     lines = log.read_text().splitlines()
     updates = [index for index, line in enumerate(lines) if "loss" in json.loads(line)]
-    chosen = set(updates[::max(1, len(updates) // 200)] + updates[-1:])
+    left_out = set(updates) - set(updates[::max(1, len(updates) // 200)] + updates[-1:])
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text("".join(
-        line + "\n" for index, line in enumerate(lines)
-        if index in chosen or index not in updates))
+        line + "\n" for index, line in enumerate(lines) if index not in left_out))
 
 
 def main() -> int:
@@ -168,11 +185,19 @@ def main() -> int:
             command.add_argument(place, type=Path)
     options = vars(parser.parse_args())
     what = {"keep": keep, "restore": restore, "log": keep_log}[options.pop("what")]
-    target = list(options.values())[-1]
-    if target.exists():
-        print(f"stages.py: {target}: exists already", file=sys.stderr)
+    if options.get("start") == Path("none"):
+        options["start"] = None
+    *sources, target = options.values()
+    try:
+        for path in sources:
+            if path and not path.exists():
+                raise StageError(f"{path}: not there")
+        if target.exists():
+            raise StageError(f"{target}: exists already")
+        what(**options)
+    except (OSError, StageError) as error:
+        print(f"stages.py: {error}", file=sys.stderr)
         return 1
-    what(**options)
     return 0
 
 

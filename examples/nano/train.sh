@@ -48,7 +48,9 @@ train() {
     if [ -n "$use_kept" ] && [ ! -e "$result" ] && [ -e "$kept" ]; then
         step "kept: $name"
         mkdir -p "$run"
-        python3 "$here/stages.py" restore "$kept" "$start" "$result"
+        rm -rf "$result.new" "$run"/{log.jsonl,curves.svg}
+        python3 "$here/stages.py" restore "$kept" "$start" "$result.new"
+        mv "$result.new" "$result"
     fi
     if [ ! -e "$result" ]; then
         step "training: $name"
@@ -58,7 +60,7 @@ train() {
             --threads "$threads" --save-every 5 ${short[@]+"${short[@]}"} "$@"
     fi
     [ ! -f "$run/log.jsonl" ] || [ -f "$run/curves.svg" ] || "$lyra" plot-log "$run/log.jsonl" -o "$run/curves.svg"
-    [ -z "$smoke" ] || python3 "$here/check_loss.py" "$run/log.jsonl"
+    [ -z "$smoke" ] || [ ! -f "$run/log.jsonl" ] || python3 "$here/check_loss.py" "$run/log.jsonl"
 }
 
 # from SET…: sets `sets` to the options for data sets; checked_by SET… adds those for validation.

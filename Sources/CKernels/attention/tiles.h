@@ -9,7 +9,7 @@
 enum {
     TILE_QUERIES = 192,
     TILE_KEYS = 256,
-    FEW_QUERIES = 24 /* up to here lk_sgemm takes longer to pack keys and values than to multiply them */
+    FEW_QUERIES = 24 /* up to here OpenBLAS takes longer to pack keys and values than to multiply them */
 };
 
 /* What every task of an attention reads. */

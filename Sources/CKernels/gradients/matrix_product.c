@@ -29,8 +29,8 @@ int lk_matrix_product(float *c, size_t ldc, lk_factor a, lk_factor b, size_t m, 
     if (m == 0 || n == 0) return LK_OK;
     int status = lk_sgemm_prepare();
     if (status != LK_OK) return status;
-    product_job j = {.c = c, .ldc = ldc, .m = m, .n = n, .k = k, .a = {a.data, a.ld, a.transposed},
-                     .b = {b.data, b.ld, b.transposed}, .split = lk_split_product(m, n), .accumulate = accumulate};
+    product_job j = {.c = c, .ldc = ldc, .m = m, .n = n, .k = k,
+                     .a = a, .b = b, .split = lk_split_product(m, n), .accumulate = accumulate};
     lk_parallel(j.split.tasks, product_task, &j);
     return j.status;
 }

@@ -20,8 +20,8 @@ enum {
 
 /* ------------------------------------------------------------------------------------------------ instruction sets */
 
-/* Named instruction sets; each includes the sets above it. Without a limit, kernels also use what a processor has
- * beyond its largest named set. */
+/* Named instruction sets; each includes the sets above it. Without a limit, kernels use all that the processor has and
+ * computes fast with. */
 typedef enum lk_isa {
     LK_ISA_GENERIC = 0,
     LK_ISA_AVX2 = 1,       /* with FMA and F16C */
@@ -31,8 +31,8 @@ typedef enum lk_isa {
     LK_ISA_NO_LIMIT = 255
 } lk_isa;
 
-/* The largest named set that the processor has, within the limit in the environment variable LYRA_ISA (generic, avx2,
- * avx512, avx512vnni, avx512bf16). */
+/* The largest named set that is in use: the one in the environment variable LYRA_ISA (generic, avx2, avx512,
+ * avx512vnni, avx512bf16), as far as the processor has it; without the variable, what it computes fast with. */
 lk_isa lk_current_isa(void);
 /* The name of a set, as in LYRA_ISA; null past the last. */
 const char *lk_isa_name(lk_isa isa);

@@ -3,7 +3,6 @@
 #define LYRA_KERNELS_BLAS_H
 
 #include "../include/lyra_kernels.h"
-#include "../include/lyra_gradients.h"
 
 /* Loads OpenBLAS on a thread of its own, unless it is loaded. Returns LK_OK, LK_NO_BLAS, LK_CLOSED_BLAS or
  * LK_NO_MEMORY; after a failure the next call tries again. */

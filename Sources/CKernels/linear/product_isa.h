@@ -1,9 +1,9 @@
 /* A product of two matrices of floats on one thread, written once over vectors of LK_WIDTH floats.
  *
  * Both factors are copied into panels, in which what one step of k needs is contiguous: LK_PRODUCT_ROWS rows of x, a
- * multiple of 3 and at most LK_WIDTH, and two vectors of columns of w. A slice of w (PRODUCT_DEPTH of k by PRODUCT_SLICE
- * columns) stays in the second cache, and a panel of x in the first, so that each is copied once for a slice. Rows and
- * columns that a panel lacks are zeros.
+ * multiple of 3 and at most LK_WIDTH, and two vectors of columns of w. A slice of w (PRODUCT_DEPTH of k, PRODUCT_SLICE
+ * columns) stays in L2, and a panel of x in L1: w is copied once, x once for each slice of columns. Rows and columns
+ * that a panel lacks are zeros.
  *
  * Each element of y is a sum in the order of k, whatever its place in y. */
 #include "../simd.h"
@@ -16,7 +16,7 @@ enum {
     PRODUCT_FLOATS = PRODUCT_DEPTH * (PRODUCT_SLICE + LK_PRODUCT_ROWS) + LK_WIDTH
 };
 
-/* ------------------------------------------------------------------------------------------------------- transposing */
+/* ------------------------------------------------------------------------------------------------------ transposing */
 
 #if LK_WIDTH == 16
 #define LK_LOW_LANES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
@@ -42,10 +42,11 @@ LK_INLINE void transpose_square(vf square[LK_WIDTH]) {
     }
 }
 
-/* ----------------------------------------------------------------------------------------------------------- packing */
+/* ---------------------------------------------------------------------------------------------------------- packing */
 
-/* panel[p · apart + i] = rows[i · ld + p] for p < depth and i < count; zeros up to `width`, at most LK_WIDTH. Up to
- * LK_WIDTH floats after `width` are overwritten, if later columns do not. */
+/* panel[p · apart + i] = rows[i · ld + p] for p < depth and i < count; zeros up to `width`, at most LK_WIDTH. Each
+ * store writes LK_WIDTH floats; the next one overwrites what exceeds `width`. After the last, up to LK_WIDTH - width
+ * floats behind the panel are overwritten. */
 LK_INLINE void pack_columns(float *panel, size_t apart, size_t width, const float *rows, size_t ld, size_t count,
                             size_t depth) {
     size_t p = 0;
@@ -87,9 +88,10 @@ LK_INLINE void pack_w(float *panel, lk_factor w, size_t first, size_t count, siz
     pack_columns(panel + LK_WIDTH, PRODUCT_COLUMNS, LK_WIDTH, rows + left * w.ld, w.ld, count - left, depth);
 }
 
-/* ------------------------------------------------------------------------------------------------------- multiplying */
+/* ------------------------------------------------------------------------------------------------------ multiplying */
 
-/* A tile of y, from a panel of x and one of w: R rows and V vectors of columns, of which `rows` and `columns` are in y. */
+/* A tile of y, from a panel of x and one of w: R rows and V vectors of columns, of which `rows` and `columns` are in
+ * y. */
 LK_INLINE void product_tile(const int R, const int V, float *y, size_t ldy, const float *x, const float *w,
                             size_t depth, size_t rows, size_t columns, int accumulate) {
     vf sums[LK_PRODUCT_ROWS][2];
@@ -116,7 +118,7 @@ LK_INLINE void product_tile(const int R, const int V, float *y, size_t ldy, cons
     for (size_t r = 0; r < rows; r++) {
         float line[PRODUCT_COLUMNS];
         memcpy(line, sums[r], sizeof line);
-        for (size_t c = 0; c < columns; c++) y[r * ldy + c] = (accumulate ? y[r * ldy + c] : 0) + line[c];
+        for (size_t c = 0; c < columns; c++) y[r * ldy + c] = accumulate ? y[r * ldy + c] + line[c] : line[c];
     }
 }
 

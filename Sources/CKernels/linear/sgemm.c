@@ -1,11 +1,12 @@
-/* Chooses between OpenBLAS and lyra's own kernels for products in floats.
+/* Chooses between OpenBLAS and lyra's own kernels for products in floats. OpenBLAS must be there in any case: the name
+ * of its choice decides.
  *
- * OpenBLAS is fast only on processors that its build knows. On later ones it takes kernels that every processor can run:
- * 0.3.21 (Debian 12) takes those of SSE3 on Sapphire Rapids, at a seventh of what the processor can do. */
+ * OpenBLAS is fast only on processors that its build knows. On later ones it takes kernels that every processor can
+ * run: 0.3.21 (Debian 12) takes those of SSE3 on Emerald Rapids, at a seventh of what the processor can do. */
 #include "sgemm.h"
 #include "blas.h"
 #include "../table.h"
-#include <string.h>
+#include <strings.h>
 
 /* OpenBLAS's names of processors for which its kernels use AVX2, and those for which they use AVX-512. Zen 4 gets the
  * kernels of Cooperlake. */
@@ -13,11 +14,11 @@ static const char *const with_avx2[] = {"Haswell", "Zen", "SkylakeX", "Cooperlak
 static const char *const with_avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids", NULL};
 
 static int contains(const char *const *names, const char *name) {
-    while (*names && strcmp(*names, name) != 0) names++;
+    while (*names && strcasecmp(*names, name) != 0) names++; /* builds for one processor spell it in capitals */
     return *names != NULL;
 }
 
-/* Whether OpenBLAS's kernels are as wide as those in use. Without AVX2, OpenBLAS's are the better ones. */
+/* Whether OpenBLAS's kernels are as wide as those in use. Without AVX2, OpenBLAS is faster. */
 static int has_blas_kernels(void) {
     const char *core = lk_blas_core();
     const lk_isa isa = lk_current_isa();
@@ -29,7 +30,8 @@ int lk_sgemm_prepare(void) { return lk_blas_prepare(); }
 
 const char *lk_sgemm_kernels(void) {
     if (lk_sgemm_prepare() != LK_OK) return "none";
-    return has_blas_kernels() ? "OpenBLAS" : lk_isa_name(lk_current_isa());
+    if (has_blas_kernels()) return "OpenBLAS";
+    return lk_isa_name(lk_current_isa() > LK_ISA_AVX512 ? LK_ISA_AVX512 : lk_current_isa());
 }
 
 const char *lk_sgemm_blas_core(void) {

@@ -1,10 +1,9 @@
-/* A product of two matrices of floats on the calling thread: the pool splits the work. OpenBLAS multiplies, or kernels of
- * lyra's own where OpenBLAS has none for the processor. */
+/* A product of two matrices of floats on the calling thread: the pool splits the work. OpenBLAS multiplies, or lyra's
+ * own kernels where OpenBLAS has none for the processor. */
 #ifndef LYRA_KERNELS_SGEMM_H
 #define LYRA_KERNELS_SGEMM_H
 
 #include "../include/lyra_kernels.h"
-#include "../include/lyra_gradients.h"
 
 /* Call this before the pool's tasks call lk_sgemm. Returns LK_OK, LK_NO_BLAS, LK_CLOSED_BLAS or LK_NO_MEMORY; after a
  * failure the next call tries again. */

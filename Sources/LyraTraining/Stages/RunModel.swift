@@ -140,7 +140,8 @@ struct RunModel {
 
     /// The directory of the adapter that the run starts from.
     private func adapterPlace(_ index: Int) throws -> String {
-        let inside = ["_lora", ""].map { FileSystem.join(recipe.model, checkpoint.adapters[index] + $0) }
+        let names = BuiltInModel.isName(recipe.model) ? [] : ["_lora", ""]
+        let inside = names.map { FileSystem.join(recipe.model, checkpoint.adapters[index] + $0) }
         let places = adapterDirectory.map { [$0] } ?? inside
         guard
             let place = try places.first(where: { try FileSystem.isFile(FileSystem.join($0, "adapter_config.json")) })

@@ -33,9 +33,9 @@ package struct OneFileSource: ModelSource {
     /// Maximum number of adapters in a file.
     package static let mostAdapters = 256
 
-    /// - Throws: any error of `GGUFFile.opening`; `LyraError.format` for more than `mostAdapters`; `LyraError.unsupported`
-    ///   for a file of a later version, a file without a model that lyra runs, or a tensor whose layer number is not
-    ///   spelled canonically.
+    /// - Throws: any error of `GGUFFile.opening`; `LyraError.format` for more than `mostAdapters`;
+    ///   `LyraError.unsupported` for a file of a later version, a file without a model that lyra runs, or a tensor
+    ///   whose layer number is not spelled canonically.
     init(_ mapped: MappedFile, _ options: CheckpointOptions) throws {
         let path = mapped.path
         origin = path

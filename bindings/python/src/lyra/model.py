@@ -16,6 +16,12 @@ from .extractor import ExtractorChoice, set_extractor
 from .session import Session
 
 
+def model_path(path: Union[str, bytes, os.PathLike]) -> bytes:
+    """A path for the library. Path("./lyra:x") drops the "./" that tells a file from a model inside the library."""
+    name = os.fsencode(path)
+    return b"./" + name if isinstance(path, os.PathLike) and name.startswith(b"lyra:") else name
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """Sizes, rates and abilities of a model; the numbers are those of ``lyra_model_info`` in lyra.h."""
@@ -116,7 +122,7 @@ class Model:
             options.progress = self._callbacks[1]
         handle = ctypes.c_void_p()
         try:
-            call("lyra_model_open", os.fsencode(path), ctypes.byref(options), ctypes.byref(handle))
+            call("lyra_model_open", model_path(path), ctypes.byref(options), ctypes.byref(handle))
         except LyraError:
             if failure:
                 raise failure[0]
