@@ -82,6 +82,8 @@ def test_an_unknown_part_is_named(parts, part):
     is_wrong_usage(lyra("bench", "parts", "--only", parts), f"there is no part {part}; there are memory")
 
 
+# Seconds are printed with six decimals; a fast processor needs milliseconds for a step.
+ROUNDING = 0.01
 STEP = ("--preset", "tiny", "--tokens", 128, "--samples", 2, "--rank", 4, "--repetitions", 1, "--threads", 1)
 
 
@@ -94,8 +96,7 @@ def test_a_training_step_and_its_parts_are_timed(weights, options):
     parts = ("forward", "loss", "backward", "update")
     assert set(rows) - {"peak memory"} == {"step", "layers", *parts}
     assert all(map(is_positive, rows.values()))
-    # Numbers are printed with six digits.
-    assert rows["step"] == pytest.approx(sum(rows[part] for part in parts), rel=1e-4)
+    assert rows["step"] == pytest.approx(sum(rows[part] for part in parts), rel=ROUNDING)
     assert got["weights"] == weights and (got["dtype"], got["preset"]) == ("q8_0" if options else "f32", "tiny")
 
 
@@ -105,7 +106,7 @@ def test_training_steps_with_the_extractor_are_compared():
     rows = {row["what"]: row["value"] for row in json.loads(ended.stdout)["results"]}
     for part in ("step", "layers"):
         without, with_it = rows[f"{part} of 2 × 128 tokens"], rows[f"extractor, {part} of 2 × 128 tokens"]
-        assert rows[f"extractor: {part}, share of that without"] == pytest.approx(with_it / without, rel=1e-4)
+        assert rows[f"extractor: {part}, share of that without"] == pytest.approx(with_it / without, rel=ROUNDING)
 
 
 @pytest.mark.parametrize("options, reason", [
