@@ -56,8 +56,8 @@ final class MachineLimits {
     /// What multiplies matrices of floats: OpenBLAS or lyra's own kernels, and the processor that OpenBLAS knows.
     static var floatProducts: String {
         let kernels = String(cString: lk_sgemm_kernels()), core = String(cString: lk_sgemm_blas_core())
-        let own = kernels == "OpenBLAS" ? kernels : "lyra's \(kernels)"
-        return own + (core.isEmpty ? "" : " (OpenBLAS's choice: \(core))")
+        let named = ["OpenBLAS", "none"].contains(kernels) ? kernels : "lyra's \(kernels)"
+        return named + (core.isEmpty ? "" : " (OpenBLAS's choice: \(core))")
     }
 
     func median(of rate: () throws -> Double) rethrows -> Double {

@@ -1,5 +1,5 @@
-/* The kernels of the AVX-512 tables, compiled for a processor without AVX-512: the same source over vectors of 16, which
- * the compiler splits, against the portable tables. With AVX-512 only the compiler's choice of instructions differs. */
+/* The kernels of the AVX-512 tables, compiled for a processor without AVX-512: the same source over vectors of 16,
+ * which the compiler splits, against the portable tables. With AVX-512 only the compiler's choice of instructions differs. */
 #include "../../Sources/CKernels/table.h"
 #include <math.h>
 #include <stdio.h>

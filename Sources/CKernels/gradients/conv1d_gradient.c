@@ -87,8 +87,8 @@ typedef struct gradient_job {
     atomic_int status;
 } gradient_job;
 
-/* All taps into the same columns of dx, which stay in the cache. Tap j takes column s of dx from column s - j · dilation
- * of dy. */
+/* All taps into the same columns of dx, which stay in the cache. Tap j takes column s of dx from column s - j ·
+ * dilation of dy. */
 static void input_task(void *context, size_t index) {
     gradient_job *j = context;
     const lk_conv1d_gradient *g = j->g;

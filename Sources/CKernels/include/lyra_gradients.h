@@ -29,8 +29,8 @@ void lk_add_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, 
 /* sums[c] += Σ_r x[r, c]. */
 void lk_add_column_sums(float *sums, const float *x, size_t ldx, size_t rows, size_t columns);
 
-/* y = x · i · weight with i = 1 / rms(x). dx = i · (g - x · i² · mean(g · x)) with g = weight · dy; dweight += Σ dy · x · i,
- * unless it is null. `statistics` has room for 2 · rows floats. */
+/* y = x · i · weight with i = 1 / rms(x). dx = i · (g - x · i² · mean(g · x)) with g = weight · dy; dweight += Σ dy · x
+ * · i, unless it is null. `statistics` has room for 2 · rows floats. */
 void lk_rms_norm_gradient(float *dx, float *dweight, const float *dy, size_t lddy, const float *x, size_t ldx,
                           const float *weight, size_t rows, size_t columns, float epsilon, float *statistics);
 /* y = h · weight + bias with h = (x - mean) · i. dx = i · (g - mean(g) - h · mean(g · h)) with g = weight · dy; dweight

@@ -123,8 +123,8 @@ LK_INLINE void product_tile(const int R, const int V, float *y, size_t ldy, cons
 }
 
 /* The smallest of the compiled tiles that holds `rows` and `columns`. */
-static void product_edge(float *y, size_t ldy, const float *x, const float *w, size_t depth, size_t rows,
-                         size_t columns, int accumulate) {
+static void product_tile_for(float *y, size_t ldy, const float *x, const float *w, size_t depth, size_t rows,
+                             size_t columns, int accumulate) {
     enum { THIRD = LK_PRODUCT_ROWS / 3 };
     const int thirds = rows <= THIRD ? 1 : rows <= 2 * THIRD ? 2 : 3;
     if (columns > LK_WIDTH) {
@@ -152,8 +152,8 @@ static void product(float *y, size_t ldy, lk_factor x, lk_factor w, size_t m, si
                 const size_t rows = smaller(LK_PRODUCT_ROWS, m - r);
                 pack_x(panel, x, r, rows, start, depth);
                 for (size_t c = 0; c < columns; c += PRODUCT_COLUMNS)
-                    product_edge(y + r * ldy + first + c, ldy, panel, slice + c * depth, depth, rows,
-                                 smaller(PRODUCT_COLUMNS, columns - c), accumulate || start > 0);
+                    product_tile_for(y + r * ldy + first + c, ldy, panel, slice + c * depth, depth, rows,
+                                     smaller(PRODUCT_COLUMNS, columns - c), accumulate || start > 0);
             }
         }
     }
