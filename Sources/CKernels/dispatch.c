@@ -3,6 +3,7 @@
  *
  * To add kernels for an instruction set: write their table in a new file of the family's folder, add a new capability
  * here if none fits, and put the table into the family's list before the slower tables. */
+#include "amx/amx.h"
 #include "attention/flash.h"
 #include "quantized/packed.h"
 #include "table.h"
@@ -17,11 +18,14 @@ enum {
     HAS_AVX2 = 1 << 0,        /* with FMA and F16C */
     HAS_AVX512 = 1 << 1,      /* F, BW, DQ, VL, with FMA and F16C */
     HAS_AVX512_VNNI = 1 << 2, /* products of bytes */
-    HAS_AVX512_BF16 = 1 << 3  /* products of BF16 */
+    HAS_AVX512_BF16 = 1 << 3, /* products of BF16 */
+    HAS_AMX = 1 << 4          /* products of BF16 on tiles, which the system lets this process use */
 };
 
-/* What the processor has and the operating system saves. */
-static int detect(void) {
+static int meets(int capabilities, int needs) { return (capabilities & needs) == needs; }
+
+/* What the processor has and the operating system saves, of the capabilities `wanted`: tiles are asked for. */
+static int detect(int wanted) {
     int found = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -32,6 +36,8 @@ static int detect(void) {
         found |= HAS_AVX512;
     if (__builtin_cpu_supports("avx512vnni")) found |= HAS_AVX512_VNNI;
     if (__builtin_cpu_supports("avx512bf16")) found |= HAS_AVX512_BF16;
+    const int beside = HAS_AVX512 | HAS_AVX512_BF16; /* which the functions around the tiles use */
+    if (meets(found, beside) && wanted & HAS_AMX && lk_amx_permitted()) found |= HAS_AMX;
 #endif
     return found;
 }
@@ -60,6 +66,8 @@ static const named_set named_sets[] = {
     [LK_ISA_AVX512] = {"avx512", HAS_AVX2 | HAS_AVX512},
     [LK_ISA_AVX512VNNI] = {"avx512vnni", HAS_AVX2 | HAS_AVX512 | HAS_AVX512_VNNI},
     [LK_ISA_AVX512BF16] = {"avx512bf16", HAS_AVX2 | HAS_AVX512 | HAS_AVX512_VNNI | HAS_AVX512_BF16},
+    /* Without pairs of BF16, which these processors compute more slowly than floats. */
+    [LK_ISA_AMX] = {"amx", HAS_AVX2 | HAS_AVX512 | HAS_AVX512_VNNI | HAS_AMX},
 #endif
 };
 
@@ -109,9 +117,18 @@ static const candidate bf16_candidates[] = {
     {0, &lk_bf16_generic},
 };
 
+/* If no candidate is usable, the others multiply. */
+static const candidate amx_candidates[] = {
+#if defined(__x86_64__)
+    {HAS_AMX, &lk_amx_tiles},
+#endif
+    {0, NULL},
+};
+
 /* If no candidate is usable, attention is computed in floats. */
 static const candidate flash_candidates[] = {
 #if defined(__x86_64__)
+    {HAS_AMX, &lk_flash_amx},
     {HAS_AVX512 | HAS_AVX512_BF16, &lk_flash_avx512bf16},
 #endif
     {0, NULL},
@@ -127,13 +144,12 @@ typedef struct choice {
     const lk_integer_kernels *integers[TYPES];
     const lk_bf16_kernels *bf16;
     const lk_flash_table *flash;
+    const lk_amx_kernels *amx;
 } choice;
 
 static choice choices[NAMED + 1]; /* one for each named limit; the last without a limit */
 static pthread_once_t choices_once = PTHREAD_ONCE_INIT;
 static _Atomic(const choice *) chosen;
-
-static int meets(int capabilities, int needs) { return (capabilities & needs) == needs; }
 
 /* The last candidate of a list needs nothing. */
 static const void *first_usable(const candidate *list, int capabilities) {
@@ -153,17 +169,17 @@ static choice choose(int capabilities) {
     for (int type = LK_Q8_0; type < TYPES; type++) c.integers[type] = first_usable_for((lk_type)type, capabilities);
     c.bf16 = first_usable(bf16_candidates, capabilities);
     c.flash = first_usable(flash_candidates, capabilities);
+    c.amx = first_usable(amx_candidates, capabilities);
     return c;
 }
 
 static void choose_all(void) {
-    const int here = detect();
     const char *limit = getenv("LYRA_ISA");
     int named = NAMED;
-    for (int i = 0; i < NAMED; i++) {
-        choices[i] = choose(here & named_sets[i].capabilities);
+    for (int i = 0; i < NAMED; i++)
         if (limit && !strcasecmp(limit, named_sets[i].name)) named = i;
-    }
+    const int here = detect(named == NAMED ? ~0 : named_sets[named].capabilities);
+    for (int i = 0; i < NAMED; i++) choices[i] = choose(here & named_sets[i].capabilities);
     choices[NAMED] = choose(here & ~detect_slow());
     atomic_store_explicit(&chosen, &choices[named], memory_order_release);
 }
@@ -178,7 +194,22 @@ static const choice *in_use(void) {
 const lk_float_kernels *lk_kernels(void) { return in_use()->floats; }
 const lk_integer_kernels *lk_integer_kernels_for(lk_type type) { return in_use()->integers[type]; }
 const lk_bf16_kernels *lk_bf16_kernels_in_use(void) { return in_use()->bf16; }
-const lk_flash_table *lk_flash_kernels(void) { return in_use()->flash; }
+
+static atomic_int stands_in; /* whether functions take the place of tiles */
+static int has_stand_in(void) { return atomic_load_explicit(&stands_in, memory_order_relaxed); }
+
+const lk_flash_table *lk_flash_kernels(void) {
+#if defined(__x86_64__)
+    if (has_stand_in() && __builtin_cpu_supports("avx512bf16")) return &lk_flash_amx_stand_in;
+#endif
+    return in_use()->flash;
+}
+
+const lk_amx_kernels *lk_amx(void) {
+    return has_stand_in() ? &lk_amx_stand_in : in_use()->amx;
+}
+
+void lk_use_amx_stand_in(int used) { atomic_store(&stands_in, used); }
 
 /* Emerald Rapids, two threads, share of a plain read loop's rate: BF16 64 % without prefetching and 95 % with it, Q8_0
  * 89 and 104, Q4_0 66 and 98, Q4_K 63 and 97, Q6_K 63 and 87. Distances of 3 to 8 KB are alike. Assumed for Intel's

@@ -1,4 +1,5 @@
 /* Measures the limits of the machine, for comparison with benchmarks. */
+#include "amx/amx.h"
 #include "quantized/packed.h"
 #include "table.h"
 #include <stdatomic.h>
@@ -29,11 +30,20 @@ typedef struct peak_job {
     double operations[PEAK_CHUNKS];
 } peak_job;
 
+static double bf16_peak(void) {
+    if (!lk_amx()) return lk_bf16_kernels_in_use()->peak(PEAK_ROUNDS);
+    lk_amx_host host;
+    lk_amx()->begin(&host);
+    const double operations = lk_amx()->peak(PEAK_ROUNDS);
+    lk_amx()->end(&host);
+    return operations;
+}
+
 static void peak_task(void *context, size_t i) {
     peak_job *j = context;
     switch (j->kind) {
     case LK_PEAK_F32: j->operations[i] = lk_kernels()->peak(PEAK_ROUNDS); break;
-    case LK_PEAK_BF16: j->operations[i] = lk_bf16_kernels_in_use()->peak(PEAK_ROUNDS); break;
+    case LK_PEAK_BF16: j->operations[i] = bf16_peak(); break;
     case LK_PEAK_INT8: j->operations[i] = lk_integer_kernels_for(LK_Q8_0)->peak(PEAK_ROUNDS); break;
     }
 }

@@ -148,6 +148,9 @@ import Testing
                 options.precision = precision
                 let share = rootMeanSquareOfRange(try logits(file.open(options)), want)
                 #expect(share > 0 && share < most, "\(recipe.name), \(precision): \(share)")
+                // Tiles round every weight and what it multiplies to BF16.
+                let onTiles = try onTiles { rootMeanSquareOfRange(try logits(file.open(options)), want) }
+                #expect(onTiles > 0 && onTiles < most, "\(recipe.name), \(precision), tiles: \(onTiles)")
             }
             if recipe == .q4_k_m {
                 let types = Set(try GGUFFile(path: file.path).tensors.values.map(\.type))

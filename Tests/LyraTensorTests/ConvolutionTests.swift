@@ -87,8 +87,8 @@ import Testing
     }
 
     @Test(arguments: shapes, [false, true]) func equalsTheDefinition(_ shape: Shape, _ inPairs: Bool) {
-        let one = Case(shape, inPairs: inPairs)
-        onEachISA { isa in
+        onEachISA(tiles: inPairs) { isa in
+            let one = Case(shape, inPairs: inPairs)
             let y = one.convolve(0..<shape.columns)
             var worst = 0.0
             for output in 0..<shape.outputs {
@@ -108,8 +108,8 @@ import Testing
             Shape(inputs: 24, outputs: 24, kernel: 7, dilation: 3, columns: 400),
             Shape(inputs: 6, outputs: 1, kernel: 3, columns: 150),
         ] {
-            let one = Case(shape, inPairs: inPairs)
-            onEachISA { isa in
+            onEachISA(tiles: inPairs) { isa in
+                let one = Case(shape, inPairs: inPairs)
                 let whole = one.convolve(0..<shape.columns)
                 for length in [1, 2, 3, 5, 7, 8, 9, 12, 15, 16, 17, 24, 25, 31, 48, 50, 96, 97, 149] {
                     for start in [0, 1, 13, shape.columns - length] where start + length <= shape.columns {
@@ -175,7 +175,7 @@ import Testing
     /// Floats are rounded to the nearest BF16 number, NaN stays, and an odd last channel has no partner.
     @Test func pairsAreRoundedToTheNearest() throws {
         let numbers: [Float] = [1.00390625, 1.01171875, -3.1415927, 1e30, 3.4e38, 0, -0.0, .nan]
-        try onEachISA { isa in
+        try onEachISA(tiles: true) { isa in
             for (index, number) in numbers.enumerated() {
                 var packed = [Float](repeating: 0, count: lk_conv1d_pairs_count(1, 1, 1))
                 lk_conv1d_pack_pairs(&packed, [1], 1, 1, 1)

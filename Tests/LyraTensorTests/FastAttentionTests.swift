@@ -142,15 +142,17 @@ import Testing
 
     @Test(.enabled(if: isHere)) func causalAttentionRoundsAsSpecified() throws {
         for each in Self.cases {
-            let data = Data(each)
-            try check(data.attend(data.cache(), .fast), Self.reference(data, causal: true), "\(each)")
+            let data = Data(each), want = Self.reference(data, causal: true)
+            try check(data.attend(data.cache(), .fast), want, "\(each)")
+            try check(onTiles { try data.attend(data.cache(), .fast) }, want, "\(each), tiles")
         }
     }
 
     @Test(.enabled(if: isHere)) func attentionOverAllRowsRoundsAsSpecified() throws {
         for each in Self.cases where each.group == 1 {
-            let data = Data(each)
-            try check(data.overAll(.fast), Self.reference(data, causal: false), "\(each)")
+            let data = Data(each), want = Self.reference(data, causal: false)
+            try check(data.overAll(.fast), want, "\(each)")
+            try check(onTiles { try data.overAll(.fast) }, want, "\(each), tiles")
         }
     }
 
@@ -196,6 +198,10 @@ import Testing
         let each = AttentionCase(queries: 150, rows: 300, group: 2, dim: 24)
         let data = Data(each), cache = try data.cache()
         let whole = try data.attend(cache, .fast)
+        try onTiles {
+            let onTiles = try data.attend(cache, .fast)
+            #expect(try data.attend(cache, .fast, rows: 91..<150) == Array(onTiles[(91 * each.width)...]))
+        }
         #expect(try data.attend(cache, .fast, rows: 91..<150) == Array(whole[(91 * each.width)...]))
         cache.truncate(to: 150 + 91)
         #expect(try data.attend(cache, .fast, rows: 0..<91) == Array(whole[..<(91 * each.width)]))

@@ -61,7 +61,7 @@ import Testing
     /// Both factors are rounded to BF16 and sums are floats: the error is that of F32 sums. Up to six rows keep 16 bits
     /// of their mantissa or more, so that the second factor's rounding alone counts.
     @Test func productsInBF16RoundBothFactors() throws {
-        try onEachISA { isa in
+        try onEachISA(tiles: true) { isa in
             try forEachCase { a, b in
                 for isFilled in [false, true] {
                     var got = [Float](repeating: isFilled ? 0.5 : .nan, count: a.rows * b.columns)

@@ -61,6 +61,21 @@ import Testing
         #expect(session.usage.mediaTokens == 45)
     }
 
+    /// Tiles multiply BF16 weights with two parts of the other factor: the reference's answers.
+    @Test(arguments: Golden.both, ["turn_speech", "turn_image_speech"])
+    func aSpokenQuestionIsAnsweredOnTiles(_ golden: Golden, _ name: String) throws {
+        try onTiles {
+            let session = try golden.session { $0.speaks = true }
+            guard name == "turn_image_speech" else {
+                let outcome = try session.ask("What is said?", hearing: golden.shortRecording)
+                return try expect(outcome, equals: name, of: golden)
+            }
+            try session.feed(.image(.pixels(golden.image("image_tall"))))
+            try session.feed(pcm: golden.shortRecording)
+            try expect(session.outcome(), equals: name, of: golden)
+        }
+    }
+
     /// The only tie within float32 rounding: at frame 236 of 300 the reference scores units 60 and 87 at 5.9, 3.2e-5
     /// apart. Rounding the image's tokens differently, by 1e-6, can reverse them. With 87 there is one unit more.
     private static let tie = (golden: "a", turn: "turn_image_text", unit: Int32(87), place: 15)

@@ -123,7 +123,7 @@ check_library() {
 
 check_programs() {
     local name
-    for name in arguments options paths turn sources vision threads; do
+    for name in arguments options paths turn sources vision threads many; do
         try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" "${link[@]}"
         run_checks "$name" "$work/$name" "$model" "$recording" "${pictures[@]}"
     done
@@ -373,7 +373,7 @@ check_sanitized() {
     try "the library builds for the $sanitizer sanitizer" \
         "$root/bindings/c/build.sh" --sanitize "$sanitizer" --prefix "$instrumented"
     mkdir -p "$work/states"
-    for name in turn sources vision threads long; do
+    for name in turn sources vision threads many long; do
         try "$name.c compiles for the $sanitizer sanitizer" clang "${strict[@]}" -g -O1 "-fsanitize=$sanitizer" \
             "-I$root/include" "$here/$name.c" -o "$work/$name" -pthread "-L$instrumented/lib" -llyra -lm \
             "-Wl,-rpath,$instrumented/lib" -Wl,--no-as-needed "-L$runtime" -ldispatch -lBlocksRuntime \
@@ -411,6 +411,13 @@ check_wide_kernels() {
     try "the kernels on packed weights for vectors of 16 equal the portable ones" "$work/wide_packed"
 }
 
+# Products on tiles: with functions that stand in for them, and with tiles where the processor has them.
+check_tiles() {
+    try "amx.c compiles with the kernels" clang -O1 -Wall -Wextra -Werror -Wno-psabi -Wno-unused-function "${beside[0]}" \
+        "${beside[2]}" "$here/amx.c" "$work/kernels"/*.o -o "$work/amx" -pthread -lm
+    run_checks tiles "$work/amx"
+}
+
 check_fork() {
     try "pool_fork.c compiles with the kernels" clang -O2 "${beside[0]}" "$here/pool_fork.c" "$work/kernels"/*.o \
         -o "$work/pool_fork" -pthread -lm
@@ -445,6 +452,7 @@ else
     check_tool
     try "the kernels compile" compile_kernels
     if grep -q avx2 /proc/cpuinfo; then check_wide_kernels; fi
+    check_tiles
     check_fork
     check_quota
 fi

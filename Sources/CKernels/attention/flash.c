@@ -70,6 +70,7 @@ static int allocate(flash_task *t) {
     t->row_sum = arrays[7];
     t->dequantized = arrays[8];
     memset(t->sums, 0, sizes[3] * sizeof(float));
+    if (2 * j->pairs > j->in->q->dim + 1) memset(t->q, 0, sizes[0] * sizeof(float));
     return 1;
 }
 
@@ -107,8 +108,8 @@ static void pack_queries(const flash_task *t) {
         find_rows(t, first + LK_FLASH_LANES, q->row_stride, q->head_stride, offsets);
         for (size_t i = 0; i < LK_FLASH_LANES; i++)
             if (offsets[i] != SIZE_MAX) prefetch(q->data + offsets[i], q->dim * sizeof(float));
-        lk_flash_kernels()->pack_rows(t->q + tile * LK_FLASH_QUERIES * j->pairs + first % LK_FLASH_QUERIES, lanes,
-                                      LK_FLASH_GROUP, rows, q->dim, j->in->scale * LOG2_E);
+        lk_flash_kernels()->pack_queries(t->q + tile * LK_FLASH_QUERIES * j->pairs + first % LK_FLASH_QUERIES, lanes,
+                                         rows, q->dim, j->in->scale * LOG2_E);
     }
 }
 
@@ -122,8 +123,7 @@ static void pack_keys(const flash_task *t, size_t start, size_t n) {
         const float *rows[LK_FLASH_LANES];
         for (size_t i = 0; i < LK_FLASH_LANES; i++)
             rows[i] = first + i < n ? (const float *)k.data + (first + i) * k.stride : NULL;
-        lk_flash_kernels()->pack_rows(t->keys + first * j->pairs, LK_FLASH_GROUP, LK_FLASH_GROUP * j->pairs, rows, dim,
-                                      1);
+        lk_flash_kernels()->pack_keys(t->keys + first * j->pairs, rows, dim, j->pairs);
     }
     kv_tile v = dequantized(tile_at(kv, kv->values, t->kv_head, start, n), dim, t->dequantized);
     lk_flash_kernels()->pack_values(t->values, v.data, v.stride, n, dim);
@@ -169,6 +169,8 @@ static void run_task(void *context, size_t index) {
         return;
     }
     pack_queries(&t);
+    lk_amx_host host;
+    if (lk_flash_kernels()->begin) lk_flash_kernels()->begin(&host);
     const size_t limit = keys_seen(in, t.first + t.rows - 1);
     for (size_t start = 0, n; start < limit && !lk_interrupted(); start += n) {
         n = keys_in_tile(in->kv, start, limit, LK_FLASH_KEYS);
@@ -183,6 +185,7 @@ static void run_task(void *context, size_t index) {
             lk_flash_kernels()->add_keys(&tile, t.keys, t.values, start, seen, n, t.scores);
         }
     }
+    if (lk_flash_kernels()->end) lk_flash_kernels()->end(&host);
     store_results(&t);
 }
 
@@ -197,8 +200,9 @@ static size_t rows_of_task(const flash_job *j) {
 }
 
 int lk_flash_attention(const lk_attention_output *output, const attention_input *in) {
-    const size_t dim = in->q->dim;
-    flash_job job = {in, output, 0, (dim + 1) / 2, (dim + LK_FLASH_GROUP - 1) / LK_FLASH_GROUP, 0};
+    const size_t dim = in->q->dim, depth = lk_flash_kernels()->depth, rows = lk_flash_kernels()->rows;
+    flash_job job = {in, output, 0, divided_up(dim, depth) * depth / 2, divided_up(dim, rows) * rows / LK_FLASH_GROUP,
+                     0};
     job.task_rows = rows_of_task(&job);
     lk_parallel((in->q->rows + job.task_rows - 1) / job.task_rows * in->kv->heads, run_task, &job);
     return job.failed ? LK_NO_MEMORY : LK_OK;

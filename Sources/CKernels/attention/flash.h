@@ -10,10 +10,16 @@
  *   values     [dim / 8][keys / 2][8 of dim][2]  BF16: a pair of one column multiplies a vector of weights
  *   sums       [dim][queries]                    floats
  *
- * Zeros fill the last group of 8 keys or of 8 of dim, and the last pair; queries fill whole vectors. */
+ * Zeros fill the last group of 8 keys or of 8 of dim, and the last pair; queries fill whole vectors.
+ *
+ * On tiles, zeros fill groups of 16 of dim in values and of 32 in keys, and groups of 32 keys:
+ *
+ *   keys       [keys / 16][dim / 32][16 keys][32 of dim]
+ *   values     [dim / 16][keys / 32][16 of dim][32 keys] */
 #ifndef LYRA_KERNELS_FLASH_H
 #define LYRA_KERNELS_FLASH_H
 
+#include "../amx/amx.h"
 #include "tiles.h"
 
 enum {
@@ -37,11 +43,16 @@ typedef struct lk_flash_tile {
 } lk_flash_tile;
 
 typedef struct lk_flash_table {
-    /* Rounds LK_FLASH_LANES rows[dim] times `factor` to BF16. Pair p of the first half of the rows goes to to[p ·
-     * pair_stride …], of the second half to to[p · pair_stride + half_stride …]. A null row is zeros; the first row is
-     * not null. */
-    void (*pack_rows)(uint32_t *to, size_t pair_stride, size_t half_stride, const float *const *rows, size_t dim,
-                      float factor);
+    /* As in lk_amx_kernels; null without tiles. */
+    void (*begin)(lk_amx_host *host);
+    void (*end)(const lk_amx_host *host);
+    size_t depth; /* of which dim fills a multiple in queries and keys: the pairs of a tile are those of this many dim */
+    size_t rows;  /* of which dim fills a multiple in values and sums: a multiple of LK_FLASH_GROUP */
+    /* Rounds LK_FLASH_LANES queries[dim] times `factor` to BF16, to one vector of a tile of `queries` queries. A null
+     * row is zeros; the first row is not null. */
+    void (*pack_queries)(uint32_t *to, size_t queries, const float *const *rows, size_t dim, float factor);
+    /* Rounds LK_FLASH_LANES keys[dim], which take `pairs` pairs each; rows as above. */
+    void (*pack_keys)(uint32_t *to, const float *const *rows, size_t dim, size_t pairs);
     /* Packs values [count, dim], rows `stride` floats apart. */
     void (*pack_values)(uint32_t *packed, const float *src, size_t stride, size_t count, size_t dim);
     /* Adds keys first_key … first_key + count - 1: the first `count` of the `packed` packed keys. `scores` is memory
@@ -53,7 +64,7 @@ typedef struct lk_flash_table {
 } lk_flash_table;
 
 #if defined(__x86_64__)
-extern const lk_flash_table lk_flash_avx512bf16;
+extern const lk_flash_table lk_flash_avx512bf16, lk_flash_amx, lk_flash_amx_stand_in;
 #endif
 
 /* The functions in use; null if no usable instruction set implements them. */

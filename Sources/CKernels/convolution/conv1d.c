@@ -1,4 +1,5 @@
 /* Convolution along time: packing, and sharing the work between threads. */
+#include "../amx/amx.h"
 #include "../quantized/packed.h"
 #include "../table.h"
 #include <string.h>
@@ -16,22 +17,39 @@ size_t lk_conv1d_packed_count(size_t in_channels, size_t out_channels, size_t ke
     return (out_channels + GROUP - 1) / GROUP * GROUP * in_channels * kernel;
 }
 
+/* The place of a weight, or of the weights of a pair of channels. */
+static size_t place(size_t rows, size_t kernel, size_t co, size_t row, size_t j) {
+    return ((co / GROUP * rows + row) * kernel + j) * GROUP + co % GROUP;
+}
+
 void lk_conv1d_pack(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel) {
     memset(packed, 0, lk_conv1d_packed_count(in_channels, out_channels, kernel) * sizeof(float));
     for (size_t co = 0; co < out_channels; co++)
         for (size_t ci = 0; ci < in_channels; ci++)
             for (size_t j = 0; j < kernel; j++)
-                packed[((co / GROUP * in_channels + ci) * kernel + j) * GROUP + co % GROUP] =
-                    w[(co * in_channels + ci) * kernel + j];
+                packed[place(in_channels, kernel, co, ci, j)] = w[(co * in_channels + ci) * kernel + j];
 }
 
-static size_t divide_up(size_t a, size_t b) { return (a + b - 1) / b; }
+/* What computes groups of output channels: the kernels of floats, of pairs of BF16, or of tiles. */
+typedef enum means { IN_FLOATS, IN_PAIRS, ON_TILES } means;
+
+static void compute(means by, const lk_conv1d_job *job, size_t group, size_t first_column, size_t last_column) {
+    switch (by) {
+    case IN_FLOATS: lk_kernels()->conv1d(job, group, group + 1, first_column, last_column); break;
+    case IN_PAIRS: lk_bf16_kernels_in_use()->conv1d(job, group, group + 1, first_column, last_column); break;
+    case ON_TILES: lk_amx_conv1d(job, group, first_column, last_column); break;
+    }
+}
+
+static size_t groups_of(means by, size_t channels) {
+    return divided_up(channels, by == ON_TILES ? 2 * LK_AMX_ROWS : GROUP);
+}
 
 /* How a job is divided into tasks. A task computes one chunk of columns for one range of output groups. A chunk has
  * `columns` columns; the last chunk has the remainder too, so that no chunk is short. A range has `groups` groups. */
 typedef struct split {
     const lk_conv1d_job *job;
-    int in_pairs;
+    means by;
     size_t columns, chunks, groups, ranges;
 } split;
 
@@ -39,24 +57,21 @@ static void run_task(void *context, size_t index) {
     const split *s = context;
     const lk_conv1d_job *job = s->job;
     size_t chunk = index / s->ranges, group = index % s->ranges * s->groups;
-    size_t groups = divide_up(job->out_channels, GROUP), last = smaller(group + s->groups, groups);
+    size_t last = smaller(group + s->groups, groups_of(s->by, job->out_channels));
     size_t column = chunk * s->columns, end = chunk + 1 == s->chunks ? job->out_columns : column + s->columns;
-    for (; group < last && !lk_interrupted(); group++) {
-        if (s->in_pairs) lk_bf16_kernels_in_use()->conv1d(job, group, group + 1, column, end);
-        else lk_kernels()->conv1d(job, group, group + 1, column, end);
-    }
+    for (; group < last && !lk_interrupted(); group++) compute(s->by, job, group, column, end);
 }
 
-static void run(const lk_conv1d_job *job, int in_pairs) {
-    size_t groups = divide_up(job->out_channels, GROUP);
+static void run(const lk_conv1d_job *job, means by) {
+    size_t groups = groups_of(by, job->out_channels);
     size_t work = job->out_columns * job->in_channels * job->out_channels * job->kernel;
     size_t tasks = smaller(work / SMALLEST_TASK + 1, lk_threads() == 1 ? 1 : (size_t)lk_threads() * TASKS_PER_THREAD);
     size_t cached = CHUNK_BYTES / sizeof(float) / job->in_channels;
-    size_t columns = smaller(divide_up(job->out_columns, tasks), cached);
-    columns = divide_up(columns ? columns : 1, COLUMN_STEP) * COLUMN_STEP;
+    size_t columns = smaller(divided_up(job->out_columns, tasks), cached);
+    columns = divided_up(columns ? columns : 1, COLUMN_STEP) * COLUMN_STEP;
     size_t chunks = job->out_columns < columns ? 1 : job->out_columns / columns;
-    split s = {job, in_pairs, columns, chunks, divide_up(groups, smaller(groups, divide_up(tasks, chunks))), 0};
-    s.ranges = divide_up(groups, s.groups);
+    split s = {job, by, columns, chunks, divided_up(groups, smaller(groups, divided_up(tasks, chunks))), 0};
+    s.ranges = divided_up(groups, s.groups);
     lk_parallel(chunks * s.ranges, run_task, &s);
 }
 
@@ -75,19 +90,44 @@ int lk_conv1d_into(const lk_conv1d_output *output, const float *x, size_t ldx, s
         job.x = copy;
         job.ldx = padded;
     }
-    run(&job, 0);
+    run(&job, IN_FLOATS);
     return LK_OK;
 }
 
 /* --------------------------------------------------------------------------------------------- in pairs of channels */
 
-size_t lk_conv1d_pairs_count(size_t in_channels, size_t out_channels, size_t kernel) {
-    return lk_conv1d_packed_count(divide_up(in_channels, 2), out_channels, kernel);
+/* Packed pairs begin with a cache line that says for what they are: what multiplies may change after packing. */
+enum { HEADER = 16, STEP_PAIRS = LK_AMX_DEPTH / 2 };
+
+static size_t steps_of(size_t in_channels) { return divided_up(in_channels, LK_AMX_DEPTH); }
+
+static size_t tiles_count(size_t in_channels, size_t out_channels, size_t kernel) {
+    return divided_up(out_channels, LK_AMX_ROWS) * kernel * steps_of(in_channels) * (LK_AMX_TILE / sizeof(float));
 }
 
-void lk_conv1d_pack_pairs(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel) {
-    size_t pairs = divide_up(in_channels, 2);
-    memset(packed, 0, lk_conv1d_pairs_count(in_channels, out_channels, kernel) * sizeof(float));
+size_t lk_conv1d_pairs_count(size_t in_channels, size_t out_channels, size_t kernel) {
+    const size_t pairs = lk_conv1d_packed_count(divided_up(in_channels, 2), out_channels, kernel);
+    return HEADER + (lk_amx() ? tiles_count(in_channels, out_channels, kernel) : pairs);
+}
+
+/* The byte of a weight in tiles. */
+static size_t tile_place(size_t in_channels, size_t kernel, size_t co, size_t ci, size_t j) {
+    const size_t tile = (co / LK_AMX_ROWS * kernel + j) * steps_of(in_channels) + ci / LK_AMX_DEPTH;
+    return tile * LK_AMX_TILE + co % LK_AMX_ROWS * 64 + ci % LK_AMX_DEPTH * 2;
+}
+
+static void pack_tiles(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel) {
+    memset(packed, 0, tiles_count(in_channels, out_channels, kernel) * sizeof(float));
+    for (size_t co = 0; co < out_channels; co++)
+        for (size_t ci = 0; ci < in_channels; ci++)
+            for (size_t j = 0; j < kernel; j++)
+                lk_kernels()->round_to_half((char *)packed + tile_place(in_channels, kernel, co, ci, j),
+                                            w + (co * in_channels + ci) * kernel + j, LK_KV_BF16, 1);
+}
+
+static void pack_pairs(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel) {
+    const size_t pairs = divided_up(in_channels, 2);
+    memset(packed, 0, lk_conv1d_packed_count(pairs, out_channels, kernel) * sizeof(float));
     for (size_t co = 0; co < out_channels; co++)
         for (size_t ci = 0; ci < in_channels; ci += 2)
             for (size_t j = 0; j < kernel; j++) {
@@ -95,7 +135,48 @@ void lk_conv1d_pack_pairs(float *packed, const float *w, size_t in_channels, siz
                 uint32_t pair;
                 const float *odd = ci + 1 < in_channels ? even + kernel : NULL;
                 lk_bf16_kernels_in_use()->make_channel_pairs(&pair, even, odd, 1);
-                memcpy(packed + ((co / GROUP * pairs + ci / 2) * kernel + j) * GROUP + co % GROUP, &pair, sizeof pair);
+                memcpy(packed + place(pairs, kernel, co, ci / 2, j), &pair, sizeof pair);
+            }
+}
+
+/* What packed pairs are for. */
+static means packed_for(const float *packed) {
+    means by;
+    memcpy(&by, packed, sizeof by);
+    return by;
+}
+
+void lk_conv1d_pack_pairs(float *packed, const float *w, size_t in_channels, size_t out_channels, size_t kernel) {
+    const means by = lk_amx() ? ON_TILES : IN_PAIRS;
+    memset(packed, 0, HEADER * sizeof(float));
+    memcpy(packed, &by, sizeof by);
+    if (by == ON_TILES) pack_tiles(packed + HEADER, w, in_channels, out_channels, kernel);
+    else pack_pairs(packed + HEADER, w, in_channels, out_channels, kernel);
+}
+
+/* Of a lane that holds two values of BF16. */
+static float value_of(const char *two, size_t which) {
+    uint16_t half;
+    memcpy(&half, two + 2 * which, sizeof half);
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+void lk_conv1d_unpack(float *w, const float *packed, size_t in_channels, size_t out_channels, size_t kernel,
+                      int in_pairs) {
+    const means by = in_pairs ? packed_for(packed) : IN_FLOATS;
+    const size_t pairs = divided_up(in_channels, 2);
+    const float *weights = packed + (in_pairs ? HEADER : 0);
+    for (size_t co = 0; co < out_channels; co++)
+        for (size_t ci = 0; ci < in_channels; ci++)
+            for (size_t j = 0; j < kernel; j++) {
+                float *to = w + (co * in_channels + ci) * kernel + j;
+                if (by == ON_TILES) *to = value_of((const char *)weights + tile_place(in_channels, kernel, co, ci, j), 0);
+                else if (by == IN_PAIRS)
+                    *to = value_of((const char *)(weights + place(pairs, kernel, co, ci / 2, j)), ci % 2);
+                else *to = weights[place(in_channels, kernel, co, ci, j)];
             }
 }
 
@@ -107,26 +188,31 @@ typedef struct pairs_job {
 
 static void make_pairs(void *context, size_t index) {
     const pairs_job *j = context;
-    const float *even = j->x + 2 * index * j->ldx, *odd = 2 * index + 1 < j->channels ? even + j->ldx : NULL;
+    const size_t first = 2 * index;
+    const float *even = j->x + first * j->ldx, *odd = first + 1 < j->channels ? even + j->ldx : NULL;
     uint32_t *pairs = j->pairs + index * j->padded;
-    lk_bf16_kernels_in_use()->make_channel_pairs(pairs, even, odd, j->used);
-    memset(pairs + j->used, 0, (j->padded - j->used) * sizeof *pairs);
+    const size_t used = first < j->channels ? j->used : 0; /* none in those that fill a step */
+    if (used) lk_bf16_kernels_in_use()->make_channel_pairs(pairs, even, odd, used);
+    memset(pairs + used, 0, (j->padded - used) * sizeof *pairs);
 }
 
 int lk_conv1d_pairs_into(const lk_conv1d_output *output, const float *x, size_t ldx, size_t out_columns,
                          const float *packed, const float *bias, size_t in_channels, size_t out_channels, size_t kernel,
                          size_t dilation) {
     if (!out_columns || !out_channels) return LK_OK;
-    size_t pairs = divide_up(in_channels, 2), used = out_columns + (kernel - 1) * dilation;
-    /* Rows are an odd number of cache lines long, so that they map to different cache sets, and are padded so that a
-     * vector can be read at any column. */
-    size_t padded = (used + 2 * WIDEST_VECTOR - 1) / (2 * WIDEST_VECTOR) * (2 * WIDEST_VECTOR) + WIDEST_VECTOR;
+    const means by = packed_for(packed);
+    size_t pairs = by == ON_TILES ? steps_of(in_channels) * STEP_PAIRS : divided_up(in_channels, 2);
+    size_t used = out_columns + (kernel - 1) * dilation;
+    /* Rows are an odd number of cache lines long, so that they map to different cache sets, and are padded so that two
+     * vectors can be read at any column. */
+    size_t padded = divided_up(used, 2 * WIDEST_VECTOR) * 2 * WIDEST_VECTOR + 3 * WIDEST_VECTOR;
     float *memory = lk_scratch(0, pairs * padded);
     if (!memory) return LK_NO_MEMORY;
     pairs_job making = {(uint32_t *)(void *)memory, x, ldx, in_channels, used, padded};
     lk_parallel(pairs, make_pairs, &making);
-    lk_conv1d_job job = {*output, memory, padded, out_columns, packed, bias, pairs, out_channels, kernel, dilation};
-    run(&job, 1);
+    lk_conv1d_job job = {*output, memory, padded, out_columns, packed + HEADER, bias, pairs, out_channels, kernel,
+                         dilation};
+    run(&job, by);
     return LK_OK;
 }
 

@@ -4,31 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum {
-    ELEMENTS = 8192, /* of a task */
-    GROUP = LK_CONV_GROUP
-};
-
-static float tap_of_pair(const float *packed, int odd) {
-    uint32_t pair;
-    float value;
-    memcpy(&pair, packed, sizeof pair);
-    pair = odd ? pair & 0xffff0000u : pair << 16;
-    memcpy(&value, &pair, sizeof value);
-    return value;
-}
-
-void lk_conv1d_unpack(float *w, const float *packed, size_t in_channels, size_t out_channels, size_t kernel,
-                      int in_pairs) {
-    const size_t rows = in_pairs ? divided_up(in_channels, 2) : in_channels;
-    for (size_t co = 0; co < out_channels; co++)
-        for (size_t ci = 0; ci < in_channels; ci++)
-            for (size_t j = 0; j < kernel; j++) {
-                const size_t row = in_pairs ? ci / 2 : ci;
-                const float *from = packed + ((co / GROUP * rows + row) * kernel + j) * GROUP + co % GROUP;
-                w[(co * in_channels + ci) * kernel + j] = in_pairs ? tap_of_pair(from, ci % 2 == 1) : *from;
-            }
-}
+enum { ELEMENTS = 8192 }; /* of a task */
 
 typedef struct taps_job {
     float *to;

@@ -20,25 +20,29 @@ enum {
 
 /* ------------------------------------------------------------------------------------------------ instruction sets */
 
-/* Named instruction sets; each includes the sets above it. Without a limit, kernels use all that the processor has and
- * computes fast with. */
+/* Named instruction sets; each includes the sets above it, but amx has no BF16 without tiles. Without a limit, kernels
+ * use all that the processor has and computes fast with. */
 typedef enum lk_isa {
     LK_ISA_GENERIC = 0,
     LK_ISA_AVX2 = 1,       /* with FMA and F16C */
     LK_ISA_AVX512 = 2,     /* F, BW, DQ, VL */
     LK_ISA_AVX512VNNI = 3, /* products of bytes */
     LK_ISA_AVX512BF16 = 4, /* products of BF16 */
+    LK_ISA_AMX = 5,        /* products of BF16 on tiles */
     LK_ISA_NO_LIMIT = 255
 } lk_isa;
 
 /* The largest named set that is in use: the one in the environment variable LYRA_ISA (generic, avx2, avx512,
- * avx512vnni, avx512bf16), as far as the processor has it; without the variable, what it computes fast with. */
+ * avx512vnni, avx512bf16, amx), as far as the processor has it; without the variable, what it computes fast with. Linux
+ * gives tiles to a process that asks: the first use of a kernel asks, unless LYRA_ISA names a smaller set. */
 lk_isa lk_current_isa(void);
 /* The name of a set, as in LYRA_ISA; null past the last. */
 const char *lk_isa_name(lk_isa isa);
 /* For tests: limits the kernels to the set `limit`, or to none with LK_ISA_NO_LIMIT. Returns 0 and changes nothing if
  * the processor lacks that set. Not while kernels run. */
 int lk_limit_isa(lk_isa limit);
+/* For tests: uses functions in place of tiles, whatever the processor has, or no longer. Not while kernels run. */
+void lk_use_amx_stand_in(int used);
 
 /* ------------------------------------------------------------------------------------------------------ thread pool */
 

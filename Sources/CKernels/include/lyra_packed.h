@@ -33,7 +33,8 @@ typedef struct lk_rows {
 void lk_gather_rows(float *dst, const void *w, lk_type type, size_t k, const lk_rows *rows, size_t count);
 
 /* y[m, n] = epilogue(x[m, k] · weights[n, k]ᵀ + bias[n]). `bias` may be null. BF16 weights round x to BF16; with
- * LK_FEW_ROWS rows or fewer, where precision costs nothing, x keeps 16 bits of its mantissa or more. */
+ * LK_FEW_ROWS rows or fewer, where precision costs nothing, x keeps 16 bits of its mantissa or more. On tiles, many rows
+ * round x to BF16 for every type of weights. */
 enum { LK_FEW_ROWS = 6 };
 
 /* Rows first … first + n - 1 of packed weights. */
@@ -53,7 +54,12 @@ typedef struct lk_packed_product {
 
 /* Runs several products of the same x[m, k] in parallel. Their outputs must not overlap. x is rounded once; block types
  * round x to 8 bits, with a scale for every 32 values of a row. Results do not depend on the number of threads. A row
- * of y does not depend on the other rows; with BF16 weights, only on whether there are more than LK_FEW_ROWS. */
+ * of y does not depend on the other rows, only on whether there are more than LK_FEW_ROWS with BF16 weights, and on
+ * whether there are enough for tiles. */
 int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k);
+/* The same for rows that do not belong together, such as those of different conversations: x is rounded as if each row
+ * were alone, however many there are. */
+int lk_packed_linear_apart(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m,
+                           size_t k);
 
 #endif

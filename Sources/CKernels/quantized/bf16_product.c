@@ -2,10 +2,11 @@
  * multiply. packed.h describes the layout. */
 #include "packed.h"
 #include "packed_layout.h"
+#include "../amx/amx.h"
 #include "../table.h"
 #include <string.h>
 
-int lk_bf16_is_fast(void) { return lk_bf16_kernels_in_use()->pair_bytes == 4; }
+int lk_bf16_is_fast(void) { return lk_amx() || lk_bf16_kernels_in_use()->pair_bytes == 4; }
 
 typedef struct pack_job {
     char *panels;

@@ -1,8 +1,8 @@
 /* y = x · wᵀ with packed weights. x is packed into tiles once. Then each thread of the pool takes panels of the
  * weights, and multiplies all tiles with each panel while the panel is in the cache. */
 #include "blocks.h"
-#include "packed_layout.h"
-#include "../table.h"
+#include "packed_product.h"
+#include "../amx/amx.h"
 #include <string.h>
 
 enum {
@@ -26,8 +26,6 @@ typedef struct packed_job {
     size_t row_bytes;   /* of x in a tile */
     size_t threads;     /* the number that the tasks are sized for; the pool's size may change meanwhile */
 } packed_job;
-
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 /* Rows of x in a whole tile. */
 static size_t tile_step(const packed_job *j) {
@@ -65,15 +63,6 @@ static void make_tiles(void *context, size_t index) {
     }
 }
 
-/* Adds bias and epilogue to the requested columns of a panel, and stores them in `rows` rows of y from row r on. */
-static void finish(const lk_packed_product *p, size_t r, size_t rows, size_t panel, const float *sums) {
-    size_t start = panel * LK_PANEL, from = start < p->weights.first ? p->weights.first - start : 0;
-    size_t columns = smaller(LK_PANEL, p->weights.first + p->weights.n - start) - from;
-    size_t column = start + from - p->weights.first;
-    lk_kernels()->finish(p->y + r * p->ldy + column, p->ldy, sums + from, rows, columns,
-                         p->bias ? p->bias + column : NULL, p->epilogue);
-}
-
 /* Multiplies every tile of x with panels [first, last). Tiles stay in L1, panels in L2. */
 static void run_panels(const packed_job *j, const lk_packed_product *product, size_t first, size_t last) {
     size_t slices = lk_slices(j->type, j->k), bytes = lk_panel_bytes(j->type, j->k);
@@ -87,14 +76,9 @@ static void run_panels(const packed_job *j, const lk_packed_product *product, si
             if (j->type == LK_BF16) lk_bf16_kernels_in_use()->multiply(sums, tile, all, panel, slices);
             else lk_integer_kernels_for(j->type)->multiply(sums, tile, all, panel, j->type, slices);
             for (size_t i = 0; j->split && i < rows * LK_PANEL; i++) sums[i] += sums[all / 2 * LK_PANEL + i];
-            finish(product, r, rows, p, sums);
+            lk_finish_panel(product, r, rows, p, sums);
         }
     }
-}
-
-static size_t first_panel(const lk_packed_product *p) { return p->weights.first / LK_PANEL; }
-static size_t panels_of(const lk_packed_product *p) {
-    return p->weights.n == 0 ? 0 : (p->weights.first + p->weights.n + LK_PANEL - 1) / LK_PANEL - first_panel(p);
 }
 
 /* The number of tasks of a product. All tasks have the same number of panels, or one more. With LK_TILE_ROWS rows
@@ -102,14 +86,14 @@ static size_t panels_of(const lk_packed_product *p) {
  * fewer. With more rows, a task has at most as many panels as fit L2, and if there are enough panels, every thread gets
  * as many tasks as every other. */
 static size_t tasks_of(const packed_job *j, const lk_packed_product *p) {
-    size_t bytes = lk_panel_bytes(j->type, j->k), panels = panels_of(p), tasks;
+    size_t bytes = lk_panel_bytes(j->type, j->k), panels = lk_panels_of(p), tasks;
     if (j->m <= LK_TILE_ROWS) tasks = smaller(j->threads * TASKS_PER_THREAD, panels * bytes / STREAM_BYTES);
     else {
         size_t fit = CACHE_BYTES / bytes + 1;
-        tasks = larger((panels + fit - 1) / fit, 2 * j->threads);
+        tasks = lk_larger((panels + fit - 1) / fit, 2 * j->threads);
         tasks = (tasks + j->threads - 1) / j->threads * j->threads;
     }
-    return smaller(larger(tasks, 1), panels);
+    return smaller(lk_larger(tasks, 1), panels);
 }
 
 /* `index` counts the tasks of all products. */
@@ -118,7 +102,7 @@ static void panel_task(void *context, size_t index) {
     const lk_packed_product *p = j->products;
     size_t tasks;
     for (; index >= (tasks = tasks_of(j, p)); p++) index -= tasks;
-    size_t first = first_panel(p), panels = panels_of(p);
+    size_t first = lk_first_panel(p), panels = lk_panels_of(p);
     run_panels(j, p, first + panels * index / tasks, first + panels * (index + 1) / tasks);
 }
 
@@ -141,7 +125,8 @@ static int run(packed_job *j) {
 }
 
 /* Runs products that share tiles, ROWS_AT_ONCE rows of x at a time. */
-static int run_rows(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k) {
+static int run_rows(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k,
+                    int exact) {
     for (size_t r = 0, rows; r < m; r += rows) {
         lk_packed_product here[PRODUCTS];
         rows = smaller(ROWS_AT_ONCE, m - r);
@@ -151,19 +136,38 @@ static int run_rows(const lk_packed_product *products, size_t count, const float
         }
         packed_job job = {.products = here, .count = count, .x = x + r * ldx, .type = products->weights.type,
                           .ldx = ldx, .m = rows, .k = k,
-                          .exact = products->weights.type == LK_BF16 && m <= LK_FEW_ROWS};
+                          .exact = products->weights.type == LK_BF16 && exact};
         int status = run(&job);
         if (status != LK_OK) return status;
     }
     return LK_OK;
 }
 
-int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k) {
+/* Products of one type. Rows that are `apart` are rounded as each alone: on tiles, only BF16 weights can. */
+static int run_type(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k,
+                    int apart) {
+    const lk_type type = products->weights.type;
+    if (lk_amx_serves(type, m) && (!apart || type == LK_BF16))
+        return lk_amx_linear(products, count, 1, x, ldx, m, k, apart ? 2 : 1);
+    return run_rows(products, count, x, ldx, m, k, apart || m <= LK_FEW_ROWS);
+}
+
+static int run_all(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k,
+                   int apart) {
     for (size_t i = 0, some; i < count; i += some) {
         const lk_type type = products[i].weights.type;
         for (some = 1; some < PRODUCTS && i + some < count && products[i + some].weights.type == type;) some++;
-        int status = run_rows(products + i, some, x, ldx, m, k);
+        int status = run_type(products + i, some, x, ldx, m, k, apart);
         if (status != LK_OK) return status;
     }
     return LK_OK;
+}
+
+int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k) {
+    return run_all(products, count, x, ldx, m, k, 0);
+}
+
+int lk_packed_linear_apart(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m,
+                           size_t k) {
+    return run_all(products, count, x, ldx, m, k, 1);
 }
