@@ -463,6 +463,18 @@ enum {
  * is no error. */
 lyra_status lyra_step(lyra_session *session, uint32_t *events);
 
+/* Steps several sessions of one model, as lyra_step does each. Those that are generating are computed together, so that
+ * the weights are read once for all of them: with 8 sessions, each gets its token several times as soon as if they took
+ * turns. A call gives each session at most one piece of the waveform, one token and the speech of one token. A session's
+ * results are its own, whoever else is there: those of lyra_step, up to the order of sums. Sessions may be in any state,
+ * join and leave from call to call, and differ in all options.
+ * events[i] is what lyra_step would set. statuses[i], unless `statuses` is NULL, is what it would return: an error in
+ * one session leaves the others alone. Returns the first of them that is not LYRA_OK; lyra_last_error() then has a line
+ * for each session with an error, "session i: …".
+ * LYRA_E_ARGUMENT if a session is named twice or the models differ, LYRA_E_CLOSED, and LYRA_E_STATE if one is in use:
+ * no session is then stepped, all events are 0, and all statuses LYRA_OK. */
+lyra_status lyra_step_many(lyra_session *const *sessions, size_t count, uint32_t *events, lyra_status *statuses);
+
 /* Ends the turn in progress and keeps what was generated: no further token follows, and the text so far is part of the
  * conversation. Text and audio not yet read stay readable. If answers are spoken, the steps that follow complete the
  * speech of the text so far (the last token's, and the end of the waveform) and then set LYRA_EVENT_END; otherwise the

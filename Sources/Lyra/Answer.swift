@@ -46,6 +46,18 @@ final class Answer {
     /// Whether the next step makes speech, which takes precedence over the next token so that audio starts early.
     var hasSpeechToMake: Bool { speech.map { $0.hasWork } ?? false }
 
+    /// What the next step can compute together with other sessions: the newest token, which goes through the decoder;
+    /// nil if the next step is something else.
+    func sharedToken(_ conversation: Conversation) -> SharedToken? {
+        guard !hasEnded, !hasSpeechToMake, let newest else { return nil }
+        return SharedToken(
+            newest, position: Position(conversation.nextPosition), caches: conversation.caches,
+            adapter: conversation.adapter)
+    }
+
+    /// The hidden state that the next step passes to the speech generator; nil if the next step is something else.
+    var sharedRow: Tensor? { speech?.sharedRow }
+
     /// Runs the newest token through the decoder and samples the next. → the text that became complete
     func generateToken(_ conversation: inout Conversation) throws -> String {
         guard !hasEnded else { return "" }
@@ -59,6 +71,26 @@ final class Answer {
         }
         let logits = try checkpoint.decoder.logits(
             rows.rows(rows.rows - 1..<rows.rows), adapter: conversation.adapter)
+        return try sample(logits, &conversation)
+    }
+
+    /// Samples the next token, after the newest went through the decoder together with those of other sessions.
+    ///
+    /// - Parameters:
+    ///   - row: its hidden state after the final norm, [1, hidden]
+    ///   - logits: the scores of what may follow, [1, vocabulary]
+    ///   - milliseconds: what it took
+    /// - Returns: the text that became complete
+    func continueShared(
+        _ row: Tensor, _ logits: Tensor, milliseconds: Double, _ conversation: inout Conversation
+    ) throws -> String {
+        rows = row
+        conversation.nextPosition += 1
+        decodeTime += milliseconds
+        return try sample(logits, &conversation)
+    }
+
+    private func sample(_ logits: Tensor, _ conversation: inout Conversation) throws -> String {
         if tokens.isEmpty && conversation.sampler.repetitionPenalty != 1 {
             seen = try TokenSet(conversation.tokens, vocabulary: logits.count)
         }
@@ -87,6 +119,25 @@ final class Answer {
         return (units, audio)
     }
 
+    /// What the speech generator makes of the `sharedRow` of each of several answers.
+    ///
+    /// - Throws: the first error of any answer; all are then as before.
+    static func makeUnitsTogether(_ answers: [Answer]) throws -> [SharedUnits] {
+        let start = MonotonicTime.milliseconds
+        guard let generator = answers.first?.checkpoint.generator else { return [] }
+        var states = answers.compactMap { $0.speech?.state }
+        let units = try generator.append(Tensor.stacking(answers.compactMap(\.sharedRow)), to: &states)
+        let milliseconds = MonotonicTime.milliseconds - start
+        return zip(states, units).map { SharedUnits(state: $0, units: $1, milliseconds: milliseconds) }
+    }
+
+    /// Takes what was made of the `sharedRow`.
+    func take(_ made: SharedUnits) throws {
+        try speech?.take(made)
+        unitCount += made.units.count
+        speechTime += made.milliseconds
+    }
+
     /// Generates no further tokens.
     ///
     /// - Returns: whether speech of the generated text is still to be made
@@ -108,10 +159,19 @@ final class Answer {
     }
 }
 
+/// The speech units that a hidden state adds to an answer, made together with those of other answers.
+struct SharedUnits {
+    /// The generator's state after them.
+    let state: SpeechGenerator.State
+    let units: [Int32]
+    /// What it took.
+    let milliseconds: Double
+}
+
 /// The speech of an answer.
 private struct SpokenAnswer {
     private let generator: SpeechGenerator
-    private var state: SpeechGenerator.State
+    private(set) var state: SpeechGenerator.State
     private let waveform: VocoderStream
     /// Hidden states that are not yet passed to the generator.
     private var rows: [Tensor] = []
@@ -129,6 +189,15 @@ private struct SpokenAnswer {
 
     var hasWork: Bool { !rows.isEmpty || waveform.hasWork || (isFinished && !wasFlushed) }
     var isDone: Bool { isFinished && !hasWork }
+
+    /// The row that the next step passes to the generator; nil if the next step is something else.
+    var sharedRow: Tensor? { waveform.hasWork ? nil : rows.first }
+
+    mutating func take(_ made: SharedUnits) throws {
+        rows.removeFirst()
+        state = made.state
+        try waveform.append(made.units)
+    }
 
     mutating func append(_ new: Tensor) { rows += (0..<new.rows).map { new.rows($0..<$0 + 1) } }
     mutating func finish() { isFinished = true }

@@ -275,8 +275,13 @@ public final class Session {
     }
 
     private func tokenStep(_ answer: Answer) throws -> SessionEvents {
-        var events = SessionEvents()
         let before = answer.tokens.count, new = try answer.generateToken(&conversation)
+        return try take(new, of: answer, tokensBefore: before)
+    }
+
+    /// Queues the text of a new token, if there is one.
+    private func take(_ new: String, of answer: Answer, tokensBefore before: Int) throws -> SessionEvents {
+        var events = SessionEvents()
         if let token = answer.tokens.last, answer.tokens.count > before {
             if before == 0 { control.beginAnswer() }
             try tokens.append(token)
@@ -297,6 +302,48 @@ public final class Session {
             events.insert(.audio)
         }
         return events.union(endIfDone(answer))
+    }
+
+    // MARK: Running together with others
+
+    /// The answer in progress.
+    var currentAnswer: Answer? { if case .answering(let answer, _) = state { answer } else { nil } }
+
+    /// What the next step can compute together with other sessions of the model; nil if it is something else, or if the
+    /// turn's end was requested.
+    var sharedToken: SharedToken? { control.isRequested ? nil : currentAnswer?.sharedToken(conversation) }
+    var sharedRow: Tensor? { control.isRequested ? nil : currentAnswer?.sharedRow }
+    var canShareStep: Bool { sharedToken != nil || sharedRow != nil }
+
+    /// Continues as `step` does after the decoder ran: samples a token.
+    func continueShared(_ row: Tensor, _ logits: Tensor, milliseconds: Double) throws -> SessionEvents {
+        try control.interruption.during {
+            try answering { answer in
+                let before = answer.tokens.count
+                let new = try answer.continueShared(row, logits, milliseconds: milliseconds, &conversation)
+                return try take(new, of: answer, tokensBefore: before)
+            }
+        }
+    }
+
+    /// Continues as `step` does after the speech generator made units.
+    func takeUnits(_ made: SharedUnits) throws -> SessionEvents {
+        try answering { answer in
+            try answer.take(made)
+            try units.append(made.units)
+            return endIfDone(answer)
+        }
+    }
+
+    /// Works on the answer; an error rolls the turn back and ends it.
+    private func answering(_ body: (Answer) throws -> SessionEvents) throws -> SessionEvents {
+        defer { trimIfIdle() }
+        guard let answer = currentAnswer else { return [] }
+        do { return try body(answer) } catch {
+            if obeyRequest() != nil { return .end }
+            rollBack(.failed)
+            throw error
+        }
     }
 
     private func endIfDone(_ answer: Answer) -> SessionEvents {

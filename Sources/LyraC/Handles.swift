@@ -66,12 +66,34 @@ final class SessionBox: @unchecked Sendable {
 
     /// - Throws: `LyraError.state` if another call is using the session, and any error of `body`.
     func use<R>(_ body: (Session) throws -> R) throws -> R {
+        try enter()
+        defer { leave() }
+        return try body(session)
+    }
+
+    /// The same for several sessions at once.
+    ///
+    /// - Throws: also `LyraError.argument` for the same session twice.
+    static func use<R>(_ boxes: [SessionBox], _ body: ([Session]) throws -> R) throws -> R {
+        guard Set(boxes.map { ObjectIdentifier($0) }).count == boxes.count else {
+            throw LyraError(.argument, "a session is named twice; name each once")
+        }
+        var entered: [SessionBox] = []
+        defer { for box in entered { box.leave() } }
+        for box in boxes {
+            try box.enter()
+            entered.append(box)
+        }
+        return try body(boxes.map(\.session))
+    }
+
+    private func enter() throws {
         guard isBusy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
             throw LyraError(.state, "the session is in use by another thread, or by the call that runs this callback")
         }
-        defer { isBusy.store(false, ordering: .releasing) }
-        return try body(session)
     }
+
+    private func leave() { isBusy.store(false, ordering: .releasing) }
 }
 
 /// Runs `body` on the session of a handle, on a thread with enough stack.

@@ -159,6 +159,41 @@ private func keyValueType(_ type: lyra_kv_type) throws -> KeyValueType {
     }
 }
 
+@c @implementation public func lyra_step_many(
+    _ sessions: UnsafePointer<OpaquePointer?>!, _ count: Int, _ events: UnsafeMutablePointer<UInt32>!,
+    _ statuses: UnsafeMutablePointer<lyra_status>!
+) -> lyra_status {
+    status {
+        guard count > 0 else { return }
+        let (handles, events) = (try required(sessions, "sessions"), try required(events, "events"))
+        try requireMemory(count.saturatingMultiplying(by: 64))
+        for index in 0..<count {
+            events[index] = 0
+            statuses?[index] = lyra_status(LYRA_OK)
+        }
+        try CallingThread.work {
+            let boxes = try (0..<count).map { try LyraC.sessions.object(handles[$0]) }
+            try SessionBox.use(boxes) { sessions in
+                let wereRunning = sessions.map(\.isAnswering)
+                var failures: [(code: LyraError.Code, line: String)] = []
+                for (index, outcome) in try Session.step(sessions).enumerated() {
+                    switch outcome {
+                    case .success(let made): events[index] = made.rawValue
+                    case .failure(let error):
+                        if wereRunning[index] { events[index] = UInt32(LYRA_EVENT_END) }
+                        let known = error as? LyraError ?? LyraError(.format, "\(error)")
+                        statuses?[index] = known.code.rawValue
+                        failures.append((known.code, "session \(index): \(known.message)"))
+                    }
+                }
+                if let first = failures.first {
+                    throw LyraError(first.code, failures.map(\.line).joined(separator: "\n"))
+                }
+            }
+        }
+    }
+}
+
 @c @implementation public func lyra_stop(_ session: OpaquePointer!) -> lyra_status {
     status { try sessions.object(session).control.stop() }
 }

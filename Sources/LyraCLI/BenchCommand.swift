@@ -54,6 +54,12 @@ struct PartsBenchCommand: ParsableCommand {
     )
     var decodeAfter = 128
 
+    @Option(
+        help: ArgumentHelp(
+            "Also decode with so many sessions together, which share each read of the weights; numbers of 1…64, "
+                + "separated by commas.", valueName: "n,…"))
+    var sessions: NumberList?
+
     @Option(help: ModelArguments.precisionHelp)
     var precision: Precision?
 
@@ -100,6 +106,9 @@ struct PartsBenchCommand: ParsableCommand {
         ] where value < 1 || value > 1 << 20 {
             throw ValidationError("\(name) must be in 1…\(1 << 20)")
         }
+        guard sessions?.values.allSatisfy({ (1...64).contains($0) && $0 == $0.rounded() }) ?? true else {
+            throw ValidationError("--sessions must be whole numbers of 1…64")
+        }
     }
 
     func run() throws {
@@ -122,7 +131,8 @@ struct PartsBenchCommand: ParsableCommand {
             defer { testVideo?.remove() }
             let bench = Benchmarks(
                 checkpoint, preset: preset.preset, limits: limits, repetitions: repetitions, promptTokens: promptTokens,
-                decodeTokens: decodeTokens, decodeAfter: decodeAfter, video: try video?.path() ?? testVideo?.path)
+                decodeTokens: decodeTokens, decodeAfter: decodeAfter,
+                sessionCounts: (sessions?.values ?? []).map { Int($0) }, video: try video?.path() ?? testVideo?.path)
             for part in parts {
                 bar.show(part.rawValue, 0, 0)
                 rows += try bench.measure(part)

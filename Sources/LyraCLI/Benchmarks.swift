@@ -7,7 +7,7 @@ import LyraTensor
 
 /// Parts that `bench` can measure.
 enum BenchmarkPart: String, CaseIterable {
-    case memory, limits, prefill, decode, encoder, generator, vocoder, vision, answer, video
+    case memory, limits, prefill, decode, sessions, encoder, generator, vocoder, vision, answer, video
 
     /// Whether the measurement needs a model.
     var needsModel: Bool { self != .memory && self != .limits }
@@ -23,14 +23,17 @@ final class Benchmarks {
     private let promptTokens: Int
     private let decodeTokens: Int
     private let decodeAfter: Int
+    /// How many sessions decode together, for each measurement of that.
+    private let sessionCounts: [Int]
     private let limits: MachineLimits
 
     init(
         _ checkpoint: Checkpoint, preset: ModelPreset, limits: MachineLimits, repetitions: Int, promptTokens: Int,
-        decodeTokens: Int, decodeAfter: Int, video: String?
+        decodeTokens: Int, decodeAfter: Int, sessionCounts: [Int], video: String?
     ) {
         self.limits = limits
         self.decodeAfter = decodeAfter
+        self.sessionCounts = sessionCounts
         self.video = video
         self.checkpoint = checkpoint
         self.preset = preset
@@ -44,6 +47,7 @@ final class Benchmarks {
         case .memory, .limits: try limits.measure(part)
         case .prefill: [try prefill()]
         case .decode: [try decode()]
+        case .sessions: try sessionCounts.flatMap { try decodeTogether($0) }
         case .encoder: [try encodeSpeech()]
         case .generator: [try generate()]
         case .vocoder: [try vocode()]
@@ -131,6 +135,39 @@ final class Benchmarks {
             part: "language model", what: "decode after \(decodeAfter)", value: rate, unit: "tokens/s",
             limit: BenchmarkRow.Limit(
                 name: "reading", rates: rates, reached: rate * Double(decoder.bytesPerToken)))
+    }
+
+    /// Decodes one token after the other of several sessions together, and their speech units.
+    private func decodeTogether(_ count: Int) throws -> [BenchmarkRow] {
+        let decoder = checkpoint.decoder, caches = (0..<count).map { _ in decoder.makeCaches() }
+        var rows = try Tensor.stacking(caches.map { try runPrompt(decodeAfter, $0) })
+        var ids = try decoder.logits(rows).indicesOfLargest(), position = Int32(decodeAfter)
+        let (seconds, rates) = try timeAgainst(limits.readingRate) {
+            for _ in 0..<decodeTokens {
+                let tokens = zip(ids, caches).map {
+                    SharedToken(Int32($0), position: Position(position), caches: $1, adapter: nil)
+                }
+                let made = try decoder.decode(tokens) { false }
+                (rows, ids) = (made.hidden, made.logits.indicesOfLargest())
+                position += 1
+            }
+        }
+        let steps = Double(decodeTokens) / seconds
+        var results = [
+            BenchmarkRow(
+                part: "language model", what: "decode, \(count) sessions together", value: Double(count) * steps,
+                unit: "tokens/s",
+                limit: BenchmarkRow.Limit(
+                    name: "reading", rates: rates, reached: steps * Double(decoder.bytesPerToken)))
+        ]
+        guard let generator = checkpoint.generator else { return results }
+        var states = (0..<count).map { _ in generator.makeState() }
+        let spoken = try median { _ = try generator.append(rows, to: &states) }
+        results.append(
+            BenchmarkRow(
+                part: "speech generator", what: "one token of \(count) sessions", value: spoken * 1e3, unit: "ms",
+                limit: nil))
+        return results
     }
 
     private func encodeSpeech() throws -> BenchmarkRow {

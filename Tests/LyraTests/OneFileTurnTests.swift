@@ -9,32 +9,6 @@ import Testing
 
 /// Whole spoken turns of a model that is one GGUF file.
 @Suite struct OneFileTurnTests {
-    /// A converted fixture in a directory of its own, which is removed with the last reference.
-    private final class File {
-        let folder = NSTemporaryDirectory() + "lyra-turn-\(UUID().uuidString)"
-        let golden: Golden
-
-        init(_ golden: Golden, _ recipe: Recipe) throws {
-            self.golden = golden
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            let converter = try ModelConverter(
-                path: Golden.path(golden.name) + "/lyra", options: CheckpointOptions(), recipe: recipe)
-            _ = try converter.write(to: path)
-        }
-
-        var path: String { folder + "/model.gguf" }
-
-        deinit { try? FileManager.default.removeItem(atPath: folder) }
-
-        func session() throws -> Session {
-            var options = SessionOptions()
-            options.sampling = .greedy
-            options.maxNewTokens = 12
-            options.speaks = true
-            return try withExtendedLifetime(self) { try Session(Model(path: path), options: options) }
-        }
-    }
-
     private static let turns = ["turn_text", "turn_speech", "turn_image_text", "turn_sound", "turn_video"]
 
     private func ask(_ session: Session, _ golden: Golden, _ turn: String) throws -> Outcome {
@@ -57,7 +31,7 @@ import Testing
     /// bit-identical to the directory's.
     @Test(arguments: Golden.both, turns)
     func aLosslessFileAnswersLikeTheDirectory(_ golden: Golden, _ turn: String) throws {
-        let got = try ask(File(golden, .bf16).session(), golden, turn)
+        let got = try ask(ConvertedFixture(golden, .bf16).session(), golden, turn)
         #expect(got.tokens == (try golden.integers(turn, "out.ids")))
         #expect(got == (try ask(golden.session { $0.speaks = true }, golden, turn)))
         #expect(!got.audio.isEmpty)
@@ -65,7 +39,7 @@ import Testing
 
     @Test(arguments: Golden.both, [Recipe.q8_0, .q4_k_m, .q4_0])
     func aQuantizedFileAnswersAndSpeaks(_ golden: Golden, _ recipe: Recipe) throws {
-        let file = try File(golden, recipe)
+        let file = try ConvertedFixture(golden, recipe)
         for turn in Self.turns {
             let outcome = try ask(file.session(), golden, turn)
             #expect(outcome.stop != .none && !outcome.tokens.isEmpty)
@@ -77,7 +51,7 @@ import Testing
     /// A saved conversation can be restored only with the model that it belongs to.
     @Test func recipesHaveDifferentFingerprints() throws {
         let prints = try [Recipe.bf16, .q8_0, .q4_0].map { recipe in
-            let file = try File(.a, recipe)
+            let file = try ConvertedFixture(.a, recipe)
             return try [1, 2].map { _ in try Model(path: file.path).checkpoint.fingerprint }
         }
         #expect(prints.allSatisfy { $0[0] == $0[1] })

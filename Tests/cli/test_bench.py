@@ -43,6 +43,18 @@ def video(tmp_path_factory):
     return path
 
 
+def test_sessions_decode_together():
+    ended = lyra("bench", *QUICK, "--threads", 1, "--only", "sessions", "--sessions", "1,3", "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    rows = json.loads(ended.stdout)["results"]
+    assert [(row["what"], row["unit"]) for row in rows] == [
+        ("decode, 1 sessions together", "tokens/s"), ("one token of 1 sessions", "ms"),
+        ("decode, 3 sessions together", "tokens/s"), ("one token of 3 sessions", "ms")]
+    assert all(is_positive(row["value"]) for row in rows)
+    for wrong in ["0", "65", "1.5", "x"]:
+        assert is_wrong_usage(lyra("bench", "--sessions", wrong))
+
+
 def test_every_part_is_timed(video):
     ended = lyra(
         "bench", *QUICK, "--dtype", "q8_0", "--precision", "fast", "--threads", 1, "--video", video, "--json")

@@ -129,6 +129,15 @@ inline void check(lyra_status status) {
     if (status != LYRA_OK) throw Error(status, lyra_last_error());
 }
 
+/// What follows "session i: " in its line of a message.
+inline std::string line_of(const std::string &lines, std::size_t i) {
+    const std::string start = "session " + std::to_string(i) + ": ";
+    std::size_t at = lines.rfind(start, 0) == 0 ? 0 : lines.find("\n" + start);
+    if (at == std::string::npos) return lines;
+    at = lines.find(start, at) + start.size();
+    return lines.substr(at, lines.find("\nsession ", at) - at);
+}
+
 /// A C string of `text`, which must not contain a zero byte: C would end the string there.
 inline const char *c_string(const char *name, const std::string &text) {
     if (text.find('\0') == std::string::npos) return text.c_str();
@@ -427,6 +436,36 @@ public:
         std::uint32_t events = 0;
         check_reader(lyra_step(handle_.get(), &events));
         return Events(events);
+    }
+
+    /// A session's part of step_many().
+    struct Stepped {
+        Events events;
+        std::exception_ptr error; ///< what step() would throw; null for none
+    };
+
+    /// Steps several sessions of one model together (lyra_step_many): those that are generating share each read of the
+    /// weights. An error in one leaves the others alone. Throws only if no session was stepped: a session is named
+    /// twice, models differ, or a session is in use.
+    static std::vector<Stepped> step_many(const std::vector<Session *> &sessions) {
+        std::vector<lyra_session *> handles;
+        for (const Session *session : sessions) handles.push_back(session->handle_.get());
+        std::vector<std::uint32_t> events(sessions.size());
+        std::vector<lyra_status> statuses(sessions.size(), LYRA_OK);
+        const lyra_status first = lyra_step_many(handles.data(), handles.size(), events.data(), statuses.data());
+        const std::string lines = first == LYRA_OK ? "" : lyra_last_error();
+        std::vector<Stepped> made(sessions.size());
+        bool any = false;
+        for (std::size_t i = 0; i < sessions.size(); i++) {
+            made[i].events = Events(events[i]);
+            const std::exception_ptr failure = std::exchange(*sessions[i]->failure_, nullptr);
+            if (statuses[i] == LYRA_OK) continue;
+            any = true;
+            made[i].error = failure ? failure
+                                    : std::make_exception_ptr(Error(statuses[i], detail::line_of(lines, i).c_str()));
+        }
+        if (first != LYRA_OK && !any) throw Error(first, lines.c_str());
+        return made;
     }
 
     /// Ends the turn and keeps the generated text. The next steps complete its speech, unless stop() is called a second

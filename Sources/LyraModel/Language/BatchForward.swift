@@ -62,7 +62,7 @@ extension Decoder {
             var scored: (queries: Tensor, keys: Tensor?)?
             func run(_ x: Tensor) throws -> Tensor {
                 let context = BatchContext(lengths: lengths)
-                let result = try layer(x, rotation: turn, cache: context, adapter: adapter)
+                let result = try layer(x, rotation: turn, cache: context, adapters: RowAdapters(adapter))
                 // What this function holds stays in memory until the layer's gradient is computed.
                 if prunes { scored = (result.queries.detached, context.keys) }
                 return result.output

@@ -86,7 +86,7 @@ public struct Decoder: Sendable {
         let rotation = try rotation([position])
         var x = try embed([id], adapter: adapter)
         for (layer, cache) in zip(layers, caches) {
-            x = try layer(x, rotation: rotation, cache: cache, adapter: adapter).output
+            x = try layer(x, rotation: rotation, cache: cache, adapters: RowAdapters(adapter)).output
             try cache.quantizeOlderPages()
         }
         return try normalize(x, adapter: adapter)

@@ -45,25 +45,25 @@ struct DecoderLayer: Sendable {
     /// - Parameters:
     ///   - x: [positions, hidden]
     ///   - rotation: RoPE rotation of those positions
-    ///   - adapter: the adapter to use; nil for none
+    ///   - adapters: of the positions; nil for none
     /// - Returns: the layer's output [positions, hidden], and its rotated queries [positions, heads · headDim], with
     ///   which the extractor scores the keys
     func callAsFunction(
-        _ x: Tensor, rotation: Rotation, cache: any AttentionContext, adapter: Int?
+        _ x: Tensor, rotation: Rotation, cache: any AttentionContext, adapters: RowAdapters
     ) throws -> (output: Tensor, queries: Tensor) {
-        try self(x, qkv: qkv(x, adapter: adapter), rotation: rotation, cache: cache, adapter: adapter)
+        try self(x, qkv: qkv(x, adapters: adapters), rotation: rotation, cache: cache, adapters: adapters)
     }
 
     /// Queries, keys and values before rotation. [positions, hidden] → [positions, (heads + 2 kvHeads) · headDim]
-    func qkv(_ x: Tensor, adapter: Int?) throws -> Tensor {
-        try [query, key, value].sideBySide(attentionNorm(adapter)(x), adapter: adapter)
+    func qkv(_ x: Tensor, adapters: RowAdapters) throws -> Tensor {
+        try [query, key, value].sideBySide(attentionNorm(x, adapters), adapters: adapters)
     }
 
     /// h = x + attention(norm(x)), then h + down(silu(gate(norm(h))) · up(norm(h))).
     ///
     /// - Parameter qkv: `qkv(x)`, computed by the caller
     func callAsFunction(
-        _ x: Tensor, qkv: consuming Tensor, rotation: Rotation, cache: any AttentionContext, adapter: Int?
+        _ x: Tensor, qkv: consuming Tensor, rotation: Rotation, cache: any AttentionContext, adapters: RowAdapters
     ) throws -> (output: Tensor, queries: Tensor) {
         // The heads of q and k are adjacent; those of v follow and are not rotated.
         let kvColumns = shape.kvHeads * shape.headDim
@@ -72,12 +72,12 @@ struct DecoderLayer: Sendable {
         let (q, k, v) = (split[0], split[1], split[2])
 
         let attended = try cache.attention(q, appending: k, v, heads: shape.heads, precision: precision)
-        let h = try output(attended, adapter: adapter, addedTo: x)
+        let h = try output(attended, adapters: adapters, addedTo: x)
 
-        let gateUp = try [gate, up].sideBySide(mlpNorm(adapter)(h), adapter: adapter)
+        let gateUp = try [gate, up].sideBySide(mlpNorm(h, adapters), adapters: adapters)
             .split(columns: [shape.inner, shape.inner])
         let inner = try Tensor.siluProduct(gate: gateUp[0], up: gateUp[1])
-        return (try down(inner, adapter: adapter, addedTo: consume h), q)
+        return (try down(inner, adapters: adapters, addedTo: consume h), q)
     }
 
     /// The matrices that an adapter can update, with their checkpoint names.

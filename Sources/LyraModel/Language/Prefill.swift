@@ -76,7 +76,8 @@ public struct Prefill {
         let chunk = row..<min(row + Self.chunkRows, positions.count)
         let prunes = extraction?.schedule.prunes(after: layer, of: layers) ?? false
         let result = try decoder.layers[layer](
-            hidden.rows(chunk), rotation: decoder.rotation(positions[chunk]), cache: caches[layer], adapter: adapter)
+            hidden.rows(chunk), rotation: decoder.rotation(positions[chunk]), cache: caches[layer],
+            adapters: RowAdapters(adapter))
         try hidden.replace(rowsFrom: chunk.lowerBound, with: result.output)
         if prunes { try extraction?.collectQueries(result.queries, of: chunk) }
         row = chunk.upperBound

@@ -25,17 +25,25 @@ public struct Linear: Sendable {
         bias = hasBias ? try source.floats(prefix + "bias", [weight.outputs]) : nil
     }
 
-    /// x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ. [rows, inputs] → [rows, outputs]
-    func callAsFunction(_ x: Tensor, adapter: Int? = nil) throws -> Tensor { try projection(adapter)(x) }
+    /// x · Wᵀ + bias, without an adapter. [rows, inputs] → [rows, outputs]
+    func callAsFunction(_ x: Tensor, rows: RowKind = .together) throws -> Tensor { try projection(nil)(x, rows: rows) }
 
     /// activation(x · Wᵀ + bias), without an adapter. [rows, inputs] → [rows, outputs]
     func callAsFunction(_ x: Tensor, activation: Activation) throws -> Tensor {
         try weight.product(x, bias: bias, activation: activation)
     }
 
-    /// residual + x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ. residual: [rows, outputs]
-    func callAsFunction(_ x: Tensor, adapter: Int? = nil, addedTo residual: consuming Tensor) throws -> Tensor {
-        try projection(adapter)(x, addedTo: residual)
+    /// residual + x · Wᵀ + bias + scale · x · Aᵀ · Bᵀ, with the update of each row's adapter. residual: [rows, outputs]
+    func callAsFunction(
+        _ x: Tensor, adapters: RowAdapters = nil, addedTo residual: consuming Tensor
+    ) throws -> Tensor {
+        let runs = adapters.runs(x.rows)
+        guard runs.count > 1 else {
+            return try projection(runs.first?.adapter)(x, addedTo: residual, rows: adapters.kind)
+        }
+        var y = try projection(nil)(x, addedTo: residual, rows: adapters.kind)
+        for run in runs { try update(run.adapter)?.add(x.rows(run.rows), to: &y, rows: run.rows) }
+        return y
     }
 
     /// Rows `range` of the matrix and of its bias: for example, the queries of a matrix that holds queries, keys and
@@ -50,16 +58,32 @@ public struct Linear: Sendable {
         (self.weight, self.bias, self.shape) = (weight, bias, shape)
     }
 
+    fileprivate func update(_ adapter: Int?) -> LowRankUpdate? {
+        adapter.flatMap { adapters.indices.contains($0) ? adapters[$0] : nil }
+    }
+
     fileprivate func projection(_ adapter: Int?) -> Projection {
-        let update = adapter.flatMap { adapters.indices.contains($0) ? adapters[$0] : nil }
-        return Projection(weight, bias: bias, update: update)
+        Projection(weight, bias: bias, update: update(adapter))
     }
 }
 
 extension [Linear] {
-    /// Several products of the same x, side by side: [rows, inputs] → [rows, sum of outputs]
-    func sideBySide(_ x: Tensor, adapter: Int? = nil) throws -> Tensor {
-        try map { $0.projection(adapter) }.sideBySide(x)
+    /// Several products of the same x, side by side, with the updates of each row's adapter: [rows, inputs] → [rows,
+    /// sum of outputs]
+    func sideBySide(_ x: Tensor, adapters: RowAdapters = nil) throws -> Tensor {
+        let runs = adapters.runs(x.rows)
+        guard runs.count > 1 else {
+            return try map { $0.projection(runs.first?.adapter) }.sideBySide(x, rows: adapters.kind)
+        }
+        var y = try map { $0.projection(nil) }.sideBySide(x, rows: adapters.kind)
+        for run in runs {
+            var column = 0
+            for linear in self {
+                try linear.update(run.adapter)?.add(x.rows(run.rows), to: &y, rows: run.rows, column: column)
+                column += linear.outputs
+            }
+        }
+        return y
     }
 }
 

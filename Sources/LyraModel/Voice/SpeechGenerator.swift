@@ -55,10 +55,49 @@ public struct SpeechGenerator: Sendable {
             state.contextRows -= 1
             return []
         }
-        let blank = configuration.units
+        return units(try outputProjection(x).indicesOfLargest(), state: &state)
+    }
+
+    /// The same for one more hidden state of each of several answers: weights are read once for all.
+    ///
+    /// - Parameter rows: [answers, hidden], one of each
+    /// - Returns: the units of each answer
+    /// - Throws: the first error of any answer; all states are then as before.
+    package func append(_ rows: Tensor, to states: inout [State]) throws -> [[Int32]] {
+        let upsampling = configuration.upsampling
+        let caches = states.map(\.caches)
+        let best = try SharedCache.undoing(caches) {
+            let rotation = try rotary(
+                states.flatMap { state in (0..<Int32(upsampling)).map { Position(state.position + $0) } })
+            let projected = try inputProjection(rows, rows: .apart)
+            var x = try projected.repeatingRows(upsampling)
+            for (index, layer) in layers.enumerated() {
+                let qkv =
+                    index == 0
+                    ? try layer.qkv(projected, adapters: RowAdapters(ofConversations: states.map { _ in nil }))
+                        .repeatingRows(upsampling)
+                    : try layer.qkv(x, adapters: nil)
+                x = try layer(
+                    x, qkv: qkv, rotation: rotation, cache: SharedCache(caches.map { $0[index] }), adapters: nil
+                ).output
+            }
+            return try outputProjection(x).indicesOfLargest()
+        }
+        return states.indices.map { index in
+            states[index].position += Int32(upsampling)
+            guard states[index].contextRows == 0 else {
+                states[index].contextRows -= 1
+                return []
+            }
+            return units(best[index * upsampling..<(index + 1) * upsampling], state: &states[index])
+        }
+    }
+
+    /// CTC: the units of the best scores, without blanks and repetitions.
+    private func units(_ best: some Sequence<Int>, state: inout State) -> [Int32] {
         var units: [Int32] = []
-        for best in try outputProjection(x).indicesOfLargest() {
-            if best != state.last, best != blank { units.append(Int32(best)) }
+        for best in best {
+            if best != state.last, best != configuration.units { units.append(Int32(best)) }
             state.last = best
         }
         return units
@@ -82,10 +121,10 @@ public struct SpeechGenerator: Sendable {
         func run(_ layer: DecoderLayer, _ x: Tensor, isFirst: Bool) throws -> Tensor {
             // As in `logits`: x is the projection, whose copies share q, k and v.
             let repeated = isFirst ? try x.repeatingRows(configuration.upsampling) : x
-            let qkv = try layer.qkv(x, adapter: nil)
+            let qkv = try layer.qkv(x, adapters: nil)
             return try layer(
                 repeated, qkv: isFirst ? qkv.repeatingRows(configuration.upsampling) : qkv, rotation: rotation,
-                cache: BatchContext(lengths: lengths), adapter: nil
+                cache: BatchContext(lengths: lengths), adapters: nil
             ).output
         }
         var x = projected
@@ -124,9 +163,9 @@ public struct SpeechGenerator: Sendable {
             // once.
             let qkv =
                 index == 0
-                ? try layer.qkv(projected, adapter: nil).repeatingRows(configuration.upsampling)
-                : try layer.qkv(x, adapter: nil)
-            x = try layer(x, qkv: qkv, rotation: rotation, cache: state.caches[index], adapter: nil).output
+                ? try layer.qkv(projected, adapters: nil).repeatingRows(configuration.upsampling)
+                : try layer.qkv(x, adapters: nil)
+            x = try layer(x, qkv: qkv, rotation: rotation, cache: state.caches[index], adapters: nil).output
         }
         return x
     }

@@ -18,22 +18,34 @@ public enum Activation: Sendable {
     }
 }
 
+/// Whether the rows of a matrix belong together.
+public enum RowKind: Sendable {
+    /// They are one sequence: with packed weights, many rows may be rounded to BF16.
+    case together
+    /// They are of different conversations: each is rounded as if it were alone, however many there are.
+    case apart
+}
+
 // MARK: - One weight
 
 extension Weight {
     /// activation(x · selfᵀ + bias). [rows, inputs] → [rows, outputs]
     ///
-    /// - Parameter bias: [outputs]
+    /// - Parameters:
+    ///   - bias: [outputs]
+    ///   - rows: whether the rows of x belong together
     /// - Throws: `LyraError.argument` if x or the bias does not fit, `.memory` if there is no room, `.missing` if
     ///   OpenBLAS is needed and not installed, `.state` if interrupted. All products throw these.
-    public func product(_ x: Tensor, bias: Tensor? = nil, activation: Activation = .identity) throws -> Tensor {
+    public func product(
+        _ x: Tensor, bias: Tensor? = nil, activation: Activation = .identity, rows: RowKind = .together
+    ) throws -> Tensor {
         if x.isTracked || isTracked || bias?.isTracked ?? false {
             // The gradient needs what the activation takes.
             if Recording.isOn { return try Projection(self, bias: bias)(x).activated(activation) }
             Recording.list([x.node, node, bias?.node].compactMap(\.self))
         }
         return try Tensor([x.rows, outputs]) { y in
-            try runProducts(x, [PlacedProduct(self, bias, y, rowStride: outputs, activation.epilogue)])
+            try runProducts(x, [PlacedProduct(self, bias, y, rowStride: outputs, activation.epilogue)], rows)
         }
     }
 
@@ -134,12 +146,16 @@ public struct Projection: Sendable {
     }
 
     /// [rows, inputs] → [rows, outputs]
-    public func callAsFunction(_ x: Tensor) throws -> Tensor { try [self].sideBySide(x) }
+    public func callAsFunction(_ x: Tensor, rows: RowKind = .together) throws -> Tensor {
+        try [self].sideBySide(x, rows: rows)
+    }
 
     /// residual + the product, in the residual's memory if no other tensor shares it. [rows, inputs] → [rows, outputs]
     ///
     /// - Parameter residual: [rows, outputs]
-    public func callAsFunction(_ x: Tensor, addedTo residual: consuming Tensor) throws -> Tensor {
+    public func callAsFunction(
+        _ x: Tensor, addedTo residual: consuming Tensor, rows: RowKind = .together
+    ) throws -> Tensor {
         var sum = residual
         let node = sum.node
         guard sum.shape == [x.rows, weight.outputs] else {
@@ -148,8 +164,8 @@ public struct Projection: Sendable {
         }
         let outputs = weight.outputs
         let low = try sum.withMutableValues { y in
-            try runProducts(x, [PlacedProduct(weight, bias, y, rowStride: outputs, LK_ACCUMULATE)])
-            return try update?.add(x, to: y, rowStride: outputs)
+            try runProducts(x, [PlacedProduct(weight, bias, y, rowStride: outputs, LK_ACCUMULATE)], rows)
+            return try update?.add(x, to: y, rowStride: outputs, rows)
         }
         guard node != nil || x.isTracked || !nodes.isEmpty else { return sum }
         return sum.recorded(.products([self], x: x, residual: node, lows: [update?.b.isTracked ?? false ? low : nil]))
@@ -164,15 +180,16 @@ public struct Projection: Sendable {
 extension [Projection] {
     /// Several products of the same x, side by side: [rows, inputs] → [rows, sum of outputs]. Rounds x only once for
     /// packed weights; threads move from one matrix to the next without waiting.
-    public func sideBySide(_ x: Tensor) throws -> Tensor {
+    public func sideBySide(_ x: Tensor, rows: RowKind = .together) throws -> Tensor {
         let columns = reduce(0) { $0 + $1.weight.outputs }
         var lows: [Tensor?] = []
         let y = try Tensor([x.rows, columns]) { y in
             let starts = reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.weight.outputs) }
             try runProducts(
-                x, zip(self, starts).map { PlacedProduct($0.weight, $0.bias, y + $1, rowStride: columns, LK_STORE) })
+                x, zip(self, starts).map { PlacedProduct($0.weight, $0.bias, y + $1, rowStride: columns, LK_STORE) },
+                rows)
             for (projection, start) in zip(self, starts) {
-                let low = try projection.update?.add(x, to: y + start, rowStride: columns)
+                let low = try projection.update?.add(x, to: y + start, rowStride: columns, rows)
                 lows.append(projection.update?.b.isTracked ?? false ? low : nil)
             }
         }
@@ -226,11 +243,29 @@ extension GradientNode {
 }
 
 extension LowRankUpdate {
+    /// Adds scale · x · aᵀ · bᵀ to `rows` of y, which are of different conversations, from column `column` on, without
+    /// a record for gradients.
+    ///
+    /// - Parameter x: those rows of what y is a product of
+    public func add(_ x: Tensor, to y: inout Tensor, rows: Range<Int>, column: Int = 0) throws {
+        let (count, columns) = (y.rows, y.columns)
+        guard rows.count == x.rows, rows.lowerBound >= 0, rows.upperBound <= count, column >= 0,
+            column <= columns - b.outputs
+        else {
+            throw LyraError(.argument, "an update of rows \(rows) from column \(column) is outside \(y.shape)")
+        }
+        _ = try y.withMutableValues {
+            try add(x, to: $0 + rows.lowerBound * columns + column, rowStride: columns, .apart)
+        }
+    }
+
     /// - Returns: scale · dropped(x) · aᵀ, [rows, rank]
-    fileprivate func add(_ x: Tensor, to y: UnsafeMutablePointer<Float>, rowStride: Int) throws -> Tensor {
+    fileprivate func add(
+        _ x: Tensor, to y: UnsafeMutablePointer<Float>, rowStride: Int, _ kind: RowKind
+    ) throws -> Tensor {
         let x = x.detached
-        let low = try Recording.paused { try a.product(dropout?(x) ?? x) }.scaled(by: scale)
-        try runProducts(low, [PlacedProduct(b, nil, y, rowStride: rowStride, LK_ACCUMULATE)])
+        let low = try Recording.paused { try a.product(dropout?(x) ?? x, rows: kind) }.scaled(by: scale)
+        try runProducts(low, [PlacedProduct(b, nil, y, rowStride: rowStride, LK_ACCUMULATE)], kind)
         return low
     }
 
@@ -288,7 +323,7 @@ private func addMatrixProduct(
 }
 
 /// Runs several products of the same x, in one kernel call if all weights are packed.
-private func runProducts(_ x: Tensor, _ products: [PlacedProduct]) throws {
+private func runProducts(_ x: Tensor, _ products: [PlacedProduct], _ kind: RowKind = .together) throws {
     for product in products {
         let weight = product.weight
         guard x.columns == weight.inputs else {
@@ -309,11 +344,12 @@ private func runProducts(_ x: Tensor, _ products: [PlacedProduct]) throws {
                 let packed = zip(products, biases).map { product, bias in
                     product.weight.packedProduct(product.y, product.rowStride, bias, product.epilogue)
                 }
-                return lk_packed_linear(packed, packed.count, x, stride, rows, columns)
+                let run = kind == .apart ? lk_packed_linear_apart : lk_packed_linear
+                return run(packed, packed.count, x, stride, rows, columns)
             }
             for (product, bias) in zip(products, biases) {
                 let status = product.weight.multiply(
-                    x, stride, rows: rows, into: product.y, product.rowStride, bias, product.epilogue)
+                    x, stride, rows: rows, kind, into: product.y, product.rowStride, bias, product.epilogue)
                 guard status == LK_OK else { return status }
             }
             return Int32(LK_OK)

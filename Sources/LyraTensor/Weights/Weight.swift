@@ -169,15 +169,16 @@ public struct Weight: @unchecked Sendable {
 
     /// x · selfᵀ + bias with plain or packed weights. → the kernel's status
     func multiply(
-        _ x: UnsafePointer<Float>, _ xStride: Int, rows: Int, into y: UnsafeMutablePointer<Float>, _ yStride: Int,
-        _ bias: UnsafePointer<Float>?, _ epilogue: lk_epilogue
+        _ x: UnsafePointer<Float>, _ xStride: Int, rows: Int, _ kind: RowKind = .together,
+        into y: UnsafeMutablePointer<Float>, _ yStride: Int, _ bias: UnsafePointer<Float>?, _ epilogue: lk_epilogue
     ) -> Int32 {
         if precision == .fast, isTracked, lk_bf16_is_fast() != 0 {
             return multiplyInBF16(x, xStride, rows: rows, into: y, yStride, bias, epilogue)
         }
         guard !isPacked else {
+            let run = kind == .apart ? lk_packed_linear_apart : lk_packed_linear
             return withUnsafePointer(to: packedProduct(y, yStride, bias, epilogue)) {
-                lk_packed_linear($0, 1, x, xStride, rows, inputs)
+                run($0, 1, x, xStride, rows, inputs)
             }
         }
         return lk_linear(y, yStride, x, xStride, rows, inputs, base, type, outputs, bias, epilogue)

@@ -18,6 +18,8 @@ With a microphone, most of the work is done while the user speaks:
         while session.work_ahead():
             pass
 
+``lyra.Together`` generates the answers of several sessions together, each read of the weights for all of them.
+
 ``session.save`` writes a conversation, or a recording that was computed ahead, to a file. Long inputs take less time
 and memory with ``model.session(extractor=(4, 0.7), kv_type="f16")``.
 
@@ -36,6 +38,7 @@ from .extractor import Extractor
 from .media import MediaKind, Medium
 from .model import Model, ModelInfo
 from .session import Session
+from .together import Together
 
 __all__ = [
     "Audio",
@@ -53,6 +56,7 @@ __all__ = [
     "Status",
     "StopReason",
     "Text",
+    "Together",
     "Usage",
     "version",
 ]

@@ -222,6 +222,7 @@ STATUS_FUNCTIONS = {
     "lyra_feed_sound_pcm": [c_void_p, POINTER(c_float), c_size_t, c_int32, c_int32],
     "lyra_end_turn": [c_void_p],
     "lyra_step": [c_void_p, POINTER(c_uint32)],
+    "lyra_step_many": [POINTER(c_void_p), c_size_t, POINTER(c_uint32), POINTER(c_int32)],
     "lyra_stop": [c_void_p],
     "lyra_cancel": [c_void_p],
     "lyra_read_text": [c_void_p, POINTER(c_char), c_size_t, POINTER(c_size_t)],

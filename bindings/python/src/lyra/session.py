@@ -266,9 +266,8 @@ class Session:
             LyraError: STATE if nothing was fed; any other code if a step failed. The turn is then rolled back, there is
                 no End, and the session remains usable. An exception of a file object is raised unchanged.
         """
-        self._call("lyra_end_turn")
+        self._begin_answer()
         ended = False
-        self._is_answering = True
         try:
             while not ended:
                 events = ctypes.c_uint32()
@@ -282,8 +281,15 @@ class Session:
             yield End(self.usage)
         finally:
             if not ended and self._handle is not None:
-                self._is_answering = False
-                self._stop_now()
+                self._leave_answer()
+
+    def _begin_answer(self) -> None:
+        self._call("lyra_end_turn")
+        self._is_answering = True
+
+    def _leave_answer(self) -> None:
+        self._is_answering = False
+        self._stop_now()
 
     def _news(self, events: int) -> Generator[Event, None, None]:
         """The events of a step that set ``events``. The last step can add text and audio without setting their bits."""
@@ -396,20 +402,29 @@ class Session:
             self._handle = None
             self._readers.clear()
 
-    def _call(self, function: str, *arguments: Any) -> None:
-        handle = self._handle
-        if handle is None:
+    def _open_handle(self) -> Any:
+        if self._handle is None:
             raise LyraError(Status.CLOSED, "the session is closed; begin another with Model.session")
-        call(function, handle, *arguments)
+        return self._handle
+
+    def _call(self, function: str, *arguments: Any) -> None:
+        call(function, self._open_handle(), *arguments)
+
+    def _failure(self) -> Optional[BaseException]:
+        """The exception of a file object in the last call, if there was one."""
+        try:
+            return next((failure for reader in self._readers for failure in reader.failure), None)
+        finally:
+            self._forget_closed_readers()
 
     def _call_reading(self, function: str, *arguments: Any) -> None:
         """As _call, but raises the exception of a file object instead of the LyraError that it caused."""
         try:
             self._call(function, *arguments)
         except LyraError:
-            failures = [failure for reader in self._readers for failure in reader.failure]
-            if failures:
-                raise failures[0]
+            failure = self._failure()
+            if failure is not None:
+                raise failure
             raise
         finally:
             self._forget_closed_readers()
