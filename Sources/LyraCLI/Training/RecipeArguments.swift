@@ -31,6 +31,11 @@ struct RecipeArguments: ParsableArguments {
     @Option(help: ArgumentHelp("A file with mm_audio_projector's tensors, for other sound.", valueName: "file"))
     var soundProjector: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "A file of heads to start from, as a run of a tower writes it; without it, fresh ones.", valueName: "file"))
+    var heads: String?
+
     @Option(help: ArgumentHelp("Examples: LLaVA-style JSON or JSONL; may be repeated.", valueName: "file"))
     var data: [String] = []
 
@@ -120,6 +125,7 @@ struct RecipeArguments: ParsableArguments {
         if let towers { result.towers = towers }
         if let speechProjector { result.speechProjector = speechProjector }
         if let soundProjector { result.soundProjector = soundProjector }
+        if let heads { result.headsStart = heads }
         if !data.isEmpty { result.data = data }
         if !validation.isEmpty { result.validation.data = validation }
         if let out { result.output = out }
