@@ -368,6 +368,19 @@ def test_answers_about_stories_are_in_them():
         assert any(asked <= set(fact.split()) and told <= set(fact.split()) for fact in facts), exchange
 
 
+def test_drills_tell_stories_of_any_words():
+    names, other_names = set(map(str.lower, k.NAMES)), 0
+    for index in range(300):
+        first, second = examples.drill_item(random.Random(index), "", None)["conversations"][:2]
+        context, _, question = first["value"].rpartition("\n")
+        owner = re.fullmatch(r"what does (.+) have\??", question.lower())
+        if not owner or owner[1] in names or second["value"] == UNKNOWN:
+            continue
+        other_names += 1
+        assert f"{owner[1]} has {second['value'].lower().rstrip('.')}" in context.lower()
+    assert other_names > 5
+
+
 @pytest.mark.parametrize("place", k.PICTURE_PLACES)
 def test_a_shape_is_drawn_where_its_labels_are(place):
     shape = scenes.Shape("big", "red", "circle", place)

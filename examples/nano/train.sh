@@ -122,6 +122,10 @@ data tower-check tower 200 2
 from tower/tower.jsonl
 checked_by tower-check/tower.jsonl
 train hear model "$out/start" "${sets[@]}"
+data tower-more tower 12000 3
+from tower-more/tower.jsonl
+checked_by tower-check/tower.jsonl
+train listen model "$runs/hear/model" --heads "$runs/hear/heads.safetensors" "${sets[@]}"
 
 # Voice: units of one voice, and the vocoder that makes its sound of them.
 data answers answers 5000
@@ -139,7 +143,7 @@ codebook=$out/codebook.safetensors
 from answers/frames.jsonl
 train voice model "$out/start" "${sets[@]}"
 
-with "$runs/look/model" base model_zoo/audio/whisper="$runs/hear/model/model_zoo/audio/whisper" \
+with "$runs/look/model" base model_zoo/audio/whisper="$runs/listen/model/model_zoo/audio/whisper" \
     model_zoo/audio/vocoder="$runs/voice/model/model_zoo/audio/vocoder"
 
 # The paper's four stages.

@@ -102,6 +102,22 @@ def copying(rng) -> Exchange:
     return Exchange("transcribe", rng.choice(words.TRANSCRIBE), text, context=spoken(text))
 
 
+def about_a_story(rng) -> list:
+    """Questions about different facts of a story, at most eight: the more of a story is asked, the sooner a model learns
+    to find a fact. Most stories are short, and a third has any words."""
+    def any_words(rng):
+        return stories.any_values(rng, words.written())
+
+    draw = rng.choice([stories.values, stories.values, any_words])
+    shortest, longest = rng.choice([(2, 5), (2, 5), (6, 10), (11, stories.MOST)])
+    found = stories.facts(rng, rng.randint(shortest, longest), draw=draw)
+    asked = [
+        stories.ask(rng, found, draw=draw, about=about)
+        for about in rng.sample(found, min(len(found), 8))]
+    # The context stands only before the first question.
+    return [asked[0]] + [Exchange(each.kind, each.question, each.answer) for each in asked[1:]]
+
+
 def typed(rng, exchange: Exchange) -> str:
     """The text of the human's turn.
 
@@ -133,16 +149,11 @@ def text_item(rng, name, folder) -> dict:
 
 
 def drill_item(rng, name, folder) -> dict:
-    """What takes the most practice: stories of any length with up to four questions, copying, and
-    sums."""
+    """What takes the most practice: stories, copying, and sums."""
     draw = rng.random()
-    if draw < 0.45:
-        found = stories.facts(rng, rng.randint(1, stories.MOST))
-        asked = [stories.ask(rng, found) for _ in range(rng.randint(2, 4))]
-        # The context stands only before the first question.
-        rest = [Exchange(each.kind, each.question, each.answer) for each in asked[1:]]
-        asked = [asked[0], *rest]
-    elif draw < 0.8:
+    if draw < 0.6:
+        asked = about_a_story(rng)
+    elif draw < 0.85:
         asked = [copying(rng) for _ in range(rng.randint(1, 3))]
     else:
         asked = [question(rng, rng.choice(["sum", "sum", "order"])) for _ in range(3)]

@@ -29,16 +29,24 @@ def values(rng) -> dict:
         "colour": colour, "a colour": article(colour)}
 
 
-def facts(rng, count: int, held_out=False) -> list:
+def any_values(rng, words) -> dict:
+    """Any words in the slots, one or two where a number stands: only a model that copies can know
+    what such facts say."""
+    found = dict(zip(("object", "spot", "room", "name", "day", "colour"), rng.choices(words, k=6)))
+    age = " ".join(rng.choices(words, k=rng.randint(1, 2)))
+    return found | {"name": capital(found["name"]), "age": age, "a colour": article(found["colour"])}
+
+
+def facts(rng, count: int, held_out=False, draw=values) -> list:
     """Facts that do not contradict each other: (sentence, kind, values), at most 26.
 
-    An object is in one fact, and a person in at most one fact of each kind.
+    An object is in one fact, and a person in at most one fact of each kind. `draw` draws the values.
     """
     if not 1 <= count <= MOST:
         raise ValueError(f"{count} facts; a story has 1 to {MOST}")
     found, used = [], set()
     while len(found) < count:
-        kind, slots = rng.choice(list(FACTS)), values(rng)
+        kind, slots = rng.choice(list(FACTS)), draw(rng)
         text = FACTS[kind][0].format(**slots)
         keys = {
             "place": {slots["object"]}, "own": {slots["object"], ("own", slots["name"])},
@@ -65,14 +73,14 @@ def story(rng, count: int, held_out=False, unknown=0.1) -> Exchange:
             return exchange(found, asked, *rng.choice(FACTS[asked[1]][1]))
 
 
-def ask(rng, found, unknown=0.1) -> Exchange:
-    """A question about one of the facts; with the given share, about something else."""
+def ask(rng, found, unknown=0.1, draw=values, about=None) -> Exchange:
+    """A question about one of the facts, or the given one; with the given share, about something else."""
     if rng.random() >= unknown:
-        asked = rng.choice(found)
+        asked = about or rng.choice(found)
         return exchange(found, asked, *rng.choice(FACTS[asked[1]][1]))
     while True:
         _, kind, _ = rng.choice(found)
-        question, slots = rng.choice(FACTS[kind][1])[0], values(rng)
+        question, slots = rng.choice(FACTS[kind][1])[0], draw(rng)
         asked_about = question.format(**slots)
         if all(asked_about != question.format(**other) for _, each, other in found if each == kind):
             return exchange(found, (None, kind, slots), question, UNKNOWN)
