@@ -127,6 +127,9 @@ check_programs() {
         try "$name.c compiles" gcc "${strict[@]}" -O1 "-I$prefix/include" "$here/$name.c" -o "$work/$name" "${link[@]}"
         run_checks "$name" "$work/$name" "$model" "$recording" "${pictures[@]}"
     done
+    try "many.cpp compiles" g++ -std=c++17 -Wall -Wextra -pedantic -Werror -O1 "-I$prefix/include" "$here/many.cpp" \
+        -o "$work/many-cpp" "${link[@]}"
+    run_checks many.cpp "$work/many-cpp" "$model"
 }
 
 # Long recordings and their memory, in C and C++, compiled by gcc and clang.

@@ -52,7 +52,7 @@ def test_sessions_decode_together():
         ("decode, 3 sessions together", "tokens/s"), ("one token of 3 sessions", "ms")]
     assert all(is_positive(row["value"]) for row in rows)
     for wrong in ["0", "65", "1.5", "x"]:
-        assert is_wrong_usage(lyra("bench", "--sessions", wrong))
+        is_wrong_usage(lyra("bench", "--sessions", wrong), "--sessions")
 
 
 def test_every_part_is_timed(video):
