@@ -54,11 +54,11 @@ static void products(lk_type type, size_t rows) {
         if (memcmp(tile, other, sizeof tile) != 0) fail("tiles differ", type, rows);
     }
     if (type == LK_BF16) {
-        lk_bf16_wide.multiply(sums, tile, rows, panel, K / slice);
-        lk_bf16_generic.multiply(want, tile, rows, panel, K / slice);
+        lk_bf16_wide.multiply(sums, tile, rows, panel, K / slice, 0);
+        lk_bf16_generic.multiply(want, tile, rows, panel, K / slice, 0);
     } else {
-        lk_integer_wide.multiply(sums, tile, rows, panel, type, K / slice);
-        lk_integer_generic.multiply(want, tile, rows, panel, type, K / slice);
+        lk_integer_wide.multiply(sums, tile, rows, panel, type, K / slice, 0);
+        lk_integer_generic.multiply(want, tile, rows, panel, type, K / slice, 0);
     }
     if (!near(sums, want, rows * N)) fail("sums differ", type, rows);
 }

@@ -46,16 +46,16 @@ LK_INLINE void bf16_tile(const int R, const int TOGETHER, float *sums, const cha
     }
 }
 
-static void multiply_bf16(float *sums, const char *x, size_t rows, const char *w, size_t slices) {
+static void multiply_bf16(float *sums, const char *x, size_t rows, const char *w, size_t slices, size_t ahead) {
     const int few = LK_WIDTH == 4 ? 2 : LK_PANEL_VECTORS;
     switch (rows) {
-    case 1: bf16_tile(1, few, sums, x, w, slices, lk_stream_ahead()); break;
-    case 2: bf16_tile(2, few, sums, x, w, slices, 0); break;
-    case 3: bf16_tile(3, LK_TOGETHER, sums, x, w, slices, 0); break;
-    case 4: bf16_tile(4, LK_TOGETHER, sums, x, w, slices, 0); break;
-    case 5: bf16_tile(5, LK_TOGETHER, sums, x, w, slices, 0); break;
-    case 6: bf16_tile(6, LK_TOGETHER, sums, x, w, slices, 0); break;
-    default: bf16_tile(12, LK_TOGETHER, sums, x, w, slices, 0); break;
+    case 1: bf16_tile(1, few, sums, x, w, slices, ahead); break;
+    case 2: bf16_tile(2, few, sums, x, w, slices, ahead); break;
+    case 3: bf16_tile(3, LK_TOGETHER, sums, x, w, slices, ahead); break;
+    case 4: bf16_tile(4, LK_TOGETHER, sums, x, w, slices, ahead); break;
+    case 5: bf16_tile(5, LK_TOGETHER, sums, x, w, slices, ahead); break;
+    case 6: bf16_tile(6, LK_TOGETHER, sums, x, w, slices, ahead); break;
+    default: bf16_tile(12, LK_TOGETHER, sums, x, w, slices, ahead); break;
     }
 }
 

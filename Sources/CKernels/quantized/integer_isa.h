@@ -140,14 +140,14 @@ LK_INLINE void integer_tile(const int R, const lk_type type, float *sums, const 
 }
 
 #define LK_INTEGER_TILES(name, type)                                                                                   \
-    static void name(float *sums, const char *x, size_t rows, const char *w, size_t slices) {                          \
+    static void name(float *sums, const char *x, size_t rows, const char *w, size_t slices, size_t ahead) {            \
         switch (rows) {                                                                                                \
-        case 1: integer_tile(1, type, sums, x, w, slices, lk_stream_ahead()); break;                                   \
-        case 2: integer_tile(2, type, sums, x, w, slices, 0); break;                                                   \
-        case 3: integer_tile(3, type, sums, x, w, slices, 0); break;                                                   \
-        case 4: integer_tile(4, type, sums, x, w, slices, 0); break;                                                   \
-        case 5: integer_tile(5, type, sums, x, w, slices, 0); break;                                                   \
-        default: integer_tile(6, type, sums, x, w, slices, 0); break;                                                  \
+        case 1: integer_tile(1, type, sums, x, w, slices, ahead); break;                                               \
+        case 2: integer_tile(2, type, sums, x, w, slices, ahead); break;                                               \
+        case 3: integer_tile(3, type, sums, x, w, slices, ahead); break;                                               \
+        case 4: integer_tile(4, type, sums, x, w, slices, ahead); break;                                               \
+        case 5: integer_tile(5, type, sums, x, w, slices, ahead); break;                                               \
+        default: integer_tile(6, type, sums, x, w, slices, ahead); break;                                              \
         }                                                                                                              \
     }
 
@@ -157,12 +157,12 @@ LK_INTEGER_TILES(tile_q4_k, LK_Q4_K)
 LK_INTEGER_TILES(tile_q6_k, LK_Q6_K)
 
 static void multiply_integers(float *sums, const char *tile, size_t rows, const char *panel, lk_type type,
-                              size_t slices) {
+                              size_t slices, size_t ahead) {
     switch (type) {
-    case LK_Q8_0: tile_q8_0(sums, tile, rows, panel, slices); break;
-    case LK_Q4_0: tile_q4_0(sums, tile, rows, panel, slices); break;
-    case LK_Q4_K: tile_q4_k(sums, tile, rows, panel, slices); break;
-    default: tile_q6_k(sums, tile, rows, panel, slices); break;
+    case LK_Q8_0: tile_q8_0(sums, tile, rows, panel, slices, ahead); break;
+    case LK_Q4_0: tile_q4_0(sums, tile, rows, panel, slices, ahead); break;
+    case LK_Q4_K: tile_q4_k(sums, tile, rows, panel, slices, ahead); break;
+    default: tile_q6_k(sums, tile, rows, panel, slices, ahead); break;
     }
 }
 

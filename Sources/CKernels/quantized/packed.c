@@ -9,6 +9,7 @@ enum {
     ROWS_AT_ONCE = 768,       /* the most rows of x in tiles at a time, which bounds the memory of tiles */
     ALONE = 32768,            /* the most elements of x that one thread packs faster than it wakes others */
     TASKS_PER_THREAD = 4,     /* if weights are streamed; a slow thread can then take fewer */
+    STREAMED_ROWS = 24,       /* the most rows of x for which reading weights takes most of the time */
     STREAM_BYTES = 128 << 10, /* of the smallest task if weights are streamed */
     CACHE_BYTES = 192 << 10,  /* of the panels that stay in L2 */
     PRODUCTS = 8              /* the most products that share tiles */
@@ -67,14 +68,16 @@ static void make_tiles(void *context, size_t index) {
 static void run_panels(const packed_job *j, const lk_packed_product *product, size_t first, size_t last) {
     size_t slices = lk_slices(j->type, j->k), bytes = lk_panel_bytes(j->type, j->k);
     for (size_t r = 0, rows; r < j->m; r += rows) {
+        /* The first tile streams the panels; with few rows, as fast as the bus. */
+        const size_t ahead = r == 0 && j->m <= STREAMED_ROWS ? lk_stream_ahead() : 0;
         rows = tile_rows(j, r);
         for (size_t p = first; p < last; p++) {
             if (lk_interrupted()) return;
             float sums[LK_TILE_ROWS_BF16 * LK_PANEL] __attribute__((aligned(64)));
             size_t all = kernel_rows(j, rows);
             const char *tile = j->tiles + r * j->row_bytes, *panel = (const char *)product->weights.panels + p * bytes;
-            if (j->type == LK_BF16) lk_bf16_kernels_in_use()->multiply(sums, tile, all, panel, slices);
-            else lk_integer_kernels_for(j->type)->multiply(sums, tile, all, panel, j->type, slices);
+            if (j->type == LK_BF16) lk_bf16_kernels_in_use()->multiply(sums, tile, all, panel, slices, ahead);
+            else lk_integer_kernels_for(j->type)->multiply(sums, tile, all, panel, j->type, slices, ahead);
             for (size_t i = 0; j->split && i < rows * LK_PANEL; i++) sums[i] += sums[all / 2 * LK_PANEL + i];
             lk_finish_panel(product, r, rows, p, sums);
         }

@@ -17,7 +17,7 @@
  * One vector of weights is multiplied by one broadcast of four bytes of x, and sums need no reduction across lanes.
  * Four-bit weights of rows 0 … 15 are the low halves of 64 bytes, those of rows 16 … 31 the high halves. The upper two
  * bits of Q6_K: vector v (16 rows of group v / 2, from row 16 · (v % 2) on) has bits 2 · (v % 4) and up of the bytes of
- * line v / 4. All slices are whole cache lines. Zeros fill the missing rows of the last panel. A product with one row
+ * line v / 4. All slices are whole cache lines. Zeros fill the missing rows of the last panel. A product with few rows
  * of x reads a panel in order. AMD's processors prefetch such reads, and software prefetching measured slower (Zen 3);
  * Intel's leave a third of the bandwidth unused without it (lk_stream_ahead).
  *
@@ -84,8 +84,10 @@ struct lk_conv1d_job;
 typedef struct lk_integer_kernels {
     /* Rounds x[rows, k] to one tile of `rows` rows, for weights of `type`. */
     void (*make_tile)(char *tile, const float *x, size_t ldx, size_t rows, size_t k, lk_type type);
-    /* sums[rows][LK_PANEL] = tile · panelᵀ over `slices` slices. rows: 1 … LK_TILE_ROWS. */
-    void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t slices);
+    /* sums[rows][LK_PANEL] = tile · panelᵀ over `slices` slices. rows: 1 … LK_TILE_ROWS. Prefetches what lies `ahead`
+     * bytes behind the weights in use, unless that is 0. */
+    void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, lk_type type, size_t slices,
+                     size_t ahead);
     /* As lk_peak_operations with LK_PEAK_INT8, on one thread: `rounds` rounds. */
     double (*peak)(size_t rounds);
 } lk_integer_kernels;
@@ -97,7 +99,7 @@ typedef struct lk_bf16_kernels {
     void (*make_rows)(char *tile, const float *x, size_t ldx, size_t first, size_t count, size_t rows, size_t k,
                       lk_bf16_form form);
     /* As lk_integer_kernels.multiply. rows: 1 … LK_TILE_ROWS, and LK_TILE_ROWS_BF16. */
-    void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, size_t slices);
+    void (*multiply)(float *sums, const char *tile, size_t rows, const char *panel, size_t slices, size_t ahead);
     /* Interleaves two channels as pairs of BF16, `even` in the lower half. `odd` may be null. */
     void (*make_channel_pairs)(uint32_t *pairs, const float *even, const float *odd, size_t count);
     /* As lk_float_kernels.conv1d, but 32 bits of x or of a weight are a pair of channels; in_channels counts pairs. */
@@ -114,7 +116,7 @@ extern const lk_integer_kernels lk_integer_avx2, lk_integer_avx512, lk_integer_a
 extern const lk_bf16_kernels lk_bf16_avx2, lk_bf16_avx512, lk_bf16_avx512bf16;
 #endif
 
-/* How many bytes ahead a product with one row of x prefetches weights into L2; 0 where the processor does better alone.
+/* How many bytes ahead a product with few rows of x prefetches weights into L2; 0 where the processor does better alone.
  * Constant. */
 size_t lk_stream_ahead(void);
 
