@@ -37,7 +37,8 @@ part() {
 install_packages() {
     local packages=(libopenblas0 libsndfile1-dev libmpg123-dev libtiff-dev libedit-dev
         libavformat-dev libavcodec-dev libswscale-dev libavutil-dev ffmpeg
-        pkg-config gcc g++ make cmake binutils git ca-certificates curl valgrind libc6-dbg python3)
+        pkg-config gcc g++ make cmake binutils git ca-certificates curl valgrind libc6-dbg python3
+        gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
     if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then packages+=(python3-venv); fi
     "$root/bindings/setup-debian.sh" "${packages[@]}"
 }

@@ -11,10 +11,17 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <strings.h>
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 /* ----------------------------------------------------------------------------------------------------- capabilities */
 
 enum {
+    HAS_NEON_DOT = 1 << 0,  /* Arm: products of signed bytes */
+    HAS_NEON_I8MM = 1 << 1, /* of unsigned with signed bytes */
+    HAS_NEON_BF16 = 1 << 2, /* of BF16 */
     HAS_AVX2 = 1 << 0,        /* with FMA and F16C */
     HAS_AVX512 = 1 << 1,      /* F, BW, DQ, VL, with FMA and F16C */
     HAS_AVX512_VNNI = 1 << 2, /* products of bytes */
@@ -38,6 +45,13 @@ static int detect(int wanted) {
     if (__builtin_cpu_supports("avx512bf16")) found |= HAS_AVX512_BF16;
     const int beside = HAS_AVX512 | HAS_AVX512_BF16; /* which the functions around the tiles use */
     if (meets(found, beside) && wanted & HAS_AMX && lk_amx_permitted()) found |= HAS_AMX;
+#elif defined(__aarch64__) && defined(__linux__)
+    (void)wanted;
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) found |= HAS_NEON_DOT;
+    if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) found |= HAS_NEON_I8MM;
+    if (getauxval(AT_HWCAP2) & HWCAP2_BF16) found |= HAS_NEON_BF16;
+#else
+    (void)wanted;
 #endif
     return found;
 }
@@ -68,6 +82,10 @@ static const named_set named_sets[] = {
     [LK_ISA_AVX512BF16] = {"avx512bf16", HAS_AVX2 | HAS_AVX512 | HAS_AVX512_VNNI | HAS_AVX512_BF16},
     /* Without pairs of BF16, which these processors compute more slowly than floats. */
     [LK_ISA_AMX] = {"amx", HAS_AVX2 | HAS_AVX512 | HAS_AVX512_VNNI | HAS_AMX},
+#elif defined(__aarch64__)
+    [LK_ISA_NEONDOT] = {"neondot", HAS_NEON_DOT},
+    [LK_ISA_NEONI8MM] = {"neoni8mm", HAS_NEON_DOT | HAS_NEON_I8MM},
+    [LK_ISA_NEONBF16] = {"neonbf16", HAS_NEON_DOT | HAS_NEON_I8MM | HAS_NEON_BF16},
 #endif
 };
 
@@ -104,6 +122,9 @@ static const integer_candidate integer_candidates[] = {
     {HAS_AVX512 | HAS_AVX512_VNNI, ALL_BLOCK_TYPES, &lk_integer_avx512vnni},
     {HAS_AVX512, ALL_BLOCK_TYPES, &lk_integer_avx512},
     {HAS_AVX2, ALL_BLOCK_TYPES, &lk_integer_avx2},
+#elif defined(__aarch64__)
+    {HAS_NEON_I8MM, ALL_BLOCK_TYPES, &lk_integer_neoni8mm},
+    {HAS_NEON_DOT, ALL_BLOCK_TYPES, &lk_integer_neondot},
 #endif
     {0, ALL_BLOCK_TYPES, &lk_integer_generic},
 };
@@ -113,6 +134,8 @@ static const candidate bf16_candidates[] = {
     {HAS_AVX512 | HAS_AVX512_BF16, &lk_bf16_avx512bf16},
     {HAS_AVX512, &lk_bf16_avx512},
     {HAS_AVX2, &lk_bf16_avx2},
+#elif defined(__aarch64__)
+    {HAS_NEON_BF16, &lk_bf16_neonbf16},
 #endif
     {0, &lk_bf16_generic},
 };

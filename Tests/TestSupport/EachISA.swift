@@ -1,9 +1,13 @@
 import CKernels
 import Foundation
 
-private let all = [
-    LK_ISA_GENERIC, LK_ISA_AVX2, LK_ISA_AVX512, LK_ISA_AVX512VNNI, LK_ISA_AVX512BF16, LK_ISA_AMX,
-]
+#if arch(arm64)
+    private let all = [LK_ISA_GENERIC, LK_ISA_NEONDOT, LK_ISA_NEONI8MM, LK_ISA_NEONBF16]
+#else
+    private let all = [
+        LK_ISA_GENERIC, LK_ISA_AVX2, LK_ISA_AVX512, LK_ISA_AVX512VNNI, LK_ISA_AVX512BF16, LK_ISA_AMX,
+    ]
+#endif
 
 private func name(_ isa: lk_isa) -> String { String(cString: lk_isa_name(isa)) }
 

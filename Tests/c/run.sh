@@ -414,11 +414,19 @@ check_wide_kernels() {
     try "the kernels on packed weights for vectors of 16 equal the portable ones" "$work/wide_packed"
 }
 
-# Products on tiles: with functions that stand in for them, and with tiles where the processor has them.
-check_tiles() {
-    try "amx.c compiles with the kernels" clang -O1 -Wall -Wextra -Werror -Wno-psabi -Wno-unused-function "${beside[0]}" \
-        "${beside[2]}" "$here/amx.c" "$work/kernels"/*.o -o "$work/amx" -pthread -lm
-    run_checks tiles "$work/amx"
+# Products against slow references: with every instruction set, with functions in place of tiles, and on an emulated Arm
+# processor, on which the kernels of Arm run.
+check_products() {
+    local arm=(clang --target=aarch64-linux-gnu -I/usr/aarch64-linux-gnu/include -O1 -Wno-psabi)
+    try "products.c compiles with the kernels" clang -O1 -Wall -Wextra -Werror -Wno-psabi -Wno-unused-function \
+        "${beside[0]}" "${beside[2]}" "$here/products.c" "$work/kernels"/*.o -o "$work/products" -pthread -lm
+    run_checks products "$work/products"
+    mkdir -p "$work/arm"
+    try "the kernels compile for Arm" sh -c 'cd "$1" && shift && "$@"' sh "$work/arm" "${arm[@]}" -c "${beside[@]}" \
+        "-I$root/Sources/CLoading/include" "$root/Sources/CLoading/loading.c" "$kernels"/*.c "$kernels"/*/*.c \
+        -Wno-unused-function "$here/products.c"
+    try "they are linked" aarch64-linux-gnu-gcc -static "$work/arm"/*.o -o "$work/products-arm" -pthread -lm
+    run_checks "products, Arm" qemu-aarch64 -cpu max "$work/products-arm" neondot neoni8mm neonbf16
 }
 
 check_fork() {
@@ -455,7 +463,7 @@ else
     check_tool
     try "the kernels compile" compile_kernels
     if grep -q avx2 /proc/cpuinfo; then check_wide_kernels; fi
-    check_tiles
+    check_products
     check_fork
     check_quota
 fi

@@ -26,6 +26,8 @@ LK_INLINE vx vx_set(const float *w) {
 LK_INLINE vf vx_add_product(vf sum, vx w, vx x) {
 #ifdef LK_BF16_DOT
     return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)x);
+#elif defined(LK_NEON_BF16)
+    return (vf)vbfdotq_f32((float32x4_t)sum, (bfloat16x8_t)w, (bfloat16x8_t)x);
 #else
     sum += (vf)(w << 16) * (vf)(x << 16);
     return sum + (vf)(w & 0xffff0000u) * (vf)(x & 0xffff0000u);

@@ -10,6 +10,7 @@
 
 /* OpenBLAS's names of processors for which its kernels use AVX2, and those for which they use AVX-512. Zen 4 gets the
  * kernels of Cooperlake. */
+#if defined(__x86_64__)
 static const char *const with_avx2[] = {"Haswell", "Zen", "SkylakeX", "Cooperlake", "SapphireRapids", NULL};
 static const char *const with_avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids", NULL};
 
@@ -17,13 +18,18 @@ static int contains(const char *const *names, const char *name) {
     while (*names && strcasecmp(*names, name) != 0) names++; /* builds for one processor spell it in capitals */
     return *names != NULL;
 }
+#endif
 
 /* Whether OpenBLAS's kernels are as wide as those in use. Without AVX2, OpenBLAS is faster. */
 static int has_blas_kernels(void) {
+#if defined(__x86_64__)
     const char *core = lk_blas_core();
     const lk_isa isa = lk_current_isa();
     if (isa == LK_ISA_GENERIC || !core) return 1;
     return contains(isa == LK_ISA_AVX2 ? with_avx2 : with_avx512, core);
+#else
+    return 1;
+#endif
 }
 
 int lk_sgemm_prepare(void) { return lk_blas_prepare(); }
@@ -31,7 +37,10 @@ int lk_sgemm_prepare(void) { return lk_blas_prepare(); }
 const char *lk_sgemm_kernels(void) {
     if (lk_sgemm_prepare() != LK_OK) return "none";
     if (has_blas_kernels()) return "OpenBLAS";
-    return lk_isa_name(lk_current_isa() > LK_ISA_AVX512 ? LK_ISA_AVX512 : lk_current_isa());
+#if defined(__x86_64__)
+    if (lk_current_isa() > LK_ISA_AVX512) return lk_isa_name(LK_ISA_AVX512);
+#endif
+    return lk_isa_name(lk_current_isa());
 }
 
 const char *lk_sgemm_blas_core(void) {

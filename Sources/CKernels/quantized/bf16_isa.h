@@ -4,14 +4,21 @@
 #include "../table.h"
 #include "packed.h"
 #include "../peak_isa.h"
-#ifdef __x86_64__
+#if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #ifdef LK_BF16_DOT
 enum { LK_PAIR_BYTES = 4 };
 LK_INLINE vf vf_dot_pairs(vf sums, vu w, const char *x) {
     return (vf)_mm512_dpbf16_ps((__m512)sums, (__m512bh)w, (__m512bh)_mm512_set1_epi32(int_at(x)));
+}
+#elif defined(LK_NEON_BF16)
+enum { LK_PAIR_BYTES = 4 };
+LK_INLINE vf vf_dot_pairs(vf sums, vu w, const char *x) {
+    return (vf)vbfdotq_f32((float32x4_t)sums, (bfloat16x8_t)w, (bfloat16x8_t)vdupq_n_s32(int_at(x)));
 }
 #else
 enum { LK_PAIR_BYTES = 8 };

@@ -1,7 +1,9 @@
 /* Products of four bytes, as each instruction set computes them. A test defines LK_PORTABLE to compile a vector width
  * that the processor lacks: without special instructions. */
-#ifdef __x86_64__
+#if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 typedef int16_t vs __attribute__((vector_size(LK_WIDTH * 4)));
@@ -19,6 +21,17 @@ _Static_assert(2 * 128 * LK_LARGEST_X <= INT16_MAX, "a pair of signed bytes fits
 /* sums + Σ w · x over the four bytes of each lane: unsigned w, signed x. */
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
     return (vi)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)w, _mm512_set1_epi32(x));
+}
+#elif defined(LK_NEON_MIXED)
+/* The same. */
+LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
+    return (vi)vusdotq_s32((int32x4_t)sums, (uint8x16_t)w, (int8x16_t)vdupq_n_s32(x));
+}
+#elif defined(LK_NEON_SIGNED)
+/* The same with signed w, which half bytes and six bits are, too. */
+#define LK_SIGNED
+LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
+    return (vi)vdotq_s32((int32x4_t)sums, (int8x16_t)w, (int8x16_t)vdupq_n_s32(x));
 }
 #elif LK_WIDTH == 16 && !defined(LK_PORTABLE)
 #define LK_PAIRS
@@ -53,7 +66,7 @@ LK_INLINE vs vs_pairs(vu w, int32_t x) {
 LK_INLINE vi vi_from_pairs(vs pairs) { return ((vi)pairs << 16 >> 16) + ((vi)pairs >> 16); }
 #endif
 #endif
-#ifdef LK_SIGNED
+#if defined(LK_SIGNED) && !defined(LK_NEON_SIGNED)
 /* As above, but with signed w: only Q8_0 uses this. */
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) { return sums + vi_from_pairs(vs_signed_pairs(w, x)); }
 #endif
