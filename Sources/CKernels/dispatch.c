@@ -23,6 +23,7 @@ enum {
     HAS_NEON_I8MM = 1 << 1, /* of unsigned with signed bytes */
     HAS_NEON_BF16 = 1 << 2, /* of BF16 */
     HAS_AVX2 = 1 << 0,        /* with FMA and F16C */
+    HAS_AVX_VNNI = 1 << 5,    /* products of bytes in vectors of AVX2 */
     HAS_AVX512 = 1 << 1,      /* F, BW, DQ, VL, with FMA and F16C */
     HAS_AVX512_VNNI = 1 << 2, /* products of bytes */
     HAS_AVX512_BF16 = 1 << 3, /* products of BF16 */
@@ -38,6 +39,7 @@ static int detect(int wanted) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c")) return 0;
     if (__builtin_cpu_supports("avx2")) found |= HAS_AVX2;
+    if (__builtin_cpu_supports("avxvnni")) found |= HAS_AVX_VNNI;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         found |= HAS_AVX512;
@@ -77,6 +79,7 @@ static const named_set named_sets[] = {
     [LK_ISA_GENERIC] = {"generic", 0},
 #if defined(__x86_64__)
     [LK_ISA_AVX2] = {"avx2", HAS_AVX2},
+    [LK_ISA_AVXVNNI] = {"avxvnni", HAS_AVX2 | HAS_AVX_VNNI},
     [LK_ISA_AVX512] = {"avx512", HAS_AVX2 | HAS_AVX512},
     [LK_ISA_AVX512VNNI] = {"avx512vnni", HAS_AVX2 | HAS_AVX512 | HAS_AVX512_VNNI},
     [LK_ISA_AVX512BF16] = {"avx512bf16", HAS_AVX2 | HAS_AVX512 | HAS_AVX512_VNNI | HAS_AVX512_BF16},
@@ -121,6 +124,7 @@ static const integer_candidate integer_candidates[] = {
 #if defined(__x86_64__)
     {HAS_AVX512 | HAS_AVX512_VNNI, ALL_BLOCK_TYPES, &lk_integer_avx512vnni},
     {HAS_AVX512, ALL_BLOCK_TYPES, &lk_integer_avx512},
+    {HAS_AVX2 | HAS_AVX_VNNI, ALL_BLOCK_TYPES, &lk_integer_avxvnni},
     {HAS_AVX2, ALL_BLOCK_TYPES, &lk_integer_avx2},
 #elif defined(__aarch64__)
     {HAS_NEON_I8MM, ALL_BLOCK_TYPES, &lk_integer_neoni8mm},

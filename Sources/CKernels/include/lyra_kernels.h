@@ -20,8 +20,8 @@ enum {
 
 /* ------------------------------------------------------------------------------------------------ instruction sets */
 
-/* Named instruction sets; each includes the sets above it, but amx has no BF16 without tiles. Without a limit, kernels
- * use all that the processor has and computes fast with. */
+/* Named instruction sets; each includes the sets above it, but those of AVX-512 need no AVX-VNNI, and amx has no BF16
+ * without tiles. Without a limit, kernels use all that the processor has and computes fast with. */
 typedef enum lk_isa {
     LK_ISA_GENERIC = 0,
 #if defined(__aarch64__)
@@ -30,16 +30,17 @@ typedef enum lk_isa {
     LK_ISA_NEONBF16 = 3, /* products of BF16 */
 #else
     LK_ISA_AVX2 = 1,       /* with FMA and F16C */
-    LK_ISA_AVX512 = 2,     /* F, BW, DQ, VL */
-    LK_ISA_AVX512VNNI = 3, /* products of bytes */
-    LK_ISA_AVX512BF16 = 4, /* products of BF16 */
-    LK_ISA_AMX = 5,        /* products of BF16 on tiles */
+    LK_ISA_AVXVNNI = 2,    /* products of bytes in vectors of AVX2 */
+    LK_ISA_AVX512 = 3,     /* F, BW, DQ, VL */
+    LK_ISA_AVX512VNNI = 4, /* products of bytes */
+    LK_ISA_AVX512BF16 = 5, /* products of BF16 */
+    LK_ISA_AMX = 6,        /* products of BF16 on tiles */
 #endif
     LK_ISA_NO_LIMIT = 255
 } lk_isa;
 
-/* The largest named set that is in use: the one in the environment variable LYRA_ISA (generic, avx2, avx512,
- * avx512vnni, avx512bf16, amx; neondot, neoni8mm, neonbf16), as far as the processor has it; without the variable, what it computes fast with. Linux
+/* The largest named set that is in use: the one in the environment variable LYRA_ISA (generic, avx2, avxvnni,
+ * avx512, avx512vnni, avx512bf16, amx; neondot, neoni8mm, neonbf16), as far as the processor has it; without the variable, what it computes fast with. Linux
  * gives tiles to a process that asks: the first use of a kernel asks, unless LYRA_ISA names a smaller set. */
 lk_isa lk_current_isa(void);
 /* The name of a set, as in LYRA_ISA; null past the last. */

@@ -26,7 +26,7 @@ static int has_blas_kernels(void) {
     const char *core = lk_blas_core();
     const lk_isa isa = lk_current_isa();
     if (isa == LK_ISA_GENERIC || !core) return 1;
-    return contains(isa == LK_ISA_AVX2 ? with_avx2 : with_avx512, core);
+    return contains(isa < LK_ISA_AVX512 ? with_avx2 : with_avx512, core);
 #else
     return 1;
 #endif
@@ -39,6 +39,7 @@ const char *lk_sgemm_kernels(void) {
     if (has_blas_kernels()) return "OpenBLAS";
 #if defined(__x86_64__)
     if (lk_current_isa() > LK_ISA_AVX512) return lk_isa_name(LK_ISA_AVX512);
+    if (lk_current_isa() > LK_ISA_AVX2 && lk_current_isa() < LK_ISA_AVX512) return lk_isa_name(LK_ISA_AVX2);
 #endif
     return lk_isa_name(lk_current_isa());
 }

@@ -20,7 +20,11 @@ _Static_assert(2 * 128 * LK_LARGEST_X <= INT16_MAX, "a pair of signed bytes fits
 #if defined(LK_VNNI)
 /* sums + Σ w · x over the four bytes of each lane: unsigned w, signed x. */
 LK_INLINE vi vi_dot(vi sums, vu w, int32_t x) {
+#if LK_WIDTH == 16
     return (vi)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)w, _mm512_set1_epi32(x));
+#else
+    return (vi)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)w, _mm256_set1_epi32(x));
+#endif
 }
 #elif defined(LK_NEON_MIXED)
 /* The same. */

@@ -112,7 +112,7 @@ typedef struct lk_bf16_kernels {
 extern const lk_integer_kernels lk_integer_generic;
 extern const lk_bf16_kernels lk_bf16_generic;
 #if defined(__x86_64__)
-extern const lk_integer_kernels lk_integer_avx2, lk_integer_avx512, lk_integer_avx512vnni;
+extern const lk_integer_kernels lk_integer_avx2, lk_integer_avxvnni, lk_integer_avx512, lk_integer_avx512vnni;
 extern const lk_bf16_kernels lk_bf16_avx2, lk_bf16_avx512, lk_bf16_avx512bf16;
 #elif defined(__aarch64__)
 extern const lk_integer_kernels lk_integer_neondot, lk_integer_neoni8mm;
