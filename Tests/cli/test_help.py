@@ -32,14 +32,14 @@ OPTIONS = {
     "logits": [*MODEL, "--tokens", "--adapter", "--out"],
     "make-tiny": ["--seed", "--preset", "--layers"],
     "train": [
-        "--recipe", "--stage", "--model", "--towers", "--speech-projector", "--sound-projector",
+        "--recipe", "--stage", "--model", "--towers", "--speech-projector", "--sound-projector", "--heads",
         "--data", "--validation", "--out", "--train",
         "--adapter", "--extractor", "--epochs", "--steps", "--learning-rate", "--batch", "--accumulation", "--seed",
         "--save-every", "--precision", "--threads", "--print-recipe", "--resume", "--mpi", "--dry-run-gradients"],
     "bench": [],
     "bench parts": [
         "--preset", "--dtype", "--threads", "--repetitions", "--prompt-tokens", "--decode-tokens", "--decode-after",
-        "--precision", "--only", "--video", "--json"],
+        "--sessions", "--precision", "--only", "--video", "--json"],
     "bench extractor": [
         "--preset", "--lengths", "--keep", "--blocks", "--dtype", "--kv-type", "--threads", "--repetitions", "--json",
         "--plot"],

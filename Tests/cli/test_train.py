@@ -249,6 +249,12 @@ def test_a_printed_recipe_is_toml_and_gives_itself(stage, tmp_path):
     assert "steps" in tomllib.loads(uncommented)["batch"]
 
 
+def test_the_heads_to_start_from_can_be_an_option():
+    recipe = ROOT / "examples/nano/recipes/listen.toml"
+    printed = lyra("train", "--recipe", recipe, "--heads", "run/heads.safetensors", "--print-recipe")
+    assert tomllib.loads(printed.stdout)["heads"] == "run/heads.safetensors"
+
+
 def test_a_recipe_of_a_file_is_used_and_its_errors_have_their_place(command, data, tiny, tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(

@@ -38,12 +38,16 @@ data() {
     }
 }
 
+# is_kept NAME: whether trained/NAME takes the place of a stage, and of those that only lead to it.
+is_kept() { [ -n "$use_kept" ] && [ -d "$here/trained/$1" ]; }
+
 # train NAME RESULT MODEL OPTION…: runs the recipe NAME until RESULT is there, and draws its curves. With --kept, what
-# trained/NAME has is taken instead.
+# trained/NAME has is taken instead; a model there is what differs from `kept_from`.
+kept_from=$out/start
 train() {
     local name=$1 result=$out/runs/$1/$2 kept=$here/trained/$1/$2 model=$3 run=$out/runs/$1
     local start=none
-    [ "$2" != model ] || start=$model
+    [ "$2" != model ] || start=$kept_from
     shift 3
     if [ -n "$use_kept" ] && [ ! -e "$result" ] && [ -e "$kept" ]; then
         step "kept: $name"
@@ -93,38 +97,47 @@ runs=$out/runs
 # What it starts from: initial values.
 [ -d "$out/start" ] || "$lyra" initialize "$here/model" -o "$out/start" --seed 1
 
-# Text: the language model learns its world.
-data text text 60000
-data drills drills 40000
-data text-check text 200 2
-from text/text.jsonl drills/drills.jsonl
-checked_by text-check/text.jsonl
-train text model "$out/start" "${sets[@]}"
+# Text: the language model learns its world, and to find what a text says. Sight: the vision tower learns from labels,
+# then answers with the language model.
+is_kept look || {
+    data text text 60000
+    data drills drills 60000
+    data text-check text 200 2
+    from text/text.jsonl drills/drills.jsonl
+    checked_by text-check/text.jsonl
+    train text model "$out/start" "${sets[@]}"
+    from drills/drills.jsonl text/text.jsonl
+    checked_by text-check/text.jsonl
+    train recall model "$runs/text/model" "${sets[@]}"
 
-# Sight: the vision tower learns from labels, then answers with the language model.
-data pictures pictures 16000
-data videos videos 4000
-data refusals refusals 4000
-data pictures-check pictures 200 2
-data videos-check videos 100 2
-from pictures/pictures.jsonl videos/videos.jsonl
-checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
-train see model "$out/start" "${sets[@]}"
-vision=model_zoo/vision/Qwen2VL_ViT
-with "$runs/text/model" sighted $vision="$runs/see/model/$vision"
-from text/text.jsonl drills/drills.jsonl pictures/pictures.jsonl videos/videos.jsonl refusals/refusals.jsonl
-checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
-train look model "$out/sighted" "${sets[@]}"
+    data pictures pictures 16000
+    data pictures-more pictures 32000 3
+    data videos videos 4000
+    data refusals refusals 4000
+    data pictures-check pictures 200 2
+    data videos-check videos 100 2
+    from pictures/pictures.jsonl pictures-more/pictures.jsonl videos/videos.jsonl
+    checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
+    train see model "$out/start" "${sets[@]}"
+    vision=model_zoo/vision/Qwen2VL_ViT
+    with "$runs/recall/model" sighted $vision="$runs/see/model/$vision"
+    from text/text.jsonl drills/drills.jsonl pictures/pictures.jsonl pictures-more/pictures.jsonl videos/videos.jsonl \
+        refusals/refusals.jsonl
+    checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
+}
+train look model "$out/sighted" ${sets[@]+"${sets[@]}"}
 
-# Hearing: the speech tower learns from labels.
-data tower tower 12000
-data tower-check tower 200 2
-from tower/tower.jsonl
-checked_by tower-check/tower.jsonl
-train hear model "$out/start" "${sets[@]}"
-data tower-more tower 12000 3
-from tower-more/tower.jsonl
-checked_by tower-check/tower.jsonl
+# Hearing: the speech tower learns from labels, in two runs with different recordings.
+is_kept listen || {
+    data tower tower 12000
+    data tower-check tower 200 2
+    from tower/tower.jsonl
+    checked_by tower-check/tower.jsonl
+    train hear model "$out/start" "${sets[@]}"
+    data tower-more tower 12000 3
+    from tower-more/tower.jsonl
+    checked_by tower-check/tower.jsonl
+}
 train listen model "$runs/hear/model" --heads "$runs/hear/heads.safetensors" "${sets[@]}"
 
 # Voice: units of one voice, and the vocoder that makes its sound of them.
@@ -174,6 +187,7 @@ checked_by long-check/long.jsonl
 train stage3 long_speech_lora "$out/hearing" "${shared[@]}" "${sets[@]}"
 
 from answers/units.jsonl
+kept_from=$out/hearing
 train stage4 model "$out/hearing" "${shared[@]}" "${sets[@]}"
 
 # The whole model.

@@ -102,6 +102,25 @@ def copying(rng) -> Exchange:
     return Exchange("transcribe", rng.choice(words.TRANSCRIBE), text, context=spoken(text))
 
 
+def stretched(rng, text: str) -> str:
+    """The words of a text as a speech tower hears them, a tenth of a second at a time: each word some times, and
+    silence."""
+    def silence(most):
+        return "~" * rng.randint(0, most)
+
+    said = [f" {word}" * rng.randint(1, 6) + silence(rng.choice([0, 0, 2])) for word in spoken(text).split()]
+    return silence(5) + "".join(said) + silence(8)
+
+
+def slow_exchange(rng) -> Exchange:
+    """A question, or a sentence to write down, that comes stretched: a first exercise in hearing."""
+    if rng.random() < 0.5:
+        text = heard(rng)
+        return Exchange("transcribe", rng.choice(words.TRANSCRIBE), text, context=stretched(rng, text), is_spoken=False)
+    found = spoken_question(rng)
+    return Exchange(found.kind, stretched(rng, found.question), found.answer, is_spoken=False)
+
+
 def about_a_story(rng) -> list:
     """Questions about different facts of a story, at most eight: the more of a story is asked, the sooner a model learns
     to find a fact. Most stories are short, and a third has any words."""
@@ -149,11 +168,13 @@ def text_item(rng, name, folder) -> dict:
 
 
 def drill_item(rng, name, folder) -> dict:
-    """What takes the most practice: stories, copying, and sums."""
+    """What takes the most practice: stories, what is heard, copying, and sums."""
     draw = rng.random()
-    if draw < 0.6:
+    if draw < 0.5:
         asked = about_a_story(rng)
-    elif draw < 0.85:
+    elif draw < 0.75:
+        asked = [slow_exchange(rng) for _ in range(2)]
+    elif draw < 0.87:
         asked = [copying(rng) for _ in range(rng.randint(1, 3))]
     else:
         asked = [question(rng, rng.choice(["sum", "sum", "order"])) for _ in range(3)]
