@@ -85,7 +85,7 @@ enum {
     LYRA_E_IO = 2,          /* the system refused: a file cannot be opened, read or written; a reader failed */
     LYRA_E_FORMAT = 3,      /* invalid data: damaged, truncated, of a wrong shape or type */
     LYRA_E_MISSING = 4,     /* something needed is absent: a tower, an adapter, a tensor, the vocoder; or a library that
-                               is loaded on first use, such as OpenBLAS or a decoder */
+                               is loaded on first use, such as a decoder */
     LYRA_E_UNSUPPORTED = 5, /* well-formed, but lyra cannot run it */
     LYRA_E_MEMORY = 6,      /* out of memory, or over a limit in the options */
     LYRA_E_STATE = 7,       /* the call is not possible in the object's current state */

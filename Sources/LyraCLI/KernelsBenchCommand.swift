@@ -11,7 +11,8 @@ struct KernelsBenchCommand: ParsableCommand {
         discussion: """
             For each type of weights and number of rows of x, the rate of x · wᵀ with \(KernelsBench.size) × \
             \(KernelsBench.size) weights; with one row, as when tokens are decoded, with as many weights as do not fit \
-            in the cache. Products with F32 weights are OpenBLAS's where it has kernels for the processor.
+            in the cache. Products with F32 weights are OpenBLAS's where it is installed and has kernels for the \
+            processor.
             """)
 
     @Option(

@@ -248,7 +248,7 @@ check_loading() {
     run_checks "another FFmpeg" "${run[@]}" video "${pictures[2]}" 4 "${avformat#*.so.}"
     run_checks "a libsndfile without functions" "${run[@]}" audio "$recording" 4 sf_open_virtual
     run_checks "a libmpg123 without functions" "${run[@]}" audio "$mp3" 4 mpg123_
-    run_checks "a damaged OpenBLAS" "${run[@]}" pcm - 4 libopenblas0
+    run_checks "a damaged OpenBLAS, in whose place lyra multiplies" "${run[@]}" pcm - 0 -
     rm -r "$fake"
     for kind in pcm pixels image audio video; do
         local file=-
@@ -322,8 +322,10 @@ check_bare_root() {
         return
     fi
     run=("${enter[@]}" env -i LD_LIBRARY_PATH=/lyra/lib "$(PATH=$PATH:/usr/sbin command -v chroot)" "$bare")
-    run_checks "with no library but C's" "${run[@]}" /lyra/loading /lyra/tiny text - 4 libopenblas0
-    run_checks "without OpenBLAS" "${run[@]}" /lyra/loading /lyra/tiny pcm - 4 libopenblas0
+    run_checks "with no library but C's" "${run[@]}" /lyra/loading /lyra/tiny text - 0 -
+    for kind in pcm pixels; do
+        run_checks "without OpenBLAS" "${run[@]}" /lyra/loading /lyra/tiny $kind - 0 -
+    done
     install_libraries "$bare" libopenblas.so.0
     for kind in pcm pixels; do
         run_checks "without FFmpeg" "${run[@]}" /lyra/loading /lyra/tiny $kind - 0 -

@@ -13,7 +13,7 @@ import zipfile
 
 import pytest
 
-from support import FIXTURES, TOOL, fails, is_wrong_usage, lyra
+from support import FIXTURES, ROOT, TOOL, fails, is_wrong_usage, lyra
 
 PATIENCE = 60
 STEPS = 8

@@ -4,7 +4,7 @@
 #define LYRA_GRADIENTS_H
 
 /* c[m, n] = a · b, or c += a · b if `accumulate`. a is [m, k], or [k, m] if it is transposed; b is [k, n], or [n, k].
- * Needs OpenBLAS. */
+ * Uses OpenBLAS. */
 typedef struct lk_factor {
     const float *data;
     size_t ld;
@@ -14,7 +14,7 @@ int lk_matrix_product(float *c, size_t ldc, lk_factor a, lk_factor b, size_t m, 
 /* The same on the calling thread, with lyra's own kernels whether or not OpenBLAS has better ones: for tests. */
 int lk_sgemm_own(float *c, size_t ldc, lk_factor a, lk_factor b, size_t m, size_t n, size_t k, int accumulate);
 
-/* The same with both factors rounded to BF16 and sums in floats. Needs no OpenBLAS, but memory of
+/* The same with both factors rounded to BF16 and sums in floats. Uses no OpenBLAS, but memory of
  * lk_bf16_product_floats floats, aligned to 64 bytes. */
 int lk_bf16_matrix_product(float *c, size_t ldc, lk_factor a, lk_factor b, size_t m, size_t n, size_t k, int accumulate,
                            float *memory);
@@ -62,9 +62,9 @@ typedef struct lk_conv1d_gradient {
     const float *dy;
     size_t ld_dy, columns, in_channels, out_channels, kernel, dilation;
 } lk_conv1d_gradient;
-/* dx[i, t + j · dilation] += Σ_o w[o, i, j] · dy[o, t]; taps: [kernel, out, in]. Needs OpenBLAS. */
+/* dx[i, t + j · dilation] += Σ_o w[o, i, j] · dy[o, t]; taps: [kernel, out, in]. Uses OpenBLAS. */
 int lk_conv1d_input_gradient(float *dx, size_t ldx, const lk_conv1d_gradient *gradient, const float *taps);
-/* taps[j] = dy · x[columns from j · dilation on]ᵀ: [kernel, out, in], or [kernel, in, out] if `by_inputs`. Needs
+/* taps[j] = dy · x[columns from j · dilation on]ᵀ: [kernel, out, in], or [kernel, in, out] if `by_inputs`. Uses
  * OpenBLAS. */
 int lk_conv1d_weight_gradient(float *taps, const lk_conv1d_gradient *gradient, const float *x, size_t ldx,
                               int by_inputs);
@@ -75,7 +75,7 @@ void lk_add_row_sums(float *sums, const float *x, size_t ldx, size_t rows, size_
  * key_starts[s + 1] - 1 of the keys, the last of which belong to the queries if the attention is causal. Every array is
  * [rows, heads, dim] with heads side by side and rows ld… floats apart; dkeys and dvalues have the heads of the keys.
  * The outputs and the log-sum-exps [rows, heads] are those of lk_attention. Holds one tile of scores for each thread.
- * Needs OpenBLAS. */
+ * Uses OpenBLAS. */
 typedef struct lk_attention_gradients {
     float *dqueries, *dkeys, *dvalues;
     size_t ld_dqueries, ld_dkeys, ld_dvalues;

@@ -2,7 +2,7 @@
  *
  * All matrices are row-major. `ld…` is the distance between rows, in elements. Pointers need the alignment of their
  * element type only; weights may lie at any byte. Functions that allocate return LK_OK or LK_NO_MEMORY, functions that
- * need OpenBLAS also LK_NO_BLAS or LK_CLOSED_BLAS; unless they return LK_OK, their output is undefined. Callers check
+ * use OpenBLAS also LK_CLOSED_BLAS; unless they return LK_OK, their output is undefined. Callers check
  * all sizes; matrix dimensions fit an int.
  */
 #ifndef LYRA_KERNELS_H
@@ -14,8 +14,7 @@
 enum {
     LK_OK = 0,
     LK_NO_MEMORY = 1,
-    LK_NO_BLAS = 2,    /* libopenblas.so.0 is not installed or is damaged */
-    LK_CLOSED_BLAS = 3 /* the system refuses to open libopenblas.so.0: too many open files, no permission */
+    LK_CLOSED_BLAS = 2 /* the system refuses to open libopenblas.so.0: too many open files, no permission */
 };
 
 /* ------------------------------------------------------------------------------------------------ instruction sets */
@@ -88,7 +87,7 @@ void lk_dequantize(float *dst, const void *src, lk_type type, size_t count);
 /* The new y from a product p plus its bias: p, y + p, GELU p · ½(1 + erf(p / √2)), quick GELU p · σ(1.702 p). */
 typedef enum lk_epilogue { LK_STORE = 0, LK_ACCUMULATE = 1, LK_GELU = 2, LK_QUICK_GELU = 3 } lk_epilogue;
 
-/* y[m, n] = epilogue(x[m, k] · w[n, k]ᵀ + bias[n]), w not of a block type. `bias` may be null. More than 32 rows need
+/* y[m, n] = epilogue(x[m, k] · w[n, k]ᵀ + bias[n]), w not of a block type. `bias` may be null. More than 32 rows use
  * OpenBLAS. */
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
               size_t n, const float *bias, lk_epilogue epilogue);
@@ -182,7 +181,7 @@ typedef enum lk_peak { LK_PEAK_F32, LK_PEAK_BF16, LK_PEAK_INT8 } lk_peak;
 double lk_peak_operations(lk_peak kind);
 
 /* What multiplies floats: "OpenBLAS", or the instruction set of lyra's own kernels where OpenBLAS has none for the
- * processor; "none" if OpenBLAS cannot be loaded. */
+ * processor or is not installed; "none" if the system refuses to open it. */
 const char *lk_sgemm_kernels(void);
 /* The processor that OpenBLAS has chosen kernels for; "" if it is not known. */
 const char *lk_sgemm_blas_core(void);

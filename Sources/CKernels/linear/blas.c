@@ -34,6 +34,7 @@ static const char *const names[] = {"cblas_sgemm", "openblas_set_num_threads"};
 static const size_t library_room = (size_t)48 << 20;
 
 static _Atomic(const blas *) loaded; /* set once */
+static atomic_int is_absent;         /* set if it cannot be loaded, so that it is tried once */
 
 /* ---------------------------------------------------------------------------------------------------------- loading */
 
@@ -58,7 +59,10 @@ static int load_here(void) {
     int status = lyra_load(&library, 1, names, found, 2, library_room, reason, sizeof reason);
     if (status == LYRA_LOAD_MEMORY) return LK_NO_MEMORY;
     if (status == LYRA_LOAD_IO) return LK_CLOSED_BLAS;
-    if (status != LYRA_LOADED) return LK_NO_BLAS;
+    if (status != LYRA_LOADED) {
+        atomic_store(&is_absent, 1);
+        return LK_OK;
+    }
     blas *b = malloc(sizeof *b);
     if (!b) return LK_NO_MEMORY;
     *b = (blas){(sgemm_function *)found[0], (void (*)(int))found[1], NULL, NULL, ""};
@@ -82,7 +86,7 @@ static void *load_main(void *status) {
 
 /* Loads on a thread of its own: the caller's stack may be too small for the library's initialization. */
 int lk_blas_prepare(void) {
-    if (atomic_load(&loaded)) return LK_OK;
+    if (atomic_load(&loaded) || atomic_load(&is_absent)) return LK_OK;
     int status = LK_NO_MEMORY;
     pthread_t thread;
     pthread_attr_t attributes;
@@ -172,7 +176,6 @@ static int transposition(lk_factor factor) { return factor.transposed ? TRANSPOS
 
 int lk_blas_sgemm(float *y, size_t ldy, lk_factor x, lk_factor w, size_t m, size_t n, size_t k, int accumulate) {
     const blas *b = atomic_load_explicit(&loaded, memory_order_acquire);
-    if (!b) return LK_NO_BLAS;
     if (!enter()) {
         if (!grow(b)) return LK_NO_MEMORY;
         while (!enter()) sched_yield(); /* another thread leaves soon */

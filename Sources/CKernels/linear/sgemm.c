@@ -1,5 +1,5 @@
-/* Chooses between OpenBLAS and lyra's own kernels for products in floats. OpenBLAS must be there in any case: the name
- * of its choice decides.
+/* Chooses between OpenBLAS and lyra's own kernels for products in floats: the name of OpenBLAS's choice decides.
+ * Without OpenBLAS, lyra's own multiply.
  *
  * OpenBLAS is fast only on processors that its build knows. On later ones it takes kernels that every processor can
  * run: 0.3.21 (Debian 12) takes those of SSE3 on Emerald Rapids, at a seventh of what the processor can do. */
@@ -22,10 +22,11 @@ static int contains(const char *const *names, const char *name) {
 
 /* Whether OpenBLAS's kernels are as wide as those in use. Without AVX2, OpenBLAS is faster. */
 static int has_blas_kernels(void) {
-#if defined(__x86_64__)
     const char *core = lk_blas_core();
+    if (!core) return 0;
+#if defined(__x86_64__)
     const lk_isa isa = lk_current_isa();
-    if (isa == LK_ISA_GENERIC || !core) return 1;
+    if (isa == LK_ISA_GENERIC) return 1;
     return contains(isa < LK_ISA_AVX512 ? with_avx2 : with_avx512, core);
 #else
     return 1;

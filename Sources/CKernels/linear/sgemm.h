@@ -1,16 +1,16 @@
 /* A product of two matrices of floats on the calling thread: the pool splits the work. OpenBLAS multiplies, or lyra's
- * own kernels where OpenBLAS has none for the processor. */
+ * own kernels where OpenBLAS has none for the processor, or is not installed. */
 #ifndef LYRA_KERNELS_SGEMM_H
 #define LYRA_KERNELS_SGEMM_H
 
 #include "../include/lyra_kernels.h"
 
-/* Call this before the pool's tasks call lk_sgemm. Returns LK_OK, LK_NO_BLAS, LK_CLOSED_BLAS or LK_NO_MEMORY; after a
- * failure the next call tries again. */
+/* Call this before the pool's tasks call lk_sgemm. Returns LK_OK, LK_CLOSED_BLAS or LK_NO_MEMORY; after a failure the
+ * next call tries again. */
 int lk_sgemm_prepare(void);
 
 /* y[m, n] = x[m, k] · wᵀ with w[n, k] if `transposed`, else x · w with w[k, n]; added to y if `accumulate`. Returns
- * LK_OK, LK_NO_MEMORY, or LK_NO_BLAS before a successful lk_sgemm_prepare. */
+ * LK_OK or LK_NO_MEMORY. */
 int lk_sgemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, int transposed, size_t m,
              size_t n, size_t k, int accumulate);
 

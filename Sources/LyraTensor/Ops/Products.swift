@@ -34,8 +34,8 @@ extension Weight {
     /// - Parameters:
     ///   - bias: [outputs]
     ///   - rows: whether the rows of x belong together
-    /// - Throws: `LyraError.argument` if x or the bias does not fit, `.memory` if there is no room, `.missing` if
-    ///   OpenBLAS is needed and not installed, `.state` if interrupted. All products throw these.
+    /// - Throws: `LyraError.argument` if x or the bias does not fit, `.memory` if there is no room, `.io` if the
+    ///   system refuses to open OpenBLAS, `.state` if interrupted. All products throw these.
     public func product(
         _ x: Tensor, bias: Tensor? = nil, activation: Activation = .identity, rows: RowKind = .together
     ) throws -> Tensor {

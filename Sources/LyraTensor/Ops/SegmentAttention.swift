@@ -20,8 +20,8 @@ public struct AttentionSegment: Sendable {
 ///   - segments: adjacent, in order; together they cover all rows
 ///   - isCausal: whether query r of a segment sees only keys up to its own, the last keys being those of the queries
 /// - Returns: [rows, heads · headDim]
-/// - Throws: `LyraError.argument` if the shapes or segments do not fit, `.memory` if there is no room, `.missing` if
-///   OpenBLAS is needed and not installed, `.state` if the work was interrupted.
+/// - Throws: `LyraError.argument` if the shapes or segments do not fit, `.memory` if there is no room, `.io` if the
+///   system refuses to open OpenBLAS, `.state` if the work was interrupted.
 public func attention(
     _ queries: Tensor, keys: Tensor, values: Tensor, heads: Int, segments: [AttentionSegment], isCausal: Bool,
     precision: Precision = .exact
