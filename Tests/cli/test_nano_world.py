@@ -374,7 +374,7 @@ def test_answers_about_stories_are_in_them():
 
 def test_drills_tell_stories_of_any_words():
     names, other_names = set(map(str.lower, k.NAMES)), 0
-    for index in range(300):
+    for index in range(1500):
         first, second = examples.drill_item(random.Random(index), "", None)["conversations"][:2]
         context, _, question = first["value"].rpartition("\n")
         owner = re.fullmatch(r"what does (.+) have\??", question.lower())
@@ -393,6 +393,12 @@ def test_stretched_texts_say_each_word_in_order():
         # A word that follows itself in the text is one run, too.
         runs = [[word for word, _ in itertools.groupby(each)] for each in (heard, spoken(text).split())]
         assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(
+    "size, grid", [((192, 240), (3, 5)), ((250, 200), (5, 4)), ((112, 112), (4, 4)), ((90, 288), (2, 7))])
+def test_a_side_of_whole_tokens_is_fitted_as_the_tower_does(size, grid):
+    assert pictures.token_grid(*size) == grid
 
 
 @pytest.mark.parametrize("place", k.PICTURE_PLACES)

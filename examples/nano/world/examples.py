@@ -137,6 +137,28 @@ def about_a_story(rng) -> list:
     return [asked[0]] + [Exchange(each.kind, each.question, each.answer) for each in asked[1:]]
 
 
+def told_again(rng) -> tuple:
+    """A story, and many questions with their answers in one turn: finding facts takes millions of examples, and this
+    is the shortest form of them. → what is asked, and the answer"""
+    def any_words(rng):
+        return stories.any_values(rng, words.written())
+
+    draw = rng.choice([stories.values, stories.values, any_words])
+    found = stories.facts(rng, rng.randint(2, 12), draw=draw)
+    asked = [stories.ask(rng, found, unknown=0.05, draw=draw) for _ in range(rng.randint(8, 24))]
+    plain = rng.random() < 0.5
+    story = spoken(asked[0].context) if rng.random() < 0.5 else asked[0].context
+    lines = [f"{spoken(each.question) if plain else each.question} {each.answer}" for each in asked]
+    return f"{story}\nAsk and answer.", " ".join(lines)
+
+
+def pairs(rng) -> tuple:
+    """Pairs of words in any order, again and again: the second word of each has to be found. → as told_again"""
+    keys = rng.sample(words.vocabulary(), rng.randint(3, 14))
+    told = [f"{key} {rng.choice(words.vocabulary())}." for key in keys]
+    return f"{' '.join(told)}\nGo on.", " ".join(rng.choices(told, k=rng.randint(20, 50)))
+
+
 def typed(rng, exchange: Exchange) -> str:
     """The text of the human's turn.
 
@@ -168,18 +190,21 @@ def text_item(rng, name, folder) -> dict:
 
 
 def drill_item(rng, name, folder) -> dict:
-    """What takes the most practice: stories, what is heard, copying, and sums."""
+    """What takes the most practice: finding facts, hearing, copying, and sums."""
     draw = rng.random()
-    if draw < 0.5:
+    if draw < 0.45:
+        kind, pair = ("pairs", pairs(rng)) if draw < 0.2 else ("told again", told_again(rng))
+        return {"conversations": turns(pair), "kind": kind}
+    if draw < 0.7:
         asked = about_a_story(rng)
-    elif draw < 0.75:
+    elif draw < 0.85:
         asked = [slow_exchange(rng) for _ in range(2)]
-    elif draw < 0.87:
+    elif draw < 0.93:
         asked = [copying(rng) for _ in range(rng.randint(1, 3))]
     else:
         asked = [question(rng, rng.choice(["sum", "sum", "order"])) for _ in range(3)]
-    pairs = [(typed(rng, each), each.answer) for each in asked]
-    return {"conversations": turns(*pairs), "kind": asked[0].kind}
+    pairs_of = [(typed(rng, each), each.answer) for each in asked]
+    return {"conversations": turns(*pairs_of), "kind": asked[0].kind}
 
 
 def refusal_item(rng, name, folder) -> dict:

@@ -1,5 +1,7 @@
 """Draws scenes, digits and moving shapes, with labels for what a vision tower sees where."""
 
+import math
+
 import numpy as np
 
 from . import digits, drawing
@@ -49,17 +51,17 @@ def random_video_side(rng):
 
 
 def token_grid(width, height):
-    """Columns and rows of a picture's tokens: Qwen2-VL's smart_resize with the bounds above."""
-    def fitted(side, scale, rounding):
-        return max(TOKEN, int(rounding(side * scale / TOKEN)) * TOKEN)
-    wide, high = fitted(width, 1, round), fitted(height, 1, round)
-    if wide * high > MOST_PIXELS:
-        scale = (MOST_PIXELS / (width * height)) ** 0.5
-        wide, high = fitted(width, scale, np.floor), fitted(height, scale, np.floor)
-    elif wide * high < LEAST_PIXELS:
-        scale = (LEAST_PIXELS / (width * height)) ** 0.5
-        wide, high = fitted(width, scale, np.ceil), fitted(height, scale, np.ceil)
-    return wide // TOKEN, high // TOKEN
+    """Columns and rows of a picture's tokens: Qwen2-VL's smart_resize with the bounds above, in its order of operations,
+    which decides where a side is a whole number of tokens."""
+    sides = width, height
+    fitted = [max(TOKEN, round(side / TOKEN) * TOKEN) for side in sides]
+    if fitted[0] * fitted[1] > MOST_PIXELS:
+        beta = math.sqrt(width * height / MOST_PIXELS)
+        fitted = [max(TOKEN, math.floor(side / beta / TOKEN) * TOKEN) for side in sides]
+    elif fitted[0] * fitted[1] < LEAST_PIXELS:
+        beta = math.sqrt(LEAST_PIXELS / (width * height))
+        fitted = [math.ceil(side * beta / TOKEN) * TOKEN for side in sides]
+    return fitted[0] // TOKEN, fitted[1] // TOKEN
 
 
 def token_coverage(mask, columns, rows):
