@@ -463,16 +463,17 @@ enum {
  * is no error. */
 lyra_status lyra_step(lyra_session *session, uint32_t *events);
 
-/* Steps several sessions of one model, as lyra_step does each. Those that are generating are computed together, so that
- * the weights are read once for all of them: with 8 sessions, each gets its token several times as soon as if they took
- * turns. A call gives each session at most one piece of the waveform, one token and the speech of one token. A session's
- * results are its own, whoever else is there: those of lyra_step, up to the order of sums. Sessions may be in any state,
- * join and leave from call to call, and differ in all options.
+/* Steps several sessions of one model, as lyra_step does each (batched decoding). Those that are generating are computed
+ * together, so that the weights are read once for all of them: with 8 sessions, each gets its token several times as
+ * soon as if they took turns. A call gives each session at most one piece of the waveform, one token and the speech of
+ * one token. A session's numbers are those of lyra_step, whoever else is there, up to the order of sums: only a tie
+ * within rounding can give another token. Sessions may be in any state, join and leave from call to call, and differ in
+ * all options. Times in lyra_usage are shares of what was computed together. A cancel takes effect at the next layer.
  * events[i] is what lyra_step would set. statuses[i], unless `statuses` is NULL, is what it would return: an error in
  * one session leaves the others alone. Returns the first of them that is not LYRA_OK; lyra_last_error() then has a line
- * for each session with an error, "session i: …".
- * LYRA_E_ARGUMENT if a session is named twice or the models differ, LYRA_E_CLOSED, and LYRA_E_STATE if one is in use:
- * no session is then stepped, all events are 0, and all statuses LYRA_OK. */
+ * for each session with an error, which begins with "session i: ".
+ * LYRA_E_ARGUMENT if a pointer is null, a session is named twice or the models differ, LYRA_E_CLOSED, LYRA_E_STATE if
+ * one is in use, LYRA_E_MEMORY: no session is then stepped, all events are 0, and all statuses LYRA_OK. */
 lyra_status lyra_step_many(lyra_session *const *sessions, size_t count, uint32_t *events, lyra_status *statuses);
 
 /* Ends the turn in progress and keeps what was generated: no further token follows, and the text so far is part of the

@@ -55,8 +55,9 @@ final class Answer {
             adapter: conversation.adapter)
     }
 
-    /// The hidden state that the next step passes to the speech generator; nil if the next step is something else.
-    var sharedRow: Tensor? { speech?.sharedRow }
+    /// What the next step passes to the speech generator; nil if the next step is something else.
+    var sharedSpeech: SharedSpeech? { speech?.shared }
+    var spokenRows: Int { speech?.spokenRows ?? 0 }
 
     /// Runs the newest token through the decoder and samples the next. → the text that became complete
     func generateToken(_ conversation: inout Conversation) throws -> String {
@@ -76,18 +77,14 @@ final class Answer {
 
     /// Samples the next token, after the newest went through the decoder together with those of other sessions.
     ///
-    /// - Parameters:
-    ///   - row: its hidden state after the final norm, [1, hidden]
-    ///   - logits: the scores of what may follow, [1, vocabulary]
-    ///   - milliseconds: what it took
     /// - Returns: the text that became complete
-    func continueShared(
-        _ row: Tensor, _ logits: Tensor, milliseconds: Double, _ conversation: inout Conversation
-    ) throws -> String {
-        rows = row
+    func continueShared(_ decoded: SharedDecoding, _ conversation: inout Conversation) throws -> String {
+        let start = MonotonicTime.milliseconds
+        defer { decodeTime += decoded.milliseconds + MonotonicTime.milliseconds - start }
+        for cache in conversation.caches { try cache.quantizeOlderPages() }
+        rows = decoded.row
         conversation.nextPosition += 1
-        decodeTime += milliseconds
-        return try sample(logits, &conversation)
+        return try sample(decoded.logits, &conversation)
     }
 
     private func sample(_ logits: Tensor, _ conversation: inout Conversation) throws -> String {
@@ -119,19 +116,22 @@ final class Answer {
         return (units, audio)
     }
 
-    /// What the speech generator makes of the `sharedRow` of each of several answers.
+    /// What the speech generator makes of the next hidden state of each of several answers.
     ///
     /// - Throws: the first error of any answer; all are then as before.
-    static func makeUnitsTogether(_ answers: [Answer]) throws -> [SharedUnits] {
+    static func makeUnitsTogether(
+        _ speech: [SharedSpeech], isInterrupted: () -> Bool
+    ) throws -> [SharedUnits] {
+        guard let generator = speech.first?.generator else { return [] }
         let start = MonotonicTime.milliseconds
-        guard let generator = answers.first?.checkpoint.generator else { return [] }
-        var states = answers.compactMap { $0.speech?.state }
-        let units = try generator.append(Tensor.stacking(answers.compactMap(\.sharedRow)), to: &states)
-        let milliseconds = MonotonicTime.milliseconds - start
-        return zip(states, units).map { SharedUnits(state: $0, units: $1, milliseconds: milliseconds) }
+        var states = speech.map(\.state)
+        let units = try generator.append(
+            Tensor.stacking(speech.map(\.row)), to: &states, isInterrupted: isInterrupted)
+        let each = (MonotonicTime.milliseconds - start) / Double(speech.count)
+        return zip(states, units).map { SharedUnits(state: $0, units: $1, milliseconds: each) }
     }
 
-    /// Takes what was made of the `sharedRow`.
+    /// Takes what was made of the `sharedSpeech`.
     func take(_ made: SharedUnits) throws {
         try speech?.take(made)
         unitCount += made.units.count
@@ -159,19 +159,36 @@ final class Answer {
     }
 }
 
+/// What the decoder made of a token together with those of other conversations.
+struct SharedDecoding {
+    /// The hidden state after the final norm, [1, hidden].
+    let row: Tensor
+    /// The scores of what may follow, [1, vocabulary].
+    let logits: Tensor
+    /// The conversation's share of the time.
+    let milliseconds: Double
+}
+
+/// A hidden state that is to be spoken, and the speech generator's state before it.
+struct SharedSpeech {
+    let generator: SpeechGenerator
+    let state: SpeechGenerator.State
+    let row: Tensor
+}
+
 /// The speech units that a hidden state adds to an answer, made together with those of other answers.
 struct SharedUnits {
     /// The generator's state after them.
     let state: SpeechGenerator.State
     let units: [Int32]
-    /// What it took.
+    /// The answer's share of the time.
     let milliseconds: Double
 }
 
 /// The speech of an answer.
 private struct SpokenAnswer {
     private let generator: SpeechGenerator
-    private(set) var state: SpeechGenerator.State
+    private var state: SpeechGenerator.State
     private let waveform: VocoderStream
     /// Hidden states that are not yet passed to the generator.
     private var rows: [Tensor] = []
@@ -190,11 +207,19 @@ private struct SpokenAnswer {
     var hasWork: Bool { !rows.isEmpty || waveform.hasWork || (isFinished && !wasFlushed) }
     var isDone: Bool { isFinished && !hasWork }
 
-    /// The row that the next step passes to the generator; nil if the next step is something else.
-    var sharedRow: Tensor? { waveform.hasWork ? nil : rows.first }
+    /// How many hidden states the generator has read.
+    private(set) var spokenRows = 0
 
+    /// What the next step passes to the generator; nil if the next step is something else.
+    var shared: SharedSpeech? {
+        guard !waveform.hasWork, let row = rows.first, generator.canShare else { return nil }
+        return SharedSpeech(generator: generator, state: state, row: row)
+    }
+
+    /// Takes what the generator made of `shared` together with other answers'.
     mutating func take(_ made: SharedUnits) throws {
         rows.removeFirst()
+        spokenRows += 1
         state = made.state
         try waveform.append(made.units)
     }
@@ -211,6 +236,7 @@ private struct SpokenAnswer {
         }
         if let row = rows.first {
             rows.removeFirst()
+            spokenRows += 1
             let units = try generator.append(row, to: &state)
             try waveform.append(units)
             return units

@@ -312,15 +312,18 @@ public final class Session {
     /// What the next step can compute together with other sessions of the model; nil if it is something else, or if the
     /// turn's end was requested.
     var sharedToken: SharedToken? { control.isRequested ? nil : currentAnswer?.sharedToken(conversation) }
-    var sharedRow: Tensor? { control.isRequested ? nil : currentAnswer?.sharedRow }
-    var canShareStep: Bool { sharedToken != nil || sharedRow != nil }
+    var sharedSpeech: SharedSpeech? { control.isRequested ? nil : currentAnswer?.sharedSpeech }
+    var canShareStep: Bool { sharedToken != nil || sharedSpeech != nil }
+
+    /// How many tokens the answer has, and how many hidden states were spoken.
+    var generated: (tokens: Int, rows: Int) { (currentAnswer?.tokens.count ?? 0, currentAnswer?.spokenRows ?? 0) }
 
     /// Continues as `step` does after the decoder ran: samples a token.
-    func continueShared(_ row: Tensor, _ logits: Tensor, milliseconds: Double) throws -> SessionEvents {
+    func continueShared(_ decoded: SharedDecoding) throws -> SessionEvents {
         try control.interruption.during {
             try answering { answer in
                 let before = answer.tokens.count
-                let new = try answer.continueShared(row, logits, milliseconds: milliseconds, &conversation)
+                let new = try answer.continueShared(decoded, &conversation)
                 return try take(new, of: answer, tokensBefore: before)
             }
         }

@@ -165,12 +165,12 @@ private func keyValueType(_ type: lyra_kv_type) throws -> KeyValueType {
 ) -> lyra_status {
     status {
         guard count > 0 else { return }
-        let (handles, events) = (try required(sessions, "sessions"), try required(events, "events"))
-        try requireMemory(count.saturatingMultiplying(by: 64))
         for index in 0..<count {
-            events[index] = 0
+            events?[index] = 0
             statuses?[index] = lyra_status(LYRA_OK)
         }
+        let (handles, events) = (try required(sessions, "sessions"), try required(events, "events"))
+        try requireMemory(count.saturatingMultiplying(by: 64))
         try CallingThread.work {
             let boxes = try (0..<count).map { try LyraC.sessions.object(handles[$0]) }
             try SessionBox.use(boxes) { sessions in

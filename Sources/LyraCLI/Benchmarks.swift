@@ -148,6 +148,7 @@ final class Benchmarks {
                     SharedToken(Int32($0), position: Position(position), caches: $1, adapter: nil)
                 }
                 let made = try decoder.decode(tokens) { false }
+                for cache in caches.joined() { try cache.quantizeOlderPages() }
                 (rows, ids) = (made.hidden, made.logits.indicesOfLargest())
                 position += 1
             }

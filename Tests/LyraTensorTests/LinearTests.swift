@@ -57,11 +57,6 @@ import Testing
         return (0..<shape.m).flatMap { y[$0 * stride..<$0 * stride + shape.n] }
     }
 
-    /// On tiles, x keeps 16 bits of its mantissa beside BF16 weights.
-    private func tolerance(_ isa: String, _ type: lk_type) -> Double {
-        type == LK_BF16 && ["amx", "tiles"].contains(isa) ? 2e-5 : Self.tolerance
-    }
-
     @Test(arguments: shapes) func everyTypeEqualsTheDefinition(_ shape: Shape) {
         let data = Case(shape)
         let biased = data.want.enumerated().map { $1 + Double(data.bias[$0 % shape.n]) }
@@ -74,7 +69,7 @@ import Testing
                 for (epilogue, want) in wanted {
                     let got = product(shape, data, w, type, epilogue)
                     let distance = difference(got, want, of: biased)
-                    #expect(distance < tolerance(isa, type), "\(isa), epilogue \(epilogue.rawValue)")
+                    #expect(distance < Self.tolerance, "\(isa), epilogue \(epilogue.rawValue)")
                 }
             }
             data.w.withUnsafeBytes { if let base = $0.baseAddress { check(base, LK_F32) } }
@@ -119,7 +114,7 @@ import Testing
                     }
                     #expect(status == LK_OK)
                     let what = "\(isa), type \(type.rawValue), \(shift) bytes off"
-                    #expect(difference(y, want) < tolerance(isa, type), "\(what)")
+                    #expect(difference(y, want) < Self.tolerance, "\(what)")
                 }
             }
         }

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Products with packed weights against their definition in double precision, on every instruction set at hand but tiles.
-@Suite(.serialized) struct PackedLinearTests {
+@Suite(.serialized) final class PackedLinearTests {
     /// Sums of k products in float differ from sums in double by about √k · 6e-8 of the largest. With a 16-bit mantissa
     /// each product is off by up to 8e-6, and a sum can be smaller than its products.
     static func tolerance(_ type: lk_type) -> Double { type == LK_BF16 ? 2e-5 : 2e-6 }
@@ -14,8 +14,9 @@ import Testing
     }()
     static let types = [LK_BF16, LK_Q8_0, LK_Q4_0, LK_Q4_K, LK_Q6_K]
 
-    /// On tiles, x is rounded to BF16 for every type: Tests/c/amx.c.
+    /// On tiles, x is rounded to BF16 for every type: Tests/c/products.c.
     init() { withoutTiles() }
+    deinit { _ = lk_limit_isa(usualISA()) }
 
     /// A packed matrix with its numbers, and x as the kernels round it.
     struct Case {

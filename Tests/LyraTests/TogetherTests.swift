@@ -1,3 +1,4 @@
+import Foundation
 import LyraModel
 import LyraTools
 import TestSupport
@@ -6,7 +7,7 @@ import Testing
 @testable import Lyra
 
 /// Sessions that are stepped together: each answers as it does alone.
-@Suite struct TogetherTests {
+@Suite(.serialized) struct TogetherTests {
     /// What a session is asked, and how it is set up.
     private struct Asked: Sendable {
         let turn: String
@@ -54,11 +55,12 @@ import Testing
             let due = all.indices.filter { outcomes[$0].ends == 0 && ($0 < sessions.count || step >= 10) }
             if due.isEmpty && step >= 10 { break }
             for (index, result) in zip(due, try Session.step(due.map { all[$0] })) {
-                let events = try result.get()
+                let events = try result.get(), before = outcomes[index].tokens.count
                 outcomes[index].text += all[index].readText()
                 outcomes[index].audio += all[index].readAudio()
                 outcomes[index].tokens += all[index].readTokens()
                 outcomes[index].units += all[index].readUnits()
+                #expect(outcomes[index].tokens.count <= before + 1, "a step gives one token at most")
                 if events.contains(.end) { outcomes[index].ends += 1 }
             }
         }
@@ -84,15 +86,36 @@ import Testing
     }
 
     /// More sessions than rows that are rounded finely when they belong together.
-    @Test(arguments: [Recipe.bf16, .q8_0, .q4_k_m]) func roundingIsThatOfTheSessionAlone(_ recipe: Recipe) throws {
-        var options = ModelOptions()
-        options.precision = .fast
-        let file = try ConvertedFixture(.a, recipe), model = try Model(path: file.path, options: options)
-        let asked = (0..<9).map { Self.all[[0, 1, 4][$0 % 3]] }
-        let together = try finish(asked.map { try begin($0, .a, model) })
-        let alone = try Self.all.indices.filter { [0, 1, 4].contains($0) }
-            .map { try begin(Self.all[$0], .a, model).finish() }
-        for (index, got) in together.enumerated() { compare(got, with: alone[index % 3], "\(recipe.name), \(index)") }
+    @Test(arguments: [(Recipe.bf16, false), (.q8_0, false), (.q4_k_m, false), (.bf16, true), (.q8_0, true)])
+    func roundingIsThatOfTheSessionAlone(_ recipe: Recipe, _ usesTiles: Bool) throws {
+        func check() throws {
+            var options = ModelOptions()
+            options.precision = .fast
+            let file = try ConvertedFixture(.a, recipe), model = try Model(path: file.path, options: options)
+            let together = try finish((0..<9).map { try begin(Self.all[$0 < 2 ? 0 : 4], .a, model) })
+            let alone = try [0, 4].map { try begin(Self.all[$0], .a, model).finish() }
+            for (index, got) in together.enumerated() {
+                compare(got, with: alone[index < 2 ? 0 : 1], "\(recipe.name), tiles: \(usesTiles), \(index)")
+            }
+        }
+        if usesTiles { try onTiles(check) } else { try check() }
+    }
+
+    /// Another thread may stop a session at any moment, also between two pieces of a step.
+    @Test func stopsFromAnotherThreadLeaveTheOthersAlone() throws {
+        let want = try begin(Self.all[4], .a).finish()
+        for round in 0..<12 {
+            let sessions = try (0..<4).map { _ in try begin(Self.all[4], .a) }
+            let control = sessions[1].control
+            let thread = Thread {
+                usleep(UInt32(round * 700))
+                control.stop()
+            }
+            thread.start()
+            let got = try finish(sessions)
+            for index in [0, 2, 3] { compare(got[index], with: want, "round \(round), \(index)") }
+            #expect(got[1].tokens == Array(want.tokens.prefix(got[1].tokens.count)) && got[1].ends == 1)
+        }
     }
 
     /// One is cancelled, one is stopped, one fails; the others do not notice.

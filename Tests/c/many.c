@@ -97,7 +97,9 @@ int main(int argc, char **argv) {
     lyra_session *twice[2] = {talks[0].session, talks[0].session};
     check_status(lyra_step_many(twice, 2, events, statuses), LYRA_E_ARGUMENT, "the same session twice is refused");
     check(events[0] == 0 && statuses[1] == LYRA_OK, "a refused call leaves no events and no errors of sessions");
+    events[1] = 7, statuses[0] = 7;
     check_status(lyra_step_many(NULL, 2, events, statuses), LYRA_E_ARGUMENT, "no sessions are refused");
+    check(events[1] == 0 && statuses[0] == LYRA_OK, "then, too");
     check_status(lyra_step_many(twice, 2, NULL, statuses), LYRA_E_ARGUMENT, "no place for events is refused");
     check_status(lyra_step_many(NULL, 0, NULL, NULL), LYRA_OK, "no session is nothing to do");
     need(lyra_model_open(argv[1], NULL, &other), "the model opens again");

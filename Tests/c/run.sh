@@ -115,6 +115,8 @@ check_library() {
     result $? "the library needs only the C and C++ libraries when it is loaded: no codecs, no BLAS"
     readelf -d "$library" > "$log" 2>&1 && grep -q 'SONAME.*\[liblyra\.so\.0\]' "$log"
     result $? "the library's SONAME is liblyra.so.0"
+    [ $((16#$(readelf -lW "$library" | awk '$1 == "TLS" { sub("0x", "", $6); print $6 }'))) -lt 1024 ]
+    result $? "a thread of the host gets less than 1 KB of the library's variables"
     readelf -S "$library" > "$log" 2>&1 && ! grep -qE '\.symtab|\.debug_info' "$log"
     result $? "the library is stripped"
 }

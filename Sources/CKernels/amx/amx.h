@@ -4,8 +4,8 @@
  *   x        [rows / 16][steps][parts][16 rows][32 k]   BF16
  *   panel    [steps][16][32 columns][2 k]               BF16: a packed panel of BF16 weights (packed.h) is one
  *
- * With two parts, the second is what rounding to BF16 left of x: together they keep 16 bits of the mantissa. Zeros fill
- * the last step and the missing rows.
+ * Each part is what rounding to BF16 left of x in the parts before: three parts keep all 24 bits of the mantissa. Zeros
+ * fill the last step and the missing rows.
  *
  * Panels of other weights are widened to BF16 as they are used.
  *
@@ -35,7 +35,7 @@ typedef struct lk_amx_kernels {
      * its tiles do not, since a call may change them (System V ABI). */
     void (*begin)(lk_amx_host *host);
     void (*end)(const lk_amx_host *host);
-    /* Rounds x[rows, k] to one row of tiles. rows: 1 … LK_AMX_ROWS. */
+    /* Rounds x[rows, k] to one row of tiles. rows: 1 … LK_AMX_ROWS; parts, here and below: 1 or LK_AMX_EXACT. */
     void (*make_x)(char *tiles, const float *x, size_t ldx, size_t rows, size_t k, int parts);
     /* Widens `steps` steps of a packed panel of a block type, from step `first` on. */
     void (*widen)(char *panel, const char *packed, lk_type type, size_t first, size_t steps);
@@ -66,10 +66,13 @@ const lk_amx_kernels *lk_amx(void);
 /* Asks the system for tiles: 1 if this process may use them. */
 int lk_amx_permitted(void);
 
-/* Whether tiles are faster than the other kernels for m rows of x and weights of a type. */
-int lk_amx_serves(lk_type type, size_t m);
+/* Whether products of m rows of x run on tiles: more than LK_FEW_ROWS, as many as are rounded to BF16 with BF16 weights
+ * on any processor. */
+int lk_amx_serves(size_t m);
 
-/* lk_packed_linear on tiles, of weights of one type. If not `packed`, weights are as a file stores them, in BF16, and k
+enum { LK_AMX_EXACT = 3 }; /* parts of x that lose nothing */
+
+/* lk_packed_linear on tiles, of weights of one type, at most LK_PRODUCTS. If not `packed`, weights are as a file stores them, in BF16, and k
  * is even. */
 int lk_amx_linear(const lk_packed_product *products, size_t count, int packed, const float *x, size_t ldx, size_t m,
                   size_t k, int parts);

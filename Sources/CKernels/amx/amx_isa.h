@@ -152,9 +152,9 @@ LK_INLINE void multiply_tiles(const int TILES, const int PARTS, float *sums, con
 static void multiply(float *sums, const char *x, size_t apart, int tiles, int parts, const char *panel, size_t steps,
                      int accumulate, size_t ahead) {
     if (tiles == 1 && parts == 1) multiply_tiles(1, 1, sums, x, apart, panel, steps, accumulate, ahead);
-    else if (tiles == 1) multiply_tiles(1, 2, sums, x, apart, panel, steps, accumulate, ahead);
+    else if (tiles == 1) multiply_tiles(1, LK_AMX_EXACT, sums, x, apart, panel, steps, accumulate, ahead);
     else if (parts == 1) multiply_tiles(2, 1, sums, x, apart, panel, steps, accumulate, ahead);
-    else multiply_tiles(2, 2, sums, x, apart, panel, steps, accumulate, ahead);
+    else multiply_tiles(2, LK_AMX_EXACT, sums, x, apart, panel, steps, accumulate, ahead);
 }
 
 /* Tiles 0 … 3: sums of two tiles of channels with two of columns; 4, 5: weights; 6, 7: the signal. */

@@ -13,12 +13,7 @@ enum {
     ALONE = 1 << 15 /* the most elements of x that one thread rounds faster than it wakes others */
 };
 
-/* The fewest rows for which tiles are used. One row reads weights as fast as the bus; from a dozen on, widening a panel
- * costs less than the products save. */
-int lk_amx_serves(lk_type type, size_t m) {
-    enum { BF16_ROWS = LK_FEW_ROWS + 1, BLOCK_ROWS = 16 };
-    return lk_amx() && m >= (type == LK_BF16 ? BF16_ROWS : BLOCK_ROWS);
-}
+int lk_amx_serves(size_t m) { return lk_amx() && m > LK_FEW_ROWS; }
 
 typedef struct amx_job {
     const lk_packed_product *products;
@@ -136,21 +131,19 @@ static int run(amx_job *j) {
 
 int lk_amx_linear(const lk_packed_product *products, size_t count, int packed, const float *x, size_t ldx, size_t m,
                   size_t k, int parts) {
-    enum { PRODUCTS = 8 }; /* the most that share tiles */
-    for (size_t first = 0; first < count; first += PRODUCTS)
-        for (size_t r = 0; r < m; r += ROWS_AT_ONCE) {
-            const size_t some = smaller(PRODUCTS, count - first), steps = divided_up(k, LK_AMX_DEPTH);
-            lk_packed_product here[PRODUCTS];
-            for (size_t i = 0; i < some; i++) {
-                here[i] = products[first + i];
-                here[i].y += r * here[i].ldy;
-            }
-            amx_job job = {.products = here, .count = some, .packed = packed, .parts = parts, .x = x + r * ldx,
-                           .ldx = ldx, .m = smaller(ROWS_AT_ONCE, m - r), .k = k, .steps = steps,
-                           .apart = steps * (size_t)parts * LK_AMX_TILE, .threads = (size_t)lk_threads()};
-            job.in_place = packed && here->weights.type == LK_BF16 && k % LK_AMX_DEPTH == 0;
-            const int status = run(&job);
-            if (status != LK_OK) return status;
+    const size_t steps = divided_up(k, LK_AMX_DEPTH);
+    for (size_t r = 0; r < m; r += ROWS_AT_ONCE) {
+        lk_packed_product here[LK_PRODUCTS];
+        for (size_t i = 0; i < count; i++) {
+            here[i] = products[i];
+            here[i].y += r * here[i].ldy;
         }
+        amx_job job = {.products = here, .count = count, .packed = packed, .parts = parts, .x = x + r * ldx,
+                       .ldx = ldx, .m = smaller(ROWS_AT_ONCE, m - r), .k = k, .steps = steps,
+                       .apart = steps * (size_t)parts * LK_AMX_TILE, .threads = (size_t)lk_threads()};
+        job.in_place = packed && here->weights.type == LK_BF16 && k % LK_AMX_DEPTH == 0;
+        const int status = run(&job);
+        if (status != LK_OK) return status;
+    }
     return LK_OK;
 }

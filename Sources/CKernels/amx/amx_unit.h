@@ -1,16 +1,16 @@
 /* The instructions on tiles. With LK_AMX_STAND_IN, functions that compute the same. Tiles are numbered by constants. */
 #ifdef LK_AMX_STAND_IN
+#include <stdlib.h>
 
 typedef struct stand_in_tile {
     uint32_t row[LK_AMX_ROWS][16];
 } stand_in_tile;
 
-static _Thread_local stand_in_tile stand_in_tiles[8];
-static _Thread_local int stand_in_configured;
+static _Thread_local stand_in_tile *stand_in_tiles; /* null outside begin and end */
 
 /* Ends the process as an illegal instruction does. */
 static stand_in_tile *stand_in(int tile) {
-    if (!stand_in_configured) __builtin_trap();
+    if (!stand_in_tiles) __builtin_trap();
     return &stand_in_tiles[tile];
 }
 
@@ -45,10 +45,14 @@ static void tile_dot(int sums, int x, int w) {
 
 static void begin(lk_amx_host *host) {
     memset(host->configuration, 0, sizeof host->configuration);
-    stand_in_configured = 1;
+    stand_in_tiles = calloc(8, sizeof *stand_in_tiles);
 }
 
-static void end(const lk_amx_host *host) { stand_in_configured = host->configuration[0]; }
+static void end(const lk_amx_host *host) {
+    (void)host;
+    free(stand_in_tiles);
+    stand_in_tiles = NULL;
+}
 
 #else
 

@@ -92,7 +92,7 @@ int lk_attention(const lk_attention_output *output, const lk_queries *queries, c
                  const lk_attention_options *options) {
     if (queries->rows == 0) return LK_OK;
     attention_job job = {attention_input_of(queries, keys_values, options->scale, options->causal), output, LK_OK};
-    /* lk_flash_attention pads keys to groups of 8; only the last group of all may be incomplete. */
+    /* lk_flash_attention packs keys in groups of 8 or more; only the last group of all may be incomplete. */
     int in_groups = keys_values->page_rows % 8 == 0 || keys_values->page_rows >= keys_values->rows;
     if (options->fast && queries->rows > LK_FEW_ROWS && in_groups && lk_flash_kernels())
         return lk_flash_attention(output, &job.in);

@@ -125,6 +125,8 @@ static void pack_keys(const flash_task *t, size_t start, size_t n) {
             rows[i] = first + i < n ? (const float *)k.data + (first + i) * k.stride : NULL;
         lk_flash_kernels()->pack_keys(t->keys + first * j->pairs, rows, dim, j->pairs);
     }
+    const size_t packed = divided_up(n, LK_FLASH_LANES) * LK_FLASH_LANES, all = divided_up(n, lk_flash_kernels()->keys);
+    memset(t->keys + packed * j->pairs, 0, (all * lk_flash_kernels()->keys - packed) * j->pairs * sizeof *t->keys);
     kv_tile v = dequantized(tile_at(kv, kv->values, t->kv_head, start, n), dim, t->dequantized);
     lk_flash_kernels()->pack_values(t->values, v.data, v.stride, n, dim);
 }

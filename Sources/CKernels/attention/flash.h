@@ -47,6 +47,7 @@ typedef struct lk_flash_table {
     void (*begin)(lk_amx_host *host);
     void (*end)(const lk_amx_host *host);
     size_t depth; /* of which dim fills a multiple in queries and keys: the pairs of a tile are those of this many dim */
+    size_t keys;  /* of which a tile's keys fill a multiple: at most 2 · LK_FLASH_LANES */
     size_t rows;  /* of which dim fills a multiple in values and sums: a multiple of LK_FLASH_GROUP */
     /* Rounds LK_FLASH_LANES queries[dim] times `factor` to BF16, to one vector of a tile of `queries` queries. A null
      * row is zeros; the first row is not null. */

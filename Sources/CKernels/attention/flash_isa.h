@@ -145,9 +145,11 @@ const lk_flash_table LK_FLASH_TABLE = {
     .begin = begin,
     .end = end,
     .depth = 32,
+    .keys = 32,
     .rows = 16,
 #else
     .depth = 2,
+    .keys = LANES,
     .rows = GROUP,
 #endif
     .pack_queries = pack_queries,

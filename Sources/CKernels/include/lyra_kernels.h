@@ -88,7 +88,7 @@ void lk_dequantize(float *dst, const void *src, lk_type type, size_t count);
 typedef enum lk_epilogue { LK_STORE = 0, LK_ACCUMULATE = 1, LK_GELU = 2, LK_QUICK_GELU = 3 } lk_epilogue;
 
 /* y[m, n] = epilogue(x[m, k] · w[n, k]ᵀ + bias[n]), w not of a block type. `bias` may be null. More than 32 rows use
- * OpenBLAS. */
+ * OpenBLAS or what takes its place. */
 int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t k, const void *w, lk_type type,
               size_t n, const float *bias, lk_epilogue epilogue);
 

@@ -54,8 +54,8 @@ typedef struct lk_packed_product {
 
 /* Runs several products of the same x[m, k] in parallel. Their outputs must not overlap. x is rounded once; block types
  * round x to 8 bits, with a scale for every 32 values of a row. Results do not depend on the number of threads. A row
- * of y does not depend on the other rows, only on whether there are more than LK_FEW_ROWS with BF16 weights, and on
- * whether there are enough for tiles. */
+ * of y does not depend on the other rows; with BF16 weights, and on tiles, only on whether there are more than
+ * LK_FEW_ROWS. */
 int lk_packed_linear(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k);
 /* The same for rows that do not belong together, such as those of different conversations: x is rounded as if each row
  * were alone, however many there are. */

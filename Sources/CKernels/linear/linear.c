@@ -1,4 +1,4 @@
-/* y = x · wᵀ. Many rows with weights in BF16: on tiles, where there are any. Few rows: dot products that stream the
+/* y = x · wᵀ. Many rows with weights in BF16: on tiles, where there are any, without rounding x. Few rows: dot products that stream the
  * stored weights once; the pool splits the output columns. Many rows else: lk_sgemm multiplies on each thread of the
  * pool. Weights that are floats are multiplied where they are, and the larger side of y is split. Other weights are
  * dequantized in tiles, and the output columns are split. */
@@ -12,7 +12,6 @@ enum {
     FEW_ROWS = 32,      /* the most rows for which streaming the weights is faster than dequantizing them */
     DOT_COLUMNS = 64,   /* output columns of one task with few rows */
     TILE_COLUMNS = 128, /* output columns of one task with many rows */
-    EXACT_PARTS = 2,    /* of x on tiles: the error of a sum is 2^-17 of its terms at most, near that of floats */
     TILE_DEPTH = 1024   /* k of one tile of weights: 512 KB, which stay in cache; a task can end between tiles */
 };
 
@@ -97,9 +96,9 @@ int lk_linear(float *y, size_t ldy, const float *x, size_t ldx, size_t m, size_t
               size_t n, const float *bias, lk_epilogue epilogue) {
     linear_job job = {y, x, bias, w, type, ldy, ldx, m, k, n, epilogue, lk_split_product(m, n), 0};
     if (m == 0 || n == 0) return LK_OK;
-    if (type == LK_BF16 && m > FEW_ROWS && k % 2 == 0 && lk_amx_serves(type, m)) {
+    if (type == LK_BF16 && m > FEW_ROWS && k % 2 == 0 && lk_amx_serves(m)) {
         const lk_packed_product product = {y, ldy, {w, type, 0, n}, bias, epilogue};
-        return lk_amx_linear(&product, 1, 0, x, ldx, m, k, EXACT_PARTS);
+        return lk_amx_linear(&product, 1, 0, x, ldx, m, k, LK_AMX_EXACT);
     }
     if (m <= FEW_ROWS) lk_parallel((n + DOT_COLUMNS - 1) / DOT_COLUMNS, few_rows, &job);
     else {

@@ -11,8 +11,7 @@ enum {
     TASKS_PER_THREAD = 4,     /* if weights are streamed; a slow thread can then take fewer */
     STREAMED_ROWS = 24,       /* the most rows of x for which reading weights takes most of the time */
     STREAM_BYTES = 128 << 10, /* of the smallest task if weights are streamed */
-    CACHE_BYTES = 192 << 10,  /* of the panels that stay in L2 */
-    PRODUCTS = 8              /* the most products that share tiles */
+    CACHE_BYTES = 192 << 10   /* of the panels that stay in L2 */
 };
 
 typedef struct packed_job {
@@ -131,7 +130,7 @@ static int run(packed_job *j) {
 static int run_rows(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k,
                     int exact) {
     for (size_t r = 0, rows; r < m; r += rows) {
-        lk_packed_product here[PRODUCTS];
+        lk_packed_product here[LK_PRODUCTS];
         rows = smaller(ROWS_AT_ONCE, m - r);
         for (size_t i = 0; i < count; i++) {
             here[i] = products[i];
@@ -146,12 +145,12 @@ static int run_rows(const lk_packed_product *products, size_t count, const float
     return LK_OK;
 }
 
-/* Products of one type. Rows that are `apart` are rounded as each alone: on tiles, only BF16 weights can. */
+/* Products of one type. Rows that are `apart` are rounded as each alone: on tiles, with BF16 weights, not at all. */
 static int run_type(const lk_packed_product *products, size_t count, const float *x, size_t ldx, size_t m, size_t k,
                     int apart) {
     const lk_type type = products->weights.type;
-    if (lk_amx_serves(type, m) && (!apart || type == LK_BF16))
-        return lk_amx_linear(products, count, 1, x, ldx, m, k, apart ? 2 : 1);
+    if (lk_amx_serves(m) && (!apart || type == LK_BF16))
+        return lk_amx_linear(products, count, 1, x, ldx, m, k, apart ? LK_AMX_EXACT : 1);
     return run_rows(products, count, x, ldx, m, k, apart || m <= LK_FEW_ROWS);
 }
 
@@ -159,7 +158,7 @@ static int run_all(const lk_packed_product *products, size_t count, const float 
                    int apart) {
     for (size_t i = 0, some; i < count; i += some) {
         const lk_type type = products[i].weights.type;
-        for (some = 1; some < PRODUCTS && i + some < count && products[i + some].weights.type == type;) some++;
+        for (some = 1; some < LK_PRODUCTS && i + some < count && products[i + some].weights.type == type;) some++;
         int status = run_type(products + i, some, x, ldx, m, k, apart);
         if (status != LK_OK) return status;
     }

@@ -5,6 +5,8 @@
 #include "packed_layout.h"
 #include "../table.h"
 
+enum { LK_PRODUCTS = 8 }; /* the most that share tiles of x */
+
 static inline size_t lk_larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static inline size_t lk_first_panel(const lk_packed_product *p) { return p->weights.first / LK_PANEL; }

@@ -48,7 +48,7 @@ extension Decoder {
     /// - Parameters:
     ///   - schedule: where media tokens are pruned; nil for no pruning
     ///   - recomputesLayers: whether only the layers' inputs stay in memory until the gradient is computed
-    /// - Throws: `LyraError.argument` without a sample; `.memory`, `.missing`, and `.state` if interrupted.
+    /// - Throws: `LyraError.argument` without a sample; `.memory`, `.io`, and `.state` if interrupted.
     package func callAsFunction(
         _ samples: [BatchSample], adapter: Int?, schedule: ExtractionSchedule? = nil, recomputesLayers: Bool = false
     ) throws -> BatchOutput {

@@ -17,9 +17,9 @@ extension Decoder {
     /// Runs one token of each of several conversations through all layers, and scores what may follow: weights are read
     /// once for all. A row's numbers are those of the conversation alone, up to the order of sums.
     ///
-    /// - Parameters:
-    ///   - isInterrupted: whether to give up, asked before each layer
-    /// - Returns: hidden states after the final norm, [tokens, hidden], and scores, [tokens, vocabulary]
+    /// - Parameter isInterrupted: whether to give up, asked before each layer and before the output head
+    /// - Returns: hidden states after the final norm, [tokens, hidden], and scores, [tokens, vocabulary]. The caller then
+    ///   quantizes older pages of each conversation's caches, which cannot be undone for the others.
     /// - Throws: the first error of any conversation; all caches are then as before.
     package func decode(
         _ tokens: [SharedToken], isInterrupted: () -> Bool
@@ -29,20 +29,18 @@ extension Decoder {
             let rotation = try rotation(tokens.map(\.position))
             var x = try Tensor.stacking(tokens.map { try embed([$0.id], adapter: $0.adapter) })
             for (index, layer) in layers.enumerated() {
-                guard !isInterrupted() else { throw LyraError(.state, "the work of several sessions was interrupted") }
+                guard !isInterrupted() else { throw SharedCache.interrupted }
                 let cache = SharedCache(tokens.map { $0.caches[index] })
                 x = try layer(x, rotation: rotation, cache: cache, adapters: adapters).output
             }
+            guard !isInterrupted() else { throw SharedCache.interrupted }
             let hidden = try finalNorm(x, adapters)
-            let logits = try head.apply(hidden, adapters) { head, x in try head.product(x, rows: .apart) }
-            // At the end, since it cannot be undone.
-            for cache in tokens.lazy.flatMap(\.caches) { try cache.quantizeOlderPages() }
-            return (hidden, logits)
+            return (hidden, try head.apply(hidden, adapters) { head, x in try head.product(x, rows: .apart) })
         }
     }
 }
 
-/// The caches of one layer of several conversations, each of which has the same number of rows.
+/// The caches of one layer of several conversations; each has the same number of new positions.
 final class SharedCache: AttentionContext {
     private let caches: [KeyValueCache]
 
@@ -60,6 +58,8 @@ final class SharedCache: AttentionContext {
                     precision: precision)
             })
     }
+
+    static var interrupted: LyraError { LyraError(.state, "the work of several sessions was interrupted") }
 
     /// Runs `body`; if it throws, removes what it has appended to the caches.
     static func undoing<R>(_ caches: [[KeyValueCache]], _ body: () throws -> R) throws -> R {

@@ -58,12 +58,20 @@ public struct SpeechGenerator: Sendable {
         return units(try outputProjection(x).indicesOfLargest(), state: &state)
     }
 
+    /// Whether the positions of several hidden states are rounded as those of one: fewer than are rounded to BF16 with
+    /// packed weights would be among more.
+    package var canShare: Bool { configuration.upsampling > Weight.fewRows }
+
     /// The same for one more hidden state of each of several answers: weights are read once for all.
     ///
-    /// - Parameter rows: [answers, hidden], one of each
+    /// - Parameters:
+    ///   - rows: [answers, hidden], one of each; needs `canShare`
+    ///   - isInterrupted: whether to give up, asked before each layer
     /// - Returns: the units of each answer
     /// - Throws: the first error of any answer; all states are then as before.
-    package func append(_ rows: Tensor, to states: inout [State]) throws -> [[Int32]] {
+    package func append(
+        _ rows: Tensor, to states: inout [State], isInterrupted: () -> Bool = { false }
+    ) throws -> [[Int32]] {
         let upsampling = configuration.upsampling
         let caches = states.map(\.caches)
         let best = try SharedCache.undoing(caches) {
@@ -72,6 +80,7 @@ public struct SpeechGenerator: Sendable {
             let projected = try inputProjection(rows, rows: .apart)
             var x = try projected.repeatingRows(upsampling)
             for (index, layer) in layers.enumerated() {
+                guard !isInterrupted() else { throw SharedCache.interrupted }
                 let qkv =
                     index == 0
                     ? try layer.qkv(projected, adapters: RowAdapters(ofConversations: states.map { _ in nil }))
@@ -110,7 +119,7 @@ public struct SpeechGenerator: Sendable {
     ///   - contextRows: how many rows of each answer precede it and get no scores; empty for none
     ///   - recomputesLayers: whether only the layers' inputs stay in memory until the gradient is computed
     /// - Returns: scores of all answers, one after the other, [all rows · upsampling, units + 1]
-    /// - Throws: `LyraError.argument` without a row; `.memory`, `.missing`, and `.state` if interrupted.
+    /// - Throws: `LyraError.argument` without a row; `.memory`, `.io`, and `.state` if interrupted.
     package func callAsFunction(
         _ answers: [Tensor], contextRows: [Int] = [], recomputesLayers: Bool = false
     ) throws -> Tensor {

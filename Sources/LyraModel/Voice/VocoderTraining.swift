@@ -10,7 +10,7 @@ extension Vocoder {
     ///   - frames: the number of frames of each unit, at least 1
     /// - Returns: samples in -1…1, [1, frames of all units · `samplesPerFrame`]
     /// - Throws: `LyraError.argument` without a unit, for a unit or a duration out of range, or if the counts differ;
-    ///   `.memory`, `.missing` and `.state` as operations throw them.
+    ///   `.memory`, `.io` and `.state` as operations throw them.
     package func waveform(units: [Int32], frames: [Int]) throws -> Tensor {
         guard !units.isEmpty, units.count == frames.count else {
             throw LyraError(.argument, "\(units.count) speech units with \(frames.count) durations")
@@ -44,7 +44,7 @@ extension Vocoder {
     /// What the duration predictor says of each unit, with gradients for trained parameters: log(1 + frames), [1,
     /// units]
     ///
-    /// - Throws: `LyraError.argument` for a unit out of range; `.memory`, `.missing` and `.state` as operations throw
+    /// - Throws: `LyraError.argument` for a unit out of range; `.memory`, `.io` and `.state` as operations throw
     ///   them.
     package func logDurations(of units: [Int32]) throws -> Tensor {
         try durations.current().logDurations(embeddings.keepingRows(units))

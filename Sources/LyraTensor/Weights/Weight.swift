@@ -167,6 +167,9 @@ public struct Weight: @unchecked Sendable {
         withExtendedLifetime(owner) {}
     }
 
+    /// The most rows that keep more than BF16's mantissa beside packed weights.
+    public static var fewRows: Int { Int(LK_FEW_ROWS) }
+
     /// x · selfᵀ + bias with plain or packed weights. → the kernel's status
     func multiply(
         _ x: UnsafePointer<Float>, _ xStride: Int, rows: Int, _ kind: RowKind = .together,

@@ -13,7 +13,8 @@ from .session import Session
 
 
 class Together:
-    """Generates the answers of several sessions of one model together: the weights are read once for all of them.
+    """Generates the answers of several sessions of one model together (batched decoding): the weights are read once for
+    all of them.
 
         together = lyra.Together()
         for session in asked:
@@ -22,17 +23,19 @@ class Together:
             for session, event in together.step():
                 ...  # Progress, Text, Audio, End, or the exception that ended the turn
 
-    A session's answer is its own, whoever else is there. Sessions of any length and with any options join when they are
+    A session's numbers are its own, whoever else is there, up to the order of sums. Sessions of any length and with any options join when they are
     added, and leave with End, with an exception, or by ``remove``. For one thread at a time; ``stop`` and ``cancel`` of
     the sessions may be called from any.
     """
 
     def __init__(self) -> None:
         self._sessions: list[Session] = []
+        # What a step made that was not returned, because a KeyboardInterrupt came.
+        self._pending: list[tuple[Session, Union[Event, BaseException]]] = []
 
     def __len__(self) -> int:
-        """The number of sessions whose answers are not complete."""
-        return len(self._sessions)
+        """The number of sessions whose answers are not complete, or at least 1 while ``step`` has something to return."""
+        return max(len(self._sessions), 1 if self._pending else 0)
 
     def add(self, session: Session) -> None:
         """Ends the session's turn, as ``Session.answer`` does; ``step`` makes its answer.
@@ -45,7 +48,7 @@ class Together:
     def remove(self, session: Session) -> None:
         """Stops the session's answer and keeps what was generated.
 
-        Raises ValueError if the session is not here.
+        Raises ValueError if the session is not here, LyraError: CLOSED if it is closed; it is removed all the same.
         """
         self._sessions.remove(session)
         session._leave_answer()
@@ -61,26 +64,40 @@ class Together:
             LyraError: ARGUMENT if the sessions' models differ, CLOSED, STATE if a session is in use. No session was
                 stepped.
         """
+        if not self._pending:
+            self._step()
+        new, self._pending = self._pending, []
+        return new
+
+    def _step(self) -> None:
         sessions = list(self._sessions)
         handles = (ctypes.c_void_p * len(sessions))(*(session._open_handle() for session in sessions))
         events, statuses = (ctypes.c_uint32 * len(sessions))(), (ctypes.c_int32 * len(sessions))()
-        status = library().lyra_step_many(handles, len(sessions), events, statuses)
-        message = library().lyra_last_error().decode("utf-8", "replace") if status != Status.OK else ""
+        status = None
+        try:
+            status = library().lyra_step_many(handles, len(sessions), events, statuses)
+        finally:
+            # A KeyboardInterrupt comes right after the call, whose results stand.
+            message = library().lyra_last_error().decode("utf-8", "replace") if status or any(statuses) else ""
+            for index, session in enumerate(sessions):
+                self._take(session, events[index], statuses[index], _line(message, index))
         if status != Status.OK and not any(statuses):
             raise LyraError(status, message)
-        new: list[tuple[Session, Union[Event, BaseException]]] = []
-        for index, session in enumerate(sessions):
-            error = session._failure()
-            if statuses[index] != Status.OK:
-                self._sessions.remove(session)
-                new.append((session, error or LyraError(statuses[index], _line(message, index))))
-            new += [(session, event) for event in session._news(events[index])]
-            if events[index] & _abi.EVENT_END:
-                session._is_answering = False
-                if statuses[index] == Status.OK:
-                    self._sessions.remove(session)
-                    new.append((session, End(session.usage)))
-        return new
+
+    def _take(self, session: Session, events: int, status: int, message: str) -> None:
+        """Keeps what is new of a session."""
+        failure = session._failure()
+        if events & _abi.EVENT_END or status != Status.OK:
+            session._is_answering = False
+            self._sessions.remove(session)
+        try:
+            self._pending += [(session, event) for event in session._news(events)]
+            if events & _abi.EVENT_END and status == Status.OK:
+                self._pending.append((session, End(session.usage)))
+        except LyraError as error:
+            failure = failure or error
+        if status != Status.OK:
+            self._pending.append((session, failure or LyraError(status, message)))
 
 
 def _line(message: str, index: int) -> str:
