@@ -109,23 +109,38 @@ static void pair(char *panel, const char *w, size_t apart, size_t rows, size_t k
 
 /* --------------------------------------------------------------------------------------------------------- products */
 
-/* Tiles 0 … 3: sums of two tiles of rows with two of columns; 4, 5: x; 6, 7: the panel. */
+/* Tiles 0 … 3 hold sums of two tiles of rows with two of columns, and 4 … 7 their factors. In memory, a row of sums has
+ * 32 columns. With one tile of rows, only 0 and 1 are used. */
+enum { SUM_ROW = LK_PANEL * sizeof(float), SECOND_SUMS = LK_AMX_ROWS * LK_PANEL };
+
+LK_INLINE void zero_sums(void) {
+    tile_zero(0);
+    tile_zero(1);
+    tile_zero(2);
+    tile_zero(3);
+}
+
+LK_INLINE void load_sums(const int TILES, const float *sums) {
+    tile_load(0, sums, SUM_ROW);
+    tile_load(1, sums + 16, SUM_ROW);
+    if (TILES == 1) return;
+    tile_load(2, sums + SECOND_SUMS, SUM_ROW);
+    tile_load(3, sums + SECOND_SUMS + 16, SUM_ROW);
+}
+
+LK_INLINE void store_sums(const int TILES, float *sums) {
+    tile_store(0, sums, SUM_ROW);
+    tile_store(1, sums + 16, SUM_ROW);
+    if (TILES == 1) return;
+    tile_store(2, sums + SECOND_SUMS, SUM_ROW);
+    tile_store(3, sums + SECOND_SUMS + 16, SUM_ROW);
+}
+
+/* 4, 5: x; 6, 7: the panel. */
 LK_INLINE void multiply_tiles(const int TILES, const int PARTS, float *sums, const char *x, size_t apart,
                               const char *panel, size_t steps, int accumulate, size_t ahead) {
-    enum { SUM_ROW = LK_PANEL * sizeof(float), SECOND = LK_AMX_ROWS * LK_PANEL };
-    if (accumulate) {
-        tile_load(0, sums, SUM_ROW);
-        tile_load(1, sums + 16, SUM_ROW);
-        if (TILES == 2) {
-            tile_load(2, sums + SECOND, SUM_ROW);
-            tile_load(3, sums + SECOND + 16, SUM_ROW);
-        }
-    } else {
-        tile_zero(0);
-        tile_zero(1);
-        tile_zero(2);
-        tile_zero(3);
-    }
+    if (accumulate) load_sums(TILES, sums);
+    else zero_sums();
     for (size_t step = 0; step < steps; step++, panel += LK_AMX_STEP) {
         if (ahead) lk_prefetch(panel + ahead, LK_AMX_STEP);
         tile_load(6, panel, 4 * LK_PANEL);
@@ -141,12 +156,7 @@ LK_INLINE void multiply_tiles(const int TILES, const int PARTS, float *sums, con
             }
         }
     }
-    tile_store(0, sums, SUM_ROW);
-    tile_store(1, sums + 16, SUM_ROW);
-    if (TILES == 2) {
-        tile_store(2, sums + SECOND, SUM_ROW);
-        tile_store(3, sums + SECOND + 16, SUM_ROW);
-    }
+    store_sums(TILES, sums);
 }
 
 static void multiply(float *sums, const char *x, size_t apart, int tiles, int parts, const char *panel, size_t steps,
@@ -157,15 +167,11 @@ static void multiply(float *sums, const char *x, size_t apart, int tiles, int pa
     else multiply_tiles(2, LK_AMX_EXACT, sums, x, apart, panel, steps, accumulate, ahead);
 }
 
-/* Tiles 0 … 3: sums of two tiles of channels with two of columns; 4, 5: weights; 6, 7: the signal. */
+/* 4, 5: weights, whose channels are the rows; 6, 7: the signal. */
 LK_INLINE void convolve_tiles(const int TILES, float *sums, const char *weights, const uint32_t *x, size_t ldx,
                               size_t dilation, size_t taps, size_t steps) {
-    enum { COLUMNS = 32, SUM_ROW = COLUMNS * sizeof(float), SECOND = LK_AMX_ROWS * COLUMNS };
     const size_t apart = taps * steps * LK_AMX_TILE;
-    tile_zero(0);
-    tile_zero(1);
-    tile_zero(2);
-    tile_zero(3);
+    zero_sums();
     for (size_t tap = 0; tap < taps; tap++)
         for (size_t step = 0; step < steps; step++, weights += LK_AMX_TILE) {
             const uint32_t *pairs = x + step * (LK_AMX_DEPTH / 2) * ldx + tap * dilation;
@@ -180,12 +186,7 @@ LK_INLINE void convolve_tiles(const int TILES, float *sums, const char *weights,
                 tile_dot(3, 5, 7);
             }
         }
-    tile_store(0, sums, SUM_ROW);
-    tile_store(1, sums + 16, SUM_ROW);
-    if (TILES == 2) {
-        tile_store(2, sums + SECOND, SUM_ROW);
-        tile_store(3, sums + SECOND + 16, SUM_ROW);
-    }
+    store_sums(TILES, sums);
 }
 
 static void convolve(float *sums, const char *weights, int tiles, const uint32_t *x, size_t ldx, size_t dilation,
@@ -195,10 +196,7 @@ static void convolve(float *sums, const char *weights, int tiles, const uint32_t
 }
 
 static double peak(size_t rounds) {
-    tile_zero(0);
-    tile_zero(1);
-    tile_zero(2);
-    tile_zero(3);
+    zero_sums();
     tile_zero(4);
     tile_zero(5);
     tile_zero(6);
