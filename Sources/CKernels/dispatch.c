@@ -32,7 +32,8 @@ enum {
 
 static int meets(int capabilities, int needs) { return (capabilities & needs) == needs; }
 
-/* What the processor has and the operating system saves, of the capabilities `wanted`: tiles are asked for. */
+/* What the processor has and the operating system saves. Linux gives tiles only to a process that asks: this asks if
+ * they are among the capabilities `wanted`. */
 static int detect(int wanted) {
     int found = 0;
 #if defined(__x86_64__)

@@ -56,7 +56,7 @@ private final class SharedSteps {
         speakTogether()
     }
 
-    /// What `body` finds for each session that may go on and has a place for it. Found once: another thread may change
+    /// The sessions that may go on and for which `body` finds work, with the work. Found once: another thread may change
     /// what a session is to do at any time.
     private func due<Work>(_ body: (Int) -> Work?) -> [(index: Int, work: Work)] {
         sessions.indices.compactMap { index in

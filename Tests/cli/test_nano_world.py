@@ -204,7 +204,7 @@ def test_drills_have_nothing_that_is_held_out(tmp_path):
                 for each in sentences_of(line):
                     assert re.sub("^(repeat|say) ", "", each) not in kept, item
         for asked, answer in zip(turns[::2], turns[1::2]):
-            # Questions are not held out, whether they are asked, or are to be written down as they are heard.
+            # Questions are never held out: neither as questions, nor as sentences to write down.
             if asked.lower().startswith(("repeat", "say")) or asked.endswith(TRANSCRIBE) and "~" not in asked:
                 assert not held_out.is_held_out(answer), item
         if item["kind"] == "story":

@@ -3,7 +3,7 @@ import LyraTensor
 /// The adapter of each row that a layer computes. The rows of one sequence share it; those of several conversations
 /// each have their own.
 struct RowAdapters: Sendable, ExpressibleByNilLiteral {
-    /// Rows, one after the other, that share an adapter; nil is none.
+    /// Adjacent rows with the same adapter; an adapter of nil is no adapter.
     struct Run: Equatable, Sendable {
         var rows: Range<Int>
         var adapter: Int?

@@ -121,12 +121,14 @@ def slow_exchange(rng) -> Exchange:
     return Exchange(found.kind, stretched(rng, found.question), found.answer, is_spoken=False)
 
 
+def any_words(rng) -> dict:
+    """Values of a story that may be any words of the world."""
+    return stories.any_values(rng, words.written())
+
+
 def about_a_story(rng) -> list:
     """Questions about different facts of a story, at most eight: the more of a story is asked, the sooner a model learns
     to find a fact. Most stories are short, and a third has any words."""
-    def any_words(rng):
-        return stories.any_values(rng, words.written())
-
     draw = rng.choice([stories.values, stories.values, any_words])
     shortest, longest = rng.choice([(2, 5), (2, 5), (6, 10), (11, stories.MOST)])
     found = stories.facts(rng, rng.randint(shortest, longest), draw=draw)
@@ -138,11 +140,8 @@ def about_a_story(rng) -> list:
 
 
 def told_again(rng) -> tuple:
-    """A story, and many questions with their answers in one turn: finding facts takes millions of examples, and this
-    is the shortest form of them. → what is asked, and the answer"""
-    def any_words(rng):
-        return stories.any_values(rng, words.written())
-
+    """A story, and many questions with their answers in one turn: a model learns to find facts from millions of examples,
+    and these are the shortest. → the texts of the human's turn and of the model's"""
     draw = rng.choice([stories.values, stories.values, any_words])
     found = stories.facts(rng, rng.randint(2, 12), draw=draw)
     asked = [stories.ask(rng, found, unknown=0.05, draw=draw) for _ in range(rng.randint(8, 24))]
@@ -153,7 +152,7 @@ def told_again(rng) -> tuple:
 
 
 def pairs(rng) -> tuple:
-    """Pairs of words in any order, again and again: the second word of each has to be found. → as told_again"""
+    """Pairs of words in any order, again and again: the second word of each has to be found. → the same two texts"""
     keys = rng.sample(words.vocabulary(), rng.randint(3, 14))
     told = [f"{key} {rng.choice(words.vocabulary())}." for key in keys]
     return f"{' '.join(told)}\nGo on.", " ".join(rng.choices(told, k=rng.randint(20, 50)))

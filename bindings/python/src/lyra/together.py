@@ -23,8 +23,8 @@ class Together:
             for session, event in together.step():
                 ...  # Progress, Text, Audio, End, or the exception that ended the turn
 
-    A session's numbers are its own, whoever else is there, up to the order of sums. Sessions of any length and with any options join when they are
-    added, and leave with End, with an exception, or by ``remove``. For one thread at a time; ``stop`` and ``cancel`` of
+    A session's numbers are its own, whoever else is there, up to the order of sums. Sessions of any length and with any
+    options join when they are added, and leave with End, with an exception, or by ``remove``. For one thread at a time; ``stop`` and ``cancel`` of
     the sessions may be called from any.
     """
 
