@@ -3,9 +3,9 @@ import LyraModel
 import LyraTensor
 
 extension Session {
-    /// Steps several sessions of one model, as `step` does each (batched decoding): those that generate tokens or speech
-    /// units are computed together, so that the weights are read once for all of them. A session's numbers are those of
-    /// `step`, up to the order of sums.
+    /// Steps several sessions of one model, as `step` does each (batched decoding). Those that generate tokens or
+    /// speech units are computed together: the weights are read once for all of them. A session's numbers are those
+    /// of `step`, up to the order of sums.
     ///
     /// A call gives each session at most one piece of the waveform, one token and one token's units. Sessions may be in
     /// any state, join and leave from call to call, and differ in length, adapter, sampling and cache. An error in one
@@ -13,7 +13,7 @@ extension Session {
     ///
     /// - Parameter sessions: different sessions of one model
     /// - Returns: for each session, what `step` would return or throw
-    /// - Throws: `LyraError.argument` if a session is named twice, or if models differ; no session has then been stepped.
+    /// - Throws: `LyraError.argument` if a session is named twice, or if models differ: no session has been stepped.
     public static func step(_ sessions: [Session]) throws -> [Result<SessionEvents, any Error>] {
         guard Set(sessions.map { ObjectIdentifier($0) }).count == sessions.count else {
             throw LyraError(.argument, "a session is named twice; name each once")
@@ -56,8 +56,8 @@ private final class SharedSteps {
         speakTogether()
     }
 
-    /// The sessions that may go on and for which `body` finds work, with the work. Found once: another thread may change
-    /// what a session is to do at any time.
+    /// The sessions that may go on and for which `body` finds work, with the work. Found once: another thread may
+    /// change what a session is to do at any time.
     private func due<Work>(_ body: (Int) -> Work?) -> [(index: Int, work: Work)] {
         sessions.indices.compactMap { index in
             guard progress[index].goesOn, let work = body(index) else { return nil }

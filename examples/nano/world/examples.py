@@ -127,8 +127,8 @@ def any_words(rng) -> dict:
 
 
 def about_a_story(rng) -> list:
-    """Questions about different facts of a story, at most eight: the more of a story is asked, the sooner a model learns
-    to find a fact. Most stories are short, and a third has any words."""
+    """Questions about different facts of a story, at most eight: the more of a story is asked, the sooner a model
+    learns to find a fact. Most stories are short, and a third has any words."""
     draw = rng.choice([stories.values, stories.values, any_words])
     shortest, longest = rng.choice([(2, 5), (2, 5), (6, 10), (11, stories.MOST)])
     found = stories.facts(rng, rng.randint(shortest, longest), draw=draw)
@@ -140,8 +140,8 @@ def about_a_story(rng) -> list:
 
 
 def told_again(rng) -> tuple:
-    """A story, and many questions with their answers in one turn: a model learns to find facts from millions of examples,
-    and these are the shortest. → the texts of the human's turn and of the model's"""
+    """A story, and many questions with their answers in one turn: a model learns to find facts from millions of
+    examples, and these are the shortest. → the texts of the human's turn and of the model's"""
     draw = rng.choice([stories.values, stories.values, any_words])
     found = stories.facts(rng, rng.randint(2, 12), draw=draw)
     asked = [stories.ask(rng, found, unknown=0.05, draw=draw) for _ in range(rng.randint(8, 24))]

@@ -51,8 +51,8 @@ def random_video_side(rng):
 
 
 def token_grid(width, height):
-    """Columns and rows of a picture's tokens: Qwen2-VL's smart_resize with the bounds above, in its order of operations,
-    which decides where a side is a whole number of tokens."""
+    """Columns and rows of a picture's tokens: Qwen2-VL's smart_resize with the bounds above, in its order of
+    operations, which decides where a side is a whole number of tokens."""
     sides = width, height
     fitted = [max(TOKEN, round(side / TOKEN) * TOKEN) for side in sides]
     if fitted[0] * fitted[1] > MOST_PIXELS:

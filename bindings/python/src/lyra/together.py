@@ -24,8 +24,8 @@ class Together:
                 ...  # Progress, Text, Audio, End, or the exception that ended the turn
 
     A session's numbers are its own, whoever else is there, up to the order of sums. Sessions of any length and with any
-    options join when they are added, and leave with End, with an exception, or by ``remove``. For one thread at a time; ``stop`` and ``cancel`` of
-    the sessions may be called from any.
+    options join when they are added, and leave with End, with an exception, or by ``remove``. For one thread at a time;
+    ``stop`` and ``cancel`` of the sessions may be called from any.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Together:
         self._pending: list[tuple[Session, Union[Event, BaseException]]] = []
 
     def __len__(self) -> int:
-        """The number of sessions whose answers are not complete, or at least 1 while ``step`` has something to return."""
+        """The number of sessions whose answers are not complete; at least 1 while ``step`` has something to return."""
         return max(len(self._sessions), 1 if self._pending else 0)
 
     def add(self, session: Session) -> None:
