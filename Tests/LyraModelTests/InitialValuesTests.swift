@@ -26,17 +26,17 @@ import Testing
         let tower = Self.values(.speechTower(Self.whisper)), vision = Self.values(.visionTower(layers: 3))
         let voice = Self.values(.vocoder(Self.vocoder))
         let cases: [(InitialValues, String, [Int], Double)] = [
-            (Self.main, "model.embed_tokens.weight", [300, 192], 0.02),
+            (Self.main, "model.embed_tokens.weight", [300, 192], 0.1021),  // √(2 / 192)
             (Self.main, "model.layers.3.mlp.gate_proj.weight", [512, 192], 0.07217),  // 1 / √192
-            (Self.main, "model.layers.3.mlp.down_proj.weight", [192, 512], 0.0002795),  // 0.02 / √(10 · 512)
-            (Self.main, "model.mm_speech_projector.linear2.weight", [192, 512], 0.00125),  // 0.02 · √2 / √512
+            (Self.main, "model.layers.3.mlp.down_proj.weight", [192, 512], 0.001426),  // 0.1021 / √(10 · 512)
+            (Self.main, "model.mm_speech_projector.linear2.weight", [192, 512], 0.006379),  // 0.1021 · √2 / √512
             (Self.main, "speech_generator.layers.0.self_attn.o_proj.weight", [192, 192], 0.03608),  // 1 / √(4 · 192)
             (Self.main, "speech_generator.output_proj.weight", [201, 192], 0.02),
             (tower, "encoder.conv1.weight", [192, 80, 3], 0.1420),  // 2.2 / √240
             (tower, "encoder.layers.0.fc2.weight", [192, 768], 0.01276),  // 1 / √(8 · 768)
             (vision, "blocks.2.attn.proj.weight", [96, 96], 0.04167),  // 1 / √(6 · 96)
             (vision, "patch_embed.proj.weight", [96, 3, 2, 14, 14], 0.02916),  // 1 / √1176
-            (vision, "merger.mlp.2.weight", [192, 384], 0.001443),  // 0.02 · √2 / √384
+            (vision, "merger.mlp.2.weight", [192, 384], 0.007366),  // 0.1021 · √2 / √384
             (voice, "ups.0.weight", [128, 64, 11], 0.08427),  // √(2 / (128 · 11 / 5))
             (voice, "resblocks.0.convs1.0.weight", [64, 64, 3], 0.1021),  // √(2 / 192)
             (voice, "resblocks.0.convs2.0.weight", [64, 64, 3], 0.02635),  // √(2 / 192) / √15
@@ -57,8 +57,8 @@ import Testing
 
     @Test func vectorsAreConstants() throws {
         let norm = try Self.main("model.norm.weight", [192])
-        let bias = try Self.main("model.layers.0.self_attn.q_proj.bias", [192])
-        #expect((0..<192).allSatisfy { norm[$0] == 1 && bias[$0] == 0 })
+        let bias = try Self.main("model.layers.0.self_attn.v_proj.bias", [96])
+        #expect((0..<96).allSatisfy { norm[$0] == 1 && bias[$0] == 0 })
         let scores = try Self.main("speech_generator.output_proj.bias", [201])
         #expect((0..<200).allSatisfy { scores[$0] == 0 } && scores[200] == -4)
     }

@@ -95,11 +95,11 @@ func checkGradients<O: Objective>(
 /// Updates all trained parameters with their gradients.
 struct TrainingLoop {
     let model: TrainedModel
-    private var optimizer: AdamW
+    private var optimizer: Optimizer
 
     init(_ model: TrainedModel, rate: Double) throws {
         self.model = model
-        optimizer = try AdamW(groups: [AdamW.Group(learningRate: rate)])
+        optimizer = try Optimizer(groups: [Optimizer.Group(learningRate: rate)])
         for element in model.trainables.elements {
             try optimizer.add("\(element.part) \(element.name)", shape: element.parameter.shape)
         }

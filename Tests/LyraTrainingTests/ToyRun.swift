@@ -128,7 +128,7 @@ struct ToyRun {
         isShuffled: Bool = true, validates: Bool = false, bytes: Int = 0,
         group: any ProcessGroup = SingleProcess(), change: (inout TrainerSettings) -> Void = { _ in }
     ) throws {
-        var settings = TrainerSettings(groups: [AdamW.Group(learningRate: 0.05, weightDecay: 0.01)], length: length)
+        var settings = TrainerSettings(groups: [Optimizer.Group(learningRate: 0.05, weightDecay: 0.01)], length: length)
         settings.accumulation = accumulation
         settings.warmupShare = 0.1
         settings.clipping = 2

@@ -163,7 +163,8 @@ import Testing
             let other = try Trainer(
                 objective, PointSource([Point(x: [1, 2, 3], y: 1)], size: 1, seed: nil),
                 parameters: [TrainedParameter("w", objective.weight)],
-                settings: TrainerSettings(groups: [AdamW.Group(learningRate: 1)], length: .steps(9)), length: { _ in 1 }
+                settings: TrainerSettings(groups: [Optimizer.Group(learningRate: 1)], length: .steps(9)),
+                length: { _ in 1 }
             )
             let shape = #expect(throws: LyraError.self) {
                 try other.resume(from: Safetensors(path: directory.state(4)))
@@ -274,7 +275,7 @@ import Testing
     @Test func aStateKnowsWhichParametersHaveHadAGradient() throws {
         try withDirectory { directory in
             let run = try ToyRun()
-            func resumed(_ reached: [Bool]?, _ optimizer: AdamW) throws -> [String] {
+            func resumed(_ reached: [Bool]?, _ optimizer: Optimizer) throws -> [String] {
                 var record = run.trainer.record
                 record.reached = reached
                 try RunState.write(record, run.trainer.parameters, optimizer, to: directory.state(2))

@@ -48,7 +48,7 @@ struct TrainingBench {
     let decoder: Decoder
     let adapter: Int?
     let parameters: [TrainableParameter]
-    private var optimizer: AdamW
+    private var optimizer: Optimizer
 
     /// - Parameters:
     ///   - type: of the frozen weights; trained ones are F32
@@ -79,7 +79,7 @@ struct TrainingBench {
             }
             (self.decoder, self.parameters) = (decoder, parameters)
         }
-        optimizer = try AdamW(groups: [AdamW.Group(learningRate: 1e-6)])
+        optimizer = try Optimizer(groups: [Optimizer.Group(learningRate: 1e-6)])
         for parameter in parameters { try optimizer.add(parameter.name, shape: parameter.shape) }
     }
 

@@ -40,6 +40,8 @@ struct InitialValues: Sendable {
         case sinusoids
         /// Queries and keys [width, width] that prefer near positions; the name decides the numbers.
         case near(name: String)
+        /// A tensor of the language model's attention in a layer.
+        case lookup(LookupStart, LookupStart.Part)
     }
 
     /// A tensor's numbers in one row, [elements].
@@ -64,29 +66,38 @@ struct InitialValues: Sendable {
                 var generator = generator(name)
                 let bounds = PositionalStart.deviations(whisper).map { Self.bound($0) }
                 for index in 0..<count { values[index] = generator.next() * bounds[index % bounds.count] }
+            case .lookup(let start, let tensor):
+                start.fill(tensor, values, count: count) { layer, part in
+                    generator("\(Self.layerPrefix)\(layer).self_attn.\(part.rawValue)")
+                }
             }
         }
     }
 
     /// Half the width of a uniform distribution is √3 standard deviations.
-    private static func bound(_ deviation: Float) -> Float { deviation * 1.732_050_8 }
+    static func bound(_ deviation: Float) -> Float { deviation * 1.732_050_8 }
 
     // MARK: Rules
 
     func rule(_ name: String, _ shape: [Int]) -> Rule {
+        if case .main(let language, _) = part, let rule = lookupRule(name, language) { return rule }
         if shape.count == 1 { return vectorRule(name) }
         let inputs = max(shape.dropFirst().reduce(1, *), 1)
         switch part {
-        case .main(let language, let generator): return mainRule(name, inputs, language, generator)
+        case .main(let language, let generator): return mainRule(name, shape[0], inputs, language, generator)
         case .speechTower(let whisper): return speechTowerRule(name, inputs, whisper)
-        case .visionTower(let layers): return visionTowerRule(name, inputs, layers: layers)
+        case .visionTower(let layers): return visionTowerRule(name, shape[0], inputs, layers: layers)
         case .vocoder(let vocoder): return vocoderRule(name, shape, inputs, vocoder)
         }
     }
 
-    /// Deviation of embeddings, and of matrices whose rows are classes: GPT-2's and Qwen2's. Scores are then near 0,
-    /// so that the first loss is the logarithm of the number of classes.
-    static let embeddingDeviation: Float = 0.02
+    /// Deviation of matrices whose rows are classes: GPT-2's and Qwen2's. Scores are then near 0, so that the first loss
+    /// is the logarithm of the number of classes.
+    static let classDeviation: Float = 0.02
+
+    /// Deviation of embeddings, √(2 / width): GPT-2's 0.02 at a width of 3584 or so. Narrow models learn faster with
+    /// larger rows, which are told apart sooner; a row's score with itself is then √(2 · width).
+    static func embeddingDeviation(_ width: Int) -> Float { (2 / Float(max(width, 1))).squareRoot() }
 
     /// Score of CTC's blank before training. An utterance has fewer units than positions. A model that does not know
     /// them yet therefore learns first to emit blanks alone, or, because the positions of a token are alike at first,
@@ -120,26 +131,39 @@ struct InitialValues: Sendable {
 
     /// The last matrix of a projector after ReLU or GELU, which halve the mean square: media tokens enter the language
     /// model as large as embeddings.
-    private static func projected(_ inputs: Int) -> Rule {
-        kept(inputs, scale: embeddingDeviation * Float(2).squareRoot())
+    private static func projected(_ inputs: Int, to width: Int) -> Rule {
+        kept(inputs, scale: embeddingDeviation(width) * Float(2).squareRoot())
+    }
+
+    private static let layerPrefix = "model.layers."
+
+    /// Of the attention of the language model's layers; nil for other tensors.
+    private func lookupRule(_ name: String, _ language: DecoderConfiguration) -> Rule? {
+        guard name.hasPrefix(Self.layerPrefix) else { return nil }
+        let parts = name.dropFirst(Self.layerPrefix.count).split(separator: ".", maxSplits: 2)
+        guard parts.count == 3, parts[1] == "self_attn", let layer = Int(parts[0]),
+            let tensor = LookupStart.Part(rawValue: String(parts[2])),
+            let start = LookupStart(language, layer: layer, stream: Self.embeddingDeviation(language.hiddenSize))
+        else { return nil }
+        return .lookup(start, tensor)
     }
 
     private func mainRule(
-        _ name: String, _ inputs: Int, _ language: DecoderConfiguration, _ generator: SpeechGeneratorConfiguration?
+        _ name: String, _ outputs: Int, _ inputs: Int, _ language: DecoderConfiguration,
+        _ generator: SpeechGeneratorConfiguration?
     ) -> Rule {
         let isResidual = name.hasSuffix(".o_proj.weight") || name.hasSuffix(".down_proj.weight")
         if name.hasPrefix("speech_generator.") {
             // Its stream begins with a projection of normed hidden states, whose size is 1.
             if isResidual { return Self.residual(inputs, layers: generator?.layers ?? 1) }
             let isHead = name == "speech_generator.output_proj.weight"
-            return isHead ? .random(deviation: Self.embeddingDeviation) : Self.kept(inputs)
+            return isHead ? .random(deviation: Self.classDeviation) : Self.kept(inputs)
         }
-        if name == "model.embed_tokens.weight" || name == "lm_head.weight" {
-            return .random(deviation: Self.embeddingDeviation)
-        }
-        if name.hasSuffix("mm_speech_projector.linear2.weight") { return Self.projected(inputs) }
-        return isResidual
-            ? Self.residual(inputs, layers: language.layers, stream: Self.embeddingDeviation) : Self.kept(inputs)
+        let stream = Self.embeddingDeviation(language.hiddenSize)
+        if name == "model.embed_tokens.weight" { return .random(deviation: stream) }
+        if name == "lm_head.weight" { return .random(deviation: Self.classDeviation) }
+        if name.hasSuffix("mm_speech_projector.linear2.weight") { return Self.projected(inputs, to: outputs) }
+        return isResidual ? Self.residual(inputs, layers: language.layers, stream: stream) : Self.kept(inputs)
     }
 
     /// Gain of the speech tower's convolutions: log-mels have a deviation of about a half, and GELU halves the mean
@@ -158,8 +182,8 @@ struct InitialValues: Sendable {
         return isResidual ? Self.residual(inputs, layers: whisper.layers) : Self.kept(inputs)
     }
 
-    private func visionTowerRule(_ name: String, _ inputs: Int, layers: Int) -> Rule {
-        if name == "merger.mlp.2.weight" { return Self.projected(inputs) }
+    private func visionTowerRule(_ name: String, _ outputs: Int, _ inputs: Int, layers: Int) -> Rule {
+        if name == "merger.mlp.2.weight" { return Self.projected(inputs, to: outputs) }
         let isResidual = name.hasSuffix(".attn.proj.weight") || name.hasSuffix(".mlp.fc2.weight")
         return isResidual ? Self.residual(inputs, layers: layers) : Self.kept(inputs)
     }

@@ -111,8 +111,12 @@ extension RecipeField {
     private static var optimizer: [RecipeField] {
         [
             .init(
-                "optimizer.learning_rate", \.optimizer.learningRate, "The highest learning rate of AdamW.",
-                rule: .notNegative),
+                "optimizer.method", \.optimizer.method,
+                "adamw, or muon: Muon for the matrices of layers, AdamW for embeddings, convolutions, norms and biases. "
+                    + "Training from nothing needs fewer updates with muon."),
+            .init(
+                "optimizer.learning_rate", \.optimizer.learningRate,
+                "The highest learning rate. A step of Muon is as long as one of AdamW.", rule: .notNegative),
             .init("optimizer.schedule", \.optimizer.schedule, "cosine, linear or constant, after the warm-up."),
             .init(
                 "optimizer.warm_up", \.optimizer.warmup, "The share of the updates over which the rate rises.",
@@ -124,6 +128,9 @@ extension RecipeField {
             .init("optimizer.beta2", \.optimizer.beta2, "Decay of the mean of their squares.", rule: .belowOne),
             .init(
                 "optimizer.epsilon", \.optimizer.epsilon, "Keeps a division from zero.", rule: .within(1e-30...1)),
+            .init(
+                "optimizer.momentum", \.optimizer.momentum, "Of Muon: the share of it that an update keeps.",
+                rule: .belowOne),
             .init(
                 "optimizer.clipping", \.optimizer.clipping, "The longest norm of all gradients together.",
                 rule: .positive),

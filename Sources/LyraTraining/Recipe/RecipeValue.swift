@@ -90,6 +90,7 @@ extension Schedule.Shape: RecipeValue {}
 extension Precision: RecipeValue {}
 extension TrainingObjective: RecipeValue {}
 extension TrainingRecipe.Head.Kind: RecipeValue {}
+extension TrainingRecipe.Optimizer.Method: RecipeValue {}
 
 /// Written as a number where it is one.
 extension TrainingStage: RecipeValue {

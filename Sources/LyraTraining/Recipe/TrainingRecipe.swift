@@ -97,6 +97,13 @@ public struct TrainingRecipe: Sendable, Equatable {
     }
 
     public struct Optimizer: Sendable, Equatable {
+        public enum Method: String, Sendable, CaseIterable {
+            case adamw
+            /// Muon for matrices of the layers, AdamW for the rest.
+            case muon
+        }
+
+        public var method = Method.adamw
         /// Highest learning rate.
         public var learningRate: Double
         public var schedule = Schedule.Shape.cosine
@@ -106,6 +113,8 @@ public struct TrainingRecipe: Sendable, Equatable {
         public var beta1 = 0.9
         public var beta2 = 0.999
         public var epsilon = 1e-8
+        /// Of Muon.
+        public var momentum = 0.95
         /// Longest norm of all gradients together.
         public var clipping = 1.0
         /// Updates with a gradient that is not finite, one after another, that stop the run.

@@ -12,7 +12,7 @@ package enum RunState {
     ///
     /// - Throws: `LyraError.io` if it cannot be written, for example on a full disk; the unfinished file is removed.
     package static func write(
-        _ record: RunRecord, _ parameters: [TrainedParameter], _ optimizer: AdamW, to path: String
+        _ record: RunRecord, _ parameters: [TrainedParameter], _ optimizer: Optimizer, to path: String
     ) throws {
         let specs = parameters.flatMap { trained in
             [kinds.parameter, kinds.first, kinds.second].map { kind in
@@ -84,7 +84,7 @@ package enum RunState {
     ///
     /// - Throws: `LyraError.format` that names file and tensor, if the state is of other parameters.
     package static func restore(
-        _ file: Safetensors, _ record: RunRecord, _ parameters: [TrainedParameter], _ optimizer: inout AdamW
+        _ file: Safetensors, _ record: RunRecord, _ parameters: [TrainedParameter], _ optimizer: inout Optimizer
     ) throws {
         let path = file.file.path
         let counts = [record.optimizerSteps.count, record.reached?.count ?? parameters.count]
@@ -97,7 +97,7 @@ package enum RunState {
         for (trained, steps) in zip(parameters, record.optimizerSteps) {
             let first = try tensor(file, kinds.first, trained), second = try tensor(file, kinds.second, trained)
             try optimizer.restore(
-                AdamW.Moments(steps: steps, first: first.values(), second: second.values()), of: trained.name)
+                Optimizer.Moments(steps: steps, first: first.values(), second: second.values()), of: trained.name)
         }
         try restoreParameters(file, parameters)
     }

@@ -19,7 +19,7 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
     let length: (Task.Example) -> Int
     /// Bytes of memory of an example's media.
     let bytes: (Task.Example) -> Int
-    var optimizer: AdamW
+    var optimizer: Optimizer
     /// Where the run is.
     package internal(set) var record: RunRecord
     /// What was not finite in the last update; nil if it was made.
@@ -61,7 +61,7 @@ package final class Trainer<Task: Objective, Source: BatchSource> where Task.Exa
         schedule = try Schedule(
             settings.schedule, steps: Self.steps(settings, batchesPerEpoch: source.batchesPerEpoch),
             warmupShare: settings.warmupShare)
-        optimizer = try AdamW(groups: settings.groups)
+        optimizer = try Optimizer(groups: settings.groups)
         for trained in parameters {
             try optimizer.add(trained.name, shape: trained.parameter.shape, group: trained.group)
         }

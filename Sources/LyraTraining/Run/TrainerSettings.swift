@@ -23,7 +23,7 @@ package struct TrainerSettings: Sendable {
         case steps(Int)
     }
 
-    package var groups: [AdamW.Group]
+    package var groups: [Optimizer.Group]
     package var length: Length
     /// Batches of an update, of each process.
     package var accumulation = 1
@@ -47,7 +47,7 @@ package struct TrainerSettings: Sendable {
     /// example has it.
     package var needed: String?
 
-    package init(groups: [AdamW.Group], length: Length) { (self.groups, self.length) = (groups, length) }
+    package init(groups: [Optimizer.Group], length: Length) { (self.groups, self.length) = (groups, length) }
 }
 
 /// Examples that a run is validated on.

@@ -5,10 +5,27 @@ import LyraTensor
 /// The trained parameters of a run, with names of their own, and the settings of their groups.
 struct RunParameters {
     let trained: [TrainedParameter]
-    let groups: [AdamW.Group]
+    let groups: [Optimizer.Group]
 
-    /// Each group of the recipe becomes two of the optimizer: matrices, and vectors (norms, biases), which do not
-    /// decay.
+    /// The groups of the optimizer that a group of the recipe becomes.
+    private enum Kind: Int, CaseIterable {
+        /// Matrices of the layers.
+        case matrix
+        /// Tables of rows (tokens, positions), the weights of convolutions, and heads.
+        case table
+        /// Norms and biases, which do not decay.
+        case vector
+
+        init(_ name: String, _ shape: [Int]) {
+            let isTable =
+                shape.count > 2
+                || ["embed_tokens.weight", "lm_head.weight", "embed_positions.weight"]
+                    .contains(where: name.hasSuffix)
+            self = shape.count < 2 ? .vector : isTable ? .table : .matrix
+        }
+    }
+
+    /// Each group of the recipe becomes one of the optimizer for each `Kind`.
     ///
     /// - Parameter heads: what a tower's run trains beside the checkpoint, in the first group
     init(
@@ -17,25 +34,28 @@ struct RunParameters {
     ) {
         let optimizer = recipe.optimizer
         groups = ([TrainingRecipe.Group()] + recipe.groups).flatMap { group in
-            [group.weightDecay ?? optimizer.weightDecay, 0].map { decay in
-                AdamW.Group(
-                    learningRate: group.learningRate ?? optimizer.learningRate, weightDecay: decay,
-                    beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon)
+            Kind.allCases.map { kind in
+                let isMuon = optimizer.method == .muon && kind == .matrix
+                return Optimizer.Group(
+                    isMuon ? .muon : .adamW, learningRate: group.learningRate ?? optimizer.learningRate,
+                    weightDecay: kind == .vector ? 0 : group.weightDecay ?? optimizer.weightDecay,
+                    beta1: isMuon ? optimizer.momentum : optimizer.beta1, beta2: optimizer.beta2,
+                    epsilon: optimizer.epsilon)
             }
         }
         let parts = GradientExchange.forwardOrder(trainables.elements).map { element in
-            let isVector = element.parameter.shape.count < 2
+            let kind = Kind(element.name, element.parameter.shape)
             return TrainedParameter(
                 Self.prefix(element.part) + element.name, element.parameter,
-                group: 2 * selection.group(of: element) + (isVector ? 1 : 0))
+                group: selection.group(of: element) * Kind.allCases.count + kind.rawValue)
         }
         // The heads are the end of the forward pass.
         trained =
             parts
             + heads.flatMap { head in
                 [
-                    TrainedParameter(head.weight.name, head.weight, group: 0),
-                    TrainedParameter(head.bias.name, head.bias, group: 1),
+                    TrainedParameter(head.weight.name, head.weight, group: Kind.table.rawValue),
+                    TrainedParameter(head.bias.name, head.bias, group: Kind.vector.rawValue),
                 ]
             }
     }

@@ -315,7 +315,7 @@ public final class TrainingRun {
 }
 
 extension TrainerSettings {
-    init(_ recipe: TrainingRecipe, groups: [AdamW.Group]) {
+    init(_ recipe: TrainingRecipe, groups: [Optimizer.Group]) {
         self.init(groups: groups, length: recipe.batch.steps.map { .steps($0) } ?? .epochs(recipe.batch.epochs))
         accumulation = recipe.batch.accumulation
         schedule = recipe.optimizer.schedule

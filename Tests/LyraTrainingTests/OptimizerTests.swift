@@ -10,11 +10,11 @@ import Testing
 @testable import LyraTraining
 
 /// The optimizer against torch.optim.AdamW and its definition.
-@Suite(.serialized) struct AdamWTests {
-    private func torchOptimizer() throws -> AdamW {
-        var optimizer = try AdamW(groups: [
-            AdamW.Group(learningRate: 1e-2, weightDecay: 0.1),
-            AdamW.Group(learningRate: 3e-3, beta1: 0.8, beta2: 0.95, epsilon: 1e-6),
+@Suite(.serialized) struct OptimizerTests {
+    private func torchOptimizer() throws -> Optimizer {
+        var optimizer = try Optimizer(groups: [
+            Optimizer.Group(learningRate: 1e-2, weightDecay: 0.1),
+            Optimizer.Group(learningRate: 3e-3, beta1: 0.8, beta2: 0.95, epsilon: 1e-6),
         ])
         try optimizer.add("a", shape: [5, 7])
         try optimizer.add("b", shape: [37], group: 1)
@@ -47,7 +47,7 @@ import Testing
     }
 
     /// The definition in double precision, element by element.
-    private func step(_ w: [Float], _ m: [Float], _ v: [Float], _ g: [Float], _ group: AdamW.Group, _ number: Int)
+    private func step(_ w: [Float], _ m: [Float], _ v: [Float], _ g: [Float], _ group: Optimizer.Group, _ number: Int)
         -> (w: [Double], m: [Double], v: [Double])
     {
         let m = zip(m, g).map { group.beta1 * Double($0) + (1 - group.beta1) * Double($1) }
@@ -65,9 +65,9 @@ import Testing
     @Test(arguments: [1, 3, 4, 7, 8, 9, 16, 17, 100, 32_768, 32_769, 70_001]) func updateEqualsItsDefinition(
         _ count: Int
     ) throws {
-        let group = AdamW.Group(learningRate: 0.01, weightDecay: 0.5, beta1: 0.85, beta2: 0.98, epsilon: 1e-5)
+        let group = Optimizer.Group(learningRate: 0.01, weightDecay: 0.5, beta1: 0.85, beta2: 0.98, epsilon: 1e-5)
         try onEachISA { isa in
-            var optimizer = try AdamW(groups: [group])
+            var optimizer = try Optimizer(groups: [group])
             try optimizer.add("w", shape: [count])
             var w = try normal([count], seed: count)
             for number in 1...3 {
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    private func write(_ optimizer: AdamW, _ parameters: [String: Tensor], to path: String) throws {
+    private func write(_ optimizer: Optimizer, _ parameters: [String: Tensor], to path: String) throws {
         var tensors: [(String, Tensor)] = []
         for name in optimizer.names {
             let moments = try #require(optimizer.moments(of: name))
@@ -120,7 +120,7 @@ import Testing
     }
 
     @Test func savedStateContinuesBitForBit() throws {
-        func run(_ optimizer: inout AdamW, _ parameters: inout [String: Tensor], _ steps: ClosedRange<Int>) throws {
+        func run(_ optimizer: inout Optimizer, _ parameters: inout [String: Tensor], _ steps: ClosedRange<Int>) throws {
             for step in steps {
                 for (name, shape) in [("a", [5, 7]), ("b", [37])] {
                     var parameter = try #require(parameters[name])
@@ -143,7 +143,7 @@ import Testing
         var second = try torchOptimizer()
         for name in second.names {
             let (m, v) = (try #require(file.tensor(name + ".m")), try #require(file.tensor(name + ".v")))
-            try second.restore(AdamW.Moments(steps: 3, first: m.values(), second: v.values()), of: name)
+            try second.restore(Optimizer.Moments(steps: 3, first: m.values(), second: v.values()), of: name)
             parameters[name] = try #require(file.tensor(name)).values()
         }
         try run(&second, &parameters, 4...7)
@@ -167,7 +167,7 @@ import Testing
     }
 
     @Test func parametersAreUpdatedWhereTheyAre() throws {
-        var optimizer = try AdamW(groups: [AdamW.Group(learningRate: 0.1)])
+        var optimizer = try Optimizer(groups: [Optimizer.Group(learningRate: 0.1)])
         try optimizer.add("w", shape: [300, 300])
         var parameter = try normal([300, 300], seed: 1)
         let before = try parameter.withValues { UInt(bitPattern: $0) }
@@ -191,7 +191,7 @@ import Testing
 
     @Test func groupsCanChange() throws {
         var optimizer = try torchOptimizer()
-        try optimizer.set(AdamW.Group(learningRate: 0), at: 1)
+        try optimizer.set(Optimizer.Group(learningRate: 0), at: 1)
         var parameter = try normal([37], seed: 1)
         try optimizer.update("b", &parameter, gradient: normal([37], seed: 2))
         #expect(parameter.values == (try normal([37], seed: 1).values), "a rate of 0 changes nothing")
@@ -199,18 +199,19 @@ import Testing
 
     @Test func wrongInputIsRefused() throws {
         for group in [
-            AdamW.Group(learningRate: -1), AdamW.Group(learningRate: .nan), AdamW.Group(learningRate: .infinity),
-            AdamW.Group(learningRate: 1, weightDecay: -1), AdamW.Group(learningRate: 1, beta1: 1),
-            AdamW.Group(learningRate: 1, beta2: 1.5), AdamW.Group(learningRate: 1, epsilon: 0),
+            Optimizer.Group(learningRate: -1), Optimizer.Group(learningRate: .nan),
+            Optimizer.Group(learningRate: .infinity),
+            Optimizer.Group(learningRate: 1, weightDecay: -1), Optimizer.Group(learningRate: 1, beta1: 1),
+            Optimizer.Group(learningRate: 1, beta2: 1.5), Optimizer.Group(learningRate: 1, epsilon: 0),
         ] {
-            #expect(throws: LyraError.self) { try AdamW(groups: [group]) }
+            #expect(throws: LyraError.self) { try Optimizer(groups: [group]) }
         }
-        #expect(throws: LyraError.self) { try AdamW(groups: []) }
+        #expect(throws: LyraError.self) { try Optimizer(groups: []) }
         var optimizer = try torchOptimizer()
         #expect(throws: LyraError.self) { try optimizer.add("a", shape: [1]) }
         #expect(throws: LyraError.self) { try optimizer.add("c", shape: [1], group: 2) }
         #expect(throws: LyraError.self) { try optimizer.add("c", shape: [.max, .max]) }
-        #expect(throws: LyraError.self) { try optimizer.set(AdamW.Group(learningRate: 1), at: -1) }
+        #expect(throws: LyraError.self) { try optimizer.set(Optimizer.Group(learningRate: 1), at: -1) }
         var parameter = try normal([37], seed: 1)
         let gradient = try normal([37], seed: 2), other = try normal([36], seed: 2)
         #expect(throws: LyraError.self) { try optimizer.update("c", &parameter, gradient: gradient) }
@@ -221,9 +222,9 @@ import Testing
         }
         #expect(parameter.values == (try normal([37], seed: 1).values))
         #expect(optimizer.moments(of: "b")?.steps == 0 && optimizer.moments(of: "c") == nil)
-        let moments = AdamW.Moments(steps: -1, first: gradient, second: gradient)
+        let moments = Optimizer.Moments(steps: -1, first: gradient, second: gradient)
         #expect(throws: LyraError.self) { try optimizer.restore(moments, of: "b") }
-        let short = AdamW.Moments(steps: 1, first: gradient, second: other)
+        let short = Optimizer.Moments(steps: 1, first: gradient, second: other)
         #expect(throws: LyraError.self) { try optimizer.restore(short, of: "b") }
         #expect(throws: LyraError.self) { try optimizer.restore(short, of: "c") }
     }
