@@ -5,6 +5,7 @@
     stages.py keep RUN/speech_lora none KEPT # the whole, also of a file
     stages.py restore KEPT START MODEL       # a copy of START (none: of nothing) with what was kept, in F32
     stages.py log RUN/log.jsonl KEPT.jsonl   # validations, and about 200 of the updates
+    stages.py scale FILE.safetensors LAYER FACTOR   # a linear layer's output times a factor, in place
 
 Files keep their places. Of safetensors files, the tensors that differ are kept, and the shards of
 one become one file. A file of torch.save, such as the vocoder's, is kept whole, and stays F32 with
@@ -173,6 +174,16 @@ def keep_log(log: Path, kept: Path):
         line + "\n" for index, line in enumerate(lines) if index not in left_out))
 
 
+def scale(file: Path, layer: str, factor: float):
+    tensors, metadata = read_tensors(file)
+    for name in (layer + ".weight", layer + ".bias"):
+        if name not in tensors or tensors[name][0] != "F32":
+            raise StageError(f"{file}: {name}: no such tensor of floats")
+        dtype, shape, data = tensors[name]
+        tensors[name] = dtype, shape, (np.frombuffer(data, np.float32) * np.float32(factor)).tobytes()
+    write_tensors(file, tensors, metadata)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], epilog="See the top of this file.")
@@ -183,17 +194,22 @@ def main() -> int:
         command = commands.add_parser(name)
         for place in places:
             command.add_argument(place, type=Path)
+    command = commands.add_parser("scale")
+    command.add_argument("file", type=Path)
+    command.add_argument("layer")
+    command.add_argument("factor", type=float)
     options = vars(parser.parse_args())
-    what = {"keep": keep, "restore": restore, "log": keep_log}[options.pop("what")]
+    what = {"keep": keep, "restore": restore, "log": keep_log, "scale": scale}[options.pop("what")]
     if options.get("start") == Path("none"):
         options["start"] = None
-    *sources, target = options.values()
     try:
-        for path in sources:
-            if path and not path.exists():
-                raise StageError(f"{path}: not there")
-        if target.exists():
-            raise StageError(f"{target}: exists already")
+        if what != scale:
+            *sources, target = options.values()
+            for path in sources:
+                if path and not path.exists():
+                    raise StageError(f"{path}: not there")
+            if target.exists():
+                raise StageError(f"{target}: exists already")
         what(**options)
     except (OSError, StageError) as error:
         print(f"stages.py: {error}", file=sys.stderr)

@@ -103,27 +103,34 @@ is_kept look || {
     data text text 60000
     data drills drills 60000
     data text-check text 200 2
-    from text/text.jsonl drills/drills.jsonl
-    checked_by text-check/text.jsonl
-    train text model "$out/start" "${sets[@]}"
     from drills/drills.jsonl text/text.jsonl
     checked_by text-check/text.jsonl
-    train recall model "$runs/text/model" "${sets[@]}"
+    train text model "$out/start" "${sets[@]}"
 
     data pictures pictures 16000
     data pictures-more pictures 32000 3
     data videos videos 4000
-    data refusals refusals 4000
+    data videos-more videos 6000 3
     data pictures-check pictures 200 2
     data videos-check videos 100 2
-    from pictures/pictures.jsonl pictures-more/pictures.jsonl videos/videos.jsonl
+    from pictures/pictures.jsonl pictures-more/pictures.jsonl videos/videos.jsonl videos-more/videos.jsonl
     checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
     train see model "$out/start" "${sets[@]}"
     vision=model_zoo/vision/Qwen2VL_ViT
-    with "$runs/recall/model" sighted $vision="$runs/see/model/$vision"
-    from text/text.jsonl drills/drills.jsonl pictures/pictures.jsonl pictures-more/pictures.jsonl videos/videos.jsonl \
+    # Its labels made the tower's rows six times as large as the tokens that they stand beside.
+    [ -d "$out/sighted" ] || {
+        with "$runs/text/model" sighted.large $vision="$runs/see/model/$vision"
+        python3 "$here/stages.py" scale "$out/sighted.large/$vision/model.safetensors" merger.mlp.2 0.16
+        mv "$out/sighted.large" "$out/sighted"
+    }
+    # Other pictures than those that the tower knows.
+    data drills-more drills 40000 2
+    data pictures-fresh pictures 48000 5
+    data videos-fresh videos 6000 5
+    data refusals refusals 4000
+    from text/text.jsonl drills-more/drills.jsonl pictures-fresh/pictures.jsonl videos-fresh/videos.jsonl \
         refusals/refusals.jsonl
-    checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
+    checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl text-check/text.jsonl
 }
 train look model "$out/sighted" ${sets[@]+"${sets[@]}"}
 

@@ -77,18 +77,12 @@ public struct SpeechGenerator: Sendable {
         let best = try SharedCache.undoing(caches) {
             let rotation = try rotary(
                 states.flatMap { state in (0..<Int32(upsampling)).map { Position(state.position + $0) } })
-            let projected = try inputProjection(rows, rows: .apart)
-            var x = try projected.repeatingRows(upsampling)
-            for (index, layer) in layers.enumerated() {
+            let apart = RowAdapters(ofConversations: states.map { _ in nil })
+            var x = try inputProjection(rows, rows: .apart)
+            for index in layers.indices {
                 guard !isInterrupted() else { throw SharedCache.interrupted }
-                let qkv =
-                    index == 0
-                    ? try layer.qkv(projected, adapters: RowAdapters(ofConversations: states.map { _ in nil }))
-                        .repeatingRows(upsampling)
-                    : try layer.qkv(x, adapters: nil)
-                x = try layer(
-                    x, qkv: qkv, rotation: rotation, cache: SharedCache(caches.map { $0[index] }), adapters: nil
-                ).output
+                let cache = SharedCache(caches.map { $0[index] })
+                x = try run(index, x, rotation: rotation, cache: cache, firstRows: apart)
             }
             return try outputProjection(x).indicesOfLargest()
         }
@@ -126,22 +120,13 @@ public struct SpeechGenerator: Sendable {
         let lengths = answers.filter { $0.rows > 0 }.map { $0.rows * configuration.upsampling }
         guard !lengths.isEmpty else { throw LyraError(.argument, "the speech generator needs a hidden state") }
         let rotation = try rotary(lengths.flatMap { length in (0..<Int32(length)).map { Position($0) } })
-        let projected = try inputProjection(Tensor.stacking(answers))
-        func run(_ layer: DecoderLayer, _ x: Tensor, isFirst: Bool) throws -> Tensor {
-            // As in `logits`: x is the projection, whose copies share q, k and v.
-            let repeated = isFirst ? try x.repeatingRows(configuration.upsampling) : x
-            let qkv = try layer.qkv(x, adapters: nil)
-            return try layer(
-                repeated, qkv: isFirst ? qkv.repeatingRows(configuration.upsampling) : qkv, rotation: rotation,
-                cache: BatchContext(lengths: lengths), adapters: nil
-            ).output
-        }
-        var x = projected
-        for (index, layer) in layers.enumerated() {
+        let cache = BatchContext(lengths: lengths)
+        var x = try inputProjection(Tensor.stacking(answers))
+        for index in layers.indices {
             x =
                 recomputesLayers
-                ? try recomputing([x]) { try run(layer, $0[0], isFirst: index == 0) }
-                : try run(layer, x, isFirst: index == 0)
+                ? try recomputing([x]) { try run(index, $0[0], rotation: rotation, cache: cache) }
+                : try run(index, x, rotation: rotation, cache: cache)
         }
         guard contextRows.contains(where: { $0 > 0 }) else { return try outputProjection(x) }
         var spoken: [Int32] = [], first = 0
@@ -165,18 +150,28 @@ public struct SpeechGenerator: Sendable {
         let count = Int32(configuration.upsampling)
         let rotation = try rotary((state.position..<state.position + count).map { Position($0) })
         state.position += count
-        let projected = try inputProjection(row)
-        var x = try projected.repeatingRows(configuration.upsampling)
-        for (index, layer) in layers.enumerated() {
-            // In the first layer all positions of a row have the same q, k and v before rotation, so they are computed
-            // once.
-            let qkv =
-                index == 0
-                ? try layer.qkv(projected, adapters: nil).repeatingRows(configuration.upsampling)
-                : try layer.qkv(x, adapters: nil)
-            x = try layer(x, qkv: qkv, rotation: rotation, cache: state.caches[index], adapters: nil).output
+        var x = try inputProjection(row)
+        for index in layers.indices {
+            x = try run(index, x, rotation: rotation, cache: state.caches[index])
         }
         return x
+    }
+
+    /// A layer. The first reads the input's projection, one row for all positions of a hidden state: they share q, k and
+    /// v before rotation.
+    ///
+    /// - Parameter firstRows: how the first layer's products take the rows
+    private func run(
+        _ index: Int, _ x: Tensor, rotation: Rotation, cache: any AttentionContext, firstRows: RowAdapters = nil
+    ) throws -> Tensor {
+        let layer = layers[index]
+        guard index == 0 else {
+            let qkv = try layer.qkv(x, adapters: nil)
+            return try layer(x, qkv: qkv, rotation: rotation, cache: cache, adapters: nil).output
+        }
+        let qkv = try layer.qkv(x, adapters: firstRows).repeatingRows(configuration.upsampling)
+        let repeated = try x.repeatingRows(configuration.upsampling)
+        return try layer(repeated, qkv: qkv, rotation: rotation, cache: cache, adapters: nil).output
     }
 }
 

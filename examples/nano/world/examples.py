@@ -191,17 +191,17 @@ def text_item(rng, name, folder) -> dict:
 def drill_item(rng, name, folder) -> dict:
     """What takes the most practice: finding facts, hearing, copying, and sums."""
     draw = rng.random()
-    if draw < 0.45:
-        kind, pair = ("pairs", pairs(rng)) if draw < 0.2 else ("told again", told_again(rng))
+    if draw < 0.38:
+        kind, pair = ("pairs", pairs(rng)) if draw < 0.15 else ("told again", told_again(rng))
         return {"conversations": turns(pair), "kind": kind}
-    if draw < 0.7:
+    if draw < 0.6:
         asked = about_a_story(rng)
-    elif draw < 0.85:
+    elif draw < 0.76:
         asked = [slow_exchange(rng) for _ in range(2)]
-    elif draw < 0.93:
+    elif draw < 0.84:
         asked = [copying(rng) for _ in range(rng.randint(1, 3))]
     else:
-        asked = [question(rng, rng.choice(["sum", "sum", "order"])) for _ in range(3)]
+        asked = [question(rng, rng.choice(["sum", "sum", "sum", "order"])) for _ in range(4)]
     pairs_of = [(typed(rng, each), each.answer) for each in asked]
     return {"conversations": turns(*pairs_of), "kind": asked[0].kind}
 
