@@ -12,6 +12,7 @@ from statistics import median
 import environment
 from contenders import Failure, Lyra, Peer, log
 from plan import SCRIPTS, SECTIONS, TITLES, plan
+from results import with_section
 from rounds import Rounds
 from shape import LANGUAGE
 from tables import markdown
@@ -77,6 +78,8 @@ def parser():
     add("--patience", metavar="SECONDS", type=float, default=1800.0, help="time limit of an answer")
     add("--json", metavar="FILE", default=argparse.SUPPRESS, help="all samples as JSON, written after every step")
     add("--markdown", metavar="FILE", default=argparse.SUPPRESS, help="writes the table to this file, too")
+    add("--results", metavar="FILE", default=argparse.SUPPRESS,
+        help="a Markdown file that gets the table as this machine's section, in place of an earlier one")
     return result
 
 
@@ -135,7 +138,7 @@ def compare(options):
         return Peer(name, SCRIPTS[name], arguments, venv.python, venv.folder, options.threads, options.patience)
 
     lyra = Lyra(options.tool, options.preset, options.threads, options.patience)
-    rounds = Rounds(lyra, start, options.preset, options.rounds, result, save)
+    rounds = Rounds(lyra, start, options.preset, options.rounds, result, save, venv.leave_out_tiles)
     result["versions"]["lyra"] = lyra.version()
     groups = plan(
         options.only, options.weights, options.precisions, options.prompts, options.contexts, options.decoded)
@@ -166,7 +169,7 @@ def compare(options):
 
 
 def main():
-    options = parser().parse_args(namespace=argparse.Namespace(models=None, json=None, markdown=None))
+    options = parser().parse_args(namespace=argparse.Namespace(models=None, json=None, markdown=None, results=None))
     try:
         result = compare(options)
     except (Failure, OSError) as why:
@@ -177,6 +180,9 @@ def main():
     print(text, end="")
     if options.markdown:
         Path(options.markdown).write_text(text)
+    if options.results:
+        path = Path(options.results)
+        path.write_text(with_section(path.read_text() if path.exists() else "", result["machine"], text))
     measured = (
         result["limits"] or result["training"] or result["answer"] or any(row["samples"] for row in result["rows"]))
     if not measured:

@@ -16,6 +16,10 @@ class Failure(Exception):
     """A contender did not answer; the message says why."""
 
 
+class Crash(Failure):
+    """The contender's process ended by itself."""
+
+
 class Lyra:
     def __init__(self, tool, preset, threads, patience):
         self.tool, self.preset, self.threads, self.patience = tool, preset, threads, patience
@@ -96,7 +100,7 @@ class Peer:
             self.process.stdin.write(json.dumps({"do": do, **request}).encode() + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            raise Failure(f"its process ended; see {self.log}") from None
+            raise Crash(f"its process ended; see {self.log}") from None
         answer = json.loads(self.line())
         self.answered = time.monotonic(), self.processor_time()
         if "error" in answer:
@@ -112,7 +116,7 @@ class Peer:
                 raise Failure(f"no answer after {self.patience:.0f} s")
             part = os.read(self.process.stdout.fileno(), 1 << 16)
             if not part:
-                raise Failure(f"its process ended; see {self.log}")
+                raise Crash(f"its process ended; see {self.log}")
             self.buffer += part
         line, self.buffer = self.buffer.split(b"\n", 1)
         return line

@@ -16,12 +16,24 @@ PACKAGES = {
     "CTranslate2": (["numpy", "ctranslate2"], "import numpy, ctranslate2"),
 }
 # These two are compiled for this processor; the wheels of the others choose their kernels at run time.
-NATIVE = "-DGGML_NATIVE=ON -DCMAKE_C_FLAGS=-march=native -DCMAKE_CXX_FLAGS=-march=native"
 # Otherwise pywhispercpp's libraries are searched where they were compiled, in a directory that pip removes.
-COMPILED = {
-    "llama-cpp-python": NATIVE,
-    "pywhispercpp": f"{NATIVE} -DCMAKE_INSTALL_RPATH=$ORIGIN -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
-}
+RPATH = "-DCMAKE_INSTALL_RPATH=$ORIGIN -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON"
+COMPILED = {"llama-cpp-python": "", "pywhispercpp": RPATH}
+# ggml's code for tiles is compiled if the compiler may use tiles. A release of it loads a tile before it configures one.
+NO_TILES = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+TILE_USERS = {"llama.cpp": "llama-cpp-python", "whisper.cpp": "pywhispercpp"}
+# What of /proc/cpuinfo's flags decides about speed.
+FEATURES = (
+    "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8", "asimddp", "i8mm",
+    "bf16")
+
+
+def build_flags(package, has_tiles=True):
+    """The variables for the compilation of a package, with code for tiles or without."""
+    # CMake's option adds -march=native at the end, where it would allow tiles again.
+    native = "-DGGML_NATIVE=" + ("ON" if has_tiles else "OFF")
+    flags = "-march=native" + ("" if has_tiles else f" {NO_TILES}")
+    return {"CMAKE_ARGS": f"{native} {COMPILED[package]}".strip(), "CFLAGS": flags, "CXXFLAGS": flags}
 
 
 class Environment:
@@ -47,12 +59,23 @@ class Environment:
         if self.run([self.python, "-c", imports]) != 0:
             raise Failure(f"'{imports}' fails after it was installed; see {self.log}")
 
-    def install(self, package):
+    def install(self, package, has_tiles=True):
         command = [self.python, "-m", "pip", "install", "--disable-pip-version-check", package]
         if package not in COMPILED:
             return self.run(command)
         # pip's cache may hold a build with other flags.
-        return self.run([*command, "--no-binary", package, "--no-cache-dir"], CMAKE_ARGS=COMPILED[package])
+        again = [] if has_tiles else ["--force-reinstall", "--no-deps"]
+        return self.run(
+            [*command, "--no-binary", package, "--no-cache-dir", *again], **build_flags(package, has_tiles))
+
+    def leave_out_tiles(self, peer):
+        """Compiles a peer that has crashed anew, without its code for tiles. → what was done, or None"""
+        if peer not in TILE_USERS or "amx_tile" not in features():
+            return None
+        log(f"compiling {peer} without its code for tiles")
+        if self.install(TILE_USERS[peer], has_tiles=False) != 0:
+            raise Failure(f"pip could not compile {TILE_USERS[peer]} without tiles; see {self.log}")
+        return "compiled without its code for tiles"
 
     def run(self, command, **variables):
         with open(self.log, "ab") as output:
@@ -63,11 +86,25 @@ class Environment:
 
 def machine():
     return {
-        "processor": field("/proc/cpuinfo", "model name") or platform.machine(),
+        "processor": processor(),
+        "features": features(),
         "processors": len(os.sched_getaffinity(0)),
         "memory_gb": int((field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) * 1024 / 1e9,
         "system": f"{distribution()}, Linux {platform.release()}",
     }
+
+
+def processor():
+    """The processor's name; with its family and model, since virtual machines often have a name without a number."""
+    name = field("/proc/cpuinfo", "model name") or platform.machine()
+    family, model = (field("/proc/cpuinfo", key) for key in ("cpu family", "model"))
+    return f"{name}, family {family}, model {model}" if family and model else name
+
+
+def features():
+    """Those of FEATURES that the processor has."""
+    flags = (field("/proc/cpuinfo", "flags") or field("/proc/cpuinfo", "Features") or "").split()
+    return [name for name in FEATURES if name in flags]
 
 
 def distribution():

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 
-from contenders import Failure, log
+from contenders import Crash, Failure, log
 from tables import digits
 
 # The processor time of a waiting worker, as a share and in seconds, above which there is a note.
@@ -17,12 +17,12 @@ def note_reading(row, who, rates):
 class Rounds:
     """
     lyra: the tool. start_peer: name → a Peer, or a Failure. result: the JSON object of the comparison, which receives
-    rows and omissions. save: writes the object.
+    rows and omissions. save: writes the object. mend: compiles a peer that crashed in another way, → how, or None.
     """
 
-    def __init__(self, lyra, start_peer, preset, count, result, save):
+    def __init__(self, lyra, start_peer, preset, count, result, save, mend=lambda name: None):
         self.lyra, self.start_peer, self.preset, self.count = lyra, start_peer, preset, count
-        self.result, self.save = result, save
+        self.result, self.save, self.mend = result, save, mend
 
     def leave_out(self, who, title, why):
         note = f"{who}, {title}: {why}"
@@ -49,13 +49,23 @@ class Rounds:
         self.save()
 
     def load(self, name, request, group, stack):
-        log(f"{name} loads")
+        """→ the peer, ready to be asked; None if it cannot be. One that crashes is mended once."""
         try:
-            peer = stack.enter_context(self.start_peer(name))
-            answer = peer.ask("load", preset=self.preset, **request)
+            try:
+                return self.loaded(name, request, stack)
+            except Crash as why:
+                if not (how := self.mend(name)):
+                    raise
+                self.result["notes"].append(f"{name} crashed ({why}) and was then {how}")
+                return self.loaded(name, request, stack)
         except Failure as why:
             self.leave_out(name, group.title, why)
             return None
+
+    def loaded(self, name, request, stack):
+        log(f"{name} loads")
+        peer = stack.enter_context(self.start_peer(name))
+        answer = peer.ask("load", preset=self.preset, **request)
         self.result["versions"][name] = answer["version"]
         self.result["features"][name] = answer["features"]
         return peer

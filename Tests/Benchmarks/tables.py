@@ -110,7 +110,8 @@ def heading(result):
     contenders = "; ".join(f"{name} {version}" for name, version in versions.items())
     rounds = f"medians of {result['rounds']} rounds, in turns" if result["rounds"] > 1 else "each measured once"
     return (
-        f"{result['date']}, {machine['processor']}, {machine['processors']} processors, {machine['memory_gb']:.0f} GB, "
+        f"{result['date']}, {machine['processor']} ({', '.join(machine['features']) or 'no vector features'}), "
+        f"{machine['processors']} processors, {machine['memory_gb']:.0f} GB, "
         f"{machine['system']}; {result['threads']} threads; preset {result['preset']}, random weights; {rounds}. "
         f"{contenders}." + "".join(f" {name} runs with {what}." for name, what in result["features"].items() if what))
 

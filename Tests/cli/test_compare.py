@@ -13,8 +13,10 @@ from support import ROOT, TOOL
 BENCHMARKS = ROOT / "Tests/Benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-from contenders import Failure, Peer  # noqa: E402
+from contenders import Crash, Failure, Peer  # noqa: E402
+from environment import build_flags  # noqa: E402
 from plan import plan  # noqa: E402
+from results import with_section  # noqa: E402
 from rounds import Rounds  # noqa: E402
 from shape import PICTURE, patch_grid  # noqa: E402
 from tables import advantage, comparison_table, digits, markdown, split_by_reading, spread  # noqa: E402
@@ -239,6 +241,47 @@ def test_contenders_take_turns_and_a_failed_one_is_skipped():
     assert result["notes"] == ["steady, speech encoder, Q8_0: its process used 25% of a processor while it waited"]
 
 
+def test_a_peer_that_crashes_is_mended_once():
+    (group,) = plan(["encoder"], ["q8_0"], ["exact"], [512], [128], 16)
+    group.peers = {"steady": {}}
+
+    def run(crashes, how):
+        class Crashing(ScriptedPeer):
+            def ask(self, do, **request):
+                if do == "load" and crashes:
+                    raise Crash(crashes.pop())
+                return super().ask(do, **request)
+
+        scripted = Scripted()
+        result = {"rows": [], "versions": {}, "features": {}, "notes": [], "left_out": []}
+        start = lambda name: Crashing(name, scripted.asked)  # noqa: E731
+        Rounds(scripted, start, "mini", 1, result, lambda: None, lambda name: how).run(group, ["steady"])
+        return result
+
+    mended = run(["gone"], "compiled otherwise")
+    assert mended["rows"][0]["samples"]["steady"] == [2] and mended["left_out"] == []
+    assert mended["notes"][0] == "steady crashed (gone) and was then compiled otherwise"
+    for crashes, how in ((["gone"], None), (["gone", "gone"], "compiled otherwise")):
+        assert run(crashes, how)["left_out"] == ["steady, speech encoder, Q8_0: gone"]
+
+
+def test_tiles_are_left_out_of_a_compilation():
+    flags = build_flags("llama-cpp-python", has_tiles=False)
+    assert "-DGGML_NATIVE=OFF" in flags["CMAKE_ARGS"] and "-mno-amx-tile" in flags["CFLAGS"].split()
+    assert build_flags("llama-cpp-python")["CFLAGS"] == "-march=native"
+
+
+def test_each_machine_has_its_section_of_the_results():
+    old, new = ({"processor": name, "features": ["avx2"]} for name in ("Old", "New"))
+    text = with_section("# Results\n", old, "| old |\n")
+    text = with_section(text, new, "| first |\n")
+    assert text.index("# Results") < text.index("## Old") < text.index("| old |") < text.index("## New")
+    again = with_section(text, new, "| \\1 second |\n")
+    assert again == text.replace("| first |", "| \\1 second |")
+    # Switched-off features make another machine.
+    assert with_section(again, {**new, "features": []}, "| less |").startswith(again.rstrip())
+
+
 def test_memory_is_read_around_each_sample_of_decoding_and_nothing_else():
     (group,) = plan(["decode"], ["q8_0"], ["exact"], [512], [128], 16)
     group.peers = {"steady": {}}
@@ -273,7 +316,7 @@ def test_wrong_arguments_are_named(arguments, part):
 def test_every_option_is_explained():
     ended = compare("--help")
     assert (ended.returncode, ended.stderr) == (0, "")
-    for option in ("--tool", "--threads", "--rounds", "--only", "--weights", "--peers", "--venv", "--json"):
+    for option in ("--tool", "--threads", "--rounds", "--only", "--weights", "--peers", "--venv", "--json", "--results"):
         assert f"\n  {option} " in ended.stdout
 
 
