@@ -53,10 +53,13 @@ final class MachineLimits {
         }
     }
 
-    /// What multiplies matrices of floats: OpenBLAS or lyra's own kernels, and the processor that OpenBLAS knows.
+    /// What multiplies matrices of floats: OpenBLAS or lyra's own kernels, and the processor that OpenBLAS knows or why
+    /// it was not loaded.
     static var floatProducts: String {
         let kernels = String(cString: lk_sgemm_kernels()), core = String(cString: lk_sgemm_blas_core())
         let named = ["OpenBLAS", "none"].contains(kernels) ? kernels : "lyra's \(kernels)"
+        let absence = String(cString: lk_sgemm_blas_absence())
+        if !absence.isEmpty { return "\(named) (\(absence))" }
         return named + (core.isEmpty ? "" : " (OpenBLAS's choice: \(core))")
     }
 

@@ -128,15 +128,23 @@ def test_a_wrong_training_step_is_refused(options, reason):
     is_wrong_usage(lyra("bench", "train", *options), reason)
 
 
+def multiplies(**environment):
+    """What lyra multiplies floats with, in this environment."""
+    ended = lyra("bench", "parts", "--only", "limits", "--repetitions", 1, "--json",
+                 env=os.environ | {"LYRA_ISA": "avx2"} | environment)
+    assert ended.returncode == 0, ended.stderr
+    return next(row["what"] for row in json.loads(ended.stdout)["results"] if row["part"] == "product")
+
+
+def test_a_damaged_openblas_is_named_and_not_needed(tmp_path):
+    (tmp_path / "libopenblas.so.0").write_bytes(b"not a library")
+    said = multiplies(LD_LIBRARY_PATH=str(tmp_path))
+    assert "lyra's" in said and "libopenblas.so.0" in said, said
+
+
 def test_floats_are_multiplied_by_whoever_has_kernels_for_the_processor():
     if not re.search(r"^flags.*\bavx2\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
         pytest.skip("without AVX2 OpenBLAS always multiplies")
-
-    def multiplies(**environment):
-        ended = lyra("bench", "parts", "--only", "limits", "--repetitions", 1, "--json",
-                     env=os.environ | {"LYRA_ISA": "avx2"} | environment)
-        assert ended.returncode == 0, ended.stderr
-        return next(row["what"] for row in json.loads(ended.stdout)["results"] if row["part"] == "product")
 
     assert "lyra's avx2 (OpenBLAS's choice: Prescott)" in multiplies(OPENBLAS_CORETYPE="Prescott")
     assert "OpenBLAS (OpenBLAS's choice: Haswell)" in multiplies(OPENBLAS_CORETYPE="Haswell")

@@ -185,5 +185,7 @@ double lk_peak_operations(lk_peak kind);
 const char *lk_sgemm_kernels(void);
 /* The processor that OpenBLAS has chosen kernels for; "" if it is not known. */
 const char *lk_sgemm_blas_core(void);
+/* Why OpenBLAS was not loaded; "" if it was, or has not been needed yet. */
+const char *lk_sgemm_blas_absence(void);
 
 #endif

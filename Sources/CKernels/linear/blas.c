@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -35,6 +36,8 @@ static const size_t library_room = (size_t)48 << 20;
 
 static _Atomic(const blas *) loaded; /* set once */
 static atomic_int is_absent;         /* set if it cannot be loaded, so that it is tried once */
+static char absence[256];            /* why; not changed once is_absent is set */
+static pthread_mutex_t absence_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---------------------------------------------------------------------------------------------------------- loading */
 
@@ -60,7 +63,10 @@ static int load_here(void) {
     if (status == LYRA_LOAD_MEMORY) return LK_NO_MEMORY;
     if (status == LYRA_LOAD_IO) return LK_CLOSED_BLAS;
     if (status != LYRA_LOADED) {
+        pthread_mutex_lock(&absence_lock);
+        if (!atomic_load(&is_absent)) snprintf(absence, sizeof absence, "%s", reason);
         atomic_store(&is_absent, 1);
+        pthread_mutex_unlock(&absence_lock);
         return LK_OK;
     }
     blas *b = malloc(sizeof *b);
@@ -185,6 +191,8 @@ int lk_blas_sgemm(float *y, size_t ldy, lk_factor x, lk_factor w, size_t m, size
     atomic_fetch_sub(&inside, 1);
     return LK_OK;
 }
+
+const char *lk_blas_absence(void) { return atomic_load(&is_absent) ? absence : ""; }
 
 const char *lk_blas_core(void) {
     const blas *b = atomic_load_explicit(&loaded, memory_order_acquire);

@@ -14,4 +14,7 @@ int lk_blas_sgemm(float *y, size_t ldy, lk_factor x, lk_factor w, size_t m, size
 /* The processor that OpenBLAS computes for, such as "Zen"; "" if it does not say, null if it is not loaded. */
 const char *lk_blas_core(void);
 
+/* Why it was not loaded; "" if it was, or has not been needed yet. */
+const char *lk_blas_absence(void);
+
 #endif

@@ -50,6 +50,8 @@ const char *lk_sgemm_blas_core(void) {
     return core ? core : "";
 }
 
+const char *lk_sgemm_blas_absence(void) { return lk_blas_absence(); }
+
 int lk_sgemm_own(float *y, size_t ldy, lk_factor x, lk_factor w, size_t m, size_t n, size_t k, int accumulate) {
     const lk_float_kernels *kernels = lk_kernels();
     float *memory = lk_scratch(2, kernels->product_floats);
