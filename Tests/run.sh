@@ -113,7 +113,7 @@ test_example() {
         LYRA_TESTS=1 swift build --package-path "$root/examples/swift" "${flags[@]}" &&
         "$prefix/bin/lyra" make-tiny "$work/tiny" &&
         python3 "$root/examples/python/make_recording.py" "$work/question.wav" &&
-        "$root/.build/release/speak" "$work/tiny" "$work/question.wav" "What is said?" "$work/answer.f32" &&
+        "$root/.build/release/speak" --model "$work/tiny" "$work/question.wav" "$work/answer.f32" "What is said?" &&
         [ -s "$work/answer.f32" ] && count 1 0 0 || count 0 1 1
 }
 

@@ -203,7 +203,7 @@ check_old_client() {
 # check_speech NAME COMMAND…: an example, which must print text and write a WAV file.
 check_speech() {
     local name=$1 out=$work/$1.wav; shift
-    try "$name answers" "$@" --greedy --max-tokens 8 "$model" "$recording" "What is said?" "$out"
+    try "$name answers" "$@" --greedy --max-tokens 8 --model "$model" "$recording" "$out" "What is said?"
     [ "$(head -c 4 "$out" 2>> "$log")" = RIFF ] && [ "$(stat -c %s "$out")" -gt 44 ]
     result $? "$name writes speech"
 }
@@ -220,16 +220,17 @@ check_examples() {
     result $? "the C and the C++ example write the same speech"
     "$work/c/speak" > "$log" 2>&1; [ $? -eq 64 ]
     result $? "the C example reports wrong usage"
-    ! "$work/c/speak" "$model" /nowhere.wav hello "$work/none.wav" > "$log" 2>&1 && grep -q /nowhere.wav "$log"
+    ! "$work/c/speak" --model "$model" /nowhere.wav "$work/none.wav" > "$log" 2>&1 && grep -q /nowhere.wav "$log"
     result $? "the C example names a missing recording"
     for kept in speak-c:c/speak speak-cpp:cpp/build/speak; do
         echo older > "$work/kept.wav"
-        ! "$work/${kept#*:}" "$model" /nowhere.wav hello "$work/kept.wav" > "$log" 2>&1 &&
+        ! "$work/${kept#*:}" --model "$model" /nowhere.wav "$work/kept.wav" > "$log" 2>&1 &&
             [ "$(cat "$work/kept.wav")" = older ]
         result $? "${kept%:*} leaves an existing file alone when it fails"
     done
-    try "the C example describes an image" "$work/c/describe" --greedy --max-tokens 4 "$model" "${pictures[0]}" "What?"
-    ! "$work/c/describe" "$model" /nowhere.png hello > "$log" 2>&1 && grep -q /nowhere.png "$log"
+    try "the C example describes an image" "$work/c/describe" --greedy --max-tokens 4 --model "$model" "${pictures[0]}" \
+        "What?"
+    ! "$work/c/describe" --model "$model" /nowhere.png hello > "$log" 2>&1 && grep -q /nowhere.png "$log"
     result $? "the C example names a missing image"
 }
 

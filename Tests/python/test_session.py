@@ -392,7 +392,7 @@ def test_the_example_answers_and_writes_speech(checkpoint, recording, tmp_path):
     out = tmp_path / "out.wav"
     example = [sys.executable, str(ROOT / "examples/python/speak.py"), "--greedy", "--max-tokens", "8"]
     done = subprocess.run(
-        [*example, str(checkpoint), str(recording), "What is said?", str(out)], capture_output=True, text=True
+        [*example, "--model", str(checkpoint), str(recording), str(out), "What is said?"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
@@ -405,7 +405,7 @@ def test_the_example_names_a_missing_recording(checkpoint, tmp_path):
     out = tmp_path / "out.wav"
     out.write_bytes(b"older")
     done = subprocess.run(
-        [*example, str(checkpoint), "/nowhere.wav", "hello", str(out)], capture_output=True, text=True
+        [*example, "--model", str(checkpoint), "/nowhere.wav", str(out)], capture_output=True, text=True
     )
     assert out.read_bytes() == b"older"
     assert done.returncode == 1 and "/nowhere.wav" in done.stderr and "Traceback" not in done.stderr

@@ -1,6 +1,8 @@
 /* Asks a model about an image; the answer streams to standard output.
  *
- *     describe MODEL [--towers DIR] [--greedy] [--max-tokens N] IMAGE PROMPT
+ *     describe [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] IMAGE PROMPT
+ *
+ * The model is lyra:nano, which is in the library, unless another is named.
  *
  * Exit status: 0, 1 after an error, 64 for wrong usage. Messages of lyra go to standard error. */
 #include <lyra.h>
@@ -57,17 +59,19 @@ static int parse(int argc, char **argv, arguments *out) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--greedy") == 0) {
             out->session.sampling = LYRA_SAMPLING_GREEDY;
+        } else if (strcmp(argv[i], "--model") == 0 && i + 1 < argc) {
+            out->model = argv[++i];
         } else if (strcmp(argv[i], "--towers") == 0 && i + 1 < argc) {
             out->towers = argv[++i];
         } else if (strcmp(argv[i], "--max-tokens") == 0 && i + 1 < argc) {
             out->session.max_new_tokens = (int32_t)strtol(argv[++i], NULL, 10);
-        } else if (argv[i][0] != '-' && given < 3) {
+        } else if (argv[i][0] != '-' && given < 2) {
             *positional[given++] = argv[i];
         } else {
             return -1;
         }
     }
-    return given == 3 ? 0 : -1;
+    return given == 2 ? 0 : -1;
 }
 
 int main(int argc, char **argv) {
@@ -76,9 +80,10 @@ int main(int argc, char **argv) {
     lyra_model *model = NULL;
     lyra_session *session = NULL;
     memset(&given, 0, sizeof given);
+    given.model = "lyra:nano";
     if (lyra_session_options_init(&given.session) != LYRA_OK || lyra_model_options_init(&options) != LYRA_OK) return 1;
     if (parse(argc, argv, &given) != 0) {
-        fprintf(stderr, "usage: describe MODEL [--towers DIR] [--greedy] [--max-tokens N] IMAGE PROMPT\n");
+        fprintf(stderr, "usage: describe [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] IMAGE PROMPT\n");
         return 64;
     }
     options.towers_dir = given.towers;

@@ -1,6 +1,9 @@
 /* Asks a model about a recording: text streams to standard output, and the spoken answer goes into a WAV file.
  *
- *     speak MODEL [--towers DIR] [--greedy] [--max-tokens N] AUDIO PROMPT OUT.wav
+ *     speak [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] AUDIO OUT.wav [PROMPT]
+ *
+ * The model is lyra:nano, which is in the library, unless another is named. Without a prompt, the recording is the
+ * question.
  *
  * Exit status: 0, 1 after an error (with one line on standard error), 64 for wrong usage. */
 #include <lyra.h>
@@ -116,7 +119,7 @@ static int drain_audio(lyra_session *session, wav_writer *wav) {
 static int answer(lyra_session *session, const char *audio, const char *prompt, wav_writer *wav) {
     lyra_status status = lyra_feed_audio_file(session, audio);
     if (status != LYRA_OK) return lyra_failed("feeding the recording", status);
-    status = lyra_feed_text(session, prompt, strlen(prompt));
+    status = prompt ? lyra_feed_text(session, prompt, strlen(prompt)) : LYRA_OK;
     if (status != LYRA_OK) return lyra_failed("feeding the prompt", status);
     status = lyra_end_turn(session);
     if (status != LYRA_OK) return lyra_failed("ending the turn", status);
@@ -192,28 +195,31 @@ static int run_model(const arguments *given, wav_writer *wav) {
 }
 
 static int parse(int argc, char **argv, arguments *given) {
-    const char **positional[] = {&given->model, &given->audio, &given->prompt, &given->out};
+    const char **positional[] = {&given->audio, &given->out, &given->prompt};
     int count = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--greedy") == 0) {
             given->greedy = 1;
+        } else if (strcmp(argv[i], "--model") == 0 && i + 1 < argc) {
+            given->model = argv[++i];
         } else if (strcmp(argv[i], "--towers") == 0 && i + 1 < argc) {
             given->towers = argv[++i];
         } else if (strcmp(argv[i], "--max-tokens") == 0 && i + 1 < argc) {
             given->max_tokens = (int32_t)strtol(argv[++i], NULL, 10);
-        } else if (strncmp(argv[i], "--", 2) != 0 && count < 4) {
+        } else if (strncmp(argv[i], "--", 2) != 0 && count < 3) {
             *positional[count++] = argv[i];
         } else {
             return -1;
         }
     }
-    return count == 4 ? 0 : -1;
+    return count >= 2 ? 0 : -1;
 }
 
 int main(int argc, char **argv) {
-    arguments given = {0};
+    arguments given = {.model = "lyra:nano"};
     if (parse(argc, argv, &given) != 0) {
-        fprintf(stderr, "usage: speak MODEL [--towers DIR] [--greedy] [--max-tokens N] AUDIO PROMPT OUT.wav\n");
+        fprintf(stderr, "usage: speak [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] "
+                        "AUDIO OUT.wav [PROMPT]\n");
         return 64;
     }
     wav_writer wav = {NULL, given.out, 0, 0};

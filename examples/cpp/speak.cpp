@@ -1,6 +1,9 @@
 // Asks a model about a recording: text streams to standard output, and the spoken answer goes into a WAV file.
 //
-//     speak MODEL [--towers DIR] [--greedy] [--max-tokens N] AUDIO PROMPT OUT.wav
+//     speak [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] AUDIO OUT.wav [PROMPT]
+//
+// The model is lyra:nano, which is in the library, unless another is named. Without a prompt, the recording is the
+// question.
 #include <lyra.hpp>
 
 #include <algorithm>
@@ -76,6 +79,7 @@ private:
 
 struct Arguments {
     std::vector<std::string> positional;
+    std::string path = "lyra:nano";
     lyra::ModelOptions model;
     lyra::SessionOptions session;
 
@@ -83,24 +87,25 @@ struct Arguments {
         const std::vector<std::string> given(argv + 1, argv + argc);
         for (std::size_t i = 0; i < given.size(); i++) {
             if (given[i] == "--greedy") session.sampling = LYRA_SAMPLING_GREEDY;
+            else if (given[i] == "--model" && i + 1 < given.size()) path = given[++i];
             else if (given[i] == "--towers" && i + 1 < given.size()) model.towers_dir = given[++i];
             else if (given[i] == "--max-tokens" && i + 1 < given.size()) session.max_new_tokens = std::stoi(given[++i]);
             else positional.push_back(given[i]);
         }
-        if (positional.size() != 4) throw std::invalid_argument("4 arguments are needed");
+        if (positional.size() < 2 || positional.size() > 3) throw std::invalid_argument("2 or 3 arguments are needed");
         session.speak = true;
         model.log = [](lyra_log_level, std::string_view message) { std::cerr << message << "\n"; };
     }
 };
 
 void run(const Arguments &arguments) {
-    const lyra::Model model(arguments.positional[0], arguments.model);
+    const lyra::Model model(arguments.path, arguments.model);
     const auto sample_rate = static_cast<std::uint32_t>(model.info().audio_sample_rate);
-    WavWriter wav(arguments.positional[3], sample_rate);
+    WavWriter wav(arguments.positional[1], sample_rate);
 
     lyra::Session session(model, arguments.session);
-    session.feed_audio_file(arguments.positional[1]);
-    session.feed_text(arguments.positional[2]);
+    session.feed_audio_file(arguments.positional[0]);
+    if (arguments.positional.size() > 2) session.feed_text(arguments.positional[2]);
     session.end_turn();
     for (lyra::Events events; !events.end();) {
         events = session.step();
@@ -122,7 +127,7 @@ int main(int argc, char **argv) {
     try {
         run(Arguments(argc, argv));
     } catch (const std::invalid_argument &) {
-        std::cerr << "usage: speak MODEL [--towers DIR] [--greedy] [--max-tokens N] AUDIO PROMPT OUT.wav\n";
+        std::cerr << "usage: speak [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] AUDIO OUT.wav [PROMPT]\n";
         return 64;
     } catch (const std::exception &error) {
         std::cerr << "speak: " << error.what() << "\n";

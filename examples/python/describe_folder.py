@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Describes each image of a folder on one line: the image's name, a tab, and the answer.
 
-usage: describe_folder.py MODEL [--towers DIR] [--greedy] [--max-tokens N] FOLDER [PROMPT]
+usage: describe_folder.py [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] FOLDER [PROMPT]
+
+The model is lyra:nano, which is in the library, unless another is named.
 """
 
 import argparse
@@ -15,10 +17,10 @@ KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Describes each image of a folder on one line.")
-    parser.add_argument("model", help="the checkpoint directory")
+    parser.add_argument("--model", default="lyra:nano", help="a checkpoint directory or a one-file model")
     parser.add_argument("folder", type=Path, help="a folder with images")
     parser.add_argument(
-        "prompt", nargs="?", default="Describe the image in one sentence.", help="the question about each image"
+        "prompt", nargs="?", default="What do you see?", help="the question about each image"
     )
     parser.add_argument("--towers", help="a directory that is searched last for towers")
     parser.add_argument("--greedy", action="store_true", help="always the most likely token")

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Asks a model about a recording: text streams to standard output, and the spoken answer goes into a WAV file.
 
-usage: speak.py MODEL [--towers DIR] [--greedy] [--max-tokens N] AUDIO PROMPT OUT.wav
+usage: speak.py [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] AUDIO OUT.wav [PROMPT]
+
+The model is lyra:nano, which is in the library, unless another is named. Without a prompt, the recording is the
+question.
 """
 
 import argparse
@@ -15,10 +18,10 @@ import lyra
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Asks a model about a recording.")
-    parser.add_argument("model", help="the checkpoint directory")
+    parser.add_argument("--model", default="lyra:nano", help="a checkpoint directory or a one-file model")
     parser.add_argument("audio", help="a recording of speech")
-    parser.add_argument("prompt", help="the text that follows the recording")
     parser.add_argument("out", help="the WAV file for the spoken answer")
+    parser.add_argument("prompt", nargs="?", help="text that follows the recording")
     parser.add_argument("--towers", help="a directory that is searched last for towers and vocoder")
     parser.add_argument("--greedy", action="store_true", help="always the most likely token")
     parser.add_argument("--max-tokens", type=int, default=0, help="the most tokens of the answer")
@@ -40,7 +43,8 @@ def answer(model: lyra.Model, arguments: argparse.Namespace) -> None:
             model.session(speak=True, sampling=sampling, max_new_tokens=arguments.max_tokens)
         )
         session.feed_audio(arguments.audio)
-        session.feed_text(arguments.prompt)
+        if arguments.prompt:
+            session.feed_text(arguments.prompt)
         out = None
         for event in session.answer():
             if isinstance(event, lyra.Text):

@@ -1,21 +1,23 @@
 // Asks a model about a recording: text streams to stdout, speech goes to a file of raw 32-bit floats.
 //
-//     swift run speak MODEL RECORDING [QUESTION] [SPEECH.f32]
+//     swift run speak [--model MODEL] RECORDING SPEECH.f32 [QUESTION]
+//
+// The model is lyra:nano, which is in the library, unless another is named. Without a question, the recording is it.
 import Lyra
 
 #if canImport(Glibc)
     import Glibc
 #endif
 
-func speak(_ arguments: [String]) async throws {
-    let model = try Model(path: arguments[1])
+func speak(_ path: String, recording: String, speech file: String, question: String?) async throws {
+    let model = try Model(path: path)
     var options = SessionOptions()
     options.speaks = model.speaks
     options.maxNewTokens = 64
     let session = try Session(model, options: options)
 
-    try session.feed(.speech(.file(arguments[2])))
-    if arguments.count > 3 { try session.feed(text: arguments[3]) }
+    try session.feed(.speech(.file(recording)))
+    if let question { try session.feed(text: question) }
 
     var speech: [Float] = []
     for try await event in try session.answer() {
@@ -26,21 +28,24 @@ func speak(_ arguments: [String]) async throws {
         case .end(let usage): print("\n(\(usage.generatedTokens) tokens, \(usage.stop))")
         }
     }
-    if arguments.count > 4, let file = fopen(arguments[4], "wb") {
-        let written = fwrite(speech, MemoryLayout<Float>.stride, speech.count, file)
-        guard fclose(file) == 0, written == speech.count else {
-            throw LyraError(.io, "\(arguments[4]): cannot be written")
-        }
-        print("\(speech.count) samples of speech at \(model.audioSampleRate ?? 0) Hz are in \(arguments[4])")
-    }
+    guard let output = fopen(file, "wb") else { throw LyraError(.io, "\(file): cannot be written") }
+    let written = fwrite(speech, MemoryLayout<Float>.stride, speech.count, output)
+    guard fclose(output) == 0, written == speech.count else { throw LyraError(.io, "\(file): cannot be written") }
+    print("\(speech.count) samples of speech at \(model.audioSampleRate ?? 0) Hz are in \(file)")
 }
 
-guard CommandLine.arguments.count > 2 else {
-    print("usage: speak MODEL RECORDING [QUESTION] [SPEECH.f32]")
+var arguments = Array(CommandLine.arguments.dropFirst()), path = "lyra:nano"
+if arguments.first == "--model", arguments.count > 1 {
+    path = arguments[1]
+    arguments.removeFirst(2)
+}
+guard (2...3).contains(arguments.count) else {
+    print("usage: speak [--model MODEL] RECORDING SPEECH.f32 [QUESTION]")
     exit(64)
 }
 do {
-    try await speak(CommandLine.arguments)
+    try await speak(
+        path, recording: arguments[0], speech: arguments[1], question: arguments.count > 2 ? arguments[2] : nil)
 } catch {
     print("speak: \(error)")
     exit(1)
