@@ -39,11 +39,13 @@ extension Optimizer.Slot {
 }
 
 /// Brings the singular values of a matrix near 1 and leaves its singular vectors: five steps of Newton and Schulz's
-/// iteration, with the coefficients of Muon. Singular values above a hundredth of the norm come between 0.7 and 1.2.
+/// iteration, with the coefficients of Muon. Singular values above a hundredth of the norm come between 0.68 and 1.21.
 struct Orthogonalization {
     let rows, columns: Int
 
     private static let steps = 5
+    /// Keeps a momentum that has faded away from becoming a step.
+    private static let leastNorm = 1e-7
     private static let (a, b, c): (Float, Float, Float) = (3.4445, -4.7750, 2.0315)
 
     /// X ← a · X + (b · A + c · A²) · X with A = X · Xᵀ, from X / ‖X‖. If there are more rows than columns, A = Xᵀ · X
@@ -53,9 +55,9 @@ struct Orthogonalization {
     /// - Throws: `LyraError.memory` if there is no room; x is then of no use
     func apply(to x: UnsafeMutablePointer<Float>) throws {
         let norm = lk_square_sum(x, rows * columns).squareRoot()
-        // A gradient of 0, or one that is not finite, stays as it is.
-        guard norm > 0, norm.isFinite else { return }
-        lk_scale(x, rows * columns, Float(1 / norm))
+        // What is not finite stays as it is.
+        guard norm.isFinite else { return }
+        lk_scale(x, rows * columns, Float(1 / (norm + Self.leastNorm)))
         let isTall = rows > columns, side = min(rows, columns)
         var gram = try Tensor(zeros: [side, side]), polynomial = try Tensor(zeros: [side, side])
         var next = try Tensor(zeros: [rows, columns])

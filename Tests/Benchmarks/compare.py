@@ -146,6 +146,9 @@ def compare(options):
         [name for name in options.peers if any(name in group.peers for group in groups)], venv, rounds.leave_out)
     if ready:
         models.mkdir(parents=True, exist_ok=True)
+    result["notes"] += [
+        f"{name} is compiled without its code for tiles, with which it crashed" for name in ready
+        if venv.lacks_tiles(name)]
     if result["load_before"] > BUSY:
         result["notes"].append(
             f"the machine was not idle when this began: {result['load_before']:.1f} processors were busy")
@@ -170,6 +173,8 @@ def compare(options):
 
 def main():
     options = parser().parse_args(namespace=argparse.Namespace(models=None, json=None, markdown=None, results=None))
+    if options.results and not Path(options.results).absolute().parent.is_dir():
+        sys.exit(f"compare.py: {options.results}: its folder is not there")
     try:
         result = compare(options)
     except (Failure, OSError) as why:
@@ -180,13 +185,13 @@ def main():
     print(text, end="")
     if options.markdown:
         Path(options.markdown).write_text(text)
-    if options.results:
-        path = Path(options.results)
-        path.write_text(with_section(path.read_text() if path.exists() else "", result["machine"], text))
     measured = (
         result["limits"] or result["training"] or result["answer"] or any(row["samples"] for row in result["rows"]))
     if not measured:
         sys.exit("compare.py: nothing was measured")
+    if options.results:
+        path = Path(options.results)
+        path.write_text(with_section(path.read_text() if path.exists() else "", result["machine"], text))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ PACKAGES = {
 # Otherwise pywhispercpp's libraries are searched where they were compiled, in a directory that pip removes.
 RPATH = "-DCMAKE_INSTALL_RPATH=$ORIGIN -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON"
 COMPILED = {"llama-cpp-python": "", "pywhispercpp": RPATH}
-# ggml's code for tiles is compiled if the compiler may use tiles. A release of it loads a tile before it configures one.
+# ggml's code for tiles is compiled if the compiler may use them. A release of it loads a tile before it configures
+# one.
 NO_TILES = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
 TILE_USERS = {"llama.cpp": "llama-cpp-python", "whisper.cpp": "pywhispercpp"}
 # What of /proc/cpuinfo's flags decides about speed.
@@ -70,12 +71,20 @@ class Environment:
 
     def leave_out_tiles(self, peer):
         """Compiles a peer that has crashed anew, without its code for tiles. → what was done, or None"""
-        if peer not in TILE_USERS or "amx_tile" not in features():
+        if peer not in TILE_USERS or "amx_tile" not in features() or self.lacks_tiles(peer):
             return None
         log(f"compiling {peer} without its code for tiles")
         if self.install(TILE_USERS[peer], has_tiles=False) != 0:
             raise Failure(f"pip could not compile {TILE_USERS[peer]} without tiles; see {self.log}")
+        self.mark(peer).touch()
         return "compiled without its code for tiles"
+
+    def lacks_tiles(self, peer):
+        """Whether it was compiled so, in an earlier run too."""
+        return self.mark(peer).exists()
+
+    def mark(self, peer):
+        return self.folder / f"{peer}-without-tiles"
 
     def run(self, command, **variables):
         with open(self.log, "ab") as output:

@@ -17,7 +17,8 @@ def note_reading(row, who, rates):
 class Rounds:
     """
     lyra: the tool. start_peer: name → a Peer, or a Failure. result: the JSON object of the comparison, which receives
-    rows and omissions. save: writes the object. mend: compiles a peer that crashed in another way, → how, or None.
+    rows and omissions. save: writes the object. mend: compiles a peer that crashed as it loaded
+    in another way, → how, or None.
     """
 
     def __init__(self, lyra, start_peer, preset, count, result, save, mend=lambda name: None):

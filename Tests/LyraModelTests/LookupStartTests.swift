@@ -6,18 +6,24 @@ import Testing
 
 /// The language model's attention before training, computed here in plain loops: 40 random rows that come twice.
 @Suite struct LookupStartTests {
-    private static let language = DecoderConfiguration(
-        hiddenSize: 192, layers: 5, heads: 4, kvHeads: 2, intermediateSize: 512, vocabularySize: 300,
-        mropeSections: [6, 9, 9], tiesEmbeddings: true)
-    private static let (width, heads, headDim, different) = (192, 4, 48, 40)
-    private static let stream = InitialValues.embeddingDeviation(width)
+    private static let (different, theta): (Int, Float) = (40, 10_000)
 
-    private let values: InitialValues
+    /// A model with heads in groups of two.
+    struct Sizes: Sendable {
+        let width, heads: Int
 
-    init() { values = InitialValues(part: .main(Self.language, nil), seed: 4) }
+        var headDim: Int { width / heads }
+        var stream: Float { InitialValues.embeddingDeviation(width) }
 
-    private func tensor(_ layer: Int, _ name: String, _ shape: [Int]) throws -> [Float] {
-        try values("model.layers.\(layer).self_attn.\(name)", shape).values
+        func tensor(_ layer: Int, _ name: String, _ shape: [Int]) throws -> [Float] {
+            var language = DecoderConfiguration(
+                hiddenSize: width, layers: 5, heads: heads, kvHeads: heads / 2, intermediateSize: 512,
+                vocabularySize: 300, mropeSections: [headDim / 2, 0, 0], tiesEmbeddings: true)
+            language.ropeTheta = Double(theta)
+            return try InitialValues(part: .main(language, nil), seed: 4)(
+                "model.layers.\(layer).self_attn.\(name)", shape
+            ).values
+        }
     }
 
     /// The rows of a matrix [outputs, inputs] times x, and a bias.
@@ -33,45 +39,49 @@ import Testing
         return x.map { $0 / size }
     }
 
-    /// Turns each pair (c, c + headDim / 2) of a head's columns by position · 10000^(−2c / headDim), as RoPE does.
-    private func turned(_ x: [Float], position: Int) -> [Float] {
+    /// Turns each pair (c, c + headDim / 2) of a head's columns by position · θ^(−2c / headDim), as RoPE does.
+    private func turned(_ x: [Float], position: Int, _ sizes: Sizes) -> [Float] {
         var y = x
-        let half = Self.headDim / 2
-        for head in 0..<x.count / Self.headDim {
+        let half = sizes.headDim / 2
+        for head in 0..<x.count / sizes.headDim {
             for pair in 0..<half {
-                let angle = Float(position) * powf(10_000, -Float(pair) / Float(half))
-                let (a, b) = (x[head * Self.headDim + pair], x[head * Self.headDim + half + pair])
-                y[head * Self.headDim + pair] = a * cosf(angle) - b * sinf(angle)
-                y[head * Self.headDim + half + pair] = b * cosf(angle) + a * sinf(angle)
+                let angle = Float(position) * powf(Self.theta, -Float(pair) / Float(half))
+                let (a, b) = (x[head * sizes.headDim + pair], x[head * sizes.headDim + half + pair])
+                y[head * sizes.headDim + pair] = a * cosf(angle) - b * sinf(angle)
+                y[head * sizes.headDim + half + pair] = b * cosf(angle) + a * sinf(angle)
             }
         }
         return y
     }
 
     /// weights[head][row][key], and what the layer adds to each row.
-    private func attend(_ layer: Int, _ rows: [[Float]]) throws -> (weights: [[[Float]]], added: [[Float]]) {
-        let inputs = rows.map(normed), kvWidth = Self.headDim * 2
+    private func attend(
+        _ layer: Int, _ rows: [[Float]], _ sizes: Sizes
+    ) throws -> (weights: [[[Float]]], added: [[Float]]) {
+        let inputs = rows.map(normed), kvWidth = sizes.width / 2
         func projected(_ name: String, _ outputs: Int) throws -> [[Float]] {
-            let matrix = try tensor(layer, name + ".weight", [outputs, Self.width])
-            let bias = try tensor(layer, name + ".bias", [outputs])
+            let matrix = try sizes.tensor(layer, name + ".weight", [outputs, sizes.width])
+            let bias = try sizes.tensor(layer, name + ".bias", [outputs])
             return inputs.map { product(matrix, $0, bias: bias) }
         }
-        let queries = try projected("q_proj", Self.width).enumerated().map { turned($0.element, position: $0.offset) }
-        let keys = try projected("k_proj", kvWidth).enumerated().map { turned($0.element, position: $0.offset) }
+        let queries = try projected("q_proj", sizes.width).enumerated().map {
+            turned($0.element, position: $0.offset, sizes)
+        }
+        let keys = try projected("k_proj", kvWidth).enumerated().map { turned($0.element, position: $0.offset, sizes) }
         let seen = try projected("v_proj", kvWidth)
-        let output = try tensor(layer, "o_proj.weight", [Self.width, Self.width])
-        var weights = [[[Float]]](repeating: [], count: Self.heads), found = rows.map { _ in [Float]() }
-        for head in 0..<Self.heads {
-            let (own, shared) = (head * Self.headDim, head / 2 * Self.headDim)
+        let output = try sizes.tensor(layer, "o_proj.weight", [sizes.width, sizes.width])
+        var weights = [[[Float]]](repeating: [], count: sizes.heads), found = rows.map { _ in [Float]() }
+        for head in 0..<sizes.heads {
+            let (own, shared) = (head * sizes.headDim, head / 2 * sizes.headDim)
             for row in rows.indices {
                 let scores = (0...row).map { key in
-                    (0..<Self.headDim).reduce(Float(0)) { $0 + queries[row][own + $1] * keys[key][shared + $1] }
-                        / Float(Self.headDim).squareRoot()
+                    (0..<sizes.headDim).reduce(Float(0)) { $0 + queries[row][own + $1] * keys[key][shared + $1] }
+                        / Float(sizes.headDim).squareRoot()
                 }
                 let powers = scores.map { expf($0 - (scores.max() ?? 0)) }, sum = powers.reduce(0, +)
                 let shares = powers.map { $0 / sum }
                 weights[head].append(shares)
-                found[row] += (0..<Self.headDim).map { column in
+                found[row] += (0..<sizes.headDim).map { column in
                     (0...row).reduce(Float(0)) { $0 + shares[$1] * seen[$1][shared + column] }
                 }
             }
@@ -85,16 +95,17 @@ import Testing
         return rows.reduce(Float(0)) { $0 + weights[$1][$1 - back] } / Float(rows.count)
     }
 
-    @Test func rowsAfterAnEarlierOccurrenceAreFound() throws {
+    @Test(arguments: [Sizes(width: 192, heads: 4), Sizes(width: 144, heads: 6)])
+    func rowsAfterAnEarlierOccurrenceAreFound(_ sizes: Sizes) throws {
         var numbers = UniformGenerator(seed: 9, name: "rows")
         let once = (0..<Self.different).map { _ in
-            (0..<Self.width).map { _ in numbers.next() * InitialValues.bound(Self.stream) }
+            (0..<sizes.width).map { _ in numbers.next() * InitialValues.bound(sizes.stream) }
         }
         let rows = once + once
-        let first = try attend(0, rows)
-        for head in 0..<Self.heads { #expect(weight(first.weights[head], back: head + 1) > 0.4, "head \(head)") }
+        let first = try attend(0, rows, sizes)
+        for head in 0..<sizes.heads { #expect(weight(first.weights[head], back: head + 1) > 0.6, "head \(head)") }
         let next = zip(rows, first.added).map { zip($0, $1).map { $0 + $1 } }
-        let second = try attend(1, next)
+        let second = try attend(1, next, sizes)
         // Without the lookup each of some 60 rows would have about 0.02.
         #expect(weight(second.weights[0], back: Self.different - 1) > 0.3)
         #expect(weight(second.weights[1], back: 1) > 0.25)
@@ -104,16 +115,17 @@ import Testing
 
     /// What a lookup finds is added so that the found token's score rises.
     @Test func whatIsFoundIsCopied() throws {
-        let seen = try tensor(1, "v_proj.weight", [96, Self.width])
-        let output = try tensor(1, "o_proj.weight", [Self.width, Self.width])
+        let sizes = Sizes(width: 192, heads: 4)
+        let seen = try sizes.tensor(1, "v_proj.weight", [96, sizes.width])
+        let output = try sizes.tensor(1, "o_proj.weight", [sizes.width, sizes.width])
         var numbers = UniformGenerator(seed: 2, name: "row")
-        let row = normed((0..<Self.width).map { _ in numbers.next() })
-        let found = Array(product(seen, row)[..<Self.headDim])
-        let added = product(output, found + [Float](repeating: 0, count: Self.width - Self.headDim))
+        let row = normed((0..<sizes.width).map { _ in numbers.next() })
+        let found = Array(product(seen, row)[..<sizes.headDim])
+        let added = product(output, found + [Float](repeating: 0, count: sizes.width - sizes.headDim))
         let score = zip(added, row).reduce(Float(0)) { $0 + $1.0 * $1.1 }
         let squares = found.reduce(Float(0)) { $0 + $1 * $1 }
         // Wᵀ W is symmetric: x · Wᵀ W x = (W x)².
-        #expect(abs(score / (2 * Self.stream * squares) - 1) < 1e-4)
+        #expect(abs(score / (2 * sizes.stream * squares) - 1) < 1e-4)
     }
 
     /// Heads of 8 columns have no room; they start as other matrices do.

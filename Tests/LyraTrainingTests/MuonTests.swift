@@ -104,6 +104,27 @@ import Testing
         #expect(zip(parameter.values, before).allSatisfy { abs($0 - 0.994 * $1) < 1e-6 })
     }
 
+    /// After many updates without a gradient, with zeros where nothing ever came.
+    @Test func aMomentumThatHasFadedMovesNothing() throws {
+        var matrix = try Tensor(zeros: [3, 4])
+        try matrix.withMutableValues {
+            $0[0] = 1e-40
+            try Orthogonalization(rows: 3, columns: 4).apply(to: $0)
+        }
+        #expect(matrix.values.allSatisfy { abs($0) < 1e-6 })
+    }
+
+    @Test(arguments: [
+        ("model.layers.0.mlp.up_proj.weight", [8, 4], RunParameters.Kind.matrix),
+        ("model.layers.0.self_attn.q_proj.lora_A.weight", [2, 4], .matrix),
+        ("model.embed_tokens.weight", [8, 4], .table), ("lm_head.weight", [8, 4], .table),
+        ("speech_generator.output_proj.weight", [8, 4], .table), ("dict.weight", [8, 4], .table),
+        ("encoder.embed_positions.weight", [8, 4], .table), ("patch_embed.proj.weight", [4, 3, 2, 7, 7], .table),
+        ("model.norm.weight", [4], .vector), ("model.layers.0.self_attn.q_proj.bias", [4], .vector),
+    ]) func layersMatricesAreToldFromTables(_ name: String, _ shape: [Int], _ kind: RunParameters.Kind) {
+        #expect(RunParameters.Kind(name, shape) == kind)
+    }
+
     @Test func onlyMatricesAreTaken() throws {
         var optimizer = try Optimizer(groups: [Self.settings, Optimizer.Group(learningRate: 1)])
         #expect(throws: LyraError.self) { try optimizer.add("bias", shape: [5]) }

@@ -11,9 +11,9 @@ import Testing
 
 /// The optimizer against torch.optim.AdamW and its definition.
 @Suite(.serialized) struct OptimizerTests {
-    private func torchOptimizer() throws -> Optimizer {
+    private func torchOptimizer(_ rule: Optimizer.Group.Rule = .adamW) throws -> Optimizer {
         var optimizer = try Optimizer(groups: [
-            Optimizer.Group(learningRate: 1e-2, weightDecay: 0.1),
+            Optimizer.Group(rule, learningRate: 1e-2, weightDecay: 0.1),
             Optimizer.Group(learningRate: 3e-3, beta1: 0.8, beta2: 0.95, epsilon: 1e-6),
         ])
         try optimizer.add("a", shape: [5, 7])
@@ -119,7 +119,9 @@ import Testing
         try writer.finish()
     }
 
-    @Test func savedStateContinuesBitForBit() throws {
+    @Test(arguments: [Optimizer.Group.Rule.adamW, .muon]) func savedStateContinuesBitForBit(
+        _ rule: Optimizer.Group.Rule
+    ) throws {
         func run(_ optimizer: inout Optimizer, _ parameters: inout [String: Tensor], _ steps: ClosedRange<Int>) throws {
             for step in steps {
                 for (name, shape) in [("a", [5, 7]), ("b", [37])] {
@@ -130,17 +132,17 @@ import Testing
             }
         }
         let start = ["a": try normal([5, 7], seed: 1), "b": try normal([37], seed: 2)]
-        var (whole, wholeParameters) = (try torchOptimizer(), start)
+        var (whole, wholeParameters) = (try torchOptimizer(rule), start)
         try run(&whole, &wholeParameters, 1...7)
 
-        var (first, parameters) = (try torchOptimizer(), start)
+        var (first, parameters) = (try torchOptimizer(rule), start)
         try run(&first, &parameters, 1...3)
         let path = FileManager.default.temporaryDirectory.path + "/lyra-adamw-\(getpid()).safetensors"
         defer { unlink(path) }
         try write(first, parameters, to: path)
 
         let file = try Safetensors(path: path)
-        var second = try torchOptimizer()
+        var second = try torchOptimizer(rule)
         for name in second.names {
             let (m, v) = (try #require(file.tensor(name + ".m")), try #require(file.tensor(name + ".v")))
             try second.restore(Optimizer.Moments(steps: 3, first: m.values(), second: v.values()), of: name)

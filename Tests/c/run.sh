@@ -281,7 +281,7 @@ check_valgrind() {
     # Valgrind's processor has no AVX-512, so the library uses other kernels there.
     try "valgrind finds no error and no leak in the C example" timeout 900 valgrind --error-exitcode=9 \
         --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --fair-sched=yes \
-        "$work/c/speak" --greedy --max-tokens 3 "$model" "$recording" "What is said?" "$work/valgrind.wav"
+        "$work/c/speak" --greedy --max-tokens 3 --model "$model" "$recording" "$work/valgrind.wav" "What is said?"
 }
 
 # The model inside the library, if the tool, which is built with the same options, has it.
@@ -341,7 +341,7 @@ check_bare_root() {
     run_checks "with all libraries" "${run[@]}" /lyra/loading /lyra/tiny image /lyra/picture.png 0 -
     run_checks "with all libraries" "${run[@]}" /lyra/loading /lyra/tiny audio /lyra/hi.mp3 0 -
     try "with nothing of Swift in its root directory, a C program answers" \
-        "${run[@]}" /lyra/speak --greedy --max-tokens 3 /lyra/tiny /lyra/recording.wav hello /tmp/out.wav
+        "${run[@]}" /lyra/speak --greedy --max-tokens 3 --model /lyra/tiny /lyra/recording.wav /tmp/out.wav hello
 }
 
 # ------------------------------------------------------------------------------------------------------------ the tool

@@ -316,7 +316,8 @@ def test_wrong_arguments_are_named(arguments, part):
 def test_every_option_is_explained():
     ended = compare("--help")
     assert (ended.returncode, ended.stderr) == (0, "")
-    for option in ("--tool", "--threads", "--rounds", "--only", "--weights", "--peers", "--venv", "--json", "--results"):
+    for option in (
+            "--tool", "--threads", "--rounds", "--only", "--weights", "--peers", "--venv", "--json", "--results"):
         assert f"\n  {option} " in ended.stdout
 
 

@@ -275,7 +275,8 @@ def test_the_example_describes_a_folder(checkpoint, picture, tmp_path):
     (tmp_path / "b.png").write_bytes(picture.read_bytes())
     (tmp_path / "a.png").write_bytes(picture.read_bytes())
     (tmp_path / "text.txt").write_text("no picture")
-    command = [sys.executable, str(ROOT / "examples/python/describe_folder.py"), "--model", str(checkpoint), str(tmp_path)]
+    example = ROOT / "examples/python/describe_folder.py"
+    command = [sys.executable, str(example), "--model", str(checkpoint), str(tmp_path)]
     ended = subprocess.run([*command, "--greedy", "--max-tokens", "4"], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()

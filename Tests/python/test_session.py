@@ -392,7 +392,8 @@ def test_the_example_answers_and_writes_speech(checkpoint, recording, tmp_path):
     out = tmp_path / "out.wav"
     example = [sys.executable, str(ROOT / "examples/python/speak.py"), "--greedy", "--max-tokens", "8"]
     done = subprocess.run(
-        [*example, "--model", str(checkpoint), str(recording), str(out), "What is said?"], capture_output=True, text=True
+        [*example, "--model", str(checkpoint), str(recording), str(out), "What is said?"],
+        capture_output=True, text=True,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

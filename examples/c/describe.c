@@ -2,7 +2,7 @@
  *
  *     describe [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] IMAGE PROMPT
  *
- * The model is lyra:nano, which is in the library, unless another is named.
+ * The model is lyra:nano, if lyra was built with it, unless another is named.
  *
  * Exit status: 0, 1 after an error, 64 for wrong usage. Messages of lyra go to standard error. */
 #include <lyra.h>

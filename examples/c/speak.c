@@ -2,7 +2,7 @@
  *
  *     speak [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] AUDIO OUT.wav [PROMPT]
  *
- * The model is lyra:nano, which is in the library, unless another is named. Without a prompt, the recording is the
+ * The model is lyra:nano, if lyra was built with it, unless another is named. Without a prompt, the recording is the
  * question.
  *
  * Exit status: 0, 1 after an error (with one line on standard error), 64 for wrong usage. */

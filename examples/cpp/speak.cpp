@@ -2,7 +2,7 @@
 //
 //     speak [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] AUDIO OUT.wav [PROMPT]
 //
-// The model is lyra:nano, which is in the library, unless another is named. Without a prompt, the recording is the
+// The model is lyra:nano, if lyra was built with it, unless another is named. Without a prompt, the recording is the
 // question.
 #include <lyra.hpp>
 
@@ -90,6 +90,7 @@ struct Arguments {
             else if (given[i] == "--model" && i + 1 < given.size()) path = given[++i];
             else if (given[i] == "--towers" && i + 1 < given.size()) model.towers_dir = given[++i];
             else if (given[i] == "--max-tokens" && i + 1 < given.size()) session.max_new_tokens = std::stoi(given[++i]);
+            else if (given[i].compare(0, 2, "--") == 0) throw std::invalid_argument(given[i]);
             else positional.push_back(given[i]);
         }
         if (positional.size() < 2 || positional.size() > 3) throw std::invalid_argument("2 or 3 arguments are needed");

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Makes the paper's tables with Nano: what its ideas do for a model that anyone can train.
 
-    tables.py                        # everything that is missing, then RESULTS.md
+    tables.py --results examples/nano/RESULTS.md    # everything that is missing
     tables.py --only regularizer extractor
-    tables.py --steps 8 --limit 4    # a trial of minutes
+    tables.py --steps 8 --limit 4                   # a trial of minutes
 
-Every table compares short runs of one stage from one checkpoint, that of train.sh before its stage 2. Each run is
-repeated with several seeds, which decide the order of the examples and the fresh adapter. Runs and answers that are
-there are not made again. Needs what train.sh needs, and its directory.
+Tables of training compare short runs of one stage from one checkpoint, that of train.sh before its stage 2. Each run
+is repeated with several seeds, which decide the order of the examples and the fresh adapter. Runs and answers that are
+there, with as many updates and items, are not made again. Needs what train.sh needs, and its directory.
 """
 
 import argparse
@@ -55,7 +55,9 @@ class Nano:
     """The checkpoint, the runs from it, and their answers."""
 
     def __init__(self, options):
-        self.options, self.out = options, options.out / "tables"
+        self.options, self.out = options, options.out / f"tables/{options.steps}"
+        if options.limit:
+            self.out = self.out.with_name(f"{options.steps}, {options.limit} items")
         self.base, self.data = options.out / "base", options.out / "data"
         self.projector = options.out / "runs/stage1/non_lora_trainables.bin"
         self.sets = evaluate.Evaluation(argparse.Namespace(data=options.out / "evaluation"), [])
@@ -133,8 +135,8 @@ def regularizer(nano) -> str:
         rows.append((f"{title} the regularizer", typed, spoken, typed - spoken))
     return (
         "## Typed and spoken questions about pictures (Table 3)\n\n"
-        "Exact answers in percent, with the adapter for both forms, after a short stage 2 with the latent cross-modality "
-        "regularizer (weight 0.5) and without it.\n\n"
+        "Exact answers in percent, with the adapter for both forms, after a short stage 2 with the latent "
+        "cross-modality regularizer (weight 0.5) and without it.\n\n"
         + table(("stage 2", "typed", "spoken", "typed − spoken"), rows))
 
 
@@ -164,8 +166,8 @@ def adapters(nano) -> str:
         rows.append((title, *(measure(data) for data, _ in sets)))
     return (
         "## An adapter, or all weights (Table 6)\n\n"
-        "Exact answers in percent after a short stage 2 that trains the adapter and the projector, or the whole language "
-        "model and the projector. Typed questions are answered without the adapter, as sessions do.\n\n"
+        "Exact answers in percent after a short stage 2 that trains the adapter and the projector, or the whole "
+        "language model and the projector. Typed questions are answered without the adapter, as sessions do.\n\n"
         + table(("stage 2 trains", *(title for _, title in sets)), rows))
 
 
@@ -262,13 +264,15 @@ def needles(nano) -> str:
                     "--depths", ",".join(map(str, DEPTHS)), "--max-tokens", 24, "--threads", nano.options.threads,
                     "--json", kept)
             for result in json.loads(kept.read_text())["results"]:
-                found.setdefault((result["seconds"], result["depth"]), []).append(result["exact"])
+                if "exact" in result:
+                    found.setdefault((result["seconds"], result["depth"]), []).append(result["exact"])
         for length in LENGTHS:
             shares = [100 * mean(found[WINDOW_SECONDS * length, depth]) for depth in DEPTHS]
             rows.append((title, length, *(f"{share:.0f}" for share in shares), f"{mean(shares):.0f}"))
     return (
-        f"## A fact in a long recording (Figure 6)\n\nOne of {len(hidden)} facts among others, by the number of windows "
-        "and by its depth (0: first, 1: last). Exact answers in percent.\n\n"
+        f"## A fact in a long recording (Figure 6)\n\nOne of {len(hidden)} facts among others, by the number of "
+        "windows and by its depth (0: first, 1: last), read by a voice of training. The adapters are those of train.sh. Exact "
+        "answers in percent.\n\n"
         + table(("model", "windows", *(f"depth {depth}" for depth in DEPTHS), "mean"), rows))
 
 
@@ -330,8 +334,8 @@ def main() -> int:
     seeds = ", ".join(map(str, options.seeds))
     parts = [
         "# The paper's tables, with Nano",
-        f"Made by [tables.py](tables.py): runs of {options.steps} updates from one checkpoint, seeds {seeds}. Figures are "
-        "means over the seeds with 95 % intervals (Student's t). Every set is the held-out one of [heldout](heldout)."]
+        f"Made by [tables.py](tables.py): runs of {options.steps} updates from one checkpoint, seeds {seeds}. Figures "
+        "are means over the seeds with 95 % intervals (Student's t). Questions are those of [heldout](heldout)."]
     parts += [TABLES[name](nano) for name in options.only]
     text = "\n\n".join(parts) + "\n"
     if options.results:

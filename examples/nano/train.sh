@@ -119,6 +119,7 @@ is_kept look || {
     vision=model_zoo/vision/Qwen2VL_ViT
     # Its labels made the tower's rows six times as large as the tokens that they stand beside.
     [ -d "$out/sighted" ] || {
+        rm -rf "$out/sighted.large"
         with "$runs/text/model" sighted.large $vision="$runs/see/model/$vision"
         python3 "$here/stages.py" scale "$out/sighted.large/$vision/model.safetensors" merger.mlp.2 0.16
         mv "$out/sighted.large" "$out/sighted"

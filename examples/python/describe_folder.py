@@ -3,7 +3,7 @@
 
 usage: describe_folder.py [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] FOLDER [PROMPT]
 
-The model is lyra:nano, which is in the library, unless another is named.
+The model is lyra:nano, if lyra was built with it, unless another is named.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 
 usage: speak.py [--model MODEL] [--towers DIR] [--greedy] [--max-tokens N] AUDIO OUT.wav [PROMPT]
 
-The model is lyra:nano, which is in the library, unless another is named. Without a prompt, the recording is the
+The model is lyra:nano, if lyra was built with it, unless another is named. Without a prompt, the recording is the
 question.
 """
 

@@ -8,11 +8,13 @@ import LyraModel
 /// head: Olsson et al., arXiv 2209.11895). So training starts from layers that agree:
 ///
 /// - Layer 0: query head h sees the row h + 1 before. Biases of queries and keys decide it, at the pairs that RoPE turns
-///   fast. Its values are added to columns of their own: the output's matrix is the identity.
+///   fast (with M-RoPE, of time: rows of one picture are not told apart by them). Each head's values are added to
+///   columns of their own: the output's matrix is a multiple of the identity.
 /// - The layers after it: query head 0 asks what row follows one like this. Its keys are what the row before said, from
-///   those columns; its queries are the same of the row itself. It copies what it finds, for its output is the
-///   transpose of its values. The first head of each other group prefers rows like its own, and the remaining heads the
-///   row before.
+///   those columns; its queries are the same of the row itself. Every second layer compares with rows further back. It
+///   copies what it finds, for its output is the transpose of its values: with tied embeddings, the score of the token
+///   that it finds rises. The first head of each other group prefers rows like its own, and the remaining heads the row
+///   before.
 ///
 /// The content is compared at pairs that RoPE hardly turns. All else is random, and everything is trained.
 struct LookupStart {
@@ -44,7 +46,7 @@ struct LookupStart {
     /// How much of a row is copied, relative to the stream: by lookups, and by other heads.
     private static let (copied, hinted): (Float, Float) = (2, 0.2)
     /// What layer 0 adds to each column, relative to the stream.
-    private static let told: Float = 0.7
+    private static let told: Float = 1.4
     /// Deviation of all other queries and keys, relative to 1 / √width.
     private static let noise: Float = 0.3
 
@@ -160,8 +162,7 @@ struct LookupStart {
         let inputs = heads * headDim
         values.initialize(repeating: 0, count: width * inputs)
         guard layer > 0 else {
-            let size = Self.told * stream * Float(heads).squareRoot()
-            for column in 0..<min(width, inputs) { values[column * inputs + column] = size }
+            for column in 0..<min(width, inputs) { values[column * inputs + column] = Self.told * stream }
             return
         }
         for head in 0..<heads {

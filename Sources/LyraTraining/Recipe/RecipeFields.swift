@@ -112,7 +112,7 @@ extension RecipeField {
         [
             .init(
                 "optimizer.method", \.optimizer.method,
-                "adamw, or muon: Muon for the matrices of layers, AdamW for embeddings, convolutions, norms and biases. "
+                "adamw, or muon: Muon for the matrices of layers, AdamW for embeddings, heads, convolutions, norms and biases. "
                     + "Training from nothing needs fewer updates with muon."),
             .init(
                 "optimizer.learning_rate", \.optimizer.learningRate,

@@ -8,10 +8,10 @@ struct RunParameters {
     let groups: [Optimizer.Group]
 
     /// The groups of the optimizer that a group of the recipe becomes.
-    private enum Kind: Int, CaseIterable {
+    enum Kind: Int, CaseIterable {
         /// Matrices of the layers.
         case matrix
-        /// Tables of rows (tokens, positions), the weights of convolutions, and heads.
+        /// Tables with a row for each token, unit or position, heads over classes, and the weights of convolutions.
         case table
         /// Norms and biases, which do not decay.
         case vector
@@ -19,8 +19,10 @@ struct RunParameters {
         init(_ name: String, _ shape: [Int]) {
             let isTable =
                 shape.count > 2
-                || ["embed_tokens.weight", "lm_head.weight", "embed_positions.weight"]
-                    .contains(where: name.hasSuffix)
+                || [
+                    "embed_tokens.weight", "lm_head.weight", "embed_positions.weight",
+                    "speech_generator.output_proj.weight", "dict.weight",
+                ].contains(where: name.hasSuffix)
             self = shape.count < 2 ? .vector : isTable ? .table : .matrix
         }
     }

@@ -2,7 +2,7 @@
 //
 //     swift run speak [--model MODEL] RECORDING SPEECH.f32 [QUESTION]
 //
-// The model is lyra:nano, which is in the library, unless another is named. Without a question, the recording is it.
+// The model is lyra:nano, if lyra was built with it, unless another is named. Without a question, the recording is it.
 import Lyra
 
 #if canImport(Glibc)
@@ -35,11 +35,11 @@ func speak(_ path: String, recording: String, speech file: String, question: Str
 }
 
 var arguments = Array(CommandLine.arguments.dropFirst()), path = "lyra:nano"
-if arguments.first == "--model", arguments.count > 1 {
-    path = arguments[1]
-    arguments.removeFirst(2)
+if let place = arguments.firstIndex(of: "--model"), place + 1 < arguments.count {
+    path = arguments[place + 1]
+    arguments.removeSubrange(place...place + 1)
 }
-guard (2...3).contains(arguments.count) else {
+guard (2...3).contains(arguments.count), !arguments.contains(where: { $0.hasPrefix("--") }) else {
     print("usage: speak [--model MODEL] RECORDING SPEECH.f32 [QUESTION]")
     exit(64)
 }
