@@ -145,10 +145,20 @@ def told_again(rng) -> tuple:
     draw = rng.choice([stories.values, stories.values, any_words])
     found = stories.facts(rng, rng.randint(2, 12), draw=draw)
     asked = [stories.ask(rng, found, unknown=0.05, draw=draw) for _ in range(rng.randint(8, 24))]
+    return asked_again(rng, spoken(asked[0].context) if rng.random() < 0.5 else asked[0].context, asked)
+
+
+def seen_again(rng) -> tuple:
+    """The same about shapes that words describe."""
+    shapes = scenes.shapes(rng)
+    asked = [scenes.ask_shapes(rng, shapes) for _ in range(rng.randint(8, 24))]
+    return asked_again(rng, scenes.scene_text(shapes), asked)
+
+
+def asked_again(rng, context: str, asked) -> tuple:
     plain = rng.random() < 0.5
-    story = spoken(asked[0].context) if rng.random() < 0.5 else asked[0].context
     lines = [f"{spoken(each.question) if plain else each.question} {each.answer}" for each in asked]
-    return f"{story}\nAsk and answer.", " ".join(lines)
+    return f"{context}\nAsk and answer.", " ".join(lines)
 
 
 def pairs(rng) -> tuple:
@@ -191,14 +201,14 @@ def text_item(rng, name, folder) -> dict:
 def drill_item(rng, name, folder) -> dict:
     """What takes the most practice: finding facts, hearing, copying, and sums."""
     draw = rng.random()
-    if draw < 0.38:
-        kind, pair = ("pairs", pairs(rng)) if draw < 0.15 else ("told again", told_again(rng))
-        return {"conversations": turns(pair), "kind": kind}
-    if draw < 0.6:
+    for limit, kind, make in ((0.12, "pairs", pairs), (0.32, "told again", told_again), (0.46, "seen again", seen_again)):
+        if draw < limit:
+            return {"conversations": turns(make(rng)), "kind": kind}
+    if draw < 0.64:
         asked = about_a_story(rng)
-    elif draw < 0.76:
+    elif draw < 0.78:
         asked = [slow_exchange(rng) for _ in range(2)]
-    elif draw < 0.84:
+    elif draw < 0.85:
         asked = [copying(rng) for _ in range(rng.randint(1, 3))]
     else:
         asked = [question(rng, rng.choice(["sum", "sum", "sum", "order"])) for _ in range(4)]
@@ -234,14 +244,14 @@ def image_turns(mark, asked) -> list:
     return turns(*pairs)
 
 
-def picture_item(rng, name, folder, scene=None, asked=None) -> dict:
-    """A picture of shapes or of a digit with one to three questions."""
+def picture_item(rng, name, folder, scene=None, asked=None, questions=(3, 8)) -> dict:
+    """A picture of shapes or of a digit, and how many questions: a tower takes longer for a picture than they do."""
     if scene is None:
         scene = scenes.digit(rng) if rng.random() < 0.2 else scenes.shapes(rng)
     is_digit = isinstance(scene, scenes.Digit)
     if asked is None:
         ask = scenes.ask_digit if is_digit else scenes.ask_shapes
-        asked = [ask(rng, scene) for _ in range(rng.randint(1, 3))]
+        asked = [ask(rng, scene) for _ in range(rng.randint(*questions))]
     generator = numpy_rng(rng)
     draw = pictures.digit if is_digit else pictures.scene
     drawn, labels = draw(generator, scene, *pictures.random_size(generator))

@@ -206,7 +206,7 @@ def picture_item(rng, name, folder, conditions) -> dict:
     elif part < 0.15:
         made = examples.other_picture_item(rng, name, folder, rng.choice(others.TRAINED))
     else:
-        made = examples.picture_item(rng, name, folder)
+        made = examples.picture_item(rng, name, folder, questions=(1, 3))
     return spoken_media_item(rng, name, folder, conditions, made)
 
 
