@@ -94,7 +94,7 @@ class Evaluation:
         if (data, form) in self.results:
             return self.results[data, form]
         path = self.items(data)
-        command = ["wer", "--manifest", path, "--prompt", PROMPT] if form == "wer" else [
+        command = ["wer", "--manifest", path, "--prompt", PROMPT, "--normalizer", "whisper"] if form == "wer" else [
             "qa", "--data", path, "--normalize", "none"]
         limit = ["--limit", str(self.options.limit)] if self.options.limit else []
         with tempfile.TemporaryDirectory() as folder:
