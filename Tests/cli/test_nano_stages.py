@@ -107,3 +107,17 @@ def test_a_log_keeps_its_validations(tmp_path):
     assert stages("log", tmp_path / "log.jsonl", tmp_path / "kept.jsonl").returncode == 0
     kept = (tmp_path / "kept.jsonl").read_text().splitlines()
     assert lines[2500] in kept and kept[0] == lines[0] and kept[-1] == lines[-1] and 190 < len(kept) < 210
+
+
+def test_a_layers_output_is_scaled_in_place(models, tmp_path):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes((models / "start" / SPEECH).read_bytes())
+    before = read_safetensors(file)
+    layer = next(name for name in before if name.endswith("layers.0.fc1.weight")).removesuffix(".weight")
+    assert stages("scale", file, layer, 0.25).returncode == 0
+    after = read_safetensors(file)
+    for name, numbers in before.items():
+        factor = 0.25 if name in (f"{layer}.weight", f"{layer}.bias") else 1
+        assert np.array_equal(after[name], numbers * np.float32(factor)), name
+    ended = stages("scale", file, "layers.9", 0.25)
+    assert ended.returncode == 1 and "layers.9.weight" in ended.stderr and "Traceback" not in ended.stderr
