@@ -54,7 +54,7 @@ typedef struct {
 
 /* 0, or -1 for wrong usage. */
 static int parse(int argc, char **argv, arguments *out) {
-    const char **positional[] = {&out->model, &out->image, &out->prompt};
+    const char **positional[] = {&out->image, &out->prompt};
     size_t given = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--greedy") == 0) {
