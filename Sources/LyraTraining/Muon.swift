@@ -21,6 +21,7 @@ extension Optimizer.Slot {
             try first.withMutableValues { m in
                 var ahead = try Tensor(zeros: gradient.shape)
                 try ahead.withMutableValues { ahead in
+                    // The momentum changes only when nothing can fail any more.
                     for i in 0..<count {
                         let next = momentum * m[i] + scale * g[i]
                         ahead[i] = scale * g[i] + momentum * next

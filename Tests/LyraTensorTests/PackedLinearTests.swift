@@ -2,7 +2,8 @@ import CKernels
 import TestSupport
 import Testing
 
-/// Products with packed weights against their definition in double precision, on every instruction set at hand but tiles.
+/// Products with packed weights against their definition in double precision, on every instruction set at hand but
+/// tiles.
 @Suite(.serialized) final class PackedLinearTests {
     /// Sums of k products in float differ from sums in double by about √k · 6e-8 of the largest. With a 16-bit mantissa
     /// each product is off by up to 8e-6, and a sum can be smaller than its products.

@@ -33,8 +33,8 @@ typedef struct lk_rows {
 void lk_gather_rows(float *dst, const void *w, lk_type type, size_t k, const lk_rows *rows, size_t count);
 
 /* y[m, n] = epilogue(x[m, k] · weights[n, k]ᵀ + bias[n]). `bias` may be null. BF16 weights round x to BF16; with
- * LK_FEW_ROWS rows or fewer, where precision costs nothing, x keeps 16 bits of its mantissa or more. On tiles, many rows
- * round x to BF16 for every type of weights. */
+ * LK_FEW_ROWS rows or fewer, where precision costs nothing, x keeps 16 bits of its mantissa or more. On tiles, many
+ * rows round x to BF16 for every type of weights. */
 enum { LK_FEW_ROWS = 6 };
 
 /* Rows first … first + n - 1 of packed weights. */

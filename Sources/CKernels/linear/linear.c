@@ -1,7 +1,7 @@
-/* y = x · wᵀ. Many rows with weights in BF16: on tiles, where there are any, without rounding x. Few rows: dot products that stream the
- * stored weights once; the pool splits the output columns. Many rows else: lk_sgemm multiplies on each thread of the
- * pool. Weights that are floats are multiplied where they are, and the larger side of y is split. Other weights are
- * dequantized in tiles, and the output columns are split. */
+/* y = x · wᵀ. Few rows: dot products that stream the stored weights once; the pool splits the output columns. Many rows
+ * with weights in BF16, on a processor with tiles (AMX): multiplied there, without rounding x. Other products of many
+ * rows: lk_sgemm multiplies on each thread of the pool. Weights that are floats are multiplied where they are, and the
+ * larger side of y is split. Other weights are dequantized in pieces, and the output columns are split. */
 #include "sgemm.h"
 #include "../amx/amx.h"
 #include "../table.h"

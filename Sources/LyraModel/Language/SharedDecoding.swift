@@ -18,8 +18,8 @@ extension Decoder {
     /// once for all. A row's numbers are those of the conversation alone, up to the order of sums.
     ///
     /// - Parameter isInterrupted: whether to give up, asked before each layer and before the output head
-    /// - Returns: hidden states after the final norm, [tokens, hidden], and scores, [tokens, vocabulary]. The caller then
-    ///   quantizes older pages of each conversation's caches, which cannot be undone for the others.
+    /// - Returns: hidden states after the final norm, [tokens, hidden], and scores, [tokens, vocabulary]. The caller
+    ///   then quantizes older pages of each conversation's caches, which cannot be undone for the others.
     /// - Throws: the first error of any conversation; all caches are then as before.
     package func decode(
         _ tokens: [SharedToken], isInterrupted: () -> Bool

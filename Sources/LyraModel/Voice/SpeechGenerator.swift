@@ -157,8 +157,8 @@ public struct SpeechGenerator: Sendable {
         return x
     }
 
-    /// A layer. The first reads the input's projection, one row for all positions of a hidden state: they share q, k and
-    /// v before rotation.
+    /// A layer. The first reads the input's projection, one row for all positions of a hidden state: they share q, k
+    /// and v before rotation.
     ///
     /// - Parameter firstRows: how the first layer's products take the rows
     private func run(

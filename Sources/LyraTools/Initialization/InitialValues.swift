@@ -91,12 +91,12 @@ struct InitialValues: Sendable {
         }
     }
 
-    /// Deviation of matrices whose rows are classes, unless they are the embeddings: GPT-2's and Qwen2's. Scores are then
-    /// near 0, so that the first loss is the logarithm of the number of classes.
+    /// Deviation of matrices whose rows are classes, unless they are the embeddings: GPT-2's and Qwen2's. Scores are
+    /// then near 0, so that the first loss is the logarithm of the number of classes.
     static let classDeviation: Float = 0.02
 
-    /// Deviation of embeddings, √(2 / width): near GPT-2's 0.02 at the widths of large models. Narrow models learn faster
-    /// with larger rows, which are told apart sooner; a row's score with itself is then √(2 · width).
+    /// Deviation of embeddings, √(2 / width): near GPT-2's 0.02 at the widths of large models. Narrow models learn
+    /// faster with larger rows, which are told apart sooner; a row's score with itself is then √(2 · width).
     static func embeddingDeviation(_ width: Int) -> Float { (2 / Float(max(width, 1))).squareRoot() }
 
     /// Score of CTC's blank before training. An utterance has fewer units than positions. A model that does not know

@@ -1,15 +1,16 @@
 import Glibc
 import LyraModel
 
-/// The language model's attention before training: it can already look up what was said.
+/// Initial values of the language model's attention, with which it finds earlier occurrences of a token before any
+/// training.
 ///
-/// A small model that starts from random attention sees at first only which words are common. That one row says what
-/// another asks for, it finds after very many examples, or never, since two layers have to agree about it (an induction
-/// head: Olsson et al., arXiv 2209.11895). So training starts from layers that agree:
+/// A small model that starts from random attention learns at first only which words are common. It learns to find a row
+/// that another row asks about after very many examples, or never, since two layers have to agree (an induction head:
+/// Olsson et al., arXiv 2209.11895). So training starts from layers that agree:
 ///
-/// - Layer 0: query head h sees the row h + 1 before. Biases of queries and keys decide it, at the pairs that RoPE turns
-///   fast (with M-RoPE, of time: rows of one picture are not told apart by them). Each head's values are added to
-///   columns of their own: the output's matrix is a multiple of the identity.
+/// - Layer 0: query head h sees the row h + 1 before. Biases of queries and keys decide it, at the pairs that RoPE
+///   turns fast (with M-RoPE, the pairs of time: they do not tell rows of one picture apart). Each head's values are
+///   added to columns of their own: the output's matrix is a multiple of the identity.
 /// - The layers after it: query head 0 asks what row follows one like this. Its keys are what the row before said, from
 ///   those columns; its queries are the same of the row itself. Every second layer compares with rows further back. It
 ///   copies what it finds, for its output is the transpose of its values: with tied embeddings, the score of the token
@@ -28,7 +29,7 @@ struct LookupStart {
         case keyBias = "k_proj.bias"
     }
 
-    private let width, heads, group, headDim, layer: Int
+    private let width, heads, kvHeads, headDim, layer: Int
     /// Pairs of a head's columns that RoPE turns fast, with their radians a row; columns of those it hardly turns.
     private let fast: [(pair: Int, frequency: Double)]
     private let slow: [Int]
@@ -53,16 +54,21 @@ struct LookupStart {
     /// - Parameter stream: root mean square of the embeddings
     /// - Returns: nil if the heads are too narrow
     init?(_ language: DecoderConfiguration, layer: Int, stream: Float) {
-        (width, heads, headDim) = (language.hiddenSize, language.heads, language.headDim)
-        group = heads / max(language.kvHeads, 1)
+        (width, heads, kvHeads) = (language.hiddenSize, language.heads, language.kvHeads)
+        headDim = language.headDim
         (self.layer, self.stream) = (layer, stream)
         let half = headDim / 2
         let frequencies = (0..<half).map { pow(language.ropeTheta, -Double($0) / Double(half)) }
         fast = frequencies.enumerated().filter { $0.element > 1.0 / 8 }.map { ($0.offset, $0.element) }
         let slowPairs = frequencies.indices.filter { frequencies[$0] <= 1.0 / 100 }
         slow = slowPairs + slowPairs.map { $0 + half }
-        guard group > 0, slow.count >= 8, !fast.isEmpty else { return nil }
+        guard headDim * heads == width, kvHeads > 0, heads % kvHeads == 0, slow.count >= 8, !fast.isEmpty else {
+            return nil
+        }
     }
+
+    /// Query heads that share a key head.
+    private var group: Int { heads / kvHeads }
 
     /// Fills a tensor of the layer.
     ///
@@ -81,7 +87,8 @@ struct LookupStart {
         case .queries, .keys:
             fillRandom(values, count: count, deviation: Self.noise * valueDeviation, random(layer, part))
             guard layer > 0 else { return }
-            addLookup(part, values, told: rows(of: random(0, .values)))
+            if part == .keys { addLookupKeys(values) } else { addLookupQueries(values, rows(of: random(0, .values))) }
+            // Queries and keys need the same numbers; the bias of the keys has none of its own.
             addLikeness(part, values, random(layer, .keyBias))
         }
     }
@@ -128,25 +135,31 @@ struct LookupStart {
     /// The head of layer 0 whose row the lookup compares: that before in every second layer, others between.
     private var comparedHead: Int { layer % 2 == 1 ? 0 : layer / 2 % heads }
 
-    /// - Parameter told: the rows of layer 0's values
-    private func addLookup(_ part: Part, _ values: UnsafeMutablePointer<Float>, told: [[Float]]) {
-        let gain = likenessDeviation * Float(width).squareRoot()
+    /// Length of a row of a lookup's queries, without its gain.
+    private var lookupGain: Float { likenessDeviation * Float(width).squareRoot() }
+
+    /// The columns to which layer 0 has added the values of the compared head.
+    private func addLookupKeys(_ values: UnsafeMutablePointer<Float>) {
         for (index, row) in slow.enumerated() {
-            let place = comparedHead * headDim + index
-            guard place < width else { return }
-            if part == .keys {
-                values[row * width + place] += gain * Self.keyGain
-            } else {
-                let source = told[comparedHead / group * headDim + index]
-                for column in 0..<width { values[row * width + column] += gain * Self.queryGain * source[column] }
-            }
+            values[row * width + comparedHead * headDim + index] += lookupGain * Self.keyGain
+        }
+    }
+
+    /// The values that layer 0 would make of the row itself.
+    ///
+    /// - Parameter first: the rows of layer 0's values
+    private func addLookupQueries(_ values: UnsafeMutablePointer<Float>, _ first: [[Float]]) {
+        let gain = lookupGain * Self.queryGain
+        for (index, row) in slow.enumerated() {
+            let source = first[comparedHead / group * headDim + index]
+            for column in 0..<width { values[row * width + column] += gain * source[column] }
         }
     }
 
     /// The first head of each group but the first has queries and keys that are the same projection.
     private func addLikeness(_ part: Part, _ values: UnsafeMutablePointer<Float>, _ random: UniformGenerator) {
         var random = random
-        for kvHead in 1..<max(heads / group, 1) {
+        for kvHead in 1..<kvHeads {
             let head = part == .keys ? kvHead : kvHead * group
             for row in slow {
                 for column in 0..<width {
@@ -157,19 +170,18 @@ struct LookupStart {
         }
     }
 
-    /// - Parameter values: [width, heads · headDim]
+    /// - Parameter values: [width, width]
     private func fillOutputs(_ values: UnsafeMutablePointer<Float>, valueRows: [[Float]]) {
-        let inputs = heads * headDim
-        values.initialize(repeating: 0, count: width * inputs)
+        values.initialize(repeating: 0, count: width * width)
         guard layer > 0 else {
-            for column in 0..<min(width, inputs) { values[column * inputs + column] = Self.told * stream }
+            for column in 0..<width { values[column * width + column] = Self.told * stream }
             return
         }
         for head in 0..<heads {
             let size = stream * (head == 0 ? Self.copied : Self.hinted)
             for place in 0..<headDim {
                 let source = valueRows[head / group * headDim + place]
-                for row in 0..<width { values[row * inputs + head * headDim + place] = size * source[row] }
+                for row in 0..<width { values[row * width + head * headDim + place] = size * source[row] }
             }
         }
     }
@@ -188,6 +200,6 @@ struct LookupStart {
     private func rows(of random: UniformGenerator) -> [[Float]] {
         var random = random
         let bound = InitialValues.bound(valueDeviation)
-        return (0..<heads / group * headDim).map { _ in (0..<width).map { _ in random.next() * bound } }
+        return (0..<kvHeads * headDim).map { _ in (0..<width).map { _ in random.next() * bound } }
     }
 }

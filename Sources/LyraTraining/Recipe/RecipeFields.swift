@@ -112,8 +112,8 @@ extension RecipeField {
         [
             .init(
                 "optimizer.method", \.optimizer.method,
-                "adamw, or muon: Muon for the matrices of layers, AdamW for embeddings, heads, convolutions, norms and biases. "
-                    + "Training from nothing needs fewer updates with muon."),
+                "adamw, or muon: Muon for the matrices of layers, AdamW for embeddings, heads, convolutions, norms and "
+                    + "biases. Training from nothing needs fewer updates with muon."),
             .init(
                 "optimizer.learning_rate", \.optimizer.learningRate,
                 "The highest learning rate. A step of Muon is as long as one of AdamW.", rule: .notNegative),
