@@ -127,6 +127,17 @@ import Testing
         expectError(.format, "patch_embed", from: try whole.changed(metadata: { $0[key] = nil }))
     }
 
+    /// The rows of a quantized convolution are whole blocks: its first axis is the file's.
+    @Test func axesThatSplitAQuantizedRowAreRefused() throws {
+        let quantized = try OneFile(Golden.path("b") + "/lyra", .q8_0)
+        let key = "lyra.shape.vocoder.ups.1.weight_v"
+        let tensor = try #require(try GGUFFile(path: quantized.path).tensor("vocoder.ups.1.weight_v"))
+        let (rows, columns) = (Int64(tensor.shape[0]), Int64(tensor.shape[1]))
+        for shape in [[columns, rows], [rows * 2, columns / 2], [rows, columns / 8, 9]] {
+            expectError(.format, key, from: try quantized.changed(metadata: { $0[key] = .int64s(shape) }))
+        }
+    }
+
     @Test func otherModelsAreRefusedWithAReason() throws {
         expectError(.unsupported, "version 2", from: try whole.changed(metadata: { $0["lyra.version"] = .uint32(2) }))
         expectError(

@@ -160,16 +160,19 @@ import Testing
         _ = folder
     }
 
-    /// Quantizing recipes store the vocoder in F16: durations equal the reference's, and the waveform is within 1e-3.
+    /// Quantizing recipes store the vocoder's convolutions in Q8_0: durations equal the reference's, and the waveform
+    /// is within 5e-3.
     @Test(arguments: ["a", "b"], VocoderFixture.caseNames)
-    func aVocoderInF16SoundsTheSame(_ model: String, _ name: String) throws {
+    func aQuantizedVocoderSoundsTheSame(_ model: String, _ name: String) throws {
         let fixture = try VocoderFixture(model)
         var options = CheckpointOptions()
         options.precision = .exact
-        let vocoder = try OneFile(Golden.path(model) + "/lyra", .q8_0).open(options).vocoder.get()
+        let file = try OneFile(Golden.path(model) + "/lyra", .q8_0)
+        #expect(try GGUFFile(path: file.path).tensor("vocoder.ups.1.weight_v")?.type == .q8_0)
+        let vocoder = try file.open(options).vocoder.get()
         let (samples, frames) = try vocoder.speak(fixture.units(name))
         #expect(frames == (try fixture.frames(name)))
-        #expect(samples.distance(to: try fixture.waveform(name)) < 1e-3)
+        #expect(samples.distance(to: try fixture.waveform(name)) < 5e-3)
     }
 
     @Test func aFileCanBeQuantizedAgain() throws {

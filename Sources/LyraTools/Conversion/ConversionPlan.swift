@@ -82,7 +82,9 @@ struct ConversionPlan {
         }
         let type = recipe.type(of: name, tensor, in: part, layers: language.layers)
         var shape = tensor.shape.isEmpty ? [1] : tensor.shape
-        if shape.count > GGUFWriter.axisLimit {
+        // GGUF quantizes along the last axis, a convolution's kernel, which is shorter than a block: its rows are all
+        // axes but the first.
+        if shape.count > GGUFWriter.axisLimit || (shape.count > 2 && type.blockElements > 1) {
             metadata.append((OneFileKeys.shape + name, .int64s(shape.map { Int64($0) })))
             shape = [shape[0], tensor.count / shape[0]]
         }

@@ -4,8 +4,8 @@ import LyraTensor
 
 /// The types of a model's tensors after conversion to one file.
 ///
-/// No recipe quantizes norms, biases, positional embeddings, convolutions, the first layers of towers, or a matrix
-/// whose rows are not whole quantization blocks.
+/// No recipe quantizes norms, biases, positional embeddings, the first layers and convolutions of towers, or a matrix
+/// whose rows are not whole quantization blocks. A convolution of the vocoder is a matrix [first axis, other axes].
 public struct Recipe: Sendable, Equatable {
     public let name: String
     /// Description for the user.
@@ -19,6 +19,7 @@ public struct Recipe: Sendable, Equatable {
     /// Type of the matrices of towers, projectors and the speech generator.
     let parts: ElementType
     let adapters: ElementType
+    /// Type of the vocoder's convolutions and matrices.
     let vocoder: ElementType
     /// llama.cpp's number of the recipe (`llama_ftype`).
     let fileType: UInt32
@@ -34,22 +35,22 @@ public struct Recipe: Sendable, Equatable {
         name: "bf16", summary: "matrices BF16: lossless for weights stored in BF16", matrices: .bfloat16,
         vocabulary: .bfloat16, sensitive: nil, parts: .bfloat16, adapters: .bfloat16, vocoder: .float32, fileType: 32)
 
-    /// All matrices Q8_0, but adapters' BF16 and the vocoder's F16.
+    /// All matrices Q8_0, but adapters' BF16; also the vocoder's convolutions.
     public static let q8_0 = Recipe(
         name: "q8_0", summary: "matrices Q8_0: half of BF16, with next to no difference", matrices: .q8_0,
-        vocabulary: .q8_0, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .float16, fileType: 7)
+        vocabulary: .q8_0, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .q8_0, fileType: 7)
 
     /// The language model's matrices Q4_K, with Q6_K where it matters most; other parts as in `q8_0`.
     public static let q4_k_m = Recipe(
         name: "q4_k_m", summary: "language model Q4_K, and Q6_K where it matters; the rest Q8_0",
-        matrices: .q4_k, vocabulary: .q6_k, sensitive: .q6_k, parts: .q8_0, adapters: .bfloat16, vocoder: .float16,
+        matrices: .q4_k, vocabulary: .q6_k, sensitive: .q6_k, parts: .q8_0, adapters: .bfloat16, vocoder: .q8_0,
         fileType: 15)
 
     /// The language model's matrices Q4_0, the simplest 4-bit type, but embeddings and head Q6_K; other parts as in
     /// `q8_0`.
     public static let q4_0 = Recipe(
         name: "q4_0", summary: "language model Q4_0, less exact than Q4_K; the rest Q8_0", matrices: .q4_0,
-        vocabulary: .q6_k, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .float16, fileType: 2)
+        vocabulary: .q6_k, sensitive: nil, parts: .q8_0, adapters: .bfloat16, vocoder: .q8_0, fileType: 2)
 
     /// All recipes, the recommended one first.
     public static let all = [q4_k_m, q8_0, q4_0, bf16, f32]
@@ -83,7 +84,7 @@ public struct Recipe: Sendable, Equatable {
     ///   - layers: number of layers of the language model
     func type(of name: String, _ tensor: StoredTensor, in part: ModelPart, layers: Int) -> ElementType {
         guard self != .f32 else { return .float32 }
-        if part == .vocoder { return tensor.shape.count > 1 ? vocoder : .float32 }
+        if part == .vocoder { return vocoderType(tensor.shape) }
         guard tensor.shape.count == 2, !Self.isPosition(name), let row = tensor.shape.last else {
             return unquantized(tensor, name, part)
         }
@@ -99,6 +100,13 @@ public struct Recipe: Sendable, Equatable {
             return fitting(mixed, row) ?? unquantized(tensor, name, part)
         default: return fitting(parts, row) ?? unquantized(tensor, name, part)
         }
+    }
+
+    /// F32 for biases, gains and what else has one number a row; F16 for rows that are not whole quantization blocks.
+    private func vocoderType(_ shape: [Int]) -> ElementType {
+        let row = shape.dropFirst().reduce(1) { $0.saturatingMultiplying(by: $1) }
+        guard row > 1 else { return .float32 }
+        return fitting(vocoder, row) ?? .float16
     }
 
     /// `type`, or else Q8_0, if its quantization blocks fill a row exactly; nil if neither does.

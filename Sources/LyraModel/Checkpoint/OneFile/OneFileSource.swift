@@ -12,7 +12,8 @@ package enum OneFileKeys {
     package static let adapters = "lyra.adapters"
     /// Prefix for the name of a text: "lyra.file.config.json".
     package static let file = "lyra.file."
-    /// Prefix for the name of a tensor with more axes than GGUF supports; the value lists all axes, innermost last.
+    /// Prefix for the name of a tensor that the file holds as [first axis, other axes], because GGUF has fewer axes or
+    /// because its rows are quantized; the value lists all axes, innermost last.
     package static let shape = "lyra.shape."
 }
 
@@ -155,8 +156,8 @@ struct OneFilePart: PartFiles {
     private func reshaped(_ tensor: StoredTensor) throws -> StoredTensor {
         let key = OneFileKeys.shape + tensor.name
         guard let shape = try file.ints(key) else { return tensor }
-        guard shape.allSatisfy({ $0 > 0 }), tensor.type.blockElements == 1,
-            (try? FloatStorage.count(of: shape)) == tensor.count
+        let isWholeRows = tensor.type.blockElements == 1 || tensor.shape.first == shape.first
+        guard shape.allSatisfy({ $0 > 0 }), isWholeRows, (try? FloatStorage.count(of: shape)) == tensor.count
         else {
             throw LyraError(
                 .format,
