@@ -247,7 +247,7 @@ def image_turns(mark, asked) -> list:
 def picture_item(rng, name, folder, scene=None, asked=None, questions=(3, 8)) -> dict:
     """A picture of shapes or of a digit, and how many questions: a tower takes longer for a picture than they do."""
     if scene is None:
-        scene = scenes.digit(rng) if rng.random() < 0.2 else scenes.shapes(rng)
+        scene = scenes.digit(rng) if rng.random() < 0.3 else scenes.shapes(rng)
     is_digit = isinstance(scene, scenes.Digit)
     if asked is None:
         ask = scenes.ask_digit if is_digit else scenes.ask_shapes
@@ -284,7 +284,7 @@ def misfit_item(rng, name, folder) -> dict:
 
 def video_item(rng, name, folder, moving=None, asked=None) -> dict:
     shape, direction = moving or scenes.movement(rng)
-    asked = asked or [scenes.ask_video(rng, shape, direction)]
+    asked = asked or [scenes.ask_video(rng, shape, direction) for _ in range(rng.randint(1, 3))]
     generator = numpy_rng(rng)
     side = pictures.random_video_side(generator)
     frames, labels = pictures.video(generator, shape, direction, side, side)

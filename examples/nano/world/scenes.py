@@ -81,10 +81,14 @@ def movement(rng, held_out=False) -> tuple:
 
 
 def digit(rng, held_out=False) -> Digit:
+    """A random digit. In training each number is equally frequent, also those of which many colours are held out."""
+    number = rng.randint(0, 9)
     while True:
-        found = Digit(rng.randint(0, 9), rng.choice(DIGIT_COLOURS))
+        found = Digit(number, rng.choice(DIGIT_COLOURS))
         if is_held_out(digit_text(found)) == held_out:
             return found
+        if held_out:
+            number = rng.randint(0, 9)
 
 
 # What is asked about shapes. Pattern, answer, and the answer if there is no such shape.
