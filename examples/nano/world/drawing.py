@@ -22,6 +22,7 @@ BACKGROUNDS = {
 }
 # The smallest distance between the colours of a background and of what is on it, in RGB.
 CONTRAST = 110
+NAMELESS_DISTANCE = 60
 
 
 def grid(width, height):
@@ -83,16 +84,33 @@ def paint(canvas, mask, colour):
     canvas += mask[..., None] * (np.asarray(colour, np.float32) - canvas)
 
 
-def shade(rng, name, spread=14):
-    """A colour by its name, a little off."""
-    return np.clip(np.array(COLOURS[name]) + rng.integers(-spread, spread + 1, 3), 0, 255)
+def rgb(colour):
+    """A colour by its name; RGB as it is."""
+    return COLOURS.get(colour, colour)
+
+
+def distance(one, other):
+    return np.linalg.norm(np.subtract(rgb(one), rgb(other)))
+
+
+def nameless(rng) -> tuple:
+    """A colour that the world has no name for, far from all that have one. rng: Python's"""
+    while True:
+        found = tuple(rng.randrange(256) for _ in range(3))
+        if all(distance(found, name) >= NAMELESS_DISTANCE for name in COLOURS):
+            return found
+
+
+def shade(rng, colour, spread=14):
+    """A colour, a little off."""
+    return np.clip(np.array(rgb(colour)) + rng.integers(-spread, spread + 1, 3), 0, 255)
 
 
 def ground(rng, colours):
-    """The colour of a background that differs clearly from the named colours."""
+    """The colour of a background that differs clearly from the colours."""
     far = [
         each for each in GROUNDS
-        if all(np.linalg.norm(np.subtract(each, COLOURS[name])) >= CONTRAST for name in colours)]
+        if all(distance(each, colour) >= CONTRAST for colour in colours)]
     base = np.array(far[rng.integers(len(far))])
     return np.clip(base + rng.integers(-8, 9, 3), 0, 255).astype(np.float32)
 

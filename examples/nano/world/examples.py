@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import files, others, pictures, refusals, scenes, sentences, stories, words
+from . import drawing, files, others, pictures, refusals, scenes, sentences, stories, words
 from .held_out import is_exchange_held_out, is_held_out
 from .questions import FAMILIES, WEIGHTS
 from .text import UNKNOWN, Exchange, sentence, spoken
@@ -244,10 +244,18 @@ def image_turns(mark, asked) -> list:
     return turns(*pairs)
 
 
+def picture_scene(rng):
+    """Shapes or a digit. Half of the digits have a colour without a name: otherwise a number and a colour that are
+    never trained together would be learned as never together."""
+    if rng.random() >= 0.3:
+        return scenes.shapes(rng)
+    found = scenes.digit(rng)
+    return scenes.Digit(found.number, drawing.nameless(rng)) if rng.random() < 0.5 else found
+
+
 def picture_item(rng, name, folder, scene=None, asked=None, questions=(3, 8)) -> dict:
     """A picture of shapes or of a digit, and how many questions: a tower takes longer for a picture than they do."""
-    if scene is None:
-        scene = scenes.digit(rng) if rng.random() < 0.3 else scenes.shapes(rng)
+    scene = scene or picture_scene(rng)
     is_digit = isinstance(scene, scenes.Digit)
     if asked is None:
         ask = scenes.ask_digit if is_digit else scenes.ask_shapes

@@ -144,7 +144,9 @@ def digit(rng, digit: Digit, width=SIDE, height=SIDE, background=None):
     distance = digits.distance(rng, (x - left) / size, (y - top) / size, digit.number)
     mask = drawing.coverage(distance * size)
     drawing.paint(canvas, mask, drawing.shade(rng, digit.colour))
-    value = {"colour": digit.colour, "shape": f"digit {digit.number}"}
+    value = {"shape": f"digit {digit.number}"}
+    if digit.has_name:
+        value["colour"] = digit.colour
     return drawing.pixels(canvas), row_labels([mask], [value], *token_grid(width, height))
 
 

@@ -30,8 +30,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Digit:
+    """A digit. A colour without a name, in RGB, is only drawn: nobody asks for it."""
+
     number: int
-    colour: str
+    colour: "str | tuple"
+
+    @property
+    def has_name(self) -> bool:
+        return isinstance(self.colour, str)
 
 
 def random_shapes(rng, count=None) -> tuple:
@@ -164,7 +170,8 @@ def about(rng, shapes, name) -> tuple:
 
 
 def ask_digit(rng, digit: Digit, name=None) -> Exchange:
-    asks, answer = DIGIT_ASKS[name or rng.choice(list(DIGIT_ASKS))]
+    names = [each for each in DIGIT_ASKS if digit.has_name or each != "colour"]
+    asks, answer = DIGIT_ASKS[name or rng.choice(names)]
     values = {"number": word(digit.number), "colour": digit.colour}
     return Exchange("digit", rng.choice(asks), capital(answer.format(**values)))
 
