@@ -58,10 +58,11 @@ class Nano:
         self.options, self.out = options, options.out / f"tables/{options.steps}"
         if options.limit:
             self.out = self.out.with_name(f"{options.steps}, {options.limit} items")
-        self.base, self.data = options.out / "base", options.out / "data"
-        self.projector = options.out / "runs/stage1/non_lora_trainables.bin"
+        # Before stage 2, and before the speech tower and the projector learned together.
+        self.base, self.early = options.out / "runs/attune/model", options.out / "base"
+        self.data = options.out / "data"
         self.sets = evaluate.Evaluation(argparse.Namespace(data=options.out / "evaluation"), [])
-        for path in (self.base, self.projector, *(self.data / kind / f"{kind}.jsonl" for kind in STAGE2)):
+        for path in (self.base, self.early, *(self.data / kind / f"{kind}.jsonl" for kind in STAGE2)):
             if not path.exists():
                 sys.exit(f"tables.py: {path}: not there; train.sh makes it")
 
@@ -86,7 +87,7 @@ class Nano:
 
     def usual(self, seed, *more, name="adapter", **options):
         """A short stage 2 like train.sh's, with which several tables compare."""
-        return self.train(name, seed, "--speech-projector", self.projector, *more, **options)
+        return self.train(name, seed, *more, **options)
 
     def recipe(self, name, text):
         """stage2.toml with more at its end."""
@@ -159,7 +160,7 @@ def adapters(nano) -> str:
     def full(seed):
         trained = [option for part in ("language_model", "embeddings", "projector") for option in ("--train", part)]
         found, _ = nano.train(
-            "full", seed, "--speech-projector", nano.projector, "--adapter", "none", *trained, result="model")
+            "full", seed, "--adapter", "none", *trained, result="model")
         return found, ()
 
     for title, make in (("adapter", adapter), ("all weights", full)):
@@ -241,14 +242,14 @@ def rate_checkpoint(nano, frames) -> Path:
         r'"speech_encoder_ds_rate": \d+', f'"speech_encoder_ds_rate": {frames}', path.read_text()))
     nano.call("initialize", model, "-o", partial, "--seed", 1)
     import stages
-    wanted = stages.whole_files(nano.base)["model.safetensors"]
+    wanted = stages.whole_files(nano.early)["model.safetensors"]
     for file in partial.glob("*.safetensors"):
         tensors, metadata = stages.read_tensors(file)
         stages.write_tensors(
             file, {name: old if "mm_speech_projector" in name else wanted[name] for name, old in tensors.items()},
             metadata)
     subprocess.run(["rm", "-rf", partial / "model_zoo"], check=True)
-    subprocess.run(["cp", "-rL", nano.base / "model_zoo", partial / "model_zoo"], check=True)
+    subprocess.run(["cp", "-rL", nano.early / "model_zoo", partial / "model_zoo"], check=True)
     partial.rename(made)
     return made
 

@@ -28,7 +28,7 @@ out=$(cd "$out" && pwd)
 
 step() { echo "== $(date +%H:%M) $*"; }
 
-# data NAME KIND COUNT [SEED]: makes a data set, if it is not there. Few examples come several times in 24 updates, so
+# data NAME KIND COUNT [SEED]: makes a data set, if it is not there. Few examples come several times in 16 updates, so
 # that a loss that does not fall is a fault.
 data() {
     local count=$3
@@ -62,7 +62,7 @@ train() {
     if [ ! -e "$result" ]; then
         step "training: $name"
         local short=()
-        [ -z "$smoke" ] || short=(--steps 24 --batch 4)
+        [ -z "$smoke" ] || short=(--steps 16 --batch 4)
         "$lyra" train --recipe "$here/recipes/$name.toml" --model "$model" --out "$run" \
             --threads "$threads" --save-every 5 ${short[@]+"${short[@]}"} "$@"
     fi
@@ -128,9 +128,9 @@ is_kept look || {
         mv "$out/sighted.large" "$out/sighted"
     }
     # Other pictures than those that the tower knows.
-    data drills-more drills 40000 2
-    data pictures-fresh pictures 48000 5
-    data videos-fresh videos 6000 5
+    data drills-more drills 60000 2
+    data pictures-fresh pictures 100000 5
+    data videos-fresh videos 24000 5
     data refusals refusals 4000
     from text/text.jsonl drills-more/drills.jsonl pictures-fresh/pictures.jsonl videos-fresh/videos.jsonl \
         refusals/refusals.jsonl
@@ -177,18 +177,25 @@ from transcribe/transcribe.jsonl
 checked_by transcribe-check/transcribe.jsonl
 train stage1 non_lora_trainables.bin "$out/base" "${sets[@]}"
 
-data questions questions 12000
+# The speech tower has only learned labels. Before the adapter, it learns with the projector what the language model must
+# read.
+data transcribe-more transcribe 12000 3
+from transcribe/transcribe.jsonl transcribe-more/transcribe.jsonl
+checked_by transcribe-check/transcribe.jsonl
+train attune model "$out/base" --speech-projector "$runs/stage1/non_lora_trainables.bin" "${sets[@]}"
+
+data questions questions 24000
 data questions-check questions 200 2
-data picture-questions picture-questions 6000
-data video-questions video-questions 2500
-from transcribe/transcribe.jsonl questions/questions.jsonl picture-questions/picture-questions.jsonl \
+data picture-questions picture-questions 14000
+data video-questions video-questions 5500
+from transcribe-more/transcribe.jsonl questions/questions.jsonl picture-questions/picture-questions.jsonl \
     video-questions/video-questions.jsonl
 checked_by questions-check/questions.jsonl
-train stage2 speech_lora "$out/base" --speech-projector "$runs/stage1/non_lora_trainables.bin" "${sets[@]}"
+train stage2 speech_lora "$runs/attune/model" "${sets[@]}"
 
 speech=$runs/stage2/speech_lora
 # One speech projector for both adapters, that of stage 2, which becomes the checkpoint's own.
-with "$out/base" hearing speech_lora="$speech" long_speech_lora="$speech"
+with "$runs/attune/model" hearing speech_lora="$speech" long_speech_lora="$speech"
 rm -f "$out"/hearing/*_lora/non_lora_trainables.bin
 shared=(--speech-projector "$speech/non_lora_trainables.bin")
 data long long 1200
