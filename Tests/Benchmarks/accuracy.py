@@ -56,10 +56,10 @@ class Tool:
         self.must(
             "logits", "--model", model, "--tokens", ",".join(map(str, tokens)), "--precision", precision, "--threads",
             self.threads, "--out", out, **({"LYRA_ISA": isa} if isa else {}))
-        return read_only_tensor(out)
+        return single_tensor(out)
 
 
-def read_only_tensor(path):
+def single_tensor(path):
     """The F32 tensor of a safetensors file that has one."""
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")

@@ -161,7 +161,7 @@ import Testing
     }
 
     /// Quantizing recipes store the vocoder's convolutions in Q8_0: durations equal the reference's, and the waveform
-    /// is within 5e-3.
+    /// is within Q8_0's error of a weight, 0.5 %.
     @Test(arguments: ["a", "b"], VocoderFixture.caseNames)
     func aQuantizedVocoderSoundsTheSame(_ model: String, _ name: String) throws {
         let fixture = try VocoderFixture(model)

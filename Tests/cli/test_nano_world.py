@@ -249,6 +249,7 @@ def test_pictures_and_refusals_of_training_have_nothing_that_is_held_out(tmp_pat
     assert kinds == set(others.TRAINED)
     scenes_shown = [what for what in shown if not isinstance(what[0], str)]
     assert len(scenes_shown) > TEXTS // 4
+    nameless = 0
     for what in scenes_shown:
         if isinstance(what[0], tuple):
             text = scenes.scene_text(what[0])
@@ -256,11 +257,13 @@ def test_pictures_and_refusals_of_training_have_nothing_that_is_held_out(tmp_pat
             if not what[0].has_name:
                 # Not of the world, so not among what is held out.
                 assert all(drawing.distance(what[0].colour, name) >= 60 for name in drawing.COLOURS)
+                nameless += 1
                 continue
             text = scenes.digit_text(what[0])
         else:
             text = scenes.movement_text(*what[:2])
         assert not held_out.is_held_out(text), text
+    assert nameless > TEXTS // 100
     assert not {spoken(each) for each in asked} & {spoken(each["question"]) for each in evaluation.read("refusals")}
 
 

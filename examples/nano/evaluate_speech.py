@@ -69,12 +69,12 @@ def rate_of(heard, said) -> float:
     return 100 * listener.word_error_rate([spoken(text) for text in heard], [spoken(text) for text in said])
 
 
-def items(data: Path, count: int) -> list:
-    """Evenly spread items of which the answer is spoken."""
-    kept = [
-        line for line in map(json.loads, data.read_text().splitlines())
-        if line.get("kind") not in ("command", "repeat")]
-    return kept[::max(1, len(kept) // count)][:count]
+def items(data: Path, name: str, count: int) -> list:
+    """Evenly spread items of a held-out set of which the answer is spoken."""
+    path = evaluate.Evaluation(argparse.Namespace(data=data), []).items(name)
+    kept = [line for line in map(json.loads, path.read_text().splitlines()) if line.get("kind") != "command"]
+    count = min(count, len(kept))
+    return [kept[index * len(kept) // count] for index in range(count)]
 
 
 def recording(path: Path) -> np.ndarray:
@@ -83,7 +83,7 @@ def recording(path: Path) -> np.ndarray:
 
 
 def intelligibility(model, data: Path, count: int, keep: Path | None) -> None:
-    questions = [line["conversations"][0]["value"] for line in items(data / "held-out/text.jsonl", count)]
+    questions = [line["conversations"][0]["value"] for line in items(data, "held-out/text", count)]
     answers = [ask(model, lambda session: session.feed_text(question), speak=True) for question in questions]
     texts = [said.text for said in answers]
     if keep:
@@ -105,12 +105,15 @@ def intelligibility(model, data: Path, count: int, keep: Path | None) -> None:
 
 def speed(model, data: Path, count: int) -> None:
     first, times = [], []
-    for line in items(data / "held-out/questions.jsonl", count):
+    for line in items(data, "held-out/questions", count):
         path = data / "held-out" / line["speech"]
         said = ask(model, lambda session: session.feed_audio(recording(path), rate=RATE), speak=True)
         if said.seconds > 0:
             first.append(said.first)
             times.append(said.seconds / said.whole)
+    if not first:
+        print("no answer to a spoken question has any sound")
+        return
     print(f"from a spoken question's end to the first sound: median {1000 * statistics.median(first):.0f} ms, "
           f"the slowest tenth {1000 * np.quantile(first, 0.9):.0f} ms   (< 150 ms)")
     print(f"speed: {statistics.median(times):.0f} x real time, the slowest tenth {np.quantile(times, 0.1):.0f} x   "

@@ -4,6 +4,7 @@
     make_clips.py examples/media
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -19,7 +20,9 @@ RECORDINGS = {
 
 
 def main() -> int:
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
     rng = examples.rng_of(0, "clips", 0)
     for name, (voice, text) in RECORDINGS.items():
         said = voices.say(text, voice, seed=1)

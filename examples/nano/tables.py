@@ -5,9 +5,10 @@
     tables.py --only regularizer extractor
     tables.py --steps 8 --limit 4                   # a trial of minutes
 
-Tables of training compare short runs of one stage from one checkpoint, that of train.sh before its stage 2. Each run
-is repeated with several seeds, which decide the order of the examples and the fresh adapter. Runs and answers that are
-there, with as many updates and items, are not made again. Needs what train.sh needs, and its directory.
+Tables of training compare short runs of one stage from one checkpoint, that of train.sh before its stage 2; only
+the table of tokens begins before stage 1, since each number of tokens has a projector of its own. Each run is repeated with several seeds, which decide the order of the examples and the fresh adapter. Runs and answers that are
+there, with as many updates and items, are not made again. Needs what train.sh needs and its directory, and for "kept"
+the Python package lyra (bindings/python).
 """
 
 import argparse
@@ -31,7 +32,11 @@ FRAMES = (20, 10, 5, 3)
 WINDOW_FRAMES = 300
 LENGTHS, DEPTHS = (2, 5, 10, 20), (0, 0.25, 0.5, 0.75, 1)
 WINDOW_SECONDS = 6
-STAGE2 = ("transcribe", "questions", "picture-questions", "video-questions")
+# Folders of data, and the kind in each.
+STAGE2 = {
+    "transcribe-more": "transcribe", "questions": "questions", "picture-questions": "picture-questions",
+    "video-questions": "video-questions"}
+STAGE1 = {"transcribe": "transcribe"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ class Nano:
         self.base, self.early = options.out / "runs/attune/model", options.out / "base"
         self.data = options.out / "data"
         self.sets = evaluate.Evaluation(argparse.Namespace(data=options.out / "evaluation"), [])
-        for path in (self.base, self.early, *(self.data / kind / f"{kind}.jsonl" for kind in STAGE2)):
+        trained = (options.out / "hearing", options.out / "nano")
+        sets = (self.data / folder / f"{kind}.jsonl" for folder, kind in (STAGE1 | STAGE2).items())
+        for path in (self.base, self.early, *trained, *sets):
             if not path.exists():
                 sys.exit(f"tables.py: {path}: not there; train.sh makes it")
 
@@ -77,7 +84,9 @@ class Nano:
         run = self.out / "runs" / f"{name}-{seed}"
         if not (run / result).exists():
             print(f"== {name}, seed {seed}", file=sys.stderr, flush=True)
-            files = [option for kind in sets for option in ("--data", self.data / kind / f"{kind}.jsonl")]
+            files = [
+                option for folder, kind in sets.items()
+                for option in ("--data", self.data / folder / f"{kind}.jsonl")]
             self.call(
                 "train", "--recipe", recipe if isinstance(recipe, Path) else HERE / f"recipes/{recipe}.toml",
                 "--model", model or self.base, "--out", run, "--seed", seed, "--steps", steps or self.options.steps,
@@ -198,8 +207,8 @@ def extractor(nano) -> str:
             f"ρ = {keep}" if keep else "none", nano.over_seeds(lambda seed: trained(seed)[1]),
             measure("held-out/picture-questions"), measure("held-out/video-questions"), measure("held-out/questions")))
     return (
-        f"## The extractor in training (Tables 4b and 8)\n\nA short stage 2 with the extractor ({BLOCKS} blocks), and "
-        "answers with the same: seconds of training, exact answers in percent. Prompts of Nano are 20 to 150 tokens "
+        f"## The extractor in training (Tables 4b and 8)\n\nA short stage 2 with the extractor (n = {BLOCKS}, which "
+        "in 5 layers prunes after each of the first four), and answers with the same: seconds of training, exact answers in percent. Prompts of Nano are 20 to 150 tokens "
         "long; there is little to save.\n\n"
         + table(("extractor", "seconds", "pictures", "videos", "spoken questions"), rows))
 
@@ -213,7 +222,7 @@ def token_rates(nano) -> str:
         def measure(data):
             def one(seed):
                 first, _ = nano.train(
-                    f"stage 1, {frames} frames", seed, recipe="stage1", model=base, sets=("transcribe",),
+                    f"stage 1, {frames} frames", seed, recipe="stage1", model=base, sets=STAGE1,
                     steps=2 * nano.options.steps, result="non_lora_trainables.bin")
                 adapter, _ = nano.train(f"stage 2, {frames} frames", seed, "--speech-projector", first, model=base)
                 return nano.share(
@@ -321,17 +330,15 @@ def needle_recordings(nano):
 
 def kept(nano) -> str:
     """The paper's Figure 5."""
-    import lyra
-
     import kept as measured
-    with lyra.Model(nano.options.out / "nano") as model:
+    with measured.lyra.Model(nano.options.out / "nano") as model:
         tally = measured.recordings(model)
     blocks, keep = measured.EXTRACTOR
     return (
-        f"## What the extractor keeps (Figure 5)\n\nSpeech tokens that are left after the last of {blocks} blocks with "
-        f"ρ = {keep}, in percent, of recordings of {measured.FACTS} facts when one is asked about. The model was not "
-        "trained with the extractor. One model, so no interval. Pictures of Nano have 16 tokens; the extractor keeps at "
-        "least 32.\n\n"
+        f"## What the extractor keeps (Figure 5)\n\nSpeech tokens that are left after the last pruning (n = {blocks}, "
+        f"ρ = {keep}), in percent, of recordings of {measured.FACTS} facts when one is asked about. The model was not "
+        "trained with the extractor. One model, so no interval. A typed question about a picture has 16 media tokens; "
+        "the extractor keeps at least 32.\n\n"
         + table(("tokens of", "kept"), [(what, f"{tally.percent(kind):.0f}") for kind, what in measured.KINDS.items()]))
 
 
@@ -353,6 +360,8 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="only the first items of each set")
     parser.add_argument("--results", type=Path, help="the file to write; standard output without it")
     options = parser.parse_args()
+    if "kept" in options.only:
+        import kept  # noqa: F401 - now, not after hours
     nano = Nano(options)
     seeds = ", ".join(map(str, options.seeds))
     parts = [

@@ -22,6 +22,7 @@ BACKGROUNDS = {
 }
 # The smallest distance between the colours of a background and of what is on it, in RGB.
 CONTRAST = 110
+# The smallest distance of a colour without a name from those that have one: more than twice what a shade is off.
 NAMELESS_DISTANCE = 60
 
 
@@ -125,7 +126,7 @@ def smooth(rng, width, height, cells=5):
 
 
 def background(rng, width, height, colours, kind=None):
-    """A canvas, float [height, width, 3], on which the named colours are clearly seen."""
+    """A canvas, float [height, width, 3], on which the colours are clearly seen."""
     kind = kind or list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
     x, y = grid(width, height)
     angle = rng.uniform(0, np.pi)
