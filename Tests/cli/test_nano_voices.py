@@ -318,6 +318,21 @@ def test_a_shorter_vocal_tract_moves_formants_and_not_the_pitch():
     assert abs(strongest(moved) / 100 - round(strongest(moved) / 100)) < 0.03
 
 
+@pytest.mark.parametrize("ratio", [0.85, 1.5, 1.9])
+def test_another_pitch_leaves_formants_and_tempo(ratio):
+    pulses = np.zeros(2 * RATE)
+    pulses[::160] = 1
+    time = np.arange(1600) / RATE
+    ring = np.exp(-300 * time) * np.sin(2 * np.pi * 1000 * time)
+    vowel = np.convolve(pulses, ring)[:2 * RATE].astype(np.float32) * 0.2
+    moved = prosody.with_pitch(unlabelled(vowel), ratio)
+    assert moved.duration == pytest.approx(2, rel=0.02)
+    # Harmonics are multiples of the new pitch, and the strongest is still the nearest to 1000 Hz.
+    pitch = 100 * ratio
+    assert abs(strongest(moved.samples) / pitch - round(strongest(moved.samples) / pitch)) < 0.05
+    assert strongest(moved.samples) == pytest.approx(1000, abs=pitch / 2 + 10)
+
+
 @pytest.mark.parametrize("hertz, loss", [(100, (20, 200)), (1000, (-1, 1)), (2500, (-1, 1)), (6000, (30, 300))])
 def test_a_telephone_passes_300_to_3400_hz(hertz, loss):
     sound = tone(hertz)

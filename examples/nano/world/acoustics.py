@@ -27,6 +27,7 @@ class Acoustics:
 
     pitch: times which pitch, formants and tempo are multiplied, as by a tape's speed
     tract: times which the formants alone are multiplied (a shorter vocal tract is above 1)
+    voice: times which the pitch alone is multiplied (a woman's is nearly twice a man's)
     tempo: from slowest to fastest, how many times faster it becomes; a random walk between them
     reverberation: seconds until the room's echo has fallen by 60 dB; 0 is no room
     distance: of direct sound over echo, in dB
@@ -41,6 +42,7 @@ class Acoustics:
 
     pitch: float = 1.0
     tract: float = 1.0
+    voice: float = 1.0
     tempo: tuple = (1.0, 1.0)
     reverberation: float = 0.0
     distance: float = 10.0
@@ -58,6 +60,7 @@ class Acoustics:
 CHANGES = {
     "pitch": (0.6, 0.88, 1.15, "pitch, formants and tempo together are multiplied by"),
     "tract": (0.5, 0.87, 1.16, "formants alone are multiplied by"),
+    "voice": (0.35, 0.85, 1.9, "pitch alone is multiplied by"),
     "tempo": (0.4, 0.6, 1.45, "tempo alone is multiplied by a number that changes twice a second"),
     "reverberation": (0.4, 0.1, 0.7, "seconds of a room's echo until it has fallen by 60 dB"),
     "snr": (0.6, 5.0, 30.0, "dB of speech over noise"),
@@ -100,6 +103,8 @@ def noisy(rng: random.Random, snr: float, kinds=noises.HELD_OUT) -> Acoustics:
 
 def spoken_differently(utterance: Utterance, plan: Acoustics, generator) -> Utterance:
     """The same words from another speaker: pitch, vocal tract and tempo."""
+    if plan.voice != 1:
+        utterance = prosody.with_pitch(utterance, plan.voice)
     if plan.pitch != 1:
         utterance = prosody.faster(utterance, plan.pitch)
     if plan.tract != 1:
@@ -112,7 +117,7 @@ def spoken_differently(utterance: Utterance, plan: Acoustics, generator) -> Utte
 
 def surroundings(plan: Acoustics) -> Acoustics:
     """The plan without what changes the speaker: pitch, vocal tract and tempo."""
-    return dataclasses.replace(plan, pitch=1.0, tract=1.0, tempo=(1.0, 1.0))
+    return dataclasses.replace(plan, pitch=1.0, tract=1.0, voice=1.0, tempo=(1.0, 1.0))
 
 
 def joined(utterances, gaps) -> Utterance:

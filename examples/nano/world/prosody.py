@@ -13,6 +13,7 @@ HOP, SEARCH = 320, 96
 # The spectral envelope: window and hop of its frames, and the cepstral coefficients it keeps.
 WINDOW, STEP, CEPSTRUM = 512, 128, 48
 LARGEST_GAIN = 3.0
+HANN = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 
 
 def faster(utterance: Utterance, ratio: float) -> Utterance:
@@ -60,27 +61,51 @@ def with_tempo(utterance: Utterance, rates) -> Utterance:
 
 
 def with_tract(utterance: Utterance, ratio: float) -> Utterance:
-    """Another vocal tract: formants times `ratio`, the pitch unchanged.
+    """Another vocal tract: formants times `ratio`, the pitch unchanged."""
 
-    The envelope of each frame's spectrum, from its low cepstral coefficients, is moved.
-    """
-    samples = utterance.samples
+    def moved(envelopes):
+        bins = np.minimum(np.arange(WINDOW // 2 + 1) / ratio, WINDOW // 2)
+        low = np.minimum(bins.astype(int), WINDOW // 2 - 1)
+        part = (bins - low).astype(np.float32)
+        return envelopes[:, low] * (1 - part) + envelopes[:, low + 1] * part
+
+    return utterance.moved(with_envelopes(utterance.samples, moved), lambda time: time)
+
+
+def with_pitch(utterance: Utterance, ratio: float) -> Utterance:
+    """Another pitch: times `ratio`, formants and tempo unchanged."""
+    higher = faster(with_tempo(utterance, [1 / ratio, 1 / ratio]), ratio)
+    wanted = envelopes_of(np.fft.rfft(frames_of(utterance.samples), axis=1))
+
+    def original(envelopes):
+        # A little longer or shorter than the original: frames of the same part of it.
+        places = np.arange(len(envelopes)) * len(wanted) // len(envelopes)
+        return wanted[places]
+
+    return higher.moved(with_envelopes(higher.samples, original), lambda time: time)
+
+
+def frames_of(samples) -> np.ndarray:
+    """Windowed frames, STEP apart; the first ends STEP samples into the signal."""
     count = -(-(len(samples) + WINDOW) // STEP)
     padded = np.pad(samples, (WINDOW - STEP, count * STEP + WINDOW - len(samples)))
-    window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::STEP][:count] * window
-    spectrum = np.fft.rfft(frames, axis=1)
-    logs = np.log(np.abs(spectrum) + 1e-5)
-    cepstrum = np.fft.irfft(logs, axis=1)
+    return np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::STEP][:count] * HANN
+
+
+def envelopes_of(spectrum) -> np.ndarray:
+    """The logarithm of the smooth envelope of each frame's spectrum, from its low cepstral coefficients."""
+    cepstrum = np.fft.irfft(np.log(np.abs(spectrum) + 1e-5), axis=1)
     cepstrum[:, CEPSTRUM:WINDOW - CEPSTRUM + 1] = 0
-    envelope = np.fft.rfft(cepstrum, axis=1).real
-    bins = np.minimum(np.arange(WINDOW // 2 + 1) / ratio, WINDOW // 2)
-    low = np.minimum(bins.astype(int), WINDOW // 2 - 1)
-    part = (bins - low).astype(np.float32)
-    moved = envelope[:, low] * (1 - part) + envelope[:, low + 1] * part
-    spectrum *= np.exp(np.clip(moved - envelope, -LARGEST_GAIN, LARGEST_GAIN))
-    frames = np.fft.irfft(spectrum, axis=1) * window
-    result = np.zeros((count + WINDOW // STEP) * STEP)
+    return np.fft.rfft(cepstrum, axis=1).real
+
+
+def with_envelopes(samples, change) -> np.ndarray:
+    """The signal with other spectral envelopes. change: from the envelopes of all frames to the wanted ones"""
+    spectrum = np.fft.rfft(frames_of(samples), axis=1)
+    envelopes = envelopes_of(spectrum)
+    spectrum *= np.exp(np.clip(change(envelopes) - envelopes, -LARGEST_GAIN, LARGEST_GAIN))
+    frames = np.fft.irfft(spectrum, axis=1) * HANN
+    result = np.zeros((len(frames) + WINDOW // STEP) * STEP)
     # Frames that do not overlap are added at once.
     each = WINDOW // STEP
     for offset in range(each):
@@ -90,5 +115,4 @@ def with_tract(utterance: Utterance, ratio: float) -> Utterance:
             result = np.pad(result, (0, stop - len(result)))
         result[offset * STEP:stop] += part_of.ravel()
     # Four Hann windows squared add to 1.5.
-    result = result[WINDOW - STEP:WINDOW - STEP + len(samples)] / 1.5
-    return utterance.moved(result, lambda time: time)
+    return result[WINDOW - STEP:WINDOW - STEP + len(samples)] / 1.5
