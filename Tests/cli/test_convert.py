@@ -70,7 +70,9 @@ def test_other_readers_find_the_same_numbers(tmp_path):
     compared = 0
     for tensor in small:
         if tensor.tensor_type.name == "Q8_0":
-            want = gguf.quants.quantize(wide[tensor.name].data, gguf.GGMLQuantizationType.Q8_0)
+            # The vocoder's convolutions have all axes but the first in one.
+            rows = wide[tensor.name].data.reshape(len(wide[tensor.name].data), -1)
+            want = gguf.quants.quantize(rows, gguf.GGMLQuantizationType.Q8_0)
             assert np.array_equal(tensor.data, want), tensor.name
             compared += 1
     assert compared > 80
