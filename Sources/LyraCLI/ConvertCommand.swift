@@ -15,7 +15,8 @@ struct ConvertCommand: ParsableCommand {
             \(Recipe.all.map { "  \(padded($0.name, 8))\($0.summary)" }.joined(separator: "\n"))
 
             In all but f32, the language model's norms and biases become F32 and adapters BF16; if matrices are \
-            quantized, so are the vocoder's convolutions, and other F32 tensors of towers become BF16, but norms and biases.
+            quantized, so are the vocoder's convolutions, and other F32 tensors of towers become BF16, but norms and \
+            biases.
 
             An existing file is replaced once the new file is complete. After a failure, Ctrl-C, \
             SIGTERM or SIGHUP, nothing changes. Only kill -9 leaves an unfinished file behind, \

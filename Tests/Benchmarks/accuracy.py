@@ -7,8 +7,8 @@
 
 Every type is a file of its own, which lyra and llama.cpp both read. The reference is the same file with its weights
 widened to F32, in lyra's exact precision. The error is the root mean square of the differences of all scores after each
-of 48 tokens, relative to that of the reference's scores. Needs numpy and gguf; with llama-cpp-python, llama.cpp's
-column is filled. `compare.py --help` names the environment that has them.
+of 48 tokens, relative to that of the reference's scores. Needs numpy; with llama-cpp-python, llama.cpp's column
+is filled. `compare.py --help` names the environment that has them.
 """
 
 import argparse

@@ -25,6 +25,7 @@ import lyra
 from world import listener, voices
 from world.text import spoken
 from world.utterance import RATE
+from world.wav import write_wav
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,6 @@ def intelligibility(model, data: Path, count: int, keep: Path | None) -> None:
     answers = [ask(model, lambda session: session.feed_text(question), speak=True) for question in questions]
     texts = [said.text for said in answers]
     if keep:
-        from world.wav import write_wav
         keep.mkdir(parents=True, exist_ok=True)
         for index, said in enumerate(answers):
             write_wav(keep / f"{index}.wav", said.samples)

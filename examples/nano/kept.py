@@ -5,8 +5,8 @@
 
 Asks about each fact of recordings of several facts. Prints the share of the speech tokens that are left after the last
 pruning: of the fact that is asked about, of the other facts, and of the pauses. Pictures of Nano have 16 tokens, of
-which the extractor keeps all when the question is typed, since it keeps at least 32 media tokens of a prompt. Needs the Python package lyra (bindings/python) and the packages of
-packages.txt.
+which the extractor keeps all when the question is typed, since it keeps at least 32 media tokens of a prompt. Needs
+the Python package lyra (bindings/python) and the packages of packages.txt.
 """
 
 import argparse

@@ -5,10 +5,11 @@
     tables.py --only regularizer extractor
     tables.py --steps 8 --limit 4                   # a trial of minutes
 
-Tables of training compare short runs of one stage from one checkpoint, that of train.sh before its stage 2; only
-the table of tokens begins before stage 1, since each number of tokens has a projector of its own. Each run is repeated with several seeds, which decide the order of the examples and the fresh adapter. Runs and answers that are
-there, with as many updates and items, are not made again. Needs what train.sh needs and its directory, and for "kept"
-the Python package lyra (bindings/python).
+Tables of training compare short runs of one stage from one checkpoint, that of train.sh before its stage 2; only the
+table of tokens begins before stage 1, since each number of tokens has a projector of its own. Each run is repeated with
+several seeds, which decide the order of the examples and the fresh adapter. Runs and answers that are there, with as
+many updates and items, are not made again. Needs what train.sh needs and its directory, and for "kept" the Python
+package lyra (bindings/python).
 """
 
 import argparse
@@ -208,8 +209,8 @@ def extractor(nano) -> str:
             measure("held-out/picture-questions"), measure("held-out/video-questions"), measure("held-out/questions")))
     return (
         f"## The extractor in training (Tables 4b and 8)\n\nA short stage 2 with the extractor (n = {BLOCKS}, which "
-        "in 5 layers prunes after each of the first four), and answers with the same: seconds of training, exact answers in percent. Prompts of Nano are 20 to 150 tokens "
-        "long; there is little to save.\n\n"
+        "in 5 layers prunes after each of the first four), and answers with the same: seconds of training, exact "
+        "answers in percent. Prompts of Nano are 20 to 150 tokens long; there is little to save.\n\n"
         + table(("extractor", "seconds", "pictures", "videos", "spoken questions"), rows))
 
 

@@ -177,8 +177,8 @@ from transcribe/transcribe.jsonl
 checked_by transcribe-check/transcribe.jsonl
 train stage1 non_lora_trainables.bin "$out/base" "${sets[@]}"
 
-# The speech tower has only learned labels. Before the adapter, it learns with the projector what the language model must
-# read.
+# The speech tower has only learned labels. Before the adapter is trained, tower and projector together learn what the
+# language model must read.
 data transcribe-more transcribe 12000 3
 from transcribe/transcribe.jsonl transcribe-more/transcribe.jsonl
 checked_by transcribe-check/transcribe.jsonl

@@ -201,7 +201,8 @@ def text_item(rng, name, folder) -> dict:
 def drill_item(rng, name, folder) -> dict:
     """What takes the most practice: finding facts, hearing, copying, and sums."""
     draw = rng.random()
-    for limit, kind, make in ((0.12, "pairs", pairs), (0.32, "told again", told_again), (0.46, "seen again", seen_again)):
+    told = ((0.12, "pairs", pairs), (0.32, "told again", told_again), (0.46, "seen again", seen_again))
+    for limit, kind, make in told:
         if draw < limit:
             return {"conversations": turns(make(rng)), "kind": kind}
     if draw < 0.64:

@@ -30,7 +30,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Digit:
-    """A digit. A colour without a name, in RGB, is only drawn: nobody asks for it."""
+    """A digit and its colour: a name, or RGB if the world has no name for it. No question asks for a colour in RGB."""
 
     number: int
     colour: "str | tuple"
