@@ -3,13 +3,15 @@ import LyraBase
 import LyraFormats
 
 /// Directories that a writer makes, so that they can be removed if the writing fails.
-struct NewDirectories {
+package struct NewDirectories {
     private var made: [String] = []
+
+    package init() {}
 
     /// Makes a directory and those that lead to it, as far as they are not there yet.
     ///
     /// - Throws: `LyraError.io`, naming the directory that cannot be made.
-    mutating func make(_ path: String) throws {
+    package mutating func make(_ path: String) throws {
         var partial = FileSystem.isAbsolute(path) ? "/" : ""
         for component in path.utf8.split(separator: UInt8(ascii: "/")) {
             partial = FileSystem.join(partial, String(Substring(component)))
@@ -25,7 +27,7 @@ struct NewDirectories {
     }
 
     /// Removes those that were made and are empty.
-    func remove() {
+    package func remove() {
         for directory in made.reversed() { withSystemPath(directory) { _ = rmdir($0) } }
     }
 }

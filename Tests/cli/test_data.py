@@ -14,7 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from support import FIXTURES, MP3, TOOL, fails, is_wrong_usage, lyra, read_safetensors, write_safetensors, write_wav
+from support import (
+    FIXTURES, MP3, TOOL, fails, is_wrong_usage, lyra, model_of, read_safetensors, write_safetensors, write_wav)
 
 WHISPER = FIXTURES / "b/model_zoo/audio/whisper-tiny"
 LONG = "MISTER QUILTER IS THE APOSTLE OF THE MIDDLE CLASSES AND TWENTY OTHERS"
@@ -459,6 +460,31 @@ def test_another_programs_codebook_and_frames_are_read(tmp_path):
     fails(
         data("units", "encode", "--codebook", tmp_path / "km.bin", "--data", tmp_path / "d.jsonl", "-o", out),
         "km.bin", "joblib", "numpy.save")
+
+
+def test_a_vocoder_says_units_as_in_an_answer(tmp_path):
+    asked = lyra(
+        "generate", *model_of("b"), "--prompt", "No", "--temperature", "0", "--max-tokens", "4", "--json", "--speak",
+        tmp_path / "answer.wav")
+    said = json.loads(asked.stdout)["units"]
+    # The command takes a repeated unit for a run; the generator may mean two.
+    assert len(said) > 3 and all(unit != following for unit, following in zip(said, said[1:]))
+    silent = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "One two."}]}
+    spoken = {**silent, "tgt_unit": "".join(f"<{unit}><{unit}>" for unit in said)}
+    (tmp_path / "units.json").write_text(json.dumps([silent, spoken]))
+    decode = (
+        "units", "decode", "--vocoder", FIXTURES / "b/model_zoo/audio/vocoder", "--folder", tmp_path / "new/said", "-o",
+        tmp_path / "said.jsonl", "--data", tmp_path / "units.json")
+    succeeds(data(*decode), "said.jsonl: 1 recording", "1 example without units")
+    assert lines(tmp_path / "said.jsonl") == [{"audio": "new/said/2.wav", "text": "One two."}]
+    assert (tmp_path / "new/said/2.wav").read_bytes() == (tmp_path / "answer.wav").read_bytes()
+    (tmp_path / "said.jsonl").unlink()
+    (tmp_path / "units.json").write_text(json.dumps({**silent, "tgt_unit": "<1><60>"}))
+    fails(data(*decode), "units.json, line 1, item 1", "unit 60 is not one of the vocoder's 60")
+    (tmp_path / "units.json").write_text(json.dumps(silent))
+    fails(data(*decode), "units.json", "no example has units")
+    assert not (tmp_path / "said.jsonl").exists()
+    fails(data(*decode[:2], "--vocoder", tmp_path, *decode[4:]), str(tmp_path), "no vocoder")
 
 
 def test_bad_recordings_of_units_are_named_and_bounded(answers, tmp_path):

@@ -7,15 +7,16 @@ import LyraFormats
 struct UnitsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "units",
-        abstract: "Turns speech into units, for training the speech generator.",
+        abstract: "Turns speech into units, for training the speech generator, and units into speech.",
         discussion: """
             'train' makes a codebook: k-means over frames of 20 ms, which are hidden states of a speech tower or \
-            log-mel features. 'encode' writes the units of recordings into a data file, as tgt_unit.
+            log-mel features. 'encode' writes the units of recordings into a data file, as tgt_unit. 'decode' makes \
+            recordings of units.
 
             The published vocoder knows the 1,000 units of mHuBERT, of which lyra has no encoder: compute its frames \
             with another program, and encode them with --stored-features and the published codebook.
             """,
-        subcommands: [TrainUnitsCommand.self, EncodeUnitsCommand.self])
+        subcommands: [TrainUnitsCommand.self, EncodeUnitsCommand.self, DecodeUnitsCommand.self])
 }
 
 /// What frames are, and which recordings they are of.

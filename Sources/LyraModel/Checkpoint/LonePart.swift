@@ -29,11 +29,16 @@ package enum LonePart {
             throw LyraError(
                 .missing, "\(path): there is no vocoder; expected a file g_… with a config.json beside it")
         }
+        _ = try openVocoder(file)
+        return file
+    }
+
+    /// Opens a vocoder's file, beside which is its config.json.
+    package static func openVocoder(_ file: String) throws -> Vocoder {
         let files = TorchFiles(file, under: ["generator"])
         let configuration = try text(files, "config.json").decode(VocoderConfiguration.self)
         try configuration.validate(source: files.path("config.json"))
-        _ = try Vocoder(configuration: configuration, weights: TensorTable(origin: file, tensors: files.tensors()))
-        return file
+        return try Vocoder(configuration: configuration, weights: TensorTable(origin: file, tensors: files.tensors()))
     }
 
     /// The vocoder's file that a checkpoint finds, as `Checkpoint.open` searches for it; nil if there is none. Reads
