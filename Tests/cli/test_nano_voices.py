@@ -14,7 +14,8 @@ sys.path.insert(0, str(NANO))
 
 import make_data  # noqa: E402
 from world import (  # noqa: E402
-    acoustics, espeak, examples, festival, flite, labels, noises, phones, prosody, signals, speech_sets, voices)
+    acoustics, espeak, examples, festival, flite, labels, noises, phones, prosody, signals, speech_sets, voices,
+    wav)
 from world.utterance import RATE, SpeechError, Utterance, filled, matched  # noqa: E402
 
 SENTENCE = "Close the door in the garden, please."
@@ -372,6 +373,28 @@ def test_lyra_makes_units_of_the_answers(tmp_path):
     assert encoded.returncode == 0, encoded.stderr
     items = [json.loads(line) for line in made.read_text().splitlines()]
     assert len(items) == 4 and all(item["tgt_unit"] for item in items)
+
+
+def test_nano_hears_recordings_of_its_own_voice_in_rooms_and_as_they_are(tmp_path):
+    tone = np.sin(np.arange(2 * RATE) * 0.3).astype(np.float32) / 2
+    wav.write_wav(tmp_path / "tone.wav", tone)
+    wav.write_wav(tmp_path / "long.wav", np.tile(tone, 4))
+    manifest = tmp_path / "said.jsonl"
+    manifest.write_text('{"audio": "tone.wav", "text": "Two, three."}\n{"audio": "long.wav", "text": "Four."}\n')
+    arguments = ["said", "--said", str(manifest), "--count", "24", "--out"]
+    assert make_data.main([*arguments, str(tmp_path / "made")]) == 0
+    items = [json.loads(line) for line in (tmp_path / "made/said.jsonl").read_text().splitlines()]
+    # What is longer than a window is left out.
+    assert len(items) == 12
+    heard = [wav.read_wav(tmp_path / "made" / item["speech"])[0] for item in items]
+    unchanged = sum(len(samples) == len(tone) and np.abs(samples - tone).max() < 1e-3 for samples in heard)
+    assert 0 < unchanged < 12
+    assert {item["conversations"][1]["value"] for item in items} == {"Two, three."}
+    assert {item["speech_asr"] for item in items} == {"two three"}
+    assert make_data.main([*arguments, str(tmp_path / "again")]) == 0
+    assert all(
+        (tmp_path / "made" / item["speech"]).read_bytes() == (tmp_path / "again" / item["speech"]).read_bytes()
+        for item in items)
 
 
 def test_a_long_recording_fills_its_windows_and_contains_the_fact(tmp_path):

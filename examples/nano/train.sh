@@ -28,18 +28,65 @@ out=$(cd "$out" && pwd)
 
 step() { echo "== $(date +%H:%M) $*"; }
 
-# data NAME KIND COUNT [SEED]: makes a data set, if it is not there. Few examples come several times in 16 updates, so
-# that a loss that does not fall is a fault.
-data() {
-    local count=$3
-    [ -z "$smoke" ] || count=8
+# What it learns from: name, kind, number of examples, seed. A set is made when a stage needs it.
+declare -A data_sets
+while read -r name made; do data_sets[$name]=$made; done <<'END'
+text                text               60000 1
+text-check          text               200 2
+drills              drills             60000 1
+drills-more         drills             60000 2
+refusals            refusals           4000 1
+pictures            pictures           16000 1
+pictures-more       pictures           32000 3
+pictures-fresh      pictures           100000 5
+pictures-check      pictures           200 2
+videos              videos             4000 1
+videos-more         videos             6000 3
+videos-fresh        videos             24000 5
+videos-check        videos             100 2
+tower               tower              12000 1
+tower-more          tower              12000 3
+tower-check         tower              200 2
+transcribe          transcribe         8000 1
+transcribe-more     transcribe         28000 3
+transcribe-check    transcribe         200 2
+questions           questions          28000 1
+questions-check     questions          200 2
+picture-questions   picture-questions  16000 1
+video-questions     video-questions    6000 1
+long                long               2400 1
+long-check          long               60 2
+answers             answers            5000 1
+answers-more        answers            8000 2
+said                said               8000 1
+END
+
+# file_of SET: its file.
+file_of() { echo "$out/data/$1/${data_sets[$1]%% *}.jsonl"; }
+
+# make SET: makes it, if it is not there. Few examples come several times in 16 updates, so that a loss that does not
+# fall is a fault.
+make() {
+    local kind count seed
+    read -r kind count seed <<<"${data_sets[$1]}"
+    [ -z "$smoke" ] || count=4
     # The units need 20 s of speech.
-    [ -z "$smoke" ] || [ "$2" != answers ] || count=32
-    [ -f "$out/data/$1/$2.jsonl" ] || {
+    [ -z "$smoke" ] || [ "$1" != answers ] || count=32
+    [ -f "$(file_of "$1")" ] || {
         step "data: $1"
-        python3 "$here/make_data.py" "$2" --count "$count" --seed "${4:-1}" --processes "$threads" --out "$out/data/$1"
+        local more=(--processes "$threads")
+        if [ "$kind" = said ]; then
+            say answers-more
+            more=(--said "$out/data/answers-more/said.jsonl")
+        fi
+        python3 "$here/make_data.py" "$kind" --count "$count" --seed "$seed" "${more[@]}" --out "$out/data/$1"
     }
 }
+
+# from SET… and checked_by SET…: what the next stage learns from, and its validation.
+learned=() checked=()
+from() { learned=("$@") checked=(); }
+checked_by() { checked=("$@"); }
 
 # is_kept NAME: whether trained/NAME takes the place of a stage, and of those that only lead to it.
 is_kept() { [ -n "$use_kept" ] && [ -d "$here/trained/$1" ]; }
@@ -49,7 +96,7 @@ is_kept() { [ -n "$use_kept" ] && [ -d "$here/trained/$1" ]; }
 kept_from=$out/start
 train() {
     local name=$1 result=$out/runs/$1/$2 kept=$here/trained/$1/$2 model=$3 run=$out/runs/$1
-    local start=none
+    local start=none set
     [ "$2" != model ] || start=$kept_from
     shift 3
     if [ -n "$use_kept" ] && [ ! -e "$result" ] && [ -e "$kept" ]; then
@@ -60,25 +107,17 @@ train() {
         mv "$result.new" "$result"
     fi
     if [ ! -e "$result" ]; then
+        local options=("$@")
+        [ -z "$smoke" ] || options+=(--steps 16 --batch 4)
+        for set in ${learned[@]+"${learned[@]}"} ${checked[@]+"${checked[@]}"}; do make "$set"; done
+        for set in ${learned[@]+"${learned[@]}"}; do options+=(--data "$(file_of "$set")"); done
+        for set in ${checked[@]+"${checked[@]}"}; do options+=(--validation "$(file_of "$set")"); done
         step "training: $name"
-        local short=()
-        [ -z "$smoke" ] || short=(--steps 16 --batch 4)
         "$lyra" train --recipe "$here/recipes/$name.toml" --model "$model" --out "$run" \
-            --threads "$threads" --save-every 5 ${short[@]+"${short[@]}"} "$@"
+            --threads "$threads" --save-every 5 "${options[@]}"
     fi
     [ ! -f "$run/log.jsonl" ] || [ -f "$run/curves.svg" ] || "$lyra" plot-log "$run/log.jsonl" -o "$run/curves.svg"
     [ -z "$smoke" ] || [ ! -f "$run/log.jsonl" ] || python3 "$here/check_loss.py" "$run/log.jsonl"
-}
-
-# from SET…: sets `sets` to the options for data sets; checked_by SET… adds those for validation.
-from() {
-    sets=()
-    local set
-    for set in "$@"; do sets+=(--data "$out/data/$set"); done
-}
-checked_by() {
-    local set
-    for set in "$@"; do sets+=(--validation "$out/data/$set"); done
 }
 
 # with MODEL NAME FOLDER=DIR…: the checkpoint NAME is MODEL with other folders.
@@ -95,30 +134,45 @@ with() {
     mv "$made.new" "$made"
 }
 
+# encode SET NAME OPTION…: the file NAME beside a set of answers has their units, of the one voice that speaks them.
+codebook=$out/codebook.safetensors
+[ -f "$codebook" ] || [ -z "$use_kept" ] || [ ! -f "$here/trained/codebook.safetensors" ] ||
+    cp "$here/trained/codebook.safetensors" "$codebook"
+encode() {
+    local set=$1 file=$out/data/$1/$2.jsonl log_mels=(--log-mels --mels 40 --threads "$threads")
+    shift 2
+    make "$set"
+    [ -f "$codebook" ] || {
+        step "units"
+        "$lyra" data units train "${log_mels[@]}" --units 200 --data "$(file_of "$set")" -o "$codebook"
+    }
+    [ -f "$file" ] || "$lyra" data units encode "${log_mels[@]}" --codebook "$codebook" \
+        --data "$(file_of "$set")" "$@" -o "$file"
+}
+
+# say SET: the vocoder says a set of answers.
+say() {
+    local answers=$out/data/$1
+    encode "$1" units
+    [ -f "$answers/said.jsonl" ] || "$lyra" data units decode --data "$answers/units.jsonl" --threads "$threads" \
+        --vocoder "$runs/attune/model/model_zoo/audio/vocoder" --folder "$answers/said" -o "$answers/said.jsonl"
+}
+
 runs=$out/runs
 
 # What it starts from: initial values.
 [ -d "$out/start" ] || "$lyra" initialize "$here/model" -o "$out/start" --seed 1
 
-# Text: the language model learns its world, and to find what a text says. Sight: the vision tower learns from labels,
-# then answers with the language model.
-is_kept look || {
-    data text text 60000
-    data drills drills 60000
-    data text-check text 200 2
-    from drills/drills.jsonl text/text.jsonl
-    checked_by text-check/text.jsonl
-    train text model "$out/start" "${sets[@]}"
+is_kept attune || {
+    # Text: the language model learns its world, and to find what a text says.
+    from drills text
+    checked_by text-check
+    train text model "$out/start"
 
-    data pictures pictures 16000
-    data pictures-more pictures 32000 3
-    data videos videos 4000
-    data videos-more videos 6000 3
-    data pictures-check pictures 200 2
-    data videos-check videos 100 2
-    from pictures/pictures.jsonl pictures-more/pictures.jsonl videos/videos.jsonl videos-more/videos.jsonl
-    checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl
-    train see model "$out/start" "${sets[@]}"
+    # Sight: the vision tower learns from labels, then answers with the language model.
+    from pictures pictures-more videos videos-more
+    checked_by pictures-check videos-check
+    train see model "$out/start"
     vision=model_zoo/vision/Qwen2VL_ViT
     # Its labels made the tower's rows six times as large as the tokens that they stand beside.
     [ -d "$out/sighted" ] || {
@@ -128,85 +182,67 @@ is_kept look || {
         mv "$out/sighted.large" "$out/sighted"
     }
     # Other pictures than those that the tower knows.
-    data drills-more drills 60000 2
-    data pictures-fresh pictures 100000 5
-    data videos-fresh videos 24000 5
-    data refusals refusals 4000
-    from text/text.jsonl drills-more/drills.jsonl pictures-fresh/pictures.jsonl videos-fresh/videos.jsonl \
-        refusals/refusals.jsonl
-    checked_by pictures-check/pictures.jsonl videos-check/videos.jsonl text-check/text.jsonl
+    from text drills-more pictures-fresh videos-fresh refusals
+    checked_by pictures-check videos-check text-check
+    train look model "$out/sighted"
+
+    # Hearing: the speech tower learns from labels, in two runs with different recordings.
+    from tower
+    checked_by tower-check
+    train hear model "$out/start"
+    from tower-more
+    checked_by tower-check
+    train listen model "$runs/hear/model" --heads "$runs/hear/heads.safetensors"
+
+    # Voice: the vocoder makes sound of units.
+    encode answers frames --keep-runs
+    from
+    train voice model "$out/start" --data "$out/data/answers/frames.jsonl"
+
+    with "$runs/look/model" base model_zoo/audio/whisper="$runs/listen/model/model_zoo/audio/whisper" \
+        model_zoo/audio/vocoder="$runs/voice/model/model_zoo/audio/vocoder"
+
+    # The paper's stage 1.
+    from transcribe
+    checked_by transcribe-check
+    train stage1 non_lora_trainables.bin "$out/base"
+
+    # Then the speech tower, which has only learned labels, learns with the projector what the language model must read.
+    from transcribe transcribe-more
+    checked_by transcribe-check
+    set -- --speech-projector "$runs/stage1/non_lora_trainables.bin"
 }
-train look model "$out/sighted" ${sets[@]+"${sets[@]}"}
+train attune model "$out/base" "$@"
 
-# Hearing: the speech tower learns from labels, in two runs with different recordings.
-is_kept listen || {
-    data tower tower 12000
-    data tower-check tower 200 2
-    from tower/tower.jsonl
-    checked_by tower-check/tower.jsonl
-    train hear model "$out/start" "${sets[@]}"
-    data tower-more tower 12000 3
-    from tower-more/tower.jsonl
-    checked_by tower-check/tower.jsonl
-}
-train listen model "$runs/hear/model" --heads "$runs/hear/heads.safetensors" "${sets[@]}"
+# All that is asked, aloud and typed. A language model of this size must learn itself that a question may be heard; an
+# adapter alone does not teach it. It also hears its own voice.
+asked=(transcribe-more questions picture-questions video-questions)
+from "${asked[@]}" said text drills-more pictures-fresh videos-fresh refusals
+checked_by questions-check transcribe-check pictures-check
+train omni model "$runs/attune/model"
 
-# Voice: units of one voice, and the vocoder that makes its sound of them.
-data answers answers 5000
-answers=$out/data/answers
-units=(--log-mels --mels 40 --threads "$threads")
-codebook=$out/codebook.safetensors
-[ -f "$codebook" ] || {
-    step "units"
-    "$lyra" data units train "${units[@]}" --units 200 --data "$answers/answers.jsonl" -o "$codebook"
-}
-[ -f "$answers/frames.jsonl" ] || "$lyra" data units encode "${units[@]}" --codebook "$codebook" \
-    --data "$answers/answers.jsonl" --keep-runs -o "$answers/frames.jsonl"
-[ -f "$answers/units.jsonl" ] || "$lyra" data units encode "${units[@]}" --codebook "$codebook" \
-    --data "$answers/answers.jsonl" -o "$answers/units.jsonl"
-from answers/frames.jsonl
-train voice model "$out/start" "${sets[@]}"
-
-with "$runs/look/model" base model_zoo/audio/whisper="$runs/listen/model/model_zoo/audio/whisper" \
-    model_zoo/audio/vocoder="$runs/voice/model/model_zoo/audio/vocoder"
-
-# The paper's four stages.
-data transcribe transcribe 8000
-data transcribe-check transcribe 200 2
-from transcribe/transcribe.jsonl
-checked_by transcribe-check/transcribe.jsonl
-train stage1 non_lora_trainables.bin "$out/base" "${sets[@]}"
-
-# The speech tower has only learned labels. Before the adapter is trained, tower and projector together learn what the
-# language model must read.
-data transcribe-more transcribe 12000 3
-from transcribe/transcribe.jsonl transcribe-more/transcribe.jsonl
-checked_by transcribe-check/transcribe.jsonl
-train attune model "$out/base" --speech-projector "$runs/stage1/non_lora_trainables.bin" "${sets[@]}"
-
-data questions questions 24000
-data questions-check questions 200 2
-data picture-questions picture-questions 14000
-data video-questions video-questions 5500
-from transcribe-more/transcribe.jsonl questions/questions.jsonl picture-questions/picture-questions.jsonl \
-    video-questions/video-questions.jsonl
-checked_by questions-check/questions.jsonl
-train stage2 speech_lora "$runs/attune/model" "${sets[@]}"
+# The paper's stages 2 to 4.
+from "${asked[@]}"
+checked_by questions-check
+train stage2 speech_lora "$runs/omni/model"
 
 speech=$runs/stage2/speech_lora
 # One speech projector for both adapters, that of stage 2, which becomes the checkpoint's own.
-with "$runs/attune/model" hearing speech_lora="$speech" long_speech_lora="$speech"
+with "$runs/omni/model" hearing speech_lora="$speech" long_speech_lora="$speech"
 rm -f "$out"/hearing/*_lora/non_lora_trainables.bin
 shared=(--speech-projector "$speech/non_lora_trainables.bin")
-data long long 1200
-data long-check long 60 2
-from long/long.jsonl questions/questions.jsonl
-checked_by long-check/long.jsonl
-train stage3 long_speech_lora "$out/hearing" "${shared[@]}" "${sets[@]}"
+from long questions
+checked_by long-check
+train stage3 long_speech_lora "$out/hearing" "${shared[@]}"
 
-from answers/units.jsonl
+answers=()
+is_kept stage4 || for set in answers answers-more; do
+    encode $set units
+    answers+=(--data "$out/data/$set/units.jsonl")
+done
+from
 kept_from=$out/hearing
-train stage4 model "$out/hearing" "${shared[@]}" "${sets[@]}"
+train stage4 model "$out/hearing" "${shared[@]}" ${answers[@]+"${answers[@]}"}
 
 # The whole model.
 with "$runs/stage4/model" nano speech_lora="$speech" long_speech_lora="$runs/stage3/long_speech_lora"

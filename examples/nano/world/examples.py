@@ -28,9 +28,9 @@ def numpy_rng(rng):
 # MARK: Text
 
 
-def question(rng, kind=None) -> Exchange:
-    """A question of the families that training may contain."""
-    kind = kind or rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+def question(rng, kind=None, weights=WEIGHTS) -> Exchange:
+    """A question of the families that training may contain; of one kind, or of a random one."""
+    kind = kind or rng.choices(list(weights), list(weights.values()))[0]
     family = rng.choice([family for family in FAMILIES if family.kind == kind])
     while True:
         found = family.choose(rng)
@@ -38,10 +38,10 @@ def question(rng, kind=None) -> Exchange:
             return found
 
 
-def spoken_question(rng) -> Exchange:
+def spoken_question(rng, weights=WEIGHTS) -> Exchange:
     """One that can be read aloud."""
     while True:
-        found = question(rng)
+        found = question(rng, weights=weights)
         if found.is_spoken:
             return found
 

@@ -31,13 +31,18 @@ KINDS = (
     "tower", "transcribe", "questions", "picture-questions", "video-questions", "answers", "long",
     "human")
 WINDOW_SECONDS = 6.0
+WINDOW_SAMPLES = int(WINDOW_SECONDS * RATE)
 # A recording that would be longer than a window is said this much faster.
 HASTES = (1.0, 1.2, 1.45, 1.8, 2.2)
 LONG_WINDOWS = (2, 10)
+# Of long recordings in training, how many have at most so many windows: they are learned from first.
+SHORTER, SHORTER_WINDOWS = 0.6, 4
 # Seconds that a fact takes with the pause after it; a pause is 0.15 s to 2 s.
 FACT_SECONDS = 2.9
 PAUSES = (0.15, 2.0)
 ATTEMPTS = 20
+# How often a question is of each kind. Sums, and what comes before or after, take longest to learn from speech.
+ASKED_ALOUD = {"sum": 5, "count": 1.5, "order": 5, "fact": 2.5, "command": 3, "social": 0.5}
 # Of the tower's items, how many have several texts; seconds between them; the shortest text.
 PACKED, GAPS, SHORTEST_SECONDS = 0.7, (0.1, 0.7), 0.6
 CLIPS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
@@ -110,9 +115,9 @@ def drawn(rng, draw, say):
 def asked_aloud(rng) -> Exchange:
     """A question that training may speak: of the world, of other things, or a text to repeat."""
     part = rng.random()
-    if part < 0.82:
-        return examples.spoken_question(rng)
-    return refusals.refusal(rng) if part < 0.92 else examples.repetition(rng)
+    if part < 0.78:
+        return examples.spoken_question(rng, ASKED_ALOUD)
+    return refusals.refusal(rng) if part < 0.95 else examples.repetition(rng)
 
 
 def tower_item(rng, name, folder, conditions, text=None) -> dict:
@@ -248,7 +253,8 @@ def answer_item(rng, name, folder, conditions) -> dict:
 def long_item(rng, name, folder, conditions, windows=None, is_asked_aloud=None) -> dict:
     """Facts that one voice reads, and a question at the end, typed or spoken by anybody."""
     held_out = not conditions.is_training
-    windows = windows or rng.randint(*LONG_WINDOWS)
+    windows = windows or rng.randint(
+        LONG_WINDOWS[0], SHORTER_WINDOWS if rng.random() < SHORTER else LONG_WINDOWS[1])
     seconds = windows * WINDOW_SECONDS - 0.1
     count = min(stories.MOST, max(1, int(seconds / FACT_SECONDS)))
     aloud = rng.random() < 0.5 if is_asked_aloud is None else is_asked_aloud
