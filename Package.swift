@@ -14,7 +14,8 @@ let package = Package(
         .executable(name: "lyra-cli", targets: ["LyraCLI"]),
     ],
     traits: [
-        .trait(name: "Nano", description: "Puts the model lyra:nano into the library and the command-line tool.")
+        .trait(name: "Nano", description: "Puts the model lyra:nano into the library and the command-line tool."),
+        .default(enabledTraits: ["Nano"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The whole suite: Swift; the C interface, the Python package and the command-line tool of the release build; fuzzing.
+# The whole suite: Swift; the C interface, the Python package and the command-line tool of the release build; training
+# of Nano on a few examples; the quickstart; fuzzing.
 # Two parts run at a time, because most use one processor most of the time. README.md explains the parts and how long
 # they take. Installs missing system packages. Can be run again, from any folder. The last line is "N passed, N
 # failed"; the exit status is 0 only if nothing failed.
@@ -39,6 +40,8 @@ install_packages() {
         libavformat-dev libavcodec-dev libswscale-dev libavutil-dev ffmpeg
         pkg-config gcc g++ make cmake binutils git ca-certificates curl valgrind libc6-dbg python3
         gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
+    # Nano's voices.
+    mapfile -t -O "${#packages[@]}" packages < <(grep -v '^#' "$root/examples/nano/packages.txt")
     if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then packages+=(python3-venv); fi
     "$root/bindings/setup-debian.sh" "${packages[@]}"
 }
@@ -117,6 +120,17 @@ test_example() {
         [ -s "$work/answer.f32" ] && count 1 0 0 || count 0 1 1
 }
 
+# Every stage of Nano's training, each on a few examples. The losses must fall.
+test_nano() {
+    local work=$root/.build/nano-smoke
+    rm -rf "$work"
+    PATH=$python/bin:$PATH "$root/examples/nano/train.sh" --smoke --out "$work" --lyra "$prefix/bin/lyra" &&
+        count 1 0 0 || count 0 1 1
+}
+
+# What a newcomer does first. It installs what was built once more, so nothing else may use it meanwhile.
+test_quickstart() { "$root/examples/quickstart.sh" && count 1 0 0 || count 0 1 1; }
+
 # A virtual environment that is made once. The package is installed each time, from a copy, because pip builds in place.
 prepare_python() {
     local packages=(pytest pytest-xdist numpy pillow matplotlib jiwer whisper-normalizer gguf 'setuptools>=64' wheel)
@@ -151,7 +165,8 @@ test_python() {
 
 # The parts that must end before a part begins. The example builds in the folder of the Swift tests.
 declare -A after=([swift]=swift_build [swift_model]=swift_build [c]=library [python]=library [inject]=library
-    [example]="library swift swift_model" [fuzz]=fuzz_build)
+    [example]="library swift swift_model" [fuzz]=fuzz_build [nano]="library python"
+    [quickstart]="library c python inject nano example")
 
 # can_begin NAME: whether the parts before it have ended.
 can_begin() {
@@ -204,5 +219,5 @@ fi
 # Once, because the two builds would do it at the same time.
 if ! swift package --package-path "$root" resolve; then count 0 1 1; finish; fi
 # What others wait for begins first.
-run_parts library swift_build swift_model c swift fuzz_build python inject fuzz example
+run_parts library swift_build swift_model c swift fuzz_build python inject nano fuzz example quickstart
 finish

@@ -9,10 +9,9 @@
  *     int main(void) {
  *         lyra_model *model = NULL;
  *         lyra_session *session = NULL;
- *         lyra_model_open("Lyra_Mini_3B", NULL, &model);
+ *         lyra_model_open("lyra:nano", NULL, &model);
  *         lyra_session_create(model, NULL, &session);
  *         lyra_feed_audio_file(session, "question.wav");
- *         lyra_feed_text(session, "What is said?", 13);
  *         lyra_end_turn(session);
  *
  *         uint32_t events = 0;

@@ -14,7 +14,7 @@ enum DefaultModel {
         guard !Model.hasNano else { return }
         throw ValidationError(
             "Missing expected argument '\(argument)'. This build of lyra has no default model; a build with the "
-                + "package trait Nano has \(name) (bindings/c/build.sh --nano).")
+                + "package trait Nano, as bindings/c/build.sh makes it, has \(name).")
     }
 
     /// Tells the user which model is used.

@@ -86,7 +86,7 @@ import Testing
         @Test func aBuildWithoutNanoSaysHowToGetIt() {
             let error = refusal(BuiltInModel.nano)
             #expect(error?.code == .missing && error?.message.hasPrefix("lyra:nano: ") == true)
-            for way in ["swift build --traits Nano", "bindings/c/build.sh --nano"] {
+            for way in ["package trait Nano", "'swift build'", "'bindings/c/build.sh'"] {
                 #expect(error?.message.contains(way) == true)
             }
         }

@@ -26,6 +26,21 @@ import Testing
             #expect(try answer(of: Model(path: "lyra:nano")) == wanted)
         }
 
+        @Test func hearsAndSees() throws {
+            let media = Golden.path("../../examples/media/")
+            var options = SessionOptions()
+            options.sampling = .greedy
+            func answer(_ inputs: MediaInput..., text: String = "") throws -> String {
+                let session = try Session(Model.nano(), options: options)
+                for input in inputs { try session.feed(input) }
+                return try String(decoding: session.ask(text).text, as: UTF8.self)
+            }
+            let scene = MediaInput.image(.file(media + "shapes.png"))
+            #expect(try answer(.speech(.file(media + "sky.wav"))) == "Blue.")
+            #expect(try answer(scene, text: "Where is the orange circle?") == "On the right.")
+            #expect(try answer(scene, .speech(.file(media + "where.wav"))) == "At the bottom right.")
+        }
+
         @Test func isOpenedBySeveralThreadsAndClosed() throws {
             let wanted = try answer(of: Model(path: Self.file))
             let outcomes = Mutex<[Outcome]>([])
@@ -74,7 +89,7 @@ import Testing
         @Test func isMissingByName() {
             #expect(!Model.hasNano)
             let error = #expect(throws: LyraError.self) { _ = try Model.nano() }
-            #expect(error?.code == .missing && error?.message.contains("--traits Nano") == true)
+            #expect(error?.code == .missing && error?.message.contains("package trait Nano") == true)
         }
     #endif
 }

@@ -30,7 +30,7 @@ static void answers(const char *file) {
 static void is_absent(void) {
     lyra_model *model = NULL;
     check_status(lyra_model_open("lyra:nano", NULL, &model), LYRA_E_MISSING, "a library without the model refuses it");
-    check(model == NULL && strstr(lyra_last_error(), "--traits Nano") != NULL, "the message says how to get it");
+    check(model == NULL && strstr(lyra_last_error(), "package trait Nano") != NULL, "the message says how to get it");
 }
 
 int main(int argc, char **argv) {

@@ -7,11 +7,10 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: bindings/c/build.sh [--prefix DIR] [--no-cli] [--nano | --no-nano] [--debug] [--sanitize address|thread]
+usage: bindings/c/build.sh [--prefix DIR] [--no-cli] [--no-nano] [--debug] [--sanitize address|thread]
   --prefix DIR     where to install (default: .build/lyra in the repository)
   --no-cli         leave the command-line tool out
-  --nano           put the model lyra:nano into the library and the tool
-  --no-nano        leave the model out (default)
+  --no-nano        leave the model lyra:nano out of the library and the tool
   --debug          keep the symbols of the library and the tool
   --sanitize NAME  an instrumented library for tests; it needs the Swift toolchain where it runs, and has no tool
 TEXT
@@ -24,7 +23,6 @@ while [ $# -gt 0 ]; do
     --prefix) prefix=${2:?--prefix needs a directory}; shift ;;
     --sanitize) sanitizer=${2:?--sanitize needs address or thread}; shift ;;
     --no-cli) cli= ;;
-    --nano) traits=(--traits Nano) ;;
     --no-nano) traits=(--disable-default-traits) ;;
     --debug) strip= ;;
     -h | --help) usage; exit 0 ;;

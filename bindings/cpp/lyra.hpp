@@ -1,12 +1,11 @@
 /// lyra for C++17: the functions of lyra.h as classes that own their handles, with strings, vectors and exceptions.
 /// Header only; link with liblyra.so (pkg-config lyra, or CMake's Lyra::lyra).
 ///
-///     lyra::Model model("Lyra_Mini_3B");
+///     lyra::Model model("lyra:nano");
 ///     lyra::SessionOptions options;
 ///     options.speak = true;
 ///     lyra::Session session(model, options);
 ///     session.feed_audio_file("question.wav");
-///     session.feed_text("What is said?");
 ///     session.end_turn();
 ///     for (lyra::Events events; !events.end();) {
 ///         events = session.step();

@@ -40,8 +40,8 @@ public enum BuiltInModel {
         #else
             throw LyraError(
                 .missing,
-                "\(nano): this build of lyra does not have its built-in model; build lyra with the package trait Nano "
-                    + "('swift build --traits Nano', 'bindings/c/build.sh --nano'), or name a checkpoint")
+                "\(nano): this build of lyra does not have its built-in model; build lyra with its package trait Nano, "
+                    + "as 'swift build' and 'bindings/c/build.sh' do, or name a checkpoint")
         #endif
     }
 }

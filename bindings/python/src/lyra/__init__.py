@@ -2,9 +2,8 @@
 
     import lyra
 
-    with lyra.Model("Lyra_Mini_3B") as model, model.session(speak=True) as session:
+    with lyra.Model("lyra:nano") as model, model.session(speak=True) as session:
         session.feed_audio("question.wav")
-        session.feed_text("What is said?")
         for event in session.answer():
             if isinstance(event, lyra.Text):
                 print(event.text, end="", flush=True)
