@@ -71,6 +71,8 @@ CHANGES = {
     "lead": (1, 0.0, 0.4, "seconds of silence before"),
     "tail": (1, 0.05, 0.4, "seconds of silence after"),
 }
+# A voice whose pitch is raised by more than this becomes that of a smaller speaker: its formants are multiplied, too.
+HIGH_VOICE, HIGH_TRACT = 1.3, (1.0, 1.25)
 TEMPO_MIDDLE, TEMPO_SPREAD, DISTANCE = (0.85, 1.2), 0.25, (0.0, 15.0)
 
 
@@ -80,6 +82,8 @@ def random_acoustics(rng: random.Random) -> Acoustics:
     for name, (chance, low, high, _) in CHANGES.items():
         if rng.random() < chance:
             drawn[name] = rng.uniform(low, high)
+    if drawn.get("voice", 1) > HIGH_VOICE:
+        drawn["tract"] = rng.uniform(*HIGH_TRACT)
     if "tempo" in drawn:
         middle, spread = rng.uniform(*TEMPO_MIDDLE), rng.uniform(0, TEMPO_SPREAD)
         drawn["tempo"] = (middle - spread, middle + spread)
