@@ -44,7 +44,8 @@ cat <<TEXT
 
 Everything was answered right. The recordings and the picture are in $media,
 the spoken answer is $work/answer.wav.
-What Nano knows is in $root/examples/nano/WORLD.md. Next:
+What Nano knows is in $root/examples/nano/WORLD.md. It learned from synthesized voices
+and rarely understands people. Next:
     $lyra chat
     $lyra generate --prompt "What is two plus two?" --speak answer.wav
     $lyra generate --model Lyra_Mini_3B --audio question.wav     # a model that knows the world

@@ -11,7 +11,7 @@
  *         lyra_session *session = NULL;
  *         lyra_model_open("lyra:nano", NULL, &model);
  *         lyra_session_create(model, NULL, &session);
- *         lyra_feed_audio_file(session, "question.wav");
+ *         lyra_feed_audio_file(session, "examples/media/sky.wav");
  *         lyra_end_turn(session);
  *
  *         uint32_t events = 0;

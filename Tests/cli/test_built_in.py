@@ -52,10 +52,13 @@ def test_it_answers_like_its_file(nano):
     (("--image", MEDIA / "shapes.png", "--prompt", "Where is the orange circle?"), "On the right."),
     (("--image", MEDIA / "shapes.png", "--audio", MEDIA / "where.wav"), "At the bottom right."),
 ])
-def test_it_answers_right(nano, options, answer):
+def test_it_answers_right_on_every_processor(nano, options, answer):
     for precision in ("fast", "exact"):
-        ended = lyra("generate", "--model", "lyra:nano", "--temperature", "0", "--precision", precision, *options)
-        assert (ended.returncode, ended.stdout) == (0, answer + "\n"), precision
+        for instructions in ("generic", "avx2", ""):
+            ended = lyra(
+                "generate", "--model", "lyra:nano", "--temperature", "0", "--precision", precision, *options,
+                env={**os.environ, "LYRA_ISA": instructions})
+            assert (ended.returncode, ended.stdout) == (0, answer + "\n"), (precision, instructions)
 
 
 @pytest.mark.parametrize("question, answer", [
@@ -63,7 +66,7 @@ def test_it_answers_right(nano, options, answer):
     ("Say: The key is on the table.", "The key is on the table."),
     ("Say: The door in the kitchen is open.", "The door in the kitchen is open."),
 ])
-def test_it_understands_what_it_says(nano, tmp_path, question, answer):
+def test_it_understands_these_answers_of_its_own(nano, tmp_path, question, answer):
     spoken = tmp_path / "answer.wav"
     asked = lyra("generate", "--model", "lyra:nano", "--temperature", "0", "--prompt", question, "--speak", spoken)
     assert asked.stdout == answer + "\n"

@@ -462,28 +462,33 @@ def test_another_programs_codebook_and_frames_are_read(tmp_path):
         "km.bin", "joblib", "numpy.save")
 
 
-def test_a_vocoder_says_units_as_in_an_answer(tmp_path):
+def test_a_vocoder_synthesizes_units_as_in_an_answer(tmp_path):
     asked = lyra(
         "generate", *model_of("b"), "--prompt", "No", "--temperature", "0", "--max-tokens", "4", "--json", "--speak",
         tmp_path / "answer.wav")
-    said = json.loads(asked.stdout)["units"]
+    generated = json.loads(asked.stdout)["units"]
     # The command takes a repeated unit for a run; the generator may mean two.
-    assert len(said) > 3 and all(unit != following for unit, following in zip(said, said[1:]))
+    assert len(generated) > 3 and all(unit != following for unit, following in zip(generated, generated[1:]))
     silent = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "One two."}]}
-    spoken = {**silent, "tgt_unit": "".join(f"<{unit}><{unit}>" for unit in said)}
-    (tmp_path / "units.json").write_text(json.dumps([silent, spoken]))
+    spoken = {**silent, "tgt_unit": "".join(f"<{unit}><{unit}>" for unit in generated)}
+    unknown = {**silent, "tgt_unit": "<1><60>"}
+    source, manifest, folder = tmp_path / "units.json", tmp_path / "manifest.jsonl", tmp_path / "new/recordings"
     decode = (
-        "units", "decode", "--vocoder", FIXTURES / "b/model_zoo/audio/vocoder", "--folder", tmp_path / "new/said", "-o",
-        tmp_path / "said.jsonl", "--data", tmp_path / "units.json")
-    succeeds(data(*decode), "said.jsonl: 1 recording", "1 example without units")
-    assert lines(tmp_path / "said.jsonl") == [{"audio": "new/said/2.wav", "text": "One two."}]
-    assert (tmp_path / "new/said/2.wav").read_bytes() == (tmp_path / "answer.wav").read_bytes()
-    (tmp_path / "said.jsonl").unlink()
-    (tmp_path / "units.json").write_text(json.dumps({**silent, "tgt_unit": "<1><60>"}))
-    fails(data(*decode), "units.json, line 1, item 1", "unit 60 is not one of the vocoder's 60")
-    (tmp_path / "units.json").write_text(json.dumps(silent))
-    fails(data(*decode), "units.json", "no example has units")
-    assert not (tmp_path / "said.jsonl").exists()
+        "units", "decode", "--vocoder", FIXTURES / "b/model_zoo/audio/vocoder", "--folder", folder, "-o", manifest,
+        "--data", source)
+    source.write_text(json.dumps([silent, spoken, unknown]))
+    stops(data(*decode), "units.json, line 1, item 3", "unit 60 is not one of the vocoder's 60")
+    assert not manifest.exists()
+    succeeds(
+        data(*decode, "--max-bad", 40), "manifest.jsonl: 1 recording", "1 example without units",
+        "1 example damaged")
+    assert lines(manifest) == [{"audio": "new/recordings/2.wav", "text": "One two."}]
+    assert (folder / "2.wav").read_bytes() == (tmp_path / "answer.wav").read_bytes()
+    manifest.unlink()
+    shutil.rmtree(tmp_path / "new")
+    source.write_text(json.dumps(silent))
+    fails(data(*decode), "units.json", "no answer has units")
+    assert not manifest.exists() and not (tmp_path / "new").exists()
     fails(data(*decode[:2], "--vocoder", tmp_path, *decode[4:]), str(tmp_path), "no vocoder")
 
 

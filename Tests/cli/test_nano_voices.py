@@ -2,6 +2,7 @@
 
 import json
 import random
+import struct
 import sys
 
 import numpy as np
@@ -375,15 +376,22 @@ def test_lyra_makes_units_of_the_answers(tmp_path):
     assert len(items) == 4 and all(item["tgt_unit"] for item in items)
 
 
-def test_nano_hears_recordings_of_its_own_voice_in_rooms_and_as_they_are(tmp_path):
+def float_wav(path, samples, channels=1, bits=32):
+    body = np.asarray(samples, "<f4").tobytes()
+    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 3, channels, RATE, 4 * RATE, 4, bits)
+    path.write_bytes(
+        struct.pack("<4sI4s", b"RIFF", 36 + len(body), b"WAVE") + head + struct.pack("<4sI", b"data", len(body)) + body)
+
+
+def test_recordings_of_the_vocoder_are_heard_in_rooms_and_as_they_are(tmp_path):
     tone = np.sin(np.arange(2 * RATE) * 0.3).astype(np.float32) / 2
-    wav.write_wav(tmp_path / "tone.wav", tone)
+    float_wav(tmp_path / "tone.wav", tone)
     wav.write_wav(tmp_path / "long.wav", np.tile(tone, 4))
-    manifest = tmp_path / "said.jsonl"
+    manifest = tmp_path / "vocoded.jsonl"
     manifest.write_text('{"audio": "tone.wav", "text": "Two, three."}\n{"audio": "long.wav", "text": "Four."}\n')
-    arguments = ["said", "--said", str(manifest), "--count", "24", "--out"]
+    arguments = ["vocoded", "--manifest", str(manifest), "--count", "24", "--out"]
     assert make_data.main([*arguments, str(tmp_path / "made")]) == 0
-    items = [json.loads(line) for line in (tmp_path / "made/said.jsonl").read_text().splitlines()]
+    items = [json.loads(line) for line in (tmp_path / "made/vocoded.jsonl").read_text().splitlines()]
     # What is longer than a window is left out.
     assert len(items) == 12
     heard = [wav.read_wav(tmp_path / "made" / item["speech"])[0] for item in items]
@@ -395,6 +403,30 @@ def test_nano_hears_recordings_of_its_own_voice_in_rooms_and_as_they_are(tmp_pat
     assert all(
         (tmp_path / "made" / item["speech"]).read_bytes() == (tmp_path / "again" / item["speech"]).read_bytes()
         for item in items)
+
+
+def test_bad_recordings_of_the_vocoder_are_named(tmp_path, capsys):
+    manifest = tmp_path / "vocoded.jsonl"
+
+    def fails(*parts):
+        assert make_data.main(["vocoded", "--manifest", str(manifest), "--out", str(tmp_path / "made")]) == 1
+        message = capsys.readouterr().err
+        assert all(part in message for part in parts), message
+
+    for line in ("{", "[]", '{"audio": "a.wav"}'):
+        manifest.write_text(line + "\n")
+        fails("vocoded.jsonl, line 1", '"audio"')
+    manifest.write_text("")
+    fails("vocoded.jsonl", "no recording")
+    manifest.write_text('{"audio": "a.wav", "text": "One."}\n')
+    fails("a.wav")
+    for content in (b"", b"RIFF", b"RIFF\x04\0\0\0WAVE", b"RIFF\x04\0\0\0WAVEfmt \x02\0\0\0\1\0data\0\0\0\0"):
+        (tmp_path / "a.wav").write_bytes(content)
+        fails("a.wav", "WAV file")
+    float_wav(tmp_path / "a.wav", [0.0], channels=2)
+    fails("a.wav", "one channel")
+    float_wav(tmp_path / "a.wav", [0.0], bits=64)
+    fails("a.wav", "16 bits or floats")
 
 
 def test_a_long_recording_fills_its_windows_and_contains_the_fact(tmp_path):

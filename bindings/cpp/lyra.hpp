@@ -5,7 +5,7 @@
 ///     lyra::SessionOptions options;
 ///     options.speak = true;
 ///     lyra::Session session(model, options);
-///     session.feed_audio_file("question.wav");
+///     session.feed_audio_file("examples/media/sky.wav");
 ///     session.end_turn();
 ///     for (lyra::Events events; !events.end();) {
 ///         events = session.step();

@@ -5,8 +5,9 @@
     tables.py --only regularizer extractor
     tables.py --steps 8 --limit 4                   # a trial of minutes
 
-Tables of training compare short runs of one stage from one checkpoint, that of train.sh before its stage 2; only the
-table of tokens begins before stage 1, since each number of tokens has a projector of its own. Each run is repeated with
+Tables of training compare short runs of one stage from one checkpoint: that of train.sh's attune, whose language model
+has only read, so that all it learns of spoken questions is learned here. Only the table of tokens begins before stage
+1, since each number of tokens has a projector of its own. Each run is repeated with
 several seeds, which decide the order of the examples and the fresh adapter. Runs and answers that are there, with as
 many updates and items, are not made again. Needs what train.sh needs and its directory, and for "kept" the Python
 package lyra (bindings/python).
@@ -64,13 +65,18 @@ class Nano:
         self.options, self.out = options, options.out / f"tables/{options.steps}"
         if options.limit:
             self.out = self.out.with_name(f"{options.steps}, {options.limit} items")
-        # Before stage 2, and before the speech tower and the projector learned together.
+        # Before the language model heard anything, and before the speech tower and the projector learned together,
+        # which train.sh makes without --kept.
         self.base, self.early = options.out / "runs/attune/model", options.out / "base"
         self.data = options.out / "data"
         self.sets = evaluate.Evaluation(argparse.Namespace(data=options.out / "evaluation"), [])
-        trained = (options.out / "hearing", options.out / "nano")
-        sets = (self.data / folder / f"{kind}.jsonl" for folder, kind in (STAGE1 | STAGE2).items())
-        for path in (self.base, self.early, *trained, *sets):
+        needed = [self.base, options.out / "hearing", options.out / "nano"]
+        folders = dict(STAGE2)
+        if "tokens" in options.only:
+            needed.append(self.early)
+            folders |= STAGE1
+        needed += (self.data / folder / f"{kind}.jsonl" for folder, kind in folders.items())
+        for path in needed:
             if not path.exists():
                 sys.exit(f"tables.py: {path}: not there; train.sh makes it")
 
@@ -96,8 +102,9 @@ class Nano:
         return run / result, max(line.get("seconds", 0) for line in log)
 
     def usual(self, seed, *more, name="adapter", **options):
-        """A short stage 2 like train.sh's, with which several tables compare."""
-        return self.train(name, seed, *more, **options)
+        """A short stage 2, with which several tables compare. train.sh's continues what the language model has heard,
+        at a lower rate."""
+        return self.train(name, seed, "--learning-rate", "1e-3", *more, **options)
 
     def recipe(self, name, text):
         """stage2.toml with more at its end."""
@@ -169,8 +176,7 @@ def adapters(nano) -> str:
 
     def full(seed):
         trained = [option for part in ("language_model", "embeddings", "projector") for option in ("--train", part)]
-        found, _ = nano.train(
-            "full", seed, "--adapter", "none", *trained, result="model")
+        found, _ = nano.usual(seed, "--adapter", "none", *trained, name="full", result="model")
         return found, ()
 
     for title, make in (("adapter", adapter), ("all weights", full)):
@@ -225,7 +231,8 @@ def token_rates(nano) -> str:
                 first, _ = nano.train(
                     f"stage 1, {frames} frames", seed, recipe="stage1", model=base, sets=STAGE1,
                     steps=2 * nano.options.steps, result="non_lora_trainables.bin")
-                adapter, _ = nano.train(f"stage 2, {frames} frames", seed, "--speech-projector", first, model=base)
+                adapter, _ = nano.usual(
+                    seed, "--speech-projector", first, name=f"stage 2, {frames} frames", model=base)
                 return nano.share(
                     f"{frames} frames, seed {seed}", base, data, "--adapter-dir", f"speech={adapter}")
             return nano.over_seeds(one)

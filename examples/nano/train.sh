@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Trains Nano from nothing: data, tokenizer, towers, language model, the paper's four stages, one file.
+# Trains Nano from nothing: data, towers, language model, the paper's four stages, one file.
 #
 #   examples/nano/train.sh [--smoke] [--kept] [--out DIR] [--lyra TOOL] [--threads N]
 #
 # Needs the packages of packages.txt, Python 3 with numpy, and the tool (bindings/c/build.sh makes it).
 # Can be interrupted at any time: the same command goes on where it stopped. With --smoke every part runs on a
 # few examples, so that its loss falls, but the model is of no use. With --kept, stages that trained/ holds
-# are not trained again.
+# are not trained again. DIR is .build/nano, or .build/nano-smoke with --smoke.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-out=$root/.build/nano lyra=$root/.build/lyra/bin/lyra threads=$(nproc) smoke= use_kept=
+out= lyra=$root/.build/lyra/bin/lyra threads=$(nproc) smoke= use_kept=
 while [ $# -gt 0 ]; do
     case $1 in
     --smoke) smoke=1 && shift ;;
@@ -22,11 +22,23 @@ while [ $# -gt 0 ]; do
     *) echo "$0: $1: not known; see the top of this file" >&2 && exit 64 ;;
     esac
 done
+fail() {
+    echo "$0: $*" >&2
+    exit 1
+}
+step() { echo "== $(date +%H:%M) $*"; }
+
+[ -x "$lyra" ] || fail "$lyra: not there; bindings/c/build.sh makes it"
+# Training would go on without a synthesizer that is missing.
+PYTHONPATH=$here python3 -c 'import sys, numpy; from world import voices; sys.exit(" ".join(voices.missing()) or 0)' ||
+    fail "Python's numpy and the packages of $here/packages.txt are needed"
+
+out=${out:-$root/.build/nano${smoke:+-smoke}}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-[ -x "$lyra" ] || { echo "$0: $lyra: not there; bindings/c/build.sh makes it" >&2 && exit 1; }
-
-step() { echo "== $(date +%H:%M) $*"; }
+[ -f "$out/purpose" ] || echo "${smoke:+smoke}" > "$out/purpose"
+[ "$(cat "$out/purpose")" = "${smoke:+smoke}" ] ||
+    fail "$out: begun $([ -n "$smoke" ] && echo without || echo with) --smoke; name another --out"
 
 # What it learns from: name, kind, number of examples, seed. A set is made when a stage needs it.
 declare -A data_sets
@@ -58,15 +70,15 @@ long                long               2400 1
 long-check          long               60 2
 answers             answers            5000 1
 answers-more        answers            8000 2
-said                said               8000 1
+vocoded             vocoded            8000 1
 END
 
 # file_of SET: its file.
 file_of() { echo "$out/data/$1/${data_sets[$1]%% *}.jsonl"; }
 
-# make SET: makes it, if it is not there. Few examples come several times in 16 updates, so that a loss that does not
+# make_set SET: makes it, if it is not there. Few examples come several times in 16 updates, so that a loss that does not
 # fall is a fault.
-make() {
+make_set() {
     local kind count seed
     read -r kind count seed <<<"${data_sets[$1]}"
     [ -z "$smoke" ] || count=4
@@ -75,21 +87,29 @@ make() {
     [ -f "$(file_of "$1")" ] || {
         step "data: $1"
         local more=(--processes "$threads")
-        if [ "$kind" = said ]; then
-            say answers-more
-            more=(--said "$out/data/answers-more/said.jsonl")
+        if [ "$kind" = vocoded ]; then
+            vocode answers-more
+            more=(--manifest "$out/data/answers-more/vocoded.jsonl")
         fi
         python3 "$here/make_data.py" "$kind" --count "$count" --seed "$seed" "${more[@]}" --out "$out/data/$1"
     }
 }
 
-# from SET… and checked_by SET…: what the next stage learns from, and its validation.
+# learn_from SET… and check_with SET…: what the next stage learns from, and its validation.
 learned=() checked=()
-from() { learned=("$@") checked=(); }
-checked_by() { checked=("$@"); }
+learn_from() { learned=("$@") checked=(); }
+check_with() { checked=("$@"); }
 
 # is_kept NAME: whether trained/NAME takes the place of a stage, and of those that only lead to it.
 is_kept() { [ -n "$use_kept" ] && [ -d "$here/trained/$1" ]; }
+
+# is_made RESULT: whether it is complete. An adapter's configuration is written last.
+is_made() {
+    case $1 in
+    *_lora) [ -f "$1/adapter_config.json" ] ;;
+    *) [ -e "$1" ] ;;
+    esac
+}
 
 # train NAME RESULT MODEL OPTION…: runs the recipe NAME until RESULT is there, and draws its curves. With --kept, what
 # trained/NAME has is taken instead; a model there is what differs from `kept_from`.
@@ -99,17 +119,17 @@ train() {
     local start=none set
     [ "$2" != model ] || start=$kept_from
     shift 3
-    if [ -n "$use_kept" ] && [ ! -e "$result" ] && [ -e "$kept" ]; then
+    if [ -n "$use_kept" ] && ! is_made "$result" && [ -e "$kept" ]; then
         step "kept: $name"
         mkdir -p "$run"
         rm -rf "$result.new" "$run"/{log.jsonl,curves.svg}
         python3 "$here/stages.py" restore "$kept" "$start" "$result.new"
         mv "$result.new" "$result"
     fi
-    if [ ! -e "$result" ]; then
+    if ! is_made "$result"; then
         local options=("$@")
         [ -z "$smoke" ] || options+=(--steps 16 --batch 4)
-        for set in ${learned[@]+"${learned[@]}"} ${checked[@]+"${checked[@]}"}; do make "$set"; done
+        for set in ${learned[@]+"${learned[@]}"} ${checked[@]+"${checked[@]}"}; do make_set "$set"; done
         for set in ${learned[@]+"${learned[@]}"}; do options+=(--data "$(file_of "$set")"); done
         for set in ${checked[@]+"${checked[@]}"}; do options+=(--validation "$(file_of "$set")"); done
         step "training: $name"
@@ -120,8 +140,8 @@ train() {
     [ -z "$smoke" ] || [ ! -f "$run/log.jsonl" ] || python3 "$here/check_loss.py" "$run/log.jsonl"
 }
 
-# with MODEL NAME FOLDER=DIR…: the checkpoint NAME is MODEL with other folders.
-with() {
+# combine MODEL NAME FOLDER=DIR…: the checkpoint NAME is MODEL with other folders.
+combine() {
     local model=$1 made=$out/$2 folder
     shift 2
     [ ! -d "$made" ] || return 0
@@ -136,12 +156,10 @@ with() {
 
 # encode SET NAME OPTION…: the file NAME beside a set of answers has their units, of the one voice that speaks them.
 codebook=$out/codebook.safetensors
-[ -f "$codebook" ] || [ -z "$use_kept" ] || [ ! -f "$here/trained/codebook.safetensors" ] ||
-    cp "$here/trained/codebook.safetensors" "$codebook"
 encode() {
     local set=$1 file=$out/data/$1/$2.jsonl log_mels=(--log-mels --mels 40 --threads "$threads")
     shift 2
-    make "$set"
+    make_set "$set"
     [ -f "$codebook" ] || {
         step "units"
         "$lyra" data units train "${log_mels[@]}" --units 200 --data "$(file_of "$set")" -o "$codebook"
@@ -150,12 +168,12 @@ encode() {
         --data "$(file_of "$set")" "$@" -o "$file"
 }
 
-# say SET: the vocoder says a set of answers.
-say() {
+# vocode SET: the vocoder synthesizes a set of answers.
+vocode() {
     local answers=$out/data/$1
     encode "$1" units
-    [ -f "$answers/said.jsonl" ] || "$lyra" data units decode --data "$answers/units.jsonl" --threads "$threads" \
-        --vocoder "$runs/attune/model/model_zoo/audio/vocoder" --folder "$answers/said" -o "$answers/said.jsonl"
+    [ -f "$answers/vocoded.jsonl" ] || "$lyra" data units decode --data "$answers/units.jsonl" --threads "$threads" \
+        --vocoder "$runs/attune/model/model_zoo/audio/vocoder" --folder "$answers/vocoded" -o "$answers/vocoded.jsonl"
 }
 
 runs=$out/runs
@@ -163,89 +181,98 @@ runs=$out/runs
 # What it starts from: initial values.
 [ -d "$out/start" ] || "$lyra" initialize "$here/model" -o "$out/start" --seed 1
 
+# The kept vocoder knows the kept units.
+if is_kept attune; then
+    kept_codebook=$here/trained/attune/codebook.safetensors
+    [ ! -f "$codebook" ] || cmp -s "$kept_codebook" "$codebook" || fail "$out: begun without --kept; name another --out"
+    cp "$kept_codebook" "$codebook.new"
+    mv "$codebook.new" "$codebook"
+fi
+
+attune_options=()
 is_kept attune || {
     # Text: the language model learns its world, and to find what a text says.
-    from drills text
-    checked_by text-check
+    learn_from drills text
+    check_with text-check
     train text model "$out/start"
 
     # Sight: the vision tower learns from labels, then answers with the language model.
-    from pictures pictures-more videos videos-more
-    checked_by pictures-check videos-check
+    learn_from pictures pictures-more videos videos-more
+    check_with pictures-check videos-check
     train see model "$out/start"
     vision=model_zoo/vision/Qwen2VL_ViT
     # Its labels made the tower's rows six times as large as the tokens that they stand beside.
     [ -d "$out/sighted" ] || {
         rm -rf "$out/sighted.large"
-        with "$runs/text/model" sighted.large $vision="$runs/see/model/$vision"
+        combine "$runs/text/model" sighted.large $vision="$runs/see/model/$vision"
         python3 "$here/stages.py" scale "$out/sighted.large/$vision/model.safetensors" merger.mlp.2 0.16
         mv "$out/sighted.large" "$out/sighted"
     }
     # Other pictures than those that the tower knows.
-    from text drills-more pictures-fresh videos-fresh refusals
-    checked_by pictures-check videos-check text-check
+    learn_from text drills-more pictures-fresh videos-fresh refusals
+    check_with pictures-check videos-check text-check
     train look model "$out/sighted"
 
     # Hearing: the speech tower learns from labels, in two runs with different recordings.
-    from tower
-    checked_by tower-check
+    learn_from tower
+    check_with tower-check
     train hear model "$out/start"
-    from tower-more
-    checked_by tower-check
+    learn_from tower-more
+    check_with tower-check
     train listen model "$runs/hear/model" --heads "$runs/hear/heads.safetensors"
 
     # Voice: the vocoder makes sound of units.
-    encode answers frames --keep-runs
-    from
+    is_made "$runs/voice/model" || encode answers frames --keep-runs
+    learn_from
     train voice model "$out/start" --data "$out/data/answers/frames.jsonl"
 
-    with "$runs/look/model" base model_zoo/audio/whisper="$runs/listen/model/model_zoo/audio/whisper" \
+    combine "$runs/look/model" base model_zoo/audio/whisper="$runs/listen/model/model_zoo/audio/whisper" \
         model_zoo/audio/vocoder="$runs/voice/model/model_zoo/audio/vocoder"
 
     # The paper's stage 1.
-    from transcribe
-    checked_by transcribe-check
+    learn_from transcribe
+    check_with transcribe-check
     train stage1 non_lora_trainables.bin "$out/base"
 
     # Then the speech tower, which has only learned labels, learns with the projector what the language model must read.
-    from transcribe transcribe-more
-    checked_by transcribe-check
-    set -- --speech-projector "$runs/stage1/non_lora_trainables.bin"
+    learn_from transcribe transcribe-more
+    check_with transcribe-check
+    attune_options=(--speech-projector "$runs/stage1/non_lora_trainables.bin")
 }
-train attune model "$out/base" "$@"
+train attune model "$out/base" ${attune_options[@]+"${attune_options[@]}"}
 
 # All that is asked, aloud and typed. A language model of this size must learn itself that a question may be heard; an
 # adapter alone does not teach it. It also hears its own voice.
 asked=(transcribe-more questions picture-questions video-questions)
-from "${asked[@]}" said text drills-more pictures-fresh videos-fresh refusals
-checked_by questions-check transcribe-check pictures-check
+learn_from "${asked[@]}" vocoded text drills-more pictures-fresh videos-fresh refusals
+check_with questions-check transcribe-check pictures-check
 train omni model "$runs/attune/model"
 
 # The paper's stages 2 to 4.
-from "${asked[@]}"
-checked_by questions-check
+learn_from "${asked[@]}"
+check_with questions-check
 train stage2 speech_lora "$runs/omni/model"
 
 speech=$runs/stage2/speech_lora
 # One speech projector for both adapters, that of stage 2, which becomes the checkpoint's own.
-with "$runs/omni/model" hearing speech_lora="$speech" long_speech_lora="$speech"
+combine "$runs/omni/model" hearing speech_lora="$speech" long_speech_lora="$speech"
 rm -f "$out"/hearing/*_lora/non_lora_trainables.bin
 shared=(--speech-projector "$speech/non_lora_trainables.bin")
-from long questions
-checked_by long-check
+learn_from long questions
+check_with long-check
 train stage3 long_speech_lora "$out/hearing" "${shared[@]}"
 
 answers=()
-is_kept stage4 || for set in answers answers-more; do
+is_made "$runs/stage4/model" || is_kept stage4 || for set in answers answers-more; do
     encode $set units
     answers+=(--data "$out/data/$set/units.jsonl")
 done
-from
+learn_from
 kept_from=$out/hearing
 train stage4 model "$out/hearing" "${shared[@]}" ${answers[@]+"${answers[@]}"}
 
 # The whole model.
-with "$runs/stage4/model" nano speech_lora="$speech" long_speech_lora="$runs/stage3/long_speech_lora"
+combine "$runs/stage4/model" nano speech_lora="$speech" long_speech_lora="$runs/stage3/long_speech_lora"
 rm -f "$out"/nano/*_lora/non_lora_trainables.bin
 for type in bf16 q8_0 q4_0; do
     [ -f "$out/nano-$type.gguf" ] || "$lyra" convert "$out/nano" -o "$out/nano-$type.gguf" --type $type

@@ -10,8 +10,8 @@ struct UnitsCommand: ParsableCommand {
         abstract: "Turns speech into units, for training the speech generator, and units into speech.",
         discussion: """
             'train' makes a codebook: k-means over frames of 20 ms, which are hidden states of a speech tower or \
-            log-mel features. 'encode' writes the units of recordings into a data file, as tgt_unit. 'decode' makes \
-            recordings of units.
+            log-mel features. 'encode' writes the units of recordings into a data file, as tgt_unit. 'decode' \
+            synthesizes units.
 
             The published vocoder knows the 1,000 units of mHuBERT, of which lyra has no encoder: compute its frames \
             with another program, and encode them with --stored-features and the published codebook.

@@ -25,16 +25,23 @@ package enum LonePart {
 
     /// The vocoder's file: `path` itself, or the newest in the directory. Reads the whole vocoder.
     package static func vocoder(_ path: String) throws -> String {
+        let file = try vocoderFile(path)
+        _ = try readVocoder(file)
+        return file
+    }
+
+    /// Opens the vocoder of a file, or the newest in a directory; its config.json is beside it.
+    package static func openVocoder(_ path: String) throws -> Vocoder { try readVocoder(vocoderFile(path)) }
+
+    private static func vocoderFile(_ path: String) throws -> String {
         guard let file = try TowerFinder(checkpoint: path, extra: nil).vocoder(path, check: {}) else {
             throw LyraError(
                 .missing, "\(path): there is no vocoder; expected a file g_… with a config.json beside it")
         }
-        _ = try openVocoder(file)
         return file
     }
 
-    /// Opens a vocoder's file, beside which is its config.json.
-    package static func openVocoder(_ file: String) throws -> Vocoder {
+    private static func readVocoder(_ file: String) throws -> Vocoder {
         let files = TorchFiles(file, under: ["generator"])
         let configuration = try text(files, "config.json").decode(VocoderConfiguration.self)
         try configuration.validate(source: files.path("config.json"))

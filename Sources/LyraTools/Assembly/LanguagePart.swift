@@ -19,7 +19,7 @@ struct LanguagePart {
     init(_ directory: String, check: @escaping () throws -> Void) throws {
         self.directory = directory
         try FileSystem.checkPath(directory)
-        guard try !BuiltInModel.isName(directory), try !FileSystem.isFile(directory) else {
+        guard !BuiltInModel.isName(directory), try !FileSystem.isFile(directory) else {
             throw LyraError(.argument, "\(directory): a file; the language model's directory is needed")
         }
         var options = CheckpointOptions()

@@ -16,8 +16,8 @@ from .words import REPEAT, TRANSCRIBE, vocabulary
 INTRODUCTION = f"""\
 # The world that Nano knows
 
-Nano knows what is in this file and nothing else. The file lists each word, each pattern of a
-question and what the answer is, word for word. It is written by `python3 -m world.describe` from
+This file is all that Nano knows. It lists each word, each pattern of a question and what the
+answer is, word for word. It is written by `python3 -m world.describe` from
 the tables that make the training data; a test compares them.
 
 - `{{slots}}` in a pattern stand for the values that its row gives.

@@ -57,7 +57,7 @@ def speech_section() -> str:
         "What is done to a recording in training, besides a noise of the microphone itself that is "
         f"{acoustics.FLOOR[0]} to {acoustics.FLOOR[1]} dB below speech:\n",
         changes(),
-        f"Where the pitch alone is multiplied by more than {acoustics.HIGH_VOICE:g}, formants are by "
+        f"If the pitch alone is multiplied by more than {acoustics.HIGH_VOICE:g}, the formants are multiplied by "
         f"{acoustics.HIGH_TRACT[0]:g} to {acoustics.HIGH_TRACT[1]:g}.\n",
         "Kinds of noise in training:\n",
         table(("noise", "what it is"), [

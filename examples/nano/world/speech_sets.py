@@ -35,7 +35,7 @@ WINDOW_SAMPLES = int(WINDOW_SECONDS * RATE)
 # A recording that would be longer than a window is said this much faster.
 HASTES = (1.0, 1.2, 1.45, 1.8, 2.2)
 LONG_WINDOWS = (2, 10)
-# Of long recordings in training, how many have at most so many windows: they are learned from first.
+# The share of long recordings in training that have at most SHORTER_WINDOWS windows; the others have up to the most.
 SHORTER, SHORTER_WINDOWS = 0.6, 4
 # Seconds that a fact takes with the pause after it; a pause is 0.15 s to 2 s.
 FACT_SECONDS = 2.9

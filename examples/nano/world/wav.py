@@ -5,30 +5,36 @@ import wave
 
 import numpy as np
 
-from .utterance import RATE
+from .utterance import RATE, SpeechError
 
-# What a WAV file's format and bits stand for, and the number that is 1.
-KINDS = {(1, 16): ("<i2", 32768), (3, 32): ("<f4", 1)}
+# The kinds that can be read, by format tag and bits: the type of a sample, and full scale.
+FORMATS = {(1, 16): ("<i2", 32768), (3, 32): ("<f4", 1)}
 
 
 def read_wav(path):
-    """→ samples float32 within -1 to 1, and samples a second"""
+    """→ samples float32 within -1 to 1, and samples a second
+
+    Raises SpeechError for what is not such a file.
+    """
     with open(path, "rb") as file:
         data = file.read()
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise SpeechError(f"{path}: not a WAV file")
     # Chunks: a name of four letters, a length, and as many bytes, rounded up to an even number.
     chunks, place = {}, 12
     while place + 8 <= len(data):
         size = struct.unpack_from("<I", data, place + 4)[0]
         chunks[data[place:place + 4]] = data[place + 8:place + 8 + size]
         place += 8 + size + size % 2
-    if b"fmt " not in chunks or b"data" not in chunks:
-        raise ValueError(f"{path}: not a WAV file")
-    form, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", chunks[b"fmt "])
-    if channels != 1 or (form, bits) not in KINDS:
-        raise ValueError(f"{path}: only samples of 16 bits or floats of one channel can be read")
-    kind, one = KINDS[form, bits]
+    if len(chunks.get(b"fmt ", b"")) < 16 or b"data" not in chunks:
+        raise SpeechError(f"{path}: a WAV file without a format or samples")
+    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", chunks[b"fmt "])
+    if channels != 1 or (tag, bits) not in FORMATS:
+        raise SpeechError(f"{path}: only samples of 16 bits or floats of one channel can be read")
+    kind, full_scale = FORMATS[tag, bits]
     samples = chunks[b"data"]
-    return np.frombuffer(samples[:len(samples) // (bits // 8) * (bits // 8)], kind).astype(np.float32) / one, rate
+    whole = len(samples) // (bits // 8) * (bits // 8)
+    return np.frombuffer(samples[:whole], kind).astype(np.float32) / full_scale, rate
 
 
 def write_wav(path, samples):

@@ -3,7 +3,7 @@
     import lyra
 
     with lyra.Model("lyra:nano") as model, model.session(speak=True) as session:
-        session.feed_audio("question.wav")
+        session.feed_audio("examples/media/sky.wav")
         for event in session.answer():
             if isinstance(event, lyra.Text):
                 print(event.text, end="", flush=True)
