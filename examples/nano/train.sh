@@ -76,8 +76,8 @@ END
 # file_of SET: its file.
 file_of() { echo "$out/data/$1/${data_sets[$1]%% *}.jsonl"; }
 
-# make_set SET: makes it, if it is not there. Few examples come several times in 16 updates, so that a loss that does not
-# fall is a fault.
+# make_set SET: makes it, if it is not there. With --smoke it has so few examples that each comes several times in 16
+# updates: a loss that does not fall is a fault.
 make_set() {
     local kind count seed
     read -r kind count seed <<<"${data_sets[$1]}"
