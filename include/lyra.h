@@ -462,9 +462,9 @@ enum {
  * is no error. */
 lyra_status lyra_step(lyra_session *session, uint32_t *events);
 
-/* Steps several sessions of one model, as lyra_step does each (batched decoding). Those that are generating are computed
- * together, so that the weights are read once for all of them: with 8 sessions, each gets its token several times as
- * soon as if they took turns. A call gives each session at most one piece of the waveform, one token and the speech of
+/* Steps several sessions of one model, as lyra_step does each (batched decoding). Those that are generating are
+ * computed together, so that the weights are read once for all of them: with 8 sessions, each gets its token several
+ * times as soon as if they took turns. A call gives each session at most one piece of the waveform, one token and the speech of
  * one token. A session's numbers are those of lyra_step, whoever else is there, up to the order of sums: only a tie
  * within rounding can give another token. Sessions may be in any state, join and leave from call to call, and differ in
  * all options. Times in lyra_usage are shares of what was computed together. A cancel takes effect at the next layer.
