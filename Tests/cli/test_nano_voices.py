@@ -16,7 +16,8 @@ sys.path.insert(0, str(NANO))
 import make_data  # noqa: E402
 from world import (  # noqa: E402
     acoustics, espeak, examples, festival, flite, labels, noises, phones, prosody, signals, speech_sets, voices,
-    wav)
+    wav, words)
+from world.text import spoken  # noqa: E402
 from world.utterance import RATE, SpeechError, Utterance, filled, matched  # noqa: E402
 
 SENTENCE = "Close the door in the garden, please."
@@ -438,6 +439,24 @@ def test_a_long_recording_fills_its_windows_and_contains_the_fact(tmp_path):
     seconds = (story.stat().st_size - 44) / 2 / RATE
     assert 12 < seconds <= 18 and (question.stat().st_size - 44) / 2 / RATE <= 6
     assert item["conversations"][0]["value"] == "<speech>\n<speech>"
-    answer = item["conversations"][1]["value"]
-    words = answer.lower().strip(".").split()
-    assert answer == "I do not know." or set(words) <= set(item["speech_asr"][0].split())
+    texts = [turn["value"] for turn in item["conversations"]]
+    # Other facts are asked about then, typed.
+    assert len(texts) > 4 and not any("<speech>" in text for text in texts[1:])
+    for answer in texts[1::2]:
+        words = answer.lower().strip(".").split()
+        assert answer == "I do not know." or set(words) <= set(item["speech_asr"][0].split())
+    held_out = speech_sets.long_item(
+        examples.rng_of(4, "long", 2), "two", tmp_path, speech_sets.Conditions("voices", is_training=False), windows=2)
+    assert len(held_out["conversations"]) == 2
+
+
+def test_some_long_recordings_are_to_be_written_down(tmp_path):
+    require("espeak")
+    conditions = speech_sets.Conditions()
+    items = [
+        speech_sets.long_item(examples.rng_of(5, "long", index), f"{index}", tmp_path, conditions, windows=2)
+        for index in range(8)]
+    written = [item for item in items if item["conversations"][0]["value"].split("\n")[1] in words.TRANSCRIBE]
+    assert 1 < len(written) < 7
+    for item in written:
+        assert spoken(item["conversations"][1]["value"]) == item["speech_asr"][0] and len(item["long_speech"]) == 1

@@ -388,18 +388,40 @@ def test_drills_tell_stories_of_any_words():
         if not owner or owner[1] in names or second["value"] == UNKNOWN:
             continue
         other_names += 1
+        context = told_once(context)
         assert f"{owner[1]} has {second['value'].lower().rstrip('.')}" in context.lower()
     assert other_names > 5
+
+
+def told_once(text: str) -> str:
+    """A stretched text with each word once, also one that follows itself in the text; another text as it is."""
+    if not re.search(r"\b(\w+) \1 \1\b", text):
+        return text
+    return " ".join(word for word, _ in itertools.groupby(text.replace("~", " ").split()))
 
 
 def test_stretched_texts_say_each_word_in_order():
     rng = random.Random(3)
     for _ in range(100):
         text = examples.heard(rng)
-        heard = examples.stretched(rng, text).replace("~", " ").split()
-        # A word that follows itself in the text is one run, too.
-        runs = [[word for word, _ in itertools.groupby(each)] for each in (heard, spoken(text).split())]
+        runs = [
+            " ".join(word for word, _ in itertools.groupby(each.replace("~", " ").split()))
+            for each in (examples.stretched(rng, text), spoken(text))]
         assert runs[0] == runs[1]
+
+
+def test_stretched_stories_have_the_answers():
+    rng, answered = random.Random(8), 0
+    for _ in range(60):
+        first, *others = examples.slow_story(rng)
+        assert not any(each.context for each in others)
+        context = f" {told_once(first.context)} "
+        for each in [first, *others]:
+            if each.answer != UNKNOWN and not any(a == b for a, b in itertools.pairwise(each.answer.lower().split())):
+                answered += 1
+                told = spoken(each.answer).removeprefix("the ")
+                assert f" {told} " in context, (each, context)
+    assert answered > 150
 
 
 @pytest.mark.parametrize(

@@ -127,23 +127,38 @@ def any_words(rng) -> dict:
 
 
 def about_a_story(rng) -> list:
-    """Questions about different facts of a story, at most eight: the more of a story is asked, the sooner a model
-    learns to find a fact. Most stories are short, and a third has any words."""
+    """Questions about different facts of a story. Most stories are short, and a third has any words."""
     draw = rng.choice([stories.values, stories.values, any_words])
     shortest, longest = rng.choice([(2, 5), (2, 5), (6, 10), (11, stories.MOST)])
-    found = stories.facts(rng, rng.randint(shortest, longest), draw=draw)
+    return about_facts(rng, stories.facts(rng, rng.randint(shortest, longest), draw=draw), draw)
+
+
+def about_facts(rng, found, draw=stories.values, most=8) -> list:
+    """Questions about different ones of these facts, at most so many: the more of a story is asked, the sooner a model
+    learns to find a fact."""
     asked = [
         stories.ask(rng, found, draw=draw, about=about)
-        for about in rng.sample(found, min(len(found), 8))]
+        for about in rng.sample(found, min(len(found), most))]
     # The context stands only before the first question.
     return [asked[0]] + [Exchange(each.kind, each.question, each.answer) for each in asked[1:]]
+
+
+def slow_story(rng) -> list:
+    """A story that comes stretched, and questions about it, the first one stretched too or not: what a long recording
+    brings, and an exercise that takes a small part of its time."""
+    draw = rng.choice([stories.values, stories.values, any_words])
+    found = stories.facts(rng, rng.randint(*rng.choice([(1, 3), (2, 6), (4, 10), (8, 20)])), draw=draw)
+    first, *others = about_facts(rng, found, draw)
+    question = stretched(rng, first.question) if rng.random() < 0.5 else first.question
+    slow = Exchange("slow story", question, first.answer, context=stretched(rng, first.context), is_spoken=False)
+    return [slow] + others
 
 
 def told_again(rng) -> tuple:
     """A story, and many questions with their answers in one turn: a model learns to find facts from millions of
     examples, and these are the shortest. → the texts of the human's turn and of the model's"""
     draw = rng.choice([stories.values, stories.values, any_words])
-    found = stories.facts(rng, rng.randint(2, 12), draw=draw)
+    found = stories.facts(rng, rng.randint(2, rng.choice([12, 12, stories.MOST])), draw=draw)
     asked = [stories.ask(rng, found, unknown=0.05, draw=draw) for _ in range(rng.randint(8, 24))]
     return asked_again(rng, spoken(asked[0].context) if rng.random() < 0.5 else asked[0].context, asked)
 
@@ -205,11 +220,13 @@ def drill_item(rng, name, folder) -> dict:
     for limit, kind, make in told:
         if draw < limit:
             return {"conversations": turns(make(rng)), "kind": kind}
-    if draw < 0.64:
+    if draw < 0.58:
         asked = about_a_story(rng)
-    elif draw < 0.78:
+    elif draw < 0.7:
+        asked = slow_story(rng)
+    elif draw < 0.8:
         asked = [slow_exchange(rng) for _ in range(2)]
-    elif draw < 0.85:
+    elif draw < 0.86:
         asked = [copying(rng) for _ in range(rng.randint(1, 3))]
     else:
         asked = [question(rng, rng.choice(["sum", "sum", "sum", "order"])) for _ in range(4)]

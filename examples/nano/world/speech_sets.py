@@ -35,8 +35,11 @@ WINDOW_SAMPLES = int(WINDOW_SECONDS * RATE)
 # A recording that would be longer than a window is said this much faster.
 HASTES = (1.0, 1.2, 1.45, 1.8, 2.2)
 LONG_WINDOWS = (2, 10)
-# The share of long recordings in training that have at most SHORTER_WINDOWS windows; the others have up to the most.
-SHORTER, SHORTER_WINDOWS = 0.6, 4
+# How many windows they have in training, with shares. Short ones, of which there can be most in the same time, teach to
+# go through a recording from fact to fact.
+TRAINED_WINDOWS = {(1, 2): 0.5, (2, 4): 0.3, LONG_WINDOWS: 0.2}
+# How many of them are to be written down; about the others facts are asked, the more the sooner a model learns.
+WRITTEN_DOWN = 0.5
 # Seconds that a fact takes with the pause after it; a pause is 0.15 s to 2 s.
 FACT_SECONDS = 2.9
 PAUSES = (0.15, 2.0)
@@ -251,30 +254,40 @@ def answer_item(rng, name, folder, conditions) -> dict:
 
 
 def long_item(rng, name, folder, conditions, windows=None, is_asked_aloud=None) -> dict:
-    """Facts that one voice reads, and a question at the end, typed or spoken by anybody."""
+    """Facts that one voice reads, and a question at the end, typed or spoken by anybody. In training other facts are
+    asked about then, typed, or all are to be written down: the recording takes longer to hear than that."""
     held_out = not conditions.is_training
-    windows = windows or rng.randint(
-        LONG_WINDOWS[0], SHORTER_WINDOWS if rng.random() < SHORTER else LONG_WINDOWS[1])
+    windows = windows or rng.randint(*rng.choices(list(TRAINED_WINDOWS), TRAINED_WINDOWS.values())[0])
     seconds = windows * WINDOW_SECONDS - 0.1
     count = min(stories.MOST, max(1, int(seconds / FACT_SECONDS)))
-    aloud = rng.random() < 0.5 if is_asked_aloud is None else is_asked_aloud
+    is_written_down = not held_out and is_asked_aloud is None and rng.random() < WRITTEN_DOWN
+    aloud = not is_written_down and (rng.random() < 0.5 if is_asked_aloud is None else is_asked_aloud)
 
     def draw(rng):
-        return stories.story(rng, count, held_out)
+        if held_out:
+            return [stories.story(rng, count, held_out)]
+        facts = stories.facts(rng, count)
+        return [written_down(rng, facts)] if is_written_down else examples.about_facts(rng, facts)
 
-    def say(exchange):
-        question = record(rng, exchange.question, conditions) if aloud else None
-        return read_story(rng, exchange.context, conditions, seconds), question
+    def say(asked):
+        question = record(rng, asked[0].question, conditions) if aloud else None
+        return read_story(rng, asked[0].context, conditions, seconds), question
 
-    exchange, ((story, voice), question) = drawn(rng, draw, say)
+    (first, *others), ((story, voice), question) = drawn(rng, draw, say)
     recordings, heard = [save(folder, name, story.samples)], [story.text]
     if aloud:
         recordings.append(save(folder, f"{name}-question", question[0].samples))
         heard.append(question[0].text)
-    asked = "<speech>\n<speech>" if aloud else f"<speech>\n{exchange.question}"
+    turns = [("<speech>\n<speech>" if aloud else f"<speech>\n{first.question}", first.answer)]
+    turns += [(examples.typed(rng, each), each.answer) for each in others]
     return {
-        "conversations": examples.turns((asked, exchange.answer)), "long_speech": recordings,
+        "conversations": examples.turns(*turns), "long_speech": recordings,
         "speech_asr": heard, "kind": "long", "voice": voice, "windows": windows}
+
+
+def written_down(rng, facts) -> Exchange:
+    context = " ".join(text for text, _, _ in facts)
+    return Exchange("transcribe", rng.choice(words.TRANSCRIBE), context, context=context)
 
 
 def read_story(rng, context: str, conditions, seconds: float):
