@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Fails unless the loss of a run falls: its mean over the last epoch is under that over the first, whose examples are the
-same. Of less than two epochs the quarters are compared.
+"""Fails unless the loss of a run falls: its mean over the last epoch is under that over the first, whose examples are
+the same. Of less than two epochs the quarters are compared.
 
     check_loss.py RUN/log.jsonl
 """
